@@ -1,0 +1,293 @@
+"""What a platform declares, and the plain values that pass between a source and the engine.
+
+A platform is one folder. It declares entities (what is known about a thing), sources (one module per provider: endpoints,
+limits, error table, parsers), an operation's chain of sources, and flows (what a consumer may ask for). Nothing here does
+I/O: a source builds a `Call` and reads an `Answer`; the engine's one HTTP client lies in between.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from beat_actors.errors import BadInput, UnknownFlow
+
+
+class Outcome(StrEnum):
+    """What an upstream call came to. The broker acts on the class alone; the detail is for people."""
+
+    OK = "ok"
+    RATE_LIMITED = "rate_limited"  # cool the credential down for a while
+    QUOTA_EXHAUSTED = "quota_exhausted"  # cool the credential down until the provider's reset
+    CREDENTIAL_DEAD = "credential_dead"  # revoked, expired: out until its secret is replaced
+    PERMISSION_MISSING = "permission_missing"  # this credential may not do this operation; others may
+    UPSTREAM_DOWN = "upstream_down"  # 5xx, timeout, connection error: the source's fault, not the credential's
+    MALFORMED = "malformed"  # an answer that the parser cannot read: the parser's or the source's fault
+    MISSING = "missing"  # final: the thing does not exist
+    PRIVATE = "private"  # final: the thing is not public
+    BAD_REQUEST = "bad_request"  # final: the parameters can never work
+    UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again
+    UNUSED = "unused"  # the lease was never used: the charge is returned
+
+
+FINAL = frozenset({Outcome.MISSING, Outcome.PRIVATE, Outcome.BAD_REQUEST})
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `calls` in any window of `seconds`, or in any day of the provider's calendar (`calendar` = a time zone's name).
+
+    `scope` says who shares it: one credential, or all credentials of the source. `operations` narrows it to some operations.
+    `reserve` is the share (0..1) of a daily budget kept for customer-facing requests.
+    """
+
+    name: str
+    calls: int
+    seconds: float
+    scope: str = "credential"
+    operations: frozenset[str] | None = None
+    calendar: str | None = None
+    reserve: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.calls < 1 or self.seconds <= 0:
+            raise ValueError(f"limit {self.name}: calls and seconds must be positive")
+        if self.scope not in ("credential", "source"):
+            raise ValueError(f"limit {self.name}: scope is 'credential' or 'source', not {self.scope!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP call, relative to the source's base URL. `secret_query` holds the query parameters that never reach a log."""
+
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    secret_query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    method: str = "GET"
+    json_body: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A provider's whole answer. `headers` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the provider says is left: `remaining` calls until `reset_seconds` from now. It may only lower what is left."""
+
+    remaining: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an answer is judged. `retry_after` is in seconds from now, `None` where the provider does not say."""
+
+    outcome: Outcome
+    code: str = ""
+    detail: str = ""
+    retry_after: float | None = None
+    reported: Reported | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRule:
+    """One line of a source's error table; the first line that matches decides. A field left at `None` matches anything.
+
+    `code` and `subcode` are what the source's `error_key` reads from the body; `message` is a regular expression that is
+    searched, whatever the case, in the body's text. `wait` is the cool-down in seconds where the answer itself names none.
+    """
+
+    outcome: Outcome
+    status: int | range | None = None
+    code: int | str | None = None
+    subcode: int | str | None = None
+    message: str | None = None
+    wait: float | None = None
+
+    def matches(self, status: int, code: int | str | None, subcode: int | str | None, text: str) -> bool:
+        if self.status is not None and (
+            status not in self.status if isinstance(self.status, range) else status != self.status
+        ):
+            return False
+        if self.code is not None and code != self.code:
+            return False
+        if self.subcode is not None and subcode != self.subcode:
+            return False
+        return self.message is None or re.search(self.message, text, re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSpec:
+    """One upstream call that is wanted: an operation and its parameters. A `cursor` is valid only at the `source` that gave it."""
+
+    operation: str
+    params: Mapping[str, Any]
+    cursor: str | None = None
+    source: str | None = None
+    page: int = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about one thing. `None` means unknown, and never overwrites what is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Where the records of one type are kept: current state in `table`, every observation in `log` (dimensions and metrics).
+
+    `metrics` are the fields that are numbers over time; the others, save the key, are dimensions. `assets` are the fields
+    that hold media URLs.
+    """
+
+    record: type[Record]
+    table: str
+    log: str
+    key: str
+    metrics: frozenset[str]
+    assets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a parser read: records in the order of the payload, and the next page's cursor (`None` on the last page)."""
+
+    records: Sequence[Record]
+    next_cursor: str | None = None
+
+
+Secret = Mapping[str, str]
+CallBuilder = Callable[[FetchSpec, Secret], Call]
+Parser = Callable[[bytes, FetchSpec], Parsed]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How one source serves one operation.
+
+    `parse` raises `Malformed` (with the path of the key), `Missing` or `Private`. `version` changes when its meaning does.
+    """
+
+    build: CallBuilder
+    parse: Parser
+    version: int = 1
+
+
+class Source:
+    """A provider: subclass it in a module of its own, and declare."""
+
+    name: ClassVar[str]
+    base_url: ClassVar[str]
+    secret_fields: ClassVar[tuple[str, ...]]
+    limits: ClassVar[tuple[Limit, ...]] = ()
+    errors: ClassVar[tuple[ErrorRule, ...]] = ()
+    endpoints: ClassVar[Mapping[str, Endpoint]]
+
+    def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
+        """The error's code and subcode in this provider's body, where it has them."""
+        del answer
+        return None, None
+
+    def retry_after(self, answer: Answer) -> float | None:
+        """Seconds until the provider says that it will answer again; `None` where it says nothing."""
+        return seconds(answer.headers.get("retry-after"))
+
+    def reported(self, answer: Answer) -> Reported | None:
+        """What the answer's headers say is left of the credential's quota."""
+        del answer
+        return None
+
+    def is_error(self, answer: Answer) -> bool:
+        """Whether the error table is to be asked. Some providers put an error into a 200."""
+        return not 200 <= answer.status < 300
+
+    def classify(self, answer: Answer) -> Verdict:
+        """Judge an answer by the error table. An error that no line matches is the upstream's."""
+        reported = self.reported(answer)
+        if not self.is_error(answer):
+            return Verdict(Outcome.OK, reported=reported)
+        code, subcode = self.error_key(answer)
+        text = answer.body[:4096].decode("utf-8", "replace")
+        label = "/".join(str(part) for part in (answer.status, code, subcode) if part is not None)
+        for rule in self.errors:
+            if rule.matches(answer.status, code, subcode, text):
+                said = self.retry_after(answer) if rule.outcome in WAITS else None
+                return Verdict(rule.outcome, label, text[:300], said if said is not None else rule.wait, reported)
+        return Verdict(Outcome.UPSTREAM_DOWN, label, text[:300], None, reported)
+
+
+WAITS = frozenset({Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED, Outcome.UPSTREAM_DOWN})
+
+FollowUps = Callable[[FetchSpec, Mapping[str, Any], Parsed, int], Sequence[FetchSpec]]
+"""(the fetch that was answered, the request's parameters, what was parsed, items of the request so far) -> fetches to add."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a consumer may ask for. `params` validates the request's parameters; `first` names its first fetch."""
+
+    name: str
+    params: type[msgspec.Struct]
+    first: Callable[[Any], FetchSpec]
+    follow_ups: FollowUps
+    workers: int = 5
+    concurrency: int = 5
+    time_limit: float = 600.0
+
+    def validate(self, params: Mapping[str, Any]) -> msgspec.Struct:
+        """Raises `BadInput` with the field's path."""
+        try:
+            return msgspec.convert(dict(params), self.params)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"{self.name}: {error}", field="params") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """All that the engine needs to know of one platform."""
+
+    name: str
+    sources: Mapping[str, Source]
+    chains: Mapping[str, tuple[str, ...]]
+    flows: Mapping[str, Flow]
+    entities: tuple[Entity, ...]
+
+    def flow(self, name: str) -> Flow:
+        try:
+            return self.flows[name]
+        except KeyError:
+            known = ", ".join(sorted(self.flows))
+            raise UnknownFlow(f"{self.name} has no flow {name!r}; it has: {known}", field="flow") from None
+
+    def entity_of(self, record: Record) -> Entity:
+        for entity in self.entities:
+            if type(record) is entity.record:
+                return entity
+        raise TypeError(f"{self.name} declares no entity for {type(record).__name__}")
+
+
+def seconds(value: str | None) -> float | None:
+    """A header's number of seconds, or `None`. (`Retry-After` as a date is not used by any provider here.)"""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 <= number < 10**9 else None
+
+
+__all__ = [
+    "FINAL", "WAITS", "Answer", "Call", "CallBuilder", "Endpoint", "Entity", "ErrorRule", "FetchSpec", "Flow", "FollowUps",
+    "Limit", "Outcome", "Parsed", "Parser", "Platform", "Record", "Reported", "Secret", "Source", "Verdict",
+    "seconds",
+]  # fmt: skip

@@ -1,0 +1,32 @@
+"""Which platforms there are. A platform is found by its entry point in the group `beat.platforms`, in this distribution or another."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+
+from beat_actors.errors import UnknownPlatform
+from beat_actors.platforms.interface import Platform
+
+GROUP = "beat.platforms"
+
+
+@cache
+def platforms() -> Mapping[str, Platform]:
+    found: dict[str, Platform] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        declared = entry.load()
+        if not isinstance(declared, Platform):
+            raise TypeError(f"entry point {GROUP}:{entry.name} is not a Platform but {type(declared).__name__}")
+        if declared.name != entry.name:
+            raise ValueError(f"entry point {GROUP}:{entry.name} declares a platform named {declared.name!r}")
+        found[declared.name] = declared
+    return found
+
+
+def platform(name: str) -> Platform:
+    """Raises `UnknownPlatform` with the names that exist."""
+    try:
+        return platforms()[name]
+    except KeyError:
+        known = ", ".join(sorted(platforms()))
+        raise UnknownPlatform(f"there is no platform {name!r}; there is: {known}", field="platform") from None
