@@ -1,0 +1,138 @@
+"""The one door to PostgreSQL: a bounded pool and a transaction that commits or leaves no trace.
+
+SQLAlchemy owns the connections (size, overflow, liveness, age) and builds the queries whose shape depends on the caller;
+statements that matter are written in SQL and run by psycopg on the same connection, a batch in one round trip.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import msgspec
+import psycopg
+from psycopg.rows import namedtuple_row
+from psycopg.types.json import set_json_loads
+from sqlalchemy import Executable, event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from beat_actors.database.migrate import driver_url
+from beat_actors.errors import StorageUnavailable
+from beat_actors.settings import Settings
+
+Params = Sequence[Any] | Mapping[str, Any]
+DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+
+
+class Transaction:
+    """One open transaction. Rows come back as named tuples."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self.connection = connection
+
+    async def rows(self, sql: LiteralString | str, params: Params | None = None) -> list[Any]:
+        async with self.connection.cursor(row_factory=namedtuple_row) as cursor:
+            await cursor.execute(sql.encode(), params)
+            return await cursor.fetchall()
+
+    async def row(self, sql: LiteralString | str, params: Params | None = None) -> Any | None:
+        found = await self.rows(sql, params)
+        return found[0] if found else None
+
+    async def value(self, sql: LiteralString | str, params: Params | None = None) -> Any:
+        found = await self.row(sql, params)
+        return found[0] if found is not None else None
+
+    async def run(self, sql: LiteralString | str, params: Params | None = None) -> int:
+        """Run a statement that returns no rows; the number of rows that it touched."""
+        async with self.connection.cursor() as cursor:
+            await cursor.execute(sql.encode(), params)
+            return cursor.rowcount
+
+    async def select(self, statement: Executable) -> list[Any]:
+        """Run a query that SQLAlchemy Core built."""
+        compiled = statement.compile(  # type: ignore[attr-defined]
+            dialect=DIALECT, compile_kwargs={"render_postcompile": True}
+        )
+        return await self.rows(str(compiled), compiled.params)
+
+
+class Database:
+    """A process's pool. Close it before its event loop ends."""
+
+    def __init__(self, settings: Settings, *, name: str) -> None:
+        self.settings = settings
+        self.engine = create_async_engine(
+            driver_url(str(settings.database_url)),
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+            pool_recycle=settings.database_pool_recycle,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            use_native_hstore=False,
+            connect_args={
+                "application_name": f"beat {name}",
+                "connect_timeout": 2,
+                "prepare_threshold": 5 if settings.database_prepared_statements else None,
+                # The server notices a vanished client, and the client a vanished server, in seconds rather than hours.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+            },
+        )
+        event.listen(self.engine.sync_engine, "connect", _json_by_msgspec)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commits at the end of the block and rolls back on any exception.
+
+        Raises `StorageUnavailable` where PostgreSQL does not answer, refuses the connection, or the pool stays exhausted.
+        """
+        try:
+            async with self.engine.connect() as pooled:
+                raw = await pooled.get_raw_connection()
+                connection: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
+                try:
+                    yield Transaction(connection)
+                    await connection.commit()
+                except BaseException:
+                    if not connection.closed:
+                        await connection.rollback()
+                    raise
+        except PoolTimeout:
+            raise StorageUnavailable(
+                f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
+                "the work in hand holds them all, or PostgreSQL is slow"
+            ) from None
+        except UNAVAILABLE as error:
+            raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error)}") from error
+        except DBAPIError as error:
+            if isinstance(error.orig, UNAVAILABLE):
+                raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error.orig)}") from error
+            raise
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def jsonb(value: Any) -> str:
+    """A value as JSON text for a `::jsonb` parameter."""
+    return msgspec.json.encode(value).decode()
+
+
+def columns(rows: Iterable[Sequence[Any]], width: int) -> tuple[list[Any], ...]:
+    """Rows turned into the column arrays that `unnest` takes."""
+    turned = tuple(list(column) for column in zip(*rows, strict=True))
+    return turned or tuple([] for _ in range(width))
+
+
+def _json_by_msgspec(dbapi_connection: Any, _record: Any) -> None:
+    set_json_loads(msgspec.json.decode, dbapi_connection.driver_connection)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
