@@ -71,7 +71,9 @@ def _database_defaults(connection: Connection, statement_timeout: float) -> None
     }
     for name, value in defaults.items():
         statement = connection.scalar(
-            text("SELECT format('ALTER DATABASE %I SET %I = %L', current_database(), :name, :value)"),
+            text(
+                "SELECT format('ALTER DATABASE %I SET %I = %L', current_database(), CAST(:name AS text), CAST(:value AS text))"
+            ),
             {"name": name, "value": value},
         )
         connection.execute(text(str(statement)))

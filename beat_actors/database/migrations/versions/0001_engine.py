@@ -83,6 +83,7 @@ CREATE TABLE scrape_fetch (
     rotations      integer NOT NULL DEFAULT 0,
     retries        integer NOT NULL DEFAULT 0,
     excluded       text[] NOT NULL DEFAULT '{{}}',
+    unreadable     text[] NOT NULL DEFAULT '{{}}',
     not_before     timestamptz,
     waiting_for    text,
     payload_at     timestamptz,

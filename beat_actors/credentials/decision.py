@@ -1,0 +1,247 @@
+"""The CredentialBroker's decision: (waiting fetches, credentials, usage, breakers, now) -> (leases, waits).
+
+Pure: no I/O, no clock, no randomness but the generator that is passed in, so that the same inputs give the same plan.
+"""
+
+from bisect import bisect
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from random import Random
+
+from beat_actors.credentials.limits import CUSTOMER, Window
+from beat_actors.credentials.settle import settle, windows_of
+from beat_actors.credentials.state import (
+    Blocked,
+    Candidate,
+    Credential,
+    Lane,
+    Lease,
+    Plan,
+    Reason,
+    Settlement,
+    Snapshot,
+)
+
+# A class gains one rank for each ten minutes that its fetch has waited, so that batch work is slow and never starved.
+AGEING = 600.0
+KINDS = ("upstream", "parser")
+
+
+class Desk:
+    """Picks credentials, and remembers what was given out during the turn."""
+
+    def __init__(self, snapshot: Snapshot, rng: Random) -> None:
+        self.snapshot = snapshot
+        self.rng = rng
+        self._pools: dict[tuple[str, str, bool], Pool] = {}
+        self._probed: set[tuple[str, str]] = set()
+
+    def pick(self, lane: Lane, fetch_id: int) -> Lease | None:
+        """The first source of the lane that has room, and in it a credential at random by weight. Charges the usage."""
+        for source in lane.sources:
+            lease = self._pick_at(source, lane, fetch_id)
+            if lease is not None:
+                return lease
+        return None
+
+    def has_room(self, lane: Lane) -> bool:
+        return any(
+            self._probe_state(source, lane.operation) is not None
+            and self._pool(source, lane).find(self.rng) is not None
+            for source in lane.sources
+        )
+
+    def blocked(self, lane: Lane) -> Blocked:
+        """Why nothing can be leased in the lane, and the earliest time at which that may change."""
+        reasons = [reason for source in lane.sources for reason in self._reasons(source, lane)]
+        times = [reason.until for reason in reasons if reason.until is not None]
+        return Blocked(lane.id, min(times, default=None), tuple(reasons))
+
+    def _pick_at(self, source: str, lane: Lane, fetch_id: int) -> Lease | None:
+        probe = self._probe_state(source, lane.operation)
+        if probe is None:
+            return None
+        pool = self._pool(source, lane)
+        credential = pool.find(self.rng)
+        if credential is None:
+            return None
+        use_until = pool.take(credential)
+        if probe:
+            self._start_probe(source, lane.operation)
+        if credential.needs_probe(self.snapshot.now):
+            credential.probing, probe = True, True
+        credential.changed = True
+        return Lease(fetch_id, source, credential.id, use_until, probe)
+
+    def _probe_state(self, source: str, operation: str) -> bool | None:
+        """`None`: the source may not be called. `True`: one probe may go. `False`: it is open to all."""
+        probe = False
+        for kind in KINDS:
+            breaker = self.snapshot.breakers.get((source, operation, kind))
+            if breaker is None or breaker.open_until is None:
+                continue
+            if breaker.is_open(self.snapshot.now) or breaker.probing:
+                return None
+            probe = True
+        return probe
+
+    def _start_probe(self, source: str, operation: str) -> None:
+        for kind in KINDS:
+            key = (source, operation, kind)
+            breaker = self.snapshot.breakers.get(key)
+            if breaker is not None and breaker.needs_probe(self.snapshot.now):
+                self.snapshot.breakers[key] = replace(breaker, probing=True)
+                self._probed.add((source, operation))
+
+    @property
+    def probed(self) -> Iterable[tuple[str, str]]:
+        return self._probed
+
+    def _pool(self, source: str, lane: Lane) -> "Pool":
+        key = (source, lane.operation, lane.priority == CUSTOMER)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(self.snapshot, source, lane.operation, lane.priority)
+        return pool
+
+    def _reasons(self, source: str, lane: Lane) -> list[Reason]:
+        now = self.snapshot.now
+        for kind in KINDS:
+            breaker = self.snapshot.breakers.get((source, lane.operation, kind))
+            if breaker is not None and breaker.is_open(now):
+                why = (
+                    "outage: its breaker is open"
+                    if kind == "upstream"
+                    else "unreadable answers: its parser breaker is open"
+                )
+                return [Reason(source, why, breaker.open_until)]
+            if breaker is not None and breaker.probing:
+                return [Reason(source, "one probe is out to see whether it is back", now + 5.0)]
+        own = [credential for credential in self.snapshot.credentials.values() if credential.source == source]
+        if not own:
+            return [Reason(source, "it has no credential", None)]
+        return [self._credential_reason(credential, lane) for credential in own]
+
+    def _credential_reason(self, credential: Credential, lane: Lane) -> Reason:
+        now = self.snapshot.now
+
+        def because(why: str, until: float | None) -> Reason:
+            return Reason(credential.source, why, until, credential.id)
+
+        if credential.dead:
+            return because(f"dead: {credential.dead_reason or 'revoked or expired'}", None)
+        if not credential.enabled:
+            return because("disabled by hand", None)
+        if lane.operation in credential.denied:
+            return because(f"it may not do {lane.operation}", None)
+        if credential.disabled_till is not None and credential.disabled_till > now:
+            return because(f"cooling down: {credential.disabled_reason or 'no reason given'}", credential.disabled_till)
+        if credential.probing:
+            return because("one probe is out to see whether it is back", now + 5.0)
+        if exhausted_by_report(credential, now):
+            return because("the provider says that nothing is left", credential.reported_reset_at)
+        windows = windows_of(self.snapshot, credential.id, credential.source, lane.operation)
+        full = [window for window in windows if window.left(lane.priority) <= 0]
+        if not full:
+            return because("its turn has not come", now + 1.0)
+        last = max(full, key=lambda window: window.next_room(lane.priority))
+        return because(f"limit {last.limit.name} is used up", last.next_room(lane.priority))
+
+
+class Pool:
+    """The credentials of one source that can serve one operation now, drawn by weight until each has no room."""
+
+    def __init__(self, snapshot: Snapshot, source: str, operation: str, priority: int) -> None:
+        self.now = snapshot.now
+        self.priority = priority
+        self.members = [
+            credential
+            for credential in snapshot.credentials.values()
+            if credential.source == source and usable(credential, operation, snapshot.now)
+        ]
+        self.windows: dict[int, list[Window]] = {
+            credential.id: windows_of(snapshot, credential.id, source, operation) for credential in self.members
+        }
+        self._weigh()
+
+    def find(self, rng: Random) -> Credential | None:
+        """A credential at random by weight among those with room; `None` when there is none. Takes nothing."""
+        while self.members:
+            member = self.members[bisect(self.cumulated, rng.random() * self.cumulated[-1])]
+            if self._has_room(member):
+                return member
+            # A limit of the whole source empties every member at once: one pass, not one pass each.
+            self.members = [other for other in self.members if self._has_room(other)]
+            self._weigh()
+        return None
+
+    def take(self, credential: Credential) -> float:
+        """Charge one call to all limits, which `find` saw to have room; returns until when it may start."""
+        windows = self.windows[credential.id]
+        for window in windows:
+            window.charge()
+        if credential.reported_remaining is not None:
+            credential.reported_remaining -= 1
+        return min((window.use_until() for window in windows), default=self.now + 10.0)
+
+    def _has_room(self, credential: Credential) -> bool:
+        if credential.probing or exhausted_by_report(credential, self.now):
+            return False
+        return all(window.left(self.priority) > 0 for window in self.windows[credential.id])
+
+    def _weigh(self) -> None:
+        self.cumulated = list(accumulate(member.weight for member in self.members))
+
+
+def usable(credential: Credential, operation: str, now: float) -> bool:
+    """Whether the credential may be used at all; its limits are another matter."""
+    return (
+        credential.enabled
+        and not credential.dead
+        and not credential.probing
+        and operation not in credential.denied
+        and (credential.disabled_till is None or credential.disabled_till <= now)
+    )
+
+
+def exhausted_by_report(credential: Credential, now: float) -> bool:
+    return (
+        credential.reported_remaining is not None
+        and credential.reported_remaining <= 0
+        and credential.reported_reset_at is not None
+        and credential.reported_reset_at > now
+    )
+
+
+def apply_settlements(snapshot: Snapshot, settlements: Sequence[Settlement], plan: Plan, rng: Random) -> None:
+    """The first half of a turn: what came back changes credentials and breakers, and moves its fetches."""
+    for settlement in settlements:
+        settle(snapshot, settlement, plan, rng)
+
+
+def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, plan: Plan, desk: Desk) -> None:
+    """The second half: lease to the candidates in the order of priority, at most `capacity`; say why the others wait."""
+    lanes = {lane.id: lane for lane in snapshot.lanes}
+
+    def rank(candidate: Candidate) -> tuple[float, int]:
+        waited = snapshot.now - candidate.created_at
+        return lanes[candidate.lane_id].priority - waited // AGEING, candidate.fetch_id
+
+    stuck: set[int] = set()
+    for candidate in sorted(candidates, key=rank):
+        if len(plan.leases) >= capacity:
+            break
+        if candidate.lane_id in stuck:
+            continue
+        lane = lanes[candidate.lane_id]
+        lease = desk.pick(lane, candidate.fetch_id)
+        if lease is None:
+            stuck.add(lane.id)
+            plan.blocked.append(desk.blocked(lane))
+        else:
+            plan.leases.append(lease)
+    for source, operation in desk.probed:
+        for kind in KINDS:
+            if (source, operation, kind) in snapshot.breakers:
+                plan.touched_breakers.add((source, operation, kind))

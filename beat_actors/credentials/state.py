@@ -1,0 +1,191 @@
+"""What the broker knows when it decides, and what it decides: plain values. Times are epoch seconds of the database's clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from beat_actors.credentials.breaker import Breaker
+from beat_actors.credentials.limits import Window
+from beat_actors.platforms.interface import Limit, Outcome
+
+BreakerKey = tuple[str, str, str]
+"""(source, operation, kind); kind is 'upstream' or 'parser'."""
+
+
+@dataclass(slots=True)
+class Credential:
+    """A credential as the turn works on it. `changed` marks what has to be written back."""
+
+    id: int
+    source: str
+    weight: int = 1
+    enabled: bool = True
+    disabled_till: float | None = None
+    dead: bool = False
+    denied: frozenset[str] = frozenset()
+    ladder: int = 0
+    ladder_at: float | None = None
+    probing: bool = False
+    reported_remaining: int | None = None
+    reported_reset_at: float | None = None
+    disabled_reason: str | None = None
+    dead_reason: str | None = None
+    changed: bool = False
+
+    def needs_probe(self, now: float) -> bool:
+        return self.disabled_till is not None and self.disabled_till <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Fetches that share a fate: an operation, a priority class and the sources still open to them, in the chain's order."""
+
+    id: int
+    operation: str
+    priority: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A waiting fetch."""
+
+    fetch_id: int
+    lane_id: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A fetch whose call came to something else than an answer that can be used."""
+
+    id: int
+    chain: tuple[str, ...]
+    source: str
+    cursor_source: str | None = None
+    excluded: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    rotations: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one call (or of `calls` alike ones)."""
+
+    credential_id: int
+    source: str
+    operation: str
+    outcome: Outcome
+    calls: int = 1
+    probe: bool = False
+    code: str = ""
+    detail: str = ""
+    retry_after: float | None = None
+    reported_remaining: int | None = None
+    reported_reset: float | None = None
+    charged_at: float | None = None
+    fetch: Fetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    rotations: int = 10
+    retries: int = 3
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Everything that a turn decides over. The turn works on it in place; nothing else sees it."""
+
+    now: float
+    credentials: dict[int, Credential]
+    breakers: dict[BreakerKey, Breaker]
+    lanes: Sequence[Lane]
+    windows: dict[tuple[str, str], Window]
+    limits: Mapping[str, tuple[Limit, ...]]
+    budgets: Budgets = field(default_factory=Budgets)
+
+    def window(self, subject: str, limit: Limit) -> Window:
+        key = (subject, limit.name)
+        found = self.windows.get(key)
+        if found is None:
+            found = self.windows[key] = Window(subject, limit, self.now)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a source cannot be used now. `until` is when that may change; `None` means: not without a person."""
+
+    source: str
+    why: str
+    until: float | None
+    credential_id: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"source": self.source, "credential_id": self.credential_id, "why": self.why, "until": self.until}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Leave to make one call with one credential, to be started before `use_until`."""
+
+    fetch_id: int
+    source: str
+    credential_id: int
+    use_until: float
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A lane in which nothing can be leased before `until` (`None`: not without a person)."""
+
+    lane_id: int
+    until: float | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The fetch waits again: in the lane of `chain` less the exclusions, not before `delay` seconds from now."""
+
+    fetch_id: int
+    excluded: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    rotations: int
+    retries: int
+    delay: float = 0.0
+    why: str = ""
+    drop_cursor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The fetch ends here, with a code and a sentence."""
+
+    fetch_id: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One line of a credential's flight recorder."""
+
+    credential_id: int
+    kind: str
+    until: float | None
+    cause: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the turn has to write and send."""
+
+    leases: list[Lease] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    moves: list[Wait | Fail] = field(default_factory=list)
+    events: list[Happened] = field(default_factory=list)
+    touched_breakers: set[BreakerKey] = field(default_factory=set)

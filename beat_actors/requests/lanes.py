@@ -1,0 +1,42 @@
+"""Lanes: waiting work that shares a fate, so that one row says of thousands why they wait."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from beat_actors.database import Transaction, jsonb
+
+
+class LaneKey(NamedTuple):
+    platform: str
+    operation: str
+    priority: int
+    sources: tuple[str, ...]
+
+
+# Creates what is missing. Two callers may create the same lane at once: the loser sees nothing and asks again.
+FIND_OR_CREATE = """
+WITH wanted AS (
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS w(platform text, operation text, priority smallint, sources text[])
+), found AS (
+    SELECT l.id, l.platform, l.operation, l.priority, l.sources FROM lane l JOIN wanted USING (platform, operation, priority, sources)
+), made AS (
+    INSERT INTO lane (platform, operation, priority, sources)
+    SELECT platform, operation, priority, sources FROM wanted
+    EXCEPT SELECT platform, operation, priority, sources FROM found
+    ON CONFLICT DO NOTHING
+    RETURNING id, platform, operation, priority, sources
+)
+SELECT * FROM found UNION ALL SELECT * FROM made
+"""
+
+
+async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[LaneKey, int]:
+    """The ids of these lanes, created where they did not exist."""
+    wanted = set(keys)
+    ids: dict[LaneKey, int] = {}
+    while wanted:
+        rows = await transaction.rows(FIND_OR_CREATE, (jsonb([key._asdict() for key in sorted(wanted)]),))
+        for row in rows:
+            ids[LaneKey(row.platform, row.operation, row.priority, tuple(row.sources))] = row.id
+        wanted -= ids.keys()
+    return ids
