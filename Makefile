@@ -1,0 +1,86 @@
+# Needs only make and Python >= 3.11. Everything lands in ./.venv and ./.beat.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+UV    := $(BIN)/.uv
+ARGS  ?=
+# Two processes, and a module's tests together, so that its servers start once. `make test WORKERS=0` runs in one process.
+WORKERS ?= 2
+DIST    ?= loadscope
+
+# `python3.13` may exist and not start (a version manager's shim), so each candidate is asked.
+PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$candidate; break; }; done)
+
+# uv does not read pip's configuration, so a mirror or a certificate that pip was given is passed on.
+pip_says = $$($(BIN)/python -m pip config get ":env:.$(1)" 2>/dev/null || $(BIN)/python -m pip config get "global.$(1)" 2>/dev/null)
+REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-url)}}"; \
+	certificate="$${SSL_CERT_FILE:-$(call pip_says,cert)}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
+
+.PHONY: help run test lock lint types check format clean reset install
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(READY) ## start the whole stack on this machine; ARGS=... goes to `beat up`
+	@$(BIN)/beat up $(ARGS)
+
+test: $(READY) ## run the tests; ARGS="-k word" narrows, WORKERS=0 runs in one process
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) $(ARGS)
+
+check: lint types ## everything that reads the code without running it
+
+lint: $(READY) ## style, import contracts, the compose file
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+types: $(READY) ## mypy --strict
+	@$(BIN)/mypy
+
+format: $(READY) ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+install: $(READY) ## create ./.venv from the lock
+
+lock: $(UV) ## resolve the dependencies again; ARGS="--upgrade" takes newer versions
+	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra dev $(ARGS) pyproject.toml -o requirements.lock
+	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --constraint requirements.lock pyproject.toml -o requirements.image.lock
+
+clean: ## remove the environment and the caches; data in ./.beat stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+reset: ## remove the data of the stack in ./.beat, for good
+	@if [ -f .beat/elsewhere ]; then rm -rf "$$(cat .beat/elsewhere)"; fi
+	@rm -rf .beat
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Beat needs Python 3.11 or newer with the venv module, and none of python3.14 ... python3 is one."; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)"; exit 1; fi
+	@$(PYTHON) -m venv $(VENV)
+
+$(UV): $(BIN)/python
+	@if [ -f requirements.lock ]; then awk '/^[a-z]/ { on = /^uv==/ } on' requirements.lock > $(VENV)/uv.txt; else echo uv > $(VENV)/uv.txt; fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(test -f requirements.lock && echo --require-hashes) -r $(VENV)/uv.txt
+	@touch $@
+
+# The project's own files are linked, not copied, and built with the locked hatchling: nothing unlocked is ever fetched.
+$(READY): requirements.lock pyproject.toml | $(UV)
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(REGISTRY) $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
+	@touch $@
