@@ -70,8 +70,7 @@ class Desk:
         if probe:
             self._start_probe(source, lane.operation)
         if credential.needs_probe(self.snapshot.now):
-            credential.probing, probe = True, True
-        credential.changed = True
+            credential.probing = credential.changed = probe = True
         return Lease(fetch_id, source, credential.id, use_until, probe)
 
     def _probe_state(self, source: str, operation: str) -> bool | None:
@@ -183,6 +182,7 @@ class Pool:
             window.charge()
         if credential.reported_remaining is not None:
             credential.reported_remaining -= 1
+            credential.changed = True
         return min((window.use_until() for window in windows), default=self.now + 10.0)
 
     def _has_room(self, credential: Credential) -> bool:

@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again
     UNUSED = "unused"  # the lease was never used: the charge is returned
+    PARSED = "parsed"  # the parser could read the answer: it says nothing of credentials, and closes a parser breaker
 
 
 FINAL = frozenset({Outcome.MISSING, Outcome.PRIVATE, Outcome.BAD_REQUEST})

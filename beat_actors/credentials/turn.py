@@ -1,0 +1,296 @@
+"""The CredentialBroker's turn: one transaction under the platform's lock, around a decision that does no I/O.
+
+Load, settle what came back, decide, write, commit; then say what is to be sent. Turns of one platform never overlap,
+wherever they run, so nothing here guards against another turn.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from typing import Any
+
+from beat_actors.credentials import store
+from beat_actors.credentials.decision import Desk, apply_settlements, decide
+from beat_actors.credentials.state import (
+    Blocked,
+    Budgets,
+    Candidate,
+    Fail,
+    Fetch,
+    Plan,
+    Settlement,
+    Snapshot,
+    Wait,
+)
+from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.errors import NoAvailableSources
+from beat_actors.platforms.interface import Outcome, Platform
+from beat_actors.requests.lanes import LaneKey, lane_ids
+from beat_actors.requests.lifecycle import fail_fetches
+
+TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM charged_at)::double precision AS charged"
+# The fence: a settlement of an earlier try of the fetch changes credentials, never the fetch.
+SETTLING = """
+SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries
+FROM scrape_fetch f WHERE f.id = ANY(%s) AND f.stage = 'SETTLING'
+"""
+WAKE = """
+UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
+WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
+"""
+IN_FLIGHT = "SELECT count(*) FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED'"
+# The oldest rows of each lane, through the partial index; a lane without room shows one row, to know whether anything waits.
+CANDIDATES = """
+SELECT f.id AS fetch_id, l.id AS lane_id, extract(epoch FROM f.created_at)::double precision AS created_at
+FROM unnest(%s::integer[], %s::integer[]) AS l(id, rows)
+CROSS JOIN LATERAL (
+    SELECT id, created_at FROM scrape_fetch
+    WHERE lane_id = l.id AND stage = 'WAITING' AND not_before IS NULL ORDER BY id LIMIT l.rows
+) f
+"""
+LEASE = """
+WITH lease AS (
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::double precision[], %s::boolean[])
+        AS n(fetch_id, source, credential_id, use_until, probe)
+), fetch AS (
+    UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
+        charged_at = to_timestamp(%s), use_until = to_timestamp(n.use_until), lease_until = NULL, stage_attempts = 0,
+        waiting_for = NULL, sent_at = clock_timestamp()
+    FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING'
+    RETURNING f.id, f.request_id
+), request AS (
+    UPDATE scrape_request_log r SET status = 'PROCESSING', picked_at = clock_timestamp()
+    FROM fetch WHERE r.id = fetch.request_id AND r.status = 'PENDING'
+)
+SELECT id FROM fetch
+"""
+BLOCK = """
+UPDATE lane l SET blocked_until = to_timestamp(n.until), reasons = n.reasons, checked_at = to_timestamp(%s)
+FROM jsonb_to_recordset(%s::jsonb) AS n(id integer, until double precision, reasons jsonb) WHERE l.id = n.id
+"""
+UNBLOCK = "UPDATE lane SET blocked_until = NULL, reasons = NULL WHERE platform = %s AND reasons IS NOT NULL AND NOT (id = ANY(%s))"
+HOPELESS = """
+SELECT f.id, n.until, n.reasons
+FROM jsonb_to_recordset(%s::jsonb) AS n(id integer, until double precision, reasons jsonb)
+JOIN scrape_fetch f ON f.lane_id = n.id AND f.stage = 'WAITING' AND f.expires_at IS NOT NULL AND f.expires_at < to_timestamp(n.until)
+ORDER BY f.id LIMIT 1000
+"""
+MOVE = """
+UPDATE scrape_fetch f SET stage = 'WAITING', lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
+    rotations = n.rotations, retries = n.retries, lease_until = NULL, charged_at = NULL, use_until = NULL,
+    cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
+    cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
+    page = CASE WHEN n.drop_cursor THEN 1 ELSE f.page END,
+    not_before = CASE WHEN n.delay > 0 THEN to_timestamp(%s + n.delay) END, waiting_for = n.why
+FROM jsonb_to_recordset(%s::jsonb) AS n(
+    id bigint, lane_id integer, excluded text[], unreadable text[], rotations integer, retries integer,
+    delay double precision, why text, drop_cursor boolean)
+WHERE f.id = n.id AND f.stage = 'SETTLING'
+"""
+DECIDED = "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) VALUES (to_timestamp(%s), %s, %s, %s, %s, %s)"
+SETTLEMENT_BATCH = 2000
+
+
+@dataclass(slots=True)
+class TurnResult:
+    """What the turn did, and what is to be sent: fetches to retrieve, and whether another turn would find more to do."""
+
+    leased: list[int] = field(default_factory=list)
+    settled: int = 0
+    moved: int = 0
+    failed: int = 0
+    blocked: list[Blocked] = field(default_factory=list)
+    more: bool = False
+
+
+async def turn(database: Database, platform: Platform, *, seed: int | None = None) -> TurnResult:
+    """Run one turn for the platform. Whatever raises leaves no trace, and the next turn starts from the same rows."""
+    settings = database.settings
+    seed = SystemRandom().getrandbits(62) if seed is None else seed
+    rng, plan, result = Random(seed), Plan(), TurnResult()
+    async with database.transaction() as transaction:
+        await store.lock(transaction, platform.name)
+        settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
+        fetches = await _settling(transaction, settlements)
+        snapshot = await store.load_snapshot(
+            transaction, platform, budgets=Budgets(settings.rotation_budget, settings.retry_budget)
+        )
+        returned = [_settlement(row, fetches, platform) for row in sorted(settlements, key=lambda row: row.id)]
+        apply_settlements(snapshot, returned, plan, rng)
+        await _move(transaction, platform, snapshot, plan, {row.id: row for row in fetches.values()}, result)
+        await transaction.run(WAKE, (snapshot.now, platform.name))
+        if any(isinstance(move, Wait) for move in plan.moves):  # a moved fetch may have opened a new lane
+            snapshot.lanes = await store.load_lanes(transaction, platform.name)
+        await _lease(transaction, database, platform, snapshot, plan, rng, result)
+        await _save(transaction, platform, snapshot, plan, returned)
+        result.settled = len(returned)
+        result.more |= len(returned) == SETTLEMENT_BATCH
+        if result.leased or plan.moves or plan.blocked:
+            detail = {"blocked": [_blocked_json(item) for item in plan.blocked], "moved": len(plan.moves)}
+            decided = (snapshot.now, platform.name, seed, result.settled, len(result.leased), jsonb(detail))
+            await transaction.run(DECIDED, decided)
+    return result
+
+
+async def _settling(transaction: Transaction, settlements: Sequence[Any]) -> dict[tuple[int, int], Any]:
+    """The fetches that wait for their settlement, by (id, fence)."""
+    ids = [row.fetch_id for row in settlements if row.fetch_id is not None]
+    if not ids:
+        return {}
+    return {(row.id, row.fence): row for row in await transaction.rows(SETTLING, (ids,))}
+
+
+def _settlement(row: Any, fetches: dict[tuple[int, int], Any], platform: Platform) -> Settlement:
+    found = fetches.get((row.fetch_id, row.fence)) if row.fetch_id is not None else None
+    return Settlement(
+        credential_id=row.credential_id,
+        source=row.source,
+        operation=row.operation,
+        outcome=Outcome(row.outcome),
+        calls=row.calls,
+        probe=row.probe,
+        code=row.code,
+        detail=row.detail,
+        retry_after=row.retry_after,
+        reported_remaining=row.reported_remaining,
+        reported_reset=row.reported_reset,
+        charged_at=row.charged,
+        fetch=None if found is None else _fetch(found, platform),
+    )
+
+
+def _fetch(row: Any, platform: Platform) -> Fetch:
+    chain = (row.cursor_source,) if row.cursor_source else platform.chains[row.operation]
+    return Fetch(
+        row.id,
+        chain,
+        row.source,
+        row.cursor_source,
+        tuple(row.excluded),
+        tuple(row.unreadable),
+        row.rotations,
+        row.retries,
+    )
+
+
+async def _move(
+    transaction: Transaction,
+    platform: Platform,
+    snapshot: Snapshot,
+    plan: Plan,
+    rows: dict[int, Any],
+    result: TurnResult,
+) -> None:
+    waits = [move for move in plan.moves if isinstance(move, Wait)]
+    keys = {wait.fetch_id: _lane_of(platform, rows[wait.fetch_id], wait) for wait in waits}
+    if waits:
+        ids = await lane_ids(transaction, set(keys.values()))
+        moved = [
+            {
+                "id": wait.fetch_id,
+                "lane_id": ids[keys[wait.fetch_id]],
+                "excluded": wait.excluded,
+                "unreadable": wait.unreadable,
+                "rotations": wait.rotations,
+                "retries": wait.retries,
+                "delay": wait.delay,
+                "why": wait.why,
+                "drop_cursor": wait.drop_cursor,
+            }
+            for wait in waits
+        ]
+        result.moved = await transaction.run(MOVE, (snapshot.now, jsonb(moved)))
+    fails = [
+        (move.fetch_id, {"code": move.code, "message": move.message}) for move in plan.moves if isinstance(move, Fail)
+    ]
+    await fail_fetches(transaction, fails, stages=("SETTLING",))
+    result.failed = len(fails)
+
+
+def _lane_of(platform: Platform, row: Any, wait: Wait) -> LaneKey:
+    pinned = row.cursor_source is not None and not wait.drop_cursor
+    chain = (row.cursor_source,) if pinned else platform.chains[row.operation]
+    open_sources = tuple(source for source in chain if source not in wait.excluded and source not in wait.unreadable)
+    return LaneKey(platform.name, row.operation, row.priority, open_sources or chain)
+
+
+async def _lease(
+    transaction: Transaction,
+    database: Database,
+    platform: Platform,
+    snapshot: Snapshot,
+    plan: Plan,
+    rng: Random,
+    result: TurnResult,
+) -> None:
+    settings = database.settings
+    in_flight = int(await transaction.value(IN_FLIGHT, (platform.name,)))
+    capacity = max(0, min(settings.broker_batch, settings.broker_in_flight - in_flight))
+    desk = Desk(snapshot, rng)
+    rows = [capacity + 1 if desk.has_room(lane) else 1 for lane in snapshot.lanes]
+    found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows))
+    candidates = [Candidate(row.fetch_id, row.lane_id, row.created_at) for row in found]
+    if capacity == 0:
+        return  # the stages ring again when they have room
+    decide(snapshot, candidates, capacity, plan, desk)
+    given = len(plan.leases)
+    if plan.leases:
+        arrays = (
+            [lease.fetch_id for lease in plan.leases],
+            [lease.source for lease in plan.leases],
+            [lease.credential_id for lease in plan.leases],
+            [lease.use_until for lease in plan.leases],
+            [lease.probe for lease in plan.leases],
+        )
+        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, snapshot.now))}
+        # What was cancelled or expired at this very moment took no lease. Its charge stands in the windows, which is harmless;
+        # the total, which the ledger is held against, counts real leases only.
+        plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
+        result.leased = [lease.fetch_id for lease in plan.leases]
+    blocked = [_blocked_json(item) for item in plan.blocked]
+    await transaction.run(UNBLOCK, (platform.name, [item.lane_id for item in plan.blocked]))
+    if blocked:
+        await transaction.run(BLOCK, (snapshot.now, jsonb(blocked)))
+        await _fail_hopeless(transaction, blocked, result)
+    result.blocked = plan.blocked
+    result.more = given == settings.broker_batch and len(candidates) > given
+
+
+async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]], result: TurnResult) -> None:
+    """Fail what would still be waiting at its deadline: the consumer learns now what it would otherwise learn then."""
+    dated = [item for item in blocked if item["until"] is not None]
+    rows = await transaction.rows(HOPELESS, (jsonb(dated),)) if dated else []
+    errors = [
+        (
+            row.id,
+            {
+                "code": NoAvailableSources.code,
+                "message": NoAvailableSources.MESSAGE,
+                "earliest_at": row.until,
+                "reasons": row.reasons,
+            },
+        )
+        for row in rows
+    ]
+    await fail_fetches(transaction, errors, stages=("WAITING",))
+    result.failed += len(errors)
+
+
+async def _save(
+    transaction: Transaction, platform: Platform, snapshot: Snapshot, plan: Plan, settlements: Sequence[Settlement]
+) -> None:
+    calls = Counter(lease.credential_id for lease in plan.leases)
+    for settlement in settlements:
+        if settlement.outcome is Outcome.UNUSED:
+            calls[settlement.credential_id] -= settlement.calls
+    await store.save_windows(transaction, snapshot.windows.values())
+    await store.count_calls(transaction, calls)
+    await store.save_credentials(transaction, snapshot.credentials.values())
+    breakers = [(key, snapshot.breakers[key]) for key in sorted(plan.touched_breakers)]
+    await store.save_breakers(transaction, platform.name, breakers)
+    await store.save_events(transaction, plan.events)
+
+
+def _blocked_json(item: Blocked) -> dict[str, Any]:
+    return {"id": item.lane_id, "until": item.until, "reasons": [reason.to_json() for reason in item.reasons]}

@@ -1,0 +1,83 @@
+"""The SQL that writes a platform's records, made once for each entity from its declaration.
+
+A record's fields are columns: the key, dimensions and metrics. Current state is upserted, the last observation winning and an
+unknown value never overwriting a known one; every observation is logged whole; media URLs that are new are due as assets.
+"""
+
+import types
+from datetime import datetime
+from functools import cache
+from typing import Union, get_args, get_origin
+
+import msgspec
+
+from beat_actors.platforms.interface import Entity
+
+SQL_TYPES: dict[type, str] = {
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    datetime: "timestamptz",
+}
+SUBJECTS = {"profile_log": "profile_id", "post_log": "post_id"}
+
+
+def column_types(entity: Entity) -> dict[str, str]:
+    """A record's fields and their SQL types. Raises `TypeError` for a field that no column can hold."""
+    found = {}
+    for field in msgspec.structs.fields(entity.record):
+        union = get_origin(field.type) in (Union, types.UnionType)
+        kinds = [kind for kind in (get_args(field.type) if union else (field.type,)) if kind is not type(None)]
+        if len(kinds) != 1 or kinds[0] not in SQL_TYPES:
+            raise TypeError(
+                f"{entity.record.__name__}.{field.name}: a record's field is one of str, int, float, bool, datetime"
+            )
+        found[field.name] = SQL_TYPES[kinds[0]]
+    return found
+
+
+@cache
+def write_records(entity: Entity) -> str:
+    """One statement: (records as JSON array, platform) -> current state, log rows and assets due.
+
+    Each record carries beside its fields: source, parser_version, request_id, fetch_id. All were observed now.
+    """
+    columns = column_types(entity)
+    names = list(columns)
+    others = [name for name in names if name != entity.key]
+    dimensions = [name for name in others if name not in entity.metrics]
+    metrics = [name for name in others if name in entity.metrics]
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    updates = ", ".join(f"{name} = coalesce(excluded.{name}, t.{name})" for name in others)
+    assets = "\nUNION ALL ".join(
+        f"SELECT {entity.key} AS entity_key, '{field}' AS field, {field} AS url FROM newest WHERE {field} IS NOT NULL"  # noqa: S608
+        for field in entity.assets
+    )
+    due = f""", due AS (
+    INSERT INTO asset_log (platform, entity, entity_key, field, url)
+    SELECT %(platform)s, '{entity.table}', entity_key, field, url FROM ({assets}) a ORDER BY entity_key, field
+    ON CONFLICT (platform, entity, entity_key, field) DO UPDATE SET url = excluded.url, status = 'PENDING'
+    WHERE split_part(asset_log.url, '?', 1) <> split_part(excluded.url, '?', 1)
+)"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
+    return f"""
+WITH r AS (
+    SELECT * FROM jsonb_to_recordset(%(records)s::jsonb) AS r(
+        {declared}, n integer, source text, parser_version integer, request_id bigint, fetch_id bigint)
+), newest AS (
+    SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, n DESC
+), current AS (
+    INSERT INTO {entity.table} AS t ({", ".join(names)}, source, parser_version, request_id, observed_at)
+    SELECT {", ".join(names)}, source, parser_version, request_id, now() FROM newest
+    ON CONFLICT ({entity.key}) DO UPDATE SET {updates}, source = excluded.source, parser_version = excluded.parser_version,
+        request_id = excluded.request_id, observed_at = excluded.observed_at
+    WHERE excluded.observed_at >= t.observed_at
+){due if entity.assets else ""}
+INSERT INTO {entity.log} (observed_at, platform, {SUBJECTS[entity.log]}, source, parser_version, request_id, fetch_id, dimensions, metrics)
+SELECT now(), %(platform)s, {entity.key}, source, parser_version, request_id, fetch_id, {_object(dimensions)}, {_object(metrics)} FROM r
+"""  # noqa: S608 - as above
+
+
+def _object(names: list[str]) -> str:
+    pairs = ", ".join(f"'{name}', {name}" for name in names)
+    return f"jsonb_strip_nulls(jsonb_build_object({pairs}))"

@@ -1,0 +1,141 @@
+"""Ingest: parse and validate what was retrieved, by the source's parser. A payload that cannot be read harms only itself."""
+
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from beat_actors.database import jsonb
+from beat_actors.engine import Engine
+from beat_actors.errors import Malformed, Missing, Private
+from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
+from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Record
+from beat_actors.platforms.registry import platforms
+
+log = structlog.get_logger(__name__)
+
+# Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
+# with `poison` set, and its payload is never touched again.
+CLAIM = """
+WITH mine AS (
+    SELECT id FROM scrape_fetch
+    WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+    ORDER BY id FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1,
+        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    FROM mine WHERE f.id = mine.id
+    RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.source, f.credential_id,
+        f.probe, f.payload_at, f.stage_attempts > %(attempts)s AS poison
+)
+SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, r.flow, r.params AS request_params, r.items
+FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
+LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
+"""
+FINISH = """
+WITH n AS (
+    SELECT * FROM jsonb_to_recordset(%(results)s::jsonb) AS r(
+        id bigint, fence integer, records jsonb, version integer, kind text, error text, path text)
+), moved AS (
+    UPDATE scrape_fetch f SET stage = CASE WHEN n.error IS NULL THEN 'INGESTED' ELSE 'SETTLING' END, records = n.records,
+        parser_version = n.version, lease_until = NULL, stage_attempts = 0, sent_at = clock_timestamp()
+    FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED'
+    RETURNING f.*, n.kind, n.error AS said, n.path
+), quarantined AS (
+    INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error, path)
+    SELECT kind, platform, source, operation, parser_version, id, request_id, payload_at, said, path FROM moved WHERE kind IS NOT NULL
+)
+SELECT id FROM moved
+"""
+
+
+async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
+    """Claim these fetches, parse their payloads, and commit records or the reason why there are none."""
+    result = StageResult()
+    settings = engine.settings
+    async with engine.database.transaction() as transaction:
+        claims = await transaction.rows(
+            CLAIM, {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts}
+        )
+    if not claims:
+        return result
+    async with renewing(engine.database, claims):
+        read = [_read(claim) for claim in claims]
+        async with engine.database.transaction() as transaction:
+            rows = await transaction.rows(FINISH, {"results": jsonb([row for row, _ in read])})
+            passed = {row.id for row in rows}
+            done = [(claim, *item) for claim, item in zip(claims, read, strict=True) if claim.id in passed]
+            settlements = _settlements(done)
+            if settlements:
+                await transaction.run(SETTLE, (jsonb(settlements),))
+    result.zombies = len(claims) - len(passed)
+    if result.zombies:
+        log.warning("fenced_writes", stage="ingest", rejected=result.zombies)
+    result.next = [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
+    result.ring = {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
+    return result
+
+
+def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
+    """Parse one payload: the row for FINISH, and what it came to. Nothing that a payload does raises here."""
+    platform = platforms()[claim.platform]
+    endpoint = platform.sources[claim.source].endpoints[claim.operation]
+    row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": endpoint.version}
+    if claim.poison:
+        return row | {"kind": "poison", "error": "its worker died each time that it was parsed"}, Outcome.MALFORMED
+    if claim.body is None:
+        return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED
+    spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page)
+    try:
+        parsed = _parse(endpoint, claim.body, spec)
+        flow = platform.flows[claim.flow]
+        follow_ups = flow.follow_ups(spec, claim.request_params, parsed, claim.items + len(parsed.records))
+        records = records_json(platform.entity_of, parsed)
+    except Missing as error:
+        return row | {"error": str(error)}, Outcome.MISSING
+    except Private as error:
+        return row | {"error": str(error)}, Outcome.PRIVATE
+    except Malformed as error:
+        return row | {"kind": "malformed", "error": str(error), "path": error.path}, Outcome.MALFORMED
+    except Exception as error:  # noqa: BLE001 - a parser's bug is that payload's misfortune, not its neighbours'
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        return row | {"kind": "malformed", "error": said[:1000]}, Outcome.MALFORMED
+    records["follow_ups"] = [msgspec.to_builtins(follow_up) for follow_up in follow_ups]
+    return row | {"records": records}, Outcome.PARSED
+
+
+def _parse(endpoint: Endpoint, body: bytes, spec: FetchSpec) -> Parsed:
+    try:
+        return endpoint.parse(bytes(body), spec)
+    except RecursionError:
+        raise Malformed("the answer is nested too deeply") from None
+
+
+def records_json(entity_of: Any, parsed: Parsed) -> dict[str, Any]:
+    """Records by the table that they belong to, as the process stage takes them."""
+    by_table: dict[str, list[Record]] = {}
+    for record in parsed.records:
+        by_table.setdefault(entity_of(record).table, []).append(record)
+    return {"entities": by_table, "items": len(parsed.records)}
+
+
+def _settlements(done: Sequence[tuple[Any, dict[str, Any], Outcome]]) -> list[dict[str, Any]]:
+    rows = []
+    parsed: Counter[tuple[str, str, str, bool]] = Counter()
+    for claim, row, outcome in done:
+        if outcome is Outcome.PARSED:
+            parsed[claim.platform, claim.source, claim.operation, claim.probe] += 1
+        else:
+            # The credential was settled when the call ended; what the parser finds is no fault of its own.
+            said = {"code": row.get("path") or "", "detail": row["error"][:300]}
+            rows.append(settlement_row(claim, outcome.value, credential_id=0, **said))
+    for (platform, source, operation, probe), calls in parsed.items():
+        rows.append(
+            {"platform": platform, "source": source, "operation": operation, "probe": probe, "calls": calls}
+            | {"credential_id": 0, "outcome": Outcome.PARSED.value, "code": "", "detail": ""}
+        )
+    return rows

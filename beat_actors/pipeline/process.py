@@ -1,0 +1,152 @@
+"""Process: one transaction that writes what was read, adds follow-ups, and ends what is done. All of it or nothing."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import structlog
+
+from beat_actors.database import Transaction, jsonb
+from beat_actors.engine import Engine
+from beat_actors.pipeline.entities import write_records
+from beat_actors.pipeline.stage import StageResult
+from beat_actors.platforms.registry import platforms
+from beat_actors.requests.lanes import LaneKey, lane_ids
+from beat_actors.requests.lifecycle import Closing, close, fail_fetches
+
+log = structlog.get_logger(__name__)
+
+CLAIM = """
+WITH mine AS (
+    SELECT id FROM scrape_fetch
+    WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
+UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM mine WHERE f.id = mine.id
+RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
+    f.records, f.is_first, f.stage_attempts > %(attempts)s AS poison
+"""
+DONE = """
+UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
+FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
+WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
+"""
+FOLLOW_UP = """
+INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at)
+SELECT n.request_id, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at
+FROM jsonb_to_recordset(%s::jsonb) AS n(
+    request_id bigint, lane_id integer, platform text, operation text, params jsonb, cursor text, cursor_source text, page integer,
+    priority smallint, expires_at timestamptz)
+"""
+QUARANTINE = """
+INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error)
+SELECT 'poison', platform, source, operation, parser_version, id, request_id, payload_at, %s FROM scrape_fetch WHERE id = %s
+"""
+
+
+async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
+    """Claim these fetches and commit them together; if one of them cannot be written, each alone."""
+    result = StageResult()
+    settings = engine.settings
+    async with engine.database.transaction() as transaction:
+        claims = await transaction.rows(
+            CLAIM, {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts}
+        )
+    poison = [claim for claim in claims if claim.poison]
+    sound = [claim for claim in claims if not claim.poison]
+    for claim in poison:
+        await _quarantine(engine, claim, "its worker died each time that it was processed")
+    try:
+        await _commit(engine, sound, result)
+    except (psycopg.DataError, psycopg.IntegrityError):
+        for claim in sound:
+            await _commit_alone(engine, claim, result)
+    return result
+
+
+async def _commit_alone(engine: Engine, claim: Any, result: StageResult) -> None:
+    try:
+        await _commit(engine, [claim], result)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        await _quarantine(engine, claim, f"PostgreSQL refuses it: {str(error).splitlines()[0]}")
+
+
+async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) -> None:
+    if not claims:
+        return
+    async with engine.database.transaction() as transaction:
+        rows = await transaction.rows(DONE, ([claim.id for claim in claims], [claim.fence for claim in claims]))
+        passed = {row.id for row in rows}
+        done = [claim for claim in claims if claim.id in passed]
+        await _write(transaction, done)
+        followed = await _follow_up(transaction, done)
+        await close(transaction, [_closing(claim) for claim in done])
+    result.zombies += len(claims) - len(done)
+    if len(claims) > len(done):
+        log.warning("fenced_writes", stage="process", rejected=len(claims) - len(done))
+    result.ring |= followed
+
+
+async def _write(transaction: Transaction, done: Sequence[Any]) -> None:
+    by_table: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for claim in done:
+        origin = {
+            "source": claim.source,
+            "parser_version": claim.parser_version,
+            "request_id": claim.request_id,
+            "fetch_id": claim.id,
+        }
+        for table, records in claim.records["entities"].items():
+            rows = by_table[claim.platform, table]
+            rows += [{**record, **origin, "n": len(rows) + n} for n, record in enumerate(records)]
+    # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
+    for (platform_name, table), rows in sorted(by_table.items()):
+        entity = next(entity for entity in platforms()[platform_name].entities if entity.table == table)
+        await transaction.run(write_records(entity), {"records": jsonb(rows), "platform": platform_name})
+
+
+async def _follow_up(transaction: Transaction, done: Sequence[Any]) -> set[str]:
+    """Add the fetches that the parsers asked for; returns the platforms that have new work."""
+    wanted = [(claim, spec) for claim in done for spec in claim.records["follow_ups"]]
+    if not wanted:
+        return set()
+    keys = [_lane(claim, spec) for claim, spec in wanted]
+    ids = await lane_ids(transaction, set(keys))
+    rows = [
+        {
+            "request_id": claim.request_id,
+            "lane_id": ids[key],
+            "platform": claim.platform,
+            "operation": spec["operation"],
+            "params": spec["params"],
+            "cursor": spec["cursor"],
+            "cursor_source": spec["source"],
+            "page": spec["page"],
+            "priority": claim.priority,
+            "expires_at": claim.expires_at,
+        }
+        for (claim, spec), key in zip(wanted, keys, strict=True)
+    ]
+    await transaction.run(FOLLOW_UP, (jsonb(rows),))
+    return {claim.platform for claim, _ in wanted}
+
+
+def _lane(claim: Any, spec: dict[str, Any]) -> LaneKey:
+    pinned = spec["source"]
+    chain = (pinned,) if pinned else platforms()[claim.platform].chains[spec["operation"]]
+    return LaneKey(claim.platform, spec["operation"], claim.priority, chain)
+
+
+def _closing(claim: Any) -> Closing:
+    data: dict[str, Any] = {"source": claim.source} if claim.is_first else {}
+    return Closing(claim.request_id, len(claim.records["follow_ups"]), claim.records["items"], data)
+
+
+async def _quarantine(engine: Engine, claim: Any, error: str) -> None:
+    async with engine.database.transaction() as transaction:
+        await transaction.run(QUARANTINE, (error, claim.id))
+        await fail_fetches(transaction, [(claim.id, {"code": "poison", "message": error})], stages=("INGESTED",))
+    log.error("quarantined", fetch=claim.id, request=claim.request_id, error=error)

@@ -1,0 +1,211 @@
+"""Retrieve: make the batch's upstream calls at once; keep what came back, and trace every call.
+
+A lease is for one call. It is claimed before the call, so that a worker that dies leaves a call of unknown outcome, which
+stays charged; a lease that was not claimed in time is returned unused.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from beat_actors.database import Transaction, jsonb
+from beat_actors.engine import Engine
+from beat_actors.errors import VaultError
+from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
+from beat_actors.platforms.interface import FetchSpec, Outcome, Verdict
+from beat_actors.platforms.registry import platforms
+from beat_actors.transport.http import Exchange
+
+log = structlog.get_logger(__name__)
+
+# Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. `use_for` is how long the call may
+# still be put off. A row that another worker holds is skipped, not waited for.
+CLAIM = """
+WITH mine AS (
+    SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
+UPDATE scrape_fetch f SET fence = f.fence + 1,
+    attempt = f.attempt + (f.use_until > clock_timestamp())::integer,
+    stage = CASE WHEN f.use_until > clock_timestamp() THEN 'LEASED' ELSE 'SETTLING' END,
+    lease_until = CASE WHEN f.use_until > clock_timestamp() THEN clock_timestamp() + make_interval(secs => %(lease)s) END
+FROM mine, credential c WHERE f.id = mine.id AND c.id = f.credential_id
+RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.source,
+    f.credential_id, f.probe, f.charged_at, extract(epoch FROM f.use_until - clock_timestamp())::double precision AS use_for,
+    c.key_id, c.secret
+"""
+# One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace.
+FINISH = """
+WITH n AS (
+    SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(
+        i integer, id bigint, fence integer, ok boolean, method text, url text, status integer, ms real, bytes integer,
+        outcome text, code text, detail text)
+), moved AS (
+    UPDATE scrape_fetch f SET stage = CASE WHEN n.ok THEN 'RETRIEVED' ELSE 'SETTLING' END, lease_until = NULL,
+        stage_attempts = 0, payload_at = CASE WHEN n.ok THEN now() ELSE f.payload_at END, sent_at = clock_timestamp()
+    FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' AND f.lease_until IS NOT NULL
+    RETURNING n.i, f.id, f.request_id, f.attempt, f.platform, f.source, f.operation, f.credential_id
+), payload AS (
+    INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body)
+    SELECT m.id, now(), m.attempt, m.source, b.body
+    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)s::bytea[]) AS b(i, body) USING (i)
+), trace AS (
+    INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms,
+                           bytes, outcome, code, detail)
+    SELECT m.id, m.request_id, m.attempt, m.platform, m.source, m.operation, m.credential_id, n.method, n.url, n.status, n.ms,
+           n.bytes, n.outcome, n.code, n.detail
+    FROM moved m JOIN n USING (i)
+)
+SELECT i FROM moved
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A claimed fetch, how its call went, and how that is judged."""
+
+    claim: Any
+    exchange: Exchange
+    verdict: Verdict
+
+
+async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
+    """Claim these leases, call, and commit. What is not in a state to be claimed is left alone."""
+    result = StageResult()
+    started = time.monotonic()
+    async with engine.database.transaction() as transaction:
+        claimed = await transaction.rows(CLAIM, {"ids": list(fetch_ids), "lease": engine.settings.stage_lease})
+        lapsed = [claim for claim in claimed if claim.stage == "SETTLING"]
+        await _return_unused(transaction, lapsed, result)
+    live = [claim for claim in claimed if claim.stage == "LEASED"]
+    if live:
+        async with renewing(engine.database, live):
+            called = await asyncio.gather(*(_call(engine, claim, started) for claim in live))
+            await _finish(engine, called, result)
+    return result
+
+
+async def _call(engine: Engine, claim: Any, started: float) -> Called:
+    source = platforms()[claim.platform].sources[claim.source]
+    spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page)
+    if time.monotonic() - started >= claim.use_for:
+        return Called(claim, Exchange("", "", 0.0), Verdict(Outcome.UNUSED, detail="the lease ran out before the call"))
+    try:
+        secret = engine.vault.open(claim.credential_id, claim.source, claim.key_id, bytes(claim.secret))
+        call = source.endpoints[claim.operation].build(spec, secret)
+    except VaultError as error:
+        return Called(claim, Exchange("", "", 0.0), Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error)))
+    exchange = await engine.client.exchange(source, call)
+    if exchange.answer is not None:
+        return Called(claim, exchange, source.classify(exchange.answer))
+    failure = exchange.failure
+    detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
+    return Called(claim, exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail))
+
+
+async def _finish(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+    """Commit what came back. Unused leases were no call: they leave no trace row, and their charge is returned."""
+    calls = [_call_row(i, item) for i, item in enumerate(called)]
+    kept = [i for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK]
+    bodies = [
+        item.exchange.answer.body for item in called if item.exchange.answer and item.verdict.outcome is Outcome.OK
+    ]
+    async with engine.database.transaction() as transaction:
+        unused = [item for item in called if item.verdict.outcome is Outcome.UNUSED]
+        made = [row for row, item in zip(calls, called, strict=True) if item.verdict.outcome is not Outcome.UNUSED]
+        rows = await transaction.rows(FINISH, {"calls": jsonb(made), "indexes": kept, "bodies": bodies})
+        passed = {row.i for row in rows}
+        await _return_unused(transaction, [item.claim for item in unused], result, claimed=True)
+        finished = [item for i, item in enumerate(called) if i in passed]
+        settlements = _settlements(finished)
+        if settlements:
+            await transaction.run(SETTLE, (jsonb(settlements),))
+    result.zombies = len(called) - len(unused) - len(finished)
+    if result.zombies:
+        log.warning("fenced_writes", stage="retrieve", rejected=result.zombies)
+    result.next = [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]
+    # Always: a finished call frees capacity, whatever came of it.
+    result.ring |= {item.claim.platform for item in called}
+
+
+def _call_row(i: int, item: Called) -> dict[str, Any]:
+    answer = item.exchange.answer
+    status = answer.status if answer else (item.exchange.failure.status if item.exchange.failure else None)
+    return {
+        "i": i,
+        "id": item.claim.id,
+        "fence": item.claim.fence,
+        "ok": item.verdict.outcome is Outcome.OK,
+        "method": item.exchange.method,
+        "url": item.exchange.url,
+        "status": status,
+        "ms": round(item.exchange.ms, 3),
+        "bytes": len(answer.body) if answer else None,
+        "outcome": item.verdict.outcome.value,
+        "code": item.verdict.code,
+        "detail": _plain(item.verdict.detail),
+    }
+
+
+def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
+    """One row for each call that did not go well, and one for all that went well with the same credential and operation."""
+    rows = []
+    well: defaultdict[tuple[Any, ...], list[Called]] = defaultdict(list)
+    for item in finished:
+        claim, verdict = item.claim, item.verdict
+        if verdict.outcome is Outcome.OK:
+            well[claim.platform, claim.credential_id, claim.source, claim.operation, claim.probe].append(item)
+        else:
+            rows.append(
+                settlement_row(
+                    claim,
+                    verdict.outcome.value,
+                    code=verdict.code,
+                    detail=_plain(verdict.detail),
+                    retry_after=verdict.retry_after,
+                    **_reported(verdict),
+                )
+            )
+    for group in well.values():
+        # The lowest count is the newest: what is left only falls within a batch.
+        reports = [item.verdict for item in group if item.verdict.reported is not None]
+        least = min(reports, key=lambda verdict: verdict.reported.remaining if verdict.reported else 0, default=None)
+        rows.append(
+            settlement_row(group[0].claim, Outcome.OK.value, fetch_id=None, calls=len(group), **_reported(least))
+        )
+    return rows
+
+
+def _reported(verdict: Verdict | None) -> dict[str, Any]:
+    if verdict is None or verdict.reported is None:
+        return {}
+    return {"reported_remaining": verdict.reported.remaining, "reported_reset": verdict.reported.reset_seconds}
+
+
+UNUSED = """
+UPDATE scrape_fetch f SET stage = 'SETTLING', lease_until = NULL FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
+WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' RETURNING f.id
+"""
+
+
+async def _return_unused(
+    transaction: Transaction, claims: Sequence[Any], result: StageResult, *, claimed: bool = False
+) -> None:
+    if not claims:
+        return
+    if claimed:
+        passed = await transaction.rows(UNUSED, ([claim.id for claim in claims], [claim.fence for claim in claims]))
+        claims = [claim for claim in claims if claim.id in {row.id for row in passed}]
+    rows = [settlement_row(claim, Outcome.UNUSED.value, charged_at=claim.charged_at) for claim in claims]
+    await transaction.run(SETTLE, (jsonb(rows),))
+    result.ring |= {claim.platform for claim in claims}
+
+
+def _plain(text: str) -> str:
+    """What PostgreSQL can hold of a provider's words."""
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()[:300]

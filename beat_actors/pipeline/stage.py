@@ -1,0 +1,86 @@
+"""What the stages share: the lease that is renewed while work runs, and what a stage says is to be done next."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from beat_actors.database import Database, columns
+from beat_actors.errors import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+RENEW = """
+UPDATE scrape_fetch f SET lease_until = clock_timestamp() + make_interval(secs => %s)
+FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
+WHERE f.id = n.id AND f.fence = n.fence AND f.lease_until IS NOT NULL
+"""
+# Where a stage hands a fetch back to the broker. `n` carries one row for each, fenced by what the caller has just updated.
+SETTLE = """
+INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, calls, probe, code, detail,
+                        retry_after, reported_remaining, reported_reset, charged_at)
+SELECT n.platform, n.fetch_id, n.fence, n.credential_id, n.source, n.operation, n.outcome, n.calls, n.probe, n.code, n.detail,
+       n.retry_after, n.reported_remaining, n.reported_reset, n.charged_at
+FROM jsonb_to_recordset(%s::jsonb) AS n(
+    platform text, fetch_id bigint, fence integer, credential_id bigint, source text, operation text, outcome text, calls integer,
+    probe boolean, code text, detail text, retry_after double precision, reported_remaining integer,
+    reported_reset double precision, charged_at timestamptz)
+"""
+
+
+@dataclass(slots=True)
+class StageResult:
+    """`next` fetches are ready for the following stage; `ring` platforms want a turn of the broker."""
+
+    next: list[int] = field(default_factory=list)
+    ring: set[str] = field(default_factory=set)
+    zombies: int = 0
+
+
+@asynccontextmanager
+async def renewing(database: Database, claims: Sequence[Any]) -> AsyncIterator[None]:
+    """Keep the leases of these claims (id, fence) alive while the block runs.
+
+    A renewal that fails is only logged: the fence on the stage's commit is what protects, not the lease.
+    """
+    lease = database.settings.stage_lease
+    ids, fences = columns([(claim.id, claim.fence) for claim in claims], 2)
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(lease / 3)
+            try:
+                async with database.transaction() as transaction:
+                    await transaction.run(RENEW, (lease, ids, fences))
+            except StorageUnavailable as error:
+                log.warning("lease_not_renewed", fetches=len(ids), error=str(error))
+
+    task = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def settlement_row(claim: Any, outcome: str, **fields: Any) -> dict[str, Any]:
+    """One settlement; `claim` gives the fetch, its fence and what it was leased with."""
+    row = {
+        "platform": claim.platform,
+        "fetch_id": claim.id,
+        "fence": claim.fence,
+        "credential_id": claim.credential_id,
+        "source": claim.source,
+        "operation": claim.operation,
+        "outcome": outcome,
+        "calls": 1,
+        "probe": claim.probe,
+        "code": "",
+        "detail": "",
+    }
+    return row | fields
