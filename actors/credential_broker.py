@@ -1,0 +1,30 @@
+"""The CredentialBroker: its turns for one platform never overlap, whatever the number of messages and workers."""
+
+import asyncio
+
+import dramatiq
+
+from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE
+from actors.worker import engine, mailbox
+from beat_actors.credentials.turn import turn
+from beat_actors.platforms.registry import platform as platform_named
+
+
+@dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="dispatch")
+async def dispatch(platform: str) -> None:
+    """There may be something to lease: new requests, follow-ups, or a lane whose time has come."""
+    await _turn(platform)
+
+
+@dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="settle")
+async def settle(platform: str) -> None:
+    """Outcomes came back, and with them capacity: the same turn settles them and leases again."""
+    await _turn(platform)
+
+
+async def _turn(platform: str) -> None:
+    await asyncio.to_thread(mailbox.heard, platform)
+    result = await turn(engine().database, platform_named(platform))
+    await mailbox.send(RETRIEVE, result.leased)
+    if result.more:
+        await mailbox.ring(platform)

@@ -1,0 +1,14 @@
+"""The ingest stage as an actor; what it does is `beat_actors.pipeline.ingest`."""
+
+import dramatiq
+
+from actors.mailbox import INGEST, PROCESS
+from actors.worker import engine, mailbox
+from beat_actors.pipeline.ingest import ingest as run
+
+
+@dramatiq.actor(queue_name=INGEST, actor_name="ingest")
+async def ingest(fetch_ids: list[int]) -> None:
+    result = await run(engine(), fetch_ids)
+    await mailbox.send(PROCESS, result.next)
+    await mailbox.settle(result.ring)

@@ -1,0 +1,89 @@
+"""The mailbox: actors' and queues' names, and how to send. All that the API, the scheduler and the CLI import of this package.
+
+A message is a hint with ids in it. Sending never raises and never waits long: what is not sent now, the scheduler sends later.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import structlog
+from dramatiq import Message
+from redis import RedisError
+
+from actors.broker import BeatBroker, build_broker
+from beat_actors.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+CREDENTIAL_BROKER = "credential_broker"
+RETRIEVE = "retrieve"
+INGEST = "ingest"
+PROCESS = "process"
+QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS)
+# One ring that has not been heard yet is enough. It is forgotten by itself, should the message be lost.
+RUNG_FOR_MS = 2000
+
+
+class Mailbox:
+    """One for each process; safe to use from any thread."""
+
+    def __init__(self, settings: Settings, broker: BeatBroker | None = None) -> None:
+        self._broker = broker or build_broker(settings)
+        self._namespace = settings.redis_namespace
+        self._batch = settings.stage_batch
+
+    async def ring(self, platform: str) -> bool:
+        """Ask for a turn of the platform's broker, unless one has been asked for and has not begun."""
+        return await asyncio.to_thread(self._ring, platform, "dispatch")
+
+    async def settle(self, platforms: Collection[str]) -> None:
+        """Say that outcomes came back on these platforms."""
+        for platform in sorted(platforms):
+            await asyncio.to_thread(self._ring, platform, "settle")
+
+    async def send(self, stage: str, fetch_ids: Sequence[int]) -> bool:
+        """Hand fetches to a stage, `BEAT_STAGE_BATCH` to a message. False where Redis did not take them."""
+        if not fetch_ids:
+            return True
+        return await asyncio.to_thread(self._send, stage, list(fetch_ids))
+
+    def heard(self, platform: str) -> None:
+        """The turn begins: from now on a ring means another turn."""
+        self._broker.client.delete(self._rung(platform))
+
+    async def ping(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            return bool(await asyncio.to_thread(self._broker.client.ping))
+        except (RedisError, OSError):
+            return False
+
+    def close(self) -> None:
+        self._broker.client.close()
+
+    def _ring(self, platform: str, actor: str) -> bool:
+        try:
+            if not self._broker.client.set(self._rung(platform), 1, nx=True, px=RUNG_FOR_MS):
+                return True
+            self._enqueue(CREDENTIAL_BROKER, actor, platform)
+        except (RedisError, OSError) as error:
+            log.warning("not_sent", actor=actor, platform=platform, error=type(error).__name__)
+            return False
+        return True
+
+    def _send(self, stage: str, fetch_ids: list[int]) -> bool:
+        try:
+            for start in range(0, len(fetch_ids), self._batch):
+                self._enqueue(stage, stage, fetch_ids[start : start + self._batch])
+        except (RedisError, OSError) as error:
+            log.warning("not_sent", actor=stage, fetches=len(fetch_ids), error=type(error).__name__)
+            return False
+        return True
+
+    def _enqueue(self, queue: str, actor: str, argument: Any) -> None:
+        message: Message[None] = Message(queue_name=queue, actor_name=actor, args=(argument,), kwargs={}, options={})
+        self._broker.enqueue(message)
+
+    def _rung(self, platform: str) -> str:
+        return f"{self._namespace}:rung:{platform}"

@@ -1,0 +1,14 @@
+"""The process stage as an actor; what it does is `beat_actors.pipeline.process`."""
+
+import dramatiq
+
+from actors.mailbox import PROCESS
+from actors.worker import engine, mailbox
+from beat_actors.pipeline.process import process as run
+
+
+@dramatiq.actor(queue_name=PROCESS, actor_name="process")
+async def process(fetch_ids: list[int]) -> None:
+    result = await run(engine(), fetch_ids)
+    for platform in result.ring:  # follow-ups wait
+        await mailbox.ring(platform)

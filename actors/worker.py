@@ -1,0 +1,45 @@
+"""The worker process: its event loop, its engine, and the actors that it runs. Imported by `dramatiq actors` alone."""
+
+import asyncio
+
+import dramatiq
+import uvloop
+from dramatiq import Broker, Middleware, Worker
+
+from actors.broker import build_broker
+from actors.mailbox import Mailbox
+from beat_actors.engine import Engine
+from beat_actors.logs import configure
+from beat_actors.settings import load
+
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Dramatiq makes its loop
+settings = load()
+configure(settings, service="worker")
+broker = build_broker(settings)
+dramatiq.set_broker(broker)
+mailbox = Mailbox(settings, broker)
+
+_engine: Engine | None = None
+
+
+def engine() -> Engine:
+    """This process's engine. Call it on the event loop, which all actors share."""
+    global _engine
+    if _engine is None:
+        _engine = Engine.start(settings, name="worker")
+    return _engine
+
+
+class CloseEngine(Middleware):
+    """Gives connections back at shutdown, on the loop that opened them."""
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        del broker, worker
+        loop_thread = dramatiq.asyncio.get_event_loop_thread()
+        if _engine is not None and loop_thread is not None:
+            loop_thread.run_coroutine(_engine.close())
+
+
+broker.add_middleware(CloseEngine())
+
+from actors import credential_broker, ingest, process, retrieve  # noqa: E402, F401 - the actors need the broker

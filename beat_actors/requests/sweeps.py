@@ -1,0 +1,151 @@
+"""What the scheduler looks for: work whose time has come, messages that were lost, leases whose holder died. Each a batch of
+idempotent SQL that may run anywhere, at any time, twice at once."""
+
+from dataclasses import dataclass, field
+
+from beat_actors.database import Database
+
+BATCH = 1000
+
+# Cheap enough to ask several times a second: three partial indexes and a table of lanes. Only platforms with something to do.
+DUE = """
+SELECT DISTINCT platform FROM lane WHERE reasons IS NOT NULL AND blocked_until <= clock_timestamp()
+UNION SELECT DISTINCT platform FROM scrape_fetch WHERE stage = 'WAITING' AND not_before <= clock_timestamp()
+UNION SELECT DISTINCT platform FROM settlement
+"""
+# The safety net under every ring: a lane that has a waiting fetch, whatever anybody was told about it.
+WAITING = """
+SELECT DISTINCT l.platform FROM lane l
+WHERE EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'WAITING' AND f.not_before IS NULL)
+"""
+# Work of a stage that nobody holds and whose message has had its time: lost with Redis, or never sent. Also work whose
+# holder's lease ran out, save in LEASED, where a claimed lease may have been a call.
+UNSENT = """
+WITH lost AS (
+    SELECT id FROM scrape_fetch
+    WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs => %s)
+      AND (lease_until IS NULL OR (stage <> 'LEASED' AND lease_until < clock_timestamp()))
+    ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost WHERE f.id = lost.id RETURNING f.id, f.stage
+"""
+# A lease that was claimed, and whose holder is gone: nobody knows whether the call was made. It stays charged, is traced as
+# unknown so that the books agree, and the fetch goes back to the broker. The fence rises, so the holder, if it is only late,
+# writes nothing.
+ORPHANED = """
+WITH orphan AS (
+    SELECT id FROM scrape_fetch
+    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE scrape_fetch f SET stage = 'SETTLING', fence = f.fence + 1, lease_until = NULL FROM orphan WHERE f.id = orphan.id
+    RETURNING f.*
+), trace AS (
+    INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, outcome, detail)
+    SELECT id, request_id, attempt, platform, source, operation, credential_id, '', '', 'unknown',
+           'the worker was gone before it could say how the call went' FROM moved
+), settled AS (
+    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe)
+    SELECT platform, id, fence, credential_id, source, operation, 'unknown', probe FROM moved
+)
+SELECT DISTINCT platform FROM moved
+"""
+EXPIRED = """
+WITH late AS (
+    SELECT id FROM scrape_request_log
+    WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+), ended AS (
+    UPDATE scrape_request_log r SET status = 'FAILED', scraped_at = clock_timestamp(),
+        data = coalesce(r.data, '{}') || jsonb_build_object('error', jsonb_build_object('code', 'expired',
+            'message', 'its deadline passed before it could be completed', 'expires_at', r.expires_at))
+    FROM late WHERE r.id = late.id RETURNING r.id, r.platform, r.flow, r.account_id, r.data
+), cancelled AS (
+    UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM ended WHERE f.request_id = ended.id AND f.stage = 'WAITING'
+), event AS (
+    INSERT INTO outbox_event (event_id, type, subject, data)
+    SELECT md5('request ' || id || ' FAILED')::uuid, 'beat.scrape_request.failed', 'scrape_request/' || id,
+           jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', 'FAILED', 'account_id', account_id, 'data', data)
+    FROM ended ON CONFLICT (event_id) DO NOTHING
+)
+SELECT count(*) FROM ended
+"""
+# A probe whose fetch ended some other way (cancelled at that very moment) must not keep its credential or source out.
+FREE_CREDENTIALS = """
+UPDATE credential c SET probing = false WHERE c.probing AND NOT EXISTS (
+    SELECT FROM scrape_fetch f WHERE f.credential_id = c.id AND f.probe AND f.stage IN ('LEASED', 'SETTLING'))
+  AND NOT EXISTS (SELECT FROM settlement s WHERE s.credential_id = c.id AND s.probe)
+  AND c.updated_at < clock_timestamp() - interval '10 seconds'
+RETURNING c.platform
+"""
+FREE_BREAKERS = """
+UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
+    SELECT FROM scrape_fetch f WHERE f.source = b.source AND f.operation = b.operation AND f.probe
+      AND f.stage IN ('LEASED', 'SETTLING', 'RETRIEVED'))
+  AND NOT EXISTS (SELECT FROM settlement s WHERE s.source = b.source AND s.operation = b.operation AND s.probe)
+RETURNING b.platform
+"""
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep found: platforms whose broker should turn, and fetches to send again, by stage."""
+
+    ring: set[str] = field(default_factory=set)
+    send: dict[str, list[int]] = field(default_factory=dict)
+    count: int = 0
+
+
+STAGE_OF = {"LEASED": "retrieve", "RETRIEVED": "ingest", "INGESTED": "process"}
+
+
+async def due(database: Database) -> Swept:
+    """Waiting work whose time has come, and outcomes that nobody was told of."""
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(DUE)
+    return Swept(ring={row.platform for row in rows}, count=len(rows))
+
+
+async def waiting(database: Database) -> Swept:
+    """Every platform on which anything waits: derives each lane's state anew, so that edits by hand take effect."""
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(WAITING)
+    return Swept(ring={row.platform for row in rows}, count=len(rows))
+
+
+async def unsent(database: Database, *, grace: float) -> Swept:
+    """Stage work without a message or a living holder, older than `grace` seconds."""
+    swept = Swept()
+    async with database.transaction() as transaction:
+        for row in await transaction.rows(UNSENT, (grace, BATCH)):
+            swept.send.setdefault(STAGE_OF[row.stage], []).append(row.id)
+            swept.count += 1
+    return swept
+
+
+async def orphaned(database: Database) -> Swept:
+    """Calls whose worker is gone."""
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(ORPHANED, (BATCH,))
+    return Swept(ring={row.platform for row in rows}, count=len(rows))
+
+
+async def expired(database: Database) -> Swept:
+    """Requests past their deadline."""
+    async with database.transaction() as transaction:
+        return Swept(count=int(await transaction.value(EXPIRED, (BATCH,))))
+
+
+async def stuck_probes(database: Database) -> Swept:
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(FREE_CREDENTIALS) + await transaction.rows(FREE_BREAKERS)
+    return Swept(ring={row.platform for row in rows}, count=len(rows))
+
+
+async def partitions(database: Database) -> Swept:
+    """The days ahead get their partitions; payloads and logs past their age go."""
+    settings = database.settings
+    async with database.transaction() as transaction:
+        made = await transaction.value("SELECT beat_make_partitions(3)")
+        await transaction.run("SELECT beat_drop_partitions('raw_payload', %s)", (settings.raw_payload_days,))
+        for parent in ("trace_log", "profile_log", "post_log", "broker_decision"):
+            await transaction.run("SELECT beat_drop_partitions(%s, %s)", (parent, settings.log_days))
+    return Swept(count=made)
