@@ -1,0 +1,313 @@
+"""The broker's decision, over plain values."""
+
+from collections import Counter
+from copy import deepcopy
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beat_actors.credentials.breaker import Breaker
+from beat_actors.credentials.decision import AGEING, Desk, apply_settlements, decide
+from beat_actors.credentials.limits import Window
+from beat_actors.credentials.state import (
+    Budgets,
+    Candidate,
+    Credential,
+    Fail,
+    Fetch,
+    Lane,
+    Plan,
+    Settlement,
+    Snapshot,
+    Wait,
+)
+from beat_actors.platforms.interface import Limit, Outcome
+
+NOW = 1_790_000_000.0
+CHAIN = ("first", "second", "third")
+
+
+def world(credentials, *, lanes=None, limits=None, breakers=None):
+    return Snapshot(
+        NOW,
+        {c.id: c for c in credentials},
+        dict(breakers or {}),
+        lanes or [Lane(1, "profile", 2, CHAIN)],
+        {},
+        limits or {},
+        Budgets(),
+    )
+
+
+def run(snapshot, candidates, *, capacity=10_000, seed=7):
+    plan, rng = Plan(), Random(seed)
+    decide(snapshot, candidates, capacity, plan, Desk(snapshot, rng))
+    return plan
+
+
+def waiting(count, lane=1, age=0.0, start=1):
+    return [Candidate(start + i, lane, NOW - age) for i in range(count)]
+
+
+def test_s1_12_with_all_healthy_the_first_hop_gets_everything():
+    plan = run(world([Credential(1, "first"), Credential(2, "second")]), waiting(500))
+    assert {lease.source for lease in plan.leases} == {"first"}
+    assert len(plan.leases) == 500
+
+
+def test_s3_10_picks_follow_the_weights():
+    """Chi-square over 10,000 picks, three degrees of freedom: 16.27 is passed by chance once in a thousand seeds."""
+    weights = {1: 1, 2: 2, 3: 3, 4: 4}
+    plan = run(world([Credential(i, "first", weight=w) for i, w in weights.items()]), waiting(10_000))
+    picks = Counter(lease.credential_id for lease in plan.leases)
+    expected = {i: 10_000 * w / 10 for i, w in weights.items()}
+    assert sum((picks[i] - e) ** 2 / e for i, e in expected.items()) < 16.27
+
+
+def test_s3_10_disabled_ones_are_out_and_the_rest_share_by_weight():
+    members = [
+        Credential(1, "first", weight=5, enabled=False),
+        Credential(2, "first", weight=1),
+        Credential(3, "first"),
+    ]
+    picks = Counter(lease.credential_id for lease in run(world(members), waiting(2_000)).leases)
+    assert set(picks) == {2, 3}
+    assert abs(picks[2] - 1000) < 150
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        Credential(1, "first", enabled=False),
+        Credential(1, "first", dead=True),
+        Credential(1, "first", disabled_till=NOW + 1),
+        Credential(1, "first", denied=frozenset({"profile"})),
+        Credential(1, "first", probing=True),
+        Credential(1, "first", reported_remaining=0, reported_reset_at=NOW + 60),
+    ],
+)
+def test_a_credential_that_is_out_is_never_leased_and_the_reason_is_given(credential):
+    plan = run(world([credential], lanes=[Lane(1, "profile", 2, ("first",))]), waiting(3))
+    assert plan.leases == []
+    (blocked,) = plan.blocked
+    assert blocked.reasons[0].credential_id == 1
+    assert blocked.reasons[0].why
+
+
+def test_s1_8_an_excluded_source_is_never_leased():
+    snapshot = world(
+        [Credential(1, "first"), Credential(2, "third")], lanes=[Lane(1, "profile", 2, ("second", "third"))]
+    )
+    assert {lease.source for lease in run(snapshot, waiting(50)).leases} == {"third"}
+
+
+def test_s9_2_limits_are_taken_all_or_nothing():
+    limits = {"first": (Limit("minute", 10, 60), Limit("day", 4, 86_400))}
+    snapshot = world([Credential(1, "first")], limits=limits, lanes=[Lane(1, "profile", 2, ("first",))])
+    plan = run(snapshot, waiting(10))
+    assert len(plan.leases) == 4
+    assert {window.limit.name: sum(window.counts) for window in snapshot.windows.values()} == {"minute": 4, "day": 4}
+    assert "limit day" in plan.blocked[0].reasons[0].why
+
+
+def test_a_limit_of_the_source_is_shared_by_its_credentials():
+    limits = {"first": (Limit("hour", 7, 3600, scope="source"),)}
+    members = [Credential(i, "first") for i in range(1, 6)]
+    plan = run(world(members, limits=limits, lanes=[Lane(1, "profile", 2, ("first",))]), waiting(20))
+    assert len(plan.leases) == 7
+
+
+def test_a_full_source_spills_over_to_the_next():
+    limits = {"first": (Limit("hour", 3, 3600),)}
+    plan = run(world([Credential(1, "first"), Credential(2, "second")], limits=limits), waiting(10))
+    assert Counter(lease.source for lease in plan.leases) == {"first": 3, "second": 7}
+
+
+def test_s1_11_after_a_rest_one_probe_goes_first():
+    rested = Credential(1, "first", disabled_till=NOW - 1, ladder=1, ladder_at=NOW - 1)
+    snapshot = world([rested], lanes=[Lane(1, "profile", 2, ("first",))])
+    plan = run(snapshot, waiting(5))
+    assert [lease.probe for lease in plan.leases] == [True]
+    apply_settlements(snapshot, [Settlement(1, "first", "profile", Outcome.OK, probe=True)], plan, Random(1))
+    assert rested.disabled_till is None
+    again = run(snapshot, waiting(5))
+    assert [lease.probe for lease in again.leases] == [False] * 5
+
+
+def test_an_open_breaker_sends_everything_to_the_next_source_and_then_one_probe():
+    breakers = {("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW + 30)}
+    members = [Credential(1, "first"), Credential(2, "second")]
+    assert {lease.source for lease in run(world(members, breakers=breakers), waiting(9)).leases} == {"second"}
+    half = world(members, breakers={("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW)})
+    plan = run(half, waiting(9))
+    assert [lease.source for lease in plan.leases if lease.probe] == ["first"]
+    assert Counter(lease.source for lease in plan.leases) == {"first": 1, "second": 8}
+
+
+def test_s3_1_when_nothing_leases_the_lane_waits_for_the_first_blocker_to_clear():
+    members = [Credential(1, "first", disabled_till=NOW + 600), Credential(2, "second", disabled_till=NOW + 60)]
+    plan = run(world(members), waiting(4))
+    (blocked,) = plan.blocked
+    assert blocked.until == NOW + 60
+    assert {reason.source for reason in blocked.reasons} == set(CHAIN)
+
+
+def test_classes_are_strict_and_waiting_raises_them():
+    limits = {"first": (Limit("hour", 3, 3600),)}
+    lanes = [Lane(1, "profile", 1, ("first",)), Lane(3, "profile", 3, ("first",))]
+    fresh = waiting(3, lane=3, start=1) + waiting(3, lane=1, start=100)
+    plan = run(world([Credential(1, "first")], limits=limits, lanes=lanes), fresh)
+    assert {lease.fetch_id for lease in plan.leases} == {100, 101, 102}
+    aged = waiting(3, lane=3, start=1, age=3 * AGEING) + waiting(3, lane=1, start=100)
+    plan = run(world([Credential(1, "first")], limits=limits, lanes=lanes), aged)
+    assert {lease.fetch_id for lease in plan.leases} == {1, 2, 3}
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 5))
+def test_the_same_inputs_give_the_same_plan(seed, count, members):
+    limits = {"first": (Limit("hour", 5, 3600),), "second": (Limit("second", 2, 1),)}
+    snapshot = world([Credential(i, CHAIN[i % 3], weight=i) for i in range(1, members + 1)], limits=limits)
+    twin = deepcopy(snapshot)
+    one, two = run(snapshot, waiting(count), seed=seed), run(twin, waiting(count), seed=seed)
+    assert (one.leases, one.blocked) == (two.leases, two.blocked)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(CHAIN), st.booleans(), st.integers(-100, 100)), min_size=1, max_size=8),
+    st.integers(1, 12),
+    st.integers(0, 2**32),
+)
+def test_whatever_the_world_no_limit_is_passed_and_no_rest_is_broken(members, calls, seed):
+    credentials = [
+        Credential(i, source, enabled=enabled, disabled_till=NOW + rest if rest else None)
+        for i, (source, enabled, rest) in enumerate(members, 1)
+    ]
+    limits = {source: (Limit("minute", calls, 60),) for source in CHAIN}
+    before = deepcopy(credentials)
+    plan = run(world(credentials, limits=limits), waiting(60), seed=seed)
+    for credential in before:
+        leases = [lease for lease in plan.leases if lease.credential_id == credential.id]
+        resting = credential.disabled_till is not None and credential.disabled_till > NOW
+        assert not leases or (credential.enabled and not resting)
+        assert len(leases) <= (1 if credential.disabled_till is not None else calls)
+    assert len({lease.fetch_id for lease in plan.leases}) == len(plan.leases)
+
+
+def settle_one(outcome, fetch, *, credential=None, budgets=None, **fields):
+    snapshot = world([credential or Credential(1, fetch.source)])
+    snapshot.budgets = budgets or Budgets()
+    plan = Plan()
+    settlement = Settlement(1, fetch.source, "profile", outcome, fetch=fetch, **fields)
+    apply_settlements(snapshot, [settlement], plan, Random(3))
+    (move,) = plan.moves
+    return snapshot, plan, move
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UPSTREAM_DOWN, Outcome.MALFORMED])
+def test_s6_3_an_outage_or_an_unreadable_answer_goes_to_the_next_source(outcome):
+    _, _, move = settle_one(outcome, Fetch(9, CHAIN, "first"))
+    assert isinstance(move, Wait)
+    assert "first" in (*move.excluded, *move.unreadable)
+    assert (move.rotations, move.retries) == (1, 0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.MISSING, Outcome.PRIVATE, Outcome.BAD_REQUEST])
+def test_a_final_answer_pays_no_other_source_to_say_it_again(outcome):
+    snapshot, _, move = settle_one(outcome, Fetch(9, CHAIN, "first"))
+    assert isinstance(move, Fail)
+    assert move.code == outcome.value
+    assert snapshot.credentials[1].disabled_till is None
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED])
+def test_a_refused_credential_rests_and_the_fetch_may_stay_at_the_source(outcome):
+    snapshot, plan, move = settle_one(outcome, Fetch(9, CHAIN, "first"), retry_after=900.0)
+    assert isinstance(move, Wait)
+    assert move.excluded == ()
+    assert (snapshot.credentials[1].disabled_till or 0) >= NOW + 900
+    assert plan.events[0].kind == outcome.value
+
+
+def test_s6_6_a_hundred_unreadable_answers_never_touch_the_credential():
+    snapshot = world([Credential(1, "first")])
+    plan = Plan()
+    unreadable = Settlement(1, "first", "profile", Outcome.MALFORMED)
+    apply_settlements(snapshot, [unreadable] * 100, plan, Random(1))
+    credential = snapshot.credentials[1]
+    assert (credential.enabled, credential.dead, credential.disabled_till, credential.ladder) == (True, False, None, 0)
+    assert snapshot.breakers["first", "profile", "parser"].is_open(NOW)
+
+
+def test_a_dead_credential_is_out_at_once_and_said_once():
+    snapshot, plan, _ = settle_one(Outcome.CREDENTIAL_DEAD, Fetch(9, CHAIN, "first"), detail="password changed")
+    assert snapshot.credentials[1].dead
+    apply_settlements(snapshot, [Settlement(1, "first", "profile", Outcome.CREDENTIAL_DEAD)], plan, Random(1))
+    assert [event.kind for event in plan.events] == ["dead"]
+
+
+def test_a_missing_permission_is_about_one_operation():
+    snapshot, _, _ = settle_one(Outcome.PERMISSION_MISSING, Fetch(9, CHAIN, "first"))
+    assert snapshot.credentials[1].denied == {"profile"}
+    snapshot.lanes = [Lane(1, "profile", 2, ("first",)), Lane(2, "posts", 2, ("first",))]
+    plan = run(snapshot, waiting(1, lane=1) + waiting(1, lane=2, start=50))
+    assert [lease.fetch_id for lease in plan.leases] == [50]
+
+
+def test_rotations_and_retries_are_counted_apart_and_both_end():
+    fetch, rounds = Fetch(9, ("only",), "only"), 0
+    while True:
+        _, _, move = settle_one(Outcome.UPSTREAM_DOWN, fetch)
+        if isinstance(move, Fail):
+            break
+        assert move.delay > 0
+        rounds += 1
+        fetch = Fetch(9, ("only",), "only", rotations=move.rotations, retries=move.retries)
+    assert rounds == 3
+    assert move.code == "exhausted"
+    _, _, move = settle_one(Outcome.RATE_LIMITED, Fetch(9, CHAIN, "first", rotations=10))
+    assert isinstance(move, Fail)
+
+
+def test_s6_2_when_no_source_can_be_read_the_fetch_fails_and_says_so():
+    _, _, move = settle_one(Outcome.MALFORMED, Fetch(9, CHAIN, "third", unreadable=("first", "second")))
+    assert isinstance(move, Fail)
+    assert move.code == "malformed"
+
+
+def test_a_lost_cursor_starts_the_listing_anew_elsewhere():
+    fetch = Fetch(9, ("first",), "first", cursor_source="first", retries=3)
+    _, _, move = settle_one(Outcome.UPSTREAM_DOWN, fetch)
+    assert isinstance(move, Wait)
+    assert move.drop_cursor
+    assert move.excluded == ("first",)
+
+
+def test_an_unused_lease_is_refunded_and_counted_nowhere():
+    limit = Limit("minute", 3, 60)
+    snapshot = world([Credential(1, "first")], limits={"first": (limit,)})
+    window = snapshot.windows["credential:1", "minute"] = Window("credential:1", limit, NOW)
+    window.charge(3)
+    plan = Plan()
+    unused = Settlement(1, "first", "profile", Outcome.UNUSED, charged_at=NOW, fetch=Fetch(9, CHAIN, "first"))
+    apply_settlements(snapshot, [unused], plan, Random(1))
+    assert window.left() == 1
+    (move,) = plan.moves
+    assert isinstance(move, Wait)
+    assert (move.rotations, move.retries) == (0, 0)
+    assert snapshot.breakers == {}
+
+
+def test_a_failed_probe_is_not_charged_to_the_fetch_that_carried_it():
+    snapshot = world([Credential(1, "first")])
+    snapshot.breakers["first", "profile", "upstream"] = Breaker(trips=1, open_until=NOW, probing=True)
+    plan = Plan()
+    probe = Settlement(1, "first", "profile", Outcome.UPSTREAM_DOWN, probe=True, fetch=Fetch(9, ("first",), "first"))
+    apply_settlements(snapshot, [probe], plan, Random(1))
+    (move,) = plan.moves
+    assert isinstance(move, Wait)
+    assert (move.rotations, move.retries) == (0, 0)
+    breaker = snapshot.breakers["first", "profile", "upstream"]
+    assert breaker.is_open(NOW)
+    assert not breaker.probing

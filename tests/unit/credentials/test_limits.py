@@ -1,0 +1,108 @@
+"""Sliding windows: never more than the limit in any window, whatever the delay between charge and call."""
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beat_actors.credentials.limits import BUCKETS, Window, calendar_day, slack
+from beat_actors.platforms.interface import Limit
+
+NOON = 1_790_000_000.0
+
+
+@given(
+    calls=st.integers(1, 30),
+    seconds=st.sampled_from([1.0, 30.0, 60.0, 3600.0]),
+    steps=st.lists(st.tuples(st.floats(0, 0.6), st.integers(1, 40), st.floats(0, 1)), max_size=60),
+)
+def test_s9_13_no_window_ever_holds_more_calls_than_the_limit(calls, seconds, steps):
+    """Charges at arbitrary times; each call starts anywhere up to `slack` later. No window of `seconds` holds too many."""
+    limit = Limit("l", calls, seconds)
+    now, head, counts, started = NOON, 0, (), deque()
+    for pause, wanted, delay in steps:
+        now += pause * seconds
+        window = Window("credential:1", limit, now, head, counts)
+        for _ in range(wanted):
+            if window.left() <= 0:
+                break
+            window.charge()
+            started.append(now + delay * (window.use_until() - now))
+        head, counts = window.head, window.counts
+    times = sorted(started)
+    for i, first in enumerate(times):
+        inside = sum(1 for time in times[i:] if time < first + seconds)
+        assert inside <= calls
+
+
+@given(calls=st.integers(1, 50), charged=st.integers(1, 50), age=st.floats(0, 2))
+def test_there_is_room_again_exactly_when_it_was_promised(calls, charged, age):
+    limit = Limit("l", calls, 60)
+    window = Window("s", limit, NOON)
+    window.charge(min(charged, calls))
+    later = Window("s", limit, NOON + age, window.head, window.counts)
+    promised = later.next_room()
+    at = Window("s", limit, promised + 1e-6, later.head, later.counts)
+    assert at.left() >= 1
+    if later.left() < 1:
+        before = Window("s", limit, promised - later.width / 2, later.head, later.counts)
+        assert before.left() < 1
+
+
+def test_a_refund_gives_back_what_was_charged_and_no_more():
+    window = Window("s", Limit("l", 5, 60), NOON)
+    window.charge(3)
+    window.refund(NOON, 2)
+    assert window.left() == 4
+    window.refund(NOON, 10)
+    assert window.left() == 5
+
+
+def test_a_clock_that_steps_back_frees_nothing():
+    limit = Limit("l", 5, 60)
+    window = Window("s", limit, NOON)
+    window.charge(5)
+    assert Window("s", limit, NOON - 90, window.head, window.counts).left() == 0
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("UTC", 24), ("America/Los_Angeles", 24)])
+def test_s9_8_a_calendar_limit_resets_at_the_providers_midnight(zone, hours):
+    limit = Limit("daily", 10, 86_400, calendar=zone)
+    start, end = calendar_day(zone, NOON)
+    assert end - start == hours * 3600
+    window = Window("s", limit, end - 5)
+    window.charge(10)
+    assert window.left() == 0
+    assert window.next_room() == end
+    assert window.use_until() <= end
+    assert Window("s", limit, end, window.head, window.counts).left() == 10
+
+
+def test_days_of_23_and_25_hours_are_as_they_are():
+    lengths = {
+        round((calendar_day("America/Los_Angeles", day)[1] - calendar_day("America/Los_Angeles", day)[0]) / 3600)
+        for day in (1_772_971_200.0 + 3600 * 12, 1_793_530_800.0 + 3600 * 12, NOON)  # 8 March and 1 November 2026
+    }
+    assert lengths == {23, 24, 25}
+
+
+def test_s9_12_batch_cannot_take_the_reserve_until_it_is_lent_near_the_reset():
+    limit = Limit("daily", 100, 86_400, calendar="UTC", reserve=0.2)
+    start, end = calendar_day("UTC", NOON)
+    morning = Window("s", limit, start + 60)
+    morning.charge(80)
+    assert morning.left(priority=3) == 0
+    assert morning.left(priority=1) == 20
+    assert start < morning.next_room(priority=3) < end
+    evening = Window("s", limit, end - 60, morning.head, morning.counts)
+    assert evening.left(priority=3) == 20
+
+
+def test_the_slack_is_part_of_the_window():
+    limit = Limit("l", 1, 1)
+    window = Window("s", limit, NOON)
+    window.charge()
+    still = Window("s", limit, NOON + 1 + slack(limit) - 0.01, window.head, window.counts)
+    assert still.left() == 0
+    assert len(window.counts) == BUCKETS + 1
