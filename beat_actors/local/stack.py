@@ -1,0 +1,155 @@
+"""The stack behind `beat up`: which services there are, over one data root, and the settings that make them one system."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from beat_actors.local.errors import LocalError
+from beat_actors.local.home import Home
+from beat_actors.local.servers import PostgresServer, S3Server, SimulatorServer, ValkeyServer
+from beat_actors.local.service import Service, answers_http
+from beat_actors.local.supervisor import Supervisor
+
+DRAIN = 25.0
+"""Seconds that workers have to finish what they hold."""
+SERVERS = ("postgres", "valkey", "s3", "simulator")
+
+
+class Stack:
+    """All of Beat on one machine. Two stacks over different data roots do not know of each other."""
+
+    def __init__(
+        self,
+        root: Path = Path(".beat"),
+        *,
+        profiles: int = 1000,
+        processes: int = 2,
+        threads: int = 8,
+        api_port: int = 8000,
+        postgres_settings: Mapping[str, str] | None = None,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the data root and settle ports, passwords and the vault's key; nothing is started yet.
+
+        `profiles`: how many the simulator knows. `processes`, `threads`: of the workers. `api_port`: preferred when this root has not had
+        another one. `extra_env`: BEAT_* variables on top. Raises `LocalError` when the root is in use or cannot be used.
+        """
+        self.home = Home(root)
+        self.home.lock()
+        self._supervisor: Supervisor | None = None
+        self._workers = (processes, threads)
+        try:
+            self.postgres = PostgresServer.at(self.home, postgres_settings)
+            self.valkey = ValkeyServer.at(self.home)
+            self.s3 = S3Server(self.home.port("s3"))
+            self.simulator = SimulatorServer(self.home.port("simulator"), profiles)
+            self.api_port = self.home.port("api", prefer=api_port)
+            self.env: dict[str, str] = {
+                "BEAT_DATABASE_URL": self.postgres.url,
+                "BEAT_REDIS_URL": self.valkey.url,
+                "BEAT_S3_ENDPOINT_URL": self.s3.url,
+                "BEAT_S3_BUCKET": self.s3.bucket,
+                "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
+                "BEAT_SIMULATOR_URL": self.simulator.url,
+                "BEAT_API_HOST": "127.0.0.1",
+                "BEAT_API_PORT": str(self.api_port),
+                # The embedded S3 takes any; somebody's real ones must not be sent to it.
+                "AWS_ACCESS_KEY_ID": "beat",
+                "AWS_SECRET_ACCESS_KEY": self.home.secret("s3"),
+                "AWS_DEFAULT_REGION": "us-east-1",
+                **(extra_env or {}),
+            }
+        except BaseException:
+            self.home.unlock()
+            raise
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The supervisor while the stack runs. Raises `LocalError` otherwise."""
+        if self._supervisor is None:
+            raise LocalError("The stack is not running")
+        return self._supervisor
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
+
+    def servers(self) -> tuple[Service, ...]:
+        """What Beat stands on."""
+        return tuple(server.service() for server in (self.postgres, self.valkey, self.s3, self.simulator))
+
+    def faces(self) -> tuple[Service, ...]:
+        """Beat itself; wants a migrated database."""
+        processes, threads = self._workers
+        python = sys.executable
+        return (
+            Service(
+                name="workers",
+                argv=(
+                    *(python, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
+                    *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
+                ),
+                env=self.env,
+                stop_timeout=DRAIN + 5,
+                depends_on=SERVERS,
+            ),
+            Service(
+                name="scheduler",
+                argv=(python, "-m", "scheduler"),
+                env=self.env,
+                depends_on=("postgres", "valkey"),
+            ),
+            Service(
+                name="api",
+                argv=(
+                    *(
+                        python,
+                        "-m",
+                        "granian",
+                        "--interface",
+                        "asgi",
+                        "--host",
+                        "127.0.0.1",
+                        "--port",
+                        str(self.api_port),
+                    ),
+                    *("--workers", "1", "--no-ws", "--no-access-log", "--workers-kill-timeout", "5", "api.app:app"),
+                ),
+                env=self.env,
+                ready=lambda: answers_http(self.api_port),
+                depends_on=("postgres", "valkey", "s3"),
+            ),
+        )
+
+    @contextlib.contextmanager
+    def running(
+        self,
+        *,
+        migrate: Callable[[str], object] | None = None,
+        faces: bool = True,
+        handle_signals: bool = False,
+    ) -> Iterator["Stack"]:
+        """Run the stack for the length of a `with` block, once; at its end everything is stopped in order, and the data root is free.
+
+        `migrate` is called with the database's URL when the servers are up and before Beat itself starts. `handle_signals` (main thread
+        only): SIGINT and SIGTERM set `supervisor.stop_requested`, a second one kills. Raises `LocalError`, and `Interrupted` when asked to
+        stop while starting.
+        """
+        self._supervisor = Supervisor(self.home.logs, inherit=(self.home.lock(),))
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(self.home.unlock)
+            if handle_signals:
+                cleanup.enter_context(self._supervisor.signals())
+            cleanup.callback(self._supervisor.stop)
+            self.home.write_env(self.env)
+            self._supervisor.start(*self.servers())
+            if migrate:
+                migrate(self.postgres.url)
+            if faces:
+                self._supervisor.start(*self.faces())
+            yield self
+
+    def close(self) -> None:
+        """Give the data root back without having run."""
+        self.home.unlock()

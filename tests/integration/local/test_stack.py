@@ -1,0 +1,110 @@
+"""The data root and the stack over it."""
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, running_env
+
+
+@pytest.fixture
+def root(tmp_path: Path):  # type: ignore[no-untyped-def]
+    yield tmp_path / ".beat"
+    if (tmp_path / ".beat" / "lock").exists():
+        Home(tmp_path / ".beat").erase()
+
+
+def test_the_environment_is_complete_and_stays_the_same(root: Path) -> None:
+    first = Stack(root)
+    first.close()
+    second = Stack(root)
+    second.close()
+    assert first.env == second.env
+    key_id, key = second.env["BEAT_VAULT_KEYS"].split(":")
+    assert (key_id, len(base64.b64decode(key, validate=True))) == ("local", 32)
+    pytest.importorskip("beat_actors.settings").load(
+        **{name.removeprefix("BEAT_").lower(): value for name, value in second.env.items() if name.startswith("BEAT_")}
+    )
+
+
+def test_nothing_in_the_data_root_can_be_read_by_others(root: Path) -> None:
+    stack = Stack(root)
+    stack.home.write_env(stack.env)
+    stack.close()
+    readable = [path.name for path in root.iterdir() if path.is_file() and path.stat().st_mode & 0o077]
+    assert readable == []
+
+
+def test_a_second_supervisor_is_told_who_holds_the_root(root: Path) -> None:
+    stack = Stack(root)
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"from beat_actors.local import *; from pathlib import *; Stack(Path({str(root)!r}))",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"The data root {root} is in use by process {os.getpid()}." in done.stderr
+    finally:
+        stack.close()
+
+
+def test_a_root_that_cannot_be_one_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(LocalError, match="cannot be used: File exists"):
+        Stack(file)
+    with pytest.raises(LocalError, match="cannot be used: Not a directory"):
+        Stack(file / "below")
+    mode = tmp_path.stat().st_mode
+    with pytest.raises(LocalError, match="holds other files"):
+        Stack(tmp_path)
+    assert tmp_path.stat().st_mode == mode
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("lost", ["vault.key", "secrets.json"])
+def test_a_lost_key_is_not_silently_replaced_while_its_data_exists(root: Path, lost: str) -> None:
+    stack = Stack(root, postgres_settings=UNSAFE_BUT_FAST)
+    stack.postgres.service()
+    stack.close()
+    kept = (root / lost).rename(root / "kept")
+    with pytest.raises(LocalError, match=f"{lost}.* is missing"):
+        Stack(root)
+    kept.rename(root / lost)
+    Stack(root).close()
+
+
+def test_two_stacks_have_no_port_or_secret_in_common(root: Path, tmp_path: Path) -> None:
+    one, other = Stack(root), Stack(tmp_path / "other")
+    try:
+        urls = ("BEAT_DATABASE_URL", "BEAT_REDIS_URL", "BEAT_S3_ENDPOINT_URL", "BEAT_SIMULATOR_URL", "BEAT_VAULT_KEYS")
+        assert all(one.env[name] != other.env[name] for name in urls)
+    finally:
+        one.close()
+        other.close()
+        other.home.erase()
+
+
+def test_two_stacks_run_side_by_side_and_are_found_by_their_roots(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("beat_actors.simulator.__main__")
+    migrated: list[str] = []
+    one = Stack(root, profiles=10, postgres_settings=UNSAFE_BUT_FAST)
+    other = Stack(tmp_path / "other", profiles=10, postgres_settings=UNSAFE_BUT_FAST)
+    with one.running(migrate=migrated.append, faces=False), other.running(migrate=migrated.append, faces=False):
+        assert migrated == [one.postgres.url, other.postgres.url]
+        assert running_env(root) == one.env
+        assert {status.state for status in one.supervisor.status()} == {"up"}
+        with psycopg.connect(other.env["BEAT_DATABASE_URL"]) as connection:
+            assert connection.execute("SELECT current_database()").fetchone() == ("beat",)
+    assert running_env(root) is None
+    other.home.erase()
