@@ -1,0 +1,33 @@
+"""The schema: it comes up, goes down, and says what the code expects."""
+
+import psycopg
+
+from beat_actors.database import Database, migrate
+
+
+def test_s2_14_the_statement_timeout_is_the_databases_default(servers):
+    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE migrated")
+    url = servers.postgres.url_of("migrated")
+    assert migrate.upgrade(url, statement_timeout=3.5) == migrate.head()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("3500ms",)
+    assert migrate.upgrade(url) == migrate.head()  # a second time changes nothing
+
+
+async def test_the_pool_has_its_settings_and_gives_rows(database: Database):
+    async with database.transaction() as transaction:
+        row = await transaction.row("SELECT 1 AS one, '{\"a\": [1]}'::jsonb AS document")
+    assert row is not None
+    assert (row.one, row.document) == (1, {"a": [1]})
+
+
+async def test_a_transaction_that_raises_leaves_no_trace(database: Database):
+    try:
+        async with database.transaction() as transaction:
+            await transaction.run("INSERT INTO leader (name) VALUES ('x')")
+            raise RuntimeError
+    except RuntimeError:
+        pass
+    async with database.transaction() as transaction:
+        assert await transaction.value("SELECT count(*) FROM leader") == 0
