@@ -4,16 +4,18 @@ import base64
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from beat_actors import settings
 from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, running_env
 
 
 @pytest.fixture
-def root(tmp_path: Path):  # type: ignore[no-untyped-def]
+def root(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / ".beat"
     if (tmp_path / ".beat" / "lock").exists():
         Home(tmp_path / ".beat").erase()
@@ -27,7 +29,7 @@ def test_the_environment_is_complete_and_stays_the_same(root: Path) -> None:
     assert first.env == second.env
     key_id, key = second.env["BEAT_VAULT_KEYS"].split(":")
     assert (key_id, len(base64.b64decode(key, validate=True))) == ("local", 32)
-    pytest.importorskip("beat_actors.settings").load(
+    settings.load(
         **{name.removeprefix("BEAT_").lower(): value for name, value in second.env.items() if name.startswith("BEAT_")}
     )
 
