@@ -12,9 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
-GRACE = 10.0
-"""Seconds that orphans have after their stop signal, before they are killed."""
+GRACE = 8.0
+"""Seconds that the orphans of one depth have after their stop signal, before they are killed."""
 
 
 class Guard:
@@ -23,13 +24,13 @@ class Guard:
     def __init__(self, *, inherit: tuple[int, ...] = ()) -> None:
         """`inherit`: file descriptors that stay open until the last orphan is gone, such as a lock."""
         self._inherit = inherit
-        self._groups: dict[int, int] = {}
+        self._groups: dict[int, tuple[int, int]] = {}
         self._process = self._spawn()
 
-    def watch(self, group: int, stop_signal: int) -> None:
-        """From now on, send `stop_signal` to the process group `group` if the supervisor dies."""
-        self._groups[group] = stop_signal
-        self._say(f"+ {group} {stop_signal}\n")
+    def watch(self, group: int, stop_signal: int, depth: int) -> None:
+        """From now on, send `stop_signal` to the process group `group` if the supervisor dies; the deepest first."""
+        self._groups[group] = (stop_signal, depth)
+        self._say(f"+ {group} {stop_signal} {depth}\n")
 
     def forget(self, group: int) -> None:
         """The group is gone; its number may soon belong to somebody else."""
@@ -40,7 +41,7 @@ class Guard:
         """If somebody killed the guard process, start another one that knows the same groups."""
         if self._process.poll() is not None:
             self._process = self._spawn()
-            self._say("".join(f"+ {group} {number}\n" for group, number in self._groups.items()))
+            self._say("".join(f"+ {group} {number} {depth}\n" for group, (number, depth) in self._groups.items()))
 
     def close(self) -> None:
         """Let the guard go. Groups that it still watches are stopped."""
@@ -68,10 +69,10 @@ class Guard:
             self._process.stdin.flush()
 
 
-def _signal_group(group: int, number: int) -> bool:
-    """Whether the group still exists."""
+def _signal(send: Callable[[int, int], None], target: int, number: int) -> bool:
+    """Whether the target still exists."""
     try:
-        os.killpg(group, number)
+        send(target, number)
     except PermissionError:
         return True
     except ProcessLookupError:
@@ -79,21 +80,25 @@ def _signal_group(group: int, number: int) -> bool:
     return True
 
 
-def _end(groups: dict[int, int]) -> None:
-    for group, stop_signal in groups.items():
-        _signal_group(group, stop_signal)
-    deadline = time.monotonic() + GRACE
-    while time.monotonic() < deadline and any(_signal_group(group, 0) for group in groups):
-        time.sleep(0.05)
-    for group in groups:
-        _signal_group(group, signal.SIGKILL)
+def _end(groups: dict[int, tuple[int, int]]) -> None:
+    # Workers before what they work on, or they would spend their last seconds asking for it.
+    for depth in sorted({depth for _, depth in groups.values()}, reverse=True):
+        ending = {group: number for group, (number, own) in groups.items() if own == depth}
+        # The leader is told, and ends its own in order; what outlives it is killed.
+        for leader, stop_signal in ending.items():
+            _signal(os.kill, leader, stop_signal)
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline and any(_signal(os.kill, leader, 0) for leader in ending):
+            time.sleep(0.05)
+        for group in ending:
+            _signal(os.killpg, group, signal.SIGKILL)
 
 
 def main(supervisor: int) -> None:
-    """Read `+ group signal` and `- group` lines until the supervisor (a process id) is gone, then end what is left."""
+    """Read `+ group signal depth` and `- group` lines until the supervisor (a process id) is gone, then end what is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    groups: dict[int, int] = {}
+    groups: dict[int, tuple[int, int]] = {}
     rest = b""
     orphaned = False
     while True:
@@ -111,7 +116,7 @@ def main(supervisor: int) -> None:
         for line in lines:
             sign, *numbers = line.split()
             if sign == b"+":
-                groups[int(numbers[0])] = int(numbers[1])
+                groups[int(numbers[0])] = (int(numbers[1]), int(numbers[2]))
             else:
                 groups.pop(int(numbers[0]), None)
     _end(groups)

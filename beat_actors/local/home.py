@@ -26,7 +26,7 @@ from pathlib import Path
 from beat_actors.local.account import Account, reachable
 from beat_actors.local.errors import LocalError
 
-LOCK_PATIENCE = 15.0
+LOCK_PATIENCE = 25.0
 """Seconds to wait for the children of a supervisor that was killed."""
 PORTS = range(15_000, 32_000)
 """Below the range from which systems take the ports of outgoing connections."""

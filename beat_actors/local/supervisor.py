@@ -208,8 +208,11 @@ class Supervisor:
             child.failure = f"could not be started: {child.last_exit}"
             self._wait_before_restart(child, now)
             return
-        self._guard.watch(child.process.pid, service.stop_signal)
+        self._guard.watch(child.process.pid, service.stop_signal, self._depth(service))
         child.state, child.due = "starting", now + service.ready_timeout
+
+    def _depth(self, service: Service) -> int:
+        return max((1 + self._depth(self._children[name].service) for name in service.depends_on), default=0)
 
     def _ended(self, child: _Child, now: float) -> None:
         assert child.process is not None
