@@ -53,7 +53,7 @@ LEASE = """
 WITH lease AS (
     SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::double precision[], %s::boolean[])
         AS n(fetch_id, source, credential_id, use_until, probe)
-), fetch AS (
+), fetched AS (
     UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
         charged_at = to_timestamp(%s), use_until = to_timestamp(n.use_until), lease_until = NULL, stage_attempts = 0,
         waiting_for = NULL, sent_at = clock_timestamp()
@@ -61,9 +61,9 @@ WITH lease AS (
     RETURNING f.id, f.request_id
 ), request AS (
     UPDATE scrape_request_log r SET status = 'PROCESSING', picked_at = clock_timestamp()
-    FROM fetch WHERE r.id = fetch.request_id AND r.status = 'PENDING'
+    FROM fetched WHERE r.id = fetched.request_id AND r.status = 'PENDING'
 )
-SELECT id FROM fetch
+SELECT id FROM fetched
 """
 BLOCK = """
 UPDATE lane l SET blocked_until = to_timestamp(n.until), reasons = n.reasons, checked_at = to_timestamp(%s)

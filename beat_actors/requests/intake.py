@@ -75,7 +75,7 @@ WITH input AS MATERIALIZED (
     SELECT id, platform, flow, params, priority, account_id, idempotency_key, expires_at FROM input ORDER BY n
     ON CONFLICT (coalesce(account_id, ''), idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id
-), fetch AS (
+), fetched AS (
     INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at)
     SELECT id, lane_id, platform, operation, fetch_params, cursor_source, priority, expires_at
     FROM input JOIN request USING (id) ORDER BY n

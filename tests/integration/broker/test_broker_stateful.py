@@ -1,0 +1,253 @@
+"""The broker against a model, on a real PostgreSQL, through submit → turn → retrieve, with the database's clock in our hands.
+
+After every step: no credential beyond a limit in any window of the calls that were made; no call with a credential that was out;
+no rest shortened but by a probe's success; one probe at a time; and the books agree: calls made = trace_log = credential_usage.
+"""
+
+import asyncio
+import random
+import uuid
+from collections import defaultdict
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from beat_actors.credentials.limits import calendar_day
+from beat_actors.credentials.turn import turn
+from beat_actors.pipeline.retrieve import retrieve
+from beat_actors.requests import intake, sweeps
+from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.settings import Settings
+from tests.conftest import VAULT_KEYS
+from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
+
+SOURCES = list(TOY.sources)
+ANSWERS = {
+    "ok": answer(),
+    "rate_limited": answer(429, retry_after=90),
+    "rate_limited_silently": answer(429),
+    "quota": answer(402),
+    "dead": answer(401),
+    "denied": answer(403),
+    "missing": answer(404),
+    "down": answer(500),
+}
+MOSTLY_FINE = ["ok"] * 8 + ["rate_limited", "rate_limited_silently", "quota", "denied", "missing", "down", "down"]
+
+
+class BrokerMachine(RuleBasedStateMachine):
+    servers = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = f"machine_{uuid.uuid4().hex[:10]}"
+        with psycopg.connect(self.servers.postgres.url_of("postgres"), autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {self.name} TEMPLATE beat_template")
+        url = self.servers.postgres.url_of(self.name)
+        self.clock = MovableClock(url)
+        self.settings = Settings(
+            database_url=url,
+            redis_url=self.servers.valkey.url,
+            vault_keys=VAULT_KEYS,
+            broker_batch=20,
+            broker_in_flight=30,
+        )
+        self.runner = asyncio.Runner()
+        self.mood = "ok"
+        self.rng = random.Random(0)
+        self.client = ScriptedClient(self._answer)
+        self.engine = self.runner.run(self._start())
+        self.registration = registered(TOY)
+        self.registration.__enter__()
+        self.leased: list[int] = []
+        self.keys: dict[str, int] = {}
+        self.made: defaultdict[str, list[float]] = defaultdict(list)
+        self.rests: dict[int, float] = {}
+        self.recovered: set[int] = set()
+
+    async def _start(self):
+        return engine_with(self.settings, self.client)
+
+    def _answer(self, source, call):
+        self.made[call.secret_query["key"]].append(self.clock.now())
+        said = self.rng.choice(MOSTLY_FINE) if self.mood == "mixed" else self.mood
+        if said == "dead" and self.rng.random() < 0.7:
+            said = "ok"
+        return ANSWERS[said]
+
+    def rows(self, sql, *params):
+        async def ask():
+            async with self.engine.database.transaction() as transaction:
+                return await transaction.rows(sql, params)
+
+        return self.runner.run(ask())
+
+    def turn(self):
+        result = self.runner.run(turn(self.engine.database, TOY, seed=self.rng.getrandbits(32)))
+        self.leased += result.leased
+        leases = self.rows(
+            "SELECT c.id, c.enabled, c.dead_at, c.disabled_till > f.charged_at AS resting, f.source = ANY(f.excluded || f.unreadable) AS excluded "
+            "FROM scrape_fetch f JOIN credential c ON c.id = f.credential_id WHERE f.id = ANY(%s)",
+            result.leased,
+        )
+        for lease in leases:
+            assert lease.enabled
+            assert lease.dead_at is None
+            assert not lease.resting
+            assert not lease.excluded
+        return result
+
+    @rule(source=st.sampled_from(SOURCES), weight=st.integers(1, 5))
+    def add_credential(self, source, weight):
+        if len(self.keys) < 6:
+            key = f"{source}-{len(self.keys)}"
+            added, new = self.runner.run(self.engine.credentials.add(source, {"key": key}, weight=weight))
+            assert new
+            self.keys[key] = added
+
+    @rule(count=st.integers(1, 25), priority=st.sampled_from(list(Priority)))
+    def submit(self, count, priority):
+        wanted = [NewRequest("toy", "look", {"name": f"n{i}"}, priority) for i in range(count)]
+        self.runner.run(intake.accept(self.engine.database, wanted))
+
+    @rule()
+    def take_a_turn(self):
+        self.turn()
+
+    @rule(mood=st.sampled_from(["ok", "mixed", "mixed", "down", "rate_limited", "dead"]))
+    def work(self, mood):
+        self.mood = mood
+        self.turn()
+        self.retrieve()
+        self.turn()
+
+    @rule()
+    def retrieve(self):
+        ids, self.leased = self.leased, []
+        if ids:
+            before = self.rows("SELECT id FROM credential WHERE probing")
+            self.runner.run(retrieve(self.engine, ids))
+            self.recovered |= {row.id for row in before}
+
+    @rule(seconds=st.sampled_from([0.3, 1.0, 5.0, 35.0, 400.0, 1900.0]))
+    def advance(self, seconds):
+        self.clock.advance(seconds)
+
+    @rule(data=st.data())
+    def disable_or_enable(self, data):
+        if self.keys:
+            credential = data.draw(st.sampled_from(sorted(self.keys.values())))
+            change = data.draw(st.sampled_from(["disable", "enable", "reset"]))
+            self.runner.run(getattr(self.engine.credentials, change)(credential, reason="by the test"))
+            if change != "disable":
+                self.rests.pop(credential, None)
+
+    @invariant()
+    def no_window_holds_more_than_its_limit(self):
+        by_source: defaultdict[str, list[float]] = defaultdict(list)
+        for key, times in self.made.items():
+            source = key.rpartition("-")[0]
+            by_source[source] += times
+            for limit in TOY.sources[source].limits:
+                if limit.scope == "credential":
+                    self._check(limit, times)
+        for source, times in by_source.items():
+            for limit in TOY.sources[source].limits:
+                if limit.scope == "source":
+                    self._check(limit, times)
+
+    def _check(self, limit, times):
+        times = sorted(times)
+        for i, first in enumerate(times):
+            if limit.calendar:
+                end = calendar_day(limit.calendar, first)[1]
+                assert sum(1 for time in times[i:] if time < end) <= limit.calls
+            else:
+                assert sum(1 for time in times[i:] if time < first + limit.seconds) <= limit.calls
+
+    @invariant()
+    def a_rest_is_shortened_by_nothing_but_a_probes_success(self):
+        now = {
+            row.id: row.till
+            for row in self.rows("SELECT id, extract(epoch FROM disabled_till)::float8 AS till FROM credential")
+        }
+        for credential, till in self.rests.items():
+            if now[credential] is None:
+                assert credential in self.recovered
+            else:
+                assert now[credential] >= till
+        self.rests = {credential: till for credential, till in now.items() if till is not None}
+        self.recovered &= self.rests.keys()
+
+    @invariant()
+    def one_probe_at_a_time(self):
+        rows = self.rows(
+            "SELECT f.credential_id, count(*) AS probes FROM scrape_fetch f JOIN credential c ON c.id = f.credential_id "
+            "WHERE f.stage = 'LEASED' AND f.probe AND c.disabled_till IS NOT NULL GROUP BY 1"
+        )
+        assert all(row.probes == 1 for row in rows)
+
+    @invariant()
+    def the_books_agree(self):
+        made = sum(len(times) for times in self.made.values())
+        (traced,) = self.rows("SELECT count(*) AS n FROM trace_log")
+        (charged,) = self.rows(
+            "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'"
+        )
+        (pending,) = self.rows("SELECT count(*) AS n FROM scrape_fetch WHERE stage = 'LEASED'")
+        (unsettled,) = self.rows("SELECT coalesce(sum(calls), 0)::bigint AS n FROM settlement WHERE outcome = 'unused'")
+        assert traced.n == made
+        assert charged.n == made + pending.n + unsettled.n
+
+    def teardown(self):
+        try:
+            self._drain()
+        finally:
+            self.registration.__exit__(None, None, None)
+            self.runner.run(self.engine.close())
+            self.runner.close()
+            self.clock.close()
+            with psycopg.connect(self.servers.postgres.url_of("postgres"), autocommit=True) as admin:
+                admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def _drain(self):
+        """Nobody starves: with healthy credentials everything that waits is called in the end."""
+        self.mood = "ok"
+        for source in SOURCES:
+            self.keys.setdefault(
+                f"{source}-last", self.runner.run(self.engine.credentials.add(source, {"key": f"{source}-last"}))[0]
+            )
+        waiting = None
+        for _ in range(300):
+            self.runner.run(sweeps.orphaned(self.engine.database))
+            self.turn()
+            self.retrieve()
+            (row,) = self.rows(
+                "SELECT count(*) AS n FROM scrape_fetch WHERE stage IN ('WAITING', 'LEASED', 'SETTLING')"
+            )
+            waiting = row.n
+            if not waiting:
+                break
+            self.clock.advance(2000)
+        self.no_window_holds_more_than_its_limit()
+        self.the_books_agree()
+        assert waiting == 0
+
+
+@pytest.mark.timeout(300)
+def test_p4_nothing_is_over_issued_whatever_happens(servers, template):
+    BrokerMachine.servers = servers
+    run_state_machine_as_test(
+        BrokerMachine,
+        settings=hypothesis_settings(
+            max_examples=12,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+        ),
+    )
