@@ -1,0 +1,21 @@
+"""Instagram."""
+
+from beat_actors.platforms.instagram.crawler import InstagramCrawler
+from beat_actors.platforms.instagram.entities import ACCOUNT, POST, InstagramAccount, InstagramPost
+from beat_actors.platforms.instagram.flows import FLOWS
+from beat_actors.platforms.instagram.sources.arraybobo import ArrayBobo
+from beat_actors.platforms.instagram.sources.bestsolutions import BestSolutions
+from beat_actors.platforms.instagram.sources.graphapi import GraphApi
+from beat_actors.platforms.instagram.sources.jotucker import JoTucker
+from beat_actors.platforms.instagram.sources.lama import Lama
+from beat_actors.platforms.interface import Platform
+
+platform = Platform(
+    name="instagram",
+    sources={source.name: source for source in (GraphApi(), ArrayBobo(), JoTucker(), Lama(), BestSolutions())},
+    chains=InstagramCrawler.chains,
+    flows=FLOWS,
+    entities=(ACCOUNT, POST),
+)
+
+__all__ = ["InstagramAccount", "InstagramCrawler", "InstagramPost", "platform"]
