@@ -83,6 +83,7 @@ class Lama(Source):
     errors = (
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, message="token|access.?key|unauthorized"),
         ErrorRule(Outcome.QUOTA_EXHAUSTED, status=402, wait=3600),
+        ErrorRule(Outcome.UPSTREAM_DOWN, status=403, message="login_required|challenge_required|checkpoint_required"),
         ErrorRule(Outcome.PRIVATE, status=403),
         ErrorRule(Outcome.MISSING, status=404),
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=2),

@@ -1,0 +1,148 @@
+"""The HTTP client against a hostile provider: every call ends in time, in bounds, and tells no secret."""
+
+import asyncio
+import gzip
+import resource
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from beat_actors.platforms.interface import Call, Source
+from beat_actors.settings import Settings
+from beat_actors.transport.http import ProviderClient, shown_url
+from tests.conftest import VAULT_KEYS
+
+SECRET = "canary-7f3a"
+
+
+class Hostile(Source):
+    name = "hostile"
+    secret_fields = ("key",)
+    endpoints = {}
+
+
+async def ok(request: web.Request) -> web.Response:
+    response = web.json_response({"cookies": dict(request.cookies), "accepts": request.headers["Accept-Encoding"]})
+    response.set_cookie("session", "of credential A")
+    return response
+
+
+async def hang(request: web.Request) -> web.Response:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+async def slow_loris(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"x")
+        await asyncio.sleep(0.05)
+
+
+async def gigabyte(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    block = b"x" * (1 << 20)
+    for _ in range(1024):
+        await response.write(block)
+    return response
+
+
+async def bomb(request: web.Request) -> web.Response:
+    return web.Response(body=gzip.compress(b"0" * 200_000_000), headers={"Content-Encoding": "gzip"})
+
+
+async def redirect(request: web.Request) -> web.Response:
+    request.app["followed"].append(request.headers.get("X-RapidAPI-Key"))
+    raise web.HTTPFound("/elsewhere")
+
+
+async def reset(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def truncated(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"user":')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[ProviderClient]:
+    app = web.Application()
+    app["followed"] = []
+    for handler in (ok, hang, slow_loris, gigabyte, bomb, redirect, reset, truncated):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    Hostile.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    settings = Settings(
+        database_url="postgresql://nowhere.invalid/x",
+        redis_url="redis://nowhere.invalid",
+        vault_keys=VAULT_KEYS,
+        http_total_timeout=1.0,
+        http_byte_budget=5_000_000,
+    )
+    client = ProviderClient(settings)
+    yield client
+    await client.close()
+    await runner.cleanup()
+
+
+def call(path: str) -> Call:
+    return Call(
+        f"/{path}", query={"user": "a b"}, secret_query={"access_token": SECRET}, headers={"X-RapidAPI-Key": SECRET}
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("hang", "timeout"),
+        ("slow_loris", "timeout"),
+        ("gigabyte", "too large"),
+        ("bomb", "too large"),
+        ("redirect", "redirect"),
+        ("reset", "connection"),
+        ("truncated", "connection"),
+    ],
+)
+async def test_every_hostile_answer_is_classified_and_bounded(client: ProviderClient, path: str, kind: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    exchange = await client.exchange(Hostile(), call(path))
+    assert exchange.answer is None
+    assert exchange.failure is not None
+    assert exchange.failure.kind == kind
+    assert SECRET not in f"{exchange!r}{exchange.failure!r}{exchange.failure}"
+    if path in ("gigabyte",):
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+async def test_a_refused_connection_is_the_upstreams_fault(client: ProviderClient) -> None:
+    Hostile.base_url = "http://127.0.0.1:9"
+    exchange = await client.exchange(Hostile(), call("ok"))
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "connection"
+    assert SECRET not in repr(exchange)
+
+
+async def test_cookies_of_one_call_do_not_travel_with_the_next(client: ProviderClient) -> None:
+    for _ in range(2):
+        exchange = await client.exchange(Hostile(), call("ok"))
+        assert exchange.answer is not None
+        assert exchange.answer.body == b'{"cookies": {}, "accepts": "gzip"}'
+
+
+def test_s1_2_the_url_that_is_shown_names_secrets_and_hides_them() -> None:
+    shown = shown_url("https://graph.example", call("x"))
+    assert shown == "https://graph.example/x?user=a+b&access_token=***"
+    assert SECRET not in repr(call("x"))
