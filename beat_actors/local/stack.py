@@ -90,7 +90,8 @@ class Stack:
                     *(python, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
                     *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
                 ),
-                env=self.env,
+                # Few prefetched messages: what one process holds, an idle one cannot take.
+                env={**self.env, "dramatiq_queue_prefetch": "4"},
                 stop_timeout=DRAIN + 5,
                 depends_on=SERVERS,
             ),

@@ -1,0 +1,1 @@
+"""HTTP: requests come in, what is known goes out. Falcon, ASGI."""

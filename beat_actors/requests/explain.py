@@ -1,0 +1,136 @@
+"""Why a request is not done, and when it can be: every blocker with the time at which it clears. Derived from rows, at any time."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from beat_actors.database import Transaction
+from beat_actors.requests.queries import RequestView, get_request
+
+FETCHES = """
+SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt, f.rotations, f.retries, f.waiting_for, f.not_before,
+       f.excluded, f.unreadable, f.error, l.blocked_until, l.reasons, l.sources,
+       f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
+       (SELECT count(*) FROM (SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.stage = 'WAITING'
+            AND o.not_before IS NULL AND o.id < f.id LIMIT 10001) ahead) AS ahead
+FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.request_id = %s ORDER BY f.id
+"""
+CALLS = """
+SELECT at, fetch_id, source, operation, credential_id, url, status, ms, outcome, code, detail FROM trace_log
+WHERE request_id = %s ORDER BY at
+"""
+
+
+class Blocker(msgspec.Struct, frozen=True):
+    """Something that must change first. `until` is when it clears by itself; `None` means: not without a person."""
+
+    why: str
+    until: datetime | None
+    source: str | None = None
+    credential_id: int | None = None
+
+
+class FetchState(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream call that the request needs, and what it waits for. `ahead` is capped at 10,001."""
+
+    id: int
+    operation: str
+    page: int
+    stage: str
+    source: str | None
+    attempts: int
+    rotations: int
+    retries: int
+    ahead: int
+    blockers: list[Blocker]
+    next_attempt_at: datetime | None
+    error: dict[str, Any] | None
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """`summary` says it in a sentence; the rest is what it is drawn from."""
+
+    request: RequestView
+    summary: str
+    next_attempt_at: datetime | None
+    fetches: list[FetchState]
+    calls: list[dict[str, Any]]
+
+
+async def why(transaction: Transaction, request_id: int) -> Explanation:
+    """Raises `NotFound`."""
+    request = await get_request(transaction, request_id)
+    fetches = [_state(row) for row in await transaction.rows(FETCHES, (request_id,))]
+    calls = [row._asdict() for row in await transaction.rows(CALLS, (request_id,))]
+    waiting = [fetch for fetch in fetches if fetch.stage == "WAITING"]
+    times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
+    earliest = min(times, default=None)
+    return Explanation(
+        request=request,
+        summary=_summary(request, fetches, waiting, calls, earliest),
+        next_attempt_at=earliest,
+        fetches=fetches,
+        calls=calls,
+    )
+
+
+def _state(row: Any) -> FetchState:
+    blockers: list[Blocker] = []
+    if row.stage == "WAITING":
+        if row.not_before is not None:
+            blockers.append(Blocker(f"its own pause after {row.waiting_for or 'a failed call'}", row.not_before))
+        for reason in row.reasons or []:
+            until = reason.get("until")
+            at = None if until is None else datetime.fromtimestamp(until, UTC)
+            blockers.append(Blocker(reason["why"], at, reason["source"], reason.get("credential_id")))
+    if row.stage != "WAITING":
+        earliest = None
+    elif row.not_before is not None:
+        earliest = max(row.not_before, row.blocked_until or row.not_before)
+    else:
+        earliest = row.blocked_until
+    return FetchState(
+        id=row.id,
+        operation=row.operation,
+        page=row.page,
+        stage=row.stage,
+        source=row.source,
+        attempts=row.attempt,
+        rotations=row.rotations,
+        retries=row.retries,
+        ahead=row.ahead,
+        blockers=blockers,
+        next_attempt_at=earliest,
+        error=row.error,
+    )
+
+
+def _summary(
+    request: RequestView,
+    fetches: list[FetchState],
+    waiting: list[FetchState],
+    calls: list[dict[str, Any]],
+    earliest: datetime | None,
+) -> str:
+    made = f"{len(calls)} upstream call{'' if len(calls) == 1 else 's'}"
+    if request.status == "COMPLETE":
+        return f"It is complete: {request.items} items after {made}."
+    if request.status in ("FAILED", "CANCELLED"):
+        error = (request.data or {}).get("error", {})
+        said = f": {error.get('message')}" if error.get("message") else ""
+        return f"It ended {request.status}{said} ({made})."
+    blocked = [fetch for fetch in waiting if fetch.blockers]
+    if not waiting:
+        stages = ", ".join(sorted({fetch.stage.lower() for fetch in fetches if fetch.stage not in ("DONE", "FAILED")}))
+        return f"It is being worked on ({stages or 'ending'}), after {made}."
+    if not blocked:
+        ahead = waiting[0].ahead
+        return (
+            f"It waits for its turn of the broker; {ahead if ahead <= 10_000 else 'more than 10,000'} are ahead of it."
+        )
+    first = min(blocked[0].blockers, key=lambda blocker: (blocker.until is None, blocker.until))
+    who = f"{first.source}: " if first.source else ""
+    when = f"it can run at {earliest:%H:%M:%S} UTC at the earliest" if earliest else "only a person can change that"
+    more = len(blocked[0].blockers) - 1
+    return f"It waits. The first blocker to clear is {who}{first.why}{f' ({more} more)' if more else ''}; {when}."
