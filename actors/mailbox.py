@@ -4,6 +4,7 @@ A message is a hint with ids in it. Sending never raises and never waits long: w
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -58,6 +59,21 @@ class Mailbox:
             return bool(await asyncio.to_thread(self._broker.client.ping))
         except (RedisError, OSError):
             return False
+
+    def server_info(self) -> dict[str, Any]:
+        """What the Redis server says of itself. Raises `OSError` where it does not answer."""
+        try:
+            return dict(self._broker.client.info())
+        except RedisError as error:
+            raise ConnectionError(f"Redis does not answer: {error}") from None
+
+    def heartbeats(self, seconds: float) -> int:
+        """Processes that took part in Dramatiq's traffic lately: workers, and whoever sends."""
+        since = int((time.time() - seconds) * 1000)
+        try:
+            return int(self._broker.client.zcount(f"{self._namespace}:__heartbeats__", since, "+inf"))
+        except RedisError as error:
+            raise ConnectionError(f"Redis does not answer: {error}") from None
 
     def close(self) -> None:
         self._broker.client.close()

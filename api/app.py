@@ -1,5 +1,7 @@
 """The application: `granian --interface asgi api.app:app` serves it."""
 
+from typing import Any
+
 import falcon.asgi
 
 from actors.mailbox import Mailbox
@@ -13,7 +15,7 @@ from beat_actors.logs import configure
 from beat_actors.settings import load
 
 
-def create_app(opener: Opener) -> falcon.asgi.App:
+def create_app(opener: Opener) -> falcon.asgi.App[Any, Any]:
     """`opener` is called when the server starts, inside its event loop."""
     provider = Provider(opener)
     application = falcon.asgi.App(middleware=[provider])

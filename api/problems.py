@@ -47,7 +47,7 @@ def problem(error: BeatError) -> dict[str, Any]:
     return body | ({"field": field} if field else {})
 
 
-def install(app: App) -> None:
+def install(app: App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(BeatError, _beat)

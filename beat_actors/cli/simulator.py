@@ -1,0 +1,115 @@
+"""`beat simulator`: the providers' doubles, and what is wrong with them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import App, Parameter
+
+from beat_actors.cli.session import out, settings_in_force, show_json, show_rows
+from beat_actors.errors import BadSettings
+from beat_actors.simulator.__main__ import run as serve
+from beat_actors.simulator.client import SimulatorClient
+from beat_actors.simulator.server import Config
+
+T = TypeVar("T")
+app = App(name="simulator", help="The provider simulator: run it, look at its ledger, break it.")
+
+
+@app.command
+def run(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8099,
+    profiles: int = 1000,
+    seed: int = 1,
+    latency_ms: float = 0.0,
+    limits: bool = True,
+) -> int:
+    """Run a simulator in the foreground."""
+    return serve(Config(profiles=profiles, seed=seed, latency=latency_ms / 1000, limits=limits), host=host, port=port)
+
+
+@app.command
+def fault(
+    kind: str,
+    source: str,
+    /,
+    *,
+    operation: str | None = None,
+    credential: str | None = None,
+    rate: float | None = None,
+    seconds: float | None = None,
+    status: int | None = None,
+    delay: float | None = None,
+    retry_after: float | None = None,
+) -> None:
+    """Switch a fault on.
+
+    Parameters
+    ----------
+    kind
+        outage, hang, reset, rate_limit, quota, revoked, missing_key, wrong_type, html, truncated, wrong_user, corrupt, slow,
+        gigabyte, gzip_bomb, slow_loris, redirect
+    source
+        graphapi, arraybobo, jotucker, lama, bestsolutions
+    credential
+        Only this one, by its fingerprint in the ledger.
+    rate
+        The share of calls that suffer, 0 to 1.
+    seconds
+        How long it lasts; until cleared if not given.
+    """
+    given = {
+        "operation": operation,
+        "credential": credential,
+        "rate": rate,
+        "seconds": seconds,
+        "status": status,
+        "delay": delay,
+        "retry_after": retry_after,
+    }
+    added = _ask(lambda client: client.add_fault(kind, source, **given))
+    lasts = f"for {seconds:g} s" if seconds is not None else "until `beat simulator clear`"
+    out.print(f"fault {added['id']}: {kind} at {source} {lasts}")
+
+
+@app.command
+def faults(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """List the faults that are on."""
+    found = _ask(lambda client: client.faults())
+    if json:
+        show_json(found)
+        return
+    rows = [(f["id"], f["kind"], f["source"], f["operation"], f["rate"], f["seconds_left"]) for f in found]
+    show_rows(("id", "kind", "source", "operation", "rate", "seconds left"), rows, empty="every provider is healthy")
+
+
+@app.command
+def clear() -> None:
+    """Switch all faults off."""
+    out.print(f"{_ask(lambda client: client.clear_faults())} faults cleared")
+
+
+@app.command
+def ledger(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Show the calls that the simulator received, by source."""
+    found = _ask(lambda client: client.ledger())
+    if json:
+        show_json(found)
+        return
+    rows = [(name, s["calls"], s["ok"], s["over_limit"]) for name, s in sorted(found["by_source"].items())]
+    show_rows(("source", "calls", "ok", "over limit"), rows, empty="no call yet")
+
+
+def _ask(question: Callable[[SimulatorClient], Awaitable[T]]) -> T:
+    url = settings_in_force().simulator_url
+    if url is None:
+        raise BadSettings("BEAT_SIMULATOR_URL is not set: the calls go to the real providers")
+
+    async def ask() -> Any:
+        async with SimulatorClient(url) as client:
+            return await question(client)
+
+    answer: T = asyncio.run(ask())
+    return answer
