@@ -17,17 +17,16 @@ LOW_BITS = 23
 
 IMAGE, VIDEO, CAROUSEL = 1, 2, 8
 
-WORDS = (
+SAID = (
     "golden hour slow morning coffee first light city walk ocean breeze new recipe studio day behind scenes weekend plans "
     "fresh start little things road trip summer mood work in progress good company home garden winter story open window "
     "market colours early train favourite corner late night tiny kitchen long way wild flowers blue door quiet street "
     "soft rain"
-).split()
-TAGS = ("#travel", "#food", "#design", "#running", "#vintage", "#homemade", "#streetstyle", "#nature")
-FIRST = tuple("Ada Noor Mika Lena Tomás Ines Ravi Zoë Aiko Femi Clara Emil Priya Hugo Sana Jonas".split())
-LAST = tuple(
-    "Berg Okafor Lindqvist Marín Tanaka Rossi Haddad Novak Silva Kaur Dubois Weiss Moreau Ito Adeyemi Costa".split()
 )
+WORDS = SAID.split()
+TAGS = ("#travel", "#food", "#design", "#running", "#vintage", "#homemade", "#streetstyle", "#nature")
+FIRST = ("Ada", "Noor", "Mika", "Lena", "Tomás", "Ines", "Ravi", "Zoë", "Aiko", "Femi", "Clara", "Emil", "Priya", "Hugo", "Sana", "Jonas")  # fmt: skip
+LAST = ("Berg", "Okafor", "Lindqvist", "Marín", "Tanaka", "Rossi", "Haddad", "Novak", "Silva", "Kaur", "Dubois", "Weiss", "Moreau", "Ito", "Adeyemi", "Costa")  # fmt: skip
 CATEGORIES = (
     "Artist",
     "Blogger",
@@ -252,8 +251,21 @@ def _rhythm(person: Person) -> tuple[int, int]:
 
 
 def _caption(raw: bytes) -> str:
-    """Some 600 characters: a few sentences, as captions go."""
+    """Some 1,300 characters: as long as captions are where somebody has something to tell."""
     words = [WORDS[b % len(WORDS)] for b in raw]
-    sentences = (words[:12], words[12:20], words[20:40], words[40:] + words[:18], words[7:29])
-    told = " ".join(f"{' '.join(sentence).capitalize()}." for sentence in sentences)
+    cuts = (
+        (0, 12),
+        (12, 20),
+        (20, 40),
+        (30, 46),
+        (7, 29),
+        (2, 19),
+        (15, 36),
+        (24, 48),
+        (9, 23),
+        (33, 47),
+        (5, 17),
+        (18, 44),
+    )
+    told = " ".join(f"{' '.join(words[start:end]).capitalize()}." for start, end in cuts)
     return f"{told} ✨\n\n{TAGS[raw[23] & 7]} {TAGS[raw[24] & 7]}"
