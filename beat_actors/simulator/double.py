@@ -1,0 +1,168 @@
+"""What a provider's double declares. One module declares one `double`; `registry.py` finds it.
+
+The server does what all providers share (routing, credentials, limits, faults, the ledger); a double says what is its own:
+its paths, where its key stands, its limits, its headers, its error bodies, and its answers.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from beat_actors.simulator.population import Population
+
+JSON = "application/json; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+
+encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """`value` as a JSON answer."""
+    return Reply(status, encode(value), JSON, headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `calls` in any window of `seconds`. A `quota` is a plan's budget instead: it starts full and refills at once
+    when `seconds` have passed, and its refusal has a body of its own."""
+
+    calls: int
+    seconds: float
+    quota: bool = False
+
+    def __post_init__(self) -> None:
+        if self.calls < 1 or self.seconds <= 0:
+            raise ValueError("a window has at least one call and more than zero seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How far a credential is used up, this call included. `wait` is the seconds until a refused call would be let through."""
+
+    calls: int = 0
+    used: int = 0
+    seconds: float = 0.0
+    quota_calls: int = 0
+    quota_left: int = 0
+    quota_reset: float = 0.0
+    refused_by: Window | None = None
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is to tell of. `cdn` begins every media URL; `None` = a host that looks like the provider's own."""
+
+    people: Population
+    cdn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call as a double sees it: the path's parts and the query.
+
+    `usage` and `is_dead` (whether a secret is revoked) are only for operations that are not `cached`.
+    """
+
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    usage: Usage = Usage()
+    is_dead: Callable[[str], bool] = lambda _secret: False
+
+
+Answerer = Callable[[Asked, World], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`path` may have parts like `{user_id}`. `cached`: the answer depends on path, query and drift epoch alone.
+
+    `free`: asking costs no call of the credential's limits.
+    """
+
+    name: str
+    path: str
+    answer: Answerer
+    cached: bool = True
+    free: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The provider's own bodies for a call that it does not serve. A callable's float is the seconds to wait."""
+
+    no_credential: Reply
+    revoked: Reply
+    over_limit: Callable[[float], Reply]
+    over_quota: Callable[[float], Reply]
+    unknown_path: Callable[[str], Reply]
+    outage: Reply
+
+
+def _no_headers(_usage: Usage) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDouble:
+    """A provider as its callers see it, on the path prefix `/{name}`.
+
+    `credential_header` (lower case) / `credential_query`: where the key stands. `version`: a regular expression for a first
+    path segment that may be left out.
+    """
+
+    name: str
+    operations: tuple[Operation, ...]
+    refusals: Refusals
+    limits: tuple[Window, ...] = ()
+    credential_header: str | None = None
+    credential_query: str | None = None
+    usage_headers: Callable[[Usage], Mapping[str, str]] = _no_headers
+    version: str | None = None
+
+    def credential(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
+        """The key that a call brings, `""` where it brings none."""
+        found = headers.get(self.credential_header, "") if self.credential_header else ""
+        return found or (query.get(self.credential_query, "") if self.credential_query else "")
+
+
+class Routes:
+    """A double's paths, ready to be looked up."""
+
+    def __init__(self, double: ProviderDouble) -> None:
+        self._version = re.compile(f"/{double.version}(?=/|$)") if double.version else None
+        self._exact = {_bare(op.path): op for op in double.operations if "{" not in op.path}
+        self._patterns = [(_compiled(op.path), op) for op in double.operations if "{" in op.path]
+
+    def find(self, path: str) -> tuple[Operation, Mapping[str, str]] | None:
+        if self._version is not None and (version := self._version.match(path)):
+            path = path[version.end() :]
+        path = _bare(path)
+        if (exact := self._exact.get(path)) is not None:
+            return exact, {}
+        for pattern, operation in self._patterns:
+            if found := pattern.fullmatch(path):
+                return operation, found.groupdict()
+        return None
+
+
+def _bare(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _compiled(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", _bare(path))
+    return re.compile("".join(f"(?P<{part}>[^/]+)" if n % 2 else re.escape(part) for n, part in enumerate(parts)))

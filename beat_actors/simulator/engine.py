@@ -1,0 +1,193 @@
+"""A call from its arrival to its answer: route, key, limits, faults, ledger. Decided at once; only then is there any waiting."""
+
+import asyncio
+import random
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
+
+from beat_actors.simulator import hostile
+from beat_actors.simulator.bodies import Bodies
+from beat_actors.simulator.config import SimulatorConfig
+from beat_actors.simulator.credentials import Keys
+from beat_actors.simulator.damage import PAGE, damaged
+from beat_actors.simulator.double import HTML, Asked, Operation, ProviderDouble, Reply, Routes, Usage, World
+from beat_actors.simulator.faults import Fault, FaultBoard, FaultKind
+from beat_actors.simulator.ledger import Ledger, fingerprint
+from beat_actors.simulator.population import Population
+from beat_actors.simulator.quotas import Quotas
+from beat_actors.simulator.registry import doubles
+
+NO_ANSWER = frozenset({FaultKind.TIMEOUT, FaultKind.HANG, FaultKind.RESET})
+WIRE = frozenset({FaultKind.GIGABYTE, FaultKind.GZIP_BOMB, FaultKind.SLOW_LORIS})
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a call gets. `delay` in seconds comes before it; a hostile `kind` replaces the plain reply on the wire."""
+
+    reply: Reply
+    delay: float = 0.0
+    kind: FaultKind | None = None
+    fault: Fault | None = None
+
+
+class Simulator:
+    """The state of one simulator. The admin routes read and change it while it runs."""
+
+    def __init__(self, config: SimulatorConfig, declared: Mapping[str, ProviderDouble] | None = None) -> None:
+        self.config = config
+        self.doubles = dict(doubles() if declared is None else declared)
+        self.people = Population(
+            config.profiles,
+            config.seed,
+            missing_every=config.missing_every,
+            private_every=config.private_every,
+            drift_seconds=config.drift_seconds,
+            daily_growth=config.daily_growth,
+        )
+        self.world = World(self.people, config.cdn_url)
+        self.mixed_up = World(self.people.mixed_up(), config.cdn_url)
+        self.ledger = Ledger()
+        self.faults = FaultBoard(config.seed)
+        self.keys = Keys(accept_any=config.accept_any)
+        self.quotas = Quotas(enabled=config.limits, slack=config.slack_seconds)
+        self.latency = config.latency_seconds
+        self.jitter = config.jitter_seconds
+        self.started = time.monotonic()
+        self._routes = {name: Routes(double) for name, double in self.doubles.items()}
+        self._bodies = Bodies(config.cache_bytes)
+        self._chance = random.Random(config.seed)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The one handler of all providers' paths."""
+        path, _, query = request.raw_path.partition("?")
+        _, source, rest = (*unquote(path).split("/", 2), "", "")[:3]
+        double = self.doubles.get(source)
+        if double is None:
+            known = ", ".join(sorted(self.doubles))
+            return web.Response(status=404, text=f"There is no double {source!r}. There is: {known}\n")
+        decision = self._decide(double, f"/{rest}", query, request.headers)
+        delay = decision.delay
+        if self.latency or self.jitter:
+            delay += self.latency + self._chance.random() * self.jitter
+        if delay:
+            await asyncio.sleep(delay)
+        if decision.kind is not None and decision.fault is not None:
+            return await _on_the_wire(request, decision.kind, decision.fault, decision.reply)
+        reply = decision.reply
+        return web.Response(
+            body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers}
+        )
+
+    def _decide(self, double: ProviderDouble, path: str, raw_query: str, headers: Mapping[str, str]) -> Decision:
+        """Everything about a call, at one instant. It is in the ledger when this returns."""
+        query = dict(parse_qsl(raw_query, keep_blank_values=True))
+        secret = double.credential(headers, query)
+        credential = fingerprint(secret)
+        found = self._routes[double.name].find(path)
+        operation = found[0].name if found else "unknown"
+        usage = Usage()
+        over_limit = False
+        hit: tuple[FaultKind, Fault] | None = None
+        if not secret:
+            reply = double.refusals.no_credential
+        elif self.keys.is_dead(double.name, credential):
+            reply = double.refusals.revoked
+        elif found is None:
+            reply = double.refusals.unknown_path(path)
+        else:
+            usage = self.quotas.charge(double, credential, free=found[0].free)
+            over_limit = usage.refused_by is not None
+            if usage.refused_by is not None:  # the gateway stands before whatever is broken behind it
+                refuse = double.refusals.over_quota if usage.refused_by.quota else double.refusals.over_limit
+                reply = refuse(usage.wait)
+            else:
+                hit = self.faults.hit(double.name, operation, credential)
+                mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER
+                reply = self._reply(double, found, raw_query, query, usage, mixed_up=mixed_up)
+        reply = _with_headers(reply, double.usage_headers(usage))
+        decision = _faulted(double, reply, *hit) if hit else Decision(reply)
+        status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
+        self.ledger.record(double.name, operation, credential, status, over_limit=over_limit, faulted=hit is not None)
+        return decision
+
+    def _reply(
+        self,
+        double: ProviderDouble,
+        found: tuple[Operation, Mapping[str, str]],
+        raw_query: str,
+        query: Mapping[str, str],
+        usage: Usage,
+        *,
+        mixed_up: bool,
+    ) -> Reply:
+        operation, params = found
+        world = self.mixed_up if mixed_up else self.world
+        if not operation.cached:
+            asked = Asked(params, query, usage, lambda secret: self.keys.is_dead(double.name, fingerprint(secret)))
+            return operation.answer(asked, world)
+        about: Hashable = raw_query
+        if double.credential_query in query:  # the same answer for every key
+            about = tuple(item for item in query.items() if item[0] != double.credential_query)
+        key = (double.name, operation.name, *params.values(), about, self.people.epoch, mixed_up)
+        reply = self._bodies.get(key)
+        if reply is None:
+            reply = operation.answer(Asked(params, query), world)
+            self._bodies.put(key, reply)
+        return reply
+
+
+def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:
+    """What the reply says of itself wins over what every answer carries."""
+    return Reply(reply.status, reply.body, reply.content_type, {**usual, **reply.headers})
+
+
+def _faulted(double: ProviderDouble, whole: Reply, kind: FaultKind, fault: Fault) -> Decision:
+    refusals = double.refusals
+    if kind is FaultKind.OUTAGE:
+        status = fault.status or 503
+        down = refusals.outage
+        reply = (
+            Reply(status, down.body, down.content_type, down.headers)
+            if fault.body == "json"
+            else Reply(status, PAGE, HTML)
+        )
+    elif kind is FaultKind.RATE_LIMIT:
+        reply = refusals.over_limit(fault.retry_after or 0.0)
+        if fault.retry_after is not None:
+            reply = _with_headers(reply, {"Retry-After": f"{fault.retry_after:g}"})
+    elif kind is FaultKind.QUOTA:
+        reply = refusals.over_quota(DAY if fault.retry_after is None else fault.retry_after)
+    elif kind is FaultKind.REVOKED:
+        reply = refusals.revoked
+    elif kind is FaultKind.SLOW:
+        return Decision(whole, delay=fault.delay)
+    elif kind is FaultKind.REDIRECT:
+        status = fault.status if fault.status is not None and fault.status < 400 else 302
+        return Decision(Reply(status, b""), kind=kind, fault=fault)
+    elif kind in NO_ANSWER or kind in WIRE:
+        return Decision(whole, kind=kind, fault=fault)
+    else:
+        reply = damaged(kind, fault, whole)
+    if kind in (FaultKind.RATE_LIMIT, FaultKind.QUOTA, FaultKind.REVOKED) and fault.status is not None:
+        reply = Reply(fault.status, reply.body, reply.content_type, reply.headers)
+    return Decision(reply)
+
+
+async def _on_the_wire(request: web.Request, kind: FaultKind, fault: Fault, reply: Reply) -> web.StreamResponse:
+    if kind is FaultKind.RESET:
+        return await hostile.reset(request)
+    if kind is FaultKind.GIGABYTE:
+        return await hostile.gigabyte(request)
+    if kind is FaultKind.GZIP_BOMB:
+        return await hostile.gzip_bomb(request)
+    if kind is FaultKind.REDIRECT:
+        return hostile.redirect(request, reply.status, loop=fault.body == "loop")
+    if kind is FaultKind.SLOW_LORIS:
+        return await hostile.slow_loris(request, reply.body, fault.delay)
+    return await hostile.never(request)

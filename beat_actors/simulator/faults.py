@@ -1,0 +1,162 @@
+"""Faults that are switched on while the simulator runs: who has which one now. What they do to an answer is `damage.py`."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from beat_actors.simulator.ledger import fingerprint
+
+
+class FaultKind(StrEnum):
+    OUTAGE = "outage"  # `status`, 503 unless said; `body` html or json
+    TIMEOUT = "timeout"  # never answers
+    HANG = "hang"  # the same
+    RESET = "reset"  # the connection is torn down
+    RATE_LIMIT = "rate_limit"  # the provider's own refusal, with Retry-After where `retry_after` is given
+    QUOTA = "quota"  # the plan's budget is gone
+    REVOKED = "revoked"  # the credential is dead
+    SLOW = "slow"  # `delay` seconds late, else whole
+    MISSING_KEY = "missing_key"  # the identifying keys are gone
+    WRONG_TYPE = "wrong_type"  # the numbers are objects
+    HTML = "html"  # 200 with a page
+    TRUNCATED = "truncated"  # half of the body, announced as all of it
+    WRONG_USER = "wrong_user"  # somebody else's answer
+    CORRUPT = "corrupt"  # well-formed and false: 0 followers (`body` zero) or negative numbers (`body` negative)
+    GIGABYTE = "gigabyte"  # a body that does not end for 1 GiB
+    GZIP_BOMB = "gzip_bomb"  # 256 MiB in a quarter of a megabyte
+    REDIRECT = "redirect"  # to another host, or with `body` loop to itself
+    SLOW_LORIS = "slow_loris"  # a byte every `delay` seconds
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As it is asked for. `source` may be `*`; `credential` is a fingerprint or the secret itself.
+
+    `rate`: the share of calls hit. `seconds`: how long it stays. `times`: how many calls it hits before it goes.
+    `malformed` is another word for `missing_key`, or for the kind that `variant` names.
+    """
+
+    kind: str
+    source: str = "*"
+    operation: str | None = None
+    credential: str | None = None
+    rate: float = 1.0
+    seconds: float | None = None
+    times: int | None = None
+    status: int | None = None
+    delay: float = 1.0
+    retry_after: float | None = None
+    body: Literal["html", "json", "zero", "negative", "host", "loop"] | None = None
+    variant: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise ValueError("rate is a share between 0 and 1")
+        if (
+            (self.seconds is not None and self.seconds <= 0)
+            or self.delay < 0
+            or (self.times is not None and self.times < 1)
+        ):
+            raise ValueError("seconds and times are positive, delay is not negative")
+        if self.status is not None and not 300 <= self.status <= 599:
+            raise ValueError("status is one of an error, 300..599")
+        self.effect()
+
+    def effect(self) -> FaultKind:
+        """Raises `ValueError` with the kinds that exist."""
+        name = (self.variant or FaultKind.MISSING_KEY) if self.kind == "malformed" else self.kind
+        try:
+            return FaultKind(name)
+        except ValueError:
+            raise ValueError(f"no fault kind {name!r}; there is: malformed, {', '.join(FaultKind)}") from None
+
+
+class ActiveFault(msgspec.Struct, frozen=True, kw_only=True):
+    """As it stands now. `credential` is a fingerprint: the board keeps no secret. `expires_in` is in seconds."""
+
+    id: int
+    kind: FaultKind
+    fault: Fault
+    hits: int
+    expires_in: float | None
+
+
+class _Standing:
+    __slots__ = ("expires_at", "fault", "hits", "id", "kind")
+
+    def __init__(self, number: int, fault: Fault, expires_at: float | None) -> None:
+        self.id = number
+        self.fault = fault
+        self.kind = fault.effect()
+        self.expires_at = expires_at
+        self.hits = 0
+
+
+class FaultBoard:
+    """The first fault that matches a call hits it; the one set last is asked first."""
+
+    def __init__(self, seed: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._chance = random.Random(seed)
+        self._clock = clock
+        self._standing: list[_Standing] = []
+        self._last = 0
+
+    def add(self, fault: Fault) -> ActiveFault:
+        self._last += 1
+        if fault.credential is not None and not _is_fingerprint(fault.credential):
+            fault = msgspec.structs.replace(fault, credential=fingerprint(fault.credential))
+        expires_at = None if fault.seconds is None else self._clock() + fault.seconds
+        standing = _Standing(self._last, fault, expires_at)
+        self._standing.insert(0, standing)
+        return self._shown(standing)
+
+    def remove(self, number: int) -> bool:
+        before = len(self._standing)
+        self._standing = [standing for standing in self._standing if standing.id != number]
+        return len(self._standing) < before
+
+    def clear(self, source: str | None = None) -> int:
+        """Remove all, or a source's; returns how many."""
+        before = len(self._standing)
+        self._standing = [s for s in self._standing if source is not None and s.fault.source != source]
+        return before - len(self._standing)
+
+    def active(self) -> Sequence[ActiveFault]:
+        self._expire()
+        return [self._shown(standing) for standing in self._standing]
+
+    def hit(self, source: str, operation: str, credential: str) -> tuple[FaultKind, Fault] | None:
+        """The fault that this call meets. Counts as a hit."""
+        if not self._standing:
+            return None
+        self._expire()
+        for standing in self._standing:
+            fault = standing.fault
+            if (
+                fault.source in ("*", source)
+                and fault.operation in (None, operation)
+                and fault.credential in (None, credential)
+                and (fault.rate >= 1 or self._chance.random() < fault.rate)
+            ):
+                standing.hits += 1
+                if fault.times is not None and standing.hits >= fault.times:
+                    self._standing.remove(standing)
+                return standing.kind, fault
+        return None
+
+    def _expire(self) -> None:
+        now = self._clock()
+        self._standing = [s for s in self._standing if s.expires_at is None or s.expires_at > now]
+
+    def _shown(self, standing: _Standing) -> ActiveFault:
+        left = None if standing.expires_at is None else standing.expires_at - self._clock()
+        return ActiveFault(
+            id=standing.id, kind=standing.kind, fault=standing.fault, hits=standing.hits, expires_in=left
+        )
+
+
+def _is_fingerprint(text: str) -> bool:
+    return text == "none" or (len(text) == 12 and all(letter in "0123456789abcdef" for letter in text))

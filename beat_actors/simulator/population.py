@@ -1,0 +1,263 @@
+"""The people that every provider sees: computed from a seed when asked for, stored nowhere, the same through every provider.
+
+A handle, a pk and a shortcode each lead back to their person, so that a population of millions costs no memory.
+"""
+
+import base64
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+ANCHOR = 1_760_000_000  # the population's first day: no post is younger, and the numbers grow from here
+MEDIA_EPOCH_MS = 1_314_220_021_721  # a media id counts its milliseconds from here
+FIRST_PK = 10_000_019_000
+PK_STEP = 7_919
+LOW_BITS = 23
+
+IMAGE, VIDEO, CAROUSEL = 1, 2, 8
+
+SAID = (
+    "golden hour slow morning coffee first light city walk ocean breeze new recipe studio day behind scenes weekend plans "
+    "fresh start little things road trip summer mood work in progress good company home garden winter story open window "
+    "market colours early train favourite corner late night tiny kitchen long way wild flowers blue door quiet street "
+    "soft rain"
+)
+WORDS = SAID.split()
+SENTENCES = tuple(
+    " ".join(WORDS[(start * 7 + step * (1 + start % 5)) % len(WORDS)] for step in range(10 + start % 5)).capitalize()
+    + "."
+    for start in range(256)
+)
+TAGS = ("#travel", "#food", "#design", "#running", "#vintage", "#homemade", "#streetstyle", "#nature")
+FIRST = ("Ada", "Noor", "Mika", "Lena", "Tomás", "Ines", "Ravi", "Zoë", "Aiko", "Femi", "Clara", "Emil", "Priya", "Hugo", "Sana", "Jonas")  # fmt: skip
+LAST = ("Berg", "Okafor", "Lindqvist", "Marín", "Tanaka", "Rossi", "Haddad", "Novak", "Silva", "Kaur", "Dubois", "Weiss", "Moreau", "Ito", "Adeyemi", "Costa")  # fmt: skip
+CATEGORIES = (
+    "Artist",
+    "Blogger",
+    "Chef",
+    "Digital creator",
+    "Photographer",
+    "Athlete",
+    "Musician/band",
+    "Clothing (Brand)",
+)
+
+
+class Person(msgspec.Struct, frozen=True):
+    """One account. `followers` is as of the population's current drift epoch."""
+
+    index: int
+    pk: int
+    handle: str
+    full_name: str
+    biography: str
+    category: str
+    website: str
+    account_type: int  # 2 business, 3 creator
+    is_private: bool
+    is_verified: bool
+    followers: int
+    following: int
+    posts: int
+    fbid: int
+    digest: str
+
+
+class Post(msgspec.Struct, frozen=True):
+    """One post. `ordinal` 0 is the newest; `taken_at` is in epoch seconds; `views` and `duration` are `None` but for videos."""
+
+    ordinal: int
+    pk: int
+    shortcode: str
+    kind: int
+    taken_at: int
+    caption: str
+    likes: int
+    comments: int
+    views: int | None
+    duration: float | None
+    children: int
+    digest: str
+
+
+class Population:
+    """Of every `missing_every` people one does not exist (…97 of a hundred), of every `private_every` one is private (…98); 0 = none.
+
+    `drift_seconds`: how often the numbers move, 0 = never; `shift` lets everybody answer as the neighbour so many places on.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        seed: int = 1,
+        *,
+        missing_every: int = 100,
+        private_every: int = 100,
+        drift_seconds: float = 60.0,
+        daily_growth: float = 0.001,
+        clock: Callable[[], float] = time.time,
+        shift: int = 0,
+    ) -> None:
+        self.size = size
+        self.seed = seed
+        self._missing_every = missing_every
+        self._private_every = private_every
+        self._drift_seconds = drift_seconds
+        self._daily_growth = daily_growth
+        self._clock = clock
+        self._shift = shift
+
+    def mixed_up(self) -> "Population":
+        """The same people, each answering to another's name: what a provider's mix-up looks like."""
+        return Population(
+            self.size,
+            self.seed,
+            missing_every=self._missing_every,
+            private_every=self._private_every,
+            drift_seconds=self._drift_seconds,
+            daily_growth=self._daily_growth,
+            clock=self._clock,
+            shift=self._shift + 1,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """A number that changes whenever somebody's numbers may."""
+        if not self._drift_seconds:
+            return 0
+        return max(0, int((self._clock() - ANCHOR) / self._drift_seconds))
+
+    @property
+    def media_expiry(self) -> int:
+        """Epoch seconds at which today's media URLs expire: some five days ahead, the same all day."""
+        now = self._clock() if self._drift_seconds else ANCHOR
+        return (int(now) // 86_400 + 5) * 86_400
+
+    def is_missing(self, index: int) -> bool:
+        every = self._missing_every
+        return not 0 <= index < self.size or (every > 0 and index % every == every - 3)
+
+    def is_private(self, index: int) -> bool:
+        every = self._private_every
+        return every > 0 and index % every == every - 2
+
+    def handle(self, index: int) -> str:
+        return f"creator_{index:06d}"
+
+    def by_handle(self, handle: str) -> Person | None:
+        prefix, _, number = handle.lower().partition("_")
+        if prefix != "creator" or not number.isascii() or not number.isdigit() or not 6 <= len(number) <= 12:
+            return None
+        index = int(number)
+        return self.person(index) if self.handle(index) == f"creator_{number}" else None
+
+    def by_pk(self, pk: str) -> Person | None:
+        if not pk.isascii() or not pk.isdigit() or len(pk) > 18:
+            return None
+        index, rest = divmod(int(pk) - FIRST_PK, PK_STEP)
+        return None if rest else self.person(index)
+
+    def by_shortcode(self, shortcode: str) -> tuple[Person, Post] | None:
+        number = media_pk(shortcode)
+        if number is None:
+            return None
+        high = ((number >> LOW_BITS) + MEDIA_EPOCH_MS) % 1000
+        person = self.person((high << LOW_BITS) | (number & ((1 << LOW_BITS) - 1)))
+        ordinal = None if person is None else self.ordinal_of(person, number)
+        return None if person is None or ordinal is None else (person, self.post(person, ordinal))
+
+    def person(self, index: int) -> Person | None:
+        """`None` where nobody is."""
+        if self.is_missing(index):
+            return None
+        if self._shift:
+            index = (index + self._shift) % self.size
+        raw = blake2b(b"%d person %d" % (self.seed, index), digest_size=32).digest()
+        reach = int.from_bytes(raw[:4], "big") / 2**32
+        handle = self.handle(index)
+        return Person(
+            index=index,
+            pk=FIRST_PK + PK_STEP * index,
+            handle=handle,
+            full_name=f"{FIRST[raw[4] & 15]} {LAST[raw[5] & 15]}",
+            biography=f"{' '.join(WORDS[b % len(WORDS)] for b in raw[6:14])} 🌍 {TAGS[raw[14] & 7]}",
+            category=CATEGORIES[raw[15] & 7],
+            website=f"https://www.example.com/{handle}",
+            account_type=2 + (raw[16] & 1),
+            is_private=self.is_private(index),
+            is_verified=raw[17] < 40,
+            followers=self._grown(int(1000 * 10 ** (3.2 * reach))),
+            following=100 + int.from_bytes(raw[18:20], "big") % 900,
+            posts=26 + raw[20] % 80,
+            fbid=17_841_400_000_000_000 + index,
+            digest=raw.hex(),
+        )
+
+    def posts(self, person: Person, start: int, count: int) -> Sequence[Post]:
+        """Posts from the newest on; fewer than `count` at the end."""
+        rhythm = _rhythm(person)
+        return [self._post(person, ordinal, rhythm) for ordinal in range(start, min(start + count, person.posts))]
+
+    def post(self, person: Person, ordinal: int) -> Post:
+        return self._post(person, ordinal, _rhythm(person))
+
+    def _post(self, person: Person, ordinal: int, rhythm: tuple[int, int]) -> Post:
+        newest, gap = rhythm
+        raw = blake2b(b"%d post %d %d" % (self.seed, person.index, ordinal), digest_size=48).digest()
+        taken_at = newest - ordinal * gap - int.from_bytes(raw[:4], "big") % (gap // 2)
+        ms = taken_at * 1000 + (person.index >> LOW_BITS)
+        pk = ((ms - MEDIA_EPOCH_MS) << LOW_BITS) | (person.index & ((1 << LOW_BITS) - 1))
+        kind = (IMAGE, VIDEO, CAROUSEL, IMAGE)[raw[4] & 3]
+        likes = 5 + person.followers * (10 + raw[5] % 50) // 1000
+        return Post(
+            ordinal=ordinal,
+            pk=pk,
+            shortcode=shortcode(pk),
+            kind=kind,
+            taken_at=taken_at,
+            caption=_caption(raw),
+            likes=likes,
+            comments=1 + likes * (5 + raw[24] % 30) // 1000,
+            views=likes * (8 + raw[25] % 20) if kind == VIDEO else None,
+            duration=5 + raw[26] / 4 if kind == VIDEO else None,
+            children=2 + raw[27] % 3 if kind == CAROUSEL else 0,
+            digest=raw.hex(),
+        )
+
+    def ordinal_of(self, person: Person, pk: int) -> int | None:
+        """Which of the person's posts it is; `None` where it is none of them."""
+        taken_at = ((pk >> LOW_BITS) + MEDIA_EPOCH_MS) // 1000
+        newest, gap = _rhythm(person)
+        ordinal = (newest - taken_at) // gap
+        return ordinal if 0 <= ordinal < person.posts and self.post(person, ordinal).pk == pk else None
+
+    def _grown(self, number: int) -> int:
+        days = self.epoch * self._drift_seconds / 86_400
+        return number + int(number * self._daily_growth * days)
+
+
+def shortcode(pk: int) -> str:
+    """A media id as it stands in a post's link."""
+    return base64.urlsafe_b64encode(b"\0" + pk.to_bytes(8, "big")).decode().lstrip("A")
+
+
+def media_pk(code: str) -> int | None:
+    """The media id behind a shortcode; `None` where it is none."""
+    try:
+        raw = base64.b64decode(code.rjust(12, "A"), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    return int.from_bytes(raw, "big") if len(raw) == 9 and raw[0] == 0 else None
+
+
+def _rhythm(person: Person) -> tuple[int, int]:
+    """(the time that no post of theirs is younger than, seconds from post to post)"""
+    number = int(person.digest[:8], 16)
+    return ANCHOR - number % 86_400, 86_400 + number % 172_800
+
+
+def _caption(raw: bytes) -> str:
+    """Some 1,300 characters: as long as captions are where somebody has something to tell."""
+    return f"{' '.join([SENTENCES[b] for b in raw[6:24]])} ✨\n\n{TAGS[raw[23] & 7]} {TAGS[raw[24] & 7]}"

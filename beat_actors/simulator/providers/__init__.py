@@ -1,0 +1,1 @@
+"""One module a provider; each declares its `double`."""

@@ -1,0 +1,47 @@
+"""Which doubles there are. A double is the name `double` (or `doubles`, a tuple) in
+
+- a module of `beat_actors.simulator.providers`,
+- the module `simulator` of a platform's own folder (`beat_actors.platforms.<platform>.simulator`), or
+- whatever an entry point of the group `beat.simulators` names, for platforms of other distributions.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from types import ModuleType
+
+import beat_actors.platforms
+import beat_actors.simulator.providers
+from beat_actors.simulator.double import ProviderDouble
+
+GROUP = "beat.simulators"
+
+
+def doubles() -> Mapping[str, ProviderDouble]:
+    """All doubles by name. Raises `ValueError` where two have the same name, `TypeError` where a module declares none."""
+    found: dict[str, ProviderDouble] = {}
+    for place, declared in _declared():
+        if not isinstance(declared, ProviderDouble):
+            raise TypeError(f"{place} declares no ProviderDouble but {type(declared).__name__}")
+        if declared.name in found:
+            raise ValueError(f"{place}: there is a double named {declared.name!r} already")
+        found[declared.name] = declared
+    return found
+
+
+def _declared() -> Iterator[tuple[str, object]]:
+    for module in _modules():
+        for declared in getattr(module, "doubles", None) or (getattr(module, "double", None),):
+            yield module.__name__, declared
+    for entry in entry_points(group=GROUP):
+        yield f"{GROUP}:{entry.name}", entry.load()
+
+
+def _modules() -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(beat_actors.simulator.providers.__path__, "beat_actors.simulator.providers."):
+        yield import_module(found.name)
+    for found in pkgutil.iter_modules(beat_actors.platforms.__path__, "beat_actors.platforms."):
+        if found.ispkg and find_spec(f"{found.name}.simulator") is not None:
+            yield import_module(f"{found.name}.simulator")
