@@ -75,6 +75,14 @@ class Settings(BaseSettings):
     broker_in_flight: Annotated[
         int, Field(ge=1, le=10_000, description="upstream calls in flight for one platform, over all workers")
     ] = 400
+    broker_in_flight_per_source: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="calls in flight for one operation of one source: what an outage may cost at most",
+        ),
+    ] = 100
     stage_batch: Annotated[int, Field(ge=1, le=500, description="fetches in one stage message")] = 50
     stage_lease: Annotated[
         float, Field(ge=1, le=900, description="seconds of a stage's lease; renewed while it works")

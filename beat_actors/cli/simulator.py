@@ -8,9 +8,9 @@ from cyclopts import App, Parameter
 
 from beat_actors.cli.session import out, settings_in_force, show_json, show_rows
 from beat_actors.errors import BadSettings
-from beat_actors.simulator.__main__ import run as serve
 from beat_actors.simulator.client import SimulatorClient
-from beat_actors.simulator.server import Config
+from beat_actors.simulator.config import SimulatorConfig
+from beat_actors.simulator.server import run as serve
 
 T = TypeVar("T")
 app = App(name="simulator", help="The provider simulator: run it, look at its ledger, break it.")
@@ -20,14 +20,17 @@ app = App(name="simulator", help="The provider simulator: run it, look at its le
 def run(
     *,
     host: str = "127.0.0.1",
-    port: int = 8099,
+    port: int = 8090,
     profiles: int = 1000,
     seed: int = 1,
     latency_ms: float = 0.0,
     limits: bool = True,
-) -> int:
+) -> None:
     """Run a simulator in the foreground."""
-    return serve(Config(profiles=profiles, seed=seed, latency=latency_ms / 1000, limits=limits), host=host, port=port)
+    config = SimulatorConfig(profiles=profiles, seed=seed, latency_seconds=latency_ms / 1000, limits=limits)
+    serve(
+        config, host=host, port=port, ready=lambda url: out.print(f"the providers answer at {url}; Ctrl-C stops them")
+    )
 
 
 @app.command
@@ -49,8 +52,8 @@ def fault(
     Parameters
     ----------
     kind
-        outage, hang, reset, rate_limit, quota, revoked, missing_key, wrong_type, html, truncated, wrong_user, corrupt, slow,
-        gigabyte, gzip_bomb, slow_loris, redirect
+        outage, hang, reset, rate_limit, quota, revoked, slow, missing_key, wrong_type, html, truncated, wrong_user, corrupt,
+        gigabyte, gzip_bomb, redirect, slow_loris
     source
         graphapi, arraybobo, jotucker, lama, bestsolutions
     credential
@@ -69,9 +72,9 @@ def fault(
         "delay": delay,
         "retry_after": retry_after,
     }
-    added = _ask(lambda client: client.add_fault(kind, source, **given))
+    added = _ask(lambda client: client.add_fault(kind, source, **{k: v for k, v in given.items() if v is not None}))
     lasts = f"for {seconds:g} s" if seconds is not None else "until `beat simulator clear`"
-    out.print(f"fault {added['id']}: {kind} at {source} {lasts}")
+    out.print(f"fault {added.id}: {kind} at {source} {lasts}")
 
 
 @app.command
@@ -81,14 +84,15 @@ def faults(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     if json:
         show_json(found)
         return
-    rows = [(f["id"], f["kind"], f["source"], f["operation"], f["rate"], f["seconds_left"]) for f in found]
-    show_rows(("id", "kind", "source", "operation", "rate", "seconds left"), rows, empty="every provider is healthy")
+    rows = [(f.id, f.kind.value, f.fault.source, f.fault.operation, f.hits, f.expires_in) for f in found]
+    show_rows(("id", "kind", "source", "operation", "hits", "seconds left"), rows, empty="every provider is healthy")
 
 
 @app.command
 def clear() -> None:
     """Switch all faults off."""
-    out.print(f"{_ask(lambda client: client.clear_faults())} faults cleared")
+    _ask(lambda client: client.clear_faults())
+    out.print("every provider is healthy")
 
 
 @app.command

@@ -39,18 +39,22 @@ class Desk:
 
     def pick(self, lane: Lane, fetch_id: int) -> Lease | None:
         """The first source of the lane that has room, and in it a credential at random by weight. Charges the usage."""
-        for source in lane.sources:
-            lease = self._pick_at(source, lane, fetch_id)
-            if lease is not None:
-                return lease
-        return None
+        chosen = self._choose(lane)
+        return None if chosen is None else self._lease(*chosen, lane, fetch_id)
 
     def has_room(self, lane: Lane) -> bool:
-        return any(
-            self._probe_state(source, lane.operation) is not None
-            and self._pool(source, lane).find(self.rng) is not None
-            for source in lane.sources
-        )
+        return self._choose(lane) is not None
+
+    def _choose(self, lane: Lane) -> tuple[str, Credential] | None:
+        """The first source that can be called. One that is only crowded is waited for, not passed over: it will have room
+        when the first of its calls comes back, and the chain's order is the order of preference."""
+        for source in lane.sources:
+            if self._probe_state(source, lane.operation) is None:
+                continue
+            credential = self._pool(source, lane).find(self.rng)
+            if credential is not None:
+                return None if self._crowded(source, lane.operation) else (source, credential)
+        return None
 
     def blocked(self, lane: Lane) -> Blocked:
         """Why nothing can be leased in the lane, and the earliest time at which that may change."""
@@ -58,20 +62,20 @@ class Desk:
         times = [reason.until for reason in reasons if reason.until is not None]
         return Blocked(lane.id, min(times, default=None), tuple(reasons))
 
-    def _pick_at(self, source: str, lane: Lane, fetch_id: int) -> Lease | None:
-        probe = self._probe_state(source, lane.operation)
-        if probe is None:
-            return None
-        pool = self._pool(source, lane)
-        credential = pool.find(self.rng)
-        if credential is None:
-            return None
-        use_until = pool.take(credential)
+    def _lease(self, source: str, credential: Credential, lane: Lane, fetch_id: int) -> Lease:
+        use_until = self._pool(source, lane).take(credential)
+        if (source, lane.operation) in self.snapshot.room:
+            self.snapshot.room[source, lane.operation] -= 1
+        probe = bool(self._probe_state(source, lane.operation))
         if probe:
             self._start_probe(source, lane.operation)
         if credential.needs_probe(self.snapshot.now):
             credential.probing = credential.changed = probe = True
         return Lease(fetch_id, source, credential.id, use_until, probe)
+
+    def _crowded(self, source: str, operation: str) -> bool:
+        """Whether as many calls are out as may be before the first of them has come back."""
+        return self.snapshot.room.get((source, operation), 1) <= 0
 
     def _probe_state(self, source: str, operation: str) -> bool | None:
         """`None`: the source may not be called. `True`: one probe may go. `False`: it is open to all."""
@@ -117,6 +121,8 @@ class Desk:
                 return [Reason(source, why, breaker.open_until)]
             if breaker is not None and breaker.probing:
                 return [Reason(source, "one probe is out to see whether it is back", now + 5.0)]
+        if self._crowded(source, lane.operation):
+            return [Reason(source, "as many calls are out as may be at once", now + 0.5)]
         own = [credential for credential in self.snapshot.credentials.values() if credential.source == source]
         if not own:
             return [Reason(source, "it has no credential", None)]

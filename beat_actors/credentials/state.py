@@ -105,6 +105,8 @@ class Snapshot:
     windows: dict[tuple[str, str], Window]
     limits: Mapping[str, tuple[Limit, ...]]
     budgets: Budgets = field(default_factory=Budgets)
+    room: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(source, operation) -> calls that may still be put in flight; not bounded where it has no entry."""
 
     def window(self, subject: str, limit: Limit) -> Window:
         key = (subject, limit.name)

@@ -39,7 +39,7 @@ WAKE = """
 UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
 WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
 """
-IN_FLIGHT = "SELECT count(*) FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED'"
+IN_FLIGHT = "SELECT source, operation, count(*) AS calls FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2"
 # The oldest rows of each lane, through the partial index; a lane without room shows one row, to know whether anything waits.
 CANDIDATES = """
 SELECT f.id AS fetch_id, l.id AS lane_id, extract(epoch FROM f.created_at)::double precision AS created_at
@@ -225,8 +225,13 @@ async def _lease(
     result: TurnResult,
 ) -> None:
     settings = database.settings
-    in_flight = int(await transaction.value(IN_FLIGHT, (platform.name,)))
-    capacity = max(0, min(settings.broker_batch, settings.broker_in_flight - in_flight))
+    out = {(row.source, row.operation): row.calls for row in await transaction.rows(IN_FLIGHT, (platform.name,))}
+    capacity = max(0, min(settings.broker_batch, settings.broker_in_flight - sum(out.values())))
+    snapshot.room = {
+        (source.name, operation): settings.broker_in_flight_per_source - out.get((source.name, operation), 0)
+        for source in platform.sources.values()
+        for operation in source.endpoints
+    }
     desk = Desk(snapshot, rng)
     rows = [capacity + 1 if desk.has_room(lane) else 1 for lane in snapshot.lanes]
     found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows))

@@ -256,6 +256,8 @@ class SimulatorServer:
             argv=(
                 sys.executable,
                 *("-m", "beat_actors.simulator", "--port", str(self.port), "--profiles", str(self.profiles)),
+                # Everybody whom the rehearsal asks for exists; who wants missing and private ones runs a simulator of their own.
+                *("--missing-every", "0", "--private-every", "0"),
             ),
             ready=lambda: answers_http(self.port),
         )
