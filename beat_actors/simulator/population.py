@@ -6,8 +6,9 @@ A handle, a pk and a shortcode each lead back to their person, so that a populat
 import base64
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+
+import msgspec
 
 ANCHOR = 1_760_000_000  # the population's first day: no post is younger, and the numbers grow from here
 MEDIA_EPOCH_MS = 1_314_220_021_721  # a media id counts its milliseconds from here
@@ -24,6 +25,11 @@ SAID = (
     "soft rain"
 )
 WORDS = SAID.split()
+SENTENCES = tuple(
+    " ".join(WORDS[(start * 7 + step * (1 + start % 5)) % len(WORDS)] for step in range(10 + start % 5)).capitalize()
+    + "."
+    for start in range(256)
+)
 TAGS = ("#travel", "#food", "#design", "#running", "#vintage", "#homemade", "#streetstyle", "#nature")
 FIRST = ("Ada", "Noor", "Mika", "Lena", "Tomás", "Ines", "Ravi", "Zoë", "Aiko", "Femi", "Clara", "Emil", "Priya", "Hugo", "Sana", "Jonas")  # fmt: skip
 LAST = ("Berg", "Okafor", "Lindqvist", "Marín", "Tanaka", "Rossi", "Haddad", "Novak", "Silva", "Kaur", "Dubois", "Weiss", "Moreau", "Ito", "Adeyemi", "Costa")  # fmt: skip
@@ -39,8 +45,7 @@ CATEGORIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """One account. `followers` is as of the population's current drift epoch."""
 
     index: int
@@ -60,8 +65,7 @@ class Person:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(msgspec.Struct, frozen=True):
     """One post. `ordinal` 0 is the newest; `taken_at` is in epoch seconds; `views` and `duration` are `None` but for videos."""
 
     ordinal: int
@@ -193,11 +197,15 @@ class Population:
 
     def posts(self, person: Person, start: int, count: int) -> Sequence[Post]:
         """Posts from the newest on; fewer than `count` at the end."""
-        return [self.post(person, ordinal) for ordinal in range(start, min(start + count, person.posts))]
+        rhythm = _rhythm(person)
+        return [self._post(person, ordinal, rhythm) for ordinal in range(start, min(start + count, person.posts))]
 
     def post(self, person: Person, ordinal: int) -> Post:
+        return self._post(person, ordinal, _rhythm(person))
+
+    def _post(self, person: Person, ordinal: int, rhythm: tuple[int, int]) -> Post:
+        newest, gap = rhythm
         raw = blake2b(b"%d post %d %d" % (self.seed, person.index, ordinal), digest_size=48).digest()
-        newest, gap = _rhythm(person)
         taken_at = newest - ordinal * gap - int.from_bytes(raw[:4], "big") % (gap // 2)
         ms = taken_at * 1000 + (person.index >> LOW_BITS)
         pk = ((ms - MEDIA_EPOCH_MS) << LOW_BITS) | (person.index & ((1 << LOW_BITS) - 1))
@@ -252,20 +260,4 @@ def _rhythm(person: Person) -> tuple[int, int]:
 
 def _caption(raw: bytes) -> str:
     """Some 1,300 characters: as long as captions are where somebody has something to tell."""
-    words = [WORDS[b % len(WORDS)] for b in raw]
-    cuts = (
-        (0, 12),
-        (12, 20),
-        (20, 40),
-        (30, 46),
-        (7, 29),
-        (2, 19),
-        (15, 36),
-        (24, 48),
-        (9, 23),
-        (33, 47),
-        (5, 17),
-        (18, 44),
-    )
-    told = " ".join(f"{' '.join(words[start:end]).capitalize()}." for start, end in cuts)
-    return f"{told} ✨\n\n{TAGS[raw[23] & 7]} {TAGS[raw[24] & 7]}"
+    return f"{' '.join([SENTENCES[b] for b in raw[6:24]])} ✨\n\n{TAGS[raw[23] & 7]} {TAGS[raw[24] & 7]}"

@@ -6,6 +6,7 @@ Only professional accounts are there to be discovered: a private one answers as 
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -41,7 +42,8 @@ USER: Mapping[str, Callable[[World, Person], Any]] = {
     "media_count": lambda _w, p: p.posts,
     "profile_picture_url": lambda w, p: avatar(w, p, 1080),
 }
-MEDIA: Mapping[str, Callable[[World, Person, Post], Any]] = {
+MediaField = Callable[[World, Person, Post], Any]
+MEDIA: Mapping[str, MediaField] = {
     "id": lambda _w, _p, post: media_id(post),
     "caption": lambda _w, _p, post: post.caption,
     "comments_count": lambda _w, _p, post: post.comments,
@@ -55,7 +57,7 @@ MEDIA: Mapping[str, Callable[[World, Person, Post], Any]] = {
         f"https://www.instagram.com/{'reel' if post.kind == VIDEO else 'p'}/{post.shortcode}/"
     ),
     "shortcode": lambda _w, _p, post: post.shortcode,
-    "timestamp": lambda _w, _p, post: f"{datetime.fromtimestamp(post.taken_at, UTC):%Y-%m-%dT%H:%M:%S}+0000",
+    "timestamp": lambda _w, _p, post: f"{datetime.fromtimestamp(post.taken_at, UTC).isoformat()[:19]}+0000",
     "username": lambda _w, p, _post: p.handle,
     "owner": lambda _w, p, _post: {"id": str(p.fbid)},
 }
@@ -149,22 +151,24 @@ def _media(world: World, person: Person, field: Field) -> dict[str, Any]:
         pointers["before"] = cursors.encode(NAME, person, offset)
     if end < person.posts:
         pointers["after"] = cursors.encode(NAME, person, end)
-    made: dict[str, Any] = {"data": [_post(world, person, post, field.children) for post in page]}
+    getters = _getters(("id", *(child.name for child in field.children)))
+    # What a medium does not have is left out, not null.
+    made: dict[str, Any] = {
+        "data": [
+            {name: told for name, get in getters if (told := get(world, person, post)) is not None} for post in page
+        ]
+    }
     if pointers:
         made["paging"] = {"cursors": pointers}
     return made
 
 
-def _post(world: World, person: Person, post: Post, wanted: tuple[Field, ...]) -> dict[str, Any]:
-    made = {"id": media_id(post)}
-    for field in wanted:
-        value = MEDIA.get(field.name)
-        if value is None:
-            raise BadFields(f"(#100) Tried accessing nonexisting field ({field.name}) on node type (IGMedia)")
-        told = value(world, person, post)
-        if told is not None:  # what a medium does not have is left out, not null
-            made[field.name] = told
-    return made
+@lru_cache(maxsize=256)
+def _getters(wanted: tuple[str, ...]) -> tuple[tuple[str, MediaField], ...]:
+    for name in wanted:
+        if name not in MEDIA:
+            raise BadFields(f"(#100) Tried accessing nonexisting field ({name}) on node type (IGMedia)")
+    return tuple((name, MEDIA[name]) for name in dict.fromkeys(wanted))
 
 
 def _usage_headers(usage: Usage) -> Mapping[str, str]:
@@ -187,7 +191,10 @@ double = ProviderDouble(
     name=NAME,
     operations=(
         Operation("debug_token", "/debug_token", debug_token, cached=False),
-        Operation("discovery", "/{user_id}", discovery),
+        Operation(
+            "profile_by_handle", "/{user_id}", discovery, when=lambda q: "followers_count" in q.get("fields", "")
+        ),
+        Operation("posts_by_handle", "/{user_id}", discovery),
     ),
     refusals=Refusals(
         no_credential=graph_error(400, 104, "An access token is required to request this resource."),

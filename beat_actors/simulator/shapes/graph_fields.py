@@ -19,9 +19,22 @@ class Field:
     children: tuple["Field", ...]
 
 
-@lru_cache(maxsize=8192)
+DISCOVERY = re.compile(r"(business_discovery)\.(username)\(([^)]*)\)\{(.*)\}", re.DOTALL)
+
+
 def parse_fields(text: str) -> tuple[Field, ...]:
     """Raises `BadFields`."""
+    # Each call names another person, and then asks all of them the same: only that part is worth remembering.
+    if whole := DISCOVERY.fullmatch(text):
+        try:
+            return (Field(whole[1], {whole[2]: whole[3]}, _parsed(whole[4])),)
+        except BadFields:
+            pass  # more than one top-level field, or an error whose place is to be told
+    return _parsed(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> tuple[Field, ...]:
     fields, end = _list(text, 0)
     if end != len(text):
         raise BadFields(f"Syntax error at character {end}")
