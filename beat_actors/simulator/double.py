@@ -5,7 +5,7 @@ its paths, where its key stands, its limits, its headers, its error bodies, and 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,8 @@ Answerer = Callable[[Asked, World], Reply]
 class Operation:
     """`path` may have parts like `{user_id}`. `cached`: the answer depends on path, query and drift epoch alone.
 
-    `free`: asking costs no call of the credential's limits.
+    `free`: asking costs no call of the credential's limits. Where operations share a path, the first whose `when` holds for
+    the query is the one, so that a double's operations have the engine's names; without one that holds it is the last.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Operation:
     answer: Answerer
     cached: bool = True
     free: bool = False
+    when: Callable[[Mapping[str, str]], bool] = lambda _query: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +146,26 @@ class Routes:
 
     def __init__(self, double: ProviderDouble) -> None:
         self._version = re.compile(f"/{double.version}(?=/|$)") if double.version else None
-        self._exact = {_bare(op.path): op for op in double.operations if "{" not in op.path}
-        self._patterns = [(_compiled(op.path), op) for op in double.operations if "{" in op.path]
+        of_path: dict[str, list[Operation]] = {}
+        for operation in double.operations:
+            of_path.setdefault(_bare(operation.path), []).append(operation)
+        self._exact = {path: operations for path, operations in of_path.items() if "{" not in path}
+        self._patterns = [(_compiled(path), operations) for path, operations in of_path.items() if "{" in path]
 
-    def find(self, path: str) -> tuple[Operation, Mapping[str, str]] | None:
+    def find(self, path: str, query: Mapping[str, str]) -> tuple[Operation, Mapping[str, str]] | None:
         if self._version is not None and (version := self._version.match(path)):
             path = path[version.end() :]
         path = _bare(path)
         if (exact := self._exact.get(path)) is not None:
-            return exact, {}
-        for pattern, operation in self._patterns:
+            return _chosen(exact, query), {}
+        for pattern, operations in self._patterns:
             if found := pattern.fullmatch(path):
-                return operation, found.groupdict()
+                return _chosen(operations, query), found.groupdict()
         return None
+
+
+def _chosen(operations: Sequence[Operation], query: Mapping[str, str]) -> Operation:
+    return next((operation for operation in operations if operation.when(query)), operations[-1])
 
 
 def _bare(path: str) -> str:

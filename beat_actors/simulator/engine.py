@@ -89,7 +89,7 @@ class Simulator:
         query = dict(parse_qsl(raw_query, keep_blank_values=True))
         secret = double.credential(headers, query)
         credential = fingerprint(secret)
-        found = self._routes[double.name].find(path)
+        found = self._routes[double.name].find(path, query)
         operation = found[0].name if found else "unknown"
         usage = Usage()
         over_limit = False

@@ -42,7 +42,11 @@ def feed(asked: Asked, world: World) -> Reply:
 
 double = ProviderDouble(
     name=NAME,
-    operations=(Operation("profile", "/profile", profile), Operation("posts_by_id", "/feed", feed)),
+    operations=(
+        Operation("profile_by_id", "/profile", profile, when=lambda query: "user_id" in query),
+        Operation("profile_by_handle", "/profile", profile),
+        Operation("posts_by_id", "/feed", feed),
+    ),
     refusals=rapidapi.refusals("instagram-api-cheap-best-performance.p.rapidapi.com", "bestsolutions"),
     limits=(Window(2, 1), rapidapi.PLAN),
     credential_header=rapidapi.KEY_HEADER,

@@ -191,7 +191,10 @@ double = ProviderDouble(
     name=NAME,
     operations=(
         Operation("debug_token", "/debug_token", debug_token, cached=False),
-        Operation("discovery", "/{user_id}", discovery),
+        Operation(
+            "profile_by_handle", "/{user_id}", discovery, when=lambda q: "followers_count" in q.get("fields", "")
+        ),
+        Operation("posts_by_handle", "/{user_id}", discovery),
     ),
     refusals=Refusals(
         no_credential=graph_error(400, 104, "An access token is required to request this resource."),

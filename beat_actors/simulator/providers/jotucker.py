@@ -55,7 +55,8 @@ def post(asked: Asked, world: World) -> Reply:
 double = ProviderDouble(
     name=NAME,
     operations=(
-        Operation("profile", "/user_info_by_id", profile),
+        Operation("profile_by_id", "/user_info_by_id", profile, when=lambda query: "user_id" in query),
+        Operation("profile_by_handle", "/user_info_by_id", profile),
         Operation("posts_by_id", "/medias_v2", posts),
         Operation("post", "/media_info_v2", post),
     ),

@@ -1,0 +1,132 @@
+"""Limits are exact, keys are judged, and the ledger holds every call."""
+
+import asyncio
+from hashlib import sha256
+
+import pytest
+
+from beat_actors.simulator import ProviderDouble, SimulatorClient, Window
+from beat_actors.simulator.quotas import Quotas
+from beat_actors.simulator.registry import doubles
+from tests.integration.simulator.conftest import Caller
+
+SOURCES = ("graphapi", "arraybobo", "jotucker", "bestsolutions", "lama")
+REFUSED = {"graphapi": 403}
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def double_with(*windows: Window) -> ProviderDouble:
+    whole = doubles()["lama"]
+    return ProviderDouble(whole.name, whole.operations, whole.refusals, windows)
+
+
+def test_the_defaults_are_the_providers_own() -> None:
+    rolling = {name: [(w.calls, w.seconds) for w in d.limits if not w.quota] for name, d in doubles().items()}
+    expected = {"graphapi": (200, 3600), "arraybobo": (100, 30), "jotucker": (5, 1), "bestsolutions": (2, 1), "lama": (15, 1)}
+    assert {name: rolling[name] for name in expected} == {name: [limit] for name, limit in expected.items()}
+
+
+def test_a_window_slides_to_the_moment() -> None:
+    clock = Clock()
+    quotas, double = Quotas(clock=clock), double_with(Window(2, 10))
+    assert quotas.charge(double, "a").refused_by is None
+    clock.now += 6
+    assert quotas.charge(double, "a").refused_by is None
+    clock.now += 3.9
+    assert quotas.charge(double, "a").wait == pytest.approx(0.1)
+    assert quotas.charge(double, "b").refused_by is None
+    clock.now += 0.1
+    assert quotas.charge(double, "a").refused_by is None
+    assert quotas.charge(double, "a").wait == pytest.approx(6)
+
+
+def test_stacked_windows_are_taken_all_or_nothing() -> None:
+    clock = Clock()
+    quotas, double = Quotas(clock=clock), double_with(Window(1, 1), Window(3, 100, quota=True))
+    for _ in range(5):
+        quotas.charge(double, "a")
+    assert quotas.charge(double, "a").quota_left == 2
+    for _ in range(2):
+        clock.now += 1
+        assert quotas.charge(double, "a").refused_by is None
+    clock.now += 1
+    assert quotas.charge(double, "a").refused_by == Window(3, 100, quota=True)
+    clock.now += 100
+    assert quotas.charge(double, "a").refused_by is None
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_no_call_above_the_limit_is_served_and_each_is_counted(
+    caller: Caller, admin: SimulatorClient, source: str
+) -> None:
+    await admin.set_limits(source=source, windows=[(7, 3600)])
+    got = await asyncio.gather(*(caller.profile(source, f"creator_{n:06d}") for n in range(20)))
+    assert sorted(each.status for each in got) == [200] * 7 + [REFUSED.get(source, 429)] * 13
+    assert (await caller.profile(source, key="another")).status == 200
+    entry = (await admin.ledger())["by_source"][source]
+    assert (entry["calls"], entry["ok"], entry["over_limit"]) == (21, 8, 13)
+    mine = sha256(b"key-1").hexdigest()[:12]
+    assert entry["by_credential"][mine] == 20
+    assert entry["over_limit_by_credential"] == {mine: 13}
+    assert entry["by_operation"] == {"profile_by_handle": 21}
+
+
+async def test_limits_are_switched_off_for_a_benchmark(caller: Caller, admin: SimulatorClient) -> None:
+    await admin.set_limits(enabled=False)
+    got = [await caller.profile("bestsolutions") for _ in range(10)]
+    assert {each.status for each in got} == {200}
+    assert {each.headers["x-ratelimit-requests-remaining"] for each in got} == {"240000"}
+
+
+async def test_a_key_may_have_limits_of_its_own(caller: Caller, admin: SimulatorClient) -> None:
+    await admin.add_credential("arraybobo", "small", quota=(3, 864_000))
+    got = [await caller.profile("arraybobo", key="small") for _ in range(4)]
+    assert [each.status for each in got] == [200, 200, 200, 429]
+    assert [each.headers["x-ratelimit-requests-remaining"] for each in got] == ["2", "1", "0", "0"]
+    assert 863_000 < int(got[-1].headers["x-ratelimit-requests-reset"]) <= 864_000
+    assert b"MONTHLY quota" in got[-1].body
+
+
+async def test_the_graph_tells_its_usage_in_percent(caller: Caller, admin: SimulatorClient) -> None:
+    await admin.set_limits(source="graphapi", windows=[(4, 3600)])
+    got = [await caller.profile("graphapi") for _ in range(5)]
+    assert ['"call_count":50' in each.headers["x-app-usage"] for each in got][1]
+    assert '"call_count":100' in got[4].headers["x-app-usage"]
+    assert '"estimated_time_to_regain_access":60' in got[4].headers["x-business-use-case-usage"]
+
+
+@pytest.mark.parametrize(
+    ("source", "without", "revoked"),
+    [("graphapi", 400, 400), ("arraybobo", 401, 403), ("jotucker", 401, 403), ("bestsolutions", 401, 403), ("lama", 401, 401)],
+)
+async def test_keys_are_judged(caller: Caller, admin: SimulatorClient, source: str, without: int, revoked: int) -> None:
+    assert (await caller.profile(source, key="")).status == without
+    await admin.add_credential(source, "dead", revoked=True)
+    assert (await caller.profile(source, key="dead")).status == revoked
+    assert (await caller.profile(source, key="whatever")).status == 200
+    await admin.accept_any(False)
+    assert (await caller.profile(source, key="whatever")).status == revoked
+    await admin.add_credential(source, "good")
+    assert (await caller.profile(source, key="good")).status == 200
+
+
+async def test_debug_token_and_balance_cost_what_they_cost(caller: Caller, admin: SimulatorClient) -> None:
+    await admin.add_credential("graphapi", "dead", revoked=True)
+    for token, valid in (("dead", False), ("fine", True)):
+        got = await caller.get("graphapi", "/debug_token", {"input_token": token})
+        assert got.json()["data"]["is_valid"] is valid
+    for _ in range(20):
+        assert (await caller.get("lama", "/sys/balance")).status == 200
+
+
+async def test_an_unknown_path_is_answered_as_the_provider_does(caller: Caller) -> None:
+    assert b"Endpoint '/nowhere' does not exist" in (await caller.get("jotucker", "/nowhere")).body
+    assert (await caller.get("graphapi", "/a/b/c")).json()["error"]["code"] == 2500
+    assert (await caller.get("lama", "/nowhere")).status == 404
+    assert (await caller.raw("nobody/at/all")).status == 404
