@@ -21,8 +21,8 @@ from beat_actors.local import running_env
 from beat_actors.settings import Settings, load
 
 T = TypeVar("T")
-out = Console()
-err = Console(stderr=True)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
 
 FAILED, BAD_INPUT, UNAVAILABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 5
 EXIT: dict[type[BaseException], int] = {

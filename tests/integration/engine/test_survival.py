@@ -1,0 +1,118 @@
+"""The engine loses nothing and doubles nothing, whatever is killed or wiped under it."""
+
+import asyncio
+import os
+import random
+import signal
+
+import psutil
+import pytest
+import redis
+
+from tests.integration.engine.conftest import System
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def test_requests_end_complete_and_the_books_agree(system: System) -> None:
+    ids = await system.submit(60)
+    await system.all_ended(ids)
+    system.assert_nothing_lost_or_doubled(ids)
+    await system.assert_the_books_agree()
+
+
+async def test_s1_6_an_outage_is_answered_by_the_next_source(system: System) -> None:
+    """Also S1.9 and S1.10: the consumer sees one request, and which source answered."""
+    await system.with_simulator(lambda simulator: simulator.add_fault("outage", "graphapi"))
+    ids = await system.submit(40, start=100)
+    await system.all_ended(ids)
+    await system.with_simulator(lambda simulator: simulator.clear_faults())
+    system.assert_nothing_lost_or_doubled(ids)
+    outcomes = system.rows(
+        "SELECT source, outcome FROM trace_log WHERE request_id = ANY(%s) AND operation = 'profile_by_handle' "
+        "AND fetch_id IN (SELECT fetch_id FROM trace_log WHERE source = 'graphapi') ORDER BY at",
+        ids,
+    )
+    assert ("graphapi", "upstream_down") in [tuple(row) for row in outcomes]
+    assert ("arraybobo", "ok") in [tuple(row) for row in outcomes]
+    sources = {
+        row.source
+        for row in system.rows("SELECT data->>'source' AS source FROM scrape_request_log WHERE id = ANY(%s)", ids)
+    }
+    assert "graphapi" not in sources
+    await system.assert_the_books_agree()
+
+
+async def test_s4_4_killing_workers_loses_nothing_and_doubles_nothing(system: System) -> None:
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.15))
+    dice = random.Random(4)
+    ids = await system.submit(150, start=200)
+    for _ in range(4):
+        await asyncio.sleep(dice.uniform(0.2, 0.6))
+        (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
+        if workers.pid is None:
+            continue
+        children = [
+            child
+            for child in psutil.Process(workers.pid).children(recursive=True)
+            if "dramatiq" in " ".join(child.cmdline())
+        ]
+        for victim in dice.sample(children, k=min(1, len(children))):
+            os.kill(victim.pid, signal.SIGKILL)
+        await system.until(
+            lambda: any(s.name == "workers" and s.state == "up" for s in system.stack.supervisor.status())
+        )
+    await system.all_ended(ids)
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.0))
+    system.assert_nothing_lost_or_doubled(ids)
+    await system.assert_the_books_agree()
+
+
+async def test_p1_wiping_valkey_loses_nothing(system: System) -> None:
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.1))
+    client = redis.Redis.from_url(system.stack.valkey.url)
+    ids = await system.submit(150, start=400)
+    for _ in range(5):
+        await asyncio.sleep(0.3)
+        client.flushall()
+    (valkey,) = [status for status in system.stack.supervisor.status() if status.name == "valkey"]
+    assert valkey.pid is not None
+    os.kill(valkey.pid, signal.SIGKILL)
+    await system.all_ended(ids)
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.0))
+    system.assert_nothing_lost_or_doubled(ids)
+    await system.assert_the_books_agree()
+
+
+async def test_s6_4_unreadable_answers_go_to_the_next_source_and_blame_no_credential(system: System) -> None:
+    """Also S6.3 and S6.6."""
+    system.forget_the_outage()
+    for variant in ("html", "truncated", "missing_key"):
+        await system.with_simulator(lambda simulator, kind=variant: simulator.add_fault(kind, "graphapi", times=3))
+    ids = await system.submit(12, start=600)
+    await system.all_ended(ids)
+    await system.with_simulator(lambda simulator: simulator.clear_faults())
+    system.assert_nothing_lost_or_doubled(ids)
+    quarantined = system.rows(
+        "SELECT error, path FROM quarantine WHERE request_id = ANY(%s) AND kind = 'malformed'", ids
+    )
+    assert len(quarantined) == 9
+    assert any(row.path and row.path != "$" for row in quarantined)
+    assert system.value("SELECT count(*) FROM credential WHERE source = 'graphapi' AND disabled_till IS NOT NULL") == 0
+    await system.assert_the_books_agree()
+
+
+async def test_a_revoked_credential_is_out_at_once_and_nothing_fails(system: System) -> None:
+    system.forget_the_outage()
+    await system.with_simulator(lambda simulator: simulator.add_fault("revoked", "graphapi", credential="test-token-0"))
+    ids = await system.submit(60, start=700)
+    await system.all_ended(ids)
+    await system.with_simulator(lambda simulator: simulator.clear_faults())
+    system.assert_nothing_lost_or_doubled(ids)
+    dead = system.rows("SELECT id, dead_reason FROM credential WHERE dead_at IS NOT NULL")
+    assert len(dead) == 1
+    assert (
+        system.value("SELECT count(*) FROM credential_event WHERE credential_id = %s AND kind = 'dead'", dead[0].id)
+        == 1
+    )
+    await system.assert_the_books_agree()
