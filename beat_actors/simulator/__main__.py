@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             latency_seconds=options.latency_ms / 1000,
             jitter_seconds=options.jitter_ms / 1000,
             cdn_url=cdn,
+            cache_bytes=options.cache_mb * 1_000_000,
         )
         run(config, host=options.host, port=options.port, ready=lambda url: print(f"simulator at {url}", flush=True))
     except (PortTaken, ValueError) as error:
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--slack-ms", type=float, default=0.0, help="shorten each limit's window, for clocks that differ"
     )
     parser.add_argument("--known-keys-only", action="store_true", help="refuse keys that nobody registered")
+    parser.add_argument("--cache-mb", type=int, default=default.cache_bytes // 1_000_000, help="for rendered bodies")
     parser.add_argument("--serve-media", action="store_true", help="media URLs point here, and are served")
     return parser
 

@@ -72,13 +72,16 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call as a double sees it: the path's parts and the query.
+    """One call as a double sees it: the path's parts, the query, and the body of a POST.
 
+    `base` is the double's own URL (`http://host:port/name`), for those that link to their next page.
     `usage` and `is_dead` (whether a secret is revoked) are only for operations that are not `cached`.
     """
 
     params: Mapping[str, str]
     query: Mapping[str, str]
+    body: bytes = b""
+    base: str = ""
     usage: Usage = Usage()
     is_dead: Callable[[str], bool] = lambda _secret: False
 
@@ -88,7 +91,7 @@ Answerer = Callable[[Asked, World], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`path` may have parts like `{user_id}`. `cached`: the answer depends on path, query and drift epoch alone.
+    """`path` may have parts like `{user_id}`. `cached`: the answer depends on path, query, body and drift epoch alone.
 
     `free`: asking costs no call of the credential's limits. Where operations share a path, the first whose `when` holds for
     the query is the one, so that a double's operations have the engine's names; without one that holds it is the last.
@@ -138,7 +141,7 @@ class ProviderDouble:
     def credential(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key that a call brings, `""` where it brings none."""
         found = headers.get(self.credential_header, "") if self.credential_header else ""
-        return found or (query.get(self.credential_query, "") if self.credential_query else "")
+        return found.removeprefix("Bearer ") or (query.get(self.credential_query, "") if self.credential_query else "")
 
 
 class Routes:

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -24,6 +25,15 @@ from beat_actors.simulator.registry import doubles
 NO_ANSWER = frozenset({FaultKind.TIMEOUT, FaultKind.HANG, FaultKind.RESET})
 WIRE = frozenset({FaultKind.GIGABYTE, FaultKind.GZIP_BOMB, FaultKind.SLOW_LORIS})
 DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    base: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,9 @@ class Simulator:
         if double is None:
             known = ", ".join(sorted(self.doubles))
             return web.Response(status=404, text=f"There is no double {source!r}. There is: {known}\n")
-        decision = self._decide(double, f"/{rest}", query, request.headers)
+        body = await request.read() if request.body_exists else b""
+        call = _Call(f"/{rest}", query, request.headers, body, f"http://{request.host}/{source}")
+        decision = self._decide(double, call)
         delay = decision.delay
         if self.latency or self.jitter:
             delay += self.latency + self._chance.random() * self.jitter
@@ -84,12 +96,12 @@ class Simulator:
             body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers}
         )
 
-    def _decide(self, double: ProviderDouble, path: str, raw_query: str, headers: Mapping[str, str]) -> Decision:
+    def _decide(self, double: ProviderDouble, call: _Call) -> Decision:
         """Everything about a call, at one instant. It is in the ledger when this returns."""
-        query = dict(parse_qsl(raw_query, keep_blank_values=True))
-        secret = double.credential(headers, query)
+        query = dict(parse_qsl(call.query, keep_blank_values=True))
+        secret = double.credential(call.headers, query)
         credential = fingerprint(secret)
-        found = self._routes[double.name].find(path, query)
+        found = self._routes[double.name].find(call.path, query)
         operation = found[0].name if found else "unknown"
         usage = Usage()
         over_limit = False
@@ -99,7 +111,7 @@ class Simulator:
         elif self.keys.is_dead(double.name, credential):
             reply = double.refusals.revoked
         elif found is None:
-            reply = double.refusals.unknown_path(path)
+            reply = double.refusals.unknown_path(call.path)
         else:
             usage = self.quotas.charge(double, credential, free=found[0].free)
             over_limit = usage.refused_by is not None
@@ -109,7 +121,7 @@ class Simulator:
             else:
                 hit = self.faults.hit(double.name, operation, credential)
                 mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER
-                reply = self._reply(double, found, raw_query, query, usage, mixed_up=mixed_up)
+                reply = self._reply(double, found, call, query, usage, mixed_up=mixed_up)
         reply = _with_headers(reply, double.usage_headers(usage))
         decision = _faulted(double, reply, *hit) if hit else Decision(reply)
         status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
@@ -120,7 +132,7 @@ class Simulator:
         self,
         double: ProviderDouble,
         found: tuple[Operation, Mapping[str, str]],
-        raw_query: str,
+        call: _Call,
         query: Mapping[str, str],
         usage: Usage,
         *,
@@ -129,17 +141,20 @@ class Simulator:
         operation, params = found
         world = self.mixed_up if mixed_up else self.world
         if not operation.cached:
-            asked = Asked(params, query, usage, lambda secret: self.keys.is_dead(double.name, fingerprint(secret)))
-            return operation.answer(asked, world)
-        about: Hashable = raw_query
+            is_dead = partial(self._is_dead, double.name)
+            return operation.answer(Asked(params, query, call.body, call.base, usage, is_dead), world)
+        about: Hashable = call.query
         if double.credential_query in query:  # the same answer for every key
             about = tuple(item for item in query.items() if item[0] != double.credential_query)
-        key = (double.name, operation.name, *params.values(), about, self.people.epoch, mixed_up)
+        key = (call.base, operation.name, *params.values(), about, call.body, self.people.epoch, mixed_up)
         reply = self._bodies.get(key)
         if reply is None:
-            reply = operation.answer(Asked(params, query), world)
+            reply = operation.answer(Asked(params, query, call.body, call.base), world)
             self._bodies.put(key, reply)
         return reply
+
+    def _is_dead(self, source: str, secret: str) -> bool:
+        return self.keys.is_dead(source, fingerprint(secret))
 
 
 def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from beat_actors.simulator.double import World
-from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Post
+from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Post, shortcode
 from beat_actors.simulator.shapes.urls import avatar, picture, video
 from beat_actors.simulator.shapes.web_media import TYPENAMES
 
@@ -103,17 +103,8 @@ def flat_media(world: World, person: Person, post: Post) -> dict[str, Any]:
         "view_count": post.views or 0,
         "video_duration": post.duration or 0.0,
         "title": "",
-        "resources": [_resource(world, post, number) for number in range(post.children)],
-        "image_versions": [
-            {
-                "estimated_scans_sizes": [24827, 49655, 74482],
-                "height": 1333,
-                "scans_profile": "e35",
-                "url": picture(world, post, 750),
-                "width": 750,
-                "is_spatial_image": False,
-            }
-        ],
+        "resources": [_resource(world, person, post, number) for number in range(post.children)],
+        "image_versions": [_image(world, post)],
         "video_versions": [] if film is None else [_film(post, film)],
         "like_and_view_counts_disabled": False,
         "coauthor_producers": [],
@@ -134,12 +125,32 @@ def _film(post: Post, url: str) -> dict[str, Any]:
     }
 
 
-def _resource(world: World, post: Post, number: int) -> dict[str, Any]:
+def _image(world: World, post: Post, child: int = 0) -> dict[str, Any]:
     return {
-        "pk": str(post.pk + number + 1),
+        "estimated_scans_sizes": [24827, 49655, 74482],
+        "height": 1333,
+        "scans_profile": "e35",
+        "url": picture(world, post, 750, child),
+        "width": 750,
+        "is_spatial_image": False,
+    }
+
+
+def _resource(world: World, person: Person, post: Post, number: int) -> dict[str, Any]:
+    pk = post.pk + number + 1
+    return {
+        "pk": str(pk),
+        "id": f"{pk}_{person.pk}",
         "video_url": None,
         "thumbnail_url": picture(world, post, 750, number),
         "media_type": 1,
+        "product_type": "carousel_item",
+        "image_versions": [_image(world, post, number)],
+        "video_versions": [],
+        "preview": None,
+        "carousel_parent_id": f"{post.pk}_{person.pk}",
+        "commerciality_status": "not_commercial",
+        "taken_at": post.taken_at,
     }
 
 
@@ -167,8 +178,11 @@ def _web_node(world: World, post: Post) -> dict[str, Any]:
 
 def _sidecar(world: World, post: Post, number: int) -> dict[str, Any]:
     node = {
-        "id": str(post.pk + number + 1),
-        "display_url": picture(world, post, 1080, number),
         "__typename": "GraphImage",
+        "id": str(post.pk + number + 1),
+        "shortcode": shortcode(post.pk + number + 1),
+        "display_url": picture(world, post, 1080, number),
+        "thumbnail_url": picture(world, post, 640, number),
+        "video_url": None,
     }
     return {"node": node}

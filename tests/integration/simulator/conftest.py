@@ -45,7 +45,9 @@ class Caller:
             headers["X-RapidAPI-Key"] = key
         return await self.raw(source + path, query, headers if key else {})
 
-    async def raw(self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Got:
+    async def raw(
+        self, path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Got:
         async with self.session.get(
             f"{self.url}/{path}", params=query, headers=headers, allow_redirects=False
         ) as response:

@@ -28,7 +28,13 @@ def double_with(*windows: Window) -> ProviderDouble:
 
 def test_the_defaults_are_the_providers_own() -> None:
     rolling = {name: [(w.calls, w.seconds) for w in d.limits if not w.quota] for name, d in doubles().items()}
-    expected = {"graphapi": (200, 3600), "arraybobo": (100, 30), "jotucker": (5, 1), "bestsolutions": (2, 1), "lama": (15, 1)}
+    expected = {
+        "graphapi": (200, 3600),
+        "arraybobo": (100, 30),
+        "jotucker": (5, 1),
+        "bestsolutions": (2, 1),
+        "lama": (15, 1),
+    }
     assert {name: rolling[name] for name in expected} == {name: [limit] for name, limit in expected.items()}
 
 
@@ -103,7 +109,13 @@ async def test_the_graph_tells_its_usage_in_percent(caller: Caller, admin: Simul
 
 @pytest.mark.parametrize(
     ("source", "without", "revoked"),
-    [("graphapi", 400, 400), ("arraybobo", 401, 403), ("jotucker", 401, 403), ("bestsolutions", 401, 403), ("lama", 401, 401)],
+    [
+        ("graphapi", 400, 400),
+        ("arraybobo", 401, 403),
+        ("jotucker", 401, 403),
+        ("bestsolutions", 401, 403),
+        ("lama", 401, 401),
+    ],
 )
 async def test_keys_are_judged(caller: Caller, admin: SimulatorClient, source: str, without: int, revoked: int) -> None:
     assert (await caller.profile(source, key="")).status == without
