@@ -1,0 +1,271 @@
+"""The API's first routes against a real database: what is accepted is committed, what is bad gets a sentence and no row."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import falcon.testing
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from api.app import create_app
+from api.body import MAX_BYTES
+from api.services import Services
+from beat_actors.database import Database
+from beat_actors.settings import Settings
+
+GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "Creator.One"}}
+ROUTE = "/v1/scrape-requests"
+
+
+class Doorbell:
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+        self.redis = True
+
+    async def ring(self, platform: str) -> bool:
+        self.rung.append(platform)
+        return self.redis
+
+    async def ping(self) -> bool:
+        return self.redis
+
+
+@pytest.fixture
+def bell() -> Doorbell:
+    return Doorbell()
+
+
+@pytest.fixture
+async def api(database: Database, bell: Doorbell) -> AsyncIterator[falcon.testing.ASGIConductor]:
+    app = create_app(lambda: Services(database, bell.ring, bell.ping))
+    async with falcon.testing.ASGIConductor(app) as conductor:
+        yield conductor
+
+
+async def count(database: Database) -> int:
+    async with database.transaction() as transaction:
+        return int(await transaction.value("SELECT count(*) FROM scrape_request_log"))
+
+
+async def test_a_request_is_accepted_committed_and_the_broker_rung(api, database, bell) -> None:
+    answer = await api.simulate_post(ROUTE, json=GOOD)
+    assert answer.status_code == 202
+    request_id = answer.json["id"]
+    assert answer.headers["location"] == f"{ROUTE}/{request_id}"
+    assert bell.rung == ["instagram"]
+    shown = (await api.simulate_get(f"{ROUTE}/{request_id}")).json
+    assert (shown["status"], shown["params"]) == ("PENDING", {"handle": "creator.one", "posts": 12})
+    async with database.transaction() as transaction:
+        lane = await transaction.row("SELECT l.* FROM lane l JOIN scrape_fetch f ON f.lane_id = l.id")
+    assert lane.sources == ["graphapi", "arraybobo", "jotucker", "lama", "bestsolutions"]
+
+
+async def test_without_redis_a_request_is_accepted_all_the_same(api, database, bell) -> None:
+    bell.redis = False
+    assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
+    ready = await api.simulate_get("/readyz")
+    assert ready.status_code == 200
+    assert "nothing is lost" in ready.json["checks"]["redis"]
+
+
+async def test_a_thousand_at_once_with_an_outcome_for_each(api, database) -> None:
+    items: list[Any] = [{**GOOD, "params": {"handle": f"creator_{n:06d}"}} for n in range(998)]
+    items += [{**GOOD, "params": {"handle": ""}}, {**GOOD, "flow": "nonsense"}]
+    answer = await api.simulate_post(ROUTE, json={"requests": items})
+    assert answer.status_code == 202
+    assert (answer.json["accepted"], answer.json["refused"]) == (998, 2)
+    assert answer.json["outcomes"][-1]["type"] == "urn:beat:problem:unknown_flow"
+    assert await count(database) == 998
+    assert (await api.simulate_post(ROUTE, json={"requests": [*items, GOOD]})).status_code == 400
+
+
+async def test_the_same_idempotency_key_is_the_same_request(api, database) -> None:
+    headers = {"Idempotency-Key": "abc"}
+    first = await api.simulate_post(ROUTE, json=GOOD, headers=headers)
+    again = await api.simulate_post(ROUTE, json=GOOD, headers=headers)
+    assert (first.json["id"], first.json["created"], again.json["created"]) == (again.json["id"], True, False)
+    other = await api.simulate_post(ROUTE, json={**GOOD, "params": {"handle": "someone"}}, headers=headers)
+    assert other.status_code == 400
+    assert await count(database) == 1
+
+
+async def test_s7_2_list_scrape_data_filters_counts_and_pages(api, database) -> None:
+    items = [{**GOOD, "params": {"handle": f"a{n}"}, "account_id": "acme" if n % 2 else "zeta"} for n in range(25)]
+    await api.simulate_post(ROUTE, json={"requests": items})
+    seen: list[int] = []
+    cursor = None
+    while True:
+        params = {"account_id": "acme", "limit": 5, "counts": "true"} | ({"cursor": cursor} if cursor else {})
+        page = (await api.simulate_get(ROUTE, params=params)).json
+        seen += [request["id"] for request in page["requests"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 12
+    assert seen == sorted(seen, reverse=True)
+    assert page["counts"]["PENDING"] == 12
+    none = (await api.simulate_get(ROUTE, params={"status": "FAILED"})).json
+    assert none["requests"] == []
+
+
+async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
+    request_id = (await api.simulate_post(ROUTE, json=GOOD)).json["id"]
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE lane SET blocked_until = now() + interval '1 hour', reasons = %s::jsonb",
+            (
+                json.dumps(
+                    [{"source": "graphapi", "credential_id": 7, "why": "cooling down", "until": 4_000_000_000.5}]
+                ),
+            ),
+        )
+    found = (await api.simulate_get(f"{ROUTE}/{request_id}/explain")).json
+    (blocker,) = found["fetches"][0]["blockers"]
+    assert (blocker["source"], blocker["why"]) == ("graphapi", "cooling down")
+    assert blocker["until"].startswith("2096")
+    assert "graphapi: cooling down" in found["summary"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({**GOOD, "platform": "myspace"}, "there is no platform 'myspace'"),
+        ({**GOOD, "flow": "refresh_everything"}, "has no flow"),
+        ({**GOOD, "params": {"handle": ""}}, "handle"),
+        ({**GOOD, "params": {"handle": "x" * 10_000}}, "10000 characters"),
+        ({**GOOD, "params": {"handle": "a\0b"}}, "U+0000"),
+        ({**GOOD, "params": {"handle": "a b"}}, "handle"),
+        ({**GOOD, "params": {}}, "handle"),
+        ({**GOOD, "params": {"handle": "a", "posts": 10**30}}, "posts"),
+        ({**GOOD, "params": {"handle": "a", "more": 1}}, "more"),
+        ({**GOOD, "params": []}, "params"),
+        ({**GOOD, "priority": "urgent"}, "priority is customer, standard or batch"),
+        ({**GOOD, "expires_at": "2030-01-01T00:00:00"}, "time zone"),
+        ({**GOOD, "expires_at": "soon"}, "expires_at"),
+        ({**GOOD, "account_id": "a" * 300}, "account_id"),
+        ({**GOOD, "unknown": 1}, "unknown"),
+        ([], "request"),
+        ("x", "request"),
+        ({}, "platform"),
+    ],
+)
+async def test_bad_input_gets_a_sentence_and_no_row(api, database, body: Any, said: str) -> None:
+    answer = await api.simulate_post(ROUTE, json=body)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert said in answer.json["detail"]
+    assert await count(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{not json", 400),
+        (b'{"platform": NaN}', 400),
+        (
+            b'{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a", "posts": NaN}}',
+            400,
+        ),
+        (b'{"platform": "\\ud800"}', 400),
+        (b'{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "\\udc00x"}}', 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 100_000 + b"]" * 100_000, 400),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
+        (b'{"params": "' + b"x" * (30 << 20) + b'"}', 413),
+        (b" " * (MAX_BYTES + 1), 413),
+    ],
+)
+async def test_a_hostile_body_is_refused_and_leaves_no_row(api, database, body: bytes, status: int) -> None:
+    answer = await api.simulate_post(ROUTE, body=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert answer.json["detail"]
+    assert await count(database) == 0
+
+
+async def test_a_body_that_lies_about_its_length_is_cut_off(api, database) -> None:
+    answer = await api.simulate_post(
+        ROUTE, body=b"x" * (MAX_BYTES + 10), headers={"content-type": "application/json", "content-length": "5"}
+    )
+    assert answer.status_code in (400, 413)
+    assert await count(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/scrape-requests/0x10", 400),
+        ("GET", "/v1/scrape-requests/99999999999999999999", 400),
+        ("GET", "/v1/scrape-requests/9223372036854775807", 404),
+        ("GET", "/v1/scrape-requests/1/explain", 404),
+        ("GET", "/v1/scrape-requests?limit=1000", 400),
+        ("GET", "/v1/scrape-requests?limit=-1", 400),
+        ("GET", "/v1/scrape-requests?status=LOST", 400),
+        ("GET", "/v1/scrape-requests?cursor=%00", 400),
+        ("GET", "/v1/scrape-requests?cursor=YmVmb3JlIDk5OTk5OTk5OTk5OTk5OTk5OTk5OTk", 400),
+        ("GET", "/v1/scrape-requests?created_after=yesterday", 400),
+        ("GET", "/v1/scrape-requests?flow=%00", 400),
+        ("GET", "/v1/profiles/instagram/nobody", 404),
+        ("GET", "/v1/profiles/instagram/%00", 400),
+        ("GET", "/v1/profiles/myspace/tom", 400),
+        ("GET", "/v1/profiles/instagram/nobody?posts=x", 400),
+        ("DELETE", "/v1/scrape-requests", 405),
+        ("GET", "/nowhere", 404),
+    ],
+)
+async def test_bad_paths_and_parameters_are_problems(api, method: str, path: str, status: int) -> None:
+    answer = await api.simulate_request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert answer.json["status"] == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_another_content_type_is_refused(api) -> None:
+    answer = await api.simulate_post(ROUTE, body=b"{}", headers={"content-type": "text/plain"})
+    assert answer.status_code == 415
+
+
+@given(
+    handle=st.text(max_size=60) | st.text(alphabet=st.characters(categories=["Cs", "Cc", "Cf"]), max_size=5),
+    posts=st.none() | st.integers() | st.text(max_size=5),
+    account=st.none() | st.text(max_size=20),
+)
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_any_text_is_stored_as_it_is_or_refused(api, database, handle, posts, account) -> None:
+    body = {**GOOD, "params": {"handle": handle, "posts": posts}, "account_id": account}
+    before = await count(database)
+    answer = await api.simulate_post(
+        ROUTE, body=json.dumps(body).encode(), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in (202, 400)
+    assert await count(database) == before + (answer.status_code == 202)
+
+
+async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
+    assert (await api.simulate_get("/healthz")).status_code == 200
+    assert (await api.simulate_get("/readyz")).json["checks"] == {"database": "ok", "redis": "ok"}
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE alembic_version SET version_num = 'old'")
+    behind = await api.simulate_get("/readyz")
+    assert behind.status_code == 503
+    assert "beat migrate" in behind.json["checks"]["database"]
+
+
+async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_when_to_come_back(
+    settings: Settings, bell
+) -> None:
+    gone = Database(settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"}), name="test")
+    app = create_app(lambda: Services(gone, bell.ring, bell.ping))
+    async with falcon.testing.ASGIConductor(app) as api:
+        answer = await api.simulate_post(ROUTE, json=GOOD)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "2"
+        assert "127.0.0.1" not in answer.text
+        assert (await api.simulate_get("/healthz")).status_code == 200
+        assert (await api.simulate_get("/readyz")).status_code == 503
+    assert bell.rung == []
+    await gone.close()
