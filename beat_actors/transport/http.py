@@ -40,7 +40,10 @@ class ProviderClient:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=settings.http_max_per_host, ttl_dns_cache=60),
+            # Idle connections are given up before providers close them, which a call would notice as a failure.
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=settings.http_max_per_host, ttl_dns_cache=60, keepalive_timeout=10
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie set for one credential must not travel with another
             timeout=aiohttp.ClientTimeout(
                 total=settings.http_total_timeout, sock_connect=settings.http_connect_timeout, sock_read=None
@@ -48,6 +51,8 @@ class ProviderClient:
             headers={"Accept-Encoding": "gzip", "User-Agent": "beat/0.1"},
             trust_env=False,
         )
+        # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.
+        self._session._retry_connection = False
 
     async def exchange(self, source: Source, call: Call) -> Exchange:
         """Make the call. Never raises for what the network or the provider does."""

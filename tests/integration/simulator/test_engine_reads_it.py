@@ -178,7 +178,6 @@ async def test_a_hostile_answer_ends_as_a_failure(http: ProviderClient, admin: S
     assert exchange.failure is not None
 
 
-@pytest.mark.xfail(reason="aiohttp sends an idempotent call again by itself when its connection breaks", strict=False)
 async def test_one_exchange_is_one_call_also_when_the_connection_breaks(
     http: ProviderClient, admin: SimulatorClient
 ) -> None:

@@ -14,6 +14,8 @@ from beat_actors.transport.http import ProviderClient, shown_url
 from tests.conftest import VAULT_KEYS
 
 SECRET = "canary-7f3a"
+BOMB = gzip.compress(b"0" * 200_000_000, compresslevel=1)
+FOLLOWED = web.AppKey("followed", list)
 
 
 class Hostile(Source):
@@ -51,11 +53,11 @@ async def gigabyte(request: web.Request) -> web.StreamResponse:
 
 
 async def bomb(request: web.Request) -> web.Response:
-    return web.Response(body=gzip.compress(b"0" * 200_000_000), headers={"Content-Encoding": "gzip"})
+    return web.Response(body=BOMB, headers={"Content-Encoding": "gzip"})
 
 
 async def redirect(request: web.Request) -> web.Response:
-    request.app["followed"].append(request.headers.get("X-RapidAPI-Key"))
+    request.app[FOLLOWED].append(request.headers.get("X-RapidAPI-Key"))
     raise web.HTTPFound("/elsewhere")
 
 
@@ -77,7 +79,7 @@ async def truncated(request: web.Request) -> web.StreamResponse:
 @pytest.fixture
 async def client() -> AsyncIterator[ProviderClient]:
     app = web.Application()
-    app["followed"] = []
+    app[FOLLOWED] = []
     for handler in (ok, hang, slow_loris, gigabyte, bomb, redirect, reset, truncated):
         app.router.add_get(f"/{handler.__name__}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)

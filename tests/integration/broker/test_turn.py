@@ -1,0 +1,240 @@
+"""What a turn does to rows: waits with reasons, deadlines, repairs, and edits by hand."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from beat_actors.credentials.turn import turn
+from beat_actors.engine import Engine
+from beat_actors.errors import NoAvailableSources
+from beat_actors.pipeline.ingest import ingest
+from beat_actors.pipeline.process import process
+from beat_actors.pipeline.retrieve import retrieve
+from beat_actors.requests import explain, intake, sweeps
+from beat_actors.requests.intake import NewRequest
+from beat_actors.settings import Settings
+from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
+
+
+@pytest.fixture
+async def engine(settings: Settings) -> AsyncIterator[Engine]:
+    client = ScriptedClient(lambda source, call: answer())
+    engine = engine_with(settings, client)
+    with registered(TOY):
+        yield engine
+    await engine.close()
+
+
+@pytest.fixture
+def clock(database_url: str) -> MovableClock:
+    clock = MovableClock(database_url)
+    yield clock
+    clock.close()
+
+
+async def submit(engine: Engine, count: int = 1, **fields) -> list[int]:
+    wanted = [NewRequest("toy", "look", {"name": f"n{i}"}, **fields) for i in range(count)]
+    return [one.id for one in await intake.accept(engine.database, wanted)]
+
+
+async def rows(engine: Engine, sql: str, *params):
+    async with engine.database.transaction() as transaction:
+        return await transaction.rows(sql, params)
+
+
+async def test_a_request_goes_all_the_way(engine: Engine) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    (request,) = await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    retrieved = await retrieve(engine, leased)
+    ingested = await ingest(engine, retrieved.next)
+    await process(engine, ingested.next)
+    (row,) = await rows(
+        engine, "SELECT status, data, picked_at, scraped_at FROM scrape_request_log WHERE id = %s", request
+    )
+    assert row.status == "COMPLETE"
+    assert row.picked_at <= row.scraped_at
+    (event,) = await rows(engine, "SELECT type, subject FROM outbox_event")
+    assert tuple(event) == ("beat.scrape_request.complete", f"scrape_request/{request}")
+
+
+async def test_p2_a_stage_delivered_twice_works_once(engine: Engine) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+    first, again = await retrieve(engine, leased), await retrieve(engine, leased)
+    assert (len(first.next), again.next) == (3, [])
+    assert len(engine.client.calls) == 3
+    ingested = await ingest(engine, first.next)
+    assert (await ingest(engine, first.next)).next == []
+    await process(engine, ingested.next)
+    await process(engine, ingested.next)
+    assert [tuple(r) for r in await rows(engine, "SELECT status, count(*) FROM scrape_request_log GROUP BY 1")] == [
+        ("COMPLETE", 3)
+    ]
+
+
+async def test_s3_1_everyone_waits_with_reasons_and_nothing_is_stamped(engine: Engine) -> None:
+    for key in "ab":
+        credential, _ = await engine.credentials.add("toy-first", {"key": key})
+        async with engine.database.transaction() as transaction:
+            await transaction.run(
+                "UPDATE credential SET disabled_till = clock_timestamp() + interval '10 minutes' WHERE id = %s",
+                (credential,),
+            )
+    (request, *_) = await submit(engine, 5)
+    result = await turn(engine.database, TOY)
+    assert result.leased == []
+    (lane,) = await rows(engine, "SELECT blocked_until, reasons FROM lane")
+    assert timedelta(minutes=9) < lane.blocked_until - datetime.now(UTC) < timedelta(minutes=11)
+    assert {reason["source"] for reason in lane.reasons} == set(TOY.sources)
+    assert await rows(engine, "SELECT id FROM scrape_fetch WHERE not_before IS NOT NULL") == []
+    async with engine.database.transaction() as transaction:
+        found = await explain.why(transaction, request)
+    assert "cooling down" in found.summary
+    assert found.next_attempt_at == lane.blocked_until
+    with pytest.raises(NoAvailableSources, match="No source is available at the moment") as nothing:
+        await engine.credentials.get_enabled_cred("toy", "look")
+    assert nothing.value.earliest_at is not None
+
+
+async def test_s3_8_an_edit_by_hand_takes_effect_at_the_next_turn(engine: Engine) -> None:
+    credential, _ = await engine.credentials.add("toy-first", {"key": "a"})
+    await engine.credentials.disable(credential, reason="test")
+    await submit(engine)
+    assert (await turn(engine.database, TOY)).leased == []
+    async with engine.database.transaction() as transaction:
+        await transaction.run("UPDATE credential SET enabled = true, disabled_till = NULL WHERE id = %s", (credential,))
+    assert "toy" in (await sweeps.waiting(engine.database)).ring
+    assert len((await turn(engine.database, TOY)).leased) == 1
+    assert await rows(engine, "SELECT id FROM lane WHERE reasons IS NOT NULL") == []
+
+
+async def test_s3_3_a_deadline_before_the_earliest_time_fails_now_and_says_why(engine: Engine) -> None:
+    credential, _ = await engine.credentials.add("toy-first", {"key": "a"})
+    async with engine.database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE credential SET disabled_till = clock_timestamp() + interval '1 hour' WHERE id = %s", (credential,)
+        )
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    (hopeless,) = await submit(engine, expires_at=soon)
+    (patient,) = await submit(engine, expires_at=soon + timedelta(hours=3))
+    await turn(engine.database, TOY)
+    found = {row.id: row for row in await rows(engine, "SELECT id, status, data FROM scrape_request_log")}
+    assert found[patient].status == "PENDING"
+    assert found[hopeless].status == "FAILED"
+    error = found[hopeless].data["error"]
+    assert error["message"] == "No source is available at the moment"
+    assert error["reasons"]
+    assert error["earliest_at"] > soon.timestamp()
+
+
+async def test_s4_8_an_expired_request_is_failed_and_never_leased(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    (request,) = await submit(engine, expires_at=datetime.now(UTC) + timedelta(minutes=1))
+    clock.advance(61)
+    assert (await sweeps.expired(engine.database)).count == 1
+    assert (await turn(engine.database, TOY)).leased == []
+    (row,) = await rows(engine, "SELECT status, data FROM scrape_request_log WHERE id = %s", request)
+    assert (row.status, row.data["error"]["code"]) == ("FAILED", "expired")
+    assert len(await rows(engine, "SELECT id FROM outbox_event")) == 1
+
+
+async def test_s4_10_a_late_worker_is_fenced_out_and_the_call_stays_on_the_books(
+    engine: Engine, clock: MovableClock
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+
+    def die_meanwhile(_source, _call):
+        clock.advance(3600)
+        return answer()
+
+    engine.client.script = die_meanwhile
+    swept = []
+
+    async def sweep_during(source, call):
+        exchange = await original(source, call)
+        swept.append((await sweeps.orphaned(engine.database)).count)
+        return exchange
+
+    original, engine.client.exchange = engine.client.exchange, sweep_during
+    result = await retrieve(engine, leased)
+    assert swept == [1]
+    assert (result.next, result.zombies) == ([], 1)
+    (trace,) = await rows(engine, "SELECT outcome FROM trace_log")
+    assert trace.outcome == "unknown"
+    await turn(engine.database, TOY)
+    (fetched,) = await rows(engine, "SELECT stage, rotations FROM scrape_fetch")
+    assert (fetched.stage, fetched.rotations) == ("LEASED", 1)
+
+
+async def test_a_lease_that_was_not_used_in_time_is_returned(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    clock.advance(30)
+    result = await retrieve(engine, leased)
+    assert (result.next, result.ring) == ([], {"toy"})
+    assert engine.client.calls == []
+    await turn(engine.database, TOY)
+    (total,) = await rows(engine, "SELECT calls FROM credential_usage WHERE limit_name = 'total'")
+    assert total.calls == 1  # the one that was leased again just now
+    assert await rows(engine, "SELECT 1 FROM trace_log") == []
+
+
+async def test_lost_messages_are_found_in_the_rows(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 2)
+    leased = (await turn(engine.database, TOY)).leased
+    assert (await sweeps.unsent(engine.database, grace=5)).send == {}
+    clock.advance(6)
+    assert {stage: sorted(ids) for stage, ids in (await sweeps.unsent(engine.database, grace=5)).send.items()} == {
+        "retrieve": sorted(leased)
+    }
+    assert (await sweeps.unsent(engine.database, grace=5)).send == {}
+
+
+async def test_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(
+    engine: Engine, clock: MovableClock
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await engine.credentials.add("toy-second", {"key": "a"})
+    await submit(engine)
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    async with engine.database.transaction() as transaction:  # as so many workers left it that died over it
+        await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (engine.settings.stage_attempts,))
+    assert (await ingest(engine, retrieved.next)).next == []
+    (poison,) = await rows(engine, "SELECT kind, error FROM quarantine")
+    assert poison.kind == "poison"
+    await turn(engine.database, TOY)
+    (fetched,) = await rows(engine, "SELECT stage, source, unreadable FROM scrape_fetch")
+    assert (fetched.stage, fetched.source, fetched.unreadable) == ("LEASED", "toy-second", ["toy-first"])
+
+
+async def test_a_missing_thing_fails_its_request_and_asks_nobody_else(engine: Engine) -> None:
+    for source in TOY.sources:
+        await engine.credentials.add(source, {"key": "a"})
+    engine.client.script = lambda source, call: answer(404, b"gone")
+    (request,) = await submit(engine)
+    await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    await turn(engine.database, TOY)
+    (row,) = await rows(engine, "SELECT status, data FROM scrape_request_log WHERE id = %s", request)
+    assert (row.status, row.data["error"]["code"]) == ("FAILED", "missing")
+    assert [source for source, _ in engine.client.calls] == ["toy-first"]
+
+
+async def test_the_flight_recorder_has_every_transition(engine: Engine) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    engine.client.script = lambda source, call: answer(429, retry_after=700)
+    await submit(engine)
+    await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    await turn(engine.database, TOY)
+    events = await rows(engine, "SELECT kind, until, cause FROM credential_event ORDER BY id")
+    assert [event.kind for event in events] == ["added", "rate_limited"]
+    assert events[1].until - datetime.now(UTC) > timedelta(seconds=690)
+    decisions = await rows(engine, "SELECT seed, leased, settled, detail FROM broker_decision ORDER BY at")
+    assert [(d.leased, d.settled) for d in decisions] == [(1, 0), (0, 1)]
+    assert decisions[1].detail["blocked"][0]["reasons"]
