@@ -40,14 +40,15 @@ UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
 WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
 """
 IN_FLIGHT = "SELECT source, operation, count(*) AS calls FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2"
-# The oldest rows of each lane, through the partial index, which `lane_id` in the order holds the planner to: by the primary
-# key it would read a million rows for a small lane. A lane without room shows one row, to know whether anything waits.
+# The oldest rows of each lane, through the partial index. With `lane_id = l.id` the planner, which knows only the average
+# lane, may walk the primary key instead and read a million rows for a small one; an order by a range leaves it no choice.
+# A lane without room shows one row, to know whether anything waits.
 CANDIDATES = """
 SELECT f.id AS fetch_id, l.id AS lane_id, extract(epoch FROM f.created_at)::double precision AS created_at
 FROM unnest(%s::integer[], %s::integer[]) AS l(id, rows)
 CROSS JOIN LATERAL (
     SELECT id, created_at FROM scrape_fetch
-    WHERE lane_id = l.id AND stage = 'WAITING' AND not_before IS NULL ORDER BY lane_id, id LIMIT l.rows
+    WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING' AND not_before IS NULL ORDER BY lane_id, id LIMIT l.rows
 ) f
 """
 LEASE = """

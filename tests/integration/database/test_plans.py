@@ -15,7 +15,7 @@ INSERT INTO lane (platform, operation, priority, sources) VALUES ('toy', 'look',
 INSERT INTO scrape_request_log (platform, flow, params, status, priority)
 SELECT 'toy', 'flow' || n % 5, '{{}}', CASE WHEN n % 10 = 0 THEN 'COMPLETE' ELSE 'PENDING' END, 1 + n % 3 FROM generate_series(1, {MILLION}) n;
 INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority, stage)
-SELECT n, 1 + n % 2, 'toy', 'look', '{{}}', 2, CASE WHEN n % 10 = 0 THEN 'DONE' ELSE 'WAITING' END FROM generate_series(1, {MILLION}) n;
+SELECT n, 1 + (n % 100000 = 1)::integer, 'toy', 'look', '{{}}', 2, CASE WHEN n % 10 = 0 THEN 'DONE' ELSE 'WAITING' END FROM generate_series(1, {MILLION}) n;
 """
 
 
