@@ -1,6 +1,7 @@
 """Real servers for all tests: one PostgreSQL and one Valkey for each test process, a database of its own for each test."""
 
 import base64
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import psycopg
 import pytest
 
 from beat_actors.database import Database, migrate
-from beat_actors.local.home import Home, temporary_home
+from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
 from beat_actors.settings import Settings
+from tests.pgbouncer import PgBouncer
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VAULT_KEYS = f"test:{base64.b64encode(bytes(range(32))).decode()}"
@@ -20,17 +22,25 @@ VAULT_KEYS = f"test:{base64.b64encode(bytes(range(32))).decode()}"
 
 @dataclass(frozen=True)
 class Servers:
+    """`pooler`: a PgBouncer in transaction mode before PostgreSQL, where BEAT_TEST_PGBOUNCER names its binary."""
+
     postgres: PostgresServer
     valkey: ValkeyServer
-    home: Home
+    pooler: PgBouncer | None = None
+
+    def engine_url(self, database_url: str) -> str:
+        """How the engine reaches a database: through the pooler, if there is one."""
+        return self.pooler.url_of(database_url) if self.pooler else database_url
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
+    binary = os.environ.get("BEAT_TEST_PGBOUNCER")
     with temporary_home() as home:
         postgres, valkey = PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(home)
-        with running(home, postgres, valkey):
-            yield Servers(postgres, valkey, home)
+        pooler = PgBouncer.at(home, postgres, binary) if binary else None
+        with running(home, postgres, valkey, *([pooler] if pooler else [])):
+            yield Servers(postgres, valkey, pooler)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +68,8 @@ def database_url(servers: Servers, template: str) -> Iterator[str]:
 def settings(database_url: str, servers: Servers) -> Settings:
     """Settings of a process that works on the test's own database, under a Redis prefix of its own."""
     return Settings(
-        database_url=database_url,
+        database_url=servers.engine_url(database_url),
+        database_prepared_statements=servers.pooler is None,
         redis_url=servers.valkey.url,
         redis_namespace=f"test-{uuid.uuid4().hex[:8]}",
         vault_keys=VAULT_KEYS,
