@@ -24,7 +24,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: help run test lock lint types check format clean reset install
+.PHONY: help run measure test lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ lint: $(READY) ## style, import contracts, the compose file
 
 types: $(READY) ## mypy --strict
 	@$(BIN)/mypy
+
+measure: $(READY) ## what an idle stack costs, and what one request takes on it
+	@$(BIN)/python -m bench.idle
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix-only --quiet .

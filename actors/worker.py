@@ -41,5 +41,3 @@ class CloseEngine(Middleware):
 
 
 broker.add_middleware(CloseEngine())
-
-from actors import credential_broker, ingest, process, retrieve  # noqa: E402, F401 - the actors need the broker

@@ -29,6 +29,11 @@ ROTATES = frozenset(
         Outcome.UNKNOWN,
     }
 )
+MEANING = {
+    Outcome.MISSING: "it does not exist",
+    Outcome.PRIVATE: "it is not public",
+    Outcome.BAD_REQUEST: "it cannot be asked for like this",
+}
 BACKOFF = 5.0
 BACKOFF_AT_MOST = 300.0
 
@@ -47,7 +52,11 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
     """Where a fetch goes after its call: another credential, the next source, a pause, or its end."""
     outcome = settlement.outcome
     if outcome in FINAL:
-        return Fail(fetch.id, outcome.value, settlement.detail or f"{fetch.source} answered: {outcome.value}")
+        return Fail(
+            fetch.id,
+            outcome.value,
+            f"{fetch.source} says that {MEANING[outcome]} ({settlement.code or settlement.detail})",
+        )
     if outcome is Outcome.UNUSED or (settlement.probe and outcome is not Outcome.MALFORMED):
         # A probe is the broker's business: what it finds out is not charged to the fetch that carried it.
         return _wait(fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, why=outcome.value)

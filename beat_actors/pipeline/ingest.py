@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import psycopg
 import structlog
 
 from beat_actors.database import jsonb
@@ -16,6 +17,9 @@ from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed
 from beat_actors.platforms.registry import platforms
 
 log = structlog.get_logger(__name__)
+
+Read = tuple[Any, dict[str, Any], Outcome]
+"""A claim, its row for FINISH, and what its payload came to."""
 
 # Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
 # with `poison` set, and its payload is never touched again.
@@ -63,20 +67,38 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     if not claims:
         return result
     async with renewing(engine.database, claims):
-        read = [_read(claim) for claim in claims]
-        async with engine.database.transaction() as transaction:
-            rows = await transaction.rows(FINISH, {"results": jsonb([row for row, _ in read])})
-            passed = {row.id for row in rows}
-            done = [(claim, *item) for claim, item in zip(claims, read, strict=True) if claim.id in passed]
-            settlements = _settlements(done)
-            if settlements:
-                await transaction.run(SETTLE, (jsonb(settlements),))
-    result.zombies = len(claims) - len(passed)
-    if result.zombies:
-        log.warning("fenced_writes", stage="ingest", rejected=result.zombies)
-    result.next = [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
-    result.ring = {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
+        read = [(claim, *_read(claim)) for claim in claims]
+        try:
+            await _commit(engine, read, result)
+        except psycopg.DataError:  # something in one of them cannot be stored: its neighbours can
+            for item in read:
+                await _commit_alone(engine, item, result)
     return result
+
+
+async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None:
+    claim, row, _ = item
+    try:
+        await _commit(engine, [item], result)
+    except psycopg.DataError as error:
+        refused = {"id": row["id"], "fence": row["fence"], "version": row["version"], "kind": "malformed"}
+        said = f"PostgreSQL cannot hold what was read: {str(error).splitlines()[0]}"
+        await _commit(engine, [(claim, {**refused, "error": said}, Outcome.MALFORMED)], result)
+
+
+async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> None:
+    async with engine.database.transaction() as transaction:
+        rows = await transaction.rows(FINISH, {"results": jsonb([row for _, row, _ in read])})
+        passed = {row.id for row in rows}
+        done = [item for item in read if item[0].id in passed]
+        settlements = _settlements(done)
+        if settlements:
+            await transaction.run(SETTLE, (jsonb(settlements),))
+    result.zombies += len(read) - len(done)
+    if len(read) > len(done):
+        log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
+    result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
+    result.ring |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
 
 
 def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
@@ -123,7 +145,7 @@ def records_json(entity_of: Any, parsed: Parsed) -> dict[str, Any]:
     return {"entities": by_table, "items": len(parsed.records)}
 
 
-def _settlements(done: Sequence[tuple[Any, dict[str, Any], Outcome]]) -> list[dict[str, Any]]:
+def _settlements(done: Sequence[Read]) -> list[dict[str, Any]]:
     rows = []
     parsed: Counter[tuple[str, str, str, bool]] = Counter()
     for claim, row, outcome in done:

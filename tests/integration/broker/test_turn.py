@@ -1,5 +1,6 @@
 """What a turn does to rows: waits with reasons, deadlines, repairs, and edits by hand."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from beat_actors.errors import NoAvailableSources
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
+from beat_actors.platforms.interface import FetchSpec
 from beat_actors.requests import explain, intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
@@ -212,6 +214,22 @@ async def test_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(
     await turn(engine.database, TOY)
     (fetched,) = await rows(engine, "SELECT stage, source, unreadable FROM scrape_fetch")
     assert (fetched.stage, fetched.source, fetched.unreadable) == ("LEASED", "toy-second", ["toy-first"])
+
+
+async def test_p6_what_cannot_be_stored_harms_only_itself(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    flow = TOY.flows["look"]
+
+    def spoil_one(spec, params, parsed, items):
+        return [FetchSpec("look", {"name": "a\0b"})] if params["name"] == "n1" else []
+
+    monkeypatch.setitem(TOY.flows, "look", dataclasses.replace(flow, follow_ups=spoil_one))
+    ingested = await ingest(engine, retrieved.next)
+    assert len(ingested.next) == 2
+    (bad,) = await rows(engine, "SELECT kind, error FROM quarantine")
+    assert "PostgreSQL cannot hold" in bad.error
 
 
 async def test_a_missing_thing_fails_its_request_and_asks_nobody_else(engine: Engine) -> None:
