@@ -32,7 +32,7 @@ class Bell:
 
     def __init__(self, client: redis.Redis, channel: str) -> None:
         self._client = client
-        self._channel = channel
+        self.channel = channel
         self._events: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -45,13 +45,13 @@ class Bell:
             return self._events.setdefault(queue_name, threading.Event())
 
     def ring(self, queue_name: str) -> None:
-        self._client.publish(self._channel, queue_name)
+        self._client.publish(self.channel, queue_name)
 
     def _listen(self) -> None:
         while True:
             try:
                 with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    subscription.subscribe(self._channel)
+                    subscription.subscribe(self.channel)
                     self._wake(None)  # whatever was sent while nobody listened
                     while True:
                         message = subscription.get_message(timeout=30.0)

@@ -4,7 +4,6 @@ A message is a hint with ids in it. Sending never raises and never waits long: w
 """
 
 import asyncio
-import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -67,13 +66,13 @@ class Mailbox:
         except RedisError as error:
             raise ConnectionError(f"Redis does not answer: {error}") from None
 
-    def heartbeats(self, seconds: float) -> int:
-        """Processes that took part in Dramatiq's traffic lately: workers, and whoever sends."""
-        since = int((time.time() - seconds) * 1000)
+    def listeners(self) -> int:
+        """Worker processes that wait for the bell. Raises `OSError` where Redis does not answer."""
         try:
-            return int(self._broker.client.zcount(f"{self._namespace}:__heartbeats__", since, "+inf"))
+            ((_, count),) = self._broker.client.pubsub_numsub(self._broker.bell.channel)
         except RedisError as error:
             raise ConnectionError(f"Redis does not answer: {error}") from None
+        return int(count)
 
     def close(self) -> None:
         self._broker.client.close()
