@@ -78,6 +78,18 @@ class System:
         async with SimulatorClient(self.stack.simulator.url) as simulator:
             return await work(simulator)
 
+    def dump(self) -> bytes:
+        """All of the database, as a thief of a backup would have it."""
+        with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:
+            tables = connection.execute(
+                "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            )
+            dumped = []
+            for (table,) in tables.fetchall():
+                with connection.cursor().copy(f"COPY {table} TO STDOUT") as copy:
+                    dumped += [table.encode(), *copy]
+            return b"".join(bytes(part) for part in dumped)
+
     def forget_the_outage(self) -> None:
         """Close the breakers that an earlier test opened, as an operator may by hand."""
         with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:

@@ -116,3 +116,16 @@ async def test_a_revoked_credential_is_out_at_once_and_nothing_fails(system: Sys
         == 1
     )
     await system.assert_the_books_agree()
+
+
+async def test_p8_no_secret_leaves_the_vault(system: System) -> None:
+    """After all of the above: not in any log, not in a dump of the database, not in Valkey."""
+    logs = b"".join(log.read_bytes() for log in system.stack.home.logs.glob("*.log*"))
+    dump = system.dump()
+    client = redis.Redis.from_url(system.stack.valkey.url)
+    messages = b"".join(bytes(client.dump(key) or b"") + key for key in client.scan_iter(count=1000))
+    assert b"trace_log" in dump
+    for canary in (b"test-token-", b"test-arraybobo-", b"test-jotucker-", b"test-lama-", b"test-bestsolutions-"):
+        assert canary not in logs
+        assert canary not in dump
+        assert canary not in messages
