@@ -18,6 +18,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ class Home:
         """Create the folder when needed. Raises `LocalError` when it cannot be used."""
         self.path = path.absolute()
         self.lock_fd: int | None = None
+        self._claims: dict[int, socket.socket] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = not (self.path / "lock").exists() and any(self.path.iterdir())
@@ -87,6 +89,9 @@ class Home:
         if self.lock_fd is not None:
             os.close(self.lock_fd)
             self.lock_fd = None
+        for claim in self._claims.values():
+            claim.close()
+        self._claims.clear()
 
     def write(self, name: str, text: str) -> None:
         """Replace a private file, all or nothing."""
@@ -127,10 +132,27 @@ class Home:
         known[name] = next(
             port
             for port in (*wished, *random.SystemRandom().sample(PORTS, 200))
-            if port not in others and _port_is_free(port)
+            if port not in others and self._claim(port)
         )
         self.write("ports.json", json.dumps(known))
         return known[name]
+
+    def _claim(self, port: int) -> bool:
+        """Whether the port is free, and from now on this root's. Between the choice and the server's start another stack could
+        choose it too, and with SO_REUSEPORT both servers would start; a name that the kernel forgets with us prevents that."""
+        if port in self._claims:
+            return True
+        if not _port_is_free(port):
+            return False
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            if sys.platform == "linux":
+                claim.bind(f"\0beat-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._claims[port] = claim
+        return True
 
     def place_for(self, account: Account | None) -> Path:
         """A folder for servers' data that `account` can reach: the data root, or one in /var/tmp that `elsewhere` remembers."""

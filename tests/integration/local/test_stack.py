@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from beat_actors import settings
-from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, running_env
+from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, running_env, temporary_home
 
 
 @pytest.fixture
@@ -110,3 +110,9 @@ def test_two_stacks_run_side_by_side_and_are_found_by_their_roots(root: Path, tm
             assert connection.execute("SELECT current_database()").fetchone() == ("beat",)
     assert running_env(root) is None
     other.home.erase()
+
+
+def test_two_stacks_that_start_at_once_never_share_a_port() -> None:
+    with temporary_home() as one, temporary_home() as other:
+        assert one.port("api", prefer=8765) != other.port("api", prefer=8765)
+        assert one.port("api") == one.port("api")
