@@ -1,45 +1,70 @@
-"""The commands, gathered."""
+"""The commands, gathered, and what happens when one does not succeed.
+
+A command's module is imported when it is run, so that `--help`, `--version` and completion answer at once.
+"""
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
-from beat_actors.cli import credentials, maintenance, requests, scrape, simulator, up
-from beat_actors.cli.session import exit_code, tell
-from beat_actors.errors import BeatError
+from beat_actors.cli.output import BAD_INPUT, INTERRUPTED, tell
+
+EPILOGUE = (
+    "Commands speak to the stack that the BEAT_* variables name, else to the one that `beat up` runs in this folder. "
+    "Exit codes: 0 done, 1 failed, 2 bad input, 3 a dependency is away, 4 not found, 5 not done in time. "
+    "With --debug, an error shows its traceback."
+)
+COMMANDS = (
+    ("up", "up:up", "Start everything on this machine and rehearse an outage on it; then keep serving."),
+    ("scrape", "scrape:scrape", "Refresh profiles now, wait for them, and show what came."),
+    ("requests", "requests:requests", "List requests, newest first, or show one."),
+    ("why", "requests:why", "Say why a request is not done, and when it can be."),
+    ("credentials", "credentials:app", "Provider credentials: add, list, enable, disable, reset, rotate-keys."),
+    ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
+    ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
+    ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),
+    ("doctor", "doctor:doctor", "Check every dependency; say what is wrong and how to mend it."),
+)
 
 app = App(
     name="beat",
     version=lambda: version("beat-actors"),
     help="Collect social and commerce data through rival providers, and lose nothing. Start with `beat up`.",
+    help_epilogue=EPILOGUE,
 )
-app.command(up.up)
-app.command(scrape.scrape)
-app.command(requests.requests)
-app.command(requests.why)
-app.command(credentials.app)
-app.command(simulator.app)
-app.command(maintenance.migrate)
-app.command(maintenance.settings)
-app.command(maintenance.doctor)
+for name, target, purpose in COMMANDS:
+    app.command(f"beat_actors.cli.{target}", name=name, help=purpose)
 app.register_install_completion_command()
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 failed, 2 bad input, 3 a dependency is away, 4 not found, 5 timed out."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code. Errors become one sentence on standard error, unless `--debug` asks for all of it."""
+    given = [argument for argument in arguments if argument != "--debug"]
+    debug = len(given) < len(arguments) or bool(os.environ.get("BEAT_DEBUG"))
     try:
-        code = app(exit_on_error=False, print_error=True)
-    except BeatError as error:
-        if os.environ.get("BEAT_DEBUG"):
-            raise
-        tell(error)
-        sys.exit(exit_code(error))
+        code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        tell(f"{' '.join(str(error).split())} See: {' '.join(('beat', *(error.command_chain or ()), '--help'))}")
+        return BAD_INPUT
     except KeyboardInterrupt:
-        sys.exit(130)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
-        if type(error).__module__.startswith("cyclopts"):
-            sys.exit(2)
-        raise
-    sys.exit(code if isinstance(code, int) else 0)
+        if debug:
+            raise
+        from beat_actors.cli import failures  # imports every driver
+
+        tell(failures.sentence(error))
+        return failures.exit_code(error)
+    return code if isinstance(code, int) else 0

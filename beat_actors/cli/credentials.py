@@ -8,15 +8,18 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from beat_actors.cli.session import Session, out, run, show_json, show_rows
-from beat_actors.credentials.manager import source_fields
+from beat_actors.cli.output import say, show_json, show_rows
+from beat_actors.cli.session import Session, run
+from beat_actors.credentials.manager import CredentialInfo, source_fields
 from beat_actors.errors import BadInput
 
 app = App(name="credentials", help="Provider credentials: add, list, enable, disable, reset, rotate-keys.")
 
 
 @app.command
-def add(source: str, /, *, label: str = "", weight: int = 1) -> None:
+def add(
+    source: str, /, *, label: str = "", weight: int = 1, json: Annotated[bool, Parameter(negative="")] = False
+) -> None:
     """Add a credential. Its fields are asked for, or read from standard input as JSON or as NAME=VALUE lines.
 
     Parameters
@@ -31,11 +34,14 @@ def add(source: str, /, *, label: str = "", weight: int = 1) -> None:
 
     async def work(session: Session) -> tuple[int, bool]:
         added = await session.engine.credentials.add(source, secret, label=label, weight=weight)
-        await session.mailbox.ring(platform)
+        await session.ring(platform)
         return added
 
     credential, new = run(work)
-    out.print(f"credential {credential} of {source} {'added' if new else 'was there already'}")
+    if json:
+        show_json({"id": credential, "source": source, "added": new})
+        return
+    say(f"credential {credential} of {source} {'added' if new else 'was there already'}")
 
 
 @app.command(name="list")
@@ -45,10 +51,7 @@ def list_(source: str | None = None, /, *, json: Annotated[bool, Parameter(negat
     if json:
         show_json(found)
         return
-    rows = [
-        (c.id, c.source, c.label, c.weight, c.state, _until(c), c.dead_reason or c.disabled_reason, c.calls)
-        for c in found
-    ]
+    rows = [(str(c.id), c.source, c.label, c.weight, c.state, _until(c), _why(c), c.calls) for c in found]
     columns = ("id", "source", "label", "weight", "state", "until (UTC)", "why", "calls")
     show_rows(columns, rows, empty="no credentials yet; add one with: beat credentials add SOURCE")
 
@@ -75,7 +78,7 @@ def reset(credential: int, /, *, reason: str) -> None:
 def rotate_keys() -> None:
     """Seal every secret again with the first key of BEAT_VAULT_KEYS. Calls go on meanwhile; then the old keys can go."""
     rotated = run(lambda session: session.engine.credentials.rotate_keys())
-    out.print(f"{rotated} credentials sealed with the first key of the ring")
+    say(f"{rotated} credentials sealed with the first key of the ring")
 
 
 def _change(credential: int, change: Callable[[Session], Awaitable[None]], done: str) -> None:
@@ -83,10 +86,16 @@ def _change(credential: int, change: Callable[[Session], Awaitable[None]], done:
         await change(session)
         found = [c.platform for c in await session.engine.credentials.overview() if c.id == credential]
         for platform in found:
-            await session.mailbox.ring(platform)
+            await session.ring(platform)
 
     run(work)
-    out.print(f"credential {credential} {done}")
+    say(f"credential {credential} {done}")
+
+
+def _why(credential: CredentialInfo) -> str | None:
+    if credential.state in ("cooling", "probing", "dead"):
+        return credential.dead_reason or credential.disabled_reason
+    return None
 
 
 def _read_secret(fields: tuple[str, ...]) -> dict[str, str]:
@@ -102,6 +111,6 @@ def _read_secret(fields: tuple[str, ...]) -> dict[str, str]:
     return given
 
 
-def _until(credential: Any) -> str | None:
+def _until(credential: CredentialInfo) -> str | None:
     till = credential.disabled_till
     return f"{till:%m-%d %H:%M:%S}" if till is not None and credential.state in ("cooling", "probing") else None

@@ -1,14 +1,17 @@
 """`beat requests` and `beat why`."""
 
 import sys
+from datetime import datetime
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.text import Text
 
-from beat_actors.cli.session import Session, out, run, show_json, show_rows
+from beat_actors.cli.output import STYLES, out, printable, say, show_json, show_rows
+from beat_actors.cli.session import Session, run
 from beat_actors.requests import explain, queries
 from beat_actors.requests.explain import Explanation
-from beat_actors.requests.queries import Filter
+from beat_actors.requests.queries import Filter, Page, RequestView
 
 
 def requests(
@@ -22,57 +25,106 @@ def requests(
     limit: int = 20,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """List requests, newest first, or show one."""
+    """List requests, newest first, or show one.
+
+    Parameters
+    ----------
+    request_id
+        Show this one alone.
+    status
+        pending, processing, complete, failed or cancelled.
+    limit
+        How many, at most 200.
+    """
     if request_id is not None:
-        show_json(run(lambda session: _one(session, request_id)))
+        _show(run(lambda session: _one(session, request_id)), json)
         return
     wanted = Filter(platform=platform, flow=flow, status=status and status.upper(), account_id=account, limit=limit)
     page, counts = run(lambda session: _list(session, wanted))
     if json:
-        show_json({"requests": page.requests, "counts": counts})
+        show_json({"requests": page.requests, "next_cursor": page.next_cursor, "counts": counts})
         return
     rows = [
-        (r.id, r.status, r.platform, r.flow, _subject(r.params), r.items, f"{r.created_at:%Y-%m-%d %H:%M:%S}")
+        (str(r.id), r.status, r.platform, r.flow, _subject(r.params), r.items, f"{r.created_at:%Y-%m-%d %H:%M:%S}")
         for r in page.requests
     ]
     show_rows(("id", "status", "platform", "flow", "of", "items", "created (UTC)"), rows, empty="no request matches")
-    if sys.stdout.isatty():
-        out.print("  ".join(f"[dim]{name.lower()}[/] {count}" for name, count in counts.items() if count))
+    if sys.stdout.isatty() and rows:
+        out.print()
+        out.print(Text("  ".join(f"{count:,} {name.lower()}" for name, count in counts.items() if count), style="dim"))
 
 
 def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Say why a request is not done, when it can be, and what has been tried: every blocker with the time at which it clears."""
+    """Say why a request is not done, and when it can be: every blocker with the time at which it clears, and the calls so far."""
     found = run(lambda session: _why(session, request_id))
     if json:
         show_json(found)
         return
-    out.print(
-        f"[bold]request {request_id}[/] {found.request.platform} {found.request.flow} [bold]{found.request.status}[/]"
-    )
-    out.print(found.summary)
+    request = found.request
+    head = f"request {request.id}  {request.platform}  {request.flow}  {_subject(request.params)}"
+    if sys.stdout.isatty():
+        status = Text(request.status, style=STYLES.get(request.status, ""))
+        out.print(Text.assemble((printable(head), "bold"), "  ", status))
+    else:
+        say(printable(f"{head}  {request.status}"))
+    say(printable(found.summary))
     blockers: list[tuple[Any, ...]] = [
-        (fetch.operation, blocker.source, blocker.credential_id, blocker.why, _clears(blocker.until))
+        (fetch.operation, blocker.source or "any", _id(blocker.credential_id), blocker.why, _clears(blocker.until))
         for fetch in found.fetches
         for blocker in fetch.blockers
     ]
     if blockers:
-        out.print()
-        show_rows(("fetch", "source", "credential", "why it waits", "clears"), blockers, empty="")
+        say("")
+        show_rows(("fetch", "source", "credential", "why it waits", "clears"), blockers)
     calls = [
-        (f"{c['at']:%H:%M:%S}", c["source"], c["operation"], c["credential_id"], c["status"], c["outcome"], c["code"])
-        for c in found.calls
+        (
+            f"{call['at']:%H:%M:%S}",
+            call["source"],
+            call["operation"],
+            _id(call["credential_id"]),
+            call["status"],
+            call["outcome"],
+            None if call["ms"] is None else round(call["ms"]),
+            call["code"],
+        )
+        for call in found.calls
     ]
     if calls:
-        out.print()
-        show_rows(("at (UTC)", "source", "operation", "credential", "HTTP", "outcome", "code"), calls, empty="")
+        say("")
+        columns = ("called at (UTC)", "source", "operation", "credential", "HTTP", "outcome", "ms", "code")
+        show_rows(columns, calls)
 
 
-async def _one(session: Session, request_id: int) -> Any:
+def _show(request: RequestView, json: bool) -> None:
+    if json:
+        show_json(request)
+        return
+    error = (request.data or {}).get("error") or (request.data or {}).get("partial") or {}
+    lines: list[tuple[str, Any]] = [
+        ("id", str(request.id)),
+        ("status", request.status),
+        ("platform", request.platform),
+        ("flow", request.flow),
+        ("params", ", ".join(f"{name}={value}" for name, value in request.params.items())),
+        ("priority", str(request.priority)),
+        ("account", request.account_id),
+        ("created (UTC)", _moment(request.created_at)),
+        ("picked", _moment(request.picked_at)),
+        ("ended", _moment(request.scraped_at)),
+        ("expires", _moment(request.expires_at)),
+        ("items", str(request.items)),
+        ("source", (request.data or {}).get("source")),
+        ("reason", error.get("message")),
+    ]
+    show_rows(("", ""), [line for line in lines if line[1] is not None])
+
+
+async def _one(session: Session, request_id: int) -> RequestView:
     async with session.engine.database.transaction() as transaction:
         return await queries.get_request(transaction, request_id)
 
 
-async def _list(session: Session, wanted: Filter) -> Any:
+async def _list(session: Session, wanted: Filter) -> tuple[Page, dict[str, int]]:
     async with session.engine.database.transaction() as transaction:
         page = await queries.list_scrape_data(transaction, wanted)
         return page, await queries.count_by_status(transaction, wanted)
@@ -87,5 +139,13 @@ def _subject(params: dict[str, Any]) -> str:
     return str(next((params[name] for name in ("handle", "profile_id") if name in params), ""))
 
 
-def _clears(until: Any) -> str:
+def _id(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _clears(until: datetime | None) -> str:
     return "not without a person" if until is None else f"{until:%H:%M:%S} UTC"

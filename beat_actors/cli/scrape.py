@@ -2,18 +2,60 @@
 
 import asyncio
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
-from beat_actors.cli.session import FAILED, TIMED_OUT, Session, err, run, show_json, show_rows
-from beat_actors.errors import NotFound
+from beat_actors.cli.output import FAILED, TIMED_OUT, show_json, show_rows, tell
+from beat_actors.cli.session import Session, run
+from beat_actors.database import Transaction
+from beat_actors.platforms.interface import Flow
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, queries
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.requests.queries import RequestView
 
-DONE = ("COMPLETE", "FAILED", "CANCELLED")
+DONE = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
+FIRST_LOOK, LAST_LOOK = 0.03, 0.5
+
+STATUSES = "SELECT status FROM scrape_request_log WHERE id = ANY(%s)"
+# What these requests brought, not what is known from other times. The partition key keeps old days out of the search.
+PROFILES = """
+SELECT request_id, dimensions, metrics, source FROM profile_log
+WHERE request_id = ANY(%(ids)s) AND observed_at >= %(since)s ORDER BY observed_at
+"""
+POSTS = """
+SELECT request_id, post_id, dimensions, metrics, source FROM post_log
+WHERE request_id = ANY(%(ids)s) AND observed_at >= %(since)s ORDER BY observed_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """A request's end, or how far it is, with what it brought."""
+
+    subject: str
+    request: RequestView
+    profile: dict[str, Any] | None
+    posts: list[dict[str, Any]]
+
+    @property
+    def reason(self) -> str:
+        data = self.request.data or {}
+        return str((data.get("error") or data.get("partial") or {}).get("message") or "")
+
+    def row(self) -> tuple[Any, ...]:
+        request = self.request
+        took = None
+        if request.scraped_at is not None:
+            took = round((request.scraped_at - request.created_at).total_seconds() * 1000)
+        followers = (self.profile or {}).get("metrics", {}).get("followers")
+        posts = len(self.posts) if self.profile else None
+        source = (self.profile or {}).get("source") or (request.data or {}).get("source")
+        return self.subject, request.status, followers, posts, source, took, request.id
 
 
 def scrape(
@@ -27,7 +69,7 @@ def scrape(
     timeout: float = 60.0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Refresh profiles, wait for them, and show what is known.
+    """Refresh profiles now, wait for them, and show what came.
 
     Exits with 1 if one of them failed, and with 5 if one was not done in time (it goes on; `beat why ID` tells).
 
@@ -36,76 +78,76 @@ def scrape(
     platform
         instagram
     handles
-        The profiles' handles.
+        The profiles' handles; their numbers where the flow goes by them.
     posts
-        How many recent posts are wanted beside each profile; the flow's default if not given.
+        How many recent posts are wanted beside each profile; the flow's own number (12) if not given.
     priority
         customer, standard or batch.
     timeout
         Seconds to wait.
     """
-    return run(lambda session: _scrape(session, platform, handles, flow, posts, priority, timeout, json))
+    chosen = platform_named(platform).flow(flow)
+    extra = {} if posts is None else {"posts": posts}
+    wanted = [
+        NewRequest(platform, flow, {_subject(chosen): handle, **extra}, Priority.named(priority)) for handle in handles
+    ]
+    scraped = run(lambda session: _scrape(session, handles, wanted, timeout))
+    if json:
+        show_json([{"request": s.request, "profile": s.profile, "posts": s.posts} for s in scraped])
+    else:
+        show_rows(("handle", "status", "followers", "posts", "source", "ms", "request"), [s.row() for s in scraped])
+    for one in scraped:
+        if one.request.status not in DONE:
+            tell(
+                f"{one.subject}: not done after {timeout:g} s. It goes on; to see what it waits for: beat why {one.request.id}"
+            )
+        elif one.reason:
+            tell(f"{one.subject}: {one.reason}")
+    if any(one.request.status not in DONE for one in scraped):
+        return TIMED_OUT
+    return FAILED if any(one.request.status != "COMPLETE" for one in scraped) else 0
+
+
+def _subject(flow: Flow) -> str:
+    """The name of the flow's first parameter, which is whom it is about."""
+    return msgspec.structs.fields(flow.params)[0].name
 
 
 async def _scrape(
-    session: Session,
-    platform: str,
-    handles: list[str],
-    flow: str,
-    posts: int | None,
-    priority: str,
-    timeout: float,
-    json: bool,
-) -> int:
-    extra = {} if posts is None else {"posts": posts}
-    wanted = [NewRequest(platform, flow, {"handle": handle, **extra}, Priority.named(priority)) for handle in handles]
-    started = time.monotonic()
+    session: Session, subjects: Sequence[str], wanted: Sequence[NewRequest], timeout: float
+) -> list[Scraped]:
+    deadline = time.monotonic() + timeout
     accepted = await intake.accept(session.engine.database, wanted)
-    await session.mailbox.ring(platform)
+    await session.ring(wanted[0].platform)
     ids = [one.id for one in accepted]
-    views = await _wait(session, ids, started + timeout)
-    rows, documents = [], []
+    await _wait(session, ids, deadline)
     async with session.engine.database.transaction() as transaction:
-        for handle, view in zip(handles, views, strict=True):
-            try:
-                profile = await queries.get_profile(transaction, platform_named(platform), handle, posts=posts or 12)
-            except NotFound:
-                profile = None
-            documents.append({"request": view, "profile": profile})
-            error = ((view.data or {}).get("error") or {}).get("message")
-            took = (view.scraped_at - view.created_at).total_seconds() * 1000 if view.scraped_at else None
-            metrics = profile.metrics if profile else {}
-            rows.append(
-                (
-                    handle,
-                    view.status,
-                    error or metrics.get("followers"),
-                    len(profile.posts) if profile else None,
-                    (view.data or {}).get("source"),
-                    None if took is None else f"{took:.0f}",
-                    view.id,
-                )
-            )
-    if json:
-        show_json(documents)
-    else:
-        show_rows(
-            ("handle", "status", "followers", "posts", "source", "ms", "request"), rows, empty="nothing was asked for"
-        )
-    unfinished = [view.id for view in views if view.status not in DONE]
-    for request_id in unfinished:
-        err.print(f"beat: request {request_id} is not done after {timeout:g} s; it goes on. See: beat why {request_id}")
-    if unfinished:
-        return TIMED_OUT
-    return FAILED if any(view.status != "COMPLETE" for view in views) else 0
+        return await _result(transaction, subjects, ids)
 
 
-async def _wait(session: Session, ids: list[int], deadline: float) -> list[RequestView]:
-    pause = 0.02
+async def _wait(session: Session, ids: list[int], deadline: float) -> None:
+    pause = FIRST_LOOK
     while True:
         async with session.engine.database.transaction() as transaction:
-            views = [await queries.get_request(transaction, request_id) for request_id in ids]
-        if all(view.status in DONE for view in views) or time.monotonic() > deadline:
-            return views
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
+            statuses = {row.status for row in await transaction.rows(STATUSES, (ids,))}
+        if statuses <= DONE or time.monotonic() >= deadline:
+            return
+        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
+        pause = min(pause * 1.4, LAST_LOOK)
+
+
+async def _result(transaction: Transaction, subjects: Sequence[str], ids: Sequence[int]) -> list[Scraped]:
+    requests = [await queries.get_request(transaction, request_id) for request_id in ids]
+    about = {"ids": list(ids), "since": min(request.created_at for request in requests)}
+    profiles: dict[int, dict[str, Any]] = {}
+    for row in await transaction.rows(PROFILES, about):
+        profiles[row.request_id] = {"dimensions": row.dimensions, "metrics": row.metrics, "source": row.source}
+    # A post that two pages showed counts once.
+    posts: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in await transaction.rows(POSTS, about):
+        found = posts.setdefault(row.request_id, {})
+        found[row.post_id] = {"dimensions": row.dimensions, "metrics": row.metrics, "source": row.source}
+    return [
+        Scraped(subject, request, profiles.get(request.id), list(posts.get(request.id, {}).values()))
+        for subject, request in zip(subjects, requests, strict=True)
+    ]

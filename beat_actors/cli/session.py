@@ -1,37 +1,28 @@
-"""What every command starts from: the settings in force, an engine, and how results and errors are told."""
+"""What every command starts from: the settings in force, an engine and a mailbox."""
 
 import asyncio
-import json
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
-from rich.console import Console
-from rich.table import Table
+import redis
+import structlog
 
-from actors.mailbox import Mailbox
+from actors.mailbox import QUEUES, Mailbox
+from beat_actors.cli.output import tell
 from beat_actors.engine import Engine
-from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, StorageUnavailable
+from beat_actors.errors import BadSettings
 from beat_actors.local import running_env
 from beat_actors.settings import Settings, load
 
 T = TypeVar("T")
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
 
-FAILED, BAD_INPUT, UNAVAILABLE, NOT_FOUND, TIMED_OUT = 1, 2, 3, 4, 5
-EXIT: dict[type[BaseException], int] = {
-    BadInput: BAD_INPUT,
-    BadSettings: BAD_INPUT,
-    StorageUnavailable: UNAVAILABLE,
-    NotFound: NOT_FOUND,
-    BeatError: FAILED,
-}
+ASLEEP = "Redis does not answer, so nobody was woken; the scheduler finds it by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +32,26 @@ class Session:
     engine: Engine
     mailbox: Mailbox
 
+    async def ring(self, platform: str) -> None:
+        """Wake the platform's broker; where that fails, work is later and not lost, and the user is told so."""
+        if not await self.mailbox.ring(platform):
+            tell(ASLEEP)
 
-def settings_in_force(root: Path = Path(".beat")) -> Settings:
-    """From BEAT_* variables; where there are none, from the stack that `beat up` runs in this folder. Raises `BadSettings`."""
+
+def default_root() -> Path:
+    """The data root of the local stack: BEAT_ROOT, or `.beat` in this folder."""
+    return Path(os.environ.get("BEAT_ROOT") or ".beat")
+
+
+def settings_in_force() -> Settings:
+    """From BEAT_* variables; where there are none, from the stack that `beat up` runs over the data root. Raises `BadSettings`."""
     if "BEAT_DATABASE_URL" not in os.environ:
+        root = default_root()
         env = running_env(root)
         if env is None:
             raise BadSettings(
-                "Beat is not running in this folder and BEAT_DATABASE_URL is not set. Start the local stack with `beat up` "
-                "(or `make run`), or set the BEAT_* variables of the one that you mean; `beat settings` lists them."
+                f"No stack runs over {root} and BEAT_DATABASE_URL is not set. Start the local stack with `beat up`, "
+                "or set the BEAT_* variables of the one that you mean; `beat settings` lists them."
             )
         os.environ.update(env)
     return load()
@@ -58,6 +60,7 @@ def settings_in_force(root: Path = Path(".beat")) -> Settings:
 @asynccontextmanager
 async def session() -> AsyncIterator[Session]:
     settings = settings_in_force()
+    quiet_logs()
     engine, mailbox = Engine.start(settings, name="cli"), Mailbox(settings)
     try:
         yield Session(engine, mailbox)
@@ -76,36 +79,20 @@ def run(work: Callable[[Session], Awaitable[T]]) -> T:
     return asyncio.run(inside())
 
 
-def exit_code(error: BaseException) -> int:
-    return next(EXIT[kind] for kind in type(error).__mro__ if kind in EXIT)
+def queue_depths(settings: Settings) -> dict[str, int]:
+    """How many messages lie in each queue. Raises `redis.RedisError`."""
+    with redis.Redis.from_url(str(settings.redis_url), socket_timeout=1.0, socket_connect_timeout=1.0) as client:
+        pipe = client.pipeline(transaction=False)
+        for queue in QUEUES:
+            pipe.llen(f"{settings.redis_namespace}:{queue}")
+        return dict(zip(QUEUES, pipe.execute(), strict=True))
 
 
-def tell(error: BeatError) -> None:
-    """One clear sentence on standard error."""
-    err.print(
-        f"[bold red]beat:[/] {error}" if sys.stderr.isatty() else f"beat: {error}",
-        highlight=False,
-        markup=sys.stderr.isatty(),
+def quiet_logs() -> None:
+    """What the libraries log goes to standard error, and only what is an error: standard output belongs to the command."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
-
-
-def show_json(value: Any) -> None:
-    """For scripts: one JSON document on standard output."""
-    sys.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False) + "\n")
-
-
-def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """A table on a terminal; tab-separated lines when piped."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write("\t".join("" if cell is None else str(cell) for cell in row) + "\n")
-        return
-    if not rows:
-        out.print(f"[dim]{empty}[/]")
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table)
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.ERROR)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 
-from beat_actors.cli.session import out, settings_in_force, show_json, show_rows
+from beat_actors.cli.output import say, show_json, show_rows
+from beat_actors.cli.session import settings_in_force
 from beat_actors.errors import BadSettings
 from beat_actors.simulator.client import SimulatorClient
 from beat_actors.simulator.config import SimulatorConfig
@@ -28,9 +29,7 @@ def run(
 ) -> None:
     """Run a simulator in the foreground."""
     config = SimulatorConfig(profiles=profiles, seed=seed, latency_seconds=latency_ms / 1000, limits=limits)
-    serve(
-        config, host=host, port=port, ready=lambda url: out.print(f"the providers answer at {url}; Ctrl-C stops them")
-    )
+    serve(config, host=host, port=port, ready=lambda url: say(f"the providers answer at {url}; Ctrl-C stops them"))
 
 
 @app.command
@@ -74,7 +73,7 @@ def fault(
     }
     added = _ask(lambda client: client.add_fault(kind, source, **{k: v for k, v in given.items() if v is not None}))
     lasts = f"for {seconds:g} s" if seconds is not None else "until `beat simulator clear`"
-    out.print(f"fault {added.id}: {kind} at {source} {lasts}")
+    say(f"fault {added.id}: {kind} at {source} {lasts}")
 
 
 @app.command
@@ -92,7 +91,7 @@ def faults(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 def clear() -> None:
     """Switch all faults off."""
     _ask(lambda client: client.clear_faults())
-    out.print("every provider is healthy")
+    say("every provider is healthy")
 
 
 @app.command

@@ -1,9 +1,10 @@
-"""How the rehearsal looks: live on a terminal, plain lines when piped."""
+"""How `beat up` looks: live on a terminal, plain lines when piped."""
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -12,19 +13,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beat_actors.cli.rehearsal import Progress, Report
-from beat_actors.cli.session import out
-from beat_actors.local.service import Status
+from beat_actors.cli.books import Progress, Report
+from beat_actors.cli.output import STYLES, out, say, table
+from beat_actors.local import Status
+
+NEWS = 6
+Services = Callable[[], Sequence[Status]]
 
 
 class View:
-    """Shows progress; on a pipe one line whenever the number of ended requests has changed, at most one a second."""
+    """Shows progress; on a pipe the news, and how many requests have ended, at most once a second."""
 
-    def __init__(self, services: "list[Status] | None" = None) -> None:
+    def __init__(self, services: Services) -> None:
         self._live = Live(console=out, refresh_per_second=8, transient=True) if sys.stdout.isatty() else None
-        self._last: tuple[int, float] = (-1, 0.0)
+        self._services = services
+        self._last: tuple[int, float] = (0, 0.0)
         self._told = 0
-        self.services = services or []
 
     def __enter__(self) -> Self:
         if self._live:
@@ -39,81 +43,104 @@ class View:
 
     def show(self, progress: Progress) -> None:
         if self._live:
-            self._live.update(picture(progress, self.services))
+            self._live.update(picture(progress, self._services()))
             return
         for news in progress.news[self._told :]:
-            print(news, flush=True)
+            say(news)
         self._told = len(progress.news)
         ended, at = self._last
-        if progress.ended != ended and time.monotonic() - at >= 1.0:
+        if progress.ended != ended and (time.monotonic() - at >= 1.0 or progress.ended == progress.total):
             calls = sum(row.calls for row in progress.sources)
-            print(f"{progress.seconds:5.1f} s  {progress.ended} of {progress.total} ended, {calls} calls", flush=True)
+            say(f"{progress.seconds:5.1f} s  {progress.ended} of {progress.total} ended, {calls} calls")
             self._last = (progress.ended, time.monotonic())
 
 
-def picture(progress: Progress, services: list[Status]) -> RenderableType:
-    """The live picture of a run."""
+def picture(progress: Progress, services: Sequence[Status]) -> RenderableType:
+    """One frame of the live view."""
     head = Table.grid(padding=(0, 2))
     head.add_row(
-        Text(f"{progress.ended} of {progress.total}", style="bold"),
-        ProgressBar(total=progress.total, completed=progress.ended, width=40),
-        Text(f"{progress.seconds:.1f} s", style="dim"),
-        Text("  ".join(f"{name.lower()} {count}" for name, count in sorted(progress.statuses.items()))),
+        Text(f"{progress.ended:,} of {progress.total:,}", style="bold"),
+        ProgressBar(total=progress.total, completed=progress.ended, width=32),
+        Text(f"{progress.seconds:.0f} s", style="dim"),
     )
-    parts: list[RenderableType] = [head, Text(), sources_table(progress.sources)]
-    state = progress.state
-    if state is not None:
-        words = [
-            f"waiting {state.waiting}",
-            f"moving {state.moving}",
-            f"credentials cooling {state.cooling}",
-            f"lanes blocked {state.blocked}",
-        ]
-        parts += [Text(), Text(" · ".join(words), style="dim")]
-        if state.open:
-            parts.append(Text(f"open: {state.open}", style="yellow"))
-    parts += [Text(news, style="cyan") for news in progress.news[-4:]]
+    parts: list[RenderableType] = [head, _words((count, name) for name, count in sorted(progress.statuses.items()))]
+    parts += [Text(), sources_table(progress.sources)]
+    if progress.state is not None:
+        parts += [Text(), *_gauges(progress)]
+    parts.append(Text())
+    parts += [Text(news, style="cyan") for news in progress.news[-NEWS:]]
     if services:
-        parts += [Text(), Text("  ".join(f"{s.name} {s.state}" for s in services), style="dim")]
-    return Panel(Group(*parts), title="beat", title_align="left", border_style="dim")
+        parts += [Text(), _services(services)]
+    return Panel(Group(*parts), title="beat", title_align="left", border_style="dim", width=min(out.width, 92))
 
 
-def sources_table(rows: list[object]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("source")
-    for name in ("calls", "ok", "429", "down", "median ms"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        calls, ok = row.calls, row.ok  # type: ignore[attr-defined]
-        median = row.ms  # type: ignore[attr-defined]
-        table.add_row(
-            row.source,  # type: ignore[attr-defined]
-            str(calls),
-            str(ok),
-            str(row.refused or ""),  # type: ignore[attr-defined]
-            str(row.down or ""),  # type: ignore[attr-defined]
-            f"{median:.0f}" if median is not None else "",
-        )
-    return table
+def sources_table(rows: Sequence[Any]) -> Table:
+    cells = [
+        (row.source, row.calls, row.ok, row.refused or None, row.down or None, row.other or None, _ms(row.ms))
+        for row in rows
+    ]
+    return table(("source", "calls", "ok", "429", "down", "other", "median ms"), cells)
 
 
 def print_report(report: Report) -> None:
     """The report; its last line is the verdict."""
-    out.print()
     if sys.stdout.isatty():
+        out.print()
         out.print(sources_table(report.sources))
+        out.print()
     else:
         for row in report.sources:
-            print(f"{row.source}: {row.calls} calls, {row.ok} ok, {row.refused} refused, {row.down} down")
-    out.print()
-    rests = sum(report.events.get(kind, 0) for kind in ("rate_limited", "quota_exhausted"))
+            share = 100 * row.ok / row.calls
+            say(
+                f"{row.source}: {row.calls} calls, {row.ok} ok ({share:.0f} %), {row.refused} refused, {row.down} down, {row.other} other"
+            )
+    back = report.events.get("recovered", 0)
     per_second = report.total / report.seconds if report.seconds else 0.0
-    out.print(f"fallbacks        {report.fallbacks} fetches were answered by another source than the first they asked")
-    out.print(f"cooldowns        {rests} credentials were rested, {report.events.get('recovered', 0)} are back already")
-    out.print(
-        f"upstream calls   {report.ledger} by the providers' ledger, {report.traced} traced, {report.charged} charged, "
-        f"{report.over_limit} over a limit"
-    )
-    out.print(f"time             {report.seconds:.1f} s, {per_second:.0f} profiles/s with their posts")
-    out.print()
-    print(report.verdict(), flush=True)
+    lines = [
+        ("complete", f"{report.complete:,} requests, {report.failed:,} failed, {report.lost:,} lost"),
+        ("fallbacks", f"{report.fallbacks:,} fetches went on to another source"),
+        ("cooldowns", f"{report.cooldowns:,} times a credential was rested, {back:,} came back"),
+        ("upstream calls", f"{report.ledger:,} in the providers' ledger, {report.over_limit:,} over a limit"),
+        ("", f"{report.traced:,} traced, {report.charged:,} charged, {report.unknown:,} of unknown outcome"),
+        ("time", f"{report.seconds:.1f} s, {per_second:.0f} profiles a second with their posts"),
+    ]
+    for out_still in report.still_out:
+        many = f"{out_still.n} credentials, " if out_still.n > 1 else ""
+        lines.append(("back by itself", f"{out_still.until:%H:%M:%S} UTC: {many}{out_still.what}"))
+    for name, said in lines:
+        say(f"{name:<16}{said}")
+    say("")
+    say(report.verdict(), "bold green" if report.good else "bold red")
+
+
+def _gauges(progress: Progress) -> list[RenderableType]:
+    state = progress.state
+    fetches = _words([(state.waiting, "waiting"), (state.moving, "moving"), (state.blocked, "lanes blocked")])
+    lines: list[RenderableType] = [Text.assemble(("fetches   ", "dim"), fetches)]
+    if progress.queues:
+        depths = _words((depth, queue) for queue, depth in progress.queues.items())
+        lines.append(Text.assemble(("queues    ", "dim"), depths))
+    resting = Text(f"{state.cooling} credentials cooling", style="yellow" if state.cooling else "")
+    breakers = Text(f"breakers open: {state.open or 'none'}", style="yellow" if state.open else "")
+    lines.append(Text.assemble(("resting   ", "dim"), resting, "  ", breakers))
+    return lines
+
+
+def _services(services: Sequence[Status]) -> Text:
+    line = Text()
+    for service in services:
+        restarts = f" ({service.restarts} restarts)" if service.restarts else ""
+        line.append(service.name, "dim").append(" ").append(service.state, STYLES.get(service.state, "yellow"))
+        line.append(f"{restarts}  ", "yellow")
+    return line
+
+
+def _words(pairs: Any) -> Text:
+    line = Text()
+    for count, name in pairs:
+        line.append(f"{count:,} ", "bold").append(f"{name.lower()}  ", STYLES.get(name, "dim"))
+    return line
+
+
+def _ms(value: float | None) -> int | None:
+    return None if value is None else round(value)

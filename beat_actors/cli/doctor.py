@@ -1,0 +1,212 @@
+"""`beat doctor`: every dependency, one line each: what was found, and how to mend what is wrong."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import aiohttp
+import redis
+from cyclopts import Parameter
+
+from beat_actors.cli.failures import sentence
+from beat_actors.cli.output import FAILED, show_json, show_rows
+from beat_actors.cli.session import Session, queue_depths, session
+from beat_actors.database import migrate as migrations
+from beat_actors.errors import BadSettings, BeatError, VaultError
+from beat_actors.simulator.client import SimulatorClient
+
+"""Seconds within which a process that lives has spoken to Redis."""
+SKEW = 2.0
+PATIENCE = 10.0
+OLDEST_SERVER = 160_000
+
+SERVER = """
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number,
+       current_setting('statement_timeout') AS patience, extract(epoch FROM clock_timestamp())::float8 AS now,
+       to_regclass('alembic_version') IS NOT NULL AS migrated, pg_is_in_recovery() AS standby
+"""
+# The scheduler sweeps four times a second over connections that it keeps; those of another user's are not visible, and are not missed.
+ACTIVE = "SELECT application_name AS name, count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'beat %' GROUP BY 1"
+WORK = """
+SELECT (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,
+       (SELECT count(*) FROM (SELECT FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING') LIMIT 100001) o) AS open
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`mend` is what to do; empty where all is well."""
+
+    check: str
+    said: str
+    mend: str = ""
+
+
+Check = Callable[[Session], Awaitable[list[Finding]]]
+
+
+def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Check every dependency; say what is wrong and how to mend it. Exits with 1 if anything is."""
+    findings = asyncio.run(_examine())
+    if json:
+        show_json([{"check": f.check, "ok": not f.mend, "said": f.said, "mend": f.mend} for f in findings])
+    else:
+        rows = [("WRONG" if f.mend else "ok", f.check, f.said, f.mend) for f in findings]
+        show_rows(("", "check", "found", "how to mend it"), rows)
+    return FAILED if any(f.mend for f in findings) else 0
+
+
+async def _examine() -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        async with session() as opened:
+            findings.append(Finding("settings", "read"))
+            for name, check, mend in CHECKS:
+                findings += await _ask(name, check, mend, opened)
+    except BadSettings as error:
+        findings.append(Finding("settings", str(error), "correct the variable, or start a local stack: beat up"))
+    return findings
+
+
+async def _ask(name: str, check: Check, mend: str, opened: Session) -> list[Finding]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await check(opened)
+    except TimeoutError:
+        return [Finding(name, f"no answer within {PATIENCE:g} s", mend)]
+    except (BeatError, OSError, aiohttp.ClientError, redis.RedisError) as error:
+        return [Finding(name, sentence(error), mend)]
+
+
+async def _postgres(opened: Session) -> list[Finding]:
+    before = time.time()
+    async with opened.engine.database.transaction() as transaction:
+        row = await transaction.row(SERVER)
+        assert row is not None
+        after = time.time()
+        revision = await transaction.value("SELECT version_num FROM alembic_version") if row.migrated else None
+        work = await transaction.row(WORK) if row.migrated else None
+    # The answer was written at some time in between.
+    skew = max(before - row.now, row.now - after, 0.0)
+    head = migrations.head()
+    old = "use PostgreSQL 16 or newer" if row.number < OLDEST_SERVER else ""
+    standby = "point BEAT_DATABASE_URL at the primary; this server cannot write" if row.standby else ""
+    found = [
+        Finding("PostgreSQL", f"version {row.version}{', a standby' if row.standby else ''}", standby or old),
+        _schema(revision, head),
+        Finding(
+            "statement timeout",
+            "none" if row.patience == "0" else row.patience,
+            "run `beat migrate`, which sets it as the database's default" if row.patience == "0" else "",
+        ),
+        Finding(
+            "clock",
+            f"{skew:.1f} s from the database's",
+            "" if skew < SKEW else "synchronise this host's clock and the database's (NTP)",
+        ),
+    ]
+    if work is not None:
+        many = f"{work.open:,}" if work.open <= 100_000 else "more than 100,000"
+        found.append(Finding("requests", f"{many} not ended, {work.blocked} lanes wait for a limit or a rest"))
+    return found
+
+
+def _schema(revision: str | None, head: str | None) -> Finding:
+    if revision == head:
+        return Finding("schema", f"revision {revision}")
+    known = "" if revision is None else f"revision {revision}, "
+    return Finding("schema", f"{known}this code needs {head}", "run `beat migrate`")
+
+
+async def _vault(opened: Session) -> list[Finding]:
+    credentials = await opened.engine.credentials.overview()
+    if not credentials:
+        return [Finding("credentials", "none", "add one: beat credentials add SOURCE")]
+    states: dict[str, int] = {}
+    for credential in credentials:
+        states[credential.state] = states.get(credential.state, 0) + 1
+    said = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    usable = states.keys() - {"dead", "disabled"}
+    mend = "" if usable else "none can be used: add one, or `beat credentials enable ID --reason ...`"
+    try:
+        async with opened.engine.database.transaction() as transaction:
+            await opened.engine.credentials.reveal(transaction, [c.id for c in credentials])
+    except VaultError as error:
+        return [
+            Finding("vault", str(error), "put the missing key back into BEAT_VAULT_KEYS, behind the first"),
+            Finding("credentials", said, mend),
+        ]
+    keys = len({credential.key_id for credential in credentials})
+    return [
+        Finding("vault", f"opens all {len(credentials)} credentials, sealed with {keys} key{'s' if keys > 1 else ''}"),
+        Finding("credentials", said, mend),
+    ]
+
+
+async def _redis(opened: Session) -> list[Finding]:
+    info: dict[str, Any] = await asyncio.to_thread(opened.mailbox.server_info)
+    depths = await asyncio.to_thread(queue_depths, opened.engine.settings)
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    full = bool(limit) and used > 0.7 * limit
+    of = f" of {limit >> 20}" if limit else ""
+    return [
+        Finding("Redis", f"version {info.get('valkey_version') or info.get('redis_version')}"),
+        Finding(
+            "eviction",
+            policy,
+            "" if policy == "noeviction" else "set maxmemory-policy noeviction, or messages vanish under pressure",
+        ),
+        Finding("memory", f"{used >> 20}{of} MB used", "raise maxmemory: at the limit nothing is sent" if full else ""),
+        Finding("queues", ", ".join(f"{queue} {depth}" for queue, depth in depths.items())),
+    ]
+
+
+async def _processes(opened: Session) -> list[Finding]:
+    alive = await asyncio.to_thread(opened.mailbox.listeners)
+    async with opened.engine.database.transaction() as transaction:
+        active = {row.name: row.n for row in await transaction.rows(ACTIVE)}
+    scheduler = active.get("beat scheduler", 0)
+    return [
+        Finding(
+            "workers",
+            f"{alive} processes listen",
+            "" if alive else "start them: dramatiq actors",
+        ),
+        Finding(
+            "scheduler",
+            "connected to the database" if scheduler else "no connection of it to the database",
+            "" if scheduler else "start it: python -m scheduler",
+        ),
+    ]
+
+
+async def _s3(opened: Session) -> list[Finding]:
+    url = opened.engine.settings.s3_endpoint_url
+    if url is None:
+        return [Finding("S3", "AWS, not asked")]
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http, http.get(url) as response:
+        wrong = "look at the endpoint's own log" if response.status >= 500 else ""
+        return [Finding("S3", f"answers (HTTP {response.status})", wrong)]
+
+
+async def _providers(opened: Session) -> list[Finding]:
+    url = opened.engine.settings.simulator_url
+    if url is None:
+        return [Finding("providers", "the real ones")]
+    async with SimulatorClient(url) as simulator:
+        state = await simulator.state()
+    faults = len(state.get("faults", ()))
+    return [Finding("providers", f"simulated: {state.get('population')} profiles, {faults} faults on")]
+
+
+CHECKS: tuple[tuple[str, Check, str], ...] = (
+    ("PostgreSQL", _postgres, "start it, or correct BEAT_DATABASE_URL"),
+    ("vault", _vault, "mend the database first"),
+    ("Redis", _redis, "start it, or correct BEAT_REDIS_URL; until then work is slower, and nothing is lost"),
+    ("workers", _processes, "mend PostgreSQL and Redis first"),
+    ("S3", _s3, "start it, or correct BEAT_S3_ENDPOINT_URL"),
+    ("providers", _providers, "start it (beat simulator run), or unset BEAT_SIMULATOR_URL to call the real providers"),
+)

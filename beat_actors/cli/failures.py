@@ -1,0 +1,43 @@
+"""What an error means to a script (the exit code) and to a person (one sentence)."""
+
+import aiohttp
+import psycopg
+import redis
+import sqlalchemy.exc
+
+from beat_actors.cli.output import BAD_INPUT, FAILED, NOT_FOUND, UNAVAILABLE
+from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, StorageUnavailable
+from beat_actors.simulator.client import SimulatorRefused
+
+# The first of an error's classes that stands here decides.
+EXIT: dict[type[BaseException], int] = {
+    BadInput: BAD_INPUT,
+    BadSettings: BAD_INPUT,
+    SimulatorRefused: BAD_INPUT,
+    StorageUnavailable: UNAVAILABLE,
+    aiohttp.ClientError: UNAVAILABLE,
+    redis.RedisError: UNAVAILABLE,
+    psycopg.OperationalError: UNAVAILABLE,
+    sqlalchemy.exc.OperationalError: UNAVAILABLE,
+    OSError: UNAVAILABLE,
+    NotFound: NOT_FOUND,
+    BeatError: FAILED,
+}
+
+
+def exit_code(error: BaseException) -> int:
+    return next((EXIT[kind] for kind in type(error).__mro__ if kind in EXIT), FAILED)
+
+
+def sentence(error: BaseException) -> str:
+    """A driver's message is cut to its first line and to what it means."""
+    if isinstance(error, BeatError):
+        return str(error)
+    said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError):
+        return f"PostgreSQL did not answer: {said}"
+    if isinstance(error, redis.RedisError):
+        return f"Redis does not answer: {said}"
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return said
+    return f"this should not have happened ({type(error).__name__}: {said}); --debug shows where"
