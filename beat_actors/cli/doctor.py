@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import aiohttp
+import psycopg
 import redis
 from cyclopts import Parameter
 
@@ -77,7 +78,7 @@ async def _ask(name: str, check: Check, mend: str, opened: Session) -> list[Find
             return await check(opened)
     except TimeoutError:
         return [Finding(name, f"no answer within {PATIENCE:g} s", mend)]
-    except (BeatError, OSError, aiohttp.ClientError, redis.RedisError) as error:
+    except (BeatError, OSError, aiohttp.ClientError, redis.RedisError, psycopg.Error) as error:
         return [Finding(name, sentence(error), mend)]
 
 
