@@ -26,6 +26,7 @@ SELECT (SELECT count(*) FROM credential WHERE disabled_till > clock_timestamp())
        (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING')) AS moving,
        (SELECT count(*) FROM scrape_fetch WHERE stage = 'WAITING') AS waiting
 """
+FOUND = "SELECT count(*) FROM scrape_request_log WHERE id = ANY(%s) AND id > %s"
 UNFINISHED = (
     "SELECT count(*) FROM scrape_fetch WHERE stage IN ('WAITING', 'LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING')"
 )

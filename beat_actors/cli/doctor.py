@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import aiohttp
+import psycopg
 import redis
 from cyclopts import Parameter
 
@@ -17,7 +18,6 @@ from beat_actors.database import migrate as migrations
 from beat_actors.errors import BadSettings, BeatError, VaultError
 from beat_actors.simulator.client import SimulatorClient
 
-"""Seconds within which a process that lives has spoken to Redis."""
 SKEW = 2.0
 PATIENCE = 10.0
 OLDEST_SERVER = 160_000
@@ -76,7 +76,7 @@ async def _ask(name: str, check: Check, mend: str, opened: Session) -> list[Find
             return await check(opened)
     except TimeoutError:
         return [Finding(name, f"no answer within {PATIENCE:g} s", mend)]
-    except (BeatError, OSError, aiohttp.ClientError, redis.RedisError) as error:
+    except (BeatError, OSError, aiohttp.ClientError, redis.RedisError, psycopg.Error) as error:
         return [Finding(name, sentence(error), mend)]
 
 

@@ -19,6 +19,8 @@ EXIT: dict[type[BaseException], int] = {
     redis.RedisError: UNAVAILABLE,
     psycopg.OperationalError: UNAVAILABLE,
     sqlalchemy.exc.OperationalError: UNAVAILABLE,
+    psycopg.errors.UndefinedTable: UNAVAILABLE,
+    psycopg.errors.UndefinedColumn: UNAVAILABLE,
     OSError: UNAVAILABLE,
     NotFound: NOT_FOUND,
     BeatError: FAILED,
@@ -33,6 +35,8 @@ def sentence(error: BaseException) -> str:
     """A driver's message is cut to its first line and to what it means."""
     if isinstance(error, BeatError):
         return str(error)
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return "the database does not have the schema that this code needs: run `beat migrate`"
     said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError):
         return f"PostgreSQL did not answer: {said}"

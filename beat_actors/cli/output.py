@@ -4,7 +4,7 @@ and the exit codes that scripts can rely on."""
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 FAILED, BAD_INPUT, UNAVAILABLE, NOT_FOUND, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+MOST_SAID = 240
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -31,6 +33,13 @@ def printable(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def reason_of(error: Mapping[str, Any]) -> str:
+    """A request's error in a line: its kind, and what was said about it. Empty for no error."""
+    said = " ".join(str(error.get("message") or "").split())
+    said = said if len(said) <= MOST_SAID else f"{said[:MOST_SAID]}…"
+    return ": ".join(part for part in (str(error.get("code") or ""), said) if part)
 
 
 def say(text: str, style: str = "") -> None:

@@ -148,12 +148,12 @@ class Rehearsal:
         self._progress.seconds = time.monotonic() - self._started
         now = set(filter(None, self._progress.state.open.split(", ")))
         for what in sorted(now - self._open):
-            self._tell(f"the breaker of {what} opens: no more calls to it for a while")
+            self._tell(f"breaker opens: {what}")
         for what in sorted(self._open - now):
-            self._tell(f"the breaker of {what} lets one call through")
+            self._tell(f"breaker lets a probe through: {what}")
         self._open = now
         if self._progress.state.cooling > self._cooling:
-            self._tell(f"{self._progress.state.cooling} credentials rest")
+            self._tell(f"{self._progress.state.cooling} credentials cool down")
         self._cooling = self._progress.state.cooling
 
     async def _account(self) -> Report:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
-from beat_actors.cli.output import STYLES, out, printable, say, show_json, show_rows
+from beat_actors.cli.output import STYLES, out, printable, reason_of, say, show_json, show_rows
 from beat_actors.cli.session import Session, run
 from beat_actors.requests import explain, queries
 from beat_actors.requests.explain import Explanation
@@ -105,7 +105,7 @@ def _show(request: RequestView, json: bool) -> None:
         ("status", request.status),
         ("platform", request.platform),
         ("flow", request.flow),
-        ("params", ", ".join(f"{name}={value}" for name, value in request.params.items())),
+        ("params", ", ".join(f"{name}={value}" for name, value in sorted(request.params.items()))),
         ("priority", str(request.priority)),
         ("account", request.account_id),
         ("created (UTC)", _moment(request.created_at)),
@@ -114,7 +114,7 @@ def _show(request: RequestView, json: bool) -> None:
         ("expires", _moment(request.expires_at)),
         ("items", str(request.items)),
         ("source", (request.data or {}).get("source")),
-        ("reason", error.get("message")),
+        ("reason", reason_of(error) or None),
     ]
     show_rows(("", ""), [line for line in lines if line[1] is not None])
 

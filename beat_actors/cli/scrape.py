@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from beat_actors.cli.output import FAILED, TIMED_OUT, show_json, show_rows, tell
+from beat_actors.cli.output import FAILED, TIMED_OUT, reason_of, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.database import Transaction
 from beat_actors.platforms.interface import Flow
@@ -45,7 +45,7 @@ class Scraped:
     @property
     def reason(self) -> str:
         data = self.request.data or {}
-        return str((data.get("error") or data.get("partial") or {}).get("message") or "")
+        return reason_of(data.get("error") or data.get("partial") or {})
 
     def row(self) -> tuple[Any, ...]:
         request = self.request

@@ -29,6 +29,7 @@ class View:
         self._services = services
         self._last: tuple[int, float] = (0, 0.0)
         self._told = 0
+        self._news: Sequence[str] = ()
 
     def __enter__(self) -> Self:
         if self._live:
@@ -40,8 +41,11 @@ class View:
     ) -> None:
         if self._live:
             self._live.stop()
+            for news in self._news:
+                say(news, "cyan")
 
     def show(self, progress: Progress) -> None:
+        self._news = progress.news
         if self._live:
             self._live.update(picture(progress, self._services()))
             return
@@ -104,9 +108,9 @@ def print_report(report: Report) -> None:
         ("", f"{report.traced:,} traced, {report.charged:,} charged, {report.unknown:,} of unknown outcome"),
         ("time", f"{report.seconds:.1f} s, {per_second:.0f} profiles a second with their posts"),
     ]
-    for out_still in report.still_out:
-        many = f"{out_still.n} credentials, " if out_still.n > 1 else ""
-        lines.append(("back by itself", f"{out_still.until:%H:%M:%S} UTC: {many}{out_still.what}"))
+    for index, absent in enumerate(report.still_out):
+        many = f"{absent.n} credentials, " if absent.n > 1 else ""
+        lines.append(("" if index else "back by itself", f"{absent.until:%H:%M:%S} UTC: {many}{absent.what}"))
     for name, said in lines:
         say(f"{name:<16}{said}")
     say("")

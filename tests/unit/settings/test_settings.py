@@ -1,11 +1,9 @@
-"""Settings: wrong values stop the start with a sentence; the table in the docs is the code's own."""
-
-from pathlib import Path
+"""Settings: wrong values stop the start with a sentence."""
 
 import pytest
 
 from beat_actors.errors import BadSettings
-from beat_actors.settings import load, table
+from beat_actors.settings import load
 from tests.conftest import VAULT_KEYS
 
 GOOD = {
@@ -58,7 +56,3 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings) as refused:
         load()
     assert str(refused.value).count("it is not set") == 3
-
-
-def test_the_table_in_the_docs_is_up_to_date() -> None:
-    assert table() in Path("docs/settings.md").read_text()

@@ -1,0 +1,107 @@
+"""`beat requests`, `beat why`, `beat scrape`: what is shown, and with which exit code."""
+
+from collections.abc import Callable
+
+import psycopg
+
+from beat_actors.requests.intake import Accepted
+from beat_actors.settings import Settings
+from tests.integration.cli.conftest import Beat
+
+Submit = Callable[..., list[Accepted]]
+
+
+def test_requests_are_listed_newest_first(beat: Beat, submit: Submit) -> None:
+    first, second = submit("one", "two")
+    said = beat("requests")
+    assert said.code == 0
+    assert [row[:5] for row in said.rows] == [
+        [str(second.id), "PENDING", "instagram", "refresh_profile_by_handle", "two"],
+        [str(first.id), "PENDING", "instagram", "refresh_profile_by_handle", "one"],
+    ]
+
+
+def test_requests_as_json_with_filter_and_counts(beat: Beat, submit: Submit) -> None:
+    submit("one", "two", "three")
+    said = beat("requests", "--status", "pending", "--limit", "2", "--json")
+    assert len(said.json["requests"]) == 2
+    assert said.json["counts"]["PENDING"] == 3
+    assert beat("requests", "--status", "complete", "--json").json["requests"] == []
+
+
+def test_one_request(beat: Beat, submit: Submit) -> None:
+    (one,) = submit("somebody")
+    assert ["params", "handle=somebody, posts=12"] in beat("requests", str(one.id)).rows
+    assert beat("requests", str(one.id), "--json").json["id"] == one.id
+
+
+def test_what_does_not_exist_is_code_4(beat: Beat) -> None:
+    for command in (("requests", "4711"), ("why", "4711"), ("credentials", "enable", "4711", "--reason", "x")):
+        said = beat(*command)
+        assert said.code == 4
+        assert said.out == ""
+        assert "4711" in said.err
+
+
+def test_why_names_each_blocker_and_when_it_clears(beat: Beat, submit: Submit, settings: Settings) -> None:
+    (one,) = submit("somebody")
+    with psycopg.connect(str(settings.database_url)) as connection:
+        connection.execute(
+            "UPDATE lane SET blocked_until = '2031-02-03 04:05:06Z', reasons = "
+            """'[{"source": "graphapi", "why": "the hour is spent", "until": 1927944306, "credential_id": 3},"""
+            """ {"source": "lama", "why": "dead", "until": null}]'"""
+        )
+    said = beat("why", str(one.id))
+    assert said.code == 0
+    assert ["profile_by_handle", "graphapi", "3", "the hour is spent", "04:05:06 UTC"] in said.rows
+    assert ["profile_by_handle", "lama", "", "dead", "not without a person"] in said.rows
+    assert len(beat("why", str(one.id), "--json").json["fetches"][0]["blockers"]) == 2
+
+
+def test_scrape_that_is_not_done_in_time_goes_on(beat: Beat) -> None:
+    said = beat("scrape", "instagram", "somebody", "--timeout", "0.2")
+    assert said.code == 5
+    (row,) = said.rows
+    assert row[:2] == ["somebody", "PENDING"]
+    assert f"beat why {row[-1]}" in said.err
+    assert beat("requests", row[-1]).code == 0
+
+
+def test_scrape_shows_what_its_own_request_brought(beat: Beat, settings: Settings) -> None:
+    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+        # Stands for the workers: a request is complete as soon as it is asked for.
+        connection.execute("""
+            CREATE FUNCTION complete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                NEW.status := 'COMPLETE'; NEW.scraped_at := clock_timestamp(); NEW.data := '{"source": "lama"}';
+                INSERT INTO profile_log VALUES (clock_timestamp(), 'instagram', '1', 'lama', 1, NEW.id, 1, '{"handle": "x"}', '{"followers": 4321}');
+                INSERT INTO post_log SELECT clock_timestamp(), 'instagram', p::text, 'lama', 1, NEW.id, 1, '{}', '{}' FROM unnest(ARRAY[1, 2, 2]) p;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER complete BEFORE INSERT ON scrape_request_log FOR EACH ROW EXECUTE FUNCTION complete();
+        """)
+    said = beat("scrape", "instagram", "x", "--posts", "2")
+    assert said.code == 0, said.err
+    assert said.rows[0][:5] == ["x", "COMPLETE", "4321", "2", "lama"]
+    (document,) = beat("scrape", "instagram", "x", "--json").json
+    assert document["profile"]["metrics"] == {"followers": 4321}
+    assert len(document["posts"]) == 2
+
+
+def test_scrape_that_failed_is_code_1_with_the_reason(beat: Beat, settings: Settings) -> None:
+    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+        connection.execute("""
+            CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                NEW.status := 'FAILED'; NEW.data := '{"error": {"code": "missing", "message": "no such user"}}'; RETURN NEW;
+            END $$;
+            CREATE TRIGGER fail BEFORE INSERT ON scrape_request_log FOR EACH ROW EXECUTE FUNCTION fail();
+        """)
+    said = beat("scrape", "instagram", "x")
+    assert said.code == 1
+    assert said.rows[0][:2] == ["x", "FAILED"]
+    assert "missing: no such user" in said.err
+
+
+def test_scrape_by_the_flow_that_goes_by_number(beat: Beat) -> None:
+    said = beat("scrape", "instagram", "17841", "--flow", "refresh_profile_by_profile_id", "--timeout", "0", "--json")
+    assert said.code == 5
+    assert said.json[0]["request"]["params"] == {"profile_id": "17841", "posts": 12}

@@ -1,0 +1,96 @@
+"""The command line as it is before any stack exists: help, version, bad usage, the page of settings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from beat_actors.cli.app import COMMANDS, invoke
+from beat_actors.settings import Settings
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"BEAT_{name.upper()}", raising=False)
+    monkeypatch.delenv("BEAT_ROOT", raising=False)
+    monkeypatch.delenv("BEAT_DEBUG", raising=False)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name, _, _ in COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke([name, "--help"]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["--version"]) == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["nonsense"],
+        ["scrape"],
+        ["scrape", "instagram"],
+        ["scrape", "instagram", "x", "--posts", "many"],
+        ["scrape", "nowhere", "x"],
+        ["scrape", "instagram", "x", "--flow", "nothing"],
+        ["scrape", "instagram", "x", "--priority", "urgent"],
+        ["why", "x"],
+        ["requests", "--status", "odd"],
+        ["credentials", "add", "nobody"],
+        ["credentials", "enable", "1"],
+        ["up", "--profiles", "0"],
+        ["requests"],
+    ],
+)
+def test_bad_usage_is_one_sentence_and_code_2(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(line) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("beat: ")
+    assert told.err.count("\n") == 1
+    assert "Traceback" not in told.err
+
+
+def test_without_a_stack_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["requests"]) == 2
+    said = capsys.readouterr().err
+    assert "beat up" in said
+    assert "BEAT_DATABASE_URL" in said
+
+
+def test_doctor_without_a_stack_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["doctor", "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert finding["check"] == "settings"
+    assert not finding["ok"]
+    assert "beat up" in finding["mend"]
+
+
+def test_debug_shows_the_error_itself() -> None:
+    with pytest.raises(Exception, match="BEAT_DATABASE_URL"):
+        invoke(["requests", "--debug"])
+
+
+def test_the_page_of_settings_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["settings", "--markdown"]) == 0
+    assert capsys.readouterr().out == (DOCS / "settings.md").read_text(), "beat settings --markdown > docs/settings.md"
+
+
+def test_settings_as_json_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["settings", "--json"]) == 0
+    found = {entry["variable"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert set(found) == {f"BEAT_{name.upper()}" for name in Settings.model_fields}
+    assert found["BEAT_STAGE_BATCH"]["default"] == 50
