@@ -31,9 +31,9 @@ def engine() -> Engine:
 
 
 class CloseEngine(Middleware):
-    """Gives connections back at shutdown, on the loop that opened them."""
+    """Gives connections back when the actors have ended, on the loop that opened them."""
 
-    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         del broker, worker
         loop_thread = dramatiq.asyncio.get_event_loop_thread()
         if _engine is not None and loop_thread is not None:

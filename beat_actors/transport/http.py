@@ -66,7 +66,12 @@ class ProviderClient:
         except TimeoutError:
             late = TransportFailure("timeout", f"no whole answer within {self._settings.http_total_timeout:g} s")
             return Exchange(shown, call.method, _ms(started), failure=late)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # RuntimeError: the session was closed
             # aiohttp's messages may hold the whole URL, query and all: the type says enough.
             return Exchange(
                 shown, call.method, _ms(started), failure=TransportFailure("connection", type(error).__name__)

@@ -68,6 +68,32 @@ async def test_s4_4_killing_workers_loses_nothing_and_doubles_nothing(system: Sy
     await system.assert_the_books_agree()
 
 
+async def test_a_restart_of_the_workers_breaks_off_no_call(system: System) -> None:
+    """SIGTERM, as a deploy sends it: what runs ends first, so no call's outcome is unknown and no breaker opens."""
+    system.forget_the_outage()
+    unknown = "SELECT count(*) FROM trace_log WHERE outcome IN ('unknown', 'upstream_down')"
+    before = system.value(unknown)
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.4))
+    ids = await system.submit(100, start=800)
+    for _ in range(2):
+        await asyncio.sleep(0.6)
+        (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
+        assert workers.pid is not None
+        restarts = workers.restarts
+        os.kill(workers.pid, signal.SIGTERM)
+        await system.until(
+            lambda seen=restarts: any(
+                s.name == "workers" and s.state == "up" and s.restarts > seen for s in system.stack.supervisor.status()
+            )
+        )
+    await system.all_ended(ids)
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.0))
+    system.assert_nothing_lost_or_doubled(ids)
+    assert system.value(unknown) == before
+    assert system.value("SELECT count(*) FROM breaker WHERE open_until IS NOT NULL") == 0
+    await system.assert_the_books_agree()
+
+
 async def test_p1_wiping_valkey_loses_nothing(system: System) -> None:
     await system.with_simulator(lambda simulator: simulator.set_latency(0.1))
     client = redis.Redis.from_url(system.stack.valkey.url)
