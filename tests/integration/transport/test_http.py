@@ -98,6 +98,7 @@ async def client(total_timeout: float) -> AsyncIterator[ProviderClient]:
         redis_url="redis://nowhere.invalid",
         vault_keys=VAULT_KEYS,
         http_total_timeout=total_timeout,
+        stage_lease=total_timeout + 60,
         http_byte_budget=5_000_000,
     )
     client = ProviderClient(settings)
