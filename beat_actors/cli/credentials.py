@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, run
-from beat_actors.credentials.manager import CredentialInfo, source_fields
+from beat_actors.credentials.manager import CredentialInfo, source_named
 from beat_actors.errors import BadInput
 
 app = App(name="credentials", help="Provider credentials: add, list, enable, disable, reset, rotate-keys.")
@@ -25,12 +25,12 @@ def add(
     Parameters
     ----------
     source
-        graphapi, arraybobo, jotucker, lama, bestsolutions
+        A source of any platform, such as graphapi; an unknown one is answered with those that exist.
     weight
         How often it is picked, relative to its neighbours.
     """
-    platform, fields = source_fields(source)
-    secret = _read_secret(fields)
+    platform, declared = source_named(source)
+    secret = _read_secret(declared.secret_fields)
 
     async def work(session: Session) -> tuple[int, bool]:
         added = await session.engine.credentials.add(source, secret, label=label, weight=weight)

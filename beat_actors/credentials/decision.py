@@ -5,7 +5,7 @@ Pure: no I/O, no clock, no randomness but the generator that is passed in, so th
 
 from bisect import bisect
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 
@@ -34,7 +34,7 @@ class Desk:
     def __init__(self, snapshot: Snapshot, rng: Random) -> None:
         self.snapshot = snapshot
         self.rng = rng
-        self._pools: dict[tuple[str, str, bool], Pool] = {}
+        self._pools: dict[tuple[str, str, bool, str], Pool] = {}
         self._probed: set[tuple[str, str]] = set()
 
     def pick(self, lane: Lane, fetch_id: int) -> Lease | None:
@@ -102,10 +102,10 @@ class Desk:
         return self._probed
 
     def _pool(self, source: str, lane: Lane) -> "Pool":
-        key = (source, lane.operation, lane.priority == CUSTOMER)
+        key = (source, lane.operation, lane.priority == CUSTOMER, lane.owner)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(self.snapshot, source, lane.operation, lane.priority)
+            pool = self._pools[key] = Pool(self.snapshot, source, lane)
         return pool
 
     def _reasons(self, source: str, lane: Lane) -> list[Reason]:
@@ -123,9 +123,10 @@ class Desk:
                 return [Reason(source, "one probe is out to see whether it is back", now + 5.0)]
         if self._crowded(source, lane.operation):
             return [Reason(source, "as many calls are out as may be at once", now + 0.5)]
-        own = [credential for credential in self.snapshot.credentials.values() if credential.source == source]
+        own = [credential for credential in self.snapshot.credentials.values() if belongs(credential, source, lane)]
         if not own:
-            return [Reason(source, "it has no credential", None)]
+            of = f" of {lane.owner}" if lane.owner else ""
+            return [Reason(source, f"it has no credential{of}", None)]
         return [self._credential_reason(credential, lane) for credential in own]
 
     def _credential_reason(self, credential: Credential, lane: Lane) -> Reason:
@@ -154,19 +155,34 @@ class Desk:
         return because(f"limit {last.limit.name} is used up", last.next_room(lane.priority))
 
 
+@dataclass(slots=True)
+class SharedCall:
+    """A leased call, and how many more fetches of its lane it can answer."""
+
+    lease: Lease
+    room: int
+
+    def join(self, fetch_id: int) -> Lease | None:
+        """The call's lease for one more fetch; `None` when it is full."""
+        if self.room <= 0:
+            return None
+        self.room -= 1
+        return replace(self.lease, fetch_id=fetch_id, call_of=self.lease.fetch_id)
+
+
 class Pool:
     """The credentials of one source that can serve one operation now, drawn by weight until each has no room."""
 
-    def __init__(self, snapshot: Snapshot, source: str, operation: str, priority: int) -> None:
+    def __init__(self, snapshot: Snapshot, source: str, lane: Lane) -> None:
         self.now = snapshot.now
-        self.priority = priority
+        self.priority = lane.priority
         self.members = [
             credential
             for credential in snapshot.credentials.values()
-            if credential.source == source and usable(credential, operation, snapshot.now)
+            if belongs(credential, source, lane) and usable(credential, lane.operation, snapshot.now)
         ]
         self.windows: dict[int, list[Window]] = {
-            credential.id: windows_of(snapshot, credential.id, source, operation) for credential in self.members
+            credential.id: windows_of(snapshot, credential.id, source, lane.operation) for credential in self.members
         }
         self._weigh()
 
@@ -198,6 +214,10 @@ class Pool:
 
     def _weigh(self) -> None:
         self.cumulated = list(accumulate(member.weight for member in self.members))
+
+
+def belongs(credential: Credential, source: str, lane: Lane) -> bool:
+    return credential.source == source and (not lane.owner or credential.owner == lane.owner)
 
 
 def usable(credential: Credential, operation: str, now: float) -> bool:
@@ -235,18 +255,23 @@ def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, p
         return lanes[candidate.lane_id].priority - waited // AGEING, candidate.fetch_id
 
     stuck: set[int] = set()
+    shared: dict[int, SharedCall] = {}
     for candidate in sorted(candidates, key=rank):
         if len(plan.leases) >= capacity:
             break
         if candidate.lane_id in stuck:
             continue
         lane = lanes[candidate.lane_id]
-        lease = desk.pick(lane, candidate.fetch_id)
+        lease = shared[lane.id].join(candidate.fetch_id) if lane.id in shared else None
         if lease is None:
-            stuck.add(lane.id)
-            plan.blocked.append(desk.blocked(lane))
-        else:
-            plan.leases.append(lease)
+            lease = desk.pick(lane, candidate.fetch_id)
+            if lease is None:
+                stuck.add(lane.id)
+                plan.blocked.append(desk.blocked(lane))
+                continue
+            size = 1 if lease.probe else snapshot.many.get((lease.source, lane.operation), 1)
+            shared[lane.id] = SharedCall(lease, size - 1)
+        plan.leases.append(lease)
     for source, operation in desk.probed:
         for kind in KINDS:
             if (source, operation, kind) in snapshot.breakers:

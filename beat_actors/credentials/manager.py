@@ -12,17 +12,18 @@ from beat_actors.credentials.store import load_snapshot, lock
 from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Transaction, columns, jsonb
 from beat_actors.errors import BadInput, NoAvailableSources, NotFound
+from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.intake import check_text
 
 # A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it.
 INSERT = """
-INSERT INTO credential (id, platform, source, label, fingerprint, key_id, secret, weight)
-OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO credential (id, platform, source, label, owner, fingerprint, key_id, secret, weight)
+OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (source, fingerprint) DO NOTHING RETURNING id
 """
 LIST = """
-SELECT c.id, c.platform, c.source, c.label, c.weight, c.enabled, c.disabled_till, c.disabled_reason, c.dead_at, c.dead_reason,
+SELECT c.id, c.platform, c.source, c.label, c.owner, c.weight, c.enabled, c.disabled_till, c.disabled_reason, c.dead_at, c.dead_reason,
        c.denied, c.ladder, c.reported_remaining, c.reported_reset_at, c.key_id, c.created_at, coalesce(u.calls, 0) AS calls,
        CASE WHEN c.dead_at IS NOT NULL THEN 'dead' WHEN NOT c.enabled THEN 'disabled'
             WHEN c.disabled_till > clock_timestamp() THEN 'cooling' WHEN c.disabled_till IS NOT NULL THEN 'probing'
@@ -44,6 +45,7 @@ class CredentialInfo:
     platform: str
     source: str
     label: str
+    owner: str | None
     weight: int
     enabled: bool
     disabled_till: datetime | None
@@ -72,13 +74,15 @@ class CredentialManager:
 
         Raises `BadInput` for an unknown source, a missing or superfluous secret field, or a weight outside 1..10,000.
         """
-        platform, fields = source_fields(source)
+        platform, declared = source_named(source)
+        fields = declared.secret_fields
         if set(secret) != set(fields) or not all(secret.values()):
             raise BadInput(
                 f"a credential of {source} has the fields {', '.join(fields)}, none of them empty", field="secret"
             )
         for name, value in secret.items():
             check_text(value, name, longest=4096)
+        declared.check_secret(secret)
         check_text(label, "label", longest=200)
         if not 1 <= weight <= 10_000:
             raise BadInput(f"weight is 1 to 10000, not {weight}", field="weight")
@@ -91,7 +95,8 @@ class CredentialManager:
                 return known, False
             new_id = await transaction.value("SELECT nextval(pg_get_serial_sequence('credential', 'id'))")
             key_id, sealed = self.vault.seal(new_id, source, secret)
-            values = (new_id, platform, source, label or f"{source} {new_id}", fingerprint, key_id, sealed, weight)
+            called, owner = label or f"{source} {new_id}", declared.owner(secret)
+            values = (new_id, platform, source, called, owner, fingerprint, key_id, sealed, weight)
             if await transaction.value(INSERT, values) is None:
                 known = await transaction.value(
                     "SELECT id FROM credential WHERE source = %s AND fingerprint = %s", (source, fingerprint)
@@ -198,10 +203,10 @@ class CredentialManager:
             await transaction.run(UNBLOCK, (platform,))
 
 
-def source_fields(source: str) -> tuple[str, tuple[str, ...]]:
-    """The platform that a source belongs to, and the fields of its secret. Raises `BadInput` with the names that exist."""
+def source_named(source: str) -> tuple[str, Source]:
+    """A source, and the platform that it belongs to. Raises `BadInput` with the names that exist."""
     for platform in platforms().values():
         if source in platform.sources:
-            return platform.name, platform.sources[source].secret_fields
+            return platform.name, platform.sources[source]
     known: list[Any] = sorted(name for platform in platforms().values() for name in platform.sources)
     raise BadInput(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")

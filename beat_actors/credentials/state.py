@@ -18,6 +18,7 @@ class Credential:
 
     id: int
     source: str
+    owner: str | None = None
     weight: int = 1
     enabled: bool = True
     disabled_till: float | None = None
@@ -38,12 +39,16 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Fetches that share a fate: an operation, a priority class and the sources still open to them, in the chain's order."""
+    """Fetches that share a fate: an operation, a priority class and the sources still open to them, in the chain's order.
+
+    `owner`: only its credentials may be used; empty where any may.
+    """
 
     id: int
     operation: str
     priority: int
     sources: tuple[str, ...]
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class Snapshot:
     budgets: Budgets = field(default_factory=Budgets)
     room: dict[tuple[str, str], int] = field(default_factory=dict)
     """(source, operation) -> calls that may still be put in flight; not bounded where it has no entry."""
+    many: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(source, operation) -> fetches that one call answers, where that is more than one."""
 
     def window(self, subject: str, limit: Limit) -> Window:
         key = (subject, limit.name)
@@ -131,13 +138,17 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Leave to make one call with one credential, to be started before `use_until`."""
+    """Leave to make one call with one credential, to be started before `use_until`.
+
+    `call_of`: the call is that of another fetch, which answers this one too.
+    """
 
     fetch_id: int
     source: str
     credential_id: int
     use_until: float
     probe: bool = False
+    call_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.platforms.interface import Limit, Platform
 
 CREDENTIALS = """
-SELECT id, source, weight, enabled, extract(epoch FROM disabled_till)::double precision AS disabled_till,
+SELECT id, source, owner, weight, enabled, extract(epoch FROM disabled_till)::double precision AS disabled_till,
        dead_at IS NOT NULL AS dead, denied, ladder, extract(epoch FROM ladder_at)::double precision AS ladder_at, probing,
        reported_remaining, extract(epoch FROM reported_reset_at)::double precision AS reported_reset_at,
        disabled_reason, dead_reason
@@ -21,7 +21,7 @@ SELECT source, operation, kind, in_a_row, coalesce(extract(epoch FROM window_sta
        calls, failures, trips, extract(epoch FROM open_until)::double precision AS open_until, probing
 FROM breaker WHERE platform = %s
 """
-LANES = "SELECT id, operation, priority, sources FROM lane WHERE platform = %s ORDER BY id"
+LANES = "SELECT id, operation, priority, sources, owner FROM lane WHERE platform = %s ORDER BY id"
 USAGE = (
     "SELECT subject, limit_name, head, counts FROM credential_usage WHERE subject = ANY(%s) AND limit_name <> 'total'"
 )
@@ -94,12 +94,18 @@ async def load_snapshot(transaction: Transaction, platform: Platform, *, budgets
     lanes = await load_lanes(transaction, platform.name)
     limits = {name: source.limits for name, source in platform.sources.items()}
     windows = await _load_windows(transaction, credentials.values(), limits, now)
-    return Snapshot(now, credentials, breakers, lanes, windows, limits, budgets or Budgets())
+    many = {
+        (source.name, operation): endpoint.many.size
+        for source in platform.sources.values()
+        for operation, endpoint in source.endpoints.items()
+        if endpoint.many is not None
+    }
+    return Snapshot(now, credentials, breakers, lanes, windows, limits, budgets or Budgets(), many=many)
 
 
 async def load_lanes(transaction: Transaction, platform: str) -> list[Lane]:
     rows = await transaction.rows(LANES, (platform,))
-    return [Lane(row.id, row.operation, row.priority, tuple(row.sources)) for row in rows]
+    return [Lane(row.id, row.operation, row.priority, tuple(row.sources), row.owner) for row in rows]
 
 
 async def _load_windows(

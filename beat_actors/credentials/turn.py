@@ -32,14 +32,14 @@ from beat_actors.requests.lifecycle import fail_fetches
 TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM charged_at)::double precision AS charged"
 # The fence: a settlement of an earlier try of the fetch changes credentials, never the fetch.
 SETTLING = """
-SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries
+SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner
 FROM scrape_fetch f WHERE f.id = ANY(%s) AND f.stage = 'SETTLING'
 """
 WAKE = """
 UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
 WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
 """
-IN_FLIGHT = "SELECT source, operation, count(*) AS calls FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2"
+IN_FLIGHT = "SELECT source, operation, count(*) FILTER (WHERE call_of IS NULL) AS calls FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2"
 # The oldest rows of each lane, through the partial index. With `lane_id = l.id` the planner, which knows only the average
 # lane, may walk the primary key instead and read a million rows for a small one; an order by a range leaves it no choice.
 # A lane without room shows one row, to know whether anything waits.
@@ -53,11 +53,11 @@ CROSS JOIN LATERAL (
 """
 LEASE = """
 WITH lease AS (
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::double precision[], %s::boolean[])
-        AS n(fetch_id, source, credential_id, use_until, probe)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::double precision[], %s::boolean[], %s::bigint[])
+        AS n(fetch_id, source, credential_id, use_until, probe, call_of)
 ), fetched AS (
     UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
-        charged_at = to_timestamp(%s), use_until = to_timestamp(n.use_until), lease_until = NULL, stage_attempts = 0,
+        call_of = n.call_of, charged_at = to_timestamp(%s), use_until = to_timestamp(n.use_until), lease_until = NULL, stage_attempts = 0,
         waiting_for = NULL, sent_at = clock_timestamp()
     FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING'
     RETURNING f.id, f.request_id
@@ -214,7 +214,7 @@ def _lane_of(platform: Platform, row: Any, wait: Wait) -> LaneKey:
     pinned = row.cursor_source is not None and not wait.drop_cursor
     chain = (row.cursor_source,) if pinned else platform.chains[row.operation]
     open_sources = tuple(source for source in chain if source not in wait.excluded and source not in wait.unreadable)
-    return LaneKey(platform.name, row.operation, row.priority, open_sources or chain)
+    return LaneKey(platform.name, row.operation, row.priority, open_sources or chain, row.owner or "")
 
 
 async def _lease(
@@ -249,12 +249,14 @@ async def _lease(
             [lease.credential_id for lease in plan.leases],
             [lease.use_until for lease in plan.leases],
             [lease.probe for lease in plan.leases],
+            [lease.call_of for lease in plan.leases],
         )
         leased = {row.id for row in await transaction.rows(LEASE, (*arrays, snapshot.now))}
         # What was cancelled or expired at this very moment took no lease. Its charge stands in the windows, which is harmless;
         # the total, which the ledger is held against, counts real leases only.
         plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
-        result.leased = [lease.fetch_id for lease in plan.leases]
+        # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
+        result.leased = [lease.fetch_id for lease in plan.leases if lease.call_of is None]
     blocked = [_blocked_json(item) for item in plan.blocked]
     await transaction.run(UNBLOCK, (platform.name, [item.lane_id for item in plan.blocked]))
     if blocked:
@@ -287,7 +289,7 @@ async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]]
 async def _save(
     transaction: Transaction, platform: Platform, snapshot: Snapshot, plan: Plan, settlements: Sequence[Settlement]
 ) -> None:
-    calls = Counter(lease.credential_id for lease in plan.leases)
+    calls = Counter(lease.credential_id for lease in plan.leases if lease.call_of is None)
     for settlement in settlements:
         if settlement.outcome is Outcome.UNUSED:
             calls[settlement.credential_id] -= settlement.calls

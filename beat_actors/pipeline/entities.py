@@ -6,6 +6,7 @@ unknown value never overwriting a known one; every observation is logged whole; 
 
 import types
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import Union, get_args, get_origin
 
@@ -19,6 +20,9 @@ SQL_TYPES: dict[type, str] = {
     float: "double precision",
     bool: "boolean",
     datetime: "timestamptz",
+    Decimal: "numeric",
+    dict: "jsonb",
+    list: "jsonb",
 }
 SUBJECTS = {"profile_log": "profile_id", "post_log": "post_id"}
 
@@ -29,11 +33,11 @@ def column_types(entity: Entity) -> dict[str, str]:
     for field in msgspec.structs.fields(entity.record):
         union = get_origin(field.type) in (Union, types.UnionType)
         kinds = [kind for kind in (get_args(field.type) if union else (field.type,)) if kind is not type(None)]
-        if len(kinds) != 1 or kinds[0] not in SQL_TYPES:
-            raise TypeError(
-                f"{entity.record.__name__}.{field.name}: a record's field is one of str, int, float, bool, datetime"
-            )
-        found[field.name] = SQL_TYPES[kinds[0]]
+        kind = get_origin(kinds[0]) or kinds[0]
+        if len(kinds) != 1 or kind not in SQL_TYPES:
+            known = ", ".join(known.__name__ for known in SQL_TYPES)
+            raise TypeError(f"{entity.record.__name__}.{field.name}: a record's field is one of {known}")
+        found[field.name] = SQL_TYPES[kind]
     return found
 
 
@@ -67,14 +71,21 @@ WITH r AS (
 ), newest AS (
     SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, n DESC
 ), current AS (
-    INSERT INTO {entity.table} AS t ({", ".join(names)}, source, parser_version, request_id, observed_at)
+    INSERT INTO "{entity.table}" AS t ({", ".join(names)}, source, parser_version, request_id, observed_at)
     SELECT {", ".join(names)}, source, parser_version, request_id, now() FROM newest
     ON CONFLICT ({entity.key}) DO UPDATE SET {updates}, source = excluded.source, parser_version = excluded.parser_version,
         request_id = excluded.request_id, observed_at = excluded.observed_at
     WHERE excluded.observed_at >= t.observed_at
 ){due if entity.assets else ""}
-INSERT INTO {entity.log} (observed_at, platform, {SUBJECTS[entity.log]}, source, parser_version, request_id, fetch_id, dimensions, metrics)
-SELECT now(), %(platform)s, {entity.key}, source, parser_version, request_id, fetch_id, {_object(dimensions)}, {_object(metrics)} FROM r
+{_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
+"""  # noqa: S608 - as above
+
+
+def _observations(entity: Entity, dimensions: list[str], metrics: list[str]) -> str:
+    return f"""
+INSERT INTO {entity.log} (observed_at, platform, {SUBJECTS[entity.log or ""]}, source, parser_version, request_id, fetch_id, dimensions, metrics)
+SELECT now(), %(platform)s, {entity.subject or entity.key}, source, parser_version, request_id, fetch_id,
+    {_object(dimensions)}, {_object(metrics)} FROM r
 """  # noqa: S608 - as above
 
 

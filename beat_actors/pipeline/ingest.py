@@ -3,6 +3,7 @@
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -32,10 +33,10 @@ WITH mine AS (
     UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1,
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM mine WHERE f.id = mine.id
-    RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.source, f.credential_id,
+    RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source, f.credential_id,
         f.probe, f.payload_at, f.stage_attempts > %(attempts)s AS poison
 )
-SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, r.flow, r.params AS request_params, r.items
+SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.params AS request_params, r.items
 FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
 LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
 """
@@ -110,9 +111,11 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
         return row | {"kind": "poison", "error": "its worker died each time that it was parsed"}, Outcome.MALFORMED
     if claim.body is None:
         return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED
-    spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page)
+    spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)
     try:
         parsed = _parse(endpoint, claim.body, spec)
+        if parsed.next_cursor is None and claim.next_cursor is not None:
+            parsed = replace(parsed, next_cursor=claim.next_cursor)
         flow = platform.flows[claim.flow]
         follow_ups = flow.follow_ups(spec, claim.request_params, parsed, claim.items + len(parsed.records))
         records = records_json(platform.entity_of, parsed)

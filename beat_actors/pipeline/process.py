@@ -35,11 +35,11 @@ FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
 WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
 """
 FOLLOW_UP = """
-INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at)
-SELECT n.request_id, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at
+INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner)
+SELECT n.request_id, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at, n.owner
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     request_id bigint, lane_id integer, platform text, operation text, params jsonb, cursor text, cursor_source text, page integer,
-    priority smallint, expires_at timestamptz)
+    priority smallint, expires_at timestamptz, owner text)
 """
 QUARANTINE = """
 INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error)
@@ -104,7 +104,7 @@ async def _write(transaction: Transaction, done: Sequence[Any]) -> None:
             rows += [{**record, **origin, "n": len(rows) + n} for n, record in enumerate(records)]
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):
-        entity = next(entity for entity in platforms()[platform_name].entities if entity.table == table)
+        entity = platforms()[platform_name].entity_in(table)
         await transaction.run(write_records(entity), {"records": jsonb(rows), "platform": platform_name})
 
 
@@ -127,6 +127,7 @@ async def _follow_up(transaction: Transaction, done: Sequence[Any]) -> set[str]:
             "page": spec["page"],
             "priority": claim.priority,
             "expires_at": claim.expires_at,
+            "owner": spec["owner"],
         }
         for (claim, spec), key in zip(wanted, keys, strict=True)
     ]
@@ -137,7 +138,7 @@ async def _follow_up(transaction: Transaction, done: Sequence[Any]) -> set[str]:
 def _lane(claim: Any, spec: dict[str, Any]) -> LaneKey:
     pinned = spec["source"]
     chain = (pinned,) if pinned else platforms()[claim.platform].chains[spec["operation"]]
-    return LaneKey(claim.platform, spec["operation"], claim.priority, chain)
+    return LaneKey(claim.platform, spec["operation"], claim.priority, chain, spec["owner"] or "")
 
 
 def _closing(claim: Any) -> Closing:

@@ -9,57 +9,62 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import structlog
 
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
-from beat_actors.errors import VaultError
+from beat_actors.errors import Malformed, VaultError
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
-from beat_actors.platforms.interface import FetchSpec, Outcome, Verdict
+from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.platforms.registry import platforms
 from beat_actors.transport.http import Exchange
 
 log = structlog.get_logger(__name__)
 
 # Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. `use_for` is how long the call may
-# still be put off. A row that another worker holds is skipped, not waited for.
+# still be put off. A row that another worker holds is skipped, not waited for. Fetches that one call answers come with the
+# one to which it was leased, and only with it.
 CLAIM = """
-WITH mine AS (
-    SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL
+WITH head AS (
+    SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL AND call_of IS NULL
     ORDER BY id FOR UPDATE SKIP LOCKED
+), mine AS (
+    SELECT id FROM head UNION ALL
+    SELECT f.id FROM head JOIN scrape_fetch f ON f.call_of = head.id AND f.stage = 'LEASED' AND f.lease_until IS NULL
 )
 UPDATE scrape_fetch f SET fence = f.fence + 1,
     attempt = f.attempt + (f.use_until > clock_timestamp())::integer,
     stage = CASE WHEN f.use_until > clock_timestamp() THEN 'LEASED' ELSE 'SETTLING' END,
     lease_until = CASE WHEN f.use_until > clock_timestamp() THEN clock_timestamp() + make_interval(secs => %(lease)s) END
 FROM mine, credential c WHERE f.id = mine.id AND c.id = f.credential_id
-RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.source,
-    f.credential_id, f.probe, f.charged_at, extract(epoch FROM f.use_until - clock_timestamp())::double precision AS use_for,
+RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
+    f.call_of, f.credential_id, f.probe, f.charged_at, extract(epoch FROM f.use_until - clock_timestamp())::double precision AS use_for,
     c.key_id, c.secret
 """
 # One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace.
 FINISH = """
 WITH n AS (
     SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(
-        i integer, id bigint, fence integer, ok boolean, method text, url text, status integer, ms real, bytes integer,
-        outcome text, code text, detail text)
+        i integer, id bigint, fence integer, ok boolean, head boolean, method text, url text, status integer, ms real,
+        bytes integer, outcome text, code text, detail text)
 ), moved AS (
     UPDATE scrape_fetch f SET stage = CASE WHEN n.ok THEN 'RETRIEVED' ELSE 'SETTLING' END, lease_until = NULL,
         stage_attempts = 0, payload_at = CASE WHEN n.ok THEN now() ELSE f.payload_at END, sent_at = clock_timestamp()
     FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' AND f.lease_until IS NOT NULL
     RETURNING n.i, f.id, f.request_id, f.attempt, f.platform, f.source, f.operation, f.credential_id
 ), payload AS (
-    INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body)
-    SELECT m.id, now(), m.attempt, m.source, b.body
-    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)s::bytea[]) AS b(i, body) USING (i)
+    INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body, next_cursor)
+    SELECT m.id, now(), m.attempt, m.source, b.body, b.next_cursor
+    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)s::bytea[], %(cursors)s::text[]) AS b(i, body, next_cursor) USING (i)
 ), trace AS (
     INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms,
                            bytes, outcome, code, detail)
     SELECT m.id, m.request_id, m.attempt, m.platform, m.source, m.operation, m.credential_id, n.method, n.url, n.status, n.ms,
            n.bytes, n.outcome, n.code, n.detail
-    FROM moved m JOIN n USING (i)
+    FROM moved m JOIN n USING (i) WHERE n.head
 )
 SELECT i FROM moved
 """
@@ -67,11 +72,18 @@ SELECT i FROM moved
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A claimed fetch, how its call went, and how that is judged."""
+    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's."""
 
     claim: Any
     exchange: Exchange
     verdict: Verdict
+    body: bytes = b""
+    next_cursor: str | None = None
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the call was leased to this fetch: it alone is charged and traced."""
+        return self.claim.call_of is None
 
 
 async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
@@ -85,40 +97,73 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     live = [claim for claim in claimed if claim.stage == "LEASED"]
     if live:
         async with renewing(engine.database, live):
-            called = await asyncio.gather(*(_call(engine, claim, started) for claim in live))
-            await _finish(engine, called, result)
+            called = await asyncio.gather(*(_call(engine, claims, started) for claims in _calls(live)))
+            await _finish(engine, list(chain.from_iterable(called)), result)
     return result
 
 
-async def _call(engine: Engine, claim: Any, started: float) -> Called:
-    source = platforms()[claim.platform].sources[claim.source]
-    spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page)
-    if time.monotonic() - started >= claim.use_for:
-        return Called(claim, Exchange("", "", 0.0), Verdict(Outcome.UNUSED, detail="the lease ran out before the call"))
+def _calls(claims: Sequence[Any]) -> list[list[Any]]:
+    """The claims by the call that answers them, the one to which it was leased first."""
+    calls: dict[int, list[Any]] = {claim.id: [claim] for claim in claims if claim.call_of is None}
+    for claim in claims:
+        if claim.call_of is not None:
+            calls[claim.call_of].append(claim)
+    return list(calls.values())
+
+
+async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[Called]:
+    """Make one call for these claims."""
+    head = claims[0]
+    source = platforms()[head.platform].sources[head.source]
+    endpoint = source.endpoints[head.operation]
+    specs = [_spec(claim) for claim in claims]
+    if time.monotonic() - started >= head.use_for:
+        late = Verdict(Outcome.UNUSED, detail="the lease ran out before the call")
+        return [Called(claim, Exchange("", "", 0.0), late) for claim in claims]
     try:
-        secret = engine.vault.open(claim.credential_id, claim.source, claim.key_id, bytes(claim.secret))
-        call = source.endpoints[claim.operation].build(spec, secret)
+        secret = engine.vault.open(head.credential_id, head.source, head.key_id, bytes(head.secret))
+        call = endpoint.build(specs[0] if endpoint.many is None else endpoint.many.join(specs), secret)
     except VaultError as error:
-        return Called(claim, Exchange("", "", 0.0), Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error)))
+        dead = Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error))
+        return [Called(claim, Exchange("", "", 0.0), dead) for claim in claims]
     exchange = await engine.client.exchange(source, call)
-    if exchange.answer is not None:
-        return Called(claim, exchange, source.classify(exchange.answer))
-    failure = exchange.failure
-    detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
-    return Called(claim, exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail))
+    if exchange.answer is None:
+        failure = exchange.failure
+        detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
+        return [Called(claim, exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail)) for claim in claims]
+    verdict = source.classify(exchange.answer)
+    bodies = _shares(endpoint, exchange.answer.body, specs, verdict)
+    cursor = source.next_cursor(exchange.answer)
+    return [Called(claim, exchange, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
+
+
+def _spec(claim: Any) -> FetchSpec:
+    return FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)
+
+
+def _shares(endpoint: Endpoint, body: bytes, specs: Sequence[FetchSpec], verdict: Verdict) -> Sequence[bytes]:
+    """Each fetch's part of the answer. One that cannot be split goes to all as it is, for their parser to say what is wrong."""
+    if endpoint.many is None or verdict.outcome is not Outcome.OK:
+        return [body] * len(specs)
+    try:
+        return endpoint.many.split(body, specs)
+    except Malformed:
+        return [body] * len(specs)
 
 
 async def _finish(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
     """Commit what came back. Unused leases were no call: they leave no trace row, and their charge is returned."""
     calls = [_call_row(i, item) for i, item in enumerate(called)]
     kept = [i for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK]
-    bodies = [
-        item.exchange.answer.body for item in called if item.exchange.answer and item.verdict.outcome is Outcome.OK
-    ]
+    payloads = {
+        "indexes": kept,
+        "bodies": [called[i].body for i in kept],
+        "cursors": [called[i].next_cursor for i in kept],
+    }
     async with engine.database.transaction() as transaction:
         unused = [item for item in called if item.verdict.outcome is Outcome.UNUSED]
         made = [row for row, item in zip(calls, called, strict=True) if item.verdict.outcome is not Outcome.UNUSED]
-        rows = await transaction.rows(FINISH, {"calls": jsonb(made), "indexes": kept, "bodies": bodies})
+        rows = await transaction.rows(FINISH, {"calls": jsonb(made), **payloads})
         passed = {row.i for row in rows}
         await _return_unused(transaction, [item.claim for item in unused], result, claimed=True)
         finished = [item for i, item in enumerate(called) if i in passed]
@@ -141,6 +186,7 @@ def _call_row(i: int, item: Called) -> dict[str, Any]:
         "id": item.claim.id,
         "fence": item.claim.fence,
         "ok": item.verdict.outcome is Outcome.OK,
+        "head": item.is_head,
         "method": item.exchange.method,
         "url": item.exchange.url,
         "status": status,
@@ -158,7 +204,10 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
     well: defaultdict[tuple[Any, ...], list[Called]] = defaultdict(list)
     for item in finished:
         claim, verdict = item.claim, item.verdict
-        if verdict.outcome is Outcome.OK:
+        if not item.is_head:
+            if verdict.outcome is not Outcome.OK:
+                rows.append(_shared_settlement(claim, verdict.outcome, verdict.code))
+        elif verdict.outcome is Outcome.OK:
             well[claim.platform, claim.credential_id, claim.source, claim.operation, claim.probe].append(item)
         else:
             rows.append(
@@ -181,6 +230,11 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
     return rows
 
 
+def _shared_settlement(claim: Any, outcome: Outcome, code: str = "") -> dict[str, Any]:
+    """For a fetch that shared another's call: it moves the fetch, and says nothing of the credential."""
+    return settlement_row(claim, outcome.value, credential_id=0, calls=0, code=code)
+
+
 def _reported(verdict: Verdict | None) -> dict[str, Any]:
     if verdict is None or verdict.reported is None:
         return {}
@@ -201,7 +255,12 @@ async def _return_unused(
     if claimed:
         passed = await transaction.rows(UNUSED, ([claim.id for claim in claims], [claim.fence for claim in claims]))
         claims = [claim for claim in claims if claim.id in {row.id for row in passed}]
-    rows = [settlement_row(claim, Outcome.UNUSED.value, charged_at=claim.charged_at) for claim in claims]
+    rows = [
+        settlement_row(claim, Outcome.UNUSED.value, charged_at=claim.charged_at)
+        if claim.call_of is None
+        else _shared_settlement(claim, Outcome.UNUSED)
+        for claim in claims
+    ]
     await transaction.run(SETTLE, (jsonb(rows),))
     result.ring |= {claim.platform for claim in claims}
 

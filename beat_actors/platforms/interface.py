@@ -8,6 +8,7 @@ I/O: a source builds a `Call` and reads an `Answer`; the engine's one HTTP clien
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -62,7 +63,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP call, relative to the source's base URL. `secret_query` holds the query parameters that never reach a log."""
+    """One HTTP call, relative to the source's base URL, or to `base` where that depends on the credential.
+
+    `secret_query` holds the query parameters that never reach a log.
+    """
 
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +74,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     method: str = "GET"
     json_body: Any = None
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +134,17 @@ class ErrorRule:
 
 @dataclass(frozen=True, slots=True)
 class FetchSpec:
-    """One upstream call that is wanted: an operation and its parameters. A `cursor` is valid only at the `source` that gave it."""
+    """One upstream call that is wanted: an operation and its parameters. A `cursor` is valid only at the `source` that gave it.
+
+    `owner`: only credentials that belong to it may make the call (a shop's orders, an account's insights).
+    """
 
     operation: str
     params: Mapping[str, Any]
     cursor: str | None = None
     source: str | None = None
     page: int = 1
+    owner: str | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,15 +156,16 @@ class Entity:
     """Where the records of one type are kept: current state in `table`, every observation in `log` (dimensions and metrics).
 
     `metrics` are the fields that are numbers over time; the others, save the key, are dimensions. `assets` are the fields
-    that hold media URLs.
+    that hold media URLs. `subject` is the field by which the log is read, the key unless another is named.
     """
 
     record: type[Record]
     table: str
-    log: str
+    log: str | None
     key: str
     metrics: frozenset[str]
     assets: tuple[str, ...] = ()
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +182,47 @@ Parser = Callable[[bytes, FetchSpec], Parsed]
 
 
 @dataclass(frozen=True, slots=True)
+class Many:
+    """One upstream call that answers up to `size` fetches of the operation, and is charged once.
+
+    `join` makes one spec of theirs, for `build`. `split` gives each its own payload, in the order of the specs and in the shape
+    in which `parse` reads the answer to a single one; what was asked for and is not there gets an answer that holds nothing.
+    """
+
+    size: int
+    join: Callable[[Sequence[FetchSpec]], FetchSpec]
+    split: Callable[[bytes, Sequence[FetchSpec]], Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """How one source serves one operation.
 
     `parse` raises `Malformed` (with the path of the key), `Missing` or `Private`. `version` changes when its meaning does.
+    `split` of `many` raises `Malformed` too.
     """
 
     build: CallBuilder
     parse: Parser
     version: int = 1
+    many: Many | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check of a credential found. `scopes` and `expires_at` are `None` where the provider does not say."""
+
+    verdict: Verdict
+    scopes: frozenset[str] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A cheap call that says whether a credential lives. `read` never raises."""
+
+    build: Callable[[Secret], Call]
+    read: Callable[[Answer], Health]
 
 
 class Source:
@@ -192,6 +234,21 @@ class Source:
     limits: ClassVar[tuple[Limit, ...]] = ()
     errors: ClassVar[tuple[ErrorRule, ...]] = ()
     endpoints: ClassVar[Mapping[str, Endpoint]]
+    check: ClassVar[Check | None] = None
+
+    def check_secret(self, secret: Secret) -> None:
+        """Raises `BadInput` where a field is not what it must be. That each is there and not empty is seen to."""
+        del secret
+
+    def owner(self, secret: Secret) -> str | None:
+        """To whom a credential belongs, where some calls can only be made with the owner's."""
+        del secret
+        return None
+
+    def next_cursor(self, answer: Answer) -> str | None:
+        """The next page's cursor where it stands in a header; the parser sees the body alone."""
+        del answer
+        return None
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
         """The error's code and subcode in this provider's body, where it has them."""
@@ -233,6 +290,21 @@ FollowUps = Callable[[FetchSpec, Mapping[str, Any], Parsed, int], Sequence[Fetch
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """A run goes on where the last one ended: what the request leaves open is filled in when it is accepted.
+
+    The parameter `since` is taken from the column `field` of the entity in `table` whose key is the parameter `param`; `until`
+    becomes the database's now. Both are ISO 8601 text.
+    """
+
+    table: str
+    field: str
+    param: str
+    since: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """What a consumer may ask for. `params` validates the request's parameters; `first` names its first fetch."""
 
@@ -243,6 +315,7 @@ class Flow:
     workers: int = 5
     concurrency: int = 5
     time_limit: float = 600.0
+    resume: Resume | None = None
 
     def validate(self, params: Mapping[str, Any]) -> msgspec.Struct:
         """Raises `BadInput` with the field's path."""
@@ -269,6 +342,10 @@ class Platform:
             known = ", ".join(sorted(self.flows))
             raise UnknownFlow(f"{self.name} has no flow {name!r}; it has: {known}", field="flow") from None
 
+    def entity_in(self, table: str) -> Entity:
+        """The entity that is kept in this table. Raises `StopIteration` where the platform has none."""
+        return next(entity for entity in self.entities if entity.table == table)
+
     def entity_of(self, record: Record) -> Entity:
         for entity in self.entities:
             if type(record) is entity.record:
@@ -288,7 +365,8 @@ def seconds(value: str | None) -> float | None:
 
 
 __all__ = [
-    "FINAL", "WAITS", "Answer", "Call", "CallBuilder", "Endpoint", "Entity", "ErrorRule", "FetchSpec", "Flow", "FollowUps",
-    "Limit", "Outcome", "Parsed", "Parser", "Platform", "Record", "Reported", "Secret", "Source", "Verdict",
+    "FINAL", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule", "FetchSpec", "Flow",
+    "FollowUps", "Health", "Limit", "Many", "Outcome", "Parsed", "Parser", "Platform", "Record", "Reported", "Resume",
+    "Secret", "Source", "Verdict",
     "seconds",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import msgspec
 
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput
-from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lanes import LaneKey, lane_ids
 
@@ -60,6 +60,7 @@ class Prepared:
     params: dict[str, Any]
     first: FetchSpec
     lane: LaneKey
+    resume: Resume | None
 
 
 # The ids are drawn first, so that request and fetch go in together; a repeated idempotency key inserts neither.
@@ -68,7 +69,7 @@ WITH input AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.*
     FROM jsonb_to_recordset(%s::jsonb) AS i(
         n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text,
-        expires_at timestamptz, lane_id integer, operation text, fetch_params jsonb, cursor_source text)
+        expires_at timestamptz, lane_id integer, operation text, fetch_params jsonb, cursor_source text, owner text)
 ), request AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, expires_at)
     OVERRIDING SYSTEM VALUE
@@ -76,8 +77,8 @@ WITH input AS MATERIALIZED (
     ON CONFLICT (coalesce(account_id, ''), idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id
 ), fetched AS (
-    INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at)
-    SELECT id, lane_id, platform, operation, fetch_params, cursor_source, priority, expires_at
+    INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner)
+    SELECT id, lane_id, platform, operation, fetch_params, cursor_source, priority, expires_at, owner
     FROM input JOIN request USING (id) ORDER BY n
 )
 SELECT input.n, request.id FROM input LEFT JOIN request USING (id)
@@ -102,14 +103,20 @@ def prepare(request: NewRequest) -> Prepared:
     for name, value in request.params.items():
         if isinstance(value, str):
             check_text(value, f"params.{name}", longest=MAX_TEXT)
-    validated = flow.validate(request.params)
+    return _with_params(request, platform, flow, request.params)
+
+
+def _with_params(request: NewRequest, platform: Platform, flow: Flow, params: Mapping[str, Any]) -> Prepared:
+    validated = flow.validate(params)
     first = flow.first(validated)
-    lane = LaneKey(platform.name, first.operation, int(request.priority), platform.chains[first.operation])
-    return Prepared(request, msgspec.to_builtins(validated), first, lane)
+    chain = platform.chains[first.operation]
+    lane = LaneKey(platform.name, first.operation, int(request.priority), chain, first.owner or "")
+    return Prepared(request, msgspec.to_builtins(validated), first, lane, flow.resume)
 
 
 async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:
     """Insert requests with their first fetches, in order. Raises `BadInput` where an idempotency key was used otherwise."""
+    prepared = [await _resumed(transaction, item) if item.resume is not None else item for item in prepared]
     lanes = await lane_ids(transaction, {item.lane for item in prepared})
     rows = [_row(n, item, lanes[item.lane]) for n, item in enumerate(prepared)]
     accepted: dict[int, Accepted] = {}
@@ -131,6 +138,24 @@ async def accept(database: Database, requests: Sequence[NewRequest]) -> list[Acc
     prepared = [prepare(request) for request in requests]
     async with database.transaction() as transaction:
         return await submit(transaction, prepared)
+
+
+async def _resumed(transaction: Transaction, item: Prepared) -> Prepared:
+    """The request with what it leaves open filled in from where the last run ended."""
+    resume = item.resume
+    if resume is None:
+        return item
+    platform = platform_named(item.request.platform)
+    entity = platform.entity_in(resume.table)
+    row = await transaction.row(
+        f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}" WHERE {entity.key} = %s) AS since""",  # noqa: S608 - declared
+        (item.params[resume.param],),
+    )
+    found = {resume.since: row.since, resume.until: row.now} if row is not None else {}
+    filled = {
+        name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None
+    }
+    return _with_params(item.request, platform, platform.flow(item.request.flow), {**item.params, **filled})
 
 
 def check_text(value: str, name: str, *, longest: int) -> None:
@@ -157,4 +182,5 @@ def _row(n: int, item: Prepared, lane_id: int) -> dict[str, Any]:
         "operation": item.first.operation,
         "fetch_params": item.first.params,
         "cursor_source": item.first.source,
+        "owner": item.first.owner,
     }

@@ -11,20 +11,22 @@ class LaneKey(NamedTuple):
     operation: str
     priority: int
     sources: tuple[str, ...]
+    owner: str = ""
 
 
 # Creates what is missing. Two callers may create the same lane at once: the loser sees nothing and asks again.
 FIND_OR_CREATE = """
 WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS w(platform text, operation text, priority smallint, sources text[])
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS w(platform text, operation text, priority smallint, sources text[], owner text)
 ), found AS (
-    SELECT l.id, l.platform, l.operation, l.priority, l.sources FROM lane l JOIN wanted USING (platform, operation, priority, sources)
+    SELECT l.id, l.platform, l.operation, l.priority, l.sources, l.owner
+    FROM lane l JOIN wanted USING (platform, operation, priority, sources, owner)
 ), made AS (
-    INSERT INTO lane (platform, operation, priority, sources)
-    SELECT platform, operation, priority, sources FROM wanted
-    EXCEPT SELECT platform, operation, priority, sources FROM found
+    INSERT INTO lane (platform, operation, priority, sources, owner)
+    SELECT platform, operation, priority, sources, owner FROM wanted
+    EXCEPT SELECT platform, operation, priority, sources, owner FROM found
     ON CONFLICT DO NOTHING
-    RETURNING id, platform, operation, priority, sources
+    RETURNING id, platform, operation, priority, sources, owner
 )
 SELECT * FROM found UNION ALL SELECT * FROM made
 """
@@ -37,6 +39,6 @@ async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[
     while wanted:
         rows = await transaction.rows(FIND_OR_CREATE, (jsonb([key._asdict() for key in sorted(wanted)]),))
         for row in rows:
-            ids[LaneKey(row.platform, row.operation, row.priority, tuple(row.sources))] = row.id
+            ids[LaneKey(row.platform, row.operation, row.priority, tuple(row.sources), row.owner)] = row.id
         wanted -= ids.keys()
     return ids

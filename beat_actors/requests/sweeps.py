@@ -24,6 +24,7 @@ UNSENT = """
 WITH lost AS (
     SELECT id FROM scrape_fetch
     WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs => %s)
+      AND (call_of IS NULL OR stage <> 'LEASED')  -- what shares a call comes along with it
       AND (lease_until IS NULL OR (stage <> 'LEASED' AND lease_until < clock_timestamp()))
     ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
 )
@@ -42,10 +43,11 @@ WITH orphan AS (
 ), trace AS (
     INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, outcome, detail)
     SELECT id, request_id, attempt, platform, source, operation, credential_id, '', '', 'unknown',
-           'the worker was gone before it could say how the call went' FROM moved
+           'the worker was gone before it could say how the call went' FROM moved WHERE call_of IS NULL
 ), settled AS (
-    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe)
-    SELECT platform, id, fence, credential_id, source, operation, 'unknown', probe FROM moved
+    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls)
+    SELECT platform, id, fence, CASE WHEN call_of IS NULL THEN credential_id ELSE 0 END, source, operation, 'unknown', probe,
+           (call_of IS NULL)::integer FROM moved
 )
 SELECT DISTINCT platform FROM moved
 """

@@ -56,7 +56,7 @@ class ProviderClient:
 
     async def exchange(self, source: Source, call: Call) -> Exchange:
         """Make the call. Never raises for what the network or the provider does."""
-        base = self._base_url(source)
+        base = self._base_url(source, call)
         shown = shown_url(base, call)
         started = time.perf_counter()
         try:
@@ -81,9 +81,9 @@ class ProviderClient:
     async def close(self) -> None:
         await self._session.close()
 
-    def _base_url(self, source: Source) -> str:
+    def _base_url(self, source: Source, call: Call) -> str:
         simulator = self._settings.simulator_url
-        return f"{simulator.rstrip('/')}/{source.name}" if simulator else source.base_url.rstrip("/")
+        return f"{simulator.rstrip('/')}/{source.name}" if simulator else (call.base or source.base_url).rstrip("/")
 
     async def _send(self, base: str, call: Call) -> Answer:
         async with self._session.request(

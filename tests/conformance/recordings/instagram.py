@@ -1,29 +1,14 @@
-"""Which recording answers which operation of which source, and what must be read from it."""
+"""Instagram's recordings."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from beat_actors.platforms.interface import Outcome
-from tests.conftest import FIXTURES
+from tests.conformance.recordings import Recording, Refusal
 
-
-@dataclass(frozen=True)
-class Recording:
-    """`wrap` turns a recording of Instagram's own answer into the envelope in which the provider passes it on."""
-
-    path: str
-    source: str
-    operation: str
-    params: dict[str, Any]
-    records: int
-    cursor: str | None = None
-    wrap: Any = None
-
-    def body(self) -> bytes:
-        raw = (FIXTURES / self.path).read_bytes()
-        return raw if self.wrap is None else msgspec.json.encode(self.wrap(msgspec.json.decode(raw)))
+PARAMS = {"handle": "somebody", "profile_id": "123456"}
+"""A value for each parameter of the operations and flows."""
+PUBLIC_FIELDS = {"user_id": "17841400000000001"}
+"""Fields of a credential that are no secrets."""
 
 
 def feed(payload: Any) -> Any:
@@ -89,18 +74,7 @@ GOOD = (
     ),
     Recording("instagram/upstream/web_profile_info.json", "lama", "profile_by_handle", WHO, 1, wrap=web),
 )
-MISSING = Recording("instagram/upstream/graphql_user_by_id_not_found.json", "arraybobo", "posts_by_id", WHO, 0)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """`status` where the recording has none of its own."""
-
-    path: str
-    source: str
-    outcome: Outcome
-    retry_after: float | None = None
-    status: int = 400
+MISSING = (Recording("instagram/upstream/graphql_user_by_id_not_found.json", "arraybobo", "posts_by_id", WHO, 0),)
 
 
 GRAPH, UPSTREAM = "instagram/graphapi/errors/error_", "instagram/upstream/errors/error_"
@@ -147,3 +121,4 @@ REFUSALS = (
         )
     ),
 )
+READ_ELSEWHERE = ("rapidapi/headers_recorded.json",)
