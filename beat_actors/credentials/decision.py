@@ -38,7 +38,7 @@ class Desk:
         self._probed: set[tuple[str, str]] = set()
 
     def pick(self, lane: Lane, fetch_id: int) -> Lease | None:
-        """The first source of the lane that has room, and in it a credential at random by weight. Charges the usage."""
+        """The first source of the lane that has room, and in it a credential at random by weight. Takes room for the call."""
         chosen = self._choose(lane)
         return None if chosen is None else self._lease(*chosen, lane, fetch_id)
 
@@ -63,7 +63,7 @@ class Desk:
         return Blocked(lane.id, min(times, default=None), tuple(reasons))
 
     def _lease(self, source: str, credential: Credential, lane: Lane, fetch_id: int) -> Lease:
-        use_until = self._pool(source, lane).take(credential)
+        self._pool(source, lane).take(credential)
         if (source, lane.operation) in self.snapshot.room:
             self.snapshot.room[source, lane.operation] -= 1
         probe = bool(self._probe_state(source, lane.operation))
@@ -71,7 +71,7 @@ class Desk:
             self._start_probe(source, lane.operation)
         if credential.needs_probe(self.snapshot.now):
             credential.probing = credential.changed = probe = True
-        return Lease(fetch_id, source, credential.id, use_until, probe)
+        return Lease(fetch_id, source, credential.id, probe)
 
     def _crowded(self, source: str, operation: str) -> bool:
         """Whether as many calls are out as may be before the first of them has come back."""
@@ -197,15 +197,13 @@ class Pool:
             self._weigh()
         return None
 
-    def take(self, credential: Credential) -> float:
-        """Charge one call to all limits, which `find` saw to have room; returns until when it may start."""
-        windows = self.windows[credential.id]
-        for window in windows:
-            window.charge()
+    def take(self, credential: Credential) -> None:
+        """Take room for one call from all limits, which `find` saw to have it."""
+        for window in self.windows[credential.id]:
+            window.hold()
         if credential.reported_remaining is not None:
             credential.reported_remaining -= 1
             credential.changed = True
-        return min((window.use_until() for window in windows), default=self.now + 10.0)
 
     def _has_room(self, credential: Credential) -> bool:
         if credential.probing or exhausted_by_report(credential, self.now):

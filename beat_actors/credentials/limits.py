@@ -1,8 +1,9 @@
-"""Limits as sliding windows: how much room there is, what a charge does, when there is room again. Pure.
+"""Limits as sliding windows: how much room there is, what a call takes of it, when there is room again. Pure.
 
-A call is charged when it is leased, and may start up to `slack` later. A window therefore counts charges of the last
-`seconds + slack`, and the lease says until when it may be used: whatever the delay in between, no window of `seconds` at the
-provider holds more than `calls`. Charges are kept in `BUCKETS` counters; the oldest, partly outside, still counts whole.
+A call takes room from its lease on. Until it is settled it is *held*, because nobody knows when the provider will count it;
+then it is *charged*, at the latest moment at which it can have been sent. So whatever lies between lease and call, a busy worker
+or a dead one, no window of `seconds` at the provider holds more than `calls`. Charges are kept in `BUCKETS` counters; the oldest,
+partly outside, still counts whole.
 """
 
 from collections.abc import Sequence
@@ -18,28 +19,29 @@ LEND_AFTER = 0.9
 DAY = 86_400.0
 
 
-def slack(limit: Limit) -> float:
-    """Seconds that may pass between the charge and the start of the call."""
-    return min(max(limit.seconds * 0.2, 0.2), 10.0)
+def margin(limit: Limit) -> float:
+    """Seconds by which a window is made longer, because calls that were sent apart may arrive closer together."""
+    return min(max(limit.seconds * 0.1, 0.1), 2.0)
 
 
 class Window:
     """The usage of one limit by one subject (a credential or a source), at one moment."""
 
-    __slots__ = ("_end", "_left", "counts", "dirty", "head", "limit", "now", "subject", "width")
+    __slots__ = ("_end", "_held", "_left", "counts", "dirty", "head", "limit", "now", "subject", "width")
 
     def __init__(self, subject: str, limit: Limit, now: float, head: int = 0, counts: Sequence[int] = ()) -> None:
         self.subject = subject
         self.limit = limit
         self.now = now
         self.dirty = False
+        self._held = 0
         if limit.calendar is not None:
             start, self._end = calendar_day(limit.calendar, now)
             self.width = DAY
             self.head = int(start)
             self.counts = [counts[0] if counts and head == self.head else 0]
         else:
-            self.width = (limit.seconds + slack(limit)) / BUCKETS
+            self.width = (limit.seconds + margin(limit)) / BUCKETS
             self._end = 0.0
             self.head = int(now // self.width)
             gone = self.head - head
@@ -57,24 +59,26 @@ class Window:
             return self._left
         return self._left - int(self.limit.calls * self.limit.reserve)
 
-    def charge(self, calls: int = 1) -> None:
-        self.counts[0] += calls
+    def hold(self, calls: int = 1) -> None:
+        """A call is leased: it takes room until it is settled."""
+        self._held += calls
         self._left -= calls
-        self.dirty = True
 
-    def refund(self, charged_at: float, calls: int = 1) -> None:
-        """Take back a charge that is known not to have been used."""
-        index = 0 if self.limit.calendar else self.head - int(charged_at // self.width)
-        if self.limit.calendar and charged_at < self.head:
-            return
-        if 0 <= index < len(self.counts):
-            taken = min(calls, self.counts[index])
-            self.counts[index] -= taken
-            self._left += taken
+    def charge(self, at: float, calls: int = 1) -> None:
+        """A call was sent, at `at` or before."""
+        if self.limit.calendar is not None:
+            if at < self.head - margin(self.limit):  # it belongs to the day before
+                return
+            age = 0
+        else:
+            age = max(0, self.head - int(at // self.width))
+        if age < len(self.counts):
+            self.counts[age] += calls
+            self._left -= calls
             self.dirty = True
 
     def next_room(self, priority: int = CUSTOMER) -> float:
-        """The earliest time at which one more call fits, if nothing else is charged."""
+        """The earliest time at which one more call fits, if nothing else is leased, and what is held was sent just now."""
         missing = 1 - self.left(priority)
         if missing <= 0:
             return self.now
@@ -86,12 +90,7 @@ class Window:
             missing -= self.counts[age]
             if missing <= 0:
                 return (self.head - age + BUCKETS + 1) * self.width
-        return self.now + self.width * (BUCKETS + 1)  # a reserve larger than the limit: ask again in a window
-
-    def use_until(self) -> float:
-        """Until when a call charged now may start. Never past the end of a calendar day."""
-        until = self.now + slack(self.limit)
-        return min(until, self._end) if self.limit.calendar else until
+        return self.now + self.width * (BUCKETS + 1)
 
     def _lends(self) -> bool:
         return self.limit.calendar is not None and self.now >= self.head + (self._end - self.head) * LEND_AFTER

@@ -144,7 +144,9 @@ def _release_probe(snapshot: Snapshot, key: BreakerKey, plan: Plan) -> None:
 def _credential(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:
     outcome = settlement.outcome
     if outcome is Outcome.UNUSED:
-        refund(snapshot, settlement)
+        _return(credential, settlement)
+    else:
+        _charge(snapshot, settlement)
     if settlement.probe and credential.probing:
         credential.probing = False
         credential.changed = True
@@ -227,13 +229,15 @@ def _report(snapshot: Snapshot, credential: Credential, settlement: Settlement) 
         credential.changed = True
 
 
-def refund(snapshot: Snapshot, settlement: Settlement) -> None:
-    """Return the charge of a lease that was never used to every window that it was taken from."""
-    if settlement.charged_at is None:
-        return
+def _charge(snapshot: Snapshot, settlement: Settlement) -> None:
+    """The call was made: from now on it counts by the time at which it was sent."""
+    at = snapshot.now if settlement.at is None else min(settlement.at, snapshot.now)
     for window in windows_of(snapshot, settlement.credential_id, settlement.source, settlement.operation):
-        window.refund(settlement.charged_at, settlement.calls)
-    credential = snapshot.credentials[settlement.credential_id]
+        window.charge(at, settlement.calls)
+
+
+def _return(credential: Credential, settlement: Settlement) -> None:
+    """The lease was never used: what the provider said to be left is left."""
     if credential.reported_remaining is not None:
         credential.reported_remaining += settlement.calls
         credential.changed = True

@@ -76,7 +76,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one call (or of `calls` alike ones)."""
+    """What became of one call (or of `calls` alike ones). `at`: the latest moment at which it can have been sent."""
 
     credential_id: int
     source: str
@@ -89,7 +89,7 @@ class Settlement:
     retry_after: float | None = None
     reported_remaining: int | None = None
     reported_reset: float | None = None
-    charged_at: float | None = None
+    at: float | None = None
     fetch: Fetch | None = None
 
 
@@ -138,7 +138,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Leave to make one call with one credential, to be started before `use_until`.
+    """Leave to make one call with one credential.
 
     `call_of`: the call is that of another fetch, which answers this one too.
     """
@@ -146,7 +146,6 @@ class Lease:
     fetch_id: int
     source: str
     credential_id: int
-    use_until: float
     probe: bool = False
     call_of: int | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from beat_actors.credentials import store
 from beat_actors.credentials.decision import Desk, apply_settlements, decide
+from beat_actors.credentials.settle import windows_of
 from beat_actors.credentials.state import (
     Blocked,
     Budgets,
@@ -29,7 +30,7 @@ from beat_actors.platforms.interface import Outcome, Platform
 from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import fail_fetches
 
-TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM charged_at)::double precision AS charged"
+TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM at)::double precision AS sent_by"
 # The fence: a settlement of an earlier try of the fetch changes credentials, never the fetch.
 SETTLING = """
 SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner
@@ -39,7 +40,16 @@ WAKE = """
 UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
 WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
 """
-IN_FLIGHT = "SELECT source, operation, count(*) FILTER (WHERE call_of IS NULL) AS calls FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2"
+# Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn,
+# and never not at all.
+HELD = """
+SELECT source, operation, credential_id, count(*) FILTER (WHERE call_of IS NULL) AS calls
+FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2, 3
+"""
+UNTAKEN = """
+SELECT source, operation, credential_id, sum(calls)::integer AS calls
+FROM settlement WHERE platform = %s AND credential_id > 0 AND outcome <> 'unused' GROUP BY 1, 2, 3
+"""
 # The oldest rows of each lane, through the partial index. With `lane_id = l.id` the planner, which knows only the average
 # lane, may walk the primary key instead and read a million rows for a small one; an order by a range leaves it no choice.
 # A lane without room shows one row, to know whether anything waits.
@@ -53,11 +63,11 @@ CROSS JOIN LATERAL (
 """
 LEASE = """
 WITH lease AS (
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::double precision[], %s::boolean[], %s::bigint[])
-        AS n(fetch_id, source, credential_id, use_until, probe, call_of)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::bigint[])
+        AS n(fetch_id, source, credential_id, probe, call_of)
 ), fetched AS (
     UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
-        call_of = n.call_of, charged_at = to_timestamp(%s), use_until = to_timestamp(n.use_until), lease_until = NULL, stage_attempts = 0,
+        call_of = n.call_of, use_until = to_timestamp(%s), lease_until = NULL, stage_attempts = 0,
         waiting_for = NULL, sent_at = clock_timestamp()
     FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING'
     RETURNING f.id, f.request_id
@@ -80,7 +90,7 @@ ORDER BY f.id LIMIT 1000
 """
 MOVE = """
 UPDATE scrape_fetch f SET stage = 'WAITING', lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
-    rotations = n.rotations, retries = n.retries, lease_until = NULL, charged_at = NULL, use_until = NULL,
+    rotations = n.rotations, retries = n.retries, lease_until = NULL, use_until = NULL,
     cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
     cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
     page = CASE WHEN n.drop_cursor THEN 1 ELSE f.page END,
@@ -92,6 +102,8 @@ WHERE f.id = n.id AND f.stage = 'SETTLING'
 """
 DECIDED = "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) VALUES (to_timestamp(%s), %s, %s, %s, %s, %s)"
 SETTLEMENT_BATCH = 2000
+# Seconds within which a lease must be taken up, so that what is known of credentials and breakers when it is given still holds.
+USE_WITHIN = 10.0
 
 
 @dataclass(slots=True)
@@ -113,18 +125,22 @@ async def turn(database: Database, platform: Platform, *, seed: int | None = Non
     rng, plan, result = Random(seed), Plan(), TurnResult()
     async with database.transaction() as transaction:
         await store.lock(transaction, platform.name)
+        held = await transaction.rows(HELD, (platform.name,))
         settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
         fetches = await _settling(transaction, settlements)
         snapshot = await store.load_snapshot(
             transaction, platform, budgets=Budgets(settings.rotation_budget, settings.retry_budget)
         )
+        if len(settlements) == SETTLEMENT_BATCH:
+            held += await transaction.rows(UNTAKEN, (platform.name,))
         returned = [_settlement(row, fetches, platform) for row in sorted(settlements, key=lambda row: row.id)]
+        _hold(snapshot, held)
         apply_settlements(snapshot, returned, plan, rng)
         await _move(transaction, platform, snapshot, plan, {row.id: row for row in fetches.values()}, result)
         await transaction.run(WAKE, (snapshot.now, platform.name))
         if any(isinstance(move, Wait) for move in plan.moves):  # a moved fetch may have opened a new lane
             snapshot.lanes = await store.load_lanes(transaction, platform.name)
-        await _lease(transaction, database, platform, snapshot, plan, rng, result)
+        await _lease(transaction, database, platform, snapshot, held, plan, rng, result)
         await _save(transaction, platform, snapshot, plan, returned)
         result.settled = len(returned)
         result.more |= len(returned) == SETTLEMENT_BATCH
@@ -133,6 +149,12 @@ async def turn(database: Database, platform: Platform, *, seed: int | None = Non
             decided = (snapshot.now, platform.name, seed, result.settled, len(result.leased), jsonb(detail))
             await transaction.run(DECIDED, decided)
     return result
+
+
+def _hold(snapshot: Snapshot, held: Sequence[Any]) -> None:
+    for row in held:
+        for window in windows_of(snapshot, row.credential_id, row.source, row.operation):
+            window.hold(row.calls)
 
 
 async def _settling(transaction: Transaction, settlements: Sequence[Any]) -> dict[tuple[int, int], Any]:
@@ -157,7 +179,7 @@ def _settlement(row: Any, fetches: dict[tuple[int, int], Any], platform: Platfor
         retry_after=row.retry_after,
         reported_remaining=row.reported_remaining,
         reported_reset=row.reported_reset,
-        charged_at=row.charged,
+        at=row.sent_by,
         fetch=None if found is None else _fetch(found, platform),
     )
 
@@ -222,15 +244,18 @@ async def _lease(
     database: Database,
     platform: Platform,
     snapshot: Snapshot,
+    held: Sequence[Any],
     plan: Plan,
     rng: Random,
     result: TurnResult,
 ) -> None:
     settings = database.settings
-    out = {(row.source, row.operation): row.calls for row in await transaction.rows(IN_FLIGHT, (platform.name,))}
-    capacity = max(0, min(settings.broker_batch, settings.broker_in_flight - sum(out.values())))
+    out: Counter[tuple[str, str]] = Counter()
+    for row in held:
+        out[row.source, row.operation] += row.calls
+    capacity = max(0, min(settings.broker_batch, settings.broker_in_flight - out.total()))
     snapshot.room = {
-        (source.name, operation): settings.broker_in_flight_per_source - out.get((source.name, operation), 0)
+        (source.name, operation): settings.broker_in_flight_per_source - out[source.name, operation]
         for source in platform.sources.values()
         for operation in source.endpoints
     }
@@ -247,13 +272,11 @@ async def _lease(
             [lease.fetch_id for lease in plan.leases],
             [lease.source for lease in plan.leases],
             [lease.credential_id for lease in plan.leases],
-            [lease.use_until for lease in plan.leases],
             [lease.probe for lease in plan.leases],
             [lease.call_of for lease in plan.leases],
         )
-        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, snapshot.now))}
-        # What was cancelled or expired at this very moment took no lease. Its charge stands in the windows, which is harmless;
-        # the total, which the ledger is held against, counts real leases only.
+        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, snapshot.now + USE_WITHIN))}
+        # What was cancelled or expired at this very moment took no lease.
         plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
         # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
         result.leased = [lease.fetch_id for lease in plan.leases if lease.call_of is None]
@@ -289,10 +312,10 @@ async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]]
 async def _save(
     transaction: Transaction, platform: Platform, snapshot: Snapshot, plan: Plan, settlements: Sequence[Settlement]
 ) -> None:
-    calls = Counter(lease.credential_id for lease in plan.leases if lease.call_of is None)
+    calls: Counter[int] = Counter()
     for settlement in settlements:
-        if settlement.outcome is Outcome.UNUSED:
-            calls[settlement.credential_id] -= settlement.calls
+        if settlement.credential_id and settlement.outcome is not Outcome.UNUSED:
+            calls[settlement.credential_id] += settlement.calls
     await store.save_windows(transaction, snapshot.windows.values())
     await store.count_calls(transaction, calls)
     await store.save_credentials(transaction, snapshot.credentials.values())

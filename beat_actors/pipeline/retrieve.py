@@ -24,8 +24,8 @@ from beat_actors.transport.http import Exchange
 
 log = structlog.get_logger(__name__)
 
-# Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. `use_for` is how long the call may
-# still be put off. A row that another worker holds is skipped, not waited for. Fetches that one call answers come with the
+# Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, or whose
+# credential has been put out of use since, is handed back. A row that another worker holds is skipped, not waited for. Fetches that one call answers come with the
 # one to which it was leased, and only with it.
 CLAIM = """
 WITH head AS (
@@ -34,16 +34,22 @@ WITH head AS (
 ), mine AS (
     SELECT id FROM head UNION ALL
     SELECT f.id FROM head JOIN scrape_fetch f ON f.call_of = head.id AND f.stage = 'LEASED' AND f.lease_until IS NULL
+), judged AS (
+    SELECT f.id, c.key_id, c.secret, f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
+           AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp()) AS good
+    FROM mine JOIN scrape_fetch f ON f.id = mine.id JOIN credential c ON c.id = f.credential_id
 )
 UPDATE scrape_fetch f SET fence = f.fence + 1,
-    attempt = f.attempt + (f.use_until > clock_timestamp())::integer,
-    stage = CASE WHEN f.use_until > clock_timestamp() THEN 'LEASED' ELSE 'SETTLING' END,
-    lease_until = CASE WHEN f.use_until > clock_timestamp() THEN clock_timestamp() + make_interval(secs => %(lease)s) END
-FROM mine, credential c WHERE f.id = mine.id AND c.id = f.credential_id
+    attempt = f.attempt + j.good::integer,
+    stage = CASE WHEN j.good THEN 'LEASED' ELSE 'SETTLING' END,
+    lease_until = CASE WHEN j.good THEN clock_timestamp() + make_interval(secs => %(lease)s) END
+FROM judged j WHERE f.id = j.id
 RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
-    f.call_of, f.credential_id, f.probe, f.charged_at, extract(epoch FROM f.use_until - clock_timestamp())::double precision AS use_for,
-    c.key_id, c.secret
+    f.call_of, f.credential_id, f.probe, extract(epoch FROM f.use_until)::double precision AS use_until,
+    extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret
 """
+# Seconds within which a request that was sent has arrived. An answer shows that it had.
+ARRIVES_WITHIN = 0.25
 # One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace.
 FINISH = """
 WITH n AS (
@@ -72,11 +78,15 @@ SELECT i FROM moved
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's."""
+    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's.
+
+    `at`: the latest moment at which the provider can have begun to count the call, by the database's clock.
+    """
 
     claim: Any
     exchange: Exchange
     verdict: Verdict
+    at: float | None = None
     body: bytes = b""
     next_cursor: str | None = None
 
@@ -117,7 +127,9 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
     source = platforms()[head.platform].sources[head.source]
     endpoint = source.endpoints[head.operation]
     specs = [_spec(claim) for claim in claims]
-    if time.monotonic() - started >= head.use_for:
+    # The database's clock, never behind it: what lies between the statement's beginning and now is added to the time it gave.
+    now = head.claimed_at + time.monotonic() - started
+    if now >= head.use_until:
         late = Verdict(Outcome.UNUSED, detail="the lease ran out before the call")
         return [Called(claim, Exchange("", "", 0.0), late) for claim in claims]
     try:
@@ -127,14 +139,15 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
         dead = Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error))
         return [Called(claim, Exchange("", "", 0.0), dead) for claim in claims]
     exchange = await engine.client.exchange(source, call)
+    at = now + min(exchange.sent_after + ARRIVES_WITHIN, exchange.ms / 1000)
     if exchange.answer is None:
         failure = exchange.failure
         detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
-        return [Called(claim, exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail)) for claim in claims]
+        return [Called(claim, exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail), at) for claim in claims]
     verdict = source.classify(exchange.answer)
     bodies = _shares(endpoint, exchange.answer.body, specs, verdict)
     cursor = source.next_cursor(exchange.answer)
-    return [Called(claim, exchange, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
+    return [Called(claim, exchange, verdict, at, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
 
 
 def _spec(claim: Any) -> FetchSpec:
@@ -217,6 +230,7 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
                     code=verdict.code,
                     detail=_plain(verdict.detail),
                     retry_after=verdict.retry_after,
+                    at=item.at,
                     **_reported(verdict),
                 )
             )
@@ -224,9 +238,9 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
         # The lowest count is the newest: what is left only falls within a batch.
         reports = [item.verdict for item in group if item.verdict.reported is not None]
         least = min(reports, key=lambda verdict: verdict.reported.remaining if verdict.reported else 0, default=None)
-        rows.append(
-            settlement_row(group[0].claim, Outcome.OK.value, fetch_id=None, calls=len(group), **_reported(least))
-        )
+        latest = max((item.at for item in group if item.at is not None), default=None)
+        fields = {"fetch_id": None, "calls": len(group), "at": latest, **_reported(least)}
+        rows.append(settlement_row(group[0].claim, Outcome.OK.value, **fields))
     return rows
 
 
@@ -256,7 +270,7 @@ async def _return_unused(
         passed = await transaction.rows(UNUSED, ([claim.id for claim in claims], [claim.fence for claim in claims]))
         claims = [claim for claim in claims if claim.id in {row.id for row in passed}]
     rows = [
-        settlement_row(claim, Outcome.UNUSED.value, charged_at=claim.charged_at)
+        settlement_row(claim, Outcome.UNUSED.value)
         if claim.call_of is None
         else _shared_settlement(claim, Outcome.UNUSED)
         for claim in claims

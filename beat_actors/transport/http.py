@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -25,13 +26,24 @@ class TransportFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One call as it went: either `answer` or `failure` is set. `ms` is the whole wall time."""
+    """One call as it went: either `answer` or `failure` is set. `ms` is the whole wall time.
+
+    `sent_after`: seconds from the beginning until the request was on its way; all of them where that is not known.
+    """
 
     url: str
     method: str
     ms: float
     answer: Answer | None = None
     failure: TransportFailure | None = None
+    sent_after: float = 0.0
+
+
+@dataclass(slots=True)
+class Clock:
+    """When a request's headers left, on `perf_counter`. It may have waited for a connection before."""
+
+    sent: float | None = None
 
 
 class ProviderClient:
@@ -50,6 +62,7 @@ class ProviderClient:
             ),
             headers={"Accept-Encoding": "gzip", "User-Agent": "beat/0.1"},
             trust_env=False,
+            trace_configs=[_tracing()],
         )
         # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.
         self._session._retry_connection = False
@@ -57,15 +70,15 @@ class ProviderClient:
     async def exchange(self, source: Source, call: Call) -> Exchange:
         """Make the call. Never raises for what the network or the provider does."""
         base = self._base_url(source, call)
-        shown = shown_url(base, call)
-        started = time.perf_counter()
+        began = time.perf_counter()
+        clock = Clock()
+        answer, failure = None, None
         try:
-            answer = await self._send(base, call)
-        except TransportFailure as failure:
-            return Exchange(shown, call.method, _ms(started), failure=failure)
+            answer = await self._send(base, call, clock)
+        except TransportFailure as error:
+            failure = error
         except TimeoutError:
-            late = TransportFailure("timeout", f"no whole answer within {self._settings.http_total_timeout:g} s")
-            return Exchange(shown, call.method, _ms(started), failure=late)
+            failure = TransportFailure("timeout", f"no whole answer within {self._settings.http_total_timeout:g} s")
         except (
             aiohttp.ClientError,
             OSError,
@@ -73,10 +86,10 @@ class ProviderClient:
             RuntimeError,
         ) as error:  # RuntimeError: the session was closed
             # aiohttp's messages may hold the whole URL, query and all: the type says enough.
-            return Exchange(
-                shown, call.method, _ms(started), failure=TransportFailure("connection", type(error).__name__)
-            )
-        return Exchange(shown, call.method, _ms(started), answer=answer)
+            failure = TransportFailure("connection", type(error).__name__)
+        took = time.perf_counter() - began
+        sent_after = took if clock.sent is None else clock.sent - began
+        return Exchange(shown_url(base, call), call.method, took * 1000, answer, failure, sent_after)
 
     async def close(self) -> None:
         await self._session.close()
@@ -85,7 +98,7 @@ class ProviderClient:
         simulator = self._settings.simulator_url
         return f"{simulator.rstrip('/')}/{source.name}" if simulator else (call.base or source.base_url).rstrip("/")
 
-    async def _send(self, base: str, call: Call) -> Answer:
+    async def _send(self, base: str, call: Call, clock: "Clock") -> Answer:
         async with self._session.request(
             call.method,
             base + call.path,
@@ -93,6 +106,7 @@ class ProviderClient:
             headers=call.headers,
             json=call.json_body,
             allow_redirects=False,  # a redirect would carry the key to another host
+            trace_request_ctx=clock,
         ) as response:
             if 300 <= response.status < 400:
                 raise TransportFailure("redirect", "the provider redirects; keys do not follow", response.status)
@@ -122,5 +136,10 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _ms(started: float) -> float:
-    return (time.perf_counter() - started) * 1000
+def _tracing() -> aiohttp.TraceConfig:
+    async def sent(_session: aiohttp.ClientSession, context: Any, _params: Any) -> None:
+        context.trace_request_ctx.sent = time.perf_counter()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(sent)
+    return tracing

@@ -182,8 +182,47 @@ async def test_a_lease_that_was_not_used_in_time_is_returned(engine: Engine, clo
     assert (result.next, result.ring) == ([], {"toy"})
     assert engine.client.calls == []
     await turn(engine.database, TOY)
-    (total,) = await rows(engine, "SELECT calls FROM credential_usage WHERE limit_name = 'total'")
-    assert total.calls == 1  # the one that was leased again just now
+    assert await rows(engine, "SELECT calls FROM credential_usage WHERE limit_name = 'total'") == []
+    assert (await rows(engine, "SELECT stage FROM scrape_fetch"))[0].stage == "LEASED"
+
+
+@pytest.mark.parametrize("change", ["disabled", "dead", "resting"])
+async def test_p4_a_lease_is_not_used_when_its_credential_was_put_out_of_use_since(engine: Engine, change: str) -> None:
+    credential, _ = await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    how = {
+        "disabled": "enabled = false",
+        "dead": "dead_at = now()",
+        "resting": "disabled_till = now() + interval '1 h'",
+    }
+    await rows(engine, f"UPDATE credential SET {how[change]} WHERE id = %s RETURNING id", credential)
+    assert (await retrieve(engine, leased)).next == []
+    assert engine.client.calls == []
+
+
+async def test_p4_a_worker_that_is_slow_to_call_does_not_bring_calls_closer_together(
+    engine: Engine, clock: MovableClock
+) -> None:
+    """Three calls a second: three leases that are taken up eight seconds late leave no room for others until a second after."""
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 6)
+    leased = (await turn(engine.database, TOY)).leased
+    assert len(leased) == 3
+    clock.advance(8)
+    assert (await turn(engine.database, TOY)).leased == []
+    await retrieve(engine, leased)
+    assert (await turn(engine.database, TOY)).leased == []
+    clock.advance(1.5)
+    assert len((await turn(engine.database, TOY)).leased) == 3
+
+
+async def test_an_unused_lease_leaves_no_trace(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    clock.advance(30)
+    await retrieve(engine, leased)
     assert await rows(engine, "SELECT 1 FROM trace_log") == []
 
 

@@ -48,7 +48,7 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
     assert "scrape_fetch_ready" in text
     assert "Seq Scan" not in text
     assert pages < 900
-    for sql, params in ((turn.IN_FLIGHT, ("toy",)), (turn.WAKE, (0, "toy"))):
+    for sql, params in ((turn.HELD, ("toy",)), (turn.WAKE, (0, "toy"))):
         text, pages = plan(million, sql, params)
         assert "Seq Scan" not in text
         assert pages < 20

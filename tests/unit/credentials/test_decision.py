@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.decision import AGEING, Desk, apply_settlements, decide
-from beat_actors.credentials.limits import Window
 from beat_actors.credentials.state import (
     Budgets,
     Candidate,
@@ -108,7 +107,7 @@ def test_s9_2_limits_are_taken_all_or_nothing():
     snapshot = world([Credential(1, "first")], limits=limits, lanes=[Lane(1, "profile", 2, ("first",))])
     plan = run(snapshot, waiting(10))
     assert len(plan.leases) == 4
-    assert {window.limit.name: sum(window.counts) for window in snapshot.windows.values()} == {"minute": 4, "day": 4}
+    assert {window.limit.name: window.left() for window in snapshot.windows.values()} == {"minute": 6, "day": 0}
     assert "limit day" in plan.blocked[0].reasons[0].why
 
 
@@ -284,19 +283,20 @@ def test_a_lost_cursor_starts_the_listing_anew_elsewhere():
     assert move.excluded == ("first",)
 
 
-def test_an_unused_lease_is_refunded_and_counted_nowhere():
+@pytest.mark.parametrize(("outcome", "left"), [(Outcome.UNUSED, 3), (Outcome.OK, 2), (Outcome.UNKNOWN, 2)])
+def test_a_call_is_charged_when_it_is_settled_unless_it_was_never_made(outcome, left):
     limit = Limit("minute", 3, 60)
     snapshot = world([Credential(1, "first")], limits={"first": (limit,)})
-    window = snapshot.windows["credential:1", "minute"] = Window("credential:1", limit, NOW)
-    window.charge(3)
     plan = Plan()
-    unused = Settlement(1, "first", "profile", Outcome.UNUSED, charged_at=NOW, fetch=Fetch(9, CHAIN, "first"))
-    apply_settlements(snapshot, [unused], plan, Random(1))
-    assert window.left() == 1
-    (move,) = plan.moves
-    assert isinstance(move, Wait)
-    assert (move.rotations, move.retries) == (0, 0)
-    assert snapshot.breakers == {}
+    apply_settlements(
+        snapshot, [Settlement(1, "first", "profile", outcome, at=NOW, fetch=Fetch(9, CHAIN, "first"))], plan, Random(1)
+    )
+    assert snapshot.window("credential:1", limit).left() == left
+    if outcome is Outcome.UNUSED:
+        (move,) = plan.moves
+        assert isinstance(move, Wait)
+        assert (move.rotations, move.retries) == (0, 0)
+        assert snapshot.breakers == {}
 
 
 def test_a_failed_probe_is_not_charged_to_the_fetch_that_carried_it():

@@ -74,7 +74,6 @@ CREATE TABLE scrape_fetch (
     source         text,
     credential_id  bigint,
     probe          boolean NOT NULL DEFAULT false,
-    charged_at     timestamptz,
     use_until      timestamptz,
     fence          integer NOT NULL DEFAULT 0,
     lease_until    timestamptz,
@@ -168,7 +167,6 @@ CREATE TABLE settlement (
     retry_after        double precision,
     reported_remaining integer,
     reported_reset     double precision,
-    charged_at         timestamptz,
     at                 timestamptz NOT NULL DEFAULT clock_timestamp()
 ) {HOT};
 CREATE INDEX settlement_platform ON settlement (platform, id);

@@ -1,0 +1,113 @@
+"""Beat, whole, at work: as many scrapes as are asked for, from the first lease to the last commit.
+
+Everything is switched on: broker, limits, raw payloads, trace, snapshots, events, fences. The requests are accepted before the
+clock starts, as the peers' work is in their queues; the workers are up and have nothing to do.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from beat_actors.database import migrate
+from beat_actors.engine import Engine
+from beat_actors.requests import intake
+from beat_actors.requests.intake import NewRequest
+from beat_actors.settings import Settings
+
+VAULT_KEY = "bench:YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmU="
+# Lama allows 15 calls a second with one key.
+CREDENTIALS = 400
+OPEN = "SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING')"
+SPAN = """
+SELECT extract(epoch FROM max(scraped_at) - min(picked_at))::float8,
+       count(*) FILTER (WHERE status = 'COMPLETE') FROM scrape_request_log
+"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where it runs, and with how many worker processes; `upstream_url` stands where the simulator would."""
+
+    database_url: str
+    redis_url: str
+    upstream_url: str
+    processes: int = 2
+    threads: int = 8
+    stage_batch: int = 100
+    profile: str | None = None
+
+    def env(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("BEAT_")},
+            "BEAT_DATABASE_URL": self.database_url,
+            "BEAT_REDIS_URL": self.redis_url,
+            "BEAT_VAULT_KEYS": VAULT_KEY,
+            "BEAT_SIMULATOR_URL": self.upstream_url,
+            "BEAT_STAGE_BATCH": str(self.stage_batch),
+            # An outage may cost more calls than by default: the upstream answers within a millisecond here.
+            "BEAT_BROKER_IN_FLIGHT": "1000",
+            "BEAT_BROKER_IN_FLIGHT_PER_SOURCE": "800",
+            "BEAT_BROKER_BATCH": "400",
+            "BEAT_LOG_LEVEL": "WARNING",
+            "dramatiq_queue_prefetch": "4",
+        }
+
+
+async def prepare(setup: Setup, handles: Sequence[str], count: int) -> None:
+    """Credentials, and `count` requests that wait."""
+    settings = Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=VAULT_KEY)
+    engine = Engine.start(settings, name="bench")
+    try:
+        for n in range(CREDENTIALS):
+            await engine.credentials.add("lama", {"key": f"bench-{n}"})
+        for start in range(0, count, 1000):
+            handled = [handles[n % len(handles)] for n in range(start, min(start + 1000, count))]
+            await intake.accept(
+                engine.database,
+                [NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle}) for handle in handled],
+            )
+    finally:
+        await engine.close()
+
+
+@contextmanager
+def working(setup: Setup) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Workers and scheduler, as in production."""
+    workers = [
+        *(sys.executable, "-m", "dramatiq", "actors"),
+        *("--processes", str(setup.processes), "--threads", str(setup.threads)),
+    ]
+    commands = [workers, [sys.executable, "-m", "scheduler"]]
+    started = [subprocess.Popen(command, env=setup.env(), start_new_session=True) for command in commands]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        for process in started:
+            process.wait(30)
+
+
+def run(setup: Setup, handles: Sequence[str], count: int) -> tuple[float, int]:
+    """(seconds from the first lease to the last commit, requests that are complete)."""
+    migrate.upgrade(setup.database_url)
+    asyncio.run(prepare(setup, handles, count))
+    with working(setup), psycopg.connect(setup.database_url, autocommit=True) as connection:
+        while _value(connection, OPEN):
+            time.sleep(0.2)
+        seconds, complete = connection.execute(SPAN).fetchone() or (0.0, 0)
+        return seconds, complete
+
+
+def _value(connection: psycopg.Connection[Any], sql: str) -> Any:
+    row = connection.execute(sql).fetchone()
+    return row[0] if row else None
