@@ -76,8 +76,8 @@ class WokenConsumer(_RedisConsumer):
 
     def __next__(self) -> Any:
         try:
+            self._woken.clear()  # before looking, so that what comes after the look is not slept through
             if not self.message_cache and self.outstanding_message_count < self.prefetch:
-                self._woken.clear()
                 self.message_cache = self.broker.do_fetch(
                     self.queue_name, self.prefetch - self.outstanding_message_count
                 )
