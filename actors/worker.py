@@ -1,6 +1,7 @@
 """The worker process: its event loop, its engine, and the actors that it runs. Imported by `dramatiq actors` alone."""
 
 import asyncio
+import gc
 
 import dramatiq
 import uvloop
@@ -40,4 +41,15 @@ class CloseEngine(Middleware):
             loop_thread.run_coroutine(_engine.close())
 
 
+class CollectLess(Middleware):
+    """A batch makes a hundred thousand objects that die with it; looking for cycles among them ten times over is a tenth of the work."""
+
+    def after_process_boot(self, broker: Broker) -> None:
+        del broker
+        gc.collect()
+        gc.freeze()  # what was imported lives as long as the process
+        gc.set_threshold(100_000, 20, 20)
+
+
 broker.add_middleware(CloseEngine())
+broker.add_middleware(CollectLess())

@@ -43,9 +43,10 @@ def column_types(entity: Entity) -> dict[str, str]:
 
 @cache
 def write_records(entity: Entity) -> str:
-    """One statement: (records as JSON array, platform) -> current state, log rows and assets due.
+    """One statement: fetches and what was read for each -> current state, log rows and assets due. All were observed now.
 
-    Each record carries beside its fields: source, parser_version, request_id, fetch_id. All were observed now.
+    Parameters: `platform`; the arrays `fetches`, `requests`, `sources`, `versions`; `records`, a JSON array of records for each
+    fetch. JSON and not jsonb: it is read once, and building the tree would cost more than reading the text.
     """
     columns = column_types(entity)
     names = list(columns)
@@ -69,11 +70,15 @@ def write_records(entity: Entity) -> str:
     WHERE split_part(asset_log.url, '?', 1) <> split_part(excluded.url, '?', 1)
 )"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
     return f"""
-WITH r AS (
-    SELECT * FROM json_to_recordset(%(records)s::json) AS r(
-        {declared}, n integer, source text, parser_version integer, request_id bigint, fetch_id bigint)
+WITH g AS (
+    SELECT * FROM unnest(%(fetches)s::bigint[], %(requests)s::bigint[], %(sources)s::text[], %(versions)s::integer[],
+                         %(records)b::text[]) WITH ORDINALITY AS g(fetch_id, request_id, source, parser_version, records, i)
+), r AS (
+    SELECT r.*, g.source, g.parser_version, g.request_id, g.fetch_id, g.i
+    FROM g CROSS JOIN LATERAL ROWS FROM (json_to_recordset(g.records::json) AS ({declared}))
+        WITH ORDINALITY AS r({", ".join(names)}, n)
 ), newest AS (
-    SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, n DESC
+    SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, i DESC, n DESC
 ), current AS (
     INSERT INTO "{entity.table}" AS t ({", ".join(names)}, source, parser_version, request_id, observed_at)
     SELECT {", ".join(names)}, source, parser_version, request_id, now() FROM newest

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from beat_actors.database import Transaction, jsonb
+from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.engine import Engine
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records, unpack_records
@@ -99,21 +99,18 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
 
 
 async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
-    by_table: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    by_table: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for claim, records in read:
-        origin = {
-            "source": claim.source,
-            "parser_version": claim.parser_version,
-            "request_id": claim.request_id,
-            "fetch_id": claim.id,
-        }
         for table, found in records.entities.items():
-            rows = by_table[claim.platform, table]
-            rows += [{**record, **origin, "n": len(rows) + n} for n, record in enumerate(found)]
+            row = (claim.id, claim.request_id, claim.source, claim.parser_version, str(found, "utf-8"))
+            by_table[claim.platform, table].append(row)
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):
         entity = platforms()[platform_name].entity_in(table)
-        await transaction.run(write_records(entity), {"records": jsonb(rows), "platform": platform_name})
+        names = ("fetches", "requests", "sources", "versions", "records")
+        await transaction.run(
+            write_records(entity), {"platform": platform_name, **dict(zip(names, columns(rows, 5), strict=True))}
+        )
 
 
 async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]:

@@ -21,7 +21,7 @@ LARGEST = 1 << 30
 class Records(msgspec.Struct, frozen=True):
     """What ingest hands to process: records by the table that they belong to, and what is to be fetched next."""
 
-    entities: dict[str, list[dict[str, Any]]]
+    entities: dict[str, msgspec.Raw]
     follow_ups: Sequence[FetchSpec]
     items: int
 
@@ -41,7 +41,7 @@ def unpack(frame: bytes) -> bytes:
 def pack_records(records: Any) -> bytes:
     """`records` is a `Records`, or what is encoded as one. Raises `Malformed` for text that PostgreSQL cannot hold."""
     encoded = msgspec.json.encode(records)
-    if ESCAPED_NUL.search(encoded):
+    if b"\\u0000" in encoded and ESCAPED_NUL.search(encoded):
         raise Malformed("a text contains NUL, which PostgreSQL cannot hold")
     return pack(encoded)
 

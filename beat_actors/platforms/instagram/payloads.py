@@ -209,7 +209,13 @@ def count(value: Count, path: str) -> int | None:
 
 def text(value: str | None) -> str | None:
     """Text that every store can hold; NUL and lone surrogates become U+FFFD."""
-    return UNTEXT.sub("�", value) if value else value
+    if not value:
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return UNTEXT.sub("�", value)
+    return value.replace("\0", "�")
 
 
 def instant(value: int | str | None) -> datetime | None:
