@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -94,4 +93,7 @@ def _program(module: str, *arguments: str) -> tuple[str, ...]:
     return ("-m", f"bench.peers.{module}", *arguments)
 
 
-PEERS = (Peer("asyncio-loop", 6000, _program("asyncio_loop")),)
+PEERS = (
+    Peer("asyncio-loop", 6000, _program("asyncio_loop")),
+    Peer("limit", 12000, _program("limit")),
+)

@@ -1,6 +1,7 @@
 """The validated parse: Lama's `/a1/user` straight into typed structs, then into the two records that are stored."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -90,7 +91,7 @@ class Account(msgspec.Struct):
 
 
 class Post(msgspec.Struct):
-    """The columns of `post`, the key first. `taken_at`: seconds since the epoch."""
+    """The columns of `post`, the key first."""
 
     shortcode: str
     post_id: str
@@ -100,7 +101,7 @@ class Post(msgspec.Struct):
     permalink: str
     thumbnail_url: str
     media_url: str | None
-    taken_at: int | None
+    taken_at: datetime | None
     likes: int
     comments: int
     views: int | None
@@ -144,7 +145,7 @@ def post(node: Node, profile_id: str) -> Post:
         permalink=f"https://www.instagram.com/p/{node.shortcode}/",
         thumbnail_url=node.thumbnail_url,
         media_url=node.video_url,
-        taken_at=node.taken_at_timestamp,
+        taken_at=datetime.fromtimestamp(node.taken_at_timestamp, UTC) if node.taken_at_timestamp else None,
         likes=node.edge_media_preview_like.count,
         comments=node.edge_media_to_comment.count,
         views=node.video_view_count,

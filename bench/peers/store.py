@@ -27,19 +27,15 @@ class Call(msgspec.Struct):
         return cls(url, started, status, (time.time() - started) * 1000, len(body))
 
 
-def _upsert(table: str, record: type[msgspec.Struct], values: str) -> str:
+def _upsert(table: str, record: type[msgspec.Struct]) -> str:
     key, *others = record.__struct_fields__
+    columns, marks = ", ".join((key, *others)), ", ".join(["%s"] * (1 + len(others)))
     updates = ", ".join(f"{name} = excluded.{name}" for name in (*others, "observed_at"))
-    columns = ", ".join((key, *others))
-    return f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {updates}"
+    return f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {updates}"
 
 
-def _marks(record: type[msgspec.Struct]) -> str:
-    return ", ".join("to_timestamp(%s)" if name == "taken_at" else "%s" for name in record.__struct_fields__)
-
-
-UPSERT_ACCOUNT = _upsert("account", Account, _marks(Account))
-UPSERT_POST = _upsert("post", Post, _marks(Post))
+UPSERT_ACCOUNT = _upsert("account", Account)
+UPSERT_POST = _upsert("post", Post)
 SNAPSHOT_ACCOUNT = "INSERT INTO account_snapshot (profile_id, scrape_id, dimensions, metrics) VALUES (%s, %s, %s, %s)"
 SNAPSHOT_POST = "INSERT INTO post_snapshot (shortcode, scrape_id, dimensions, metrics) VALUES (%s, %s, %s, %s)"
 AUDIT = "INSERT INTO audit (started_at, scrape_id, method, url, status, ms, bytes, outcome) VALUES (to_timestamp(%s), %s, 'GET', %s, %s, %s, %s, 'ok')"
