@@ -93,7 +93,26 @@ def _program(module: str, *arguments: str) -> tuple[str, ...]:
     return ("-m", f"bench.peers.{module}", *arguments)
 
 
+CELERY = (
+    "-m",
+    "celery",
+    "-A",
+    "bench.peers.celery_app",
+    "worker",
+    "--pool",
+    "prefork",
+    "--concurrency",
+    "8",
+    "--loglevel",
+    "warning",
+)
+CELERY += ("--without-gossip", "--without-mingle", "--without-heartbeat")
+DRAMATIQ = ("-m", "dramatiq", "bench.peers.dramatiq_app", "--processes", "2", "--threads", "8")
 PEERS = (
     Peer("asyncio-loop", 6000, _program("asyncio_loop")),
     Peer("limit", 12000, _program("limit")),
+    Peer("scrapy", 2000, _program("scrapy_spider")),
+    Peer("celery", 3000, CELERY, send=_program("celery_app", "send")),
+    Peer("dramatiq-per-message", 2500, DRAMATIQ, send=_program("dramatiq_app", "send")),
+    Peer("polling", 1000, _program("polling")),
 )
