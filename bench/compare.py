@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import psycopg
 import redis
@@ -23,12 +22,12 @@ from psycopg import sql
 
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
+from bench.chart import RESULTS
 from bench.contender import Contender, World, WrongCounts, check
 from bench.meter import Meter
 from bench.peer import PEERS, PeerFailed
 from bench.upstream import upstream
 
-RESULTS = Path(__file__).parent / "results.json"
 CONTENDERS: tuple[Contender, ...] = PEERS
 HEAD = f"{'':22}{'scrapes/s':>10}{'min..max':>14}{'CPU ms':>9}{'MB':>7}{'Valkey B':>10}{'PostgreSQL B':>14}"
 
