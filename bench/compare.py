@@ -23,9 +23,9 @@ from psycopg import sql
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from bench.chart import RESULTS
-from bench.contender import Contender, World, WrongCounts, check
+from bench.contender import Contender, RunFailed, World, check
 from bench.meter import Meter
-from bench.peer import PEERS, PeerFailed
+from bench.peer import PEERS
 from bench.upstream import upstream
 
 CONTENDERS: tuple[Contender, ...] = PEERS
@@ -53,7 +53,7 @@ class Arena:
         self._templates: set[str] = set()
 
     def run(self, contender: Contender, count: int) -> Figures:
-        """Raises `WrongCounts` or `PeerFailed`."""
+        """Raises `RunFailed`."""
         with self._database(contender) as database_url, redis.Redis.from_url(self._valkey.url) as valkey:
             valkey.flushall()
             received, size = _received(valkey), _size(database_url)
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for contender in chosen:
                     try:
                         one = arena.run(contender, counts[contender.name])
-                    except (WrongCounts, PeerFailed) as error:
+                    except RunFailed as error:
                         print(f"round {number + 1}  {contender.name:22} FAILED: {error}", flush=True)
                         failed = True
                         continue

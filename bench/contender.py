@@ -4,8 +4,8 @@ One scrape is the same for everyone: one GET of a profile with its 12 latest pos
 account and of the posts, an audit row of the call, a snapshot row of the account and of each post, one event row, and the state row set
 to COMPLETE. What was written is counted after each run.
 
-What is timed: from the start of the first upstream call to the last state row that became COMPLETE, both by the database's clock. The work
-is offered before the workers start (state rows for all, messages for those that have a queue), so neither their start nor the intake counts.
+What is timed: from the start of the first upstream call to the last state row that became COMPLETE. The work is offered before the workers
+start (state rows for all, messages for those that have a queue), so neither their start nor the intake counts.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,7 +16,11 @@ from beat_actors.simulator.population import Population
 POSTS = 12
 
 
-class WrongCounts(Exception):
+class RunFailed(Exception):
+    """A run did not end, or did something else than its work; it has no figures. Contenders may raise it."""
+
+
+class WrongCounts(RunFailed):
     """A run did not write what it had to."""
 
 
@@ -51,7 +55,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Result:
-    """One run. `started`, `ended`: seconds since the epoch, by the database's clock."""
+    """One run. `started`, `ended`: seconds since the epoch, as the rows have them."""
 
     started: float
     ended: float

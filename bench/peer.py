@@ -1,6 +1,7 @@
 """The peers as contenders: their schema, their processes, and what they wrote."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import psycopg
 
-from bench.contender import Result, World, Written
+from bench.contender import Result, RunFailed, World, Written
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 PATIENCE = 180.0
 """Seconds that a run may take."""
 LOOK = 0.2
+STOP = 20.0
 
 OPEN = "SELECT EXISTS (SELECT FROM scrape WHERE status <> 'COMPLETE')"
 TIMES = """
@@ -26,10 +28,6 @@ SELECT (SELECT count(*) FROM scrape WHERE status = 'COMPLETE'), (SELECT count(*)
     (SELECT count(*) FROM audit), (SELECT count(*) FROM account_snapshot), (SELECT count(*) FROM post_snapshot),
     (SELECT count(*) FROM event)
 """
-
-
-class PeerFailed(Exception):
-    """A peer's process ended too early or did not end its work; the message has the end of what it said."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,16 @@ class Peer:
             connection.execute("VACUUM ANALYZE scrape")
             if self.send:
                 subprocess.run((PYTHON, *self.send), env=env, cwd=ROOT, check=True)
-            with subprocess.Popen((PYTHON, *self.work), env=env, cwd=ROOT, stdout=said, stderr=said) as process:
-                try:
-                    finished = _wait(connection, process)
-                finally:
-                    process.terminate()
+            process = subprocess.Popen(
+                (PYTHON, *self.work), env=env, cwd=ROOT, stdout=said, stderr=said, process_group=0
+            )
+            try:
+                finished = _wait(connection, process)
+            finally:
+                _stop(process)
             if not finished:
                 said.seek(0)
-                raise PeerFailed(f"{self.name} did not end its work: {said.read()[-2000:]}")
+                raise RunFailed(f"{self.name} did not end its work: {said.read()[-2000:]}")
             started, ended = connection.execute(TIMES).fetchone() or (0.0, 0.0)
             return Result(started, ended, Written(*(connection.execute(WRITTEN).fetchone() or ())))
 
@@ -87,6 +87,15 @@ def _wait(connection: psycopg.Connection, process: subprocess.Popen[bytes]) -> b
             return False
         time.sleep(LOOK)
     return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _program(module: str, *arguments: str) -> tuple[str, ...]:

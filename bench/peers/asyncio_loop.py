@@ -1,4 +1,7 @@
-"""A hand-written loop: one process, 50 scrapes at a time, one transaction for each. No queue, no credentials, no recovery."""
+"""A hand-written loop: one process, 50 scrapes at a time, one transaction for each. No queue, no credentials, no recovery.
+
+A statement a table from one JSON array, as `batches` has it, makes no difference for a single scrape.
+"""
 
 import asyncio
 
