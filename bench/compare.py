@@ -22,13 +22,14 @@ from psycopg import sql
 
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
+from bench.beat import Beat
 from bench.chart import RESULTS
 from bench.contender import Contender, RunFailed, World, check
 from bench.meter import Meter
 from bench.peer import PEERS
 from bench.upstream import upstream
 
-CONTENDERS: tuple[Contender, ...] = PEERS
+CONTENDERS: tuple[Contender, ...] = (Beat(), *PEERS)
 HEAD = f"{'':22}{'scrapes/s':>10}{'min..max':>14}{'CPU ms':>9}{'MB':>7}{'Valkey B':>10}{'PostgreSQL B':>14}"
 
 
