@@ -4,6 +4,7 @@
 MAKEFLAGS += --no-print-directory
 
 VENV  := .venv
+PEERS := .venv-bench
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 UV    := $(BIN)/.uv
@@ -24,7 +25,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: help run measure test lock lint types check format clean reset install
+.PHONY: help run measure bench test lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +50,9 @@ types: $(READY) ## mypy --strict
 measure: $(READY) ## what an idle stack costs, and what one request takes on it
 	@$(BIN)/python -m bench.idle
 
+bench: $(READY) $(PEERS)/.ready ## Beat beside what one would use instead; ARGS="--only beat,celery --rounds 3" narrows
+	@$(BIN)/python -m bench.compare $(ARGS)
+
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
@@ -60,9 +64,11 @@ lock: $(UV) ## resolve the dependencies again; ARGS="--upgrade" takes newer vers
 		--custom-compile-command "make lock" --extra dev $(ARGS) pyproject.toml -o requirements.lock
 	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --constraint requirements.lock pyproject.toml -o requirements.image.lock
+	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" $(ARGS) bench/requirements.in -o bench/requirements.lock
 
 clean: ## remove the environment and the caches; data in ./.beat stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	@rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 reset: $(READY) ## remove the data of the stack in ./.beat, for good
@@ -85,4 +91,11 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	@$(REGISTRY) $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The peers' packages stay apart: their versions must not bend Beat's.
+$(PEERS)/.ready: bench/requirements.lock | $(READY)
+	@echo "Installing the peers of the benchmark into $(PEERS) ..."
+	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv --without-pip $(PEERS)
+	@$(REGISTRY) $(BIN)/uv pip sync --quiet --python $(PEERS)/bin/python --require-hashes bench/requirements.lock
 	@touch $@
