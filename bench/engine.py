@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,12 @@ from beat_actors.engine import Engine
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
+from bench.contender import RunFailed
 
 VAULT_KEY = "bench:YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmU="
 # Lama allows 15 calls a second with one key.
 CREDENTIALS = 400
+PATIENCE = 180.0
 OPEN = "SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING')"
 SPAN = """
 SELECT extract(epoch FROM max(scraped_at) - min(picked_at))::float8,
@@ -43,7 +46,6 @@ class Setup:
     processes: int = 2
     threads: int = 8
     stage_batch: int = 100
-    profile: str | None = None
 
     def env(self) -> dict[str, str]:
         return {
@@ -87,7 +89,11 @@ def working(setup: Setup) -> Iterator[list[subprocess.Popen[bytes]]]:
         *("--processes", str(setup.processes), "--threads", str(setup.threads)),
     ]
     commands = [workers, [sys.executable, "-m", "scheduler"]]
-    started = [subprocess.Popen(command, env=setup.env(), start_new_session=True) for command in commands]
+    with tempfile.TemporaryFile() as log:
+        started = [
+            subprocess.Popen(command, env=setup.env(), start_new_session=True, stdout=log, stderr=log)
+            for command in commands
+        ]
     try:
         yield started
     finally:
@@ -102,7 +108,10 @@ def run(setup: Setup, handles: Sequence[str], count: int) -> tuple[float, int]:
     migrate.upgrade(setup.database_url)
     asyncio.run(prepare(setup, handles, count))
     with working(setup), psycopg.connect(setup.database_url, autocommit=True) as connection:
-        while _value(connection, OPEN):
+        deadline = time.monotonic() + PATIENCE
+        while left := _value(connection, OPEN):
+            if time.monotonic() > deadline:
+                raise RunFailed(f"beat still had {left} open requests after {PATIENCE:.0f} s")
             time.sleep(0.2)
         seconds, complete = connection.execute(SPAN).fetchone() or (0.0, 0)
         return seconds, complete

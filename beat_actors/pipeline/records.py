@@ -1,6 +1,7 @@
 """How payloads and records lie in PostgreSQL: zstd frames, made and read by the workers, so that the server neither compresses nor parses."""
 
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +27,25 @@ class Records(msgspec.Struct, frozen=True):
     items: int
 
 
+class Codec(threading.local):
+    """A context is worth keeping, and must not be used by two threads at once."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=LEVEL).compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+codec = Codec()
+
+
 def pack(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    return codec.compress(data)
 
 
 def unpack(frame: bytes) -> bytes:
     """Raises `ValueError` where the frame is damaged."""
     try:
-        return zstandard.ZstdDecompressor().decompress(frame, max_output_size=LARGEST)
+        return codec.decompress(frame, max_output_size=LARGEST)
     except zstandard.ZstdError as error:
         raise ValueError(f"not a zstd frame: {error}") from None
 

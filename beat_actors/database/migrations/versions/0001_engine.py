@@ -264,7 +264,7 @@ CREATE TABLE outbox_event (
 CREATE INDEX outbox_event_unpublished ON outbox_event (id) WHERE published_at IS NULL;
 
 CREATE TABLE asset_log (
-    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id         bigint GENERATED ALWAYS AS IDENTITY,
     platform   text NOT NULL,
     entity     text NOT NULL,
     entity_key text NOT NULL,
@@ -273,7 +273,7 @@ CREATE TABLE asset_log (
     status     text NOT NULL DEFAULT 'PENDING' CHECK (status IN ('PENDING', 'PROCESSING', 'COMPLETE', 'FAILED')),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     stored_url text,
-    UNIQUE (platform, entity, entity_key, field)
+    PRIMARY KEY (platform, entity, entity_key, field)
 ) {BUSY};
 CREATE INDEX asset_log_pending ON asset_log (entity, id) WHERE status = 'PENDING';
 
