@@ -1,0 +1,427 @@
+"""The Graph API's shapes and how they are read: accounts and their media, stories, comments, and insights.
+
+source: Meta's Graph API reference. An edge's last page has no `paging.next`; what a thing does not have is left out; insights that
+are not there are an empty list, never 0.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from beat_actors.errors import Malformed
+from beat_actors.platforms.instagram.entities import (
+    InstagramAccount,
+    InstagramComment,
+    InstagramPost,
+    InstagramPostInsight,
+    InstagramProfileInsight,
+    InstagramStory,
+)
+from beat_actors.platforms.instagram.payloads import (
+    Author,
+    Count,
+    Id,
+    bare_id,
+    count,
+    decoder,
+    shortcode,
+    text,
+    the_id,
+    the_one_asked_for,
+)
+from beat_actors.platforms.interface import FetchSpec, Parsed, Record
+
+POST_TYPES = {"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"}
+STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}
+
+
+class Media(msgspec.Struct):
+    id: Id
+    permalink: str
+    caption: str | None = None
+    comments_count: Count = None
+    like_count: Count = None
+    view_count: Count = None
+    media_type: str | None = None
+    media_url: str | None = None
+    thumbnail_url: str | None = None
+    timestamp: str | None = None
+    username: str | None = None
+
+
+class Story(msgspec.Struct):
+    id: Id
+    ig_id: Id | None = None
+    permalink: str | None = None
+    shortcode: str | None = None
+    caption: str | None = None
+    comments_count: Count = None
+    like_count: Count = None
+    media_type: str | None = None
+    media_url: str | None = None
+    thumbnail_url: str | None = None
+    timestamp: str | None = None
+    username: str | None = None
+
+
+class Comment(msgspec.Struct):
+    id: Id
+    text: str | None = None
+    timestamp: str | None = None
+    username: str | None = None
+    like_count: Count = None
+    parent_id: Id | None = None
+    # `from` names the commenter, where the token may know.
+    author: Author | None = msgspec.field(name="from", default=None)
+    user: Author | None = None
+
+
+class Cursors(msgspec.Struct):
+    after: str | None = None
+
+
+class Paging(msgspec.Struct):
+    cursors: Cursors | None = None
+    next: str | None = None
+
+
+class MediaPage(msgspec.Struct):
+    data: list[Media]
+    paging: Paging | None = None
+
+
+class StoryPage(msgspec.Struct):
+    data: list[Story]
+    paging: Paging | None = None
+
+
+class CommentPage(msgspec.Struct):
+    data: list[Comment]
+    paging: Paging | None = None
+
+
+class Account(msgspec.Struct):
+    id: Id
+    username: str
+    followers_count: int | str
+    ig_id: Id | None = None
+    name: str | None = None
+    biography: str | None = None
+    website: str | None = None
+    profile_picture_url: str | None = None
+    follows_count: Count = None
+    media_count: Count = None
+    media: MediaPage | None = None
+
+
+class Profile(msgspec.Struct):
+    business_discovery: Account
+
+
+class DiscoveredMedia(msgspec.Struct):
+    id: Id
+    media: MediaPage | None = None
+
+
+class Posts(msgspec.Struct):
+    business_discovery: DiscoveredMedia
+
+
+class Result(msgspec.Struct):
+    dimension_values: list[Id | None]
+    value: Count = None
+
+
+class Breakdown(msgspec.Struct):
+    dimension_keys: list[str] = []
+    results: list[Result] = []
+
+
+class Total(msgspec.Struct):
+    value: Count = None
+    breakdowns: list[Breakdown] = []
+
+
+class Point(msgspec.Struct):
+    """One of `values`, the older shape: a number, or numbers by what they are broken down by."""
+
+    value: int | float | str | dict[str, Count] | None = None
+    end_time: str | None = None
+
+
+class Insight(msgspec.Struct):
+    name: str
+    period: str | None = None
+    total_value: Total | None = None
+    values: list[Point] | None = None
+
+
+class Insights(msgspec.Struct):
+    data: list[Insight]
+
+
+class Number(msgspec.Struct, frozen=True):
+    """One number of an insight, whichever shape it came in."""
+
+    metric: str
+    period: str | None
+    value: int
+    breakdown: str | None = None
+    dimension: str | None = None
+    ends_at: datetime | None = None
+
+    def key(self, subject: str, timeframe: str | None) -> str:
+        ends_at = self.ends_at.isoformat() if self.ends_at else None
+        parts = (subject, self.metric, self.period, timeframe, self.breakdown, self.dimension, ends_at)
+        return "|".join(part or "" for part in parts)
+
+
+decode_discovered_profile = decoder(Profile)
+decode_discovered_posts = decoder(Posts)
+decode_account = decoder(Account)
+decode_medium = decoder(Media)
+decode_media = decoder(MediaPage)
+decode_story = decoder(Story)
+decode_stories = decoder(StoryPage)
+decode_comments = decoder(CommentPage)
+decode_insights = decoder(Insights)
+
+
+def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
+    user = decode_discovered_profile(body).business_discovery
+    the_one_asked_for(spec, handle=user.username, profile_id=None)
+    account = _account(user, "$.business_discovery")
+    at = "$.business_discovery.media.data"
+    recent = _posts(user.media, at, profile_id=account.profile_id, handle=account.handle)
+    return Parsed([account, *recent], _nested_cursor(user.media))
+
+
+def discovered_posts(body: bytes, spec: FetchSpec) -> Parsed:
+    page = decode_discovered_posts(body).business_discovery.media
+    at = "$.business_discovery.media.data"
+    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=spec.params["handle"].lower())
+    return Parsed(found, _nested_cursor(page))
+
+
+def own_profile(body: bytes, spec: FetchSpec) -> Parsed:
+    user = decode_account(body)
+    asked = spec.params["user_id"]
+    if str(user.id) != asked:
+        raise Malformed(f"asked for id {asked}, the answer is of {user.id}", path="$.id")
+    return Parsed([_account(user, "$")])
+
+
+def own_posts(body: bytes, _spec: FetchSpec) -> Parsed:
+    """A page of the caller's own media, or of media that the caller is tagged in: those are somebody else's."""
+    page = decode_media(body)
+    return Parsed(_posts(page, "$.data"), _cursor(page.paging))
+
+
+def own_children(body: bytes, spec: FetchSpec) -> Parsed:
+    page, carousel = decode_media(body), bare_id(spec.params["media_id"])
+    return Parsed(_posts(page, "$.data", carousel_id=carousel), _cursor(page.paging))
+
+
+def own_post(body: bytes, spec: FetchSpec) -> Parsed:
+    medium = decode_medium(body)
+    the_medium_asked_for(medium.id, spec)
+    return Parsed([_post(medium, "$")])
+
+
+def own_stories(body: bytes, _spec: FetchSpec) -> Parsed:
+    page = decode_stories(body)
+    return Parsed([_story(story, f"$.data[{i}]") for i, story in enumerate(page.data)], _cursor(page.paging))
+
+
+def own_story(body: bytes, spec: FetchSpec) -> Parsed:
+    story = decode_story(body)
+    the_medium_asked_for(story.id, spec)
+    return Parsed([_story(story, "$")])
+
+
+def own_comments(body: bytes, spec: FetchSpec) -> Parsed:
+    page, post_id = decode_comments(body), bare_id(spec.params["media_id"])
+    return Parsed(
+        [_comment(comment, post_id, f"$.data[{i}]") for i, comment in enumerate(page.data)], _cursor(page.paging)
+    )
+
+
+def profile_insights(body: bytes, spec: FetchSpec) -> Parsed:
+    profile_id, timeframe = spec.params["user_id"], spec.params.get("timeframe")
+    return Parsed(
+        [
+            InstagramProfileInsight(
+                insight_id=number.key(profile_id, timeframe),
+                profile_id=profile_id,
+                timeframe=timeframe,
+                **msgspec.structs.asdict(number),
+            )
+            for number in _numbers(decode_insights(body))
+        ]
+    )
+
+
+def post_insights(body: bytes, spec: FetchSpec) -> Parsed:
+    post_id = bare_id(spec.params["media_id"]) or ""
+    return Parsed(
+        [
+            InstagramPostInsight(
+                insight_id=number.key(post_id, None), post_id=post_id, **msgspec.structs.asdict(number)
+            )
+            for number in _numbers(decode_insights(body))
+        ]
+    )
+
+
+def the_medium_asked_for(found: Id, spec: FetchSpec) -> None:
+    if bare_id(found) != bare_id(spec.params["media_id"]):
+        raise Malformed(f"asked for {spec.params['media_id']}, the answer is of {found}", path="$.id")
+
+
+def _account(user: Account, at: str) -> InstagramAccount:
+    graph_id = the_id(user.id, f"{at}.id")
+    if not user.username:
+        raise Malformed("an account without a name", path=f"{at}.username")
+    # `ig_id` is asked for; where it is not given, the Graph id is all that names the account.
+    return InstagramAccount(
+        profile_id=f"graph:{graph_id}" if user.ig_id is None else the_id(user.ig_id, f"{at}.ig_id"),
+        handle=user.username.lower(),
+        graph_id=graph_id,
+        full_name=text(user.name),
+        biography=text(user.biography),
+        external_url=text(user.website),
+        profile_pic_url=user.profile_picture_url,
+        followers=count(user.followers_count, f"{at}.followers_count"),
+        following=count(user.follows_count, f"{at}.follows_count"),
+        media_count=count(user.media_count, f"{at}.media_count"),
+    )
+
+
+def _posts(
+    page: MediaPage | None,
+    at: str,
+    *,
+    profile_id: str | None = None,
+    handle: str | None = None,
+    carousel_id: str | None = None,
+) -> list[Record]:
+    media = page.data if page else []
+    return [_post(medium, f"{at}[{i}]", profile_id, handle, carousel_id) for i, medium in enumerate(media)]
+
+
+def _post(
+    media: Media, at: str, profile_id: str | None = None, handle: str | None = None, carousel_id: str | None = None
+) -> InstagramPost:
+    name = text(media.username)
+    return InstagramPost(
+        shortcode=shortcode(media.permalink.rstrip("/").rpartition("/")[2], f"{at}.permalink"),
+        post_id=bare_id(media.id),
+        carousel_id=carousel_id,
+        profile_id=profile_id,
+        handle=name.lower() if name else handle,
+        post_type=POST_TYPES.get(media.media_type or ""),
+        caption=text(media.caption),
+        permalink=media.permalink,
+        thumbnail_url=media.thumbnail_url or media.media_url,
+        media_url=media.media_url,
+        taken_at=_timestamp(media.timestamp, f"{at}.timestamp"),
+        likes=count(media.like_count, f"{at}.like_count"),
+        comments=count(media.comments_count, f"{at}.comments_count"),
+        views=count(media.view_count, f"{at}.view_count"),
+    )
+
+
+def _story(story: Story, at: str) -> InstagramStory:
+    graph_id, name = the_id(story.id, f"{at}.id"), text(story.username)
+    # A story's link ends with Instagram's own id of it.
+    linked = re.search(r"/([0-9]{5,25})/?$", story.permalink or "")
+    own = the_id(story.ig_id, f"{at}.ig_id") if story.ig_id is not None else linked.group(1) if linked else None
+    return InstagramStory(
+        story_id=own or f"graph:{graph_id}",
+        graph_id=graph_id,
+        handle=name.lower() if name else None,
+        shortcode=story.shortcode or None,
+        media_type=STORY_TYPES.get(story.media_type or ""),
+        caption=text(story.caption),
+        permalink=story.permalink,
+        thumbnail_url=story.thumbnail_url or (story.media_url if story.media_type == "IMAGE" else None),
+        media_url=story.media_url,
+        taken_at=_timestamp(story.timestamp, f"{at}.timestamp"),
+        likes=count(story.like_count, f"{at}.like_count"),
+        comments=count(story.comments_count, f"{at}.comments_count"),
+    )
+
+
+def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment:
+    author = comment.author or comment.user or Author()
+    name = text(comment.username)
+    return InstagramComment(
+        comment_id=the_id(comment.id, f"{at}.id"),
+        post_id=post_id,
+        parent_id=bare_id(comment.parent_id),
+        handle=name.lower() if name else author.handle(),
+        text=text(comment.text),
+        commented_at=_timestamp(comment.timestamp, f"{at}.timestamp"),
+        likes=count(comment.like_count, f"{at}.like_count"),
+    )
+
+
+def _numbers(insights: Insights) -> Iterator[Number]:
+    """All the numbers there are. What was not told gives none."""
+    for i, insight in enumerate(insights.data):
+        at = f"$.data[{i}]"
+        if not insight.name:
+            raise Malformed("an insight without a name", path=f"{at}.name")
+        if insight.total_value is not None:
+            yield from _of_total(insight, insight.total_value, f"{at}.total_value")
+        for j, point in enumerate(insight.values or []):
+            yield from _of_point(insight, point, f"{at}.values[{j}]")
+
+
+def _of_total(insight: Insight, total: Total, at: str) -> Iterator[Number]:
+    value = count(total.value, f"{at}.value")
+    if value is not None:
+        yield Number(insight.name, insight.period, value)
+    for i, breakdown in enumerate(total.breakdowns):
+        keys = ",".join(breakdown.dimension_keys) or None
+        for j, result in enumerate(breakdown.results):
+            part = count(result.value, f"{at}.breakdowns[{i}].results[{j}].value")
+            if part is not None:
+                yield Number(insight.name, insight.period, part, keys, _dimension(result.dimension_values))
+
+
+def _of_point(insight: Insight, point: Point, at: str) -> Iterator[Number]:
+    ends_at = _timestamp(point.end_time, f"{at}.end_time")
+    if isinstance(point.value, dict):
+        parts = {text(name): count(value, f"{at}.value.{name}") for name, value in point.value.items()}
+        for name, part in parts.items():
+            if part is not None:
+                yield Number(insight.name, insight.period, part, None, name, ends_at)
+        return
+    value = count(point.value, f"{at}.value")
+    if value is not None:
+        yield Number(insight.name, insight.period, value, None, None, ends_at)
+
+
+def _dimension(values: Sequence[Id | None]) -> str | None:
+    return text(",".join("" if value is None else str(value) for value in values))
+
+
+def _cursor(paging: Paging | None) -> str | None:
+    return paging.cursors.after or None if paging and paging.next and paging.cursors else None
+
+
+def _nested_cursor(page: MediaPage | None) -> str | None:
+    """A nested edge has no link to its next page, only the cursor."""
+    cursors = page.paging.cursors if page and page.paging else None
+    return cursors.after if cursors else None
+
+
+def _timestamp(value: str | None, path: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(value) if value else None
+    except ValueError:
+        raise Malformed(f"{value!r} is not a time", path=path) from None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
