@@ -23,9 +23,9 @@ class Comment:
 
 
 def stories(people: Population, person: Person) -> Sequence[Post]:
-    """None to three: what came after the person's newest post. Their ordinals are below zero."""
+    """None to three, the newest first: what came after the person's newest post. Their ordinals are below zero."""
     count = 0 if person.is_private else int(person.digest[8:10], 16) % 4
-    return [people.post(person, -1 - n) for n in range(count)]
+    return [people.post(person, ordinal) for ordinal in range(-count, 0)]
 
 
 def followers(people: Population, person: Person) -> int:

@@ -61,12 +61,17 @@ class Faulty(msgspec.Struct):
     error: Fault
 
 
+class TokenFault(msgspec.Struct):
+    code: int | None = None
+    subcode: int | None = None
+
+
 class Token(msgspec.Struct):
     is_valid: bool
     scopes: list[str] | None = None
     expires_at: int | None = None
     data_access_expires_at: int | None = None
-    error: Fault | None = None
+    error: TokenFault | None = None
 
 
 class Debugged(msgspec.Struct):
@@ -163,8 +168,8 @@ def token_health(answer: Answer) -> Health:
     scopes = None if token.scopes is None else frozenset(token.scopes)
     if token.is_valid:
         return Health(verdict, scopes, expires_at)
-    fault = token.error or Fault()
-    code = "/".join(str(part) for part in (fault.code, fault.error_subcode) if part is not None)
+    fault = token.error or TokenFault()
+    code = "/".join(str(part) for part in (fault.code, fault.subcode) if part is not None)
     return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, expires_at)
 
 
