@@ -39,7 +39,8 @@ STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}
 
 class Media(msgspec.Struct):
     id: Id
-    permalink: str
+    permalink: str | None = None
+    shortcode: str | None = None
     caption: str | None = None
     comments_count: Count = None
     like_count: Count = None
@@ -135,13 +136,13 @@ class Result(msgspec.Struct):
 
 
 class Breakdown(msgspec.Struct):
-    dimension_keys: list[str] = []
-    results: list[Result] = []
+    dimension_keys: list[str] | None = None
+    results: list[Result] | None = None
 
 
 class Total(msgspec.Struct):
     value: Count = None
-    breakdowns: list[Breakdown] = []
+    breakdowns: list[Breakdown] | None = None
 
 
 class Point(msgspec.Struct):
@@ -315,8 +316,9 @@ def _post(
     media: Media, at: str, profile_id: str | None = None, handle: str | None = None, carousel_id: str | None = None
 ) -> InstagramPost:
     name = text(media.username)
+    linked = (media.permalink or "").rstrip("/").rpartition("/")[2]
     return InstagramPost(
-        shortcode=shortcode(media.permalink.rstrip("/").rpartition("/")[2], f"{at}.permalink"),
+        shortcode=shortcode(linked or media.shortcode or "", f"{at}.permalink"),
         post_id=bare_id(media.id),
         carousel_id=carousel_id,
         profile_id=profile_id,
@@ -384,9 +386,9 @@ def _of_total(insight: Insight, total: Total, at: str) -> Iterator[Number]:
     value = count(total.value, f"{at}.value")
     if value is not None:
         yield Number(insight.name, insight.period, value)
-    for i, breakdown in enumerate(total.breakdowns):
-        keys = ",".join(breakdown.dimension_keys) or None
-        for j, result in enumerate(breakdown.results):
+    for i, breakdown in enumerate(total.breakdowns or []):
+        keys = ",".join(breakdown.dimension_keys or []) or None
+        for j, result in enumerate(breakdown.results or []):
             part = count(result.value, f"{at}.breakdowns[{i}].results[{j}].value")
             if part is not None:
                 yield Number(insight.name, insight.period, part, keys, _dimension(result.dimension_values))

@@ -42,7 +42,7 @@ class Url(msgspec.Struct):
 
 
 class Candidates(msgspec.Struct):
-    candidates: list[Url] = []
+    candidates: list[Url] | None = None
 
 
 class Author(msgspec.Struct):
@@ -123,7 +123,7 @@ def the_post_asked_for(spec: FetchSpec, found: str, path: str) -> None:
 
 
 def shown(value: Count, path: str) -> int | None:
-    """A count that the owner may hide: the web then tells -1."""
+    """A count that the owner may hide: it is then told as -1."""
     return None if value == -1 else count(value, path)
 
 

@@ -15,6 +15,7 @@ from beat_actors.platforms.instagram.payloads import (
     count,
     instant,
     shortcode,
+    shown,
     text,
     the_id,
     the_one_asked_for,
@@ -70,6 +71,7 @@ class PrivateMedia(msgspec.Struct):
     view_count: Count = None
     play_count: Count = None
     ig_play_count: Count = None
+    like_and_view_counts_disabled: bool | None = None
 
 
 class PrivateChild(msgspec.Struct):
@@ -149,7 +151,8 @@ def post_from_private(media: PrivateMedia, at: str) -> InstagramPost:
         thumbnail_url=media.thumbnail_url or _picture(media),
         media_url=media.video_url or (videos[0].url if videos else None),
         taken_at=instant(media.taken_at_ts or media.taken_at),
-        likes=count(media.like_count, f"{at}.like_count"),
+        # Where the owner hides it, the number of likes that is told is not the number of likes (it is -1, or 3).
+        likes=None if media.like_and_view_counts_disabled else shown(media.like_count, f"{at}.like_count"),
         comments=count(media.comment_count, f"{at}.comment_count"),
         views=count(media.view_count, f"{at}.view_count"),
         plays=count(plays, f"{at}.play_count"),

@@ -41,7 +41,7 @@ class FollowedBy(msgspec.Struct):
 
 
 class PageInfo(msgspec.Struct):
-    has_next_page: bool = False
+    has_next_page: bool | None = None
     end_cursor: str | None = None
 
 

@@ -65,7 +65,7 @@ class Clip(msgspec.Struct):
 
 class Paging(msgspec.Struct):
     max_id: Id | None = None
-    more_available: bool = False
+    more_available: bool | None = None
 
 
 class Reels(msgspec.Struct):

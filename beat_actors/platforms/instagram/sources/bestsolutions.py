@@ -15,7 +15,7 @@ HOST = "instagram-api-cheap-best-performance.p.rapidapi.com"
 
 class Feed(msgspec.Struct):
     items: list[PrivateMedia]
-    more_available: bool = False
+    more_available: bool | None = None
     next_max_id: int | str | None = None
 
 

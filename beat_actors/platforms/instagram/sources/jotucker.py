@@ -35,7 +35,7 @@ class Profile(msgspec.Struct):
 class Posts(msgspec.Struct):
     items: list[PrivateMedia]
     next_max_id: int | str | None = None
-    more_available: bool = False
+    more_available: bool | None = None
 
 
 class Followed(msgspec.Struct):

@@ -59,6 +59,26 @@ def test_likes_that_are_hidden_are_unknown_and_other_negatives_cannot_be() -> No
     assert refused.value.path == "$.edge_media_preview_like.count"
 
 
+@pytest.mark.parametrize("hidden", [{"like_count": -1}, {"like_count": 3, "like_and_view_counts_disabled": True}])
+def test_likes_that_the_private_api_hides_are_unknown(hidden: dict[str, Any]) -> None:
+    (post,) = read(
+        "jotucker", "post_by_shortcode", {"items": [{"code": "CUT8mV0hZtM", "comment_count": 2, **hidden}]}
+    ).records
+    assert (post.likes, post.comments) == (None, 2)
+
+
+def test_a_graph_post_without_a_link_has_its_shortcode() -> None:
+    data = [
+        {"id": "1", "shortcode": "CUT8mV0hZtM"},
+        {"id": "2", "permalink": "https://www.instagram.com/reel/CUT8mV0hZtN/"},
+    ]
+    found = read("graphapi", "own_posts", {"data": data}).records
+    assert [post.shortcode for post in found] == ["CUT8mV0hZtM", "CUT8mV0hZtN"]
+    with pytest.raises(Malformed) as refused:
+        read("graphapi", "own_posts", {"data": [{"id": "1"}]})
+    assert refused.value.path == "$.data[0].permalink"
+
+
 def test_todays_comment_edge_counts_the_comments() -> None:
     node = {"shortcode": "CUT8mV0hZtM", "edge_media_to_parent_comment": {"count": "7"}, "__typename": "XDTGraphVideo"}
     (post,) = read("arraybobo", "post_by_shortcode", node).records
