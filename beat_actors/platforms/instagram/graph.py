@@ -1,12 +1,9 @@
-"""The Graph API's shapes and how they are read: accounts and their media, stories, comments, and insights.
+"""The Graph API's shapes and how they are read: accounts and their media, stories and comments. `insights` has the rest.
 
-source: Meta's Graph API reference. An edge's last page has no `paging.next`; what a thing does not have is left out; insights that
-are not there are an empty list, never 0.
+source: Meta's Graph API reference. An edge's last page has no `paging.next`; what a thing does not have is left out.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -15,8 +12,6 @@ from beat_actors.platforms.instagram.entities import (
     InstagramAccount,
     InstagramComment,
     InstagramPost,
-    InstagramPostInsight,
-    InstagramProfileInsight,
     InstagramStory,
 )
 from beat_actors.platforms.instagram.payloads import (
@@ -30,6 +25,7 @@ from beat_actors.platforms.instagram.payloads import (
     text,
     the_id,
     the_one_asked_for,
+    timestamp,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed, Record
 
@@ -130,55 +126,6 @@ class Posts(msgspec.Struct):
     business_discovery: DiscoveredMedia
 
 
-class Result(msgspec.Struct):
-    dimension_values: list[Id | None]
-    value: Count = None
-
-
-class Breakdown(msgspec.Struct):
-    dimension_keys: list[str] | None = None
-    results: list[Result] | None = None
-
-
-class Total(msgspec.Struct):
-    value: Count = None
-    breakdowns: list[Breakdown] | None = None
-
-
-class Point(msgspec.Struct):
-    """One of `values`, the older shape: a number, or numbers by what they are broken down by."""
-
-    value: int | float | str | dict[str, Count] | None = None
-    end_time: str | None = None
-
-
-class Insight(msgspec.Struct):
-    name: str
-    period: str | None = None
-    total_value: Total | None = None
-    values: list[Point] | None = None
-
-
-class Insights(msgspec.Struct):
-    data: list[Insight]
-
-
-class Number(msgspec.Struct, frozen=True):
-    """One number of an insight, whichever shape it came in."""
-
-    metric: str
-    period: str | None
-    value: int
-    breakdown: str | None = None
-    dimension: str | None = None
-    ends_at: datetime | None = None
-
-    def key(self, subject: str, timeframe: str | None) -> str:
-        ends_at = self.ends_at.isoformat() if self.ends_at else None
-        parts = (subject, self.metric, self.period, timeframe, self.breakdown, self.dimension, ends_at)
-        return "|".join(part or "" for part in parts)
-
-
 decode_discovered_profile = decoder(Profile)
 decode_discovered_posts = decoder(Posts)
 decode_account = decoder(Account)
@@ -187,7 +134,6 @@ decode_media = decoder(MediaPage)
 decode_story = decoder(Story)
 decode_stories = decoder(StoryPage)
 decode_comments = decoder(CommentPage)
-decode_insights = decoder(Insights)
 
 
 def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
@@ -249,33 +195,6 @@ def own_comments(body: bytes, spec: FetchSpec) -> Parsed:
     )
 
 
-def profile_insights(body: bytes, spec: FetchSpec) -> Parsed:
-    profile_id, timeframe = spec.params["user_id"], spec.params.get("timeframe")
-    return Parsed(
-        [
-            InstagramProfileInsight(
-                insight_id=number.key(profile_id, timeframe),
-                profile_id=profile_id,
-                timeframe=timeframe,
-                **msgspec.structs.asdict(number),
-            )
-            for number in _numbers(decode_insights(body))
-        ]
-    )
-
-
-def post_insights(body: bytes, spec: FetchSpec) -> Parsed:
-    post_id = bare_id(spec.params["media_id"]) or ""
-    return Parsed(
-        [
-            InstagramPostInsight(
-                insight_id=number.key(post_id, None), post_id=post_id, **msgspec.structs.asdict(number)
-            )
-            for number in _numbers(decode_insights(body))
-        ]
-    )
-
-
 def the_medium_asked_for(found: Id, spec: FetchSpec) -> None:
     if bare_id(found) != bare_id(spec.params["media_id"]):
         raise Malformed(f"asked for {spec.params['media_id']}, the answer is of {found}", path="$.id")
@@ -328,7 +247,7 @@ def _post(
         permalink=media.permalink,
         thumbnail_url=media.thumbnail_url or media.media_url,
         media_url=media.media_url,
-        taken_at=_timestamp(media.timestamp, f"{at}.timestamp"),
+        taken_at=timestamp(media.timestamp, f"{at}.timestamp"),
         likes=count(media.like_count, f"{at}.like_count"),
         comments=count(media.comments_count, f"{at}.comments_count"),
         views=count(media.view_count, f"{at}.view_count"),
@@ -350,7 +269,7 @@ def _story(story: Story, at: str) -> InstagramStory:
         permalink=story.permalink,
         thumbnail_url=story.thumbnail_url or (story.media_url if story.media_type == "IMAGE" else None),
         media_url=story.media_url,
-        taken_at=_timestamp(story.timestamp, f"{at}.timestamp"),
+        taken_at=timestamp(story.timestamp, f"{at}.timestamp"),
         likes=count(story.like_count, f"{at}.like_count"),
         comments=count(story.comments_count, f"{at}.comments_count"),
     )
@@ -365,50 +284,9 @@ def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment
         parent_id=bare_id(comment.parent_id),
         handle=name.lower() if name else author.handle(),
         text=text(comment.text),
-        commented_at=_timestamp(comment.timestamp, f"{at}.timestamp"),
+        commented_at=timestamp(comment.timestamp, f"{at}.timestamp"),
         likes=count(comment.like_count, f"{at}.like_count"),
     )
-
-
-def _numbers(insights: Insights) -> Iterator[Number]:
-    """All the numbers there are. What was not told gives none."""
-    for i, insight in enumerate(insights.data):
-        at = f"$.data[{i}]"
-        if not insight.name:
-            raise Malformed("an insight without a name", path=f"{at}.name")
-        if insight.total_value is not None:
-            yield from _of_total(insight, insight.total_value, f"{at}.total_value")
-        for j, point in enumerate(insight.values or []):
-            yield from _of_point(insight, point, f"{at}.values[{j}]")
-
-
-def _of_total(insight: Insight, total: Total, at: str) -> Iterator[Number]:
-    value = count(total.value, f"{at}.value")
-    if value is not None:
-        yield Number(insight.name, insight.period, value)
-    for i, breakdown in enumerate(total.breakdowns or []):
-        keys = ",".join(breakdown.dimension_keys or []) or None
-        for j, result in enumerate(breakdown.results or []):
-            part = count(result.value, f"{at}.breakdowns[{i}].results[{j}].value")
-            if part is not None:
-                yield Number(insight.name, insight.period, part, keys, _dimension(result.dimension_values))
-
-
-def _of_point(insight: Insight, point: Point, at: str) -> Iterator[Number]:
-    ends_at = _timestamp(point.end_time, f"{at}.end_time")
-    if isinstance(point.value, dict):
-        parts = {text(name): count(value, f"{at}.value.{name}") for name, value in point.value.items()}
-        for name, part in parts.items():
-            if part is not None:
-                yield Number(insight.name, insight.period, part, None, name, ends_at)
-        return
-    value = count(point.value, f"{at}.value")
-    if value is not None:
-        yield Number(insight.name, insight.period, value, None, None, ends_at)
-
-
-def _dimension(values: Sequence[Id | None]) -> str | None:
-    return text(",".join("" if value is None else str(value) for value in values))
 
 
 def _cursor(paging: Paging | None) -> str | None:
@@ -419,11 +297,3 @@ def _nested_cursor(page: MediaPage | None) -> str | None:
     """A nested edge has no link to its next page, only the cursor."""
     cursors = page.paging.cursors if page and page.paging else None
     return cursors.after if cursors else None
-
-
-def _timestamp(value: str | None, path: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(value) if value else None
-    except ValueError:
-        raise Malformed(f"{value!r} is not a time", path=path) from None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)

@@ -105,6 +105,15 @@ def instant(value: int | str | None) -> datetime | None:
         return None
 
 
+def timestamp(value: str | None, path: str) -> datetime | None:
+    """An ISO time, in UTC where it names no zone. Raises `Malformed` for what is no time."""
+    try:
+        found = datetime.fromisoformat(value) if value else None
+    except ValueError:
+        raise Malformed(f"{value!r} is not a time", path=path) from None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
 def the_one_asked_for(spec: FetchSpec, *, handle: str | None, profile_id: str | None, path: str = "$.user.pk") -> None:
     """Some gateways answer with somebody else's data. Raises `Malformed` where they do."""
     asked, asked_id = spec.params.get("handle"), spec.params.get("profile_id")

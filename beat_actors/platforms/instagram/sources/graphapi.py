@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.platforms.instagram import graph
+from beat_actors.platforms.instagram import graph, insights
 from beat_actors.platforms.instagram.payloads import bare_id
 from beat_actors.platforms.interface import (
     Answer,
@@ -134,7 +134,7 @@ def demographics(spec: FetchSpec, secret: Secret) -> Call:
     return _call(f"/{secret['user_id']}/insights", query, secret)
 
 
-def insights(spec: FetchSpec, secret: Secret) -> Call:
+def post_insights(spec: FetchSpec, secret: Secret) -> Call:
     query = {"metric": POST_METRICS[spec.params["media_type"]], "period": "lifetime"}
     return _call(f"/{bare_id(spec.params['media_id'])}/insights", query, secret)
 
@@ -244,10 +244,10 @@ class GraphApi(Source):
         "own_story": Endpoint(of_medium("", STORY_FIELDS), graph.own_story),
         "own_children": Endpoint(of_medium("/children", CHILD_FIELDS), graph.own_children),
         "own_comments": Endpoint(of_medium("/comments", COMMENT_FIELDS, limit=50), graph.own_comments),
-        "profile_insights": Endpoint(demographics, graph.profile_insights),
-        "post_insights": Endpoint(insights, graph.post_insights),
-        "story_insights": Endpoint(story_insights, graph.post_insights),
-        "story_navigation": Endpoint(story_navigation, graph.post_insights),
+        "profile_insights": Endpoint(demographics, insights.profile_insights),
+        "post_insights": Endpoint(post_insights, insights.post_insights),
+        "story_insights": Endpoint(story_insights, insights.post_insights),
+        "story_navigation": Endpoint(story_navigation, insights.post_insights),
     }
     check = Check(debug_token, token_health)
 
