@@ -1,6 +1,7 @@
 """The CredentialBroker: its turns for one platform never overlap, whatever the number of messages and workers."""
 
 import asyncio
+from functools import partial
 
 import dramatiq
 
@@ -23,8 +24,9 @@ async def settle(platform: str) -> None:
 
 
 async def _turn(platform: str) -> None:
-    await asyncio.to_thread(mailbox.heard, platform)
-    result = await turn(engine().database, platform_named(platform))
+    # Not before it has the lock: a turn that waits for it will see whatever is rung for meanwhile.
+    begun = partial(asyncio.to_thread, mailbox.heard, platform)
+    result = await turn(engine().database, platform_named(platform), begun=begun)
     await mailbox.send(RETRIEVE, result.leased)
     if result.more:
         await mailbox.ring(platform)

@@ -5,7 +5,7 @@ wherever they run, so nothing here guards against another turn.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import Any
@@ -118,13 +118,24 @@ class TurnResult:
     more: bool = False
 
 
-async def turn(database: Database, platform: Platform, *, seed: int | None = None) -> TurnResult:
-    """Run one turn for the platform. Whatever raises leaves no trace, and the next turn starts from the same rows."""
+async def turn(
+    database: Database,
+    platform: Platform,
+    *,
+    seed: int | None = None,
+    begun: Callable[[], Awaitable[None]] | None = None,
+) -> TurnResult:
+    """Run one turn for the platform. Whatever raises leaves no trace, and the next turn starts from the same rows.
+
+    `begun` is called when the turn has the lock and has read nothing yet: what is committed after it may want another turn.
+    """
     settings = database.settings
     seed = SystemRandom().getrandbits(62) if seed is None else seed
     rng, plan, result = Random(seed), Plan(), TurnResult()
     async with database.transaction() as transaction:
         await store.lock(transaction, platform.name)
+        if begun is not None:
+            await begun()
         held = await transaction.rows(HELD, (platform.name,))
         settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
         fetches = await _settling(transaction, settlements)

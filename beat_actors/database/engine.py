@@ -33,8 +33,9 @@ class Transaction:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self.connection = connection
 
-    async def rows(self, sql: LiteralString | str, params: Params | None = None) -> list[Any]:
-        async with self.connection.cursor(row_factory=namedtuple_row) as cursor:
+    async def rows(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> list[Any]:
+        """Run a query. `binary`: results in binary, which pays where there are bytes among them."""
+        async with self.connection.cursor(row_factory=namedtuple_row, binary=binary) as cursor:
             await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
 

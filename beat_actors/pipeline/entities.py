@@ -50,7 +50,7 @@ def write_records(entity: Entity) -> str:
     columns = column_types(entity)
     names = list(columns)
     others = [name for name in names if name != entity.key]
-    dimensions = [name for name in others if name not in entity.metrics]
+    dimensions = [name for name in others if name not in entity.metrics | entity.volatile]
     metrics = [name for name in others if name in entity.metrics]
     declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     updates = ", ".join(f"{name} = coalesce(excluded.{name}, t.{name})" for name in others)
@@ -60,13 +60,17 @@ def write_records(entity: Entity) -> str:
     )
     due = f""", due AS (
     INSERT INTO asset_log (platform, entity, entity_key, field, url)
-    SELECT %(platform)s, '{entity.table}', entity_key, field, url FROM ({assets}) a ORDER BY entity_key, field
+    SELECT %(platform)s, '{entity.table}', a.entity_key, a.field, a.url FROM ({assets}) a
+    -- What is known already is not even locked: an upsert that changes nothing still writes.
+    LEFT JOIN asset_log k ON k.platform = %(platform)s AND k.entity = '{entity.table}' AND k.entity_key = a.entity_key
+        AND k.field = a.field AND split_part(k.url, '?', 1) = split_part(a.url, '?', 1)
+    WHERE k.id IS NULL ORDER BY a.entity_key, a.field
     ON CONFLICT (platform, entity, entity_key, field) DO UPDATE SET url = excluded.url, status = 'PENDING'
     WHERE split_part(asset_log.url, '?', 1) <> split_part(excluded.url, '?', 1)
 )"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
     return f"""
 WITH r AS (
-    SELECT * FROM jsonb_to_recordset(%(records)s::jsonb) AS r(
+    SELECT * FROM json_to_recordset(%(records)s::json) AS r(
         {declared}, n integer, source text, parser_version integer, request_id bigint, fetch_id bigint)
 ), newest AS (
     SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, n DESC

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import psycopg
 import structlog
 
 from beat_actors.database import jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, Missing, Private
+from beat_actors.pipeline.records import pack_records, unpack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
-from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Record
+from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
 
 log = structlog.get_logger(__name__)
@@ -42,8 +42,9 @@ LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
 """
 FINISH = """
 WITH n AS (
-    SELECT * FROM jsonb_to_recordset(%(results)s::jsonb) AS r(
-        id bigint, fence integer, records jsonb, version integer, kind text, error text, path text)
+    SELECT r.*, p.records FROM jsonb_to_recordset(%(results)s::jsonb) AS r(
+        id bigint, fence integer, version integer, kind text, error text, path text)
+    LEFT JOIN unnest(%(ids)s::bigint[], %(records)b::bytea[]) AS p(id, records) USING (id)
 ), moved AS (
     UPDATE scrape_fetch f SET stage = CASE WHEN n.error IS NULL THEN 'INGESTED' ELSE 'SETTLING' END, records = n.records,
         parser_version = n.version, lease_until = NULL, stage_attempts = 0, sent_at = clock_timestamp()
@@ -63,7 +64,9 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     settings = engine.settings
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
-            CLAIM, {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts}
+            CLAIM,
+            {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts},
+            binary=True,
         )
     if not claims:
         return result
@@ -89,7 +92,10 @@ async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None
 
 async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> None:
     async with engine.database.transaction() as transaction:
-        rows = await transaction.rows(FINISH, {"results": jsonb([row for _, row, _ in read])})
+        good = [row for _, row, outcome in read if outcome is Outcome.PARSED]
+        found = {"ids": [row["id"] for row in good], "records": [row["records"] for row in good]}
+        results = [{name: value for name, value in row.items() if name != "records"} for _, row, _ in read]
+        rows = await transaction.rows(FINISH, {"results": jsonb(results), **found})
         passed = {row.id for row in rows}
         done = [item for item in read if item[0].id in passed]
         settlements = _settlements(done)
@@ -113,12 +119,14 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
         return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED
     spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)
     try:
-        parsed = _parse(endpoint, claim.body, spec)
+        parsed = _parse(endpoint, unpack(claim.body), spec)
         if parsed.next_cursor is None and claim.next_cursor is not None:
             parsed = replace(parsed, next_cursor=claim.next_cursor)
         flow = platform.flows[claim.flow]
         follow_ups = flow.follow_ups(spec, claim.request_params, parsed, claim.items + len(parsed.records))
-        records = records_json(platform.entity_of, parsed)
+        records = pack_records(
+            {"entities": _by_table(platform, parsed), "follow_ups": follow_ups, "items": len(parsed.records)}
+        )
     except Missing as error:
         return row | {"error": str(error)}, Outcome.MISSING
     except Private as error:
@@ -129,23 +137,21 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
         return row | {"kind": "malformed", "error": said[:1000]}, Outcome.MALFORMED
-    records["follow_ups"] = [msgspec.to_builtins(follow_up) for follow_up in follow_ups]
     return row | {"records": records}, Outcome.PARSED
 
 
 def _parse(endpoint: Endpoint, body: bytes, spec: FetchSpec) -> Parsed:
     try:
-        return endpoint.parse(bytes(body), spec)
+        return endpoint.parse(body, spec)
     except RecursionError:
         raise Malformed("the answer is nested too deeply") from None
 
 
-def records_json(entity_of: Any, parsed: Parsed) -> dict[str, Any]:
-    """Records by the table that they belong to, as the process stage takes them."""
+def _by_table(platform: Platform, parsed: Parsed) -> dict[str, list[Record]]:
     by_table: dict[str, list[Record]] = {}
     for record in parsed.records:
-        by_table.setdefault(entity_of(record).table, []).append(record)
-    return {"entities": by_table, "items": len(parsed.records)}
+        by_table.setdefault(platform.entity_of(record).table, []).append(record)
+    return by_table
 
 
 def _settlements(done: Sequence[Read]) -> list[dict[str, Any]]:

@@ -10,10 +10,15 @@ import structlog
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
 from beat_actors.pipeline.entities import write_records
+from beat_actors.pipeline.records import Records, unpack_records
 from beat_actors.pipeline.stage import StageResult
+from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import Closing, close, fail_fetches
+
+Read = tuple[Any, Records]
+"""A claim, and what was read for it."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +58,9 @@ async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     settings = engine.settings
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
-            CLAIM, {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts}
+            CLAIM,
+            {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts},
+            binary=True,
         )
     poison = [claim for claim in claims if claim.poison]
     sound = [claim for claim in claims if not claim.poison]
@@ -81,36 +88,37 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
         rows = await transaction.rows(DONE, ([claim.id for claim in claims], [claim.fence for claim in claims]))
         passed = {row.id for row in rows}
         done = [claim for claim in claims if claim.id in passed]
-        await _write(transaction, done)
-        followed = await _follow_up(transaction, done)
-        await close(transaction, [_closing(claim) for claim in done])
+        read = [(claim, unpack_records(claim.records)) for claim in done]
+        await _write(transaction, read)
+        followed = await _follow_up(transaction, read)
+        await close(transaction, [_closing(claim, records) for claim, records in read])
     result.zombies += len(claims) - len(done)
     if len(claims) > len(done):
         log.warning("fenced_writes", stage="process", rejected=len(claims) - len(done))
     result.ring |= followed
 
 
-async def _write(transaction: Transaction, done: Sequence[Any]) -> None:
+async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
     by_table: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for claim in done:
+    for claim, records in read:
         origin = {
             "source": claim.source,
             "parser_version": claim.parser_version,
             "request_id": claim.request_id,
             "fetch_id": claim.id,
         }
-        for table, records in claim.records["entities"].items():
+        for table, found in records.entities.items():
             rows = by_table[claim.platform, table]
-            rows += [{**record, **origin, "n": len(rows) + n} for n, record in enumerate(records)]
+            rows += [{**record, **origin, "n": len(rows) + n} for n, record in enumerate(found)]
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):
         entity = platforms()[platform_name].entity_in(table)
         await transaction.run(write_records(entity), {"records": jsonb(rows), "platform": platform_name})
 
 
-async def _follow_up(transaction: Transaction, done: Sequence[Any]) -> set[str]:
+async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]:
     """Add the fetches that the parsers asked for; returns the platforms that have new work."""
-    wanted = [(claim, spec) for claim in done for spec in claim.records["follow_ups"]]
+    wanted = [(claim, spec) for claim, records in read for spec in records.follow_ups]
     if not wanted:
         return set()
     keys = [_lane(claim, spec) for claim, spec in wanted]
@@ -120,14 +128,14 @@ async def _follow_up(transaction: Transaction, done: Sequence[Any]) -> set[str]:
             "request_id": claim.request_id,
             "lane_id": ids[key],
             "platform": claim.platform,
-            "operation": spec["operation"],
-            "params": spec["params"],
-            "cursor": spec["cursor"],
-            "cursor_source": spec["source"],
-            "page": spec["page"],
+            "operation": spec.operation,
+            "params": spec.params,
+            "cursor": spec.cursor,
+            "cursor_source": spec.source,
+            "page": spec.page,
             "priority": claim.priority,
             "expires_at": claim.expires_at,
-            "owner": spec["owner"],
+            "owner": spec.owner,
         }
         for (claim, spec), key in zip(wanted, keys, strict=True)
     ]
@@ -135,15 +143,15 @@ async def _follow_up(transaction: Transaction, done: Sequence[Any]) -> set[str]:
     return {claim.platform for claim, _ in wanted}
 
 
-def _lane(claim: Any, spec: dict[str, Any]) -> LaneKey:
-    pinned = spec["source"]
-    chain = (pinned,) if pinned else platforms()[claim.platform].chains[spec["operation"]]
-    return LaneKey(claim.platform, spec["operation"], claim.priority, chain, spec["owner"] or "")
+def _lane(claim: Any, spec: FetchSpec) -> LaneKey:
+    pinned = spec.source
+    chain = (pinned,) if pinned else platforms()[claim.platform].chains[spec.operation]
+    return LaneKey(claim.platform, spec.operation, claim.priority, chain, spec.owner or "")
 
 
-def _closing(claim: Any) -> Closing:
+def _closing(claim: Any, records: Records) -> Closing:
     data: dict[str, Any] = {"source": claim.source} if claim.is_first else {}
-    return Closing(claim.request_id, len(claim.records["follow_ups"]), claim.records["items"], data)
+    return Closing(claim.request_id, len(records.follow_ups), records.items, data)
 
 
 async def _quarantine(engine: Engine, claim: Any, error: str) -> None:

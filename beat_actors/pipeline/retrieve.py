@@ -17,6 +17,7 @@ import structlog
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, VaultError
+from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.platforms.registry import platforms
@@ -64,7 +65,7 @@ WITH n AS (
 ), payload AS (
     INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body, next_cursor)
     SELECT m.id, now(), m.attempt, m.source, b.body, b.next_cursor
-    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)s::bytea[], %(cursors)s::text[]) AS b(i, body, next_cursor) USING (i)
+    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)b::bytea[], %(cursors)s::text[]) AS b(i, body, next_cursor) USING (i)
 ), trace AS (
     INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms,
                            bytes, outcome, code, detail)
@@ -170,7 +171,7 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult)
     kept = [i for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK]
     payloads = {
         "indexes": kept,
-        "bodies": [called[i].body for i in kept],
+        "bodies": [pack(called[i].body) for i in kept],
         "cursors": [called[i].next_cursor for i in kept],
     }
     async with engine.database.transaction() as transaction:

@@ -156,7 +156,8 @@ class Entity:
     """Where the records of one type are kept: current state in `table`, every observation in `log` (dimensions and metrics).
 
     `metrics` are the fields that are numbers over time; the others, save the key, are dimensions. `assets` are the fields
-    that hold media URLs. `subject` is the field by which the log is read, the key unless another is named.
+    that hold media URLs. `volatile` fields change although the thing does not, as signed URLs do: they are current state and not
+    logged. `subject` is the field by which the log is read, the key unless another is named.
     """
 
     record: type[Record]
@@ -165,6 +166,7 @@ class Entity:
     key: str
     metrics: frozenset[str]
     assets: tuple[str, ...] = ()
+    volatile: frozenset[str] = frozenset()
     subject: str | None = None
 
 

@@ -133,6 +133,7 @@ ACCOUNT = Entity(
     key="profile_id",
     metrics=frozenset({"followers", "following", "media_count"}),
     assets=("profile_pic_url",),
+    volatile=frozenset({"profile_pic_url"}),
 )
 POST = Entity(
     record=InstagramPost,
@@ -141,6 +142,7 @@ POST = Entity(
     key="shortcode",
     metrics=frozenset({"likes", "comments", "views", "plays", "video_duration"}),
     assets=("thumbnail_url",),
+    volatile=frozenset({"thumbnail_url", "media_url"}),
 )
 STORY = Entity(
     record=InstagramStory,

@@ -37,7 +37,7 @@ def upgrade() -> None:
         following       bigint CHECK (following >= 0),
         media_count     bigint CHECK (media_count >= 0),
         {OBSERVED}
-    ) WITH (fillfactor = 80);
+    ) WITH (fillfactor = 80, toast_tuple_target = 8160);
     CREATE INDEX instagram_account_handle ON instagram_account (handle);
 
     CREATE TABLE instagram_post (
@@ -57,7 +57,7 @@ def upgrade() -> None:
         plays          bigint CHECK (plays >= 0),
         video_duration double precision,
         {OBSERVED}
-    ) WITH (fillfactor = 80);
+    ) WITH (fillfactor = 80, toast_tuple_target = 8160);
     CREATE INDEX instagram_post_profile ON instagram_post (profile_id, taken_at DESC);
     """)
 
