@@ -26,6 +26,7 @@ TABLES = dict(of_platforms())
 GOOD, MISSING, REFUSALS = (
     [item for table in TABLES.values() for item in getattr(table, name)] for name in ("GOOD", "MISSING", "REFUSALS")
 )
+EMPTY = {item for table in TABLES.values() for item in getattr(table, "EMPTY", ())}
 every_source = pytest.mark.parametrize(("platform", "source"), SOURCES, ids=lambda value: getattr(value, "name", value))
 every_endpoint = pytest.mark.parametrize(
     ("platform", "source", "operation"), ENDPOINTS, ids=lambda value: getattr(value, "name", value)
@@ -134,6 +135,9 @@ def test_s1_1_a_recorded_refusal_is_judged_as_what_it_is(refusal: Refusal) -> No
     "body", [b"", b"null", b"[]", b"<html><body>Sorry</body></html>", b'"text"', b"\xff\xfe", b"{"]
 )
 def test_s6_9_what_is_no_answer_is_malformed(recording: Recording, body: bytes) -> None:
+    if (recording.source, recording.operation, body) in EMPTY:
+        assert not read(recording, body).records
+        return
     with pytest.raises(Malformed) as refused:
         read(recording, body)
     assert refused.value.path.startswith("$")

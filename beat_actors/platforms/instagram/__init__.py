@@ -1,7 +1,22 @@
 """Instagram."""
 
 from beat_actors.platforms.instagram.crawler import InstagramCrawler
-from beat_actors.platforms.instagram.entities import ACCOUNT, POST, InstagramAccount, InstagramPost
+from beat_actors.platforms.instagram.entities import (
+    ACCOUNT,
+    COMMENT,
+    FOLLOW,
+    POST,
+    POST_INSIGHT,
+    PROFILE_INSIGHT,
+    STORY,
+    InstagramAccount,
+    InstagramComment,
+    InstagramFollow,
+    InstagramPost,
+    InstagramPostInsight,
+    InstagramProfileInsight,
+    InstagramStory,
+)
 from beat_actors.platforms.instagram.flows import FLOWS
 from beat_actors.platforms.instagram.sources.arraybobo import ArrayBobo
 from beat_actors.platforms.instagram.sources.bestsolutions import BestSolutions
@@ -15,7 +30,17 @@ platform = Platform(
     sources={source.name: source for source in (GraphApi(), ArrayBobo(), JoTucker(), Lama(), BestSolutions())},
     chains=InstagramCrawler.chains,
     flows=FLOWS,
-    entities=(ACCOUNT, POST),
+    entities=(ACCOUNT, POST, STORY, COMMENT, FOLLOW, PROFILE_INSIGHT, POST_INSIGHT),
 )
 
-__all__ = ["InstagramAccount", "InstagramCrawler", "InstagramPost", "platform"]
+__all__ = [
+    "InstagramAccount",
+    "InstagramComment",
+    "InstagramCrawler",
+    "InstagramFollow",
+    "InstagramPost",
+    "InstagramPostInsight",
+    "InstagramProfileInsight",
+    "InstagramStory",
+    "platform",
+]

@@ -1,9 +1,12 @@
 """InstagramCrawler: what can be fetched from Instagram, and the chain of sources for each operation, in the order of preference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from beat_actors.platforms.interface import FetchSpec
+
+DEMOGRAPHICS = ("follower_demographics", "reached_audience_demographics", "engaged_audience_demographics")
+BREAKDOWNS = ("country", "city", "gender,age")
 
 
 class InstagramCrawler:
@@ -14,6 +17,27 @@ class InstagramCrawler:
         "profile_by_id": ("arraybobo", "jotucker", "lama", "bestsolutions"),
         "posts_by_id": ("jotucker", "lama", "arraybobo", "bestsolutions"),
         "posts_by_handle": ("graphapi",),
+        "post_by_shortcode": ("arraybobo", "jotucker", "lama"),
+        "reels_by_id": ("arraybobo", "lama"),
+        "tagged_by_id": ("arraybobo", "lama"),
+        "stories_by_id": ("arraybobo", "lama"),
+        "comments_by_shortcode": ("jotucker",),
+        "followers_by_id": ("jotucker", "lama"),
+        "following_by_id": ("jotucker", "lama"),
+        "hashtag_posts": ("jotucker", "lama"),
+        # What only its owner may ask: there is no other source, and no other credential.
+        "own_profile": ("graphapi",),
+        "own_posts": ("graphapi",),
+        "own_tagged": ("graphapi",),
+        "own_stories": ("graphapi",),
+        "own_post": ("graphapi",),
+        "own_story": ("graphapi",),
+        "own_children": ("graphapi",),
+        "own_comments": ("graphapi",),
+        "profile_insights": ("graphapi",),
+        "post_insights": ("graphapi",),
+        "story_insights": ("graphapi",),
+        "story_navigation": ("graphapi",),
     }
 
     @staticmethod
@@ -28,3 +52,36 @@ class InstagramCrawler:
     def fetch_posts_by_id(profile_id: str) -> FetchSpec:
         """One page of posts, newest first; `posts_by_handle` is the Graph API's way to page what its profile call began."""
         return FetchSpec("posts_by_id", {"profile_id": profile_id})
+
+    @staticmethod
+    def fetch_post_by_shortcode(shortcode: str) -> FetchSpec:
+        return FetchSpec("post_by_shortcode", {"shortcode": shortcode})
+
+    @staticmethod
+    def fetch_of_profile(operation: str, profile_id: str) -> FetchSpec:
+        """The first page of a list that belongs to an account: `reels_by_id`, `tagged_by_id`, `stories_by_id`, `followers_by_id`…"""
+        return FetchSpec(operation, {"profile_id": profile_id})
+
+    @staticmethod
+    def fetch_comments_by_shortcode(shortcode: str) -> FetchSpec:
+        return FetchSpec("comments_by_shortcode", {"shortcode": shortcode})
+
+    @staticmethod
+    def fetch_hashtag_posts(hashtag: str) -> FetchSpec:
+        return FetchSpec("hashtag_posts", {"hashtag": hashtag})
+
+    @staticmethod
+    def fetch_own(operation: str, user_id: str, **params: str) -> FetchSpec:
+        """What an account's own credential alone may ask; `user_id` is the Graph API's id of the account."""
+        return FetchSpec(operation, {"user_id": user_id, **params}, owner=user_id)
+
+    @staticmethod
+    def fetch_profile_insights(user_id: str) -> Sequence[FetchSpec]:
+        """One call answers one metric by one breakdown: nine of them."""
+        return [
+            InstagramCrawler.fetch_own(
+                "profile_insights", user_id, metric=metric, breakdown=breakdown, timeframe="last_90_days"
+            )
+            for metric in DEMOGRAPHICS
+            for breakdown in BREAKDOWNS
+        ]

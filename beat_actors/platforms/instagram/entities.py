@@ -1,4 +1,4 @@
-"""What Beat knows of Instagram: accounts and posts, as dimensions and metrics."""
+"""What Beat knows of Instagram: accounts, posts, stories, comments, who follows whom, and insights, as dimensions and metrics."""
 
 from datetime import datetime
 
@@ -25,10 +25,14 @@ class InstagramAccount(Record, frozen=True, kw_only=True):
 
 
 class InstagramPost(Record, frozen=True, kw_only=True):
-    """A post, by the shortcode that all providers share. `post_type` is image, reels or carousel."""
+    """A post, by the shortcode that all providers share. `post_type` is image, reels or carousel.
+
+    `post_id` is the id by which its source knows it. `carousel_id`: the post is a picture or video of that carousel.
+    """
 
     shortcode: str
     post_id: str | None = None
+    carousel_id: str | None = None
     profile_id: str | None = None
     handle: str | None = None
     post_type: str | None = None
@@ -42,6 +46,84 @@ class InstagramPost(Record, frozen=True, kw_only=True):
     views: int | None = None
     plays: int | None = None
     video_duration: float | None = None
+
+
+class InstagramStory(Record, frozen=True, kw_only=True):
+    """A story. `story_id` is Instagram's own id (pk); `graph_id` the Graph API's. `media_type` is image or video.
+
+    Where the Graph API does not tell Instagram's id, `story_id` is its own with `graph:` before it.
+    """
+
+    story_id: str
+    graph_id: str | None = None
+    profile_id: str | None = None
+    handle: str | None = None
+    shortcode: str | None = None
+    media_type: str | None = None
+    caption: str | None = None
+    permalink: str | None = None
+    thumbnail_url: str | None = None
+    media_url: str | None = None
+    taken_at: datetime | None = None
+    expiring_at: datetime | None = None
+    likes: int | None = None
+    comments: int | None = None
+    video_duration: float | None = None
+
+
+class InstagramComment(Record, frozen=True, kw_only=True):
+    """A comment on the post with that shortcode, or with that id of the Graph API's; `parent_id` is the comment that it answers."""
+
+    comment_id: str
+    shortcode: str | None = None
+    post_id: str | None = None
+    parent_id: str | None = None
+    profile_id: str | None = None
+    handle: str | None = None
+    text: str | None = None
+    commented_at: datetime | None = None
+    likes: int | None = None
+
+
+class InstagramFollow(Record, frozen=True, kw_only=True):
+    """That one account follows another, as last seen. `follow_id` is `follower_id:followed_id`."""
+
+    follow_id: str
+    follower_id: str
+    followed_id: str
+    follower_handle: str | None = None
+    followed_handle: str | None = None
+
+
+class InstagramProfileInsight(Record, frozen=True, kw_only=True):
+    """One number that the Graph API tells an account's owner. `profile_id` is the Graph API's id (`graph_id` of the account).
+
+    `breakdown` names what the number is broken down by (`country`, `age,gender`), `dimension` the part (`DE`, `25-34,F`); both
+    are unknown for a total. `ends_at` is the end of the period, where the number is one of a row.
+    """
+
+    insight_id: str
+    profile_id: str
+    metric: str
+    period: str | None = None
+    timeframe: str | None = None
+    breakdown: str | None = None
+    dimension: str | None = None
+    ends_at: datetime | None = None
+    value: int | None = None
+
+
+class InstagramPostInsight(Record, frozen=True, kw_only=True):
+    """One number that the Graph API tells the owner of a post or story; `post_id` is the Graph API's. See the profile's."""
+
+    insight_id: str
+    post_id: str
+    metric: str
+    period: str | None = None
+    breakdown: str | None = None
+    dimension: str | None = None
+    ends_at: datetime | None = None
+    value: int | None = None
 
 
 ACCOUNT = Entity(
@@ -61,4 +143,42 @@ POST = Entity(
     metrics=frozenset({"likes", "comments", "views", "plays", "video_duration"}),
     assets=("thumbnail_url",),
     volatile=frozenset({"thumbnail_url", "media_url"}),
+)
+STORY = Entity(
+    record=InstagramStory,
+    table="instagram_story",
+    log="post_log",
+    key="story_id",
+    metrics=frozenset({"likes", "comments", "video_duration"}),
+    assets=("thumbnail_url", "media_url"),
+)
+COMMENT = Entity(
+    record=InstagramComment,
+    table="instagram_comment",
+    log=None,
+    key="comment_id",
+    metrics=frozenset({"likes"}),
+)
+FOLLOW = Entity(
+    record=InstagramFollow,
+    table="instagram_follow",
+    log=None,
+    key="follow_id",
+    metrics=frozenset(),
+)
+PROFILE_INSIGHT = Entity(
+    record=InstagramProfileInsight,
+    table="instagram_profile_insight",
+    log="profile_log",
+    key="insight_id",
+    metrics=frozenset({"value"}),
+    subject="profile_id",
+)
+POST_INSIGHT = Entity(
+    record=InstagramPostInsight,
+    table="instagram_post_insight",
+    log="post_log",
+    key="insight_id",
+    metrics=frozenset({"value"}),
+    subject="post_id",
 )

@@ -1,7 +1,7 @@
 """What a consumer may ask of Instagram."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,6 +14,14 @@ Handle = Annotated[
 ]
 ProfileId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$")]
 Posts = Annotated[int, msgspec.Meta(ge=0, le=2000)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Shortcode = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{5,64}$")]
+UserId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$", description="the Graph API's id of the account")]
+MediaId = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9]{1,25}(_[0-9]{1,25})?$", description="the Graph API's id of a post or story")
+]
+HashtagName = Annotated[str, msgspec.Meta(pattern=r"^#?\w{1,100}$", description="letters, digits, underscores")]
+MediaType = Literal["image", "carousel", "reels", "story"]
 
 
 class ByHandle(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,6 +44,65 @@ class Basic(msgspec.Struct, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         self.handle = self.handle.removeprefix("@").lower()
+
+
+class OfProfile(msgspec.Struct, forbid_unknown_fields=True):
+    profile_id: ProfileId
+
+
+class Listed(msgspec.Struct, forbid_unknown_fields=True):
+    """`limit`: how many are wanted; pages are whole, so somewhat more may come."""
+
+    profile_id: ProfileId
+    limit: Limit = 50
+
+
+class OfPost(msgspec.Struct, forbid_unknown_fields=True):
+    shortcode: Shortcode
+
+
+class CommentsOf(msgspec.Struct, forbid_unknown_fields=True):
+    shortcode: Shortcode
+    limit: Limit = 50
+
+
+class Hashtag(msgspec.Struct, forbid_unknown_fields=True):
+    hashtag: HashtagName
+    limit: Limit = 50
+
+    def __post_init__(self) -> None:
+        self.hashtag = self.hashtag.removeprefix("#").lower()
+
+
+class Own(msgspec.Struct, forbid_unknown_fields=True):
+    user_id: UserId
+
+
+class OwnProfile(msgspec.Struct, forbid_unknown_fields=True):
+    user_id: UserId
+    posts: Posts = 12
+
+
+class OwnListed(msgspec.Struct, forbid_unknown_fields=True):
+    user_id: UserId
+    limit: Limit = 50
+
+
+class OwnMedium(msgspec.Struct, forbid_unknown_fields=True):
+    media_id: MediaId
+    user_id: UserId
+
+
+class OwnComments(msgspec.Struct, forbid_unknown_fields=True):
+    media_id: MediaId
+    user_id: UserId
+    limit: Limit = 50
+
+
+class OwnPostInsights(msgspec.Struct, forbid_unknown_fields=True):
+    media_id: MediaId
+    user_id: UserId
+    media_type: MediaType
 
 
 def more_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:
@@ -64,6 +131,82 @@ def _first_page(spec: FetchSpec, account: InstagramAccount, parsed: Parsed, post
     return (InstagramCrawler.fetch_posts_by_id(account.profile_id),)
 
 
+def more_pages(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:
+    """The next page until there is none or `limit` is reached."""
+    return _next(spec, parsed) if items < int(params["limit"]) else ()
+
+
+def all_pages(spec: FetchSpec, _params: Mapping[str, Any], parsed: Parsed, _items: int) -> Sequence[FetchSpec]:
+    """All there is: an account has few stories at a time."""
+    return _next(spec, parsed)
+
+
+def more_own_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:
+    """The caller's own media after its own profile, until there are enough."""
+    if items - 1 >= int(params["posts"]):  # the profile is one of the items
+        return ()
+    if spec.operation == "own_profile":
+        return (InstagramCrawler.fetch_own("own_posts", params["user_id"]),)
+    return _next(spec, parsed)
+
+
+def children_of_carousel(
+    spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, _items: int
+) -> Sequence[FetchSpec]:
+    is_carousel = any(isinstance(each, InstagramPost) and each.post_type == "carousel" for each in parsed.records)
+    if spec.operation != "own_post" or not is_carousel:
+        return ()
+    return (InstagramCrawler.fetch_own("own_children", params["user_id"], media_id=params["media_id"]),)
+
+
+def other_insights(spec: FetchSpec, params: Mapping[str, Any], _parsed: Parsed, _items: int) -> Sequence[FetchSpec]:
+    """After the first of an account's nine calls, the others."""
+    first, *others = InstagramCrawler.fetch_profile_insights(params["user_id"])
+    return others if spec.params == first.params else ()
+
+
+def navigation(spec: FetchSpec, params: Mapping[str, Any], _parsed: Parsed, _items: int) -> Sequence[FetchSpec]:
+    """How people left a story is broken down, so it takes a call of its own."""
+    if spec.operation != "story_insights":
+        return ()
+    return (InstagramCrawler.fetch_own("story_navigation", params["user_id"], media_id=params["media_id"]),)
+
+
+def insights_of_post(params: OwnPostInsights) -> FetchSpec:
+    if params.media_type == "story":
+        return InstagramCrawler.fetch_own("story_insights", params.user_id, media_id=params.media_id)
+    return InstagramCrawler.fetch_own(
+        "post_insights", params.user_id, media_id=params.media_id, media_type=params.media_type
+    )
+
+
+def _next(spec: FetchSpec, parsed: Parsed) -> Sequence[FetchSpec]:
+    """The page behind this one, at the source that gave its cursor. A page that holds nothing, or leads to itself, is the last."""
+    if parsed.next_cursor in (None, spec.cursor) or not parsed.records:
+        return ()
+    return (FetchSpec(spec.operation, spec.params, parsed.next_cursor, spec.source, spec.page + 1, spec.owner),)
+
+
+def _listing(name: str, operation: str) -> Flow:
+    """A list that belongs to an account, page by page."""
+    return Flow(
+        name, Listed, lambda params: InstagramCrawler.fetch_of_profile(operation, params.profile_id), more_pages
+    )
+
+
+def _own_listing(name: str, operation: str) -> Flow:
+    return Flow(name, OwnListed, lambda params: InstagramCrawler.fetch_own(operation, params.user_id), more_pages)
+
+
+def _own_medium(name: str, operation: str, params: type[msgspec.Struct], follow_ups: Any) -> Flow:
+    return Flow(
+        name,
+        params,
+        lambda params: InstagramCrawler.fetch_own(operation, params.user_id, media_id=params.media_id),
+        follow_ups,
+    )
+
+
 def no_more(*_: Any) -> Sequence[FetchSpec]:
     return ()
 
@@ -89,5 +232,57 @@ FLOWS = {
             lambda params: InstagramCrawler.fetch_profile_by_handle(params.handle),
             no_more,
         ),
+        Flow(
+            "refresh_post_by_shortcode",
+            OfPost,
+            lambda params: InstagramCrawler.fetch_post_by_shortcode(params.shortcode),
+            no_more,
+        ),
+        Flow(
+            "refresh_stories_posts",
+            OfProfile,
+            lambda params: InstagramCrawler.fetch_of_profile("stories_by_id", params.profile_id),
+            no_more,
+        ),
+        _listing("refresh_reels", "reels_by_id"),
+        _listing("refresh_tagged_posts", "tagged_by_id"),
+        _listing("refresh_followers", "followers_by_id"),
+        _listing("refresh_following", "following_by_id"),
+        Flow(
+            "refresh_comments",
+            CommentsOf,
+            lambda params: InstagramCrawler.fetch_comments_by_shortcode(params.shortcode),
+            more_pages,
+        ),
+        Flow(
+            "refresh_hashtag_posts",
+            Hashtag,
+            lambda params: InstagramCrawler.fetch_hashtag_posts(params.hashtag),
+            more_pages,
+        ),
+        Flow(
+            "refresh_own_profile",
+            OwnProfile,
+            lambda params: InstagramCrawler.fetch_own("own_profile", params.user_id),
+            more_own_posts,
+        ),
+        _own_listing("refresh_own_posts", "own_posts"),
+        _own_listing("refresh_own_tagged_posts", "own_tagged"),
+        Flow(
+            "refresh_own_stories",
+            Own,
+            lambda params: InstagramCrawler.fetch_own("own_stories", params.user_id),
+            all_pages,
+        ),
+        _own_medium("refresh_own_post", "own_post", OwnMedium, children_of_carousel),
+        _own_medium("refresh_own_story", "own_story", OwnMedium, no_more),
+        _own_medium("refresh_own_comments", "own_comments", OwnComments, more_pages),
+        Flow(
+            "refresh_profile_insights",
+            Own,
+            lambda params: InstagramCrawler.fetch_profile_insights(params.user_id)[0],
+            other_insights,
+        ),
+        Flow("refresh_post_insights", OwnPostInsights, insights_of_post, navigation),
     )
 }

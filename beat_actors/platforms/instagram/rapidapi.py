@@ -14,7 +14,8 @@ GATEWAY_ERRORS = (
     ErrorRule(Outcome.RATE_LIMITED, status=429, message="rate limit per second", wait=2),
     ErrorRule(Outcome.CREDENTIAL_DEAD, status=403, message="not subscribed to this api"),
     ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, message="invalid api key"),
-    ErrorRule(Outcome.BAD_REQUEST, status=404, message="endpoint .* does not exist"),
+    # A path that the provider took away, or that the plan lacks: that the thing is not there, it does not say.
+    ErrorRule(Outcome.UPSTREAM_DOWN, status=404, message="endpoint .* does not exist"),
 )
 # After the provider's own and Instagram's: what is left by status.
 BY_STATUS = (

@@ -1,12 +1,10 @@
-"""The Graph API: business discovery in its field syntax, usage headers, and errors by code and subcode.
+"""The Graph API: business discovery in its field syntax, the caller's own account, usage headers, errors by code and subcode.
 
-Only professional accounts are there to be discovered: a private one answers as a missing one.
+Only professional accounts are there to be discovered: a private one answers as a missing one. Any token owns every account.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -22,45 +20,10 @@ from beat_actors.simulator.double import (
     encode,
     reply,
 )
-from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Post
-from beat_actors.simulator.shapes import cursors
+from beat_actors.simulator.population import Person
+from beat_actors.simulator.shapes import cursors, graph_own
 from beat_actors.simulator.shapes.graph_fields import BadFields, Field, parse_fields
-from beat_actors.simulator.shapes.urls import avatar, picture, video
-
-NAME = "graphapi"
-PAGE, LARGEST = 25, 100
-MEDIA_TYPES = {1: "IMAGE", VIDEO: "VIDEO", CAROUSEL: "CAROUSEL_ALBUM"}
-USER: Mapping[str, Callable[[World, Person], Any]] = {
-    "id": lambda _w, p: str(p.fbid),
-    "ig_id": lambda _w, p: p.pk,
-    "username": lambda _w, p: p.handle,
-    "name": lambda _w, p: p.full_name,
-    "biography": lambda _w, p: p.biography,
-    "website": lambda _w, p: p.website,
-    "followers_count": lambda _w, p: p.followers,
-    "follows_count": lambda _w, p: p.following,
-    "media_count": lambda _w, p: p.posts,
-    "profile_picture_url": lambda w, p: avatar(w, p, 1080),
-}
-MediaField = Callable[[World, Person, Post], Any]
-MEDIA: Mapping[str, MediaField] = {
-    "id": lambda _w, _p, post: media_id(post),
-    "caption": lambda _w, _p, post: post.caption,
-    "comments_count": lambda _w, _p, post: post.comments,
-    "like_count": lambda _w, _p, post: post.likes,
-    "media_type": lambda _w, _p, post: MEDIA_TYPES[post.kind],
-    "media_product_type": lambda _w, _p, post: "REELS" if post.kind == VIDEO else "FEED",
-    "media_url": lambda w, _p, post: video(w, post) if post.kind == VIDEO else picture(w, post),
-    "thumbnail_url": lambda w, _p, post: picture(w, post, 640) if post.kind == VIDEO else None,
-    "view_count": lambda _w, _p, post: post.views,
-    "permalink": lambda _w, _p, post: (
-        f"https://www.instagram.com/{'reel' if post.kind == VIDEO else 'p'}/{post.shortcode}/"
-    ),
-    "shortcode": lambda _w, _p, post: post.shortcode,
-    "timestamp": lambda _w, _p, post: f"{datetime.fromtimestamp(post.taken_at, UTC).isoformat()[:19]}+0000",
-    "username": lambda _w, p, _post: p.handle,
-    "owner": lambda _w, p, _post: {"id": str(p.fbid)},
-}
+from beat_actors.simulator.shapes.graph_media import LARGEST, PAGE, SOURCE, getters, graph_error, told, told_of_user
 
 
 def discovery(asked: Asked, world: World) -> Reply:
@@ -100,20 +63,6 @@ def debug_token(asked: Asked, _world: World) -> Reply:
     return reply({"data": data})
 
 
-def media_id(post: Post) -> str:
-    """A media id of the Graph API's own, which is not Instagram's pk."""
-    return str(18_000_000_000_000_000 + post.pk % 999_999_999_999_989)
-
-
-def graph_error(status: int, code: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Reply:
-    trace = f"A{code}{len(message):x}simulated"
-    return reply(
-        {"error": {"message": message, "type": "OAuthException", "code": code, **more, "fbtrace_id": trace}},
-        status,
-        headers,
-    )
-
-
 def _user_not_found(handle: str) -> Reply:
     return graph_error(
         400,
@@ -127,20 +76,15 @@ def _user_not_found(handle: str) -> Reply:
 
 
 def _user(world: World, person: Person, wanted: tuple[Field, ...]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    made = told_of_user(world, person, [field.name for field in wanted if field.name != "media"])
     for field in wanted:
         if field.name == "media":
             made["media"] = _media(world, person, field)
-        elif (value := USER.get(field.name)) is not None:
-            made[field.name] = value(world, person)
-        else:
-            raise BadFields(f"(#100) Tried accessing nonexisting field ({field.name}) on node type (IGUser)")
-    made["id"] = str(person.fbid)
     return made
 
 
 def _media(world: World, person: Person, field: Field) -> dict[str, Any]:
-    offset = cursors.decode(NAME, person, field.modifiers.get("after"))
+    offset = cursors.decode(SOURCE, person, field.modifiers.get("after"))
     limit = field.modifiers.get("limit", str(PAGE))
     if offset is None or not limit.isdigit():
         raise BadFields("(#100) Invalid parameter: the cursor or the limit is not valid")
@@ -148,27 +92,14 @@ def _media(world: World, person: Person, field: Field) -> dict[str, Any]:
     end = offset + len(page)
     pointers = {}
     if offset:
-        pointers["before"] = cursors.encode(NAME, person, offset)
+        pointers["before"] = cursors.encode(SOURCE, person, offset)
     if end < person.posts:
-        pointers["after"] = cursors.encode(NAME, person, end)
-    getters = _getters(("id", *(child.name for child in field.children)))
-    # What a medium does not have is left out, not null.
-    made: dict[str, Any] = {
-        "data": [
-            {name: told for name, get in getters if (told := get(world, person, post)) is not None} for post in page
-        ]
-    }
+        pointers["after"] = cursors.encode(SOURCE, person, end)
+    shown = getters(("id", *(child.name for child in field.children)))
+    made: dict[str, Any] = {"data": [told(world, person, post, shown) for post in page]}
     if pointers:
         made["paging"] = {"cursors": pointers}
     return made
-
-
-@lru_cache(maxsize=256)
-def _getters(wanted: tuple[str, ...]) -> tuple[tuple[str, MediaField], ...]:
-    for name in wanted:
-        if name not in MEDIA:
-            raise BadFields(f"(#100) Tried accessing nonexisting field ({name}) on node type (IGMedia)")
-    return tuple((name, MEDIA[name]) for name in dict.fromkeys(wanted))
 
 
 def _usage_headers(usage: Usage) -> Mapping[str, str]:
@@ -188,13 +119,47 @@ def usage_report(percent: int, minutes: int) -> Mapping[str, str]:
 
 
 double = ProviderDouble(
-    name=NAME,
+    name=SOURCE,
     operations=(
         Operation("debug_token", "/debug_token", debug_token, cached=False),
         Operation(
-            "profile_by_handle", "/{user_id}", discovery, when=lambda q: "followers_count" in q.get("fields", "")
+            "profile_by_handle",
+            "/{user_id}",
+            discovery,
+            when=lambda q: "business_discovery" in q.get("fields", "") and "followers_count" in q["fields"],
         ),
-        Operation("posts_by_handle", "/{user_id}", discovery),
+        Operation(
+            "posts_by_handle", "/{user_id}", discovery, when=lambda q: "business_discovery" in q.get("fields", "")
+        ),
+        Operation(
+            "own_profile",
+            "/{user_id}",
+            graph_own.account_or_medium,
+            when=lambda q: "followers_count" in q.get("fields", ""),
+        ),
+        Operation(
+            "own_story", "/{user_id}", graph_own.account_or_medium, when=lambda q: "shortcode" in q.get("fields", "")
+        ),
+        Operation("own_post", "/{user_id}", graph_own.account_or_medium),
+        Operation("own_posts", "/{user_id}/media", graph_own.own_media),
+        Operation("own_tagged", "/{user_id}/tags", graph_own.own_tags),
+        Operation("own_stories", "/{user_id}/stories", graph_own.own_stories),
+        Operation("own_children", "/{user_id}/children", graph_own.own_children),
+        Operation("own_comments", "/{user_id}/comments", graph_own.own_comments),
+        Operation(
+            "story_navigation",
+            "/{user_id}/insights",
+            graph_own.own_insights,
+            when=lambda q: q.get("metric") == "navigation",
+        ),
+        Operation("profile_insights", "/{user_id}/insights", graph_own.own_insights, when=lambda q: "breakdown" in q),
+        Operation(
+            "story_insights",
+            "/{user_id}/insights",
+            graph_own.own_insights,
+            when=lambda q: "replies" in q.get("metric", ""),
+        ),
+        Operation("post_insights", "/{user_id}/insights", graph_own.own_insights),
     ),
     refusals=Refusals(
         no_credential=graph_error(400, 104, "An access token is required to request this resource."),

@@ -3,13 +3,19 @@
 A 403 says that the account is private, not that the key is bad; 402 that the balance is spent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
-from beat_actors.simulator.population import Person
-from beat_actors.simulator.shapes.lama import flat_media, flat_user, web_user
+from beat_actors.simulator.population import VIDEO, Person
+from beat_actors.simulator.shapes import cursors, relations
+from beat_actors.simulator.shapes.lama import flat_media, flat_user, listed_user, web_user
+from beat_actors.simulator.shapes.private_media import full_media
+from beat_actors.simulator.shapes.stories import flat_story
 
+NAME = "lama"
 PAGE, LARGEST = 33, 200
+TAGGED_WITH = 60  # posts with any hashtag
 NOT_CHARGED = 1_000_000
 
 
@@ -39,15 +45,144 @@ def posts(asked: Asked, world: World) -> Reply:
     if person is None:
         return _not_found()
     if person.is_private:
-        return _error(403, "Account is private", "PrivateAccount")
+        return _private()
     offset = _after(world, person, asked.query.get("end_cursor"))
     if offset is None:
-        return _error(400, "Invalid end_cursor", "ClientBadRequestError")
+        return _bad_cursor("end_cursor")
     # However much is asked for, a chunk holds what one upstream call gives.
     page = world.people.posts(person, offset, max(1, min(int(amount), LARGEST, PAGE)))
     more = offset + len(page) < person.posts
     cursor = f"{page[-1].pk}_{person.pk}" if more else None
     return reply([[flat_media(world, person, each) for each in page], cursor])
+
+
+def post(asked: Asked, world: World) -> Reply:
+    found = world.people.by_shortcode(asked.query.get("code", ""))
+    if found is None:
+        return _error(404, "Media not found", "MediaNotFound")
+    if found[0].is_private:
+        return _private()
+    return reply({"items": [full_media(world, *found)], "num_results": 1, "more_available": False, "status": "ok"})
+
+
+def stories(asked: Asked, world: World) -> Reply:
+    def answer(person: Person) -> Reply:
+        return reply([flat_story(world, person, each) for each in relations.stories(world.people, person)])
+
+    return _of_user(asked, world, answer)
+
+
+def reels(asked: Asked, world: World) -> Reply:
+    def answer(person: Person) -> Reply:
+        films = [each for each in world.people.posts(person, 0, person.posts) if each.kind == VIDEO]
+        return _chunk(
+            asked,
+            "end_cursor",
+            person,
+            len(films),
+            lambda start, count: [flat_media(world, person, each) for each in films[start : start + count]],
+        )
+
+    return _of_user(asked, world, answer)
+
+
+def followers(asked: Asked, world: World) -> Reply:
+    return _follows(asked, world, relations.followers, step=1)
+
+
+def following(asked: Asked, world: World) -> Reply:
+    return _follows(asked, world, relations.following, step=-1)
+
+
+def _follows(asked: Asked, world: World, how_many: Callable[[Any, Person], int], *, step: int) -> Reply:
+    people = world.people
+
+    def answer(person: Person) -> Reply:
+        return _chunk(
+            asked,
+            "end_cursor",
+            person,
+            how_many(people, person),
+            lambda start, count: [
+                listed_user(world, each) for each in relations.neighbours(people, person, start, count, step)
+            ],
+        )
+
+    return _of_user(asked, world, answer)
+
+
+def tagged(asked: Asked, world: World) -> Reply:
+    def answer(person: Person) -> Reply:
+        found = _page(
+            asked,
+            "page_id",
+            person,
+            relations.tagged(person),
+            lambda start, count: [
+                full_media(world, *each) for each in relations.posts_of_others(world.people, person, start, count)
+            ],
+        )
+        if found is None:
+            return _bad_cursor("page_id")
+        items, cursor = found
+        response = {
+            "num_results": len(items),
+            "more_available": cursor is not None,
+            "items": items,
+            "auto_load_more_enabled": True,
+            "total_count": relations.tagged(person),
+            "status": "ok",
+        }
+        return reply({"response": response, "next_page_id": cursor})
+
+    return _of_user(asked, world, answer)
+
+
+def hashtag(asked: Asked, world: World) -> Reply:
+    tag = asked.query.get("name")
+    if not tag:
+        return _unprocessable("name")
+    person = relations.behind_hashtag(world.people, tag)
+    return _chunk(
+        asked,
+        "max_id",
+        person,
+        TAGGED_WITH,
+        lambda start, count: [
+            flat_media(world, *each) for each in relations.posts_of_others(world.people, person, start, count)
+        ],
+    )
+
+
+def _of_user(asked: Asked, world: World, answer: Callable[[Person], Reply]) -> Reply:
+    pk = asked.query.get("user_id")
+    if not pk:
+        return _unprocessable("user_id")
+    person = world.people.by_pk(pk)
+    if person is None:
+        return _not_found()
+    return _private() if person.is_private else answer(person)
+
+
+Items = Callable[[int, int], Sequence[dict[str, Any]]]
+"""(start, count) -> the items of a page."""
+
+
+def _page(
+    asked: Asked, name: str, person: Person, total: int, items: Items
+) -> tuple[Sequence[dict[str, Any]], str | None] | None:
+    """The items of a page and the next one's cursor; `None` where the cursor, a parameter of that name, cannot be."""
+    offset = cursors.decode(NAME, person, asked.query.get(name))
+    if offset is None:
+        return None
+    page = items(offset, max(0, min(PAGE, total - offset)))
+    end = offset + len(page)
+    return page, cursors.encode(NAME, person, end) if page and end < total else None
+
+
+def _chunk(asked: Asked, name: str, person: Person, total: int, items: Items) -> Reply:
+    found = _page(asked, name, person, total, items)
+    return _bad_cursor(name) if found is None else reply(list(found))
 
 
 def balance(asked: Asked, _world: World) -> Reply:
@@ -74,6 +209,14 @@ def _not_found() -> Reply:
     return _error(404, "User not found", "UserNotFound")
 
 
+def _private() -> Reply:
+    return _error(403, "Account is private", "PrivateAccount")
+
+
+def _bad_cursor(name: str) -> Reply:
+    return _error(400, f"Invalid {name}", "ClientBadRequestError")
+
+
 def _unprocessable(name: str) -> Reply:
     return reply({"detail": [{"loc": ["query", name], "msg": "field required", "type": "value_error.missing"}]}, 422)
 
@@ -83,11 +226,18 @@ def _usage_headers(usage: Usage) -> Mapping[str, str]:
 
 
 double = ProviderDouble(
-    name="lama",
+    name=NAME,
     operations=(
         Operation("profile_by_handle", "/a1/user", profile_by_handle),
         Operation("profile_by_id", "/v1/user/by/id", profile_by_id),
         Operation("posts_by_id", "/v1/user/medias/chunk", posts),
+        Operation("post_by_shortcode", "/a1/media", post),
+        Operation("reels_by_id", "/v1/user/clips/chunk", reels),
+        Operation("tagged_by_id", "/v2/user/tag/medias", tagged),
+        Operation("stories_by_id", "/v1/user/stories", stories),
+        Operation("followers_by_id", "/gql/user/followers/chunk", followers),
+        Operation("following_by_id", "/gql/user/following/chunk", following),
+        Operation("hashtag_posts", "/v1/hashtag/medias/recent/chunk", hashtag),
         Operation("balance", "/sys/balance", balance, cached=False, free=True),
     ),
     refusals=Refusals(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from beat_actors.simulator.double import World
-from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Post, shortcode
+from beat_actors.simulator.population import ANCHOR, CAROUSEL, VIDEO, Person, Post, shortcode
 from beat_actors.simulator.shapes.urls import avatar, picture, video
 from beat_actors.simulator.shapes.web_media import TYPENAMES
 
@@ -68,6 +68,26 @@ def flat_user(world: World, person: Person) -> dict[str, Any]:
     }
 
 
+def short_user(world: World, person: Person) -> dict[str, Any]:
+    """A user beside something else."""
+    return {
+        "pk": str(person.pk),
+        "id": str(person.pk),
+        "username": person.handle,
+        "full_name": person.full_name,
+        "profile_pic_url": avatar(world, person, 150),
+        "is_private": person.is_private,
+        "is_verified": person.is_verified,
+    }
+
+
+def listed_user(world: World, person: Person) -> dict[str, Any]:
+    """A user in a list of users."""
+    owner = {"id": person.pk, "profile_pic_url": avatar(world, person, 150), "username": person.handle}
+    reel = {"id": person.pk, "expiring_at": ANCHOR, "has_pride_media": False, "latest_reel_media": 0, "owner": owner}
+    return {**short_user(world, person), "reel": reel}
+
+
 def flat_media(world: World, person: Person, post: Post) -> dict[str, Any]:
     film = video(world, post) if post.kind == VIDEO else None
     return {
@@ -80,16 +100,7 @@ def flat_media(world: World, person: Person, post: Post) -> dict[str, Any]:
         "product_type": PRODUCTS[post.kind],
         "thumbnail_url": picture(world, post, 750),
         "location": None,
-        "user": {
-            "pk": str(person.pk),
-            "id": str(person.pk),
-            "username": person.handle,
-            "full_name": person.full_name,
-            "profile_pic_url": avatar(world, person, 150),
-            "profile_pic_url_hd": None,
-            "is_private": person.is_private,
-            "is_verified": person.is_verified,
-        },
+        "user": {**short_user(world, person), "profile_pic_url_hd": None},
         "comment_count": post.comments,
         "comments_disabled": False,
         "like_count": post.likes,

@@ -5,7 +5,18 @@ from typing import Any
 from beat_actors.platforms.interface import Outcome
 from tests.conformance.recordings import Recording, Refusal
 
-PARAMS = {"handle": "somebody", "profile_id": "123456"}
+PARAMS = {
+    "handle": "somebody",
+    "profile_id": "123456",
+    "shortcode": "CUT8mV0hZtM",
+    "hashtag": "recipes",
+    "user_id": "17841400000000001",
+    "media_id": "18000000000000001",
+    "media_type": "image",
+    "metric": "follower_demographics",
+    "breakdown": "gender,age",
+    "timeframe": "last_90_days",
+}
 """A value for each parameter of the operations and flows."""
 PUBLIC_FIELDS = {"user_id": "17841400000000001"}
 """Fields of a credential that are no secrets."""
@@ -23,10 +34,76 @@ def web(payload: Any) -> Any:
     return {"graphql": payload["data"]}
 
 
+def reels(payload: Any) -> Any:
+    """The private API's stories of one user, as they come for several."""
+    return {"reels": {str(payload["reel"]["id"]): payload["reel"]}, "status": "ok"}
+
+
+def shortcode_media(payload: Any) -> Any:
+    return payload["graphql"]["shortcode_media"]
+
+
+def following(payload: Any) -> Any:
+    return {"data": {"user": {"edge_follow": payload["data"]["user"]["edge_followed_by"]}}, "status": "ok"}
+
+
+def parent_comments(payload: Any) -> Any:
+    """Today's edge, in which answers stand below a comment."""
+    edge = payload["data"]["shortcode_media"]["edge_media_to_comment"]
+    edge["edges"][0]["node"]["edge_threaded_comments"] = {"count": 1, "edges": [edge["edges"].pop()]}
+    return {"data": {"shortcode_media": {"edge_media_to_parent_comment": edge}}, "status": "ok"}
+
+
+def hashtag(payload: Any) -> Any:
+    ranked = payload["data"]["user"]["edge_user_to_photos_of_you"]
+    return {"data": {"hashtag": {"name": "recipes", "edge_hashtag_to_ranked_media": ranked}}, "status": "ok"}
+
+
+def items(payload: Any) -> Any:
+    return {"items": [payload], "status": "ok"}
+
+
+def media_or_ad(payload: Any) -> Any:
+    return {"media_or_ad": payload, "status": "ok"}
+
+
+def nobody(payload: Any) -> Any:
+    return {"data": {"user": None}, "status": payload["status"]}
+
+
+def no_post(payload: Any) -> Any:
+    return {"data": {"shortcode_media": None}, "status": payload["status"]}
+
+
+def no_hashtag(payload: Any) -> Any:
+    return {"data": {"hashtag": None}, "status": payload["status"]}
+
+
+def no_items(payload: Any) -> Any:
+    return {"items": [], "status": payload["status"]}
+
+
 PRIVATE_USER = "instagram/upstream/users_info_private.json"
 WHO = {"handle": "oorntrkokmsmol", "profile_id": "3511832659"}
 TIMELINE_CURSOR = "LATUA0A5iTo5eASTLlIunOAOTOseUUKuL5L3S6NRLMESR65NLeuerELIS8MKOD36KEuaUtdnDMMSmuOUUIdna6E8M1IdKSM8ADA7L1RLkrEmeRNdA4DKIO=="
 CLIPS_CURSOR = "STTNL2NTLkSmRtT3D4l3kAKtLTKUs7RtAOOMM6M5e3kULNl2Tk5oIkdMTOLRArtadoEDsEmiMnu8NaLDokn1ODIsarosrRDNnUt9kDESoOLdTEKNIsnddo=="
+CAROUSEL = "UTbqTM-Uxyc"
+VIDEO = "GEN4R0-U2cf"
+REELS_CURSOR = "CSMGcGkeX67pOR4fZXW8MJp6blCOerMatsIhN8nQN1NPUNFyoDMudPS1uGd2QaIzltJ2ULJIIyB9GCWjsSYEYPPKkB9KEJSKis2TSNXSSRJqK8S9IMeyTg=="
+TAGGED_CURSOR = "LAMMdM7MEm2Mat7mtMT3KSi1KSdEsidKNTU6IlUaK0nlImaRIDLRSAaTUEkOSkKaDmSKR7E3rSIrAL8II1NmIRAuOu6RTdi1KTlNMDMIKN1rtDk4atI9Ru=="
+COMMENTS_CURSOR = "RNOIstMAoadNtui7UMdaR4U2IMsTLRuIO0LaMMaRKrRorSraiOeTUdnmITnKAl3tuSluoM02TEskKNAudEN5e1uiAMRTLmnLMKT0RDtittSNKTRSA2T1LS=="
+GQL_FOLLOWERS_CURSOR = "NEMANDknM87eA4D3SlKmSre0L9TAALNRLSkADM6oeOKaOu2NMLR7RIoeUMeNlLsUlUS2K1SOLD9moDakIODeLASdtNsRE7tLSSdkErAnNsreOdeskTIoMm=="
+FOLLOWERS_CURSORS = (
+    "UDUNLTNsDlnssurIDNMtUAUtnkrdN0MRO8U4kMlmALNsADRoTSDSMA6eNlTNNAM5lTtoOs6TTE06MeKIdIrIrUsRULAEiKuoKITUuNalILMKMMoroIdIMd==",
+    "UNNELSKmDtAUAANrSaSRITt4RkNdA9MnSEEuOSenn40OM7ItL5rdIsUniUEaRtooKuE0Ns33E0IDksKRERSurALTN7SEEkR3ANiTKMm5nAIlESmksNEtDn==",
+)
+OWN = {"user_id": "17841400000000001", "timeframe": "last_90_days"}
+
+
+def medium(media_id: str) -> dict[str, str]:
+    return {"user_id": "17841400000000001", "media_id": media_id}
+
+
 GOOD = (
     Recording(
         "instagram/graphapi/discovery_user_fields.json",
@@ -52,7 +129,7 @@ GOOD = (
         "1560426740952214077_511348",
     ),
     Recording(
-        "instagram/lama/v1_user_clips_chunk.json", "lama", "posts_by_id", {"profile_id": "8842031986"}, 3, CLIPS_CURSOR
+        "instagram/lama/v1_user_clips_chunk.json", "lama", "reels_by_id", {"profile_id": "8842031986"}, 3, CLIPS_CURSOR
     ),
     Recording(PRIVATE_USER, "arraybobo", "profile_by_handle", WHO, 1),
     Recording(PRIVATE_USER, "arraybobo", "profile_by_id", WHO, 1),
@@ -73,8 +150,154 @@ GOOD = (
         wrap=feed,
     ),
     Recording("instagram/upstream/web_profile_info.json", "lama", "profile_by_handle", WHO, 1, wrap=web),
+    # Single posts.
+    Recording(
+        "instagram/upstream/shortcode_media_image_2017.json",
+        "arraybobo",
+        "post_by_shortcode",
+        {"shortcode": "GzPaYYcsTOK"},
+        1,
+        wrap=shortcode_media,
+    ),
+    Recording(
+        "instagram/upstream/media_info_carousel.json", "jotucker", "post_by_shortcode", {"shortcode": CAROUSEL}, 1
+    ),
+    Recording("instagram/upstream/media_info_video.json", "jotucker", "post_by_shortcode", {"shortcode": VIDEO}, 1),
+    *(
+        Recording(
+            "instagram/lama/v1_media_by_code.json",
+            "lama",
+            "post_by_shortcode",
+            {"shortcode": "XYlTAQxBCRu"},
+            1,
+            wrap=wrap,
+        )
+        for wrap in (None, items, media_or_ad)
+    ),
+    # Reels, posts in which somebody is tagged, posts with a hashtag.
+    Recording(
+        "instagram/upstream/clips_user.json", "arraybobo", "reels_by_id", {"profile_id": "9687229"}, 12, REELS_CURSOR
+    ),
+    Recording("instagram/upstream/graphql_tagged_medias.json", "arraybobo", "tagged_by_id", WHO, 10, TAGGED_CURSOR),
+    Recording(
+        "instagram/lama/v2_user_tag_medias.json",
+        "lama",
+        "tagged_by_id",
+        {"profile_id": "494515"},
+        3,
+        "6647554209200524562",
+    ),
+    Recording(
+        "instagram/upstream/graphql_tagged_medias.json",
+        "jotucker",
+        "hashtag_posts",
+        {"hashtag": "recipes"},
+        10,
+        TAGGED_CURSOR,
+        wrap=hashtag,
+    ),
+    Recording(
+        "instagram/lama/v1_hashtag_medias_top_chunk.json",
+        "lama",
+        "hashtag_posts",
+        {"hashtag": "recipes"},
+        3,
+        "WyI1YzdlY2Q2MmYzODg0MWVjODYwZWEwZDg0N2MzNDQ2ZiIsW10sMV0=",
+    ),
+    # Stories.
+    Recording(
+        "instagram/lama/v2_user_stories_by_username.json",
+        "arraybobo",
+        "stories_by_id",
+        {"profile_id": "961865"},
+        3,
+        wrap=reels,
+    ),
+    Recording(
+        "instagram/upstream/graphql_reels_media.json", "arraybobo", "stories_by_id", {"profile_id": "692477320"}, 1
+    ),
+    Recording("instagram/lama/v1_user_stories.json", "lama", "stories_by_id", {"profile_id": "961865"}, 3),
+    # Comments, and who follows whom.
+    *(
+        Recording(
+            "instagram/upstream/media_comments.json",
+            "jotucker",
+            "comments_by_shortcode",
+            {"shortcode": "CUT8mV0hZtM"},
+            12,
+            COMMENTS_CURSOR,
+            wrap=wrap,
+        )
+        for wrap in (None, parent_comments)
+    ),
+    Recording(
+        "instagram/upstream/graphql_followers_p1.json", "jotucker", "followers_by_id", WHO, 12, FOLLOWERS_CURSORS[0]
+    ),
+    Recording(
+        "instagram/upstream/graphql_followers_p2.json", "jotucker", "followers_by_id", WHO, 12, FOLLOWERS_CURSORS[1]
+    ),
+    Recording(
+        "instagram/upstream/graphql_followers_p1.json",
+        "jotucker",
+        "following_by_id",
+        WHO,
+        12,
+        FOLLOWERS_CURSORS[0],
+        wrap=following,
+    ),
+    Recording("instagram/lama/gql_user_followers_chunk.json", "lama", "followers_by_id", WHO, 3, GQL_FOLLOWERS_CURSOR),
+    Recording("instagram/lama/v1_user_followers_chunk.json", "lama", "following_by_id", WHO, 3),
+    # What the Graph API tells an account of its own.
+    Recording("instagram/graphapi/user_fields.json", "graphapi", "own_profile", {"user_id": "43295434177252810"}, 1),
+    Recording("instagram/graphapi/user_medias_p1.json", "graphapi", "own_posts", OWN, 2, "after"),
+    Recording("instagram/graphapi/user_medias_p2.json", "graphapi", "own_posts", OWN, 2),
+    Recording("instagram/graphapi/user_tagged_medias.json", "graphapi", "own_tagged", OWN, 5),
+    Recording("instagram/graphapi/user_stories.json", "graphapi", "own_stories", OWN, 2),
+    Recording("instagram/graphapi/stories_fields_p1.json", "graphapi", "own_stories", OWN, 2, "after"),
+    Recording("instagram/graphapi/story_info.json", "graphapi", "own_story", medium("11246949990093146"), 1),
+    Recording("instagram/graphapi/media_default.json", "graphapi", "own_post", medium("33592362616649500"), 1),
+    Recording("instagram/graphapi/media_children.json", "graphapi", "own_children", medium("33592362616649500"), 2),
+    Recording(
+        "instagram/graphapi/media_comments_p1.json",
+        "graphapi",
+        "own_comments",
+        medium("33592362616649500"),
+        2,
+        "after",
+    ),
+    Recording("instagram/graphapi/user_insights_total_value.json", "graphapi", "profile_insights", OWN, 13),
+    Recording("instagram/graphapi/user_insights_legacy.json", "graphapi", "profile_insights", OWN, 6),
+    Recording(
+        "instagram/graphapi/media_insights_legacy.json",
+        "graphapi",
+        "post_insights",
+        medium("33592362616649500") | {"media_type": "image"},
+        3,
+    ),
+    Recording(
+        "instagram/graphapi/media_insights_legacy.json", "graphapi", "story_insights", medium("33592362616649500"), 3
+    ),
+    Recording(
+        "instagram/graphapi/user_insights_total_value.json",
+        "graphapi",
+        "story_navigation",
+        medium("33592362616649500"),
+        13,
+    ),
 )
-MISSING = (Recording("instagram/upstream/graphql_user_by_id_not_found.json", "arraybobo", "posts_by_id", WHO, 0),)
+NOT_FOUND = "instagram/upstream/graphql_user_by_id_not_found.json"
+MISSING = (
+    Recording(NOT_FOUND, "arraybobo", "posts_by_id", WHO, 0),
+    Recording(NOT_FOUND, "arraybobo", "tagged_by_id", WHO, 0),
+    Recording(NOT_FOUND, "jotucker", "followers_by_id", WHO, 0, wrap=nobody),
+    Recording(NOT_FOUND, "jotucker", "following_by_id", WHO, 0, wrap=nobody),
+    Recording(NOT_FOUND, "jotucker", "comments_by_shortcode", {"shortcode": "CUT8mV0hZtM"}, 0, wrap=no_post),
+    Recording(NOT_FOUND, "jotucker", "hashtag_posts", {"hashtag": "recipes"}, 0, wrap=no_hashtag),
+    Recording(NOT_FOUND, "jotucker", "post_by_shortcode", {"shortcode": "CUT8mV0hZtM"}, 0, wrap=no_items),
+    Recording(NOT_FOUND, "lama", "post_by_shortcode", {"shortcode": "CUT8mV0hZtM"}, 0, wrap=no_items),
+)
+EMPTY = (("lama", "stories_by_id", b"[]"),)
+"""Answers that look like nothing and say that there is nothing."""
 
 
 GRAPH, UPSTREAM = "instagram/graphapi/errors/error_", "instagram/upstream/errors/error_"
@@ -121,4 +344,4 @@ REFUSALS = (
         )
     ),
 )
-READ_ELSEWHERE = ("rapidapi/headers_recorded.json",)
+READ_ELSEWHERE = ("rapidapi/headers_recorded.json", "instagram/graphapi/debug_token.json")

@@ -17,9 +17,11 @@ from tests.integration.simulator.conftest import PEOPLE
 KINDS = {1: "image", 2: "reels", 8: "carousel"}
 SECRETS = {"graphapi": {"token": "token-1", "user_id": "17841400000000001"}}
 PROFILES = [
-    (source, op) for source in instagram.sources.values() for op in source.endpoints if op.startswith("profile")
+    (source, op) for source in instagram.sources.values() for op in source.endpoints if op.startswith("profile_by")
 ]
-LISTINGS = [(source, op) for source in instagram.sources.values() for op in source.endpoints if op.startswith("posts")]
+LISTINGS = [
+    (source, op) for source in instagram.sources.values() for op in source.endpoints if op.startswith("posts_by")
+]
 ALL = PROFILES + LISTINGS
 IDS = [f"{source.name}-{operation}" for source, operation in ALL]
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from beat_actors.simulator.shapes import relations
 from tests.conftest import FIXTURES
 from tests.integration.simulator.conftest import PEOPLE, PK, Caller
 
@@ -14,6 +15,7 @@ NOT_ALWAYS = {
     "user.latitude", "user.longitude", "user.category",
     "items[].top_likers[]", "items[].facepile_top_likers[]", "items[].usertags.in[]", "items[].music_metadata",
     "edges[].node.edge_media_to_tagged_user.edges[]", "[].coauthor_producers[]", "data.granular_scopes[].target_ids",
+    "[].mentions[]", "[].sponsor_tags[]",
     *(f"edge_sidecar_to_children.edges[].node.{key}" for key in ("dash_info", "video_url", "video_view_count")),
 }  # fmt: skip
 KINDS: dict[type, str] = {bool: "bool", int: "number", float: "number", str: "text", dict: "object", list: "list"}
@@ -73,6 +75,12 @@ def discovery(inner: str) -> dict[str, str]:
     return {"fields": f"business_discovery.username(creator_000042){{{inner}}}"}
 
 
+STORYTELLER = next(
+    person
+    for index in range(200)
+    if (person := PEOPLE.person(index)) and not person.is_private and len(relations.stories(PEOPLE, person)) == 3
+)
+WITH_STORIES, FBID = str(STORYTELLER.pk), str(STORYTELLER.fbid)
 POST_FIELDS = "id,caption,comments_count,like_count,media_type,media_url,permalink,timestamp"
 CASES = {
     "graphapi/discovery_user_fields.json": (
@@ -86,6 +94,16 @@ CASES = {
     "upstream/graphql_user_by_id_not_found.json": ("arraybobo", "/ig/posts/", {"id_user": "1"}),
     "upstream/media_info_carousel.json": ("jotucker", "/media_info_v2", {"short_code": of_kind(8)}),
     "upstream/media_info_video.json": ("jotucker", "/media_info_v2", {"short_code": of_kind(2)}),
+    "upstream/graphql_tagged_medias.json": ("arraybobo", "/ig/tagged/", {"id_user": PK}),
+    "upstream/graphql_followers_p1.json": ("jotucker", "/followers", {"user_id": PK}),
+    "lama/gql_user_followers_chunk.json": ("lama", "/gql/user/followers/chunk", {"user_id": PK}),
+    "lama/v1_user_clips_chunk.json": ("lama", "/v1/user/clips/chunk", {"user_id": PK}),
+    "lama/v1_user_stories.json": ("lama", "/v1/user/stories", {"user_id": WITH_STORIES}),
+    "lama/v1_hashtag_medias_top_chunk.json": ("lama", "/v1/hashtag/medias/recent/chunk", {"name": "recipes"}),
+    "graphapi/user_fields.json": ("graphapi", f"/{FBID}", {"fields": "id,biography,name,username,profile_picture_url,followers_count,media_count"}),
+    "graphapi/user_medias_p1.json": ("graphapi", f"/{FBID}/media", {"fields": POST_FIELDS, "limit": "2"}),
+    "graphapi/user_stories.json": ("graphapi", f"/{FBID}/stories", {"fields": POST_FIELDS}),
+    "graphapi/user_tagged_medias.json": ("graphapi", f"/{FBID}/tags", {"fields": POST_FIELDS, "limit": "100"}),
     "lama/a2_user.json": ("lama", "/a1/user", {"username": "creator_000042"}),
     "lama/v1_user_by_id.json": ("lama", "/v1/user/by/id", {"id": PK}),
     "lama/v1_user_medias_chunk.json": ("lama", "/v1/user/medias/chunk", {"user_id": PK, "max_amount": "200"}),

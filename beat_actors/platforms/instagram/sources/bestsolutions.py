@@ -5,13 +5,8 @@ source: the provider's endpoint list. 2 calls a second is what its operators hav
 
 import msgspec
 
-from beat_actors.platforms.instagram.payloads import (
-    PrivateMedia,
-    PrivateUser,
-    account_from_private,
-    decoder,
-    post_from_private,
-)
+from beat_actors.platforms.instagram.payloads import decoder
+from beat_actors.platforms.instagram.private import PrivateMedia, PrivateUser, account_from_private, post_from_private
 from beat_actors.platforms.instagram.rapidapi import RapidApiSource, keyed
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
 
@@ -20,7 +15,7 @@ HOST = "instagram-api-cheap-best-performance.p.rapidapi.com"
 
 class Feed(msgspec.Struct):
     items: list[PrivateMedia]
-    more_available: bool = False
+    more_available: bool | None = None
     next_max_id: int | str | None = None
 
 

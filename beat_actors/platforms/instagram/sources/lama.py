@@ -6,19 +6,42 @@ source: its response-codes page. 403 says that the account is private, not that 
 
 import msgspec
 
-from beat_actors.errors import Missing
+from beat_actors.errors import Malformed, Missing
 from beat_actors.platforms.instagram.payloads import (
     PASSED_THROUGH,
-    PrivateMedia,
-    PrivateUser,
-    WebUser,
-    account_from_private,
-    account_from_web,
+    Count,
+    Id,
+    count,
     decoder,
-    post_from_private,
-    posts_from_web,
+    the_post_asked_for,
 )
-from beat_actors.platforms.interface import Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret, Source
+from beat_actors.platforms.instagram.private import (
+    Follower,
+    PrivateMedia,
+    PrivateStory,
+    PrivateUser,
+    account_from_private,
+    follow,
+    post_from_private,
+    story_from_private,
+)
+from beat_actors.platforms.instagram.web import WebUser, account_from_web, posts_from_web
+from beat_actors.platforms.interface import (
+    Answer,
+    Call,
+    CallBuilder,
+    Check,
+    Endpoint,
+    ErrorRule,
+    FetchSpec,
+    Health,
+    Limit,
+    Outcome,
+    Parsed,
+    Secret,
+    Source,
+    Verdict,
+)
 
 
 class Graphql(msgspec.Struct):
@@ -29,10 +52,36 @@ class Profile(msgspec.Struct):
     graphql: Graphql
 
 
+class Post(PrivateMedia):
+    """A post at the root, in `items`, or in `media_or_ad`: which, depends on the version of the path."""
+
+    code: str = ""
+    items: list[PrivateMedia] | None = None
+    media_or_ad: PrivateMedia | None = None
+
+
+class TaggedPage(msgspec.Struct):
+    items: list[PrivateMedia]
+
+
+class Tagged(msgspec.Struct):
+    response: TaggedPage
+    next_page_id: Id | None = None
+
+
+class Balance(msgspec.Struct):
+    requests: Count
+
+
 decode_profile = decoder(Profile)
 decode_user = decoder(PrivateUser)
 # A pair: the page's media, and the next page's cursor or nothing.
-decode_chunk = decoder(tuple[list[PrivateMedia], int | str | None])
+decode_chunk = decoder(tuple[list[PrivateMedia], Id | None])
+decode_follows = decoder(tuple[list[Follower], Id | None])
+decode_post = decoder(Post)
+decode_stories = decoder(list[PrivateStory])
+decode_tagged = decoder(Tagged)
+decode_balance = decoder(Balance)
 
 
 def _call(path: str, query: dict[str, str], secret: Secret) -> Call:
@@ -51,6 +100,35 @@ def posts(spec: FetchSpec, secret: Secret) -> Call:
     cursor = {"end_cursor": spec.cursor} if spec.cursor else {}
     query = {"user_id": spec.params["profile_id"], "max_amount": "200", **cursor}
     return _call("/v1/user/medias/chunk", query, secret)
+
+
+def post(spec: FetchSpec, secret: Secret) -> Call:
+    return _call("/a1/media", {"code": spec.params["shortcode"]}, secret)
+
+
+def of_user(path: str, cursor: str) -> CallBuilder:
+    """A user's list; `cursor` is what the path calls the next page's."""
+
+    def build(spec: FetchSpec, secret: Secret) -> Call:
+        page = {cursor: spec.cursor} if spec.cursor else {}
+        return _call(path, {"user_id": spec.params["profile_id"], **page}, secret)
+
+    return build
+
+
+def stories(spec: FetchSpec, secret: Secret) -> Call:
+    return _call("/v1/user/stories", {"user_id": spec.params["profile_id"]}, secret)
+
+
+def hashtag(spec: FetchSpec, secret: Secret) -> Call:
+    page = {"max_id": spec.cursor} if spec.cursor else {}
+    return _call(
+        "/v1/hashtag/medias/recent/chunk", {"name": spec.params["hashtag"], "max_amount": "50", **page}, secret
+    )
+
+
+def balance(secret: Secret) -> Call:
+    return _call("/sys/balance", {}, secret)
 
 
 def parse_web_profile(body: bytes, spec: FetchSpec) -> Parsed:
@@ -75,6 +153,48 @@ def parse_chunk(body: bytes, _spec: FetchSpec) -> Parsed:
     return Parsed(found, str(cursor) if cursor else None)
 
 
+def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
+    payload = decode_post(body)
+    if payload.items is not None and not payload.items:
+        raise Missing("there is no such post")
+    media: PrivateMedia = payload
+    at = "$"
+    if payload.items:
+        media, at = payload.items[0], "$.items[0]"
+    elif payload.media_or_ad:
+        media, at = payload.media_or_ad, "$.media_or_ad"
+    found = post_from_private(media, at)
+    the_post_asked_for(spec, found.shortcode, f"{at}.code")
+    return Parsed([found])
+
+
+def parse_stories(body: bytes, spec: FetchSpec) -> Parsed:
+    return Parsed([story_from_private(item, spec, f"$[{i}]") for i, item in enumerate(decode_stories(body))])
+
+
+def parse_follows(body: bytes, spec: FetchSpec) -> Parsed:
+    users, cursor = decode_follows(body)
+    return Parsed([follow(user, spec, f"$[0][{i}]") for i, user in enumerate(users)], str(cursor) if cursor else None)
+
+
+def parse_tagged(body: bytes, _spec: FetchSpec) -> Parsed:
+    payload = decode_tagged(body)
+    found = [post_from_private(item, f"$.response.items[{i}]") for i, item in enumerate(payload.response.items)]
+    return Parsed(found, str(payload.next_page_id) if payload.next_page_id else None)
+
+
+def balance_health(answer: Answer) -> Health:
+    """A key without requests left is spent, though it lives."""
+    verdict = Lama().classify(answer)
+    if verdict.outcome is not Outcome.OK:
+        return Health(verdict)
+    try:
+        left = count(decode_balance(answer.body).requests, "$.requests")
+    except Malformed as error:
+        return Health(Verdict(Outcome.MALFORMED, error.path, str(error)[:300]))
+    return Health(Verdict(Outcome.QUOTA_EXHAUSTED, detail="no requests are left") if left == 0 else verdict)
+
+
 class Lama(Source):
     name = "lama"
     base_url = "https://api.hikerapi.com"
@@ -97,4 +217,12 @@ class Lama(Source):
         "profile_by_handle": Endpoint(by_handle, parse_web_profile),
         "profile_by_id": Endpoint(by_id, parse_flat_profile),
         "posts_by_id": Endpoint(posts, parse_chunk),
+        "post_by_shortcode": Endpoint(post, parse_post),
+        "reels_by_id": Endpoint(of_user("/v1/user/clips/chunk", "end_cursor"), parse_chunk),
+        "tagged_by_id": Endpoint(of_user("/v2/user/tag/medias", "page_id"), parse_tagged),
+        "stories_by_id": Endpoint(stories, parse_stories),
+        "followers_by_id": Endpoint(of_user("/gql/user/followers/chunk", "end_cursor"), parse_follows),
+        "following_by_id": Endpoint(of_user("/gql/user/following/chunk", "end_cursor"), parse_follows),
+        "hashtag_posts": Endpoint(hashtag, parse_chunk),
     }
+    check = Check(balance, balance_health)

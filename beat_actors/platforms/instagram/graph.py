@@ -1,0 +1,299 @@
+"""The Graph API's shapes and how they are read: accounts and their media, stories and comments. `insights` has the rest.
+
+source: Meta's Graph API reference. An edge's last page has no `paging.next`; what a thing does not have is left out.
+"""
+
+import re
+
+import msgspec
+
+from beat_actors.errors import Malformed
+from beat_actors.platforms.instagram.entities import (
+    InstagramAccount,
+    InstagramComment,
+    InstagramPost,
+    InstagramStory,
+)
+from beat_actors.platforms.instagram.payloads import (
+    Author,
+    Count,
+    Id,
+    bare_id,
+    count,
+    decoder,
+    shortcode,
+    text,
+    the_id,
+    the_one_asked_for,
+    timestamp,
+)
+from beat_actors.platforms.interface import FetchSpec, Parsed, Record
+
+POST_TYPES = {"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"}
+STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}
+
+
+class Media(msgspec.Struct):
+    id: Id
+    permalink: str | None = None
+    shortcode: str | None = None
+    caption: str | None = None
+    comments_count: Count = None
+    like_count: Count = None
+    view_count: Count = None
+    media_type: str | None = None
+    media_url: str | None = None
+    thumbnail_url: str | None = None
+    timestamp: str | None = None
+    username: str | None = None
+
+
+class Story(msgspec.Struct):
+    id: Id
+    ig_id: Id | None = None
+    permalink: str | None = None
+    shortcode: str | None = None
+    caption: str | None = None
+    comments_count: Count = None
+    like_count: Count = None
+    media_type: str | None = None
+    media_url: str | None = None
+    thumbnail_url: str | None = None
+    timestamp: str | None = None
+    username: str | None = None
+
+
+class Comment(msgspec.Struct):
+    id: Id
+    text: str | None = None
+    timestamp: str | None = None
+    username: str | None = None
+    like_count: Count = None
+    parent_id: Id | None = None
+    # `from` names the commenter, where the token may know.
+    author: Author | None = msgspec.field(name="from", default=None)
+    user: Author | None = None
+
+
+class Cursors(msgspec.Struct):
+    after: str | None = None
+
+
+class Paging(msgspec.Struct):
+    cursors: Cursors | None = None
+    next: str | None = None
+
+
+class MediaPage(msgspec.Struct):
+    data: list[Media]
+    paging: Paging | None = None
+
+
+class StoryPage(msgspec.Struct):
+    data: list[Story]
+    paging: Paging | None = None
+
+
+class CommentPage(msgspec.Struct):
+    data: list[Comment]
+    paging: Paging | None = None
+
+
+class Account(msgspec.Struct):
+    id: Id
+    username: str
+    followers_count: int | str
+    ig_id: Id | None = None
+    name: str | None = None
+    biography: str | None = None
+    website: str | None = None
+    profile_picture_url: str | None = None
+    follows_count: Count = None
+    media_count: Count = None
+    media: MediaPage | None = None
+
+
+class Profile(msgspec.Struct):
+    business_discovery: Account
+
+
+class DiscoveredMedia(msgspec.Struct):
+    id: Id
+    media: MediaPage | None = None
+
+
+class Posts(msgspec.Struct):
+    business_discovery: DiscoveredMedia
+
+
+decode_discovered_profile = decoder(Profile)
+decode_discovered_posts = decoder(Posts)
+decode_account = decoder(Account)
+decode_medium = decoder(Media)
+decode_media = decoder(MediaPage)
+decode_story = decoder(Story)
+decode_stories = decoder(StoryPage)
+decode_comments = decoder(CommentPage)
+
+
+def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
+    user = decode_discovered_profile(body).business_discovery
+    the_one_asked_for(spec, handle=user.username, profile_id=None)
+    account = _account(user, "$.business_discovery")
+    at = "$.business_discovery.media.data"
+    recent = _posts(user.media, at, profile_id=account.profile_id, handle=account.handle)
+    return Parsed([account, *recent], _nested_cursor(user.media))
+
+
+def discovered_posts(body: bytes, spec: FetchSpec) -> Parsed:
+    page = decode_discovered_posts(body).business_discovery.media
+    at = "$.business_discovery.media.data"
+    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=spec.params["handle"].lower())
+    return Parsed(found, _nested_cursor(page))
+
+
+def own_profile(body: bytes, spec: FetchSpec) -> Parsed:
+    user = decode_account(body)
+    asked = spec.params["user_id"]
+    if str(user.id) != asked:
+        raise Malformed(f"asked for id {asked}, the answer is of {user.id}", path="$.id")
+    return Parsed([_account(user, "$")])
+
+
+def own_posts(body: bytes, _spec: FetchSpec) -> Parsed:
+    """A page of the caller's own media, or of media that the caller is tagged in: those are somebody else's."""
+    page = decode_media(body)
+    return Parsed(_posts(page, "$.data"), _cursor(page.paging))
+
+
+def own_children(body: bytes, spec: FetchSpec) -> Parsed:
+    page, carousel = decode_media(body), bare_id(spec.params["media_id"])
+    return Parsed(_posts(page, "$.data", carousel_id=carousel), _cursor(page.paging))
+
+
+def own_post(body: bytes, spec: FetchSpec) -> Parsed:
+    medium = decode_medium(body)
+    the_medium_asked_for(medium.id, spec)
+    return Parsed([_post(medium, "$")])
+
+
+def own_stories(body: bytes, _spec: FetchSpec) -> Parsed:
+    page = decode_stories(body)
+    return Parsed([_story(story, f"$.data[{i}]") for i, story in enumerate(page.data)], _cursor(page.paging))
+
+
+def own_story(body: bytes, spec: FetchSpec) -> Parsed:
+    story = decode_story(body)
+    the_medium_asked_for(story.id, spec)
+    return Parsed([_story(story, "$")])
+
+
+def own_comments(body: bytes, spec: FetchSpec) -> Parsed:
+    page, post_id = decode_comments(body), bare_id(spec.params["media_id"])
+    return Parsed(
+        [_comment(comment, post_id, f"$.data[{i}]") for i, comment in enumerate(page.data)], _cursor(page.paging)
+    )
+
+
+def the_medium_asked_for(found: Id, spec: FetchSpec) -> None:
+    if bare_id(found) != bare_id(spec.params["media_id"]):
+        raise Malformed(f"asked for {spec.params['media_id']}, the answer is of {found}", path="$.id")
+
+
+def _account(user: Account, at: str) -> InstagramAccount:
+    graph_id = the_id(user.id, f"{at}.id")
+    if not user.username:
+        raise Malformed("an account without a name", path=f"{at}.username")
+    # `ig_id` is asked for; where it is not given, the Graph id is all that names the account.
+    return InstagramAccount(
+        profile_id=f"graph:{graph_id}" if user.ig_id is None else the_id(user.ig_id, f"{at}.ig_id"),
+        handle=user.username.lower(),
+        graph_id=graph_id,
+        full_name=text(user.name),
+        biography=text(user.biography),
+        external_url=text(user.website),
+        profile_pic_url=user.profile_picture_url,
+        followers=count(user.followers_count, f"{at}.followers_count"),
+        following=count(user.follows_count, f"{at}.follows_count"),
+        media_count=count(user.media_count, f"{at}.media_count"),
+    )
+
+
+def _posts(
+    page: MediaPage | None,
+    at: str,
+    *,
+    profile_id: str | None = None,
+    handle: str | None = None,
+    carousel_id: str | None = None,
+) -> list[Record]:
+    media = page.data if page else []
+    return [_post(medium, f"{at}[{i}]", profile_id, handle, carousel_id) for i, medium in enumerate(media)]
+
+
+def _post(
+    media: Media, at: str, profile_id: str | None = None, handle: str | None = None, carousel_id: str | None = None
+) -> InstagramPost:
+    name = text(media.username)
+    linked = (media.permalink or "").rstrip("/").rpartition("/")[2]
+    return InstagramPost(
+        shortcode=shortcode(linked or media.shortcode or "", f"{at}.permalink"),
+        post_id=bare_id(media.id),
+        carousel_id=carousel_id,
+        profile_id=profile_id,
+        handle=name.lower() if name else handle,
+        post_type=POST_TYPES.get(media.media_type or ""),
+        caption=text(media.caption),
+        permalink=media.permalink,
+        thumbnail_url=media.thumbnail_url or media.media_url,
+        media_url=media.media_url,
+        taken_at=timestamp(media.timestamp, f"{at}.timestamp"),
+        likes=count(media.like_count, f"{at}.like_count"),
+        comments=count(media.comments_count, f"{at}.comments_count"),
+        views=count(media.view_count, f"{at}.view_count"),
+    )
+
+
+def _story(story: Story, at: str) -> InstagramStory:
+    graph_id, name = the_id(story.id, f"{at}.id"), text(story.username)
+    # A story's link ends with Instagram's own id of it.
+    linked = re.search(r"/([0-9]{5,25})/?$", story.permalink or "")
+    own = the_id(story.ig_id, f"{at}.ig_id") if story.ig_id is not None else linked.group(1) if linked else None
+    return InstagramStory(
+        story_id=own or f"graph:{graph_id}",
+        graph_id=graph_id,
+        handle=name.lower() if name else None,
+        shortcode=story.shortcode or None,
+        media_type=STORY_TYPES.get(story.media_type or ""),
+        caption=text(story.caption),
+        permalink=story.permalink,
+        thumbnail_url=story.thumbnail_url or (story.media_url if story.media_type == "IMAGE" else None),
+        media_url=story.media_url,
+        taken_at=timestamp(story.timestamp, f"{at}.timestamp"),
+        likes=count(story.like_count, f"{at}.like_count"),
+        comments=count(story.comments_count, f"{at}.comments_count"),
+    )
+
+
+def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment:
+    author = comment.author or comment.user or Author()
+    name = text(comment.username)
+    return InstagramComment(
+        comment_id=the_id(comment.id, f"{at}.id"),
+        post_id=post_id,
+        parent_id=bare_id(comment.parent_id),
+        handle=name.lower() if name else author.handle(),
+        text=text(comment.text),
+        commented_at=timestamp(comment.timestamp, f"{at}.timestamp"),
+        likes=count(comment.like_count, f"{at}.like_count"),
+    )
+
+
+def _cursor(paging: Paging | None) -> str | None:
+    return paging.cursors.after or None if paging and paging.next and paging.cursors else None
+
+
+def _nested_cursor(page: MediaPage | None) -> str | None:
+    """A nested edge has no link to its next page, only the cursor."""
+    cursors = page.paging.cursors if page and page.paging else None
+    return cursors.after if cursors else None

@@ -1,0 +1,99 @@
+"""What a consumer may ask of Instagram, and what follows from an answer."""
+
+from typing import Any
+
+import pytest
+
+from beat_actors.errors import BadInput
+from beat_actors.platforms.instagram import InstagramPost, platform
+from beat_actors.platforms.interface import FetchSpec, Parsed
+
+USER, MEDIA = "17841400000000001", "18000000000000001"
+OWN = {"user_id": USER, "media_id": MEDIA, "limit": 20, "posts": 20}
+PAGED = ("refresh_reels", "refresh_tagged_posts", "refresh_followers", "refresh_following", "refresh_comments")
+POST = InstagramPost(shortcode="CUT8mV0hZtM")
+
+
+def first(flow: str, **params: Any) -> FetchSpec:
+    declared = platform.flow(flow)
+    return declared.first(declared.validate(params))
+
+
+@pytest.mark.parametrize(
+    ("flow", "params"),
+    [
+        ("refresh_post_by_shortcode", {"shortcode": "../etc"}),
+        ("refresh_post_by_shortcode", {"shortcode": "abc"}),
+        ("refresh_stories_posts", {"profile_id": "natgeo"}),
+        ("refresh_own_stories", {}),
+        ("refresh_post_insights", {"user_id": USER, "media_id": MEDIA, "media_type": "igtv"}),
+        ("refresh_post_insights", {"user_id": USER, "media_id": "1/insights", "media_type": "image"}),
+        ("refresh_hashtag_posts", {"hashtag": "two words"}),
+        ("refresh_followers", {"profile_id": "1", "limit": 0}),
+        ("refresh_followers", {"profile_id": "1", "cursor": "x"}),
+    ],
+)
+def test_what_cannot_be_is_refused(flow: str, params: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        first(flow, **params)
+
+
+@pytest.mark.parametrize("tag", ["#Recipes", "recipes", "مطبخ", "요리"])
+def test_a_hashtag_is_asked_for_without_its_sign(tag: str) -> None:
+    assert first("refresh_hashtag_posts", hashtag=tag).params == {"hashtag": tag.removeprefix("#").lower()}
+
+
+def test_what_is_the_owners_carries_the_owner() -> None:
+    for name, flow in platform.flows.items():
+        names = set(flow.params.__struct_fields__)
+        if "user_id" not in names:
+            continue
+        params = {key: value for key, value in OWN.items() if key in names}
+        params |= {"media_type": "image"} if "media_type" in names else {}
+        spec = first(name, **params)
+        assert spec.owner == USER, name
+        assert platform.chains[spec.operation] == ("graphapi",)
+
+
+def test_a_next_page_stays_with_its_source_and_its_owner() -> None:
+    spec = FetchSpec("own_posts", {"user_id": USER}, None, "graphapi", 1, USER)
+    follow_ups = platform.flow("refresh_own_posts").follow_ups
+    (following,) = follow_ups(spec, {"limit": 20}, Parsed([POST], "next"), 1)
+    assert following == FetchSpec("own_posts", {"user_id": USER}, "next", "graphapi", 2, USER)
+
+
+@pytest.mark.parametrize("flow", PAGED)
+@pytest.mark.parametrize(
+    ("parsed", "items"),
+    [
+        (Parsed([POST], None), 1),
+        (Parsed([POST], "next"), 20),
+        (Parsed([], "next"), 1),
+        (Parsed([POST], "this"), 1),
+    ],
+    ids=["the last", "enough", "empty", "leads to itself"],
+)
+def test_pages_end(flow: str, parsed: Parsed, items: int) -> None:
+    spec = FetchSpec("any", {"profile_id": "1"}, "this", "jotucker", 3)
+    assert not platform.flow(flow).follow_ups(spec, {"limit": 20}, parsed, items)
+
+
+def test_an_account_has_nine_demographics() -> None:
+    spec = first("refresh_profile_insights", user_id=USER)
+    others = platform.flow("refresh_profile_insights").follow_ups(spec, {"user_id": USER}, Parsed([]), 0)
+    asked = {(each.params["metric"], each.params["breakdown"]) for each in (spec, *others)}
+    assert len(asked) == 9 == 1 + len(others)
+    assert not platform.flow("refresh_profile_insights").follow_ups(others[0], {"user_id": USER}, Parsed([]), 0)
+
+
+def test_only_a_carousel_has_children_and_only_a_story_is_left() -> None:
+    params = {"user_id": USER, "media_id": MEDIA}
+    spec = first("refresh_own_post", **params)
+    children = platform.flow("refresh_own_post").follow_ups
+    assert not children(spec, params, Parsed([InstagramPost(shortcode="CUT8mV0hZtM", post_type="image")]), 1)
+    (asked,) = children(spec, params, Parsed([InstagramPost(shortcode="CUT8mV0hZtM", post_type="carousel")]), 1)
+    assert (asked.operation, asked.params["media_id"], asked.owner) == ("own_children", MEDIA, USER)
+    insights = platform.flow("refresh_post_insights").follow_ups
+    assert not insights(first("refresh_post_insights", **params, media_type="reels"), params, Parsed([]), 0)
+    (asked,) = insights(first("refresh_post_insights", **params, media_type="story"), params, Parsed([]), 0)
+    assert asked.operation == "story_navigation"

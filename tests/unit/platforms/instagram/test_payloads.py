@@ -1,0 +1,317 @@
+"""How Instagram's payloads are read: what is optional may be anything, what is the point may not."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from beat_actors.errors import Malformed
+from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.interface import FetchSpec, Parsed
+from tests.conformance.recordings.instagram import GOOD, PARAMS
+
+MEDIA = {"media_id": "18000000000000001", "user_id": "17841400000000001"}
+
+
+def read(source: str, operation: str, payload: Any, **params: str) -> Parsed:
+    spec = FetchSpec(operation, PARAMS | params, source=source)
+    return platform.sources[source].endpoints[operation].parse(msgspec.json.encode(payload), spec)
+
+
+def recorded(path: str, source: str, operation: str) -> tuple[Any, dict[str, Any]]:
+    found = next(r for r in GOOD if (r.path, r.source, r.operation) == (f"instagram/{path}", source, operation))
+    return msgspec.json.decode(found.body()), found.params
+
+
+# Single posts
+
+
+@pytest.mark.parametrize(
+    ("source", "payload", "path"),
+    [
+        ("arraybobo", {"shortcode": "AAAAAAAAAAA"}, "$.shortcode"),
+        ("jotucker", {"items": [{"code": "AAAAAAAAAAA"}]}, "$.items[0].code"),
+        ("lama", {"items": [{"code": "AAAAAAAAAAA"}]}, "$.items[0].code"),
+        ("lama", {"media_or_ad": {"code": "AAAAAAAAAAA"}}, "$.media_or_ad.code"),
+        ("lama", {"code": "AAAAAAAAAAA"}, "$.code"),
+        ("lama", {"status": "ok"}, "$.code"),
+    ],
+)
+def test_another_post_is_malformed(source: str, payload: Any, path: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        read(source, "post_by_shortcode", payload)
+    assert refused.value.path == path
+
+
+def test_a_private_link_names_the_post_by_its_first_characters() -> None:
+    (post,) = read(
+        "jotucker", "post_by_shortcode", {"items": [{"code": "CUT8mV0hZtM"}]}, shortcode="CUT8mV0hZtMtoken"
+    ).records
+    assert post.shortcode == "CUT8mV0hZtM"
+
+
+def test_likes_that_are_hidden_are_unknown_and_other_negatives_cannot_be() -> None:
+    node = {"shortcode": "CUT8mV0hZtM", "edge_media_preview_like": {"count": -1}}
+    assert read("arraybobo", "post_by_shortcode", node).records[0].likes is None
+    with pytest.raises(Malformed) as refused:
+        read("arraybobo", "post_by_shortcode", node | {"edge_media_preview_like": {"count": -2}})
+    assert refused.value.path == "$.edge_media_preview_like.count"
+
+
+@pytest.mark.parametrize("hidden", [{"like_count": -1}, {"like_count": 3, "like_and_view_counts_disabled": True}])
+def test_likes_that_the_private_api_hides_are_unknown(hidden: dict[str, Any]) -> None:
+    (post,) = read(
+        "jotucker", "post_by_shortcode", {"items": [{"code": "CUT8mV0hZtM", "comment_count": 2, **hidden}]}
+    ).records
+    assert (post.likes, post.comments) == (None, 2)
+
+
+def test_a_graph_post_without_a_link_has_its_shortcode() -> None:
+    data = [
+        {"id": "1", "shortcode": "CUT8mV0hZtM"},
+        {"id": "2", "permalink": "https://www.instagram.com/reel/CUT8mV0hZtN/"},
+    ]
+    found = read("graphapi", "own_posts", {"data": data}).records
+    assert [post.shortcode for post in found] == ["CUT8mV0hZtM", "CUT8mV0hZtN"]
+    with pytest.raises(Malformed) as refused:
+        read("graphapi", "own_posts", {"data": [{"id": "1"}]})
+    assert refused.value.path == "$.data[0].permalink"
+
+
+def test_todays_comment_edge_counts_the_comments() -> None:
+    node = {"shortcode": "CUT8mV0hZtM", "edge_media_to_parent_comment": {"count": "7"}, "__typename": "XDTGraphVideo"}
+    (post,) = read("arraybobo", "post_by_shortcode", node).records
+    assert (post.comments, post.post_type) == (7, "reels")
+
+
+# Stories
+
+
+def test_stories_have_the_same_ids_in_every_shape() -> None:
+    payload, params = recorded("lama/v2_user_stories_by_username.json", "arraybobo", "stories_by_id")
+    private = read("arraybobo", "stories_by_id", payload, **params).records
+    payload, params = recorded("lama/v1_user_stories.json", "lama", "stories_by_id")
+    flat = read("lama", "stories_by_id", payload, **params).records
+    assert [story.story_id for story in private] == [story.story_id for story in flat]
+    assert [story.taken_at for story in private] == [story.taken_at for story in flat]
+    assert private[0].media_type == flat[0].media_type == "video"
+    assert private[0].expiring_at == datetime.fromtimestamp(1775745075, UTC)
+    assert all(story.profile_id == "961865" and story.media_url for story in (*private, *flat))
+
+
+def test_a_story_of_the_web_has_its_best_video() -> None:
+    payload, params = recorded("upstream/graphql_reels_media.json", "arraybobo", "stories_by_id")
+    (story,) = read("arraybobo", "stories_by_id", payload, **params).records
+    sources = payload["data"]["reels_media"][0]["items"][0]["video_resources"]
+    assert (story.media_url, story.handle, story.media_type) == (sources[-1]["src"], "aoulaols", "video")
+    assert (story.expiring_at - story.taken_at).total_seconds() == 86_400
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"reels": {}},
+        {"reels": {"123456": None}},
+        {"reels": {"123456": {"user": None, "items": None}}},
+        {"data": {"reels_media": []}},
+        {"data": {"reels_media": [{"items": None}]}},
+    ],
+)
+def test_who_has_no_stories_is_not_missing(payload: Any) -> None:
+    assert not read("arraybobo", "stories_by_id", payload).records
+
+
+@pytest.mark.parametrize(
+    ("item", "path"),
+    [
+        ({"pk": "1", "user": {"pk": 99}}, "$.reels.123456.items[0].user.pk"),
+        ({"pk": None}, "$.reels.123456.items[0].pk"),
+        ({"pk": "story"}, "$.reels.123456.items[0].pk"),
+        ({"pk": 1, "like_count": "many"}, "$.reels.123456.items[0].like_count"),
+    ],
+)
+def test_a_story_that_is_nobodys_is_malformed(item: Any, path: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("arraybobo", "stories_by_id", {"reels": {"123456": {"items": [item]}}})
+    assert refused.value.path == path
+
+
+def test_neither_shape_is_malformed() -> None:
+    with pytest.raises(Malformed, match="neither"):
+        read("arraybobo", "stories_by_id", {"status": "ok"})
+
+
+def test_an_own_story_has_instagrams_id_where_it_can_be_known() -> None:
+    story = {"id": "17900", "permalink": "https://www.instagram.com/stories/somebody/2364685711368192577"}
+    ids = [
+        read("graphapi", "own_stories", {"data": [each]}).records[0].story_id
+        for each in (story | {"ig_id": "81019178"}, story, {"id": 17900})
+    ]
+    assert ids == ["81019178", "2364685711368192577", "graph:17900"]
+
+
+# Insights
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        [{"name": "reach"}],
+        [{"name": "reach", "values": []}],
+        [{"name": "reach", "values": [{}]}],
+        [{"name": "reach", "values": [{"value": {}}]}],
+        [{"name": "reach", "total_value": {}}],
+        [{"name": "reach", "total_value": {"breakdowns": [{"dimension_keys": ["country"]}]}}],
+    ],
+)
+def test_what_is_not_told_is_no_data_and_never_0(data: Any) -> None:
+    assert not read("graphapi", "profile_insights", {"data": data}).records
+    assert not read("graphapi", "post_insights", {"data": data}).records
+
+
+def test_a_zero_that_is_told_is_a_zero() -> None:
+    (number,) = read("graphapi", "post_insights", {"data": [{"name": "shares", "values": [{"value": 0}]}]}).records
+    assert number.value == 0
+
+
+@pytest.mark.parametrize(
+    "insight",
+    [
+        {"name": "audience", "period": "lifetime", "values": [{"value": {"F.25-34": 12, "شكرا": "3", "gone": None}}]},
+        {
+            "name": "audience",
+            "period": "lifetime",
+            "total_value": {
+                "breakdowns": [
+                    {
+                        "dimension_keys": ["age"],
+                        "results": [
+                            {"dimension_values": ["F.25-34"], "value": 12},
+                            {"dimension_values": ["شكرا"], "value": "3"},
+                            {"dimension_values": ["gone"]},
+                        ],
+                    }
+                ]
+            },
+        },
+    ],
+    ids=["values", "total_value"],
+)
+def test_both_shapes_give_the_same_numbers(insight: Any) -> None:
+    found = read("graphapi", "profile_insights", {"data": [insight]}).records
+    assert [(each.dimension, each.value) for each in found] == [("F.25-34", 12), ("شكرا", 3)]
+    assert len({each.insight_id for each in found}) == 2
+
+
+def test_a_row_of_days_is_a_row_of_numbers() -> None:
+    payload, params = recorded("graphapi/user_insights_legacy.json", "graphapi", "profile_insights")
+    found = read("graphapi", "profile_insights", payload, **params).records
+    assert [(each.ends_at.isoformat(), each.value) for each in found[:2]] == [
+        ("2017-05-04T07:00:00+00:00", 4),
+        ("2017-05-05T07:00:00+00:00", 66),
+    ]
+    assert len({each.insight_id for each in found}) == 6
+
+
+def test_a_total_stands_beside_its_parts() -> None:
+    payload, params = recorded("graphapi/user_insights_total_value.json", "graphapi", "profile_insights")
+    total, *parts = read("graphapi", "profile_insights", payload, **params).records
+    assert (total.value, total.breakdown, total.dimension) == (14_516_883, None, None)
+    assert {part.breakdown for part in parts} == {"media_product_type,follow_type"}
+    assert next(part.value for part in parts if part.dimension == "AD,FOLLOWER") == 67_608
+
+
+def test_the_navigation_of_a_story_is_kept_by_the_media_id_alone() -> None:
+    results = [{"dimension_values": [way], "value": n} for n, way in enumerate(("tap_forward", "tap_exit"))]
+    breakdown = {"dimension_keys": ["story_navigation_action_type"], "results": results}
+    data = [{"name": "navigation", "period": "lifetime", "total_value": {"value": 1, "breakdowns": [breakdown]}}]
+    found = read("graphapi", "story_navigation", {"data": data}, media_id="123_456").records
+    assert [(each.post_id, each.dimension, each.value) for each in found] == [
+        ("123", None, 1),
+        ("123", "tap_forward", 0),
+        ("123", "tap_exit", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("insight", "path"),
+    [
+        ({"period": "day"}, "$.data[0].name"),
+        ({"name": "reach", "values": [{"value": -3}]}, "$.data[0].values[0].value"),
+        ({"name": "reach", "values": [{"value": {"DE": "many"}}]}, "$.data[0].values[0].value.DE"),
+        ({"name": "reach", "values": [{"value": 1, "end_time": "soon"}]}, "$.data[0].values[0].end_time"),
+        ({"name": "reach", "total_value": {"value": "x"}}, "$.data[0].total_value.value"),
+    ],
+)
+def test_an_insight_that_cannot_be_is_malformed(insight: Any, path: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("graphapi", "post_insights", {"data": [insight]})
+    assert refused.value.path == path
+
+
+# Lists
+
+
+def test_the_graph_apis_last_page_has_a_cursor_but_leads_nowhere() -> None:
+    cursors = {"before": "a", "after": "b"}
+    media = [{"id": "1", "permalink": "https://www.instagram.com/p/CUT8mV0hZtM/"}]
+    last = read("graphapi", "own_posts", {"data": media, "paging": {"cursors": cursors}})
+    middle = read("graphapi", "own_posts", {"data": media, "paging": {"cursors": cursors, "next": "https://x"}})
+    assert (last.next_cursor, middle.next_cursor) == (None, "b")
+    assert read("graphapi", "own_posts", {"data": []}).next_cursor is None
+
+
+def test_who_follows_whom() -> None:
+    user = {"id": 7, "username": "Somebody.Else", "full_name": "שלום 🌍", "new_key": {}}
+    lists = {"edges": [{"node": user}], "page_info": {"has_next_page": False, "end_cursor": "x"}}
+    follower = read("jotucker", "followers_by_id", {"data": {"user": {"edge_followed_by": lists}}})
+    followed = read("jotucker", "following_by_id", {"data": {"user": {"edge_follow": lists}}})
+    assert follower == read("lama", "followers_by_id", [[{"pk": "7", "username": "somebody.else"}], None])
+    assert followed == read("lama", "following_by_id", [[{"pk": "7", "username": "somebody.else"}], ""])
+    assert [r.follow_id for r in (*follower.records, *followed.records)] == ["7:123456", "123456:7"]
+    assert follower.next_cursor is None
+
+
+@pytest.mark.parametrize("user", [{"id": "x", "username": "a"}, {"username": "a"}, {"id": "7", "username": ""}])
+def test_a_follower_without_a_name_or_an_id_is_malformed(user: Any) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("lama", "followers_by_id", [[user], None])
+    assert refused.value.path.startswith("$[0][0].")
+
+
+def test_what_answers_a_comment_stands_behind_it() -> None:
+    answer = {"node": {"id": "2", "text": "شكرا", "owner": None}}
+    edges = [
+        {"node": {"id": 1, "text": "🌍", "created_at": 1607919868, "owner": {"id": "9", "username": "A"},
+                  "edge_liked_by": {"count": 3}, "edge_threaded_comments": {"edges": [answer]}}},
+        {"node": {"id": "3", "text": None}},
+    ]  # fmt: skip
+    payload = {"data": {"shortcode_media": {"edge_media_to_parent_comment": {"edges": edges}}}}
+    found = read("jotucker", "comments_by_shortcode", payload).records
+    assert [(c.comment_id, c.parent_id) for c in found] == [("1", None), ("2", "1"), ("3", None)]
+    assert (found[0].likes, found[0].handle, found[0].commented_at) == (3, "a", datetime.fromtimestamp(1607919868, UTC))
+    assert {c.shortcode for c in found} == {PARAMS["shortcode"]}
+
+
+def test_a_comment_of_the_graph_api_names_who_it_may() -> None:
+    data = [
+        {"id": "1", "text": "a", "from": {"id": "9", "username": "Somebody"}, "timestamp": "2020-06-01T10:56:52+0000"},
+        {"id": "2", "text": "b", "username": "other", "like_count": "4", "parent_id": "1"},
+    ]
+    first, second = read("graphapi", "own_comments", {"data": data}, **MEDIA).records
+    assert (first.handle, first.post_id, second.handle) == ("somebody", MEDIA["media_id"], "other")
+    assert (second.likes, second.parent_id) == (4, "1")
+
+
+@pytest.mark.parametrize("operation", ["own_post", "own_story"])
+def test_another_medium_is_malformed(operation: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("graphapi", operation, {"id": "5", "permalink": "https://www.instagram.com/p/CUT8mV0hZtM/"}, **MEDIA)
+    assert refused.value.path == "$.id"
+
+
+def test_another_account_is_malformed() -> None:
+    with pytest.raises(Malformed, match="the answer is of 5"):
+        read("graphapi", "own_profile", {"id": 5, "username": "a", "followers_count": 1})

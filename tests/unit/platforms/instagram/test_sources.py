@@ -1,0 +1,219 @@
+"""What Instagram's sources ask, how they judge a refusal, and how they check a credential."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.interface import Answer, FetchSpec, Health, Outcome
+from tests.conformance.recordings.instagram import PARAMS
+from tests.conftest import FIXTURES
+
+SECRETS = {"graphapi": {"token": "secret", "user_id": "17841400000000001"}}
+
+
+def call(source: str, operation: str, cursor: str | None = None, **params: str) -> Any:
+    endpoint = platform.sources[source].endpoints[operation]
+    return endpoint.build(FetchSpec(operation, PARAMS | params, cursor), SECRETS.get(source, {"key": "secret"}))
+
+
+def fault(code: int, message: str = "", subcode: int | None = None) -> bytes:
+    return json.dumps({"error": {"message": message, "code": code, "error_subcode": subcode}}).encode()
+
+
+@pytest.mark.parametrize("media_type", ["image", "carousel", "reels"])
+def test_no_metric_is_asked_for_that_is_gone(media_type: str) -> None:
+    asked = call("graphapi", "post_insights", media_type=media_type).query["metric"].split(",")
+    assert "views" in asked
+    assert not {"impressions", "plays", "video_views", "engagement"} & set(asked)
+
+
+def test_insights_are_asked_of_the_media_id_alone() -> None:
+    for operation in ("post_insights", "story_insights", "story_navigation"):
+        assert call("graphapi", operation, media_id="123_456").path == "/123/insights"
+    assert call("graphapi", "story_navigation").query["breakdown"] == "story_navigation_action_type"
+
+
+def test_demographics_are_asked_as_totals() -> None:
+    assert call("graphapi", "profile_insights", breakdown="country").query == {
+        "metric": "follower_demographics",
+        "period": "lifetime",
+        "metric_type": "total_value",
+        "timeframe": "last_90_days",
+        "breakdown": "country",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "operation", "path", "cursor"),
+    [
+        ("arraybobo", "reels_by_id", "/ig/reels_posts/", "max_id"),
+        ("arraybobo", "tagged_by_id", "/ig/tagged/", "end_cursor"),
+        ("jotucker", "followers_by_id", "/followers", "next_cursor"),
+        ("jotucker", "following_by_id", "/following", "next_cursor"),
+        ("jotucker", "comments_by_shortcode", "/media_comments", "next_cursor"),
+        ("jotucker", "hashtag_posts", "/hash_tag_medias_v2", "next_cursor"),
+        ("lama", "reels_by_id", "/v1/user/clips/chunk", "end_cursor"),
+        ("lama", "tagged_by_id", "/v2/user/tag/medias", "page_id"),
+        ("lama", "followers_by_id", "/gql/user/followers/chunk", "end_cursor"),
+        ("lama", "following_by_id", "/gql/user/following/chunk", "end_cursor"),
+        ("lama", "hashtag_posts", "/v1/hashtag/medias/recent/chunk", "max_id"),
+        ("graphapi", "own_posts", "/17841400000000001/media", "after"),
+        ("graphapi", "own_comments", "/18000000000000001/comments", "after"),
+    ],
+)
+def test_a_next_page_is_asked_by_the_paths_own_name(source: str, operation: str, path: str, cursor: str) -> None:
+    first, second = call(source, operation), call(source, operation, "the-cursor")
+    assert (first.path, cursor in first.query) == (path, False)
+    assert second.query == {**first.query, cursor: "the-cursor"}
+
+
+def test_a_credential_belongs_to_its_account() -> None:
+    assert platform.sources["graphapi"].owner(SECRETS["graphapi"]) == "17841400000000001"
+    assert platform.sources["lama"].owner({"key": "k"}) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (fault(104, "An access token is required to request this resource."), Outcome.CREDENTIAL_DEAD),
+        (fault(102), Outcome.CREDENTIAL_DEAD),
+        *((fault(190, subcode=subcode), Outcome.CREDENTIAL_DEAD) for subcode in (458, 459, 460, 463, 464, 467, 492)),
+        (fault(10, "(#10) Not enough viewers for the media to show insights"), Outcome.MISSING),
+        (fault(10, "(#10) Application does not have permission for this action"), Outcome.PERMISSION_MISSING),
+        *((fault(code), Outcome.PERMISSION_MISSING) for code in (3, 200, 230, 299)),
+        *((fault(code), Outcome.RATE_LIMITED) for code in (4, 17, 32, 341, 368, 613, 80001, 80002)),
+        (fault(17, subcode=2446079), Outcome.RATE_LIMITED),
+        (fault(613, subcode=1996), Outcome.RATE_LIMITED),
+        *((fault(code), Outcome.UPSTREAM_DOWN) for code in (1, 2, 999_999)),
+        (fault(110, subcode=2207013), Outcome.MISSING),
+        (fault(100, subcode=2207013), Outcome.BAD_REQUEST),  # the same subcode, another code
+        (fault(24, subcode=2207024), Outcome.MISSING),
+        (fault(803), Outcome.MISSING),
+        (fault(100, subcode=33), Outcome.MISSING),
+        (fault(100, subcode=2108006), Outcome.BAD_REQUEST),
+        (fault(100), Outcome.BAD_REQUEST),
+        (fault(2500), Outcome.BAD_REQUEST),
+    ],
+)
+def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
+    graph = platform.sources["graphapi"]
+    assert graph.classify(Answer(400, {}, body)).outcome is outcome
+    spaced = b"\n " + body.replace(b'{"error"', b'{ "error" ')
+    assert graph.classify(Answer(200, {}, spaced)).outcome is outcome
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
+@pytest.mark.parametrize(
+    ("status", "text", "outcome"),
+    [
+        (429, "You have exceeded the DAILY quota for Requests on your current plan, BASIC.", Outcome.QUOTA_EXHAUSTED),
+        (429, "You have exceeded the rate limit per second for your plan", Outcome.RATE_LIMITED),
+        (403, "You are not subscribed to this API.", Outcome.CREDENTIAL_DEAD),
+        (401, "Invalid API key. Go to the documentation", Outcome.CREDENTIAL_DEAD),
+        (404, "Endpoint '/ig/stories/' does not exist", Outcome.UPSTREAM_DOWN),
+        (404, "User not found", Outcome.MISSING),
+        (400, "feedback_required", Outcome.UPSTREAM_DOWN),
+        (400, "Not authorized to view user", Outcome.PRIVATE),
+        (400, "Invalid target user", Outcome.MISSING),
+        (502, "<html>Bad Gateway</html>", Outcome.UPSTREAM_DOWN),
+    ],
+)
+def test_the_gateways_answers(source: str, status: int, text: str, outcome: Outcome) -> None:
+    body = json.dumps({"message": text}).encode()
+    assert platform.sources[source].classify(Answer(status, {}, body)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (400, Outcome.BAD_REQUEST),
+        (401, Outcome.CREDENTIAL_DEAD),
+        (402, Outcome.QUOTA_EXHAUSTED),
+        (403, Outcome.PRIVATE),
+        (404, Outcome.MISSING),
+        (408, Outcome.UPSTREAM_DOWN),
+        (410, Outcome.UPSTREAM_DOWN),
+        (422, Outcome.BAD_REQUEST),
+        (429, Outcome.RATE_LIMITED),
+        (500, Outcome.UPSTREAM_DOWN),
+        (503, Outcome.UPSTREAM_DOWN),
+        (504, Outcome.UPSTREAM_DOWN),
+    ],
+)
+def test_lamas_statuses(status: int, outcome: Outcome) -> None:
+    assert platform.sources["lama"].classify(Answer(status, {}, b'{"detail": "..."}')).outcome is outcome
+
+
+# Checks
+
+
+def health(source: str, status: int, body: bytes) -> Health:
+    check = platform.sources[source].check
+    assert check is not None
+    return check.read(Answer(status, {}, body))
+
+
+def test_a_check_shows_no_secret() -> None:
+    for name in ("graphapi", "lama"):
+        check = platform.sources[name].check
+        assert check is not None
+        asked = check.build(SECRETS.get(name, {"key": "secret"}))
+        assert "secret" not in f"{asked.path} {dict(asked.query)} {asked!r}"
+        assert "secret" in f"{dict(asked.headers)} {dict(asked.secret_query)}"
+
+
+def test_a_token_lives_until_the_first_of_its_ends() -> None:
+    found = health("graphapi", 200, (FIXTURES / "instagram/graphapi/debug_token.json").read_bytes())
+    assert found.verdict.outcome is Outcome.OK
+    assert found.scopes is not None
+    assert "read_insights" in found.scopes
+    assert found.expires_at == datetime.fromtimestamp(1577347200, UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, {"data": {"is_valid": True, "expires_at": 0, "scopes": None}}, Outcome.OK),
+        (200, {"data": {"is_valid": False, "error": {"code": 190, "subcode": 463}}}, Outcome.CREDENTIAL_DEAD),
+        (200, {"data": {"is_valid": True, "expires_at": 2**62}}, Outcome.MALFORMED),
+        (200, {"data": {}}, Outcome.MALFORMED),
+        (200, [], Outcome.MALFORMED),
+        (400, {"error": {"code": 190}}, Outcome.CREDENTIAL_DEAD),
+        (403, {"error": {"code": 4}}, Outcome.RATE_LIMITED),
+        (503, None, Outcome.UPSTREAM_DOWN),
+    ],
+)
+def test_what_a_check_of_a_token_finds(status: int, body: Any, outcome: Outcome) -> None:
+    found = health("graphapi", status, json.dumps(body).encode())
+    assert (found.verdict.outcome, found.expires_at) == (outcome, None)
+
+
+def test_why_a_token_is_dead_is_told() -> None:
+    body = {"data": {"is_valid": False, "error": {"code": 190, "subcode": 463}, "scopes": []}}
+    found = health("graphapi", 200, json.dumps(body).encode())
+    assert (found.verdict.code, found.scopes) == ("190/463", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, {"requests": 12, "rate": 15, "currency": "USD", "amount": 1.2}, Outcome.OK),
+        (200, {"requests": "12"}, Outcome.OK),
+        (200, {"requests": 0}, Outcome.QUOTA_EXHAUSTED),
+        (200, {"rate": 15}, Outcome.MALFORMED),
+        (200, {"requests": "some"}, Outcome.MALFORMED),
+        (401, {"detail": "Invalid access token"}, Outcome.CREDENTIAL_DEAD),
+        (402, {"detail": "Top up"}, Outcome.QUOTA_EXHAUSTED),
+    ],
+)
+def test_what_a_check_of_a_balance_finds(status: int, body: Any, outcome: Outcome) -> None:
+    assert health("lama", status, json.dumps(body).encode()).verdict.outcome is outcome
+
+
+def test_a_check_reads_whatever_comes() -> None:
+    for name in ("graphapi", "lama"):
+        for body in (b"", b"<html>", b"\xff\xfe", b'"text"', b"null", b"{"):
+            assert health(name, 200, body).verdict.outcome is Outcome.MALFORMED
