@@ -1,0 +1,1 @@
+"""The one way to a store's data: its own Admin API."""
