@@ -69,6 +69,9 @@ def write_records(entity: Entity) -> str:
     ON CONFLICT (platform, entity, entity_key, field) DO UPDATE SET url = excluded.url, status = 'PENDING'
     WHERE split_part(asset_log.url, '?', 1) <> split_part(excluded.url, '?', 1)
 )"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
+    version = entity.version
+    newest = f"{version} DESC NULLS LAST, " if version else ""
+    not_older = f" AND coalesce(excluded.{version} >= t.{version}, true)" if version else ""
     return f"""
 WITH g AS (
     SELECT * FROM unnest(%(fetches)s::bigint[], %(requests)s::bigint[], %(sources)s::text[], %(versions)s::integer[],
@@ -78,13 +81,13 @@ WITH g AS (
     FROM g CROSS JOIN LATERAL ROWS FROM (json_to_recordset(g.records::json) AS ({declared}))
         WITH ORDINALITY AS r({", ".join(names)}, n)
 ), newest AS (
-    SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, i DESC, n DESC
+    SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, {newest}i DESC, n DESC
 ), current AS (
     INSERT INTO "{entity.table}" AS t ({", ".join(names)}, source, parser_version, request_id, observed_at)
     SELECT {", ".join(names)}, source, parser_version, request_id, now() FROM newest
     ON CONFLICT ({entity.key}) DO UPDATE SET {updates}, source = excluded.source, parser_version = excluded.parser_version,
         request_id = excluded.request_id, observed_at = excluded.observed_at
-    WHERE excluded.observed_at >= t.observed_at
+    WHERE excluded.observed_at >= t.observed_at{not_older}
 ){due if entity.assets else ""}
 {_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
 """  # noqa: S608 - as above

@@ -157,7 +157,8 @@ class Entity:
 
     `metrics` are the fields that are numbers over time; the others, save the key, are dimensions. `assets` are the fields
     that hold media URLs. `volatile` fields change although the thing does not, as signed URLs do: they are current state and not
-    logged. `subject` is the field by which the log is read, the key unless another is named.
+    logged. `subject` is the field by which the log is read, the key unless another is named. `version` is the field by which the
+    provider says which of two observations is the newer; without one it is the one made last.
     """
 
     record: type[Record]
@@ -168,6 +169,7 @@ class Entity:
     assets: tuple[str, ...] = ()
     volatile: frozenset[str] = frozenset()
     subject: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -61,6 +61,8 @@ class Prepared:
     first: FetchSpec
     lane: LaneKey
     resume: Resume | None
+    worded: dict[str, Any] | None = None
+    """The parameters before what was left open was filled in; `None` where nothing is."""
 
 
 # The ids are drawn first, so that request and fetch go in together; a repeated idempotency key inserts neither.
@@ -85,8 +87,9 @@ SELECT input.n, request.id FROM input LEFT JOIN request USING (id)
 """
 
 EARLIER = """
-SELECT i.n, r.id, r.platform = i.platform AND r.flow = i.flow AND r.params = i.params AS same
-FROM jsonb_to_recordset(%s::jsonb) AS i(n integer, platform text, flow text, params jsonb, account_id text, idempotency_key text)
+SELECT i.n, r.id, r.platform = i.platform AND r.flow = i.flow AND (r.params = i.params OR r.params @> i.worded) AS same
+FROM jsonb_to_recordset(%s::jsonb) AS i(
+    n integer, platform text, flow text, params jsonb, worded jsonb, account_id text, idempotency_key text)
 JOIN scrape_request_log r ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key
 """
 
@@ -155,7 +158,8 @@ async def _resumed(transaction: Transaction, item: Prepared) -> Prepared:
     filled = {
         name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None
     }
-    return _with_params(item.request, platform, platform.flow(item.request.flow), {**item.params, **filled})
+    resumed = _with_params(item.request, platform, platform.flow(item.request.flow), {**item.params, **filled})
+    return replace(resumed, worded={name: value for name, value in item.params.items() if value is not None})
 
 
 def check_text(value: str, name: str, *, longest: int) -> None:
@@ -174,6 +178,7 @@ def _row(n: int, item: Prepared, lane_id: int) -> dict[str, Any]:
         "platform": request.platform,
         "flow": request.flow,
         "params": item.params,
+        "worded": item.worded,
         "priority": int(request.priority),
         "account_id": request.account_id,
         "idempotency_key": request.idempotency_key,

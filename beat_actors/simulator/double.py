@@ -75,7 +75,8 @@ class Asked:
     """One call as a double sees it: the path's parts, the query, and the body of a POST.
 
     `base` is the double's own URL (`http://host:port/name`), for those that link to their next page.
-    `usage` and `is_dead` (whether a secret is revoked) are only for operations that are not `cached`.
+    `usage`, `is_dead` (whether a secret is revoked) and `secret` (the key that the call brings) are only for operations that are
+    not `cached`.
     """
 
     params: Mapping[str, str]
@@ -84,6 +85,7 @@ class Asked:
     base: str = ""
     usage: Usage = Usage()
     is_dead: Callable[[str], bool] = lambda _secret: False
+    secret: str = ""
 
 
 Answerer = Callable[[Asked, World], Reply]

@@ -142,7 +142,8 @@ class Simulator:
         world = self.mixed_up if mixed_up else self.world
         if not operation.cached:
             is_dead = partial(self._is_dead, double.name)
-            return operation.answer(Asked(params, query, call.body, call.base, usage, is_dead), world)
+            secret = double.credential(call.headers, query)
+            return operation.answer(Asked(params, query, call.body, call.base, usage, is_dead, secret), world)
         about: Hashable = call.query
         if double.credential_query in query:  # the same answer for every key
             about = tuple(item for item in query.items() if item[0] != double.credential_query)

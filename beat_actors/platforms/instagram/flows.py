@@ -10,17 +10,18 @@ from beat_actors.platforms.instagram.entities import InstagramAccount, Instagram
 from beat_actors.platforms.interface import FetchSpec, Flow, Parsed
 
 Handle = Annotated[
-    str, msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,30}$", description="letters, digits, dots, underscores")
+    str, msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,30}$(?!\n)", description="letters, digits, dots, underscores")
 ]
-ProfileId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$")]
+ProfileId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)")]
 Posts = Annotated[int, msgspec.Meta(ge=0, le=2000)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Shortcode = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{5,64}$")]
-UserId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$", description="the Graph API's id of the account")]
+Shortcode = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{5,64}$(?!\n)")]
+UserId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)", description="the Graph API's id of the account")]
 MediaId = Annotated[
-    str, msgspec.Meta(pattern=r"^[0-9]{1,25}(_[0-9]{1,25})?$", description="the Graph API's id of a post or story")
+    str,
+    msgspec.Meta(pattern=r"^[0-9]{1,25}(_[0-9]{1,25})?$(?!\n)", description="the Graph API's id of a post or story"),
 ]
-HashtagName = Annotated[str, msgspec.Meta(pattern=r"^#?\w{1,100}$", description="letters, digits, underscores")]
+HashtagName = Annotated[str, msgspec.Meta(pattern=r"^#?\w{1,100}$(?!\n)", description="letters, digits, underscores")]
 MediaType = Literal["image", "carousel", "reels", "story"]
 
 

@@ -14,20 +14,9 @@ from beat_actors.platforms.instagram.entities import (
     InstagramPost,
     InstagramStory,
 )
-from beat_actors.platforms.instagram.payloads import (
-    Author,
-    Count,
-    Id,
-    bare_id,
-    count,
-    decoder,
-    shortcode,
-    text,
-    the_id,
-    the_one_asked_for,
-    timestamp,
-)
+from beat_actors.platforms.instagram.payloads import Author, bare_id, shortcode, the_id, the_one_asked_for
 from beat_actors.platforms.interface import FetchSpec, Parsed, Record
+from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp
 
 POST_TYPES = {"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"}
 STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}

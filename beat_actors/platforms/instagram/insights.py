@@ -10,8 +10,9 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.instagram.entities import InstagramPostInsight, InstagramProfileInsight
-from beat_actors.platforms.instagram.payloads import Count, Id, bare_id, count, decoder, text, timestamp
+from beat_actors.platforms.instagram.payloads import bare_id
 from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp
 
 
 class Result(msgspec.Struct):

@@ -7,20 +7,16 @@ from beat_actors.platforms.instagram.entities import InstagramAccount, Instagram
 from beat_actors.platforms.instagram.payloads import (
     Author,
     Candidates,
-    Count,
-    Id,
     Text,
     Url,
     bare_id,
-    count,
-    instant,
     shortcode,
     shown,
-    text,
     the_id,
     the_one_asked_for,
 )
 from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.reading import Count, Id, count, instant, text
 
 POST_TYPES = {1: "image", 2: "reels", 8: "carousel"}
 STORY_TYPES = {1: "image", 2: "video"}

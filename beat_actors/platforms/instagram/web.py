@@ -11,22 +11,10 @@ from beat_actors.platforms.instagram.entities import (
     InstagramPost,
     InstagramStory,
 )
-from beat_actors.platforms.instagram.payloads import (
-    Author,
-    Count,
-    Id,
-    Text,
-    bare_id,
-    count,
-    instant,
-    shortcode,
-    shown,
-    text,
-    the_id,
-    the_one_asked_for,
-)
+from beat_actors.platforms.instagram.payloads import Author, Text, bare_id, shortcode, shown, the_id, the_one_asked_for
 from beat_actors.platforms.instagram.private import Follower
 from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.reading import Count, Id, count, instant, text
 
 TYPENAMES = {"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel"}
 TYPENAMES |= {f"XDT{name}": kind for name, kind in TYPENAMES.items()}

@@ -97,13 +97,22 @@ ORDER = Entity(
     log=None,
     key="platform_order_id",
     metrics=frozenset({"total_price", "subtotal_price", "total_tax", "total_discounts"}),
+    version="updated_at",
 )
-PRODUCT = Entity(record=ShopifyProduct, table="shopify_product", log=None, key="product_id", metrics=NO_METRICS)
+PRODUCT = Entity(
+    record=ShopifyProduct,
+    table="shopify_product",
+    log=None,
+    key="product_id",
+    metrics=NO_METRICS,
+    version="updated_at",
+)
 CUSTOMER = Entity(
     record=ShopifyCustomer,
     table="shopify_customer",
     log=None,
     key="customer_id",
     metrics=frozenset({"orders_count", "total_spent"}),
+    version="updated_at",
 )
 STORE = Entity(record=ShopifyStore, table="shopify_store", log=None, key="store", metrics=NO_METRICS)

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.instagram.payloads import Count, Id, count, decoder, instant, text
 from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text
 from beat_actors.platforms.shopify.entities import ShopifyCustomer, ShopifyOrder, ShopifyProduct, ShopifyStore
 
 Amount = int | float | str | None

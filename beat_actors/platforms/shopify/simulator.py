@@ -8,10 +8,9 @@ bucket, which would let through twice as many if the calls were spread.
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -20,7 +19,6 @@ from beat_actors.platforms.shopify.stores import domain
 from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
 from beat_actors.simulator.population import ANCHOR, WORDS
 
-TOKEN = "X-Shopify-Access-Token"  # noqa: S105 - the header's name
 UNSCOPED, LOCKED, FROZEN = 95, 96, 97
 PAGE, LARGEST = 50, 250
 DAY = 86_400
@@ -180,7 +178,7 @@ def customer(store: Store, n: int) -> Mapping[str, Any]:
 
 
 def shop(asked: Asked, world: World) -> Reply:
-    store = store_of(asked.query[TOKEN], world.people.seed)
+    store = store_of(asked.secret, world.people.seed)
     return _out_of_order(store, "shop") or reply({"shop": _only(asked.query.get("fields"), _shop(store))})
 
 
@@ -203,8 +201,8 @@ def _shop(store: Store) -> Mapping[str, Any]:
 
 def listing(what: str, make: Callable[[Store, int], Mapping[str, Any]]) -> Callable[[Asked, World], Reply]:
     def answer(asked: Asked, world: World) -> Reply:
-        query = {name: value for name, value in asked.query.items() if name != TOKEN}
-        store = store_of(asked.query[TOKEN], world.people.seed)
+        query = asked.query
+        store = store_of(asked.secret, world.people.seed)
         if refused := _out_of_order(store, what):
             return refused
         limit = query.get("limit", str(PAGE))
@@ -360,19 +358,10 @@ def _usage_headers(usage: Usage) -> Mapping[str, str]:
     return {"X-Shopify-Shop-Api-Call-Limit": f"{usage.used}/{usage.calls}"} if usage.calls else {}
 
 
-@dataclass(frozen=True)
-class StoresDouble(ProviderDouble):
-    def credential(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        token = ProviderDouble.credential(self, headers, query)
-        # The token alone says whose store is meant, and of a call an operation sees the query.
-        cast("dict[str, str]", query)[TOKEN] = token
-        return token
-
-
 UNRECOGNIZED = "[API] Invalid API key or access token (unrecognized login or wrong password)"
 TOO_FAST = "Exceeded 2 calls per second for api client. Reduce request rates to resume uninterrupted service."
 
-double = StoresDouble(
+double = ProviderDouble(
     name="shopify",
     operations=(
         Operation("orders_by_store", "/orders.json", listing("orders", order), cached=False),

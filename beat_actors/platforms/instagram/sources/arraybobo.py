@@ -7,7 +7,7 @@ Stories come in the private API's shape or in the web's.
 import msgspec
 
 from beat_actors.errors import Malformed, Missing
-from beat_actors.platforms.instagram.payloads import Id, decoder, the_post_asked_for
+from beat_actors.platforms.instagram.payloads import the_post_asked_for
 from beat_actors.platforms.instagram.private import (
     PrivateMedia,
     PrivateReel,
@@ -27,6 +27,7 @@ from beat_actors.platforms.instagram.web import (
     story_from_web,
 )
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
+from beat_actors.platforms.reading import Id, decoder
 
 HOST = "instagram-scraper-2022.p.rapidapi.com"
 

@@ -5,10 +5,10 @@ source: the provider's endpoint list. 2 calls a second is what its operators hav
 
 import msgspec
 
-from beat_actors.platforms.instagram.payloads import decoder
 from beat_actors.platforms.instagram.private import PrivateMedia, PrivateUser, account_from_private, post_from_private
 from beat_actors.platforms.instagram.rapidapi import RapidApiSource, keyed
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
+from beat_actors.platforms.reading import decoder
 
 HOST = "instagram-api-cheap-best-performance.p.rapidapi.com"
 

@@ -6,7 +6,7 @@ source: the provider's endpoint list. 5 calls a second is what its operators hav
 import msgspec
 
 from beat_actors.errors import Malformed, Missing
-from beat_actors.platforms.instagram.payloads import decoder, the_post_asked_for
+from beat_actors.platforms.instagram.payloads import the_post_asked_for
 from beat_actors.platforms.instagram.private import (
     PrivateMedia,
     PrivateUser,
@@ -24,6 +24,7 @@ from beat_actors.platforms.instagram.web import (
     posts_from_web,
 )
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
+from beat_actors.platforms.reading import decoder
 
 HOST = "instagram-scraper2.p.rapidapi.com"
 

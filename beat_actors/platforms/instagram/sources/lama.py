@@ -7,14 +7,7 @@ source: its response-codes page. 403 says that the account is private, not that 
 import msgspec
 
 from beat_actors.errors import Malformed, Missing
-from beat_actors.platforms.instagram.payloads import (
-    PASSED_THROUGH,
-    Count,
-    Id,
-    count,
-    decoder,
-    the_post_asked_for,
-)
+from beat_actors.platforms.instagram.payloads import PASSED_THROUGH, the_post_asked_for
 from beat_actors.platforms.instagram.private import (
     Follower,
     PrivateMedia,
@@ -42,6 +35,7 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
+from beat_actors.platforms.reading import Count, Id, count, decoder
 
 
 class Graphql(msgspec.Struct):

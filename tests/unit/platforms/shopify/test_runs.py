@@ -133,3 +133,20 @@ async def test_each_store_is_asked_with_its_own_token(engine: Engine) -> None:
         "SELECT count(*) FROM trace_log t JOIN scrape_fetch f ON f.id = t.fetch_id JOIN credential c ON c.id = t.credential_id WHERE c.owner <> f.owner",
     )
     assert used == [(0,)]
+
+
+async def test_a_repeated_key_is_the_same_request_although_what_it_left_open_was_filled_in(engine: Engine) -> None:
+    wanted = NewRequest("shopify", "refresh_orders_by_store", {"store": STORE.domain}, idempotency_key="nightly")
+    (first,) = await intake.accept(engine.database, [wanted])
+    (again,) = await intake.accept(engine.database, [wanted])
+    assert (again.id, again.created) == (first.id, False)
+
+
+async def test_an_older_observation_does_not_overwrite_a_newer_one(engine: Engine) -> None:
+    await run(engine, "products_by_store")
+    await rows(
+        engine, "UPDATE shopify_product SET title = 'newer', updated_at = updated_at + interval '1 day' RETURNING 1"
+    )
+    await rows(engine, "UPDATE shopify_store SET products_synced_to = NULL RETURNING 1")
+    await run(engine, "products_by_store")
+    assert await rows(engine, "SELECT DISTINCT title FROM shopify_product") == [("newer",)]

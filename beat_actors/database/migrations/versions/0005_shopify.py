@@ -1,12 +1,12 @@
 """Shopify's entities. Their `created_at` is Shopify's.
 
-Revision ID: 0006
+Revision ID: 0005
 """
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,82 @@
+"""What parsers of every platform read with: typed decoding with the path of what is wrong, counts, texts, times."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from beat_actors.errors import Malformed
+
+T = TypeVar("T")
+Id = int | str
+Count = int | float | str | None
+UNTEXT = re.compile("[\0\ud800-\udfff]")
+
+
+def decoder(shape: type[T]) -> Callable[[bytes], T]:
+    """A typed decoder straight from bytes. Raises `Malformed` with the path of the key that is missing or of another type."""
+    decode = msgspec.json.Decoder(shape).decode
+
+    def read(body: bytes) -> T:
+        try:
+            return decode(body)
+        except msgspec.ValidationError as error:
+            raise Malformed(str(error), path=_path(str(error))) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            start = body[:40].decode("utf-8", "replace").strip()
+            raise Malformed(f"the answer is not JSON; it begins with {start!r}") from None
+
+    return read
+
+
+def count(value: Count, path: str) -> int | None:
+    """A count, or `None` where it is hidden. Raises `Malformed` for what is no count."""
+    if value is None or value == "":
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        raise Malformed(f"{value!r} is not a count", path=path) from None
+    if not 0 <= number < 2**63:
+        raise Malformed(f"a count of {number} cannot be", path=path)
+    return number
+
+
+def text(value: str | None) -> str | None:
+    """Text that every store can hold; NUL and lone surrogates become U+FFFD."""
+    if not value:
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return UNTEXT.sub("�", value)
+    return value.replace("\0", "�")
+
+
+def instant(value: int | str | None) -> datetime | None:
+    """Seconds since the epoch, or an ISO time with its zone, as a time in UTC."""
+    try:
+        if isinstance(value, str) and not value.isdigit():
+            parsed = datetime.fromisoformat(value)
+            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        return datetime.fromtimestamp(int(value), UTC) if value else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def timestamp(value: str | None, path: str) -> datetime | None:
+    """An ISO time, in UTC where it names no zone. Raises `Malformed` for what is no time."""
+    try:
+        found = datetime.fromisoformat(value) if value else None
+    except ValueError:
+        raise Malformed(f"{value!r} is not a time", path=path) from None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _path(message: str) -> str:
+    found = re.search(r"at `(\$[^`]*)`", message)
+    missing = re.search(r"missing required field `([^`]+)`", message)
+    path = found.group(1) if found else "$"
+    return f"{path}.{missing.group(1)}" if missing else path
