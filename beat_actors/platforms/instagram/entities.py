@@ -151,6 +151,7 @@ STORY = Entity(
     key="story_id",
     metrics=frozenset({"likes", "comments", "video_duration"}),
     assets=("thumbnail_url", "media_url"),
+    volatile=frozenset({"thumbnail_url", "media_url"}),
 )
 COMMENT = Entity(
     record=InstagramComment,

@@ -40,7 +40,7 @@ def upgrade() -> None:
         comments       bigint CHECK (comments >= 0),
         video_duration double precision,
         {OBSERVED}
-    ) WITH (fillfactor = 80);
+    ) WITH (fillfactor = 80, toast_tuple_target = 8160);
     CREATE INDEX instagram_story_profile ON instagram_story (profile_id, taken_at DESC);
 
     CREATE TABLE instagram_comment (
@@ -54,7 +54,7 @@ def upgrade() -> None:
         commented_at timestamptz,
         likes        bigint CHECK (likes >= 0),
         {OBSERVED}
-    ) WITH (fillfactor = 80);
+    ) WITH (fillfactor = 80, toast_tuple_target = 8160);
     CREATE INDEX instagram_comment_shortcode ON instagram_comment (shortcode) WHERE shortcode IS NOT NULL;
     CREATE INDEX instagram_comment_post ON instagram_comment (post_id) WHERE post_id IS NOT NULL;
 
