@@ -1,6 +1,6 @@
 """What an idle stack costs, and what one request takes on it: `make measure`.
 
-Prints the share of one core that all of Beat's and the servers' processes use, database transactions a second, and the time from
+Prints the share of one core that all of Beat's and the servers' processes use, database queries a second, and the time from
 a request's insertion to its completion, less the provider's own latency, which is nothing here. Figures of one machine, one run.
 """
 
@@ -21,13 +21,15 @@ from beat_actors.settings import Settings
 
 SECONDS = 20.0
 REQUESTS = 40
-TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+# Every statement, BEGIN, COMMIT and pings too.
+QUERIES = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE datname = current_database()"
+COUNTED = {"shared_preload_libraries": "pg_stat_statements"}
 TOOK = "SELECT extract(epoch FROM scraped_at - created_at)::float8 * 1000, status FROM scrape_request_log WHERE id = %s"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="beat-") as folder:
-        stack = Stack(Path(folder) / "stack")
+        stack = Stack(Path(folder) / "stack", postgres_settings=COUNTED)
         try:
             with stack.running(migrate=migrate.upgrade):
                 asyncio.run(add_credential(stack))
@@ -44,15 +46,16 @@ def idle(stack: Stack) -> None:
     family = [psutil.Process(s.pid) for s in stack.supervisor.status() if s.pid is not None]
     family += [child for process in family for child in process.children(recursive=True)]
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         before = {process.pid: spent(process) for process in family}
-        transactions = connection.execute(TRANSACTIONS).fetchone()
+        queries = connection.execute(QUERIES).fetchone()
         time.sleep(SECONDS)
-        after = connection.execute(TRANSACTIONS).fetchone()
+        after = connection.execute(QUERIES).fetchone()
         used = sum(spent(process) - before[process.pid] for process in family if process.is_running())
-    assert transactions is not None
+    assert queries is not None
     assert after is not None
     print(f"idle: {used / SECONDS:.1%} of one core in {len(family)} processes")
-    print(f"idle: {(after[0] - transactions[0]) / SECONDS:.1f} database transactions a second")
+    print(f"idle: {(after[0] - queries[0]) / SECONDS:.1f} database queries a second")
 
 
 def spent(process: psutil.Process) -> float:

@@ -93,17 +93,32 @@ class Database:
 
         Raises `StorageUnavailable` where PostgreSQL does not answer, refuses the connection, or the pool stays exhausted.
         """
+        async with self._connection() as connection:
+            try:
+                yield Transaction(connection)
+                await connection.commit()
+            except BaseException:
+                if not connection.closed:
+                    await connection.rollback()
+                raise
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Transaction]:
+        """Each statement of the block by itself, one round trip and not three. Raises as `transaction` does."""
+        async with self._connection() as connection:
+            await connection.set_autocommit(True)
+            try:
+                yield Transaction(connection)
+            finally:
+                if not connection.closed:
+                    await connection.set_autocommit(False)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         try:
             async with self.engine.connect() as pooled:
                 raw = await pooled.get_raw_connection()
-                connection: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]
-                try:
-                    yield Transaction(connection)
-                    await connection.commit()
-                except BaseException:
-                    if not connection.closed:
-                        await connection.rollback()
-                    raise
+                yield raw.driver_connection  # type: ignore[misc]
         except PoolTimeout:
             raise StorageUnavailable(
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "

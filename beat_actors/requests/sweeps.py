@@ -101,23 +101,23 @@ STAGE_OF = {"LEASED": "retrieve", "RETRIEVED": "ingest", "INGESTED": "process"}
 
 async def due(database: Database) -> Swept:
     """Waiting work whose time has come, and outcomes that nobody was told of."""
-    async with database.transaction() as transaction:
-        rows = await transaction.rows(DUE)
+    async with database.statements() as alone:
+        rows = await alone.rows(DUE)
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
 async def waiting(database: Database) -> Swept:
     """Every platform on which anything waits: derives each lane's state anew, so that edits by hand take effect."""
-    async with database.transaction() as transaction:
-        rows = await transaction.rows(WAITING)
+    async with database.statements() as alone:
+        rows = await alone.rows(WAITING)
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
 async def unsent(database: Database, *, grace: float) -> Swept:
     """Stage work without a message or a living holder, older than `grace` seconds."""
     swept = Swept()
-    async with database.transaction() as transaction:
-        for row in await transaction.rows(UNSENT, (grace, BATCH)):
+    async with database.statements() as alone:
+        for row in await alone.rows(UNSENT, (grace, BATCH)):
             swept.send.setdefault(STAGE_OF[row.stage], []).append(row.id)
             swept.count += 1
     return swept
@@ -125,20 +125,20 @@ async def unsent(database: Database, *, grace: float) -> Swept:
 
 async def orphaned(database: Database) -> Swept:
     """Calls whose worker is gone."""
-    async with database.transaction() as transaction:
-        rows = await transaction.rows(ORPHANED, (BATCH,))
+    async with database.statements() as alone:
+        rows = await alone.rows(ORPHANED, (BATCH,))
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
 async def expired(database: Database) -> Swept:
     """Requests past their deadline."""
-    async with database.transaction() as transaction:
-        return Swept(count=int(await transaction.value(EXPIRED, (BATCH,))))
+    async with database.statements() as alone:
+        return Swept(count=int(await alone.value(EXPIRED, (BATCH,))))
 
 
 async def stuck_probes(database: Database) -> Swept:
-    async with database.transaction() as transaction:
-        rows = await transaction.rows(FREE_CREDENTIALS) + await transaction.rows(FREE_BREAKERS)
+    async with database.statements() as alone:
+        rows = await alone.rows(FREE_CREDENTIALS) + await alone.rows(FREE_BREAKERS)
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
