@@ -1,0 +1,186 @@
+"""How the cost grows with the work: `python -m bench.growth`.
+
+A turn of the broker at more waiting fetches and more credentials; writing what was read at more rows; whole runs at more worker
+processes and other batch sizes. Medians of one run on one machine.
+"""
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+import psycopg
+
+from beat_actors.credentials.turn import turn
+from beat_actors.database import Database, migrate
+from beat_actors.local.home import temporary_home
+from beat_actors.local.servers import PostgresServer, ValkeyServer, running
+from beat_actors.pipeline.entities import write_records
+from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.registry import platforms
+from beat_actors.settings import Settings
+from bench import engine
+from bench.contender import handle
+from bench.upstream import bodies, upstream
+
+INSTAGRAM = platforms()["instagram"]
+REPEATS = 9
+LEASES = 200
+SCRAPES = 100
+CREDENTIALS = """
+INSERT INTO credential (platform, source, label, fingerprint, key_id, secret)
+SELECT 'instagram', 'lama', 'bench', convert_to(n::text, 'UTF8'), 'bench', '' FROM generate_series(1, %s) n
+"""
+LANE = """
+INSERT INTO lane (platform, operation, priority, sources)
+VALUES ('instagram', 'profile_by_handle', 2, '{graphapi,arraybobo,jotucker,lama,bestsolutions}') RETURNING id
+"""
+WAITING = """
+WITH request AS (
+    INSERT INTO scrape_request_log (platform, flow, params)
+    SELECT 'instagram', 'refresh_profile_basic', '{"handle": "somebody"}' FROM generate_series(1, %s) RETURNING id
+)
+INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority)
+SELECT id, %s, 'instagram', 'profile_by_handle', '{"handle": "somebody"}', 2 FROM request
+"""
+# As if what was leased had never been.
+AGAIN = "UPDATE scrape_fetch SET stage = 'WAITING', lease_until = NULL WHERE stage = 'LEASED'"
+POSTS = """
+INSERT INTO instagram_post (shortcode, profile_id, taken_at, likes, source, parser_version, request_id, observed_at)
+SELECT md5(n::text), (n / 12)::text, now(), 1, 'lama', 1, 1, now() FROM generate_series(%s::bigint, %s::bigint) n
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--fetches", type=int, default=1_000_000, help="the most waiting fetches (default: a million)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="the most posts in the table (default: a million)")
+    parser.add_argument("--count", type=int, default=4000, help="scrapes of each whole run")
+    options = parser.parse_args()
+    with temporary_home() as home:
+        postgres, valkey, answers = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, options.count)
+        with running(home, postgres, valkey, answers):
+            turns(postgres, options.fetches)
+            writes(postgres, options.rows)
+            runs(postgres, valkey, f"http://127.0.0.1:{answers.port}", options.count)
+
+
+def turns(postgres: PostgresServer, most: int) -> None:
+    """A turn that gives out `LEASES` leases, or as many as the credentials allow in one second."""
+    for credentials in (10, 100, 1000):
+        with database_of(postgres) as (url, connection):
+            connection.execute(CREDENTIALS, (credentials,))
+            (lane,) = connection.execute(LANE).fetchone() or (0,)
+            waiting = 0
+            for size in (100, 10_000, most):
+                connection.execute(WAITING, (size - waiting, lane))
+                connection.execute("VACUUM ANALYZE scrape_fetch")
+                waiting = size
+                ms, leased = asyncio.run(a_turn(url, connection))
+                print(
+                    f"turn: {waiting:>9,} waiting, {credentials:>5,} credentials: {ms:6.1f} ms, {leased} leases",
+                    flush=True,
+                )
+
+
+async def a_turn(url: str, connection: psycopg.Connection) -> tuple[float, int]:
+    settings = Settings(
+        database_url=url,
+        redis_url="redis://127.0.0.1",
+        vault_keys=engine.VAULT_KEY,
+        broker_batch=LEASES,
+        broker_in_flight_per_source=LEASES,
+    )
+    database = Database(settings, name="bench")
+    leased = 0
+
+    async def one() -> None:
+        nonlocal leased
+        leased = len((await turn(database, INSTAGRAM)).leased)
+
+    try:
+        return await median(one, after=lambda: connection.execute(AGAIN)), leased
+    finally:
+        await database.close()
+
+
+def writes(postgres: PostgresServer, most: int) -> None:
+    """What one process message writes: the posts of `SCRAPES` scrapes, into a table that has so many rows already."""
+    endpoint = INSTAGRAM.sources["lama"].endpoints["profile_by_handle"]
+    read = [
+        endpoint.parse(body, FetchSpec("profile_by_handle", {"handle": handle(n)}))
+        for n, body in enumerate(bodies(SCRAPES))
+    ]
+    sql = write_records(INSTAGRAM.entity_in("instagram_post"))
+    ones = [1] * SCRAPES
+    values = {
+        "platform": "instagram",
+        "fetches": ones,
+        "requests": ones,
+        "sources": ["lama"] * SCRAPES,
+        "versions": ones,
+        "records": [msgspec.json.encode(parsed.records[1:]).decode() for parsed in read],
+    }
+    with database_of(postgres) as (_, connection):
+        there = 0
+        for size in (most // 10, most):
+            connection.execute(POSTS, (there + 1, size))
+            connection.execute("VACUUM ANALYZE instagram_post")
+            there = size
+
+            async def one() -> None:
+                connection.execute(sql, values)
+
+            print(
+                f"write: {SCRAPES * 12:,} posts into {size:>9,}: {asyncio.run(median(one)):6.1f} ms",
+                flush=True,
+            )
+
+
+def runs(postgres: PostgresServer, valkey: ValkeyServer, upstream_url: str, count: int) -> None:
+    """Whole runs of the engine."""
+    handles = [handle(n) for n in range(count)]
+    for processes, batch in ((1, 100), (2, 100), (4, 100), (8, 100), (2, 1), (2, 10), (2, 50), (2, 200)):
+        with database_of(postgres) as (url, _):
+            some = count // 4 if batch == 1 else count
+            setup = engine.Setup(url, valkey.url, upstream_url, processes=processes, stage_batch=batch)
+            seconds, complete = engine.run(setup, handles, some)
+            print(
+                f"run: {processes} processes, batches of {batch:>3}: {complete / seconds:6.0f} scrapes/s",
+                flush=True,
+            )
+
+
+async def median(
+    work: Callable[[], Awaitable[None]], *, after: Callable[[], object] = lambda: None, repeats: int = REPEATS
+) -> float:
+    """Milliseconds; the first two runs only warm up."""
+    took = []
+    for _ in range(repeats + 2):
+        started = time.perf_counter()
+        await work()
+        took.append((time.perf_counter() - started) * 1000)
+        after()
+        await asyncio.sleep(1.5)  # until the second's limits have room again
+    return statistics.median(took[2:])
+
+
+@contextmanager
+def database_of(postgres: PostgresServer) -> Iterator[tuple[str, psycopg.Connection]]:
+    """A migrated database, gone afterwards."""
+    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE growth")
+        try:
+            url = postgres.url_of("growth")
+            migrate.upgrade(url)
+            with psycopg.connect(url, autocommit=True) as connection:
+                yield url, connection
+        finally:
+            admin.execute("DROP DATABASE growth WITH (FORCE)")
+
+
+if __name__ == "__main__":
+    main()
