@@ -13,6 +13,8 @@ from beat_actors.local.supervisor import Supervisor
 
 DRAIN = 25.0
 """Seconds that workers have to finish what they hold."""
+BOOT = 3.0
+"""Seconds that a worker process is given to start."""
 SERVERS = ("postgres", "valkey", "s3", "simulator")
 
 
@@ -89,6 +91,8 @@ class Stack:
                 argv=(
                     *(python, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
                     *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
+                    # Dramatiq looks no sooner whether a worker died while it started; until then nobody starts another.
+                    *("--worker-fork-timeout", str(int(BOOT * 1000))),
                 ),
                 # Few prefetched messages: what one process holds, an idle one cannot take.
                 env={**self.env, "dramatiq_queue_prefetch": "4"},
