@@ -6,12 +6,14 @@ was lost: the scheduler sends again from the rows.
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import dramatiq
 import redis
 import structlog
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.common import current_millis
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AsyncIO, TimeLimit
 from redis.backoff import NoBackoff
@@ -122,6 +124,19 @@ class BeatBroker(RedisBroker):
             self.emit_before("declare_queue", queue_name)
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
+
+    def return_messages_of_the_dead(self, queue_names: Iterable[str]) -> None:
+        """Give back what workers held whose heartbeat has stopped. Raises `OSError` where Redis does not answer."""
+        try:
+            for queue_name in queue_names:
+                # Dramatiq's own script, told to do its maintenance and nothing else.
+                self.scripts["dispatch"](
+                    keys=[self.namespace],
+                    args=["janitor", current_millis(), queue_name, self.broker_id, self.heartbeat_timeout,
+                          self.dead_message_ttl, 1, self._max_unpack_size()],
+                )  # fmt: skip
+        except redis.RedisError as error:
+            raise ConnectionError(f"Redis does not answer: {error}") from None
 
     def enqueue(self, message: "dramatiq.Message[Any]", *, delay: int | None = None) -> "dramatiq.Message[Any]":
         if delay is not None:

@@ -52,6 +52,13 @@ class Mailbox:
         """The turn begins: from now on a ring means another turn."""
         self._broker.client.delete(self._rung(platform))
 
+    async def return_messages_of_the_dead(self) -> None:
+        """Put what dead workers held back into the queues. Dramatiq does this by chance, on a thousandth of its commands.
+
+        Raises `OSError` where Redis does not answer.
+        """
+        await asyncio.to_thread(self._broker.return_messages_of_the_dead, QUEUES)
+
     async def ping(self) -> bool:
         """Whether Redis answers."""
         try:

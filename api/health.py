@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psycopg
 from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,6 +13,10 @@ from beat_actors.errors import StorageUnavailable
 
 PATIENCE = 1.5
 SLOWER = "it does not answer; work is slower, nothing is lost"
+SWEEPS = """
+SELECT coalesce((SELECT seen_at < clock_timestamp() - interval '10 seconds' FROM leader WHERE name = 'scheduler'), true) AS absent,
+       ARRAY(SELECT name FROM sweep WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline) ORDER BY 1) AS late
+"""
 
 
 class Healthz:
@@ -24,8 +29,13 @@ class Readyz:
         self._provider = provider
 
     async def on_get(self, _req: Request, resp: Response) -> None:
-        checks = {"database": await self._database(), "redis": await self._redis()}
-        # Redis only hurries things: without it requests are accepted, and found by the scheduler's sweep.
+        checks = {
+            "database": await self._database(),
+            "redis": await self._redis(),
+            "scheduler": await self._scheduler(),
+        }
+        # Redis only hurries things: without it requests are accepted, and found by the scheduler's sweep. Without the scheduler
+        # they are accepted too, and wait.
         ready = checks["database"] == "ok"
         resp.status = 200 if ready else 503
         if not ready:
@@ -42,6 +52,16 @@ class Readyz:
         if revision == expected:
             return "ok"
         return f"it is at revision {revision}, this code needs {expected}: run `beat migrate`"
+
+    async def _scheduler(self) -> str:
+        try:
+            async with asyncio.timeout(PATIENCE), self._provider.services.database.statements() as alone:
+                row = await alone.row(SWEEPS)
+        except (StorageUnavailable, SQLAlchemyError, TimeoutError, psycopg.Error):
+            return "not known, because the database does not answer"
+        if row is None or row.absent:
+            return "none leads: what waits for a time or lost its message is not found; start `python -m scheduler`"
+        return f"late sweeps: {', '.join(row.late)}; its log says why" if row.late else "ok"
 
     async def _redis(self) -> str:
         try:

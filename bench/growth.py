@@ -176,7 +176,8 @@ def database_of(postgres: PostgresServer) -> Iterator[tuple[str, psycopg.Connect
         try:
             url = postgres.url_of("growth")
             migrate.upgrade(url)
-            with psycopg.connect(url, autocommit=True) as connection:
+            # A million rows take longer to make than a statement may take otherwise.
+            with psycopg.connect(url, autocommit=True, options="-c statement_timeout=0") as connection:
                 yield url, connection
         finally:
             admin.execute("DROP DATABASE growth WITH (FORCE)")

@@ -1,25 +1,34 @@
-"""The daemon: which sweep runs how often, each with its own deadline, and what is sent after it."""
+"""The daemon: which sweep runs how often, each with its own deadline, and what is sent after it.
+
+Any number of daemons may run. One leads and sweeps; the others wait for its place.
+"""
 
 import asyncio
+import os
 import signal
+import socket
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
-from beat_actors.database import Database
+from beat_actors.database import Database, jsonb
 from beat_actors.errors import StorageUnavailable
+from beat_actors.leadership import Leadership
 from beat_actors.logs import configure
 from beat_actors.requests import sweeps
 from beat_actors.requests.sweeps import Swept
-from beat_actors.settings import load
+from beat_actors.settings import Settings, load
+from beat_actors.watch import WATCHES, Watch
 
 log = structlog.get_logger(__name__)
 
-Sweep = Callable[[Database], Awaitable[Swept]]
+Sweep = Callable[[Database, Mailbox, int], Awaitable[Swept]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,66 +41,152 @@ class Job:
     deadline: float
 
 
+def _reads(sweep: Callable[[Database], Awaitable[Swept]]) -> Sweep:
+    return lambda database, _mailbox, _epoch: sweep(database)
+
+
+def _writes(sweep: Callable[[Database, int], Awaitable[Swept]]) -> Sweep:
+    return lambda database, _mailbox, epoch: sweep(database, epoch)
+
+
+async def _returned(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept:
+    """The messages of workers that died; until then they lie in the dead one's hands."""
+    await mailbox.return_messages_of_the_dead()
+    return Swept()
+
+
+def _watch(watch: Watch) -> Sweep:
+    async def run(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
+        return Swept(count=await watch.run(database, epoch))
+
+    return run
+
+
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
 JOBS = (
-    Job("due", sweeps.due, every=0.25, deadline=5),
-    Job("waiting", sweeps.waiting, every=2, deadline=5),
-    Job("unsent", partial(sweeps.unsent, grace=5.0), every=2, deadline=10),
-    Job("orphaned", sweeps.orphaned, every=2, deadline=10),
-    Job("expired", sweeps.expired, every=2, deadline=10),
-    Job("stuck_probes", sweeps.stuck_probes, every=10, deadline=10),
-    Job("partitions", sweeps.partitions, every=3600, deadline=60),
+    Job("due", _reads(sweeps.due), every=0.25, deadline=5),
+    Job("waiting", _reads(sweeps.waiting), every=2, deadline=5),
+    Job("unsent", _writes(partial(sweeps.unsent, grace=5.0)), every=2, deadline=10),
+    Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
+    Job("expired", _writes(sweeps.expired), every=2, deadline=10),
+    Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
+    Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
+    Job("returned", _returned, every=5, deadline=10),
+    Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
+    # Slow answers are what some of them are about, so they are patient.
+    *(Job(f"watch_{watch.name}", _watch(watch), every=15, deadline=60) for watch in WATCHES),
 )
+QUIET = frozenset({"due", "waiting"})
+RECORD_EVERY = 2.0
+RECORD = """
+INSERT INTO sweep (name, every, deadline, ended_at, ms, error)
+SELECT name, every, deadline, clock_timestamp(), ms, error
+FROM jsonb_to_recordset(%s::jsonb) AS s(name text, every double precision, deadline double precision, ms double precision, error text)
+WHERE beat_leads(%s)
+ON CONFLICT (name) DO UPDATE SET every = excluded.every, deadline = excluded.deadline, ms = excluded.ms, error = excluded.error,
+    ended_at = CASE WHEN excluded.error IS NULL THEN excluded.ended_at ELSE sweep.ended_at END
+"""
+FORGET = "DELETE FROM sweep WHERE NOT (name = ANY(%s)) AND beat_leads(%s)"
 
 
+@dataclass(slots=True)
 class Sweeper:
-    """Runs one job at a time of its name; whatever it raises is logged, and the next run starts from the rows again."""
+    """Runs one job at a time of its name; whatever it raises is noted, and the next run starts from the rows again."""
 
-    def __init__(self, database: Database, mailbox: Mailbox) -> None:
-        self._database = database
-        self._mailbox = mailbox
+    database: Database
+    mailbox: Mailbox
+    leadership: Leadership
+    _ran: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+    _term: int | None = None
 
     async def run(self, job: Job) -> None:
+        epoch = self.leadership.epoch
+        if epoch is None:
+            return
+        started, said = time.monotonic(), None
         try:
             async with asyncio.timeout(job.deadline):
-                swept = await job.sweep(self._database)
-                for stage, fetch_ids in swept.send.items():
-                    await self._mailbox.send(stage, fetch_ids)
+                swept = await job.sweep(self.database, self.mailbox, epoch)
+                for stage, fetch_ids in swept.send:
+                    await self.mailbox.send(stage, fetch_ids)
                 for platform in swept.ring:
-                    await self._mailbox.ring(platform)
+                    await self.mailbox.ring(platform)
         except TimeoutError:
+            said = f"it did not end within {job.deadline:g} s"
             log.error("sweep_late", sweep=job.name, deadline=job.deadline)
-        except StorageUnavailable as error:
-            log.warning("sweep_skipped", sweep=job.name, error=str(error))
-        except Exception:
+        except (StorageUnavailable, ConnectionError) as error:
+            said = str(error)
+            log.warning("sweep_skipped", sweep=job.name, error=said)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"[:500]
             log.exception("sweep_failed", sweep=job.name)
         else:
-            if swept.count and job.name not in ("due", "waiting"):
+            if swept.count and job.name not in QUIET:
                 log.info("swept", sweep=job.name, count=swept.count)
+        self._ran[job.name] = ((time.monotonic() - started) * 1000, said)
+
+    async def record(self, jobs: tuple[Job, ...] = JOBS) -> None:
+        """Write down when each sweep ended well, for whoever asks whether they do."""
+        epoch = self.leadership.epoch
+        ran, self._ran = self._ran, {}
+        if epoch is None or not ran:
+            return
+        rows = [
+            {
+                "name": job.name,
+                "every": job.every,
+                "deadline": job.deadline,
+                "ms": ran[job.name][0],
+                "error": ran[job.name][1],
+            }
+            for job in jobs
+            if job.name in ran
+        ]
+        try:
+            async with asyncio.timeout(10), self.database.statements() as alone:
+                await alone.run(RECORD, (jsonb(rows), epoch))
+                if self._term != epoch:  # another version of the daemon may have had other sweeps
+                    await alone.run(FORGET, ([job.name for job in jobs], epoch))
+                    self._term = epoch
+        except (StorageUnavailable, TimeoutError) as error:
+            log.warning("sweeps_not_recorded", error=str(error))
 
 
 async def serve() -> None:
     """Sweep until SIGTERM or SIGINT."""
     settings = load()
     configure(settings, service="scheduler")
-    database, mailbox = Database(settings, name="scheduler"), Mailbox(settings)
-    sweeper = Sweeper(database, mailbox)
-    # The memory job store cannot fail; `misfire_grace_time=None` means that a busy moment delays a run and never drops it.
-    clock = AsyncIOScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1})
-    for job in JOBS:
-        clock.add_job(sweeper.run, "interval", args=[job], seconds=job.every, id=job.name)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    clock.start()
-    log.info("scheduler_started", jobs=len(JOBS))
-    try:
-        await stopped.wait()
-    finally:
-        clock.shutdown(wait=False)
-        mailbox.close()
-        await database.close()
+    await sweep_until(stopped, settings)
+
+
+async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Job, ...] = JOBS) -> None:
+    """Stand for election, and sweep while leading."""
+    database, mailbox = Database(settings, name="scheduler"), Mailbox(settings)
+    # The memory job store cannot fail; `misfire_grace_time=None` means that a busy moment delays a run and never drops it.
+    clock = AsyncIOScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1})
+
+    def at_once() -> None:
+        for job in clock.get_jobs():
+            job.modify(next_run_time=datetime.now(UTC))
+
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    async with Leadership(settings, holder=holder, on_elected=at_once) as leadership:
+        sweeper = Sweeper(database, mailbox, leadership)
+        for job in jobs:
+            clock.add_job(sweeper.run, "interval", args=[job], seconds=job.every, id=job.name)
+        clock.add_job(sweeper.record, "interval", args=[jobs], seconds=RECORD_EVERY, id="record")
+        clock.start()
+        log.info("scheduler_started", jobs=len(jobs))
+        try:
+            await stopped.wait()
+        finally:
+            clock.shutdown(wait=False)
+    mailbox.close()
+    await database.close()
 
 
 def main() -> None:

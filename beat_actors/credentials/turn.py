@@ -72,8 +72,9 @@ WITH lease AS (
     FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING'
     RETURNING f.id, f.request_id
 ), request AS (
-    UPDATE scrape_request_log r SET status = 'PROCESSING', picked_at = clock_timestamp()
-    FROM fetched WHERE r.id = fetched.request_id AND r.status = 'PENDING'
+    -- An array and not a join, so that the rows are found by their ids whatever the table's statistics say.
+    UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp()
+    WHERE id = ANY(ARRAY(SELECT request_id FROM fetched)) AND status = 'PENDING'
 )
 SELECT id FROM fetched
 """
@@ -88,8 +89,9 @@ FROM jsonb_to_recordset(%s::jsonb) AS n(id integer, until double precision, reas
 JOIN scrape_fetch f ON f.lane_id = n.id AND f.stage = 'WAITING' AND f.expires_at IS NOT NULL AND f.expires_at < to_timestamp(n.until)
 ORDER BY f.id LIMIT 1000
 """
+# A fetch whose request has ended meanwhile ends with it.
 MOVE = """
-UPDATE scrape_fetch f SET stage = 'WAITING', lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
+UPDATE scrape_fetch f SET stage = CASE WHEN r.status IN ('PENDING', 'PROCESSING') THEN 'WAITING' ELSE 'CANCELLED' END, lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
     rotations = n.rotations, retries = n.retries, lease_until = NULL, use_until = NULL,
     cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
     cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
@@ -97,8 +99,8 @@ UPDATE scrape_fetch f SET stage = 'WAITING', lane_id = n.lane_id, excluded = n.e
     not_before = CASE WHEN n.delay > 0 THEN to_timestamp(%s + n.delay) END, waiting_for = n.why
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     id bigint, lane_id integer, excluded text[], unreadable text[], rotations integer, retries integer,
-    delay double precision, why text, drop_cursor boolean)
-WHERE f.id = n.id AND f.stage = 'SETTLING'
+    delay double precision, why text, drop_cursor boolean), scrape_request_log r
+WHERE f.id = n.id AND f.stage = 'SETTLING' AND r.id = f.request_id
 """
 DECIDED = "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) VALUES (to_timestamp(%s), %s, %s, %s, %s, %s)"
 SETTLEMENT_BATCH = 2000

@@ -4,8 +4,10 @@ SQLAlchemy owns the connections (size, overflow, liveness, age) and builds the q
 statements that matter are written in SQL and run by psycopg on the same connection, a batch in one round trip.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, LiteralString
 
 import msgspec
@@ -27,16 +29,43 @@ DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError)
 
 
+class Pulse:
+    """How long this process's statements took of late, those that failed included."""
+
+    KEPT = 2000
+    SPAN = 60.0
+
+    def __init__(self) -> None:
+        self._took: deque[tuple[float, float]] = deque(maxlen=self.KEPT)
+
+    @contextmanager
+    def beat(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            ended = time.perf_counter()
+            self._took.append((ended, ended - started))
+
+    def p99(self) -> float:
+        """Seconds of the slowest hundredth of the last minute's statements; 0 where there were none."""
+        since = time.perf_counter() - self.SPAN
+        took = sorted(seconds for ended, seconds in self._took if ended >= since)
+        return took[int(len(took) * 0.99)] if took else 0.0
+
+
 class Transaction:
     """One open transaction. Rows come back as named tuples."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], pulse: Pulse) -> None:
         self.connection = connection
+        self._pulse = pulse
 
     async def rows(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> list[Any]:
         """Run a query. `binary`: results in binary, which pays where there are bytes among them."""
         async with self.connection.cursor(row_factory=namedtuple_row, binary=binary) as cursor:
-            await cursor.execute(sql.encode(), params)
+            with self._pulse.beat():
+                await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
 
     async def row(self, sql: LiteralString | str, params: Params | None = None) -> Any | None:
@@ -50,7 +79,8 @@ class Transaction:
     async def run(self, sql: LiteralString | str, params: Params | None = None) -> int:
         """Run a statement that returns no rows; the number of rows that it touched."""
         async with self.connection.cursor() as cursor:
-            await cursor.execute(sql.encode(), params)
+            with self._pulse.beat():
+                await cursor.execute(sql.encode(), params)
             return cursor.rowcount
 
     async def select(self, statement: Executable) -> list[Any]:
@@ -66,6 +96,7 @@ class Database:
 
     def __init__(self, settings: Settings, *, name: str) -> None:
         self.settings = settings
+        self.pulse = Pulse()
         self.engine = create_async_engine(
             driver_url(str(settings.database_url)),
             pool_size=settings.database_pool_size,
@@ -95,7 +126,7 @@ class Database:
         """
         async with self._connection() as connection:
             try:
-                yield Transaction(connection)
+                yield Transaction(connection, self.pulse)
                 await connection.commit()
             except BaseException:
                 if not connection.closed:
@@ -108,7 +139,7 @@ class Database:
         async with self._connection() as connection:
             await connection.set_autocommit(True)
             try:
-                yield Transaction(connection)
+                yield Transaction(connection, self.pulse)
             finally:
                 if not connection.closed:
                     await connection.set_autocommit(False)

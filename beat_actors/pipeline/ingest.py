@@ -30,7 +30,7 @@ WITH mine AS (
     WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
     ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
-    UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1,
+    UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM mine WHERE f.id = mine.id
     RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source, f.credential_id,

@@ -28,7 +28,7 @@ WITH mine AS (
     WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
     ORDER BY id FOR UPDATE SKIP LOCKED
 )
-UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1,
+UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM mine WHERE f.id = mine.id
 RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
@@ -39,12 +39,14 @@ UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
 FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
 WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
 """
+# What a request that has ended meanwhile would still have asked for is not asked.
 FOLLOW_UP = """
 INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner)
 SELECT n.request_id, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at, n.owner
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     request_id bigint, lane_id integer, platform text, operation text, params jsonb, cursor text, cursor_source text, page integer,
     priority smallint, expires_at timestamptz, owner text)
+JOIN scrape_request_log r ON r.id = n.request_id AND r.status IN ('PENDING', 'PROCESSING')
 """
 QUARANTINE = """
 INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error)

@@ -7,7 +7,7 @@ stays charged; a lease that was not claimed in time is returned unused.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -25,9 +25,9 @@ from beat_actors.transport.http import Exchange
 
 log = structlog.get_logger(__name__)
 
-# Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, or whose
-# credential has been put out of use since, is handed back. A row that another worker holds is skipped, not waited for. Fetches that one call answers come with the
-# one to which it was leased, and only with it.
+# Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, whose
+# credential has been put out of use since, or whose request has ended, is handed back. A row that another worker holds is skipped,
+# not waited for. Fetches that one call answers come with the one to which it was leased, and only with it.
 CLAIM = """
 WITH head AS (
     SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL AND call_of IS NULL
@@ -37,11 +37,12 @@ WITH head AS (
     SELECT f.id FROM head JOIN scrape_fetch f ON f.call_of = head.id AND f.stage = 'LEASED' AND f.lease_until IS NULL
 ), judged AS (
     SELECT f.id, c.key_id, c.secret, f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
-           AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp()) AS good
+           AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp()) AND r.status = 'PROCESSING' AS good
     FROM mine JOIN scrape_fetch f ON f.id = mine.id JOIN credential c ON c.id = f.credential_id
+    JOIN scrape_request_log r ON r.id = f.request_id
 )
 UPDATE scrape_fetch f SET fence = f.fence + 1,
-    attempt = f.attempt + j.good::integer,
+    attempt = f.attempt + j.good::integer, claimed_at = clock_timestamp(),
     stage = CASE WHEN j.good THEN 'LEASED' ELSE 'SETTLING' END,
     lease_until = CASE WHEN j.good THEN clock_timestamp() + make_interval(secs => %(lease)s) END
 FROM judged j WHERE f.id = j.id
@@ -107,10 +108,26 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
         await _return_unused(transaction, lapsed, result)
     live = [claim for claim in claimed if claim.stage == "LEASED"]
     if live:
-        async with renewing(engine.database, live):
-            called = await asyncio.gather(*(_call(engine, claims, started) for claims in _calls(live)))
-            await _finish(engine, list(chain.from_iterable(called)), result)
+        calls = {claims[0].id: asyncio.create_task(_call(engine, claims, started)) for claims in _calls(live)}
+
+        def break_off(lost: set[int]) -> None:
+            for fetch_id in lost & calls.keys():
+                calls[fetch_id].cancel()
+
+        async with renewing(engine.database, live, on_lost=break_off):
+            ended = await _all(calls.values())
+            await _finish(engine, list(chain.from_iterable(ended)), result)
     return result
+
+
+async def _all(calls: Iterable[asyncio.Task[list[Called]]]) -> list[list[Called]]:
+    """What the calls came to, without those that were broken off. Cancels them all when it is cancelled itself."""
+    calls = list(calls)
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    for one in ended:
+        if isinstance(one, BaseException) and not isinstance(one, asyncio.CancelledError):
+            raise one
+    return [one for one in ended if not isinstance(one, BaseException)]
 
 
 def _calls(claims: Sequence[Any]) -> list[list[Any]]:

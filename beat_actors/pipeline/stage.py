@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from beat_actors.database import Database, columns
+from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -17,8 +17,10 @@ log = structlog.get_logger(__name__)
 RENEW = """
 UPDATE scrape_fetch f SET lease_until = clock_timestamp() + make_interval(secs => %s)
 FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
-WHERE f.id = n.id AND f.fence = n.fence AND f.lease_until IS NOT NULL
+WHERE f.id = n.id AND f.fence = n.fence AND f.lease_until IS NOT NULL RETURNING f.id
 """
+RENEW_EVERY = 3.0
+"""Seconds at most between two renewals, which is also how soon a holder learns that its work was taken from it."""
 # Where a stage hands a fetch back to the broker. `n` carries one row for each, fenced by what the caller has just updated.
 SETTLE = """
 INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, calls, probe, code, detail,
@@ -42,22 +44,32 @@ class StageResult:
 
 
 @asynccontextmanager
-async def renewing(database: Database, claims: Sequence[Any]) -> AsyncIterator[None]:
+async def renewing(
+    database: Database, claims: Sequence[Any], *, on_lost: Callable[[set[int]], None] = lambda _lost: None
+) -> AsyncIterator[None]:
     """Keep the leases of these claims (id, fence) alive while the block runs.
 
-    A renewal that fails is only logged: the fence on the stage's commit is what protects, not the lease.
+    `on_lost` is told, once for each, which of them are held no longer: taken over, or past their time limit. A renewal that
+    fails is only logged: the fence on the stage's commit is what protects, not the lease.
     """
     lease = database.settings.stage_lease
-    ids, fences = columns([(claim.id, claim.fence) for claim in claims], 2)
+    held = {claim.id: claim.fence for claim in claims}
 
     async def renew() -> None:
-        while True:
-            await asyncio.sleep(lease / 3)
+        while held:
+            await asyncio.sleep(min(lease / 3, RENEW_EVERY))
             try:
-                async with database.transaction() as transaction:
-                    await transaction.run(RENEW, (lease, ids, fences))
+                async with database.statements() as alone:
+                    rows = await alone.rows(RENEW, (lease, list(held), list(held.values())))
             except StorageUnavailable as error:
-                log.warning("lease_not_renewed", fetches=len(ids), error=str(error))
+                log.warning("lease_not_renewed", fetches=len(held), error=str(error))
+                continue
+            lost = held.keys() - {row.id for row in rows}
+            if lost:
+                log.warning("lease_lost", fetches=sorted(lost)[:20], count=len(lost))
+                on_lost(lost)
+            for fetch_id in lost:
+                del held[fetch_id]
 
     task = asyncio.create_task(renew())
     try:

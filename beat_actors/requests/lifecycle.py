@@ -1,6 +1,6 @@
 """How fetches and requests end: one place that every stage and the broker go through, a batch in one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,14 +40,32 @@ WITH closing AS (
                       WHEN (coalesce(r.data, '{}') || c.data) ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
         scraped_at = CASE WHEN r.open_fetches - c.closed + c.added > 0 THEN NULL ELSE clock_timestamp() END
     FROM closing c, locked WHERE r.id = c.request_id AND r.id = locked.id
-    RETURNING r.id, r.platform, r.flow, r.status, r.account_id, r.data
+    RETURNING r.id, r.platform, r.flow, r.status, r.account_id, r.retry_count, r.data
 ), event AS (
     INSERT INTO outbox_event (event_id, type, subject, data)
-    SELECT md5('request ' || id || ' ' || status)::uuid, 'beat.scrape_request.' || lower(status), 'scrape_request/' || id,
+    SELECT md5('request ' || id || ' ' || status || ' ' || retry_count)::uuid, 'beat.scrape_request.' || lower(status), 'scrape_request/' || id,
            jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', status, 'account_id', account_id, 'data', data)
     FROM ended WHERE status IN ('COMPLETE', 'FAILED')
 )
 SELECT id, status FROM ended WHERE status IN ('COMPLETE', 'FAILED')
+"""
+
+# What waits never runs. A call that is out was paid for: what it brings is kept, and adds nothing to the request.
+CANCEL = """
+WITH ended AS (
+    UPDATE scrape_request_log SET status = 'CANCELLED', scraped_at = clock_timestamp(),
+        data = coalesce(data, '{}') || jsonb_build_object('error', jsonb_build_object('code', 'cancelled', 'message', %(reason)s::text))
+    WHERE id = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING') AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+    RETURNING id, platform, flow, account_id, retry_count, data
+), cancelled AS (
+    UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM ended WHERE f.request_id = ended.id AND f.stage = 'WAITING'
+), event AS (
+    INSERT INTO outbox_event (event_id, type, subject, data)
+    SELECT md5('request ' || id || ' CANCELLED ' || retry_count)::uuid, 'beat.scrape_request.cancelled', 'scrape_request/' || id,
+           jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', 'CANCELLED', 'account_id', account_id, 'data', data)
+    FROM ended
+)
+SELECT id FROM ended
 """
 
 FAIL_FETCHES = """
@@ -70,6 +88,14 @@ async def close(transaction: Transaction, closings: Sequence[Closing]) -> list[A
         for item in closings
     ]
     return await transaction.rows(CLOSE, {"closings": jsonb(rows)})
+
+
+async def cancel(
+    transaction: Transaction, ids: Collection[int], *, reason: str, account_id: str | None = None
+) -> list[int]:
+    """End these requests, of this account if one is named, as CANCELLED where they have not ended; the ids that did."""
+    values = {"ids": sorted(ids), "reason": reason, "account_id": account_id}
+    return [row.id for row in await transaction.rows(CANCEL, values)]
 
 
 async def fail_fetches(

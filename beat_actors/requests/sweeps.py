@@ -1,9 +1,13 @@
 """What the scheduler looks for: work whose time has come, messages that were lost, leases whose holder died. Each a batch of
-idempotent SQL that may run anywhere, at any time, twice at once."""
+idempotent SQL that may run anywhere, at any time, twice at once.
+
+What writes takes the leader's `epoch` and does nothing for a leader that has been replaced; without one it runs for anybody.
+"""
 
 from dataclasses import dataclass, field
 
-from beat_actors.database import Database
+from beat_actors.database import Database, columns
+from beat_actors.platforms.registry import platforms
 
 BATCH = 1000
 
@@ -22,13 +26,16 @@ WHERE EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'W
 # holder's lease ran out, save in LEASED, where a claimed lease may have been a call.
 UNSENT = """
 WITH lost AS (
-    SELECT id FROM scrape_fetch
-    WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs => %s)
+    SELECT id, stage_attempts FROM scrape_fetch
+    WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs => %(grace)s)
       AND (call_of IS NULL OR stage <> 'LEASED')  -- what shares a call comes along with it
       AND (lease_until IS NULL OR (stage <> 'LEASED' AND lease_until < clock_timestamp()))
-    ORDER BY priority, id LIMIT %s FOR UPDATE SKIP LOCKED
+      AND beat_leads(%(epoch)s)
+    ORDER BY priority, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost WHERE f.id = lost.id RETURNING f.id, f.stage
+UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost
+WHERE f.id = lost.id AND (f.stage_attempts < %(suspect)s OR f.id = (SELECT min(id) FROM lost l WHERE l.stage_attempts >= %(suspect)s))
+RETURNING f.id, f.stage, f.stage_attempts
 """
 # A lease that was claimed, and whose holder is gone: nobody knows whether the call was made. It stays charged, is traced as
 # unknown so that the books agree, and the fetch goes back to the broker. The fence rises, so the holder, if it is only late,
@@ -36,7 +43,7 @@ UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost WHERE f.id = los
 ORPHANED = """
 WITH orphan AS (
     SELECT id FROM scrape_fetch
-    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() AND beat_leads(%s) ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE scrape_fetch f SET stage = 'SETTLING', fence = f.fence + 1, lease_until = NULL FROM orphan WHERE f.id = orphan.id
     RETURNING f.*
@@ -54,28 +61,42 @@ SELECT DISTINCT platform FROM moved
 EXPIRED = """
 WITH late AS (
     SELECT id FROM scrape_request_log
-    WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= clock_timestamp() AND beat_leads(%s)
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 ), ended AS (
     UPDATE scrape_request_log r SET status = 'FAILED', scraped_at = clock_timestamp(),
         data = coalesce(r.data, '{}') || jsonb_build_object('error', jsonb_build_object('code', 'expired',
             'message', 'its deadline passed before it could be completed', 'expires_at', r.expires_at))
-    FROM late WHERE r.id = late.id RETURNING r.id, r.platform, r.flow, r.account_id, r.data
+    FROM late WHERE r.id = late.id RETURNING r.id, r.platform, r.flow, r.account_id, r.retry_count, r.data
 ), cancelled AS (
     UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM ended WHERE f.request_id = ended.id AND f.stage = 'WAITING'
 ), event AS (
     INSERT INTO outbox_event (event_id, type, subject, data)
-    SELECT md5('request ' || id || ' FAILED')::uuid, 'beat.scrape_request.failed', 'scrape_request/' || id,
+    SELECT md5('request ' || id || ' FAILED ' || retry_count)::uuid, 'beat.scrape_request.failed', 'scrape_request/' || id,
            jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', 'FAILED', 'account_id', account_id, 'data', data)
     FROM ended ON CONFLICT (event_id) DO NOTHING
 )
 SELECT count(*) FROM ended
+"""
+# Work that is held beyond its flow's limit is taken from its holder: its lease ends and the fence rises, so the holder's next
+# renewal finds nothing and breaks it off, and the other sweeps settle it as they do the work of a worker that died.
+OVERDUE = """
+WITH overdue AS (
+    SELECT f.id FROM scrape_fetch f JOIN scrape_request_log r ON r.id = f.request_id
+    JOIN unnest(%(platforms)s::text[], %(flows)s::text[], %(limits)s::double precision[]) AS l(platform, flow, seconds)
+        ON l.platform = r.platform AND l.flow = r.flow
+    WHERE f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp()
+      AND f.claimed_at < clock_timestamp() - make_interval(secs => l.seconds) AND beat_leads(%(epoch)s)
+    ORDER BY f.id LIMIT %(limit)s FOR UPDATE OF f SKIP LOCKED
+)
+UPDATE scrape_fetch f SET lease_until = clock_timestamp(), fence = fence + 1 FROM overdue WHERE f.id = overdue.id RETURNING f.id
 """
 # A probe whose fetch ended some other way (cancelled at that very moment) must not keep its credential or source out.
 FREE_CREDENTIALS = """
 UPDATE credential c SET probing = false WHERE c.probing AND NOT EXISTS (
     SELECT FROM scrape_fetch f WHERE f.credential_id = c.id AND f.probe AND f.stage IN ('LEASED', 'SETTLING'))
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.credential_id = c.id AND s.probe)
-  AND c.updated_at < clock_timestamp() - interval '10 seconds'
+  AND c.updated_at < clock_timestamp() - interval '10 seconds' AND beat_leads(%s)
 RETURNING c.platform
 """
 FREE_BREAKERS = """
@@ -83,16 +104,21 @@ UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
     SELECT FROM scrape_fetch f WHERE f.source = b.source AND f.operation = b.operation AND f.probe
       AND f.stage IN ('LEASED', 'SETTLING', 'RETRIEVED'))
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.source = b.source AND s.operation = b.operation AND s.probe)
+  AND beat_leads(%s)
 RETURNING b.platform
 """
 
 
+SUSPECT = 3
+"""Tries of a stage after which a fetch is sent alone, one at a time: it may be what kills the workers."""
+
+
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found: platforms whose broker should turn, and fetches to send again, by stage."""
+    """What a sweep found: platforms whose broker should turn, and messages (stage, fetches) to send again."""
 
     ring: set[str] = field(default_factory=set)
-    send: dict[str, list[int]] = field(default_factory=dict)
+    send: list[tuple[str, list[int]]] = field(default_factory=list)
     count: int = 0
 
 
@@ -113,39 +139,64 @@ async def waiting(database: Database) -> Swept:
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
-async def unsent(database: Database, *, grace: float) -> Swept:
-    """Stage work without a message or a living holder, older than `grace` seconds."""
-    swept = Swept()
+async def unsent(database: Database, epoch: int | None = None, *, grace: float) -> Swept:
+    """Stage work without a message or a living holder, older than `grace` seconds.
+
+    What has been tried before goes in a message of its own: if it kills its worker, it kills no neighbour's try.
+    """
+    values = {"grace": grace, "epoch": epoch, "limit": BATCH, "suspect": SUSPECT}
     async with database.statements() as alone:
-        for row in await alone.rows(UNSENT, (grace, BATCH)):
-            swept.send.setdefault(STAGE_OF[row.stage], []).append(row.id)
-            swept.count += 1
+        rows = await alone.rows(UNSENT, values)
+    fresh: dict[str, list[int]] = {}
+    swept = Swept(count=len(rows))
+    for row in rows:
+        if row.stage_attempts:
+            swept.send.append((STAGE_OF[row.stage], [row.id]))
+        else:
+            fresh.setdefault(STAGE_OF[row.stage], []).append(row.id)
+    swept.send += fresh.items()
     return swept
 
 
-async def orphaned(database: Database) -> Swept:
+async def orphaned(database: Database, epoch: int | None = None) -> Swept:
     """Calls whose worker is gone."""
     async with database.statements() as alone:
-        rows = await alone.rows(ORPHANED, (BATCH,))
+        rows = await alone.rows(ORPHANED, (epoch, BATCH))
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
-async def expired(database: Database) -> Swept:
+async def expired(database: Database, epoch: int | None = None) -> Swept:
     """Requests past their deadline."""
     async with database.statements() as alone:
-        return Swept(count=int(await alone.value(EXPIRED, (BATCH,))))
+        return Swept(count=int(await alone.value(EXPIRED, (epoch, BATCH))))
 
 
-async def stuck_probes(database: Database) -> Swept:
+async def check_and_cancel_long_running_tasks(database: Database, epoch: int | None = None) -> Swept:
+    """Work of a stage that runs for longer than its flow's `time_limit`."""
+    flows = [
+        (platform.name, flow.name, flow.time_limit)
+        for platform in platforms().values()
+        for flow in platform.flows.values()
+    ]
+    names = dict(zip(("platforms", "flows", "limits"), columns(flows, 3), strict=True))
     async with database.statements() as alone:
-        rows = await alone.rows(FREE_CREDENTIALS) + await alone.rows(FREE_BREAKERS)
+        rows = await alone.rows(OVERDUE, {**names, "epoch": epoch, "limit": BATCH})
+    return Swept(count=len(rows))
+
+
+async def stuck_probes(database: Database, epoch: int | None = None) -> Swept:
+    """Probes whose fetch ended some other way."""
+    async with database.statements() as alone:
+        rows = await alone.rows(FREE_CREDENTIALS, (epoch,)) + await alone.rows(FREE_BREAKERS, (epoch,))
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
-async def partitions(database: Database) -> Swept:
+async def partitions(database: Database, epoch: int | None = None) -> Swept:
     """The days ahead get their partitions; payloads and logs past their age go."""
     settings = database.settings
     async with database.transaction() as transaction:
+        if not await transaction.value("SELECT beat_leads(%s)", (epoch,)):
+            return Swept()
         made = await transaction.value("SELECT beat_make_partitions(3)")
         await transaction.run("SELECT beat_drop_partitions('raw_payload', %s)", (settings.raw_payload_days,))
         for parent in ("trace_log", "profile_log", "post_log", "broker_decision"):

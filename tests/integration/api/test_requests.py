@@ -247,7 +247,18 @@ async def test_any_text_is_stored_as_it_is_or_refused(api, database, handle, pos
 
 async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
     assert (await api.simulate_get("/healthz")).status_code == 200
-    assert (await api.simulate_get("/readyz")).json["checks"] == {"database": "ok", "redis": "ok"}
+    checks = (await api.simulate_get("/readyz")).json["checks"]
+    assert checks.pop("scheduler").startswith("none leads")
+    assert checks == {"database": "ok", "redis": "ok"}
+    async with database.transaction() as transaction:
+        await transaction.run("INSERT INTO leader (name, epoch, seen_at) VALUES ('scheduler', 1, clock_timestamp())")
+        await transaction.run(
+            "INSERT INTO sweep (name, every, deadline, ended_at) VALUES ('due', 1, 1, clock_timestamp() - interval '5 s')"
+        )
+    assert (await api.simulate_get("/readyz")).json["checks"]["scheduler"].startswith("late sweeps: due")
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE sweep SET ended_at = clock_timestamp()")
+    assert (await api.simulate_get("/readyz")).json["checks"]["scheduler"] == "ok"
     async with database.transaction() as transaction:
         await transaction.run("UPDATE alembic_version SET version_num = 'old'")
     behind = await api.simulate_get("/readyz")

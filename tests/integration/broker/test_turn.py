@@ -1,5 +1,6 @@
 """What a turn does to rows: waits with reasons, deadlines, repairs, and edits by hand."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.interface import FetchSpec
-from beat_actors.requests import explain, intake, sweeps
+from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
@@ -230,12 +231,114 @@ async def test_lost_messages_are_found_in_the_rows(engine: Engine, clock: Movabl
     await engine.credentials.add("toy-first", {"key": "a"})
     await submit(engine, 2)
     leased = (await turn(engine.database, TOY)).leased
-    assert (await sweeps.unsent(engine.database, grace=5)).send == {}
+    assert (await sweeps.unsent(engine.database, grace=5)).send == []
     clock.advance(6)
-    assert {stage: sorted(ids) for stage, ids in (await sweeps.unsent(engine.database, grace=5)).send.items()} == {
-        "retrieve": sorted(leased)
+    assert [(stage, sorted(ids)) for stage, ids in (await sweeps.unsent(engine.database, grace=5)).send] == [
+        ("retrieve", sorted(leased))
+    ]
+    assert (await sweeps.unsent(engine.database, grace=5)).send == []
+
+
+async def test_p6_what_may_kill_its_worker_is_sent_alone(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+    retrieved = sorted((await retrieve(engine, leased)).next)
+    for tries in (0, 1, sweeps.SUSPECT, sweeps.SUSPECT):
+        async with engine.database.transaction() as transaction:
+            await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (tries,))
+        clock.advance(6)
+        sent = (await sweeps.unsent(engine.database, grace=5)).send
+        if tries == 0:
+            assert sent == [("ingest", retrieved)]
+        elif tries == 1:
+            assert sent == [("ingest", [fetch]) for fetch in retrieved]
+        else:
+            assert sent == [("ingest", retrieved[:1])]
+
+
+async def test_s4_3_what_runs_beyond_its_limit_is_broken_off_and_settled(
+    engine: Engine, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beat_actors.pipeline.stage.RENEW_EVERY", 0.05)
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 2)
+    leased = (await turn(engine.database, TOY)).leased
+    slow, called = asyncio.Event(), []
+
+    async def one_hangs(source, call):
+        called.append(call)
+        if len(called) == 1:
+            await slow.wait()
+        return await original(source, call)
+
+    original, engine.client.exchange = engine.client.exchange, one_hangs
+    work = asyncio.create_task(retrieve(engine, leased))
+    while len(called) < 2:  # noqa: ASYNC110 - polling is the test
+        await asyncio.sleep(0.01)
+    assert (await sweeps.check_and_cancel_long_running_tasks(engine.database)).count == 0
+    async with engine.database.transaction() as transaction:  # the other has just been taken up
+        await transaction.run(
+            "UPDATE scrape_fetch SET claimed_at = clock_timestamp() - make_interval(secs => %s) WHERE id = %s",
+            (TOY.flows["look"].time_limit + 1, leased[0]),
+        )
+    assert (await sweeps.check_and_cancel_long_running_tasks(engine.database)).count == 1
+    result = await work
+    assert result.next == [leased[1]]
+    assert (await sweeps.orphaned(engine.database)).count == 1
+    again = (await turn(engine.database, TOY)).leased
+    assert again == [leased[0]]
+    outcomes = await rows(engine, "SELECT outcome FROM trace_log ORDER BY outcome")
+    assert [row.outcome for row in outcomes] == ["ok", "unknown"]
+
+
+async def test_a_cancelled_request_makes_no_call_that_was_not_out(engine: Engine) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    waiting, leased_one, out = await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+
+    async def cancel(request: int) -> None:
+        async with engine.database.transaction() as transaction:
+            assert await lifecycle.cancel(transaction, [request], reason="no longer wanted") == [request]
+            assert await lifecycle.cancel(transaction, [request], reason="no longer wanted") == []
+
+    async with engine.database.transaction() as transaction:
+        await transaction.run("UPDATE scrape_fetch SET stage = 'WAITING' WHERE request_id = %s", (waiting,))
+    await cancel(waiting)
+    await cancel(leased_one)
+
+    async def cancelled_meanwhile(source, call):
+        await cancel(out)
+        return await original(source, call)
+
+    original, engine.client.exchange = engine.client.exchange, cancelled_meanwhile
+    retrieved = await retrieve(engine, leased)
+    await process(engine, (await ingest(engine, retrieved.next)).next)
+    await turn(engine.database, TOY)
+    found = await rows(
+        engine,
+        "SELECT r.id, r.status, f.stage, f.attempt FROM scrape_request_log r JOIN scrape_fetch f ON f.request_id = r.id",
+    )
+    assert {row.id: (row.status, row.stage, row.attempt) for row in found} == {
+        waiting: ("CANCELLED", "CANCELLED", 0),
+        leased_one: ("CANCELLED", "CANCELLED", 0),
+        out: ("CANCELLED", "DONE", 1),  # it was paid for: what it brought is kept
     }
-    assert (await sweeps.unsent(engine.database, grace=5)).send == {}
+    events = await rows(engine, "SELECT type FROM outbox_event")
+    assert [row.type for row in events] == ["beat.scrape_request.cancelled"] * 3
+
+
+async def test_what_an_ended_request_would_still_fetch_is_not_fetched(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    (request,) = await submit(engine, expires_at=datetime.now(UTC) + timedelta(minutes=1))
+    leased = (await turn(engine.database, TOY)).leased
+    engine.client.script = lambda source, call: answer(500)
+    await retrieve(engine, leased)
+    clock.advance(61)
+    assert (await sweeps.expired(engine.database)).count == 1
+    assert (await turn(engine.database, TOY)).leased == []
+    (row,) = await rows(engine, "SELECT stage FROM scrape_fetch WHERE request_id = %s", request)
+    assert row.stage == "CANCELLED"
 
 
 async def test_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(

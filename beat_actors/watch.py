@@ -1,0 +1,287 @@
+"""What is watched, and which alerts stand because of it. A rule looks at rows and returns all of its alerts that are due now.
+
+Each alert names its cause, whom it touches, what Beat does by itself, and one thing that is safe to do.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+
+from beat_actors.alerts import SOURCE_RULE, Alert, report
+from beat_actors.credentials.limits import Window
+from beat_actors.credentials.store import load_snapshot
+from beat_actors.database import Database
+from beat_actors.platforms.registry import platforms
+
+DAY = 86_400.0
+QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))
+BACKLOG_OPENS = 50_000
+BACKLOG_RESOLVES = 40_000
+SLOW_QUERY = 1.0
+"""Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
+IDLE_BROKER = 10
+"""Seconds without a turn that gave or moved anything, while work is ready, after which the broker is said to stand still."""
+
+SOURCES = """
+SELECT platform, source, array_agg(operation ORDER BY operation) AS operations, max(trips) AS trips, min(open_until) AS open_until
+FROM breaker WHERE kind = %s AND open_until IS NOT NULL GROUP BY 1, 2
+"""
+CREDENTIALS = """
+SELECT platform, source, count(*) AS of, count(*) FILTER (WHERE gone) AS gone, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+       min(disabled_till) FILTER (WHERE gone AND enabled AND dead_at IS NULL) AS back_at
+FROM (SELECT *, NOT enabled OR dead_at IS NOT NULL OR coalesce(disabled_till > clock_timestamp(), false) AS gone FROM credential) c
+GROUP BY 1, 2 HAVING count(*) FILTER (WHERE gone) * 2 > count(*)
+"""
+BACKLOG = """
+SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIMIT %s) pending) AS pending,
+       EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
+"""
+LATE = """
+SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep
+WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
+"""
+STANDSTILL = """
+SELECT l.platform, count(*) AS lanes FROM lane l
+WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
+  AND EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'WAITING' AND f.not_before IS NULL
+              AND f.created_at < clock_timestamp() - make_interval(secs => %(idle)s))
+  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > clock_timestamp() - make_interval(secs => %(idle)s))
+GROUP BY 1
+"""
+QUARANTINE = """
+SELECT kind, coalesce(platform, '-') AS platform, coalesce(source, '-') AS source, coalesce(operation, '-') AS operation,
+       count(*) AS of, max(error) AS error
+FROM quarantine WHERE resolved_at IS NULL AND at > clock_timestamp() - interval '1 hour' GROUP BY 1, 2, 3, 4
+HAVING kind IN ('poison', 'message') OR count(*) >= 5
+"""
+
+Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A rule, and the name that its alerts' keys begin with."""
+
+    name: str
+    rule: Rule
+
+    async def run(self, database: Database, epoch: int | None = None) -> int:
+        """Look, and open or resolve; how many changed."""
+        standing = await self.rule(database)
+        async with database.statements() as alone:
+            return await report(alone, self.name, standing, epoch=epoch)
+
+
+async def sources_down(database: Database) -> list[Alert]:
+    """Providers that fail: one alert for each, whatever the number of its operations."""
+    async with database.statements() as alone:
+        rows = await alone.rows(SOURCES, ("upstream",))
+    return [
+        Alert(
+            key=f"{SOURCE_RULE}:{row.source}",
+            severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
+            cause=f"{row.source} does not answer as it should: {_list(row.operations)}",
+            impact=_impact(row.platform, row.source, row.operations),
+            automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
+            action="beat simulator status, or the provider's status page; nothing has to be done for recovery",
+            source=row.source,
+        )
+        for row in rows
+    ]
+
+
+async def unreadable(database: Database) -> list[Alert]:
+    """Providers whose answers their parsers cannot read: either side may have changed."""
+    async with database.statements() as alone:
+        rows = await alone.rows(SOURCES, ("parser",))
+    return [
+        Alert(
+            key=f"parser:{row.source}",
+            severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
+            cause=f"what {row.source} answers cannot be read: {_list(row.operations)}",
+            impact=_impact(row.platform, row.source, row.operations),
+            automatic="the answers are kept in quarantine, the next sources are asked, no credential is blamed; a probe tries again",
+            action="compare a quarantined payload with the parser: SELECT error, path FROM quarantine WHERE resolved_at IS NULL",
+            source=row.source,
+        )
+        for row in rows
+    ]
+
+
+async def credentials_out(database: Database) -> list[Alert]:
+    """Sources of whose credentials more than half are out."""
+    async with database.statements() as alone:
+        rows = await alone.rows(CREDENTIALS)
+    return [
+        Alert(
+            key=f"credentials:{row.source}",
+            severity="critical" if row.gone == row.of else "warning",
+            cause=f"{row.gone} of {row.of} credentials of {row.source} are out ({row.dead} of them dead)",
+            impact="its operations go to other sources or wait" if row.gone == row.of else "it has less than half its capacity",
+            automatic=f"the first comes back at {row.back_at.astimezone(UTC):%H:%M:%S} UTC, with one probe"
+            if row.back_at is not None
+            else "nothing: none of them comes back by itself",
+            action=f"beat credentials list --source {row.source}; add one, or replace the dead",
+            source=row.source,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def quotas(database: Database) -> list[Alert]:
+    """Daily limits that are half, or four fifths, used: once in a window for each level."""
+    alerts: list[Alert] = []
+    for platform in platforms().values():
+        async with database.transaction() as transaction:
+            snapshot = await load_snapshot(transaction, platform)
+        names = {f"credential:{one.id}": one.source for one in snapshot.credentials.values()}
+        for window in snapshot.windows.values():
+            if window.limit.calendar is None and window.limit.seconds < DAY:
+                continue
+            source = names.get(window.subject) or window.subject.removeprefix("source:")
+            alerts += _quota(window, source)
+    return alerts
+
+
+def _quota(window: Window, source: str) -> list[Alert]:
+    limit, used = window.limit, sum(window.counts)
+    level = next(((share, severity) for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
+    if level is None:
+        return []
+    share, severity = level
+    day = f":{window.head}" if limit.calendar is not None else ""
+    resets = (
+        f"at midnight in {limit.calendar}" if limit.calendar is not None else "as the oldest calls leave the window"
+    )
+    return [
+        Alert(
+            key=f"quota:{window.subject}:{limit.name}{day}:{share:.0%}",
+            severity=severity,
+            cause=f"{used:,} of {limit.calls:,} calls of {window.subject}'s limit {limit.name!r} are used ({source})",
+            impact="when it is used up, this credential waits, and its work goes to others or waits too",
+            automatic=f"{limit.reserve:.0%} are kept for customer-facing requests; room comes back {resets}",
+            action=f"beat credentials list --source {source}; add a credential, or move batch work to another hour",
+            source=source,
+            again_after=max(limit.seconds, DAY),
+        )
+    ]  # fmt: skip
+
+
+async def backlog(database: Database) -> list[Alert]:
+    """Media that wait to be stored. It opens at 50,000 and is resolved below 40,000, so that it does not flutter."""
+    async with database.statements() as alone:
+        row = await alone.row(BACKLOG, (BACKLOG_OPENS,))
+    if row is None or row.pending < (BACKLOG_RESOLVES if row.stands else BACKLOG_OPENS):
+        return []
+    return [
+        Alert(
+            key="backlog:assets",
+            severity="warning",
+            cause=f"{'at least ' if row.pending == BACKLOG_OPENS else ''}{row.pending:,} media files wait to be stored",
+            impact="pictures are served from the provider's URLs, which expire; data is not affected",
+            automatic="pictures of profiles go before those of posts; work on data is not held up",
+            action="add workers: nothing is lost by waiting, save URLs that expire",
+        )
+    ]
+
+
+async def late_sweeps(database: Database) -> list[Alert]:
+    """Sweeps that have not ended well for three of their intervals and a deadline."""
+    async with database.statements() as alone:
+        rows = await alone.rows(LATE)
+    return [
+        Alert(
+            key=f"sweep:{row.name}",
+            severity="critical",
+            cause=f"the sweep {row.name!r} has not ended well for {row.ago} s (it runs every {row.every:g} s)",
+            impact="what it looks for is found late; nothing is lost",
+            automatic="it is tried again at each interval, and does not hold up the other sweeps",
+            action=f"look into the scheduler's log; it last said: {row.error or 'nothing'}",
+        )
+        for row in rows
+    ]
+
+
+async def standstill(database: Database) -> list[Alert]:
+    """Platforms on which work is ready and the broker does not turn."""
+    async with database.statements() as alone:
+        rows = await alone.rows(STANDSTILL, {"idle": IDLE_BROKER})
+    return [
+        Alert(
+            key=f"claims:{row.platform}",
+            severity="critical",
+            cause=f"work of {row.platform} has been ready in {row.lanes} lanes for more than {IDLE_BROKER} s, and no turn took it",
+            impact="requests of this platform stand still; none is lost",
+            automatic="the broker is rung every 2 s; the first worker that is free takes its turn",
+            action="see that workers run and reach PostgreSQL and Redis: beat doctor",
+        )
+        for row in rows
+    ]
+
+
+async def slow_database(database: Database) -> list[Alert]:
+    """The slowest hundredth of this process's statements of the last minute."""
+    p99 = database.pulse.p99()
+    if p99 < SLOW_QUERY:
+        return []
+    return [
+        Alert(
+            key="database:slow",
+            severity="warning" if p99 < 5 * SLOW_QUERY else "critical",
+            cause=f"the slowest hundredth of the scheduler's statements takes {p99:.1f} s",
+            impact="everything takes longer, and the API may answer 503",
+            automatic="connections and statements are bounded, workers wait and come back by themselves",
+            action="beat doctor; look for long transactions and locks in pg_stat_activity",
+        )
+    ]
+
+
+async def quarantined(database: Database) -> list[Alert]:
+    """What was set aside in the last hour: any poison, and payloads in numbers."""
+    async with database.statements() as alone:
+        rows = await alone.rows(QUARANTINE)
+    return [
+        Alert(
+            key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
+            severity="critical" if row.kind == "poison" else "warning",
+            cause=f"{row.of} {row.kind} in quarantine within the hour ({row.platform} {row.source} {row.operation}): {row.error[:200]}",
+            impact="the requests that these belong to went on with other sources, or failed with this reason",
+            automatic="each was set aside with its payload; its neighbours were not harmed",
+            action="SELECT * FROM quarantine WHERE resolved_at IS NULL ORDER BY id DESC",
+            source=None if row.source == "-" else row.source,
+        )
+        for row in rows
+    ]
+
+
+WATCHES = (
+    Watch(SOURCE_RULE, sources_down),
+    Watch("parser", unreadable),
+    Watch("credentials", credentials_out),
+    Watch("quota", quotas),
+    Watch("backlog", backlog),
+    Watch("sweep", late_sweeps),
+    Watch("claims", standstill),
+    Watch("database", slow_database),
+    Watch("quarantine", quarantined),
+)
+
+
+def _alone(platform: str, source: str, operations: Sequence[str]) -> bool:
+    """Whether some of these operations have no other source."""
+    chains = platforms()[platform].chains if platform in platforms() else {}
+    return any(chains.get(operation) == (source,) for operation in operations)
+
+
+def _impact(platform: str, source: str, operations: Sequence[str]) -> str:
+    chains = platforms()[platform].chains if platform in platforms() else {}
+    only = [operation for operation in operations if chains.get(operation) == (source,)]
+    if only:
+        return (
+            f"{_list(only)} of {platform} have no other source: they wait, and the last known data is served as stale"
+        )
+    return f"{platform} goes on with the other sources of {_list(operations)}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,203 @@
+"""Alerts: opened once, kept up to date, resolved when the cause is gone, and nobody is told twice."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from beat_actors import watch
+from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_alerts
+from beat_actors.credentials.turn import turn
+from beat_actors.engine import Engine
+from beat_actors.requests import intake
+from beat_actors.requests.intake import NewRequest
+from beat_actors.settings import Settings
+from beat_actors.watch import Watch
+from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
+
+
+@pytest.fixture
+async def engine(settings: Settings) -> AsyncIterator[Engine]:
+    engine = engine_with(settings, ScriptedClient(lambda source, call: answer()))
+    with registered(TOY):
+        yield engine
+    await engine.close()
+
+
+@pytest.fixture
+def clock(database_url: str) -> MovableClock:
+    clock = MovableClock(database_url)
+    yield clock
+    clock.close()
+
+
+def alert(key: str, **fields) -> Alert:
+    known = {"severity": "warning", "cause": "c", "impact": "i", "automatic": "a", "action": "do"}
+    return Alert(key=key, **{**known, **fields})
+
+
+async def open_keys(engine: Engine) -> list[str]:
+    async with engine.database.statements() as alone:
+        return sorted(one.key for one in await list_alerts(alone))
+
+
+async def events(engine: Engine) -> list[str]:
+    async with engine.database.statements() as alone:
+        rows = await alone.rows("SELECT type, subject FROM outbox_event WHERE type LIKE 'beat.alert%%' ORDER BY id", ())
+    return [f"{row.type.rpartition('.')[2]} {row.subject.removeprefix('alert/')}" for row in rows]
+
+
+async def execute(engine: Engine, sql: str, *params) -> None:
+    async with engine.database.transaction() as transaction:
+        await transaction.run(sql, params)
+
+
+async def test_an_alert_is_told_once_at_each_end(engine: Engine) -> None:
+    async with engine.database.statements() as alone:
+        assert await report(alone, "toy", [alert("toy:a", cause="one"), alert("toy:b")]) == 2
+        assert await report(alone, "toy", [alert("toy:a", cause="two")]) == 1
+        assert await report(alone, "toy", [alert("toy:a", cause="two")]) == 0
+        (standing,) = await list_alerts(alone)
+        assert (standing.key, standing.cause) == ("toy:a", "two")
+        assert await report(alone, "other", []) == 0
+        await resolve_alerts(alone, ["toy:a"])
+        await open_alert(alone, alert("toy:a"))
+        await open_alert(alone, alert("toy:a"))
+    assert await events(engine) == ["opened toy:a", "opened toy:b", "resolved toy:b", "resolved toy:a", "opened toy:a"]
+    with pytest.raises(ValueError, match="not of the rule"):
+        await report(alone, "toy", [alert("source:x")])
+
+
+async def test_a_providers_alert_silences_its_credentials(engine: Engine) -> None:
+    async with engine.database.statements() as alone:
+        await report(alone, "source", [alert("source:lama", source="lama")])
+        await report(
+            alone, "credentials", [alert("credentials:lama", source="lama"), alert("credentials:x", source="x")]
+        )
+        silenced = {one.key: one.silenced for one in await list_alerts(alone)}
+        assert silenced == {"source:lama": False, "credentials:lama": True, "credentials:x": False}
+        await report(alone, "credentials", [])
+    assert await events(engine) == ["opened source:lama", "opened credentials:x", "resolved credentials:x"]
+
+
+async def test_a_leader_that_was_replaced_tells_nothing(engine: Engine) -> None:
+    async with engine.database.statements() as alone:
+        assert await report(alone, "toy", [alert("toy:a")], epoch=3) == 0
+        assert await list_alerts(alone) == []
+
+
+async def test_s3_12_more_than_half_of_a_sources_credentials_are_out(engine: Engine) -> None:
+    ids = [(await engine.credentials.add("toy-first", {"key": key}))[0] for key in "abcd"]
+    credentials = Watch("credentials", watch.credentials_out)
+
+    async def out(count: int) -> int:
+        await execute(
+            engine,
+            "UPDATE credential SET disabled_till = CASE WHEN id = ANY(%s) THEN clock_timestamp() + interval '1 hour' END",
+            ids[:count],
+        )
+        return await credentials.run(engine.database)
+
+    assert await out(2) == 0
+    assert await out(3) == 1
+    assert await credentials.run(engine.database) == 0
+    assert await open_keys(engine) == ["credentials:toy-first"]
+    assert await out(2) == 1
+    assert await events(engine) == ["opened credentials:toy-first", "resolved credentials:toy-first"]
+
+
+async def test_s1_3_a_source_that_fails_opens_one_alert_for_all_of_its_operations(
+    engine: Engine, clock: MovableClock
+) -> None:
+    for key in "ab":
+        await engine.credentials.add("toy-first", {"key": key})
+    await execute(
+        engine,
+        "INSERT INTO breaker (platform, source, operation, kind, trips, open_until)"
+        " SELECT 'toy', 'toy-first', o, 'upstream', 1, clock_timestamp() + interval '30 seconds' FROM unnest(%s::text[]) o",
+        ["look", "stare"],
+    )
+    rule = Watch("source", watch.sources_down)
+    assert await rule.run(engine.database) == 1
+    async with engine.database.statements() as alone:
+        (standing,) = await list_alerts(alone)
+    assert standing.cause == "toy-first does not answer as it should: look, stare"
+    assert "other sources" in standing.impact
+    await execute(engine, "UPDATE breaker SET open_until = NULL")
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == []
+
+
+@pytest.mark.parametrize(("used", "levels"), [(14, []), (15, ["50%"]), (23, ["50%"]), (24, ["80%"])])
+async def test_s9_10_half_and_four_fifths_of_a_daily_limit(engine: Engine, used: int, levels: list[str]) -> None:
+    credential, _ = await engine.credentials.add("toy-third", {"key": "a"})
+    await execute(
+        engine,
+        "INSERT INTO credential_usage (subject, limit_name, head, counts)"
+        " VALUES (%s, 'day', extract(epoch FROM date_trunc('day', clock_timestamp()))::bigint, ARRAY[%s])",
+        f"credential:{credential}",
+        used,
+    )
+    quota = Watch("quota", watch.quotas)
+    assert await quota.run(engine.database) == len(levels)
+    assert [key.rpartition(":")[2] for key in await open_keys(engine)] == levels
+    await execute(engine, "UPDATE credential_usage SET counts = ARRAY[0]")
+    await quota.run(engine.database)
+    await execute(engine, "UPDATE credential_usage SET counts = ARRAY[%s]", used)
+    assert await quota.run(engine.database) == 0  # once in a window
+
+
+async def test_s7_9_the_backlog_alert_does_not_flutter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (watch.BACKLOG_OPENS, watch.BACKLOG_RESOLVES) == (50_000, 40_000)
+    backlog = Watch("backlog", watch.backlog)
+
+    async def pending(count: int) -> int:
+        await execute(engine, "DELETE FROM asset_log")
+        await execute(
+            engine,
+            "INSERT INTO asset_log (platform, entity, entity_key, field, url)"
+            " SELECT 'toy', 'post', n::text, 'image', 'https://x.invalid/' || n FROM generate_series(1, %s) n",
+            count,
+        )
+        return await backlog.run(engine.database)
+
+    assert await pending(49_999) == 0
+    assert await pending(50_000) == 1
+    assert await pending(40_000) == 0
+    assert await open_keys(engine) == ["backlog:assets"]
+    assert await pending(39_999) == 1
+    assert await pending(49_999) == 0
+
+
+async def test_s2_2_a_broker_that_stands_still_is_noticed(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await intake.accept(engine.database, [NewRequest("toy", "look", {"name": "n"})])
+    rule = Watch("claims", watch.standstill)
+    assert await rule.run(engine.database) == 0
+    clock.advance(watch.IDLE_BROKER + 1)
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == ["claims:toy"]
+    await turn(engine.database, TOY)
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == []
+
+
+async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = Watch("database", watch.slow_database)
+    assert await rule.run(engine.database) == 0
+    monkeypatch.setattr(watch, "SLOW_QUERY", 0.05)
+    async with engine.database.statements() as alone:
+        await alone.rows("SELECT pg_sleep(0.1)")
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == ["database:slow"]
+
+
+async def test_poison_is_noticed_at_once_and_malformed_payloads_in_numbers(engine: Engine) -> None:
+    rule = Watch("quarantine", watch.quarantined)
+    insert = "INSERT INTO quarantine (kind, platform, source, operation, error) VALUES (%s, 'toy', 'toy-first', 'look', 'why')"
+    for _ in range(4):
+        await execute(engine, insert, "malformed")
+    assert await rule.run(engine.database) == 0
+    await execute(engine, insert, "malformed")
+    await execute(engine, insert, "poison")
+    assert await rule.run(engine.database) == 2
+    assert await open_keys(engine) == ["quarantine:malformed:toy-first:look", "quarantine:poison:toy-first:look"]
