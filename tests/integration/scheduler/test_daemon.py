@@ -56,7 +56,7 @@ async def test_a_sweep_that_hangs_or_fails_stops_no_other_and_is_said_to_be_late
         well.append(epoch)
         return Swept()
 
-    jobs = (Job("hangs", hangs, 0.2, 0.2), Job("fails", fails, 0.1, 1), Job("works", works, 0.05, 1))
+    jobs = (Job("hangs", hangs, 0.2, 0.2), Job("fails", fails, 0.1, 1), Job("works", works, 0.05, 30))
     watch = Watch("sweep", late_sweeps)
 
     async def said() -> dict[str, str]:
