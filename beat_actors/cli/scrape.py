@@ -76,7 +76,7 @@ def scrape(
     Parameters
     ----------
     platform
-        instagram
+        instagram or youtube
     handles
         The profiles' handles; their numbers where the flow goes by them.
     posts

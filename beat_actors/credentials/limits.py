@@ -17,6 +17,8 @@ CUSTOMER = 1
 # A reserve is lent to everyone in the last tenth of the provider's day: what is not used by then would be lost.
 LEND_AFTER = 0.9
 DAY = 86_400.0
+# A day's quota may be given out somewhat after midnight. What is refused before that is refused for the day before.
+LATE = 600.0
 
 
 def margin(limit: Limit) -> float:
@@ -76,6 +78,12 @@ class Window:
             self.counts[age] += calls
             self._left -= calls
             self.dirty = True
+
+    def fill(self, at: float) -> bool:
+        """The provider says that nothing is left of the day, whatever was counted here. Returns whether that was news."""
+        before = self._left
+        self.charge(at, max(0, self.limit.calls - sum(self.counts)))
+        return self._left < before
 
     def next_room(self, priority: int = CUSTOMER) -> float:
         """The earliest time at which one more call fits, if nothing else is leased, and what is held was sent just now."""

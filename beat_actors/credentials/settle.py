@@ -5,7 +5,7 @@ from random import Random
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.cooldown import CLEAN_HOUR, cool, cool_until_reset
-from beat_actors.credentials.limits import Window, calendar_day
+from beat_actors.credentials.limits import LATE, Window, calendar_day
 from beat_actors.credentials.state import (
     BreakerKey,
     Credential,
@@ -157,7 +157,12 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
         "code": settlement.code,
         "detail": settlement.detail,
     }
-    if outcome in (Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED):
+    if outcome is Outcome.QUOTA_EXHAUSTED and (days := _own_days(snapshot, settlement)):
+        for day in days:
+            if day.fill(_sent(snapshot, settlement)):
+                spent = {**cause, "limit": day.limit.name}
+                plan.events.append(Happened(credential.id, outcome.value, day.next_room(), spent))
+    elif outcome in (Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED):
         _rest(snapshot, credential, settlement, plan, rng)
     elif outcome is Outcome.CREDENTIAL_DEAD and not credential.dead:
         credential.dead, credential.changed = True, True
@@ -208,9 +213,24 @@ def _rest(snapshot: Snapshot, credential: Credential, settlement: Settlement, pl
     plan.events.append(Happened(credential.id, settlement.outcome.value, credential.disabled_till, cause))
 
 
+def _own_days(snapshot: Snapshot, settlement: Settlement) -> list[Window]:
+    """The daily quotas that the operation shares with some others only: when they are spent, the credential goes on with the rest.
+
+    None in the day's first minutes, when what is spent may be the day before's.
+    """
+    at = _sent(snapshot, settlement)
+    windows = windows_of(snapshot, settlement.credential_id, settlement.source, settlement.operation)
+    return [w for w in windows if w.limit.calendar and w.limit.operations is not None and at >= w.head + LATE]
+
+
 def _calendar_reset(snapshot: Snapshot, settlement: Settlement) -> float | None:
+    """Seconds until the provider's midnight; after a refusal in the day's first minutes, until they are over."""
     zones = [limit.calendar for limit in snapshot.limits.get(settlement.source, ()) if limit.calendar]
-    return calendar_day(zones[0], snapshot.now)[1] - snapshot.now if zones else None
+    if not zones:
+        return None
+    start, end = calendar_day(zones[0], snapshot.now)
+    is_young = _sent(snapshot, settlement) < start + LATE
+    return max(start + LATE - snapshot.now, 1.0) if is_young else end - snapshot.now
 
 
 def _report(snapshot: Snapshot, credential: Credential, settlement: Settlement) -> None:
@@ -231,9 +251,12 @@ def _report(snapshot: Snapshot, credential: Credential, settlement: Settlement) 
 
 def _charge(snapshot: Snapshot, settlement: Settlement) -> None:
     """The call was made: from now on it counts by the time at which it was sent."""
-    at = snapshot.now if settlement.at is None else min(settlement.at, snapshot.now)
     for window in windows_of(snapshot, settlement.credential_id, settlement.source, settlement.operation):
-        window.charge(at, settlement.calls)
+        window.charge(_sent(snapshot, settlement), settlement.calls)
+
+
+def _sent(snapshot: Snapshot, settlement: Settlement) -> float:
+    return snapshot.now if settlement.at is None else min(settlement.at, snapshot.now)
 
 
 def _return(credential: Credential, settlement: Settlement) -> None:

@@ -174,10 +174,14 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a parser read: records in the order of the payload, and the next page's cursor (`None` on the last page)."""
+    """What a parser read: records in the order of the payload, and the next page's cursor (`None` on the last page).
+
+    `listed`: ids of things that the answer names and says nothing else of; they are for the follow-ups, which can ask what they are.
+    """
 
     records: Sequence[Record]
     next_cursor: str | None = None
+    listed: Sequence[str] = ()
 
 
 Secret = Mapping[str, str]

@@ -8,11 +8,12 @@ import msgspec
 from beat_actors.simulator.double import HTML, Reply, encode
 from beat_actors.simulator.faults import Fault, FaultKind
 
-IDENTITY = frozenset({"pk", "id", "ig_id", "username", "shortcode", "code", "permalink"})
-FOLLOWERS = frozenset({"followers_count", "follower_count", "edge_followed_by"})
+IDENTITY = frozenset({"pk", "id", "ig_id", "username", "shortcode", "code", "permalink", "videoId"})
+FOLLOWERS = frozenset({"followers_count", "follower_count", "edge_followed_by", "subscriberCount"})
 METRICS = FOLLOWERS | {
     "follows_count", "following_count", "media_count", "like_count", "comments_count", "comment_count",
     "edge_follow", "edge_media_preview_like", "edge_liked_by", "edge_media_to_comment", "edge_owner_to_timeline_media",
+    "viewCount", "likeCount", "commentCount", "videoCount",
 }  # fmt: skip
 
 PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -53,15 +54,16 @@ def _without_identity(value: Any) -> Any:
 
 
 def _metrics(value: Any, names: frozenset[str], change: Callable[[int], Any]) -> Any:
-    """`value` with the named numbers changed; where a name holds an object, its `count` is the number."""
+    """`value` with the named numbers changed, also where they are written as text; where a name holds an object, its `count`
+    is the number."""
     if isinstance(value, list):
         return [_metrics(each, names, change) for each in value]
     if not isinstance(value, dict):
         return value
     made = {}
     for key, each in value.items():
-        if key in names and isinstance(each, int):
-            made[key] = change(each)
+        if key in names and (isinstance(each, int) or (isinstance(each, str) and each.isdecimal())):
+            made[key] = change(int(each))
         elif key in names and isinstance(each, dict) and isinstance(each.get("count"), int):
             made[key] = {**_metrics(each, names, change), "count": change(each["count"])}
         else:

@@ -37,15 +37,27 @@ def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 @dataclass(frozen=True, slots=True)
 class Window:
     """At most `calls` in any window of `seconds`. A `quota` is a plan's budget instead: it starts full and refills at once
-    when `seconds` have passed, and its refusal has a body of its own."""
+    when `seconds` have passed, or at each midnight of the time zone `calendar`, and its refusal has a body of its own.
+
+    `operations`: which calls count, all of them if not given. `refusal`: the answer to a call that this window refuses, where
+    it is not the double's usual one.
+    """
 
     calls: int
     seconds: float
     quota: bool = False
+    operations: frozenset[str] | None = None
+    calendar: str | None = None
+    refusal: Callable[[float], Reply] | None = None
 
     def __post_init__(self) -> None:
         if self.calls < 1 or self.seconds <= 0:
             raise ValueError("a window has at least one call and more than zero seconds")
+        if self.calendar is not None and not self.quota:
+            raise ValueError("a window that goes by a calendar is a quota")
+
+    def counts(self, operation: str) -> bool:
+        return self.operations is None or operation in self.operations
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,11 +113,11 @@ class Simulator:
         elif found is None:
             reply = double.refusals.unknown_path(call.path)
         else:
-            usage = self.quotas.charge(double, credential, free=found[0].free)
+            usage = self.quotas.charge(double, credential, operation=operation, free=found[0].free)
             over_limit = usage.refused_by is not None
             if usage.refused_by is not None:  # the gateway stands before whatever is broken behind it
-                refuse = double.refusals.over_quota if usage.refused_by.quota else double.refusals.over_limit
-                reply = refuse(usage.wait)
+                usual = double.refusals.over_quota if usage.refused_by.quota else double.refusals.over_limit
+                reply = (usage.refused_by.refusal or usual)(usage.wait)
             else:
                 hit = self.faults.hit(double.name, operation, credential)
                 mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER

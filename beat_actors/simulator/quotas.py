@@ -4,6 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from beat_actors.simulator.double import ProviderDouble, Usage, Window
 
@@ -23,15 +25,25 @@ class _Rolling:
 
 @dataclass(slots=True)
 class _Budget:
+    """`today` is the clock on the wall, in epoch seconds, by which a calendar goes."""
+
     window: Window
-    resets_at: float
+    today: Callable[[], float]
+    resets_at: float = 0.0
     used: int = 0
 
     def wait(self, now: float) -> float:
         if now >= self.resets_at:
             self.used = 0
-            self.resets_at = now + self.window.seconds
+            calendar = self.window.calendar
+            self.resets_at = now + (_until_midnight(calendar, self.today()) if calendar else self.window.seconds)
         return 0.0 if self.used < self.window.calls else self.resets_at - now
+
+
+def _until_midnight(zone: str, at: float) -> float:
+    there = datetime.fromtimestamp(at, ZoneInfo(zone))
+    midnight = datetime.combine(there.date() + timedelta(days=1), datetime.min.time(), ZoneInfo(zone))
+    return (midnight.astimezone(UTC) - there.astimezone(UTC)).total_seconds()
 
 
 @dataclass(slots=True)
@@ -41,14 +53,20 @@ class _Account:
 
 
 class Quotas:
-    """Windows are taken all or nothing; a refused call takes none. `now` is the clock of `clock`, in seconds."""
+    """Windows are taken all or nothing; a refused call takes none. `clock` is in seconds, `today` in those of the epoch."""
 
     def __init__(
-        self, *, enabled: bool = True, slack: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        enabled: bool = True,
+        slack: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], float] = time.time,
     ) -> None:
         self.enabled = enabled
         self._slack = slack
         self._clock = clock
+        self._today = today
         self._of_source: dict[str, tuple[Window, ...]] = {}
         self._of_credential: dict[tuple[str, str], tuple[Window, ...]] = {}
         self._accounts: dict[tuple[str, str], _Account] = {}
@@ -70,18 +88,20 @@ class Quotas:
     def forget_usage(self) -> None:
         self._accounts.clear()
 
-    def charge(self, double: ProviderDouble, fingerprint: str, *, free: bool = False) -> Usage:
-        """Take one call, or say by which window it is refused. `free`: only look."""
+    def charge(self, double: ProviderDouble, fingerprint: str, *, operation: str = "", free: bool = False) -> Usage:
+        """Take one call of the operation, or say by which window it is refused. `free`: only look."""
         if not self.enabled:
             return _unlimited(self.windows(double, fingerprint))
         now = self._clock()
-        account = self._account(double, fingerprint, now)
-        refused, wait = self._refusal(account, now)
+        account = self._account(double, fingerprint)
+        refused, wait = self._refusal(account, operation, now)
         if refused is None and not free:
             for rolling in account.rolling:
-                rolling.times.append(now)
+                if rolling.window.counts(operation):
+                    rolling.times.append(now)
             for budget in account.budgets:
-                budget.used += 1
+                if budget.window.counts(operation):
+                    budget.used += 1
         return _usage(account, now, None if free else refused, 0.0 if free else wait)
 
     def used(self) -> Mapping[tuple[str, str], int]:
@@ -91,25 +111,25 @@ class Quotas:
             for key, account in self._accounts.items()
         }
 
-    def _account(self, double: ProviderDouble, fingerprint: str, now: float) -> _Account:
+    def _account(self, double: ProviderDouble, fingerprint: str) -> _Account:
         key = (double.name, fingerprint)
         account = self._accounts.get(key)
         if account is None:
             windows = self.windows(double, fingerprint)
             account = _Account(
                 [_Rolling(window) for window in windows if not window.quota],
-                [_Budget(window, now + window.seconds) for window in windows if window.quota],
+                [_Budget(window, self._today) for window in windows if window.quota],
             )
             self._accounts[key] = account
         return account
 
-    def _refusal(self, account: _Account, now: float) -> tuple[Window | None, float]:
+    def _refusal(self, account: _Account, operation: str, now: float) -> tuple[Window | None, float]:
         refused: Window | None = None
         longest = 0.0
         waits = [(rolling.window, rolling.wait(now, self._slack)) for rolling in account.rolling]
         waits += [(budget.window, budget.wait(now)) for budget in account.budgets]
         for window, wait in waits:
-            if wait > longest:
+            if wait > longest and window.counts(operation):
                 refused, longest = window, wait
         return refused, longest
 

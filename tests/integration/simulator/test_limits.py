@@ -67,6 +67,35 @@ def test_stacked_windows_are_taken_all_or_nothing() -> None:
     assert quotas.charge(double, "a").refused_by is None
 
 
+def test_a_window_may_count_some_operations_only() -> None:
+    clock = Clock()
+    searches = Window(1, 100, quota=True, operations=frozenset({"search"}))
+    quotas, double = Quotas(clock=clock), double_with(Window(2, 100), searches)
+    assert quotas.charge(double, "a", operation="search").refused_by is None
+    assert quotas.charge(double, "a", operation="search").refused_by == searches
+    assert quotas.charge(double, "a", operation="profile").refused_by is None
+    assert quotas.charge(double, "a", operation="profile").refused_by == Window(2, 100)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "hours"),
+    [("UTC", 1_767_268_800.0, 12), ("America/Los_Angeles", 1_772_960_400.0, 22)],  # 1:00 on a day of 23 hours
+)
+def test_a_quota_may_be_given_out_at_midnight(zone: str, at: float, hours: int) -> None:
+    clock = Clock()
+    quotas = Quotas(clock=clock, today=lambda: at + clock.now - 1000)
+    double = double_with(Window(1, 86_400, quota=True, calendar=zone))
+    assert quotas.charge(double, "a").refused_by is None
+    assert quotas.charge(double, "a").wait == hours * 3600
+    clock.now += hours * 3600 - 1
+    assert quotas.charge(double, "a").wait == 1
+    clock.now += 1
+    assert quotas.charge(double, "a").refused_by is None
+    assert quotas.charge(double, "a").wait == 24 * 3600
+    with pytest.raises(ValueError, match="is a quota"):
+        Window(1, 86_400, calendar=zone)
+
+
 @pytest.mark.parametrize("source", SOURCES)
 async def test_no_call_above_the_limit_is_served_and_each_is_counted(
     caller: Caller, admin: SimulatorClient, source: str

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.decision import AGEING, Desk, apply_settlements, decide
+from beat_actors.credentials.limits import calendar_day
 from beat_actors.credentials.state import (
     Budgets,
     Candidate,
@@ -227,6 +228,54 @@ def test_a_refused_credential_rests_and_the_fetch_may_stay_at_the_source(outcome
     assert move.excluded == ()
     assert (snapshot.credentials[1].disabled_till or 0) >= NOW + 900
     assert plan.events[0].kind == outcome.value
+
+
+PACIFIC = "America/Los_Angeles"
+OWN_QUOTA = {
+    "first": (
+        Limit("units", 100, 86_400, operations=frozenset({"profile"}), calendar=PACIFIC),
+        Limit("searches", 10, 86_400, operations=frozenset({"search"}), calendar=PACIFIC),
+    )
+}
+
+
+def spent(operation, *, limits=OWN_QUOTA, at=NOW, now=NOW, times=1):
+    snapshot, plan = world([Credential(1, "first")], limits=limits), Plan()
+    snapshot.now = now
+    apply_settlements(
+        snapshot, [Settlement(1, "first", operation, Outcome.QUOTA_EXHAUSTED, at=at)] * times, plan, Random(1)
+    )
+    return snapshot, plan
+
+
+def test_s9_8_a_spent_quota_of_some_operations_leaves_the_credential_to_the_others_until_midnight():
+    snapshot, plan = spent("search", times=3)
+    midnight = calendar_day(PACIFIC, NOW)[1]
+    assert snapshot.credentials[1].disabled_till is None
+    assert [(event.kind, event.until, event.cause["limit"]) for event in plan.events] == [
+        ("quota_exhausted", midnight, "searches")
+    ]
+    snapshot.lanes = [Lane(1, "profile", 2, ("first",)), Lane(2, "search", 2, ("first",))]
+    plan = run(snapshot, waiting(1, lane=1) + waiting(1, lane=2, start=50))
+    assert [lease.fetch_id for lease in plan.leases] == [1]
+    assert (plan.blocked[0].until, plan.blocked[0].reasons[0].why) == (midnight, "limit searches is used up")
+
+
+def test_s9_8_a_spent_quota_of_the_whole_credential_rests_it_until_midnight():
+    whole = {"first": (Limit("units", 100, 86_400, calendar=PACIFIC),)}
+    snapshot, _ = spent("profile", limits=whole)
+    midnight = calendar_day(PACIFIC, NOW)[1]
+    assert midnight <= snapshot.credentials[1].disabled_till <= midnight + 60
+
+
+@pytest.mark.parametrize(("sent", "settled"), [(-2.0, 3.0), (5.0, 6.0), (500.0, 550.0), (-2.0, 900.0)])
+@pytest.mark.parametrize("limits", [OWN_QUOTA, {"first": (Limit("units", 100, 86_400, calendar=PACIFIC),)}])
+def test_what_is_refused_about_midnight_does_not_cost_the_new_day(limits, sent, settled):
+    start, _ = calendar_day(PACIFIC, NOW)
+    snapshot, _ = spent("profile", limits=limits, at=start + sent, now=start + settled)
+    until = snapshot.credentials[1].disabled_till
+    assert start + max(600.0, settled) <= until <= start + max(600.0, settled) + 130
+    assert snapshot.windows["credential:1", "units"].left() >= 99
 
 
 def test_s6_6_a_hundred_unreadable_answers_never_touch_the_credential():

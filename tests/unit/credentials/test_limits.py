@@ -121,3 +121,25 @@ def test_a_call_of_the_day_before_is_not_charged_to_this_one():
     assert window.left() == 10
     window.charge(start - 1)  # it may have arrived after midnight
     assert window.left() == 9
+
+
+def test_a_day_that_the_provider_calls_spent_is_full_until_its_end_and_no_longer():
+    limit = Limit("daily", 10, 86_400, calendar="America/Los_Angeles", reserve=0.2)
+    start, end = calendar_day("America/Los_Angeles", NOON)
+    window = Window("s", limit, start + 3600)
+    window.charge(start + 3000, 4)
+    assert window.fill(start + 3500)
+    assert (window.counts, window.left(), window.dirty) == ([10], 0, True)
+    assert not window.fill(start + 3500)
+    assert window.next_room() == end
+    evening = Window("s", limit, end - 1, window.head, window.counts)
+    assert evening.left(priority=3) == 0
+    assert Window("s", limit, end + 1, window.head, window.counts).left() == 10
+
+
+def test_a_day_is_not_filled_by_what_was_refused_the_day_before():
+    limit = Limit("daily", 10, 86_400, calendar="UTC")
+    start, _ = calendar_day("UTC", NOON)
+    window = Window("s", limit, start + 5)
+    assert not window.fill(start - 60)
+    assert window.left() == 10

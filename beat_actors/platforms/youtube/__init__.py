@@ -1,0 +1,24 @@
+"""YouTube."""
+
+from beat_actors.platforms.interface import Platform
+from beat_actors.platforms.youtube.crawler import YouTubeCrawler
+from beat_actors.platforms.youtube.entities import (
+    ACCOUNT,
+    COMMENT,
+    POST,
+    YouTubeAccount,
+    YouTubeComment,
+    YouTubePost,
+)
+from beat_actors.platforms.youtube.flows import FLOWS
+from beat_actors.platforms.youtube.sources.ytapi import YtApi
+
+platform = Platform(
+    name="youtube",
+    sources={YtApi.name: YtApi()},
+    chains=YouTubeCrawler.chains,
+    flows=FLOWS,
+    entities=(ACCOUNT, POST, COMMENT),
+)
+
+__all__ = ["YouTubeAccount", "YouTubeComment", "YouTubeCrawler", "YouTubePost", "platform"]

@@ -1,0 +1,1 @@
+"""The providers of YouTube's data, one module each."""

@@ -1,0 +1,68 @@
+"""YouTube's recordings."""
+
+from typing import Any
+
+from beat_actors.platforms.interface import Outcome
+from tests.conformance.recordings import Recording, Refusal
+
+CHANNEL = "ZK_t6PQ7NL9K8pYD6IJV5Tzg"
+PARAMS = {
+    "profile_id": CHANNEL,
+    "handle": "somebody",
+    "username": "somebody",
+    "playlist_id": "UUAAAAAAAAAAAAAAAAAAAAAA",
+    "post_id": "D-bmsgyNrCY",
+    "post_ids": ["D-bmsgyNrCY", "wcspynOAR5J"],
+    "q": "street food",
+    "order": "time",
+}
+"""A value for each parameter of the operations and flows."""
+PUBLIC_FIELDS: dict[str, str] = {}
+"""Fields of a credential that are no secrets."""
+
+AT = "youtube/ytapi/"
+HANDLE = {"handle": "midoimslksseinul"}
+CHART = ["uEmsTxi_Ae5", "Wcg2lMVGkPK", "Jpyf3GLWtnl", "TcTYwCRcxTR", "X1lPZJPkmJm"]
+COMMENTED = {"post_id": "S3KL3oKQDZ8", "order": "time"}
+NEXT_COMMENTS = "MSUTRi0tSolENREtMdM5lodeIuReEKAUkOSKsnSnurSsmRLmdD2ATAlON6t5ET54neNttNmalkT2t5rMTtniLeMEsLMIkaRKKLMdNKToDo04RSLkRtE4MKk7dUlSKkE3RKUaULDUkIuOtTo4dtDTNASTrMI6rtmTk26ELEnlOA0="
+
+
+def nothing(payload: Any) -> Any:
+    """A recording's envelope around nothing; channels that are not there take the key `items` with them."""
+    kept = {name: value for name, value in payload.items() if name not in ("items", "nextPageToken")}
+    return {**kept, "pageInfo": {"totalResults": 0, "resultsPerPage": 5}}
+
+
+def empty(payload: Any) -> Any:
+    return {**nothing(payload), "items": []}
+
+
+# A listing names its videos and brings no records: what it names is looked at in the platform's own tests.
+GOOD = (
+    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 1),
+    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_username", {"username": "somebody"}, 1),
+    Recording(f"{AT}channels_list_single_b.json", "ytapi", "profile_by_handle", HANDLE, 1),
+    Recording(f"{AT}videos_list_single.json", "ytapi", "post_by_id", {"post_id": "D-bmsgyNrCY"}, 1),
+    Recording(f"{AT}videos_list_multi.json", "ytapi", "posts_by_ids", {"post_ids": PARAMS["post_ids"]}, 2),
+    Recording(f"{AT}videos_list_chart_p1.json", "ytapi", "posts_by_ids", {"post_ids": CHART}, 5),
+    Recording(f"{AT}playlistItems_p1.json", "ytapi", "posts_by_playlist", {}, 0, "CAoQAA"),
+    Recording(f"{AT}playlistItems_p2.json", "ytapi", "posts_by_playlist", {}, 0),
+    Recording(f"{AT}search_by_channel.json", "ytapi", "posts_by_search", {}, 0, "CAUQAA"),
+    Recording(f"{AT}search_keywords_p1.json", "ytapi", "posts_by_search", {}, 0, "CBkQAA"),
+    Recording(f"{AT}search_keywords_p2.json", "ytapi", "posts_by_search", {}, 0, "CDIQAA"),
+    Recording(f"{AT}commentThreads_by_video_p1.json", "ytapi", "comments_by_post", COMMENTED, 5, NEXT_COMMENTS),
+)
+MISSING = (
+    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 0, wrap=nothing),
+    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_handle", HANDLE, 0, wrap=nothing),
+    Recording(f"{AT}videos_list_single.json", "ytapi", "post_by_id", {"post_id": "D-bmsgyNrCY"}, 0, wrap=empty),
+)
+ERRORS = f"{AT}errors/error_"
+REFUSALS = (
+    Refusal(f"{ERRORS}400_keyInvalid_legacy.json", "ytapi", Outcome.CREDENTIAL_DEAD),
+    Refusal(f"{ERRORS}403_API_KEY_SERVICE_BLOCKED.json", "ytapi", Outcome.PERMISSION_MISSING),
+    Refusal(f"{ERRORS}403_quotaExceeded.json", "ytapi", Outcome.QUOTA_EXHAUSTED),
+    Refusal(f"{ERRORS}404_playlistNotFound.json", "ytapi", Outcome.MISSING),
+    Refusal(f"{ERRORS}permission.json", "ytapi", Outcome.PRIVATE, status=403),
+)
+READ_ELSEWHERE = (f"{AT}channels_list_multi.json",)
