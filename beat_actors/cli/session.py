@@ -92,7 +92,7 @@ def quiet_logs() -> None:
     """What the libraries log goes to standard error, and only what is an error: standard output belongs to the command."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),
     )
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    logging.basicConfig(level=logging.ERROR, stream=sys.__stderr__)
     logging.getLogger("alembic").setLevel(logging.ERROR)
