@@ -38,10 +38,11 @@ test: $(READY) ## run the tests; ARGS="-k word" narrows, WORKERS=0 runs in one p
 
 check: lint types ## everything that reads the code without running it
 
-lint: $(READY) ## style, import contracts, the compose file
+lint: $(READY) ## style, import contracts, what platforms may touch, the compose file
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.platform_boundary
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 types: $(READY) ## mypy --strict
