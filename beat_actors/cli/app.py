@@ -26,6 +26,11 @@ COMMANDS = (
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),
+    (
+        "new-platform",
+        "new_platform:new_platform",
+        "Write the folder of a new platform, which works at once on a simulated provider.",
+    ),
     ("doctor", "doctor:doctor", "Check every dependency; say what is wrong and how to mend it."),
 )
 
