@@ -16,7 +16,7 @@ from beat_actors.platforms.instagram.private import (
     post_from_private,
     story_from_private,
 )
-from beat_actors.platforms.instagram.rapidapi import RapidApiSource, keyed
+from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
 from beat_actors.platforms.instagram.web import (
     Timeline,
     WebNode,
@@ -27,6 +27,7 @@ from beat_actors.platforms.instagram.web import (
     story_from_web,
 )
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
+from beat_actors.platforms.rapidapi import keyed
 from beat_actors.platforms.reading import Id, decoder
 
 HOST = "instagram-scraper-2022.p.rapidapi.com"
@@ -187,7 +188,7 @@ def parse_stories(body: bytes, spec: FetchSpec) -> Parsed:
     )
 
 
-class ArrayBobo(RapidApiSource):
+class ArrayBobo(InstagramBehindRapidApi):
     name = "arraybobo"
     host = HOST
     base_url = f"https://{HOST}"

@@ -6,8 +6,9 @@ source: the provider's endpoint list. 2 calls a second is what its operators hav
 import msgspec
 
 from beat_actors.platforms.instagram.private import PrivateMedia, PrivateUser, account_from_private, post_from_private
-from beat_actors.platforms.instagram.rapidapi import RapidApiSource, keyed
+from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
+from beat_actors.platforms.rapidapi import keyed
 from beat_actors.platforms.reading import decoder
 
 HOST = "instagram-api-cheap-best-performance.p.rapidapi.com"
@@ -46,7 +47,7 @@ def parse_feed(body: bytes, _spec: FetchSpec) -> Parsed:
     return Parsed(found, str(payload.next_max_id) if payload.more_available and payload.next_max_id else None)
 
 
-class BestSolutions(RapidApiSource):
+class BestSolutions(InstagramBehindRapidApi):
     name = "bestsolutions"
     host = HOST
     base_url = f"https://{HOST}"

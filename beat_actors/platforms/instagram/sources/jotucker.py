@@ -14,7 +14,7 @@ from beat_actors.platforms.instagram.private import (
     follow,
     post_from_private,
 )
-from beat_actors.platforms.instagram.rapidapi import RapidApiSource, keyed
+from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
 from beat_actors.platforms.instagram.web import (
     Comments,
     Follows,
@@ -24,6 +24,7 @@ from beat_actors.platforms.instagram.web import (
     posts_from_web,
 )
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
+from beat_actors.platforms.rapidapi import keyed
 from beat_actors.platforms.reading import decoder
 
 HOST = "instagram-scraper2.p.rapidapi.com"
@@ -198,7 +199,7 @@ def parse_hashtag(body: bytes, _spec: FetchSpec) -> Parsed:
     return Parsed(posts_from_web(ranked.edges, at, profile_id=None, handle=None), next_page(ranked.page_info))
 
 
-class JoTucker(RapidApiSource):
+class JoTucker(InstagramBehindRapidApi):
     name = "jotucker"
     host = HOST
     base_url = f"https://{HOST}"
