@@ -5,7 +5,18 @@ Part of the product: people try Beat on it, and rehearse incidents. Nothing in t
 
 from beat_actors.simulator.client import SimulatorClient, SimulatorRefused
 from beat_actors.simulator.config import SimulatorConfig
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
+from beat_actors.simulator.double import (
+    Asked,
+    Operation,
+    ProviderDouble,
+    Refusals,
+    Reply,
+    Usage,
+    Window,
+    Words,
+    World,
+    reply,
+)
 from beat_actors.simulator.faults import ActiveFault, Fault, FaultKind
 from beat_actors.simulator.ledger import LedgerReport, fingerprint
 from beat_actors.simulator.population import Person, Population, Post
@@ -13,6 +24,6 @@ from beat_actors.simulator.server import PortTaken, create_app, running, serve
 
 __all__ = [
     "ActiveFault", "Asked", "Fault", "FaultKind", "LedgerReport", "Operation", "Person", "Population", "PortTaken", "Post",
-    "ProviderDouble", "Refusals", "Reply", "SimulatorClient", "SimulatorConfig", "SimulatorRefused", "Usage", "Window", "World",
+    "ProviderDouble", "Refusals", "Reply", "SimulatorClient", "SimulatorConfig", "SimulatorRefused", "Usage", "Window", "Words", "World",
     "create_app", "fingerprint", "reply", "running", "serve",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.simulator.double import HTML, Reply, encode
+from beat_actors.simulator.double import HTML, Reply, Words, encode
 from beat_actors.simulator.faults import Fault, FaultKind
 
 IDENTITY = frozenset({"pk", "id", "ig_id", "username", "shortcode", "code", "permalink", "videoId"})
@@ -19,13 +19,13 @@ METRICS = FOLLOWERS | {
 PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
-def damaged(kind: FaultKind, fault: Fault, whole: Reply) -> Reply:
-    """The reply as `kind` leaves it. Kinds that are not about the body leave it as it is."""
+def damaged(kind: FaultKind, fault: Fault, whole: Reply, own: Words) -> Reply:
+    """The reply as `kind` leaves it. Kinds that are not about the body leave it as it is. `own`: the double's words beside these."""
     if kind is FaultKind.HTML:
         return Reply(200, PAGE, HTML)
     if kind is FaultKind.TRUNCATED:
         return Reply(whole.status, whole.body[: len(whole.body) // 2], whole.content_type, whole.headers)
-    rewrite = _rewriter(kind, fault)
+    rewrite = _rewriter(kind, fault, own)
     if rewrite is None:
         return whole
     try:
@@ -35,22 +35,24 @@ def damaged(kind: FaultKind, fault: Fault, whole: Reply) -> Reply:
     return Reply(whole.status, encode(rewrite(value)), whole.content_type, whole.headers)
 
 
-def _rewriter(kind: FaultKind, fault: Fault) -> Callable[[Any], Any] | None:
+def _rewriter(kind: FaultKind, fault: Fault, own: Words) -> Callable[[Any], Any] | None:
+    followers = FOLLOWERS | own.followers
+    metrics = METRICS | own.followers | own.metrics
     if kind is FaultKind.MISSING_KEY:
-        return _without_identity
+        return lambda value: _without(value, IDENTITY | own.identity)
     if kind is FaultKind.WRONG_TYPE:
-        return lambda value: _metrics(value, METRICS, lambda number: {"value": number})
+        return lambda value: _metrics(value, metrics, lambda number: {"value": number})
     if kind is FaultKind.CORRUPT and fault.body == "negative":
-        return lambda value: _metrics(value, METRICS, lambda number: -abs(number) - 1)
+        return lambda value: _metrics(value, metrics, lambda number: -abs(number) - 1)
     if kind is FaultKind.CORRUPT:
-        return lambda value: _metrics(value, FOLLOWERS if _has(value, FOLLOWERS) else METRICS, lambda _number: 0)
+        return lambda value: _metrics(value, followers if _has(value, followers) else metrics, lambda _number: 0)
     return None
 
 
-def _without_identity(value: Any) -> Any:
+def _without(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without_identity(each) for key, each in value.items() if key not in IDENTITY}
-    return [_without_identity(each) for each in value] if isinstance(value, list) else value
+        return {key: _without(each, names) for key, each in value.items() if key not in names}
+    return [_without(each, names) for each in value] if isinstance(value, list) else value
 
 
 def _metrics(value: Any, names: frozenset[str], change: Callable[[int], Any]) -> Any:

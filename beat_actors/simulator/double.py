@@ -131,6 +131,18 @@ class Refusals:
     outage: Reply
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a provider calls things, where no other does: the keys by which the faults know what to damage.
+
+    `identity`: what says whom or what the answer is about. `followers`, `metrics`: its counts.
+    """
+
+    identity: frozenset[str] = frozenset()
+    followers: frozenset[str] = frozenset()
+    metrics: frozenset[str] = frozenset()
+
+
 def _no_headers(_usage: Usage) -> Mapping[str, str]:
     return {}
 
@@ -151,6 +163,7 @@ class ProviderDouble:
     credential_query: str | None = None
     usage_headers: Callable[[Usage], Mapping[str, str]] = _no_headers
     version: str | None = None
+    words: Words = Words()
 
     def credential(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
         """The key that a call brings, `""` where it brings none."""

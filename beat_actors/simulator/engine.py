@@ -189,7 +189,7 @@ def _faulted(double: ProviderDouble, whole: Reply, kind: FaultKind, fault: Fault
     elif kind in NO_ANSWER or kind in WIRE:
         return Decision(whole, kind=kind, fault=fault)
     else:
-        reply = damaged(kind, fault, whole)
+        reply = damaged(kind, fault, whole, double.words)
     if kind in (FaultKind.RATE_LIMIT, FaultKind.QUOTA, FaultKind.REVOKED) and fault.status is not None:
         reply = Reply(fault.status, reply.body, reply.content_type, reply.headers)
     return Decision(reply)

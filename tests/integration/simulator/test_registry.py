@@ -6,11 +6,11 @@ import aiohttp
 import pytest
 
 import beat_actors.platforms
-from beat_actors.simulator import running
+from beat_actors.simulator import SimulatorClient, running
 from beat_actors.simulator.registry import doubles
 
 ECHO = """
-from beat_actors.simulator import Operation, ProviderDouble, Refusals, reply
+from beat_actors.simulator import Operation, ProviderDouble, Refusals, Words, reply
 
 def answer(asked, world):
     return reply({"you": asked.query, **asked.params, "body": asked.body.decode(), "base": asked.base})
@@ -21,6 +21,7 @@ double = ProviderDouble(
     operations=(Operation("echo", "/echo/{word}", answer),),
     refusals=Refusals(no, no, lambda wait: no, lambda wait: no, lambda path: no, no),
     credential_header="authorization",
+    words=Words(identity=frozenset({"word"}), metrics=frozenset({"loops"})),
 )
 """
 
@@ -46,6 +47,21 @@ async def test_a_platforms_folder_brings_its_own_double(folder: Path) -> None:
         async with session.post(f"{url}/echo/echo/hello?a=b", data=b"{}", headers=headers) as response:
             assert await response.json() == {"you": {"a": "b"}, "word": "hello", "body": "{}", "base": f"{url}/echo"}
     assert {"graphapi", "arraybobo", "jotucker", "bestsolutions", "lama"} <= set(doubles())
+
+
+async def test_a_fault_knows_the_words_of_a_platforms_own_double(folder: Path) -> None:
+    platform(folder, "echo_platform", ECHO)
+    async with running() as url, SimulatorClient(url) as admin, aiohttp.ClientSession() as session:
+        for fault, told in (
+            ({"kind": "missing_key"}, {"you": {"loops": "12"}, "body": ""}),
+            ({"kind": "wrong_type"}, {"you": {"loops": {"value": 12}}, "word": "hello", "body": ""}),
+            ({"kind": "corrupt", "body": "negative"}, {"you": {"loops": -13}, "word": "hello", "body": ""}),
+            ({"kind": "corrupt"}, {"you": {"loops": 0}, "word": "hello", "body": ""}),
+        ):
+            await admin.clear_faults()
+            await admin.add_fault(source="echo", **fault)
+            async with session.get(f"{url}/echo/echo/hello?loops=12", headers={"Authorization": "key"}) as response:
+                assert await response.json() == {**told, "base": f"{url}/echo"}
 
 
 def test_two_doubles_of_one_name_are_refused(folder: Path) -> None:
