@@ -63,7 +63,7 @@ def scrape(
     handles: list[str],
     /,
     *,
-    flow: str = "refresh_profile_by_handle",
+    flow: str | None = None,
     posts: int | None = None,
     priority: str = "customer",
     timeout: float = 60.0,
@@ -76,9 +76,11 @@ def scrape(
     Parameters
     ----------
     platform
-        instagram or youtube
+        instagram, or any other; an unknown one is answered with those that exist.
     handles
-        The profiles' handles; their numbers where the flow goes by them.
+        The profiles' handles; their numbers, or whatever else the flow goes by, where it does.
+    flow
+        What is asked; the platform's first flow if not given.
     posts
         How many recent posts are wanted beside each profile; the flow's own number (12) if not given.
     priority
@@ -86,10 +88,12 @@ def scrape(
     timeout
         Seconds to wait.
     """
-    chosen = platform_named(platform).flow(flow)
+    declared = platform_named(platform)
+    chosen = declared.flow(flow) if flow else next(iter(declared.flows.values()))
     extra = {} if posts is None else {"posts": posts}
     wanted = [
-        NewRequest(platform, flow, {_subject(chosen): handle, **extra}, Priority.named(priority)) for handle in handles
+        NewRequest(platform, chosen.name, {_subject(chosen): handle, **extra}, Priority.named(priority))
+        for handle in handles
     ]
     scraped = run(lambda session: _scrape(session, handles, wanted, timeout))
     if json:

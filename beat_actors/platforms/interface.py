@@ -335,7 +335,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """All that the engine needs to know of one platform."""
+    """All that the engine needs to know of one platform. The first flow is what people mean when they name none."""
 
     name: str
     sources: Mapping[str, Source]

@@ -105,3 +105,12 @@ def test_scrape_by_the_flow_that_goes_by_number(beat: Beat) -> None:
     said = beat("scrape", "instagram", "17841", "--flow", "refresh_profile_by_profile_id", "--timeout", "0", "--json")
     assert said.code == 5
     assert said.json[0]["request"]["params"] == {"profile_id": "17841", "posts": 12}
+
+
+def test_each_platform_is_scraped_by_its_first_flow(beat: Beat) -> None:
+    for platform, subject, flow in (
+        ("instagram", "x", "refresh_profile_by_handle"),
+        ("shopify", "example.myshopify.com", "refresh_orders_by_store"),
+    ):
+        (document,) = beat("scrape", platform, subject, "--timeout", "0", "--json").json
+        assert (document["request"]["platform"], document["request"]["flow"]) == (platform, flow)
