@@ -1,0 +1,1 @@
+"""The ways to TikTok's data: one module each."""

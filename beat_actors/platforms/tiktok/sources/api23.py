@@ -1,0 +1,115 @@
+"""API23 (`rapidapi-tiktok-api23`): what TikTok's own web answers, passed on behind the RapidAPI gateway.
+
+source: the provider's page; posts are asked for by `secUid`, which the profile brings. TikTok's errors come with status 200 and a
+`statusCode`: 10221 and 10202 nobody is there, 10222 and 10216 not public; an unknown user was recorded as 1. 10204 may say that a post is
+gone, or that the provider's address is blocked: (unverified), so it is not final. What a plan allows is told by the gateway's headers; 2 calls a second is (unverified) what no plan refuses.
+"""
+
+import msgspec
+
+from beat_actors.errors import Malformed
+from beat_actors.platforms.interface import Answer, Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret
+from beat_actors.platforms.rapidapi import BY_STATUS, GATEWAY_ERRORS, RapidApiSource, keyed
+from beat_actors.platforms.reading import decoder
+from beat_actors.platforms.tiktok.payloads import UserInfo, account_record
+from beat_actors.platforms.tiktok.web import Item, ItemList, OldList, old_posts, post_record, posts
+
+HOST = "tiktok-api23.p.rapidapi.com"
+POSTS = "30"
+
+
+class Profile(msgspec.Struct, rename="camel"):
+    user_info: UserInfo
+
+
+class Posts(ItemList, rename="camel"):
+    """The list at the root, or in `data`; the oldest in `body`."""
+
+    data: ItemList | None = None
+    body: OldList | None = None
+
+
+class ItemInfo(msgspec.Struct, rename="camel"):
+    item_struct: Item
+
+
+class Post(msgspec.Struct, rename="camel"):
+    item_info: ItemInfo
+
+
+class Status(msgspec.Struct, rename="camel"):
+    status_code: int | None = None
+    data: "Status | None" = None
+
+    def code(self) -> int | None:
+        return self.status_code or (self.data.code() if self.data else None)
+
+
+decode_profile = decoder(Profile)
+decode_posts = decoder(Posts)
+decode_post = decoder(Post)
+decode_status = decoder(Status)
+
+
+def by_handle(spec: FetchSpec, secret: Secret) -> Call:
+    return keyed(HOST, "/api/user/info", {"uniqueId": spec.params["handle"]}, secret)
+
+
+def by_sec_uid(spec: FetchSpec, secret: Secret) -> Call:
+    query = {"secUid": spec.params["sec_uid"], "count": POSTS, "cursor": spec.cursor or "0"}
+    return keyed(HOST, "/api/user/posts", query, secret)
+
+
+def post(spec: FetchSpec, secret: Secret) -> Call:
+    return keyed(HOST, "/api/post/detail", {"videoId": spec.params["post_id"]}, secret)
+
+
+def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
+    return Parsed([account_record(decode_profile(body).user_info, spec, "$.userInfo")])
+
+
+def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
+    page = decode_posts(body)
+    if page.body is not None:
+        return old_posts(page.body, spec, "$.body")
+    return posts(page, spec, "$") if page.data is None else posts(page.data, spec, "$.data")
+
+
+def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
+    """Raises `Malformed` where it is another than was asked for."""
+    at, asked = "$.itemInfo.itemStruct", spec.params["post_id"]
+    found = post_record(decode_post(body).item_info.item_struct, spec, at)
+    if found.post_id != asked:
+        raise Malformed(f"asked for {asked}, the answer is of {found.post_id}", path=f"{at}.id")
+    return Parsed([found])
+
+
+class Api23(RapidApiSource):
+    name = "api23"
+    host = HOST
+    base_url = f"https://{HOST}"
+    limits = (Limit("second", 2, 1),)
+    errors = (
+        *GATEWAY_ERRORS,
+        ErrorRule(Outcome.MISSING, status=200, code=10221),
+        ErrorRule(Outcome.MISSING, status=200, code=10202),
+        ErrorRule(Outcome.MISSING, status=200, code=1),
+        ErrorRule(Outcome.PRIVATE, status=200, code=10222),
+        ErrorRule(Outcome.PRIVATE, status=200, code=10216),
+        ErrorRule(Outcome.UPSTREAM_DOWN, status=200),
+        *BY_STATUS,
+    )
+    endpoints = {
+        "profile_by_handle": Endpoint(by_handle, parse_profile),
+        "posts_by_id": Endpoint(by_sec_uid, parse_posts),
+        "post_by_id": Endpoint(post, parse_post),
+    }
+
+    def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
+        try:
+            return decode_status(answer.body).code(), None
+        except Malformed:  # the parser says what is wrong with it
+            return None, None
+
+    def is_error(self, answer: Answer) -> bool:
+        return super().is_error(answer) or self.error_key(answer)[0] is not None
