@@ -10,6 +10,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
+from beat_actors.credentials import upkeep
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 from beat_actors.logs import configure
@@ -40,6 +41,8 @@ JOBS = (
     Job("orphaned", sweeps.orphaned, every=2, deadline=10),
     Job("expired", sweeps.expired, every=2, deadline=10),
     Job("stuck_probes", sweeps.stuck_probes, every=10, deadline=10),
+    Job("credentials", upkeep.due, every=5, deadline=10),
+    Job("credential_alerts", upkeep.alerts, every=60, deadline=10),
     Job("partitions", sweeps.partitions, every=3600, deadline=60),
 )
 
@@ -55,8 +58,8 @@ class Sweeper:
         try:
             async with asyncio.timeout(job.deadline):
                 swept = await job.sweep(self._database)
-                for stage, fetch_ids in swept.send.items():
-                    await self._mailbox.send(stage, fetch_ids)
+                for stage, ids in swept.send.items():
+                    await self._mailbox.send(stage, ids)
                 for platform in swept.ring:
                     await self._mailbox.ring(platform)
         except TimeoutError:

@@ -65,7 +65,7 @@ class Limit:
 class Call:
     """One HTTP call, relative to the source's base URL, or to `base` where that depends on the credential.
 
-    `secret_query` holds the query parameters that never reach a log.
+    `secret_query` holds the query parameters that never reach a log; `form` is a body of form fields, which never does.
     """
 
     path: str
@@ -74,6 +74,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     method: str = "GET"
     json_body: Any = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
     base: str | None = None
 
 
@@ -212,13 +213,22 @@ class Endpoint:
     many: Many | None = None
 
 
+CHECK, REFRESH = "credential_check", "credential_refresh"
+UPKEEP = frozenset({CHECK, REFRESH})
+"""The operations of the calls that are made for a credential's own sake. Limits and breakers know them as any other; no endpoint has such a name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a check of a credential found. `scopes` and `expires_at` are `None` where the provider does not say."""
+    """What a check of a credential found; `None` where the provider does not say.
+
+    `data_access_expires_at`: when it stops to open the data of its user, whom only a new login can move, though it lives on.
+    """
 
     verdict: Verdict
     scopes: frozenset[str] | None = None
     expires_at: datetime | None = None
+    data_access_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +237,30 @@ class Check:
 
     build: Callable[[Secret], Call]
     read: Callable[[Answer], Health]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a refresh brought: the secret's `fields` that are new, good for `seconds` from the call on.
+
+    A verdict of CREDENTIAL_DEAD says that the grant itself is gone, and a person has to give a new one.
+    """
+
+    verdict: Verdict
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """How a secret that people give with `fields` gets, and gets again, the fields that calls are made with.
+
+    Such a credential is not used before its first refresh, nor after the time that the last one gave. `read` never raises.
+    """
+
+    fields: tuple[str, ...]
+    build: Callable[[Secret], Call]
+    read: Callable[[Answer], Renewed]
 
 
 class Source:
@@ -239,6 +273,15 @@ class Source:
     errors: ClassVar[tuple[ErrorRule, ...]] = ()
     endpoints: ClassVar[Mapping[str, Endpoint]]
     check: ClassVar[Check | None] = None
+    refresh: ClassVar[Refresh | None] = None
+
+    def secret_forms(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of fields that people may give as a secret: the plain one, and the one that is refreshed."""
+        refreshed = () if self.refresh is None else (self.refresh.fields,)
+        return tuple(dict.fromkeys((self.secret_fields, *refreshed)))
+
+    def is_refreshed(self, secret: Secret) -> bool:
+        return self.refresh is not None and set(self.refresh.fields) <= set(secret)
 
     def check_secret(self, secret: Secret) -> None:
         """Raises `BadInput` where a field is not what it must be. That each is there and not empty is seen to."""
@@ -369,8 +412,8 @@ def seconds(value: str | None) -> float | None:
 
 
 __all__ = [
-    "FINAL", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule", "FetchSpec", "Flow",
-    "FollowUps", "Health", "Limit", "Many", "Outcome", "Parsed", "Parser", "Platform", "Record", "Reported", "Resume",
-    "Secret", "Source", "Verdict",
+    "CHECK", "FINAL", "REFRESH", "UPKEEP", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule",
+    "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Many", "Outcome", "Parsed", "Parser", "Platform", "Record", "Refresh",
+    "Renewed", "Reported", "Resume", "Secret", "Source", "Verdict",
     "seconds",
 ]  # fmt: skip

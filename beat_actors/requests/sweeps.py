@@ -74,6 +74,7 @@ SELECT count(*) FROM ended
 FREE_CREDENTIALS = """
 UPDATE credential c SET probing = false WHERE c.probing AND NOT EXISTS (
     SELECT FROM scrape_fetch f WHERE f.credential_id = c.id AND f.probe AND f.stage IN ('LEASED', 'SETTLING'))
+  AND NOT EXISTS (SELECT FROM credential_call k WHERE k.credential_id = c.id AND k.probe)
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.credential_id = c.id AND s.probe)
   AND c.updated_at < clock_timestamp() - interval '10 seconds'
 RETURNING c.platform
@@ -82,6 +83,7 @@ FREE_BREAKERS = """
 UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
     SELECT FROM scrape_fetch f WHERE f.source = b.source AND f.operation = b.operation AND f.probe
       AND f.stage IN ('LEASED', 'SETTLING', 'RETRIEVED'))
+  AND NOT EXISTS (SELECT FROM credential_call k WHERE k.source = b.source AND k.operation = b.operation AND k.probe)
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.source = b.source AND s.operation = b.operation AND s.probe)
 RETURNING b.platform
 """
@@ -89,7 +91,7 @@ RETURNING b.platform
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found: platforms whose broker should turn, and fetches to send again, by stage."""
+    """What a sweep found: platforms whose broker should turn, and what to send, fetches by stage or credentials."""
 
     ring: set[str] = field(default_factory=set)
     send: dict[str, list[int]] = field(default_factory=dict)

@@ -155,22 +155,23 @@ def debug_token(secret: Secret) -> Call:
 
 
 def token_health(answer: Answer) -> Health:
-    """`expires_at` is the earlier of the token's end and the end of its access to data; 0 means never."""
+    """What `debug_token` says. A time of 0 means never."""
     verdict = GraphApi().classify(answer)
     if verdict.outcome is not Outcome.OK:
         return Health(verdict)
     try:
         token = msgspec.json.decode(answer.body, type=Debugged).data
-        ends = [at for at in (token.expires_at, token.data_access_expires_at) if at]
-        expires_at = datetime.fromtimestamp(min(ends), UTC) if ends else None
+        ends = tuple(
+            datetime.fromtimestamp(at, UTC) if at else None for at in (token.expires_at, token.data_access_expires_at)
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, OSError) as error:
         return Health(Verdict(Outcome.MALFORMED, detail=str(error)[:300]))
     scopes = None if token.scopes is None else frozenset(token.scopes)
     if token.is_valid:
-        return Health(verdict, scopes, expires_at)
+        return Health(verdict, scopes, *ends)
     fault = token.error or TokenFault()
     code = "/".join(str(part) for part in (fault.code, fault.subcode) if part is not None)
-    return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, expires_at)
+    return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, *ends)
 
 
 def _usage(answer: Answer) -> tuple[float, float]:

@@ -165,12 +165,13 @@ def test_a_check_shows_no_secret() -> None:
         assert "secret" in f"{dict(asked.headers)} {dict(asked.secret_query)}"
 
 
-def test_a_token_lives_until_the_first_of_its_ends() -> None:
+def test_a_token_and_its_access_to_data_end_apart() -> None:
     found = health("graphapi", 200, (FIXTURES / "instagram/graphapi/debug_token.json").read_bytes())
     assert found.verdict.outcome is Outcome.OK
     assert found.scopes is not None
     assert "read_insights" in found.scopes
     assert found.expires_at == datetime.fromtimestamp(1577347200, UTC)
+    assert found.data_access_expires_at == datetime.fromtimestamp(1585040349, UTC)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +180,7 @@ def test_a_token_lives_until_the_first_of_its_ends() -> None:
         (200, {"data": {"is_valid": True, "expires_at": 0, "scopes": None}}, Outcome.OK),
         (200, {"data": {"is_valid": False, "error": {"code": 190, "subcode": 463}}}, Outcome.CREDENTIAL_DEAD),
         (200, {"data": {"is_valid": True, "expires_at": 2**62}}, Outcome.MALFORMED),
+        (200, {"data": {"is_valid": True, "data_access_expires_at": 2**62}}, Outcome.MALFORMED),
         (200, {"data": {}}, Outcome.MALFORMED),
         (200, [], Outcome.MALFORMED),
         (400, {"error": {"code": 190}}, Outcome.CREDENTIAL_DEAD),

@@ -1,0 +1,70 @@
+"""The alerts about credentials: derived from their rows, whoever changed them, so that an edit by hand resolves one too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from beat_actors.alerts import Alert, open_alert, resolve_alerts
+from beat_actors.database import Transaction
+
+# Days before its end at which a person is told of a credential that only a person can replace.
+DAYS_BEFORE = 7
+# `late`: its token is over, and by itself it would have been refreshed before.
+TROUBLED = """
+SELECT * FROM (
+    SELECT c.id, c.source, c.label, c.dead_at, c.dead_reason, ends.at AS ends_at, ends.at = c.expires_at AS is_expiry,
+        c.refreshes AND c.expires_at < clock_timestamp() - interval '10 minutes' AS late,
+        ends.at < clock_timestamp() + make_interval(days => %(days)s) AS ending,
+        (SELECT count(*) FROM credential o WHERE o.source = c.source AND o.enabled AND o.dead_at IS NULL AND o.id <> c.id) AS others
+    FROM credential c
+    CROSS JOIN LATERAL (SELECT least(c.data_access_expires_at, CASE WHEN NOT c.refreshes THEN c.expires_at END) AS at) ends
+    WHERE c.enabled AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
+) t WHERE dead_at IS NOT NULL OR late OR ending
+"""
+OPENED = """
+SELECT a.key FROM alert a WHERE a.resolved_at IS NULL AND a.key LIKE 'credential:%%' AND (%(platform)s::text IS NULL
+    OR EXISTS (SELECT FROM credential c WHERE c.platform = %(platform)s AND a.key LIKE 'credential:' || c.id || ':%%'))
+"""
+
+
+async def watch(transaction: Transaction, platform: str | None = None) -> None:
+    """Open what is to be open, and resolve the rest."""
+    troubled = await transaction.rows(TROUBLED, {"platform": platform, "days": DAYS_BEFORE})
+    wanted = {alert.key: alert for row in troubled for alert in _alerts(row)}
+    opened = {row.key for row in await transaction.rows(OPENED, {"platform": platform})}
+    for key in sorted(wanted.keys() - opened):
+        await open_alert(transaction, wanted[key])
+    await resolve_alerts(transaction, sorted(opened - wanted.keys()))
+
+
+def _alerts(row: Any) -> Iterator[Alert]:
+    who, action = f"credential {row.id} of {row.source} ({row.label})", f"beat credentials replace {row.id}"
+    left = f"{row.others} other{'' if row.others == 1 else 's'} of {row.source} can be used"
+    gravest = "warning" if row.others else "critical"
+    if row.dead_at is not None:
+        yield Alert(
+            f"credential:{row.id}:dead",
+            gravest,
+            f"{who} is dead: {row.dead_reason or 'revoked or expired'}",
+            f"It makes no more calls; {left}",
+            "Its work goes to the other credentials and sources",
+            action,
+        )
+        return
+    if row.late:
+        yield Alert(
+            f"credential:{row.id}:refresh",
+            gravest,
+            f"The token of {who} is over, and could not be refreshed",
+            f"It makes no calls until then; {left}",
+            "The refresh is tried again and again",
+            f"beat credentials show {row.id}",
+        )
+    if row.ending:
+        yield Alert(
+            f"credential:{row.id}:expiry",
+            "warning",
+            f"{who} {'expires' if row.is_expiry else 'loses access to the data of its user'} on {row.ends_at:%Y-%m-%d %H:%M} UTC",
+            f"From then on its calls are refused; {left}",
+            "It is used until then, and checked before and after",
+            action,
+        )
