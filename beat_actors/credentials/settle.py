@@ -21,7 +21,7 @@ from beat_actors.credentials.state import (
 )
 from beat_actors.platforms.interface import CHECK, FINAL, REFRESH, UPKEEP, Outcome
 
-ANSWERED = FINAL | {Outcome.OK}
+ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL}
 ROTATES = frozenset(
     {
         Outcome.RATE_LIMITED,
@@ -29,6 +29,7 @@ ROTATES = frozenset(
         Outcome.CREDENTIAL_DEAD,
         Outcome.PERMISSION_MISSING,
         Outcome.UNKNOWN,
+        Outcome.DOUBTFUL,
     }
 )
 MEANING = {
@@ -38,6 +39,8 @@ MEANING = {
 }
 BACKOFF = 5.0
 BACKOFF_AT_MOST = 300.0
+# Until then a credential that could not be asked will have been.
+DOUBT = 60.0
 
 
 def settle(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) -> None:
@@ -70,7 +73,8 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
             f"given up after {fetch.rotations} changes of credential or source; {_last(settlement)}",
         )
     if outcome in ROTATES:
-        return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, why=outcome.value)
+        delay = DOUBT * (1 + rng.random() * 0.2) if outcome is Outcome.DOUBTFUL else 0.0
+        return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=outcome.value)
     excluded, unreadable = fetch.excluded, fetch.unreadable
     if outcome is Outcome.MALFORMED:
         unreadable = (*unreadable, fetch.source)

@@ -104,6 +104,13 @@ async def lease_due(database: Database, platform: Platform, credential_ids: Coll
         return await _lease(transaction, database, platform, wanted)
 
 
+async def lease_checks(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[Any]:
+    """Leave to check these credentials now, whether it is due or not, as far as there is room."""
+    async with database.transaction() as transaction:
+        await store.lock(transaction, platform.name)
+        return await _lease(transaction, database, platform, dict.fromkeys(credential_ids, CHECK))
+
+
 async def _lease(
     transaction: Transaction, database: Database, platform: Platform, wanted: Mapping[int, str]
 ) -> list[Any]:

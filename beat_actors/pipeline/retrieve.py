@@ -8,15 +8,17 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import structlog
 
+from beat_actors.credentials.life import without_doubt
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
+from beat_actors.pipeline import upkeep
 from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced
 from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
@@ -104,7 +106,7 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     if live:
         async with renewing(engine.database, live):
             called = await asyncio.gather(*(_call(engine, claims, started) for claims in _calls(live)))
-            await _finish(engine, list(chain.from_iterable(called)), result)
+            await _finish(engine, await _without_doubt(engine, list(chain.from_iterable(called))), result)
     return result
 
 
@@ -133,6 +135,21 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
     bodies = _shares(endpoint, answer.body, specs, verdict)
     cursor = source.next_cursor(answer)
     return [Called(claim, made, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
+
+
+async def _without_doubt(engine: Engine, called: list[Called]) -> list[Called]:
+    """Where the credential may be at fault, its check is asked before anybody acts on the answer."""
+    doubtful = {item.claim.credential_id: item.claim for item in called if item.verdict.doubtful}
+    if not doubtful:
+        return called
+    found = await upkeep.ask(engine, list(doubtful.values()))
+
+    def judged(item: Called) -> Called:
+        endpoint = platforms()[item.claim.platform].sources[item.claim.source].endpoints[item.claim.operation]
+        health = found.get((item.claim.credential_id, item.claim.generation))
+        return replace(item, verdict=without_doubt(item.verdict, health, endpoint.scopes))
+
+    return [judged(item) if item.verdict.doubtful else item for item in called]
 
 
 def _spec(claim: Any) -> FetchSpec:

@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again
     UNUSED = "unused"  # the lease was never used: the charge is returned
+    DOUBTFUL = "doubtful"  # missing, or out of the credential's reach, whose check could not be asked: asked again
     PARSED = "parsed"  # the parser could read the answer: it says nothing of credentials, and closes a parser breaker
 
 
@@ -97,13 +98,17 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an answer is judged. `retry_after` is in seconds from now, `None` where the provider does not say."""
+    """How an answer is judged. `retry_after` is in seconds from now, `None` where the provider does not say.
+
+    `doubtful`: the credential may be at fault; its check is asked before anybody acts on the verdict.
+    """
 
     outcome: Outcome
     code: str = ""
     detail: str = ""
     retry_after: float | None = None
     reported: Reported | None = None
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ class ErrorRule:
 
     `code` and `subcode` are what the source's `error_key` reads from the body; `message` is a regular expression that is
     searched, whatever the case, in the body's text. `wait` is the cool-down in seconds where the answer itself names none.
+    `doubtful` as in a verdict.
     """
 
     outcome: Outcome
@@ -120,6 +126,7 @@ class ErrorRule:
     subcode: int | str | None = None
     message: str | None = None
     wait: float | None = None
+    doubtful: bool = False
 
     def matches(self, status: int, code: int | str | None, subcode: int | str | None, text: str) -> bool:
         if self.status is not None and (
@@ -204,13 +211,14 @@ class Endpoint:
     """How one source serves one operation.
 
     `parse` raises `Malformed` (with the path of the key), `Missing` or `Private`. `version` changes when its meaning does.
-    `split` of `many` raises `Malformed` too.
+    `split` of `many` raises `Malformed` too. `scopes` are what a credential must have been granted for it.
     """
 
     build: CallBuilder
     parse: Parser
     version: int = 1
     many: Many | None = None
+    scopes: frozenset[str] = frozenset()
 
 
 CHECK, REFRESH = "credential_check", "credential_refresh"
@@ -326,7 +334,8 @@ class Source:
         for rule in self.errors:
             if rule.matches(answer.status, code, subcode, text):
                 said = self.retry_after(answer) if rule.outcome in WAITS else None
-                return Verdict(rule.outcome, label, text[:300], said if said is not None else rule.wait, reported)
+                wait = said if said is not None else rule.wait
+                return Verdict(rule.outcome, label, text[:300], wait, reported, rule.doubtful)
         return Verdict(Outcome.UPSTREAM_DOWN, label, text[:300], None, reported)
 
 

@@ -126,6 +126,13 @@ def upkeep_of(source: Any) -> list[tuple[Any, tuple[str, ...]]]:
 
 
 @every_source
+def test_who_raises_doubts_has_a_check_that_settles_them(platform: Any, source: Any) -> None:
+    if any(rule.doubtful for rule in source.errors):
+        assert source.check is not None
+        assert all(endpoint.scopes for endpoint in source.endpoints.values())
+
+
+@every_source
 def test_every_source_declares_limits_errors_and_versions(platform: Any, source: Any) -> None:
     assert source.limits
     assert source.errors

@@ -446,6 +446,14 @@ async def test_s3_8_what_is_enabled_by_hand_is_checked_and_its_alert_resolved(en
     assert await alerts(engine) == {}
 
 
+async def test_the_dead_are_not_asked_for_the_sake_of_a_doubt(engine: Engine) -> None:
+    credential, _ = await engine.credentials.add("checked", {"key": "a"})
+    engine.client.at["/check"] = lambda *_: answer(401)
+    await upkept(engine)
+    assert await upkeep.lease_checks(engine.database, CARE, [credential]) == []
+    assert await upkept(engine) == 0
+
+
 # Ends that are known
 
 

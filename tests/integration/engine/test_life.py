@@ -73,6 +73,22 @@ async def test_adding_says_what_the_check_found(system: System) -> None:
     await system.assert_the_books_agree()
 
 
+async def test_a_doubt_is_settled_by_the_token_itself(system: System) -> None:
+    before = (await by_operation(system, "graphapi"))["debug_token"]
+    # Long after the last check, whose word would do.
+    run(system, "UPDATE credential SET checked_at = checked_at - interval '1 hour'")
+    params = {"user_id": OWNER, "media_id": "18900000000000001"}
+    ids = await system.submit(6, flow="refresh_own_post", params=params)
+    await system.all_ended(ids)
+    errors = system.rows(
+        "SELECT status, data->'error'->>'code' AS code FROM scrape_request_log WHERE id = ANY(%s)", ids
+    )
+    assert {tuple(row) for row in errors} == {("FAILED", "missing")}
+    asked = (await by_operation(system, "graphapi"))["debug_token"] - before
+    assert 1 <= asked <= 2  # one for each worker that had one of them
+    await system.assert_the_books_agree()
+
+
 async def test_killing_workers_over_checks_loses_none_and_the_books_agree(system: System) -> None:
     await system.with_simulator(lambda simulator: simulator.set_latency(1.0))
     run(system, "UPDATE credential SET check_at = clock_timestamp() WHERE dead_at IS NULL")

@@ -1,4 +1,4 @@
-"""When a credential is looked at next, and what comes of it: over plain values."""
+"""When a credential is looked at next, and what a check says about a doubtful answer: over plain values."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.decision import Desk, usable
-from beat_actors.credentials.life import AGAIN, next_check, next_refresh, verdict_of
+from beat_actors.credentials.life import AGAIN, next_check, next_refresh, verdict_of, without_doubt
 from beat_actors.credentials.settle import settle
-from beat_actors.credentials.state import Credential, Facts, Plan, Settlement, Snapshot
+from beat_actors.credentials.state import Credential, Facts, Fetch, Plan, Settlement, Snapshot, Wait
 from beat_actors.platforms.interface import CHECK, REFRESH, Health, Limit, Outcome, Verdict
 
 NOW = 1_790_000_000.0
 SIX_HOURS = 21_600.0
+MISSING = Verdict(Outcome.MISSING, "400/100/33", "it does not exist, or cannot be loaded", doubtful=True)
 
 
 def world(credential: Credential, *limits: Limit, **more) -> Snapshot:
@@ -60,6 +61,36 @@ def test_a_token_that_opens_no_data_any_more_is_dead() -> None:
     assert verdict_of(Health(ok, data_access_expires_at=before), NOW).outcome is Outcome.CREDENTIAL_DEAD
     down = Verdict(Outcome.UPSTREAM_DOWN)
     assert verdict_of(Health(down, data_access_expires_at=before), NOW) == down
+
+
+@pytest.mark.parametrize(
+    ("health", "outcome"),
+    [
+        (None, Outcome.DOUBTFUL),
+        (Health(Verdict(Outcome.UPSTREAM_DOWN)), Outcome.DOUBTFUL),
+        (Health(Verdict(Outcome.RATE_LIMITED)), Outcome.DOUBTFUL),
+        (Health(Verdict(Outcome.CREDENTIAL_DEAD, "190/463", "expired")), Outcome.CREDENTIAL_DEAD),
+        (Health(Verdict(Outcome.OK), frozenset()), Outcome.PERMISSION_MISSING),
+        (Health(Verdict(Outcome.OK), frozenset({"write"})), Outcome.PERMISSION_MISSING),
+        (Health(Verdict(Outcome.OK), frozenset({"write", "read"})), Outcome.MISSING),
+        (Health(Verdict(Outcome.OK), None), Outcome.MISSING),  # what it was granted is not told
+    ],
+)
+def test_a_check_settles_a_doubt(health: Health | None, outcome: Outcome) -> None:
+    verdict = without_doubt(MISSING, health, frozenset({"read"}))
+    assert (verdict.outcome, verdict.code) == (outcome, MISSING.code)
+
+
+def test_an_unsettled_doubt_charges_the_call_and_sends_the_fetch_away_for_a_while() -> None:
+    credential = Credential(1, "first")
+    snapshot = world(credential, Limit("hour", 10, 3600))
+    fetch = Fetch(7, ("first",), "first")
+    (move,) = settled(snapshot, Outcome.DOUBTFUL, "look", fetch=fetch).moves
+    assert isinstance(move, Wait)
+    assert 60 <= move.delay <= 72
+    assert (move.rotations, move.excluded) == (1, ())
+    assert not credential.changed
+    assert snapshot.window("credential:1", Limit("hour", 10, 3600)).left() == 9
 
 
 def test_p4_a_call_for_a_credentials_own_sake_needs_room_as_any_other() -> None:

@@ -41,7 +41,7 @@ def upgrade() -> None:
 
     ALTER TABLE settlement ADD COLUMN generation integer, ADD COLUMN facts jsonb;
 
-    -- Such a call has no fetch.
+    -- Such a call has no fetch, unless it was made to judge one's answer.
     ALTER TABLE trace_log ALTER fetch_id DROP NOT NULL, ALTER request_id DROP NOT NULL, ALTER attempt DROP NOT NULL;
     """)
 

@@ -105,6 +105,13 @@ def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
     assert graph.classify(Answer(200, {}, spaced)).outcome is outcome
 
 
+def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
+    graph = platform.sources["graphapi"]
+    assert graph.classify(Answer(400, {}, fault(100, subcode=33))).doubtful
+    for body in (fault(110, subcode=2207013), fault(803), fault(190), fault(100), fault(10)):
+        assert not graph.classify(Answer(400, {}, body)).doubtful
+
+
 @pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
 @pytest.mark.parametrize(
     ("status", "text", "outcome"),
