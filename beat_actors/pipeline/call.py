@@ -2,29 +2,52 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 
 from beat_actors.engine import Engine
 from beat_actors.errors import VaultError
-from beat_actors.platforms.interface import Call, Outcome, Secret, Source, Verdict
-from beat_actors.transport.http import Exchange
+from beat_actors.platforms.interface import Answer, Call, Outcome, Secret, Source, Verdict
+from beat_actors.transport.http import HIDDEN, Exchange
 
 # Seconds within which a request that was sent has arrived. An answer shows that it had.
 ARRIVES_WITHIN = 0.25
 NO_EXCHANGE = Exchange("", "", 0.0)
+# Less is no secret, and would be found anywhere.
+SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """How a call went: `verdict` is set where there is no answer to judge.
 
-    `at`: the latest moment at which the provider can have begun to count the call, by the database's clock.
+    `at`: the latest moment at which the provider can have begun to count the call, by the database's clock. `hidden`: what must
+    not be kept of an answer, because it is of the secret; providers repeat it in links and in messages.
     """
 
     exchange: Exchange
     verdict: Verdict | None = None
     at: float | None = None
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def answer(self) -> Answer | None:
+        """The answer as it may be kept."""
+        found = self.exchange.answer
+        if found is None:
+            return None
+        body = found.body
+        for text in self.hidden:
+            body = body.replace(text.encode(), HIDDEN.encode())
+        return found if body is found.body else replace(found, body=body)
+
+    def judged(self, verdict: Verdict) -> Verdict:
+        """A verdict as it may be kept."""
+        detail = verdict.detail
+        for text in self.hidden:
+            detail = detail.replace(text, HIDDEN)
+        return verdict if detail == verdict.detail else replace(verdict, detail=detail)
 
 
 async def attempt(
@@ -42,10 +65,18 @@ async def attempt(
     exchange = await engine.client.exchange(source, call)
     at = now + min(exchange.sent_after + ARRIVES_WITHIN, exchange.ms / 1000)
     if exchange.answer is not None:
-        return Attempt(exchange, None, at)
+        return Attempt(exchange, None, at, _hidden(secret, call))
     failure = exchange.failure
     detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
     return Attempt(exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail), at)
+
+
+def _hidden(secret: Secret, call: Call) -> tuple[str, ...]:
+    """The fields that the call carries where nothing is logged, as an answer may spell them."""
+    carried = " ".join((*call.secret_query.values(), *call.headers.values(), *(call.form or {}).values()))
+    values = [value for value in secret.values() if len(value) >= SHORTEST_SECRET and value in carried]
+    spelt = ((value, quote(value, safe=""), value.replace("/", "\\/")) for value in values)
+    return tuple(dict.fromkeys(text for spellings in spelt for text in spellings))
 
 
 def time_of(lease: Any, started: float) -> float:

@@ -127,7 +127,7 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
     specs = [_spec(claim) for claim in claims]
     spec = specs[0] if endpoint.many is None else endpoint.many.join(specs)
     made = await attempt(engine, source, head, lambda secret: endpoint.build(spec, secret), started)
-    answer = made.exchange.answer
+    answer = made.answer
     if answer is None:
         assert made.verdict is not None
         return [Called(claim, made, made.verdict) for claim in claims]

@@ -97,10 +97,10 @@ async def _make(engine: Engine, call: Any, started: float) -> Made:
         return Made(call, made, made.verdict)
     found = declared.read(answer)
     if isinstance(found, Health):
-        return Made(call, made, verdict_of(found, time_of(call, started)), health=found)
+        return Made(call, made, made.judged(verdict_of(found, time_of(call, started))), health=found)
     if found.verdict.outcome is Outcome.OK and not (found.fields and found.seconds > 0):
         return Made(call, made, Verdict(Outcome.MALFORMED, detail="the refresh gave no token, or none that lasts"))
-    return Made(call, made, found.verdict, renewed=found)
+    return Made(call, made, made.judged(found.verdict), renewed=found)
 
 
 async def _finish(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from beat_actors.credentials import upkeep
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
+from beat_actors.pipeline.records import unpack
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.pipeline.upkeep import look_after
 from beat_actors.platforms.interface import (
@@ -675,15 +677,42 @@ async def test_a_secret_has_one_of_the_sources_forms(engine: Engine, secret: Sec
         await engine.credentials.add("granted", secret)
 
 
-async def test_p8_no_secret_leaves_by_its_upkeep(engine: Engine) -> None:
+def echo(status: int) -> Callable[[Source, Call], Answer]:
+    """An answer that repeats what it was asked with, as error messages and links to the next page do."""
+    return lambda _, call: answer(status, f"{dict(call.secret_query)} {dict(call.form or {})}".encode())
+
+
+async def test_p8_no_secret_leaves_by_its_upkeep(engine: Engine, clock: MovableClock) -> None:
     engine.client.at["/token"] = tokens()
     credential, _ = await engine.credentials.add("granted", GRANT)
     await engine.credentials.add("checked", {"key": CANARY})
     for _ in range(3):
         await upkept(engine)
+    clock.advance(0.9 * HOUR)
+    engine.client.at |= {"/token": echo(429), "/check": echo(403)}
+    await upkept(engine)
+    clock.advance(7 * HOUR)
+    engine.client.at |= {"/token": echo(401), "/check": echo(401)}
+    await upkept(engine)
     await engine.credentials.replace(credential, {**GRANT, "grant": f"{CANARY}-2"}, reason="test")
     told = f"{await engine.credentials.overview()} {await engine.credentials.history(credential)}"
     for table in ("credential", "credential_event", "credential_call", "settlement", "trace_log", "alert", "lane"):
         told += str(await rows(engine, f"SELECT * FROM {table}"))
     assert "credential_refresh" in told
+    assert "***" in told
     assert CANARY not in told
+
+
+async def test_p8_an_answer_that_repeats_the_secret_is_kept_without_it(engine: Engine) -> None:
+    await engine.credentials.add("checked", {"key": f"{CANARY}/with|signs"})
+
+    def linked(_source: Source, call: Call) -> Answer:
+        spellings = [call.secret_query["key"], quote(call.secret_query["key"], safe="")]
+        return answer(body=msgspec.json.encode({"next": spellings}).replace(b"/", rb"\/"))
+
+    engine.client.at["/look"] = linked
+    await used(engine)
+    (row,) = await rows(engine, "SELECT body FROM raw_payload")
+    body = unpack(bytes(row.body))
+    assert CANARY.encode() not in body
+    assert body.count(b"***") == 2
