@@ -1,6 +1,7 @@
 """The whole of Beat as real processes, and the books that are held against each other after each run."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
@@ -96,6 +98,16 @@ class System:
     async def with_simulator(self, work: Callable[[SimulatorClient], Awaitable[Any]]) -> Any:
         async with SimulatorClient(self.stack.simulator.url) as simulator:
             return await work(simulator)
+
+    def worker_processes(self) -> list[int]:
+        """The worker processes that live now, by id; what is starting or ending may be gone while it is looked at."""
+        (workers,) = [status for status in self.stack.supervisor.status() if status.name == "workers"]
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(workers.pid).children(recursive=True) if workers.pid is not None else []:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found += [child.pid] if "dramatiq" in " ".join(child.cmdline()) else []
+        return found
 
     def dump(self) -> bytes:
         """All of the database, as a thief of a backup would have it."""

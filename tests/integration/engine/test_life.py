@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 
@@ -94,9 +93,8 @@ async def test_killing_workers_over_checks_loses_none_and_the_books_agree(system
     run(system, "UPDATE credential SET check_at = clock_timestamp() WHERE dead_at IS NULL")
     await system.until(lambda: system.value("SELECT count(*) FROM credential_call") > 0, every=0.02)
     await asyncio.sleep(0.2)
-    (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
-    for child in psutil.Process(workers.pid).children(recursive=True):
-        os.kill(child.pid, signal.SIGKILL)
+    for process in system.worker_processes():
+        os.kill(process, signal.SIGKILL)
     await system.until(lambda: any(s.name == "workers" and s.state == "up" for s in system.stack.supervisor.status()))
     await system.with_simulator(lambda simulator: simulator.set_latency(0.0))
     await system.until(lambda: system.value("SELECT count(*) FROM trace_log WHERE outcome = 'unknown'") > 0)
