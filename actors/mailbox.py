@@ -20,7 +20,8 @@ CREDENTIAL_BROKER = "credential_broker"
 RETRIEVE = "retrieve"
 INGEST = "ingest"
 PROCESS = "process"
-QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS)
+CREDENTIALS = "credentials"
+QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS)
 # One ring that has not been heard yet is enough. It is forgotten by itself, should the message be lost.
 RUNG_FOR_MS = 2000
 
@@ -42,11 +43,11 @@ class Mailbox:
         for platform in sorted(platforms):
             await asyncio.to_thread(self._ring, platform, "settle")
 
-    async def send(self, stage: str, fetch_ids: Sequence[int]) -> bool:
-        """Hand fetches to a stage, `BEAT_STAGE_BATCH` to a message. False where Redis did not take them."""
-        if not fetch_ids:
+    async def send(self, stage: str, ids: Sequence[int]) -> bool:
+        """Hand fetches to a stage, or credentials to their upkeep, `BEAT_STAGE_BATCH` to a message. False where Redis did not take them."""
+        if not ids:
             return True
-        return await asyncio.to_thread(self._send, stage, list(fetch_ids))
+        return await asyncio.to_thread(self._send, stage, list(ids))
 
     def heard(self, platform: str) -> None:
         """The turn begins: from now on a ring means another turn."""
@@ -94,12 +95,12 @@ class Mailbox:
             return False
         return True
 
-    def _send(self, stage: str, fetch_ids: list[int]) -> bool:
+    def _send(self, stage: str, ids: list[int]) -> bool:
         try:
-            for start in range(0, len(fetch_ids), self._batch):
-                self._enqueue(stage, stage, fetch_ids[start : start + self._batch])
+            for start in range(0, len(ids), self._batch):
+                self._enqueue(stage, stage, ids[start : start + self._batch])
         except (RedisError, OSError) as error:
-            log.warning("not_sent", actor=stage, fetches=len(fetch_ids), error=type(error).__name__)
+            log.warning("not_sent", actor=stage, ids=len(ids), error=type(error).__name__)
             return False
         return True
 

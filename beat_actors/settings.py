@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         10
     )
     retry_budget: Annotated[int, Field(ge=0, le=100, description="rounds over a whole chain in one fetch")] = 3
+    credential_check_every: Annotated[
+        float, Field(ge=60, le=2_592_000, description="seconds between two checks of a credential that can be checked")
+    ] = 21_600.0
     raw_payload_days: Annotated[int, Field(ge=1, le=3650, description="days that raw payloads are kept")] = 7
     log_days: Annotated[int, Field(ge=1, le=3650, description="days that trace, profile and post logs are kept")] = 90
 

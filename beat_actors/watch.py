@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from beat_actors.alerts import SOURCE_RULE, Alert, report
+from beat_actors.credentials.alerts import troubles
 from beat_actors.credentials.limits import Window
 from beat_actors.credentials.store import load_snapshot
 from beat_actors.database import Database
@@ -106,6 +107,12 @@ async def unreadable(database: Database) -> list[Alert]:
         )
         for row in rows
     ]
+
+
+async def credentials_in_trouble(database: Database) -> list[Alert]:
+    """What time alone brings about: an end that comes near, a token that nobody refreshed, an edit by hand."""
+    async with database.statements() as alone:
+        return await troubles(alone)
 
 
 async def credentials_out(database: Database) -> list[Alert]:
@@ -257,6 +264,7 @@ async def quarantined(database: Database) -> list[Alert]:
 WATCHES = (
     Watch(SOURCE_RULE, sources_down),
     Watch("parser", unreadable),
+    Watch("credential", credentials_in_trouble),
     Watch("credentials", credentials_out),
     Watch("quota", quotas),
     Watch("backlog", backlog),

@@ -17,6 +17,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
+from beat_actors.credentials import upkeep
 from beat_actors.database import Database, jsonb
 from beat_actors.errors import StorageUnavailable
 from beat_actors.leadership import Leadership
@@ -71,6 +72,7 @@ JOBS = (
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
+    Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
     Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
     # Slow answers are what some of them are about, so they are patient.
@@ -107,8 +109,8 @@ class Sweeper:
         try:
             async with asyncio.timeout(job.deadline):
                 swept = await job.sweep(self.database, self.mailbox, epoch)
-                for stage, fetch_ids in swept.send:
-                    await self.mailbox.send(stage, fetch_ids)
+                for queue, ids in swept.send:
+                    await self.mailbox.send(queue, ids)
                 for platform in swept.ring:
                     await self.mailbox.ring(platform)
         except TimeoutError:

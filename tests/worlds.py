@@ -14,10 +14,12 @@ from beat_actors.engine import Engine
 from beat_actors.platforms.interface import (
     Answer,
     Call,
+    Check,
     Endpoint,
     ErrorRule,
     FetchSpec,
     Flow,
+    Health,
     Limit,
     Outcome,
     Parsed,
@@ -47,6 +49,10 @@ def _parse(body: bytes, _spec: FetchSpec) -> Parsed:
     return Parsed(())
 
 
+def _read_check(answer: Answer) -> Health:
+    return Health(First().classify(answer))
+
+
 class First(Source):
     name = "toy-first"
     base_url = "http://first.invalid"
@@ -54,6 +60,7 @@ class First(Source):
     limits = (Limit("second", 3, 1), Limit("hour", 40, 3600))
     errors = ERRORS
     endpoints = {"look": Endpoint(_build, _parse)}
+    check = Check(lambda secret: Call("/check", secret_query={"key": secret["key"]}), _read_check)
 
 
 class Second(First):
@@ -103,7 +110,7 @@ class ScriptedClient:
         self.calls: list[tuple[str, str]] = []
 
     async def exchange(self, source: Source, call: Call) -> Exchange:
-        self.calls.append((source.name, call.secret_query["key"]))
+        self.calls.append((source.name, call.secret_query.get("key", "")))
         return Exchange(source.base_url + call.path, call.method, 1.0, answer=self.script(source, call))
 
     async def close(self) -> None:

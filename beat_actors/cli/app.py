@@ -22,7 +22,11 @@ COMMANDS = (
     ("scrape", "scrape:scrape", "Refresh profiles now, wait for them, and show what came."),
     ("requests", "requests:requests", "List requests, newest first, or show one."),
     ("why", "requests:why", "Say why a request is not done, and when it can be."),
-    ("credentials", "credentials:app", "Provider credentials: add, list, enable, disable, reset, rotate-keys."),
+    (
+        "credentials",
+        "credentials:app",
+        "Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys.",
+    ),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),

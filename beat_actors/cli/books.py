@@ -27,11 +27,12 @@ SELECT (SELECT count(*) FROM credential WHERE disabled_till > clock_timestamp())
        (SELECT count(*) FROM scrape_fetch WHERE stage = 'WAITING') AS waiting
 """
 FOUND = "SELECT count(*) FROM scrape_request_log WHERE id = ANY(%s) AND id > %s"
-UNFINISHED = (
-    "SELECT count(*) FROM scrape_fetch WHERE stage IN ('WAITING', 'LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING')"
-)
+UNFINISHED = """
+SELECT (SELECT count(*) FROM scrape_fetch WHERE stage IN ('WAITING', 'LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING'))
+     + (SELECT count(*) FROM settlement)
+"""
 FALLBACKS = """
-SELECT count(*) FROM (SELECT FROM trace_log WHERE at >= %s GROUP BY fetch_id HAVING count(DISTINCT source) > 1) f
+SELECT count(*) FROM (SELECT FROM trace_log WHERE at >= %s AND fetch_id IS NOT NULL GROUP BY fetch_id HAVING count(DISTINCT source) > 1) f
 """
 EVENTS = "SELECT kind, count(*) AS n FROM credential_event WHERE at >= %s AND kind <> 'added' GROUP BY kind"
 STILL_OUT = """
@@ -44,7 +45,7 @@ BOOKS = """
 SELECT (SELECT count(*) FROM trace_log) AS traced,
        (SELECT coalesce(sum(calls), 0)::bigint FROM credential_usage WHERE limit_name = 'total') AS charged,
        (SELECT count(*) FROM trace_log WHERE outcome = 'unknown') AS unknown,
-       (SELECT count(*) FROM settlement) AS unsettled,
+       (SELECT count(*) FROM settlement) + (SELECT count(*) FROM credential_call) AS unsettled,
        (SELECT coalesce(max(id), 0) FROM scrape_request_log) AS last_request, clock_timestamp() AS now
 """
 

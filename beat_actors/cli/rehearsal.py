@@ -10,16 +10,18 @@ from typing import Any
 import aiohttp
 import redis
 
+from actors.mailbox import CREDENTIALS, Mailbox
 from beat_actors.cli import books
 from beat_actors.cli.books import Progress, Report
 from beat_actors.cli.session import queue_depths
+from beat_actors.credentials.upkeep import count_due
 from beat_actors.engine import Engine
 from beat_actors.errors import BeatError
 from beat_actors.simulator.client import SimulatorClient
 
 PLATFORM, FLOW = "instagram", "refresh_profile_by_handle"
 # So many that the providers' own limits let the whole run through, with one provider down and one refusing.
-CREDENTIALS = {"graphapi": 3, "arraybobo": 6, "jotucker": 5, "lama": 4, "bestsolutions": 4}
+POOLS = {"graphapi": 3, "arraybobo": 6, "jotucker": 5, "lama": 4, "bestsolutions": 4}
 OUTAGE, STORM = "graphapi", "jotucker"
 FAULTS_LAST = 6.0
 LATENCY = 0.08
@@ -36,6 +38,7 @@ class Rehearsal:
     def __init__(
         self,
         engine: Engine,
+        mailbox: Mailbox,
         api_url: str,
         *,
         handles: Sequence[str],
@@ -45,6 +48,8 @@ class Rehearsal:
     ) -> None:
         assert engine.settings.simulator_url is not None
         self._engine = engine
+        self._mailbox = mailbox
+        self._credentials: list[int] = []
         self._api_url = api_url
         self._simulator = SimulatorClient(engine.settings.simulator_url)
         self._handles = handles
@@ -92,28 +97,32 @@ class Rehearsal:
         return None if self._stopped() else await self._account()
 
     async def _add_credentials(self) -> None:
-        for source, number in CREDENTIALS.items():
+        for source, number in POOLS.items():
             for i in range(number):
                 key = hashlib.sha256(f"{self._key}:{source}:{i}".encode()).hexdigest()
                 secret = {"token": key, "user_id": str(17_841_400_000_000_001 + i)}
-                await self._engine.credentials.add(
+                added, _ = await self._engine.credentials.add(
                     source, secret if source == "graphapi" else {"key": key}, label=f"rehearsal {i + 1}"
                 )
+                self._credentials.append(added)
 
     async def _end_what_is_left(self) -> None:
-        """Requests of a run that was interrupted go on by themselves; their calls must not be counted as this run's."""
+        """Requests of a run that was interrupted go on by themselves, and new credentials are checked: those calls must not be counted
+        as this run's."""
         deadline = time.monotonic() + PATIENCE
+        await self._mailbox.send(CREDENTIALS, self._credentials)
         told = False
         while not self._stopped() and time.monotonic() < deadline:
             async with self._engine.database.transaction() as transaction:
                 left = await transaction.value(books.UNFINISHED)
-            if not left:
+                checks = await count_due(transaction)
+            if not left and not checks:
                 return
-            if not told:
+            if left and not checks and not told:
                 self._tell(f"first, what an earlier run left unfinished: {left} fetches")
                 self._show(self._progress)
                 told = True
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
 
     async def _submit(self, start: int, end: int) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from actors.mailbox import Mailbox
 from beat_actors.cli.books import Report
 from beat_actors.cli.output import FAILED, INTERRUPTED, out, program, say, tell
 from beat_actors.cli.rehearsal import Rehearsal, choose_handles
@@ -86,11 +87,13 @@ def _rehearse(stack: Stack, handles: list[str]) -> Report | None:
     os.environ.update(stack.env)
 
     async def run() -> Report | None:
-        engine = Engine.start(load(), name="rehearsal")
+        settings = load()
+        engine, mailbox = Engine.start(settings, name="rehearsal"), Mailbox(settings)
         try:
             with View(stack.supervisor.status) as view:
                 rehearsal = Rehearsal(
                     engine,
+                    mailbox,
                     stack.api_url,
                     handles=handles,
                     key=stack.home.secret("rehearsal"),
@@ -99,6 +102,7 @@ def _rehearse(stack: Stack, handles: list[str]) -> Report | None:
                 )
                 return await rehearsal.run()
         finally:
+            mailbox.close()
             await engine.close()
 
     return asyncio.run(run())

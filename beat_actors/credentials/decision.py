@@ -13,6 +13,7 @@ from beat_actors.credentials.limits import CUSTOMER, Window
 from beat_actors.credentials.settle import settle, windows_of
 from beat_actors.credentials.state import (
     Blocked,
+    BreakerKey,
     Candidate,
     Credential,
     Lane,
@@ -62,16 +63,37 @@ class Desk:
         times = [reason.until for reason in reasons if reason.until is not None]
         return Blocked(lane.id, min(times, default=None), tuple(reasons))
 
+    def reserve(self, credential: Credential, operation: str) -> bool | None:
+        """Take room for a call for the credential's own sake. `None`: it may not be made now; else whether it is a probe."""
+        now, source = self.snapshot.now, credential.source
+        if (
+            not credential.enabled
+            or credential.probing
+            or credential.rests(now)
+            or exhausted_by_report(credential, now)
+        ):
+            return None
+        windows = windows_of(self.snapshot, credential.id, source, operation)
+        if self._probe_state(source, operation) is None or self._crowded(source, operation) or not has_room(windows):
+            return None
+        take(credential, windows)
+        return self._begin(credential, operation)
+
     def _lease(self, source: str, credential: Credential, lane: Lane, fetch_id: int) -> Lease:
         self._pool(source, lane).take(credential)
-        if (source, lane.operation) in self.snapshot.room:
-            self.snapshot.room[source, lane.operation] -= 1
-        probe = bool(self._probe_state(source, lane.operation))
+        return Lease(fetch_id, source, credential.id, self._begin(credential, lane.operation))
+
+    def _begin(self, credential: Credential, operation: str) -> bool:
+        """Note that the call goes out. Whether it is a probe."""
+        source = credential.source
+        if (source, operation) in self.snapshot.room:
+            self.snapshot.room[source, operation] -= 1
+        probe = bool(self._probe_state(source, operation))
         if probe:
-            self._start_probe(source, lane.operation)
+            self._start_probe(source, operation)
         if credential.needs_probe(self.snapshot.now):
             credential.probing = credential.changed = probe = True
-        return Lease(fetch_id, source, credential.id, probe)
+        return probe
 
     def _crowded(self, source: str, operation: str) -> bool:
         """Whether as many calls are out as may be before the first of them has come back."""
@@ -98,8 +120,10 @@ class Desk:
                 self._probed.add((source, operation))
 
     @property
-    def probed(self) -> Iterable[tuple[str, str]]:
-        return self._probed
+    def probed(self) -> Iterable[BreakerKey]:
+        """The breakers of the sources and operations that were given a probe."""
+        keys = ((source, operation, kind) for source, operation in self._probed for kind in KINDS)
+        return [key for key in keys if key in self.snapshot.breakers]
 
     def _pool(self, source: str, lane: Lane) -> "Pool":
         key = (source, lane.operation, lane.priority == CUSTOMER, lane.owner)
@@ -141,8 +165,10 @@ class Desk:
             return because("disabled by hand", None)
         if lane.operation in credential.denied:
             return because(f"it may not do {lane.operation}", None)
-        if credential.disabled_till is not None and credential.disabled_till > now:
+        if credential.rests(now):
             return because(f"cooling down: {credential.disabled_reason or 'no reason given'}", credential.disabled_till)
+        if credential.is_stale(now):
+            return because("its token is over, and is being refreshed", now + 5.0)
         if credential.probing:
             return because("one probe is out to see whether it is back", now + 5.0)
         if exhausted_by_report(credential, now):
@@ -199,16 +225,12 @@ class Pool:
 
     def take(self, credential: Credential) -> None:
         """Take room for one call from all limits, which `find` saw to have it."""
-        for window in self.windows[credential.id]:
-            window.hold()
-        if credential.reported_remaining is not None:
-            credential.reported_remaining -= 1
-            credential.changed = True
+        take(credential, self.windows[credential.id])
 
     def _has_room(self, credential: Credential) -> bool:
         if credential.probing or exhausted_by_report(credential, self.now):
             return False
-        return all(window.left(self.priority) > 0 for window in self.windows[credential.id])
+        return has_room(self.windows[credential.id], self.priority)
 
     def _weigh(self) -> None:
         self.cumulated = list(accumulate(member.weight for member in self.members))
@@ -225,8 +247,22 @@ def usable(credential: Credential, operation: str, now: float) -> bool:
         and not credential.dead
         and not credential.probing
         and operation not in credential.denied
-        and (credential.disabled_till is None or credential.disabled_till <= now)
+        and not credential.rests(now)
+        and not credential.is_stale(now)
     )
+
+
+def has_room(windows: Iterable[Window], priority: int = CUSTOMER) -> bool:
+    return all(window.left(priority) > 0 for window in windows)
+
+
+def take(credential: Credential, windows: Iterable[Window]) -> None:
+    """Take room for one call from all limits, which were seen to have it."""
+    for window in windows:
+        window.hold()
+    if credential.reported_remaining is not None:
+        credential.reported_remaining -= 1
+        credential.changed = True
 
 
 def exhausted_by_report(credential: Credential, now: float) -> bool:
@@ -270,7 +306,4 @@ def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, p
             size = 1 if lease.probe else snapshot.many.get((lease.source, lane.operation), 1)
             shared[lane.id] = SharedCall(lease, size - 1)
         plan.leases.append(lease)
-    for source, operation in desk.probed:
-        for kind in KINDS:
-            if (source, operation, kind) in snapshot.breakers:
-                plan.touched_breakers.add((source, operation, kind))
+    plan.touched_breakers.update(desk.probed)

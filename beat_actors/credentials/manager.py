@@ -1,12 +1,17 @@
 """CredentialManager: everything that people and stages do with credentials, save choosing one, which is the broker's turn."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from typing import Any
 
+import psycopg
+
+from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.decision import Desk
+from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
 from beat_actors.credentials.state import Lane
 from beat_actors.credentials.store import load_snapshot, lock
 from beat_actors.credentials.vault import Revealed, Vault
@@ -16,21 +21,37 @@ from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.intake import check_text
 
-# A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it.
+# A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it. What is refreshed has no token yet.
 INSERT = """
-INSERT INTO credential (id, platform, source, label, owner, fingerprint, key_id, secret, weight)
-OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO credential (id, platform, source, label, owner, fingerprint, key_id, secret, weight, refreshes, expires_at)
+OVERRIDING SYSTEM VALUE
+VALUES (%(id)s, %(platform)s, %(source)s, %(label)s, %(owner)s, %(fingerprint)s, %(key_id)s, %(secret)s, %(weight)s, %(refreshes)s,
+        CASE WHEN %(refreshes)s THEN clock_timestamp() END)
 ON CONFLICT (source, fingerprint) DO NOTHING RETURNING id
 """
-LIST = """
-SELECT c.id, c.platform, c.source, c.label, c.owner, c.weight, c.enabled, c.disabled_till, c.disabled_reason, c.dead_at, c.dead_reason,
-       c.denied, c.ladder, c.reported_remaining, c.reported_reset_at, c.key_id, c.created_at, coalesce(u.calls, 0) AS calls,
-       CASE WHEN c.dead_at IS NOT NULL THEN 'dead' WHEN NOT c.enabled THEN 'disabled'
-            WHEN c.disabled_till > clock_timestamp() THEN 'cooling' WHEN c.disabled_till IS NOT NULL THEN 'probing'
-            ELSE 'ready' END AS state
-FROM credential c LEFT JOIN credential_usage u ON u.subject = 'credential:' || c.id AND u.limit_name = 'total'
-WHERE (%(source)s::text IS NULL OR c.source = %(source)s) ORDER BY c.source, c.id
+# What was known was known of the old secret. A dead credential stays dead until its new one is seen to work, where that can be seen.
+REPLACE = """
+UPDATE credential SET owner = %(owner)s, fingerprint = %(fingerprint)s, key_id = %(key_id)s, secret = %(secret)s,
+    generation = generation + 1, refreshes = %(refreshes)s,
+    dead_at = CASE WHEN %(to_prove)s THEN dead_at END,
+    dead_reason = CASE WHEN %(to_prove)s AND dead_at IS NOT NULL THEN 'its new secret has not been seen to work yet' END,
+    check_at = CASE WHEN %(checked)s THEN clock_timestamp() END, checked_at = NULL, check_outcome = NULL, check_detail = NULL,
+    scopes = NULL, expires_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, data_access_expires_at = NULL,
+    refresh_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, refreshed_at = NULL,
+    disabled_till = NULL, disabled_reason = NULL, denied = '{}', ladder = 0, ladder_at = NULL, probing = false,
+    reported_remaining = NULL, reported_reset_at = NULL, updated_at = clock_timestamp()
+WHERE id = %(id)s
 """
+# The generation is the fence: of two refreshers one finds its own, and what a person gave meanwhile is not overwritten. It is all the
+# fence there is, because a token that came late is a good one, and the grant that it was got with may be spent.
+RENEW = """
+UPDATE credential c SET fingerprint = n.fingerprint, key_id = n.key_id, secret = n.secret, generation = c.generation + 1,
+    refreshed_at = clock_timestamp(), expires_at = to_timestamp(n.expires_at), refresh_at = to_timestamp(n.refresh_at)
+FROM unnest(%s::bigint[], %s::integer[], %s::bytea[], %s::text[], %s::bytea[], %s::double precision[], %s::double precision[])
+    AS n(id, generation, fingerprint, key_id, secret, expires_at, refresh_at)
+WHERE c.id = n.id AND c.generation = n.generation RETURNING c.id
+"""
+KNOWN = "SELECT id FROM credential WHERE source = %s AND fingerprint = %s"
 EVENT = "INSERT INTO credential_event (credential_id, kind, until, cause) VALUES (%s, %s, NULL, %s)"
 SECRETS = "SELECT id, source, key_id, secret FROM credential WHERE id = ANY(%s)"
 # What waits may have waited for just this credential: the next turn looks at every lane again.
@@ -38,28 +59,16 @@ UNBLOCK = "UPDATE lane SET blocked_until = clock_timestamp() WHERE platform = %s
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialInfo:
-    """A credential as people see it; the secret is not part of it."""
+class Renewal:
+    """What a refresh brought for the secret of this generation: `fields` that are new in it. Times are epoch seconds."""
 
-    id: int
-    platform: str
+    credential_id: int
     source: str
-    label: str
-    owner: str | None
-    weight: int
-    enabled: bool
-    disabled_till: datetime | None
-    disabled_reason: str | None
-    dead_at: datetime | None
-    dead_reason: str | None
-    denied: list[str]
-    ladder: int
-    reported_remaining: int | None
-    reported_reset_at: datetime | None
-    key_id: str
-    created_at: datetime
-    calls: int
-    state: str
+    generation: int
+    secret: Revealed
+    fields: Mapping[str, str] = field(repr=False)
+    expires_at: float
+    refresh_at: float
 
 
 class CredentialManager:
@@ -75,40 +84,100 @@ class CredentialManager:
         Raises `BadInput` for an unknown source, a missing or superfluous secret field, or a weight outside 1..10,000.
         """
         platform, declared = source_named(source)
-        fields = declared.secret_fields
-        if set(secret) != set(fields) or not all(secret.values()):
-            raise BadInput(
-                f"a credential of {source} has the fields {', '.join(fields)}, none of them empty", field="secret"
-            )
-        for name, value in secret.items():
-            check_text(value, name, longest=4096)
-        declared.check_secret(secret)
+        _check_secret(declared, secret)
         check_text(label, "label", longest=200)
         if not 1 <= weight <= 10_000:
             raise BadInput(f"weight is 1 to 10000, not {weight}", field="weight")
         fingerprint = self.vault.fingerprint(source, secret)
         async with self.database.transaction() as transaction:
-            known = await transaction.value(
-                "SELECT id FROM credential WHERE source = %s AND fingerprint = %s", (source, fingerprint)
-            )
+            known = await transaction.value(KNOWN, (source, fingerprint))
             if known is not None:
                 return known, False
             new_id = await transaction.value("SELECT nextval(pg_get_serial_sequence('credential', 'id'))")
             key_id, sealed = self.vault.seal(new_id, source, secret)
-            called, owner = label or f"{source} {new_id}", declared.owner(secret)
-            values = (new_id, platform, source, called, owner, fingerprint, key_id, sealed, weight)
+            values = {
+                "id": new_id,
+                "platform": platform,
+                "source": source,
+                "label": label or f"{source} {new_id}",
+                "owner": declared.owner(secret),
+                "fingerprint": fingerprint,
+                "key_id": key_id,
+                "secret": sealed,
+                "weight": weight,
+                "refreshes": declared.is_refreshed(secret),
+            }
             if await transaction.value(INSERT, values) is None:
-                known = await transaction.value(
-                    "SELECT id FROM credential WHERE source = %s AND fingerprint = %s", (source, fingerprint)
-                )
-                return known, False
+                return await transaction.value(KNOWN, (source, fingerprint)), False
             await transaction.run(EVENT, (new_id, "added", jsonb({"label": label})))
             await transaction.run(UNBLOCK, (platform,))
             return new_id, True
 
+    async def replace(self, credential_id: int, secret: Mapping[str, str], *, reason: str) -> None:
+        """Give a credential a new secret, which is checked at once; a dead one lives again when that check is well.
+
+        Where the source has no check, it is back in use at once. Raises `NotFound`, and `BadInput` as `add` does or where a
+        credential has that secret already.
+        """
+        check_text(reason, "reason", longest=1000)
+        info = await self.info(credential_id)
+        _, declared = source_named(info.source)
+        _check_secret(declared, secret)
+        refreshes = declared.is_refreshed(secret)
+        key_id, sealed = self.vault.seal(credential_id, info.source, secret)
+        values = {
+            "id": credential_id,
+            "owner": declared.owner(secret),
+            "fingerprint": self.vault.fingerprint(info.source, secret),
+            "key_id": key_id,
+            "secret": sealed,
+            "refreshes": refreshes,
+            "checked": declared.check is not None,
+            "to_prove": refreshes or declared.check is not None,
+        }
+        try:
+            async with self._changing(info.platform) as transaction:
+                await transaction.run(REPLACE, values)
+                await transaction.run(EVENT, (credential_id, "replaced", jsonb({"reason": reason})))
+        except psycopg.errors.UniqueViolation:
+            async with self.database.transaction() as transaction:
+                known = await transaction.value(KNOWN, (info.source, values["fingerprint"]))
+            raise BadInput(f"credential {known} of {info.source} has this secret already", field="secret") from None
+
+    async def renew(self, transaction: Transaction, platform: str, renewals: Sequence[Renewal]) -> set[int]:
+        """Seal what refreshes brought; the ids of the credentials whose secret was still the one that was refreshed."""
+        if not renewals:
+            return set()
+        await lock(transaction, platform)
+        rows = []
+        for item in renewals:
+            secret = {**item.secret, **item.fields}
+            form = source_named(item.source)[1].refresh
+            given = {name: secret[name] for name in form.fields} if form is not None else secret
+            sealed = self.vault.seal(item.credential_id, item.source, secret)
+            times = (item.expires_at, item.refresh_at)
+            fingerprint = self.vault.fingerprint(item.source, given)
+            rows.append((item.credential_id, item.generation, fingerprint, *sealed, *times))
+        return {row.id for row in await transaction.rows(RENEW, columns(rows, 7))}
+
     async def overview(self, source: str | None = None) -> Sequence[CredentialInfo]:
         async with self.database.transaction() as transaction:
-            return [CredentialInfo(**row._asdict()) for row in await transaction.rows(LIST, {"source": source})]
+            rows = await transaction.rows(LIST, {"source": source, "id": None})
+            return [CredentialInfo(**row._asdict()) for row in rows]
+
+    async def info(self, credential_id: int) -> CredentialInfo:
+        """Raises `NotFound`."""
+        async with self.database.transaction() as transaction:
+            row = await transaction.row(LIST, {"source": None, "id": credential_id})
+        if row is None:
+            raise NotFound(f"there is no credential {credential_id}; `beat credentials list` shows them")
+        return CredentialInfo(**row._asdict())
+
+    async def history(self, credential_id: int, *, limit: int = 20) -> Sequence[CredentialEvent]:
+        """What happened to a credential, newest first."""
+        async with self.database.transaction() as transaction:
+            rows = await transaction.rows(RECORDED, (credential_id, limit))
+            return [CredentialEvent(**row._asdict()) for row in rows]
 
     async def enable(self, credential_id: int, *, reason: str) -> None:
         """Back into use at once: enabled, no rest left, alive. The next call shows whether the provider agrees."""
@@ -116,7 +185,7 @@ class CredentialManager:
             credential_id,
             "enabled",
             "enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, "
-            "denied = '{}', probing = false",
+            "denied = '{}', probing = false, check_at = NULL, refresh_at = NULL",
             reason,
         )
 
@@ -188,19 +257,34 @@ class CredentialManager:
             raise NoAvailableSources(earliest, [reason.to_json() for reason in blocked.reasons])
         return lease.credential_id
 
+    @asynccontextmanager
+    async def _changing(self, platform: str) -> AsyncIterator[Transaction]:
+        """A transaction that changes credentials of the platform."""
+        async with self.database.transaction() as transaction:
+            await lock(transaction, platform)  # a turn that is under way would write back what it had read
+            yield transaction
+            await transaction.run(UNBLOCK, (platform,))
+            await watch(transaction, platform)
+
     async def _change(self, credential_id: int, kind: str, assignments: str, reason: str) -> None:
         check_text(reason, "reason", longest=1000)
-        async with self.database.transaction() as transaction:
-            platform = await transaction.value("SELECT platform FROM credential WHERE id = %s", (credential_id,))
-            if platform is None:
-                raise NotFound(f"there is no credential {credential_id}; `beat credentials list` shows them")
-            await lock(transaction, platform)  # a turn that is under way would write back what it had read
+        info = await self.info(credential_id)
+        async with self._changing(info.platform) as transaction:
             await transaction.run(
                 f"UPDATE credential SET {assignments}, updated_at = clock_timestamp() WHERE id = %s",  # noqa: S608 - the assignments are this module's own text
                 (credential_id,),
             )
             await transaction.run(EVENT, (credential_id, kind, jsonb({"reason": reason})))
-            await transaction.run(UNBLOCK, (platform,))
+
+
+def _check_secret(source: Source, secret: Mapping[str, str]) -> None:
+    forms = source.secret_forms()
+    if set(secret) not in map(set, forms) or not all(secret.values()):
+        fields = "; or ".join(", ".join(form) for form in forms)
+        raise BadInput(f"a credential of {source.name} has the fields {fields}, none of them empty", field="secret")
+    for name, value in secret.items():
+        check_text(value, name, longest=4096)
+    source.check_secret(secret)
 
 
 def source_named(source: str) -> tuple[str, Source]:

@@ -5,9 +5,11 @@ from random import Random
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.cooldown import CLEAN_HOUR, cool, cool_until_reset
+from beat_actors.credentials.life import BRAND_NEW, next_check
 from beat_actors.credentials.limits import LATE, Window, calendar_day
 from beat_actors.credentials.state import (
     BreakerKey,
+    Checked,
     Credential,
     Fail,
     Fetch,
@@ -17,9 +19,9 @@ from beat_actors.credentials.state import (
     Snapshot,
     Wait,
 )
-from beat_actors.platforms.interface import FINAL, Outcome
+from beat_actors.platforms.interface import CHECK, FINAL, REFRESH, UPKEEP, Outcome
 
-ANSWERED = FINAL | {Outcome.OK}
+ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL}
 ROTATES = frozenset(
     {
         Outcome.RATE_LIMITED,
@@ -27,6 +29,7 @@ ROTATES = frozenset(
         Outcome.CREDENTIAL_DEAD,
         Outcome.PERMISSION_MISSING,
         Outcome.UNKNOWN,
+        Outcome.DOUBTFUL,
     }
 )
 MEANING = {
@@ -36,6 +39,8 @@ MEANING = {
 }
 BACKOFF = 5.0
 BACKOFF_AT_MOST = 300.0
+# Until then a credential that could not be asked will have been.
+DOUBT = 60.0
 
 
 def settle(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) -> None:
@@ -68,7 +73,8 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
             f"given up after {fetch.rotations} changes of credential or source; {_last(settlement)}",
         )
     if outcome in ROTATES:
-        return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, why=outcome.value)
+        delay = DOUBT * (1 + rng.random() * 0.2) if outcome is Outcome.DOUBTFUL else 0.0
+        return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=outcome.value)
     excluded, unreadable = fetch.excluded, fetch.unreadable
     if outcome is Outcome.MALFORMED:
         unreadable = (*unreadable, fetch.source)
@@ -120,7 +126,8 @@ def _last(settlement: Settlement) -> str:
 
 def _breakers(snapshot: Snapshot, settlement: Settlement, plan: Plan) -> None:
     judged = settlement.outcome not in (Outcome.UNKNOWN, Outcome.UNUSED)
-    parser = settlement.outcome in (Outcome.PARSED, Outcome.MALFORMED)
+    # What comes back from a check or a refresh has no parser of its own: all of it is the source's.
+    parser = settlement.outcome in (Outcome.PARSED, Outcome.MALFORMED) and settlement.operation not in UPKEEP
     if judged:
         key = (settlement.source, settlement.operation, "parser" if parser else "upstream")
         before = snapshot.breakers.get(key, Breaker())
@@ -150,13 +157,19 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
     if settlement.probe and credential.probing:
         credential.probing = False
         credential.changed = True
+    if settlement.generation is not None and settlement.generation != credential.generation:
+        return  # its secret was changed since, and what the old one brought says nothing of the new one
     _report(snapshot, credential, settlement)
+    if settlement.operation == CHECK and outcome not in (Outcome.UNUSED, Outcome.UNKNOWN):
+        _checked(snapshot, settlement, plan, rng)
     cause = {
         "source": settlement.source,
         "operation": settlement.operation,
         "code": settlement.code,
         "detail": settlement.detail,
     }
+    if outcome is Outcome.OK and credential.unproven and settlement.operation in UPKEEP:
+        _prove(snapshot, credential, settlement, plan)
     if outcome is Outcome.QUOTA_EXHAUSTED and (days := _own_days(snapshot, settlement)):
         for day in days:
             if day.fill(_sent(snapshot, settlement)):
@@ -164,17 +177,48 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
                 plan.events.append(Happened(credential.id, outcome.value, day.next_room(), spent))
     elif outcome in (Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED):
         _rest(snapshot, credential, settlement, plan, rng)
-    elif outcome is Outcome.CREDENTIAL_DEAD and not credential.dead:
-        credential.dead, credential.changed = True, True
-        credential.dead_reason = settlement.detail or settlement.code
-        plan.events.append(Happened(credential.id, "dead", None, cause))
-    elif outcome is Outcome.PERMISSION_MISSING and settlement.operation not in credential.denied:
+    elif outcome is Outcome.CREDENTIAL_DEAD and (not credential.dead or credential.unproven):
+        _dead(snapshot, credential, settlement, plan, cause)
+    elif outcome is Outcome.PERMISSION_MISSING and settlement.operation not in credential.denied | UPKEEP:
         credential.denied |= {settlement.operation}
         credential.changed = True
         plan.events.append(Happened(credential.id, "denied", None, cause))
     elif outcome in ANSWERED and settlement.probe and credential.needs_probe(snapshot.now):
         credential.disabled_till, credential.disabled_reason, credential.changed = None, None, True
         plan.events.append(Happened(credential.id, "recovered", None, cause))
+
+
+def _checked(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) -> None:
+    outcome = settlement.outcome
+    facts = settlement.facts if outcome in (Outcome.OK, Outcome.CREDENTIAL_DEAD) else None
+    at = snapshot.now if settlement.at is None else min(settlement.at, snapshot.now)
+    next_at = next_check(outcome, facts, snapshot.now, snapshot.check_every, rng.random())
+    said = "" if outcome is Outcome.OK else settlement.detail or settlement.code
+    plan.checked.append(Checked(settlement.credential_id, at, outcome.value, said, next_at, facts))
+
+
+def _prove(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan) -> None:
+    """A dead credential's new secret works. Where the source has a check, a refresh alone does not show that."""
+    if settlement.operation == REFRESH and credential.source in snapshot.checks:
+        return
+    credential.dead, credential.dead_reason, credential.unproven, credential.changed = False, None, False, True
+    plan.events.append(Happened(credential.id, "revived", None, {"operation": settlement.operation}))
+
+
+def _dead(
+    snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, cause: dict[str, str]
+) -> None:
+    """The provider does not take the secret any more. One that can be refreshed is given that chance before."""
+    credential.changed = True
+    brand_new = credential.refreshed_at is not None and snapshot.now - credential.refreshed_at < BRAND_NEW
+    if credential.refreshes and settlement.operation != REFRESH and not brand_new and not credential.unproven:
+        if not credential.is_stale(snapshot.now):
+            credential.refused, credential.good_until = True, snapshot.now
+            plan.events.append(Happened(credential.id, "refused", None, cause))
+        return
+    credential.dead, credential.unproven = True, False
+    credential.dead_reason = settlement.detail or settlement.code
+    plan.events.append(Happened(credential.id, "dead", None, cause))
 
 
 def _rest(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:

@@ -14,7 +14,11 @@ BreakerKey = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Credential:
-    """A credential as the turn works on it. `changed` marks what has to be written back."""
+    """A credential as the turn works on it. `changed` marks what has to be written back.
+
+    `generation` rises with each new secret. `unproven`: dead, and given a new secret that is still to be seen to work.
+    `refreshes`: its secret is good until `good_until` only, and got at `refreshed_at`; `refused`: the provider took it no longer.
+    """
 
     id: int
     source: str
@@ -31,10 +35,23 @@ class Credential:
     reported_reset_at: float | None = None
     disabled_reason: str | None = None
     dead_reason: str | None = None
+    generation: int = 1
+    unproven: bool = False
+    refreshes: bool = False
+    good_until: float | None = None
+    refreshed_at: float | None = None
+    refused: bool = False
     changed: bool = False
 
     def needs_probe(self, now: float) -> bool:
         return self.disabled_till is not None and self.disabled_till <= now
+
+    def rests(self, now: float) -> bool:
+        return self.disabled_till is not None and self.disabled_till > now
+
+    def is_stale(self, now: float) -> bool:
+        """Whether its secret has to be refreshed before it can be used."""
+        return self.refreshes and (self.good_until is None or self.good_until <= now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +92,24 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a provider says of a secret; `None` where it does not say."""
+
+    scopes: Sequence[str] | None = None
+    expires_at: float | None = None
+    data_access_expires_at: float | None = None
+
+    @property
+    def ends(self) -> list[float]:
+        return [end for end in (self.expires_at, self.data_access_expires_at) if end is not None]
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one call (or of `calls` alike ones). `at`: the latest moment at which it can have been sent."""
+    """What became of one call (or of `calls` alike ones). `at`: the latest moment at which it can have been sent.
+
+    `generation`: of the secret with which it was made, where that is known. `facts`: what a check found out.
+    """
 
     credential_id: int
     source: str
@@ -91,6 +124,8 @@ class Settlement:
     reported_reset: float | None = None
     at: float | None = None
     fetch: Fetch | None = None
+    generation: int | None = None
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +145,13 @@ class Snapshot:
     windows: dict[tuple[str, str], Window]
     limits: Mapping[str, tuple[Limit, ...]]
     budgets: Budgets = field(default_factory=Budgets)
+    check_every: float = 21_600.0
     room: dict[tuple[str, str], int] = field(default_factory=dict)
     """(source, operation) -> calls that may still be put in flight; not bounded where it has no entry."""
     many: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(source, operation) -> fetches that one call answers, where that is more than one."""
+    checks: frozenset[str] = frozenset()
+    """The sources whose credentials can be checked."""
 
     def window(self, subject: str, limit: Limit) -> Window:
         key = (subject, limit.name)
@@ -192,6 +230,18 @@ class Happened:
     cause: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A check came back, and when the next is due. Without `facts`, what is known of the secret stands."""
+
+    credential_id: int
+    at: float
+    outcome: str
+    detail: str
+    next_at: float
+    facts: Facts | None = None
+
+
 @dataclass(slots=True)
 class Plan:
     """What the turn has to write and send."""
@@ -200,4 +250,5 @@ class Plan:
     blocked: list[Blocked] = field(default_factory=list)
     moves: list[Wait | Fail] = field(default_factory=list)
     events: list[Happened] = field(default_factory=list)
+    checked: list[Checked] = field(default_factory=list)
     touched_breakers: set[BreakerKey] = field(default_factory=set)

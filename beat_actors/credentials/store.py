@@ -1,11 +1,13 @@
 """How the broker's state lies in PostgreSQL: loaded whole for one platform, written back where it changed."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.limits import Window
-from beat_actors.credentials.state import BreakerKey, Budgets, Credential, Happened, Lane, Snapshot
+from beat_actors.credentials.settle import windows_of
+from beat_actors.credentials.state import BreakerKey, Budgets, Checked, Credential, Happened, Lane, Snapshot
 from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.platforms.interface import Limit, Platform
 
@@ -13,8 +15,23 @@ CREDENTIALS = """
 SELECT id, source, owner, weight, enabled, extract(epoch FROM disabled_till)::double precision AS disabled_till,
        dead_at IS NOT NULL AS dead, denied, ladder, extract(epoch FROM ladder_at)::double precision AS ladder_at, probing,
        reported_remaining, extract(epoch FROM reported_reset_at)::double precision AS reported_reset_at,
-       disabled_reason, dead_reason
+       disabled_reason, dead_reason, generation, refreshes,
+       dead_at IS NOT NULL AND (check_at IS NOT NULL OR refresh_at IS NOT NULL) AS unproven,
+       CASE WHEN refreshes THEN extract(epoch FROM expires_at)::double precision END AS good_until,
+       extract(epoch FROM refreshed_at)::double precision AS refreshed_at
 FROM credential WHERE platform = %s ORDER BY id
+"""
+# Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn,
+# and never not at all.
+HELD = """
+SELECT source, operation, credential_id, count(*) FILTER (WHERE call_of IS NULL) AS calls
+FROM scrape_fetch WHERE platform = %(platform)s AND stage = 'LEASED' GROUP BY 1, 2, 3
+UNION ALL SELECT source, operation, credential_id, 1 FROM credential_call WHERE platform = %(platform)s
+"""
+# Calls that came back, and are charged by nobody yet.
+UNTAKEN = """
+SELECT source, operation, credential_id, sum(calls)::integer AS calls
+FROM settlement WHERE platform = %(platform)s AND credential_id > 0 AND outcome <> 'unused' GROUP BY 1, 2, 3
 """
 BREAKERS = """
 SELECT source, operation, kind, in_a_row, coalesce(extract(epoch FROM window_start), 0)::double precision AS window_start,
@@ -27,7 +44,7 @@ USAGE = (
 )
 
 # `disabled_till` only ever grows here: a rest that a person or another turn made longer is not shortened. The one write that
-# clears it is a probe's success.
+# clears it is a probe's success. What is dead is checked and refreshed no more, unless it waits for its new secret to be proven.
 SAVE_CREDENTIALS = """
 UPDATE credential c SET
     disabled_till = CASE WHEN n.disabled_till IS NULL THEN NULL ELSE greatest(c.disabled_till, to_timestamp(n.disabled_till)) END,
@@ -35,11 +52,29 @@ UPDATE credential c SET
     dead_at = CASE WHEN n.dead THEN coalesce(c.dead_at, clock_timestamp()) END, dead_reason = n.dead_reason,
     denied = n.denied, ladder = n.ladder, ladder_at = to_timestamp(n.ladder_at), probing = n.probing,
     reported_remaining = n.reported_remaining, reported_reset_at = to_timestamp(n.reported_reset_at),
+    check_at = CASE WHEN n.dead AND NOT n.unproven THEN NULL ELSE c.check_at END,
+    refresh_at = CASE WHEN n.dead AND NOT n.unproven THEN NULL WHEN n.refused THEN clock_timestamp() ELSE c.refresh_at END,
+    expires_at = CASE WHEN n.refused THEN to_timestamp(n.good_until) ELSE c.expires_at END,
     updated_at = clock_timestamp()
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     id bigint, disabled_till double precision, disabled_reason text, dead boolean, dead_reason text, denied text[],
-    ladder smallint, ladder_at double precision, probing boolean, reported_remaining integer, reported_reset_at double precision)
+    ladder smallint, ladder_at double precision, probing boolean, reported_remaining integer, reported_reset_at double precision,
+    unproven boolean, refused boolean, good_until double precision)
 WHERE c.id = n.id
+"""
+# A refresh says how long its token is good; a check of it does not know better.
+SAVE_CHECKED = """
+UPDATE credential c SET checked_at = to_timestamp(n.at), check_at = to_timestamp(n.next_at), check_outcome = n.outcome,
+    check_detail = n.detail,
+    scopes = CASE WHEN n.facts IS NULL THEN c.scopes WHEN jsonb_typeof(n.facts->'scopes') = 'array'
+                  THEN ARRAY(SELECT jsonb_array_elements_text(n.facts->'scopes')) END,
+    expires_at = CASE WHEN n.facts IS NULL OR c.refreshes THEN c.expires_at
+                      ELSE to_timestamp((n.facts->>'expires_at')::double precision) END,
+    data_access_expires_at = CASE WHEN n.facts IS NULL THEN c.data_access_expires_at
+                                  ELSE to_timestamp((n.facts->>'data_access_expires_at')::double precision) END
+FROM jsonb_to_recordset(%s::jsonb) AS n(
+    credential_id bigint, at double precision, next_at double precision, outcome text, detail text, facts jsonb)
+WHERE c.id = n.credential_id
 """
 SAVE_BREAKERS = """
 INSERT INTO breaker (platform, source, operation, kind, in_a_row, window_start, calls, failures, trips, open_until, probing)
@@ -100,7 +135,15 @@ async def load_snapshot(transaction: Transaction, platform: Platform, *, budgets
         for operation, endpoint in source.endpoints.items()
         if endpoint.many is not None
     }
-    return Snapshot(now, credentials, breakers, lanes, windows, limits, budgets or Budgets(), many=many)
+    checks = frozenset(source.name for source in platform.sources.values() if source.check is not None)
+    return Snapshot(now, credentials, breakers, lanes, windows, limits, budgets or Budgets(), many=many, checks=checks)
+
+
+def hold(snapshot: Snapshot, rows: Iterable[Any]) -> None:
+    """Take room for calls that are out, rows of HELD or UNTAKEN."""
+    for row in rows:
+        for window in windows_of(snapshot, row.credential_id, row.source, row.operation):
+            window.hold(row.calls)
 
 
 async def load_lanes(transaction: Transaction, platform: str) -> list[Lane]:
@@ -140,12 +183,32 @@ async def save_credentials(transaction: Transaction, credentials: Iterable[Crede
             "probing": c.probing,
             "reported_remaining": c.reported_remaining,
             "reported_reset_at": c.reported_reset_at,
+            "unproven": c.unproven,
+            "refused": c.refused,
+            "good_until": c.good_until,
         }
         for c in credentials
         if c.changed
     ]
     if changed:
         await transaction.run(SAVE_CREDENTIALS, (jsonb(changed),))
+
+
+async def save_checked(transaction: Transaction, checked: Sequence[Checked]) -> None:
+    """To be done before the credentials are saved: a check that found one dead ends its being checked."""
+    rows = [
+        {
+            "credential_id": item.credential_id,
+            "at": item.at,
+            "next_at": item.next_at,
+            "outcome": item.outcome,
+            "detail": item.detail,
+            "facts": None if item.facts is None else asdict(item.facts),
+        }
+        for item in checked
+    ]
+    if rows:
+        await transaction.run(SAVE_CHECKED, (jsonb(rows),))
 
 
 async def save_breakers(

@@ -11,12 +11,13 @@ from random import Random, SystemRandom
 from typing import Any
 
 from beat_actors.credentials import store
+from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.decision import Desk, apply_settlements, decide
-from beat_actors.credentials.settle import windows_of
 from beat_actors.credentials.state import (
     Blocked,
     Budgets,
     Candidate,
+    Facts,
     Fail,
     Fetch,
     Plan,
@@ -39,16 +40,6 @@ FROM scrape_fetch f WHERE f.id = ANY(%s) AND f.stage = 'SETTLING'
 WAKE = """
 UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
 WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
-"""
-# Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn,
-# and never not at all.
-HELD = """
-SELECT source, operation, credential_id, count(*) FILTER (WHERE call_of IS NULL) AS calls
-FROM scrape_fetch WHERE platform = %s AND stage = 'LEASED' GROUP BY 1, 2, 3
-"""
-UNTAKEN = """
-SELECT source, operation, credential_id, sum(calls)::integer AS calls
-FROM settlement WHERE platform = %s AND credential_id > 0 AND outcome <> 'unused' GROUP BY 1, 2, 3
 """
 # The oldest rows of each lane, through the partial index. With `lane_id = l.id` the planner, which knows only the average
 # lane, may walk the primary key instead and read a million rows for a small one; an order by a range leaves it no choice.
@@ -104,6 +95,8 @@ WHERE f.id = n.id AND f.stage = 'SETTLING' AND r.id = f.request_id
 """
 DECIDED = "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) VALUES (to_timestamp(%s), %s, %s, %s, %s, %s)"
 SETTLEMENT_BATCH = 2000
+# What happens to a credential and may open or resolve an alert.
+LIFE = frozenset({"dead", "revived"})
 # Seconds within which a lease must be taken up, so that what is known of credentials and breakers when it is given still holds.
 USE_WITHIN = 10.0
 
@@ -138,16 +131,18 @@ async def turn(
         await store.lock(transaction, platform.name)
         if begun is not None:
             await begun()
-        held = await transaction.rows(HELD, (platform.name,))
+        of_platform = {"platform": platform.name}
+        held = await transaction.rows(store.HELD, of_platform)
         settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
         fetches = await _settling(transaction, settlements)
         snapshot = await store.load_snapshot(
             transaction, platform, budgets=Budgets(settings.rotation_budget, settings.retry_budget)
         )
         if len(settlements) == SETTLEMENT_BATCH:
-            held += await transaction.rows(UNTAKEN, (platform.name,))
+            held += await transaction.rows(store.UNTAKEN, of_platform)
         returned = [_settlement(row, fetches, platform) for row in sorted(settlements, key=lambda row: row.id)]
-        _hold(snapshot, held)
+        snapshot.check_every = settings.credential_check_every
+        store.hold(snapshot, held)
         apply_settlements(snapshot, returned, plan, rng)
         await _move(transaction, platform, snapshot, plan, {row.id: row for row in fetches.values()}, result)
         await transaction.run(WAKE, (snapshot.now, platform.name))
@@ -162,12 +157,6 @@ async def turn(
             decided = (snapshot.now, platform.name, seed, result.settled, len(result.leased), jsonb(detail))
             await transaction.run(DECIDED, decided)
     return result
-
-
-def _hold(snapshot: Snapshot, held: Sequence[Any]) -> None:
-    for row in held:
-        for window in windows_of(snapshot, row.credential_id, row.source, row.operation):
-            window.hold(row.calls)
 
 
 async def _settling(transaction: Transaction, settlements: Sequence[Any]) -> dict[tuple[int, int], Any]:
@@ -194,6 +183,8 @@ def _settlement(row: Any, fetches: dict[tuple[int, int], Any], platform: Platfor
         reported_reset=row.reported_reset,
         at=row.sent_by,
         fetch=None if found is None else _fetch(found, platform),
+        generation=row.generation,
+        facts=None if row.facts is None else Facts(**row.facts),
     )
 
 
@@ -331,10 +322,13 @@ async def _save(
             calls[settlement.credential_id] += settlement.calls
     await store.save_windows(transaction, snapshot.windows.values())
     await store.count_calls(transaction, calls)
+    await store.save_checked(transaction, plan.checked)
     await store.save_credentials(transaction, snapshot.credentials.values())
     breakers = [(key, snapshot.breakers[key]) for key in sorted(plan.touched_breakers)]
     await store.save_breakers(transaction, platform.name, breakers)
     await store.save_events(transaction, plan.events)
+    if plan.checked or any(event.kind in LIFE for event in plan.events):
+        await watch(transaction, platform.name)
 
 
 def _blocked_json(item: Blocked) -> dict[str, Any]:

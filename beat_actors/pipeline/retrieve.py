@@ -8,20 +8,22 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import structlog
 
+from beat_actors.credentials.life import without_doubt
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
-from beat_actors.errors import Malformed, VaultError
+from beat_actors.errors import Malformed
+from beat_actors.pipeline import upkeep
+from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced
 from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.platforms.registry import platforms
-from beat_actors.transport.http import Exchange
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +38,9 @@ WITH head AS (
     SELECT id FROM head UNION ALL
     SELECT f.id FROM head JOIN scrape_fetch f ON f.call_of = head.id AND f.stage = 'LEASED' AND f.lease_until IS NULL
 ), judged AS (
-    SELECT f.id, c.key_id, c.secret, f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
-           AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp()) AND r.status = 'PROCESSING' AS good
+    SELECT f.id, c.key_id, c.secret, c.generation, f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
+           AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp())
+           AND (NOT c.refreshes OR c.expires_at > clock_timestamp()) AND r.status = 'PROCESSING' AS good
     FROM mine JOIN scrape_fetch f ON f.id = mine.id JOIN credential c ON c.id = f.credential_id
     JOIN scrape_request_log r ON r.id = f.request_id
 )
@@ -48,10 +51,8 @@ UPDATE scrape_fetch f SET fence = f.fence + 1,
 FROM judged j WHERE f.id = j.id
 RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
     f.call_of, f.credential_id, f.probe, extract(epoch FROM f.use_until)::double precision AS use_until,
-    extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret
+    extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation
 """
-# Seconds within which a request that was sent has arrived. An answer shows that it had.
-ARRIVES_WITHIN = 0.25
 # One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace.
 FINISH = """
 WITH n AS (
@@ -80,15 +81,11 @@ SELECT i FROM moved
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's.
-
-    `at`: the latest moment at which the provider can have begun to count the call, by the database's clock.
-    """
+    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's."""
 
     claim: Any
-    exchange: Exchange
+    attempt: Attempt
     verdict: Verdict
-    at: float | None = None
     body: bytes = b""
     next_cursor: str | None = None
 
@@ -116,7 +113,7 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
 
         async with renewing(engine.database, live, on_lost=break_off):
             ended = await _all(calls.values())
-            await _finish(engine, list(chain.from_iterable(ended)), result)
+            await _finish(engine, await _without_doubt(engine, list(chain.from_iterable(ended))), result)
     return result
 
 
@@ -145,27 +142,31 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
     source = platforms()[head.platform].sources[head.source]
     endpoint = source.endpoints[head.operation]
     specs = [_spec(claim) for claim in claims]
-    # The database's clock, never behind it: what lies between the statement's beginning and now is added to the time it gave.
-    now = head.claimed_at + time.monotonic() - started
-    if now >= head.use_until:
-        late = Verdict(Outcome.UNUSED, detail="the lease ran out before the call")
-        return [Called(claim, Exchange("", "", 0.0), late) for claim in claims]
-    try:
-        secret = engine.vault.open(head.credential_id, head.source, head.key_id, bytes(head.secret))
-        call = endpoint.build(specs[0] if endpoint.many is None else endpoint.many.join(specs), secret)
-    except VaultError as error:
-        dead = Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error))
-        return [Called(claim, Exchange("", "", 0.0), dead) for claim in claims]
-    exchange = await engine.client.exchange(source, call)
-    at = now + min(exchange.sent_after + ARRIVES_WITHIN, exchange.ms / 1000)
-    if exchange.answer is None:
-        failure = exchange.failure
-        detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
-        return [Called(claim, exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail), at) for claim in claims]
-    verdict = source.classify(exchange.answer)
-    bodies = _shares(endpoint, exchange.answer.body, specs, verdict)
-    cursor = source.next_cursor(exchange.answer)
-    return [Called(claim, exchange, verdict, at, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
+    spec = specs[0] if endpoint.many is None else endpoint.many.join(specs)
+    made = await attempt(engine, source, head, lambda secret: endpoint.build(spec, secret), started)
+    answer = made.answer
+    if answer is None:
+        assert made.verdict is not None
+        return [Called(claim, made, made.verdict) for claim in claims]
+    verdict = source.classify(answer)
+    bodies = _shares(endpoint, answer.body, specs, verdict)
+    cursor = source.next_cursor(answer)
+    return [Called(claim, made, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
+
+
+async def _without_doubt(engine: Engine, called: list[Called]) -> list[Called]:
+    """Where the credential may be at fault, its check is asked before anybody acts on the answer."""
+    doubtful = {item.claim.credential_id: item.claim for item in called if item.verdict.doubtful}
+    if not doubtful:
+        return called
+    found = await upkeep.ask(engine, list(doubtful.values()))
+
+    def judged(item: Called) -> Called:
+        endpoint = platforms()[item.claim.platform].sources[item.claim.source].endpoints[item.claim.operation]
+        health = found.get((item.claim.credential_id, item.claim.generation))
+        return replace(item, verdict=without_doubt(item.verdict, health, endpoint.scopes))
+
+    return [judged(item) if item.verdict.doubtful else item for item in called]
 
 
 def _spec(claim: Any) -> FetchSpec:
@@ -210,23 +211,14 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult)
 
 
 def _call_row(i: int, item: Called) -> dict[str, Any]:
-    answer = item.exchange.answer
-    status = answer.status if answer else (item.exchange.failure.status if item.exchange.failure else None)
-    return {
+    row = {
         "i": i,
         "id": item.claim.id,
         "fence": item.claim.fence,
         "ok": item.verdict.outcome is Outcome.OK,
         "head": item.is_head,
-        "method": item.exchange.method,
-        "url": item.exchange.url,
-        "status": status,
-        "ms": round(item.exchange.ms, 3),
-        "bytes": len(answer.body) if answer else None,
-        "outcome": item.verdict.outcome.value,
-        "code": item.verdict.code,
-        "detail": _plain(item.verdict.detail),
     }
+    return row | traced(item.attempt, item.verdict)
 
 
 def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
@@ -239,25 +231,25 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
             if verdict.outcome is not Outcome.OK:
                 rows.append(_shared_settlement(claim, verdict.outcome, verdict.code))
         elif verdict.outcome is Outcome.OK:
-            well[claim.platform, claim.credential_id, claim.source, claim.operation, claim.probe].append(item)
+            well[claim.credential_id, claim.generation, claim.operation, claim.probe].append(item)
         else:
             rows.append(
                 settlement_row(
                     claim,
                     verdict.outcome.value,
                     code=verdict.code,
-                    detail=_plain(verdict.detail),
+                    detail=plain(verdict.detail),
                     retry_after=verdict.retry_after,
-                    at=item.at,
-                    **_reported(verdict),
+                    at=item.attempt.at,
+                    **reported(verdict),
                 )
             )
     for group in well.values():
         # The lowest count is the newest: what is left only falls within a batch.
         reports = [item.verdict for item in group if item.verdict.reported is not None]
         least = min(reports, key=lambda verdict: verdict.reported.remaining if verdict.reported else 0, default=None)
-        latest = max((item.at for item in group if item.at is not None), default=None)
-        fields = {"fetch_id": None, "calls": len(group), "at": latest, **_reported(least)}
+        latest = max((item.attempt.at for item in group if item.attempt.at is not None), default=None)
+        fields = {"fetch_id": None, "calls": len(group), "at": latest, **reported(least)}
         rows.append(settlement_row(group[0].claim, Outcome.OK.value, **fields))
     return rows
 
@@ -265,12 +257,6 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
 def _shared_settlement(claim: Any, outcome: Outcome, code: str = "") -> dict[str, Any]:
     """For a fetch that shared another's call: it moves the fetch, and says nothing of the credential."""
     return settlement_row(claim, outcome.value, credential_id=0, calls=0, code=code)
-
-
-def _reported(verdict: Verdict | None) -> dict[str, Any]:
-    if verdict is None or verdict.reported is None:
-        return {}
-    return {"reported_remaining": verdict.reported.remaining, "reported_reset": verdict.reported.reset_seconds}
 
 
 UNUSED = """
@@ -295,8 +281,3 @@ async def _return_unused(
     ]
     await transaction.run(SETTLE, (jsonb(rows),))
     result.ring |= {claim.platform for claim in claims}
-
-
-def _plain(text: str) -> str:
-    """What PostgreSQL can hold of a provider's words."""
-    return text.replace("\0", "�").encode("utf-8", "replace").decode()[:300]

@@ -24,13 +24,13 @@ RENEW_EVERY = 3.0
 # Where a stage hands a fetch back to the broker. `n` carries one row for each, fenced by what the caller has just updated.
 SETTLE = """
 INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, calls, probe, code, detail,
-                        retry_after, reported_remaining, reported_reset, at)
+                        retry_after, reported_remaining, reported_reset, at, generation)
 SELECT n.platform, n.fetch_id, n.fence, n.credential_id, n.source, n.operation, n.outcome, n.calls, n.probe, n.code, n.detail,
-       n.retry_after, n.reported_remaining, n.reported_reset, coalesce(to_timestamp(n.at), clock_timestamp())
+       n.retry_after, n.reported_remaining, n.reported_reset, coalesce(to_timestamp(n.at), clock_timestamp()), n.generation
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     platform text, fetch_id bigint, fence integer, credential_id bigint, source text, operation text, outcome text, calls integer,
     probe boolean, code text, detail text, retry_after double precision, reported_remaining integer,
-    reported_reset double precision, at double precision)
+    reported_reset double precision, at double precision, generation integer)
 """
 
 
@@ -81,7 +81,7 @@ async def renewing(
 
 
 def settlement_row(claim: Any, outcome: str, **fields: Any) -> dict[str, Any]:
-    """One settlement; `claim` gives the fetch, its fence and what it was leased with."""
+    """One settlement; `claim` gives the fetch, its fence, what it was leased with, and the secret's generation if it made the call."""
     row = {
         "platform": claim.platform,
         "fetch_id": claim.id,
@@ -94,5 +94,6 @@ def settlement_row(claim: Any, outcome: str, **fields: Any) -> dict[str, Any]:
         "probe": claim.probe,
         "code": "",
         "detail": "",
+        "generation": getattr(claim, "generation", None),
     }
     return row | fields

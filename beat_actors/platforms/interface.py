@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again
     UNUSED = "unused"  # the lease was never used: the charge is returned
+    DOUBTFUL = "doubtful"  # missing, or out of the credential's reach, whose check could not be asked: asked again
     PARSED = "parsed"  # the parser could read the answer: it says nothing of credentials, and closes a parser breaker
 
 
@@ -65,7 +66,7 @@ class Limit:
 class Call:
     """One HTTP call, relative to the source's base URL, or to `base` where that depends on the credential.
 
-    `secret_query` holds the query parameters that never reach a log.
+    `secret_query` holds the query parameters that never reach a log; `form` is a body of form fields, which never does.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     method: str = "GET"
     json_body: Any = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
     base: str | None = None
 
 
@@ -96,13 +98,17 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an answer is judged. `retry_after` is in seconds from now, `None` where the provider does not say."""
+    """How an answer is judged. `retry_after` is in seconds from now, `None` where the provider does not say.
+
+    `doubtful`: the credential may be at fault; its check is asked before anybody acts on the verdict.
+    """
 
     outcome: Outcome
     code: str = ""
     detail: str = ""
     retry_after: float | None = None
     reported: Reported | None = None
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class ErrorRule:
 
     `code` and `subcode` are what the source's `error_key` reads from the body; `message` is a regular expression that is
     searched, whatever the case, in the body's text. `wait` is the cool-down in seconds where the answer itself names none.
+    `doubtful` as in a verdict.
     """
 
     outcome: Outcome
@@ -119,6 +126,7 @@ class ErrorRule:
     subcode: int | str | None = None
     message: str | None = None
     wait: float | None = None
+    doubtful: bool = False
 
     def matches(self, status: int, code: int | str | None, subcode: int | str | None, text: str) -> bool:
         if self.status is not None and (
@@ -207,22 +215,32 @@ class Endpoint:
     """How one source serves one operation.
 
     `parse` raises `Malformed` (with the path of the key), `Missing` or `Private`. `version` changes when its meaning does.
-    `split` of `many` raises `Malformed` too.
+    `split` of `many` raises `Malformed` too. `scopes` are what a credential must have been granted for it.
     """
 
     build: CallBuilder
     parse: Parser
     version: int = 1
     many: Many | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+CHECK, REFRESH = "credential_check", "credential_refresh"
+UPKEEP = frozenset({CHECK, REFRESH})
+"""The operations of the calls that are made for a credential's own sake. Limits and breakers know them as any other; no endpoint has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a check of a credential found. `scopes` and `expires_at` are `None` where the provider does not say."""
+    """What a check of a credential found; `None` where the provider does not say.
+
+    `data_access_expires_at`: when it stops to open the data of its user, whom only a new login can move, though it lives on.
+    """
 
     verdict: Verdict
     scopes: frozenset[str] | None = None
     expires_at: datetime | None = None
+    data_access_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +249,30 @@ class Check:
 
     build: Callable[[Secret], Call]
     read: Callable[[Answer], Health]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a refresh brought: the secret's `fields` that are new, good for `seconds` from the call on.
+
+    A verdict of CREDENTIAL_DEAD says that the grant itself is gone, and a person has to give a new one.
+    """
+
+    verdict: Verdict
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """How a secret that people give with `fields` gets, and gets again, the fields that calls are made with.
+
+    Such a credential is not used before its first refresh, nor after the time that the last one gave. `read` never raises.
+    """
+
+    fields: tuple[str, ...]
+    build: Callable[[Secret], Call]
+    read: Callable[[Answer], Renewed]
 
 
 class Source:
@@ -243,6 +285,15 @@ class Source:
     errors: ClassVar[tuple[ErrorRule, ...]] = ()
     endpoints: ClassVar[Mapping[str, Endpoint]]
     check: ClassVar[Check | None] = None
+    refresh: ClassVar[Refresh | None] = None
+
+    def secret_forms(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of fields that people may give as a secret: the plain one, and the one that is refreshed."""
+        refreshed = () if self.refresh is None else (self.refresh.fields,)
+        return tuple(dict.fromkeys((self.secret_fields, *refreshed)))
+
+    def is_refreshed(self, secret: Secret) -> bool:
+        return self.refresh is not None and set(self.refresh.fields) <= set(secret)
 
     def check_secret(self, secret: Secret) -> None:
         """Raises `BadInput` where a field is not what it must be. That each is there and not empty is seen to."""
@@ -287,7 +338,8 @@ class Source:
         for rule in self.errors:
             if rule.matches(answer.status, code, subcode, text):
                 said = self.retry_after(answer) if rule.outcome in WAITS else None
-                return Verdict(rule.outcome, label, text[:300], said if said is not None else rule.wait, reported)
+                wait = said if said is not None else rule.wait
+                return Verdict(rule.outcome, label, text[:300], wait, reported, rule.doubtful)
         return Verdict(Outcome.UPSTREAM_DOWN, label, text[:300], None, reported)
 
 
@@ -373,8 +425,8 @@ def seconds(value: str | None) -> float | None:
 
 
 __all__ = [
-    "FINAL", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule", "FetchSpec", "Flow",
-    "FollowUps", "Health", "Limit", "Many", "Outcome", "Parsed", "Parser", "Platform", "Record", "Reported", "Resume",
-    "Secret", "Source", "Verdict",
+    "CHECK", "FINAL", "REFRESH", "UPKEEP", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule",
+    "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Many", "Outcome", "Parsed", "Parser", "Platform", "Record", "Refresh",
+    "Renewed", "Reported", "Resume", "Secret", "Source", "Verdict",
     "seconds",
 ]  # fmt: skip

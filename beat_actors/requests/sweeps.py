@@ -95,6 +95,7 @@ UPDATE scrape_fetch f SET lease_until = clock_timestamp(), fence = fence + 1 FRO
 FREE_CREDENTIALS = """
 UPDATE credential c SET probing = false WHERE c.probing AND NOT EXISTS (
     SELECT FROM scrape_fetch f WHERE f.credential_id = c.id AND f.probe AND f.stage IN ('LEASED', 'SETTLING'))
+  AND NOT EXISTS (SELECT FROM credential_call k WHERE k.credential_id = c.id AND k.probe)
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.credential_id = c.id AND s.probe)
   AND c.updated_at < clock_timestamp() - interval '10 seconds' AND beat_leads(%s)
 RETURNING c.platform
@@ -103,6 +104,7 @@ FREE_BREAKERS = """
 UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
     SELECT FROM scrape_fetch f WHERE f.source = b.source AND f.operation = b.operation AND f.probe
       AND f.stage IN ('LEASED', 'SETTLING', 'RETRIEVED'))
+  AND NOT EXISTS (SELECT FROM credential_call k WHERE k.source = b.source AND k.operation = b.operation AND k.probe)
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.source = b.source AND s.operation = b.operation AND s.probe)
   AND beat_leads(%s)
 RETURNING b.platform
@@ -115,7 +117,7 @@ SUSPECT = 3
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep found: platforms whose broker should turn, and messages (stage, fetches) to send again."""
+    """What a sweep found: platforms whose broker should turn, and messages to send: (stage, fetches) or (queue, credentials)."""
 
     ring: set[str] = field(default_factory=set)
     send: list[tuple[str, list[int]]] = field(default_factory=list)

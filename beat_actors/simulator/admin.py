@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from beat_actors.simulator.double import Window, encode
+from beat_actors.simulator.double import Grant, Window, encode
 from beat_actors.simulator.engine import Simulator
 from beat_actors.simulator.faults import Fault
 
@@ -36,11 +36,17 @@ class LimitsBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class KeyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`windows`: this key's own limits, `None` = its provider's. `accept_any`: whether unknown keys are good from now on."""
+    """`windows`: this key's own limits, `None` = its provider's. `accept_any`: whether unknown keys are good from now on.
+
+    The other fields are those of a `Grant`.
+    """
 
     source: str | None = None
     secret: str | None = None
     revoked: bool = False
+    scopes: tuple[str, ...] | None = None
+    expires_at: int | None = None
+    data_access_expires_at: int | None = None
     windows: list[WindowBody] | None = None
     accept_any: bool | None = None
 
@@ -169,7 +175,8 @@ class Admin:
                 raise _refused(400, "a credential has a source and a secret")
             return web.Response(status=204)
         self._known(body.source)
-        name = simulator.keys.set(body.source, body.secret, revoked=body.revoked)
+        grant = Grant(**{field: getattr(body, field) for field in Grant.__struct_fields__})
+        name = simulator.keys.set(body.source, body.secret, grant)
         if body.windows is not None:
             simulator.quotas.set_credential(body.source, name, _windows(body.windows))
         return _json({"source": body.source, "credential": name, "revoked": body.revoked}, 201)

@@ -89,12 +89,16 @@ class SimulatorClient:
         revoked: bool = False,
         windows: Sequence[tuple[int, float]] | None = None,
         quota: tuple[int, float] | None = None,
+        **grant: Any,
     ) -> str:
-        """Make a key known; `quota` is a plan's budget (calls, seconds until it is full again). Returns its fingerprint."""
+        """Make a key known; `quota` is a plan's budget (calls, seconds until it is full again). Returns its fingerprint.
+
+        `grant`: the other fields of `double.Grant`.
+        """
         limits: list[dict[str, Any]] = [{"calls": calls, "seconds": seconds} for calls, seconds in windows or ()]
         if quota is not None:
             limits.append({"calls": quota[0], "seconds": quota[1], "quota": True})
-        body: dict[str, Any] = {"source": source, "secret": secret, "revoked": revoked}
+        body: dict[str, Any] = {"source": source, "secret": secret, "revoked": revoked, **grant}
         if windows is not None or quota is not None:
             body["windows"] = limits
         answer = await self._ask("POST", "/credentials", dict[str, Any], body)

@@ -1,38 +1,50 @@
 """Which keys are good: any, unless told otherwise. Kept by fingerprint; no secret stays here."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-import msgspec
+from msgspec import structs
 
+from beat_actors.simulator.double import Grant
 from beat_actors.simulator.ledger import fingerprint
 
 
-class KeyState(msgspec.Struct, frozen=True, kw_only=True):
+class KeyState(Grant, frozen=True, kw_only=True):
     source: str
     credential: str
-    revoked: bool
 
 
 class Keys:
-    def __init__(self, *, accept_any: bool = True) -> None:
-        self.accept_any = accept_any
-        self._revoked: dict[tuple[str, str], bool] = {}
+    """`clock` gives epoch seconds."""
 
-    def set(self, source: str, secret: str, *, revoked: bool = False) -> str:
+    def __init__(self, *, accept_any: bool = True, clock: Callable[[], float] = time.time) -> None:
+        self.accept_any = accept_any
+        self._clock = clock
+        self._grants: dict[tuple[str, str], Grant] = {}
+
+    def set(self, source: str, secret: str, grant: Grant) -> str:
         """Make a key known, good or revoked. Returns its fingerprint."""
         name = fingerprint(secret)
-        self._revoked[source, name] = revoked
+        self._grants[source, name] = grant
         return name
 
-    def is_dead(self, source: str, credential: str) -> bool:
-        """`credential` is a fingerprint."""
-        return self._revoked.get((source, credential), not self.accept_any)
+    def grant(self, source: str, credential: str) -> Grant:
+        """`credential` is a fingerprint. A key past its end is revoked."""
+        grant = self._grants.get((source, credential)) or Grant(revoked=not self.accept_any)
+        over = grant.expires_at is not None and grant.expires_at <= self._clock()
+        return structs.replace(grant, revoked=True) if over else grant
+
+    def reaches(self, source: str, credential: str, scope: str | None) -> bool:
+        """Whether a key opens what needs this scope: it was given, and its access to data has not ended."""
+        grant = self.grant(source, credential)
+        over = grant.data_access_expires_at is not None and grant.data_access_expires_at <= self._clock()
+        return scope is None or (not over and (grant.scopes is None or scope in grant.scopes))
 
     def known(self) -> Sequence[KeyState]:
         return [
-            KeyState(source=source, credential=credential, revoked=revoked)
-            for (source, credential), revoked in self._revoked.items()
+            KeyState(source=source, credential=credential, **structs.asdict(grant))
+            for (source, credential), grant in self._grants.items()
         ]
 
     def reset(self) -> None:
-        self._revoked.clear()
+        self._grants.clear()

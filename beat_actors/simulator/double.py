@@ -82,13 +82,22 @@ class World:
     cdn: str | None = None
 
 
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key may do, and until when (epoch seconds). Without `scopes` it has all that there are; without an end it has none."""
+
+    revoked: bool = False
+    scopes: tuple[str, ...] | None = None
+    expires_at: int | None = None
+    data_access_expires_at: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One call as a double sees it: the path's parts, the query, and the body of a POST.
 
     `base` is the double's own URL (`http://host:port/name`), for those that link to their next page.
-    `usage`, `is_dead` (whether a secret is revoked) and `secret` (the key that the call brings) are only for operations that are
-    not `cached`.
+    `usage`, `grant` (what a secret may do, revoked where it is over) and `secret` (the key that the call brings) are only for
+    operations that are not `cached`.
     """
 
     params: Mapping[str, str]
@@ -96,7 +105,7 @@ class Asked:
     body: bytes = b""
     base: str = ""
     usage: Usage = Usage()
-    is_dead: Callable[[str], bool] = lambda _secret: False
+    grant: Callable[[str], Grant] = lambda _secret: Grant()
     secret: str = ""
 
 
@@ -107,7 +116,7 @@ Answerer = Callable[[Asked, World], Reply]
 class Operation:
     """`path` may have parts like `{user_id}`. `cached`: the answer depends on path, query, body and drift epoch alone.
 
-    `free`: asking costs no call of the credential's limits. Where operations share a path, the first whose `when` holds for
+    `free`: asking costs no call of the credential's limits. `scope`: without it the thing is not there for a key. Where operations share a path, the first whose `when` holds for
     the query is the one, so that a double's operations have the engine's names; without one that holds it is the last.
     """
 
@@ -116,12 +125,16 @@ class Operation:
     answer: Answerer
     cached: bool = True
     free: bool = False
+    scope: str | None = None
     when: Callable[[Mapping[str, str]], bool] = lambda _query: True
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """The provider's own bodies for a call that it does not serve. A callable's float is the seconds to wait."""
+    """The provider's own bodies for a call that it does not serve. A callable's float is the seconds to wait.
+
+    `out_of_scope` takes the path's parts; only for a double whose operations name scopes.
+    """
 
     no_credential: Reply
     revoked: Reply
@@ -129,6 +142,7 @@ class Refusals:
     over_quota: Callable[[float], Reply]
     unknown_path: Callable[[str], Reply]
     outage: Reply
+    out_of_scope: Callable[[Mapping[str, str]], Reply] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from beat_actors.simulator.bodies import Bodies
 from beat_actors.simulator.config import SimulatorConfig
 from beat_actors.simulator.credentials import Keys
 from beat_actors.simulator.damage import PAGE, damaged
-from beat_actors.simulator.double import HTML, Asked, Operation, ProviderDouble, Reply, Routes, Usage, World
+from beat_actors.simulator.double import HTML, Asked, Grant, Operation, ProviderDouble, Reply, Routes, Usage, World
 from beat_actors.simulator.faults import Fault, FaultBoard, FaultKind
 from beat_actors.simulator.ledger import Ledger, fingerprint
 from beat_actors.simulator.population import Population
@@ -106,22 +106,26 @@ class Simulator:
         usage = Usage()
         over_limit = False
         hit: tuple[FaultKind, Fault] | None = None
+        refusals = double.refusals
         if not secret:
-            reply = double.refusals.no_credential
-        elif self.keys.is_dead(double.name, credential):
-            reply = double.refusals.revoked
+            reply = refusals.no_credential
+        elif self.keys.grant(double.name, credential).revoked:
+            reply = refusals.revoked
         elif found is None:
-            reply = double.refusals.unknown_path(call.path)
+            reply = refusals.unknown_path(call.path)
         else:
             usage = self.quotas.charge(double, credential, operation=operation, free=found[0].free)
             over_limit = usage.refused_by is not None
             if usage.refused_by is not None:  # the gateway stands before whatever is broken behind it
-                usual = double.refusals.over_quota if usage.refused_by.quota else double.refusals.over_limit
+                usual = refusals.over_quota if usage.refused_by.quota else refusals.over_limit
                 reply = (usage.refused_by.refusal or usual)(usage.wait)
             else:
                 hit = self.faults.hit(double.name, operation, credential)
                 mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER
-                reply = self._reply(double, found, call, query, usage, mixed_up=mixed_up)
+                if refusals.out_of_scope is None or self.keys.reaches(double.name, credential, found[0].scope):
+                    reply = self._reply(double, found, call, query, usage, mixed_up=mixed_up)
+                else:
+                    reply = refusals.out_of_scope(found[1])
         reply = _with_headers(reply, double.usage_headers(usage))
         decision = _faulted(double, reply, *hit) if hit else Decision(reply)
         status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
@@ -141,9 +145,9 @@ class Simulator:
         operation, params = found
         world = self.mixed_up if mixed_up else self.world
         if not operation.cached:
-            is_dead = partial(self._is_dead, double.name)
+            grant = partial(self._grant, double.name)
             secret = double.credential(call.headers, query)
-            return operation.answer(Asked(params, query, call.body, call.base, usage, is_dead, secret), world)
+            return operation.answer(Asked(params, query, call.body, call.base, usage, grant, secret), world)
         about: Hashable = call.query
         if double.credential_query in query:  # the same answer for every key
             about = tuple(item for item in query.items() if item[0] != double.credential_query)
@@ -154,8 +158,8 @@ class Simulator:
             self._bodies.put(key, reply)
         return reply
 
-    def _is_dead(self, source: str, secret: str) -> bool:
-        return self.keys.is_dead(source, fingerprint(secret))
+    def _grant(self, source: str, secret: str) -> Grant:
+        return self.keys.grant(source, fingerprint(secret))
 
 
 def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:

@@ -105,6 +105,7 @@ class ProviderClient:
             params={**call.query, **call.secret_query},
             headers=call.headers,
             json=call.json_body,
+            data=call.form,
             allow_redirects=False,  # a redirect would carry the key to another host
             trace_request_ctx=clock,
         ) as response:

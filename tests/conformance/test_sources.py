@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from beat_actors.errors import Malformed, Missing
 from beat_actors.pipeline.entities import column_types, write_records
-from beat_actors.platforms.interface import Answer, FetchSpec, Outcome
+from beat_actors.platforms.interface import CHECK, Answer, FetchSpec, Outcome
 from beat_actors.platforms.registry import platforms
 from tests.conformance.recordings import Recording, Refusal, of_platforms
 from tests.conftest import FIXTURES
@@ -80,6 +80,56 @@ def test_p8_a_call_carries_its_secret_only_where_nothing_is_logged(platform: Any
     carried = f"{dict(call.headers)} {dict(call.secret_query)}"
     assert all(value in carried for value in hidden)
     assert source.base_url.startswith("https://")
+
+
+@every_source
+def test_p8_upkeep_carries_its_secret_only_where_nothing_is_logged(platform: Any, source: Any) -> None:
+    public = TABLES[platform.name].PUBLIC_FIELDS
+    for declared, fields in upkeep_of(source):
+        secret = {name: public.get(name, f"canary{i}") for i, name in enumerate(fields)}
+        call = declared.build(secret)
+        assert "canary" not in f"{call.method} {call.base} {call.path} {dict(call.query)} {call!r}"
+        assert "canary" in f"{dict(call.headers)} {dict(call.secret_query)} {dict(call.form or {})}"
+
+
+@every_source
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 503])
+def test_upkeep_reads_whatever_comes(platform: Any, source: Any, status: int) -> None:
+    for declared, _ in upkeep_of(source):
+        for body in (
+            b"",
+            b"null",
+            b"[]",
+            b"{}",
+            b"<html>",
+            b'"text"',
+            b"\xff\xfe",
+            b"{",
+            b'{"data": 1}',
+            b'{"error": {}}',
+        ):
+            verdict = declared.read(Answer(status, {}, body)).verdict
+            assert verdict.outcome is not Outcome.OK or status == 200
+
+
+@every_source
+def test_p4_a_check_counts_in_a_limit(platform: Any, source: Any) -> None:
+    """A limit that names its operations does not hold for the check unless it names that too."""
+    if source.check is not None:
+        assert any(limit.operations is None or CHECK in limit.operations for limit in source.limits)
+
+
+def upkeep_of(source: Any) -> list[tuple[Any, tuple[str, ...]]]:
+    """Its check for each form of secret, and its refresh."""
+    checks = [(source.check, form) for form in source.secret_forms() if source.check is not None]
+    return checks + ([(source.refresh, source.refresh.fields)] if source.refresh is not None else [])
+
+
+@every_source
+def test_who_raises_doubts_has_a_check_that_settles_them(platform: Any, source: Any) -> None:
+    if any(rule.doubtful for rule in source.errors):
+        assert source.check is not None
+        assert all(endpoint.scopes for endpoint in source.endpoints.values())
 
 
 @every_source

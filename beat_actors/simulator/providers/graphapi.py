@@ -23,7 +23,19 @@ from beat_actors.simulator.double import (
 from beat_actors.simulator.population import Person
 from beat_actors.simulator.shapes import cursors, graph_own
 from beat_actors.simulator.shapes.graph_fields import BadFields, Field, parse_fields
-from beat_actors.simulator.shapes.graph_media import LARGEST, PAGE, SOURCE, getters, graph_error, told, told_of_user
+from beat_actors.simulator.shapes.graph_media import (
+    LARGEST,
+    PAGE,
+    SOURCE,
+    getters,
+    graph_error,
+    no_object,
+    told,
+    told_of_user,
+)
+
+BASIC = "instagram_basic"
+SCOPES = (BASIC, "instagram_manage_insights", "pages_show_list", "public_profile")
 
 
 def discovery(asked: Asked, world: World) -> Reply:
@@ -48,15 +60,16 @@ def debug_token(asked: Asked, _world: World) -> Reply:
     token = asked.query.get("input_token", "")
     if not token:
         return graph_error(400, 100, "(#100) The parameter input_token is required")
-    valid = not asked.is_dead(token)
+    grant = asked.grant(token)
+    valid = not grant.revoked
     data = {
         "app_id": "138483919580948",
         "type": "USER",
         "application": "Beat",
-        "data_access_expires_at": 4_102_444_800 if valid else 1_585_040_349,
-        "expires_at": 0 if valid else 1_577_347_200,
+        "data_access_expires_at": grant.data_access_expires_at or (4_102_444_800 if valid else 1_585_040_349),
+        "expires_at": grant.expires_at or (0 if valid else 1_577_347_200),
         "is_valid": valid,
-        "scopes": ["instagram_basic", "instagram_manage_insights", "pages_show_list", "public_profile"],
+        "scopes": SCOPES if grant.scopes is None else grant.scopes,
         "granular_scopes": [{"scope": "instagram_basic"}],
         "user_id": "10158402915",
     }
@@ -135,17 +148,22 @@ double = ProviderDouble(
             "own_profile",
             "/{user_id}",
             graph_own.account_or_medium,
+            scope=BASIC,
             when=lambda q: "followers_count" in q.get("fields", ""),
         ),
         Operation(
-            "own_story", "/{user_id}", graph_own.account_or_medium, when=lambda q: "shortcode" in q.get("fields", "")
+            "own_story",
+            "/{user_id}",
+            graph_own.account_or_medium,
+            scope=BASIC,
+            when=lambda q: "shortcode" in q.get("fields", ""),
         ),
-        Operation("own_post", "/{user_id}", graph_own.account_or_medium),
-        Operation("own_posts", "/{user_id}/media", graph_own.own_media),
-        Operation("own_tagged", "/{user_id}/tags", graph_own.own_tags),
-        Operation("own_stories", "/{user_id}/stories", graph_own.own_stories),
-        Operation("own_children", "/{user_id}/children", graph_own.own_children),
-        Operation("own_comments", "/{user_id}/comments", graph_own.own_comments),
+        Operation("own_post", "/{user_id}", graph_own.account_or_medium, scope=BASIC),
+        Operation("own_posts", "/{user_id}/media", graph_own.own_media, scope=BASIC),
+        Operation("own_tagged", "/{user_id}/tags", graph_own.own_tags, scope=BASIC),
+        Operation("own_stories", "/{user_id}/stories", graph_own.own_stories, scope=BASIC),
+        Operation("own_children", "/{user_id}/children", graph_own.own_children, scope=BASIC),
+        Operation("own_comments", "/{user_id}/comments", graph_own.own_comments, scope=BASIC),
         Operation(
             "story_navigation",
             "/{user_id}/insights",
@@ -182,6 +200,8 @@ double = ProviderDouble(
         unknown_path=lambda path: graph_error(
             400, 2500, f"Unknown path components: {re.sub('[^/A-Za-z0-9_.-]', '', path)}"
         ),
+        # Of what is out of a token's reach nobody says that it is there.
+        out_of_scope=lambda parts: no_object(parts["user_id"]),
         outage=graph_error(
             503, 2, "An unexpected error has occurred. Please retry your request later.", is_transient=True
         ),

@@ -16,9 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from beat_actors.credentials import upkeep
 from beat_actors.credentials.limits import calendar_day
 from beat_actors.credentials.turn import turn
 from beat_actors.pipeline.retrieve import retrieve
+from beat_actors.pipeline.upkeep import look_after
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
@@ -133,6 +135,14 @@ class BrokerMachine(RuleBasedStateMachine):
             self.runner.run(retrieve(self.engine, ids))
             self.recovered |= {row.id for row in before}
 
+    @rule()
+    def look_after_credentials(self):
+        """Checks are calls as any other. One that goes after a rest is its probe."""
+        due = [one for _, ids in self.runner.run(upkeep.due(self.engine.database)).send for one in ids]
+        before = self.rows("SELECT id FROM credential WHERE disabled_till IS NOT NULL AND id = ANY(%s)", due)
+        self.runner.run(look_after(self.engine, due))
+        self.recovered |= {row.id for row in before}
+
     @rule(seconds=st.sampled_from([0.3, 1.0, 5.0, 35.0, 400.0, 1900.0]))
     def advance(self, seconds):
         self.clock.advance(seconds)
@@ -225,6 +235,7 @@ class BrokerMachine(RuleBasedStateMachine):
         waiting = None
         for _ in range(300):
             self.runner.run(sweeps.orphaned(self.engine.database))
+            self.look_after_credentials()
             self.turn()
             self.retrieve()
             (row,) = self.rows(

@@ -1,9 +1,13 @@
 """`beat credentials`: what people do with credentials, and that a secret goes in and never comes out."""
 
 import base64
+import json
 
+import psycopg
 import pytest
 
+from beat_actors.cli.credentials import _read_secret
+from beat_actors.errors import BadInput
 from beat_actors.settings import Settings
 from tests.conftest import VAULT_KEYS
 from tests.integration.cli.conftest import Beat
@@ -69,3 +73,67 @@ def test_rotate_keys(beat: Beat, settings: Settings, monkeypatch: pytest.MonkeyP
     vault = {finding["check"]: finding for finding in beat("doctor", "--json").json}["vault"]
     assert not vault["ok"]
     assert "BEAT_VAULT_KEYS" in vault["mend"]
+
+
+def test_add_says_what_shows_whether_a_credential_is_good(beat: Beat) -> None:
+    """Nobody is at work here, so no check comes back."""
+    checked = beat("credentials", "add", "lama", stdin=f"key={SECRET}")
+    assert checked.out == "credential 1 of lama added and is being checked: beat credentials show 1\n"
+    assert beat("credentials", "add", "lama", "--json", stdin="key=another").json["check"] is None
+    assert "its first call shows" in beat("credentials", "add", "jotucker", stdin=f"key={SECRET}").out
+
+
+def test_show_tells_all_but_the_secret(beat: Beat, settings: Settings) -> None:
+    beat("credentials", "add", "graphapi", "--label", "shop", stdin=f'{{"token": "{SECRET}", "user_id": "17841"}}')
+    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+        connection.execute(
+            "UPDATE credential SET checked_at = '2031-01-01', check_outcome = 'ok', scopes = '{read,write}', "
+            "expires_at = '2031-03-01', data_access_expires_at = '2031-02-01 10:00'"
+        )
+    shown = beat("credentials", "show", "1")
+    lines = {row[0]: row[1] for row in shown.rows if len(row) == 2}
+    assert (lines["owner"], lines["check"], lines["scopes"]) == ("17841", "it is good", "read, write")
+    assert (lines["expires"], lines["data access ends"]) == ("2031-03-01 00:00:00", "2031-02-01 10:00:00")
+    assert [row[1] for row in shown.rows if len(row) == 4] == ["added"]
+    document = beat("credentials", "show", "1", "--json").json
+    assert document["credential"]["scopes"] == ["read", "write"]
+    (listed,) = beat("credentials", "list").rows
+    assert "2031-02-01 10:00" in listed
+    assert SECRET not in shown.out + json.dumps(document)
+    assert beat("credentials", "show", "4711").code == 4
+
+
+def test_replace_gives_a_new_secret_to_the_same_credential(beat: Beat, settings: Settings) -> None:
+    beat("credentials", "add", "lama", stdin=f"key={SECRET}")
+    beat("credentials", "add", "lama", stdin="key=another")
+    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+        connection.execute("UPDATE credential SET dead_at = now() WHERE id = 1")
+    taken = beat("credentials", "replace", "1", "--reason", "revoked", stdin="key=another")
+    assert taken.code == 2
+    assert "credential 2 of lama has this secret already" in taken.err
+    said = beat("credentials", "replace", "1", "--reason", "revoked", stdin="key=new")
+    assert (said.code, said.out) == (
+        0,
+        "credential 1 of lama has a new secret and is being checked: beat credentials show 1\n",
+    )
+    document = beat("credentials", "show", "1", "--json").json
+    assert document["credential"]["state"] == "dead"  # until it is seen to work
+    assert document["history"][0]["kind"] == "replaced"
+    assert document["history"][0]["cause"] == {"reason": "revoked"}
+    assert beat("credentials", "replace", "1", stdin="key=new").code == 2
+    assert beat("credentials", "replace", "4711", "--reason", "x", stdin="key=new").code == 4
+
+
+def test_who_sits_at_a_terminal_chooses_among_the_forms(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forms = (("key",), ("client", "grant"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: f"<{prompt.strip()}>")
+    monkeypatch.setattr("builtins.input", lambda _prompt: "2")
+    assert _read_secret(forms) == {"client": "<client:>", "grant": "<grant:>"}
+    assert "2: client, grant" in capsys.readouterr().out
+    assert _read_secret(forms[:1]) == {"key": "<key:>"}
+    monkeypatch.setattr("builtins.input", lambda _prompt: "3")
+    with pytest.raises(BadInput, match="1 to 2"):
+        _read_secret(forms)

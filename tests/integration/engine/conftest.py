@@ -18,6 +18,7 @@ from beat_actors.database import migrate
 from beat_actors.engine import Engine
 from beat_actors.local import Stack
 from beat_actors.local.servers import UNSAFE_BUT_FAST
+from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient
 
@@ -74,7 +75,25 @@ class System:
 
     async def all_ended(self, ids: list[int]) -> None:
         await self.until(lambda: self.ended(ids) == len(ids))
-        await self.until(lambda: self.value("SELECT count(*) FROM settlement") == 0)
+        await self.all_settled()
+
+    async def all_settled(self) -> None:
+        """No call is out, and each that came back is charged."""
+        left = (
+            "SELECT (SELECT count(*) FROM settlement) + (SELECT count(*) FROM credential_call) + "
+            "(SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING'))"
+        )
+        await self.until(lambda: self.value(left) == 0)
+
+    async def all_checked(self) -> None:
+        """Every credential that can be checked has been, and is not to be again for hours."""
+        sources = [s.name for s in platforms()["instagram"].sources.values() if s.check is not None]
+        left = (
+            "SELECT count(*) FROM credential WHERE source = ANY(%s) AND dead_at IS NULL "
+            "AND (check_at IS NULL OR check_at < clock_timestamp() + interval '10 minutes')"
+        )
+        await self.until(lambda: self.value(left, sources) == 0)
+        await self.all_settled()
 
     async def with_simulator(self, work: Callable[[SimulatorClient], Awaitable[Any]]) -> Any:
         async with SimulatorClient(self.stack.simulator.url) as simulator:
@@ -152,21 +171,24 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         with stack.running(migrate=migrate.upgrade):
             system = System(stack)
             asyncio.run(_add_credentials(stack))
+            asyncio.run(system.all_checked())
             yield system
     finally:
         stack.home.erase()
 
 
-async def _add_credentials(stack: Stack) -> None:
-
-    engine = Engine.start(
-        Settings(
-            database_url=stack.env["BEAT_DATABASE_URL"],
-            redis_url=stack.env["BEAT_REDIS_URL"],
-            vault_keys=stack.env["BEAT_VAULT_KEYS"],
-        ),
-        name="test",
+def engine_of(stack: Stack) -> Engine:
+    """An engine of this process, over the stack's database."""
+    settings = Settings(
+        database_url=stack.env["BEAT_DATABASE_URL"],
+        redis_url=stack.env["BEAT_REDIS_URL"],
+        vault_keys=stack.env["BEAT_VAULT_KEYS"],
     )
+    return Engine.start(settings, name="test")
+
+
+async def _add_credentials(stack: Stack) -> None:
+    engine = engine_of(stack)
     for source, count in CREDENTIALS.items():
         for i in range(count):
             secret = {"key": f"test-{source}-{i}"}

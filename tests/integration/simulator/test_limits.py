@@ -1,6 +1,7 @@
 """Limits are exact, keys are judged, and the ledger holds every call."""
 
 import asyncio
+import time
 from hashlib import sha256
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from beat_actors.simulator import ProviderDouble, SimulatorClient, Window
 from beat_actors.simulator.quotas import Quotas
 from beat_actors.simulator.registry import doubles
-from tests.integration.simulator.conftest import Caller
+from tests.integration.simulator.conftest import PEOPLE, Caller
 
 SOURCES = ("graphapi", "arraybobo", "jotucker", "bestsolutions", "lama")
 REFUSED = {"graphapi": 403}
@@ -164,6 +165,30 @@ async def test_debug_token_and_balance_cost_what_they_cost(caller: Caller, admin
         assert got.json()["data"]["is_valid"] is valid
     for _ in range(20):
         assert (await caller.get("lama", "/sys/balance")).status == 200
+
+
+async def test_a_key_has_scopes_and_ends(caller: Caller, admin: SimulatorClient) -> None:
+    now = int(time.time())
+    await admin.add_credential("graphapi", "poor", scopes=["pages_show_list"])
+    await admin.add_credential("graphapi", "stale", data_access_expires_at=now - 1)
+    await admin.add_credential("graphapi", "over", expires_at=now - 1)
+    await admin.add_credential("graphapi", "good", expires_at=now + 60, scopes=["instagram_basic"])
+    own = f"/{PEOPLE.person(42).fbid}"
+    for key, error in (
+        ("poor", (100, 33)),
+        ("stale", (100, 33)),
+        ("over", (190, 460)),
+        ("good", None),
+        ("other", None),
+    ):
+        got = (await caller.get("graphapi", own, {"fields": "id"}, key)).json()
+        assert (got["error"]["code"], got["error"]["error_subcode"]) == error if error else "id" in got
+    told = (await caller.get("graphapi", "/debug_token", {"input_token": "good"}, "good")).json()["data"]
+    assert (told["is_valid"], told["expires_at"], told["scopes"]) == (True, now + 60, ["instagram_basic"])
+    assert (await caller.get("graphapi", "/debug_token", {"input_token": "over"}, "good")).json()["data"][
+        "is_valid"
+    ] is False
+    assert (await caller.profile("graphapi", key="poor")).status == 200  # anybody may be discovered
 
 
 async def test_an_unknown_path_is_answered_as_the_provider_does(caller: Caller) -> None:

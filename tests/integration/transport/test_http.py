@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import resource
 from collections.abc import AsyncIterator
 
@@ -28,6 +29,10 @@ async def ok(request: web.Request) -> web.Response:
     response = web.json_response({"cookies": dict(request.cookies), "accepts": request.headers["Accept-Encoding"]})
     response.set_cookie("session", "of credential A")
     return response
+
+
+async def form(request: web.Request) -> web.Response:
+    return web.json_response({**await request.post(), "type": request.content_type})
 
 
 async def hang(request: web.Request) -> web.Response:
@@ -88,6 +93,7 @@ async def client(total_timeout: float) -> AsyncIterator[ProviderClient]:
     app[FOLLOWED] = []
     for handler in (ok, hang, slow_loris, gigabyte, bomb, redirect, reset, truncated):
         app.router.add_get(f"/{handler.__name__}", handler)
+    app.router.add_post("/form", form)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -157,6 +163,18 @@ async def test_cookies_of_one_call_do_not_travel_with_the_next(client: ProviderC
         exchange = await client.exchange(Hostile(), call("ok"))
         assert exchange.answer is not None
         assert exchange.answer.body == b'{"cookies": {}, "accepts": "gzip"}'
+
+
+async def test_a_form_is_sent_as_one_and_not_shown(client: ProviderClient) -> None:
+    asked = Call("/form", method="POST", form={"grant_type": "refresh_token", "refresh_token": f"{SECRET}&=/"})
+    exchange = await client.exchange(Hostile(), asked)
+    assert exchange.answer is not None
+    assert json.loads(exchange.answer.body) == {
+        "grant_type": "refresh_token",
+        "refresh_token": f"{SECRET}&=/",
+        "type": "application/x-www-form-urlencoded",
+    }
+    assert SECRET not in f"{exchange.url} {asked!r}"
 
 
 def test_s1_2_the_url_that_is_shown_names_secrets_and_hides_them() -> None:

@@ -49,6 +49,9 @@ POST_METRICS = {
     "reels": "views,reach,likes,comments,saved,shares,total_interactions",
     "story": "views,reach,replies,shares,follows,profile_visits,total_interactions",
 }
+# source: the permissions that each reference page asks for; what goes with them (pages_show_list) differs with the kind of login.
+BASIC = frozenset({"instagram_basic"})
+INSIGHTS = BASIC | {"instagram_manage_insights"}
 ERROR = re.compile(rb'\s*\{\s*"error"\s*:')
 
 
@@ -155,22 +158,23 @@ def debug_token(secret: Secret) -> Call:
 
 
 def token_health(answer: Answer) -> Health:
-    """`expires_at` is the earlier of the token's end and the end of its access to data; 0 means never."""
+    """What `debug_token` says. A time of 0 means never."""
     verdict = GraphApi().classify(answer)
     if verdict.outcome is not Outcome.OK:
         return Health(verdict)
     try:
         token = msgspec.json.decode(answer.body, type=Debugged).data
-        ends = [at for at in (token.expires_at, token.data_access_expires_at) if at]
-        expires_at = datetime.fromtimestamp(min(ends), UTC) if ends else None
+        ends = tuple(
+            datetime.fromtimestamp(at, UTC) if at else None for at in (token.expires_at, token.data_access_expires_at)
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, OSError) as error:
         return Health(Verdict(Outcome.MALFORMED, detail=str(error)[:300]))
     scopes = None if token.scopes is None else frozenset(token.scopes)
     if token.is_valid:
-        return Health(verdict, scopes, expires_at)
+        return Health(verdict, scopes, *ends)
     fault = token.error or TokenFault()
     code = "/".join(str(part) for part in (fault.code, fault.subcode) if part is not None)
-    return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, expires_at)
+    return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, *ends)
 
 
 def _usage(answer: Answer) -> tuple[float, float]:
@@ -210,7 +214,7 @@ class GraphApi(Source):
         ErrorRule(Outcome.BAD_REQUEST, code=100, subcode=2108006),  # media older than the business account: never
         ErrorRule(Outcome.PERMISSION_MISSING, code=100, message="missing permission or reviewable feature"),
         # Missing, or out of this token's reach: the answer is the same. The check of the credential tells which.
-        ErrorRule(Outcome.MISSING, code=100, subcode=33),
+        ErrorRule(Outcome.MISSING, code=100, subcode=33, doubtful=True),
         ErrorRule(Outcome.RATE_LIMITED, code=4, wait=HOUR),
         ErrorRule(Outcome.RATE_LIMITED, code=17, wait=HOUR),
         ErrorRule(Outcome.RATE_LIMITED, code=32, wait=HOUR),
@@ -234,20 +238,20 @@ class GraphApi(Source):
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=HOUR),
     )
     endpoints = {
-        "profile_by_handle": Endpoint(profile, graph.discovered_profile),
-        "posts_by_handle": Endpoint(posts, graph.discovered_posts),
-        "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile),
-        "own_posts": Endpoint(of_user("/media", OWN_MEDIA_FIELDS, limit=50), graph.own_posts),
-        "own_tagged": Endpoint(of_user("/tags", OWN_MEDIA_FIELDS, limit=50), graph.own_posts),
-        "own_stories": Endpoint(of_user("/stories", STORY_FIELDS, limit=50), graph.own_stories),
-        "own_post": Endpoint(of_medium("", OWN_MEDIA_FIELDS), graph.own_post),
-        "own_story": Endpoint(of_medium("", STORY_FIELDS), graph.own_story),
-        "own_children": Endpoint(of_medium("/children", CHILD_FIELDS), graph.own_children),
-        "own_comments": Endpoint(of_medium("/comments", COMMENT_FIELDS, limit=50), graph.own_comments),
-        "profile_insights": Endpoint(demographics, insights.profile_insights),
-        "post_insights": Endpoint(post_insights, insights.post_insights),
-        "story_insights": Endpoint(story_insights, insights.post_insights),
-        "story_navigation": Endpoint(story_navigation, insights.post_insights),
+        "profile_by_handle": Endpoint(profile, graph.discovered_profile, scopes=BASIC),
+        "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
+        "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile, scopes=BASIC),
+        "own_posts": Endpoint(of_user("/media", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
+        "own_tagged": Endpoint(of_user("/tags", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
+        "own_stories": Endpoint(of_user("/stories", STORY_FIELDS, limit=50), graph.own_stories, scopes=BASIC),
+        "own_post": Endpoint(of_medium("", OWN_MEDIA_FIELDS), graph.own_post, scopes=BASIC),
+        "own_story": Endpoint(of_medium("", STORY_FIELDS), graph.own_story, scopes=BASIC),
+        "own_children": Endpoint(of_medium("/children", CHILD_FIELDS), graph.own_children, scopes=BASIC),
+        "own_comments": Endpoint(of_medium("/comments", COMMENT_FIELDS, limit=50), graph.own_comments, scopes=BASIC),
+        "profile_insights": Endpoint(demographics, insights.profile_insights, scopes=INSIGHTS),
+        "post_insights": Endpoint(post_insights, insights.post_insights, scopes=INSIGHTS),
+        "story_insights": Endpoint(story_insights, insights.post_insights, scopes=INSIGHTS),
+        "story_navigation": Endpoint(story_navigation, insights.post_insights, scopes=INSIGHTS),
     }
     check = Check(debug_token, token_health)
 

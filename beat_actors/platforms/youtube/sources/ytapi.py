@@ -12,6 +12,7 @@ import msgspec
 
 from beat_actors.errors import BadInput, BeatError, Malformed, Missing
 from beat_actors.platforms.interface import (
+    UPKEEP,
     Answer,
     Call,
     Check,
@@ -315,7 +316,7 @@ class YtApi(Source):
         "comments_by_post": Endpoint(threads, parse_threads),
     }
     limits = (
-        Limit("units", UNITS, DAY, operations=frozenset(endpoints) - {"posts_by_search"}, calendar=RESETS, reserve=RESERVE),
+        Limit("units", UNITS, DAY, operations=frozenset(endpoints) - {"posts_by_search"} | UPKEEP, calendar=RESETS, reserve=RESERVE),
         Limit("searches", SEARCHES, DAY, operations=frozenset({"posts_by_search"}), calendar=RESETS, reserve=RESERVE),
     )  # fmt: skip
     check = Check(lambda secret: call("/i18nLanguages", {"part": "snippet"}, secret), read_check)

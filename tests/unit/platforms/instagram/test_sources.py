@@ -105,6 +105,13 @@ def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
     assert graph.classify(Answer(200, {}, spaced)).outcome is outcome
 
 
+def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
+    graph = platform.sources["graphapi"]
+    assert graph.classify(Answer(400, {}, fault(100, subcode=33))).doubtful
+    for body in (fault(110, subcode=2207013), fault(803), fault(190), fault(100), fault(10)):
+        assert not graph.classify(Answer(400, {}, body)).doubtful
+
+
 @pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
 @pytest.mark.parametrize(
     ("status", "text", "outcome"),
@@ -165,12 +172,13 @@ def test_a_check_shows_no_secret() -> None:
         assert "secret" in f"{dict(asked.headers)} {dict(asked.secret_query)}"
 
 
-def test_a_token_lives_until_the_first_of_its_ends() -> None:
+def test_a_token_and_its_access_to_data_end_apart() -> None:
     found = health("graphapi", 200, (FIXTURES / "instagram/graphapi/debug_token.json").read_bytes())
     assert found.verdict.outcome is Outcome.OK
     assert found.scopes is not None
     assert "read_insights" in found.scopes
     assert found.expires_at == datetime.fromtimestamp(1577347200, UTC)
+    assert found.data_access_expires_at == datetime.fromtimestamp(1585040349, UTC)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +187,7 @@ def test_a_token_lives_until_the_first_of_its_ends() -> None:
         (200, {"data": {"is_valid": True, "expires_at": 0, "scopes": None}}, Outcome.OK),
         (200, {"data": {"is_valid": False, "error": {"code": 190, "subcode": 463}}}, Outcome.CREDENTIAL_DEAD),
         (200, {"data": {"is_valid": True, "expires_at": 2**62}}, Outcome.MALFORMED),
+        (200, {"data": {"is_valid": True, "data_access_expires_at": 2**62}}, Outcome.MALFORMED),
         (200, {"data": {}}, Outcome.MALFORMED),
         (200, [], Outcome.MALFORMED),
         (400, {"error": {"code": 190}}, Outcome.CREDENTIAL_DEAD),

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from beat_actors.errors import BadInput, Malformed, Missing
-from beat_actors.platforms.interface import Answer, FetchSpec, Outcome
+from beat_actors.platforms.interface import UPKEEP, Answer, FetchSpec, Outcome
 from beat_actors.platforms.youtube import YouTubeCrawler, platform
 from tests.conftest import FIXTURES
 
@@ -85,7 +85,7 @@ def test_s9_8_units_and_searches_are_two_quotas_of_pacific_days() -> None:
     units, searches = SOURCE.limits
     assert (units.calls, searches.calls) == (10_000, 100)
     assert {units.calendar, searches.calendar} == {"America/Los_Angeles"}
-    assert units.operations | searches.operations == set(platform.chains)
+    assert units.operations | searches.operations == set(platform.chains) | UPKEEP
     assert searches.operations == {"posts_by_search"}
     assert not units.operations & searches.operations
 

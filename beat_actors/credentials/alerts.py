@@ -1,0 +1,78 @@
+"""The alerts about credentials: derived from their rows, whoever changed them, so that an edit by hand resolves one too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from beat_actors.alerts import Alert, open_alert, resolve_alerts
+from beat_actors.database import Transaction
+
+# Days before its end at which a person is told of a credential that only a person can replace.
+DAYS_BEFORE = 7
+# `late`: its token is over, and by itself it would have been refreshed before.
+TROUBLED = """
+SELECT * FROM (
+    SELECT c.id, c.source, c.label, c.dead_at, c.dead_reason, ends.at AS ends_at, ends.at = c.expires_at AS is_expiry,
+        c.refreshes AND c.expires_at < clock_timestamp() - interval '10 minutes' AS late,
+        ends.at < clock_timestamp() + make_interval(days => %(days)s) AS ending,
+        (SELECT count(*) FROM credential o WHERE o.source = c.source AND o.enabled AND o.dead_at IS NULL AND o.id <> c.id) AS others
+    FROM credential c
+    CROSS JOIN LATERAL (SELECT least(c.data_access_expires_at, CASE WHEN NOT c.refreshes THEN c.expires_at END) AS at) ends
+    WHERE c.enabled AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
+) t WHERE dead_at IS NOT NULL OR late OR ending
+"""
+OPENED = """
+SELECT a.key FROM alert a WHERE a.resolved_at IS NULL AND a.key LIKE 'credential:%%' AND (%(platform)s::text IS NULL
+    OR EXISTS (SELECT FROM credential c WHERE c.platform = %(platform)s AND a.key LIKE 'credential:' || c.id || ':%%'))
+"""
+
+
+async def troubles(transaction: Transaction, platform: str | None = None) -> list[Alert]:
+    """What is to be open now."""
+    rows = await transaction.rows(TROUBLED, {"platform": platform, "days": DAYS_BEFORE})
+    return [alert for row in rows for alert in _alerts(row)]
+
+
+async def watch(transaction: Transaction, platform: str | None = None) -> None:
+    """Open what is to be open, and resolve the rest."""
+    wanted = {alert.key: alert for alert in await troubles(transaction, platform)}
+    opened = {row.key for row in await transaction.rows(OPENED, {"platform": platform})}
+    for key in sorted(wanted.keys() - opened):
+        await open_alert(transaction, wanted[key])
+    await resolve_alerts(transaction, sorted(opened - wanted.keys()))
+
+
+def _alerts(row: Any) -> Iterator[Alert]:
+    who, action = f"credential {row.id} of {row.source} ({row.label})", f"beat credentials replace {row.id}"
+    left = f"{row.others} other{'' if row.others == 1 else 's'} of {row.source} can be used"
+    gravest = "warning" if row.others else "critical"
+    if row.dead_at is not None:
+        yield Alert(
+            key=f"credential:{row.id}:dead",
+            severity=gravest,
+            cause=f"{who} is dead: {row.dead_reason or 'revoked or expired'}",
+            impact=f"It makes no more calls; {left}",
+            automatic="Its work goes to the other credentials and sources",
+            action=action,
+            source=row.source,
+        )
+        return
+    if row.late:
+        yield Alert(
+            key=f"credential:{row.id}:refresh",
+            severity=gravest,
+            cause=f"The token of {who} is over, and could not be refreshed",
+            impact=f"It makes no calls until then; {left}",
+            automatic="The refresh is tried again and again",
+            action=f"beat credentials show {row.id}",
+            source=row.source,
+        )
+    if row.ending:
+        yield Alert(
+            key=f"credential:{row.id}:expiry",
+            severity="warning",
+            cause=f"{who} {'expires' if row.is_expiry else 'loses access to the data of its user'} on {row.ends_at:%Y-%m-%d %H:%M} UTC",
+            impact=f"From then on its calls are refused; {left}",
+            automatic="It is used until then, and checked before and after",
+            action=action,
+            source=row.source,
+        )

@@ -1,0 +1,54 @@
+"""What the checks and refreshes of a credential mean, and when the next is due. Pure. Times are epoch seconds."""
+
+from dataclasses import replace
+
+from beat_actors.credentials.state import Facts
+from beat_actors.platforms.interface import FINAL, Health, Outcome, Verdict
+
+# Nothing was learned: asked again soon, and not at once, because whatever stands in the way does so for the others too.
+AGAIN = 300.0
+# A look shortly before a known end shows whether it still stands, and one after it that it has come.
+BEFORE_END = 3600.0
+SPREAD = 0.1
+REFRESH_AFTER = 0.8
+# A secret that is refused although it was got so recently is not refused for its age.
+BRAND_NEW = 300.0
+LEARNED = FINAL | {Outcome.OK, Outcome.CREDENTIAL_DEAD, Outcome.PERMISSION_MISSING}
+
+
+def next_check(outcome: Outcome, facts: Facts | None, now: float, every: float, chance: float) -> float:
+    """`every` in seconds; `chance` (0..1) keeps credentials that were added together from being checked together."""
+    spread = 1 + SPREAD * (2 * chance - 1)
+    if outcome not in LEARNED:
+        return now + min(AGAIN, every) * spread
+    ends = facts.ends if facts is not None else []
+    looks = [look for end in ends for look in (end - BEFORE_END, end + 1.0) if look > now]
+    return min([now + every * spread, *looks])
+
+
+def next_refresh(seconds: float, chance: float) -> float:
+    """Seconds after which a secret that is good for `seconds` is refreshed."""
+    return seconds * (REFRESH_AFTER - SPREAD * chance)
+
+
+def verdict_of(health: Health, now: float) -> Verdict:
+    """A check's verdict. A token that opens its user's data no longer is of no use, alive as it may be."""
+    end = health.data_access_expires_at
+    if health.verdict.outcome is not Outcome.OK or end is None or end.timestamp() > now:
+        return health.verdict
+    said = f"its access to its user's data ended on {end:%Y-%m-%d}: the user has to log in again"
+    return replace(health.verdict, outcome=Outcome.CREDENTIAL_DEAD, code="data access", detail=said)
+
+
+def without_doubt(verdict: Verdict, health: Health | None, needed: frozenset[str]) -> Verdict:
+    """What a doubtful verdict comes to, now that the credential's check was asked (`None`: it could not be)."""
+    found = health.verdict.outcome if health is not None else None
+    if health is None or found not in (Outcome.OK, Outcome.CREDENTIAL_DEAD):
+        return replace(verdict, outcome=Outcome.DOUBTFUL)
+    if found is Outcome.CREDENTIAL_DEAD:
+        return replace(verdict, outcome=found, detail=health.verdict.detail, doubtful=False)
+    lacking = needed - health.scopes if health.scopes is not None else frozenset()
+    if lacking:
+        said = f"it was not granted {', '.join(sorted(lacking))}"
+        return replace(verdict, outcome=Outcome.PERMISSION_MISSING, detail=said, doubtful=False)
+    return replace(verdict, doubtful=False)

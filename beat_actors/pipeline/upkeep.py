@@ -1,0 +1,154 @@
+"""Upkeep: make the calls for credentials' own sake, checks and refreshes, and commit what they found.
+
+Leased as `beat_actors.credentials.upkeep` says. A check leaves facts for the broker's turn; a refresh seals the new secret here,
+because no secret travels.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from beat_actors.credentials.life import next_refresh, verdict_of
+from beat_actors.credentials.manager import Renewal
+from beat_actors.credentials.upkeep import finish, lease_checks, lease_due
+from beat_actors.engine import Engine
+from beat_actors.pipeline.call import Attempt, attempt, plain, reported, time_of, traced
+from beat_actors.pipeline.stage import StageResult
+from beat_actors.platforms.interface import CHECK, Health, Outcome, Renewed, Verdict
+from beat_actors.platforms.registry import platforms
+
+log = structlog.get_logger(__name__)
+
+PLATFORMS = "SELECT DISTINCT platform FROM credential WHERE id = ANY(%s) ORDER BY 1"
+# Seconds for which what a check found is taken at its word.
+RECENT = 60.0
+KNOWN = """
+SELECT id, generation, scopes, expires_at, data_access_expires_at FROM credential
+WHERE id = ANY(%s) AND check_outcome = 'ok' AND checked_at > clock_timestamp() - make_interval(secs => %s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A leased call, how it went, and what it found: `health` of a check, `renewed` of a refresh."""
+
+    call: Any
+    attempt: Attempt
+    verdict: Verdict
+    health: Health | None = None
+    renewed: Renewed | None = None
+
+
+async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResult:
+    """Check or refresh those of these credentials for which it is due."""
+    result = StageResult()
+    async with engine.database.statements() as alone:
+        names = [row.platform for row in await alone.rows(PLATFORMS, (list(credential_ids),))]
+    for name in names:
+        started = time.monotonic()
+        calls = await lease_due(engine.database, platforms()[name], credential_ids)
+        if calls:
+            made = await asyncio.gather(*(_make(engine, call, started) for call in calls))
+            await _finish(engine, name, made, {}, result)
+    return result
+
+
+async def ask(engine: Engine, claims: Sequence[Any]) -> dict[tuple[int, int], Health]:
+    """What the checks of these claims' credentials say, by credential and generation; asked now, unless that was done just before.
+
+    What cannot be asked now, for want of room or because the provider gives no answer, is left out. The caller rings the platform.
+    """
+    of_credential = {claim.credential_id: claim for claim in claims}
+    async with engine.database.statements() as alone:
+        known = await alone.rows(KNOWN, (list(of_credential), RECENT))
+    ok = Verdict(Outcome.OK)
+    found = {(row.id, row.generation): _health(ok, row) for row in known}
+    left = [claim for number, claim in of_credential.items() if (number, claim.generation) not in found]
+    for name in sorted({claim.platform for claim in left}):
+        started = time.monotonic()
+        ids = [claim.credential_id for claim in left if claim.platform == name]
+        calls = await lease_checks(engine.database, platforms()[name], ids)
+        made = await asyncio.gather(*(_make(engine, call, started) for call in calls))
+        await _finish(engine, name, made, of_credential, StageResult())
+        for item in made:
+            if item.health is not None:
+                found[item.call.credential_id, item.call.generation] = replace(item.health, verdict=item.verdict)
+    return found
+
+
+def _health(verdict: Verdict, row: Any) -> Health:
+    scopes = None if row.scopes is None else frozenset(row.scopes)
+    return Health(verdict, scopes, row.expires_at, row.data_access_expires_at)
+
+
+async def _make(engine: Engine, call: Any, started: float) -> Made:
+    source = platforms()[call.platform].sources[call.source]
+    declared = source.check if call.operation == CHECK else source.refresh
+    assert declared is not None
+    made = await attempt(engine, source, call, declared.build, started)
+    answer = made.exchange.answer
+    if answer is None:
+        assert made.verdict is not None
+        return Made(call, made, made.verdict)
+    found = declared.read(answer)
+    if isinstance(found, Health):
+        return Made(call, made, made.judged(verdict_of(found, time_of(call, started))), health=found)
+    if found.verdict.outcome is Outcome.OK and not (found.fields and found.seconds > 0):
+        return Made(call, made, Verdict(Outcome.MALFORMED, detail="the refresh gave no token, or none that lasts"))
+    return Made(call, made, made.judged(found.verdict), renewed=found)
+
+
+async def _finish(
+    engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult
+) -> None:
+    """Commit what came back. `claims`: for whose fetch each credential was asked, if for any."""
+    renewals = [_renewal(engine, item) for item in made if item.verdict.outcome is Outcome.OK and item.renewed]
+    async with engine.database.transaction() as transaction:
+        renewed = await engine.credentials.renew(transaction, platform, renewals)
+        rows = [_row(item, claims.get(item.call.credential_id), renewed) for item in made]
+        passed = await finish(transaction, rows)
+    result.ring.add(platform)
+    if len(passed) < len(made):
+        result.zombies += len(made) - len(passed)
+        log.warning("fenced_writes", stage="upkeep", rejected=result.zombies)
+
+
+def _renewal(engine: Engine, item: Made) -> Renewal:
+    call, renewed = item.call, item.renewed
+    assert renewed is not None
+    began = item.attempt.at if item.attempt.at is not None else call.claimed_at
+    return Renewal(
+        credential_id=call.credential_id,
+        source=call.source,
+        generation=call.generation,
+        secret=engine.vault.open(call.credential_id, call.source, call.key_id, bytes(call.secret)),
+        fields=renewed.fields,
+        expires_at=began + renewed.seconds,
+        refresh_at=began + next_refresh(renewed.seconds, random.random()),
+    )
+
+
+def _row(item: Made, claim: Any, renewed: Collection[int]) -> dict[str, Any]:
+    call, verdict, health = item.call, item.verdict, item.health
+    row = {
+        "id": call.id,
+        # A refresh speaks of the secret that it brought.
+        "generation": call.generation + (call.credential_id in renewed),
+        "retry_after": verdict.retry_after,
+        "at": item.attempt.at,
+        "facts": None if health is None else _facts(health),
+    }
+    if claim is not None:
+        row |= {"fetch_id": claim.id, "request_id": claim.request_id, "attempt": claim.attempt}
+    return row | traced(item.attempt, verdict) | reported(verdict)
+
+
+def _facts(health: Health) -> dict[str, Any]:
+    ends = {"expires_at": health.expires_at, "data_access_expires_at": health.data_access_expires_at}
+    scopes = None if health.scopes is None else [plain(scope) for scope in sorted(health.scopes)]
+    return {"scopes": scopes} | {name: None if end is None else end.timestamp() for name, end in ends.items()}
