@@ -25,7 +25,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: help run measure bench test lock lint types check format clean reset install
+.PHONY: help run measure bench growth latency test lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,12 @@ measure: $(READY) ## what an idle stack costs, and what one request takes on it
 
 bench: $(READY) $(PEERS)/.ready ## Beat beside what one would use instead; ARGS="--only beat,celery --rounds 3" narrows
 	@$(BIN)/python -m bench.compare $(ARGS)
+
+growth: $(READY) ## how the cost grows: turns, writes, processes, batches, PgBouncer, memory; ARGS="--only turns" narrows
+	@$(BIN)/python -m bench.growth $(ARGS)
+
+latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--rate 700": batch requests a second
+	@$(BIN)/python -m bench.latency $(ARGS)
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,10 @@ SELECT extract(epoch FROM max(scraped_at) - min(picked_at))::float8,
 
 @dataclass(frozen=True)
 class Setup:
-    """Where it runs, and with how many worker processes; `upstream_url` stands where the simulator would."""
+    """Where it runs, and with how many worker processes; `upstream_url` stands where the simulator would.
+
+    `pooled_url`: the same database through a pooler, for all that need no session of their own.
+    """
 
     database_url: str
     redis_url: str
@@ -46,11 +49,13 @@ class Setup:
     processes: int = 2
     threads: int = 8
     stage_batch: int = 100
+    pooled_url: str = ""
 
     def env(self) -> dict[str, str]:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("BEAT_")},
-            "BEAT_DATABASE_URL": self.database_url,
+            "BEAT_DATABASE_URL": self.pooled_url or self.database_url,
+            "BEAT_DATABASE_DIRECT_URL": self.database_url,
             "BEAT_REDIS_URL": self.redis_url,
             "BEAT_VAULT_KEYS": VAULT_KEY,
             "BEAT_SIMULATOR_URL": self.upstream_url,
@@ -66,19 +71,36 @@ class Setup:
 
 async def prepare(setup: Setup, handles: Sequence[str], count: int) -> None:
     """Credentials, and `count` requests that wait."""
-    settings = Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=VAULT_KEY)
-    engine = Engine.start(settings, name="bench")
-    try:
+    async with _engine(setup) as engine:
         for n in range(CREDENTIALS):
             await engine.credentials.add("lama", {"key": f"bench-{n}"})
         async with engine.database.transaction() as transaction:  # their checks are no part of the work
             await transaction.run("UPDATE credential SET check_at = clock_timestamp() + interval '1 day'")
-        for start in range(0, count, 1000):
-            handled = [handles[n % len(handles)] for n in range(start, min(start + 1000, count))]
-            await intake.accept(
-                engine.database,
-                [NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle}) for handle in handled],
-            )
+        await _accept(engine, handles, count)
+
+
+async def accept(setup: Setup, handles: Sequence[str], count: int) -> None:
+    """`count` more requests."""
+    async with _engine(setup) as engine:
+        await _accept(engine, handles, count)
+
+
+async def _accept(engine: Engine, handles: Sequence[str], count: int) -> None:
+    for start in range(0, count, 1000):
+        handled = [handles[n % len(handles)] for n in range(start, min(start + 1000, count))]
+        await intake.accept(
+            engine.database,
+            [NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle}) for handle in handled],
+        )
+
+
+@asynccontextmanager
+async def _engine(setup: Setup) -> AsyncIterator[Engine]:
+    engine = Engine.start(
+        Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=VAULT_KEY), name="bench"
+    )
+    try:
+        yield engine
     finally:
         await engine.close()
 
@@ -110,13 +132,18 @@ def run(setup: Setup, handles: Sequence[str], count: int) -> tuple[float, int]:
     migrate.upgrade(setup.database_url)
     asyncio.run(prepare(setup, handles, count))
     with working(setup), psycopg.connect(setup.database_url, autocommit=True) as connection:
-        deadline = time.monotonic() + PATIENCE
-        while left := _value(connection, OPEN):
-            if time.monotonic() > deadline:
-                raise RunFailed(f"beat still had {left} open requests after {PATIENCE:.0f} s")
-            time.sleep(0.2)
+        until_done(connection)
         seconds, complete = connection.execute(SPAN).fetchone() or (0.0, 0)
         return seconds, complete
+
+
+def until_done(connection: psycopg.Connection[Any]) -> None:
+    """Raises `RunFailed` where requests are still open after `PATIENCE` seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while left := _value(connection, OPEN):
+        if time.monotonic() > deadline:
+            raise RunFailed(f"beat still had {left} open requests after {PATIENCE:.0f} s")
+        time.sleep(0.2)
 
 
 def _value(connection: psycopg.Connection[Any], sql: str) -> Any:

@@ -1,23 +1,26 @@
-"""How the cost grows with the work: `python -m bench.growth`.
+"""How the cost grows with the work: `make growth`.
 
 A turn of the broker at more waiting fetches and more credentials; writing what was read at more rows; whole runs at more worker
-processes and other batch sizes. Medians of one run on one machine.
+processes, other batch sizes and through PgBouncer; a worker's memory over a long run. Medians of one run on one machine.
 """
 
 import argparse
 import asyncio
+import shutil
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
+import psutil
 import psycopg
 
 from beat_actors.credentials.turn import turn
 from beat_actors.database import Database, migrate
-from beat_actors.local.home import temporary_home
+from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
+from beat_actors.local.supervisor import Supervisor
 from beat_actors.pipeline.entities import write_records
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
@@ -25,6 +28,7 @@ from beat_actors.settings import Settings
 from bench import engine
 from bench.contender import handle
 from bench.upstream import bodies, upstream
+from tests.pgbouncer import PgBouncer
 
 INSTAGRAM = platforms()["instagram"]
 REPEATS = 9
@@ -59,13 +63,22 @@ def main() -> None:
     parser.add_argument("--fetches", type=int, default=1_000_000, help="the most waiting fetches (default: a million)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="the most posts in the table (default: a million)")
     parser.add_argument("--count", type=int, default=4000, help="scrapes of each whole run")
+    parser.add_argument("--long", type=int, default=200_000, help="scrapes of the run over which memory is watched")
+    parser.add_argument("--only", default="turns,writes,runs,pooled,memory", help="parts, with commas")
     options = parser.parse_args()
     with temporary_home() as home:
         postgres, valkey, answers = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, options.count)
-        with running(home, postgres, valkey, answers):
-            turns(postgres, options.fetches)
-            writes(postgres, options.rows)
-            runs(postgres, valkey, f"http://127.0.0.1:{answers.port}", options.count)
+        with running(home, postgres, valkey, answers) as supervisor:
+            upstream_url = f"http://127.0.0.1:{answers.port}"
+            parts: dict[str, Callable[[], None]] = {
+                "turns": lambda: turns(postgres, options.fetches),
+                "writes": lambda: writes(postgres, options.rows),
+                "runs": lambda: runs(postgres, valkey, upstream_url, options.count),
+                "pooled": lambda: pooled(supervisor, home, postgres, valkey, upstream_url, options.count),
+                "memory": lambda: memory(postgres, valkey, upstream_url, options.count, options.long),
+            }
+            for part in options.only.split(","):
+                parts[part]()
 
 
 def turns(postgres: PostgresServer, most: int) -> None:
@@ -152,6 +165,40 @@ def runs(postgres: PostgresServer, valkey: ValkeyServer, upstream_url: str, coun
                 f"run: {processes} processes, batches of {batch:>3}: {complete / seconds:6.0f} scrapes/s",
                 flush=True,
             )
+
+
+def pooled(
+    supervisor: Supervisor, home: Home, postgres: PostgresServer, valkey: ValkeyServer, upstream_url: str, count: int
+) -> None:
+    """The same run with PgBouncer in transaction mode between, and without it."""
+    binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if binary is None:
+        print("pooled: there is no pgbouncer here")
+        return
+    pooler = PgBouncer.at(home, postgres, binary, pool=20)
+    supervisor.start(pooler.service())
+    for through in ("PostgreSQL alone", "PgBouncer"):
+        with database_of(postgres) as (url, _):
+            pooled_url = pooler.url_of(url) if through == "PgBouncer" else ""
+            setup = engine.Setup(url, valkey.url, upstream_url, pooled_url=pooled_url)
+            seconds, complete = engine.run(setup, [handle(n) for n in range(count)], count)
+            print(f"pooled: {through:>16}: {complete / seconds:6.0f} scrapes/s", flush=True)
+
+
+def memory(postgres: PostgresServer, valkey: ValkeyServer, upstream_url: str, count: int, long: int) -> None:
+    """The largest worker process while more and more is scraped."""
+    handles, portion = [handle(n) for n in range(count)], max(long // 10, 1)
+    with database_of(postgres) as (url, connection):
+        setup = engine.Setup(url, valkey.url, upstream_url)
+        asyncio.run(engine.prepare(setup, handles, portion))
+        with engine.working(setup) as processes:
+            for done in range(portion, long + 1, portion):
+                engine.until_done(connection)
+                workers = psutil.Process(processes[0].pid).children()
+                largest = max(worker.memory_info().rss for worker in workers)
+                print(f"memory: {largest / 2**20:4.0f} MB after {done:>9,} scrapes", flush=True)
+                if done < long:
+                    asyncio.run(engine.accept(setup, handles, portion))
 
 
 async def median(

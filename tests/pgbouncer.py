@@ -24,7 +24,7 @@ class PgBouncer:
     account: Account | None
 
     @classmethod
-    def at(cls, home: Home, postgres: PostgresServer, binary: str) -> Self:
+    def at(cls, home: Home, postgres: PostgresServer, binary: str, *, pool: int = POOL) -> Self:
         account = unprivileged()
         place = home.place_for(account) / "pgbouncer"
         place.mkdir(exist_ok=True)
@@ -35,7 +35,7 @@ class PgBouncer:
         (place / "config").write_text(
             f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
             f"unix_socket_dir =\nauth_type = plain\nauth_file = {place / 'users'}\npool_mode = transaction\n"
-            f"default_pool_size = {POOL}\nmax_client_conn = 500\nserver_idle_timeout = 5\nlogfile =\n"
+            f"default_pool_size = {pool}\nmax_client_conn = 500\nserver_idle_timeout = 5\nlogfile =\n"
         )
         for file in place.iterdir():
             file.chmod(0o644)
