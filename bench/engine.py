@@ -56,6 +56,7 @@ class Setup:
             **{name: value for name, value in os.environ.items() if not name.startswith("BEAT_")},
             "BEAT_DATABASE_URL": self.pooled_url or self.database_url,
             "BEAT_DATABASE_DIRECT_URL": self.database_url,
+            "BEAT_DATABASE_PREPARED_STATEMENTS": str(not self.pooled_url),
             "BEAT_REDIS_URL": self.redis_url,
             "BEAT_VAULT_KEYS": VAULT_KEY,
             "BEAT_SIMULATOR_URL": self.upstream_url,

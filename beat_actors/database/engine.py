@@ -27,6 +27,8 @@ from beat_actors.settings import Settings
 Params = Sequence[Any] | Mapping[str, Any]
 DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+# What comes of them where a pooler gives out sessions by the transaction and does not know of them.
+PREPARED_ELSEWHERE = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName)
 
 
 class Pulse:
@@ -155,6 +157,11 @@ class Database:
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
                 "the work in hand holds them all, or PostgreSQL is slow"
             ) from None
+        except PREPARED_ELSEWHERE as error:
+            raise StorageUnavailable(
+                f"a pooler before PostgreSQL mixes up prepared statements ({_first_line(error)}): "
+                "set BEAT_DATABASE_PREPARED_STATEMENTS=false, or use PgBouncer 1.22 with max_prepared_statements"
+            ) from error
         except UNAVAILABLE as error:
             raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error)}") from error
         except DBAPIError as error:

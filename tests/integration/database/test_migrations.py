@@ -1,8 +1,10 @@
 """The schema: it comes up, goes down, and says what the code expects."""
 
 import psycopg
+import pytest
 
 from beat_actors.database import Database, migrate
+from beat_actors.errors import StorageUnavailable
 
 
 def test_s2_14_the_statement_timeout_is_the_databases_default(servers):
@@ -31,3 +33,17 @@ async def test_a_transaction_that_raises_leaves_no_trace(database: Database):
         pass
     async with database.transaction() as transaction:
         assert await transaction.value("SELECT count(*) FROM leader") == 0
+
+
+async def test_prepared_statements_that_a_pooler_mixes_up_are_named(database: Database) -> None:
+    """The server forgets what the session prepared, as when another session is given out in its place."""
+
+    async def mixed_up() -> None:
+        async with database.transaction() as transaction:
+            transaction.connection.prepare_threshold = 0
+            await transaction.value("SELECT 1")
+            await transaction.run("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+            await transaction.value("SELECT 1")
+
+    with pytest.raises(StorageUnavailable, match="BEAT_DATABASE_PREPARED_STATEMENTS=false"):
+        await mixed_up()
