@@ -1,32 +1,46 @@
-"""Dramatiq's Redis broker as Beat runs it: bounded client, no delay queues, and consumers that are woken instead of polling.
+"""Dramatiq's Redis broker as Beat runs it: bounded client, signed messages, no delay queues, and consumers that are woken instead
+of polling, and that nothing which lies in a queue can stop.
 
 Redis carries hints; losing all of it costs a second. So the client never waits long, and never repeats a command whose reply
 was lost: the scheduler sends again from the rows.
 """
 
+import inspect
+import os
+import re
+import socket
 import threading
 import time
-from collections.abc import Iterable
-from typing import Any
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, get_type_hints
 
 import dramatiq
+import msgspec
 import redis
 import structlog
+from dramatiq import Middleware
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
-from dramatiq.common import current_millis
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AsyncIO, TimeLimit
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from beat_actors.settings import Settings
+from actors import scripts
+from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
+from beat_actors.settings import Settings, parse_keys
 
 log = structlog.get_logger(__name__)
+
+Message = dramatiq.Message[Any]
 
 HEARTBEAT_TIMEOUT = 15_000
 TIME_LIMIT = 600_000
 # An idle consumer looks for itself this often: a heartbeat for Dramatiq, and the safety net for a lost wake-up.
 IDLE_POLL = 1.0
+JANITOR = "janitor"
+"""Whose heartbeat Dramatiq notes when it is made to look for dead workers."""
 
 
 class Bell:
@@ -46,9 +60,6 @@ class Bell:
                 self._thread.start()
             return self._events.setdefault(queue_name, threading.Event())
 
-    def ring(self, queue_name: str) -> None:
-        self._client.publish(self.channel, queue_name)
-
     def _listen(self) -> None:
         while True:
             try:
@@ -58,7 +69,7 @@ class Bell:
                     while True:
                         message = subscription.get_message(timeout=30.0)
                         if message is not None:
-                            self._wake(message["data"].decode())
+                            self._wake(message["data"].decode("ascii", "replace"))
             except redis.RedisError as error:
                 log.warning("bell_lost", error=type(error).__name__)
                 time.sleep(IDLE_POLL)
@@ -70,50 +81,77 @@ class Bell:
 
 
 class WokenConsumer(_RedisConsumer):
-    """Waits for the bell where Dramatiq's consumer sleeps, and treats a timeout as the lost connection that it is."""
+    """Waits for the bell where Dramatiq's consumer sleeps, and treats a timeout as the lost connection that it is.
+
+    What it holds is counted by the ids that messages lie under in Redis: those are unique, whatever the messages say.
+    """
 
     def __init__(self, broker: "BeatBroker", queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
         self._woken = broker.bell.event(queue_name)
+        self._looked = 0.0
 
     def __next__(self) -> Any:
-        try:
+        if not self.message_cache:
             self._woken.clear()  # before looking, so that what comes after the look is not slept through
-            if not self.message_cache and self.outstanding_message_count < self.prefetch:
-                self.message_cache = self.broker.do_fetch(
-                    self.queue_name, self.prefetch - self.outstanding_message_count
-                )
+            room = max(self.prefetch - len(self.queued_message_ids), 0)
+            # One whose hands are full looks too, for the heartbeat, or what it holds would be taken for a dead worker's.
+            if room or time.monotonic() - self._looked >= IDLE_POLL:
+                with _closing():
+                    self.message_cache = self.broker.fetch(self.queue_name, room)
+                self._looked = time.monotonic()
             if not self.message_cache:
                 self._woken.wait(IDLE_POLL)
                 return None
-            return super().__next__()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise ConnectionClosed(error) from None
+        redis_id, size, data = self.message_cache.pop(0)
+        self.queued_message_ids.add(redis_id)
+        return dramatiq.MessageProxy(self.broker.read(self.queue_name, redis_id, size, data))
 
     def ack(self, message: Any) -> None:
         try:
-            super().ack(message)
-        except redis.TimeoutError as error:
-            raise ConnectionClosed(error) from None
+            with _closing():
+                self.broker.acknowledge(self.queue_name, message.options["redis_message_id"])
         finally:
-            self._woken.set()  # there is room for one more message
+            self._let_go(message)
 
     def nack(self, message: Any) -> None:
         try:
-            super().nack(message)
-        except redis.TimeoutError as error:
-            raise ConnectionClosed(error) from None
+            with _closing():
+                super().nack(message)
         finally:
-            self._woken.set()
+            self._let_go(message)
+
+    def requeue(self, messages: Iterable[Any]) -> None:
+        with _closing():
+            super().requeue(messages)
+
+    def close(self) -> None:
+        """Give back what was fetched and not begun."""
+        fetched, self.message_cache = self.message_cache, []
+        if fetched:
+            with _closing():
+                self.broker.do_requeue(self.queue_name, *(redis_id for redis_id, _, _ in fetched))
+
+    def _let_go(self, message: Any) -> None:
+        self.queued_message_ids.discard(message.options["redis_message_id"])
+        self._woken.set()  # there is room for one more message
 
 
 class BeatBroker(RedisBroker):
     """`enqueue` rings the bell. Retries and delays are rows in PostgreSQL, so no delay queues are declared or consumed."""
 
-    def __init__(self, client: redis.Redis, *, listener: redis.Redis, namespace: str) -> None:
-        middleware = [TimeLimit(time_limit=TIME_LIMIT), AsyncIO()]
+    def __init__(self, client: redis.Redis, *, listener: redis.Redis, namespace: str, encoder: SignedEncoder) -> None:
+        middleware = [TimeLimit(time_limit=TIME_LIMIT), AsyncIO(), KeepUnrecorded()]
         super().__init__(client=client, middleware=middleware, namespace=namespace, heartbeat_timeout=HEARTBEAT_TIMEOUT)
+        # Operators read this name, and Dramatiq makes a pattern of it.
+        host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
+        self.broker_id = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.bell = Bell(listener, f"{namespace}:bell")
+        self.encoder = encoder
+        self._send, self._fetch, self._ack = (
+            client.register_script(script) for script in (scripts.SEND, scripts.FETCH, scripts.ACK)
+        )
+        self._takes: dict[str, tuple[str, Any]] = {}
 
     @property
     def consumer_class(self) -> type[WokenConsumer]:
@@ -125,25 +163,116 @@ class BeatBroker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
+    def declare_actor(self, actor: "dramatiq.Actor[Any, Any]") -> None:
+        """An actor's annotations are what its messages are held against."""
+        super().declare_actor(actor)
+        if actor.actor_name == QUARANTINE:
+            return
+        hints = get_type_hints(actor.fn, include_extras=True)
+        types = tuple(hints[name] for name in inspect.signature(actor.fn).parameters)
+        self._takes[actor.actor_name] = (actor.queue_name, tuple.__class_getitem__(types))
+        self.encoder.words |= {actor.actor_name, actor.queue_name}
+
     def return_messages_of_the_dead(self, queue_names: Iterable[str]) -> None:
         """Give back what workers held whose heartbeat has stopped. Raises `OSError` where Redis does not answer."""
         try:
+            seconds, microseconds = self.client.time()  # the clock that stamps heartbeats
             for queue_name in queue_names:
                 # Dramatiq's own script, told to do its maintenance and nothing else.
                 self.scripts["dispatch"](
                     keys=[self.namespace],
-                    args=["janitor", current_millis(), queue_name, self.broker_id, self.heartbeat_timeout,
+                    args=["janitor", seconds * 1000 + microseconds // 1000, queue_name, JANITOR, self.heartbeat_timeout,
                           self.dead_message_ttl, 1, self._max_unpack_size()],
                 )  # fmt: skip
         except redis.RedisError as error:
             raise ConnectionError(f"Redis does not answer: {error}") from None
 
-    def enqueue(self, message: "dramatiq.Message[Any]", *, delay: int | None = None) -> "dramatiq.Message[Any]":
+    def enqueue(self, message: Message, *, delay: int | None = None) -> Message:
         if delay is not None:
             raise ValueError("delays are rows (`not_before`), not messages")
-        sent = super().enqueue(message)
-        self.bell.ring(message.queue_name)
-        return sent
+        self.send([message])
+        return message
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Sign messages for one queue, put them into it, and ring the bell, in one round trip.
+
+        Raises `redis.RedisError` where Redis did not take them, and `ValueError` for what no worker would take.
+        """
+        queue_name = messages[0].queue_name
+        waiting = f"{self.namespace}:{queue_name}"
+        args: list[Any] = [self.bell.channel, queue_name]
+        for message in messages:
+            args += (message.message_id, self.encoder.encode(message.asdict()))
+        self._send(keys=[waiting, f"{waiting}.msgs"], args=args)
+
+    def fetch(self, queue_name: str, count: int) -> list[tuple[bytes, int, bytes | None]]:
+        """Up to `count` messages, now held by this process: the id that each lies under, its size, its bytes if not too large."""
+        waiting = f"{self.namespace}:{queue_name}"
+        keys = [waiting, f"{waiting}.msgs", self._held(queue_name), f"{self.namespace}:__heartbeats__"]
+        found: list[tuple[bytes, int, bytes | None]] = self._fetch(keys=keys, args=[self.broker_id, count, MAX_BYTES])
+        return found
+
+    def acknowledge(self, queue_name: str, redis_id: bytes) -> None:
+        keys = [f"{self.namespace}:{queue_name}.msgs", self._held(queue_name)]
+        self._ack(keys=keys, args=[redis_id, f"{self.namespace}:__done__.{queue_name}.", scripts.BUCKET])
+
+    def read(self, queue_name: str, redis_id: bytes, size: int, data: bytes | None) -> Message:
+        """What was fetched from a queue as a message to an actor: to `quarantine` where it cannot be used. Never raises."""
+        if data is None:
+            fields = self.encoder.refused("it, or its id, is larger than a message may be", None, size=size)
+        else:
+            fields = self.encoder.decode(data)
+            if fields["actor_name"] != QUARANTINE:
+                try:
+                    fields["args"] = self._arguments(queue_name, fields)
+                except _Misaddressed as error:
+                    fields = self.encoder.refused(str(error), data)
+        if fields["actor_name"] == QUARANTINE:
+            fields["args"] = (queue_name, *fields["args"])
+        # Dramatiq acknowledges by these two, so they are where it lies, and not what it says.
+        fields["queue_name"], fields["options"] = queue_name, {"redis_message_id": redis_id}
+        return dramatiq.Message(**fields)
+
+    def _arguments(self, queue_name: str, fields: dict[str, Any]) -> tuple[Any, ...]:
+        known = self._takes.get(fields["actor_name"])
+        if known is None:
+            raise _Misaddressed(f"there is no actor {fields['actor_name']!r} here")
+        if queue_name != known[0] or queue_name != fields["queue_name"]:
+            raise _Misaddressed(
+                f"it is for queue {fields['queue_name']!r} and actor {fields['actor_name']!r} of queue {known[0]!r}"
+            )
+        try:
+            arguments: tuple[Any, ...] = msgspec.convert(fields["args"], known[1])
+        except msgspec.ValidationError as error:
+            raise _Misaddressed(f"its arguments are not those of actor {fields['actor_name']!r}: {error}") from None
+        return arguments
+
+    def _held(self, queue_name: str) -> str:
+        return f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
+
+
+class KeepUnrecorded(Middleware):
+    """A message that could not be recorded as unusable stays in Redis as a dead letter, where people can see it."""
+
+    def after_process_message(
+        self, _broker: dramatiq.Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        del result
+        if exception is not None and message.actor_name == QUARANTINE:
+            message.fail()
+
+
+class _Misaddressed(Exception):
+    """The sentence that says how."""
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    """A Redis that is away, late or full is Dramatiq's `ConnectionClosed`, after which it tries again."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError) as error:
+        raise ConnectionClosed(error) from None
 
 
 def redis_client(settings: Settings, *, socket_timeout: float | None = 2.0) -> redis.Redis:
@@ -159,5 +288,8 @@ def redis_client(settings: Settings, *, socket_timeout: float | None = 2.0) -> r
 
 def build_broker(settings: Settings) -> BeatBroker:
     return BeatBroker(
-        redis_client(settings), listener=redis_client(settings, socket_timeout=40.0), namespace=settings.redis_namespace
+        redis_client(settings),
+        listener=redis_client(settings, socket_timeout=40.0),
+        namespace=settings.redis_namespace,
+        encoder=SignedEncoder(parse_keys(settings.message_keys.get_secret_value())),
     )

@@ -5,20 +5,20 @@ from functools import partial
 
 import dramatiq
 
-from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE
+from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE, PlatformName
 from actors.worker import engine, mailbox
 from beat_actors.credentials.turn import turn
 from beat_actors.platforms.registry import platform as platform_named
 
 
 @dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="dispatch")
-async def dispatch(platform: str) -> None:
+async def dispatch(platform: PlatformName) -> None:
     """There may be something to lease: new requests, follow-ups, or a lane whose time has come."""
     await _turn(platform)
 
 
 @dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="settle")
-async def settle(platform: str) -> None:
+async def settle(platform: PlatformName) -> None:
     """Outcomes came back, and with them capacity: the same turn settles them and leases again."""
     await _turn(platform)
 

@@ -2,13 +2,13 @@
 
 import dramatiq
 
-from actors.mailbox import INGEST, PROCESS
+from actors.mailbox import INGEST, PROCESS, Ids
 from actors.worker import engine, mailbox
 from beat_actors.pipeline.ingest import ingest as run
 
 
 @dramatiq.actor(queue_name=INGEST, actor_name="ingest")
-async def ingest(fetch_ids: list[int]) -> None:
+async def ingest(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids)
     await mailbox.send(PROCESS, result.next)
     await mailbox.settle(result.ring)

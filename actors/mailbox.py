@@ -5,10 +5,11 @@ A message is a hint with ids in it. Sending never raises and never waits long: w
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 from dramatiq import Message
+from msgspec import Meta
 from redis import RedisError
 
 from actors.broker import BeatBroker, build_broker
@@ -22,6 +23,9 @@ INGEST = "ingest"
 PROCESS = "process"
 CREDENTIALS = "credentials"
 QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS)
+# What the actors take; a message with anything else is set aside before it reaches one.
+Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
+PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
 # One ring that has not been heard yet is enough. It is forgotten by itself, should the message be lost.
 RUNG_FOR_MS = 2000
 
@@ -89,7 +93,7 @@ class Mailbox:
         try:
             if not self._broker.client.set(self._rung(platform), 1, nx=True, px=RUNG_FOR_MS):
                 return True
-            self._enqueue(CREDENTIAL_BROKER, actor, platform)
+            self._broker.send([_message(CREDENTIAL_BROKER, actor, platform)])
         except (RedisError, OSError) as error:
             log.warning("not_sent", actor=actor, platform=platform, error=type(error).__name__)
             return False
@@ -97,16 +101,16 @@ class Mailbox:
 
     def _send(self, stage: str, ids: list[int]) -> bool:
         try:
-            for start in range(0, len(ids), self._batch):
-                self._enqueue(stage, stage, ids[start : start + self._batch])
+            starts = range(0, len(ids), self._batch)
+            self._broker.send([_message(stage, stage, ids[start : start + self._batch]) for start in starts])
         except (RedisError, OSError) as error:
             log.warning("not_sent", actor=stage, ids=len(ids), error=type(error).__name__)
             return False
         return True
 
-    def _enqueue(self, queue: str, actor: str, argument: Any) -> None:
-        message: Message[None] = Message(queue_name=queue, actor_name=actor, args=(argument,), kwargs={}, options={})
-        self._broker.enqueue(message)
-
     def _rung(self, platform: str) -> str:
         return f"{self._namespace}:rung:{platform}"
+
+
+def _message(queue: str, actor: str, argument: Any) -> Message[Any]:
+    return Message(queue_name=queue, actor_name=actor, args=(argument,), kwargs={}, options={})

@@ -5,12 +5,16 @@ The embedded servers of `beat up` differ from production only in the values of t
 
 import base64
 import binascii
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import Field, PostgresDsn, RedisDsn, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beat_actors.errors import BadSettings
+
+# It stands in the header of every message, and in the rows that it sealed.
+KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Settings(BaseSettings):
@@ -49,6 +53,12 @@ class Settings(BaseSettings):
         SecretStr,
         Field(
             description="key ring of the credential vault: `id:key,id:key`, each key 32 bytes in base64; the first seals, all open"
+        ),
+    ]
+    message_keys: Annotated[
+        SecretStr,
+        Field(
+            description="key ring that signs messages, as BEAT_VAULT_KEYS is written; the first signs, the signature of each is taken"
         ),
     ]
     simulator_url: Annotated[
@@ -102,10 +112,10 @@ class Settings(BaseSettings):
         str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
     ] = "INFO"
 
-    @field_validator("vault_keys")
+    @field_validator("vault_keys", "message_keys")
     @classmethod
-    def _vault_keys(cls, value: SecretStr) -> SecretStr:
-        parse_vault_keys(value.get_secret_value())
+    def _key_ring(cls, value: SecretStr) -> SecretStr:
+        parse_keys(value.get_secret_value())
         return value
 
     @model_validator(mode="after")
@@ -121,8 +131,8 @@ class Settings(BaseSettings):
         return str(self.database_direct_url or self.database_url)
 
 
-def parse_vault_keys(text: str) -> dict[str, bytes]:
-    """The key ring, in order: key id -> 32 bytes. Raises `ValueError` without quoting any key."""
+def parse_keys(text: str) -> dict[str, bytes]:
+    """A key ring, in order: key id -> 32 bytes. Raises `ValueError` without quoting any key."""
     ring: dict[str, bytes] = {}
     for position, item in enumerate(part.strip() for part in text.split(",") if part.strip()):
         key_id, colon, encoded = item.partition(":")
@@ -132,6 +142,8 @@ def parse_vault_keys(text: str) -> dict[str, bytes]:
             key = b""
         if not colon or not key_id or len(key) != 32:
             raise ValueError(f"entry {position + 1} is not `id:key` with a key of 32 bytes in base64")
+        if not KEY_ID.fullmatch(key_id):
+            raise ValueError(f"the id of entry {position + 1} is up to 64 letters, digits and . _ -")
         if key_id in ring:
             raise ValueError(f"key id {key_id!r} appears twice")
         ring[key_id] = key

@@ -25,7 +25,7 @@ from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from bench.contender import RunFailed
 
-VAULT_KEY = "bench:YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmU="
+KEY = "bench:YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmU="
 # Lama allows 15 calls a second with one key.
 CREDENTIALS = 400
 PATIENCE = 180.0
@@ -58,7 +58,8 @@ class Setup:
             "BEAT_DATABASE_DIRECT_URL": self.database_url,
             "BEAT_DATABASE_PREPARED_STATEMENTS": str(not self.pooled_url),
             "BEAT_REDIS_URL": self.redis_url,
-            "BEAT_VAULT_KEYS": VAULT_KEY,
+            "BEAT_VAULT_KEYS": KEY,
+            "BEAT_MESSAGE_KEYS": KEY,
             "BEAT_SIMULATOR_URL": self.upstream_url,
             "BEAT_STAGE_BATCH": str(self.stage_batch),
             # An outage may cost more calls than by default: the upstream answers within a millisecond here.
@@ -98,7 +99,8 @@ async def _accept(engine: Engine, handles: Sequence[str], count: int) -> None:
 @asynccontextmanager
 async def _engine(setup: Setup) -> AsyncIterator[Engine]:
     engine = Engine.start(
-        Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=VAULT_KEY), name="bench"
+        Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=KEY, message_keys=KEY),
+        name="bench",
     )
     try:
         yield engine

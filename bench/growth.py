@@ -103,7 +103,8 @@ async def a_turn(url: str, connection: psycopg.Connection) -> tuple[float, int]:
     settings = Settings(
         database_url=url,
         redis_url="redis://127.0.0.1",
-        vault_keys=engine.VAULT_KEY,
+        vault_keys=engine.KEY,
+        message_keys=engine.KEY,
         broker_batch=LEASES,
         broker_in_flight_per_source=LEASES,
     )

@@ -66,7 +66,10 @@ def spent(process: psutil.Process) -> float:
 async def add_credential(stack: Stack) -> None:
     env = stack.env
     settings = Settings(
-        database_url=env["BEAT_DATABASE_URL"], redis_url=env["BEAT_REDIS_URL"], vault_keys=env["BEAT_VAULT_KEYS"]
+        database_url=env["BEAT_DATABASE_URL"],
+        redis_url=env["BEAT_REDIS_URL"],
+        vault_keys=env["BEAT_VAULT_KEYS"],
+        message_keys=env["BEAT_MESSAGE_KEYS"],
     )
     engine = Engine.start(settings, name="bench")
     await engine.credentials.add("graphapi", {"token": "bench", "user_id": "17841400000000001"})

@@ -59,7 +59,12 @@ def main() -> None:
 
 async def load(setup: engine.Setup, rate: int, seconds: int) -> None:
     """Offer the batch evenly, and an urgent request at each step."""
-    settings = Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=engine.VAULT_KEY)
+    settings = Settings(
+        database_url=setup.database_url,
+        redis_url=setup.redis_url,
+        vault_keys=engine.KEY,
+        message_keys=engine.KEY,
+    )
     beat, mailbox = Engine.start(settings, name="bench"), Mailbox(settings)
     number = 0
     begin = time.monotonic()

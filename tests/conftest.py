@@ -18,6 +18,7 @@ from tests.pgbouncer import PgBouncer
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VAULT_KEYS = f"test:{base64.b64encode(bytes(range(32))).decode()}"
+MESSAGE_KEYS = f"test:{base64.b64encode(bytes(range(32, 64))).decode()}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def settings(database_url: str, servers: Servers) -> Settings:
         redis_url=servers.valkey.url,
         redis_namespace=f"test-{uuid.uuid4().hex[:8]}",
         vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
     )
 
 

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from beat_actors.errors import VaultError
-from beat_actors.settings import Settings, parse_vault_keys
+from beat_actors.settings import Settings, parse_keys
 
 NONCE = 12
 
@@ -46,7 +46,7 @@ class Revealed(Mapping[str, str]):
 
 class Vault:
     def __init__(self, settings: Settings) -> None:
-        ring = parse_vault_keys(settings.vault_keys.get_secret_value())
+        ring = parse_keys(settings.vault_keys.get_secret_value())
         self._keys = {key_id: AESGCM(key) for key_id, key in ring.items()}
         self.sealing_key_id = next(iter(ring))
         # Fingerprints must not change with the sealing key, or a duplicate would pass after a rotation. They come from the

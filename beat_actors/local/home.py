@@ -3,6 +3,7 @@
 .beat/lock       held by the supervisor (and by its guard, until the last child is gone)
 .beat/env        BEAT_* variables of the running stack, for commands in another terminal
 .beat/vault.key  the key ring of the credential vault; without it the stored credentials are lost
+.beat/message.key  the key ring that signs messages; a new one makes those that wait unusable, and the scheduler sends them again
 .beat/*.json     passwords and ports
 .beat/log/       a file a service
 .beat/elsewhere  where the servers' data lies, when they may not reach this folder
@@ -117,11 +118,18 @@ class Home:
 
     def vault_keys(self, *, data_exists: bool) -> str:
         """The vault's key ring as BEAT_VAULT_KEYS wants it, made on first use."""
-        ring = self.read("vault.key")
+        return self._keys("vault.key", data_exists)
+
+    def message_keys(self) -> str:
+        """The key ring that signs messages as BEAT_MESSAGE_KEYS wants it, made on first use."""
+        return self._keys("message.key", data_exists=False)
+
+    def _keys(self, name: str, data_exists: bool) -> str:
+        ring = self.read(name)
         if ring is None:
-            self._refuse_new("vault.key", data_exists)
+            self._refuse_new(name, data_exists)
             ring = f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}"
-            self.write("vault.key", ring)
+            self.write(name, ring)
         return ring.strip()
 
     def port(self, name: str, *, prefer: int | None = None) -> int:

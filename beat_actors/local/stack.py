@@ -32,7 +32,7 @@ class Stack:
         postgres_settings: Mapping[str, str] | None = None,
         extra_env: Mapping[str, str] | None = None,
     ) -> None:
-        """Take the data root and settle ports, passwords and the vault's key; nothing is started yet.
+        """Take the data root and settle ports, passwords and keys; nothing is started yet.
 
         `profiles`: how many the simulator knows. `processes`, `threads`: of the workers. `api_port`: preferred when this root has not had
         another one. `extra_env`: BEAT_* variables on top. Raises `LocalError` when the root is in use or cannot be used.
@@ -53,6 +53,7 @@ class Stack:
                 "BEAT_S3_ENDPOINT_URL": self.s3.url,
                 "BEAT_S3_BUCKET": self.s3.bucket,
                 "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
+                "BEAT_MESSAGE_KEYS": self.home.message_keys(),
                 "BEAT_SIMULATOR_URL": self.simulator.url,
                 "BEAT_API_HOST": "127.0.0.1",
                 "BEAT_API_PORT": str(self.api_port),

@@ -24,7 +24,7 @@ from beat_actors.pipeline.upkeep import look_after
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
 SOURCES = list(TOY.sources)
@@ -55,6 +55,7 @@ class BrokerMachine(RuleBasedStateMachine):
             database_url=url,
             redis_url=self.servers.valkey.url,
             vault_keys=VAULT_KEYS,
+            message_keys=MESSAGE_KEYS,
             broker_batch=20,
             broker_in_flight=30,
         )

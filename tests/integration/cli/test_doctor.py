@@ -95,6 +95,7 @@ def test_the_stack_that_runs_here_is_found(
         "BEAT_DATABASE_URL": str(settings.database_url),
         "BEAT_REDIS_URL": str(settings.redis_url),
         "BEAT_VAULT_KEYS": settings.vault_keys.get_secret_value(),
+        "BEAT_MESSAGE_KEYS": settings.message_keys.get_secret_value(),
     }
     without_beat = {name: value for name, value in os.environ.items() if not name.startswith("BEAT_")}
     monkeypatch.setattr("os.environ", dict(without_beat))

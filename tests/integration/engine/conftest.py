@@ -183,6 +183,7 @@ def engine_of(stack: Stack) -> Engine:
         database_url=stack.env["BEAT_DATABASE_URL"],
         redis_url=stack.env["BEAT_REDIS_URL"],
         vault_keys=stack.env["BEAT_VAULT_KEYS"],
+        message_keys=stack.env["BEAT_MESSAGE_KEYS"],
     )
     return Engine.start(settings, name="test")
 

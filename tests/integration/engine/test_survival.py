@@ -8,6 +8,9 @@ import signal
 import pytest
 import redis
 
+from actors.encoder import SignedEncoder
+from actors.mailbox import INGEST, PROCESS, RETRIEVE
+from beat_actors.settings import parse_keys
 from tests.integration.engine.conftest import System
 
 pytestmark = pytest.mark.timeout(240)
@@ -135,6 +138,43 @@ async def test_a_revoked_credential_is_out_at_once_and_nothing_fails(system: Sys
     await system.assert_the_books_agree()
 
 
+async def test_p6_messages_replayed_forged_or_broken_change_nothing(system: System) -> None:
+    """Old messages with a good signature, of every stage, for work that is done and for work that moves; and garbage among them."""
+    system.forget_the_outage()
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.1))
+    done = await system.submit(30, start=900)
+    await system.all_ended(done)
+    moving = await system.submit(60, start=930)
+    client = redis.Redis.from_url(system.stack.valkey.url)
+    encoder = SignedEncoder(parse_keys(system.stack.env["BEAT_MESSAGE_KEYS"]))
+    garbage = 0
+    for n in range(5):
+        await asyncio.sleep(0.2)
+        fetches = [
+            row.id for row in system.rows("SELECT id FROM scrape_fetch WHERE request_id = ANY(%s)", [*done, *moving])
+        ]
+        for stage in (RETRIEVE, INGEST, PROCESS):
+            fields = {"queue_name": stage, "actor_name": stage, "args": (fetches,), "kwargs": {}, "options": {}}
+            old = encoder.encode(fields | {"message_id": "a", "message_timestamp": 1})
+            for copy in range(3):
+                _put(client, stage, f"replayed-{n}-{copy}", old)
+            for copy, broken in enumerate((old[:-1], old.replace(b"[[", b"[[1,"), b"{not json")):
+                _put(client, stage, f"broken-{n}-{copy}", broken)
+                garbage += 1
+    await system.all_ended([*done, *moving])
+    await system.with_simulator(lambda simulator: simulator.set_latency(0.0))
+    queues = [f"dramatiq:{stage}.msgs" for stage in (RETRIEVE, INGEST, PROCESS)]
+    await system.until(lambda: not client.exists(*queues))
+    system.assert_nothing_lost_or_doubled([*done, *moving])
+    assert system.value("SELECT count(*) FROM quarantine WHERE kind = 'message'") == garbage
+    await system.assert_the_books_agree()
+
+
+def _put(client: redis.Redis, queue: str, redis_id: str, data: bytes) -> None:
+    client.hset(f"dramatiq:{queue}.msgs", redis_id, data)  # type: ignore[arg-type]
+    client.rpush(f"dramatiq:{queue}", redis_id)
+
+
 async def test_p8_no_secret_leaves_the_vault(system: System) -> None:
     """After all of the above: not in any log, not in a dump of the database, not in Valkey."""
     logs = b"".join(log.read_bytes() for log in system.stack.home.logs.glob("*.log*"))
@@ -142,7 +182,18 @@ async def test_p8_no_secret_leaves_the_vault(system: System) -> None:
     client = redis.Redis.from_url(system.stack.valkey.url)
     messages = b"".join(bytes(client.dump(key) or b"") + key for key in client.scan_iter(count=1000))
     assert b"trace_log" in dump
-    for canary in (b"test-token-", b"test-arraybobo-", b"test-jotucker-", b"test-lama-", b"test-bestsolutions-"):
+    keys = tuple(
+        ring.partition(":")[2].encode()
+        for ring in (system.stack.env["BEAT_VAULT_KEYS"], system.stack.env["BEAT_MESSAGE_KEYS"])
+    )
+    for canary in (
+        *keys,
+        b"test-token-",
+        b"test-arraybobo-",
+        b"test-jotucker-",
+        b"test-lama-",
+        b"test-bestsolutions-",
+    ):
         assert canary not in logs
         assert canary not in dump
         assert canary not in messages

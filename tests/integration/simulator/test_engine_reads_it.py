@@ -11,7 +11,7 @@ from beat_actors.platforms.interface import Answer, FetchSpec, Outcome, Parsed, 
 from beat_actors.settings import Settings
 from beat_actors.simulator import Person, SimulatorClient
 from beat_actors.transport.http import ProviderClient
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.integration.simulator.conftest import PEOPLE
 
 KINDS = {1: "image", 2: "reels", 8: "carousel"}
@@ -32,6 +32,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
         database_url="postgresql://nobody@localhost/none",
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
         simulator_url=url,
         http_total_timeout=0.5,
     )

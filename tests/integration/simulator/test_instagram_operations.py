@@ -23,7 +23,7 @@ from beat_actors.simulator import Person, SimulatorClient
 from beat_actors.simulator.shapes import relations
 from beat_actors.simulator.shapes.graph_media import media_id
 from beat_actors.transport.http import ProviderClient
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.integration.simulator.conftest import PEOPLE
 
 PERSON = next(
@@ -68,6 +68,7 @@ async def http(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderClient
             database_url="postgresql://nobody@localhost/none",
             redis_url="redis://localhost",
             vault_keys=VAULT_KEYS,
+            message_keys=MESSAGE_KEYS,
             simulator_url=url,
         )
     )

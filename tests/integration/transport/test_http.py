@@ -12,7 +12,7 @@ from aiohttp import web
 from beat_actors.platforms.interface import Call, Source
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient, shown_url
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
 SECRET = "canary-7f3a"
 BOMB = gzip.compress(b"0" * 200_000_000, compresslevel=1)
@@ -103,6 +103,7 @@ async def client(total_timeout: float) -> AsyncIterator[ProviderClient]:
         database_url="postgresql://nowhere.invalid/x",
         redis_url="redis://nowhere.invalid",
         vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
         http_total_timeout=total_timeout,
         stage_lease=total_timeout + 60,
         http_byte_budget=5_000_000,

@@ -4,12 +4,13 @@ import pytest
 
 from beat_actors.errors import BadSettings
 from beat_actors.settings import load
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
 GOOD = {
     "BEAT_DATABASE_URL": "postgresql://beat@localhost/beat",
     "BEAT_REDIS_URL": "redis://localhost",
     "BEAT_VAULT_KEYS": VAULT_KEYS,
+    "BEAT_MESSAGE_KEYS": MESSAGE_KEYS,
 }
 
 
@@ -38,6 +39,8 @@ def test_good_variables_are_read_and_secrets_do_not_show(environment) -> None:
             "BEAT_VAULT_KEYS: entry 1 is not `id:key` with a key of 32 bytes in base64",
         ),
         ("BEAT_VAULT_KEYS", f"{VAULT_KEYS},{VAULT_KEYS}", "BEAT_VAULT_KEYS: key id 'test' appears twice"),
+        ("BEAT_MESSAGE_KEYS", "short:c2hvcnQ=", "BEAT_MESSAGE_KEYS: entry 1 is not `id:key`"),
+        ("BEAT_MESSAGE_KEYS", f"a key:{MESSAGE_KEYS[5:]}", "BEAT_MESSAGE_KEYS: the id of entry 1 is up to 64 letters"),
         ("BEAT_LOG_LEVEL", "LOUD", "BEAT_LOG_LEVEL: "),
         ("BEAT_STAGE_LEASE", "5", "BEAT_STAGE_LEASE must be more than half of BEAT_HTTP_TOTAL_TIMEOUT"),
     ],
@@ -55,4 +58,4 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(BadSettings) as refused:
         load()
-    assert str(refused.value).count("it is not set") == 3
+    assert str(refused.value).count("it is not set") == 4

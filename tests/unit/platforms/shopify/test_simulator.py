@@ -12,7 +12,7 @@ from beat_actors.platforms.shopify.simulator import store_of
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
 SOURCE = platform.sources["shopify"]
 TOKEN = "shpat_store-000007"
@@ -36,6 +36,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
         database_url="postgresql://nobody@localhost/none",
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
         simulator_url=url,
     )
     client = ProviderClient(settings)

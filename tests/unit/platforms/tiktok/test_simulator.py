@@ -14,7 +14,7 @@ from beat_actors.platforms.tiktok.simulator import plays, sec_uid
 from beat_actors.settings import Settings
 from beat_actors.simulator import Person, Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
-from tests.conftest import FIXTURES, VAULT_KEYS
+from tests.conftest import FIXTURES, MESSAGE_KEYS, VAULT_KEYS
 
 PEOPLE = Population(200, 1, drift_seconds=0)
 PERSON = next(
@@ -46,6 +46,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
         database_url="postgresql://nobody@localhost/none",
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
         simulator_url=url,
     )
     client = ProviderClient(settings)

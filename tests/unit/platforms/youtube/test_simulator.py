@@ -14,7 +14,7 @@ from beat_actors.platforms.youtube import simulator as double
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
-from tests.conftest import VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
 SOURCE = platform.sources["ytapi"]
 PEOPLE = Population(500, 1, drift_seconds=0)
@@ -38,6 +38,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
         database_url="postgresql://nobody@localhost/none",
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
         simulator_url=url,
     )
     client = ProviderClient(settings)
