@@ -27,6 +27,11 @@ COMMANDS = (
         "credentials:app",
         "Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys.",
     ),
+    (
+        "queues",
+        "queues:app",
+        "What lies in Redis, live: depth, who holds what, dead letters; show, requeue, drop, purge.",
+    ),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),
