@@ -9,6 +9,7 @@ from dramatiq import Broker, Middleware, Worker
 
 from actors.broker import build_broker
 from actors.mailbox import Mailbox
+from actors.watchdog import Watchdog
 from beat_actors.engine import Engine
 from beat_actors.logs import configure
 from beat_actors.settings import load
@@ -53,3 +54,4 @@ class CollectLess(Middleware):
 
 broker.add_middleware(CloseEngine())
 broker.add_middleware(CollectLess())
+broker.add_middleware(Watchdog())

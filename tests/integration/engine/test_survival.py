@@ -5,6 +5,7 @@ import os
 import random
 import signal
 
+import psutil
 import pytest
 import redis
 
@@ -86,6 +87,20 @@ async def test_a_restart_of_the_workers_breaks_off_no_call(system: System) -> No
     assert system.value(unknown) == before
     assert system.value("SELECT count(*) FROM breaker WHERE open_until IS NOT NULL") == 0
     await system.assert_the_books_agree()
+
+
+async def test_a_master_that_is_killed_leaves_no_orphans(system: System) -> None:
+    """Workers without a master would go on for days with the code of yesterday."""
+    system.forget_the_outage()
+    ids = await system.submit(50, start=900)
+    (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
+    assert workers.pid is not None
+    children = system.worker_processes()
+    assert children
+    os.kill(workers.pid, signal.SIGKILL)
+    await system.until(lambda: not any(psutil.pid_exists(child) for child in children))
+    await system.all_ended(ids)
+    system.assert_nothing_lost_or_doubled(ids)
 
 
 async def test_p1_wiping_valkey_loses_nothing(system: System) -> None:

@@ -1,0 +1,82 @@
+"""A worker process looks after itself: one that cannot do its work any more ends, rather than to hold messages and do nothing.
+
+Whoever supervises the workers starts others. What it held comes back: messages within seconds, leases when they run out.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as Late
+
+import structlog
+from dramatiq import Broker, Middleware, Worker
+from dramatiq.asyncio import get_event_loop_thread
+
+log = structlog.get_logger(__name__)
+
+EVERY = 2.0
+STRIKES = 3
+"""Looks in a row at which something is wrong, until the process ends."""
+LAG = 10.0
+"""Seconds in which the event loop, that all actors share, has to get to something new."""
+UNHEALTHY = 70
+"""The exit code."""
+
+
+class Watchdog(Middleware):
+    def __init__(self, end: Callable[[int], object] = os._exit) -> None:
+        self._end = end
+        self._stopping = threading.Event()
+        self._master = os.getppid()
+
+    def after_process_boot(self, broker: Broker) -> None:
+        del broker
+        self._master = os.getppid()
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        del broker
+        self._stopping.clear()
+        threading.Thread(target=self._watch, args=(worker,), name="watchdog", daemon=True).start()
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        del broker, worker
+        self._stopping.set()
+
+    def _watch(self, worker: Worker) -> None:
+        strikes = 0
+        while not self._stopping.wait(EVERY):
+            if os.getppid() != self._master:
+                # Nobody would ever stop it, and it would go on with the code of yesterday.
+                log.warning("master_gone", meaning="this worker finishes what it holds and ends")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            wrong = ailment(worker)
+            strikes = strikes + 1 if wrong else 0
+            if wrong and not self._stopping.is_set():
+                log.error("unhealthy", wrong=wrong, strike=strikes, of=STRIKES)
+                if strikes >= STRIKES:
+                    self._end(UNHEALTHY)
+                    return
+
+
+def ailment(worker: Worker) -> str | None:
+    """What keeps this worker from its work, if anything."""
+    dead = [name for name, consumer in worker.consumers.items() if not consumer.is_alive()]
+    if dead:
+        return f"nobody fetches from {', '.join(sorted(dead))} any more"
+    missing = sum(not thread.is_alive() for thread in worker.workers)
+    if missing:
+        return f"{missing} of {len(worker.workers)} worker threads have ended"
+    loop = get_event_loop_thread()
+    if loop is not None and loop.is_alive():
+        asked = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop.loop)
+        try:
+            asked.result(LAG)
+        except Late:
+            asked.cancel()
+            return f"the event loop has not answered for {LAG:g} s"
+    elif loop is not None:
+        return "the event loop has ended"
+    return None

@@ -1,0 +1,65 @@
+"""A worker that cannot do its work ends; one that can is left alone."""
+
+import threading
+import time
+
+import pytest
+from dramatiq.asyncio import get_event_loop_thread
+
+from actors import watchdog
+from actors.watchdog import UNHEALTHY, Watchdog, ailment
+from tests.integration.actors.conftest import Post, until
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "EVERY", 0.05)
+    monkeypatch.setattr(watchdog, "LAG", 0.5)
+
+
+def test_a_worker_at_work_has_no_ailment(post: Post) -> None:
+    ended: list[int] = []
+    post.broker.add_middleware(Watchdog(ended.append))
+    with post.working() as worker:
+        for n in range(1, 50):
+            post.send(n)
+        until(lambda: len(post.arrived) == 49, "the work is done")
+        assert ailment(worker) is None
+    time.sleep(0.2)  # and it is none to have been stopped
+    assert ended == []
+
+
+def test_a_worker_that_fetches_no_more_ends(post: Post) -> None:
+    ended: list[int] = []
+    post.broker.add_middleware(Watchdog(ended.append))
+    with post.working() as worker:
+        consumer = worker.consumers["ingest"]
+        consumer.stop()
+        consumer.join(5)
+        assert ailment(worker) == "nobody fetches from ingest any more"
+        until(lambda: ended == [UNHEALTHY], "it ends")
+
+
+def test_an_event_loop_that_is_stuck_ends_the_worker_and_a_pause_does_not(post: Post) -> None:
+    ended: list[int] = []
+    post.broker.add_middleware(Watchdog(ended.append))
+    with post.working() as worker:
+        loop = get_event_loop_thread()
+        assert loop is not None
+        loop.loop.call_soon_threadsafe(time.sleep, 0.7)
+        until(lambda: ailment(worker) is None, "it is well again")
+        assert ended == []
+        release = threading.Event()
+        loop.loop.call_soon_threadsafe(release.wait, 20)
+        until(lambda: ended == [UNHEALTHY], "it ends")
+        release.set()
+
+
+def test_a_master_that_is_gone_takes_its_workers_along(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    guard = Watchdog(told.append)
+    monkeypatch.setattr("actors.watchdog.os.getppid", lambda: 1)
+    monkeypatch.setattr("actors.watchdog.os.kill", lambda pid, number: told.append((pid, number)))
+    post.broker.add_middleware(guard)
+    with post.working():
+        until(lambda: len(told) == 1, "it asks itself to stop")
