@@ -1,29 +1,32 @@
 """The application: `granian --interface asgi api.app:app` serves it."""
 
-from typing import Any
-
-import falcon.asgi
-
 from actors.mailbox import Mailbox
 from api import problems
+from api.access import App, Gate
 from api.health import Healthz, Readyz
+from api.keys import Key, Keys, Rotation
+from api.limits import Limiter
 from api.profiles import Profile
 from api.scrape_requests import Explain, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
+from beat_actors.access.keyring import Keyring
 from beat_actors.database import Database
 from beat_actors.logs import configure
 from beat_actors.settings import load
 
 
-def create_app(opener: Opener) -> falcon.asgi.App[Any, Any]:
+def create_app(opener: Opener) -> App:
     """`opener` is called when the server starts, inside its event loop."""
     provider = Provider(opener)
-    application = falcon.asgi.App(middleware=[provider])
+    application = App(middleware=[provider, Gate(provider)])
     problems.install(application)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
     application.add_route("/v1/scrape-requests/{request_id}", ScrapeRequest(provider))
     application.add_route("/v1/scrape-requests/{request_id}/explain", Explain(provider))
     application.add_route("/v1/profiles/{platform}/{handle}", Profile(provider))
+    application.add_route("/v1/keys", Keys(provider))
+    application.add_route("/v1/keys/{key}", Key(provider))
+    application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
     return application
@@ -33,8 +36,8 @@ def open_services() -> Services:
     """From the environment. Raises `BadSettings`."""
     settings = load()
     configure(settings, service="api")
-    mailbox = Mailbox(settings)
-    return Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close)
+    database, mailbox = Database(settings, name="api"), Mailbox(settings)
+    return Services(database, Keyring(database), Limiter(settings), mailbox.ring, mailbox.ping, mailbox.close)
 
 
 app = create_app(open_services)

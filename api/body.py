@@ -1,32 +1,37 @@
-"""Reading a JSON body from somebody who may mean no good: bounded in size and depth, and text that every store can hold."""
+"""Reading a JSON body from somebody who may mean no good: bounded in size, time and depth, and of values that every store can hold."""
 
+import asyncio
 from typing import Any
 
 import msgspec
 from falcon.asgi import Request
 
-from api.problems import PayloadTooLarge, UnsupportedMediaType
+from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from beat_actors.errors import BadInput
-from beat_actors.requests.intake import check_text
+from beat_actors.text import check_text
 
 MAX_BYTES = 1 << 20
+MAX_SECONDS = 10.0
 MAX_DEPTH = 32
 MAX_TEXT = 20_000
+MAX_NAME = 200
+BIGGEST = 2**63 - 1
+"""What a PostgreSQL bigint holds."""
 
 
 async def read_json(req: Request) -> Any:
-    """The body's value. Raises `BadInput`, `PayloadTooLarge` or `UnsupportedMediaType`."""
+    """The body's value. Raises `BadInput` and its kinds."""
     if (req.content_type or "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("send the body as application/json")
-    if req.content_length is not None and req.content_length > MAX_BYTES:
-        raise PayloadTooLarge(f"a body may have {MAX_BYTES} bytes")
-    body = bytearray()
-    async for chunk in req.stream:
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise PayloadTooLarge(f"a body may have {MAX_BYTES} bytes")
+    if req.get_header("Content-Encoding") not in (None, "identity"):
+        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
     try:
-        value = msgspec.json.decode(bytes(body))
+        async with asyncio.timeout(MAX_SECONDS):
+            body = await _read(req)
+    except TimeoutError:
+        raise BodyTooSlow(f"the body did not arrive within {MAX_SECONDS:g} s") from None
+    try:
+        value = msgspec.json.decode(body)
     except RecursionError:
         raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -35,15 +40,30 @@ async def read_json(req: Request) -> Any:
     return value
 
 
+async def _read(req: Request) -> bytes:
+    too_large = PayloadTooLarge(f"a body may have {MAX_BYTES} bytes")
+    if req.content_length is not None and req.content_length > MAX_BYTES:
+        raise too_large
+    body = bytearray()
+    async for chunk in req.stream:
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise too_large
+    return bytes(body)
+
+
 def check_value(value: Any, path: str = "$", depth: int = 1) -> None:
-    """Raises `BadInput` where a text holds what is not text, or the value is nested too deeply."""
+    """Raises `BadInput` where a text holds what is not text, a number is too large, or the value is nested too deeply."""
     if depth > MAX_DEPTH:
         raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
         check_text(value, path, longest=MAX_TEXT)
+    elif isinstance(value, int):
+        if abs(value) > BIGGEST:
+            raise BadInput(f"{path} is a number beyond {BIGGEST}", field=path)
     elif isinstance(value, dict):
         for name, part in value.items():
-            check_text(name, path, longest=200)
+            check_text(name, f"a name in {path}", longest=MAX_NAME, one_line=True)
             check_value(part, f"{path}.{name}", depth + 1)
     elif isinstance(value, list):
         for i, part in enumerate(value):

@@ -6,6 +6,7 @@ import psycopg
 from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.access import OPEN, Scopes
 from api.scrape_requests import send
 from api.services import Provider
 from beat_actors.database import migrate
@@ -20,11 +21,15 @@ SELECT coalesce((SELECT seen_at < clock_timestamp() - interval '10 seconds' FROM
 
 
 class Healthz:
+    scopes: Scopes = {"GET": OPEN}
+
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"status": "ok"})
 
 
 class Readyz:
+    scopes: Scopes = {"GET": OPEN}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from falcon.asgi import App, Request, Response
 
-from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable
+from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable, Unauthenticated
 
 log = structlog.get_logger(__name__)
 
@@ -17,6 +17,32 @@ class PayloadTooLarge(BadInput):
     """The body is larger than is accepted."""
 
     code = "payload_too_large"
+
+
+class BodyTooSlow(BadInput):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+
+
+class Forbidden(BeatError):
+    """The key does not allow this."""
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class TooManyCalls(BeatError):
+    """The key calls more often than it may."""
+
+    code = "too_many_calls"
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        super().__init__(f"{limit} calls a minute are allowed; nothing was done. Try again in {seconds} s.")
+        self.seconds = seconds
 
 
 class UnsupportedMediaType(BadInput):
@@ -28,7 +54,11 @@ class UnsupportedMediaType(BadInput):
 STATUS: dict[type[BaseException], int] = {
     PayloadTooLarge: 413,
     UnsupportedMediaType: 415,
+    BodyTooSlow: 408,
     BadInput: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    TooManyCalls: 429,
     NotFound: 404,
     StorageUnavailable: 503,
 }
@@ -60,6 +90,12 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("Retry-After", "2")
         body["detail"] = "The database does not answer; nothing was accepted or changed. Try again shortly."
         log.error("storage_unavailable", error=str(error))
+    elif isinstance(error, Unauthenticated):
+        resp.set_header("WWW-Authenticate", 'Bearer realm="beat"')
+    elif isinstance(error, Forbidden) and error.scope:
+        resp.set_header("WWW-Authenticate", f'Bearer realm="beat", error="insufficient_scope", scope="{error.scope}"')
+    elif isinstance(error, TooManyCalls):
+        resp.set_header("Retry-After", str(error.seconds))
     _send(resp, body)
 
 

@@ -6,13 +6,17 @@ from typing import Any
 import msgspec
 from falcon.asgi import Request, Response
 
+from api.access import Scopes, account_of, caller_of
 from api.body import read_json
 from api.problems import problem
 from api.services import Provider
+from beat_actors.access.keyring import Caller
+from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput, BeatError
 from beat_actors.requests import explain, intake, queries
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 from beat_actors.requests.queries import Filter
+from beat_actors.text import check_text
 
 MAX_ITEMS = 1000
 
@@ -31,21 +35,23 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
 class ScrapeRequests:
     """POST one request, or up to 1,000 as `{"requests": […]}`; GET lists them (operators know it as list_scrape_data)."""
 
+    scopes: Scopes = {"POST": Scope.SUBMIT, "GET": Scope.READ}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
     async def on_post(self, req: Request, resp: Response) -> None:
         body = await read_json(req)
         if isinstance(body, dict) and "requests" in body:
-            await self._many(body, resp)
+            await self._many(body, caller_of(req), resp)
             return
-        request = prepared(body, req.get_header("Idempotency-Key"))
+        request = prepared(body, caller_of(req), req.get_header("Idempotency-Key"))
         (accepted,) = await self._submit([request])
         resp.status = 202
         resp.set_header("Location", f"/v1/scrape-requests/{accepted.id}")
         send(resp, _accepted(accepted))
 
-    async def _many(self, body: dict[str, Any], resp: Response) -> None:
+    async def _many(self, body: dict[str, Any], caller: Caller, resp: Response) -> None:
         items = body["requests"]
         if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS or len(body) > 1:
             raise BadInput(f"requests is a list of 1 to {MAX_ITEMS} requests, and the only field", field="requests")
@@ -54,7 +60,7 @@ class ScrapeRequests:
         for i, item in enumerate(items):
             outcomes.append({})
             try:
-                good[i] = prepared(item)
+                good[i] = prepared(item, caller)
             except BeatError as error:
                 outcomes[i] = problem(error)
         accepted = await self._submit(list(good.values())) if good else []
@@ -77,14 +83,14 @@ class ScrapeRequests:
             platform=req.get_param("platform"),
             flow=req.get_param("flow"),
             status=req.get_param("status"),
-            account_id=req.get_param("account_id"),
+            account_id=account_of(caller_of(req), req.get_param("account_id")),
             created_after=moment(req, "created_after"),
             created_before=moment(req, "created_before"),
             cursor=req.get_param("cursor"),
             limit=whole(req, "limit", default=50, most=queries.MAX_PAGE),
         )
         for name in ("platform", "flow", "account_id"):
-            intake.check_text(getattr(wanted, name) or "", name, longest=255)
+            check_text(getattr(wanted, name) or "", name, longest=255, one_line=True)
         async with self._provider.services.database.transaction() as transaction:
             page = await queries.list_scrape_data(transaction, wanted)
             counts = await queries.count_by_status(transaction, wanted) if req.get_param("counts") == "true" else None
@@ -94,27 +100,33 @@ class ScrapeRequests:
 class ScrapeRequest:
     """GET one request."""
 
+    scopes: Scopes = {"GET": Scope.READ}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def on_get(self, _req: Request, resp: Response, request_id: str) -> None:
+    async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
-            send(resp, await queries.get_request(transaction, row_id(request_id)))
+            account = caller_of(req).account_id
+            send(resp, await queries.get_request(transaction, row_id(request_id), account_id=account))
 
 
 class Explain:
     """GET why a request is not done, and when it can be."""
 
+    scopes: Scopes = {"GET": Scope.READ}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def on_get(self, _req: Request, resp: Response, request_id: str) -> None:
+    async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
-            send(resp, await explain.why(transaction, row_id(request_id)))
+            account = caller_of(req).account_id
+            send(resp, await explain.why(transaction, row_id(request_id), account_id=account))
 
 
-def prepared(item: Any, idempotency_key: str | None = None) -> Prepared:
-    """Check one submission. Raises `BadInput` and its kinds."""
+def prepared(item: Any, caller: Caller, idempotency_key: str | None = None) -> Prepared:
+    """Check one submission. Raises `BadInput` and its kinds, and `Forbidden` for another account than the caller's."""
     try:
         given = msgspec.convert(item, Submission)
     except msgspec.ValidationError as error:
@@ -125,9 +137,10 @@ def prepared(item: Any, idempotency_key: str | None = None) -> Prepared:
             given.flow,
             given.params,
             Priority.named(given.priority),
-            given.account_id,
+            account_of(caller, given.account_id),
             idempotency_key,
             given.expires_at,
+            caller.key_id,
         )
     )
 

@@ -1,4 +1,4 @@
-"""What the resources work with: opened when the server starts, closed when it stops."""
+"""What the resources work with: opened when the server starts, closed when it stops; and the headers that every answer carries."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,11 +6,21 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from api.limits import Limiter
+from beat_actors.access.keyring import Keyring
 from beat_actors.database import Database
 
 Ring = Callable[[str], Awaitable[Any]]
 Ping = Callable[[], Awaitable[bool]]
 Opener = Callable[[], "Services"]
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 @dataclass(slots=True)
@@ -18,6 +28,8 @@ class Services:
     """`ring` asks for a turn of a platform's broker and never raises; `ping` says whether Redis answers."""
 
     database: Database
+    keyring: Keyring
+    limiter: Limiter
     ring: Ring
     ping: Ping
     close: Callable[[], None] = lambda: None
@@ -41,10 +53,10 @@ class Provider:
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         if self._services is not None:
+            await self._services.keyring.close()
+            await self._services.limiter.close()
             await self._services.database.close()
             self._services.close()
 
     async def process_response(self, _req: Request, resp: Response, _resource: Any, _succeeded: bool) -> None:
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        resp.set_header("Cache-Control", "no-store")
-        resp.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        resp.set_headers(HEADERS)

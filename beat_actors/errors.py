@@ -38,6 +38,12 @@ class NotFound(BeatError):
     code = "not_found"
 
 
+class Unauthenticated(BeatError):
+    """No key was given, or one that opens nothing here."""
+
+    code = "unauthenticated"
+
+
 class BadSettings(BeatError):
     """A BEAT_* variable has a value that cannot be used; nothing was started."""
 

@@ -79,7 +79,7 @@ async def add_credential(stack: Stack) -> None:
 async def requests(stack: Stack) -> list[float]:
     """Milliseconds from insertion to completion, each request alone on the stack; the first two only warm it."""
     took = []
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(headers=stack.authorization) as http:
         for number in range(REQUESTS + 2):
             body = {
                 "platform": "instagram",

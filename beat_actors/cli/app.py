@@ -32,6 +32,7 @@ COMMANDS = (
         "queues:app",
         "What lies in Redis, live: depth, who holds what, dead letters; show, requeue, drop, purge.",
     ),
+    ("keys", "keys:app", "API keys: create, list, revoke, rotate."),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),

@@ -1,7 +1,6 @@
 """`beat queues`: what lies in Redis, live, and the hands to mend it."""
 
 import asyncio
-import getpass
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from actors.queues import Look, MessageView, Queues, QueueView
 from beat_actors.cli.output import out, say, show_json, show_rows, table
-from beat_actors.cli.session import quiet_logs, settings_in_force
+from beat_actors.cli.session import quiet_logs, settings_in_force, who
 from beat_actors.database import Database
 
 T = TypeVar("T")
@@ -80,14 +79,14 @@ def show(message_id: str, /, *, json: Json = False) -> None:
 @app.command
 def requeue(message_id: str, /, *, reason: str) -> None:
     """Let a message be worked on (again): one that is dead or delayed, or that a worker holds."""
-    found = _run(lambda bench: bench.queues.requeue(bench.database, message_id, actor=_who(), reason=reason))
+    found = _run(lambda bench: bench.queues.requeue(bench.database, message_id, actor=who(), reason=reason))
     say(f"{found.id} waits in {found.queue} again; it was {found.state}")
 
 
 @app.command
 def drop(message_id: str, /, *, reason: str) -> None:
     """Take a message away. Its work is not lost: the scheduler finds it in the rows and sends it again."""
-    found = _run(lambda bench: bench.queues.drop(bench.database, message_id, actor=_who(), reason=reason))
+    found = _run(lambda bench: bench.queues.drop(bench.database, message_id, actor=who(), reason=reason))
     say(f"{found.id} is gone from {found.queue}; it was {found.state}")
 
 
@@ -100,7 +99,7 @@ def purge(queue: str, /, *, reason: str, state: str = "dead") -> None:
     state
         waiting, delayed or dead.
     """
-    count = _run(lambda bench: bench.queues.purge(bench.database, queue, state, actor=_who(), reason=reason))
+    count = _run(lambda bench: bench.queues.purge(bench.database, queue, state, actor=who(), reason=reason))
     say(f"{count:,} {state} messages are gone from {queue}")
 
 
@@ -152,10 +151,6 @@ def _of(args: list[Any] | None) -> str:
     if isinstance(first, list):
         return f"{first[0]} and {len(first) - 1} more" if len(first) > 1 else str(first[0])
     return str(first)
-
-
-def _who() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 def _run(work: Callable[[Bench], Awaitable[T]]) -> T:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -41,6 +41,7 @@ class Rehearsal:
         mailbox: Mailbox,
         api_url: str,
         *,
+        authorization: Mapping[str, str],
         handles: Sequence[str],
         key: str,
         show: Show,
@@ -51,6 +52,7 @@ class Rehearsal:
         self._mailbox = mailbox
         self._credentials: list[int] = []
         self._api_url = api_url
+        self._authorization = authorization
         self._simulator = SimulatorClient(engine.settings.simulator_url)
         self._handles = handles
         self._key = key
@@ -125,7 +127,7 @@ class Rehearsal:
             await asyncio.sleep(0.1)
 
     async def _submit(self, start: int, end: int) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), headers=self._authorization) as http:
             for chunk in range(start, end, CHUNK):
                 handles = self._handles[chunk : min(chunk + CHUNK, end)]
                 wanted = [{"platform": PLATFORM, "flow": FLOW, "params": {"handle": handle}} for handle in handles]

@@ -1,6 +1,7 @@
 """What every command starts from: the settings in force, an engine and a mailbox."""
 
 import asyncio
+import getpass
 import logging
 import os
 import sys
@@ -36,6 +37,15 @@ class Session:
         """Wake the platform's broker; where that fails, work is later and not lost, and the user is told so."""
         if not await self.mailbox.ring(platform):
             tell(ASLEEP)
+
+
+def who() -> str:
+    """Whoever runs this command, as the audit log has it."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # no name in the environment, and no entry for the number
+        name = str(os.getuid())
+    return f"cli:{name}"
 
 
 def default_root() -> Path:

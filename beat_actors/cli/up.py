@@ -22,6 +22,7 @@ from beat_actors.database import migrate
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
 from beat_actors.local import Interrupted, Stack
+from beat_actors.local.first_key import FILE
 from beat_actors.settings import load
 
 MOST_PROFILES = 100_000
@@ -59,6 +60,9 @@ def up(
         with contextlib.ExitStack() as life:
             with _starting(stack):
                 life.enter_context(stack.running(migrate=migrate.upgrade, handle_signals=True))
+            if stack.first_key.new:
+                say(f"the API key of this machine, shown this once and kept in {stack.home.path / FILE}:")
+                say(f"  {stack.first_key.text}")
             code = _work(stack, choose_handles(profiles, population, seed) if rehearse else [], once)
             if not once or stack.supervisor.stop_requested.is_set():
                 tell("stopping in order; nothing is lost (Ctrl-C once more ends it at once)")
@@ -95,6 +99,7 @@ def _rehearse(stack: Stack, handles: list[str]) -> Report | None:
                     engine,
                     mailbox,
                     stack.api_url,
+                    authorization=stack.authorization,
                     handles=handles,
                     key=stack.home.secret("rehearsal"),
                     show=view.show,

@@ -19,7 +19,7 @@ from beat_actors.database import Database, Transaction, columns, jsonb
 from beat_actors.errors import BadInput, NoAvailableSources, NotFound
 from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.intake import check_text
+from beat_actors.text import check_text
 
 # A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it. What is refreshed has no token yet.
 INSERT = """

@@ -4,6 +4,7 @@
 .beat/env        BEAT_* variables of the running stack, for commands in another terminal
 .beat/vault.key  the key ring of the credential vault; without it the stored credentials are lost
 .beat/message.key  the key ring that signs messages; a new one makes those that wait unusable, and the scheduler sends them again
+.beat/api.key    the API key of the tools on this machine
 .beat/*.json     passwords and ports
 .beat/log/       a file a service
 .beat/elsewhere  where the servers' data lies, when they may not reach this folder

@@ -1,11 +1,14 @@
 """The stack behind `beat up`: which services there are, over one data root, and the settings that make them one system."""
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from beat_actors import settings
 from beat_actors.local.errors import LocalError
+from beat_actors.local.first_key import FirstKey, first_key
 from beat_actors.local.home import Home
 from beat_actors.local.servers import PostgresServer, S3Server, SimulatorServer, ValkeyServer
 from beat_actors.local.service import Service, answers_http
@@ -40,6 +43,7 @@ class Stack:
         self.home = Home(root)
         self.home.lock()
         self._supervisor: Supervisor | None = None
+        self._first_key: FirstKey | None = None
         self._workers = (processes, threads)
         try:
             self.postgres = PostgresServer.at(self.home, postgres_settings)
@@ -73,6 +77,18 @@ class Stack:
         if self._supervisor is None:
             raise LocalError("The stack is not running")
         return self._supervisor
+
+    @property
+    def first_key(self) -> FirstKey:
+        """The API key of the tools on this machine. Raises `LocalError` before Beat itself was started."""
+        if self._first_key is None:
+            raise LocalError("The stack has not been started, so there is no API key yet")
+        return self._first_key
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header with which the API is called."""
+        return {"Authorization": f"Bearer {self.first_key.text}"}
 
     @property
     def api_url(self) -> str:
@@ -153,6 +169,8 @@ class Stack:
             if migrate:
                 migrate(self.postgres.url)
             if faces:
+                given = {name[5:].lower(): value for name, value in self.env.items() if name.startswith("BEAT_")}
+                self._first_key = asyncio.run(first_key(self.home, settings.load(**given)))
                 self._supervisor.start(*self.faces())
             yield self
 

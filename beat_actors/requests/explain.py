@@ -58,11 +58,16 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[dict[str, Any]]
 
 
-async def why(transaction: Transaction, request_id: int) -> Explanation:
-    """Raises `NotFound`."""
-    request = await get_request(transaction, request_id)
+async def why(transaction: Transaction, request_id: int, *, account_id: str | None = None) -> Explanation:
+    """Raises `NotFound`, also for a request that is not this account's, where one is named.
+
+    An account is not shown the URLs: one call may have answered several requests, of other accounts too.
+    """
+    request = await get_request(transaction, request_id, account_id=account_id)
     fetches = [_state(row) for row in await transaction.rows(FETCHES, (request_id,))]
     calls = [row._asdict() for row in await transaction.rows(CALLS, (request_id,))]
+    if account_id is not None:
+        calls = [{**call, "url": None} for call in calls]
     waiting = [fetch for fetch in fetches if fetch.stage == "WAITING"]
     times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
     earliest = min(times, default=None)

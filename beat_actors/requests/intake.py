@@ -1,6 +1,5 @@
 """Accepting requests: validate, then insert request and first fetch in one statement. What is returned is committed truth."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from beat_actors.errors import BadInput
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lanes import LaneKey, lane_ids
+from beat_actors.text import check_text
 
 MAX_TEXT = 2_000
 
@@ -44,6 +44,8 @@ class NewRequest:
     account_id: str | None = None
     idempotency_key: str | None = None
     expires_at: datetime | None = None
+    api_key_id: int | None = None
+    """The key that it was asked with; `None` where it was asked on the machine itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,11 @@ WITH input AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.*
     FROM jsonb_to_recordset(%s::jsonb) AS i(
         n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text,
-        expires_at timestamptz, lane_id integer, operation text, fetch_params jsonb, cursor_source text, owner text)
+        expires_at timestamptz, api_key_id bigint, lane_id integer, operation text, fetch_params jsonb, cursor_source text, owner text)
 ), request AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, expires_at)
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, expires_at FROM input ORDER BY n
+    SELECT id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id FROM input ORDER BY n
     ON CONFLICT (coalesce(account_id, ''), idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id
 ), fetched AS (
@@ -98,7 +100,7 @@ def prepare(request: NewRequest) -> Prepared:
     """Check one request against its platform and flow. Raises `BadInput` and its kinds."""
     for name, value in (("account_id", request.account_id), ("idempotency_key", request.idempotency_key)):
         if value is not None:
-            check_text(value, name, longest=255)
+            check_text(value, name, longest=255, one_line=True)
     if request.expires_at is not None and request.expires_at.tzinfo is None:
         raise BadInput("expires_at needs a time zone, such as 2030-01-31T12:00:00Z", field="expires_at")
     platform = platform_named(request.platform)
@@ -162,15 +164,6 @@ async def _resumed(transaction: Transaction, item: Prepared) -> Prepared:
     return replace(resumed, worded={name: value for name, value in item.params.items() if value is not None})
 
 
-def check_text(value: str, name: str, *, longest: int) -> None:
-    """Text that PostgreSQL and every consumer can hold: no NUL, no lone surrogates, not too long."""
-    if len(value) > longest:
-        raise BadInput(f"{name} has {len(value)} characters; {longest} are allowed", field=name)
-    for character in value:
-        if character == "\0" or unicodedata.category(character) == "Cs":
-            raise BadInput(f"{name} contains U+{ord(character):04X}, which is not text", field=name)
-
-
 def _row(n: int, item: Prepared, lane_id: int) -> dict[str, Any]:
     request = item.request
     return {
@@ -183,6 +176,7 @@ def _row(n: int, item: Prepared, lane_id: int) -> dict[str, Any]:
         "account_id": request.account_id,
         "idempotency_key": request.idempotency_key,
         "expires_at": request.expires_at,
+        "api_key_id": request.api_key_id,
         "lane_id": lane_id,
         "operation": item.first.operation,
         "fetch_params": item.first.params,

@@ -23,6 +23,7 @@ REQUESTS = table(
         for name in (
             "id", "platform", "flow", "params", "status", "priority", "account_id", "idempotency_key", "created_at",
             "picked_at", "scraped_at", "expires_at", "retry_count", "items", "data",
+            "api_key_id",
         )
     ),
 )  # fmt: skip
@@ -45,6 +46,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     retry_count: int
     items: int
+    api_key_id: int | None
     data: dict[str, Any] | None
 
 
@@ -75,9 +77,12 @@ class Page(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-async def get_request(transaction: Transaction, request_id: int) -> RequestView:
-    """Raises `NotFound`."""
-    rows = await transaction.select(select(REQUESTS).where(REQUESTS.c.id == request_id))
+async def get_request(transaction: Transaction, request_id: int, *, account_id: str | None = None) -> RequestView:
+    """Raises `NotFound`, also for a request that is not this account's, where one is named."""
+    query = select(REQUESTS).where(REQUESTS.c.id == request_id)
+    if account_id is not None:
+        query = query.where(REQUESTS.c.account_id == account_id)
+    rows = await transaction.select(query)
     if not rows:
         raise NotFound(f"there is no request {request_id}")
     return RequestView(**rows[0]._asdict())
@@ -111,12 +116,24 @@ class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
     posts: list[dict[str, Any]] = []
 
 
-async def get_profile(transaction: Transaction, platform: Platform, handle: str, *, posts: int = 0) -> ProfileView:
-    """The newest state of a profile, with its newest posts if any are wanted. Raises `NotFound`."""
+# A profile is public, but that somebody asked for it is not.
+ASKED_BY = """ AND EXISTS (
+    SELECT FROM profile_log l JOIN scrape_request_log r ON r.id = l.request_id
+    WHERE l.platform = %(platform)s AND l.profile_id = p.{key} AND r.account_id = %(account)s)"""
+
+
+async def get_profile(
+    transaction: Transaction, platform: Platform, handle: str, *, posts: int = 0, account_id: str | None = None
+) -> ProfileView:
+    """The newest state of a profile, with its newest posts if any are wanted.
+
+    Raises `NotFound`, also for a profile that no request of this account brought, where one is named.
+    """
     profiles = _entity(platform, "profile_log")
+    asked = ASKED_BY.format(key=profiles.subject or profiles.key) if account_id is not None else ""
     row = await transaction.row(
-        f"SELECT * FROM {profiles.table} WHERE handle = %s ORDER BY observed_at DESC LIMIT 1",  # noqa: S608 - declared
-        (handle.removeprefix("@").lower(),),
+        f"SELECT * FROM {profiles.table} p WHERE handle = %(handle)s{asked} ORDER BY observed_at DESC LIMIT 1",  # noqa: S608 - declared
+        {"handle": handle.removeprefix("@").lower(), "platform": platform.name, "account": account_id},
     )
     if row is None:
         raise NotFound(

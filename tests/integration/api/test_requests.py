@@ -1,7 +1,6 @@
 """The API's first routes against a real database: what is accepted is committed, what is bad gets a sentence and no row."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import falcon.testing
@@ -10,39 +9,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api.app import create_app
 from api.body import MAX_BYTES
-from api.services import Services
+from beat_actors.access.tokens import mint
 from beat_actors.database import Database
 from beat_actors.settings import Settings
+from tests.integration.api.conftest import app_over
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "Creator.One"}}
 ROUTE = "/v1/scrape-requests"
-
-
-class Doorbell:
-    def __init__(self) -> None:
-        self.rung: list[str] = []
-        self.redis = True
-
-    async def ring(self, platform: str) -> bool:
-        self.rung.append(platform)
-        return self.redis
-
-    async def ping(self) -> bool:
-        return self.redis
-
-
-@pytest.fixture
-def bell() -> Doorbell:
-    return Doorbell()
-
-
-@pytest.fixture
-async def api(database: Database, bell: Doorbell) -> AsyncIterator[falcon.testing.ASGIConductor]:
-    app = create_app(lambda: Services(database, bell.ring, bell.ping))
-    async with falcon.testing.ASGIConductor(app) as conductor:
-        yield conductor
 
 
 async def count(database: Database) -> int:
@@ -269,9 +243,9 @@ async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
 async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_when_to_come_back(
     settings: Settings, bell
 ) -> None:
-    gone = Database(settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"}), name="test")
-    app = create_app(lambda: Services(gone, bell.ring, bell.ping))
-    async with falcon.testing.ASGIConductor(app) as api:
+    gone = settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"})
+    headers = {"Authorization": f"Bearer {mint().text}"}
+    async with falcon.testing.ASGIConductor(app_over(gone, bell), headers=headers) as api:
         answer = await api.simulate_post(ROUTE, json=GOOD)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "2"
@@ -279,4 +253,3 @@ async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_whe
         assert (await api.simulate_get("/healthz")).status_code == 200
         assert (await api.simulate_get("/readyz")).status_code == 503
     assert bell.rung == []
-    await gone.close()

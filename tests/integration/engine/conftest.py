@@ -51,7 +51,11 @@ class System:
             for n in range(start, start + count)
         ]
         url = f"{self.stack.api_url}/v1/scrape-requests"
-        async with aiohttp.ClientSession() as http, http.post(url, json={"requests": requests}) as response:
+        headers = self.stack.authorization
+        async with (
+            aiohttp.ClientSession(headers=headers) as http,
+            http.post(url, json={"requests": requests}) as response,
+        ):
             assert response.status == 202, await response.text()
             return [outcome["id"] for outcome in (await response.json())["outcomes"]]
 

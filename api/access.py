@@ -1,0 +1,82 @@
+"""Who may call what. Every resource says which scope each of its methods needs, and what says nothing is not served."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import falcon.asgi
+from falcon.asgi import Request, Response
+from falcon.constants import COMBINED_METHODS
+
+from api.problems import Forbidden, TooManyCalls
+from api.services import Provider
+from beat_actors.access.keyring import Caller
+from beat_actors.access.scopes import Scope
+
+OPEN: Final = "open"
+"""For whoever asks: says nothing of what is stored, and needs no key."""
+Scopes = Mapping[str, Scope | Literal["open"]]
+"""By HTTP method. It stands as `scopes` on each resource."""
+
+
+class App(falcon.asgi.App[Request, Response]):
+    """Falcon's, but for one thing: what does not say who may call it cannot be added."""
+
+    def add_route(self, uri_template: str, resource: Any, **options: Any) -> None:
+        """Raises `TypeError` for a resource whose `scopes` are not exactly its methods."""
+        if options:
+            raise TypeError(f"{uri_template}: {', '.join(options)} would find other methods than `scopes` names")
+        answers = {method for method in COMBINED_METHODS if hasattr(resource, f"on_{method.lower()}")}
+        declared: Scopes = getattr(resource, "scopes", {})
+        if answers != set(declared) or hasattr(resource, "on_websocket"):
+            raise TypeError(
+                f"{uri_template}: {type(resource).__name__} answers {sorted(answers)} and declares scopes for {sorted(declared)}"
+            )
+        super().add_route(uri_template, resource)
+
+    def add_sink(self, *_: Any, **__: Any) -> None:
+        raise TypeError("a sink declares no scopes; add a resource")
+
+    def add_static_route(self, *_: Any, **__: Any) -> None:
+        raise TypeError("a static route declares no scopes; add a resource")
+
+
+class Gate:
+    """Falcon middleware: whose key it is, how often it calls, what it may. All before a byte of the body is read."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def process_resource(self, req: Request, resp: Response, resource: Any, _params: dict[str, Any]) -> None:
+        # A method that the resource does not have needs a key, whichever: Falcon says then that there is none.
+        scope = resource.scopes.get(req.method)
+        if scope == OPEN:
+            return
+        services = self._provider.services
+        caller = await services.keyring.caller(_token(req))
+        allowance = await services.limiter.take(caller.key_id, caller.rate_limit)
+        resp.set_header("RateLimit-Limit", str(caller.rate_limit))
+        resp.set_header("RateLimit-Remaining", str(allowance.remaining))
+        resp.set_header("RateLimit-Reset", str(allowance.seconds))
+        if not allowance.granted:
+            raise TooManyCalls(caller.rate_limit, allowance.seconds)
+        if scope is not None and scope not in caller.scopes:
+            raise Forbidden(f"this call needs a key with the scope {scope}", scope=scope)
+        req.context.caller = caller
+
+
+def caller_of(req: Request) -> Caller:
+    """Whose call it is. Only for what is not `OPEN`."""
+    caller: Caller = req.context.caller
+    return caller
+
+
+def account_of(caller: Caller, named: str | None) -> str | None:
+    """The account that a call is about: the key's own where it has one. Raises `Forbidden` where another one is named."""
+    if caller.account_id is None or named in (None, caller.account_id):
+        return caller.account_id or named
+    raise Forbidden("this key is of another account than the one that is named")
+
+
+def _token(req: Request) -> str | None:
+    kind, _, token = (req.get_header("Authorization") or "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None

@@ -1,0 +1,95 @@
+"""/v1/keys: who may use the API. A key is in the answer that makes it, and in no other."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.access import Scopes, caller_of
+from api.body import read_json
+from api.scrape_requests import send, whole
+from api.services import Provider
+from beat_actors.access import keys, scopes
+from beat_actors.access.keys import GRACE, LONGEST_LIFE, RATE_LIMIT, Created, NewKey
+from beat_actors.access.scopes import Scope
+from beat_actors.errors import BadInput
+
+LONGEST = int(LONGEST_LIFE.total_seconds())
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """A key as the API takes it. `expires_in`: seconds."""
+
+    name: str
+    scopes: list[str]
+    account_id: str | None = None
+    rate_limit: int = RATE_LIMIT
+    expires_in: Annotated[int, msgspec.Meta(ge=1, le=LONGEST)] | None = None
+
+
+class Keys:
+    """GET lists the keys; POST makes one."""
+
+    scopes: Scopes = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, {"keys": await keys.overview(transaction)})
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        try:
+            given = msgspec.convert(await read_json(req), Wanted)
+        except msgspec.ValidationError as error:
+            raise BadInput(f"the key is not as it should be: {error}") from None
+        life = None if given.expires_in is None else timedelta(seconds=given.expires_in)
+        new = NewKey(given.name, scopes.named(given.scopes), given.account_id, given.rate_limit, life)
+        async with self._provider.services.database.transaction() as transaction:
+            created = await keys.create(transaction, new, actor=caller_of(req).actor)
+        resp.status = 201
+        send(resp, _shown(created))
+
+
+class Key:
+    """DELETE revokes a key, by its id or its prefix; `?reason=` goes on record."""
+
+    scopes: Scopes = {"DELETE": Scope.ADMIN}
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_delete(self, req: Request, resp: Response, key: str) -> None:
+        reason = req.get_param("reason")
+        if not reason:
+            raise BadInput("say why, as ?reason=…; it is kept in the audit log", field="reason")
+        async with self._provider.services.database.transaction() as transaction:
+            number, alive = await keys.revoke(transaction, key, reason=reason, actor=caller_of(req).actor)
+        send(resp, {"id": number, "revoked": True, "was_alive": alive})
+
+
+class Rotation:
+    """POST makes a key's successor; the old one works on for `?grace=` seconds."""
+
+    scopes: Scopes = {"POST": Scope.ADMIN}
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_post(self, req: Request, resp: Response, key: str) -> None:
+        grace = timedelta(seconds=whole(req, "grace", default=int(GRACE.total_seconds()), most=LONGEST))
+        async with self._provider.services.database.transaction() as transaction:
+            rotated = await keys.rotate(transaction, key, grace=grace, actor=caller_of(req).actor)
+        resp.status = 201
+        send(resp, _shown(rotated.created) | {"before": {"id": rotated.before, "works_until": rotated.works_until}})
+
+
+def _shown(created: Created) -> dict[str, Any]:
+    return {
+        "id": created.id,
+        "key": created.minted.text,
+        "prefix": created.minted.token.prefix,
+        "expires_at": created.expires_at,
+    }

@@ -1,0 +1,146 @@
+"""How often each key may call: counted in Redis for all processes of the API at once.
+
+Redis only counts. While it is away each process counts for itself, so calls go on, and a key gets its rate from each of them.
+Calls that come at once share a round trip, over one connection.
+"""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from beat_actors.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+WINDOW = 60
+PATIENCE = 0.5
+"""Seconds that calls wait for Redis to count them."""
+REST = 2.0
+"""Seconds that Redis is left alone after it did not answer."""
+
+# A sliding window in two numbers: the calls of this minute, and those of the minute before by the share of it that is still within
+# the last sixty seconds. The server's own clock, so that all processes agree. A call that is refused is not counted.
+# KEYS: for each call a hash of n, the minute's number; c, its calls; p, those of the one before. ARGV: the window, then each call's limit.
+# Returns for each call whether it may go on, how many more may, and the milliseconds until more may.
+TAKE = """
+local window = tonumber(ARGV[1])
+local clock = redis.call('TIME')
+local now = (clock[1] + clock[2] / 1000000) / window
+local n = math.floor(now)
+local passed = now - n
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local limit = tonumber(ARGV[i + 1])
+    local known = redis.call('HMGET', key, 'n', 'c', 'p')
+    local c, p = 0, 0
+    if tonumber(known[1]) == n then
+        c, p = tonumber(known[2]), tonumber(known[3])
+    elseif tonumber(known[1]) == n - 1 then
+        p = tonumber(known[2])
+    end
+    local spent = c + p * (1 - passed)
+    if spent < limit then
+        redis.call('HSET', key, 'n', n, 'c', c + 1, 'p', p)
+        redis.call('EXPIRE', key, 2 * window)
+        answers[i] = {1, math.floor(math.max(0, limit - spent - 1)), math.ceil((1 - passed) * window * 1000)}
+    else
+        local wait
+        if c < limit then
+            wait = 1 - (limit - c) / p - passed
+        else
+            wait = 1 - passed + 1 - limit / c
+        end
+        answers[i] = {0, 0, math.ceil(wait * window * 1000) + 1}
+    end
+end
+return answers
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Whether a call may go on, how many more may now, and the whole seconds until more may."""
+
+    granted: bool
+    remaining: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    key_id: int
+    limit: int
+    answer: asyncio.Future[Allowance]
+
+
+class Limiter:
+    """One for each process and event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = Redis.from_url(
+            str(settings.redis_url),
+            socket_timeout=PATIENCE,
+            socket_connect_timeout=PATIENCE,
+            retry=Retry(NoBackoff(), 0),  # a lost answer must not count a call twice
+        )
+        self._script = self._client.register_script(TAKE)
+        self._namespace = settings.redis_namespace
+        self._waiting: list[_Call] = []
+        self._clerk: asyncio.Task[None] | None = None
+        self._away_until = 0.0
+        self._minute = 0
+        self._counted: dict[int, int] = {}
+
+    async def take(self, key_id: int, limit: int) -> Allowance:
+        """Count one call of this key, of which `limit` a minute are allowed. Never raises."""
+        if time.monotonic() < self._away_until:
+            return self._alone(key_id, limit)
+        call = _Call(key_id, limit, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
+        if self._clerk is None or self._clerk.done():
+            self._clerk = asyncio.create_task(self._work())
+        return await call.answer
+
+    async def close(self) -> None:
+        if self._clerk is not None:
+            await self._clerk
+        await self._client.aclose()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            calls, self._waiting = self._waiting, []
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    answers = await self._together(calls)
+            except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+                self._away_until = time.monotonic() + REST
+                log.warning("calls_counted_alone", error=type(error).__name__)
+                answers = [self._alone(call.key_id, call.limit) for call in calls]
+            for call, answer in zip(calls, answers, strict=True):
+                if not call.answer.done():  # its caller may have gone
+                    call.answer.set_result(answer)
+
+    async def _together(self, calls: list[_Call]) -> list[Allowance]:
+        counted = await self._script(
+            keys=[f"{self._namespace}:calls:{call.key_id}" for call in calls],
+            args=[WINDOW, *(call.limit for call in calls)],
+        )
+        return [Allowance(bool(granted), left, max(1, math.ceil(ms / 1000))) for granted, left, ms in counted]
+
+    def _alone(self, key_id: int, limit: int) -> Allowance:
+        now = time.monotonic() / WINDOW
+        if int(now) != self._minute:
+            self._minute, self._counted = int(now), {}
+        spent = self._counted.get(key_id, 0)
+        seconds = max(1, math.ceil((1 - now % 1) * WINDOW))
+        if spent >= limit:
+            return Allowance(False, 0, seconds)
+        self._counted[key_id] = spent + 1
+        return Allowance(True, limit - spent - 1, seconds)

@@ -1,0 +1,169 @@
+"""The rows of API keys: make, list, revoke, rotate. A key is audited in the transaction that changes it, and its secret is stored nowhere."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from beat_actors import audit
+from beat_actors.access import scopes as scopes_
+from beat_actors.access.scopes import OF_AN_ACCOUNT, Scope
+from beat_actors.access.tokens import Minted, mint
+from beat_actors.database import Transaction
+from beat_actors.errors import BadInput, NotFound
+from beat_actors.text import check_text
+
+RATE_LIMIT = 6_000
+MOST_CALLS = 1_000_000
+LONGEST_LIFE = timedelta(days=3650)
+GRACE = timedelta(hours=24)
+
+CREATE = """
+INSERT INTO api_key (prefix, hash, name, account_id, scopes, rate_limit, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + %s) RETURNING id, expires_at
+"""
+LIST = """
+SELECT id, prefix, name, account_id, scopes, rate_limit, created_at, expires_at, revoked_at, last_used,
+       CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= clock_timestamp() THEN 'expired' ELSE 'active' END AS state
+FROM api_key ORDER BY id
+"""
+# Locked, so that of two who change one key at once the second sees what the first did.
+FIND = """
+SELECT id, prefix, name, account_id, scopes, rate_limit, revoked_at, expires_at - created_at AS life,
+       expires_at <= clock_timestamp() AS expired
+FROM api_key WHERE id = %s OR prefix = %s FOR UPDATE
+"""
+REVOKE = "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = %s"
+# `least` passes over NULL: a key without an end gets one.
+RETIRE = "UPDATE api_key SET expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s RETURNING expires_at"
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is listed. `state`: active, expired or revoked. `last_used` is at most a minute behind."""
+
+    id: int
+    prefix: str
+    name: str
+    account_id: str | None
+    scopes: list[str]
+    rate_limit: int
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used: datetime | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key shall be. `rate_limit`: calls a minute. `life`: until it expires; `None`: it does not.
+
+    Raises `BadInput` for what cannot be.
+    """
+
+    name: str
+    scopes: Sequence[Scope]
+    account_id: str | None = None
+    rate_limit: int = RATE_LIMIT
+    life: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        for field, value in (("name", self.name), ("account", self.account_id)):
+            if value is not None:
+                check_text(value, field, longest=255, one_line=True)
+                if not value.strip():
+                    raise BadInput(f"{field} cannot be empty", field=field)
+        if not self.scopes:
+            raise BadInput("a key needs one scope at least", field="scope")
+        beyond = set(self.scopes) - OF_AN_ACCOUNT
+        if self.account_id is not None and beyond:
+            raise BadInput(
+                f"a key of one account holds submit and read; {', '.join(sorted(beyond))} reaches what is everybody's",
+                field="scope",
+            )
+        if not 1 <= self.rate_limit <= MOST_CALLS:
+            raise BadInput(f"the rate is 1 to {MOST_CALLS} calls a minute", field="rate")
+        if self.life is not None and not timedelta(0) < self.life <= LONGEST_LIFE:
+            raise BadInput(f"a key expires after {LONGEST_LIFE.days} days at most", field="expires")
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """`minted.text` is the only copy of the key."""
+
+    id: int
+    minted: Minted
+    new: NewKey
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The successor, and until when the key before it works."""
+
+    before: int
+    works_until: datetime
+    created: Created
+
+
+async def create(transaction: Transaction, new: NewKey, *, actor: str) -> Created:
+    created = await _insert(transaction, new)
+    detail: dict[str, Any] = {"name": new.name, "scopes": list(new.scopes), "account_id": new.account_id}
+    detail |= {"rate_limit": new.rate_limit, "expires_at": created.expires_at, "prefix": created.minted.token.prefix}
+    await audit.record(transaction, actor=actor, action="key.create", target=f"key/{created.id}", detail=detail)
+    return created
+
+
+async def overview(transaction: Transaction) -> list[KeyView]:
+    return [KeyView(**row._asdict()) for row in await transaction.rows(LIST)]
+
+
+async def revoke(transaction: Transaction, which: str, *, reason: str, actor: str) -> tuple[int, bool]:
+    """End a key for good; its id, and whether it was still alive. `which`: its id or prefix. Raises `NotFound`."""
+    check_text(reason, "reason", longest=1000)
+    row = await _find(transaction, which)
+    alive = row.revoked_at is None
+    if alive:
+        await transaction.run(REVOKE, (row.id,))
+        detail = {"prefix": row.prefix, "name": row.name, "reason": reason}
+        await audit.record(transaction, actor=actor, action="key.revoke", target=f"key/{row.id}", detail=detail)
+    return row.id, alive
+
+
+async def rotate(transaction: Transaction, which: str, *, grace: timedelta = GRACE, actor: str) -> Rotated:
+    """Give a key a successor that may do the same for as long, and let the old one live on for `grace`.
+
+    Raises `NotFound`, and `BadInput` for a key that does not work any more.
+    """
+    if not timedelta(0) <= grace <= LONGEST_LIFE:
+        raise BadInput(f"the grace is 0 s to {LONGEST_LIFE.days} days", field="grace")
+    row = await _find(transaction, which)
+    if row.revoked_at is not None or row.expired:
+        raise BadInput(f"key {row.id} does not work any more, so nobody waits for a successor; create a new one")
+    new = NewKey(row.name, scopes_.named(row.scopes), row.account_id, row.rate_limit, row.life)
+    created = await _insert(transaction, new)
+    works_until = await transaction.value(RETIRE, (grace, row.id))
+    detail = {"successor": created.id, "prefix": created.minted.token.prefix, "works_until": works_until}
+    await audit.record(transaction, actor=actor, action="key.rotate", target=f"key/{row.id}", detail=detail)
+    return Rotated(row.id, works_until, created)
+
+
+async def _insert(transaction: Transaction, new: NewKey) -> Created:
+    minted = mint()
+    told = (new.name, new.account_id, list(new.scopes), new.rate_limit, new.life)
+    row = await transaction.row(CREATE, (minted.token.prefix, minted.token.digest, *told))
+    assert row is not None
+    return Created(row.id, minted, new, row.expires_at)
+
+
+async def _find(transaction: Transaction, which: str) -> Any:
+    number = int(which) if re.fullmatch(r"[0-9]{1,18}", which) else None
+    # As it is listed, or the whole key as it was found somewhere it should not be.
+    prefix = which.removeprefix("beat_").partition("_")[0]
+    row = await transaction.row(FIND, (number, prefix))
+    if row is None:
+        raise NotFound("there is no such key; `beat keys list` shows their ids and prefixes")
+    return row

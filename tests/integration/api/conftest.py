@@ -1,0 +1,78 @@
+"""The API over the test's own database and Redis prefix, called as a holder of a key calls it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import falcon.testing
+import pytest
+
+from api.access import App
+from api.app import create_app
+from api.limits import Limiter
+from api.services import Services
+from beat_actors.access import keys
+from beat_actors.access.keyring import Keyring
+from beat_actors.access.keys import Created, NewKey
+from beat_actors.access.scopes import Scope
+from beat_actors.database import Database
+from beat_actors.settings import Settings
+
+
+class Doorbell:
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+        self.redis = True
+
+    async def ring(self, platform: str) -> bool:
+        self.rung.append(platform)
+        return self.redis
+
+    async def ping(self) -> bool:
+        return self.redis
+
+
+@pytest.fixture
+def bell() -> Doorbell:
+    return Doorbell()
+
+
+def app_over(settings: Settings, bell: Doorbell) -> App:
+    """One process of the API. Its services are opened when it starts, and closed when it stops."""
+
+    def opened() -> Services:
+        database = Database(settings, name="api")
+        return Services(database, Keyring(database), Limiter(settings), bell.ring, bell.ping)
+
+    return create_app(opened)
+
+
+Keys = Callable[..., Awaitable[Created]]
+
+
+@pytest.fixture
+def new_key(database: Database) -> Keys:
+    """Make a key: `await new_key(Scope.READ, account_id="acme")`."""
+
+    async def make(*scopes: Scope, **fields: object) -> Created:
+        async with database.transaction() as transaction:
+            return await keys.create(transaction, NewKey("test", scopes, **fields), actor="test")  # type: ignore[arg-type]
+
+    return make
+
+
+def bearer(created: Created) -> dict[str, str]:
+    return {"Authorization": f"Bearer {created.minted.text}"}
+
+
+@pytest.fixture
+async def bare(settings: Settings, bell: Doorbell) -> AsyncIterator[falcon.testing.ASGIConductor]:
+    """Without a key."""
+    async with falcon.testing.ASGIConductor(app_over(settings, bell)) as conductor:
+        yield conductor
+
+
+@pytest.fixture
+async def api(settings: Settings, bell: Doorbell, new_key: Keys) -> AsyncIterator[falcon.testing.ASGIConductor]:
+    """With a key that may do everything."""
+    admin = await new_key(Scope.ADMIN, rate_limit=100_000)
+    async with falcon.testing.ASGIConductor(app_over(settings, bell), headers=bearer(admin)) as conductor:
+        yield conductor

@@ -1,0 +1,269 @@
+"""Deny by default: every route of the table, called without a key, with every kind of bad one, with too little, and by another tenant."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import falcon.inspect
+import pytest
+
+from api.access import OPEN, App
+from api.app import create_app
+from beat_actors.access import keys
+from beat_actors.access.scopes import CONTAINS, Scope
+from beat_actors.access.tokens import CHECKSUM, DIGITS, _checksum, mint
+from beat_actors.database import Database
+from tests.integration.api.conftest import Keys, bearer
+
+GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
+# Said here once more, so that a scope that is changed or lost by accident is noticed.
+TABLE = {
+    ("GET", "/healthz"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("POST", "/v1/scrape-requests"): Scope.SUBMIT,
+    ("GET", "/v1/scrape-requests"): Scope.READ,
+    ("GET", "/v1/scrape-requests/{request_id}"): Scope.READ,
+    ("GET", "/v1/scrape-requests/{request_id}/explain"): Scope.READ,
+    ("GET", "/v1/profiles/{platform}/{handle}"): Scope.READ,
+    ("GET", "/v1/keys"): Scope.ADMIN,
+    ("POST", "/v1/keys"): Scope.ADMIN,
+    ("DELETE", "/v1/keys/{key}"): Scope.ADMIN,
+    ("POST", "/v1/keys/{key}/rotate"): Scope.ADMIN,
+}
+GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
+
+
+def served() -> Iterator[tuple[str, str]]:
+    """What the application really serves."""
+    app = create_app(lambda: pytest.fail("not started"))
+    for route in falcon.inspect.inspect_routes(app):
+        for method in route.methods:
+            if not method.internal:  # Falcon's own 405s and OPTIONS
+                yield method.method, route.path
+
+
+def test_the_table_holds_every_route() -> None:
+    assert sorted(served()) == sorted(TABLE)
+
+
+async def call(api: Any, method: str, path: str, headers: dict[str, str] | None = None) -> Any:
+    filled = path.format(request_id=1, platform="instagram", handle="creator", key=4711)
+    body = {"json": GOOD} if method == "POST" else {}
+    return await api.simulate_request(method, filled, headers=headers or {}, **body)
+
+
+async def rows(database: Database) -> int:
+    async with database.transaction() as transaction:
+        return int(
+            await transaction.value("SELECT (SELECT count(*) FROM scrape_request_log) + (SELECT count(*) FROM api_key)")
+        )
+
+
+def tampered(text: str) -> str:
+    """Another secret behind the same prefix, with a checksum that fits."""
+    body = text[:-CHECKSUM]
+    body = body[:-1] + DIGITS[(DIGITS.index(body[-1]) + 1) % len(DIGITS)]
+    return body + _checksum(body)
+
+
+async def bad_keys(database: Database, new_key: Keys) -> dict[str, dict[str, str]]:
+    good, expired, revoked = [await new_key(Scope.ADMIN, life=timedelta(days=1)) for _ in range(3)]
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE api_key SET expires_at = clock_timestamp() WHERE id = %s", (expired.id,))
+        await keys.revoke(transaction, str(revoked.id), reason="test", actor="test")
+    text = good.minted.text
+    return {
+        "none": {},
+        "empty": {"Authorization": ""},
+        "no token": {"Authorization": "Bearer "},
+        "another kind": {"Authorization": f"Basic {text}"},
+        "in the wrong place": {"X-Api-Key": text},
+        "garbage": {"Authorization": "Bearer letmein"},
+        "cut off": {"Authorization": f"Bearer {text[:-1]}"},
+        "two": {"Authorization": f"Bearer {text}, Bearer {text}"},
+        "never made": {"Authorization": f"Bearer {mint().text}"},
+        "another secret": {"Authorization": f"Bearer {tampered(text)}"},
+        "SQL": {"Authorization": "Bearer beat_' OR 1=1 --_x"},
+        "expired": bearer(expired),
+        "revoked": bearer(revoked),
+    }
+
+
+async def test_without_a_good_key_nothing_is_served_and_nothing_is_written(bare, database, new_key) -> None:
+    bad = await bad_keys(database, new_key)
+    before = await rows(database)
+    for method, path in GUARDED:
+        for kind, headers in bad.items():
+            answer = await call(bare, method, path, headers)
+            assert (answer.status_code, kind, path) == (401, kind, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.json["type"] == "urn:beat:problem:unauthenticated"
+            assert "ratelimit-limit" not in answer.headers
+    assert await rows(database) == before
+
+
+async def test_what_became_of_a_key_is_told_to_its_holder_alone(bare, database, new_key) -> None:
+    bad = await bad_keys(database, new_key)
+    said = {kind: (await call(bare, "GET", "/v1/keys", headers)).json["detail"] for kind, headers in bad.items()}
+    assert (said["expired"], said["revoked"]) == ("the key has expired", "the key was revoked")
+    assert "Authorization: Bearer" in said["none"]
+    stranger = {"Authorization": f"Bearer {tampered(bad['revoked']['Authorization'].removeprefix('Bearer '))}"}
+    assert (
+        (await call(bare, "GET", "/v1/keys", stranger)).json["detail"] == said["never made"] == said["another secret"]
+    )
+
+
+@pytest.mark.parametrize("held", list(Scope))
+async def test_a_scope_opens_what_it_says_and_nothing_else(bare, database, new_key, held: Scope) -> None:
+    headers = bearer(await new_key(held))
+    for (method, path), needed in GUARDED.items():
+        before = await rows(database)
+        answer = await call(bare, method, path, headers)
+        if needed in CONTAINS[held]:
+            assert answer.status_code in (200, 202, 400, 404), (method, path, answer.text)
+        else:
+            assert (answer.status_code, method, path) == (403, method, path)
+            assert answer.json["type"] == "urn:beat:problem:forbidden"
+            assert f'scope="{needed}"' in answer.headers["www-authenticate"]
+            assert await rows(database) == before
+
+
+async def test_probes_need_no_key(bare) -> None:
+    for (method, path), scope in TABLE.items():
+        if scope == OPEN:
+            assert (await call(bare, method, path)).status_code == 200
+
+
+async def test_methods_that_do_not_exist_need_a_key_too(bare, new_key) -> None:
+    headers = bearer(await new_key(Scope.SUBMIT))
+    assert (await bare.simulate_put("/v1/scrape-requests")).status_code == 401
+    assert (await bare.simulate_put("/v1/scrape-requests", headers=headers)).status_code == 405
+
+
+async def test_another_account_finds_nothing(bare, database, new_key) -> None:
+    """What one account asked for does not exist for another, by whatever way it is looked for."""
+    both = (Scope.SUBMIT, Scope.READ)
+    acme, zeta = bearer(await new_key(*both, account_id="acme")), bearer(await new_key(*both, account_id="zeta"))
+    operator = bearer(await new_key(Scope.OPERATE))
+    request = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=acme)).json["id"]
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO instagram_account (profile_id, handle, source, parser_version, request_id, observed_at) "
+            "VALUES ('1', 'creator', 'lama', 1, %s, now())",
+            (request,),
+        )
+        await transaction.run(
+            "INSERT INTO profile_log (observed_at, platform, profile_id, source, parser_version, request_id, fetch_id, dimensions, metrics) "
+            "VALUES (now(), 'instagram', '1', 'lama', 1, %s, 1, '{}', '{}')",
+            (request,),
+        )
+    ways = ("/v1/scrape-requests/{id}", "/v1/scrape-requests/{id}/explain", "/v1/profiles/instagram/{handle}")
+    for way in ways:
+        path = way.format(id=request, handle="creator")
+        assert (await bare.simulate_get(path, headers=acme)).status_code == 200
+        assert (await bare.simulate_get(path, headers=operator)).status_code == 200
+        hidden = await bare.simulate_get(path, headers=zeta)
+        missing = await bare.simulate_get(way.format(id=4711, handle="nobody"), headers=zeta)
+        assert hidden.status_code == missing.status_code == 404
+        # Nor does the answer say that there is something to hide.
+        said = hidden.json["detail"].replace(f"request {request}", "request 4711").replace("'creator'", "'nobody'")
+        assert said == missing.json["detail"]
+    listed = (await bare.simulate_get("/v1/scrape-requests?counts=true", headers=zeta)).json
+    assert (listed["requests"], sum(listed["counts"].values())) == ([], 0)
+    listed = (await bare.simulate_get("/v1/scrape-requests", headers=acme)).json
+    assert [found["account_id"] for found in listed["requests"]] == ["acme"]
+
+
+async def test_an_account_asks_in_its_own_name_only(bare, database, new_key) -> None:
+    acme = await new_key(Scope.SUBMIT, Scope.READ, account_id="acme")
+    headers = bearer(acme)
+    refused = await bare.simulate_post("/v1/scrape-requests", json={**GOOD, "account_id": "zeta"}, headers=headers)
+    assert refused.status_code == 403
+    assert (await bare.simulate_get("/v1/scrape-requests?account_id=zeta", headers=headers)).status_code == 403
+    items = [GOOD, {**GOOD, "account_id": "zeta"}, {**GOOD, "account_id": "acme"}]
+    answer = (await bare.simulate_post("/v1/scrape-requests", json={"requests": items}, headers=headers)).json
+    assert (answer["accepted"], answer["outcomes"][1]["status"]) == (2, 403)
+    async with database.transaction() as transaction:
+        found = await transaction.rows("SELECT account_id, api_key_id FROM scrape_request_log")
+    assert [tuple(row) for row in found] == [("acme", acme.id)] * 2
+
+
+async def test_an_idempotency_key_is_an_accounts_own(bare, new_key) -> None:
+    ids = set()
+    for account in ("acme", "zeta"):
+        headers = bearer(await new_key(Scope.SUBMIT, account_id=account)) | {"Idempotency-Key": "once"}
+        for _ in range(2):
+            ids.add((await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=headers)).json["id"])
+    assert len(ids) == 2
+
+
+async def test_an_account_is_not_shown_whose_neighbour_it_had_in_a_call(bare, database, new_key) -> None:
+    acme, operator = (
+        bearer(await new_key(Scope.SUBMIT, Scope.READ, account_id="acme")),
+        bearer(await new_key(Scope.READ)),
+    )
+    request = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=acme)).json["id"]
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO trace_log (at, fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, outcome) "
+            "VALUES (now(), 1, %s, 1, 'instagram', 'lama', 'x', 1, 'GET', 'https://a.invalid/?ids=creator,rival', 'ok')",
+            (request,),
+        )
+    path = f"/v1/scrape-requests/{request}/explain"
+    assert "rival" in (await bare.simulate_get(path, headers=operator)).text
+    shown = await bare.simulate_get(path, headers=acme)
+    assert (len(shown.json["calls"]), "rival" in shown.text) == (1, False)
+
+
+async def test_no_body_is_read_from_who_may_not_send_one(bare, new_key) -> None:
+    reader = bearer(await new_key(Scope.READ))
+    hostile = {"body": b"[" * 500_000, "headers": {"content-type": "application/json"}}
+    assert (await bare.simulate_post("/v1/scrape-requests", **hostile)).status_code == 401
+    hostile["headers"] = {**hostile["headers"], **reader}
+    assert (await bare.simulate_post("/v1/scrape-requests", **hostile)).status_code == 403
+
+
+async def test_every_answer_carries_the_headers_that_make_it_harmless(bare, new_key) -> None:
+    headers = bearer(await new_key(Scope.READ))
+    for path in ("/healthz", "/nowhere", "/v1/keys", "/v1/scrape-requests", "/v1/scrape-requests/x"):
+        answer = await bare.simulate_get(path, headers=headers)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert "access-control-allow-origin" not in answer.headers
+
+
+class Undeclared:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        resp.text = "secret"
+
+
+class Forgotten(Undeclared):
+    scopes = {"GET": Scope.READ}
+
+    async def on_delete(self, req: Any, resp: Any) -> None: ...
+
+
+class Listening(Undeclared):
+    scopes = {"GET": Scope.READ}
+
+    async def on_websocket(self, req: Any, ws: Any) -> None: ...
+
+
+@pytest.mark.parametrize("resource", [Undeclared(), Forgotten(), Listening()])
+def test_a_route_that_does_not_say_who_may_call_it_stops_the_start(resource: Any) -> None:
+    with pytest.raises(TypeError, match="declares scopes for"):
+        App().add_route("/new", resource)
+
+
+def test_nothing_is_served_past_the_table() -> None:
+    app = App()
+    with pytest.raises(TypeError, match="suffix"):
+        app.add_route("/new", Undeclared(), suffix="other")
+    with pytest.raises(TypeError, match="declares no scopes"):
+        app.add_sink(lambda: None, "/")
+    with pytest.raises(TypeError, match="declares no scopes"):
+        app.add_static_route("/files", "/tmp")
