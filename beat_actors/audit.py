@@ -4,11 +4,30 @@ Record in the transaction of the change, and before it where the change is not P
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from beat_actors.database import Transaction, jsonb
 
 RECORD = "INSERT INTO audit_log (actor, action, target, detail) VALUES (%s, %s, %s, %s::jsonb)"
+ENTRIES = """
+SELECT id, at, actor, action, target, detail FROM audit_log
+WHERE (%(target)s::text IS NULL OR target = %(target)s) AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was changed."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any]
 
 
 async def record(
@@ -19,3 +38,11 @@ async def record(
     `detail` is what one needs to understand it later, and never a secret.
     """
     await transaction.run(RECORD, (actor, action, target, jsonb(detail or {})))
+
+
+async def entries(
+    transaction: Transaction, *, target: str | None = None, actor: str | None = None, limit: int = 50
+) -> list[Entry]:
+    """What was changed, newest first; of one target or by one actor, where they are named."""
+    wanted = {"target": target, "actor": actor, "limit": limit}
+    return [Entry(**row._asdict()) for row in await transaction.rows(ENTRIES, wanted)]

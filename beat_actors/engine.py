@@ -19,10 +19,12 @@ class Engine:
     client: ProviderClient
 
     @classmethod
-    def start(cls, settings: Settings, *, name: str) -> Self:
-        """Inside a running event loop. Connections are made when they are first needed."""
+    def start(cls, settings: Settings, *, name: str, actor: str | None = None) -> Self:
+        """Inside a running event loop. Connections are made when they are first needed. `actor`: in whose name; default: `name`."""
         database, vault = Database(settings, name=name), Vault(settings)
-        return cls(settings, database, vault, CredentialManager(database, vault), ProviderClient(settings))
+        return cls(
+            settings, database, vault, CredentialManager(database, vault, actor=actor or name), ProviderClient(settings)
+        )
 
     async def close(self) -> None:
         await self.client.close()

@@ -160,6 +160,7 @@ async def _insert(transaction: Transaction, new: NewKey) -> Created:
 
 
 async def _find(transaction: Transaction, which: str) -> Any:
+    check_text(which, "key", longest=200)
     number = int(which) if re.fullmatch(r"[0-9]{1,18}", which) else None
     # As it is listed, or the whole key as it was found somewhere it should not be.
     prefix = which.removeprefix("beat_").partition("_")[0]

@@ -33,6 +33,7 @@ COMMANDS = (
         "What lies in Redis, live: depth, who holds what, dead letters; show, requeue, drop, purge.",
     ),
     ("keys", "keys:app", "API keys: create, list, revoke, rotate."),
+    ("audit", "audit:audit", "Who changed what, newest first."),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),

@@ -71,7 +71,7 @@ def settings_in_force() -> Settings:
 async def session() -> AsyncIterator[Session]:
     settings = settings_in_force()
     quiet_logs()
-    engine, mailbox = Engine.start(settings, name="cli"), Mailbox(settings)
+    engine, mailbox = Engine.start(settings, name="cli", actor=who()), Mailbox(settings)
     try:
         yield Session(engine, mailbox)
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from beat_actors import audit
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.decision import Desk
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
@@ -72,9 +73,12 @@ class Renewal:
 
 
 class CredentialManager:
-    def __init__(self, database: Database, vault: Vault) -> None:
+    """`actor`: in whose name it changes credentials, as the audit log has it."""
+
+    def __init__(self, database: Database, vault: Vault, *, actor: str = "beat") -> None:
         self.database = database
         self.vault = vault
+        self.actor = actor
 
     async def add(
         self, source: str, secret: Mapping[str, str], *, label: str = "", weight: int = 1
@@ -110,6 +114,7 @@ class CredentialManager:
             if await transaction.value(INSERT, values) is None:
                 return await transaction.value(KNOWN, (source, fingerprint)), False
             await transaction.run(EVENT, (new_id, "added", jsonb({"label": label})))
+            await self._record(transaction, "add", new_id, source=source, label=values["label"], weight=weight)
             await transaction.run(UNBLOCK, (platform,))
             return new_id, True
 
@@ -139,6 +144,7 @@ class CredentialManager:
             async with self._changing(info.platform) as transaction:
                 await transaction.run(REPLACE, values)
                 await transaction.run(EVENT, (credential_id, "replaced", jsonb({"reason": reason})))
+                await self._record(transaction, "replace", credential_id, source=info.source, reason=reason)
         except psycopg.errors.UniqueViolation:
             async with self.database.transaction() as transaction:
                 known = await transaction.value(KNOWN, (info.source, values["fingerprint"]))
@@ -183,6 +189,7 @@ class CredentialManager:
         """Back into use at once: enabled, no rest left, alive. The next call shows whether the provider agrees."""
         await self._change(
             credential_id,
+            "enable",
             "enabled",
             "enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, "
             "denied = '{}', probing = false, check_at = NULL, refresh_at = NULL",
@@ -191,12 +198,13 @@ class CredentialManager:
 
     async def disable(self, credential_id: int, *, reason: str) -> None:
         """Out of use from the broker's next turn on, until it is enabled by hand."""
-        await self._change(credential_id, "disabled", "enabled = false", reason)
+        await self._change(credential_id, "disable", "disabled", "enabled = false", reason)
 
     async def reset(self, credential_id: int, *, reason: str) -> None:
         """End a rest now, and start again at the foot of the ladder."""
         await self._change(
             credential_id,
+            "reset",
             "reset",
             "disabled_till = NULL, disabled_reason = NULL, ladder = 0, ladder_at = NULL, probing = false, "
             "reported_remaining = NULL, reported_reset_at = NULL",
@@ -223,6 +231,8 @@ class CredentialManager:
                     "FROM unnest(%s::bigint[], %s::text[], %s::bytea[]) AS n(id, key_id, secret) WHERE c.id = n.id",
                     columns(sealed, 3),
                 )
+                detail = {"key_id": self.vault.sealing_key_id, "credentials": [row.id for row in rows]}
+                await audit.record(transaction, actor=self.actor, action="vault.rotate", target="vault", detail=detail)
 
     async def reveal(self, transaction: Transaction, ids: Collection[int]) -> dict[int, Revealed]:
         """Open these secrets, for the call that is about to be made and nothing else."""
@@ -266,7 +276,7 @@ class CredentialManager:
             await transaction.run(UNBLOCK, (platform,))
             await watch(transaction, platform)
 
-    async def _change(self, credential_id: int, kind: str, assignments: str, reason: str) -> None:
+    async def _change(self, credential_id: int, verb: str, kind: str, assignments: str, reason: str) -> None:
         check_text(reason, "reason", longest=1000)
         info = await self.info(credential_id)
         async with self._changing(info.platform) as transaction:
@@ -275,6 +285,11 @@ class CredentialManager:
                 (credential_id,),
             )
             await transaction.run(EVENT, (credential_id, kind, jsonb({"reason": reason})))
+            await self._record(transaction, verb, credential_id, source=info.source, reason=reason)
+
+    async def _record(self, transaction: Transaction, verb: str, credential_id: int, **detail: Any) -> None:
+        target = f"credential/{credential_id}"
+        await audit.record(transaction, actor=self.actor, action=f"credential.{verb}", target=target, detail=detail)
 
 
 def _check_secret(source: Source, secret: Mapping[str, str]) -> None:

@@ -1,5 +1,7 @@
 """The API's first routes against a real database: what is accepted is committed, what is bad gets a sentence and no row."""
 
+import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -9,7 +11,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api.body import MAX_BYTES
+from api import body
+from api.body import MAX_BYTES, MAX_DEPTH
 from beat_actors.access.tokens import mint
 from beat_actors.database import Database
 from beat_actors.settings import Settings
@@ -151,6 +154,13 @@ async def test_bad_input_gets_a_sentence_and_no_row(api, database, body: Any, sa
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
         (b'{"params": "' + b"x" * (30 << 20) + b'"}', 413),
         (b" " * (MAX_BYTES + 1), 413),
+        (b'{"params": {"posts": 1e999}}', 400),
+        (b'{"params": {"posts": -1e999}}', 400),
+        (b'{"params": {"posts": ' + b"9" * 100_000 + b"}}", 400),
+        (b'{"params": {"posts": Infinity}}', 400),
+        (b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, 400),
+        (b"{" + b",".join(b'"%d": 1' % n for n in range(100_000)) + b"}", 413),
+        (b"{" + b",".join(b'"%d": 1' % n for n in range(70_000)) + b"}", 400),
     ],
 )
 async def test_a_hostile_body_is_refused_and_leaves_no_row(api, database, body: bytes, status: int) -> None:
@@ -158,6 +168,68 @@ async def test_a_hostile_body_is_refused_and_leaves_no_row(api, database, body: 
     assert answer.status_code == status
     assert answer.json["detail"]
     assert await count(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("user\u202egnp.exe", "$.params.handle contains U+202E"),
+        ("\u2067x\u2069", "$.params.handle contains U+2067"),
+        ("x\x1b[31m", "$.params.handle contains U+001B"),
+        ("x\x9b", "$.params.handle contains U+009B"),
+        ("x" * 20_001, "20001 characters"),
+        (2**63, "$.params.handle is a number beyond 9223372036854775807"),
+        (-(10**40), "$.params.handle is a number beyond"),
+        ([[[["\0"]]]], "$.params.handle[0][0][0][0] contains U+0000"),
+        ({"a\u202e": 1}, "a name in $.params.handle contains U+202E"),
+        ({"x" * 201: 1}, "201 characters"),
+    ],
+)
+async def test_what_no_store_or_reader_should_meet_is_refused_by_its_place(
+    api, database, value: Any, said: str
+) -> None:
+    answer = await api.simulate_post(ROUTE, json={**GOOD, "params": {"handle": value}})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert said in answer.json["detail"]
+    assert await count(database) == 0
+
+
+async def test_depth_is_counted_in_levels(api) -> None:
+    def nested(levels: int) -> bytes:
+        return b"[" * levels + b"]" * levels
+
+    headers = {"content-type": "application/json"}
+    deepest = await api.simulate_post(ROUTE, body=nested(MAX_DEPTH), headers=headers)
+    deeper = await api.simulate_post(ROUTE, body=nested(MAX_DEPTH + 1), headers=headers)
+    assert "levels deep" not in deepest.json["detail"]
+    assert f"more than {MAX_DEPTH} levels deep" in deeper.json["detail"]
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key"])
+@pytest.mark.parametrize("value", ["x" * 256, "a\x7fb", "tab\tbed"])
+async def test_headers_that_are_kept_are_looked_at_too(api, database, name: str, value: str) -> None:
+    answer = await api.simulate_post(ROUTE, json=GOOD, headers={name: value})
+    assert answer.status_code == 400
+    assert await count(database) == 0
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(api, monkeypatch) -> None:
+    monkeypatch.setattr(body, "MAX_SECONDS", 0.05)
+
+    async def never(_req: Any) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    monkeypatch.setattr(body, "_read", never)
+    answer = await api.simulate_post(ROUTE, json=GOOD)
+    assert answer.status_code == 408
+    assert answer.json["type"] == "urn:beat:problem:body_too_slow"
+
+
+async def test_a_packed_body_is_refused_unopened(api) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    assert (await api.simulate_post(ROUTE, body=gzip.compress(b"{}"), headers=headers)).status_code == 415
 
 
 async def test_a_body_that_lies_about_its_length_is_cut_off(api, database) -> None:

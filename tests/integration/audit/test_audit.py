@@ -32,3 +32,16 @@ async def test_what_was_not_done_is_not_on_record(database: Database) -> None:
         await undone()
     async with database.statements() as alone:
         assert await alone.rows(ROWS) == []
+
+
+async def test_entries_are_found_by_target_and_by_actor(database: Database) -> None:
+    async with database.transaction() as transaction:
+        for actor, target in (("ana", "key/1"), ("ben", "key/1"), ("ana", "key/11")):
+            await audit.record(transaction, actor=actor, action="key.revoke", target=target)
+        assert [(one.actor, one.target) for one in await audit.entries(transaction)] == [
+            ("ana", "key/11"),
+            ("ben", "key/1"),
+            ("ana", "key/1"),
+        ]
+        assert [one.actor for one in await audit.entries(transaction, target="key/1")] == ["ben", "ana"]
+        assert [one.target for one in await audit.entries(transaction, actor="ana", limit=1)] == ["key/11"]

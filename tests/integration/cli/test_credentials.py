@@ -137,3 +137,34 @@ def test_who_sits_at_a_terminal_chooses_among_the_forms(
     monkeypatch.setattr("builtins.input", lambda _prompt: "3")
     with pytest.raises(BadInput, match="1 to 2"):
         _read_secret(forms)
+
+
+def test_every_change_of_a_credential_is_on_record_without_its_secret(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ana")
+    beat("credentials", "add", "lama", stdin=f"key={SECRET}")
+    beat("credentials", "add", "lama", stdin=f"key={SECRET}")  # was there already
+    beat("credentials", "disable", "1", "--reason", "invoice")
+    beat("credentials", "enable", "1", "--reason", "paid")
+    beat("credentials", "reset", "1", "--reason", "well")
+    beat("credentials", "replace", "1", "--reason", "leaked", stdin=f"key={SECRET}-2")
+    beat("credentials", "enable", "4711", "--reason", "nobody")
+    new = f"new:{base64.b64encode(bytes(32)).decode()}"
+    monkeypatch.setenv("BEAT_VAULT_KEYS", f"{new},{VAULT_KEYS}")
+    beat("credentials", "rotate-keys")
+    found = beat("audit", "--json").json[::-1]
+    assert [(one["action"], one["target"]) for one in found] == [
+        ("credential.add", "credential/1"),
+        ("credential.disable", "credential/1"),
+        ("credential.enable", "credential/1"),
+        ("credential.reset", "credential/1"),
+        ("credential.replace", "credential/1"),
+        ("vault.rotate", "vault"),
+    ]
+    assert {one["actor"] for one in found} == {"cli:ana"}
+    assert found[1]["detail"] == {"source": "lama", "reason": "invoice"}
+    assert SECRET not in json.dumps(found)
+    (line,) = beat("audit", "vault").rows
+    assert line[1:4] == ["cli:ana", "vault.rotate", "vault"]
+    assert beat("audit", "--limit", "0").code == 2
