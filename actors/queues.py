@@ -20,7 +20,7 @@ from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
 from actors.mailbox import QUEUES
 from beat_actors import audit
 from beat_actors.database import Database
-from beat_actors.errors import BadInput, NotFound
+from beat_actors.errors import BadInput, NotFound, RedisUnavailable
 from beat_actors.settings import Settings, parse_keys
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queues:
-    """One for each process; safe to use from any thread. Every method raises `OSError` where Redis does not answer."""
+    """One for each process; safe to use from any thread. Every method raises `RedisUnavailable` where Redis does not answer."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = redis_client(settings)
@@ -219,7 +219,7 @@ class Queues:
         try:
             return await asyncio.to_thread(question)
         except redis.RedisError as error:
-            raise ConnectionError(f"Redis does not answer: {error}") from None
+            raise RedisUnavailable(f"Redis does not answer: {error}") from None
 
 
 def _known(queue: str) -> None:

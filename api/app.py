@@ -1,15 +1,18 @@
 """The application: `granian --interface asgi api.app:app` serves it."""
 
 from actors.mailbox import Mailbox
+from actors.queues import Queues
 from api import problems
 from api.access import App, Gate
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.limits import Limiter
+from api.operations import ROUTES
 from api.profiles import Profile
 from api.scrape_requests import Explain, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from beat_actors.access.keyring import Keyring
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.logs import configure
 from beat_actors.settings import load
@@ -27,6 +30,8 @@ def create_app(opener: Opener) -> App:
     application.add_route("/v1/keys", Keys(provider))
     application.add_route("/v1/keys/{key}", Key(provider))
     application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
+    for path, resource in ROUTES.items():
+        application.add_route(path, resource(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
     return application
@@ -37,7 +42,16 @@ def open_services() -> Services:
     settings = load()
     configure(settings, service="api")
     database, mailbox = Database(settings, name="api"), Mailbox(settings)
-    return Services(database, Keyring(database), Limiter(settings), mailbox.ring, mailbox.ping, mailbox.close)
+    return Services(
+        database,
+        Vault(settings),
+        Queues(settings),
+        Keyring(database),
+        Limiter(settings),
+        mailbox.ring,
+        mailbox.ping,
+        mailbox.close,
+    )
 
 
 app = create_app(open_services)

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from falcon.asgi import App, Request, Response
 
-from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable, Unauthenticated
+from beat_actors.errors import BadInput, BeatError, NotFound, RedisUnavailable, StorageUnavailable, Unauthenticated
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +61,7 @@ STATUS: dict[type[BaseException], int] = {
     TooManyCalls: 429,
     NotFound: 404,
     StorageUnavailable: 503,
+    RedisUnavailable: 503,
 }
 
 
@@ -90,6 +91,9 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("Retry-After", "2")
         body["detail"] = "The database does not answer; nothing was accepted or changed. Try again shortly."
         log.error("storage_unavailable", error=str(error))
+    elif isinstance(error, RedisUnavailable):
+        resp.set_header("Retry-After", "2")
+        body["detail"] = "Redis does not answer; nothing was changed in it. Try again shortly."
     elif isinstance(error, Unauthenticated):
         resp.set_header("WWW-Authenticate", 'Bearer realm="beat"')
     elif isinstance(error, Forbidden) and error.scope:

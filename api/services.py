@@ -6,8 +6,10 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from actors.queues import Queues
 from api.limits import Limiter
 from beat_actors.access.keyring import Keyring
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 
 Ring = Callable[[str], Awaitable[Any]]
@@ -28,6 +30,8 @@ class Services:
     """`ring` asks for a turn of a platform's broker and never raises; `ping` says whether Redis answers."""
 
     database: Database
+    vault: Vault
+    queues: Queues
     keyring: Keyring
     limiter: Limiter
     ring: Ring
@@ -56,6 +60,7 @@ class Provider:
             await self._services.keyring.close()
             await self._services.limiter.close()
             await self._services.database.close()
+            self._services.queues.close()
             self._services.close()
 
     async def process_response(self, _req: Request, resp: Response, _resource: Any, _succeeded: bool) -> None:

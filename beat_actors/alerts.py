@@ -9,7 +9,10 @@ from datetime import datetime
 
 import msgspec
 
+from beat_actors import audit
 from beat_actors.database import Transaction, jsonb
+from beat_actors.errors import NotFound
+from beat_actors.text import check_text
 
 SOURCE_RULE = "source"
 """The rule whose alerts silence those of other rules about the same source."""
@@ -95,6 +98,7 @@ SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, r
 WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at IS NOT NULL, array_position('{critical,warning,info}', severity), id DESC
 LIMIT %(limit)s
 """
+SILENCE = "UPDATE alert SET silenced = %s WHERE id = %s AND resolved_at IS NULL RETURNING key"
 
 
 async def open_alert(transaction: Transaction, alert: Alert) -> None:
@@ -122,6 +126,17 @@ async def report(transaction: Transaction, rule: str, standing: Sequence[Alert],
 async def list_alerts(transaction: Transaction, *, resolved: bool = False, limit: int = 200) -> list[AlertView]:
     """The open ones, the gravest first; with `resolved`, then those that are over, newest first."""
     return [AlertView(**row._asdict()) for row in await transaction.rows(LIST, {"all": resolved, "limit": limit})]
+
+
+async def silence(transaction: Transaction, alert_id: int, *, silenced: bool, actor: str, reason: str) -> str:
+    """Tell nobody of this alert any more, or again; its key. Raises `NotFound` for one that is not open."""
+    check_text(reason, "reason", longest=1000)
+    key = await transaction.value(SILENCE, (silenced, alert_id))
+    if key is None:
+        raise NotFound(f"no alert {alert_id} is open")
+    action = "alert.silence" if silenced else "alert.unsilence"
+    await audit.record(transaction, actor=actor, action=action, target=f"alert/{key}", detail={"reason": reason})
+    return str(key)
 
 
 def _json(alerts: Sequence[Alert]) -> str:

@@ -56,6 +56,12 @@ class StorageUnavailable(BeatError):
     code = "storage_unavailable"
 
 
+class RedisUnavailable(BeatError):
+    """Redis did not answer in time; nothing was changed in it."""
+
+    code = "redis_unavailable"
+
+
 class VaultError(BeatError):
     """A secret could not be sealed or opened: the key is missing, or the ciphertext belongs to another credential."""
 

@@ -1,12 +1,16 @@
 """What could not be used is set aside here and looked at by people. The stages set aside payloads in their own statements."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 
-from beat_actors.database import Database, jsonb
-from beat_actors.errors import BeatError
+from beat_actors import audit
+from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.errors import BadInput, BeatError, NotFound
+from beat_actors.text import check_text
 
 log = structlog.get_logger(__name__)
 
@@ -19,6 +23,56 @@ SELECT 'message', %(queue)s, %(why)s, %(detail)s::jsonb
 WHERE (SELECT count(*) FROM (
     SELECT FROM quarantine WHERE kind = 'message' AND resolved_at IS NULL LIMIT %(most)s) standing) < %(most)s
 """
+# What has one cause looks alike: the same kind, place and path. Bounded by the index of what is open.
+CLUSTERS = """
+SELECT kind, platform, source, operation, path, parser_version, count(*) AS count, min(at) AS first_at, max(at) AS last_at,
+       max(id) AS newest, (array_agg(left(error, 300) ORDER BY id DESC))[1] AS error
+FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count(*) DESC, max(id) DESC LIMIT %s
+"""
+ONE = """
+SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, resolved_at
+FROM quarantine WHERE id = %s
+"""
+RESOLVE = """
+UPDATE quarantine SET resolved_at = clock_timestamp() WHERE resolved_at IS NULL AND kind = %(kind)s
+    AND (%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND id <= %(newest)s
+"""
+KINDS = ("malformed", "poison", "implausible", "message")
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Open entries that look alike: the same kind, place, path and parser. `newest`: the id of the last one; `error` is its reason."""
+
+    kind: str
+    platform: str | None
+    source: str | None
+    operation: str | None
+    path: str | None
+    parser_version: int | None
+    count: int
+    first_at: datetime
+    last_at: datetime
+    newest: int
+    error: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was set aside, and why. What a provider answered is in its fetch's raw payload."""
+
+    id: int
+    at: datetime
+    kind: str
+    platform: str | None
+    source: str | None
+    operation: str | None
+    parser_version: int | None
+    fetch_id: int | None
+    request_id: int | None
+    error: str
+    path: str | None
+    detail: dict[str, Any] | None
+    resolved_at: datetime | None
 
 
 class QuarantineFull(BeatError):
@@ -39,3 +93,39 @@ async def set_aside_message(database: Database, queue: str, why: str, detail: Ma
                 f"{MOST_MESSAGES} messages stand in quarantine; resolve them, and requeue the dead letters"
             )
     log.error("message_quarantined", queue=queue, why=why)
+
+
+async def clusters(transaction: Transaction, *, limit: int = 100) -> list[Cluster]:
+    """What stands in quarantine, by what looks alike, the most frequent first."""
+    return [Cluster(**row._asdict()) for row in await transaction.rows(CLUSTERS, (limit,))]
+
+
+async def entry(transaction: Transaction, entry_id: int) -> Entry:
+    """Raises `NotFound`."""
+    row = await transaction.row(ONE, (entry_id,))
+    if row is None:
+        raise NotFound(f"nothing in quarantine has the id {entry_id}")
+    return Entry(**row._asdict())
+
+
+async def resolve(
+    transaction: Transaction,
+    kind: str,
+    *,
+    newest: int,
+    actor: str,
+    reason: str,
+    source: str | None = None,
+    operation: str | None = None,
+) -> int:
+    """Take what has been dealt with off the list; how many. `newest`: nothing that came after this id. Raises `BadInput`."""
+    if kind not in KINDS:
+        raise BadInput(f"a kind is {', '.join(KINDS)}", field="kind")
+    check_text(reason, "reason", longest=1000)
+    values = {"kind": kind, "source": source, "operation": operation, "newest": newest}
+    count = await transaction.run(RESOLVE, values)
+    detail = {**values, "count": count, "reason": reason}
+    await audit.record(
+        transaction, actor=actor, action="quarantine.resolve", target=f"quarantine/{kind}", detail=detail
+    )
+    return count

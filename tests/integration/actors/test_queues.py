@@ -13,7 +13,7 @@ from psycopg.rows import namedtuple_row
 from actors.mailbox import INGEST, QUEUES, RETRIEVE
 from actors.queues import Look, Queues, QueueView
 from beat_actors.database import Database
-from beat_actors.errors import BadInput, NotFound
+from beat_actors.errors import BadInput, NotFound, RedisUnavailable
 from beat_actors.settings import Settings
 from tests.integration.actors.conftest import Post
 
@@ -170,9 +170,9 @@ async def test_bad_questions_are_answered_with_what_there_is(queues: Queues, dat
             await question
 
 
-async def test_a_redis_that_is_away_is_an_oserror(settings: Settings) -> None:
+async def test_a_redis_that_is_away_is_said_so(settings: Settings) -> None:
     queues = Queues(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"}))
-    with pytest.raises(OSError, match="Redis does not answer"):
+    with pytest.raises(RedisUnavailable, match="Redis does not answer"):
         await queues.look()
 
 

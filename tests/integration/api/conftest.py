@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import falcon.testing
 import pytest
 
+from actors.queues import Queues
 from api.access import App
 from api.app import create_app
 from api.limits import Limiter
@@ -13,6 +14,7 @@ from beat_actors.access import keys
 from beat_actors.access.keyring import Keyring
 from beat_actors.access.keys import Created, NewKey
 from beat_actors.access.scopes import Scope
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.settings import Settings
 
@@ -40,7 +42,9 @@ def app_over(settings: Settings, bell: Doorbell) -> App:
 
     def opened() -> Services:
         database = Database(settings, name="api")
-        return Services(database, Keyring(database), Limiter(settings), bell.ring, bell.ping)
+        return Services(
+            database, Vault(settings), Queues(settings), Keyring(database), Limiter(settings), bell.ring, bell.ping
+        )
 
     return create_app(opened)
 

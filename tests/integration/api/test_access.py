@@ -29,7 +29,29 @@ TABLE = {
     ("POST", "/v1/keys"): Scope.ADMIN,
     ("DELETE", "/v1/keys/{key}"): Scope.ADMIN,
     ("POST", "/v1/keys/{key}/rotate"): Scope.ADMIN,
+    ("GET", "/v1/credentials"): Scope.OPERATE,
+    ("POST", "/v1/credentials"): Scope.OPERATE,
+    ("GET", "/v1/credentials/{credential_id}"): Scope.OPERATE,
+    ("POST", "/v1/credentials/{credential_id}/secret"): Scope.OPERATE,
+    ("POST", "/v1/credentials/{credential_id}/change/{change}"): Scope.OPERATE,
+    ("GET", "/v1/sources"): Scope.OPERATE,
+    ("POST", "/v1/sources/{source}/breaker/{change}"): Scope.OPERATE,
+    ("GET", "/v1/queues"): Scope.OPERATE,
+    ("GET", "/v1/queues/{queue}"): Scope.OPERATE,
+    ("POST", "/v1/queues/{queue}/purge"): Scope.OPERATE,
+    ("GET", "/v1/messages/{message_id}"): Scope.OPERATE,
+    ("POST", "/v1/messages/{message_id}/{change}"): Scope.OPERATE,
+    ("GET", "/v1/quarantine"): Scope.OPERATE,
+    ("GET", "/v1/quarantine/{entry_id}"): Scope.OPERATE,
+    ("POST", "/v1/quarantine/resolve"): Scope.OPERATE,
+    ("GET", "/v1/alerts"): Scope.OPERATE,
+    ("POST", "/v1/alerts/{alert_id}/silence"): Scope.OPERATE,
+    ("GET", "/v1/audit"): Scope.ADMIN,
 }
+FILLED = {
+    "request_id": 1, "platform": "instagram", "handle": "creator", "key": 4711, "credential_id": 1, "change": "open",
+    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1,
+}  # fmt: skip
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
 
 
@@ -47,7 +69,7 @@ def test_the_table_holds_every_route() -> None:
 
 
 async def call(api: Any, method: str, path: str, headers: dict[str, str] | None = None) -> Any:
-    filled = path.format(request_id=1, platform="instagram", handle="creator", key=4711)
+    filled = path.format_map(FILLED)
     body = {"json": GOOD} if method == "POST" else {}
     return await api.simulate_request(method, filled, headers=headers or {}, **body)
 

@@ -1,0 +1,356 @@
+"""What operators look at and steer: credentials, sources, queues, quarantine, alerts, the audit log. Every change wants a reason."""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from actors import queues
+from api.access import Scopes, caller_of
+from api.body import read_json
+from api.scrape_requests import row_id, send, whole
+from api.services import Provider
+from beat_actors import alerts, audit, quarantine
+from beat_actors.access.scopes import Scope
+from beat_actors.credentials import sources
+from beat_actors.credentials.manager import CredentialManager
+from beat_actors.errors import BadInput, NotFound
+from beat_actors.text import check_text
+
+T = TypeVar("T")
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+READ: Scopes = {"GET": Scope.OPERATE}
+CHANGE: Scopes = {"POST": Scope.OPERATE}
+
+
+class Reason(msgspec.Struct, forbid_unknown_fields=True):
+    """Why something is changed; it is kept in the audit log."""
+
+    reason: Text
+
+
+class NewCredential(msgspec.Struct, forbid_unknown_fields=True):
+    """`secret`: the fields that the source wants, as `beat credentials add` asks for them."""
+
+    source: str
+    secret: dict[str, str]
+    label: str = ""
+    weight: int = 1
+
+
+class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
+    secret: dict[str, str]
+    reason: Text
+
+
+class Opening(msgspec.Struct, forbid_unknown_fields=True):
+    """`operation`: without one, all of the source's. `seconds`: how long; then one probe decides."""
+
+    reason: Text
+    operation: str | None = None
+    seconds: float = 3600.0
+
+
+class Closing(msgspec.Struct, forbid_unknown_fields=True):
+    reason: Text
+    operation: str | None = None
+
+
+class Purge(msgspec.Struct, forbid_unknown_fields=True):
+    """`state`: waiting, delayed or dead."""
+
+    reason: Text
+    state: str
+
+
+class Resolution(msgspec.Struct, forbid_unknown_fields=True):
+    """A cluster of the quarantine, as it was seen: nothing after `newest` is touched."""
+
+    reason: Text
+    kind: str
+    newest: int
+    source: str | None = None
+    operation: str | None = None
+
+
+class Silence(msgspec.Struct, forbid_unknown_fields=True):
+    reason: Text
+    silenced: bool = True
+
+
+class _Resource:
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def _manager(self, req: Request) -> CredentialManager:
+        services = self._provider.services
+        return CredentialManager(services.database, services.vault, actor=caller_of(req).actor)
+
+
+class Credentials(_Resource):
+    """GET lists credentials, without their secrets; POST adds one, which its check looks at within seconds."""
+
+    scopes: Scopes = {**READ, **CHANGE}
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        source = req.get_param("source")
+        check_text(source or "", "source", longest=100)
+        send(resp, {"credentials": await self._manager(req).overview(source)})
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, NewCredential)
+        manager = self._manager(req)
+        number, new = await manager.add(given.source, given.secret, label=given.label, weight=given.weight)
+        info = await manager.info(number)
+        await self._provider.services.ring(info.platform)
+        resp.status = 201 if new else 200
+        resp.set_header("Location", f"/v1/credentials/{number}")
+        send(resp, info)
+
+
+class Credential(_Resource):
+    """GET one, with what happened to it."""
+
+    scopes = READ
+
+    async def on_get(self, req: Request, resp: Response, credential_id: str) -> None:
+        manager, number = self._manager(req), row_id(credential_id)
+        info = await manager.info(number)
+        history = await manager.history(number, limit=whole(req, "limit", default=50, most=1000))
+        send(resp, {"credential": info, "history": history})
+
+
+class CredentialSecret(_Resource):
+    """POST gives a credential a new secret; a dead one lives again when its check is well."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response, credential_id: str) -> None:
+        given, number = await read(req, NewSecret), row_id(credential_id)
+        manager = self._manager(req)
+        await manager.replace(number, given.secret, reason=given.reason)
+        info = await manager.info(number)
+        await self._provider.services.ring(info.platform)
+        send(resp, info)
+
+
+class CredentialChange(_Resource):
+    """POST enable, disable or reset (which ends a rest)."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response, credential_id: str, change: str) -> None:
+        manager = self._manager(req)
+        changes = {"enable": manager.enable, "disable": manager.disable, "reset": manager.reset}
+        if change not in changes:
+            raise NotFound(f"a credential can be changed by {', '.join(changes)}")
+        given, number = await read(req, Reason), row_id(credential_id)
+        await changes[change](number, reason=given.reason)
+        info = await manager.info(number)
+        await self._provider.services.ring(info.platform)
+        send(resp, info)
+
+
+class Sources(_Resource):
+    """GET every source: how many of its credentials can be used, what is out, which breakers are not at rest."""
+
+    scopes = READ
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        send(resp, {"sources": await sources.overview(self._provider.services.database)})
+
+
+class SourceBreaker(_Resource):
+    """POST open (a drain: nothing more is sent, what is out ends) or close (ask again at once)."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response, source: str, change: str) -> None:
+        services, actor = self._provider.services, caller_of(req).actor
+        check_text(source, "source", longest=100)
+        if change == "open":
+            opening = await read(req, Opening)
+            await sources.open_breaker(
+                services.database,
+                source,
+                opening.operation,
+                seconds=opening.seconds,
+                actor=actor,
+                reason=opening.reason,
+            )
+        elif change == "close":
+            closing = await read(req, Closing)
+            await sources.close_breaker(
+                services.database, source, closing.operation, actor=actor, reason=closing.reason
+            )
+        else:
+            raise NotFound("a breaker is changed by open or close")
+        (view,) = await sources.overview(services.database, source)
+        await services.ring(view.platform)
+        send(resp, view)
+
+
+class Queues(_Resource):
+    """GET what lies in Redis: depth, who holds what, dead letters, the age of the oldest, how fast it drains."""
+
+    scopes = READ
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        send(resp, await self._provider.services.queues.look())
+
+
+class Queue(_Resource):
+    """GET messages of a queue: what workers hold, what waits the longest, what died last."""
+
+    scopes = READ
+
+    async def on_get(self, req: Request, resp: Response, queue: str) -> None:
+        limit = whole(req, "limit", default=50, most=queues.MOST_LISTED)
+        send(resp, {"messages": await self._provider.services.queues.messages(queue, limit)})
+
+
+class QueuePurge(_Resource):
+    """POST takes away all messages of one state."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response, queue: str) -> None:
+        given, services = await read(req, Purge), self._provider.services
+        count = await services.queues.purge(
+            services.database, queue, given.state, actor=caller_of(req).actor, reason=given.reason
+        )
+        send(resp, {"queue": queue, "state": given.state, "purged": count})
+
+
+class QueueMessage(_Resource):
+    """GET one message and what is in it."""
+
+    scopes = READ
+
+    async def on_get(self, _req: Request, resp: Response, message_id: str) -> None:
+        send(resp, await self._provider.services.queues.message(message_id))
+
+
+class QueueMessageChange(_Resource):
+    """POST requeue or drop; the answer is the message as it was before."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response, message_id: str, change: str) -> None:
+        services = self._provider.services
+        changes = {"requeue": services.queues.requeue, "drop": services.queues.drop}
+        if change not in changes:
+            raise NotFound(f"a message can be changed by {', '.join(changes)}")
+        given = await read(req, Reason)
+        found = await changes[change](services.database, message_id, actor=caller_of(req).actor, reason=given.reason)
+        send(resp, found)
+
+
+class Quarantine(_Resource):
+    """GET what stands in quarantine, by what looks alike."""
+
+    scopes = READ
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        limit = whole(req, "limit", default=100, most=1000)
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, {"clusters": await quarantine.clusters(transaction, limit=limit)})
+
+
+class QuarantineEntry(_Resource):
+    """GET one entry."""
+
+    scopes = READ
+
+    async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, await quarantine.entry(transaction, row_id(entry_id)))
+
+
+class QuarantineResolve(_Resource):
+    """POST takes a cluster that has been dealt with off the list."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, Resolution)
+        async with self._provider.services.database.transaction() as transaction:
+            count = await quarantine.resolve(
+                transaction,
+                given.kind,
+                newest=given.newest,
+                source=given.source,
+                operation=given.operation,
+                actor=caller_of(req).actor,
+                reason=given.reason,
+            )
+        send(resp, {"resolved": count})
+
+
+class Alerts(_Resource):
+    """GET the open alerts, the gravest first; with `?resolved=true` those that are over too."""
+
+    scopes = READ
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        limit = whole(req, "limit", default=200, most=1000)
+        async with self._provider.services.database.transaction() as transaction:
+            found = await alerts.list_alerts(transaction, resolved=req.get_param("resolved") == "true", limit=limit)
+        send(resp, {"alerts": found})
+
+
+class AlertSilence(_Resource):
+    """POST tells nobody of this alert any more, or with `silenced: false` again."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response, alert_id: str) -> None:
+        given, number = await read(req, Silence), row_id(alert_id)
+        async with self._provider.services.database.transaction() as transaction:
+            key = await alerts.silence(
+                transaction, number, silenced=given.silenced, actor=caller_of(req).actor, reason=given.reason
+            )
+        send(resp, {"id": number, "key": key, "silenced": given.silenced})
+
+
+class Audit(_Resource):
+    """GET who changed what, newest first."""
+
+    scopes: Scopes = {"GET": Scope.ADMIN}
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        target, actor = req.get_param("target"), req.get_param("actor")
+        for name, value in (("target", target), ("actor", actor)):
+            check_text(value or "", name, longest=300)
+        limit = whole(req, "limit", default=50, most=1000)
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, {"entries": await audit.entries(transaction, target=target, actor=actor, limit=limit)})
+
+
+ROUTES: dict[str, type[_Resource]] = {
+    "/v1/credentials": Credentials,
+    "/v1/credentials/{credential_id}": Credential,
+    "/v1/credentials/{credential_id}/secret": CredentialSecret,
+    "/v1/credentials/{credential_id}/change/{change}": CredentialChange,
+    "/v1/sources": Sources,
+    "/v1/sources/{source}/breaker/{change}": SourceBreaker,
+    "/v1/queues": Queues,
+    "/v1/queues/{queue}": Queue,
+    "/v1/queues/{queue}/purge": QueuePurge,
+    "/v1/messages/{message_id}": QueueMessage,
+    "/v1/messages/{message_id}/{change}": QueueMessageChange,
+    "/v1/quarantine": Quarantine,
+    "/v1/quarantine/{entry_id}": QuarantineEntry,
+    "/v1/quarantine/resolve": QuarantineResolve,
+    "/v1/alerts": Alerts,
+    "/v1/alerts/{alert_id}/silence": AlertSilence,
+    "/v1/audit": Audit,
+}
+
+
+async def read(req: Request, shape: type[T]) -> T:
+    """The body as one of these. Raises `BadInput`."""
+    try:
+        return msgspec.convert(await read_json(req), shape)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the body is not as it should be: {error}") from None

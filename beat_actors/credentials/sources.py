@@ -1,0 +1,139 @@
+"""Sources as operators see and steer them: how many credentials can be used, which breakers are open, and hands to open and close them."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from beat_actors import audit
+from beat_actors.credentials.manager import UNBLOCK, source_named
+from beat_actors.credentials.store import lock
+from beat_actors.database import Database
+from beat_actors.errors import BadInput
+from beat_actors.platforms.registry import platforms
+from beat_actors.text import check_text
+
+LONGEST = 7 * 86_400
+"""Seconds for which a breaker may be held open by hand: longer is to take the source's credentials out."""
+BREAKERS = """
+SELECT platform, source, operation, kind, calls, failures, in_a_row, trips, open_until, probing,
+       CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
+FROM breaker WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source, operation, kind
+"""
+CREDENTIALS = """
+SELECT source, count(*) AS of, count(*) FILTER (WHERE enabled AND dead_at IS NULL
+    AND coalesce(disabled_till <= clock_timestamp(), true)) AS usable, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
+FROM credential GROUP BY 1
+"""
+IN_FLIGHT = """
+SELECT source, count(*) FILTER (WHERE call_of IS NULL) AS calls FROM scrape_fetch
+WHERE stage = 'LEASED' AND source IS NOT NULL GROUP BY 1
+"""
+# Opened by hand it is as if it had tripped for the first time: when its time is over, one probe decides.
+OPEN = """
+INSERT INTO breaker (platform, source, operation, kind, trips, open_until)
+SELECT %(platform)s, %(source)s, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s)
+FROM unnest(%(operations)s::text[]) o
+ON CONFLICT (platform, source, operation, kind) DO UPDATE SET in_a_row = 0, calls = 0, failures = 0,
+    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false
+"""
+CLOSE = "DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)"
+
+
+class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A breaker that has something to say. `kind`: upstream (calls fail) or parser (answers cannot be read)."""
+
+    operation: str
+    kind: str
+    state: str
+    calls: int
+    failures: int
+    in_a_row: int
+    trips: int
+    open_until: datetime | None
+    probing: bool
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A source: `credentials` can be used now, of how many; calls that are out; its breakers where one is not at rest."""
+
+    platform: str
+    source: str
+    operations: list[str]
+    credentials: int
+    usable: int
+    dead: int
+    in_flight: int
+    breakers: list[BreakerView]
+
+
+async def overview(database: Database, source: str | None = None) -> list[SourceView]:
+    """Every source that is registered, or one. Raises `BadInput` for one that is not."""
+    wanted = {source_named(source)[1].name} if source else None
+    async with database.transaction() as transaction:
+        breakers = await transaction.rows(BREAKERS, {"source": source})
+        credentials = {row.source: row for row in await transaction.rows(CREDENTIALS)}
+        flying = {row.source: row.calls for row in await transaction.rows(IN_FLIGHT)}
+    views = []
+    for platform in platforms().values():
+        for name, declared in sorted(platform.sources.items()):
+            if wanted is not None and name not in wanted:
+                continue
+            counted = credentials.get(name)
+            views.append(
+                SourceView(
+                    platform=platform.name,
+                    source=name,
+                    operations=sorted(declared.endpoints),
+                    credentials=counted.of if counted else 0,
+                    usable=counted.usable if counted else 0,
+                    dead=counted.dead if counted else 0,
+                    in_flight=flying.get(name, 0),
+                    breakers=[_breaker(row) for row in breakers if row.source == name],
+                )
+            )
+    return views
+
+
+async def open_breaker(
+    database: Database, source: str, operation: str | None, *, seconds: float, actor: str, reason: str
+) -> list[str]:
+    """Send nothing more to a source, or to one of its operations, for so long; calls that are out end. The operations.
+
+    Its work goes to the next source of the chain, and waits where there is none. Raises `BadInput`.
+    """
+    if not 1 <= seconds <= LONGEST:
+        raise BadInput(f"a breaker is held open for 1 to {LONGEST} seconds", field="seconds")
+    return await _turn(database, OPEN, "open", source, operation, actor, reason, seconds=seconds)
+
+
+async def close_breaker(
+    database: Database, source: str, operation: str | None, *, actor: str, reason: str
+) -> list[str]:
+    """Ask a source again at once, as if nothing had been. The operations. Raises `BadInput`."""
+    return await _turn(database, CLOSE, "close", source, operation, actor, reason)
+
+
+async def _turn(
+    database: Database, sql: str, verb: str, source: str, operation: str | None, actor: str, reason: str, **more: Any
+) -> list[str]:
+    check_text(reason, "reason", longest=1000)
+    if not reason.strip():
+        raise BadInput("say why; it is kept in the audit log", field="reason")
+    platform, declared = source_named(source)
+    if operation is not None and operation not in declared.endpoints:
+        raise BadInput(f"{source} has the operations {', '.join(sorted(declared.endpoints))}", field="operation")
+    operations = sorted(declared.endpoints) if operation is None else [operation]
+    values = {"platform": platform, "source": source, "operations": operations, **more}
+    async with database.transaction() as transaction:
+        await lock(transaction, platform)  # a turn that is under way would write back what it had read
+        await transaction.run(sql, values)
+        await transaction.run(UNBLOCK, (platform,))
+        detail = {"operations": operations, "reason": reason, **more}
+        await audit.record(transaction, actor=actor, action=f"breaker.{verb}", target=f"source/{source}", detail=detail)
+    return operations
+
+
+def _breaker(row: Any) -> BreakerView:
+    fields = row._asdict()
+    return BreakerView(**{name: fields[name] for name in BreakerView.__struct_fields__})

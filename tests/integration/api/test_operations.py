@@ -1,0 +1,197 @@
+"""What operators look at and steer over HTTP: the answers, what they change, and what goes on record."""
+
+from typing import Any
+
+import dramatiq
+import pytest
+
+from actors.broker import build_broker
+from actors.queues import Queues
+from beat_actors.access.scopes import Scope
+from beat_actors.alerts import Alert, open_alert
+from beat_actors.credentials.turn import turn
+from beat_actors.database import Database
+from beat_actors.platforms.registry import platforms
+from beat_actors.requests import intake
+from beat_actors.requests.intake import NewRequest
+from beat_actors.settings import Settings
+from tests.integration.api.conftest import Keys, bearer
+
+CANARY = "canary-5f2c9e"
+
+
+async def done(api: Any, path: str, **body: Any) -> Any:
+    answer = await api.simulate_post(path, json={"reason": "a test", **body})
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json
+
+
+async def looked(api: Any, path: str) -> Any:
+    answer = await api.simulate_get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+async def added(api: Any, n: int = 0, source: str = "lama") -> int:
+    answer = await api.simulate_post("/v1/credentials", json={"source": source, "secret": {"key": f"{CANARY}-{n}"}})
+    assert answer.status_code == 201, answer.text
+    return int(answer.json["id"])
+
+
+async def actions(api: Any) -> list[tuple[str, str]]:
+    return [(entry["action"], entry["target"]) for entry in (await looked(api, "/v1/audit"))["entries"]]
+
+
+async def leased(database: Database) -> list[int]:
+    return (await turn(database, platforms()["instagram"])).leased
+
+
+async def asked(database: Database, count: int = 1) -> None:
+    wanted = [NewRequest("instagram", "refresh_profile_basic", {"handle": f"h{n}"}) for n in range(count)]
+    await intake.accept(database, wanted)
+
+
+async def test_a_credential_is_added_changed_and_replaced_and_its_secret_never_shown(api, bell) -> None:
+    number = await added(api)
+    again = await api.simulate_post("/v1/credentials", json={"source": "lama", "secret": {"key": f"{CANARY}-0"}})
+    assert (again.status_code, again.json["id"]) == (200, number)
+    for change, state in (("disable", "disabled"), ("enable", "ready"), ("reset", "ready")):
+        assert (await done(api, f"/v1/credentials/{number}/change/{change}"))["state"] == state
+    await done(api, f"/v1/credentials/{number}/secret", secret={"key": f"{CANARY}-new"})
+    shown = await api.simulate_get(f"/v1/credentials/{number}")
+    kinds = [event["kind"] for event in shown.json["history"]]
+    assert kinds == ["replaced", "reset", "enabled", "disabled", "added"]
+    listed = await api.simulate_get("/v1/credentials?source=lama")
+    assert [one["id"] for one in listed.json["credentials"]] == [number]
+    assert CANARY not in shown.text + listed.text + (await api.simulate_get("/v1/audit")).text
+    assert [action for action, _ in await actions(api)][:5] == [
+        "credential.replace", "credential.reset", "credential.enable", "credential.disable", "credential.add",
+    ]  # fmt: skip
+    assert bell.rung.count("instagram") >= 5
+
+
+async def test_s3_8_a_credential_that_is_enabled_by_hand_is_leased_at_the_next_turn(api, database) -> None:
+    number = await added(api)
+    await done(api, f"/v1/credentials/{number}/change/disable")
+    await asked(database)
+    assert await leased(database) == []
+    await done(api, f"/v1/credentials/{number}/change/enable")
+    assert len(await leased(database)) == 1
+
+
+async def test_a_source_that_is_drained_gets_nothing_more_until_it_is_closed(api, database) -> None:
+    await added(api)
+    await asked(database)
+    view = await done(api, "/v1/sources/lama/breaker/open", seconds=600)
+    assert {breaker["state"] for breaker in view["breakers"]} == {"open"}
+    assert {breaker["operation"] for breaker in view["breakers"]} == set(view["operations"])
+    assert await leased(database) == []
+    view = await done(api, "/v1/sources/lama/breaker/close")
+    assert (view["breakers"], view["credentials"], view["usable"]) == ([], 1, 1)
+    assert len(await leased(database)) == 1
+    (lama,) = [s for s in (await looked(api, "/v1/sources"))["sources"] if s["source"] == "lama"]
+    assert lama["in_flight"] == 1
+
+
+async def test_one_operation_is_drained_and_the_others_go_on(api, database) -> None:
+    await added(api)
+    view = await done(api, "/v1/sources/lama/breaker/open", operation="post_by_shortcode")
+    assert [breaker["operation"] for breaker in view["breakers"]] == ["post_by_shortcode"]
+    await asked(database)
+    assert len(await leased(database)) == 1
+
+
+async def test_queues_are_seen_and_mended(api, settings: Settings) -> None:
+    broker = build_broker(settings)
+    messages = [dramatiq.Message("ingest", "ingest", ([n],), {}, {}) for n in range(1, 5)]
+    broker.send(messages)
+    (ingest,) = [q for q in (await looked(api, "/v1/queues"))["queues"] if q["queue"] == "ingest"]
+    assert (ingest["waiting"], ingest["actors"]) == (4, {"ingest": 4})
+    first, second = (message.message_id for message in messages[:2])
+    listed = (await looked(api, "/v1/queues/ingest"))["messages"]
+    assert [message["id"] for message in listed] == [message.message_id for message in messages]
+    assert (await looked(api, f"/v1/messages/{first}"))["args"] == [[1]]
+    assert (await done(api, f"/v1/messages/{first}/drop"))["state"] == "waiting"
+    assert (await api.simulate_get(f"/v1/messages/{first}")).status_code == 404
+    broker.fetch("ingest", 1)
+    assert (await done(api, f"/v1/messages/{second}/requeue"))["state"] == "in flight"
+    assert (await done(api, "/v1/queues/ingest/purge", state="waiting"))["purged"] == 3
+    assert [action for action, _ in await actions(api)][:3] == ["queue.purge", "message.requeue", "message.drop"]
+    broker.client.close()
+
+
+async def test_quarantine_is_listed_by_what_looks_alike_and_resolved_as_it_was_seen(api, database) -> None:
+    put = (
+        "INSERT INTO quarantine (kind, platform, source, operation, parser_version, error, path) "
+        "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 1, 'no ' || n, '$.id' FROM generate_series(1, %s) n"
+    )
+    async with database.transaction() as transaction:
+        await transaction.run(put, (3,))
+    (cluster,) = (await looked(api, "/v1/quarantine"))["clusters"]
+    assert (cluster["count"], cluster["path"], cluster["error"]) == (3, "$.id", "no 3")
+    assert (await looked(api, f"/v1/quarantine/{cluster['newest']}"))["source"] == "lama"
+    async with database.transaction() as transaction:
+        await transaction.run(put, (1,))
+    fields = {"kind": "malformed", "newest": cluster["newest"], "source": "lama"}
+    assert await done(api, "/v1/quarantine/resolve", **fields) == {"resolved": 3}
+    (left,) = (await looked(api, "/v1/quarantine"))["clusters"]
+    assert left["count"] == 1
+
+
+async def test_an_alert_is_listed_and_silenced(api, database) -> None:
+    alert = Alert(key="source:lama", severity="critical", cause="c", impact="i", automatic="a", action="x")
+    async with database.transaction() as transaction:
+        await open_alert(transaction, alert)
+    (found,) = (await looked(api, "/v1/alerts"))["alerts"]
+    assert (found["key"], found["silenced"]) == ("source:lama", False)
+    await done(api, f"/v1/alerts/{found['id']}/silence")
+    assert [one["silenced"] for one in (await looked(api, "/v1/alerts"))["alerts"]] == [True]
+    await done(api, f"/v1/alerts/{found['id']}/silence", silenced=False)
+    assert (await api.simulate_post("/v1/alerts/999/silence", json={"reason": "x"})).status_code == 404
+    assert [action for action, _ in await actions(api)][:2] == ["alert.unsilence", "alert.silence"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/credentials", {"source": "nobody", "secret": {"key": "x"}}, "source"),
+        ("/v1/credentials", {"source": "lama", "secret": {"token": "x"}}, "secret"),
+        ("/v1/credentials/1/change/disable", {}, None),
+        ("/v1/credentials/1/change/disable", {"reason": ""}, None),
+        ("/v1/credentials/one/change/disable", {"reason": "x"}, "id"),
+        ("/v1/sources/nobody/breaker/open", {"reason": "x"}, "source"),
+        ("/v1/sources/lama/breaker/open", {"reason": "x", "seconds": 1e9}, "seconds"),
+        ("/v1/sources/lama/breaker/open", {"reason": "x", "operation": "fly"}, "operation"),
+        ("/v1/sources/lama/breaker/open", {"reason": " "}, "reason"),
+        ("/v1/queues/nothing/purge", {"reason": "x", "state": "dead"}, "queue"),
+        ("/v1/queues/ingest/purge", {"reason": "x", "state": "in flight"}, "state"),
+        ("/v1/quarantine/resolve", {"reason": "x", "kind": "odd", "newest": 1}, "kind"),
+    ],
+)
+async def test_bad_input_changes_nothing_and_says_what_is_wrong(api, path: str, body: Any, field: str | None) -> None:
+    before = await actions(api)
+    answer = await api.simulate_post(path, json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json.get("field") == field
+    assert CANARY not in answer.text
+    assert await actions(api) == before
+
+
+async def test_what_is_not_there_is_404(api) -> None:
+    for path in ("/v1/credentials/99", "/v1/messages/none", "/v1/quarantine/99"):
+        assert (await api.simulate_get(path)).status_code == 404
+    for path in ("/v1/credentials/99/change/enable", "/v1/credentials/1/change/explode", "/v1/messages/x/explode"):
+        assert (await api.simulate_post(path, json={"reason": "x"})).status_code == 404
+
+
+async def test_queues_answer_503_while_redis_is_away_and_the_rest_goes_on(
+    api, bare, new_key: Keys, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    away = Queues(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"}))
+    monkeypatch.setattr(Queues, "_ask", away._ask)
+    monkeypatch.setattr(Queues, "_looked", lambda _self: away._client.ping())
+    headers = bearer(await new_key(Scope.OPERATE))
+    answer = await bare.simulate_get("/v1/queues", headers=headers)
+    assert (answer.status_code, answer.json["type"]) == (503, "urn:beat:problem:redis_unavailable")
+    assert answer.headers["retry-after"] == "2"
+    assert (await bare.simulate_get("/v1/sources", headers=headers)).status_code == 200
