@@ -254,7 +254,7 @@ async def quarantined(database: Database) -> list[Alert]:
             cause=f"{row.of} {row.kind} in quarantine within the hour ({row.platform} {row.source} {row.operation}): {row.error[:200]}",
             impact="the requests that these belong to went on with other sources, or failed with this reason",
             automatic="each was set aside with its payload; its neighbours were not harmed",
-            action="SELECT * FROM quarantine WHERE resolved_at IS NULL ORDER BY id DESC",
+            action="beat quarantine; once it is dealt with, beat quarantine resolve",
             source=None if row.source == "-" else row.source,
         )
         for row in rows

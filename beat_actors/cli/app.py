@@ -27,6 +27,9 @@ COMMANDS = (
         "credentials:app",
         "Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys.",
     ),
+    ("sources", "operations:sources", "Sources and their breakers: who is out, and hands to open and close."),
+    ("alerts", "operations:alerts", "What somebody should know, and the one safe thing to do."),
+    ("quarantine", "operations:quarantine", "What could not be used, by what looks alike."),
     (
         "queues",
         "queues:app",

@@ -1,0 +1,186 @@
+"""`beat sources`, `beat quarantine` and `beat alerts`: what is out, what could not be used, what somebody should know."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from beat_actors import alerts as alert_rows
+from beat_actors import quarantine as quarantine_rows
+from beat_actors.alerts import AlertView
+from beat_actors.cli.output import say, show_json, show_rows
+from beat_actors.cli.session import Session, run, who
+from beat_actors.credentials import sources as source_rows
+from beat_actors.credentials.manager import source_named
+from beat_actors.credentials.sources import SourceView
+from beat_actors.quarantine import Cluster, Entry
+
+Json = Annotated[bool, Parameter(negative="")]
+
+sources = App(name="sources", help="Sources and their breakers: who is out, and hands to open and close.")
+quarantine = App(name="quarantine", help="What could not be used, by what looks alike.")
+alerts = App(name="alerts", help="What somebody should know, and the one safe thing to do.")
+
+
+@sources.default
+def list_sources(*, json: Json = False) -> None:
+    """List every source: credentials that can be used, calls that are out, breakers that are not at rest."""
+
+    async def work(session: Session) -> list[SourceView]:
+        return await source_rows.overview(session.engine.database)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("platform", "source", "usable", "of", "dead", "out", "breakers"),
+        [(s.platform, s.source, s.usable, s.credentials, s.dead, s.in_flight, _breakers(s)) for s in found],
+    )
+
+
+@sources.command(name="open")
+def open_(source: str, /, *, reason: str, operation: str | None = None, seconds: float = 3600.0) -> None:
+    """Send nothing more to a source for so long; calls that are out end, and its work goes to the next source.
+
+    Parameters
+    ----------
+    operation
+        Only this one of its operations.
+    seconds
+        Up to a week; then one probe decides.
+    """
+
+    async def work(session: Session) -> list[str]:
+        database = session.engine.database
+        return await source_rows.open_breaker(database, source, operation, seconds=seconds, actor=who(), reason=reason)
+
+    say(f"{source} is left alone for {seconds:,.0f} s: {', '.join(run(work))}")
+
+
+@sources.command
+def close(source: str, /, *, reason: str, operation: str | None = None) -> None:
+    """Ask a source again at once, as if nothing had been."""
+
+    async def work(session: Session) -> list[str]:
+        closed = await source_rows.close_breaker(session.engine.database, source, operation, actor=who(), reason=reason)
+        await session.ring(source_named(source)[0])
+        return closed
+
+    say(f"{source} is asked again: {', '.join(run(work))}")
+
+
+@quarantine.default
+def list_clusters(*, limit: int = 50, json: Json = False) -> None:
+    """List what stands in quarantine, by what looks alike, the most frequent first."""
+
+    async def work(session: Session) -> list[Cluster]:
+        async with session.engine.database.transaction() as transaction:
+            return await quarantine_rows.clusters(transaction, limit=limit)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("count", "kind", "of", "at", "newest", "last (UTC)", "why"),
+        [
+            (c.count, c.kind, _place(c), c.path or "", c.newest, f"{c.last_at:%Y-%m-%d %H:%M:%S}", c.error)
+            for c in found
+        ],
+        empty="nothing is in quarantine",
+    )
+
+
+@quarantine.command(name="show")
+def show_entry(entry: int, /) -> None:
+    """Show one entry, as JSON."""
+
+    async def work(session: Session) -> Entry:
+        async with session.engine.database.transaction() as transaction:
+            return await quarantine_rows.entry(transaction, entry)
+
+    show_json(run(work))
+
+
+@quarantine.command
+def resolve(kind: str, /, *, newest: int, reason: str, source: str | None = None, operation: str | None = None) -> None:
+    """Take what has been dealt with off the list.
+
+    Parameters
+    ----------
+    kind
+        malformed, poison, implausible or message.
+    newest
+        As the list shows it: what came later stays.
+    """
+
+    async def work(session: Session) -> int:
+        async with session.engine.database.transaction() as transaction:
+            return await quarantine_rows.resolve(
+                transaction, kind, newest=newest, source=source, operation=operation, actor=who(), reason=reason
+            )
+
+    say(f"{run(work):,} resolved")
+
+
+@alerts.default
+def list_alerts(*, resolved: bool = False, json: Json = False) -> None:
+    """List the open alerts, the gravest first: what is wrong, whom it touches, what happens by itself, what to do.
+
+    Parameters
+    ----------
+    resolved
+        Those that are over, too.
+    """
+
+    async def work(session: Session) -> list[AlertView]:
+        async with session.engine.database.transaction() as transaction:
+            return await alert_rows.list_alerts(transaction, resolved=resolved)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("id", "severity", "since (UTC)", "what", "whom it touches", "by itself", "what to do"),
+        [
+            (a.id, _severity(a), f"{a.opened_at:%Y-%m-%d %H:%M:%S}", a.cause, a.impact, a.automatic, a.action)
+            for a in found
+        ],
+        empty="nothing is wrong",
+    )
+
+
+@alerts.command
+def silence(alert: int, /, *, reason: str, undo: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Tell nobody of an alert any more; it stays on the list until its cause is gone.
+
+    Parameters
+    ----------
+    undo
+        Tell of it again.
+    """
+
+    async def work(session: Session) -> str:
+        async with session.engine.database.transaction() as transaction:
+            return await alert_rows.silence(transaction, alert, silenced=not undo, actor=who(), reason=reason)
+
+    say(f"{run(work)} is {'told of again' if undo else 'silenced'}")
+
+
+def _breakers(source: SourceView) -> str:
+    told = (
+        f"{b.operation} {b.state}" + (f" until {b.open_until:%H:%M:%S}" if b.open_until else "")
+        for b in source.breakers
+        if b.state != "closed"
+    )
+    return ", ".join(told)
+
+
+def _place(cluster: Cluster) -> str:
+    return " ".join(part for part in (cluster.platform, cluster.source, cluster.operation) if part)
+
+
+def _severity(alert: AlertView) -> str:
+    over = "over" if alert.resolved_at else alert.severity
+    return f"{over}, silenced" if alert.silenced else over

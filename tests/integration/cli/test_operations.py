@@ -1,0 +1,56 @@
+"""Sources, quarantine and alerts on the command line."""
+
+import psycopg
+import pytest
+
+from tests.integration.cli.conftest import Beat
+
+
+@pytest.fixture
+def rows(database_url: str) -> psycopg.Connection:
+    return psycopg.connect(database_url, autocommit=True)
+
+
+def test_a_source_is_opened_and_closed_and_the_audit_log_says_who(beat: Beat) -> None:
+    assert beat("credentials", "add", "lama", "--json", stdin="key=abc").code == 0
+    opened = beat("sources", "open", "lama", "--operation", "profile_by_handle", "--reason", "maintenance")
+    assert (opened.code, opened.out) == (0, "lama is left alone for 3,600 s: profile_by_handle\n")
+    (lama,) = [row for row in beat("sources").rows if row[1] == "lama"]
+    assert lama[:6] == ["instagram", "lama", "1", "1", "0", "0"]
+    assert lama[6].startswith("profile_by_handle open until ")
+    assert beat("sources", "close", "lama", "--reason", "over").code == 0
+    (lama,) = [one for one in beat("sources", "--json").json if one["source"] == "lama"]
+    assert lama["breakers"] == []
+    audited = beat("audit", "source/lama", "--json").json
+    assert [(entry["action"], entry["detail"]["reason"]) for entry in audited] == [
+        ("breaker.close", "over"),
+        ("breaker.open", "maintenance"),
+    ]
+    assert beat("sources", "open", "nobody", "--reason", "x").code == 2
+
+
+def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Connection) -> None:
+    rows.execute(
+        "INSERT INTO quarantine (kind, platform, source, operation, error, path) "
+        "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id' FROM generate_series(1, 2)"
+    )
+    ((count, kind, place, path, newest, _, why),) = beat("quarantine").rows
+    assert (count, kind, place, path, why) == (
+        "2", "malformed", "instagram lama profile_by_handle", "$.id", "no id",
+    )  # fmt: skip
+    assert beat("quarantine", "show", newest).json["error"] == "no id"
+    resolved = beat("quarantine", "resolve", "malformed", "--newest", newest, "--reason", "the parser is mended")
+    assert (resolved.code, resolved.out) == (0, "2 resolved\n")
+    assert beat("quarantine").out == ""
+    assert beat("quarantine", "show", "99").code == 4
+
+
+def test_alerts_are_listed_and_silenced(beat: Beat, rows: psycopg.Connection) -> None:
+    rows.execute(
+        "INSERT INTO alert (key, severity, cause, impact, automatic, action) VALUES ('source:lama', 'critical', 'c', 'i', 'a', 'x')"
+    )
+    ((number, severity, _, *told),) = beat("alerts").rows
+    assert (severity, told) == ("critical", ["c", "i", "a", "x"])
+    assert beat("alerts", "silence", number, "--reason", "known").out == "source:lama is silenced\n"
+    assert beat("alerts").rows[0][1] == "critical, silenced"
+    assert beat("alerts", "silence", "99", "--reason", "known").code == 4
