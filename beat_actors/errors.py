@@ -1,5 +1,7 @@
 """The error hierarchy. Each class's docstring is the sentence that explains it; faces derive problem types and exit codes from it."""
 
+import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -60,6 +62,34 @@ class RedisUnavailable(BeatError):
     """Redis did not answer in time; nothing was changed in it."""
 
     code = "redis_unavailable"
+
+
+class LimitsUnavailable(BeatError):
+    """Redis did not answer in time, so nobody knows what is left of a limit; nothing was accepted or changed."""
+
+    code = "limits_unavailable"
+
+
+class RateLimitError(BeatError):
+    """Concurrency Limit Exceeded
+
+    A limit of the stack has no room for an on-demand request, so nothing was taken from any of them. `limit` names the one that
+    has room again last, after `retry_after` seconds; `standings` is how all of them stand.
+    """
+
+    code = "rate_limited"
+    MESSAGE = "Concurrency Limit Exceeded"
+    NUMBER = 2
+    """The code by which clients have always known this refusal."""
+
+    def __init__(self, limit: str, retry_after: float, standings: Sequence[Any], *, per_subject: bool = False) -> None:
+        super().__init__(
+            f"{self.MESSAGE}: {limit} has no room for {math.ceil(retry_after)} s; nothing was accepted or counted"
+        )
+        self.limit = limit
+        self.retry_after = retry_after
+        self.standings = standings
+        self.per_subject = per_subject
 
 
 class VaultError(BeatError):

@@ -6,15 +6,32 @@ The embedded servers of `beat up` differ from production only in the values of t
 import base64
 import binascii
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PostgresDsn, RedisDsn, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PostgresDsn,
+    RedisDsn,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beat_actors.errors import BadSettings
 
 # It stands in the header of every message, and in the rows that it sealed.
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class LimitChange(BaseModel, frozen=True, extra="forbid"):
+    """What an installation changes of a declared limit on on-demand requests; what is not named stays as declared."""
+
+    calls: int | None = Field(default=None, ge=1, le=10**12)
+    window: Literal["sliding", "calendar"] | None = None
+    reserve: float | None = Field(default=None, ge=0, lt=1)
 
 
 class Settings(BaseSettings):
@@ -45,6 +62,24 @@ class Settings(BaseSettings):
     redis_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_{}-]{1,64}$", description="prefix of every key")] = (
         "dramatiq"
     )
+
+    limit_prefix: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9:_-]{1,64}$", description="prefix of the counters of on-demand requests in Redis"),
+    ] = "beat_server_"
+    limits: Annotated[
+        dict[str, LimitChange],
+        Field(
+            description="changes to limits on on-demand requests, as JSON: `{NAME: {calls, window: sliding or calendar, reserve}}`; `beat limits` has the names"
+        ),
+    ] = {}
+    off_peak: Annotated[
+        str,
+        Field(
+            pattern=r"^([01]?\d|2[0-3])-([01]?\d|2[0-3])$",
+            description="hours (UTC, from-to) into which batch requests over an on-demand budget are deferred",
+        ),
+    ] = "22-6"
 
     s3_endpoint_url: Annotated[str | None, Field(description="S3 endpoint; default: AWS")] = None
     s3_bucket: Annotated[str, Field(description="bucket of the media assets")] = "beat-assets"

@@ -386,6 +386,46 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLimit:
+    """At most `calls` on-demand requests in any window of `seconds`. Its name is the one that operators know the counter by; another
+    window takes another name.
+
+    `calendar`: the windows lie end to end instead, from the epoch on in UTC, so a day's begins at midnight. `per_subject`: each
+    handle is counted apart. `reserve`: the share (0..1) that batch requests leave to the others. `pace`: in any window of so many
+    seconds, requests that are not customer-facing take no more than an even part of what is not reserved. `spares_customers`:
+    customer-facing requests are counted and not refused.
+    """
+
+    name: str
+    calls: int
+    seconds: int
+    per_subject: bool = False
+    calendar: bool = False
+    reserve: float = 0.0
+    pace: int | None = None
+    spares_customers: bool = False
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(r"[a-z0-9_]{1,100}", self.name) is None:
+            raise ValueError(f"limit {self.name!r}: a name is lower-case letters, digits and underscores")
+        if self.calls < 1 or self.seconds < 1 or not 0 <= self.reserve < 1:
+            raise ValueError(
+                f"limit {self.name}: calls and seconds must be positive, and reserve at least 0 and below 1"
+            )
+        if self.pace is not None and not 1 <= self.pace < self.seconds:
+            raise ValueError(f"limit {self.name}: a pace is shorter than the window of {self.seconds} s")
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemand:
+    """What refreshes a profile for somebody who waits: a flow, its parameter that takes the handle, and the limits that stand above it."""
+
+    flow: str
+    param: str
+    limits: tuple[RequestLimit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     """All that the engine needs to know of one platform. The first flow is what people mean when they name none."""
 
@@ -394,6 +434,7 @@ class Platform:
     chains: Mapping[str, tuple[str, ...]]
     flows: Mapping[str, Flow]
     entities: tuple[Entity, ...]
+    on_demand: OnDemand | None = None
 
     def flow(self, name: str) -> Flow:
         try:
@@ -426,7 +467,7 @@ def seconds(value: str | None) -> float | None:
 
 __all__ = [
     "CHECK", "FINAL", "REFRESH", "UPKEEP", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule",
-    "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Many", "Outcome", "Parsed", "Parser", "Platform", "Record", "Refresh",
-    "Renewed", "Reported", "Resume", "Secret", "Source", "Verdict",
+    "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Many", "OnDemand", "Outcome", "Parsed", "Parser", "Platform", "Record",
+    "Refresh", "Renewed", "Reported", "RequestLimit", "Resume", "Secret", "Source", "Verdict",
     "seconds",
 ]  # fmt: skip

@@ -35,7 +35,10 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request as a consumer words it; `prepare` checks it."""
+    """A request as a consumer words it; `prepare` checks it.
+
+    `on_demand`: it was taken from the limits of on-demand requests. `deferred_to`: it is not begun before, because of `waiting_for`.
+    """
 
     platform: str
     flow: str
@@ -46,6 +49,9 @@ class NewRequest:
     expires_at: datetime | None = None
     api_key_id: int | None = None
     """The key that it was asked with; `None` where it was asked on the machine itself."""
+    on_demand: bool = False
+    deferred_to: datetime | None = None
+    waiting_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +74,26 @@ class Prepared:
 
 
 # The ids are drawn first, so that request and fetch go in together; a repeated idempotency key inserts neither.
+# What is deferred begins to wait, and to grow older than its neighbours, when its time has come.
 SUBMIT = """
 WITH input AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.*
     FROM jsonb_to_recordset(%s::jsonb) AS i(
         n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text,
-        expires_at timestamptz, api_key_id bigint, lane_id integer, operation text, fetch_params jsonb, cursor_source text, owner text)
+        expires_at timestamptz, api_key_id bigint, lane_id integer, operation text, fetch_params jsonb, cursor_source text, owner text,
+        on_demand boolean, not_before timestamptz, waiting_for text)
 ), request AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id)
+    INSERT INTO scrape_request_log (
+        id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id, on_demand)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id FROM input ORDER BY n
+    SELECT id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id, on_demand FROM input ORDER BY n
     ON CONFLICT (coalesce(account_id, ''), idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id
 ), fetched AS (
-    INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner)
-    SELECT id, lane_id, platform, operation, fetch_params, cursor_source, priority, expires_at, owner
+    INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner,
+                              not_before, waiting_for, created_at)
+    SELECT id, lane_id, platform, operation, fetch_params, cursor_source, priority, expires_at, owner,
+           not_before, waiting_for, coalesce(not_before, clock_timestamp())
     FROM input JOIN request USING (id) ORDER BY n
 )
 SELECT input.n, request.id FROM input LEFT JOIN request USING (id)
@@ -182,4 +193,7 @@ def _row(n: int, item: Prepared, lane_id: int) -> dict[str, Any]:
         "fetch_params": item.first.params,
         "cursor_source": item.first.source,
         "owner": item.first.owner,
+        "on_demand": request.on_demand,
+        "not_before": request.deferred_to,
+        "waiting_for": request.waiting_for,
     }

@@ -17,7 +17,7 @@ from beat_actors.platforms.instagram.entities import (
     InstagramProfileInsight,
     InstagramStory,
 )
-from beat_actors.platforms.instagram.flows import FLOWS
+from beat_actors.platforms.instagram.flows import FLOWS, ON_DEMAND
 from beat_actors.platforms.instagram.sources.arraybobo import ArrayBobo
 from beat_actors.platforms.instagram.sources.bestsolutions import BestSolutions
 from beat_actors.platforms.instagram.sources.graphapi import GraphApi
@@ -31,6 +31,7 @@ platform = Platform(
     chains=InstagramCrawler.chains,
     flows=FLOWS,
     entities=(ACCOUNT, POST, STORY, COMMENT, FOLLOW, PROFILE_INSIGHT, POST_INSIGHT),
+    on_demand=ON_DEMAND,
 )
 
 __all__ = [

@@ -7,7 +7,7 @@ import msgspec
 
 from beat_actors.platforms.instagram.crawler import InstagramCrawler
 from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
-from beat_actors.platforms.interface import FetchSpec, Flow, Parsed
+from beat_actors.platforms.interface import FetchSpec, Flow, OnDemand, Parsed, RequestLimit
 
 Handle = Annotated[
     str, msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,30}$(?!\n)", description="letters, digits, dots, underscores")
@@ -287,3 +287,13 @@ FLOWS = {
         Flow("refresh_post_insights", OwnPostInsights, insights_of_post, navigation),
     )
 }
+
+ON_DEMAND = OnDemand(
+    flow="refresh_profile_by_handle",
+    param="handle",
+    limits=(
+        RequestLimit("refresh_profile_insta_daily", 20_000, 86_400, reserve=0.1, pace=3600),
+        RequestLimit("refresh_profile_insta_minute", 60, 60),
+        RequestLimit("refresh_profile_insta_handle", 1, 1, per_subject=True),
+    ),
+)

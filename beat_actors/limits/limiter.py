@@ -1,0 +1,220 @@
+"""The limits' counters in Redis, shared by all processes: take from a stack, look at it, reset it. One round trip for each.
+
+Sliding windows of buckets, not GCRA: a quota is a number of calls in any window, and a GCRA that allows the whole number as a burst
+allows nearly twice of it in one window. Not a log of calls either: it has a member for each of 20,000 calls. A bucket is a
+thousandth of the window, and the oldest counts whole until it is outside: a call leaves up to that much late, never early.
+
+While Redis is away nothing is known to be left, so nothing is given: `LimitsUnavailable`. What it lost it is told again from the
+rows of the requests that were taken, so that a Redis that comes back empty does not open a second day.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from beat_actors.database import Database
+from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError
+from beat_actors.limits.forecast import BUCKETS, Usage
+from beat_actors.limits.stack import REMEMBERED, UNBOUNDED, Stack, most, stacks
+from beat_actors.platforms.interface import RequestLimit
+from beat_actors.requests.intake import Priority
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 1.0
+"""Seconds that Redis is waited for."""
+CONNECTIONS = 32
+CLOCK = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+"""
+SCRIPT = Path(__file__).with_name("stack.lua").read_text()
+
+# What was taken from the limit since it was last reset, by bucket. The window is one bucket longer than it says.
+TAKEN = """
+SELECT floor(extract(epoch FROM created_at) / %(width)s)::bigint AS bucket, count(*) AS calls FROM scrape_request_log
+WHERE platform = %(platform)s AND on_demand AND created_at > clock_timestamp() - make_interval(secs => %(seconds)s + %(width)s)
+  AND created_at > coalesce((SELECT max(at) FROM audit_log WHERE target = %(target)s AND action = 'limit.reset'), '-infinity')
+GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a limit stands for one request: what is left to it, and the seconds until more is (0 where the window is empty)."""
+
+    name: str
+    calls: int
+    seconds: int
+    left: int
+    renews_in: float
+    per_subject: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A call that was taken from each limit; `marks` is what it takes to give it back."""
+
+    stack: Stack
+    subject: str
+    standings: tuple[Standing, ...]
+    marks: tuple[int, ...]
+
+
+class StackedLimiter:
+    """One for each process and event loop; connects when it is first used. `clock` sets the script's `now`, in ms.
+
+    Raises `BadSettings` where BEAT_LIMITS names what there is not.
+    """
+
+    def __init__(self, database: Database, *, clock: str = CLOCK) -> None:
+        self._database = database
+        self.settings = database.settings
+        self.stacks = stacks(self.settings)
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            str(self.settings.redis_url),
+            max_connections=CONNECTIONS,
+            timeout=PATIENCE,
+            socket_timeout=PATIENCE,
+            socket_connect_timeout=PATIENCE,
+            retry=Retry(NoBackoff(), 0),  # a lost answer must not take twice
+        )
+        self._redis = Redis.from_pool(pool)
+        self._script = self._redis.register_script(clock + SCRIPT)
+
+    def stack_of(self, platform: str) -> Stack:
+        """Raises `NotFound` where the platform declares nothing to be refreshed on demand."""
+        try:
+            return self.stacks[platform]
+        except KeyError:
+            raise NotFound(f"{platform} declares no refresh on demand; ask with POST /v1/scrape-requests") from None
+
+    async def take(self, stack: Stack, subject: str, priority: Priority) -> Taken:
+        """Take one call from every limit of the stack for `subject`, the handle.
+
+        Raises `RateLimitError` where one has no room, and then nothing was taken; `LimitsUnavailable` where Redis does not answer;
+        `StorageUnavailable` where it has to be told what it lost and PostgreSQL does not answer.
+        """
+        caps = [most(limit, priority) for limit in stack.limits]
+        refused, cold, *numbers = await self._run("take", stack, stack.limits, caps, subject)
+        if cold:
+            await self._remember(stack)
+            refused, _, *numbers = await self._run("take", stack, stack.limits, caps, subject)
+        states = [numbers[at : at + 4] for at in range(0, len(numbers), 4)]
+        standings = tuple(
+            Standing(limit.name, limit.calls, limit.seconds, max(0, cap - used), renews / 1000, limit.per_subject)
+            for limit, cap, (used, _, renews, _) in zip(stack.limits, caps, states, strict=True)
+            if cap != UNBOUNDED
+        )
+        if refused:
+            full = [
+                (room / 1000, limit)
+                for limit, cap, (used, room, *_) in zip(stack.limits, caps, states, strict=True)
+                if used >= cap
+            ]
+            wait, limit = max(full, key=lambda one: one[0])
+            raise RateLimitError(limit.name, wait, standings, per_subject=limit.per_subject)
+        return Taken(stack, subject, standings, tuple(state[3] for state in states))
+
+    async def give_back(self, taken: Taken) -> None:
+        """Nothing came of it. Never raises: what cannot be given back is lost to the budget."""
+        limits = taken.stack.limits
+        try:
+            await self._run("give_back", taken.stack, limits, [0] * len(limits), taken.subject, *taken.marks)
+        except LimitsUnavailable as error:
+            log.warning("not_given_back", platform=taken.stack.platform, error=str(error))
+
+    async def look(self, stack: Stack) -> list[Usage]:
+        """How the limits stand that all subjects share, in the order of the stack. Raises as `take` does, but for the refusal."""
+        shared = [limit for limit in stack.limits if not limit.per_subject]
+        now, *states = await self._run("look", stack, shared, [0] * len(shared), "")
+        if any(cold for _, cold, *_ in states):
+            await self._remember(stack)
+            now, *states = await self._run("look", stack, shared, [0] * len(shared), "")
+        return [
+            Usage(limit, now / 1000, used, _buckets(held))
+            for limit, (used, _, _, held) in zip(shared, states, strict=True)
+        ]
+
+    async def reset(self, limit: RequestLimit) -> None:
+        """Empty a limit that all subjects share: as `DEL` of its counter does. Raises `LimitsUnavailable`."""
+        try:
+            async with asyncio.timeout(2 * PATIENCE):
+                await self._redis.delete(self.counter(limit))
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from None
+
+    def counter(self, limit: RequestLimit, subject: str = "") -> str:
+        """The key under which Redis has the number of calls."""
+        return f"{self.settings.limit_prefix}{limit.name}" + (f":{subject}" if limit.per_subject else "")
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _remember(self, stack: Stack) -> None:
+        """Tell Redis what it does not know any more. Of several processes that do, the first is heard."""
+        for limit in stack.limits:
+            if not _is_remembered(limit):
+                continue
+            values = {
+                "platform": stack.platform,
+                "seconds": limit.seconds,
+                "width": limit.seconds / BUCKETS,
+                "target": f"limit/{limit.name}",
+            }
+            async with self._database.statements() as alone:
+                rows = await alone.rows(TAKEN, values)
+            told = [number for row in rows for number in (row.bucket, row.calls)]
+            await self._run("restore", stack, [limit], [0], "", *told)
+
+    async def _run(
+        self,
+        operation: str,
+        stack: Stack,
+        limits: Sequence[RequestLimit],
+        caps: Sequence[int],
+        subject: str,
+        *rest: int,
+    ) -> Any:
+        keys: list[str] = []
+        arguments: list[str | int] = [operation]
+        for limit, cap in zip(limits, caps, strict=True):
+            counter = self.counter(limit, subject)
+            prefix = self.settings.limit_prefix
+            keys += [counter, f"{prefix}window:{counter.removeprefix(prefix)}"]
+            # A thousandth of so many seconds is so many milliseconds.
+            arguments += [cap, limit.seconds, int(limit.calendar), int(_is_remembered(limit))]
+        try:
+            async with asyncio.timeout(2 * PATIENCE):
+                return await self._script(keys=keys, args=[*arguments, *rest])
+        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+            log.warning("limits_unavailable", operation=operation, platform=stack.platform, error=_said(error))
+            raise _unavailable(error) from None
+
+
+def _is_remembered(limit: RequestLimit) -> bool:
+    return not limit.per_subject and limit.seconds >= REMEMBERED
+
+
+def _buckets(held: Sequence[bytes]) -> dict[int, int]:
+    pairs = zip(held[::2], held[1::2], strict=True)
+    return {int(bucket): int(calls) for bucket, calls in pairs if bucket.isdigit()}
+
+
+def _said(error: Exception) -> str:
+    """What the server answered, where it did: it may be full, or not allow this. Else the kind of failure, without any address."""
+    return str(error)[:200] if isinstance(error, ResponseError) else type(error).__name__
+
+
+def _unavailable(error: Exception) -> LimitsUnavailable:
+    return LimitsUnavailable(
+        f"Redis does not answer ({_said(error)}), so nobody knows what is left of the limits; nothing was accepted"
+    )
