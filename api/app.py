@@ -8,6 +8,7 @@ from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.limits import Limiter
 from api.operations import ROUTES
+from api.on_demand import LimitReset, Limits, Refresh
 from api.profiles import Profile
 from api.scrape_requests import Explain, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
@@ -32,6 +33,9 @@ def create_app(opener: Opener) -> App:
     application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
     for path, resource in ROUTES.items():
         application.add_route(path, resource(provider))
+    application.add_route("/v1/profiles/{platform}/{handle}/refresh", Refresh(provider))
+    application.add_route("/v1/limits", Limits(provider))
+    application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
     return application

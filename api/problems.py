@@ -1,5 +1,6 @@
 """Errors as application/problem+json, derived from the engine's error classes in this one place."""
 
+import math
 import uuid
 from typing import Any
 
@@ -8,7 +9,16 @@ import msgspec
 import structlog
 from falcon.asgi import App, Request, Response
 
-from beat_actors.errors import BadInput, BeatError, NotFound, RedisUnavailable, StorageUnavailable, Unauthenticated
+from beat_actors.errors import (
+    BadInput,
+    BeatError,
+    LimitsUnavailable,
+    NotFound,
+    RateLimitError,
+    RedisUnavailable,
+    StorageUnavailable,
+    Unauthenticated,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +70,8 @@ STATUS: dict[type[BaseException], int] = {
     Forbidden: 403,
     TooManyCalls: 429,
     NotFound: 404,
+    RateLimitError: 429,
+    LimitsUnavailable: 503,
     StorageUnavailable: 503,
     RedisUnavailable: 503,
 }
@@ -74,6 +86,8 @@ def problem(error: BeatError) -> dict[str, Any]:
         "status": status,
         "detail": str(error),
     }
+    if isinstance(error, RateLimitError):
+        body |= {"code": error.NUMBER, "limit": error.limit, "retry_after": math.ceil(error.retry_after)}
     field = getattr(error, "field", None)
     return body | ({"field": field} if field else {})
 
@@ -100,6 +114,8 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("WWW-Authenticate", f'Bearer realm="beat", error="insufficient_scope", scope="{error.scope}"')
     elif isinstance(error, TooManyCalls):
         resp.set_header("Retry-After", str(error.seconds))
+    elif isinstance(error, LimitsUnavailable):
+        resp.set_header("Retry-After", "2")
     _send(resp, body)
 
 

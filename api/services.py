@@ -1,7 +1,7 @@
 """What the resources work with: opened when the server starts, closed when it stops; and the headers that every answer carries."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from falcon.asgi import Request, Response
@@ -11,6 +11,7 @@ from api.limits import Limiter
 from beat_actors.access.keyring import Keyring
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
+from beat_actors.limits.limiter import StackedLimiter
 
 Ring = Callable[[str], Awaitable[Any]]
 Ping = Callable[[], Awaitable[bool]]
@@ -37,6 +38,10 @@ class Services:
     ring: Ring
     ping: Ping
     close: Callable[[], None] = lambda: None
+    limits: StackedLimiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limits = StackedLimiter(self.database)
 
 
 class Provider:
@@ -59,6 +64,7 @@ class Provider:
         if self._services is not None:
             await self._services.keyring.close()
             await self._services.limiter.close()
+            await self._services.limits.close()
             await self._services.database.close()
             self._services.queues.close()
             self._services.close()

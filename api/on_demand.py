@@ -1,0 +1,127 @@
+"""/v1/profiles/…/refresh: fetch a profile anew for somebody who waits, within limits. /v1/limits: how these stand, and their reset."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.body import read_json
+from api.problems import STATUS, problem
+from api.scrape_requests import send
+from api.services import Provider
+from beat_actors.errors import BadInput, RateLimitError
+from beat_actors.limits import overview
+from beat_actors.limits.limiter import Standing
+from beat_actors.requests import on_demand
+from beat_actors.requests.intake import Priority, check_text
+
+PROBLEM, JSON = "application/problem+json", "application/json"
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """What may be said of a refresh. A body is not needed."""
+
+    priority: str = "standard"
+    account_id: str | None = None
+    expires_at: datetime | None = None
+
+
+class Reset(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str
+
+
+class Refresh:
+    """POST: 202 with the request, which batch work may find deferred; 429 where a limit has no room."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_post(self, req: Request, resp: Response, platform: str, handle: str) -> None:
+        check_text(handle, "handle", longest=255)
+        nothing_said = req.content_length == 0 or (req.content_length is None and req.content_type is None)
+        given = _read({} if nothing_said else await read_json(req), Wanted)
+        wanted = on_demand.Refresh(
+            platform,
+            handle,
+            Priority.named(given.priority),
+            given.account_id,
+            req.get_header("Idempotency-Key"),
+            given.expires_at,
+        )
+        services = self._provider.services
+        try:
+            refreshing = await on_demand.refresh(services.database, services.limits, wanted)
+        except RateLimitError as refusal:
+            _refuse(req, resp, refusal)
+            return
+        accepted = refreshing.accepted
+        if refreshing.deferred_to is None:
+            await services.ring(platform)
+        location = f"/v1/scrape-requests/{accepted.id}"
+        resp.status = 202
+        resp.set_header("Location", location)
+        _tell(resp, refreshing.standings)
+        body = {"id": accepted.id, "created": accepted.created, "location": location}
+        send(resp, body | {"deferred_to": refreshing.deferred_to})
+
+
+class Limits:
+    """GET every limit: used, left, rate, and when it will be exhausted."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        send(resp, {"limits": await overview.overview(self._provider.services.limits)})
+
+
+class LimitReset:
+    """POST a reason: the limit is empty again, and who emptied it is on record."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_post(self, req: Request, resp: Response, name: str) -> None:
+        check_text(name, "name", longest=200)
+        given = _read(await read_json(req), Reset)
+        services = self._provider.services
+        used = await overview.reset(services.database, services.limits, name, actor="api", reason=given.reason)
+        send(resp, {"name": name, "used_before": used})
+
+
+def _refuse(req: Request, resp: Response, refusal: RateLimitError) -> None:
+    """In the body that the caller takes: a problem, or for `Accept: application/json` the one that clients have always known."""
+    resp.status = STATUS[RateLimitError]
+    resp.set_header("Retry-After", str(max(1, math.ceil(refusal.retry_after))))
+    _tell(resp, refusal.standings, refusal.limit)
+    body: dict[str, Any] = problem(refusal)
+    resp.content_type = req.client_prefers((PROBLEM, JSON)) or PROBLEM
+    if resp.content_type == JSON:
+        body = {"status": {"type": "ERROR", "message": refusal.MESSAGE, "code": refusal.NUMBER}}
+    resp.data = msgspec.json.encode(body)
+
+
+def _tell(resp: Response, standings: Sequence[Standing], refused: str | None = None) -> None:
+    """How the limits stand: all of them in RateLimit-Policy and RateLimit, the narrowest in the three older headers."""
+    if not standings:
+        return
+    resp.set_header("RateLimit-Policy", ", ".join(f'"{one.name}";q={one.calls};w={one.seconds}' for one in standings))
+    resp.set_header(
+        "RateLimit", ", ".join(f'"{one.name}";r={one.left};t={math.ceil(one.renews_in)}' for one in standings)
+    )
+    # One handle's limit says nothing of the next handle, unless it is what refused.
+    shared = [one for one in standings if one.name == refused] or [one for one in standings if not one.per_subject]
+    narrowest = min(shared or standings, key=lambda one: one.left)
+    resp.set_header("RateLimit-Limit", str(narrowest.calls))
+    resp.set_header("RateLimit-Remaining", str(narrowest.left))
+    resp.set_header("RateLimit-Reset", str(math.ceil(narrowest.renews_in)))
+
+
+def _read(body: Any, shape: Any) -> Any:
+    try:
+        return msgspec.convert(body, shape)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the body is not as it should be: {error}") from None
