@@ -12,6 +12,8 @@ from beat_actors.credentials.alerts import troubles
 from beat_actors.credentials.limits import Window
 from beat_actors.credentials.store import load_snapshot
 from beat_actors.database import Database
+from beat_actors.limits.limiter import StackedLimiter
+from beat_actors.limits.overview import LimitView, overview
 from beat_actors.platforms.registry import platforms
 
 DAY = 86_400.0
@@ -174,6 +176,41 @@ def _quota(window: Window, source: str) -> list[Alert]:
     ]  # fmt: skip
 
 
+async def limits(database: Database) -> list[Alert]:
+    """Daily limits on on-demand requests that are half, or four fifths, used: once in a window for each level."""
+    limiter = StackedLimiter(database)
+    try:
+        views = await overview(limiter)
+    finally:
+        await limiter.close()
+    return [alert for view in views if view.seconds >= DAY for alert in _limit(view)]
+
+
+def _limit(view: LimitView) -> list[Alert]:
+    used = view.used or 0
+    level = next(((share, severity) for share, severity in QUOTA_LEVELS if used >= view.calls * share), None)
+    if level is None:
+        return []
+    share, severity = level
+    window = f":{view.renews_at:%Y-%m-%d}" if view.window == "calendar" and view.renews_at is not None else ""
+    end = (
+        f"at {view.rate:,.0f} calls an hour nothing is left at {view.exhausted_at:%m-%d %H:%M} UTC"
+        if view.exhausted_at is not None
+        else "at the rate of late it lasts"
+    )
+    return [
+        Alert(
+            key=f"limit:{view.name}{window}:{share:.0%}",
+            severity=severity,
+            cause=f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used ({view.name}); {end}",
+            impact="when it is used up, on-demand requests are refused with 429; all other work goes on",
+            automatic="requests that are not customer-facing are paced; batch work leaves a reserve to the others and is deferred to off-peak hours",
+            action=f"beat limits; send what can wait with priority batch, or beat limits reset {view.name} --reason …",
+            again_after=float(view.seconds),
+        )
+    ]
+
+
 async def backlog(database: Database) -> list[Alert]:
     """Media that wait to be stored. It opens at 50,000 and is resolved below 40,000, so that it does not flutter."""
     async with database.statements() as alone:
@@ -267,6 +304,7 @@ WATCHES = (
     Watch("credential", credentials_in_trouble),
     Watch("credentials", credentials_out),
     Watch("quota", quotas),
+    Watch("limit", limits),
     Watch("backlog", backlog),
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),

@@ -19,7 +19,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from actors.mailbox import Mailbox
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, jsonb
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import LimitsUnavailable, StorageUnavailable
 from beat_actors.leadership import Leadership
 from beat_actors.logs import configure
 from beat_actors.requests import sweeps
@@ -116,7 +116,7 @@ class Sweeper:
         except TimeoutError:
             said = f"it did not end within {job.deadline:g} s"
             log.error("sweep_late", sweep=job.name, deadline=job.deadline)
-        except (StorageUnavailable, ConnectionError) as error:
+        except (StorageUnavailable, LimitsUnavailable, ConnectionError) as error:
             said = str(error)
             log.warning("sweep_skipped", sweep=job.name, error=said)
         except Exception as error:

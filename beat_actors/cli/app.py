@@ -37,6 +37,7 @@ COMMANDS = (
     ),
     ("keys", "keys:app", "API keys: create, list, revoke, rotate."),
     ("audit", "audit:audit", "Who changed what, newest first."),
+    ("limits", "limits:app", "Limits on on-demand requests: used, left, pace, forecast; reset."),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),

@@ -6,7 +6,15 @@ import redis
 import sqlalchemy.exc
 
 from beat_actors.cli.output import BAD_INPUT, FAILED, NOT_FOUND, UNAVAILABLE
-from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, RedisUnavailable, StorageUnavailable
+from beat_actors.errors import (
+    BadInput,
+    BadSettings,
+    BeatError,
+    LimitsUnavailable,
+    NotFound,
+    RedisUnavailable,
+    StorageUnavailable,
+)
 from beat_actors.simulator.client import SimulatorRefused
 
 # The first of an error's classes that stands here decides.
@@ -16,6 +24,7 @@ EXIT: dict[type[BaseException], int] = {
     SimulatorRefused: BAD_INPUT,
     StorageUnavailable: UNAVAILABLE,
     RedisUnavailable: UNAVAILABLE,
+    LimitsUnavailable: UNAVAILABLE,
     aiohttp.ClientError: UNAVAILABLE,
     redis.RedisError: UNAVAILABLE,
     psycopg.OperationalError: UNAVAILABLE,
