@@ -1,19 +1,15 @@
 """The application: `granian --interface asgi api.app:app` serves it."""
 
 from actors.mailbox import Mailbox
-from actors.queues import Queues
 from api import problems
 from api.access import App, Gate
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
-from api.limits import Limiter
-from api.operations import ROUTES
 from api.on_demand import LimitReset, Limits, Refresh
+from api.operations import ROUTES
 from api.profiles import Profile
 from api.scrape_requests import Explain, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
-from beat_actors.access.keyring import Keyring
-from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.logs import configure
 from beat_actors.settings import load
@@ -45,17 +41,8 @@ def open_services() -> Services:
     """From the environment. Raises `BadSettings`."""
     settings = load()
     configure(settings, service="api")
-    database, mailbox = Database(settings, name="api"), Mailbox(settings)
-    return Services(
-        database,
-        Vault(settings),
-        Queues(settings),
-        Keyring(database),
-        Limiter(settings),
-        mailbox.ring,
-        mailbox.ping,
-        mailbox.close,
-    )
+    mailbox = Mailbox(settings)
+    return Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close)
 
 
 app = create_app(open_services)

@@ -1,7 +1,7 @@
 """Reading a JSON body from somebody who may mean no good: bounded in size, time and depth, and of values that every store can hold."""
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from falcon.asgi import Request
@@ -10,6 +10,7 @@ from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from beat_actors.errors import BadInput
 from beat_actors.text import check_text
 
+T = TypeVar("T")
 MAX_BYTES = 1 << 20
 MAX_SECONDS = 10.0
 MAX_DEPTH = 32
@@ -38,6 +39,19 @@ async def read_json(req: Request) -> Any:
         raise BadInput(f"the body is not JSON: {error}") from None
     check_value(value)
     return value
+
+
+async def read(req: Request, shape: type[T]) -> T:
+    """The body as one of these. Raises `BadInput` and its kinds."""
+    return as_shape(await read_json(req), shape)
+
+
+def as_shape(value: Any, shape: type[T]) -> T:
+    """Raises `BadInput` where it is none."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the body is not as it should be: {error}") from None
 
 
 async def _read(req: Request) -> bytes:

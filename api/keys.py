@@ -7,7 +7,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
-from api.body import read_json
+from api.body import read
 from api.scrape_requests import send, whole
 from api.services import Provider
 from beat_actors.access import keys, scopes
@@ -41,10 +41,7 @@ class Keys:
             send(resp, {"keys": await keys.overview(transaction)})
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        try:
-            given = msgspec.convert(await read_json(req), Wanted)
-        except msgspec.ValidationError as error:
-            raise BadInput(f"the key is not as it should be: {error}") from None
+        given = await read(req, Wanted)
         life = None if given.expires_in is None else timedelta(seconds=given.expires_in)
         new = NewKey(given.name, scopes.named(given.scopes), given.account_id, given.rate_limit, life)
         async with self._provider.services.database.transaction() as transaction:

@@ -8,15 +8,18 @@ from typing import Any
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.body import read_json
+from api.access import Scopes, account_of, caller_of
+from api.body import read
 from api.problems import STATUS, problem
 from api.scrape_requests import send
 from api.services import Provider
-from beat_actors.errors import BadInput, RateLimitError
+from beat_actors.access.scopes import Scope
+from beat_actors.errors import RateLimitError
 from beat_actors.limits import overview
 from beat_actors.limits.limiter import Standing
 from beat_actors.requests import on_demand
-from beat_actors.requests.intake import Priority, check_text
+from beat_actors.requests.intake import Priority
+from beat_actors.text import check_text
 
 PROBLEM, JSON = "application/problem+json", "application/json"
 
@@ -36,20 +39,24 @@ class Reset(msgspec.Struct, forbid_unknown_fields=True):
 class Refresh:
     """POST: 202 with the request, which batch work may find deferred; 429 where a limit has no room."""
 
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, platform: str, handle: str) -> None:
         check_text(handle, "handle", longest=255)
         nothing_said = req.content_length == 0 or (req.content_length is None and req.content_type is None)
-        given = _read({} if nothing_said else await read_json(req), Wanted)
+        given = Wanted() if nothing_said else await read(req, Wanted)
+        caller = caller_of(req)
         wanted = on_demand.Refresh(
             platform,
             handle,
             Priority.named(given.priority),
-            given.account_id,
+            account_of(caller, given.account_id),
             req.get_header("Idempotency-Key"),
             given.expires_at,
+            caller.key_id,
         )
         services = self._provider.services
         try:
@@ -71,6 +78,8 @@ class Refresh:
 class Limits:
     """GET every limit: used, left, rate, and when it will be exhausted."""
 
+    scopes: Scopes = {"GET": Scope.OPERATE}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
@@ -81,14 +90,18 @@ class Limits:
 class LimitReset:
     """POST a reason: the limit is empty again, and who emptied it is on record."""
 
+    scopes: Scopes = {"POST": Scope.OPERATE}
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         check_text(name, "name", longest=200)
-        given = _read(await read_json(req), Reset)
+        given = await read(req, Reset)
         services = self._provider.services
-        used = await overview.reset(services.database, services.limits, name, actor="api", reason=given.reason)
+        used = await overview.reset(
+            services.database, services.limits, name, actor=caller_of(req).actor, reason=given.reason
+        )
         send(resp, {"name": name, "used_before": used})
 
 
@@ -118,10 +131,3 @@ def _tell(resp: Response, standings: Sequence[Standing], refused: str | None = N
     resp.set_header("RateLimit-Limit", str(narrowest.calls))
     resp.set_header("RateLimit-Remaining", str(narrowest.left))
     resp.set_header("RateLimit-Reset", str(math.ceil(narrowest.renews_in)))
-
-
-def _read(body: Any, shape: Any) -> Any:
-    try:
-        return msgspec.convert(body, shape)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"the body is not as it should be: {error}") from None

@@ -1,23 +1,22 @@
 """What operators look at and steer: credentials, sources, queues, quarantine, alerts, the audit log. Every change wants a reason."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from falcon.asgi import Request, Response
 
 from actors import queues
 from api.access import Scopes, caller_of
-from api.body import read_json
+from api.body import read
 from api.scrape_requests import row_id, send, whole
 from api.services import Provider
 from beat_actors import alerts, audit, quarantine
 from beat_actors.access.scopes import Scope
 from beat_actors.credentials import sources
 from beat_actors.credentials.manager import CredentialManager
-from beat_actors.errors import BadInput, NotFound
+from beat_actors.errors import NotFound
 from beat_actors.text import check_text
 
-T = TypeVar("T")
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 READ: Scopes = {"GET": Scope.OPERATE}
 CHANGE: Scopes = {"POST": Scope.OPERATE}
@@ -346,11 +345,3 @@ ROUTES: dict[str, type[_Resource]] = {
     "/v1/alerts/{alert_id}/silence": AlertSilence,
     "/v1/audit": Audit,
 }
-
-
-async def read(req: Request, shape: type[T]) -> T:
-    """The body as one of these. Raises `BadInput`."""
-    try:
-        return msgspec.convert(await read_json(req), shape)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"the body is not as it should be: {error}") from None

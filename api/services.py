@@ -28,20 +28,36 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Services:
-    """`ring` asks for a turn of a platform's broker and never raises; `ping` says whether Redis answers."""
+    """`ring` asks for a turn of a platform's broker and never raises; `ping` says whether Redis answers.
+
+    The rest is made of the database's settings: `limiter` holds keys to their rates, `limits` on-demand requests to their stack.
+    """
 
     database: Database
-    vault: Vault
-    queues: Queues
-    keyring: Keyring
-    limiter: Limiter
     ring: Ring
     ping: Ping
-    close: Callable[[], None] = lambda: None
+    hang_up: Callable[[], None] = lambda: None
+    vault: Vault = field(init=False)
+    queues: Queues = field(init=False)
+    keyring: Keyring = field(init=False)
+    limiter: Limiter = field(init=False)
     limits: StackedLimiter = field(init=False)
 
     def __post_init__(self) -> None:
+        settings = self.database.settings
+        self.vault = Vault(settings)
+        self.queues = Queues(settings)
+        self.keyring = Keyring(self.database)
+        self.limiter = Limiter(settings)
         self.limits = StackedLimiter(self.database)
+
+    async def close(self) -> None:
+        await self.keyring.close()
+        await self.limiter.close()
+        await self.limits.close()
+        await self.database.close()
+        self.queues.close()
+        self.hang_up()
 
 
 class Provider:
@@ -62,12 +78,7 @@ class Provider:
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         if self._services is not None:
-            await self._services.keyring.close()
-            await self._services.limiter.close()
-            await self._services.limits.close()
-            await self._services.database.close()
-            self._services.queues.close()
-            self._services.close()
+            await self._services.close()
 
     async def process_response(self, _req: Request, resp: Response, _resource: Any, _succeeded: bool) -> None:
         resp.set_headers(HEADERS)

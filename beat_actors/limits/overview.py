@@ -11,7 +11,8 @@ from beat_actors.limits.forecast import Usage
 from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.limits.stack import Stack, most
 from beat_actors.platforms.interface import RequestLimit
-from beat_actors.requests.intake import Priority, check_text
+from beat_actors.requests.intake import Priority
+from beat_actors.text import check_text
 
 HOUR = 3600.0
 MOST_REASON = 500

@@ -24,6 +24,7 @@ class Refresh:
     account_id: str | None = None
     idempotency_key: str | None = None
     expires_at: datetime | None = None
+    api_key_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
         wanted.account_id,
         wanted.idempotency_key,
         wanted.expires_at,
+        wanted.api_key_id,
         on_demand=True,
     )
     prepared = intake.prepare(request)

@@ -5,16 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import falcon.testing
 import pytest
 
-from actors.queues import Queues
 from api.access import App
 from api.app import create_app
-from api.limits import Limiter
 from api.services import Services
 from beat_actors.access import keys
-from beat_actors.access.keyring import Keyring
 from beat_actors.access.keys import Created, NewKey
 from beat_actors.access.scopes import Scope
-from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.settings import Settings
 
@@ -41,10 +37,7 @@ def app_over(settings: Settings, bell: Doorbell) -> App:
     """One process of the API. Its services are opened when it starts, and closed when it stops."""
 
     def opened() -> Services:
-        database = Database(settings, name="api")
-        return Services(
-            database, Vault(settings), Queues(settings), Keyring(database), Limiter(settings), bell.ring, bell.ping
-        )
+        return Services(Database(settings, name="api"), bell.ring, bell.ping)
 
     return create_app(opened)
 

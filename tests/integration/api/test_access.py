@@ -25,6 +25,9 @@ TABLE = {
     ("GET", "/v1/scrape-requests/{request_id}"): Scope.READ,
     ("GET", "/v1/scrape-requests/{request_id}/explain"): Scope.READ,
     ("GET", "/v1/profiles/{platform}/{handle}"): Scope.READ,
+    ("POST", "/v1/profiles/{platform}/{handle}/refresh"): Scope.SUBMIT,
+    ("GET", "/v1/limits"): Scope.OPERATE,
+    ("POST", "/v1/limits/{name}/reset"): Scope.OPERATE,
     ("GET", "/v1/keys"): Scope.ADMIN,
     ("POST", "/v1/keys"): Scope.ADMIN,
     ("DELETE", "/v1/keys/{key}"): Scope.ADMIN,
@@ -50,7 +53,7 @@ TABLE = {
 }
 FILLED = {
     "request_id": 1, "platform": "instagram", "handle": "creator", "key": 4711, "credential_id": 1, "change": "open",
-    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1,
+    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
 }  # fmt: skip
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
 

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 import redis
 
-from api.app import create_app
-from api.services import Services
+from beat_actors.access import keys
+from beat_actors.access.keys import NewKey
+from beat_actors.access.scopes import Scope
 from beat_actors.credentials.turn import turn
 from beat_actors.database import Database
 from beat_actors.engine import Engine
@@ -19,7 +20,7 @@ from beat_actors.platforms.interface import Limit, OnDemand, Platform, RequestLi
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import LimitChange, Settings
-from tests.integration.api.test_requests import Doorbell
+from tests.integration.api.conftest import Doorbell, app_over, bearer
 from tests.worlds import TOY, First, MovableClock, ScriptedClient, answer, engine_with, registered
 
 KNOWN_KEY = "beat_server_refresh_profile_insta_daily"
@@ -41,17 +42,10 @@ def bell() -> Doorbell:
 
 
 @pytest.fixture
-async def open_api(settings: Settings, bell: Doorbell) -> AsyncIterator[Callable[..., Client]]:
-    opened: list[Database] = []
-
-    def build(with_settings: Settings = settings) -> Client:
-        database = Database(with_settings, name="test")
-        opened.append(database)
-        return Client(create_app(lambda: Services(database, bell.ring, bell.ping)))
-
-    yield build
-    for database in opened:
-        await database.close()
+async def open_api(settings: Settings, bell: Doorbell, database: Database) -> Callable[..., Client]:
+    async with database.transaction() as transaction:
+        key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,), None, 100_000), actor="test")
+    return lambda with_settings=settings: Client(app_over(with_settings, bell), headers=bearer(key))
 
 
 async def rows(database: Database, sql: str, *params) -> list:
@@ -317,9 +311,9 @@ async def test_limits_are_shown_with_pace_and_forecast_and_reset_on_record(
         assert (await api.simulate_post(name, json={"reason": "a launch"})).json["used_before"] == 3
         found = {one["name"]: one for one in (await api.simulate_get("/v1/limits")).json["limits"]}
         assert found["refresh_profile_insta_daily"]["used"] == 0
-    (record,) = await rows(database, "SELECT actor, action, target, detail FROM audit_log")
+    (record,) = await rows(database, "SELECT actor, action, target, detail FROM audit_log WHERE action LIKE 'limit.%%'")
     detail = {"reason": "a launch", "used": 3, "calls": 20_000}
-    assert tuple(record) == ("api", "limit.reset", "limit/refresh_profile_insta_daily", detail)
+    assert tuple(record) == ("key:1", "limit.reset", "limit/refresh_profile_insta_daily", detail)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """Which requests were taken from the limits of on-demand requests, so that what Redis counted can be counted again.
 
-Revision ID: 0012
+Revision ID: 0013
 """
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
