@@ -10,6 +10,7 @@ from api.body import read_json
 from api.problems import problem
 from api.services import Provider
 from beat_actors.errors import BadInput, BeatError
+from beat_actors.failpoints import hit
 from beat_actors.requests import explain, intake, queries
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 from beat_actors.requests.queries import Filter
@@ -67,6 +68,8 @@ class ScrapeRequests:
         services = self._provider.services
         async with services.database.transaction() as transaction:
             accepted = await intake.submit(transaction, requests)
+            hit("intake.before_commit")
+        hit("intake.after_commit")
         # After the commit; whether the ring is heard makes no difference to what was promised.
         for platform in sorted({request.request.platform for request in requests}):
             await services.ring(platform)

@@ -12,6 +12,7 @@ import structlog
 from beat_actors.database import jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, Missing, Private
+from beat_actors.failpoints import hit
 from beat_actors.pipeline.records import pack_records, unpack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
@@ -62,6 +63,7 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     """Claim these fetches, parse their payloads, and commit records or the reason why there are none."""
     result = StageResult()
     settings = engine.settings
+    hit("ingest.before_claim", fetch_ids)
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
             CLAIM,
@@ -70,13 +72,16 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
         )
     if not claims:
         return result
+    hit("ingest.after_claim", fetch_ids)
     async with renewing(engine.database, claims):
         read = [(claim, *_read(claim)) for claim in claims]
+        hit("ingest.after_parse", fetch_ids)
         try:
             await _commit(engine, read, result)
         except psycopg.DataError:  # something in one of them cannot be stored: its neighbours can
             for item in read:
                 await _commit_alone(engine, item, result)
+    hit("ingest.after_commit", fetch_ids)
     return result
 
 
@@ -101,6 +106,7 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
         settlements = _settlements(done)
         if settlements:
             await transaction.run(SETTLE, (jsonb(settlements),))
+        hit("ingest.before_commit", found["ids"])
     result.zombies += len(read) - len(done)
     if len(read) > len(done):
         log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
@@ -118,6 +124,7 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
     if claim.body is None:
         return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED
     spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)
+    hit("ingest.parse", (claim.source, claim.params))
     try:
         parsed = _parse(endpoint, unpack(claim.body), spec)
         if parsed.next_cursor is None and claim.next_cursor is not None:
