@@ -1,5 +1,7 @@
 """/v1/scrape-requests: ask for data, look at what was asked for, and why it is not there yet."""
 
+import asyncio
+import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 from beat_actors.requests.queries import Filter
 
 MAX_ITEMS = 1000
+RING_WITHIN = 0.5
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,9 +73,11 @@ class ScrapeRequests:
             accepted = await intake.submit(transaction, requests)
             hit("intake.before_commit")
         hit("intake.after_commit")
-        # After the commit; whether the ring is heard makes no difference to what was promised.
-        for platform in sorted({request.request.platform for request in requests}):
-            await services.ring(platform)
+        # After the commit; whether the ring is heard makes no difference to what was promised, so it is not waited for long.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RING_WITHIN):
+                for platform in sorted({request.request.platform for request in requests}):
+                    await services.ring(platform)
         return accepted
 
     async def on_get(self, req: Request, resp: Response) -> None:

@@ -285,7 +285,9 @@ async def _lease(
             [lease.probe for lease in plan.leases],
             [lease.call_of for lease in plan.leases],
         )
-        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, snapshot.now + USE_WITHIN))}
+        # Before a stage's lease can end: a worker that froze between claim and call must not call once its fetch was given up.
+        use_until = snapshot.now + min(USE_WITHIN, settings.stage_lease)
+        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, use_until))}
         # What was cancelled or expired at this very moment took no lease.
         plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
         # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.

@@ -26,7 +26,8 @@ from beat_actors.settings import Settings
 
 Params = Sequence[Any] | Mapping[str, Any]
 DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+# The last is what a process finds that was stopped in the middle of a transaction, and woke up too late.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 # What comes of them where a pooler gives out sessions by the transaction and does not know of them.
 PREPARED_ELSEWHERE = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName)
 

@@ -1,5 +1,6 @@
 """The API's first routes against a real database: what is accepted is committed, what is bad gets a sentence and no row."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from api.app import create_app
 from api.body import MAX_BYTES
 from api.services import Services
-from beat_actors.database import Database
+from beat_actors.database import Database, migrate
 from beat_actors.settings import Settings
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "Creator.One"}}
@@ -69,6 +70,26 @@ async def test_without_redis_a_request_is_accepted_all_the_same(api, database, b
     ready = await api.simulate_get("/readyz")
     assert ready.status_code == 200
     assert "nothing is lost" in ready.json["checks"]["redis"]
+
+
+async def test_a_redis_that_hangs_is_not_waited_for(database) -> None:
+    async def ring(_platform: str) -> None:
+        await asyncio.Event().wait()
+
+    app = create_app(lambda: Services(database, ring, Doorbell().ping))
+    async with falcon.testing.ASGIConductor(app) as api:
+        assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
+    assert await count(database) == 1
+
+
+async def test_a_locked_table_is_a_503_that_says_when_to_come_again(api, database, database_url) -> None:
+    await asyncio.to_thread(migrate.upgrade, database_url)  # a copy of a database does not have its defaults
+    async with database.transaction() as other:
+        await other.run("LOCK TABLE scrape_fetch IN ACCESS EXCLUSIVE MODE")
+        answer = await api.simulate_post(ROUTE, json=GOOD)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert await count(database) == 0
+    assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
 
 
 async def test_a_thousand_at_once_with_an_outcome_for_each(api, database) -> None:

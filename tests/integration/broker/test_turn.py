@@ -1,6 +1,7 @@
 """What a turn does to rows: waits with reasons, deadlines, repairs, and edits by hand."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from beat_actors.credentials.turn import turn
+from beat_actors.database import Database, migrate
 from beat_actors.engine import Engine
-from beat_actors.errors import NoAvailableSources
+from beat_actors.errors import NoAvailableSources, StorageUnavailable
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
@@ -398,3 +400,43 @@ async def test_the_flight_recorder_has_every_transition(engine: Engine) -> None:
     decisions = await rows(engine, "SELECT seed, leased, settled, detail FROM broker_decision ORDER BY at")
     assert [(d.leased, d.settled) for d in decisions] == [(1, 0), (0, 1)]
     assert decisions[1].detail["blocked"][0]["reasons"]
+
+
+async def test_a_frozen_turn_is_let_go(engine: Engine, settings: Settings, database_url: str) -> None:
+    """A worker stopped by its host in the middle of a turn: the platform's lock is taken from it, and the next turn leases."""
+    await asyncio.to_thread(migrate.upgrade, database_url)  # a copy of a database does not have its defaults
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    frozen, begun, woken = Database(settings, name="frozen"), asyncio.Event(), asyncio.Event()
+
+    async def freeze() -> None:
+        begun.set()
+        await woken.wait()
+
+    sleeper = asyncio.create_task(turn(frozen, TOY, begun=freeze))
+    await begun.wait()
+    leased: list[int] = []
+    while not leased:
+        with contextlib.suppress(StorageUnavailable):
+            leased = (await turn(engine.database, TOY)).leased
+    woken.set()
+    with pytest.raises(StorageUnavailable):
+        await sleeper
+    await frozen.close()
+    assert len(leased) == 1
+
+
+async def test_a_lease_is_to_be_used_before_its_claim_can_end(settings: Settings) -> None:
+    """A worker that froze after its claim finds its call too late by the time that others take the fetch for given up."""
+    impatient = settings.model_copy(update={"stage_lease": 4.0})
+    engine = engine_with(impatient, ScriptedClient(lambda source, call: answer()))
+    with registered(TOY):
+        await engine.credentials.add("toy-first", {"key": "a"})
+        await submit(engine)
+        assert (await turn(engine.database, TOY)).leased
+        (row,) = await rows(
+            engine,
+            "SELECT use_until <= clock_timestamp() + interval '4 s' AS short, use_until > clock_timestamp() AS open FROM scrape_fetch",
+        )
+    await engine.close()
+    assert (row.short, row.open) == (True, True)
