@@ -86,6 +86,7 @@ class Armed:
             wake = f"sleep {self.seconds}; kill -CONT {os.getpid()}"
             subprocess.Popen(("/bin/sh", "-c", wake), start_new_session=True)  # noqa: S603 - numbers alone
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.1)  # another thread may take the signal, and this one would go on until then
         else:
             raise FailpointHit(f"the failpoint {self.point} was armed to raise")
 
