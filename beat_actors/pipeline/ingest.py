@@ -17,6 +17,7 @@ from beat_actors.pipeline.records import pack_records, unpack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
+from beat_actors.requests.lifecycle import SUSPECT
 
 log = structlog.get_logger(__name__)
 
@@ -24,11 +25,13 @@ Read = tuple[Any, dict[str, Any], Outcome]
 """A claim, its row for FINISH, and what its payload came to."""
 
 # Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
-# with `poison` set, and its payload is never touched again.
+# with `poison` set, and its payload is never touched again. What was tried often is left to a message of its own, which the
+# sweep sends: the old message of its batch comes back whenever a worker dies, and each time would take the neighbours along.
 CLAIM = """
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+      AND (stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1)
     ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -67,7 +70,12 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
             CLAIM,
-            {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts},
+            {
+                "ids": list(fetch_ids),
+                "lease": settings.stage_lease,
+                "attempts": settings.stage_attempts,
+                "suspect": SUSPECT,
+            },
             binary=True,
         )
     if not claims:

@@ -16,7 +16,7 @@ from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lanes import LaneKey, lane_ids
-from beat_actors.requests.lifecycle import Closing, close, fail_fetches
+from beat_actors.requests.lifecycle import SUSPECT, Closing, close, fail_fetches
 
 Read = tuple[Any, Records]
 """A claim, and what was read for it."""
@@ -27,6 +27,7 @@ CLAIM = """
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+      AND (stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1)
     ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -63,7 +64,12 @@ async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
             CLAIM,
-            {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts},
+            {
+                "ids": list(fetch_ids),
+                "lease": settings.stage_lease,
+                "attempts": settings.stage_attempts,
+                "suspect": SUSPECT,
+            },
             binary=True,
         )
     if claims:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +18,7 @@ from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
@@ -246,7 +247,7 @@ async def test_p6_what_may_kill_its_worker_is_sent_alone(engine: Engine, clock: 
     await submit(engine, 3)
     leased = (await turn(engine.database, TOY)).leased
     retrieved = sorted((await retrieve(engine, leased)).next)
-    for tries in (0, 1, sweeps.SUSPECT, sweeps.SUSPECT):
+    for tries in (0, 1, SUSPECT, SUSPECT):
         async with engine.database.transaction() as transaction:
             await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (tries,))
         clock.advance(6)
@@ -257,6 +258,30 @@ async def test_p6_what_may_kill_its_worker_is_sent_alone(engine: Engine, clock: 
             assert sent == [("ingest", [fetch]) for fetch in retrieved]
         else:
             assert sent == [("ingest", retrieved[:1])]
+
+
+@pytest.mark.parametrize("stage", [ingest, process])
+async def test_p6_what_may_kill_its_worker_is_claimed_alone(engine: Engine, stage: Callable) -> None:
+    """The message of its batch, which the janitor returns after each death, brings its neighbours and not it."""
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+    batch = sorted((await retrieve(engine, leased)).next)
+    if stage is process:
+        batch = sorted((await ingest(engine, batch)).next)
+    suspect = batch[0]
+    async with engine.database.transaction() as transaction:
+        await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s WHERE id = %s", (SUSPECT, suspect))
+    before = await stages(engine)
+    await stage(engine, batch)
+    after = await stages(engine)
+    assert {fetch for fetch in batch if after[fetch] != before[fetch]} == set(batch) - {suspect}
+    await stage(engine, [suspect])
+    assert len(set((await stages(engine)).values())) == 1
+
+
+async def stages(engine: Engine) -> dict[int, str]:
+    return {row.id: row.stage for row in await rows(engine, "SELECT id, stage FROM scrape_fetch")}
 
 
 async def test_s4_3_what_runs_beyond_its_limit_is_broken_off_and_settled(
