@@ -49,7 +49,10 @@ CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHE
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the arithmetic found; `reasons` names the rows behind each count, a few of them."""
+    """What the arithmetic found; `reasons` names the rows behind each count.
+
+    `unknown`: calls that were out when their worker ended. `extra_calls`: answers that were given beyond one for each fetch.
+    """
 
     accepted: int
     done: int
@@ -82,7 +85,7 @@ def check(books: Books) -> Findings:
         over_issued=books.over_limit,
         unbooked=len(unbooked),
         unknown=unknown,
-        extra_calls=max(0, books.good_calls - answered - unknown),
+        extra_calls=max(0, books.good_calls - answered),
         reasons=[*lost, *dup, *nonterminal, *unbooked],
     )
 

@@ -97,15 +97,16 @@ FAULTS: tuple[Fault, ...] = (
         recovers="process",
     ),
     Fault(
-        "scheduler.kill", "F2", "SIGKILL of the scheduler, also between a sweep and its messages, while messages are lost",
+        "scheduler.kill", "F2", "SIGKILL of the only scheduler, also between a sweep and its messages, while messages are lost",
         strikes.scheduler_killed, recovers="process", brief=True,
     ),
     Fault(
-        "scheduler.pause", "F2", "the scheduler frozen while messages are lost", strikes.scheduler_paused, recovers="store",
+        "scheduler.pause", "F2", "of two schedulers the one that leads is frozen, and every message is lost",
+        strikes.leader_frozen, recovers="process", brief=True,
     ),
     Fault(
-        "scheduler.two", "F2", "two schedulers at once, while messages are lost and a worker is killed", strikes.two_schedulers,
-        recovers="process",
+        "scheduler.two", "F2", "of two schedulers the one that leads is killed three times, and every message is lost",
+        strikes.leader_killed, recovers="process",
     ),
     Fault(
         "poison.parse", "F3", "payloads that kill the worker that parses them", strikes.poison_parse, brief=True, requests=60,

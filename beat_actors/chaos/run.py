@@ -78,7 +78,7 @@ async def _drain(scene: Scene) -> float:
 
 
 async def _books(scene: Scene) -> Books:
-    rows: dict[str, Any] = {name: scene.rig.rows(sql) for name, sql in QUERIES.items()}
+    rows: dict[str, Any] = {name: await asyncio.to_thread(scene.rig.rows, sql) for name, sql in QUERIES.items()}
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     return Books(
         keys=frozenset(wanted.key for wanted in scene.load.wanted),

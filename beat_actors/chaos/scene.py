@@ -16,7 +16,9 @@ GRACE = 1.0
 
 @dataclass(slots=True)
 class Scene:
-    """`failed`: requests that are to fail. `extra_calls`: that are to be made. `healed_at`: when the fault was over, in epoch seconds; `None` while it lasts."""
+    """`failed`: requests that are to fail. `extra_calls`: answers that the fault makes useless. `healed_at`: when it was over, in
+    epoch seconds; `None` while it lasts.
+    """
 
     rig: Rig
     seed: int

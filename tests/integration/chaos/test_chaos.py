@@ -63,7 +63,7 @@ def test_it_sees_a_statement_without_its_fence(tmp_path: Path) -> None:
     """A worker that was frozen wakes up, and writes what another has written meanwhile."""
     (tmp_path / "sitecustomize.py").write_text(NO_FENCE)
     (pause,) = [fault for fault in FAULTS if fault.name == "pause.process"]
-    after_claim = 1
+    after_claim = 0
     with Rig.running(QUICK, worker_env={"PYTHONPATH": str(tmp_path)}) as rig:
         card = asyncio.run(rehearse(rig, pause, after_claim))
     assert card.extra["point"] == "process.after_claim"

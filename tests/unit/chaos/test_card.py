@@ -33,7 +33,7 @@ def test_a_line_is_key_value_and_ends_with_the_verdict() -> None:
         (replace(CARD, findings=replace(CLEAN, nonterminal=1)), "nonterminal=1"),
         (replace(CARD, findings=replace(CLEAN, over_issued=1)), "over_issued=1"),
         (replace(CARD, findings=replace(CLEAN, unbooked=1)), "unbooked=1"),
-        (replace(CARD, findings=replace(CLEAN, extra_calls=1)), "extra_calls=1, not 0"),
+        (replace(CARD, findings=replace(CLEAN, extra_calls=4)), "extra_calls=4, more than 3"),
         (replace(CARD, findings=replace(CLEAN, failed=1)), "failed=1, not 0"),
         (replace(CARD, budget=Budget(ttr=10.0, failed=1)), "failed=0, not 1"),
         (replace(CARD, ttr_s=10.5), "ttr_s=10.5, more than 10"),

@@ -104,7 +104,7 @@ without_two = {
         ),
         pytest.param(
             {"calls": 4, "good_calls": 4, "charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "unknown", 5.0)]},
-            {"unknown": 1},
+            {"unknown": 1, "extra_calls": 1},
             id="a call of unknown outcome that had arrived",
         ),
         pytest.param(
