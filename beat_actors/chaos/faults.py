@@ -58,7 +58,7 @@ def _stages() -> list[Fault]:
                 f"a worker frozen beyond its lease at a boundary of {stage}, another one with each seed",
                 partial(strikes.pause_at_boundary, stage=stage),
                 recovers="process",
-                brief=stage in ("retrieve", "process"),
+                brief=stage == "retrieve",
             )
         )
     return found
