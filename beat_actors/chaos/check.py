@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beat_actors.failpoints import Fired
+from beat_actors.platforms.interface import UPKEEP
 
 ENDED = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
 OVER = frozenset({"DONE", "FAILED", "CANCELLED"})
@@ -41,7 +42,7 @@ QUERIES = {
     "SELECT request_id, fetch_id, 'post ' || post_id FROM post_log",
     "events": "SELECT subject, type FROM outbox_event",
     "payloads": "SELECT fetch_id, attempt FROM raw_payload",
-    "traces": "SELECT fetch_id, attempt, outcome, ms FROM trace_log",
+    "traces": "SELECT fetch_id, attempt, operation, outcome, ms FROM trace_log",
     "turns": "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision",
 }
 CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'"
@@ -73,7 +74,8 @@ def check(books: Books) -> Findings:
     lost, dup, nonterminal = _lost(books), _duplicates(books), _unfinished(books)
     unknown = sum(1 for trace in books.traces if trace.outcome == "unknown")
     unbooked = _unbooked(books, unknown)
-    answered = len({trace.fetch_id for trace in books.traces if trace.outcome == "ok"})
+    good = [trace for trace in books.traces if trace.outcome == "ok"]
+    wanted = len({trace.fetch_id for trace in _of_fetches(good)}) + sum(trace.operation in UPKEEP for trace in good)
     return Findings(
         accepted=len(books.ids),
         done=statuses["COMPLETE"],
@@ -85,7 +87,7 @@ def check(books: Books) -> Findings:
         over_issued=books.over_limit,
         unbooked=len(unbooked),
         unknown=unknown,
-        extra_calls=max(0, books.good_calls - answered),
+        extra_calls=max(0, books.good_calls - wanted),
         reasons=[*lost, *dup, *nonterminal, *unbooked],
     )
 
@@ -140,7 +142,7 @@ def _duplicates(books: Books) -> list[str]:
     found += _twice("effect", ((row.fetch_id, row.subject) for row in books.effects))
     found += _twice("follow-up", ((f.request_id, f.operation, f.params, f.cursor, f.page) for f in books.fetches))
     found += _twice("payload", ((row.fetch_id, row.attempt) for row in books.payloads))
-    found += _twice("trace", ((row.fetch_id, row.attempt) for row in books.traces))
+    found += _twice("trace", ((row.fetch_id, row.attempt) for row in _of_fetches(books.traces)))
     found += _twice("end", (event.subject for event in books.events if event.subject.startswith("scrape_request/")))
     rows = Counter(effect.request_id for effect in books.effects)
     for row in books.requests:
@@ -171,6 +173,11 @@ def _unbooked(books: Books, unknown: int) -> list[str]:
     if books.calls < traced - unknown:
         found.append(f"the simulator counted {books.calls} calls, {traced} were traced and only {unknown} are unknown")
     return found
+
+
+def _of_fetches(traces: Sequence[Any]) -> list[Any]:
+    """Without the calls that were made for a credential's own sake."""
+    return [trace for trace in traces if trace.operation not in UPKEEP]
 
 
 def _twice(what: str, things: Any) -> list[str]:

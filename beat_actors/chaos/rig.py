@@ -39,12 +39,14 @@ FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfake
 # Everything that a run leaves, in one statement. Ids go on rising, so that a message of an earlier run finds nothing.
 FORGET = """
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
-         profile_log, post_log, broker_decision, outbox_event, asset_log, quarantine, alert
+         profile_log, post_log, broker_decision, outbox_event, asset_log, quarantine, alert,
+         credential_call
 """
 REST_NO_MORE = """
 UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}',
-    ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL
+    ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, check_at = 'infinity'
 """
+CHECK_THEM = "UPDATE credential SET check_at = clock_timestamp() + make_interval(secs => random() * %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ class Rig:
             await simulator.set_latency(0.0)
 
         await self.with_simulator(reset)
+        await asyncio.to_thread(self.run, CHECK_THEM, self.timing.window)
 
     def _forget(self) -> None:
         self.run(FORGET)

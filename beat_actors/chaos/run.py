@@ -18,7 +18,7 @@ from beat_actors.chaos.waiting import ChaosError, until
 UNFINISHED = """
 SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING'))
      + (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING', 'RETRIEVED', 'INGESTED'))
-     + (SELECT count(*) FROM settlement) AS n
+     + (SELECT count(*) FROM settlement) + (SELECT count(*) FROM credential_call) AS n
 """
 
 

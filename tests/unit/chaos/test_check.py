@@ -13,7 +13,7 @@ Fetch = namedtuple("Fetch", "id request_id operation params cursor page stage")
 Effect = namedtuple("Effect", "request_id fetch_id subject")
 Event = namedtuple("Event", "subject type")
 Payload = namedtuple("Payload", "fetch_id attempt")
-Trace = namedtuple("Trace", "fetch_id attempt outcome ms")
+Trace = namedtuple("Trace", "fetch_id attempt operation outcome ms")
 Turn = namedtuple("Turn", "at leased")
 
 GOOD = Books(
@@ -28,7 +28,7 @@ GOOD = Books(
     effects=[Effect(1, 10, "profile x"), Effect(1, 11, "post y"), Effect(2, 20, "profile z")],
     events=[Event("scrape_request/1", "complete"), Event("scrape_request/2", "complete")],
     payloads=[Payload(10, 1), Payload(11, 1), Payload(20, 1)],
-    traces=[Trace(10, 1, "ok", 5.0), Trace(11, 1, "ok", 5.0), Trace(20, 1, "ok", 5.0)],
+    traces=[Trace(10, 1, "profile", "ok", 5.0), Trace(11, 1, "profile", "ok", 5.0), Trace(20, 1, "profile", "ok", 5.0)],
     turns=[Turn(9.0, 2)],
     charged=3,
     calls=3,
@@ -78,7 +78,7 @@ without_two = {
         ),
         pytest.param({"payloads": [*GOOD.payloads, Payload(20, 1)]}, {"dup": 1}, id="a payload twice"),
         pytest.param(
-            {"traces": [*GOOD.traces, Trace(20, 1, "ok", 5.0)], "charged": 4, "calls": 4, "good_calls": 4},
+            {"traces": [*GOOD.traces, Trace(20, 1, "profile", "ok", 5.0)], "charged": 4, "calls": 4, "good_calls": 4},
             {"dup": 1, "extra_calls": 1},
             id="a call traced twice",
         ),
@@ -98,17 +98,32 @@ without_two = {
         pytest.param({"calls": 2}, {"unbooked": 1}, id="a call that nobody made"),
         pytest.param({"charged": 2}, {"unbooked": 1}, id="a call that was not charged"),
         pytest.param(
-            {"calls": 4, "good_calls": 4, "charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "ok", 5.0)]},
+            {"calls": 4, "good_calls": 4, "charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "ok", 5.0)]},
             {"extra_calls": 1},
             id="paid for twice",
         ),
         pytest.param(
-            {"calls": 4, "good_calls": 4, "charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "unknown", 5.0)]},
+            {
+                "calls": 4,
+                "good_calls": 4,
+                "charged": 4,
+                "traces": [*GOOD.traces, Trace(20, 2, "profile", "unknown", 5.0)],
+            },
             {"unknown": 1, "extra_calls": 1},
             id="a call of unknown outcome that had arrived",
         ),
         pytest.param(
-            {"charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "unknown", 5.0)]},
+            {
+                "calls": 5,
+                "good_calls": 5,
+                "charged": 5,
+                "traces": [*GOOD.traces, *[Trace(None, None, "credential_check", "ok", 5.0)] * 2],
+            },
+            {},
+            id="two credentials were checked",
+        ),
+        pytest.param(
+            {"charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "unknown", 5.0)]},
             {"unknown": 1},
             id="a call of unknown outcome that had not",
         ),
