@@ -20,7 +20,7 @@ from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
 from beat_actors.failpoints import hit
 from beat_actors.pipeline import upkeep
-from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced
+from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced, unreadable
 from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
@@ -153,9 +153,12 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
     if answer is None:
         assert made.verdict is not None
         return [Called(claim, made, made.verdict) for claim in claims]
-    verdict = source.classify(answer)
-    bodies = _shares(endpoint, answer.body, specs, verdict)
-    cursor = source.next_cursor(answer)
+    try:
+        verdict = source.classify(answer)
+        bodies = _shares(endpoint, answer.body, specs, verdict)
+        cursor = source.next_cursor(answer)
+    except Exception as error:  # noqa: BLE001
+        verdict, bodies, cursor = made.judged(unreadable(error)), [answer.body] * len(claims), None
     return [Called(claim, made, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
 
 

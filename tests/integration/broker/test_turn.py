@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from beat_actors.credentials.turn import turn
@@ -15,12 +16,13 @@ from beat_actors.errors import NoAvailableSources, StorageUnavailable
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
-from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
 from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
-from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
+from beat_actors.simulator.damage import NESTED
+from tests.worlds import TOY, First, MovableClock, ScriptedClient, answer, engine_with, registered
 
 
 @pytest.fixture
@@ -383,6 +385,30 @@ async def test_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(
     await turn(engine.database, TOY)
     (fetched,) = await rows(engine, "SELECT stage, source, unreadable FROM scrape_fetch")
     assert (fetched.stage, fetched.source, fetched.unreadable) == ("LEASED", "toy-second", ["toy-first"])
+
+
+async def test_p6_an_answer_that_cannot_be_judged_harms_only_itself(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in ("toy-first", "toy-second"):
+        await engine.credentials.add(source, {"key": "a"})
+    await submit(engine, 3)
+    engine.client.script = lambda source, call: answer(body=NESTED if call.query["of"] == "n1" else b"{}")
+    classify = First.classify
+
+    def by_its_body(source: First, answer: Answer) -> Verdict:
+        msgspec.json.decode(answer.body)
+        return classify(source, answer)
+
+    monkeypatch.setattr(First, "classify", by_its_body)
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    assert len(retrieved.next) == 2
+    (again,) = (await turn(engine.database, TOY)).leased
+    assert again not in retrieved.next
+    (fetched,) = await rows(engine, "SELECT source, unreadable FROM scrape_fetch WHERE id = %s", again)
+    assert (fetched.source, fetched.unreadable) == ("toy-second", ["toy-first"])
+    traced = await rows(engine, "SELECT detail FROM trace_log WHERE outcome = 'malformed'")
+    assert ["RecursionError" in row.detail for row in traced] == [True]
 
 
 async def test_p6_what_cannot_be_stored_harms_only_itself(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
