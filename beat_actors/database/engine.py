@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from beat_actors.database.migrate import driver_url
+from beat_actors.database.urls import driver_url
 from beat_actors.errors import StorageUnavailable
 from beat_actors.settings import Settings
 

@@ -10,14 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from beat_actors.database.urls import driver_url
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_222_326_001
-
-
-def driver_url(url: str) -> str:
-    """The same URL, naming the driver for SQLAlchemy."""
-    scheme, _, rest = url.partition("://")
-    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
 
 
 def _config() -> Config:
