@@ -36,6 +36,19 @@ POPULATION = 1000
 HTTP_TIMEOUT = 5.0
 FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 
+# Python sleeps until a moment, libfaketime makes a span of it, and the kernel calls the span wrong where the moment has passed.
+SLEEP = """
+import errno, time
+_sleep = time.sleep
+def sleep(seconds):
+    try:
+        _sleep(seconds)
+    except OSError as error:
+        if error.errno != errno.EINVAL or seconds < 0:
+            raise
+time.sleep = sleep
+"""
+
 # Everything that a run leaves, in one statement. Ids go on rising, so that a message of an earlier run finds nothing.
 FORGET = """
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
@@ -206,8 +219,11 @@ class Rig:
         if library is None:
             return None
         service = self._group(f"workers-{'ahead' if seconds > 0 else 'behind'}")
+        patch = self.stack.home.path / "skewed"
+        patch.mkdir(exist_ok=True)
+        (patch / "sitecustomize.py").write_text(SLEEP)
         fake = {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        return replace(service, env={**service.env, **fake})
+        return replace(service, env={**service.env, **fake, "PYTHONPATH": str(patch)})
 
     def lose_valkey(self) -> None:
         """Kill it, and lose what it had on disk."""
@@ -230,7 +246,7 @@ class Rig:
         """As after a start: nothing armed, no work, no usage, no rests, an empty ledger. Waits until every service is up."""
         self.book.arm()
         self.thaw()
-        await until(self._all_up, within=60.0, what="the services did not come up again")
+        await self.ready()
         # In a thread: another rig's clients share this loop, and would measure the wait for these locks as their own.
         await asyncio.to_thread(self._forget)
 
@@ -240,6 +256,10 @@ class Rig:
 
         await self.with_simulator(reset)
         await asyncio.to_thread(self.run, CHECK_THEM, self.timing.window)
+
+    async def ready(self) -> None:
+        """Wait until every service is up, and the workers take messages."""
+        await until(self._all_up, within=60.0, what="the services did not come up again")
 
     def _forget(self) -> None:
         self.run(FORGET)

@@ -111,6 +111,7 @@ async def leader_frozen(scene: Scene) -> None:
     with scene.rig.frozen(leader):
         await _let_go(scene)
         await _replaced(scene, epoch, within=FROZEN)
+        await scene.rig.ready()
         scene.heal()
         await _drained(scene)
         scene.complain((await _leader(scene))[0] == leader, "a frozen scheduler leads")
@@ -131,9 +132,9 @@ async def leader_killed(scene: Scene) -> None:
         if last:
             await _let_go(scene)
         await _replaced(scene, epoch, within=DEAD)
-        if last:
-            scene.heal()
         await _started(scene, mark)  # the one that was killed stands again
+    await scene.rig.ready()
+    scene.heal()
     await _drained(scene)
     await asyncio.to_thread(scene.rig.hold, second)
 
