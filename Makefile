@@ -25,10 +25,10 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: help run measure bench growth latency test lock lint types check format clean reset install
+.PHONY: help run chaos chaos-ci measure bench growth latency test lock lint types check format clean reset install
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(READY) ## start the whole stack on this machine; ARGS=... goes to `beat up`
 	@$(BIN)/beat up $(ARGS)
@@ -47,6 +47,12 @@ lint: $(READY) ## style, import contracts, what platforms may touch, the compose
 
 types: $(READY) ## mypy --strict
 	@$(BIN)/mypy
+
+chaos: $(READY) ## break the engine in every way of the matrix, 20 seeds; some hours. ARGS="--only redis.*" narrows
+	@$(BIN)/beat chaos --seeds 20 --jobs 2 --table docs/reliability.md $(ARGS)
+
+chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; two minutes
+	@$(BIN)/beat chaos --brief --seeds 1 --jobs 2 $(ARGS)
 
 measure: $(READY) ## what an idle stack costs, and what one request takes on it
 	@$(BIN)/python -m bench.idle

@@ -8,6 +8,7 @@ import dramatiq
 from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE, PlatformName
 from actors.worker import engine, mailbox
 from beat_actors.credentials.turn import turn
+from beat_actors.failpoints import hit
 from beat_actors.platforms.registry import platform as platform_named
 
 
@@ -30,3 +31,4 @@ async def _turn(platform: str) -> None:
     await mailbox.send(RETRIEVE, result.leased)
     if result.more:
         await mailbox.ring(platform)
+    hit("turn.after_send", result.leased)

@@ -4,6 +4,7 @@ import dramatiq
 
 from actors.mailbox import INGEST, PROCESS, Ids
 from actors.worker import engine, mailbox
+from beat_actors.failpoints import hit
 from beat_actors.pipeline.ingest import ingest as run
 
 
@@ -12,3 +13,4 @@ async def ingest(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids)
     await mailbox.send(PROCESS, result.next)
     await mailbox.settle(result.ring)
+    hit("ingest.after_send", fetch_ids)

@@ -4,6 +4,7 @@ import dramatiq
 
 from actors.mailbox import PROCESS, Ids
 from actors.worker import engine, mailbox
+from beat_actors.failpoints import hit
 from beat_actors.pipeline.process import process as run
 
 
@@ -12,3 +13,4 @@ async def process(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids)
     for platform in result.ring:  # follow-ups wait
         await mailbox.ring(platform)
+    hit("process.after_send", fetch_ids)

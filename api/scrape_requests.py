@@ -1,5 +1,7 @@
 """/v1/scrape-requests: ask for data, look at what was asked for, and why it is not there yet."""
 
+import asyncio
+import contextlib
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +15,14 @@ from api.services import Provider
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput, BeatError
+from beat_actors.failpoints import hit
 from beat_actors.requests import explain, intake, queries
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 from beat_actors.requests.queries import Filter
 from beat_actors.text import check_text
 
 MAX_ITEMS = 1000
+RING_WITHIN = 0.5
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,9 +77,13 @@ class ScrapeRequests:
         services = self._provider.services
         async with services.database.transaction() as transaction:
             accepted = await intake.submit(transaction, requests)
-        # After the commit; whether the ring is heard makes no difference to what was promised.
-        for platform in sorted({request.request.platform for request in requests}):
-            await services.ring(platform)
+            hit("intake.before_commit")
+        hit("intake.after_commit")
+        # After the commit; whether the ring is heard makes no difference to what was promised, so it is not waited for long.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RING_WITHIN):
+                for platform in sorted({request.request.platform for request in requests}):
+                    await services.ring(platform)
         return accepted
 
     async def on_get(self, req: Request, resp: Response) -> None:

@@ -20,6 +20,7 @@ from actors.mailbox import Mailbox
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, jsonb
 from beat_actors.errors import LimitsUnavailable, StorageUnavailable
+from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logs import configure
 from beat_actors.requests import sweeps
@@ -109,6 +110,8 @@ class Sweeper:
         try:
             async with asyncio.timeout(job.deadline):
                 swept = await job.sweep(self.database, self.mailbox, epoch)
+                if swept.send:
+                    hit("sweep.before_send", job.name)
                 for queue, ids in swept.send:
                     await self.mailbox.send(queue, ids)
                 for platform in swept.ring:

@@ -46,6 +46,7 @@ COMMANDS = (
         "new_platform:new_platform",
         "Write the folder of a new platform, which works at once on a simulated provider.",
     ),
+    ("chaos", "chaos:chaos", "Break a stack of its own in every way; exit with 1 where a promise did not hold."),
     ("doctor", "doctor:doctor", "Check every dependency; say what is wrong and how to mend it."),
 )
 

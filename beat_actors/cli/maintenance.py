@@ -18,7 +18,8 @@ variable. `beat up` sets them for the stack that it runs and leaves them in `.be
 {table}
 
 The command line alone also reads `BEAT_ROOT` (the data root of the local stack, `.beat` unless set) and `BEAT_DEBUG` (not empty: errors
-show their traceback, as with `--debug`)."""
+show their traceback, as with `--debug`). `BEAT_FAILPOINTS` breaks the process on purpose, and is for rehearsals alone:
+docs/reliability.md."""
 
 
 def migrate() -> None:

@@ -27,6 +27,7 @@ from beat_actors.credentials.state import (
 )
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import NoAvailableSources
+from beat_actors.failpoints import hit
 from beat_actors.platforms.interface import Outcome, Platform
 from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import fail_fetches
@@ -127,6 +128,7 @@ async def turn(
     settings = database.settings
     seed = SystemRandom().getrandbits(62) if seed is None else seed
     rng, plan, result = Random(seed), Plan(), TurnResult()
+    hit("turn.before_claim", platform.name)
     async with database.transaction() as transaction:
         await store.lock(transaction, platform.name)
         if begun is not None:
@@ -134,6 +136,7 @@ async def turn(
         of_platform = {"platform": platform.name}
         held = await transaction.rows(store.HELD, of_platform)
         settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
+        hit("turn.after_claim", platform.name)
         fetches = await _settling(transaction, settlements)
         snapshot = await store.load_snapshot(
             transaction, platform, budgets=Budgets(settings.rotation_budget, settings.retry_budget)
@@ -156,6 +159,9 @@ async def turn(
             detail = {"blocked": [_blocked_json(item) for item in plan.blocked], "moved": len(plan.moves)}
             decided = (snapshot.now, platform.name, seed, result.settled, len(result.leased), jsonb(detail))
             await transaction.run(DECIDED, decided)
+            hit("turn.before_commit", platform.name)
+    if result.leased:
+        hit("turn.after_commit", result.leased)
     return result
 
 
@@ -279,7 +285,9 @@ async def _lease(
             [lease.probe for lease in plan.leases],
             [lease.call_of for lease in plan.leases],
         )
-        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, snapshot.now + USE_WITHIN))}
+        # Before a stage's lease can end: a worker that froze between claim and call must not call once its fetch was given up.
+        use_until = snapshot.now + min(USE_WITHIN, settings.stage_lease)
+        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, use_until))}
         # What was cancelled or expired at this very moment took no lease.
         plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
         # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.

@@ -20,13 +20,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from beat_actors.database.migrate import driver_url
+from beat_actors.database.urls import driver_url
 from beat_actors.errors import StorageUnavailable
 from beat_actors.settings import Settings
 
 Params = Sequence[Any] | Mapping[str, Any]
 DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+# The last is what a process finds that was stopped in the middle of a transaction, and woke up too late.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 # What comes of them where a pooler gives out sessions by the transaction and does not know of them.
 PREPARED_ELSEWHERE = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName)
 

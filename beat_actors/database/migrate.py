@@ -10,14 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from beat_actors.database.urls import driver_url
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_222_326_001
-
-
-def driver_url(url: str) -> str:
-    """The same URL, naming the driver for SQLAlchemy."""
-    scheme, _, rest = url.partition("://")
-    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
 
 
 def _config() -> Config:
@@ -39,12 +35,14 @@ def current(connection: Connection) -> str | None:
 def upgrade(url: str, *, revision: str = "head", statement_timeout: float = 5.0) -> str | None:
     """Migrate the database at `url` (straight, not through a pooler) and return its revision.
 
-    Sets `statement_timeout` (seconds) as the database's default, which also holds behind a pooler, where `SET` would leak.
+    Sets `statement_timeout` (seconds) and its companions as the database's defaults, which also hold behind a pooler, where `SET`
+    would leak.
     """
     engine = create_engine(driver_url(url), poolclass=NullPool)
     try:
         with engine.connect() as connection:
             connection.execute(text("SET statement_timeout = 0"))
+            connection.execute(text("SET lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
             connection.commit()
             try:
@@ -66,7 +64,10 @@ def upgrade(url: str, *, revision: str = "head", statement_timeout: float = 5.0)
 def _database_defaults(connection: Connection, statement_timeout: float) -> None:
     defaults = {
         "statement_timeout": f"{int(statement_timeout * 1000)}ms",
-        "idle_in_transaction_session_timeout": "30s",
+        # Who asks for a lock that a migration holds is told so while its client still listens.
+        "lock_timeout": "2s",
+        # A worker that froze in a turn holds the platform's lock: nobody could lease until it is let go.
+        "idle_in_transaction_session_timeout": "5s",
         "timezone": "UTC",
     }
     for name, value in defaults.items():

@@ -32,6 +32,8 @@ class Service:
     """Seconds between the stop signal and SIGKILL."""
     depends_on: tuple[str, ...] = ()
     """Started after these are ready, and stopped before them."""
+    backoff_most: float = 30.0
+    """Seconds before a restart, at most; each crash soon after a start doubles them."""
     cwd: Path | None = None
     account: Account | None = None
 

@@ -100,48 +100,35 @@ class Stack:
 
     def faces(self) -> tuple[Service, ...]:
         """Beat itself; wants a migrated database."""
-        processes, threads = self._workers
-        python = sys.executable
-        return (
-            Service(
-                name="workers",
-                argv=(
-                    *(python, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
-                    *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
-                    # Dramatiq looks no sooner whether a worker died while it started; until then nobody starts another.
-                    *("--worker-fork-timeout", str(int(BOOT * 1000))),
-                ),
-                # Few prefetched messages: what one process holds, an idle one cannot take.
-                env={**self.env, "dramatiq_queue_prefetch": "4"},
-                stop_timeout=DRAIN + 5,
-                depends_on=SERVERS,
-            ),
-            Service(
-                name="scheduler",
-                argv=(python, "-m", "scheduler"),
-                env=self.env,
-                depends_on=("postgres", "valkey"),
-            ),
-            Service(
-                name="api",
-                argv=(
-                    *(
-                        python,
-                        "-m",
-                        "granian",
-                        "--interface",
-                        "asgi",
-                        "--host",
-                        "127.0.0.1",
-                        "--port",
-                        str(self.api_port),
-                    ),
-                    *("--workers", "1", "--no-ws", "--no-access-log", "--workers-kill-timeout", "5", "api.app:app"),
-                ),
-                env=self.env,
-                ready=lambda: answers_http(self.api_port),
-                depends_on=("postgres", "valkey", "s3"),
-            ),
+        return (self.workers(*self._workers), self.scheduler(), self.api())
+
+    def workers(self, processes: int, threads: int, *, name: str = "workers") -> Service:
+        argv = (
+            *(sys.executable, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
+            *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
+            # Dramatiq looks no sooner whether a worker died while it started; until then nobody starts another.
+            *("--worker-fork-timeout", str(int(BOOT * 1000))),
+        )
+        # Few prefetched messages: what one process holds, an idle one cannot take.
+        env = {**self.env, "dramatiq_queue_prefetch": "4"}
+        return Service(name=name, argv=argv, env=env, stop_timeout=DRAIN + 5, depends_on=SERVERS)
+
+    def scheduler(self, *, name: str = "scheduler") -> Service:
+        argv = (sys.executable, "-m", "scheduler")
+        return Service(name=name, argv=argv, env=self.env, depends_on=("postgres", "valkey"))
+
+    def api(self) -> Service:
+        argv = (
+            *(sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1"),
+            *("--port", str(self.api_port), "--workers", "1", "--no-ws", "--no-access-log"),
+            *("--workers-kill-timeout", "5", "api.app:app"),
+        )
+        return Service(
+            name="api",
+            argv=argv,
+            env=self.env,
+            ready=lambda: answers_http(self.api_port),
+            depends_on=("postgres", "valkey", "s3"),
         )
 
     @contextlib.contextmanager

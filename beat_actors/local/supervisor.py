@@ -22,7 +22,6 @@ from beat_actors.local.service import Service, State, Status, check_dependencies
 
 TICK = 0.05
 BACKOFF_FIRST = 1.0
-BACKOFF_MOST = 30.0
 BACKOFF_RESET = 60.0
 """Seconds that a service must have been up for its next crash to count as its first."""
 LOGS_KEPT = 5
@@ -36,6 +35,7 @@ class _Child:
     state: State = "pending"
     process: subprocess.Popen[bytes] | None = None
     wanted: bool = True
+    held: bool = False
     was_up: bool = False
     restarts: int = 0
     backoff: float = BACKOFF_FIRST
@@ -104,6 +104,25 @@ class Supervisor:
                 for name, child in self._children.items()
             )
 
+    def hold(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """An outage on demand: send a service this signal, and leave it down until `release`. Returns when it is down."""
+        with self._changed:
+            child = self._children[name]
+            child.held = True
+            if child.process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.process.pid, number)
+            while child.process is not None and self._thread.is_alive():
+                self._changed.wait(0.2)
+
+    def release(self, name: str) -> None:
+        """End an outage: start the service at once. Returns when it is up."""
+        with self._changed:
+            child = self._children[name]
+            child.held, child.due, child.backoff = False, 0.0, BACKOFF_FIRST
+            while child.state != "up" and child.wanted and self._thread.is_alive():
+                self._changed.wait(0.2)
+
     def stop(self) -> None:
         """End everything, dependents first, each with its own signal and patience. Safe to call twice."""
         self.stop_requested.set()
@@ -167,7 +186,7 @@ class Supervisor:
             elif now > child.due:
                 child.failure = f"was not ready after {child.service.ready_timeout:g} s"
                 _kill_group(child)
-        elif child.state == "waiting" and now >= child.due and child.was_up:
+        elif child.state == "waiting" and now >= child.due and child.was_up and not child.held:
             child.restarts += 1
             self._spawn(child, now)
 
@@ -228,7 +247,7 @@ class Supervisor:
 
     def _wait_before_restart(self, child: _Child, now: float) -> None:
         child.state, child.up_since, child.due = "waiting", None, now + child.backoff
-        child.backoff = min(child.backoff * 2, BACKOFF_MOST)
+        child.backoff = min(child.backoff * 2, child.service.backoff_most)
 
 
 def _is_ready(child: _Child) -> bool:

@@ -100,6 +100,11 @@ def traced(attempt: Attempt, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def unreadable(error: Exception) -> Verdict:
+    """What is said of an answer that broke its reader: whatever was sent, it harms no other call of the batch."""
+    return Verdict(Outcome.MALFORMED, detail=f"the answer could not be judged: {type(error).__name__}: {error}"[:300])
+
+
 def reported(verdict: Verdict | None) -> dict[str, Any]:
     """What a settlement says of the provider's own count."""
     if verdict is None or verdict.reported is None:

@@ -12,10 +12,12 @@ import structlog
 from beat_actors.database import jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, Missing, Private
+from beat_actors.failpoints import hit
 from beat_actors.pipeline.records import pack_records, unpack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
+from beat_actors.requests.lifecycle import SUSPECT
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +25,13 @@ Read = tuple[Any, dict[str, Any], Outcome]
 """A claim, its row for FINISH, and what its payload came to."""
 
 # Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
-# with `poison` set, and its payload is never touched again.
+# with `poison` set, and its payload is never touched again. What was tried often is left to a message of its own, which the
+# sweep sends: the old message of its batch comes back whenever a worker dies, and each time would take the neighbours along.
 CLAIM = """
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+      AND (stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1)
     ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -62,21 +66,30 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     """Claim these fetches, parse their payloads, and commit records or the reason why there are none."""
     result = StageResult()
     settings = engine.settings
+    hit("ingest.before_claim", fetch_ids)
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
             CLAIM,
-            {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts},
+            {
+                "ids": list(fetch_ids),
+                "lease": settings.stage_lease,
+                "attempts": settings.stage_attempts,
+                "suspect": SUSPECT,
+            },
             binary=True,
         )
     if not claims:
         return result
+    hit("ingest.after_claim", fetch_ids)
     async with renewing(engine.database, claims):
         read = [(claim, *_read(claim)) for claim in claims]
+        hit("ingest.after_parse", fetch_ids)
         try:
             await _commit(engine, read, result)
         except psycopg.DataError:  # something in one of them cannot be stored: its neighbours can
             for item in read:
                 await _commit_alone(engine, item, result)
+    hit("ingest.after_commit", fetch_ids)
     return result
 
 
@@ -101,6 +114,7 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
         settlements = _settlements(done)
         if settlements:
             await transaction.run(SETTLE, (jsonb(settlements),))
+        hit("ingest.before_commit", found["ids"])
     result.zombies += len(read) - len(done)
     if len(read) > len(done):
         log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
@@ -118,6 +132,7 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
     if claim.body is None:
         return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED
     spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)
+    hit("ingest.parse", (claim.source, claim.params))
     try:
         parsed = _parse(endpoint, unpack(claim.body), spec)
         if parsed.next_cursor is None and claim.next_cursor is not None:

@@ -9,13 +9,14 @@ import structlog
 
 from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.engine import Engine
+from beat_actors.failpoints import hit
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records, unpack_records
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lanes import LaneKey, lane_ids
-from beat_actors.requests.lifecycle import Closing, close, fail_fetches
+from beat_actors.requests.lifecycle import SUSPECT, Closing, close, fail_fetches
 
 Read = tuple[Any, Records]
 """A claim, and what was read for it."""
@@ -26,6 +27,7 @@ CLAIM = """
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
+      AND (stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1)
     ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -58,12 +60,20 @@ async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     """Claim these fetches and commit them together; if one of them cannot be written, each alone."""
     result = StageResult()
     settings = engine.settings
+    hit("process.before_claim", fetch_ids)
     async with engine.database.transaction() as transaction:
         claims = await transaction.rows(
             CLAIM,
-            {"ids": list(fetch_ids), "lease": settings.stage_lease, "attempts": settings.stage_attempts},
+            {
+                "ids": list(fetch_ids),
+                "lease": settings.stage_lease,
+                "attempts": settings.stage_attempts,
+                "suspect": SUSPECT,
+            },
             binary=True,
         )
+    if claims:
+        hit("process.after_claim", fetch_ids)
     poison = [claim for claim in claims if claim.poison]
     sound = [claim for claim in claims if not claim.poison]
     for claim in poison:
@@ -73,6 +83,8 @@ async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     except (psycopg.DataError, psycopg.IntegrityError):
         for claim in sound:
             await _commit_alone(engine, claim, result)
+    if claims:
+        hit("process.after_commit", fetch_ids)
     return result
 
 
@@ -94,6 +106,7 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
         await _write(transaction, read)
         followed = await _follow_up(transaction, read)
         await close(transaction, [_closing(claim, records) for claim, records in read])
+        hit("process.before_commit", passed)
     result.zombies += len(claims) - len(done)
     if len(claims) > len(done):
         log.warning("fenced_writes", stage="process", rejected=len(claims) - len(done))
@@ -103,6 +116,7 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
 async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
     by_table: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
     for claim, records in read:
+        hit("process.write", claim.request_id)
         for table, found in records.entities.items():
             row = (claim.id, claim.request_id, claim.source, claim.parser_version, str(found, "utf-8"))
             by_table[claim.platform, table].append(row)

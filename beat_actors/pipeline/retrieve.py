@@ -18,8 +18,9 @@ from beat_actors.credentials.life import without_doubt
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
+from beat_actors.failpoints import hit
 from beat_actors.pipeline import upkeep
-from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced
+from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced, unreadable
 from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
@@ -99,12 +100,14 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     """Claim these leases, call, and commit. What is not in a state to be claimed is left alone."""
     result = StageResult()
     started = time.monotonic()
+    hit("retrieve.before_claim", fetch_ids)
     async with engine.database.transaction() as transaction:
         claimed = await transaction.rows(CLAIM, {"ids": list(fetch_ids), "lease": engine.settings.stage_lease})
         lapsed = [claim for claim in claimed if claim.stage == "SETTLING"]
         await _return_unused(transaction, lapsed, result)
     live = [claim for claim in claimed if claim.stage == "LEASED"]
     if live:
+        hit("retrieve.after_claim", fetch_ids)
         calls = {claims[0].id: asyncio.create_task(_call(engine, claims, started)) for claims in _calls(live)}
 
         def break_off(lost: set[int]) -> None:
@@ -113,7 +116,9 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
 
         async with renewing(engine.database, live, on_lost=break_off):
             ended = await _all(calls.values())
+            hit("retrieve.after_http", fetch_ids)
             await _finish(engine, await _without_doubt(engine, list(chain.from_iterable(ended))), result)
+        hit("retrieve.after_commit", fetch_ids)
     return result
 
 
@@ -148,9 +153,12 @@ async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[C
     if answer is None:
         assert made.verdict is not None
         return [Called(claim, made, made.verdict) for claim in claims]
-    verdict = source.classify(answer)
-    bodies = _shares(endpoint, answer.body, specs, verdict)
-    cursor = source.next_cursor(answer)
+    try:
+        verdict = source.classify(answer)
+        bodies = _shares(endpoint, answer.body, specs, verdict)
+        cursor = source.next_cursor(answer)
+    except Exception as error:  # noqa: BLE001
+        verdict, bodies, cursor = made.judged(unreadable(error)), [answer.body] * len(claims), None
     return [Called(claim, made, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
 
 
@@ -202,6 +210,7 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult)
         settlements = _settlements(finished)
         if settlements:
             await transaction.run(SETTLE, (jsonb(settlements),))
+        hit("retrieve.before_commit", [item.claim.id for item in called])
     result.zombies = len(called) - len(unused) - len(finished)
     if result.zombies:
         log.warning("fenced_writes", stage="retrieve", rejected=result.zombies)

@@ -17,7 +17,7 @@ from beat_actors.credentials.life import next_refresh, verdict_of
 from beat_actors.credentials.manager import Renewal
 from beat_actors.credentials.upkeep import finish, lease_checks, lease_due
 from beat_actors.engine import Engine
-from beat_actors.pipeline.call import Attempt, attempt, plain, reported, time_of, traced
+from beat_actors.pipeline.call import Attempt, attempt, plain, reported, time_of, traced, unreadable
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import CHECK, Health, Outcome, Renewed, Verdict
 from beat_actors.platforms.registry import platforms
@@ -95,7 +95,10 @@ async def _make(engine: Engine, call: Any, started: float) -> Made:
     if answer is None:
         assert made.verdict is not None
         return Made(call, made, made.verdict)
-    found = declared.read(answer)
+    try:
+        found = declared.read(answer)
+    except Exception as error:  # noqa: BLE001
+        return Made(call, made, made.judged(unreadable(error)))
     if isinstance(found, Health):
         return Made(call, made, made.judged(verdict_of(found, time_of(call, started))), health=found)
     if found.verdict.outcome is Outcome.OK and not (found.fields and found.seconds > 0):

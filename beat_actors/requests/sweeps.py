@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from beat_actors.database import Database, columns
 from beat_actors.platforms.registry import platforms
+from beat_actors.requests.lifecycle import SUSPECT
 
 BATCH = 1000
 
@@ -109,10 +110,6 @@ UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
   AND beat_leads(%s)
 RETURNING b.platform
 """
-
-
-SUSPECT = 3
-"""Tries of a stage after which a fetch is sent alone, one at a time: it may be what kills the workers."""
 
 
 @dataclass(slots=True)

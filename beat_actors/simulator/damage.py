@@ -1,5 +1,6 @@
 """What a fault does to an answer that was whole: pure functions over bodies."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,11 @@ METRICS = FOLLOWERS | {
 
 PAGE = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
+NESTED = b'{"data":' * 50_000 + b"[" * 50_000
+# On the text and not the value: no encoder writes a lone surrogate.
+TEXT_END = re.compile(rb'(?<=[a-z])"(?=[,}\]])')
+NUMBER = re.compile(rb":[0-9]+(?=[,}])")
+
 
 def damaged(kind: FaultKind, fault: Fault, whole: Reply, own: Words) -> Reply:
     """The reply as `kind` leaves it. Kinds that are not about the body leave it as it is. `own`: the double's words beside these."""
@@ -25,6 +31,12 @@ def damaged(kind: FaultKind, fault: Fault, whole: Reply, own: Words) -> Reply:
         return Reply(200, PAGE, HTML)
     if kind is FaultKind.TRUNCATED:
         return Reply(whole.status, whole.body[: len(whole.body) // 2], whole.content_type, whole.headers)
+    if kind is FaultKind.NESTED:
+        return Reply(whole.status, NESTED, whole.content_type, whole.headers)
+    if kind is FaultKind.UNSTORABLE:
+        return Reply(whole.status, TEXT_END.sub(rb'\\u0000\\ud800"', whole.body), whole.content_type, whole.headers)
+    if kind is FaultKind.HUGE:
+        return Reply(whole.status, NUMBER.sub(b":" + b"9" * 100, whole.body), whole.content_type, whole.headers)
     rewrite = _rewriter(kind, fault, own)
     if rewrite is None:
         return whole

@@ -25,6 +25,9 @@ class FaultKind(StrEnum):
     HTML = "html"  # 200 with a page
     TRUNCATED = "truncated"  # half of the body, announced as all of it
     WRONG_USER = "wrong_user"  # somebody else's answer
+    UNSTORABLE = "unstorable"  # texts end with a NUL and a lone surrogate
+    HUGE = "huge"  # numbers have a hundred digits
+    NESTED = "nested"  # a hundred thousand brackets deep
     CORRUPT = "corrupt"  # well-formed and false: 0 followers (`body` zero) or negative numbers (`body` negative)
     GIGABYTE = "gigabyte"  # a body that does not end for 1 GiB
     GZIP_BOMB = "gzip_bomb"  # 256 MiB in a quarter of a megabyte

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from api import body
 from api.body import MAX_BYTES, MAX_DEPTH
 from beat_actors.access.tokens import mint
-from beat_actors.database import Database
+from beat_actors.database import Database, migrate
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import app_over
 
@@ -46,6 +46,25 @@ async def test_without_redis_a_request_is_accepted_all_the_same(api, database, b
     ready = await api.simulate_get("/readyz")
     assert ready.status_code == 200
     assert "nothing is lost" in ready.json["checks"]["redis"]
+
+
+async def test_a_redis_that_hangs_is_not_waited_for(api, bell, database, monkeypatch) -> None:
+    async def ring(_platform: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bell, "ring", ring)
+    assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
+    assert await count(database) == 1
+
+
+async def test_a_locked_table_is_a_503_that_says_when_to_come_again(api, database, database_url) -> None:
+    await asyncio.to_thread(migrate.upgrade, database_url)  # a copy of a database does not have its defaults
+    async with database.transaction() as other:
+        await other.run("LOCK TABLE scrape_fetch IN ACCESS EXCLUSIVE MODE")
+        answer = await api.simulate_post(ROUTE, json=GOOD)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert await count(database) == 0
+    assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
 
 
 async def test_a_thousand_at_once_with_an_outcome_for_each(api, database) -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from beat_actors.credentials import upkeep
-from beat_actors.credentials.limits import calendar_day
 from beat_actors.credentials.turn import turn
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.pipeline.upkeep import look_after
@@ -25,6 +24,7 @@ from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.ledgers import assert_within_limits
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
 SOURCES = list(TOY.sources)
@@ -159,26 +159,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_window_holds_more_than_its_limit(self):
-        by_source: defaultdict[str, list[float]] = defaultdict(list)
-        for key, times in self.made.items():
-            source = key.rpartition("-")[0]
-            by_source[source] += times
-            for limit in TOY.sources[source].limits:
-                if limit.scope == "credential":
-                    self._check(limit, times)
-        for source, times in by_source.items():
-            for limit in TOY.sources[source].limits:
-                if limit.scope == "source":
-                    self._check(limit, times)
-
-    def _check(self, limit, times):
-        times = sorted(times)
-        for i, first in enumerate(times):
-            if limit.calendar:
-                end = calendar_day(limit.calendar, first)[1]
-                assert sum(1 for time in times[i:] if time < end) <= limit.calls
-            else:
-                assert sum(1 for time in times[i:] if time < first + limit.seconds) <= limit.calls
+        assert_within_limits(TOY, self.made)
 
     @invariant()
     def a_rest_is_shortened_by_nothing_but_a_probes_success(self):

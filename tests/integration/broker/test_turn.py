@@ -1,23 +1,28 @@
 """What a turn does to rows: waits with reasons, deadlines, repairs, and edits by hand."""
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from beat_actors.credentials.turn import turn
+from beat_actors.database import Database, migrate
 from beat_actors.engine import Engine
-from beat_actors.errors import NoAvailableSources
+from beat_actors.errors import NoAvailableSources, StorageUnavailable
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
-from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
 from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
-from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
+from beat_actors.simulator.damage import NESTED
+from tests.worlds import TOY, First, MovableClock, ScriptedClient, answer, engine_with, registered
 
 
 @pytest.fixture
@@ -244,7 +249,7 @@ async def test_p6_what_may_kill_its_worker_is_sent_alone(engine: Engine, clock: 
     await submit(engine, 3)
     leased = (await turn(engine.database, TOY)).leased
     retrieved = sorted((await retrieve(engine, leased)).next)
-    for tries in (0, 1, sweeps.SUSPECT, sweeps.SUSPECT):
+    for tries in (0, 1, SUSPECT, SUSPECT):
         async with engine.database.transaction() as transaction:
             await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (tries,))
         clock.advance(6)
@@ -255,6 +260,30 @@ async def test_p6_what_may_kill_its_worker_is_sent_alone(engine: Engine, clock: 
             assert sent == [("ingest", [fetch]) for fetch in retrieved]
         else:
             assert sent == [("ingest", retrieved[:1])]
+
+
+@pytest.mark.parametrize("stage", [ingest, process])
+async def test_p6_what_may_kill_its_worker_is_claimed_alone(engine: Engine, stage: Callable) -> None:
+    """The message of its batch, which the janitor returns after each death, brings its neighbours and not it."""
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+    batch = sorted((await retrieve(engine, leased)).next)
+    if stage is process:
+        batch = sorted((await ingest(engine, batch)).next)
+    suspect = batch[0]
+    async with engine.database.transaction() as transaction:
+        await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s WHERE id = %s", (SUSPECT, suspect))
+    before = await stages(engine)
+    await stage(engine, batch)
+    after = await stages(engine)
+    assert {fetch for fetch in batch if after[fetch] != before[fetch]} == set(batch) - {suspect}
+    await stage(engine, [suspect])
+    assert len(set((await stages(engine)).values())) == 1
+
+
+async def stages(engine: Engine) -> dict[int, str]:
+    return {row.id: row.stage for row in await rows(engine, "SELECT id, stage FROM scrape_fetch")}
 
 
 async def test_s4_3_what_runs_beyond_its_limit_is_broken_off_and_settled(
@@ -358,6 +387,30 @@ async def test_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(
     assert (fetched.stage, fetched.source, fetched.unreadable) == ("LEASED", "toy-second", ["toy-first"])
 
 
+async def test_p6_an_answer_that_cannot_be_judged_harms_only_itself(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in ("toy-first", "toy-second"):
+        await engine.credentials.add(source, {"key": "a"})
+    await submit(engine, 3)
+    engine.client.script = lambda source, call: answer(body=NESTED if call.query["of"] == "n1" else b"{}")
+    classify = First.classify
+
+    def by_its_body(source: First, answer: Answer) -> Verdict:
+        msgspec.json.decode(answer.body)
+        return classify(source, answer)
+
+    monkeypatch.setattr(First, "classify", by_its_body)
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    assert len(retrieved.next) == 2
+    (again,) = (await turn(engine.database, TOY)).leased
+    assert again not in retrieved.next
+    (fetched,) = await rows(engine, "SELECT source, unreadable FROM scrape_fetch WHERE id = %s", again)
+    assert (fetched.source, fetched.unreadable) == ("toy-second", ["toy-first"])
+    traced = await rows(engine, "SELECT detail FROM trace_log WHERE outcome = 'malformed'")
+    assert ["RecursionError" in row.detail for row in traced] == [True]
+
+
 async def test_p6_what_cannot_be_stored_harms_only_itself(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     await engine.credentials.add("toy-first", {"key": "a"})
     await submit(engine, 3)
@@ -398,3 +451,43 @@ async def test_the_flight_recorder_has_every_transition(engine: Engine) -> None:
     decisions = await rows(engine, "SELECT seed, leased, settled, detail FROM broker_decision ORDER BY at")
     assert [(d.leased, d.settled) for d in decisions] == [(1, 0), (0, 1)]
     assert decisions[1].detail["blocked"][0]["reasons"]
+
+
+async def test_a_frozen_turn_is_let_go(engine: Engine, settings: Settings, database_url: str) -> None:
+    """A worker stopped by its host in the middle of a turn: the platform's lock is taken from it, and the next turn leases."""
+    await asyncio.to_thread(migrate.upgrade, database_url)  # a copy of a database does not have its defaults
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    frozen, begun, woken = Database(settings, name="frozen"), asyncio.Event(), asyncio.Event()
+
+    async def freeze() -> None:
+        begun.set()
+        await woken.wait()
+
+    sleeper = asyncio.create_task(turn(frozen, TOY, begun=freeze))
+    await begun.wait()
+    leased: list[int] = []
+    while not leased:
+        with contextlib.suppress(StorageUnavailable):
+            leased = (await turn(engine.database, TOY)).leased
+    woken.set()
+    with pytest.raises(StorageUnavailable):
+        await sleeper
+    await frozen.close()
+    assert len(leased) == 1
+
+
+async def test_a_lease_is_to_be_used_before_its_claim_can_end(settings: Settings) -> None:
+    """A worker that froze after its claim finds its call too late by the time that others take the fetch for given up."""
+    impatient = settings.model_copy(update={"stage_lease": 4.0})
+    engine = engine_with(impatient, ScriptedClient(lambda source, call: answer()))
+    with registered(TOY):
+        await engine.credentials.add("toy-first", {"key": "a"})
+        await submit(engine)
+        assert (await turn(engine.database, TOY)).leased
+        (row,) = await rows(
+            engine,
+            "SELECT use_until <= clock_timestamp() + interval '4 s' AS short, use_until > clock_timestamp() AS open FROM scrape_fetch",
+        )
+    await engine.close()
+    assert (row.short, row.open) == (True, True)

@@ -37,6 +37,7 @@ from beat_actors.platforms.interface import (
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
+from beat_actors.simulator.damage import NESTED
 from beat_actors.transport.http import Exchange
 from beat_actors.watch import Watch, credentials_in_trouble
 from tests.worlds import ERRORS, MovableClock, answer, engine_with, registered
@@ -266,6 +267,21 @@ async def test_p2_a_message_that_comes_often_makes_one_call(engine: Engine) -> N
     await turn(engine.database, CARE)
     await look_after(engine, ids)
     assert sorted(engine.client.calls) == [("/check", key) for key in "abc"]
+    await assert_the_books_agree(engine)
+
+
+async def test_p6_a_check_whose_answer_breaks_its_reader_harms_no_other(engine: Engine) -> None:
+    ids = [(await engine.credentials.add("checked", {"key": key}))[0] for key in "abc"]
+    engine.client.at["/check"] = lambda source, call: answer(body=NESTED if call.secret_query["key"] == "b" else b"{}")
+    await look_after(engine, ids)
+    await turn(engine.database, CARE)
+    assert [(await engine.credentials.info(one)).check_outcome for one in ids] == ["ok", "malformed", "ok"]
+    assert [(await engine.credentials.info(one)).state for one in ids] == ["ready"] * 3
+    assert sorted(row.outcome for row in await rows(engine, "SELECT outcome FROM trace_log")) == [
+        "malformed",
+        "ok",
+        "ok",
+    ]
     await assert_the_books_agree(engine)
 
 

@@ -14,6 +14,8 @@ def test_s2_14_the_statement_timeout_is_the_databases_default(servers):
     assert migrate.upgrade(url, statement_timeout=3.5) == migrate.head()
     with psycopg.connect(url) as connection:
         assert connection.execute("SHOW statement_timeout").fetchone() == ("3500ms",)
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("2s",)
+        assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("5s",)
     assert migrate.upgrade(url) == migrate.head()  # a second time changes nothing
 
 

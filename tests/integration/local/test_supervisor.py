@@ -83,6 +83,40 @@ def test_a_crashed_service_comes_back_and_its_leftovers_do_not(tmp_path: Path) -
         supervisor.stop()
 
 
+def test_an_outage_lasts_until_it_is_ended(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "log")
+    try:
+        supervisor.start(sleeper("store"), sleeper("face", depends_on=("store",)))
+        first = pid(supervisor, "store")
+        supervisor.hold("store")
+        held = status(supervisor, "store")
+        assert (held.state, held.pid, held.last_exit) == ("waiting", None, "SIGKILL")
+        assert not runs(first)
+        assert not eventually(lambda: status(supervisor, "store").state != "waiting", within=1.5)
+        assert status(supervisor, "face").state == "up"
+        supervisor.release("store")
+        assert status(supervisor, "store").state == "up"
+        assert runs(pid(supervisor, "store"))
+    finally:
+        supervisor.stop()
+
+
+def test_a_service_says_how_long_its_restarts_may_wait(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "log")
+    try:
+        supervisor.start(sleeper("impatient", backoff_most=0.1))
+        for restarts in (1, 2, 3, 4):
+            os.kill(pid(supervisor, "impatient"), signal.SIGKILL)
+            assert eventually(
+                lambda n=restarts: (  # type: ignore[misc]
+                    (now := status(supervisor, "impatient")).restarts == n and now.state == "up"
+                ),
+                within=5.0,
+            )
+    finally:
+        supervisor.stop()
+
+
 def test_a_service_that_never_gets_ready_is_reported_with_its_last_words(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path / "log")
     try:

@@ -137,6 +137,8 @@ FAULTS = {
     "wrong_type": Outcome.MALFORMED,
     "html": Outcome.MALFORMED,
     "truncated": Outcome.MALFORMED,
+    "unstorable": Outcome.MALFORMED,
+    "huge": Outcome.MALFORMED,
 }
 
 

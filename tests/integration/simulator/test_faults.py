@@ -110,6 +110,13 @@ async def test_malformed_variants(caller: Caller, admin: SimulatorClient, source
     assert len(got.body) == len(whole) // 2
     with pytest.raises(msgspec.DecodeError):
         got.json()
+    got = await damaged(caller, admin, source, "nested")
+    assert got.body.count(b"[") == 50_000
+    got = await damaged(caller, admin, source, "unstorable")
+    assert b'\\u0000\\ud800"' in got.body or source == "graphapi"  # which was asked for no text
+    assert b'"creator_000042"' in got.body
+    got = await damaged(caller, admin, source, "huge")
+    assert b":" + b"9" * 100 in got.body
     got = await damaged(caller, admin, source, "html")
     assert (got.status, got.body[:9]) == (200, b"<!DOCTYPE")
     got = await damaged(caller, admin, source, "wrong_user")

@@ -1,0 +1,188 @@
+"""The books, and the set arithmetic over them: what was accepted, what the database holds, what the providers counted. Pure.
+
+Every count is of things that must not be: it is 0 where the promises held.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from beat_actors.failpoints import Fired
+from beat_actors.platforms.interface import UPKEEP
+
+ENDED = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
+OVER = frozenset({"DONE", "FAILED", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Everything that is known after a run. Rows are named tuples with the columns of `QUERIES`."""
+
+    keys: frozenset[str]
+    ids: Mapping[str, set[int]]
+    requests: Sequence[Any]
+    fetches: Sequence[Any]
+    effects: Sequence[Any]
+    events: Sequence[Any]
+    payloads: Sequence[Any]
+    traces: Sequence[Any]
+    turns: Sequence[Any]
+    charged: int
+    calls: int
+    good_calls: int
+    over_limit: int
+
+
+QUERIES = {
+    "requests": "SELECT id, idempotency_key AS key, status, data->'error'->>'code' AS code, items, open_fetches, "
+    "extract(epoch FROM scraped_at)::float8 AS ended_at FROM scrape_request_log",
+    "fetches": "SELECT id, request_id, operation, params::text AS params, cursor, page, stage FROM scrape_fetch",
+    "effects": "SELECT request_id, fetch_id, 'profile ' || profile_id AS subject FROM profile_log UNION ALL "
+    "SELECT request_id, fetch_id, 'post ' || post_id FROM post_log",
+    "events": "SELECT subject, type FROM outbox_event",
+    "payloads": "SELECT fetch_id, attempt FROM raw_payload",
+    "traces": "SELECT fetch_id, attempt, operation, outcome, ms FROM trace_log",
+    "turns": "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision",
+}
+CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the arithmetic found; `reasons` names the rows behind each count.
+
+    `unknown`: calls that were out when their worker ended. `extra_calls`: answers that were given beyond one for each fetch.
+    """
+
+    accepted: int
+    done: int
+    failed: int
+    cancelled: int
+    lost: int
+    dup: int
+    nonterminal: int
+    over_issued: int
+    unbooked: int
+    unknown: int
+    extra_calls: int
+    reasons: Sequence[str] = field(default=())
+
+
+def check(books: Books) -> Findings:
+    statuses = Counter(row.status for row in books.requests)
+    lost, dup, nonterminal = _lost(books), _duplicates(books), _unfinished(books)
+    unknown = sum(1 for trace in books.traces if trace.outcome == "unknown")
+    unbooked = _unbooked(books, unknown)
+    good = [trace for trace in books.traces if trace.outcome == "ok"]
+    wanted = len({trace.fetch_id for trace in _of_fetches(good)}) + sum(trace.operation in UPKEEP for trace in good)
+    return Findings(
+        accepted=len(books.ids),
+        done=statuses["COMPLETE"],
+        failed=statuses["FAILED"],
+        cancelled=statuses["CANCELLED"],
+        lost=len(lost),
+        dup=len(dup),
+        nonterminal=len(nonterminal),
+        over_issued=books.over_limit,
+        unbooked=len(unbooked),
+        unknown=unknown,
+        extra_calls=max(0, books.good_calls - wanted),
+        reasons=[*lost, *dup, *nonterminal, *unbooked],
+    )
+
+
+def recovery(books: Books, fired: Sequence[Fired]) -> float | None:
+    """The longest time from a process's end or pause to the first success of what it held; `None` where nothing was left to do.
+
+    Where another process was struck in between, the time runs from then: two faults are not one.
+    """
+    ended: defaultdict[int, float] = defaultdict(float)
+    for request in books.requests:
+        ended[request.id] = request.ended_at or float("inf")
+    request_of = {fetch.id: fetch.request_id for fetch in books.fetches}
+    waits = []
+    for hit in fired:
+        held = {request_of[int(word)] for word in _numbers(hit.subject) if int(word) in request_of}
+        if held:
+            later = [ended[request] for request in held if ended[request] > hit.at]
+        else:
+            later = [turn.at for turn in books.turns if turn.at > hit.at and turn.leased]
+        if later:
+            success = min(later)
+            waits.append(success - max(other.at for other in fired if other.at < success))
+    return max(waits, default=None)
+
+
+def first_success(books: Books, healed_at: float) -> float | None:
+    """Seconds from the end of a fault until a request ended well; `None` where none was left."""
+    later = [row.ended_at for row in books.requests if row.ended_at is not None and row.ended_at > healed_at]
+    return min(later) - healed_at if later else None
+
+
+def _lost(books: Books) -> list[str]:
+    """Accepted and not there, or ended without its event, or complete without what it is said to have brought."""
+    there = {row.id for row in books.requests}
+    found = [f"{key} was accepted as {id}, and is gone" for key, ids in books.ids.items() for id in ids - there]
+    found += [f"{key} was never accepted" for key in books.keys - books.ids.keys()]
+    events = {event.subject for event in books.events}
+    rows = Counter(effect.request_id for effect in books.effects)
+    for row in books.requests:
+        if row.status in ENDED and f"scrape_request/{row.id}" not in events:
+            found.append(f"request {row.id} ended {row.status} and left no event")
+        if row.status == "COMPLETE" and rows[row.id] < max(row.items, 1):
+            found.append(f"request {row.id} counts {row.items} items, and {rows[row.id]} are there")
+    return found
+
+
+def _duplicates(books: Books) -> list[str]:
+    """Anything that was done twice: requests for a key, effects of a fetch, follow-ups, payloads, traces, events, counted items."""
+    found = [f"{key} became requests {sorted(ids)}" for key, ids in books.ids.items() if len(ids) > 1]
+    found += _twice("key", (row.key for row in books.requests))
+    found += _twice("effect", ((row.fetch_id, row.subject) for row in books.effects))
+    found += _twice("follow-up", ((f.request_id, f.operation, f.params, f.cursor, f.page) for f in books.fetches))
+    found += _twice("payload", ((row.fetch_id, row.attempt) for row in books.payloads))
+    found += _twice("trace", ((row.fetch_id, row.attempt) for row in _of_fetches(books.traces)))
+    found += _twice("end", (event.subject for event in books.events if event.subject.startswith("scrape_request/")))
+    rows = Counter(effect.request_id for effect in books.effects)
+    for row in books.requests:
+        if row.status == "COMPLETE" and rows[row.id] > row.items:
+            found.append(f"request {row.id} counts {row.items} items, and {rows[row.id]} are there")
+    return found
+
+
+def _unfinished(books: Books) -> list[str]:
+    open_fetches = Counter(fetch.request_id for fetch in books.fetches if fetch.stage not in OVER)
+    found = []
+    for row in books.requests:
+        if row.status not in ENDED:
+            found.append(f"request {row.id} is {row.status}")
+        elif row.status == "COMPLETE" and (open_fetches[row.id] or row.open_fetches):
+            found.append(f"request {row.id} is COMPLETE, and {open_fetches[row.id]} of its fetches are not")
+    return found
+
+
+def _unbooked(books: Books, unknown: int) -> list[str]:
+    """Beat's three counts of calls against the simulator's; a call of unknown outcome may not have arrived."""
+    traced = len(books.traces)
+    found = []
+    if books.charged != traced:
+        found.append(f"{books.charged} calls were charged, {traced} traced")
+    if books.calls > traced:
+        found.append(f"the simulator counted {books.calls} calls, {traced} were traced")
+    if books.calls < traced - unknown:
+        found.append(f"the simulator counted {books.calls} calls, {traced} were traced and only {unknown} are unknown")
+    return found
+
+
+def _of_fetches(traces: Sequence[Any]) -> list[Any]:
+    """Without the calls that were made for a credential's own sake."""
+    return [trace for trace in traces if trace.operation not in UPKEEP]
+
+
+def _twice(what: str, things: Any) -> list[str]:
+    return [f"{what} {thing} is there {n} times" for thing, n in Counter(things).items() if n > 1]
+
+
+def _numbers(text: str) -> list[str]:
+    return "".join(letter if letter.isdigit() else " " for letter in text).split()

@@ -1,0 +1,151 @@
+"""The matrix: every fault by name, what it does, and what recovery from it may take.
+
+A fault is a coroutine over a scene: it strikes while the load arrives, and heals what it broke before it returns.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from beat_actors.chaos import strikes
+from beat_actors.chaos.card import Budget
+from beat_actors.chaos.scene import Scene
+from beat_actors.failpoints import BOUNDARIES
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`budget` of `ttr` is that of a process or of a store. `brief`: whether it belongs to the selection that CI runs.
+
+    `breaks_api`: whether the API's connections may break off; otherwise it answers 202, or 503 with Retry-After.
+    """
+
+    name: str
+    family: str
+    what: str
+    strike: Callable[[Scene], Coroutine[Any, Any, None]]
+    recovers: str | None = None
+    requests: int = 120
+    brief: bool = False
+    breaks_api: bool = False
+    api: float | None = None
+
+    def budget(self, scene: Scene) -> Budget:
+        timing = scene.timing
+        ttr = {None: None, "process": timing.process_budget, "store": timing.store_budget}[self.recovers]
+        return Budget(ttr=ttr, failed=scene.failed, extra_calls=scene.extra_calls, api=self.api)
+
+
+def _stages() -> list[Fault]:
+    found = []
+    for stage in ("turn", "retrieve", "ingest", "process"):
+        points = len(BOUNDARIES[stage])
+        found.append(
+            Fault(
+                f"kill.{stage}",
+                "F1",
+                f"SIGKILL of the worker at each of the {points} boundaries of {stage}",
+                partial(strikes.kill_at_boundaries, stage=stage),
+                recovers="process",
+                brief=True,
+            )
+        )
+        found.append(
+            Fault(
+                f"pause.{stage}",
+                "F1",
+                f"a worker frozen beyond its lease at a boundary of {stage}, another one with each seed",
+                partial(strikes.pause_at_boundary, stage=stage),
+                recovers="process",
+                brief=stage == "retrieve",
+            )
+        )
+    return found
+
+
+HOSTILE: Mapping[str, Mapping[str, Any]] = {
+    "hang": {},
+    "slow_loris": {"delay": 0.2},
+    "gigabyte": {},
+    "gzip_bomb": {},
+    "redirect": {},
+    "redirect_loop": {"kind": "redirect", "body": "loop"},
+    "html": {},
+    "truncated": {},
+    "reset": {},
+    "unstorable": {},
+    "huge": {},
+    "nested": {},
+}
+
+FAULTS: tuple[Fault, ...] = (
+    *_stages(),
+    Fault(
+        "kill.intake", "F1", "SIGKILL of the API before and after it commits a request", strikes.kill_intake,
+        recovers="process", breaks_api=True,
+    ),
+    Fault(
+        "kill.anywhere", "F1", "SIGKILL of a worker at moments of the dice", strikes.kill_anywhere, recovers="process",
+    ),
+    Fault(
+        "kill.starting", "F1", "SIGKILL of every worker, and again while they start", strikes.kill_while_starting,
+        recovers="process",
+    ),
+    Fault(
+        "stop.workers", "F1", "SIGTERM of one group of workers after the other, as a deploy does", strikes.rolling_restart,
+        recovers="process",
+    ),
+    Fault(
+        "scheduler.kill", "F2", "SIGKILL of the only scheduler, also between a sweep and its messages, while messages are lost",
+        strikes.scheduler_killed, recovers="process", brief=True,
+    ),
+    Fault(
+        "scheduler.pause", "F2", "of two schedulers the one that leads is frozen, and every message is lost",
+        strikes.leader_frozen, recovers="process", brief=True,
+    ),
+    Fault(
+        "scheduler.two", "F2", "of two schedulers the one that leads is killed three times, and every message is lost",
+        strikes.leader_killed, recovers="process",
+    ),
+    Fault(
+        "poison.parse", "F3", "payloads that kill the worker that parses them", strikes.poison_parse, brief=True, requests=60,
+    ),
+    Fault("poison.write", "F3", "a record that kills the worker that writes it", strikes.poison_write, requests=60),
+    Fault(
+        "duplicate.delivery", "F4", "every stage message of every fetch sent again, several times, also after its end",
+        strikes.duplicate_delivery, brief=True,
+    ),
+    Fault(
+        "duplicate.submission", "F4", "every request submitted by 50 clients at once under one idempotency key",
+        strikes.duplicate_submission, requests=20, brief=True,
+    ),
+    Fault("redis.wipe", "F5", "FLUSHALL, twenty times in two seconds", strikes.redis_wiped, recovers="store", brief=True, api=1.0),
+    Fault(
+        "redis.lost", "F5", "Valkey killed, and its data lost", strikes.redis_lost, recovers="store", api=1.0,
+    ),
+    Fault("redis.down", "F5", "Valkey down", strikes.redis_down, recovers="store", brief=True, api=1.0),
+    Fault("redis.hung", "F5", "Valkey frozen: it takes connections and never answers", strikes.redis_hung, recovers="store", api=1.0),
+    Fault("redis.full", "F5", "Valkey at maxmemory: it refuses every write", strikes.redis_full, recovers="store", api=1.0),
+    Fault("postgres.down", "F6", "PostgreSQL stopped at once and kept down", strikes.postgres_down, recovers="store", brief=True, api=3.0),
+    Fault("postgres.restart", "F6", "PostgreSQL restarted three times", strikes.postgres_restarted, recovers="store", api=3.0),
+    Fault(
+        "postgres.slow", "F6", "scrape_fetch under an ACCESS EXCLUSIVE lock", strikes.postgres_locked, recovers="store", brief=True,
+        api=3.0,
+    ),
+    Fault("postgres.full", "F6", "every connection taken by somebody else", strikes.postgres_full, recovers="store", api=3.0),
+    *(
+        Fault(
+            f"hostile.{name}", "F8", f"the first two sources answer every call with: {name.replace('_', ' ')}",
+            partial(strikes.hostile, kinds={name: details}),
+        )
+        for name, details in HOSTILE.items()
+    ),
+    Fault(
+        "hostile.mixed", "F8", "the first two sources answer with all of these in turn", partial(strikes.hostile, kinds=HOSTILE),
+        brief=True,
+    ),
+    Fault("storm", "F9", "429 on every credential, then all of them back at once", strikes.storm, brief=True),
+    Fault("clock.ahead", "F9", "one group of workers with its clock 90 s ahead", partial(strikes.skewed, seconds=90)),
+    Fault("clock.behind", "F9", "one group of workers with its clock 90 s behind", partial(strikes.skewed, seconds=-90)),
+)  # fmt: skip

@@ -1,0 +1,310 @@
+"""What a rehearsal strikes: a stack over a data root of its own, with two groups of workers, and every way to hurt it."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import msgspec
+import psutil
+import psycopg
+import redis
+from psycopg.rows import namedtuple_row
+
+from beat_actors.access import keys
+from beat_actors.access.keys import MOST_CALLS, NewKey
+from beat_actors.access.scopes import Scope
+from beat_actors.chaos.timing import Timing
+from beat_actors.chaos.waiting import until
+from beat_actors.database import migrate
+from beat_actors.engine import Engine
+from beat_actors.failpoints import VARIABLE, Book
+from beat_actors.local import Service, Stack, Supervisor
+from beat_actors.settings import Settings
+from beat_actors.simulator.client import SimulatorClient
+
+T = TypeVar("T")
+
+GROUPS = ("workers-a", "workers-b")
+THREADS = 8
+# So few that the providers' limits are felt, so many that they do not decide how long a run takes.
+CREDENTIALS = {"graphapi": 3, "arraybobo": 3, "jotucker": 4, "lama": 3, "bestsolutions": 3}
+POPULATION = 1000
+HTTP_TIMEOUT = 5.0
+FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
+
+# Python sleeps until a moment, libfaketime makes a span of it, and the kernel calls the span wrong where the moment has passed.
+SLEEP = """
+import errno, time
+_sleep = time.sleep
+def sleep(seconds):
+    try:
+        _sleep(seconds)
+    except OSError as error:
+        if error.errno != errno.EINVAL or seconds < 0:
+            raise
+time.sleep = sleep
+"""
+
+# Everything that a run leaves, in one statement. Ids go on rising, so that a message of an earlier run finds nothing.
+FORGET = """
+TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
+         profile_log, post_log, broker_decision, outbox_event, asset_log, quarantine, alert,
+         credential_call
+"""
+REST_NO_MORE = """
+UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}',
+    ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, check_at = 'infinity'
+"""
+CHECK_THEM = "UPDATE credential SET check_at = clock_timestamp() + make_interval(secs => random() * %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where each log ended when a run began."""
+
+    ends: Mapping[Path, int]
+
+
+class Rig:
+    """Use it in a `with` block: `with Rig.running(timing) as rig`."""
+
+    def __init__(self, stack: Stack, timing: Timing, worker_env: Mapping[str, str]) -> None:
+        self.stack = stack
+        self.timing = timing
+        self.book = Book(stack.home.path / "failpoints")
+        self._worker_env = worker_env
+        self._extra: set[str] = set()
+        self.authorization: dict[str, str] = {}
+        self.kept = False
+        """Somebody wants to look at the logs and the data."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, timing: Timing, *, worker_env: Mapping[str, str] | None = None) -> Iterator[Self]:
+        """Start everything; at the end stop it, and erase the data root unless `kept` was set.
+
+        `worker_env`: variables for the workers alone, by which a test plants a defect in them.
+        """
+        root = Path(tempfile.mkdtemp(prefix="beat-chaos-"))
+        env = {
+            "BEAT_STAGE_LEASE": str(timing.lease),
+            "BEAT_HTTP_TOTAL_TIMEOUT": str(HTTP_TIMEOUT),
+            "BEAT_STAGE_BATCH": "5",
+            VARIABLE: f"@{root / 'failpoints'}",
+        }
+        stack = Stack(root, profiles=POPULATION, api_port=0, extra_env=env)
+        rig: Self | None = None
+        try:
+            with stack.running(migrate=migrate.upgrade, faces=False):
+                rig = cls(stack, timing, worker_env or {})
+                rig.book.arm()
+                asyncio.run(rig._furnish())
+                rig._start_faces()
+                try:
+                    yield rig
+                finally:
+                    rig.thaw()
+        finally:
+            if rig is None or not rig.kept:
+                stack.home.erase()
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return self.stack.supervisor
+
+    def settings(self) -> Settings:
+        """For an engine or a mailbox of our own."""
+        return Settings.model_validate(
+            {
+                name.removeprefix("BEAT_").lower(): value
+                for name, value in self.stack.env.items()
+                if name.startswith("BEAT_")
+            }
+        )
+
+    # What the database, the logs and the processes say.
+
+    def rows(self, sql: str, *params: Any) -> list[Any]:
+        with psycopg.connect(self.stack.postgres.url, autocommit=True, row_factory=namedtuple_row) as connection:
+            return connection.execute(sql.encode(), params).fetchall()
+
+    def run(self, sql: str, *params: Any) -> None:
+        with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:
+            connection.execute(sql.encode(), params)
+
+    async def with_simulator(self, work: Callable[[SimulatorClient], Awaitable[T]]) -> T:
+        async with SimulatorClient(self.stack.simulator.url) as simulator:
+            return await work(simulator)
+
+    def valkey(self) -> redis.Redis:
+        return redis.Redis.from_url(self.stack.valkey.url, socket_timeout=5.0, socket_connect_timeout=1.0)
+
+    def mark(self) -> Mark:
+        return Mark({log: log.stat().st_size for log in self.stack.home.logs.glob("*.log")})
+
+    def logged(self, event: str, since: Mark) -> list[dict[str, Any]]:
+        """The log lines of this event that any process wrote since then."""
+        found = []
+        for log in self.stack.home.logs.glob("*.log"):
+            with log.open("rb") as file:
+                file.seek(since.ends.get(log, 0))
+                for line in file:
+                    if event.encode() in line:
+                        with contextlib.suppress(msgspec.DecodeError):
+                            found.append(msgspec.json.decode(line))
+        return [line for line in found if isinstance(line, dict) and line.get("event") == event]
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that run actors, not their masters."""
+        found = []
+        for name in (*GROUPS, *self._extra):
+            master = self._pid(name)
+            if master is not None and name.startswith("workers"):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    for child in psutil.Process(master).children(recursive=True):
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            if "resource_tracker" not in " ".join(child.cmdline()):
+                                found.append(child)
+        return found
+
+    def leader(self) -> list[tuple[str, int]]:
+        """The scheduler that leads and is up, and its epoch."""
+        names = {status.pid: status.name for status in self.supervisor.status()}
+        return [
+            (names[pid], row.epoch)
+            for row in self.rows("SELECT holder, epoch FROM leader")
+            if (pid := int(row.holder.rpartition(":")[2])) in names
+        ]
+
+    # Ways to hurt it.
+
+    def hold(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        self.supervisor.hold(name, number)
+
+    def release(self, name: str) -> None:
+        self.supervisor.release(name)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """To a service's whole process group. One that is not up is left alone."""
+        pid = self._pid(name)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        self.signal(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(name, signal.SIGCONT)
+
+    def start_extra(self, service: Service) -> None:
+        """A service for one run; `hold` ends it, and `start_extra` brings it back."""
+        if service.name in self._extra:
+            self.release(service.name)
+        else:
+            self._extra.add(service.name)
+            self.supervisor.start(service)
+
+    def second_scheduler(self) -> Service:
+        return replace(self.stack.scheduler(name="scheduler-b"), backoff_most=1.0)
+
+    def skewed_workers(self, seconds: int) -> Service | None:
+        """Workers whose clock is off; `None` where libfaketime is not installed."""
+        library = next((path for pattern in FAKETIME for path in sorted(Path("/").glob(pattern[1:]))), None)
+        if library is None:
+            return None
+        service = self._group(f"workers-{'ahead' if seconds > 0 else 'behind'}")
+        patch = self.stack.home.path / "skewed"
+        patch.mkdir(exist_ok=True)
+        (patch / "sitecustomize.py").write_text(SLEEP)
+        fake = {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return replace(service, env={**service.env, **fake, "PYTHONPATH": str(patch)})
+
+    def lose_valkey(self) -> None:
+        """Kill it, and lose what it had on disk."""
+        self.hold("valkey")
+        for path in self.stack.valkey.data.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "valkey.conf":
+                path.unlink()
+        self.release("valkey")
+
+    def thaw(self) -> None:
+        """Nothing stays frozen, whatever a run left."""
+        for status in self.supervisor.status():
+            self.signal(status.name, signal.SIGCONT)
+
+    # Between runs.
+
+    async def clean(self) -> None:
+        """As after a start: nothing armed, no work, no usage, no rests, an empty ledger. Waits until every service is up."""
+        self.book.arm()
+        self.thaw()
+        await self.ready()
+        # In a thread: another rig's clients share this loop, and would measure the wait for these locks as their own.
+        await asyncio.to_thread(self._forget)
+
+        async def reset(simulator: SimulatorClient) -> None:
+            await simulator.reset()
+            await simulator.set_latency(0.0)
+
+        await self.with_simulator(reset)
+        await asyncio.to_thread(self.run, CHECK_THEM, self.timing.window)
+
+    async def ready(self) -> None:
+        """Wait until every service is up, and the workers take messages."""
+        await until(self._all_up, within=60.0, what="the services did not come up again")
+
+    def _forget(self) -> None:
+        self.run(FORGET)
+        self.run(REST_NO_MORE)
+        self.valkey().flushall()
+
+    def _all_up(self) -> bool:
+        wanted = [status for status in self.supervisor.status() if status.name not in self._extra]
+        return all(status.state == "up" for status in wanted) and self._listeners() >= len(GROUPS)
+
+    def _listeners(self) -> int:
+        """Worker processes that wait for the bell: a master is up long before they are."""
+        channel = f"{self.settings().redis_namespace}:bell"
+        ((_, count),) = self.valkey().pubsub_numsub(channel)
+        return int(count)
+
+    def _start_faces(self) -> None:
+        faces = [self._group(name) for name in GROUPS]
+        faces += [replace(self.stack.scheduler(), backoff_most=1.0), replace(self.stack.api(), backoff_most=1.0)]
+        self.supervisor.start(*faces)
+
+    def _group(self, name: str) -> Service:
+        service = self.stack.workers(1, THREADS, name=name)
+        return replace(service, env={**service.env, **self._worker_env}, backoff_most=1.0)
+
+    def _pid(self, name: str) -> int | None:
+        return next((status.pid for status in self.supervisor.status() if status.name == name), None)
+
+    async def _furnish(self) -> None:
+        """Credentials, and a key that may call as often as it wants."""
+        engine = Engine.start(self.settings(), name="chaos")
+        try:
+            async with engine.database.transaction() as transaction:
+                key = NewKey("chaos", (Scope.SUBMIT,), rate_limit=MOST_CALLS)
+                created = await keys.create(transaction, key, actor="beat chaos")
+            self.authorization = {"Authorization": f"Bearer {created.minted.text}"}
+            for source, count in CREDENTIALS.items():
+                for i in range(count):
+                    secret = {"key": f"chaos-{source}-{i}"}
+                    if source == "graphapi":
+                        secret = {"token": f"chaos-token-{i}", "user_id": str(17_841_400_000_000_001 + i)}
+                    await engine.credentials.add(source, secret)
+        finally:
+            await engine.close()

@@ -1,0 +1,123 @@
+"""One run: a clean stack, requests that arrive, a fault among them, the drain, and the books."""
+
+import asyncio
+import contextlib
+import time
+from random import Random
+from typing import Any
+
+from beat_actors.chaos.card import Card
+from beat_actors.chaos.check import CHARGED, QUERIES, Books, check, first_success, recovery
+from beat_actors.chaos.faults import Fault
+from beat_actors.chaos.load import Answered, Load, choose
+from beat_actors.chaos.rig import POPULATION, Rig
+from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.waiting import ChaosError
+from beat_actors.credentials.upkeep import count_due
+from beat_actors.database import Database
+from beat_actors.errors import StorageUnavailable
+
+# Work of any kind that is not over; a dead worker's messages may still come, and find nothing.
+UNFINISHED = """
+SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING'))
+     + (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING', 'RETRIEVED', 'INGESTED'))
+     + (SELECT count(*) FROM settlement)
+"""
+
+
+async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
+    """Hold one run. Raises `ChaosError` where the stack does not come up; a fault that could not be inflicted breaks the card."""
+    dice = Random(f"{fault.name} {seed}")
+    await rig.clean()
+    began = time.monotonic()
+    mark = rig.mark()
+    latency = dice.uniform(0.02, 0.15)
+    await rig.with_simulator(lambda simulator: simulator.set_latency(latency, latency / 2))
+    wanted = choose(dice, f"{fault.name}-{seed}", fault.requests, POPULATION, rig.timing.window)
+    load = Load(wanted, rig.authorization)
+    scene = Scene(rig, seed, dice, load)
+    load_task = asyncio.create_task(_submit(scene))
+    try:
+        await fault.strike(scene)
+    except ChaosError as error:
+        scene.complaints.append(str(error))
+    await load_task
+    ended_at = time.time()
+    drained = await _drain(scene)
+    await asyncio.sleep(max(0.0, scene.quiet_at - time.time()))
+    books = await _books(scene)
+    hits = scene.hits()
+    return Card(
+        fault=fault.name,
+        seed=seed,
+        findings=check(books),
+        fired=len(hits),
+        zombie_rejected=sum(int(line["rejected"]) for line in rig.logged("fenced_writes", mark)),
+        api_bad=sum(1 for answer in load.answers if not _proper(answer, fault)),
+        ttr_s=_time_to_recover(fault, scene, books),
+        run_s=time.monotonic() - began,
+        drain_s=max(0.0, drained - (scene.healed_at or ended_at)),
+        api_p99_s=_p99([answer.seconds for answer in load.answers]),
+        budget=fault.budget(scene),
+        extra=scene.extra,
+        complaints=scene.complaints,
+        skipped=scene.skipped,
+    )
+
+
+async def _submit(scene: Scene) -> None:
+    with contextlib.suppress(TimeoutError):  # what was never accepted is found by its key
+        await scene.load.run(scene.rig.stack.api_url, patience=scene.timing.outage + scene.timing.patience)
+
+
+async def _drain(scene: Scene) -> float:
+    """Wait until nothing is left to do, checks of credentials among it, or patience is over; when that was."""
+    database = Database(scene.rig.settings(), name="chaos")
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(scene.timing.patience):
+                while await _unfinished(database):  # noqa: ASYNC110 - what is waited for is in the database
+                    await asyncio.sleep(0.1)
+    finally:
+        await database.close()
+    return time.time()
+
+
+async def _unfinished(database: Database) -> int:
+    try:
+        async with database.transaction() as transaction:
+            return int(await transaction.value(UNFINISHED)) + await count_due(transaction)
+    except StorageUnavailable:  # it is the fault, and goes on
+        return 1
+
+
+async def _books(scene: Scene) -> Books:
+    rows: dict[str, Any] = {name: await asyncio.to_thread(scene.rig.rows, sql) for name, sql in QUERIES.items()}
+    ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
+    return Books(
+        keys=frozenset(wanted.key for wanted in scene.load.wanted),
+        ids=scene.load.ids,
+        charged=scene.rig.rows(CHARGED)[0].n,
+        calls=ledger["calls"],
+        good_calls=ledger["ok"],
+        over_limit=ledger["over_limit"],
+        **rows,
+    )
+
+
+def _time_to_recover(fault: Fault, scene: Scene, books: Books) -> float | None:
+    hits = scene.hits()
+    if hits and fault.recovers == "process":
+        return recovery(books, hits)
+    return None if scene.healed_at is None else first_success(books, scene.healed_at)
+
+
+def _proper(answer: Answered, fault: Fault) -> bool:
+    """202, or 503 with the word when to come again. A connection that breaks off is neither, unless that is the fault."""
+    if answer.status == 0:
+        return fault.breaks_api
+    return answer.status == 202 or (answer.status == 503 and answer.retry_after)
+
+
+def _p99(seconds: list[float]) -> float | None:
+    return sorted(seconds)[int(len(seconds) * 0.99)] if seconds else None

@@ -1,0 +1,67 @@
+"""What a fault has at hand while it strikes, and what it leaves for the checker."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from random import Random
+
+from beat_actors.chaos.load import Load
+from beat_actors.chaos.rig import Rig
+from beat_actors.chaos.timing import Timing
+from beat_actors.chaos.waiting import until
+from beat_actors.failpoints import Fired
+
+GRACE = 1.0
+
+
+@dataclass(slots=True)
+class Scene:
+    """`failed`: requests that are to fail. `extra_calls`: answers that the fault makes useless. `healed_at`: when it was over, in
+    epoch seconds; `None` while it lasts.
+    """
+
+    rig: Rig
+    seed: int
+    dice: Random
+    load: Load
+    failed: int = 0
+    extra_calls: int = 0
+    healed_at: float | None = None
+    quiet_at: float = 0.0
+    """Before then, something that was frozen may still wake up."""
+    extra: dict[str, object] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+    @property
+    def timing(self) -> Timing:
+        return self.rig.timing
+
+    def heal(self) -> None:
+        self.healed_at = time.time()
+
+    async def pause(self, least: float, most: float) -> None:
+        """Wait, by the dice."""
+        await asyncio.sleep(self.dice.uniform(least, most))
+
+    async def fired(self, count: int) -> list[Fired]:
+        """Wait until so many failpoints fired. Raises `ChaosError` where they are never reached: nothing was rehearsed then."""
+        await until(
+            lambda: len(self.hits()) >= count,
+            within=self.timing.patience,
+            what=f"of {count} failpoints not all were reached",
+        )
+        return self.hits()
+
+    def hits(self) -> list[Fired]:
+        return [hit for hit in self.rig.book.hits() if hit.fired]
+
+    def ended(self) -> int:
+        (row,) = self.rig.rows(
+            "SELECT count(*) AS n FROM scrape_request_log WHERE status IN ('COMPLETE', 'FAILED', 'CANCELLED')"
+        )
+        return int(row.n)
+
+    def complain(self, broken: bool, what: str) -> None:
+        if broken:
+            self.complaints.append(what)

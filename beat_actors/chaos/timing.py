@@ -1,0 +1,32 @@
+"""How long faults last. Recovery is to be quicker than a fault that does not end, so a pause outlasts the budget to recover from it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `lease`: of a stage. `pause`: of a frozen process. `outage`: of a store that is down. `lock`: of a table that is
+    locked. `storm`: in which every credential is refused. `window`: over which requests arrive. `patience`: for the drain.
+    """
+
+    lease: float
+    pause: float
+    outage: float
+    lock: float
+    storm: float
+    window: float
+    patience: float
+
+    @property
+    def process_budget(self) -> float:
+        """To recover from a process that is killed or frozen."""
+        return self.lease + 5.0
+
+    @property
+    def store_budget(self) -> float:
+        """To recover from a store that was away, once it is back."""
+        return 10.0
+
+
+FULL = Timing(lease=5.0, pause=16.0, outage=30.0, lock=10.0, storm=60.0, window=3.0, patience=120.0)
+BRIEF = Timing(lease=4.0, pause=12.0, outage=4.0, lock=6.0, storm=6.0, window=2.0, patience=60.0)

@@ -1,0 +1,142 @@
+"""`beat chaos`: break a stack of its own in every way of the matrix, and exit with 1 where a promise did not hold."""
+
+import asyncio
+import contextlib
+import re
+import traceback
+from collections import deque
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from beat_actors.chaos import BRIEF, FAULTS, FULL, Card, Fault, Rig, Timing, matrix_table, rehearse
+from beat_actors.cli.output import FAILED, say, show_rows, tell
+from beat_actors.cli.session import quiet_logs
+from beat_actors.errors import BadInput
+
+BEGIN, END = "<!-- the matrix: written by `make chaos` -->", "<!-- the matrix ends -->"
+
+
+def chaos(
+    *,
+    seeds: int = 20,
+    first: int = 0,
+    only: str = "*",
+    brief: Annotated[bool, Parameter(negative="")] = False,
+    jobs: int = 1,
+    table: Path | None = None,
+    names: Annotated[bool, Parameter(name="--list", negative="")] = False,
+) -> int:
+    """Run the fault matrix on a stack of its own, one line for each fault and seed; 1 where a promise broke.
+
+    Parameters
+    ----------
+    seeds
+        How many seeds each fault is run with.
+    first
+        The first seed; the same seed does the same again, as far as the machine's timing lets it.
+    only
+        Faults by name or pattern, separated by commas: kill.turn or redis.*
+    brief
+        The selection for CI, with shorter faults; about two minutes with one seed.
+    jobs
+        How many stacks are rehearsed on beside one another.
+    table
+        Write the worst of each fault into this Markdown file, between its two marks.
+    names
+        List the faults and what they do, and run nothing.
+    """
+    chosen = _chosen(only, brief)
+    if names:
+        show_rows(("fault", "family", "what"), [(fault.name, fault.family, fault.what) for fault in chosen])
+        return 0
+    if min(seeds, jobs) < 1:
+        raise BadInput("--seeds and --jobs are at least 1", field="seeds")
+    if table is not None:
+        _marks(table)
+    quiet_logs()
+    timing = BRIEF if brief else FULL
+    session = _Session(deque((fault, seed) for seed in range(first, first + seeds) for fault in chosen), timing)
+    asyncio.run(session.run(jobs))
+    cards = session.cards
+    if table is not None:
+        _write(table, matrix_table(cards))
+    bad = len(session.void) + sum(1 for card in cards if card.broken)
+    skipped = sum(1 for card in cards if card.skipped)
+    say("")
+    say(
+        f"{len(cards) + len(session.void) - bad - skipped} runs kept every promise, {bad} did not, {skipped} were skipped",
+        "bold red" if bad else "bold green",
+    )
+    return FAILED if bad else 0
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is due, and what came of it. `void`: runs that could not be held, which proves nothing and is a failure too."""
+
+    due: deque[tuple[Fault, int]]
+    timing: Timing
+    cards: list[Card] = field(default_factory=list)
+    void: list[str] = field(default_factory=list)
+    one_starts: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Alembic keeps what it migrates in a global."""
+
+    async def run(self, jobs: int) -> None:
+        """On so many stacks beside one another."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(jobs, len(self.due))):
+                group.create_task(self._job())
+
+    async def _job(self) -> None:
+        """Take what is due, one after the other, on one stack; after a run that broke something, on a fresh one."""
+        while self.due:
+            with contextlib.ExitStack() as life:
+                async with self.one_starts:
+                    rig = await asyncio.to_thread(life.enter_context, Rig.running(self.timing))
+                while self.due and not rig.kept:
+                    await self._hold(rig, *self.due.popleft())
+
+    async def _hold(self, rig: Rig, fault: Fault, seed: int) -> None:
+        run = f"{fault.name} {seed}"
+        try:
+            card = await rehearse(rig, fault, seed)
+        except Exception as error:  # noqa: BLE001 - the others are to be held all the same
+            rig.kept = True
+            self.void.append(run)
+            tell(f"  {run} could not be held: {''.join(traceback.format_exception(error))}")
+        else:
+            self.cards.append(card)
+            rig.kept = bool(card.broken)
+            say(card.line(), "red" if card.broken else "")
+            for promise in (*card.broken, *(card.findings.reasons[:10] if card.broken else ())):
+                tell(f"  {run}: {promise}")
+        if rig.kept:
+            tell(f"  {run}: logs and data are kept in {rig.stack.home.path}")
+
+
+def _chosen(only: str, brief: bool) -> list[Fault]:
+    patterns = [pattern.strip() for pattern in only.split(",")]
+    chosen = [
+        fault
+        for fault in FAULTS
+        if any(fnmatchcase(fault.name, pattern) for pattern in patterns) and (fault.brief or not brief)
+    ]
+    if not chosen:
+        raise BadInput(f"no fault is called {only!r}; `beat chaos --list` names them", field="only")
+    return chosen
+
+
+def _marks(path: Path) -> str:
+    text = path.read_text() if path.is_file() else ""
+    if BEGIN not in text or END not in text:
+        raise BadInput(f"{path} has no place for the table, between {BEGIN} and {END}", field="table")
+    return text
+
+
+def _write(path: Path, table: str) -> None:
+    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    path.write_text(pattern.sub(lambda _: f"{BEGIN}\n{table}\n{END}", _marks(path)))

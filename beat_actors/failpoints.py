@@ -1,0 +1,192 @@
+"""Failpoints: named places where a rehearsal can kill, freeze or break the process that comes by.
+
+Nothing is armed unless `BEAT_FAILPOINTS` was set when the process started; `hit` is then one comparison. The variable holds
+`point=action` pairs, separated by commas:
+
+    retrieve.after_http=kill@3                   the third time that this process comes by
+    ingest.parse~lama+creator_000007=kill        each time, where these words stand in what is at hand
+    process.after_claim=pause:10@1               SIGSTOP, and SIGCONT after ten seconds
+
+or `@FILE`, a book of such pairs, one a line, that is read again at each hit. All processes with the same book count together, so
+`@1` is once among them, whatever is started anew meanwhile; and what fired stands in `FILE.fired`, a JSON object a line.
+"""
+
+import fcntl
+import logging
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from beat_actors.errors import BadSettings
+
+VARIABLE = "BEAT_FAILPOINTS"
+BOUNDARIES = {
+    "turn": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
+    "retrieve": ("before_claim", "after_claim", "after_http", "before_commit", "after_commit", "after_send"),
+    "ingest": ("before_claim", "after_claim", "after_parse", "before_commit", "after_commit", "after_send"),
+    "process": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
+    "intake": ("before_commit", "after_commit"),
+    "sweep": ("before_send",),
+}
+"""Where a stage may be cut: each is hit once a batch. `after_send` is the last before Dramatiq's acknowledgement."""
+PAYLOADS = ("ingest.parse", "process.write")
+"""Hit for each payload of a batch."""
+POINTS = (*(f"{stage}.{boundary}" for stage, boundaries in BOUNDARIES.items() for boundary in boundaries), *PAYLOADS)
+
+SPEC = re.compile(
+    r"(?P<point>[a-z]+\.[a-z_]+)(~(?P<words>[^=\s]+))?=(?P<action>kill|raise|pause:(?P<seconds>[0-9.]+))(@(?P<nth>[0-9]+))?"
+)
+
+
+class FailpointHit(RuntimeError):
+    """A failpoint was armed with `raise`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """One `point=action`. `nth`: only that time, counted from 1; else each time. `words`: only where all stand in the subject."""
+
+    text: str
+    point: str
+    action: str
+    seconds: float = 0.0
+    nth: int | None = None
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Armed":
+        """Raises `BadSettings` for what is not a failpoint."""
+        found = SPEC.fullmatch(text)
+        if found is None or found["point"] not in POINTS:
+            raise BadSettings(f"{VARIABLE}: {text!r} is not point=action[@n]; the points are {', '.join(POINTS)}")
+        words = tuple(found["words"].split("+")) if found["words"] else ()
+        nth, seconds = found["nth"], found["seconds"]
+        action = found["action"].partition(":")[0]
+        return cls(text, found["point"], action, float(seconds or 0), int(nth) if nth else None, words)
+
+    def matches(self, point: str, subject: object) -> bool:
+        if self.point != point:
+            return False
+        return all(re.search(rf"\b{re.escape(word)}\b", str(subject)) for word in self.words)
+
+    def carry_out(self) -> None:
+        if self.action == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.action == "pause":
+            # Somebody else has to wake us, and must live on if our process group is ended meanwhile.
+            wake = f"sleep {self.seconds}; kill -CONT {os.getpid()}"
+            subprocess.Popen(("/bin/sh", "-c", wake), start_new_session=True)  # noqa: S603 - numbers alone
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.1)  # another thread may take the signal, and this one would go on until then
+        else:
+            raise FailpointHit(f"the failpoint {self.point} was armed to raise")
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """A line of the book's record: the `nth` hit of `armed`. `at` is this machine's clock in epoch seconds."""
+
+    armed: str
+    point: str
+    nth: int
+    fired: bool
+    at: float
+    pid: int
+    subject: str
+
+
+class Register(Protocol):
+    """What is armed, and how often it was hit."""
+
+    def hit(self, point: str, subject: object) -> None: ...
+
+
+class OwnRegister:
+    """Armed for the life of this process, which counts for itself."""
+
+    def __init__(self, text: str) -> None:
+        self._armed = [Armed.parse(part.strip()) for part in text.split(",") if part.strip()]
+        self._hits: Counter[Armed] = Counter()
+
+    def hit(self, point: str, subject: object) -> None:
+        for armed in self._armed:
+            if armed.matches(point, subject):
+                self._hits[armed] += 1
+                if armed.nth in (None, self._hits[armed]):
+                    armed.carry_out()
+
+
+class Book:
+    """Armed by a file, and counted in another beside it, by all processes together."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._record = path.with_name(f"{path.name}.fired")
+
+    def arm(self, *texts: str) -> None:
+        """Replace what is armed, and forget what fired. Raises `BadSettings`."""
+        for text in texts:
+            Armed.parse(text)
+        self._record.write_bytes(b"")
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        fresh.write_text("".join(f"{text}\n" for text in texts))
+        fresh.replace(self._path)
+
+    def hits(self) -> list[Fired]:
+        """Every hit of what is armed, in order."""
+        try:
+            return [msgspec.json.decode(line, type=Fired) for line in self._record.read_bytes().splitlines()]
+        except FileNotFoundError:
+            return []
+
+    def hit(self, point: str, subject: object) -> None:
+        try:
+            texts = self._path.read_text().splitlines()
+        except FileNotFoundError:
+            return
+        due = [armed for armed in map(Armed.parse, texts) if armed.matches(point, subject)]
+        for armed in due:
+            if self._count(armed, subject):
+                armed.carry_out()
+
+    def _count(self, armed: Armed, subject: object) -> bool:
+        """Write the hit down; whether it is the one that counts."""
+        with self._record.open("ab") as record:
+            fcntl.flock(record, fcntl.LOCK_EX)
+            nth = 1 + sum(1 for hit in self.hits() if hit.armed == armed.text)
+            fired = armed.nth in (None, nth)
+            line = Fired(armed.text, armed.point, nth, fired, time.time(), os.getpid(), str(subject))
+            record.write(msgspec.json.encode(line) + b"\n")
+        return fired
+
+
+def hit(point: str, subject: object = None) -> None:
+    """Come by `point`, with `subject` (a batch's ids, a payload's parameters) at hand."""
+    if _register is not None:
+        _register.hit(point, subject)
+
+
+def from_environment() -> Register | None:
+    """What `BEAT_FAILPOINTS` arms. Raises `BadSettings`."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    # Before the logs are set up: this is read at import.
+    logging.getLogger(__name__).warning("failpoints are armed: %s=%s", VARIABLE, text)
+    return Book(Path(text[1:])) if text.startswith("@") else OwnRegister(text)
+
+
+def pairs(stage: str) -> Sequence[str]:
+    """The boundaries of a stage as points."""
+    return [f"{stage}.{boundary}" for boundary in BOUNDARIES[stage]]
+
+
+_register: Register | None = from_environment()

@@ -1,0 +1,66 @@
+"""Cards: the line that is printed, the promises that a card calls broken, and the table over many."""
+
+from dataclasses import replace
+
+import pytest
+
+from beat_actors.chaos.card import Budget, Card, matrix_table
+from beat_actors.chaos.check import Findings
+
+CLEAN = Findings(
+    accepted=120, done=120, failed=0, cancelled=0, lost=0, dup=0, nonterminal=0, over_issued=0, unbooked=0, unknown=3, extra_calls=0
+)  # fmt: skip
+CARD = Card(
+    fault="kill.retrieve", seed=7, findings=CLEAN, fired=6, zombie_rejected=2, api_bad=0, ttr_s=4.25, drain_s=6.5, run_s=12.0,
+    api_p99_s=0.04, budget=Budget(ttr=10.0), extra={"point": "x"},
+)  # fmt: skip
+
+
+def test_a_line_is_key_value_and_ends_with_the_verdict() -> None:
+    fields = dict(word.split("=") for word in CARD.line().split())
+    assert list(fields)[:4] == ["fault", "seed", "accepted", "done"]
+    assert (fields["lost"], fields["dup"], fields["unknown"], fields["ttr_s"]) == ("0", "0", "3", "4.2")
+    assert fields["point"] == "x"
+    assert list(fields)[-1] == "verdict"
+    assert fields["verdict"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (replace(CARD, findings=replace(CLEAN, lost=1)), "lost=1"),
+        (replace(CARD, findings=replace(CLEAN, dup=2)), "dup=2"),
+        (replace(CARD, findings=replace(CLEAN, nonterminal=1)), "nonterminal=1"),
+        (replace(CARD, findings=replace(CLEAN, over_issued=1)), "over_issued=1"),
+        (replace(CARD, findings=replace(CLEAN, unbooked=1)), "unbooked=1"),
+        (replace(CARD, findings=replace(CLEAN, extra_calls=4)), "extra_calls=4, more than 3"),
+        (replace(CARD, findings=replace(CLEAN, failed=1)), "failed=1, not 0"),
+        (replace(CARD, budget=Budget(ttr=10.0, failed=1)), "failed=0, not 1"),
+        (replace(CARD, ttr_s=10.5), "ttr_s=10.5, more than 10"),
+        (replace(CARD, api_bad=3), "api_bad=3"),
+        (replace(CARD, budget=Budget(api=0.01)), "api_p99_s=0.0, more than 0.01"),
+        (replace(CARD, complaints=("a credential was blamed",)), "a credential was blamed"),
+    ],
+)
+def test_a_broken_promise_is_named(broken: Card, said: str) -> None:
+    assert broken.broken == [said]
+    assert "verdict=BROKEN" in broken.line()
+
+
+def test_a_skipped_run_says_why_and_breaks_nothing() -> None:
+    skipped = replace(CARD, skipped="no-library", findings=replace(CLEAN, lost=9))
+    assert skipped.line() == "fault=kill.retrieve seed=7 skipped=no-library"
+    assert skipped.broken == []
+
+
+def test_the_table_shows_the_worst_of_each_fault_and_what_so_many_clean_requests_prove() -> None:
+    other = replace(CARD, fault="redis.down", ttr_s=None)
+    table = matrix_table([CARD, replace(CARD, seed=8, ttr_s=5.5, drain_s=9.0), other])
+    assert "| `kill.retrieve` | 2 | 240 | 0 | 0 | 0 | 0 | 0 | 4 | 5.5 | 9.0 |" in table
+    assert "| `redis.down` | 1 | 120 | 0 | 0 | 0 | 0 | 0 | 2 | - | 6.5 |" in table
+    assert "3 runs, 360 requests accepted, 0 lost, doubled or unfinished" in table
+    assert "0.8333%" in table
+    lost = matrix_table([replace(CARD, findings=replace(CLEAN, lost=2))])
+    assert "2 lost, doubled or unfinished." in lost
+    assert "rule of three" not in lost
+    assert "skipped: no-library" in matrix_table([replace(CARD, skipped="no-library")])

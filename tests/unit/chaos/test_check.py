@@ -1,0 +1,151 @@
+"""The checker against books with one defect each: what is wrong is counted, under its own name and no other."""
+
+from collections import namedtuple
+from dataclasses import asdict, replace
+
+import pytest
+
+from beat_actors.chaos.check import Books, check, first_success, recovery
+from beat_actors.failpoints import Fired
+
+Request = namedtuple("Request", "id key status code items open_fetches ended_at")
+Fetch = namedtuple("Fetch", "id request_id operation params cursor page stage")
+Effect = namedtuple("Effect", "request_id fetch_id subject")
+Event = namedtuple("Event", "subject type")
+Payload = namedtuple("Payload", "fetch_id attempt")
+Trace = namedtuple("Trace", "fetch_id attempt operation outcome ms")
+Turn = namedtuple("Turn", "at leased")
+
+GOOD = Books(
+    keys=frozenset({"a", "b"}),
+    ids={"a": {1}, "b": {2}},
+    requests=[Request(1, "a", "COMPLETE", None, 2, 0, 11.0), Request(2, "b", "COMPLETE", None, 1, 0, 12.0)],
+    fetches=[
+        Fetch(10, 1, "profile", "{}", None, 1, "DONE"),
+        Fetch(11, 1, "posts", "{}", None, 1, "DONE"),
+        Fetch(20, 2, "profile", "{}", None, 1, "DONE"),
+    ],
+    effects=[Effect(1, 10, "profile x"), Effect(1, 11, "post y"), Effect(2, 20, "profile z")],
+    events=[Event("scrape_request/1", "complete"), Event("scrape_request/2", "complete")],
+    payloads=[Payload(10, 1), Payload(11, 1), Payload(20, 1)],
+    traces=[Trace(10, 1, "profile", "ok", 5.0), Trace(11, 1, "profile", "ok", 5.0), Trace(20, 1, "profile", "ok", 5.0)],
+    turns=[Turn(9.0, 2)],
+    charged=3,
+    calls=3,
+    good_calls=3,
+    over_limit=0,
+)
+
+
+def wrong(books: Books) -> dict[str, int]:
+    """The counts that are not as in good books."""
+    good, found = asdict(check(GOOD)), asdict(check(books))
+    return {name: found[name] for name in found if name != "reasons" and found[name] != good[name]}
+
+
+def test_good_books_have_nothing_wrong() -> None:
+    found = check(GOOD)
+    assert (found.accepted, found.done, found.failed) == (2, 2, 0)
+    assert (found.lost, found.dup, found.nonterminal, found.over_issued, found.unbooked, found.extra_calls) == (0,) * 6
+    assert found.reasons == []
+
+
+without_two = {
+    "requests": GOOD.requests[:1],
+    "fetches": GOOD.fetches[:2],
+    "effects": GOOD.effects[:2],
+    "events": GOOD.events[:1],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(without_two, {"done": 1, "lost": 1}, id="an accepted request is gone"),
+        pytest.param({"keys": GOOD.keys | {"c"}}, {"lost": 1}, id="one was never accepted"),
+        pytest.param({"events": GOOD.events[:1]}, {"lost": 1}, id="an end without its event"),
+        pytest.param({"effects": GOOD.effects[1:]}, {"lost": 1}, id="complete without its effect"),
+        pytest.param(
+            {"effects": [*GOOD.effects, Effect(2, 20, "profile z")]},
+            {"dup": 2},
+            id="an effect twice, and one not counted",
+        ),
+        pytest.param({"ids": {"a": {1, 2}, "b": {2}}}, {"dup": 1}, id="two requests for a key"),
+        pytest.param(
+            {"fetches": [*GOOD.fetches, Fetch(12, 1, "posts", "{}", None, 1, "DONE")]},
+            {"dup": 1},
+            id="a follow-up twice",
+        ),
+        pytest.param({"payloads": [*GOOD.payloads, Payload(20, 1)]}, {"dup": 1}, id="a payload twice"),
+        pytest.param(
+            {"traces": [*GOOD.traces, Trace(20, 1, "profile", "ok", 5.0)], "charged": 4, "calls": 4, "good_calls": 4},
+            {"dup": 1, "extra_calls": 1},
+            id="a call traced twice",
+        ),
+        pytest.param({"events": [*GOOD.events, Event("scrape_request/2", "failed")]}, {"dup": 1}, id="it ended twice"),
+        pytest.param(
+            {"requests": [GOOD.requests[0], GOOD.requests[1]._replace(status="PROCESSING", ended_at=None)]},
+            {"done": 1, "nonterminal": 1},
+            id="a request that does not end",
+        ),
+        pytest.param(
+            {"fetches": [*GOOD.fetches[:2], GOOD.fetches[2]._replace(stage="WAITING")]},
+            {"nonterminal": 1},
+            id="complete with an open fetch",
+        ),
+        pytest.param({"over_limit": 3}, {"over_issued": 3}, id="calls over a limit"),
+        pytest.param({"calls": 4}, {"unbooked": 1}, id="a call that is in no book"),
+        pytest.param({"calls": 2}, {"unbooked": 1}, id="a call that nobody made"),
+        pytest.param({"charged": 2}, {"unbooked": 1}, id="a call that was not charged"),
+        pytest.param(
+            {"calls": 4, "good_calls": 4, "charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "ok", 5.0)]},
+            {"extra_calls": 1},
+            id="paid for twice",
+        ),
+        pytest.param(
+            {
+                "calls": 4,
+                "good_calls": 4,
+                "charged": 4,
+                "traces": [*GOOD.traces, Trace(20, 2, "profile", "unknown", 5.0)],
+            },
+            {"unknown": 1, "extra_calls": 1},
+            id="a call of unknown outcome that had arrived",
+        ),
+        pytest.param(
+            {
+                "calls": 5,
+                "good_calls": 5,
+                "charged": 5,
+                "traces": [*GOOD.traces, *[Trace(None, None, "credential_check", "ok", 5.0)] * 2],
+            },
+            {},
+            id="two credentials were checked",
+        ),
+        pytest.param(
+            {"charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "unknown", 5.0)]},
+            {"unknown": 1},
+            id="a call of unknown outcome that had not",
+        ),
+    ],
+)
+def test_what_is_wrong_is_counted_under_its_name(change: dict[str, object], expected: dict[str, int]) -> None:
+    assert wrong(replace(GOOD, **change)) == expected
+
+
+def fired(at: float, subject: str) -> Fired:
+    return Fired("x=kill", "x", 1, True, at, 1, subject)
+
+
+def test_recovery_is_the_first_success_of_what_was_held() -> None:
+    assert recovery(GOOD, [fired(10.0, "[10, 11]")]) == 1.0
+    assert recovery(GOOD, [fired(10.0, "[10, 20]")]) == 1.0
+    assert recovery(GOOD, [fired(10.0, "[20]")]) == 2.0
+    assert recovery(GOOD, [fired(8.0, "instagram")]) == 1.0  # the next turn that leased
+    assert recovery(GOOD, [fired(11.5, "[10]")]) is None  # it had ended
+    assert recovery(GOOD, [fired(8.0, "[20]"), fired(11.0, "[99]")]) == 1.0  # struck again before it was well
+
+
+def test_the_first_success_counts_from_the_end_of_the_fault() -> None:
+    assert first_success(GOOD, 10.5) == 0.5
+    assert first_success(GOOD, 13.0) is None
