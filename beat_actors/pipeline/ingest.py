@@ -14,7 +14,7 @@ from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, Missing, Private
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.records import pack_records, unpack
-from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
+from beat_actors.pipeline.stage import SETTLE, UNSUSPECTED, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lifecycle import SUSPECT
@@ -25,13 +25,12 @@ Read = tuple[Any, dict[str, Any], Outcome]
 """A claim, its row for FINISH, and what its payload came to."""
 
 # Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
-# with `poison` set, and its payload is never touched again. What was tried often is left to a message of its own, which the
-# sweep sends: the old message of its batch comes back whenever a worker dies, and each time would take the neighbours along.
-CLAIM = """
+# with `poison` set, and its payload is never touched again.
+CLAIM = f"""
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND (stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1)
+      AND {UNSUSPECTED}
     ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -43,7 +42,7 @@ WITH mine AS (
 SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.params AS request_params, r.items
 FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
 LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
-"""
+"""  # noqa: S608 - a constant
 FINISH = """
 WITH n AS (
     SELECT r.*, p.records FROM jsonb_to_recordset(%(results)s::jsonb) AS r(

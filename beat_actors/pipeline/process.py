@@ -12,7 +12,7 @@ from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records, unpack_records
-from beat_actors.pipeline.stage import StageResult
+from beat_actors.pipeline.stage import UNSUSPECTED, StageResult
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lanes import LaneKey, lane_ids
@@ -23,11 +23,11 @@ Read = tuple[Any, Records]
 
 log = structlog.get_logger(__name__)
 
-CLAIM = """
+CLAIM = f"""
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND (stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1)
+      AND {UNSUSPECTED}
     ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -35,7 +35,7 @@ UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1
 FROM mine WHERE f.id = mine.id
 RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
     f.records, f.is_first, f.stage_attempts > %(attempts)s AS poison
-"""
+"""  # noqa: S608 - a constant
 DONE = """
 UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
 FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)

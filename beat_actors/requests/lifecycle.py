@@ -7,7 +7,7 @@ from typing import Any
 from beat_actors.database import Transaction, jsonb
 
 SUSPECT = 3
-"""Tries of a stage after which a fetch is sent and claimed alone, one at a time: it may be what kills the workers."""
+"""Tries of a stage after which a fetch is sent and claimed alone: it may be what kills the workers."""
 
 
 @dataclass(frozen=True, slots=True)

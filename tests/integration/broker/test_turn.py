@@ -282,6 +282,34 @@ async def test_p6_what_may_kill_its_worker_is_claimed_alone(engine: Engine, stag
     assert len(set((await stages(engine)).values())) == 1
 
 
+@pytest.mark.parametrize("stage", [ingest, process])
+async def test_p6_of_what_may_kill_its_worker_one_is_claimed_at_a_time(
+    engine: Engine, clock: MovableClock, stage: Callable
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+    batch = sorted((await retrieve(engine, leased)).next)
+    if stage is process:
+        batch = sorted((await ingest(engine, batch)).next)
+    killer, neighbour, sound = batch
+    async with engine.database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE scrape_fetch SET stage_attempts = %s WHERE id = ANY(%s)", (SUSPECT, [killer, neighbour])
+        )
+        await transaction.run(  # as its worker left it, which may be dying over it now
+            "UPDATE scrape_fetch SET lease_until = clock_timestamp() + interval '5 s' WHERE id = %s", (killer,)
+        )
+    before = await stages(engine)
+    await stage(engine, [neighbour])
+    assert await stages(engine) == before
+    await stage(engine, [sound])
+    assert (await stages(engine))[sound] != before[sound]
+    clock.advance(6)
+    await stage(engine, [neighbour])
+    assert (await stages(engine))[neighbour] != before[neighbour]
+
+
 async def stages(engine: Engine) -> dict[int, str]:
     return {row.id: row.stage for row in await rows(engine, "SELECT id, stage FROM scrape_fetch")}
 
