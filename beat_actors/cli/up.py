@@ -161,3 +161,4 @@ def _invite(stack: Stack) -> None:
     ):
         line = f"  {beat} {command}"
         say(f"{line:<58}  {what}")
+    say(f'  curl -H "authorization: Bearer $(cat {stack.home.path / FILE})" {stack.api_url}/v1/scrape-requests')
