@@ -20,6 +20,8 @@ FROM trace_log WHERE at >= %s GROUP BY source ORDER BY calls DESC
 """
 STATE = """
 SELECT (SELECT count(*) FROM credential WHERE disabled_till > clock_timestamp()) AS cooling,
+       (SELECT count(*) FROM credential WHERE platform = 'instagram' AND enabled AND dead_at IS NULL
+        AND (disabled_till IS NULL OR disabled_till <= clock_timestamp())) AS awake,
        (SELECT coalesce(string_agg(source || ' ' || operation, ', ' ORDER BY source, operation), '')
         FROM breaker WHERE open_until > clock_timestamp()) AS open,
        (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,
@@ -76,9 +78,21 @@ class StillOut:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A platform beside the storm: the median time of its requests in milliseconds, `None` where none was complete."""
+
+    platform: str
+    before: float | None
+    during: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of it. `ledger` is the simulator's count of calls; `traced` and `charged` are Beat's own, kept apart from each other."""
+    """What came of it. `ledger` is the simulator's count of calls; `traced` and `charged` are Beat's own, kept apart from each other.
+
+    `profiles` were refreshed through the outage, in `seconds`.
+    """
 
     total: int
     complete: int
@@ -93,6 +107,8 @@ class Report:
     traced: int
     charged: int
     unknown: int
+    neighbours: Sequence[Neighbour]
+    profiles: int
     seconds: float
 
     @property
@@ -126,7 +142,15 @@ async def look(transaction: Transaction, before: Any, progress: Progress) -> Non
     progress.state = await transaction.row(STATE)
 
 
-async def account(transaction: Transaction, before: Any, ledger: Any, progress: Progress, seconds: float) -> Report:
+async def account(
+    transaction: Transaction,
+    before: Any,
+    ledger: Any,
+    progress: Progress,
+    neighbours: Sequence[Neighbour],
+    profiles: int,
+    seconds: float,
+) -> Report:
     """Close the books. `before`: the row of `BOOKS` at the start; `ledger`: the simulator's, since then."""
     after: Any = await transaction.row(BOOKS)
     statuses = progress.statuses
@@ -144,5 +168,7 @@ async def account(transaction: Transaction, before: Any, ledger: Any, progress: 
         traced=after.traced - before.traced,
         charged=after.charged - before.charged,
         unknown=after.unknown - before.unknown,
+        neighbours=neighbours,
+        profiles=profiles,
         seconds=seconds,
     )

@@ -1,9 +1,10 @@
-"""The main job of `beat up`: refresh many profiles while one provider goes down and another answers 429, and account for it."""
+"""The main job of `beat up`: every credential of one platform is refused, and the others do not feel it; then one provider goes down,
+another answers 429, and many profiles are refreshed all the same. All of it is accounted for.
+"""
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -11,8 +12,8 @@ import aiohttp
 import redis
 
 from actors.mailbox import CREDENTIALS, Mailbox
-from beat_actors.cli import books
-from beat_actors.cli.books import Progress, Report
+from beat_actors.cli import books, neighbours
+from beat_actors.cli.books import Neighbour, Progress, Report
 from beat_actors.cli.session import queue_depths
 from beat_actors.credentials.upkeep import count_due
 from beat_actors.engine import Engine
@@ -21,7 +22,9 @@ from beat_actors.simulator.client import SimulatorClient
 
 PLATFORM, FLOW = "instagram", "refresh_profile_by_handle"
 # So many that the providers' own limits let the whole run through, with one provider down and one refusing.
-POOLS = {"graphapi": 3, "arraybobo": 6, "jotucker": 5, "lama": 4, "bestsolutions": 4}
+POOLS = {"graphapi": 4, "arraybobo": 6, "jotucker": 5, "lama": 4, "bestsolutions": 4}
+FLOOD = 60
+"""So many requests meet the storm, and as many again come while it lasts."""
 OUTAGE, STORM = "graphapi", "jotucker"
 FAULTS_LAST = 6.0
 LATENCY = 0.08
@@ -56,11 +59,13 @@ class Rehearsal:
         self._simulator = SimulatorClient(engine.settings.simulator_url)
         self._handles = handles
         self._key = key
-        self._progress = Progress(len(handles))
+        self._flood = handles[:FLOOD]
+        self._progress = Progress(len(handles) + 2 * len(self._flood) + 2 * neighbours.ROUNDS * len(neighbours.FLOWS))
         self._show = show
         self._stopped = stopped
         self._before: Any = None
         self._started = time.monotonic()
+        self._outage_began = 0.0
         self._open: set[str] = set()
         self._cooling = 0
 
@@ -81,31 +86,66 @@ class Rehearsal:
         await self._simulator.reset_ledger()
         self._before = await self._row(books.BOOKS)
         self._started = time.monotonic()
-        quarter = max(1, self._progress.total // 4)
-        self._tell(f"{self._progress.total} requests for a profile and its posts go to the API")
-        await self._submit(0, quarter)
-        await self._until(lambda: self._progress.ended >= quarter)
+        measured = await self._storm()
+        await self._outage()
+        return None if self._stopped() else await self._account(measured)
+
+    async def _storm(self) -> list[Neighbour]:
+        """Refuse every Instagram credential; how long the other platforms' requests took before and meanwhile."""
+        self._tell(f"requests to {', '.join(neighbours.FLOWS)}, while all is well")
+        before = await self._measure(0)
+        for source in POOLS:
+            await self._simulator.add_fault("rate_limit", source, seconds=60, retry_after=60)
+        await self._submit_profiles(self._flood)
+        await self._until(lambda: self._progress.state.awake == 0)
+        self._tell(f"every {PLATFORM} credential was answered 429 and rests; its requests wait, and more come")
+        during = await self._measure(neighbours.ROUNDS, self._submit_profiles(self._flood))
+        await self._simulator.clear_faults()
+        for credential in self._credentials:
+            await self._engine.credentials.reset(credential, reason="the rehearsed storm is over")
+        self._tell("the storm is over, the credentials are reset")
+        ended = self._progress.ended + 2 * len(self._flood)
+        await self._until(lambda: self._progress.ended >= ended)
+        return [Neighbour(name, before.get(name), during.get(name)) for name in neighbours.FLOWS]
+
+    async def _measure(self, start: int, beside: Coroutine[Any, Any, None] | None = None) -> dict[str, float]:
+        """The neighbours' medians, in milliseconds; `beside` is done while they are on their way."""
+        other = asyncio.create_task(beside) if beside is not None else None
+        ended = self._progress.ended + neighbours.ROUNDS * len(neighbours.FLOWS)
+        sent: list[int] = []
+        for wanted in neighbours.rounds(self._key, start):
+            sent += await self._submit(wanted)
+            await asyncio.sleep(neighbours.PAUSE)
+        if other is not None:
+            await other
+        await self._until(lambda: self._progress.ended >= ended)
+        async with self._engine.database.transaction() as transaction:
+            return await neighbours.medians(transaction, sent)
+
+    async def _outage(self) -> None:
+        before = self._progress.ended
+        quarter = max(1, len(self._handles) // 4)
+        self._outage_began = time.monotonic()
+        self._tell(f"{len(self._handles)} requests for a profile and its posts go to the API")
+        await self._submit_profiles(self._handles[:quarter])
+        await self._until(lambda: self._progress.ended >= before + quarter)
         # The time limit is for the case that nobody is left to switch them off.
         await self._simulator.add_fault("outage", OUTAGE, seconds=60)
         await self._simulator.add_fault("rate_limit", STORM, seconds=60, retry_after=5)
         self._tell(f"{OUTAGE} goes down, {STORM} begins to answer 429")
         broken = time.monotonic()
-        await self._submit(quarter, self._progress.total)
-        most = max(quarter, self._progress.total * 9 // 10)
+        await self._submit_profiles(self._handles[quarter:])
+        most = before + max(quarter, len(self._handles) * 9 // 10)
         await self._until(lambda: self._progress.ended >= most or time.monotonic() - broken >= FAULTS_LAST)
         await self._simulator.clear_faults()
         self._tell(f"{OUTAGE} and {STORM} are healed")
         await self._until(lambda: self._progress.ended >= self._progress.total)
-        return None if self._stopped() else await self._account()
 
     async def _add_credentials(self) -> None:
-        for source, number in POOLS.items():
+        for source, number in {**POOLS, **neighbours.POOLS}.items():
             for i in range(number):
-                key = hashlib.sha256(f"{self._key}:{source}:{i}".encode()).hexdigest()
-                secret = {"token": key, "user_id": str(17_841_400_000_000_001 + i)}
-                added, _ = await self._engine.credentials.add(
-                    source, secret if source == "graphapi" else {"key": key}, label=f"rehearsal {i + 1}"
-                )
+                secret = neighbours.secret_of(source, self._key, i)
+                added, _ = await self._engine.credentials.add(source, secret, label=f"rehearsal {i + 1}")
                 self._credentials.append(added)
 
     async def _end_what_is_left(self) -> None:
@@ -126,17 +166,22 @@ class Rehearsal:
                 told = True
             await asyncio.sleep(0.1)
 
-    async def _submit(self, start: int, end: int) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), headers=self._authorization) as http:
-            for chunk in range(start, end, CHUNK):
-                handles = self._handles[chunk : min(chunk + CHUNK, end)]
-                wanted = [{"platform": PLATFORM, "flow": FLOW, "params": {"handle": handle}} for handle in handles]
-                async with http.post(f"{self._api_url}/v1/scrape-requests", json={"requests": wanted}) as response:
-                    answer = await response.json(content_type=None)
-                    if response.status != 202 or answer["refused"]:
-                        raise BeatError(
-                            f"the API did not take the requests: HTTP {response.status}, {str(answer)[:300]}"
-                        )
+    async def _submit_profiles(self, handles: Sequence[str]) -> None:
+        wanted = [{"platform": PLATFORM, "flow": FLOW, "params": {"handle": handle}} for handle in handles]
+        for start in range(0, len(wanted), CHUNK):
+            await self._submit(wanted[start : start + CHUNK])
+
+    async def _submit(self, wanted: Sequence[dict[str, Any]]) -> list[int]:
+        url = f"{self._api_url}/v1/scrape-requests"
+        timeout = aiohttp.ClientTimeout(total=30)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=self._authorization) as http,
+            http.post(url, json={"requests": wanted}) as response,
+        ):
+            answer = await response.json(content_type=None)
+            if response.status != 202 or answer["refused"]:
+                raise BeatError(f"the API did not take the requests: HTTP {response.status}, {str(answer)[:300]}")
+            return [outcome["id"] for outcome in answer["outcomes"]]
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         last = (-1, time.monotonic())
@@ -167,15 +212,17 @@ class Rehearsal:
             self._tell(f"{self._progress.state.cooling} credentials cool down")
         self._cooling = self._progress.state.cooling
 
-    async def _account(self) -> Report:
-        seconds = self._progress.seconds
+    async def _account(self, measured: Sequence[Neighbour]) -> Report:
+        seconds = time.monotonic() - self._outage_began
         for _ in range(50):  # outcomes that came back last are settled within moments
             if not (await self._row(books.BOOKS)).unsettled:
                 break
             await asyncio.sleep(0.1)
         ledger = await self._simulator.ledger()
         async with self._engine.database.transaction() as transaction:
-            return await books.account(transaction, self._before, ledger, self._progress, seconds)
+            return await books.account(
+                transaction, self._before, ledger, self._progress, measured, len(self._handles), seconds
+            )
 
     async def _row(self, sql: str) -> Any:
         async with self._engine.database.transaction() as transaction:

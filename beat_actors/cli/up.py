@@ -36,7 +36,8 @@ def up(
     rehearse: Annotated[bool, Parameter(name="--rehearsal", negative="--no-rehearsal")] = True,
     root: Path | None = None,
 ) -> int:
-    """Start everything on this machine and refresh profiles while one provider goes down and another answers 429; then keep serving.
+    """Start everything on this machine and rehearse: a storm on every Instagram credential beside the other platforms' requests, then
+    profiles refreshed while one provider goes down and another answers 429. Then keep serving.
 
     Parameters
     ----------

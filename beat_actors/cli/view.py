@@ -99,14 +99,19 @@ def print_report(report: Report) -> None:
                 f"{row.source}: {row.calls} calls, {row.ok} ok ({share:.0f} %), {row.refused} refused, {row.down} down, {row.other} other"
             )
     back = report.events.get("recovered", 0)
-    per_second = report.total / report.seconds if report.seconds else 0.0
+    per_second = report.profiles / report.seconds if report.seconds else 0.0
     lines = [
         ("complete", f"{report.complete:,} requests, {report.failed:,} failed, {report.lost:,} lost"),
         ("fallbacks", f"{report.fallbacks:,} fetches went on to another source"),
         ("cooldowns", f"{report.cooldowns:,} times a credential was rested, {back:,} came back"),
         ("upstream calls", f"{report.ledger:,} in the providers' ledger, {report.over_limit:,} over a limit"),
         ("", f"{report.traced:,} traced, {report.charged:,} charged, {report.unknown:,} of unknown outcome"),
-        ("time", f"{report.seconds:.1f} s, {per_second:.0f} profiles a second with their posts"),
+        ("storm", "median of a request before it, and while every Instagram credential rested:"),
+        *(("", f"{beside.platform:<10}{_took(beside.before)}, {_took(beside.during)}") for beside in report.neighbours),
+        (
+            "outage",
+            f"{report.profiles:,} profiles with their posts in {report.seconds:.1f} s, {per_second:.0f} a second",
+        ),
     ]
     for index, absent in enumerate(report.still_out):
         many = f"{absent.n} credentials, " if absent.n > 1 else ""
@@ -144,6 +149,10 @@ def _words(pairs: Any) -> Text:
     for count, name in pairs:
         line.append(f"{count:,} ", "bold").append(f"{name.lower()}  ", STYLES.get(name, "dim"))
     return line
+
+
+def _took(ms: float | None) -> str:
+    return "no answer" if ms is None else f"{ms:.0f} ms"
 
 
 def _ms(value: float | None) -> int | None:

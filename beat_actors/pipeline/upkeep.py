@@ -25,6 +25,8 @@ from beat_actors.platforms.registry import platforms
 log = structlog.get_logger(__name__)
 
 PLATFORMS = "SELECT DISTINCT platform FROM credential WHERE id = ANY(%s) ORDER BY 1"
+# Seconds that no token is good for, and whose end no column could hold.
+FOREVER = 10**9
 # Seconds for which what a check found is taken at its word.
 RECENT = 60.0
 KNOWN = """
@@ -101,8 +103,10 @@ async def _make(engine: Engine, call: Any, started: float) -> Made:
         return Made(call, made, made.judged(unreadable(error)))
     if isinstance(found, Health):
         return Made(call, made, made.judged(verdict_of(found, time_of(call, started))), health=found)
-    if found.verdict.outcome is Outcome.OK and not (found.fields and found.seconds > 0):
-        return Made(call, made, Verdict(Outcome.MALFORMED, detail="the refresh gave no token, or none that lasts"))
+    if found.verdict.outcome is Outcome.OK and not (found.fields and 0 < found.seconds < FOREVER):
+        return Made(
+            call, made, Verdict(Outcome.MALFORMED, detail="the refresh gave no token, or none with an end that can be")
+        )
     return Made(call, made, made.judged(found.verdict), renewed=found)
 
 

@@ -96,8 +96,8 @@ class Asked:
     """One call as a double sees it: the path's parts, the query, and the body of a POST.
 
     `base` is the double's own URL (`http://host:port/name`), for those that link to their next page.
-    `usage`, `grant` (what a secret may do, revoked where it is over) and `secret` (the key that the call brings) are only for
-    operations that are not `cached`.
+    `usage`, `grant` (what a secret may do, revoked where it is over), `secret` (the key that the call brings) and `issue` (a new key
+    for it, good for so many seconds) are only for operations that are not `cached`.
     """
 
     params: Mapping[str, str]
@@ -107,6 +107,7 @@ class Asked:
     usage: Usage = Usage()
     grant: Callable[[str], Grant] = lambda _secret: Grant()
     secret: str = ""
+    issue: Callable[[str, float], None] = lambda _secret, _seconds: None
 
 
 Answerer = Callable[[Asked, World], Reply]
@@ -116,8 +117,10 @@ Answerer = Callable[[Asked, World], Reply]
 class Operation:
     """`path` may have parts like `{user_id}`. `cached`: the answer depends on path, query, body and drift epoch alone.
 
-    `free`: asking costs no call of the credential's limits. `scope`: without it the thing is not there for a key. Where operations share a path, the first whose `when` holds for
-    the query is the one, so that a double's operations have the engine's names; without one that holds it is the last.
+    `free`: asking costs no call of the credential's limits. `scope`: without it the thing is not there for a key. `key_field`: the
+    field of the posted form in which the key stands, where it is in no header and no query. Where operations share a path, the first
+    whose `when` holds for the query is the one, so that a double's operations have the engine's names; without one that holds it is
+    the last.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Operation:
     cached: bool = True
     free: bool = False
     scope: str | None = None
+    key_field: str | None = None
     when: Callable[[Mapping[str, str]], bool] = lambda _query: True
 
 
@@ -133,7 +137,8 @@ class Operation:
 class Refusals:
     """The provider's own bodies for a call that it does not serve. A callable's float is the seconds to wait.
 
-    `out_of_scope` takes the path's parts; only for a double whose operations name scopes.
+    `out_of_scope` takes the path's parts; only for a double whose operations name scopes. `revoked_in` says it otherwise of a key
+    that stands in the "header" or in the "form".
     """
 
     no_credential: Reply
@@ -143,6 +148,7 @@ class Refusals:
     unknown_path: Callable[[str], Reply]
     outage: Reply
     out_of_scope: Callable[[Mapping[str, str]], Reply] | None = None
+    revoked_in: Mapping[str, Reply] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +185,16 @@ class ProviderDouble:
     version: str | None = None
     words: Words = Words()
 
-    def credential(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        """The key that a call brings, `""` where it brings none."""
+    def credential(
+        self, headers: Mapping[str, str], query: Mapping[str, str], form: Mapping[str, str], key_field: str | None
+    ) -> tuple[str, str]:
+        """The key that a call brings, `""` where it brings none, and where it stands: in the header, the query or the form."""
+        if key_field is not None:
+            return form.get(key_field, ""), "form"
         found = headers.get(self.credential_header, "") if self.credential_header else ""
-        return found.removeprefix("Bearer ") or (query.get(self.credential_query, "") if self.credential_query else "")
+        if found:
+            return found.removeprefix("Bearer "), "header"
+        return query.get(self.credential_query, "") if self.credential_query else "", "query"
 
 
 class Routes:

@@ -99,18 +99,22 @@ class Simulator:
     def _decide(self, double: ProviderDouble, call: _Call) -> Decision:
         """Everything about a call, at one instant. It is in the ledger when this returns."""
         query = dict(parse_qsl(call.query, keep_blank_values=True))
-        secret = double.credential(call.headers, query)
-        credential = fingerprint(secret)
         found = self._routes[double.name].find(call.path, query)
         operation = found[0].name if found else "unknown"
+        key_field = found[0].key_field if found else None
+        form = dict(parse_qsl(call.body.decode("utf-8", "replace"))) if key_field else {}
+        secret, place = double.credential(call.headers, query, form, key_field)
+        brought = fingerprint(secret)
+        credential = self.keys.holder(double.name, brought)
         usage = Usage()
         over_limit = False
         hit: tuple[FaultKind, Fault] | None = None
         refusals = double.refusals
+        revoked = refusals.revoked_in.get(place, refusals.revoked)
         if not secret:
             reply = refusals.no_credential
-        elif self.keys.grant(double.name, credential).revoked:
-            reply = refusals.revoked
+        elif self.keys.grant(double.name, brought).revoked:
+            reply = revoked
         elif found is None:
             reply = refusals.unknown_path(call.path)
         else:
@@ -123,11 +127,11 @@ class Simulator:
                 hit = self.faults.hit(double.name, operation, credential)
                 mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER
                 if refusals.out_of_scope is None or self.keys.reaches(double.name, credential, found[0].scope):
-                    reply = self._reply(double, found, call, query, usage, mixed_up=mixed_up)
+                    reply = self._reply(double, found, call, query, usage, secret, mixed_up=mixed_up)
                 else:
                     reply = refusals.out_of_scope(found[1])
         reply = _with_headers(reply, double.usage_headers(usage))
-        decision = _faulted(double, reply, *hit) if hit else Decision(reply)
+        decision = _faulted(double, reply, revoked, *hit) if hit else Decision(reply)
         status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
         self.ledger.record(double.name, operation, credential, status, over_limit=over_limit, faulted=hit is not None)
         return decision
@@ -139,6 +143,7 @@ class Simulator:
         call: _Call,
         query: Mapping[str, str],
         usage: Usage,
+        secret: str,
         *,
         mixed_up: bool,
     ) -> Reply:
@@ -146,8 +151,8 @@ class Simulator:
         world = self.mixed_up if mixed_up else self.world
         if not operation.cached:
             grant = partial(self._grant, double.name)
-            secret = double.credential(call.headers, query)
-            return operation.answer(Asked(params, query, call.body, call.base, usage, grant, secret), world)
+            issue = partial(self.keys.issue, double.name, fingerprint(secret))
+            return operation.answer(Asked(params, query, call.body, call.base, usage, grant, secret, issue), world)
         about: Hashable = call.query
         if double.credential_query in query:  # the same answer for every key
             about = tuple(item for item in query.items() if item[0] != double.credential_query)
@@ -167,7 +172,7 @@ def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:
     return Reply(reply.status, reply.body, reply.content_type, {**usual, **reply.headers})
 
 
-def _faulted(double: ProviderDouble, whole: Reply, kind: FaultKind, fault: Fault) -> Decision:
+def _faulted(double: ProviderDouble, whole: Reply, revoked: Reply, kind: FaultKind, fault: Fault) -> Decision:
     refusals = double.refusals
     if kind is FaultKind.OUTAGE:
         status = fault.status or 503
@@ -184,7 +189,7 @@ def _faulted(double: ProviderDouble, whole: Reply, kind: FaultKind, fault: Fault
     elif kind is FaultKind.QUOTA:
         reply = refusals.over_quota(DAY if fault.retry_after is None else fault.retry_after)
     elif kind is FaultKind.REVOKED:
-        reply = refusals.revoked
+        reply = revoked
     elif kind is FaultKind.SLOW:
         return Decision(whole, delay=fault.delay)
     elif kind is FaultKind.REDIRECT:

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -70,32 +71,55 @@ def needed(flow: Any) -> list[str]:
 @every_endpoint
 def test_p8_a_call_carries_its_secret_only_where_nothing_is_logged(platform: Any, source: Any, operation: str) -> None:
     public = TABLES[platform.name].PUBLIC_FIELDS
-    secret = {name: public.get(name, f"canary{i}") for i, name in enumerate(source.secret_fields)}
-    hidden = {value for name, value in secret.items() if name not in public}
-    call = source.endpoints[operation].build(
-        FetchSpec(operation, TABLES[platform.name].PARAMS, "cursor", source.name), secret
-    )
-    shown = f"{call.method} {call.path} {dict(call.query)} {call!r}"
-    assert not any(value in shown for value in hidden)
-    carried = f"{dict(call.headers)} {dict(call.secret_query)}"
-    assert all(value in carried for value in hidden)
+    spec = FetchSpec(operation, TABLES[platform.name].PARAMS, "cursor", source.name)
+    for plain, brought in secrets_of(platform, source):
+        call = source.endpoints[operation].build(spec, {**plain, **brought})
+        shown = f"{call.method} {call.path} {dict(call.query)} {call!r}"
+        carried = f"{dict(call.headers)} {dict(call.secret_query)}"
+        hidden = [value for name, value in (brought or plain).items() if name not in public]
+        assert hidden
+        assert not any(value in shown for value in hidden)
+        assert all(value in carried for value in hidden)
+        if brought:  # what it was got with stays here
+            assert "canary" not in f"{shown} {carried} {dict(call.form or {})}"
     assert source.base_url.startswith("https://")
 
 
 @every_source
 def test_p8_upkeep_carries_its_secret_only_where_nothing_is_logged(platform: Any, source: Any) -> None:
     public = TABLES[platform.name].PUBLIC_FIELDS
-    for declared, fields in upkeep_of(source):
-        secret = {name: public.get(name, f"canary{i}") for i, name in enumerate(fields)}
-        call = declared.build(secret)
-        assert "canary" not in f"{call.method} {call.base} {call.path} {dict(call.query)} {call!r}"
-        assert "canary" in f"{dict(call.headers)} {dict(call.secret_query)} {dict(call.form or {})}"
+    for plain, brought in secrets_of(platform, source):
+        for declared, secret in ((source.check, brought or plain), (source.refresh if brought else None, plain)):
+            if declared is None:
+                continue
+            call = declared.build({**plain, **brought})
+            shown = f"{call.method} {call.base} {call.path} {dict(call.query)} {call!r}"
+            carried = f"{dict(call.headers)} {dict(call.secret_query)} {dict(call.form or {})}"
+            hidden = [value for name, value in secret.items() if name not in public]
+            assert not any(value in shown for value in hidden)
+            assert any(value in carried for value in hidden)
+
+
+@every_source
+def test_a_refresh_that_brings_a_token_is_read_and_any_other_is_not(platform: Any, source: Any) -> None:
+    if source.refresh is None:
+        return
+    body = TABLES[platform.name].RENEWED[source.name]
+    renewed = source.refresh.read(Answer(200, {}, body))
+    assert renewed.verdict.outcome is Outcome.OK
+    assert renewed.seconds > 0
+    assert renewed.fields
+    assert not any(value in repr(renewed) for value in renewed.fields.values())
+    for broken in (b"", b"null", b"{}", b"[]", b"<html>", b"\xff", body[:-3]):
+        assert source.refresh.read(Answer(200, {}, broken)).verdict.outcome is Outcome.MALFORMED
+    assert source.refresh.read(Answer(503, {}, body)).verdict.outcome is Outcome.UPSTREAM_DOWN
+    assert source.refresh.read(Answer(429, {}, b"")).verdict.outcome is Outcome.RATE_LIMITED
 
 
 @every_source
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 503])
 def test_upkeep_reads_whatever_comes(platform: Any, source: Any, status: int) -> None:
-    for declared, _ in upkeep_of(source):
+    for declared in filter(None, (source.check, source.refresh)):
         for body in (
             b"",
             b"null",
@@ -119,10 +143,16 @@ def test_p4_a_check_counts_in_a_limit(platform: Any, source: Any) -> None:
         assert any(limit.operations is None or CHECK in limit.operations for limit in source.limits)
 
 
-def upkeep_of(source: Any) -> list[tuple[Any, tuple[str, ...]]]:
-    """Its check for each form of secret, and its refresh."""
-    checks = [(source.check, form) for form in source.secret_forms() if source.check is not None]
-    return checks + ([(source.refresh, source.refresh.fields)] if source.refresh is not None else [])
+def secrets_of(platform: Any, source: Any) -> list[tuple[dict[str, str], Mapping[str, str]]]:
+    """A secret in each of the source's forms, and what a refresh brings to it: nothing to a plain one."""
+    table = TABLES[platform.name]
+    found = []
+    for form in source.secret_forms():
+        plain = {name: table.PUBLIC_FIELDS.get(name, f"canary{i}") for i, name in enumerate(form)}
+        refreshed = source.is_refreshed(plain)
+        body = table.RENEWED[source.name] if refreshed else b""
+        found.append((plain, source.refresh.read(Answer(200, {}, body)).fields if refreshed else {}))
+    return found
 
 
 @every_source

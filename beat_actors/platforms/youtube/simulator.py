@@ -2,20 +2,24 @@
 
 The parts that are asked for are what is told. A channel of somebody private hides its subscribers. Of the videos some are gone and
 stay listed, some tell no likes, some take no comments; here and there the newest is live, or scheduled. Quotas are counted as the API
-counts them: 10,000 calls a day and 100 searches, until midnight Pacific.
+counts them: 10,000 calls a day and 100 searches, until midnight Pacific. Any refresh token brings access tokens of an hour, which are
+over when it is.
 """
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import parse_qsl
 
 from beat_actors.simulator.double import HTML, Asked, Operation, ProviderDouble, Refusals, Reply, Window, World, reply
 from beat_actors.simulator.population import VIDEO, Person, Population, Post
 from beat_actors.simulator.shapes import relations
 
 DAY = 86_400
+TOKEN_LASTS = 3599
 MANY = 50
 MOST_FOUND = 500
 MOST_COMMENTS = 250
@@ -331,6 +335,24 @@ def languages(asked: Asked, _world: World) -> Reply:
     return _resources("i18nLanguage", asked, items)
 
 
+def token(asked: Asked, _world: World) -> Reply:
+    """Google's token endpoint, which knows every client."""
+    form = dict(parse_qsl(asked.body.decode("utf-8", "replace")))
+    if form.get("grant_type") != "refresh_token":
+        return _no_token("unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type', '')}")
+    for name in ("client_id", "client_secret"):
+        if not form.get(name):
+            return _no_token("invalid_request", f"{name} is missing.")
+    access = f"ya29.{token_urlsafe(60)}"
+    asked.issue(access, TOKEN_LASTS)
+    scope = "https://www.googleapis.com/auth/youtube.readonly"
+    return reply({"access_token": access, "expires_in": TOKEN_LASTS, "scope": scope, "token_type": "Bearer"})
+
+
+def _no_token(error: str, message: str) -> Reply:
+    return reply({"error": error, "error_description": message}, 400)
+
+
 def _resources(kind: str, asked: Asked, items: Sequence[tuple[Any, Mapping[str, Any]]]) -> Reply:
     """An answer that is no listing. As at YouTube, channels that are not there take the key `items` with them."""
     told: dict[str, Any] = {
@@ -457,6 +479,7 @@ NO_VIDEO = "The video identified by the <code>videoId</code> parameter could not
 NO_COMMENTS = "The video identified by the <code>videoId</code> parameter has disabled comments."
 SPENT = 'The request cannot be completed because you have exceeded your <a href="/youtube/v3/getting-started#quota">quota</a>.'
 NO_KEY = "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API."
+NO_LOGIN = "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential."
 NO_PAGE = "<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title><p><b>404.</b> That’s an error."
 
 
@@ -503,7 +526,11 @@ OTHERS = (
 
 double = ProviderDouble(
     name="ytapi",
-    operations=(SEARCH, *OTHERS),
+    operations=(
+        SEARCH,
+        *OTHERS,
+        Operation("token", "/token", token, cached=False, free=True, key_field="refresh_token"),
+    ),
     refusals=Refusals(
         no_credential=_error(403, "forbidden", "global", NO_KEY, name="PERMISSION_DENIED"),
         revoked=_error(
@@ -518,6 +545,10 @@ double = ProviderDouble(
         over_quota=over_quota,
         unknown_path=lambda _path: Reply(404, NO_PAGE.encode(), HTML),
         outage=_error(503, "backendError", "global", "The service is currently unavailable.", name="UNAVAILABLE"),
+        revoked_in={
+            "header": _error(401, "authError", "global", NO_LOGIN, name="UNAUTHENTICATED"),
+            "form": _no_token("invalid_grant", "Token has been expired or revoked."),
+        },
     ),
     limits=(
         Window(
@@ -536,5 +567,6 @@ double = ProviderDouble(
             refusal=lambda _wait: metric_spent("Search Queries", "day"),
         ),
     ),
+    credential_header="authorization",
     credential_query="key",
 )

@@ -20,6 +20,11 @@ PARAMS = {
 PUBLIC_FIELDS: dict[str, str] = {}
 """Fields of a credential that are no secrets."""
 
+RENEWED = {
+    "ytapi": b'{"access_token":"ya29.brought","expires_in":3599,"scope":"https://www.googleapis.com/auth/youtube.readonly","token_type":"Bearer"}'
+}
+"""What a refresh brings, as Google's guide shows it."""
+
 AT = "youtube/ytapi/"
 HANDLE = {"handle": "midoimslksseinul"}
 CHART = ["uEmsTxi_Ae5", "Wcg2lMVGkPK", "Jpyf3GLWtnl", "TcTYwCRcxTR", "X1lPZJPkmJm"]

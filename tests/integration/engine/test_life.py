@@ -105,9 +105,57 @@ async def test_killing_workers_over_checks_loses_none_and_the_books_agree(system
     await system.assert_the_books_agree()
 
 
+async def test_a_youtube_grant_is_refreshed_used_and_dead_when_it_is_taken_back(system: System) -> None:
+    grant = {"client_id": "test-client", "client_secret": "test-token-client", "refresh_token": "test-token-grant"}
+    code, said = beat(system, "credentials", "add", "ytapi", stdin=json.dumps(grant))
+    assert (code, said["check"]["outcome"]) == (0, "ok")
+    credential = said["id"]
+    fields = {"platform": "youtube", "flow": "refresh_profile_by_handle", "params": {"handle": "creator_000007"}}
+    ids = await system.submit(1, **fields)
+    await system.all_ended(ids)
+    assert system.value("SELECT status FROM scrape_request_log WHERE id = %s", ids[0]) == "COMPLETE"
+    # As if its hour were nearly over.
+    run(system, "UPDATE credential SET refresh_at = clock_timestamp() WHERE id = %s", credential)
+    generation = "SELECT generation FROM credential WHERE id = %s"
+    await system.until(lambda: system.value(generation, credential) == 3)
+    await system.all_settled()
+    assert await by_operation(system, "ytapi") == {"token": 2, "check": 1, "profile_by_handle": 1}
+    ledger = await system.with_simulator(lambda simulator: simulator.ledger())
+    assert len(ledger["by_source"]["ytapi"]["by_credential"]) == 1  # with whichever token, the grant
+    await system.assert_the_books_agree()
+
+    await system.with_simulator(lambda s: s.add_credential("ytapi", grant["refresh_token"], revoked=True))
+    run(system, "UPDATE credential SET refresh_at = clock_timestamp() WHERE id = %s", credential)
+    dead = "SELECT dead_reason FROM credential WHERE id = %s"
+    await system.until(lambda: system.value(dead, credential) is not None)
+    assert "expired or revoked" in system.value(dead, credential)
+    (alert,) = system.rows("SELECT key FROM alert WHERE resolved_at IS NULL")
+    assert alert.key == f"credential:{credential}:dead"
+    waiting = await system.submit(1, **fields | {"params": {"handle": "creator_000008"}})
+    lane = "SELECT count(*) FROM lane WHERE platform = 'youtube' AND reasons IS NOT NULL"
+    await system.until(lambda: system.value(lane) == 1)  # it waits, and a new grant serves it
+    code, said = beat(
+        system,
+        "credentials",
+        "replace",
+        str(credential),
+        "--reason",
+        "the user granted it again",
+        stdin=json.dumps({**grant, "refresh_token": "test-token-again"}),
+    )
+    assert (code, said["state"]) == (0, "ready")
+    await system.all_ended(waiting)
+    assert system.value("SELECT status FROM scrape_request_log WHERE id = %s", waiting[0]) == "COMPLETE"
+    assert system.value("SELECT count(*) FROM alert WHERE resolved_at IS NULL") == 0
+    await system.all_settled()
+    await system.assert_the_books_agree()
+
+
 async def test_p8_no_secret_leaves_the_vault_by_its_check(system: System) -> None:
     logs = b"".join(log.read_bytes() for log in system.stack.home.logs.glob("*.log*"))
     dump = system.dump()
     assert b"credential_check" in dump
+    assert b"credential_refresh" in dump
     assert b"test-token-" not in logs + dump
     assert b"test-lama-" not in logs + dump
+    assert b"ya29." not in logs + dump

@@ -4,10 +4,11 @@ import aiohttp
 import pytest
 import redis
 
-from beat_actors.cli.books import Report
+from beat_actors.cli.books import Neighbour, Report
 from beat_actors.cli.failures import exit_code, sentence
 from beat_actors.cli.output import printable, reason_of, show_rows
 from beat_actors.cli.rehearsal import choose_handles
+from beat_actors.cli.view import print_report
 from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, StorageUnavailable, UnknownFlow
 
 
@@ -61,7 +62,8 @@ def test_a_reason_is_one_short_line() -> None:
 def report(**changes: object) -> Report:
     values: dict[str, object] = {
         "total": 500, "complete": 500, "failed": 0, "lost": 0, "sources": (), "fallbacks": 0, "events": {}, "still_out": (),
-        "ledger": 900, "over_limit": 0, "traced": 900, "charged": 900, "unknown": 0, "seconds": 1.0,
+        "ledger": 900, "over_limit": 0, "traced": 900, "charged": 900, "unknown": 0, "neighbours": (), "profiles": 500,
+        "seconds": 1.0,
     }  # fmt: skip
     return Report(**(values | changes))  # type: ignore[arg-type]
 
@@ -80,3 +82,10 @@ def test_the_same_seed_chooses_the_same_profiles() -> None:
     assert choose_handles(3, 1000, None) == ["creator_000000", "creator_000001", "creator_000002"]
     assert choose_handles(50, 1000, 7) == choose_handles(50, 1000, 7) != choose_handles(50, 1000, 8)
     assert len(set(choose_handles(500, 1000, 7))) == 500
+
+
+def test_s3_4_the_report_says_what_the_neighbours_felt(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(report(neighbours=[Neighbour("youtube", 101.4, 99.6), Neighbour("shopify", 120.0, None)]))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    told = lines.index("storm median of a request before it, and while every Instagram credential rested:")
+    assert lines[told + 1 : told + 3] == ["youtube 101 ms, 100 ms", "shopify 120 ms, no answer"]

@@ -1,18 +1,21 @@
-"""YouTube's own Data API, version 3, with an API key.
+"""YouTube's own Data API, version 3, with an API key or with a grant of OAuth.
 
 source: Google's reference of the API, its list of errors and its quota calculator. Each call here costs one unit of the project's
 10,000 a day, whatever its parts; a search costs none of them and has a quota of its own, 100 a day. Both are given out at midnight,
 Pacific time. A page's cursor stands in its body. What does not exist is left out of an answer's items.
+
+A grant's refresh token brings access tokens, of about an hour, from Google's token endpoint (source: its guide to OAuth for web servers).
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
 from beat_actors.errors import BadInput, BeatError, Malformed, Missing
 from beat_actors.platforms.interface import (
-    UPKEEP,
+    CHECK,
     Answer,
     Call,
     Check,
@@ -24,6 +27,8 @@ from beat_actors.platforms.interface import (
     Many,
     Outcome,
     Parsed,
+    Refresh,
+    Renewed,
     Secret,
     Source,
     Verdict,
@@ -54,6 +59,8 @@ RESETS = "America/Los_Angeles"
 # A tenth of each is kept for customers until late in the day.
 RESERVE = 0.1
 
+TOKENS = "https://oauth2.googleapis.com"
+GRANT = ("client_id", "client_secret", "refresh_token")
 KEY = re.compile(r"[\x21-\x7e]+")
 SEARCH = {
     "q": "q",
@@ -67,7 +74,14 @@ SEARCH = {
 
 
 def call(path: str, query: Mapping[str, str], secret: Secret) -> Call:
+    if "access_token" in secret:
+        return Call(path, query=query, headers={"Authorization": f"Bearer {secret['access_token']}"})
     return Call(path, query=query, secret_query={"key": secret["key"]})
+
+
+def token(secret: Secret) -> Call:
+    form = {"grant_type": "refresh_token", **{name: secret[name] for name in GRANT}}
+    return Call("/token", method="POST", form=form, base=TOKENS)
 
 
 def channels(selector: str, param: str) -> Callable[[FetchSpec, Secret], Call]:
@@ -234,6 +248,25 @@ def read_check(answer: Answer) -> Health:
     return Health(verdict)
 
 
+class Token(msgspec.Struct):
+    access_token: Annotated[str, msgspec.Meta(pattern=rf"^{KEY.pattern}\Z")]
+    expires_in: float
+
+
+decode_token = decoder(Token)
+
+
+def read_token(answer: Answer) -> Renewed:
+    verdict = YtApi().classify(answer)
+    if verdict.outcome is not Outcome.OK:
+        return Renewed(verdict)
+    try:
+        said = decode_token(answer.body)
+    except BeatError as error:
+        return Renewed(Verdict(Outcome.MALFORMED, detail=str(error)))
+    return Renewed(verdict, {"access_token": said.access_token}, said.expires_in)
+
+
 class Detail(msgspec.Struct):
     reason: str | None = None
 
@@ -244,7 +277,9 @@ class Fault(msgspec.Struct):
 
 
 class Refusal(msgspec.Struct):
-    error: Fault
+    """The token endpoint's `error` is its reason."""
+
+    error: Fault | str
 
 
 read_refusal = msgspec.json.Decoder(Refusal).decode
@@ -264,6 +299,18 @@ MISCONFIGURED = (
     "API_KEY_HTTP_REFERRER_BLOCKED",
     "API_KEY_ANDROID_APP_BLOCKED",
     "API_KEY_IOS_APP_BLOCKED",
+    "insufficientPermissions",
+    "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+)
+# What a person has to grant again, or to mend in the client: no waiting brings a token.
+UNGRANTED = (
+    "invalid_grant",
+    "invalid_client",
+    "unauthorized_client",
+    "deleted_client",
+    "disabled_client",
+    "admin_policy_enforced",
+    "org_internal",
 )
 DEAD = ("keyInvalid", "keyExpired", "API_KEY_INVALID", "API_KEY_EXPIRED", "CONSUMER_SUSPENDED", "CONSUMER_INVALID")
 QUOTA = ("quotaExceeded", "dailyLimitExceeded")
@@ -287,7 +334,7 @@ class YtApi(Source):
     # A 403 is one of five things, and only its reason tells which. What is said of the key comes first; a quota of a day may also be
     # refused with 429 and the reason of a short one. What is left of the 403s that the API itself gives is about the thing asked for.
     errors = (
-        *for_reasons(Outcome.CREDENTIAL_DEAD, *DEAD),
+        *for_reasons(Outcome.CREDENTIAL_DEAD, *DEAD, *UNGRANTED),
         *for_reasons(Outcome.PERMISSION_MISSING, *MISCONFIGURED),
         ErrorRule(Outcome.QUOTA_EXHAUSTED, message=r"quota exceeded for quota metric\b.{1,200}\bper day\b"),
         *for_reasons(Outcome.QUOTA_EXHAUSTED, *QUOTA),
@@ -316,19 +363,23 @@ class YtApi(Source):
         "comments_by_post": Endpoint(threads, parse_threads),
     }
     limits = (
-        Limit("units", UNITS, DAY, operations=frozenset(endpoints) - {"posts_by_search"} | UPKEEP, calendar=RESETS, reserve=RESERVE),
+        Limit("units", UNITS, DAY, operations=frozenset(endpoints) - {"posts_by_search"} | {CHECK}, calendar=RESETS, reserve=RESERVE),
         Limit("searches", SEARCHES, DAY, operations=frozenset({"posts_by_search"}), calendar=RESETS, reserve=RESERVE),
     )  # fmt: skip
     check = Check(lambda secret: call("/i18nLanguages", {"part": "snippet"}, secret), read_check)
+    refresh = Refresh(GRANT, token, read_token)
 
     def check_secret(self, secret: Secret) -> None:
-        if not KEY.fullmatch(secret["key"]):
-            raise BadInput("a key is made of letters, digits and signs, without spaces", field="key")
+        for name, value in secret.items():
+            if not KEY.fullmatch(value):
+                raise BadInput(f"a {name} is made of letters, digits and signs, without spaces", field=name)
 
     def error_key(self, answer: Answer) -> tuple[str | None, str | None]:
-        """YouTube's reason, and Google's."""
+        """YouTube's reason, and Google's; the token endpoint's own."""
         try:
             fault = read_refusal(answer.body).error
         except msgspec.MsgspecError:
             return None, None
+        if isinstance(fault, str):
+            return fault, None
         return first_reason(fault.errors), first_reason(fault.details)

@@ -314,3 +314,60 @@ async def test_a_path_that_is_none_is_no_missing_thing(http: ProviderClient) -> 
     call = SOURCE.endpoints["profile_by_id"].build(BY["id"], {"key": "key-1"})
     lost = await http.exchange(SOURCE, replace(call, path="/nothing"))
     assert SOURCE.classify(lost.answer).outcome is Outcome.UPSTREAM_DOWN
+
+
+GRANT = {"client_id": "1-a.apps.example", "client_secret": "GOCSPX-b", "refresh_token": "1//0g-c"}
+
+
+async def granted(http: ProviderClient, **fields: str) -> Answer:
+    exchange = await http.exchange(SOURCE, SOURCE.refresh.build({**GRANT, **fields}))
+    assert exchange.answer is not None, exchange.failure
+    return exchange.answer
+
+
+async def test_a_grant_brings_a_token_that_counts_as_the_grant_and_ends_with_it(
+    http: ProviderClient, admin: SimulatorClient
+) -> None:
+    renewed = SOURCE.refresh.read(await granted(http))
+    assert (renewed.verdict.outcome, renewed.seconds) == (Outcome.OK, 3599)
+    assert renewed.fields != SOURCE.refresh.read(await granted(http)).fields
+    spec = YouTubeCrawler.fetch_profile_by_id(CHANNEL)
+
+    async def asked() -> Answer:
+        exchange = await http.exchange(
+            SOURCE, SOURCE.endpoints["profile_by_id"].build(spec, {**GRANT, **renewed.fields})
+        )
+        assert exchange.answer is not None, exchange.failure
+        return exchange.answer
+
+    answer = await asked()
+    assert SOURCE.classify(answer).outcome is Outcome.OK
+    assert SOURCE.endpoints["profile_by_id"].parse(answer.body, spec).records[0].profile_id == CHANNEL
+    ledger = (await admin.ledger())["by_source"]["ytapi"]
+    assert ledger["by_operation"] == {"token": 2, "profile_by_id": 1}
+    assert len(ledger["by_credential"]) == 1
+    await admin.add_credential("ytapi", GRANT["refresh_token"], revoked=True)
+    assert (await asked()).status == 401
+    assert SOURCE.classify(await asked()).outcome is Outcome.CREDENTIAL_DEAD
+    refused = await granted(http)
+    assert (refused.status, SOURCE.refresh.read(refused).verdict.code) == (400, "400/invalid_grant")
+    assert (await granted(http, refresh_token="1//another")).status == 200
+
+
+async def test_tokens_cost_no_units(http: ProviderClient, admin: SimulatorClient) -> None:
+    await admin.set_limits(source="ytapi", windows=[(1, 3600)])
+    for _ in range(3):
+        assert (await granted(http)).status == 200
+
+
+@pytest.mark.parametrize("kind", ["revoked", "outage", "rate_limit", "html", "truncated"])
+async def test_a_refresh_has_its_faults(http: ProviderClient, admin: SimulatorClient, kind: str) -> None:
+    await admin.add_fault(kind, "ytapi", operation="token")
+    expected = {
+        "revoked": Outcome.CREDENTIAL_DEAD,
+        "outage": Outcome.UPSTREAM_DOWN,
+        "rate_limit": Outcome.RATE_LIMITED,
+        "html": Outcome.MALFORMED,
+        "truncated": Outcome.MALFORMED,
+    }
+    assert SOURCE.refresh.read(await granted(http)).verdict.outcome is expected[kind]

@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from beat_actors.errors import BadInput, Malformed, Missing
-from beat_actors.platforms.interface import UPKEEP, Answer, FetchSpec, Outcome
+from beat_actors.platforms.interface import CHECK, Answer, FetchSpec, Outcome
 from beat_actors.platforms.youtube import YouTubeCrawler, platform
 from tests.conftest import FIXTURES
 
 SOURCE = platform.sources["ytapi"]
 SECRET = {"key": "AIza-secret"}
+GRANT = {"client_id": "1-a.apps.example", "client_secret": "GOCSPX-b", "refresh_token": "1//0g-c"}
 RECORDED = FIXTURES / "youtube/ytapi"
 FIRST, SECOND = "QRG4eKxNPb5HCluWwTPYazFR", "ZK_t6PQ7NL9K8pYD6IJV5Tzg"
 
@@ -85,7 +86,7 @@ def test_s9_8_units_and_searches_are_two_quotas_of_pacific_days() -> None:
     units, searches = SOURCE.limits
     assert (units.calls, searches.calls) == (10_000, 100)
     assert {units.calendar, searches.calendar} == {"America/Los_Angeles"}
-    assert units.operations | searches.operations == set(platform.chains) | UPKEEP
+    assert units.operations | searches.operations == set(platform.chains) | {CHECK}  # a refresh asks another service
     assert searches.operations == {"posts_by_search"}
     assert not units.operations & searches.operations
 
@@ -194,6 +195,78 @@ def test_nobody_of_many_is_there() -> None:
     for part, spec in zip(SOURCE.endpoints["profile_by_id"].many.split(nothing, wanted), wanted, strict=True):
         with pytest.raises(Missing):
             SOURCE.endpoints["profile_by_id"].parse(part, spec)
+
+
+def test_a_grant_calls_with_its_access_token_and_with_nothing_else_of_it() -> None:
+    spec = YouTubeCrawler.fetch_profile_by_id("UC1")
+    with_key, with_token = (
+        built(spec),
+        SOURCE.endpoints["profile_by_id"].build(spec, {**GRANT, "access_token": "ya29.d"}),
+    )
+    assert with_token.headers == {"Authorization": "Bearer ya29.d"}
+    assert (with_token.path, with_token.query) == (with_key.path, with_key.query)
+    assert (with_token.secret_query, with_key.headers) == ({}, {})
+    assert SOURCE.check.build({**GRANT, "access_token": "ya29.d"}).headers == with_token.headers
+
+
+def test_a_refresh_asks_googles_token_endpoint() -> None:
+    call = SOURCE.refresh.build({**GRANT, "access_token": "ya29.old"})
+    assert (call.method, call.base, call.path) == ("POST", "https://oauth2.googleapis.com", "/token")
+    assert call.form == {**GRANT, "grant_type": "refresh_token"}
+    assert (dict(call.query), dict(call.headers)) == ({}, {})
+
+
+def refused(status: int, error: str, **more: str) -> Answer:
+    return Answer(status, {}, json.dumps({"error": error, **more}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (
+            refused(400, "invalid_grant", error_description="Token has been expired or revoked."),
+            Outcome.CREDENTIAL_DEAD,
+        ),
+        (refused(400, "invalid_grant", error_subtype="invalid_rapt"), Outcome.CREDENTIAL_DEAD),
+        (refused(401, "invalid_client", error_description="The OAuth client was not found."), Outcome.CREDENTIAL_DEAD),
+        (refused(401, "deleted_client"), Outcome.CREDENTIAL_DEAD),
+        (refused(400, "unauthorized_client"), Outcome.CREDENTIAL_DEAD),
+        (refused(400, "admin_policy_enforced"), Outcome.CREDENTIAL_DEAD),
+        (refused(403, "org_internal"), Outcome.CREDENTIAL_DEAD),
+        (refused(429, "rate_limit_exceeded"), Outcome.RATE_LIMITED),
+        (refused(403, "access_denied"), Outcome.RATE_LIMITED),  # not known to be final: it rests, and is tried again
+        (refused(400, "newly_invented"), Outcome.UPSTREAM_DOWN),
+        (refused(500, "internal_failure"), Outcome.UPSTREAM_DOWN),
+        (Answer(400, {}, b"<html>malformed</html>"), Outcome.UPSTREAM_DOWN),
+    ],
+)
+def test_a_refresh_that_is_refused_is_judged_by_its_reason(answer: Answer, outcome: Outcome) -> None:
+    renewed = SOURCE.refresh.read(answer)
+    assert (renewed.verdict.outcome, dict(renewed.fields)) == (outcome, {})
+
+
+def test_a_grant_that_was_taken_back_says_so() -> None:
+    said = SOURCE.refresh.read(refused(400, "invalid_grant", error_description="Token has been expired or revoked."))
+    assert (said.verdict.code, "expired or revoked" in said.verdict.detail) == ("400/invalid_grant", True)
+
+
+def test_a_grant_without_the_scope_lacks_a_permission_and_lives() -> None:
+    said = fault(403, "insufficientPermissions", google="ACCESS_TOKEN_SCOPE_INSUFFICIENT", domain="global")
+    assert SOURCE.classify(said).outcome is Outcome.PERMISSION_MISSING
+
+
+@pytest.mark.parametrize("token", ["", "two words", "ya29.a\nX-Evil: 1", "ya29.ü", "ya29.a\n"])
+def test_a_token_that_is_none_is_malformed(token: str) -> None:
+    body = json.dumps({"access_token": token, "expires_in": 3599}).encode()
+    assert SOURCE.refresh.read(Answer(200, {}, body)).verdict.outcome is Outcome.MALFORMED
+
+
+@pytest.mark.parametrize("name", list(GRANT))
+def test_a_grant_whose_field_is_none_is_refused(name: str) -> None:
+    SOURCE.check_secret(GRANT)
+    with pytest.raises(BadInput) as refused:
+        SOURCE.check_secret({**GRANT, name: "two words"})
+    assert refused.value.field == name
 
 
 @pytest.mark.parametrize("key", ["two words", "AIza\nX-Evil: 1", "schlüssel"])
