@@ -58,13 +58,17 @@ class Card:
             broken.append(f"extra_calls={self.findings.extra_calls}, more than {allowed}")
         if self.api_bad:
             broken.append(f"api_bad={self.api_bad}")
-        for name, seconds, most in (
-            ("ttr_s", self.ttr_s, self.budget.ttr),
-            ("api_p99_s", self.api_p99_s, self.budget.api),
-        ):
-            if most is not None and seconds is not None and seconds > most:
-                broken.append(f"{name}={seconds:.1f}, more than {most:g}")
         return [*broken, *self.complaints]
+
+    @property
+    def slow(self) -> list[str]:
+        """The budgets of time that were not kept, in words. A crowded machine exceeds them too, so they are no promise broken."""
+        budgets = (("ttr_s", self.ttr_s, self.budget.ttr), ("api_p99_s", self.api_p99_s, self.budget.api))
+        return [
+            f"{name}={seconds:.1f}, more than {most:g}"
+            for name, seconds, most in budgets
+            if not self.skipped and most is not None and seconds is not None and seconds > most
+        ]
 
     def line(self) -> str:
         head = f"fault={self.fault} seed={self.seed}"
@@ -82,7 +86,7 @@ class Card:
             "drain_s": _seconds(self.drain_s),
             "run_s": _seconds(self.run_s),
             **self.extra,
-            "verdict": "BROKEN" if self.broken else "ok",
+            "verdict": "BROKEN" if self.broken else "SLOW" if self.slow else "ok",
         }
         return f"{head} " + " ".join(f"{name}={value}" for name, value in values.items())
 

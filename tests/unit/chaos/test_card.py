@@ -36,15 +36,26 @@ def test_a_line_is_key_value_and_ends_with_the_verdict() -> None:
         (replace(CARD, findings=replace(CLEAN, extra_calls=4)), "extra_calls=4, more than 3"),
         (replace(CARD, findings=replace(CLEAN, failed=1)), "failed=1, not 0"),
         (replace(CARD, budget=Budget(ttr=10.0, failed=1)), "failed=0, not 1"),
-        (replace(CARD, ttr_s=10.5), "ttr_s=10.5, more than 10"),
         (replace(CARD, api_bad=3), "api_bad=3"),
-        (replace(CARD, budget=Budget(api=0.01)), "api_p99_s=0.0, more than 0.01"),
         (replace(CARD, complaints=("a credential was blamed",)), "a credential was blamed"),
     ],
 )
 def test_a_broken_promise_is_named(broken: Card, said: str) -> None:
     assert broken.broken == [said]
     assert "verdict=BROKEN" in broken.line()
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        (replace(CARD, ttr_s=10.5), "ttr_s=10.5, more than 10"),
+        (replace(CARD, budget=Budget(api=0.01)), "api_p99_s=0.0, more than 0.01"),
+    ],
+)
+def test_a_budget_of_time_that_was_not_kept_is_named_and_breaks_no_promise(late: Card, said: str) -> None:
+    assert (late.slow, late.broken) == ([said], [])
+    assert "verdict=SLOW" in late.line()
+    assert CARD.slow == replace(late, skipped="no-library").slow == []
 
 
 def test_a_skipped_run_says_why_and_breaks_nothing() -> None:
