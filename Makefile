@@ -25,7 +25,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: help run chaos chaos-ci measure bench growth latency test lock lint types check format clean reset install
+.PHONY: help run chaos chaos-ci measure bench growth latency serve test lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ growth: $(READY) ## how the cost grows: turns, writes, processes, batches, PgBou
 
 latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--rate 700": batch requests a second
 	@$(BIN)/python -m bench.latency $(ARGS)
+
+serve: $(READY) ## what the API takes: requests at a steady rate, batches, reads beside a bare handler; ARGS="--rate 200"
+	@$(BIN)/python -m bench.api $(ARGS)
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix-only --quiet .
