@@ -8,7 +8,7 @@ from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
 from api.operations import ROUTES
 from api.profiles import Profile
-from api.scrape_requests import Explain, ScrapeRequest, ScrapeRequests
+from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from beat_actors.database import Database
 from beat_actors.logs import configure
@@ -21,7 +21,10 @@ def create_app(opener: Opener) -> App:
     application = App(middleware=[provider, Gate(provider)])
     problems.install(application)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
+    application.add_route("/v1/scrape-requests/retry", RetryMatching(provider))
     application.add_route("/v1/scrape-requests/{request_id}", ScrapeRequest(provider))
+    application.add_route("/v1/scrape-requests/{request_id}/cancel", Cancel(provider))
+    application.add_route("/v1/scrape-requests/{request_id}/retry", Retry(provider))
     application.add_route("/v1/scrape-requests/{request_id}/explain", Explain(provider))
     application.add_route("/v1/profiles/{platform}/{handle}", Profile(provider))
     application.add_route("/v1/keys", Keys(provider))

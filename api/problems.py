@@ -12,10 +12,12 @@ from falcon.asgi import App, Request, Response
 from beat_actors.errors import (
     BadInput,
     BeatError,
+    Conflict,
     LimitsUnavailable,
     NotFound,
     RateLimitError,
     RedisUnavailable,
+    StorageTooSlow,
     StorageUnavailable,
     Unauthenticated,
 )
@@ -72,9 +74,17 @@ STATUS: dict[type[BaseException], int] = {
     NotFound: 404,
     RateLimitError: 429,
     LimitsUnavailable: 503,
+    Conflict: 409,
     StorageUnavailable: 503,
     RedisUnavailable: 503,
 }
+
+
+NOTHING = "The database does not answer; nothing was accepted or changed. Try again shortly."
+UNKNOWN = (
+    "The database did not answer in time, and whether it accepted or changed anything is not known. Try again shortly; "
+    "with the same Idempotency-Key nothing is accepted twice."
+)
 
 
 def problem(error: BeatError) -> dict[str, Any]:
@@ -103,7 +113,7 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
     body = problem(error)
     if isinstance(error, StorageUnavailable):
         resp.set_header("Retry-After", "2")
-        body["detail"] = "The database does not answer; nothing was accepted or changed. Try again shortly."
+        body["detail"] = UNKNOWN if isinstance(error, StorageTooSlow) else NOTHING
         log.error("storage_unavailable", error=str(error))
     elif isinstance(error, RedisUnavailable):
         resp.set_header("Retry-After", "2")

@@ -1,7 +1,6 @@
-"""/v1/scrape-requests: ask for data, look at what was asked for, and why it is not there yet."""
+"""/v1/scrape-requests: ask for data, look at what was asked for, why it is not there yet, end it, run it again."""
 
-import asyncio
-import contextlib
+import math
 from datetime import datetime
 from typing import Any
 
@@ -9,20 +8,26 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of
-from api.body import read_json
-from api.problems import problem
+from api.body import as_shape, read, read_json
+from api.patience import in_time
+from api.problems import Forbidden, problem
 from api.services import Provider
+from api.waiting import LONGEST
+from beat_actors import audit
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
-from beat_actors.errors import BadInput, BeatError
-from beat_actors.failpoints import hit
-from beat_actors.requests import explain, intake, queries
+from beat_actors.database import Transaction
+from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable
+from beat_actors.requests import explain, intake, lifecycle, queries, retry
+from beat_actors.requests.explain import Explanation
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
-from beat_actors.requests.queries import Filter
+from beat_actors.requests.queries import Filter, Page, RequestView
+from beat_actors.requests.retry import Retried
 from beat_actors.text import check_text
 
 MAX_ITEMS = 1000
-RING_WITHIN = 0.5
+SOON = 1
+"""Seconds after which to look again at what was just accepted."""
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,6 +39,29 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     priority: str = "standard"
     account_id: str | None = None
     expires_at: datetime | None = None
+    max_age: float = 0.0
+    force: bool = False
+    tags: dict[str, str] = {}
+
+
+class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a cancel; it may be left out."""
+
+    reason: str = "its requester cancelled it"
+
+
+class Matching(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be retried."""
+
+    platform: str | None = None
+    flow: str | None = None
+    status: str = "FAILED"
+    account_id: str | None = None
+    error: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    cursor: str | None = None
+    limit: int = retry.MAX_RETRIES
 
 
 class ScrapeRequests:
@@ -47,43 +75,58 @@ class ScrapeRequests:
     async def on_post(self, req: Request, resp: Response) -> None:
         body = await read_json(req)
         if isinstance(body, dict) and "requests" in body:
-            await self._many(body, caller_of(req), resp)
+            await self._many(body, req, resp)
             return
-        request = prepared(body, caller_of(req), req.get_header("Idempotency-Key"))
-        (accepted,) = await self._submit([request])
+        caller, wait = caller_of(req), wait_of(req)
+        reads = Scope.READ in caller.scopes
+        if wait and not reads:
+            raise Forbidden("to wait for the answer is to read it, and this key cannot", scope=Scope.READ)
+        (accepted,) = await self._submit([prepared(body, caller)], req, resp)
+        resp.set_header("Location", location(accepted.id))
+        if wait or (reads and accepted.accepted_as == "stored"):
+            # What was accepted is committed: whatever happens to the database now, it is not answered as if it were not.
+            try:
+                request = await finished(self._provider, accepted.id, caller, wait, resp)
+            except StorageUnavailable:
+                request = None
+            if request is not None and request.ended:
+                resp.status = 200
+                send(resp, request)
+                return
         resp.status = 202
-        resp.set_header("Location", f"/v1/scrape-requests/{accepted.id}")
+        if resp.get_header("Retry-After") is None:
+            resp.set_header("Retry-After", str(SOON))
         send(resp, _accepted(accepted))
 
-    async def _many(self, body: dict[str, Any], caller: Caller, resp: Response) -> None:
+    async def _many(self, body: dict[str, Any], req: Request, resp: Response) -> None:
         items = body["requests"]
         if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS or len(body) > 1:
             raise BadInput(f"requests is a list of 1 to {MAX_ITEMS} requests, and the only field", field="requests")
+        if req.get_param("wait") is not None:
+            raise BadInput("wait is for a single request; many are followed by their ids", field="wait")
         outcomes: list[dict[str, Any]] = []
         good: dict[int, Prepared] = {}
         for i, item in enumerate(items):
             outcomes.append({})
             try:
-                good[i] = prepared(item, caller)
+                good[i] = prepared(item, caller_of(req))
             except BeatError as error:
                 outcomes[i] = problem(error)
-        accepted = await self._submit(list(good.values())) if good else []
+        accepted = await self._submit(list(good.values()), req, resp) if good else []
         for i, one in zip(good, accepted, strict=True):
             outcomes[i] = _accepted(one)
         resp.status = 202 if good else 400
         send(resp, {"accepted": len(good), "refused": len(items) - len(good), "outcomes": outcomes})
 
-    async def _submit(self, requests: list[Prepared]) -> list[Accepted]:
-        services = self._provider.services
-        async with services.database.transaction() as transaction:
-            accepted = await intake.submit(transaction, requests)
-            hit("intake.before_commit")
-        hit("intake.after_commit")
-        # After the commit; whether the ring is heard makes no difference to what was promised, so it is not waited for long.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RING_WITHIN):
-                for platform in sorted({request.request.platform for request in requests}):
-                    await services.ring(platform)
+    async def _submit(self, requests: list[Prepared], req: Request, resp: Response) -> list[Accepted]:
+        key = req.get_header("Idempotency-Key")
+        if key is not None:
+            requests = intake.keyed(requests, key)
+        accepted = await in_time(intake.insert(self._provider.services.database, requests))
+        # After the commit; whether the ring is heard makes no difference to what was promised.
+        self._provider.bell.ring(sorted({item.request.platform for item in requests}))
+        if not all(one.created for one in accepted):
+            resp.set_header("Idempotency-Replayed", "true")
         return accepted
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -92,21 +135,25 @@ class ScrapeRequests:
             flow=req.get_param("flow"),
             status=req.get_param("status"),
             account_id=account_of(caller_of(req), req.get_param("account_id")),
+            error=req.get_param("error"),
             created_after=moment(req, "created_after"),
             created_before=moment(req, "created_before"),
+            uncollected=switch(req, "uncollected"),
             cursor=req.get_param("cursor"),
             limit=whole(req, "limit", default=50, most=queries.MAX_PAGE),
         )
-        for name in ("platform", "flow", "account_id"):
-            check_text(getattr(wanted, name) or "", name, longest=255, one_line=True)
+        check_filter(wanted)
+        page, counts = await in_time(self._list(wanted, counted=switch(req, "counts")))
+        send(resp, {"requests": page.requests, "next_cursor": page.next_cursor, "counts": counts})
+
+    async def _list(self, wanted: Filter, *, counted: bool) -> tuple[Page, dict[str, int] | None]:
         async with self._provider.services.database.transaction() as transaction:
             page = await queries.list_scrape_data(transaction, wanted)
-            counts = await queries.count_by_status(transaction, wanted) if req.get_param("counts") == "true" else None
-        send(resp, {"requests": page.requests, "next_cursor": page.next_cursor, "counts": counts})
+            return page, await queries.count_by_status(transaction, wanted) if counted else None
 
 
 class ScrapeRequest:
-    """GET one request."""
+    """GET one request; with `wait`, once it has ended or the time is up."""
 
     scopes: Scopes = {"GET": Scope.READ}
 
@@ -114,9 +161,12 @@ class ScrapeRequest:
         self._provider = provider
 
     async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
-        async with self._provider.services.database.transaction() as transaction:
-            account = caller_of(req).account_id
-            send(resp, await queries.get_request(transaction, row_id(request_id), account_id=account))
+        wait = wait_of(req)
+        request = await finished(self._provider, row_id(request_id), caller_of(req), wait, resp)
+        if wait and not request.ended:
+            resp.status = 202
+            resp.set_header("Location", location(request.id))
+        send(resp, request)
 
 
 class Explain:
@@ -128,17 +178,137 @@ class Explain:
         self._provider = provider
 
     async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
+        send(resp, await in_time(self._why(row_id(request_id), caller_of(req).account_id)))
+
+    async def _why(self, request_id: int, account_id: str | None) -> Explanation:
         async with self._provider.services.database.transaction() as transaction:
-            account = caller_of(req).account_id
-            send(resp, await explain.why(transaction, row_id(request_id), account_id=account))
+            return await explain.why(transaction, request_id, account_id=account_id)
 
 
-def prepared(item: Any, caller: Caller, idempotency_key: str | None = None) -> Prepared:
+class Cancel:
+    """POST ends a request that has not ended. Fetches that others wait for go on."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
+        given = Cancellation() if not req.content_length else await read(req, Cancellation)
+        check_text(given.reason, "reason", longest=1000)
+        request = await in_time(self._cancel(row_id(request_id), caller_of(req), given.reason))
+        send(resp, {"id": request.id, "status": request.status, "location": location(request.id)})
+
+    async def _cancel(self, request_id: int, caller: Caller, reason: str) -> RequestView:
+        async with self._provider.services.database.transaction() as transaction:
+            request = await own(transaction, request_id, caller)
+            ended = await lifecycle.cancel(transaction, [request_id], reason=reason)
+            if ended and operates(caller):
+                target, detail = f"request/{request_id}", {"reason": reason}
+                await audit.record(
+                    transaction, actor=caller.actor, action="request.cancel", target=target, detail=detail
+                )
+            return await queries.get_request(transaction, request.id)
+
+
+class Retry:
+    """POST runs a request again that failed or was cancelled."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
+        retried = await in_time(self._retry(row_id(request_id), caller_of(req)))
+        self._provider.bell.ring([retried.platform])
+        resp.status = 202
+        resp.set_header("Location", location(retried.id))
+        resp.set_header("Retry-After", str(SOON))
+        send(resp, {"id": retried.id, "location": location(retried.id)})
+
+    async def _retry(self, request_id: int, caller: Caller) -> Retried:
+        database = self._provider.services.database
+        async with database.transaction() as transaction:
+            await own(transaction, request_id, caller)
+        return await retry.retry(database, request_id, actor=caller.actor if operates(caller) else None)
+
+
+class RetryMatching:
+    """POST runs again what matches, up to 1,000 at once."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given, caller = await read(req, Matching), caller_of(req)
+        fields = {name: getattr(given, name) for name in given.__struct_fields__ if name != "limit"}
+        account = account_of(caller, given.account_id)
+        # A key that is of no account, and does not operate, has none but its own requests.
+        key = None if account_is_its_own(caller) or operates(caller) else caller.key_id
+        wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
+        check_filter(wanted)
+        actor = caller.actor if operates(caller) else None
+        retried = retry.retry_matching(self._provider.services.database, wanted, limit=given.limit, actor=actor)
+        found = await in_time(retried)
+        again = [one for one in found.outcomes if one.error is None]
+        self._provider.bell.ring(sorted({one.platform for one in again}))
+        resp.status = 202
+        refused = len(found.outcomes) - len(again)
+        outcomes = [_retried(one) for one in found.outcomes]
+        send(resp, {"retried": len(again), "refused": refused, "outcomes": outcomes, "next_cursor": found.next_cursor})
+
+
+def operates(caller: Caller) -> bool:
+    return Scope.OPERATE in caller.scopes
+
+
+def account_is_its_own(caller: Caller) -> bool:
+    return caller.account_id is not None
+
+
+async def own(transaction: Transaction, request_id: int, caller: Caller) -> RequestView:
+    """The request, if the caller may change it: its account's, its key's, or anybody's for who operates. Raises `NotFound`."""
+    request = await queries.get_request(transaction, request_id, account_id=caller.account_id)
+    if account_is_its_own(caller) or operates(caller) or request.api_key_id == caller.key_id:
+        return request
+    raise NotFound(f"there is no request {request_id} that this key asked for")
+
+
+async def finished(provider: Provider, request_id: int, caller: Caller, wait: int, resp: Response) -> RequestView:
+    """The request, as soon as it has ended, or after `wait` seconds; sets `Retry-After` where it has not.
+
+    Raises `NotFound`. No connection is held while it waits.
+    """
+    request = await in_time(_read(provider, request_id, caller))
+    if wait and not request.ended:
+        await provider.waiting.until_ended(request_id, wait)
+        request = await in_time(_read(provider, request_id, caller))
+    if wait and not request.ended:
+        resp.set_header("Retry-After", str(await in_time(_retry_after(provider, request_id))))
+    return request
+
+
+async def _read(provider: Provider, request_id: int, caller: Caller) -> RequestView:
+    async with provider.services.database.transaction() as transaction:
+        request = await queries.get_request(transaction, request_id, account_id=caller.account_id)
+        # An operator who looks at what somebody else asked for does not collect it.
+        if operates(caller) and request.api_key_id != caller.key_id:
+            return request
+        return await queries.collect(transaction, request)
+
+
+async def _retry_after(provider: Provider, request_id: int) -> int:
+    async with provider.services.database.statements() as alone:
+        seconds = await queries.clears_in(alone, request_id)
+    return SOON if seconds is None else max(SOON, min(LONGEST, math.ceil(seconds)))
+
+
+def prepared(item: Any, caller: Caller) -> Prepared:
     """Check one submission. Raises `BadInput` and its kinds, and `Forbidden` for another account than the caller's."""
-    try:
-        given = msgspec.convert(item, Submission)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"the request is not as it should be: {error}") from None
+    given = as_shape(item, Submission)
     return intake.prepare(
         NewRequest(
             given.platform,
@@ -146,11 +316,35 @@ def prepared(item: Any, caller: Caller, idempotency_key: str | None = None) -> P
             given.params,
             Priority.named(given.priority),
             account_of(caller, given.account_id),
-            idempotency_key,
-            given.expires_at,
-            caller.key_id,
+            expires_at=given.expires_at,
+            api_key_id=caller.key_id,
+            max_age=given.max_age,
+            force=given.force,
+            tags=given.tags,
         )
     )
+
+
+def check_filter(wanted: Filter) -> None:
+    """Raises `BadInput` for text that no row can hold."""
+    for name in ("platform", "flow", "account_id", "error"):
+        check_text(getattr(wanted, name) or "", name, longest=255, one_line=True)
+
+
+def wait_of(req: Request) -> int:
+    """For how many seconds the caller would wait: `wait` of the query, or of a Prefer header (RFC 7240), which only asks."""
+    if req.get_param("wait") is not None:
+        return whole(req, "wait", default=0, most=LONGEST)
+    for preference in (req.get_header("Prefer") or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        text = value.strip().strip('"')
+        if name.strip().lower() == "wait" and text.isascii() and text.isdigit() and len(text) <= 9:
+            return min(int(text), LONGEST)
+    return 0
+
+
+def location(request_id: int) -> str:
+    return f"/v1/scrape-requests/{request_id}"
 
 
 def row_id(text: str) -> int:
@@ -168,6 +362,14 @@ def whole(req: Request, name: str, *, default: int, most: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > most:
         raise BadInput(f"{name} is a whole number up to {most}", field=name)
     return int(text)
+
+
+def switch(req: Request, name: str) -> bool:
+    """A query parameter that is `true` or `false`."""
+    text = req.get_param(name) or "false"
+    if text not in ("true", "false"):
+        raise BadInput(f"{name} is true or false", field=name)
+    return text == "true"
 
 
 def moment(req: Request, name: str) -> datetime | None:
@@ -190,4 +392,11 @@ def send(resp: Response, value: Any) -> None:
 
 
 def _accepted(accepted: Accepted) -> dict[str, Any]:
-    return {"id": accepted.id, "created": accepted.created, "location": f"/v1/scrape-requests/{accepted.id}"}
+    """The same, however often an idempotency key brings the answer again."""
+    return {"id": accepted.id, "accepted_as": accepted.accepted_as, "location": location(accepted.id)}
+
+
+def _retried(one: Retried) -> dict[str, Any]:
+    if one.error is not None:
+        return {"id": one.id} | problem(one.error)
+    return {"id": one.id, "location": location(one.id)}

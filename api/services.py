@@ -7,11 +7,14 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from actors.queues import Queues
+from api.bell import Bell
 from api.limits import Limiter
+from api.waiting import Waiting
 from beat_actors.access.keyring import Keyring
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.limits.limiter import StackedLimiter
+from beat_actors.requests import queries
 
 Ring = Callable[[str], Awaitable[Any]]
 Ping = Callable[[], Awaitable[bool]]
@@ -66,6 +69,8 @@ class Provider:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._services: Services | None = None
+        self.bell = Bell(lambda platform: self.services.ring(platform))
+        self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
 
     @property
     def services(self) -> Services:
@@ -77,6 +82,8 @@ class Provider:
         self._services = self._opener()
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
+        await self.waiting.close()
+        await self.bell.close()
         if self._services is not None:
             await self._services.close()
 

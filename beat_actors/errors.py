@@ -46,6 +46,18 @@ class Unauthenticated(BeatError):
     code = "unauthenticated"
 
 
+class Conflict(BeatError):
+    """The request is in a state that does not allow this."""
+
+    code = "conflict"
+
+
+class KeyReused(Conflict):
+    """An idempotency key stands for one request, and was used for another."""
+
+    code = "idempotency_key_reused"
+
+
 class BadSettings(BeatError):
     """A BEAT_* variable has a value that cannot be used; nothing was started."""
 
@@ -56,6 +68,10 @@ class StorageUnavailable(BeatError):
     """PostgreSQL did not answer in time; nothing was accepted or changed."""
 
     code = "storage_unavailable"
+
+
+class StorageTooSlow(StorageUnavailable):
+    """PostgreSQL did not answer in time; whether it did what was asked is not known."""
 
 
 class RedisUnavailable(BeatError):

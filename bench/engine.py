@@ -92,7 +92,10 @@ async def _accept(engine: Engine, handles: Sequence[str], count: int) -> None:
         handled = [handles[n % len(handles)] for n in range(start, min(start + 1000, count))]
         await intake.accept(
             engine.database,
-            [NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle}) for handle in handled],
+            [
+                NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle}, force=True)
+                for handle in handled
+            ],
         )
 
 

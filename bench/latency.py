@@ -84,7 +84,9 @@ async def load(setup: engine.Setup, rate: int, seconds: int) -> None:
 
 
 def _request(number: int, priority: Priority) -> NewRequest:
-    return NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle(number % HANDLES)}, priority)
+    return NewRequest(
+        "instagram", "refresh_profile_by_handle", {"handle": handle(number % HANDLES)}, priority, force=True
+    )
 
 
 if __name__ == "__main__":

@@ -142,7 +142,10 @@ async def _wait(session: Session, ids: list[int], deadline: float) -> None:
 
 async def _result(transaction: Transaction, subjects: Sequence[str], ids: Sequence[int]) -> list[Scraped]:
     requests = [await queries.get_request(transaction, request_id) for request_id in ids]
-    about = {"ids": list(ids), "since": min(request.created_at for request in requests)}
+    # What joined another request has its results.
+    has_them = {request.id: request.joined_to or request.id for request in requests}
+    since = min([request.observed_at or request.created_at for request in requests])
+    about = {"ids": sorted(set(has_them.values())), "since": since}
     profiles: dict[int, dict[str, Any]] = {}
     for row in await transaction.rows(PROFILES, about):
         profiles[row.request_id] = {"dimensions": row.dimensions, "metrics": row.metrics, "source": row.source}
@@ -152,6 +155,8 @@ async def _result(transaction: Transaction, subjects: Sequence[str], ids: Sequen
         found = posts.setdefault(row.request_id, {})
         found[row.post_id] = {"dimensions": row.dimensions, "metrics": row.metrics, "source": row.source}
     return [
-        Scraped(subject, request, profiles.get(request.id), list(posts.get(request.id, {}).values()))
+        Scraped(
+            subject, request, profiles.get(has_them[request.id]), list(posts.get(has_them[request.id], {}).values())
+        )
         for subject, request in zip(subjects, requests, strict=True)
     ]

@@ -44,13 +44,15 @@ WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
 """
 # The oldest rows of each lane, through the partial index. With `lane_id = l.id` the planner, which knows only the average
 # lane, may walk the primary key instead and read a million rows for a small one; an order by a range leaves it no choice.
-# A lane without room shows one row, to know whether anything waits.
+# A lane without room shows one row, to know whether anything waits. What is past its deadline is never claimed, and takes nobody's
+# place while it waits for the sweep that ends it.
 CANDIDATES = """
 SELECT f.id AS fetch_id, l.id AS lane_id, extract(epoch FROM f.created_at)::double precision AS created_at
 FROM unnest(%s::integer[], %s::integer[]) AS l(id, rows)
 CROSS JOIN LATERAL (
     SELECT id, created_at FROM scrape_fetch
-    WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING' AND not_before IS NULL ORDER BY lane_id, id LIMIT l.rows
+    WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING' AND not_before IS NULL
+      AND (expires_at IS NULL OR expires_at > to_timestamp(%s)) ORDER BY lane_id, id LIMIT l.rows
 ) f
 """
 LEASE = """
@@ -63,10 +65,16 @@ WITH lease AS (
         waiting_for = NULL, sent_at = clock_timestamp()
     FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING'
     RETURNING f.id, f.request_id
-), request AS (
+), begun AS (
     -- An array and not a join, so that the rows are found by their ids whatever the table's statistics say.
+    SELECT id FROM scrape_request_log WHERE id = ANY(ARRAY(SELECT request_id FROM fetched)) AND picked_at IS NULL
+    ORDER BY id FOR NO KEY UPDATE
+), request AS (
+    UPDATE scrape_request_log SET status = CASE WHEN status = 'PENDING' THEN 'PROCESSING' ELSE status END, picked_at = clock_timestamp()
+    WHERE id = ANY(ARRAY(SELECT id FROM begun)) RETURNING id, waiters
+), joined AS (
     UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp()
-    WHERE id = ANY(ARRAY(SELECT request_id FROM fetched)) AND status = 'PENDING'
+    WHERE joined_to = ANY(ARRAY(SELECT id FROM request WHERE waiters > 0)) AND status = 'PENDING'
 )
 SELECT id FROM fetched
 """
@@ -81,9 +89,9 @@ FROM jsonb_to_recordset(%s::jsonb) AS n(id integer, until double precision, reas
 JOIN scrape_fetch f ON f.lane_id = n.id AND f.stage = 'WAITING' AND f.expires_at IS NOT NULL AND f.expires_at < to_timestamp(n.until)
 ORDER BY f.id LIMIT 1000
 """
-# A fetch whose request has ended meanwhile ends with it.
+# A fetch that nobody wants any more, its request having ended or been run anew meanwhile, ends with it.
 MOVE = """
-UPDATE scrape_fetch f SET stage = CASE WHEN r.status IN ('PENDING', 'PROCESSING') THEN 'WAITING' ELSE 'CANCELLED' END, lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
+UPDATE scrape_fetch f SET stage = CASE WHEN r.live AND r.retry_count = f.run THEN 'WAITING' ELSE 'CANCELLED' END, lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
     rotations = n.rotations, retries = n.retries, lease_until = NULL, use_until = NULL,
     cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
     cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
@@ -271,7 +279,7 @@ async def _lease(
     }
     desk = Desk(snapshot, rng)
     rows = [capacity + 1 if desk.has_room(lane) else 1 for lane in snapshot.lanes]
-    found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows))
+    found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows, snapshot.now))
     candidates = [Candidate(row.fetch_id, row.lane_id, row.created_at) for row in found]
     if capacity == 0:
         return  # the stages ring again when they have room

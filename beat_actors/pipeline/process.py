@@ -33,22 +33,22 @@ WITH mine AS (
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM mine WHERE f.id = mine.id
-RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
-    f.records, f.is_first, f.stage_attempts > %(attempts)s AS poison
+RETURNING f.id, f.request_id, f.run, f.fence, f.platform, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
+    f.records, f.is_first, f.payload_at, f.stage_attempts > %(attempts)s AS poison
 """  # noqa: S608 - a constant
 DONE = """
 UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
 FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
 WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
 """
-# What a request that has ended meanwhile would still have asked for is not asked.
+# What nobody wants any more, the request having ended or been run anew meanwhile, is not asked for.
 FOLLOW_UP = """
-INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner)
-SELECT n.request_id, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at, n.owner
+INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner)
+SELECT n.request_id, n.run, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at, n.owner
 FROM jsonb_to_recordset(%s::jsonb) AS n(
-    request_id bigint, lane_id integer, platform text, operation text, params jsonb, cursor text, cursor_source text, page integer,
+    request_id bigint, run integer, lane_id integer, platform text, operation text, params jsonb, cursor text, cursor_source text, page integer,
     priority smallint, expires_at timestamptz, owner text)
-JOIN scrape_request_log r ON r.id = n.request_id AND r.status IN ('PENDING', 'PROCESSING')
+JOIN scrape_request_log r ON r.id = n.request_id AND r.live AND r.retry_count = n.run
 """
 QUARANTINE = """
 INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error)
@@ -139,6 +139,7 @@ async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]
     rows = [
         {
             "request_id": claim.request_id,
+            "run": claim.run,
             "lane_id": ids[key],
             "platform": claim.platform,
             "operation": spec.operation,
@@ -164,7 +165,7 @@ def _lane(claim: Any, spec: FetchSpec) -> LaneKey:
 
 def _closing(claim: Any, records: Records) -> Closing:
     data: dict[str, Any] = {"source": claim.source} if claim.is_first else {}
-    return Closing(claim.request_id, len(records.follow_ups), records.items, data)
+    return Closing(claim.request_id, claim.run, len(records.follow_ups), records.items, data, claim.payload_at)
 
 
 async def _quarantine(engine: Engine, claim: Any, error: str) -> None:

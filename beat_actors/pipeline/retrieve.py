@@ -29,8 +29,8 @@ from beat_actors.platforms.registry import platforms
 log = structlog.get_logger(__name__)
 
 # Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, whose
-# credential has been put out of use since, or whose request has ended, is handed back. A row that another worker holds is skipped,
-# not waited for. Fetches that one call answers come with the one to which it was leased, and only with it.
+# credential has been put out of use since, that nobody wants any more or whose deadline has passed, is handed back. A row that
+# another worker holds is skipped, not waited for. Fetches that one call answers come with the one to which it was leased, and only with it.
 CLAIM = """
 WITH head AS (
     SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL AND call_of IS NULL
@@ -41,7 +41,8 @@ WITH head AS (
 ), judged AS (
     SELECT f.id, c.key_id, c.secret, c.generation, f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
            AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp())
-           AND (NOT c.refreshes OR c.expires_at > clock_timestamp()) AND r.status = 'PROCESSING' AS good
+           AND (NOT c.refreshes OR c.expires_at > clock_timestamp()) AND r.live AND r.retry_count = f.run
+           AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp()) AS good
     FROM mine JOIN scrape_fetch f ON f.id = mine.id JOIN credential c ON c.id = f.credential_id
     JOIN scrape_request_log r ON r.id = f.request_id
 )

@@ -1,6 +1,6 @@
 """Why a request is not done, and when it can be: every blocker with the time at which it clears. Derived from rows, at any time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,12 +14,30 @@ SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt,
        f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
        (SELECT count(*) FROM (SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.stage = 'WAITING'
             AND o.not_before IS NULL AND o.id < f.id LIMIT 10001) ahead) AS ahead
-FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.request_id = %s ORDER BY f.id
+FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id JOIN scrape_request_log r ON r.id = f.request_id AND r.retry_count = f.run
+WHERE f.request_id = %s ORDER BY f.id
+"""
+# How fast the platform goes of late, in leases a second, and how long the flow took from its first lease on. Only the newest rows
+# are asked: an estimate need not be more exact than the minute that it is made from.
+PACE = """
+SELECT clock_timestamp() AS now,
+       (SELECT sum(leased) / 60.0 FROM broker_decision WHERE platform = %(platform)s AND at > clock_timestamp() - interval '1 minute')
+           ::double precision AS leases,
+       (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM scraped_at - picked_at)) FROM (
+            SELECT scraped_at, picked_at FROM scrape_request_log
+            WHERE id > (SELECT max(id) - 2000 FROM scrape_request_log) AND platform = %(platform)s AND flow = %(flow)s
+              AND status = 'COMPLETE' AND picked_at IS NOT NULL ORDER BY id DESC LIMIT 50) done)::double precision AS seconds
 """
 CALLS = """
 SELECT at, fetch_id, source, operation, credential_id, url, status, ms, outcome, code, detail FROM trace_log
 WHERE request_id = %s ORDER BY at
 """
+
+
+UNKNOWN_TAKES = 2.0
+"""Seconds that a flow is taken to need where none of it has been complete of late."""
+UNKNOWN_LEASES = 10.0
+"""Leases a second that a platform is taken to get where it has had none of late."""
 
 
 class Blocker(msgspec.Struct, frozen=True):
@@ -49,11 +67,16 @@ class FetchState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """`summary` says it in a sentence; the rest is what it is drawn from."""
+    """`summary` says it in a sentence; the rest is what it is drawn from.
+
+    `next_attempt_at` is when the first of its waiting fetches can run; `eta` estimates when it is complete, from what is ahead of
+    it and how fast the platform has gone of late. `None`: it has ended, or only a person can change what it waits for.
+    """
 
     request: RequestView
     summary: str
     next_attempt_at: datetime | None
+    eta: datetime | None
     fetches: list[FetchState]
     calls: list[dict[str, Any]]
 
@@ -61,13 +84,16 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 async def why(transaction: Transaction, request_id: int, *, account_id: str | None = None) -> Explanation:
     """Raises `NotFound`, also for a request that is not this account's, where one is named.
 
-    An account is not shown the URLs: one call may have answered several requests, of other accounts too.
+    Of a request that joined another, the fetches and calls are those of the other. An account is not shown the URLs: one call may
+    have answered several requests, of other accounts too.
     """
     request = await get_request(transaction, request_id, account_id=account_id)
-    fetches = [_state(row) for row in await transaction.rows(FETCHES, (request_id,))]
-    calls = [row._asdict() for row in await transaction.rows(CALLS, (request_id,))]
+    has_them = request.joined_to or request.id
+    fetches = [_state(row) for row in await transaction.rows(FETCHES, (has_them,))]
+    calls = [row._asdict() for row in await transaction.rows(CALLS, (has_them,))]
     if account_id is not None:
         calls = [{**call, "url": None} for call in calls]
+    pace = await transaction.row(PACE, {"platform": request.platform, "flow": request.flow})
     waiting = [fetch for fetch in fetches if fetch.stage == "WAITING"]
     times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
     earliest = min(times, default=None)
@@ -75,9 +101,22 @@ async def why(transaction: Transaction, request_id: int, *, account_id: str | No
         request=request,
         summary=_summary(request, fetches, waiting, calls, earliest),
         next_attempt_at=earliest,
+        eta=None if request.ended else _eta(request, waiting, earliest, pace),
         fetches=fetches,
         calls=calls,
     )
+
+
+def _eta(request: RequestView, waiting: list[FetchState], earliest: datetime | None, pace: Any) -> datetime | None:
+    if any(fetch.blockers and fetch.next_attempt_at is None for fetch in waiting):
+        return None
+    now: datetime = pace.now
+    takes = timedelta(seconds=pace.seconds if pace.seconds is not None else UNKNOWN_TAKES)
+    if not waiting:
+        return max((request.picked_at or now) + takes, now)
+    ahead = max(fetch.ahead for fetch in waiting)
+    leases = pace.leases or UNKNOWN_LEASES
+    return max(earliest or now, now) + timedelta(seconds=ahead / leases) + takes
 
 
 def _state(row: Any) -> FetchState:

@@ -1,7 +1,13 @@
-"""Accepting requests: validate, then insert request and first fetch in one statement. What is returned is committed truth."""
+"""Accepting requests: validate, then one statement that inserts each with its first fetch, lets it join the same work that is in
+flight, or answers it from what is stored. What is returned is committed truth.
 
+Two requests are the same work where platform, flow, parameters and account are the same: accounts do not learn from one another
+what was asked. Work that is in flight is held by one request (a unique index); those that join it have no fetches of their own.
+"""
+
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -9,13 +15,21 @@ from typing import Any
 import msgspec
 
 from beat_actors.database import Database, Transaction, jsonb
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
+from beat_actors.failpoints import hit
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lanes import LaneKey, lane_ids
+from beat_actors.requests.lifecycle import TELL, TOLD
 from beat_actors.text import check_text
 
 MAX_TEXT = 2_000
+MAX_KEY = 255
+MAX_TAGS = 20
+MAX_TAG = 255
+MAX_AGE = 366 * 86_400
+ROUNDS = 20
+"""Tries of a statement that lost a race: each time, some other request was accepted."""
 
 
 class Priority(IntEnum):
@@ -37,7 +51,8 @@ class Priority(IntEnum):
 class NewRequest:
     """A request as a consumer words it; `prepare` checks it.
 
-    `on_demand`: it was taken from the limits of on-demand requests. `deferred_to`: it is not begun before, because of `waiting_for`.
+    `on_demand`: it was taken from the limits of on-demand requests. `deferred_to`: it is not begun before, because of `waiting_for`;
+    then it neither joins others nor is joined.
     """
 
     platform: str
@@ -52,74 +67,160 @@ class NewRequest:
     on_demand: bool = False
     deferred_to: datetime | None = None
     waiting_for: str | None = None
+    max_age: float = 0.0
+    """Seconds: an answer that is not older is taken from what is stored, and nothing is fetched."""
+    force: bool = False
+    """Fetch, whatever is stored or in flight."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What the consumer wants to find again on the request and its events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`created` is false where the idempotency key had been used for the same request before."""
+    """`accepted_as`: `new`, with fetches of its own; `joined` to work in flight; or `stored`, and complete already.
+
+    `created` is false where the idempotency key had been used for the same request before.
+    """
 
     id: int
     created: bool
+    accepted_as: str = "new"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
+    """`work` is the same for requests that the same fetches answer, `digest` for those that say the same in all."""
+
     request: NewRequest
     params: dict[str, Any]
     first: FetchSpec
     lane: LaneKey
     resume: Resume | None
-    worded: dict[str, Any] | None = None
-    """The parameters before what was left open was filled in; `None` where nothing is."""
+    work: bytes
+    digest: bytes
 
 
-# The ids are drawn first, so that request and fetch go in together; a repeated idempotency key inserts neither.
-# What is deferred begins to wait, and to grow older than its neighbours, when its time has come.
-SUBMIT = """
-WITH input AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.*
-    FROM jsonb_to_recordset(%s::jsonb) AS i(
+# An idempotency key that was used before inserts nothing. Neither does what loses a race, against a request that became visible
+# after the statement began: it returns no row, and the statement is run again for it. Where the keys of one call were used for
+# something else, nothing of it is inserted.
+#
+# A request is locked before another joins it, so that it cannot end meanwhile; and it counts those that joined it, so that
+# whoever ends it learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come.
+# The ids are drawn first, so that requests and fetches go in together.
+SUBMIT = f"""
+WITH lanes AS (
+    SELECT w.i, l.id AS lane_id
+    FROM jsonb_to_recordset(%(lanes)s::jsonb) AS w(i integer, platform text, operation text, priority smallint, sources text[], owner text)
+    JOIN lane l USING (platform, operation, priority, sources, owner)
+), input AS MATERIALIZED (
+    SELECT i.*, decode(i.work_hex, 'hex') AS work, decode(i.digest_hex, 'hex') AS digest, lanes.lane_id
+    FROM jsonb_to_recordset(%(items)s::jsonb) AS i(
         n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text,
-        expires_at timestamptz, api_key_id bigint, lane_id integer, operation text, fetch_params jsonb, cursor_source text, owner text,
-        on_demand boolean, not_before timestamptz, waiting_for text)
-), request AS (
-    INSERT INTO scrape_request_log (
-        id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id, on_demand)
+        expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, work_hex text, digest_hex text, apart boolean,
+        max_age double precision, lane integer, operation text, fetch_params jsonb, cursor_source text, owner text,
+        not_before timestamptz, waiting_for text)
+    JOIN lanes ON lanes.i = i.lane
+), earlier AS MATERIALIZED (
+    SELECT i.n, r.id, r.accepted_as, r.idempotency_digest IS NOT DISTINCT FROM i.digest AS same
+    FROM input i JOIN scrape_request_log r
+        ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key
+    WHERE i.idempotency_key IS NOT NULL
+), asked AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.* FROM input i
+    WHERE NOT EXISTS (SELECT FROM earlier e WHERE e.n = i.n) AND NOT EXISTS (SELECT FROM earlier WHERE NOT same)
+), found AS MATERIALIZED (
+    SELECT a.id, s.joined_to, s.items, s.observed_at, s.data
+    FROM asked a CROSS JOIN LATERAL (
+        SELECT coalesce(r.joined_to, r.id) AS joined_to, r.items, r.observed_at, r.data FROM scrape_request_log r
+        WHERE r.work = a.work AND r.status = 'COMPLETE' AND r.observed_at >= clock_timestamp() - make_interval(secs => a.max_age)
+        ORDER BY r.observed_at DESC LIMIT 1) s
+    WHERE a.max_age > 0 AND NOT a.apart
+), rest AS MATERIALIZED (
+    SELECT a.*, min(id) OVER alike AS first_id, count(*) OVER alike AS alike, min(priority) OVER alike AS urgency,
+           first_value(lane_id) OVER (alike ORDER BY priority) AS urgent_lane,
+           CASE WHEN bool_and(expires_at IS NOT NULL) OVER alike THEN max(expires_at) OVER alike END AS deadline
+    FROM asked a WHERE id NOT IN (SELECT id FROM found)
+    WINDOW alike AS (PARTITION BY work, CASE WHEN apart THEN id END)
+), flying AS MATERIALIZED (
+    SELECT id, work, picked_at, priority, expires_at FROM scrape_request_log
+    WHERE work = ANY(ARRAY(SELECT work FROM rest WHERE NOT apart)) AND live AND NOT apart
+    ORDER BY id FOR NO KEY UPDATE
+), new AS (
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_digest, expires_at,
+        api_key_id, on_demand, tags, work, apart, waiters)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, expires_at, api_key_id, on_demand FROM input ORDER BY n
-    ON CONFLICT (coalesce(account_id, ''), idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING id
+    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, digest, expires_at, api_key_id, on_demand, tags, work, apart,
+           alike - 1
+    FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM flying)) ORDER BY work, id
+    ON CONFLICT DO NOTHING RETURNING id
 ), fetched AS (
     INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner,
                               not_before, waiting_for, created_at)
-    SELECT id, lane_id, platform, operation, fetch_params, cursor_source, priority, expires_at, owner,
+    SELECT id, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, deadline, owner,
            not_before, waiting_for, coalesce(not_before, clock_timestamp())
-    FROM input JOIN request USING (id) ORDER BY n
+    FROM rest JOIN new USING (id) ORDER BY n
+), joining AS MATERIALIZED (
+    SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS flies,
+           r.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(r.expires_at > f.expires_at, true)) AS urges
+    FROM rest r LEFT JOIN flying f ON f.work = r.work AND NOT r.apart LEFT JOIN new ON new.id = r.first_id
+    WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
+), joined AS (
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_digest, expires_at,
+        api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, platform, flow, params, priority, account_id, idempotency_key, digest, expires_at, api_key_id, on_demand, tags, work,
+           'joined', joined_to, false, 0,
+           CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at
+    FROM joining ORDER BY work, id
+    ON CONFLICT DO NOTHING RETURNING id
+), counted AS (
+    UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
+    FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM joining JOIN joined USING (id) WHERE flies GROUP BY 1) c
+    WHERE r.id = c.joined_to
+), stored AS (
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_digest, expires_at,
+        api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data)
+    OVERRIDING SYSTEM VALUE
+    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, digest, expires_at, api_key_id, on_demand, tags, work,
+           'stored', f.joined_to, false, 0,
+           'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data
+    FROM asked a JOIN found f USING (id) ORDER BY work, id
+    ON CONFLICT DO NOTHING RETURNING {TOLD}
+), event AS (
+    {TELL} stored
 )
-SELECT input.n, request.id FROM input LEFT JOIN request USING (id)
-"""
-
-EARLIER = """
-SELECT i.n, r.id, r.platform = i.platform AND r.flow = i.flow AND (r.params = i.params OR r.params @> i.worded) AS same
-FROM jsonb_to_recordset(%s::jsonb) AS i(
-    n integer, platform text, flow text, params jsonb, worded jsonb, account_id text, idempotency_key text)
-JOIN scrape_request_log r ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key
-"""
+SELECT n, id, accepted_as, false AS created, same, false AS urged FROM earlier
+UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
+UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
+UNION ALL SELECT n, id, 'joined', true, true, urges AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
+"""  # noqa: S608 - put together from constants
 
 
 def prepare(request: NewRequest) -> Prepared:
     """Check one request against its platform and flow. Raises `BadInput` and its kinds."""
     for name, value in (("account_id", request.account_id), ("idempotency_key", request.idempotency_key)):
         if value is not None:
-            check_text(value, name, longest=255, one_line=True)
+            check_text(value, name, longest=MAX_KEY, one_line=True)
     if request.expires_at is not None and request.expires_at.tzinfo is None:
         raise BadInput("expires_at needs a time zone, such as 2030-01-31T12:00:00Z", field="expires_at")
     platform = platform_named(request.platform)
     flow = platform.flow(request.flow)
+    if not 0 <= request.max_age <= MAX_AGE:
+        raise BadInput(f"max_age is 0 to {MAX_AGE} seconds", field="max_age")
+    check_tags(request.tags)
     for name, value in request.params.items():
         if isinstance(value, str):
             check_text(value, f"params.{name}", longest=MAX_TEXT)
     return _with_params(request, platform, flow, request.params)
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raises `BadInput` for more tags, or longer ones, than are carried."""
+    if len(tags) > MAX_TAGS:
+        raise BadInput(f"a request carries {MAX_TAGS} tags at most", field="tags")
+    for name, value in tags.items():
+        check_text(name, "tags", longest=MAX_TAG)
+        check_text(value, f"tags.{name}", longest=MAX_TAG)
 
 
 def _with_params(request: NewRequest, platform: Platform, flow: Flow, params: Mapping[str, Any]) -> Prepared:
@@ -127,37 +228,77 @@ def _with_params(request: NewRequest, platform: Platform, flow: Flow, params: Ma
     first = flow.first(validated)
     chain = platform.chains[first.operation]
     lane = LaneKey(platform.name, first.operation, int(request.priority), chain, first.owner or "")
-    return Prepared(request, msgspec.to_builtins(validated), first, lane, flow.resume)
+    worded = msgspec.to_builtins(validated)
+    what = [platform.name, flow.name, worded, request.account_id]
+    how = [int(request.priority), request.expires_at, request.max_age, request.force, dict(request.tags)]
+    return Prepared(request, worded, first, lane, flow.resume, _digest(what), _digest(what + how))
+
+
+def _digest(value: Any) -> bytes:
+    return hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=16).digest()
+
+
+def keyed(prepared: Sequence[Prepared], key: str) -> list[Prepared]:
+    """One idempotency key for requests that are accepted together: a key for each, and the digest of them all.
+
+    Raises `BadInput` for a key that cannot be one.
+    """
+    check_text(key, "Idempotency-Key", longest=MAX_KEY, one_line=True)
+    if not key.strip():
+        raise BadInput("an idempotency key cannot be empty", field="Idempotency-Key")
+    digest = _digest([item.digest.hex() for item in prepared])
+    keys = [key, *(f"{key} {n}" for n in range(1, len(prepared)))]
+    return [
+        replace(item, request=replace(item.request, idempotency_key=one), digest=digest)
+        for item, one in zip(prepared, keys, strict=True)
+    ]
 
 
 async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:
-    """Insert requests with their first fetches, in order. Raises `BadInput` where an idempotency key was used otherwise."""
-    prepared = [await _resumed(transaction, item) if item.resume is not None else item for item in prepared]
-    lanes = await lane_ids(transaction, {item.lane for item in prepared})
-    rows = [_row(n, item, lanes[item.lane]) for n, item in enumerate(prepared)]
+    """Insert these requests, in order: one round trip, unless a lane is new or a race is lost.
+
+    Raises `KeyReused`, and then the transaction must not be committed.
+    """
+    items = [await resumed(transaction, item) for item in prepared]
+    lanes = {key: i for i, key in enumerate(dict.fromkeys(item.lane for item in items))}
+    wanted = [{"i": i, **key._asdict()} for key, i in lanes.items()]
+    left = [_row(n, item, lanes[item.lane]) for n, item in enumerate(items)]
     accepted: dict[int, Accepted] = {}
-    for n, request_id in await transaction.rows(SUBMIT, (jsonb(rows),)):
-        if request_id is not None:
-            accepted[n] = Accepted(request_id, created=True)
-    repeated = [row for row in rows if row["n"] not in accepted]
-    if repeated:
-        for n, request_id, same in await transaction.rows(EARLIER, (jsonb(repeated),)):
-            if not same:
-                key = prepared[n].request.idempotency_key
-                raise BadInput(f"idempotency key {key!r} was used for another request", field="idempotency_key")
-            accepted[n] = Accepted(request_id, created=False)
-    return [accepted[n] for n in range(len(prepared))]
+    for round_ in range(ROUNDS):
+        for row in await transaction.rows(SUBMIT, {"lanes": jsonb(wanted), "items": jsonb(left)}):
+            if not row.same:
+                key = items[row.n].request.idempotency_key
+                raise KeyReused(f"idempotency key {key!r} was used for another request, {row.id}; nothing was accepted")
+            accepted[row.n] = Accepted(row.id, row.created, row.accepted_as)
+        left = [row for row in left if row["n"] not in accepted]
+        if not left:
+            return [accepted[n] for n in range(len(items))]
+        if round_ == 0:
+            await lane_ids(transaction, set(lanes))
+    raise StorageUnavailable(f"{len(left)} requests lost {ROUNDS} races against others for the same work")
 
 
 async def accept(database: Database, requests: Sequence[NewRequest]) -> list[Accepted]:
-    """Check and insert; when this returns, the requests are committed. Ring the broker afterwards."""
-    prepared = [prepare(request) for request in requests]
-    async with database.transaction() as transaction:
-        return await submit(transaction, prepared)
+    """Check and insert these requests; as `insert`."""
+    return await insert(database, [prepare(request) for request in requests])
 
 
-async def _resumed(transaction: Transaction, item: Prepared) -> Prepared:
-    """The request with what it leaves open filled in from where the last run ended."""
+async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accepted]:
+    """Insert these requests, in order; when this returns, they are committed. Ring the brokers of their platforms afterwards.
+
+    Raises `KeyReused`, and then nothing was accepted.
+    """
+    # A statement alone commits itself, and spares two round trips. Keys want all of them to be accepted, or none.
+    all_or_none = any(item.request.idempotency_key is not None for item in prepared)
+    async with database.transaction() if all_or_none else database.statements() as opened:
+        hit("intake.before_commit")
+        accepted = await submit(opened, prepared)
+    hit("intake.after_commit")
+    return accepted
+
+
+async def resumed(transaction: Transaction, item: Prepared) -> Prepared:
+    """The request with what it leaves open filled in from where the last run ended. It stays the work that it was worded as."""
     resume = item.resume
     if resume is None:
         return item
@@ -171,29 +312,33 @@ async def _resumed(transaction: Transaction, item: Prepared) -> Prepared:
     filled = {
         name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None
     }
-    resumed = _with_params(item.request, platform, platform.flow(item.request.flow), {**item.params, **filled})
-    return replace(resumed, worded={name: value for name, value in item.params.items() if value is not None})
+    filled_in = _with_params(item.request, platform, platform.flow(item.request.flow), {**item.params, **filled})
+    return replace(filled_in, work=item.work, digest=item.digest)
 
 
-def _row(n: int, item: Prepared, lane_id: int) -> dict[str, Any]:
+def _row(n: int, item: Prepared, lane: int) -> dict[str, Any]:
     request = item.request
     return {
         "n": n,
         "platform": request.platform,
         "flow": request.flow,
         "params": item.params,
-        "worded": item.worded,
         "priority": int(request.priority),
         "account_id": request.account_id,
         "idempotency_key": request.idempotency_key,
         "expires_at": request.expires_at,
         "api_key_id": request.api_key_id,
-        "lane_id": lane_id,
+        "on_demand": request.on_demand,
+        "tags": dict(request.tags) or None,
+        "work_hex": item.work.hex(),
+        "digest_hex": item.digest.hex(),
+        "apart": request.force or request.deferred_to is not None,
+        "max_age": request.max_age,
+        "lane": lane,
         "operation": item.first.operation,
         "fetch_params": item.first.params,
         "cursor_source": item.first.source,
         "owner": item.first.owner,
-        "on_demand": request.on_demand,
         "not_before": request.deferred_to,
         "waiting_for": request.waiting_for,
     }

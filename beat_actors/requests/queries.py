@@ -2,14 +2,15 @@
 
 import base64
 import binascii
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Select, column, func, select, table
+from sqlalchemy import Select, column, func, literal_column, select, table
 
-from beat_actors.database import Transaction
+from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.platforms.interface import Entity, Platform
 
@@ -22,15 +23,19 @@ REQUESTS = table(
         column(name)
         for name in (
             "id", "platform", "flow", "params", "status", "priority", "account_id", "idempotency_key", "created_at",
-            "picked_at", "scraped_at", "expires_at", "retry_count", "items", "data",
-            "api_key_id",
+            "picked_at", "scraped_at", "expires_at", "retry_count", "items", "data", "tags", "accepted_as", "joined_to",
+            "observed_at", "collected_at", "api_key_id",
         )
     ),
 )  # fmt: skip
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as consumers see it. `data` holds what came of it: the number of items and the source, or the error."""
+    """A request as consumers see it. `data` holds what came of it: the number of items and the source, or the error.
+
+    `joined_to` is the request whose fetches answer it, where it has none of its own; `observed_at` the time from which the oldest
+    part of its answer is; `collected_at` when the finished request was first read by who asked for it.
+    """
 
     id: int
     platform: str
@@ -48,18 +53,41 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     items: int
     api_key_id: int | None
     data: dict[str, Any] | None
+    tags: dict[str, str] | None
+    accepted_as: str
+    joined_to: int | None
+    observed_at: datetime | None
+    collected_at: datetime | None
+    freshness: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """`freshness` tells of a complete request how old its answer is, and whether it was fetched for it."""
+        complete = row.status == "COMPLETE" and row.observed_at is not None
+        mode = "stored" if row.accepted_as == "stored" else "fresh"
+        return cls(**row._asdict(), freshness={"mode": mode, "as_of": row.observed_at} if complete else None)
+
+    @property
+    def ended(self) -> bool:
+        return self.scraped_at is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What to list. `cursor` is the opaque one that the page before gave."""
+    """What to list. `error` is the code of what failed it; `uncollected`: results that nobody has fetched yet.
+
+    `cursor` is the opaque one that the page before gave.
+    """
 
     platform: str | None = None
     flow: str | None = None
     status: str | None = None
     account_id: str | None = None
+    error: str | None = None
+    api_key_id: int | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    uncollected: bool = False
     cursor: str | None = None
     limit: int = 50
 
@@ -85,17 +113,54 @@ async def get_request(transaction: Transaction, request_id: int, *, account_id: 
     rows = await transaction.select(query)
     if not rows:
         raise NotFound(f"there is no request {request_id}")
-    return RequestView(**rows[0]._asdict())
+    return RequestView.of(rows[0])
+
+
+# Seconds until the first of what the request waits for may have cleared; NULL where it waits for nothing.
+CLEARS_IN = """
+SELECT extract(epoch FROM min(greatest(f.not_before, l.blocked_until)) - clock_timestamp())::double precision
+FROM scrape_request_log r JOIN scrape_fetch f ON f.request_id = coalesce(r.joined_to, r.id) AND f.stage = 'WAITING'
+JOIN lane l ON l.id = f.lane_id WHERE r.id = %s
+"""
+COLLECT = """
+UPDATE scrape_request_log SET collected_at = coalesce(collected_at, clock_timestamp())
+WHERE id = %s AND scraped_at IS NOT NULL RETURNING collected_at
+"""
+ENDED = "SELECT id FROM scrape_request_log WHERE id = ANY(%s) AND scraped_at IS NOT NULL"
+
+
+async def collect(transaction: Transaction, request: RequestView) -> RequestView:
+    """Who asked for this request reads it: note when, the first time that there is a result to read."""
+    if not request.ended or request.collected_at is not None:
+        return request
+    collected_at = await transaction.value(COLLECT, (request.id,))
+    return msgspec.structs.replace(request, collected_at=collected_at)
+
+
+async def clears_in(transaction: Transaction, request_id: int) -> float | None:
+    """Seconds until the first of its blockers clears; `None` where none is known."""
+    seconds = await transaction.value(CLEARS_IN, (request_id,))
+    return None if seconds is None else float(seconds)
+
+
+async def ended(database: Database, ids: Collection[int]) -> set[int]:
+    """Those of these requests that have ended."""
+    async with database.statements() as alone:
+        return {row.id for row in await alone.rows(ENDED, (sorted(ids),))}
+
+
+def newest_first(wanted: Filter) -> Select[Any]:
+    """The requests that match, from the cursor on; by key and not by offset, so that the last page costs what the first does."""
+    query = _filtered(select(REQUESTS), wanted).order_by(REQUESTS.c.id.desc())
+    return query if wanted.cursor is None else query.where(REQUESTS.c.id < _read_cursor(wanted.cursor))
 
 
 async def list_scrape_data(transaction: Transaction, wanted: Filter) -> Page:
-    """One page of requests, by key and not by offset, so that the last page costs what the first does."""
-    query = _filtered(select(REQUESTS), wanted).order_by(REQUESTS.c.id.desc()).limit(wanted.limit + 1)
-    if wanted.cursor is not None:
-        query = query.where(REQUESTS.c.id < _read_cursor(wanted.cursor))
-    found = [RequestView(**row._asdict()) for row in await transaction.select(query)]
+    """One page of requests."""
+    query = newest_first(wanted).limit(wanted.limit + 1)
+    found = [RequestView.of(row) for row in await transaction.select(query)]
     page = found[: wanted.limit]
-    return Page(page, _cursor(page[-1].id) if len(found) > wanted.limit else None)
+    return Page(page, cursor_after(page[-1].id) if len(found) > wanted.limit else None)
 
 
 async def count_by_status(transaction: Transaction, wanted: Filter) -> dict[str, int]:
@@ -180,10 +245,14 @@ def _split(entity: Entity, fields: dict[str, Any]) -> tuple[dict[str, Any], dict
 
 
 def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
-    for name in ("platform", "flow", "status", "account_id"):
+    for name in ("platform", "flow", "status", "account_id", "api_key_id"):
         value = getattr(wanted, name)
         if value is not None:
             query = query.where(REQUESTS.c[name] == value)
+    if wanted.error is not None:
+        query = query.where(REQUESTS.c.data.op("#>>")(literal_column("'{error,code}'")) == wanted.error)
+    if wanted.uncollected:
+        query = query.where(REQUESTS.c.collected_at.is_(None), REQUESTS.c.scraped_at.is_not(None))
     if wanted.created_after is not None:
         query = query.where(REQUESTS.c.created_at >= wanted.created_after)
     if wanted.created_before is not None:
@@ -191,7 +260,8 @@ def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
     return query
 
 
-def _cursor(request_id: int) -> str:
+def cursor_after(request_id: int) -> str:
+    """Where the page after this request begins."""
     return base64.urlsafe_b64encode(f"before {request_id}".encode()).decode().rstrip("=")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from beat_actors.database import Database, columns
 from beat_actors.platforms.registry import platforms
+from beat_actors.requests import lifecycle
 from beat_actors.requests.lifecycle import SUSPECT
 
 BATCH = 1000
@@ -59,25 +60,9 @@ WITH orphan AS (
 )
 SELECT DISTINCT platform FROM moved
 """
-EXPIRED = """
-WITH late AS (
-    SELECT id FROM scrape_request_log
-    WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= clock_timestamp() AND beat_leads(%s)
-    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-), ended AS (
-    UPDATE scrape_request_log r SET status = 'FAILED', scraped_at = clock_timestamp(),
-        data = coalesce(r.data, '{}') || jsonb_build_object('error', jsonb_build_object('code', 'expired',
-            'message', 'its deadline passed before it could be completed', 'expires_at', r.expires_at))
-    FROM late WHERE r.id = late.id RETURNING r.id, r.platform, r.flow, r.account_id, r.retry_count, r.data
-), cancelled AS (
-    UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM ended WHERE f.request_id = ended.id AND f.stage = 'WAITING'
-), event AS (
-    INSERT INTO outbox_event (event_id, type, subject, data)
-    SELECT md5('request ' || id || ' FAILED ' || retry_count)::uuid, 'beat.scrape_request.failed', 'scrape_request/' || id,
-           jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', 'FAILED', 'account_id', account_id, 'data', data)
-    FROM ended ON CONFLICT (event_id) DO NOTHING
-)
-SELECT count(*) FROM ended
+LATE = """
+SELECT id FROM scrape_request_log
+WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= clock_timestamp() AND beat_leads(%s) ORDER BY expires_at, id LIMIT %s
 """
 # Work that is held beyond its flow's limit is taken from its holder: its lease ends and the fence rises, so the holder's next
 # renewal finds nothing and breaks it off, and the other sweeps settle it as they do the work of a worker that died.
@@ -166,8 +151,9 @@ async def orphaned(database: Database, epoch: int | None = None) -> Swept:
 
 async def expired(database: Database, epoch: int | None = None) -> Swept:
     """Requests past their deadline."""
-    async with database.statements() as alone:
-        return Swept(count=int(await alone.value(EXPIRED, (epoch, BATCH))))
+    async with database.transaction() as transaction:
+        late = [row.id for row in await transaction.rows(LATE, (epoch, BATCH))]
+        return Swept(count=len(await lifecycle.expire(transaction, late)) if late else 0)
 
 
 async def check_and_cancel_long_running_tasks(database: Database, epoch: int | None = None) -> Swept:

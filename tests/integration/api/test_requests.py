@@ -82,9 +82,17 @@ async def test_the_same_idempotency_key_is_the_same_request(api, database) -> No
     headers = {"Idempotency-Key": "abc"}
     first = await api.simulate_post(ROUTE, json=GOOD, headers=headers)
     again = await api.simulate_post(ROUTE, json=GOOD, headers=headers)
-    assert (first.json["id"], first.json["created"], again.json["created"]) == (again.json["id"], True, False)
-    other = await api.simulate_post(ROUTE, json={**GOOD, "params": {"handle": "someone"}}, headers=headers)
-    assert other.status_code == 400
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    for asked in ({**GOOD, "params": {"handle": "someone"}}, {**GOOD, "priority": "batch"}, {"requests": [GOOD]}):
+        other = await api.simulate_post(ROUTE, json=asked, headers=headers)
+        if asked == {"requests": [GOOD]}:
+            assert other.status_code == 202  # the same one request, in a list
+            assert other.json["outcomes"][0] == first.json
+        else:
+            assert other.status_code == 409
+            assert other.json["type"] == "urn:beat:problem:idempotency_key_reused"
     assert await count(database) == 1
 
 

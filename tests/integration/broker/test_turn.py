@@ -127,7 +127,7 @@ async def test_s3_3_a_deadline_before_the_earliest_time_fails_now_and_says_why(e
         )
     soon = datetime.now(UTC) + timedelta(minutes=5)
     (hopeless,) = await submit(engine, expires_at=soon)
-    (patient,) = await submit(engine, expires_at=soon + timedelta(hours=3))
+    (patient,) = await submit(engine, expires_at=soon + timedelta(hours=3), force=True)
     await turn(engine.database, TOY)
     found = {row.id: row for row in await rows(engine, "SELECT id, status, data FROM scrape_request_log")}
     assert found[patient].status == "PENDING"

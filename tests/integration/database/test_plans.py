@@ -45,7 +45,7 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
     assert "scrape_request_log_pending" in text
     assert "Seq Scan" not in text
     assert pages < 300
-    text, pages = plan(million, turn.CANDIDATES, ([1, 2], [201, 201]))
+    text, pages = plan(million, turn.CANDIDATES, ([1, 2], [201, 201], 0))
     assert "scrape_fetch_ready" in text
     assert "Seq Scan" not in text
     assert pages < 900
