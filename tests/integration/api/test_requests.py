@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import falcon.testing
@@ -113,6 +114,172 @@ async def test_s7_2_list_scrape_data_filters_counts_and_pages(api, database) -> 
     assert page["counts"]["PENDING"] == 12
     none = (await api.simulate_get(ROUTE, params={"status": "FAILED"})).json
     assert none["requests"] == []
+
+
+async def test_s7_2_the_backlog_by_flow_and_status(api, database) -> None:
+    asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(6)]
+    asked += [{**GOOD, "flow": "refresh_profile_basic", "params": {"handle": f"a{n}"}} for n in range(4)]
+    ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE scrape_request_log SET status = 'PROCESSING' WHERE id = ANY(%s)", (ids[:2],))
+        await transaction.run(
+            "UPDATE scrape_request_log SET status = 'FAILED', scraped_at = clock_timestamp(), data = %s WHERE id = ANY(%s)",
+            (json.dumps({"error": {"code": "missing"}}), ids[2:4]),
+        )
+
+    async def listed(**params: str) -> list[int]:
+        return [one["id"] for one in (await api.simulate_get(ROUTE, params=params)).json["requests"]]
+
+    basic = "refresh_profile_basic"
+    assert await listed(flow=basic) == ids[:5:-1]
+    assert await listed(status="PENDING", flow=GOOD["flow"]) == [ids[5], ids[4]]
+    assert await listed(status="PROCESSING") == [ids[1], ids[0]]
+    assert await listed(status="FAILED", error="missing") == [ids[3], ids[2]]
+    assert await listed(status="FAILED", error="private") == []
+    page = (await api.simulate_get(ROUTE, params={"flow": GOOD["flow"], "counts": "true", "limit": "1"})).json
+    assert page["counts"] == {"PENDING": 2, "PROCESSING": 2, "COMPLETE": 0, "FAILED": 2, "CANCELLED": 0}
+
+
+async def test_uncollected_results_are_listed_until_their_requester_reads_them(api, database) -> None:
+    asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(3)]
+    ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
+
+    async def uncollected() -> list[int]:
+        page = (await api.simulate_get(ROUTE, params={"uncollected": "true", "counts": "true"})).json
+        assert sum(page["counts"].values()) == len(page["requests"])
+        return [one["id"] for one in page["requests"]]
+
+    assert await uncollected() == []
+    assert (await api.simulate_get(f"{ROUTE}/{ids[0]}")).json[
+        "collected_at"
+    ] is None  # there was nothing to collect yet
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE scrape_request_log SET status = 'COMPLETE', scraped_at = clock_timestamp(), observed_at = clock_timestamp() "
+            "WHERE id = ANY(%s)",
+            (ids[:2],),
+        )
+    assert await uncollected() == [ids[1], ids[0]]
+    first = (await api.simulate_get(f"{ROUTE}/{ids[0]}")).json
+    assert first["collected_at"] is not None
+    assert first["freshness"]["mode"] == "fresh"
+    assert (await api.simulate_get(f"{ROUTE}/{ids[0]}")).json == first
+    assert await uncollected() == [ids[1]]
+    assert (await api.simulate_get(ROUTE, params={"uncollected": "maybe"})).status_code == 400
+
+
+async def test_tags_are_carried_and_bounded(api) -> None:
+    tags = {"campaign": "spring", "of": "Ünïcode ✓"}
+    asked = (await api.simulate_post(ROUTE, json={**GOOD, "tags": tags})).json
+    assert (await api.simulate_get(asked["location"])).json["tags"] == tags
+    for bad in ({f"t{n}": "x" for n in range(21)}, {"a": "x" * 256}, {"a" * 256: "x"}, {"a": 1}, ["a"], {"a": "\0"}):
+        assert (await api.simulate_post(ROUTE, json={**GOOD, "tags": bad})).status_code == 400
+
+
+async def test_a_request_is_cancelled_once_and_only_while_it_has_not_ended(api) -> None:
+    asked = (await api.simulate_post(ROUTE, json=GOOD)).json
+    cancelled = await api.simulate_post(f"{asked['location']}/cancel", json={"reason": "asked twice"})
+    assert (cancelled.status_code, cancelled.json["status"]) == (200, "CANCELLED")
+    shown = (await api.simulate_get(asked["location"])).json
+    assert shown["data"]["error"] == {"code": "cancelled", "message": "asked twice"}
+    again = await api.simulate_post(f"{asked['location']}/cancel")
+    assert again.json == cancelled.json
+    assert (await api.simulate_post(f"{ROUTE}/999/cancel")).status_code == 404
+    assert (await api.simulate_post(f"{asked['location']}/cancel", json={"why": 1})).status_code == 400
+
+
+async def test_s3_7_retry_of_one_and_by_filter(api, database, bell) -> None:
+    asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(3)]
+    ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
+    await asyncio.sleep(0)
+    bell.rung.clear()
+    assert (await api.simulate_post(f"{ROUTE}/{ids[0]}/retry")).status_code == 409
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE scrape_request_log SET status = 'FAILED', live = false, open_fetches = 0, scraped_at = clock_timestamp()"
+        )
+        await transaction.run("UPDATE scrape_request_log SET flow = 'was_once' WHERE id = %s", (ids[2],))
+    one = await api.simulate_post(f"{ROUTE}/{ids[0]}/retry")
+    assert (one.status_code, one.headers["location"]) == (202, f"{ROUTE}/{ids[0]}")
+    assert bell.rung == ["instagram"]
+    many = await api.simulate_post(f"{ROUTE}/retry", json={"platform": "instagram"})
+    assert (many.json["retried"], many.json["refused"], many.json["next_cursor"]) == (1, 1, None)
+    assert {one["id"]: one.get("type") for one in many.json["outcomes"]} == {
+        ids[1]: None,
+        ids[2]: "urn:beat:problem:unknown_flow",
+    }
+    async with database.transaction() as transaction:
+        found = await transaction.rows("SELECT id, status, retry_count FROM scrape_request_log ORDER BY id")
+    assert [(row.status, row.retry_count) for row in found] == [("PENDING", 1), ("PENDING", 1), ("FAILED", 0)]
+    assert (await api.simulate_post(f"{ROUTE}/999/retry")).status_code == 404
+    for bad in (
+        {"status": "COMPLETE"},
+        {"limit": 1001},
+        {"limit": 0},
+        {"unknown": 1},
+        {"cursor": "x"},
+        {"created_after": "soon"},
+    ):
+        assert (await api.simulate_post(f"{ROUTE}/retry", json=bad)).status_code == 400
+
+
+async def test_max_age_answers_at_once_and_the_same_each_time(api, database) -> None:
+    (first,) = (await api.simulate_post(ROUTE, json={"requests": [GOOD]})).json["outcomes"]
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE scrape_request_log SET status = 'COMPLETE', live = false, scraped_at = clock_timestamp(), items = 3, "
+            "observed_at = clock_timestamp() - interval '40 seconds', data = '{\"items\": 3}'"
+        )
+    key = {"Idempotency-Key": "k"}
+    stored = await api.simulate_post(ROUTE, json={**GOOD, "max_age": 60}, headers=key)
+    assert stored.status_code == 200
+    assert (stored.json["status"], stored.json["items"], stored.json["joined_to"]) == ("COMPLETE", 3, first["id"])
+    assert stored.json["freshness"]["mode"] == "stored"
+    assert stored.headers["location"] == f"{ROUTE}/{stored.json['id']}"
+    assert (await api.simulate_post(ROUTE, json={**GOOD, "max_age": 60}, headers=key)).content == stored.content
+    assert (await api.simulate_post(ROUTE, json={**GOOD, "max_age": 30})).status_code == 202
+    for bad in (-1, 10**9, "60", True):
+        assert (await api.simulate_post(ROUTE, json={**GOOD, "max_age": bad})).status_code == 400
+
+
+async def test_one_key_for_a_batch_is_the_same_batch(api, database) -> None:
+    batch = {"requests": [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(3)] + [{"platform": "myspace"}]}
+    key = {"Idempotency-Key": "nightly"}
+    answers = await asyncio.gather(*(api.simulate_post(ROUTE, json=batch, headers=key) for _ in range(6)))
+    assert {one.status_code for one in answers} == {202}
+    assert len({one.content for one in answers}) == 1
+    assert await count(database) == 3
+    batch["requests"].append({**GOOD, "params": {"handle": "a9"}})
+    assert (await api.simulate_post(ROUTE, json=batch, headers=key)).status_code == 409
+    assert await count(database) == 3
+    for bad in (" ", "k" * 256):
+        assert (await api.simulate_post(ROUTE, json=GOOD, headers={"Idempotency-Key": bad})).status_code == 400
+
+
+async def test_the_eta_is_after_the_blocker_and_after_what_is_ahead(api, database) -> None:
+    asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(100)]
+    ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) "
+            "VALUES (clock_timestamp(), 'instagram', 1, 0, 120, '{}')"
+        )
+
+    async def eta(request_id: int) -> datetime | None:
+        text = (await api.simulate_get(f"{ROUTE}/{request_id}/explain")).json["eta"]
+        return None if text is None else datetime.fromisoformat(text)
+
+    first, last = await eta(ids[0]), await eta(ids[-1])
+    assert 48 < (last - first).total_seconds() < 52  # 99 are ahead of it, and two a second were leased of late
+    until = datetime.now(UTC) + timedelta(hours=1)
+    blocker = {"source": "graphapi", "credential_id": 7, "why": "cooling down", "until": until.timestamp()}
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE lane SET blocked_until = %s, reasons = %s", (until, json.dumps([blocker])))
+    assert timedelta(0) < await eta(ids[0]) - until < timedelta(seconds=10)
+    async with database.transaction() as transaction:
+        reasons = json.dumps([{**blocker, "until": None}])
+        await transaction.run("UPDATE lane SET blocked_until = NULL, reasons = %s", (reasons,))
+    assert await eta(ids[0]) is None
 
 
 async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
