@@ -22,6 +22,8 @@ COMMANDS = (
     ("scrape", "scrape:scrape", "Refresh profiles now, wait for them, and show what came."),
     ("requests", "requests:requests", "List requests, newest first, or show one."),
     ("why", "requests:why", "Say why a request is not done, and when it can be."),
+    ("retry", "requests:retry", "Run again what failed: one request, or all that match."),
+    ("cancel", "requests:cancel", "End requests that are not wanted any more."),
     (
         "credentials",
         "credentials:app",

@@ -1,17 +1,22 @@
-"""`beat requests` and `beat why`."""
+"""`beat requests`, `beat why`, `beat retry` and `beat cancel`."""
 
+import getpass
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from beat_actors.cli.output import STYLES, out, printable, reason_of, say, show_json, show_rows
+from beat_actors import audit
+from beat_actors.cli.output import FAILED, STYLES, out, printable, reason_of, say, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
-from beat_actors.requests import explain, queries
+from beat_actors.requests import explain, lifecycle, queries
+from beat_actors.requests import retry as retry_
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.queries import Filter, Page, RequestView
+from beat_actors.requests.retry import Many
 
 
 def requests(
@@ -22,6 +27,8 @@ def requests(
     flow: str | None = None,
     status: str | None = None,
     account: str | None = None,
+    error: str | None = None,
+    uncollected: Annotated[bool, Parameter(negative="")] = False,
     limit: int = 20,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -33,13 +40,25 @@ def requests(
         Show this one alone.
     status
         pending, processing, complete, failed or cancelled.
+    error
+        The code of what failed them, such as no_available_sources.
+    uncollected
+        Results that nobody has fetched yet.
     limit
         How many, at most 200.
     """
     if request_id is not None:
         _show(run(lambda session: _one(session, request_id)), json)
         return
-    wanted = Filter(platform=platform, flow=flow, status=status and status.upper(), account_id=account, limit=limit)
+    wanted = Filter(
+        platform=platform,
+        flow=flow,
+        status=status and status.upper(),
+        account_id=account,
+        error=error,
+        uncollected=uncollected,
+        limit=limit,
+    )
     page, counts = run(lambda session: _list(session, wanted))
     if json:
         show_json({"requests": page.requests, "next_cursor": page.next_cursor, "counts": counts})
@@ -52,6 +71,59 @@ def requests(
     if sys.stdout.isatty() and rows:
         out.print()
         out.print(Text("  ".join(f"{count:,} {name.lower()}" for name, count in counts.items() if count), style="dim"))
+
+
+def retry(
+    request_id: int | None = None,
+    /,
+    *,
+    platform: str | None = None,
+    flow: str | None = None,
+    status: str = "failed",
+    account: str | None = None,
+    error: str | None = None,
+    limit: int = retry_.MAX_RETRIES,
+) -> int:
+    """Run again what failed: one request, or the newest that match.
+
+    Exits with 1 if one of them cannot run again.
+
+    Parameters
+    ----------
+    request_id
+        Retry this one alone.
+    status
+        failed or cancelled.
+    error
+        The code of what failed them, such as no_available_sources.
+    limit
+        How many, at most 1,000.
+    """
+    if request_id is not None:
+        run(lambda session: _retry(session, request_id))
+        say(f"{request_id} runs again; to follow it: beat why {request_id}")
+        return 0
+    wanted = Filter(platform=platform, flow=flow, status=status.upper(), account_id=account, error=error)
+    found = run(lambda session: _retry_matching(session, wanted, limit))
+    refused = [one for one in found.outcomes if one.error is not None]
+    say(f"{len(found.outcomes) - len(refused):,} run again")
+    for one in refused:
+        tell(f"{one.id}: {one.error}")
+    if found.next_cursor is not None:
+        tell("more match; run it once more")
+    return FAILED if refused else 0
+
+
+def cancel(*request_ids: int, reason: str) -> int:
+    """End requests that are not wanted any more. Fetches that other requests wait for go on.
+
+    Exits with 1 if one of them does not exist or has ended already.
+    """
+    ended = run(lambda session: _cancel(session, request_ids, reason))
+    say(f"{len(ended):,} cancelled")
+    for request_id in sorted(set(request_ids) - set(ended)):
+        tell(f"{request_id}: there is none, or it has ended already")
+    return 0 if set(request_ids) == set(ended) else FAILED
 
 
 def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -68,6 +140,8 @@ def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = F
     else:
         say(printable(f"{head}  {request.status}"))
     say(printable(found.summary))
+    if found.eta is not None:
+        say(f"Complete at about {found.eta:%Y-%m-%d %H:%M:%S} UTC, as things go now.")
     blockers: list[tuple[Any, ...]] = [
         (fetch.operation, blocker.source or "any", _id(blocker.credential_id), blocker.why, _clears(blocker.until))
         for fetch in found.fetches
@@ -112,7 +186,11 @@ def _show(request: RequestView, json: bool) -> None:
         ("picked", _moment(request.picked_at)),
         ("ended", _moment(request.scraped_at)),
         ("expires", _moment(request.expires_at)),
+        ("joined", None if request.joined_to is None else str(request.joined_to)),
+        ("tags", ", ".join(f"{name}={value}" for name, value in sorted((request.tags or {}).items())) or None),
         ("items", str(request.items)),
+        ("as of", _moment(request.observed_at)),
+        ("collected", _moment(request.collected_at)),
         ("source", (request.data or {}).get("source")),
         ("reason", reason_of(error) or None),
     ]
@@ -128,6 +206,33 @@ async def _list(session: Session, wanted: Filter) -> tuple[Page, dict[str, int]]
     async with session.engine.database.transaction() as transaction:
         page = await queries.list_scrape_data(transaction, wanted)
         return page, await queries.count_by_status(transaction, wanted)
+
+
+async def _retry(session: Session, request_id: int) -> None:
+    retried = await retry_.retry(session.engine.database, request_id, actor=_who())
+    await session.ring(retried.platform)
+
+
+async def _retry_matching(session: Session, wanted: Filter, limit: int) -> Many:
+    found = await retry_.retry_matching(session.engine.database, wanted, limit=limit, actor=_who())
+    for platform in sorted({one.platform for one in found.outcomes if one.error is None}):
+        await session.ring(platform)
+    return found
+
+
+async def _cancel(session: Session, ids: Sequence[int], reason: str) -> list[int]:
+    async with session.engine.database.transaction() as transaction:
+        ended = await lifecycle.cancel(transaction, ids, reason=reason)
+        for request_id in ended:
+            detail = {"reason": reason}
+            await audit.record(
+                transaction, actor=_who(), action="request.cancel", target=f"request/{request_id}", detail=detail
+            )
+    return ended
+
+
+def _who() -> str:
+    return f"cli:{getpass.getuser()}"
 
 
 async def _why(session: Session, request_id: int) -> Explanation:

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from beat_actors import audit
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, Conflict, NotFound, StorageUnavailable
 from beat_actors.requests.intake import NewRequest, Prepared, Priority, prepare, resumed
@@ -78,12 +79,14 @@ class Many:
     next_cursor: str | None
 
 
-async def retry(database: Database, request_id: int, *, account_id: str | None = None) -> Retried:
-    """Run one request again. Ring the broker of its platform afterwards.
+async def retry(
+    database: Database, request_id: int, *, account_id: str | None = None, actor: str | None = None
+) -> Retried:
+    """Run one request again. Ring the broker of its platform afterwards. `actor`: the operator whose doing it is, for the audit log.
 
     Raises `NotFound`, also for one that is not this account's where one is named, and `Conflict` for one that cannot run again.
     """
-    outcomes = await retry_all(database, [request_id], account_id=account_id)
+    outcomes = await retry_all(database, [request_id], account_id=account_id, actor=actor)
     if not outcomes:
         raise NotFound(f"there is no request {request_id}")
     if outcomes[0].error is not None:
@@ -91,7 +94,9 @@ async def retry(database: Database, request_id: int, *, account_id: str | None =
     return outcomes[0]
 
 
-async def retry_matching(database: Database, wanted: Filter, *, limit: int = MAX_RETRIES) -> Many:
+async def retry_matching(
+    database: Database, wanted: Filter, *, limit: int = MAX_RETRIES, actor: str | None = None
+) -> Many:
     """Run again what matches, the newest first and `limit` at most; of FAILED requests, unless the filter names CANCELLED."""
     if wanted.status not in RETRYABLE:
         raise BadInput(f"what can be retried is {' or '.join(RETRYABLE)}", field="status")
@@ -99,16 +104,24 @@ async def retry_matching(database: Database, wanted: Filter, *, limit: int = MAX
         raise BadInput(f"limit is 1 to {MAX_RETRIES}", field="limit")
     async with database.statements() as alone:
         ids = [row.id for row in await alone.select(newest_first(wanted).limit(limit + 1))]
-    outcomes = await retry_all(database, ids[:limit], account_id=wanted.account_id)
+    outcomes = await retry_all(database, ids[:limit], account_id=wanted.account_id, actor=actor)
     return Many(outcomes, cursor_after(ids[limit - 1]) if len(ids) > limit else None)
 
 
-async def retry_all(database: Database, ids: Sequence[int], *, account_id: str | None = None) -> list[Retried]:
+async def retry_all(
+    database: Database, ids: Sequence[int], *, account_id: str | None = None, actor: str | None = None
+) -> list[Retried]:
     """Run these requests again, those of this account if one is named; an outcome for each that exists, in the order of the ids."""
     for _ in range(ROUNDS):
         try:
             async with database.transaction() as transaction:
-                return await _retry(transaction, ids, account_id)
+                outcomes = await _retry(transaction, ids, account_id)
+                again = [one.id for one in outcomes if one.error is None]
+                if actor is not None and again:
+                    target = f"request/{again[0]}" if len(ids) == 1 else "request"
+                    detail = {"ids": again}
+                    await audit.record(transaction, actor=actor, action="request.retry", target=target, detail=detail)
+                return outcomes
         except psycopg.errors.UniqueViolation:
             continue  # the same work was begun while this ran; now it can be joined
     raise StorageUnavailable(f"the retry lost {ROUNDS} races against others for the same work")

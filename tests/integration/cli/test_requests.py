@@ -114,3 +114,45 @@ def test_each_platform_is_scraped_by_its_first_flow(beat: Beat) -> None:
     ):
         (document,) = beat("scrape", platform, subject, "--timeout", "0", "--json").json
         assert (document["request"]["platform"], document["request"]["flow"]) == (platform, flow)
+
+
+def test_what_is_not_wanted_is_cancelled_and_run_again(beat: Beat, submit: Callable[..., list[Accepted]]) -> None:
+    first, second, third = submit("one", "two", "three")
+    said = beat("cancel", str(first.id), str(second.id), "999", "--reason", "a mistake")
+    assert said.code == 1
+    assert said.out.startswith("2 cancelled")
+    assert "999: there is none" in said.err
+    assert beat("requests", str(first.id), "--json").json["data"]["error"]["message"] == "a mistake"
+    assert beat("retry", str(third.id)).code == 1
+    assert beat("retry", "999").code == 4
+    assert beat("retry", str(first.id)).out.startswith(f"{first.id} runs again")
+    assert beat("retry", "--status", "cancelled", "--platform", "instagram").out.startswith("1 run again")
+    statuses = {one["id"]: one["status"] for one in beat("requests", "--json").json["requests"]}
+    assert statuses == dict.fromkeys((first.id, second.id, third.id), "PENDING")
+    assert beat("retry", "--status", "complete").code == 2
+
+
+def test_what_operators_did_to_requests_is_on_record(
+    beat: Beat, submit: Callable[..., list[Accepted]], database_url: str
+) -> None:
+    first, second = submit("one", "two")
+    beat("cancel", str(first.id), str(second.id), "--reason", "a mistake")
+    beat("retry", str(first.id))
+    beat("retry", "--status", "cancelled")
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT action, target, detail FROM audit_log ORDER BY id").fetchall()
+    assert found == [
+        ("request.cancel", f"request/{first.id}", {"reason": "a mistake"}),
+        ("request.cancel", f"request/{second.id}", {"reason": "a mistake"}),
+        ("request.retry", f"request/{first.id}", {"ids": [first.id]}),
+        ("request.retry", f"request/{second.id}", {"ids": [second.id]}),
+    ]
+
+
+def test_uncollected_results_can_be_listed(
+    beat: Beat, submit: Callable[..., list[Accepted]], database_url: str
+) -> None:
+    first, _ = submit("one", "two")
+    beat("cancel", str(first.id), "--reason", "a mistake")
+    assert [one["id"] for one in beat("requests", "--uncollected", "--json").json["requests"]] == [first.id]
+    assert beat("requests", "--error", "cancelled", "--json").json["counts"]["CANCELLED"] == 1

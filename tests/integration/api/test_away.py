@@ -1,0 +1,134 @@
+"""PostgreSQL or Valkey, stopped or frozen under the API: nothing is promised that is not committed, and nobody is kept waiting."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import falcon.testing
+import psutil
+import psycopg
+import pytest
+
+from actors.mailbox import Mailbox
+from api.app import create_app
+from api.services import Services
+from beat_actors.database import Database, migrate
+from beat_actors.local.home import temporary_home
+from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
+from beat_actors.local.supervisor import Supervisor
+from beat_actors.requests import sweeps
+from beat_actors.settings import Settings
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+
+GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
+ROUTE = "/v1/scrape-requests"
+
+
+@contextmanager
+def frozen(supervisor: Supervisor, url: str | None = None) -> Iterator[None]:
+    """The server neither answers nor refuses; nor do the processes that serve its connections."""
+    (status,) = supervisor.status()
+    assert status.pid is not None
+    pids = [status.pid]
+    if url is not None:
+        with psycopg.connect(url) as connection:
+            pids += [
+                row[0]
+                for row in connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+            ]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            if pid == status.pid or psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGCONT)
+
+
+@dataclass
+class Ours:
+    """Servers of this test alone, and the API over them."""
+
+    postgres: Supervisor
+    valkey: Supervisor
+    url: str
+    database: Database
+    api: falcon.testing.ASGIConductor
+
+    async def post(self, handle: str, **headers: str) -> Any:
+        return await self.api.simulate_post(ROUTE, json={**GOOD, "params": {"handle": handle}}, headers=headers)
+
+    async def count(self) -> int:
+        async with self.database.transaction() as transaction:
+            return int(await transaction.value("SELECT count(*) FROM scrape_request_log"))
+
+
+@pytest.fixture
+async def ours() -> AsyncIterator[Ours]:
+    with temporary_home() as home:
+        postgres, valkey = PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(home)
+        with running(home, postgres) as under, running(home, valkey) as beside:
+            with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+                connection.execute("CREATE DATABASE ours")
+            url = postgres.url_of("ours")
+            migrate.upgrade(url)
+            settings = Settings(
+                database_url=url, redis_url=valkey.url, vault_keys=VAULT_KEYS, message_keys=MESSAGE_KEYS
+            )
+            database, mailbox = Database(settings, name="test"), Mailbox(settings)
+            app = create_app(lambda: Services(database, mailbox.ring, mailbox.ping, mailbox.close))
+            async with falcon.testing.ASGIConductor(app) as api:
+                yield Ours(under, beside, url, database, api)
+            await database.close()
+
+
+async def test_without_postgres_a_post_is_503_and_says_when_to_come_back(ours: Ours) -> None:
+    assert (await ours.post("before")).status_code == 202
+    ours.postgres.stop()
+    for call in (ours.post("during"), ours.api.simulate_get(f"{ROUTE}/1"), ours.api.simulate_post(f"{ROUTE}/1/cancel")):
+        answer = await call
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert answer.json["type"] == "urn:beat:problem:storage_unavailable"
+        assert "nothing was accepted" in answer.json["detail"]
+
+
+async def test_a_frozen_postgres_is_not_waited_for(ours: Ours) -> None:
+    """The answers come while it is frozen; without a limit they would come when it thaws, which is after them."""
+    assert (await ours.post("before")).status_code == 202
+    with frozen(ours.postgres, ours.url):
+        for _ in range(3):
+            answer = await ours.post("during", **{"Idempotency-Key": "k"})
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert "not known" in answer.json["detail"]
+    accepted = await ours.post("during", **{"Idempotency-Key": "k"})
+    assert accepted.status_code == 202
+    assert await ours.count() == 2
+
+
+async def test_what_was_accepted_stays_so_when_postgres_freezes_while_its_caller_waits(ours: Ours) -> None:
+    waits = asyncio.create_task(ours.api.simulate_post(ROUTE, json=GOOD, params={"wait": "2"}))
+    while not await ours.count():
+        pass
+    with frozen(ours.postgres, ours.url):
+        answer = await waits
+        assert answer.status_code == 202
+        assert answer.headers["retry-after"]
+    assert await ours.count() == 1
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+async def test_without_valkey_a_post_is_202_and_the_scheduler_finds_the_work(ours: Ours, how: str) -> None:
+    if how == "stopped":
+        ours.valkey.stop()
+        answers = [await ours.post(f"a{n}") for n in range(5)]
+    else:
+        with frozen(ours.valkey):
+            answers = [await ours.post(f"a{n}") for n in range(5)]
+    assert {answer.status_code for answer in answers} == {202}
+    assert await ours.count() == 5
+    assert (await sweeps.waiting(ours.database)).ring == {"instagram"}
