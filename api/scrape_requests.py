@@ -8,7 +8,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of
-from api.body import as_shape, read, read_json
+from api.body import read, read_json
 from api.patience import in_time
 from api.problems import Forbidden, problem
 from api.services import Provider
@@ -274,7 +274,7 @@ async def own(transaction: Transaction, request_id: int, caller: Caller) -> Requ
     request = await queries.get_request(transaction, request_id, account_id=caller.account_id)
     if account_is_its_own(caller) or operates(caller) or request.api_key_id == caller.key_id:
         return request
-    raise NotFound(f"there is no request {request_id} that this key asked for")
+    raise NotFound(f"there is no request {request_id}")
 
 
 async def finished(provider: Provider, request_id: int, caller: Caller, wait: int, resp: Response) -> RequestView:
@@ -308,7 +308,10 @@ async def _retry_after(provider: Provider, request_id: int) -> int:
 
 def prepared(item: Any, caller: Caller) -> Prepared:
     """Check one submission. Raises `BadInput` and its kinds, and `Forbidden` for another account than the caller's."""
-    given = as_shape(item, Submission)
+    try:
+        given = msgspec.convert(item, Submission)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the request is not as it should be: {error}") from None
     return intake.prepare(
         NewRequest(
             given.platform,

@@ -24,6 +24,9 @@ TABLE = {
     ("GET", "/v1/scrape-requests"): Scope.READ,
     ("GET", "/v1/scrape-requests/{request_id}"): Scope.READ,
     ("GET", "/v1/scrape-requests/{request_id}/explain"): Scope.READ,
+    ("POST", "/v1/scrape-requests/{request_id}/cancel"): Scope.SUBMIT,
+    ("POST", "/v1/scrape-requests/{request_id}/retry"): Scope.SUBMIT,
+    ("POST", "/v1/scrape-requests/retry"): Scope.SUBMIT,
     ("GET", "/v1/profiles/{platform}/{handle}"): Scope.READ,
     ("POST", "/v1/profiles/{platform}/{handle}/refresh"): Scope.SUBMIT,
     ("GET", "/v1/limits"): Scope.OPERATE,
@@ -146,7 +149,7 @@ async def test_a_scope_opens_what_it_says_and_nothing_else(bare, database, new_k
         before = await rows(database)
         answer = await call(bare, method, path, headers)
         if needed in CONTAINS[held]:
-            assert answer.status_code in (200, 202, 400, 404), (method, path, answer.text)
+            assert answer.status_code in (200, 202, 400, 404, 409), (method, path, answer.text)
         else:
             assert (answer.status_code, method, path) == (403, method, path)
             assert answer.json["type"] == "urn:beat:problem:forbidden"
@@ -292,3 +295,57 @@ def test_nothing_is_served_past_the_table() -> None:
         app.add_sink(lambda: None, "/")
     with pytest.raises(TypeError, match="declares no scopes"):
         app.add_static_route("/files", "/tmp")
+
+
+async def test_who_submits_ends_and_retries_its_own_alone(bare, database, new_key) -> None:
+    submits, other = [await new_key(Scope.SUBMIT) for _ in range(2)]
+    acme, operates = await new_key(Scope.SUBMIT, account_id="acme"), await new_key(Scope.OPERATE)
+    route = "/v1/scrape-requests"
+    asked = (await bare.simulate_post(route, json=GOOD, headers=bearer(submits))).json
+    for key in (other, acme):
+        for change in ("cancel", "retry"):
+            answer = await bare.simulate_post(f"{asked['location']}/{change}", headers=bearer(key))
+            assert answer.status_code == 404
+    assert (await bare.simulate_post(f"{asked['location']}/cancel", headers=bearer(submits))).json == {
+        "id": asked["id"],
+        "status": "CANCELLED",
+        "location": asked["location"],
+    }
+    for key, retried in ((other, 0), (acme, 0), (submits, 1)):
+        answer = await bare.simulate_post(f"{route}/retry", json={"status": "CANCELLED"}, headers=bearer(key))
+        assert (answer.status_code, answer.json["retried"]) == (202, retried)
+    async with database.transaction() as transaction:
+        assert await transaction.value("SELECT count(*) FROM audit_log WHERE action LIKE 'request.%%'") == 0
+    for change in ("cancel", "retry"):
+        answer = await bare.simulate_post(f"{asked['location']}/{change}", headers=bearer(operates))
+        assert answer.status_code in (200, 202)
+    async with database.transaction() as transaction:
+        found = await transaction.rows("SELECT actor, action FROM audit_log WHERE action LIKE 'request.%%' ORDER BY id")
+    assert [(row.actor, row.action) for row in found] == [
+        (f"key:{operates.id}", "request.cancel"),
+        (f"key:{operates.id}", "request.retry"),
+    ]
+
+
+async def test_to_wait_or_to_be_answered_from_the_store_is_to_read(bare, database, new_key) -> None:
+    submits, both = await new_key(Scope.SUBMIT), await new_key(Scope.SUBMIT, Scope.READ)
+    route = "/v1/scrape-requests"
+    refused = await bare.simulate_post(route, json=GOOD, params={"wait": "1"}, headers=bearer(submits))
+    assert refused.status_code == 403
+    assert 'scope="read"' in refused.headers["www-authenticate"]
+    await bare.simulate_post(route, json=GOOD, headers=bearer(submits))
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE scrape_request_log SET status = 'COMPLETE', live = false, scraped_at = clock_timestamp(), observed_at = clock_timestamp()"
+        )
+    stored = await bare.simulate_post(route, json={**GOOD, "max_age": 60}, headers=bearer(submits))
+    assert (stored.status_code, sorted(stored.json)) == (202, ["accepted_as", "id", "location"])
+    assert (await bare.simulate_post(route, json={**GOOD, "max_age": 60}, headers=bearer(both))).status_code == 200
+
+
+async def test_an_operator_who_looks_collects_nothing(bare, database, new_key) -> None:
+    both, operates = await new_key(Scope.SUBMIT, Scope.READ), await new_key(Scope.OPERATE)
+    asked = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=bearer(both))).json
+    await bare.simulate_post(f"{asked['location']}/cancel", headers=bearer(both))
+    assert (await bare.simulate_get(asked["location"], headers=bearer(operates))).json["collected_at"] is None
+    assert (await bare.simulate_get(asked["location"], headers=bearer(both))).json["collected_at"] is not None

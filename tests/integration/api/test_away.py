@@ -16,6 +16,9 @@ import pytest
 from actors.mailbox import Mailbox
 from api.app import create_app
 from api.services import Services
+from beat_actors.access import keys
+from beat_actors.access.keys import NewKey
+from beat_actors.access.scopes import Scope
 from beat_actors.database import Database, migrate
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
@@ -23,6 +26,7 @@ from beat_actors.local.supervisor import Supervisor
 from beat_actors.requests import sweeps
 from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.integration.api.conftest import bearer
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
 ROUTE = "/v1/scrape-requests"
@@ -82,9 +86,10 @@ async def ours() -> AsyncIterator[Ours]:
             )
             database, mailbox = Database(settings, name="test"), Mailbox(settings)
             app = create_app(lambda: Services(database, mailbox.ring, mailbox.ping, mailbox.close))
-            async with falcon.testing.ASGIConductor(app) as api:
+            async with database.transaction() as transaction:
+                key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,)), actor="test")
+            async with falcon.testing.ASGIConductor(app, headers=bearer(key)) as api:
                 yield Ours(under, beside, url, database, api)
-            await database.close()
 
 
 async def test_without_postgres_a_post_is_503_and_says_when_to_come_back(ours: Ours) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Collection
 import falcon.testing
 import pytest
 
-from api.app import create_app
-from api.services import Services
 from api.waiting import Waiting
+from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
+from tests.integration.api.conftest import app_over, bearer
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
 ROUTE = "/v1/scrape-requests"
@@ -60,20 +60,19 @@ async def test_who_waits_gets_the_finished_request_as_soon_as_it_has_ended(api, 
         assert answer.json["collected_at"] is not None
 
 
-async def test_many_wait_on_few_connections(settings, bell) -> None:
+async def test_many_wait_on_few_connections(settings, bell, database, new_key) -> None:
     """More callers wait than the pool has connections, and others are served meanwhile."""
-    small = Database(settings.model_copy(update={"database_pool_size": 2, "database_max_overflow": 0}), name="test")
-    app = create_app(lambda: Services(small, bell.ring, bell.ping))
-    async with falcon.testing.ASGIConductor(app) as api:
+    small = settings.model_copy(update={"database_pool_size": 2, "database_max_overflow": 0})
+    key = await new_key(Scope.SUBMIT, Scope.READ)
+    async with falcon.testing.ASGIConductor(app_over(small, bell), headers=bearer(key)) as api:
         asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(40)]
         outcomes = (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]
         waits = [asyncio.create_task(api.simulate_get(one["location"], params={"wait": "60"})) for one in outcomes]
         await asyncio.sleep(1)
         assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
         assert not any(wait.done() for wait in waits)
-        await run(small, END)
+        await run(database, END)
         assert {(await wait).status_code for wait in waits} == {200}
-    await small.close()
 
 
 async def test_one_look_is_for_all_who_wait_and_survives_a_database_that_is_away() -> None:
