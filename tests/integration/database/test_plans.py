@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from beat_actors.credentials import store, turn
+from beat_actors.requests import intake, lifecycle, queries
 
 MILLION = 1_000_000
 
@@ -54,3 +55,35 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
         # What is out for credentials' own sake is a handful of rows.
         assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"credential_call"}
         assert pages < 20
+
+
+@pytest.mark.timeout(300)
+def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: psycopg.Connection[Any]) -> None:
+    """Statements with many parts: each part must find its rows by an index, whatever stands beside it."""
+    million.execute(
+        "UPDATE scrape_request_log SET work = int8send(id), live = status = 'PENDING', scraped_at = created_at WHERE id <= 300000"
+    )
+    million.execute("VACUUM ANALYZE scrape_request_log")
+    lane = {"i": 0, "platform": "toy", "operation": "look", "priority": 2, "sources": ["first"], "owner": ""}
+    item = {
+        "n": 0, "platform": "toy", "flow": "flow1", "params": {}, "priority": 1, "idempotency_key": "k", "digest_hex": "00",
+        "apart": False, "on_demand": False, "max_age": 60, "lane": 0, "operation": "look", "fetch_params": {},
+    }  # fmt: skip
+    items = [{**item, "n": n, "idempotency_key": f"k{n}", "work_hex": f"{n * 7:016x}"} for n in range(1, 101)]
+    ids = {"ids": list(range(1, 101))}
+    end = {**ids, "status": "FAILED", "error": "{}", "account_id": None, "late": True}
+    for sql, params in (
+        (intake.SUBMIT, {"lanes": json.dumps([lane]), "items": json.dumps(items)}),
+        (lifecycle.CLOSE_JOINED, ids),
+        (lifecycle.LOCK_FETCHES, (ids["ids"],)),
+        (lifecycle.LOCK_REQUESTS, ids),
+        (lifecycle.END, end),
+        (queries.ENDED, (ids["ids"],)),
+        (
+            "SELECT id FROM scrape_request_log WHERE collected_at IS NULL AND scraped_at IS NOT NULL ORDER BY id DESC LIMIT 50",
+            None,
+        ),
+    ):
+        text, pages = plan(million, sql, params)
+        assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"lane"}, sql
+        assert pages < 10_000, sql
