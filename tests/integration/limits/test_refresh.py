@@ -229,7 +229,7 @@ async def test_an_idempotent_repetition_counts_once(open_api, valkey: redis.Redi
             assert (first.json["id"], first.json["created"]) == (again.json["id"], True)
             assert not again.json["created"]
             other = await api.simulate_post(route("b", "twice"), headers=headers)
-            assert other.status_code == 400
+            assert other.status_code == 409
     assert valkey.get(f"{settings.limit_prefix}twice_daily") == "1"
 
 
