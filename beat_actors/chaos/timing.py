@@ -28,5 +28,5 @@ class Timing:
         return 10.0
 
 
-FULL = Timing(lease=5.0, pause=16.0, outage=30.0, lock=10.0, storm=60.0, window=3.0, patience=120.0)
-BRIEF = Timing(lease=4.0, pause=12.0, outage=4.0, lock=6.0, storm=6.0, window=2.0, patience=60.0)
+FULL = Timing(lease=5.0, pause=16.0, outage=30.0, lock=10.0, storm=60.0, window=3.0, patience=240.0)
+BRIEF = Timing(lease=4.0, pause=12.0, outage=4.0, lock=6.0, storm=6.0, window=2.0, patience=180.0)
