@@ -119,21 +119,22 @@ def _eta(request: RequestView, waiting: list[FetchState], earliest: datetime | N
     return max(earliest or now, now) + timedelta(seconds=ahead / leases) + takes
 
 
-def _state(row: Any) -> FetchState:
+def waits_for(row: Any) -> tuple[list[Blocker], datetime | None]:
+    """What a waiting fetch waits for, and when it can run; `row` is a fetch with its lane's `reasons` and `blocked_until`."""
     blockers: list[Blocker] = []
-    if row.stage == "WAITING":
-        if row.not_before is not None:
-            blockers.append(Blocker(f"its own pause after {row.waiting_for or 'a failed call'}", row.not_before))
-        for reason in row.reasons or []:
-            until = reason.get("until")
-            at = None if until is None else datetime.fromtimestamp(until, UTC)
-            blockers.append(Blocker(reason["why"], at, reason["source"], reason.get("credential_id")))
-    if row.stage != "WAITING":
-        earliest = None
-    elif row.not_before is not None:
-        earliest = max(row.not_before, row.blocked_until or row.not_before)
-    else:
-        earliest = row.blocked_until
+    if row.not_before is not None:
+        blockers.append(Blocker(f"its own pause after {row.waiting_for or 'a failed call'}", row.not_before))
+    for reason in row.reasons or []:
+        until = reason.get("until")
+        at = None if until is None else datetime.fromtimestamp(until, UTC)
+        blockers.append(Blocker(reason["why"], at, reason["source"], reason.get("credential_id")))
+    if row.not_before is None:
+        return blockers, row.blocked_until
+    return blockers, max(row.not_before, row.blocked_until or row.not_before)
+
+
+def _state(row: Any) -> FetchState:
+    blockers, earliest = waits_for(row) if row.stage == "WAITING" else ([], None)
     return FetchState(
         id=row.id,
         operation=row.operation,
