@@ -89,9 +89,7 @@ class Resource:
         services, caller = self._provider.services, caller_of(req)
         if found.mode != FRESH:
             may_start = Scope.SUBMIT in caller.scopes
-            renewal = await refreshing.renew(
-                services.database,
-                services.limits,
+            renewal = await services.refresher.renew(
                 found,
                 plan,
                 may_start=may_start,

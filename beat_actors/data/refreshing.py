@@ -1,9 +1,10 @@
 """Having something observed anew for a reader who finds it too old: which request does, why it is not done, or that it was started.
 
-However many read what is stale, one request refreshes it: `data_refresh` remembers which. The first to find none starts it, under
-a lock on what is asked for.
+However many read what is stale, one request refreshes it: `data_refresh` remembers which. The first to find none starts it; in one
+process the others wait for that one, and among processes a lock on what is asked for decides.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ SELECT clock_timestamp() AS now, r.id, r.status, r.created_at, r.scraped_at, r.d
 FROM (SELECT) one
 LEFT JOIN (data_refresh d JOIN scrape_request_log r ON r.id = d.request_id) ON d.work = %(work)s
 LEFT JOIN LATERAL (
-    SELECT * FROM scrape_fetch WHERE request_id = r.id AND stage NOT IN ('DONE', 'FAILED', 'CANCELLED') ORDER BY id LIMIT 1) f ON true
+    SELECT * FROM scrape_fetch WHERE request_id = coalesce(r.joined_to, r.id) AND stage NOT IN ('DONE', 'FAILED', 'CANCELLED')
+    ORDER BY id LIMIT 1) f ON true
 LEFT JOIN lane own ON own.id = f.lane_id AND own.reasons IS NOT NULL
 LEFT JOIN LATERAL (
     SELECT * FROM lane WHERE platform = %(platform)s AND operation = %(operation)s AND sources = %(sources)s AND owner = %(owner)s
@@ -104,87 +106,101 @@ class Renewal:
     wait: float | None = None
 
 
-async def renew(
-    database: Database,
-    limiter: StackedLimiter,
-    freshness: Freshness,
-    plan: Plan | None,
-    *,
-    may_start: bool,
-    complete: bool = False,
-) -> Renewal:
-    """What can be said of an answer that is not fresh. Starts its refresh where it `may_start` and none is underway or just failed.
+class Refresher:
+    """One for each process and event loop."""
 
-    `complete`: a refresh tells all that was changed, so that what it did not mention is as it was. Ring the broker where one was started.
-    """
-    older = f"it is older than {freshness.max_age:g} s" if freshness.as_of is not None else "it was never observed"
-    if plan is None:
-        told = f"{older}, and what is known of it does not suffice to refresh it"
-        return Renewal(msgspec.structs.replace(freshness, why=told))
-    row = await _look(database, plan)
+    def __init__(self, database: Database, limiter: StackedLimiter) -> None:
+        self._database = database
+        self._limiter = limiter
+        self._starting: dict[bytes, asyncio.Task[tuple[int, bool]]] = {}
 
-    def because(why: str | None, until: datetime | None = None, **changed: Any) -> Renewal:
-        told = f"{older}; {why}" if why else older
-        wait = None if until is None else (until - row.now).total_seconds()
-        return Renewal(msgspec.structs.replace(freshness, why=told, next_attempt_at=until, **changed), wait)
+    async def renew(
+        self,
+        freshness: Freshness,
+        plan: Plan | None,
+        *,
+        may_start: bool,
+        complete: bool = False,
+    ) -> Renewal:
+        """What can be said of an answer that is not fresh. Starts its refresh where it `may_start` and none is underway or just failed.
 
-    recent = row.status == "COMPLETE" and row.created_at >= row.now - timedelta(seconds=freshness.max_age)
-    if recent and (freshness.mode == STALE or complete):
-        return Renewal(msgspec.structs.replace(freshness, mode=FRESH, as_of=row.created_at))
-    why, clears_at = _reasons(row)
-    if row.status in ("PENDING", "PROCESSING"):
-        return because(why or ON_ITS_WAY, clears_at, refresh=row.id)
-    if row.status in ("FAILED", "CANCELLED"):
-        again_at = row.scraped_at + timedelta(seconds=_pause(row.error, freshness.max_age))
-        if again_at > row.now:
-            said = (row.error or {}).get("message") or row.status.lower()
-            return because(f"the last refresh failed: {said}", again_at)
-    if not may_start or freshness.mode == PARTIAL:
-        return because(why, clears_at)
-    try:
-        request_id, started = await _start(database, limiter, plan)
-    except RateLimitError as refusal:
-        return because(str(refusal), row.now + timedelta(seconds=refusal.retry_after))
-    except LimitsUnavailable as refusal:
-        return because(str(refusal))
-    return because(why or ON_ITS_WAY, clears_at, refresh=request_id, refresh_started=started)
+        `complete`: a refresh tells all that was changed, so that what it did not mention is as it was. Ring the broker where one was started.
+        """
+        older = f"it is older than {freshness.max_age:g} s" if freshness.as_of is not None else "it was never observed"
+        if plan is None:
+            told = f"{older}, and what is known of it does not suffice to refresh it"
+            return Renewal(msgspec.structs.replace(freshness, why=told))
+        row = await self._look(plan)
 
+        def because(why: str | None, until: datetime | None = None, **changed: Any) -> Renewal:
+            told = f"{older}; {why}" if why else older
+            wait = None if until is None else (until - row.now).total_seconds()
+            return Renewal(msgspec.structs.replace(freshness, why=told, next_attempt_at=until, **changed), wait)
 
-async def _look(database: Database, plan: Plan) -> Any:
-    lane = plan.prepared.lane
-    values = {
-        "work": plan.work,
-        "platform": lane.platform,
-        "operation": lane.operation,
-        "sources": list(lane.sources),
-        "owner": lane.owner,
-    }
-    async with database.statements() as alone:
-        return await alone.row(LOOK, values)
+        recent = row.status == "COMPLETE" and row.created_at >= row.now - timedelta(seconds=freshness.max_age)
+        if recent and (freshness.mode == STALE or complete):
+            return Renewal(msgspec.structs.replace(freshness, mode=FRESH, as_of=row.created_at))
+        why, clears_at = _reasons(row)
+        if row.status in ("PENDING", "PROCESSING"):
+            return because(why or ON_ITS_WAY, clears_at, refresh=row.id)
+        if row.status in ("FAILED", "CANCELLED"):
+            again_at = row.scraped_at + timedelta(seconds=_pause(row.error, freshness.max_age))
+            if again_at > row.now:
+                said = (row.error or {}).get("message") or row.status.lower()
+                return because(f"the last refresh failed: {said}", again_at)
+        if not may_start or freshness.mode == PARTIAL:
+            return because(why, clears_at)
+        try:
+            request_id, started = await self._started(plan)
+        except RateLimitError as refusal:
+            return because(str(refusal), row.now + timedelta(seconds=refusal.retry_after))
+        except LimitsUnavailable as refusal:
+            return because(str(refusal))
+        return because(why or ON_ITS_WAY, clears_at, refresh=request_id, refresh_started=started)
 
+    async def _started(self, plan: Plan) -> tuple[int, bool]:
+        """The request, and whether it was begun for this caller: of many at once the first begins it, and the others hold no connection."""
+        if (first := self._starting.get(plan.work)) is not None:
+            request_id, _ = await asyncio.shield(first)
+            return request_id, False
+        task = self._starting[plan.work] = asyncio.create_task(self._start(plan))
+        task.add_done_callback(lambda _: self._starting.pop(plan.work))
+        return await asyncio.shield(task)
 
-async def _start(database: Database, limiter: StackedLimiter, plan: Plan) -> tuple[int, bool]:
-    """The request, and whether it is a new one. What the platform refreshes on demand is taken from those limits here too."""
-    declared, request = plan.platform.on_demand, plan.prepared.request
-    taken: Taken | None = None
-    if declared is not None and declared.flow == request.flow:
-        subject = str(plan.prepared.params[declared.param])
-        taken = await limiter.take(limiter.stack_of(plan.platform.name), subject, request.priority)
-    started: int | None = None
-    try:
-        async with database.transaction() as transaction:
-            key = int.from_bytes(plan.work[:8], "big", signed=True)
-            await transaction.run("SELECT pg_advisory_xact_lock(%s)", (key,))
-            underway = await transaction.value(UNDERWAY, (plan.work,))
-            if underway is not None:
-                return int(underway), False
-            (accepted,) = await intake.submit(transaction, [plan.prepared])
-            await transaction.run(REMEMBER, (plan.work, accepted.id))
-        started = accepted.id
-        return started, True
-    finally:
-        if taken is not None and started is None:
-            await limiter.give_back(taken)
+    async def _look(self, plan: Plan) -> Any:
+        lane = plan.prepared.lane
+        values = {
+            "work": plan.work,
+            "platform": lane.platform,
+            "operation": lane.operation,
+            "sources": list(lane.sources),
+            "owner": lane.owner,
+        }
+        async with self._database.statements() as alone:
+            return await alone.row(LOOK, values)
+
+    async def _start(self, plan: Plan) -> tuple[int, bool]:
+        """The request, and whether it is a new one. What the platform refreshes on demand is taken from those limits here too."""
+        declared, request = plan.platform.on_demand, plan.prepared.request
+        taken: Taken | None = None
+        if declared is not None and declared.flow == request.flow:
+            subject = str(plan.prepared.params[declared.param])
+            taken = await self._limiter.take(self._limiter.stack_of(plan.platform.name), subject, request.priority)
+        started: int | None = None
+        try:
+            async with self._database.transaction() as transaction:
+                key = int.from_bytes(plan.work[:8], "big", signed=True)
+                await transaction.run("SELECT pg_advisory_xact_lock(%s)", (key,))
+                underway = await transaction.value(UNDERWAY, (plan.work,))
+                if underway is not None:
+                    return int(underway), False
+                (accepted,) = await intake.submit(transaction, [plan.prepared])
+                await transaction.run(REMEMBER, (plan.work, accepted.id))
+            started = accepted.id
+            return started, True
+        finally:
+            if taken is not None and started is None:
+                await self._limiter.give_back(taken)
 
 
 def _plan(

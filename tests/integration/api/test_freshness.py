@@ -7,12 +7,13 @@ from typing import Any
 
 import falcon.testing
 import pytest
+import redis.asyncio
 
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.platforms.instagram import InstagramAccount, InstagramPost, InstagramPostInsight, InstagramStory
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
-from beat_actors.settings import LimitChange
+from beat_actors.settings import LimitChange, Settings
 from tests.integration.api.conftest import app_over, bearer
 from tests.observing import age, observe, rows
 
@@ -39,6 +40,13 @@ async def end(database: Database, status: str, *, ago: float = 0, error: dict[st
             "jsonb_build_object('code', %s::text, 'message', 'it is gone')) END WHERE status = 'PENDING'",
             (status, ago, *([error["code"]] * 2 if error else (None, None))),
         )
+
+
+async def forget_limits(settings: Settings) -> None:
+    """As if the seconds had passed in which a handle may be refreshed but once."""
+    async with redis.asyncio.from_url(str(settings.redis_url)) as valkey:
+        async for key in valkey.scan_iter(f"{settings.limit_prefix}*"):
+            await valkey.delete(key)
 
 
 async def test_what_is_old_is_answered_and_refreshed_once(api, database, bell, old) -> None:
@@ -72,6 +80,8 @@ async def test_many_at_once_start_one_refresh(api, database, bell, old) -> None:
     blocks = [answer.json["freshness"] for answer in answers]
     assert [block["refresh_started"] for block in blocks].count(True) == 1
     assert len({block["refresh"] for block in blocks}) == len(await rows(database, REQUESTS)) == 1
+    limits = {one["name"]: one["used"] for one in (await api.simulate_get("/v1/limits")).json["limits"]}
+    assert limits["refresh_profile_insta_daily"] == 1
 
 
 async def test_who_wants_nothing_stale_is_told_where_to_wait(api, database, old) -> None:
@@ -115,18 +125,19 @@ async def test_a_key_that_only_reads_starts_nothing(bare, database, new_key, old
     assert waits.status_code == 202
 
 
-async def test_an_account_has_its_own_refresh(bare, database, new_key) -> None:
+async def test_an_account_has_its_own_refresh(bare, settings, database, new_key) -> None:
     for account in ("acme", "zeta"):
         await observe(database, "instagram", CREATOR, account_id=account)
     await age(database, 2 * DAY, "instagram_account")
     for account in ("acme", "zeta"):
+        await forget_limits(settings)
         who = bearer(await new_key(Scope.READ, Scope.SUBMIT, account_id=account))
         found = (await bare.simulate_get(PROFILE, headers=who)).json["freshness"]
         assert found["refresh_started"]
         assert (await bare.simulate_get(found["refresh"], headers=who)).json["account_id"] == account
 
 
-async def test_a_refresh_that_failed_is_not_begun_again_at_once(api, database, old) -> None:
+async def test_a_refresh_that_failed_is_not_begun_again_at_once(api, settings, database, old) -> None:
     await api.simulate_get(PROFILE)
     await end(database, "FAILED", ago=30, error={"code": "no_available_sources"})
     found = (await api.simulate_get(PROFILE)).json["freshness"]
@@ -139,13 +150,15 @@ async def test_a_refresh_that_failed_is_not_begun_again_at_once(api, database, o
     assert refused.json["type"] == "urn:beat:problem:not_fresh"
     assert 1 <= int(refused.headers["retry-after"]) <= 30
     await rows(database, "UPDATE scrape_request_log SET scraped_at = scraped_at - interval '31 s' RETURNING 1")
+    await forget_limits(settings)
     assert (await api.simulate_get(PROFILE)).json["freshness"]["refresh_started"]
 
 
-async def test_what_does_not_exist_is_not_asked_for_again_before_it_is_due(api, database, old) -> None:
+async def test_what_does_not_exist_is_not_asked_for_again_before_it_is_due(api, settings, database, old) -> None:
     await api.simulate_get(PROFILE)
     await end(database, "FAILED", ago=3600, error={"code": "missing"})
     assert not (await api.simulate_get(PROFILE)).json["freshness"]["refresh_started"]
+    await forget_limits(settings)
     assert (await api.simulate_get(PROFILE, params={"max_age": 3000})).json["freshness"]["refresh_started"]
 
 
