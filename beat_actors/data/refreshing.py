@@ -29,8 +29,8 @@ ON_ITS_WAY = "its refresh is on its way"
 # The request that refreshes it, or did so last, and what its first open fetch waits for; failing that, what holds up the lane into
 # which it would come, or that its sources are out: so that the reason is told from the first read on.
 LOOK = """
-SELECT clock_timestamp() AS now, r.id, r.status, r.created_at, r.scraped_at, r.data->'error' AS error, f.stage, f.waiting_for, f.not_before,
-       coalesce(own.blocked_until, alike.blocked_until) AS blocked_until, coalesce(own.reasons, alike.reasons, outage.reasons) AS reasons
+SELECT clock_timestamp() AS now, r.id, r.status, r.created_at, r.scraped_at, r.data->'error' AS error, f.stage, f.source, f.waiting_for,
+       f.not_before, coalesce(own.blocked_until, alike.blocked_until) AS blocked_until, coalesce(own.reasons, alike.reasons, outage.reasons) AS reasons
 FROM (SELECT) one
 LEFT JOIN (data_refresh d JOIN scrape_request_log r ON r.id = d.request_id) ON d.work = %(work)s
 LEFT JOIN LATERAL (
