@@ -1,13 +1,12 @@
 """The application: `granian --interface asgi api.app:app` serves it."""
 
 from actors.mailbox import Mailbox
-from api import problems
+from api import data, problems
 from api.access import App, Gate
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
 from api.operations import ROUTES
-from api.profiles import Profile
 from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from beat_actors.database import Database
@@ -26,13 +25,14 @@ def create_app(opener: Opener) -> App:
     application.add_route("/v1/scrape-requests/{request_id}/cancel", Cancel(provider))
     application.add_route("/v1/scrape-requests/{request_id}/retry", Retry(provider))
     application.add_route("/v1/scrape-requests/{request_id}/explain", Explain(provider))
-    application.add_route("/v1/profiles/{platform}/{handle}", Profile(provider))
+    for path, found in data.routes(provider).items():
+        application.add_route(path, found)
     application.add_route("/v1/keys", Keys(provider))
     application.add_route("/v1/keys/{key}", Key(provider))
     application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
     for path, resource in ROUTES.items():
         application.add_route(path, resource(provider))
-    application.add_route("/v1/profiles/{platform}/{handle}/refresh", Refresh(provider))
+    application.add_route("/v1/profiles/{platform}/{name}/refresh", Refresh(provider))
     application.add_route("/v1/limits", Limits(provider))
     application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
     application.add_route("/healthz", Healthz())

@@ -44,14 +44,14 @@ class Refresh:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def on_post(self, req: Request, resp: Response, platform: str, handle: str) -> None:
-        check_text(handle, "handle", longest=255)
+    async def on_post(self, req: Request, resp: Response, platform: str, name: str) -> None:
+        check_text(name, "handle", longest=255)
         nothing_said = req.content_length == 0 or (req.content_length is None and req.content_type is None)
         given = Wanted() if nothing_said else await read(req, Wanted)
         caller = caller_of(req)
         wanted = on_demand.Refresh(
             platform,
-            handle,
+            name,
             Priority.named(given.priority),
             account_of(caller, given.account_id),
             req.get_header("Idempotency-Key"),

@@ -13,8 +13,10 @@ from beat_actors.errors import (
     BadInput,
     BeatError,
     Conflict,
+    CursorExpired,
     LimitsUnavailable,
     NotFound,
+    NotFresh,
     RateLimitError,
     RedisUnavailable,
     StorageTooSlow,
@@ -72,6 +74,8 @@ STATUS: dict[type[BaseException], int] = {
     Forbidden: 403,
     TooManyCalls: 429,
     NotFound: 404,
+    CursorExpired: 410,
+    NotFresh: 503,
     RateLimitError: 429,
     LimitsUnavailable: 503,
     Conflict: 409,
@@ -126,6 +130,8 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("Retry-After", str(error.seconds))
     elif isinstance(error, LimitsUnavailable):
         resp.set_header("Retry-After", "2")
+    elif isinstance(error, NotFresh) and error.retry_after is not None:
+        resp.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
     _send(resp, body)
 
 

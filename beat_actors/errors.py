@@ -40,6 +40,25 @@ class NotFound(BeatError):
     code = "not_found"
 
 
+class NotFresh(BeatError):
+    """What is known is older than was asked for, and no refresh is underway.
+
+    `retry_after` is in seconds, `None` where waiting alone does not help.
+    """
+
+    code = "not_fresh"
+
+    def __init__(self, message: str, *, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class CursorExpired(BeatError):
+    """What lies behind the cursor is kept no more, so that something may be missing."""
+
+    code = "cursor_expired"
+
+
 class Unauthenticated(BeatError):
     """No key was given, or one that opens nothing here."""
 

@@ -73,6 +73,7 @@ def settings(database_url: str, servers: Servers) -> Settings:
         database_prepared_statements=servers.pooler is None,
         redis_url=servers.valkey.url,
         redis_namespace=f"test-{uuid.uuid4().hex[:8]}",
+        limit_prefix=f"test-{uuid.uuid4().hex[:8]}-",
         vault_keys=VAULT_KEYS,
         message_keys=MESSAGE_KEYS,
     )

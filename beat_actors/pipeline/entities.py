@@ -1,7 +1,8 @@
 """The SQL that writes a platform's records, made once for each entity from its declaration.
 
 A record's fields are columns: the key, dimensions and metrics. Current state is upserted, the last observation winning and an
-unknown value never overwriting a known one; every observation is logged whole; media URLs that are new are due as assets.
+unknown value never overwriting a known one; every observation is logged whole; what it changed is told to those who follow changes;
+media URLs that are new are due as assets.
 """
 
 import types
@@ -55,6 +56,9 @@ def write_records(entity: Entity) -> str:
     metrics = [name for name in others if name in entity.metrics]
     declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     updates = ", ".join(f"{name} = coalesce(excluded.{name}, t.{name})" for name in others)
+    lasting = [name for name in others if name not in entity.volatile]
+    known = ", ".join(f"t.{name}" for name in lasting)
+    seen = ", ".join(f"coalesce(excluded.{name}, t.{name})" for name in lasting)
     assets = "\nUNION ALL ".join(
         f"SELECT {entity.key} AS entity_key, '{field}' AS field, {field} AS url FROM newest WHERE {field} IS NOT NULL"  # noqa: S608
         for field in entity.assets
@@ -83,11 +87,17 @@ WITH g AS (
 ), newest AS (
     SELECT DISTINCT ON ({entity.key}) * FROM r ORDER BY {entity.key}, {newest}i DESC, n DESC
 ), current AS (
-    INSERT INTO "{entity.table}" AS t ({", ".join(names)}, source, parser_version, request_id, observed_at)
-    SELECT {", ".join(names)}, source, parser_version, request_id, now() FROM newest
+    INSERT INTO "{entity.table}" AS t ({", ".join(names)}, source, parser_version, request_id, observed_at, changed_at)
+    SELECT {", ".join(names)}, source, parser_version, request_id, now(), now() FROM newest
     ON CONFLICT ({entity.key}) DO UPDATE SET {updates}, source = excluded.source, parser_version = excluded.parser_version,
-        request_id = excluded.request_id, observed_at = excluded.observed_at
+        request_id = excluded.request_id, observed_at = excluded.observed_at,
+        changed_at = CASE WHEN ROW({known}) IS DISTINCT FROM ROW({seen}) THEN excluded.observed_at ELSE t.changed_at END
     WHERE excluded.observed_at >= t.observed_at{not_older}
+    RETURNING {entity.key} AS key, request_id, changed_at = observed_at AS changed
+), told AS (
+    INSERT INTO change_log (at, platform, kind, request_id, keys)
+    SELECT now(), %(platform)s, '{entity.kind}', request_id, array_agg(key ORDER BY key) FROM current WHERE changed
+    GROUP BY request_id ORDER BY request_id
 ){due if entity.assets else ""}
 {_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
 """  # noqa: S608 - as above

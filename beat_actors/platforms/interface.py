@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from beat_actors.errors import BadInput, UnknownFlow
+from beat_actors.errors import BadInput, NotFound, UnknownFlow
 
 
 class Outcome(StrEnum):
@@ -160,8 +160,39 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Refetch:
+    """A flow that observes something anew. `params`: the fields that its parameters are taken from; `fixed`: those that are the same always.
+
+    A field of the thing that another belongs to is written `KIND.FIELD`, as `profiles.handle`.
+    """
+
+    flow: str
+    params: Mapping[str, str] = field(hash=False)
+    fixed: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Such things are listed under what they belong to: those whose `field` equals the `theirs` of one of the kind `under`.
+
+    `theirs` is the other's key unless another field is named. `name` is what the list is called there, the entity's own kind unless
+    another name is given. `refetch`: how the list is observed anew; its fields are those of the thing that they belong to.
+    """
+
+    under: str
+    field: str
+    theirs: str | None = None
+    name: str | None = None
+    refetch: tuple[Refetch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """Where the records of one type are kept: current state in `table`, every observation in `log` (dimensions and metrics).
+
+    `kind` is what consumers call such things, in the plural: it makes the routes by which they are read. `names` are the fields,
+    beside the key, by which one is found, whatever the case. `lists` says under what they are listed, `newest` by which time.
+    `refetch`: the flows that observe one anew, the first for which all is known; `max_age`: seconds after which that is due.
 
     `metrics` are the fields that are numbers over time; the others, save the key, are dimensions. `assets` are the fields
     that hold media URLs. `volatile` fields change although the thing does not, as signed URLs do: they are current state and not
@@ -170,6 +201,7 @@ class Entity:
     """
 
     record: type[Record]
+    kind: str
     table: str
     log: str | None
     key: str
@@ -178,6 +210,11 @@ class Entity:
     volatile: frozenset[str] = frozenset()
     subject: str | None = None
     version: str | None = None
+    names: tuple[str, ...] = ()
+    lists: tuple[Listed, ...] = ()
+    newest: str | None = None
+    refetch: tuple[Refetch, ...] = ()
+    max_age: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +484,13 @@ class Platform:
         """The entity that is kept in this table. Raises `StopIteration` where the platform has none."""
         return next(entity for entity in self.entities if entity.table == table)
 
+    def entity_named(self, kind: str) -> Entity:
+        """Raises `NotFound` where the platform keeps no such things."""
+        for entity in self.entities:
+            if entity.kind == kind:
+                return entity
+        raise NotFound(f"{self.name} keeps no {kind}; it keeps: {', '.join(sorted(one.kind for one in self.entities))}")
+
     def entity_of(self, record: Record) -> Entity:
         for entity in self.entities:
             if type(record) is entity.record:
@@ -467,7 +511,7 @@ def seconds(value: str | None) -> float | None:
 
 __all__ = [
     "CHECK", "FINAL", "REFRESH", "UPKEEP", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule",
-    "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Many", "OnDemand", "Outcome", "Parsed", "Parser", "Platform", "Record",
-    "Refresh", "Renewed", "Reported", "RequestLimit", "Resume", "Secret", "Source", "Verdict",
+    "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Listed", "Many", "OnDemand", "Outcome", "Parsed", "Parser", "Platform", "Record",
+    "Refetch", "Refresh", "Renewed", "Reported", "RequestLimit", "Resume", "Secret", "Source", "Verdict",
     "seconds",
 ]  # fmt: skip

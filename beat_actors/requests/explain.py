@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from beat_actors.database import Transaction
+from beat_actors.platforms.interface import Outcome
 from beat_actors.requests.queries import RequestView, get_request
 
 FETCHES = """
@@ -38,6 +39,20 @@ UNKNOWN_TAKES = 2.0
 """Seconds that a flow is taken to need where none of it has been complete of late."""
 UNKNOWN_LEASES = 10.0
 """Leases a second that a platform is taken to get where it has had none of late."""
+
+
+CAME_TO = {
+    Outcome.RATE_LIMITED: "the provider said that it is asked too often",
+    Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
+    Outcome.CREDENTIAL_DEAD: "its credential was refused",
+    Outcome.PERMISSION_MISSING: "its credential may not do this",
+    Outcome.UPSTREAM_DOWN: "the provider is down or did not answer in time",
+    Outcome.MALFORMED: "the answer could not be read",
+    Outcome.UNKNOWN: "a worker ended while it was asking",
+    Outcome.UNUSED: "its turn was over before the call was made",
+    Outcome.DOUBTFUL: "it could not be made sure that the thing does not exist",
+}
+"""What the last call of a fetch that waits came to, in words."""
 
 
 class Blocker(msgspec.Struct, frozen=True):
@@ -119,21 +134,23 @@ def _eta(request: RequestView, waiting: list[FetchState], earliest: datetime | N
     return max(earliest or now, now) + timedelta(seconds=ahead / leases) + takes
 
 
-def _state(row: Any) -> FetchState:
+def waits_for(row: Any) -> tuple[list[Blocker], datetime | None]:
+    """What a waiting fetch waits for, and when it can run; `row` is a fetch with its lane's `reasons` and `blocked_until`."""
     blockers: list[Blocker] = []
-    if row.stage == "WAITING":
-        if row.not_before is not None:
-            blockers.append(Blocker(f"its own pause after {row.waiting_for or 'a failed call'}", row.not_before))
-        for reason in row.reasons or []:
-            until = reason.get("until")
-            at = None if until is None else datetime.fromtimestamp(until, UTC)
-            blockers.append(Blocker(reason["why"], at, reason["source"], reason.get("credential_id")))
-    if row.stage != "WAITING":
-        earliest = None
-    elif row.not_before is not None:
-        earliest = max(row.not_before, row.blocked_until or row.not_before)
-    else:
-        earliest = row.blocked_until
+    if row.not_before is not None:
+        told = CAME_TO.get(row.waiting_for, row.waiting_for or "its last call failed")
+        blockers.append(Blocker(f"it pauses: {told}", row.not_before, row.source))
+    for reason in row.reasons or []:
+        until = reason.get("until")
+        at = None if until is None else datetime.fromtimestamp(until, UTC)
+        blockers.append(Blocker(reason["why"], at, reason["source"], reason.get("credential_id")))
+    if row.not_before is None:
+        return blockers, row.blocked_until
+    return blockers, max(row.not_before, row.blocked_until or row.not_before)
+
+
+def _state(row: Any) -> FetchState:
+    blockers, earliest = waits_for(row) if row.stage == "WAITING" else ([], None)
     return FetchState(
         id=row.id,
         operation=row.operation,

@@ -1,4 +1,4 @@
-"""Reading requests and what they brought: typed read models, each query named."""
+"""Reading requests: typed read models, each query named."""
 
 import base64
 import binascii
@@ -12,7 +12,6 @@ from sqlalchemy import Select, column, func, literal_column, select, table
 
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.platforms.interface import Entity, Platform
 
 STATUSES = ("PENDING", "PROCESSING", "COMPLETE", "FAILED", "CANCELLED")
 MAX_PAGE = 200
@@ -168,80 +167,6 @@ async def count_by_status(transaction: Transaction, wanted: Filter) -> dict[str,
     query = _filtered(select(REQUESTS.c.status, func.count().label("n")), wanted).group_by(REQUESTS.c.status)
     found = {row.status: row.n for row in await transaction.select(query)}
     return {status: found.get(status, 0) for status in STATUSES}
-
-
-class ProfileView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a profile: dimensions, metrics, and how fresh they are."""
-
-    platform: str
-    handle: str
-    dimensions: dict[str, Any]
-    metrics: dict[str, Any]
-    freshness: dict[str, Any]
-    posts: list[dict[str, Any]] = []
-
-
-# A profile is public, but that somebody asked for it is not.
-ASKED_BY = """ AND EXISTS (
-    SELECT FROM profile_log l JOIN scrape_request_log r ON r.id = l.request_id
-    WHERE l.platform = %(platform)s AND l.profile_id = p.{key} AND r.account_id = %(account)s)"""
-
-
-async def get_profile(
-    transaction: Transaction, platform: Platform, handle: str, *, posts: int = 0, account_id: str | None = None
-) -> ProfileView:
-    """The newest state of a profile, with its newest posts if any are wanted.
-
-    Raises `NotFound`, also for a profile that no request of this account brought, where one is named.
-    """
-    profiles = _entity(platform, "profile_log")
-    asked = ASKED_BY.format(key=profiles.subject or profiles.key) if account_id is not None else ""
-    row = await transaction.row(
-        f"SELECT * FROM {profiles.table} p WHERE handle = %(handle)s{asked} ORDER BY observed_at DESC LIMIT 1",  # noqa: S608 - declared
-        {"handle": handle.removeprefix("@").lower(), "platform": platform.name, "account": account_id},
-    )
-    if row is None:
-        raise NotFound(
-            f"nothing is known of {handle[:80]!r} on {platform.name}; ask for it with POST /v1/scrape-requests"
-        )
-    fields = row._asdict()
-    found = await _posts(transaction, platform, fields[profiles.key], posts) if posts else []
-    dimensions, metrics = _split(profiles, fields)
-    return ProfileView(
-        platform=platform.name,
-        handle=fields["handle"],
-        dimensions=dimensions,
-        metrics=metrics,
-        freshness={"mode": "fresh", "as_of": fields["observed_at"], "source": fields["source"]},
-        posts=found,
-    )
-
-
-async def _posts(transaction: Transaction, platform: Platform, profile_id: str, limit: int) -> list[dict[str, Any]]:
-    entity = _entity(platform, "post_log")
-    rows = await transaction.rows(
-        f"SELECT * FROM {entity.table} WHERE profile_id = %s ORDER BY taken_at DESC NULLS LAST LIMIT %s",  # noqa: S608
-        (profile_id, limit),
-    )
-    found = []
-    for row in rows:
-        dimensions, metrics = _split(entity, row._asdict())
-        found.append({"dimensions": dimensions, "metrics": metrics, "as_of": row.observed_at, "source": row.source})
-    return found
-
-
-def _entity(platform: Platform, log: str) -> Entity:
-    for entity in platform.entities:
-        if entity.log == log:
-            return entity
-    raise NotFound(f"{platform.name} keeps no {log.removesuffix('_log')}s")
-
-
-def _split(entity: Entity, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    names = [field.name for field in msgspec.structs.fields(entity.record)]
-    known = {name: fields[name] for name in names if fields[name] is not None}
-    dimensions = {name: value for name, value in known.items() if name not in entity.metrics}
-    return dimensions, {name: value for name, value in known.items() if name in entity.metrics}
 
 
 def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:

@@ -184,6 +184,6 @@ async def partitions(database: Database, epoch: int | None = None) -> Swept:
             return Swept()
         made = await transaction.value("SELECT beat_make_partitions(3)")
         await transaction.run("SELECT beat_drop_partitions('raw_payload', %s)", (settings.raw_payload_days,))
-        for parent in ("trace_log", "profile_log", "post_log", "broker_decision"):
+        for parent in ("trace_log", "profile_log", "post_log", "change_log", "broker_decision"):
             await transaction.run("SELECT beat_drop_partitions(%s, %s)", (parent, settings.log_days))
     return Swept(count=made)

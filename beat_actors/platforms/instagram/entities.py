@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Record
+from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
 
 
 class InstagramAccount(Record, frozen=True, kw_only=True):
@@ -128,58 +128,133 @@ class InstagramPostInsight(Record, frozen=True, kw_only=True):
 
 ACCOUNT = Entity(
     record=InstagramAccount,
+    kind="profiles",
     table="instagram_account",
     log="profile_log",
     key="profile_id",
     metrics=frozenset({"followers", "following", "media_count"}),
     assets=("profile_pic_url",),
     volatile=frozenset({"profile_pic_url"}),
+    names=("handle", "graph_id"),
+    refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}, {"posts": 0}),),
 )
 POST = Entity(
     record=InstagramPost,
+    kind="posts",
     table="instagram_post",
     log="post_log",
     key="shortcode",
     metrics=frozenset({"likes", "comments", "views", "plays", "video_duration"}),
     assets=("thumbnail_url",),
     volatile=frozenset({"thumbnail_url", "media_url"}),
+    names=("post_id",),
+    lists=(Listed("profiles", "profile_id", refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}),)),),
+    newest="taken_at",
+    refetch=(Refetch("refresh_post_by_shortcode", {"shortcode": "shortcode"}),),
 )
 STORY = Entity(
     record=InstagramStory,
+    kind="stories",
     table="instagram_story",
     log="post_log",
     key="story_id",
     metrics=frozenset({"likes", "comments", "video_duration"}),
     assets=("thumbnail_url", "media_url"),
     volatile=frozenset({"thumbnail_url", "media_url"}),
+    names=("graph_id",),
+    lists=(
+        Listed("profiles", "profile_id", refetch=(Refetch("refresh_stories_posts", {"profile_id": "profile_id"}),)),
+    ),
+    newest="taken_at",
+    refetch=(Refetch("refresh_stories_posts", {"profile_id": "profile_id"}),),
+    max_age=3600.0,
 )
 COMMENT = Entity(
     record=InstagramComment,
+    kind="comments",
     table="instagram_comment",
     log=None,
     key="comment_id",
     metrics=frozenset({"likes"}),
+    lists=(Listed("posts", "shortcode", refetch=(Refetch("refresh_comments", {"shortcode": "shortcode"}),)),),
+    newest="commented_at",
+    refetch=(Refetch("refresh_comments", {"shortcode": "shortcode"}),),
 )
 FOLLOW = Entity(
     record=InstagramFollow,
+    kind="follows",
     table="instagram_follow",
     log=None,
     key="follow_id",
     metrics=frozenset(),
+    lists=(
+        Listed(
+            "profiles",
+            "followed_id",
+            name="followers",
+            refetch=(Refetch("refresh_followers", {"profile_id": "profile_id"}),),
+        ),
+        Listed(
+            "profiles",
+            "follower_id",
+            name="following",
+            refetch=(Refetch("refresh_following", {"profile_id": "profile_id"}),),
+        ),
+    ),
+    max_age=7 * 86_400.0,
 )
 PROFILE_INSIGHT = Entity(
     record=InstagramProfileInsight,
+    kind="profile-insights",
     table="instagram_profile_insight",
     log="profile_log",
     key="insight_id",
     metrics=frozenset({"value"}),
     subject="profile_id",
+    lists=(
+        Listed(
+            "profiles",
+            "profile_id",
+            theirs="graph_id",
+            name="insights",
+            refetch=(Refetch("refresh_profile_insights", {"user_id": "graph_id"}),),
+        ),
+    ),
+    refetch=(Refetch("refresh_profile_insights", {"user_id": "profile_id"}),),
 )
 POST_INSIGHT = Entity(
     record=InstagramPostInsight,
+    kind="post-insights",
     table="instagram_post_insight",
     log="post_log",
     key="insight_id",
     metrics=frozenset({"value"}),
     subject="post_id",
+    lists=(
+        Listed(
+            "posts",
+            "post_id",
+            theirs="post_id",
+            name="insights",
+            refetch=(
+                Refetch(
+                    "refresh_post_insights",
+                    {"media_id": "post_id", "media_type": "post_type", "user_id": "profiles.graph_id"},
+                ),
+            ),
+        ),
+        Listed(
+            "stories",
+            "post_id",
+            theirs="graph_id",
+            name="insights",
+            refetch=(
+                Refetch(
+                    "refresh_post_insights",
+                    {"media_id": "graph_id", "user_id": "profiles.graph_id"},
+                    {"media_type": "story"},
+                ),
+            ),
+        ),
+    ),
 )

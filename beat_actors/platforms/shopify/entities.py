@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from beat_actors.platforms.interface import Entity, Record
+from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
 
 
 class ShopifyOrder(Record, frozen=True, kw_only=True):
@@ -89,30 +89,55 @@ class ShopifyStore(Record, frozen=True, kw_only=True):
 
 
 NO_METRICS: frozenset[str] = frozenset()
+# One run of these brings all that was changed in the store.
+SYNC_ORDERS = (Refetch("refresh_orders_by_store", {"store": "store"}),)
+SYNC_PRODUCTS = (Refetch("refresh_products_by_store", {"store": "store"}),)
+SYNC_CUSTOMERS = (Refetch("refresh_customers_by_store", {"store": "store"}),)
 
 # Shopify keeps the history of an order itself, so that no snapshots are logged.
 ORDER = Entity(
     record=ShopifyOrder,
+    kind="orders",
     table="order",
     log=None,
     key="platform_order_id",
     metrics=frozenset({"total_price", "subtotal_price", "total_tax", "total_discounts"}),
     version="updated_at",
+    lists=(Listed("stores", "store", refetch=SYNC_ORDERS),),
+    newest="created_at",
+    refetch=SYNC_ORDERS,
+    max_age=3600.0,
 )
 PRODUCT = Entity(
     record=ShopifyProduct,
+    kind="products",
     table="shopify_product",
     log=None,
     key="product_id",
     metrics=NO_METRICS,
     version="updated_at",
+    lists=(Listed("stores", "store", refetch=SYNC_PRODUCTS),),
+    newest="updated_at",
+    refetch=SYNC_PRODUCTS,
 )
 CUSTOMER = Entity(
     record=ShopifyCustomer,
+    kind="customers",
     table="shopify_customer",
     log=None,
     key="customer_id",
     metrics=frozenset({"orders_count", "total_spent"}),
     version="updated_at",
+    lists=(Listed("stores", "store", refetch=SYNC_CUSTOMERS),),
+    newest="updated_at",
+    refetch=SYNC_CUSTOMERS,
 )
-STORE = Entity(record=ShopifyStore, table="shopify_store", log=None, key="store", metrics=NO_METRICS)
+STORE = Entity(
+    record=ShopifyStore,
+    kind="stores",
+    table="shopify_store",
+    log=None,
+    key="store",
+    metrics=NO_METRICS,
+    refetch=(Refetch("refresh_store", {"store": "store"}),),
+)

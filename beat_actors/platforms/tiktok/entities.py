@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Record
+from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
 
 
 class TikTokAccount(Record, frozen=True, kw_only=True):
@@ -64,26 +64,37 @@ class TikTokComment(Record, frozen=True, kw_only=True):
 
 ACCOUNT = Entity(
     record=TikTokAccount,
+    kind="profiles",
     table="tiktok_account",
     log="profile_log",
     key="profile_id",
     metrics=frozenset({"followers", "following", "likes", "media_count"}),
     assets=("profile_pic_url",),
     volatile=frozenset({"profile_pic_url"}),
+    names=("handle",),
+    refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}, {"posts": 0}),),
 )
 POST = Entity(
     record=TikTokPost,
+    kind="posts",
     table="tiktok_post",
     log="post_log",
     key="post_id",
     metrics=frozenset({"likes", "comments", "views", "shares", "saves", "video_duration"}),
     assets=("thumbnail_url",),
     volatile=frozenset({"thumbnail_url", "media_url"}),
+    lists=(Listed("profiles", "profile_id", refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}),)),),
+    newest="taken_at",
+    refetch=(Refetch("refresh_tiktok_post", {"post_id": "post_id"}),),
 )
 COMMENT = Entity(
     record=TikTokComment,
+    kind="comments",
     table="tiktok_comment",
     log=None,
     key="comment_id",
     metrics=frozenset({"likes", "replies"}),
+    lists=(Listed("posts", "post_id", refetch=(Refetch("refresh_tiktok_comments", {"post_id": "post_id"}),)),),
+    newest="commented_at",
+    refetch=(Refetch("refresh_tiktok_comments", {"post_id": "post_id"}),),
 )

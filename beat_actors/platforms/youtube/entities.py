@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Record
+from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
 
 
 class YouTubeAccount(Record, frozen=True, kw_only=True):
@@ -77,24 +77,40 @@ class YouTubeComment(Record, frozen=True, kw_only=True):
 
 ACCOUNT = Entity(
     record=YouTubeAccount,
+    kind="profiles",
     table="youtube_account",
     log="profile_log",
     key="profile_id",
     metrics=frozenset({"followers", "media_count", "views"}),
     assets=("profile_pic_url",),
+    names=("handle",),
+    refetch=(
+        Refetch("refresh_profile_by_id", {"profile_id": "profile_id"}),
+        Refetch("refresh_profile_by_handle", {"handle": "handle"}),
+    ),
 )
 POST = Entity(
     record=YouTubePost,
+    kind="posts",
     table="youtube_post",
     log="post_log",
     key="post_id",
     metrics=frozenset({"views", "likes", "comments", "concurrent_viewers", "video_duration"}),
     assets=("thumbnail_url",),
+    lists=(
+        Listed("profiles", "profile_id", refetch=(Refetch("refresh_posts_by_channel", {"profile_id": "profile_id"}),)),
+    ),
+    newest="taken_at",
+    refetch=(Refetch("refresh_post_by_id", {"post_id": "post_id"}),),
 )
 COMMENT = Entity(
     record=YouTubeComment,
+    kind="comments",
     table="youtube_comment",
     log=None,
     key="comment_id",
     metrics=frozenset({"likes", "replies"}),
+    lists=(Listed("posts", "post_id", refetch=(Refetch("refresh_post_comments", {"post_id": "post_id"}),)),),
+    newest="commented_at",
+    refetch=(Refetch("refresh_post_comments", {"post_id": "post_id"}),),
 )

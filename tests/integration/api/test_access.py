@@ -7,8 +7,10 @@ from typing import Any
 import falcon.inspect
 import pytest
 
+from api import data
 from api.access import OPEN, App
 from api.app import create_app
+from api.services import Provider
 from beat_actors.access import keys
 from beat_actors.access.scopes import CONTAINS, Scope
 from beat_actors.access.tokens import CHECKSUM, DIGITS, _checksum, mint
@@ -27,8 +29,9 @@ TABLE = {
     ("POST", "/v1/scrape-requests/{request_id}/cancel"): Scope.SUBMIT,
     ("POST", "/v1/scrape-requests/{request_id}/retry"): Scope.SUBMIT,
     ("POST", "/v1/scrape-requests/retry"): Scope.SUBMIT,
-    ("GET", "/v1/profiles/{platform}/{handle}"): Scope.READ,
-    ("POST", "/v1/profiles/{platform}/{handle}/refresh"): Scope.SUBMIT,
+    # What the platforms declare is read, and nothing else.
+    **{("GET", path): Scope.READ for path in data.routes(Provider(lambda: pytest.fail("not opened")))},
+    ("POST", "/v1/profiles/{platform}/{name}/refresh"): Scope.SUBMIT,
     ("GET", "/v1/limits"): Scope.OPERATE,
     ("POST", "/v1/limits/{name}/reset"): Scope.OPERATE,
     ("GET", "/v1/keys"): Scope.ADMIN,
@@ -55,7 +58,7 @@ TABLE = {
     ("GET", "/v1/audit"): Scope.ADMIN,
 }
 FILLED = {
-    "request_id": 1, "platform": "instagram", "handle": "creator", "key": 4711, "credential_id": 1, "change": "open",
+    "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
 }  # fmt: skip
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}

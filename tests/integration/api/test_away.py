@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,8 @@ def frozen(supervisor: Supervisor, url: str | None = None) -> Iterator[None]:
                 for row in connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
             ]
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # the connection that asked is over, and so may be others
+            os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:

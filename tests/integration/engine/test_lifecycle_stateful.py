@@ -97,7 +97,7 @@ WALK = Platform(
     sources={source.name: source for source in (_First(), _Second(), _Third())},
     chains={"look": ("toy-first", "toy-second", "toy-third")},
     flows={"walk": Flow("walk", Walk, lambda params: FetchSpec("look", {"name": params.name}), _next)},
-    entities=(Entity(Thing, "toy_thing", "post_log", "thing_id", frozenset({"size"})),),
+    entities=(Entity(Thing, "things", "toy_thing", "post_log", "thing_id", frozenset({"size"})),),
 )
 SOURCES = list(WALK.sources)
 ANSWERS = {
@@ -110,7 +110,7 @@ ANSWERS = {
 MIXED = ["ok"] * 12 + ["rate_limited", "missing", "down", "unreadable"]
 
 TABLE = """
-CREATE TABLE toy_thing (thing_id text PRIMARY KEY, size bigint, source text NOT NULL, parser_version integer NOT NULL,
+CREATE TABLE toy_thing (thing_id text PRIMARY KEY, size bigint, changed_at timestamptz, source text NOT NULL, parser_version integer NOT NULL,
                         request_id bigint NOT NULL, observed_at timestamptz NOT NULL)
 """
 FORGET = """

@@ -1,6 +1,5 @@
 """Limits on a real Valkey, whose clock the test moves where windows must pass."""
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -27,12 +26,6 @@ class ServerClock:
     def at(self, ms: int) -> None:
         self.now = ms
         self._client.set(self._key, ms)
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Counters of this test's own."""
-    return settings.model_copy(update={"limit_prefix": f"t{uuid.uuid4().hex[:8]}_"})
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from beat_actors.credentials.turn import turn
+from beat_actors.data import reading
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.tiktok import platform
 from beat_actors.platforms.tiktok.simulator import plays
-from beat_actors.requests import intake, queries
+from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
@@ -112,11 +113,12 @@ async def test_s10_9_its_rows_appear_in_what_all_platforms_share(engine: Engine)
     )
     assert due == [("tiktok_account", "profile_pic_url", 1), ("tiktok_post", "thumbnail_url", 30)]
     async with engine.database.transaction() as transaction:
-        profile = await queries.get_profile(transaction, platform, PERSON.handle, posts=3)
-    assert (profile.platform, profile.metrics["followers"]) == ("tiktok", PERSON.followers)
-    assert [post["dimensions"]["post_id"] for post in profile.posts] == [
-        str(post.pk) for post in PEOPLE.posts(PERSON, 0, 3)
-    ]
+        profile = await reading.find(transaction, platform, platform.entity_named("profiles"), PERSON.handle)
+        posts, listed = reading.lists_under(platform, "profiles")["posts"]
+        page = await reading.items(transaction, platform, posts, listed, PK, limit=3)
+    assert profile is not None
+    assert profile.fields["followers"] == PERSON.followers
+    assert [item.fields["post_id"] for item in page.items] == [str(post.pk) for post in PEOPLE.posts(PERSON, 0, 3)]
 
 
 async def test_s10_9_a_second_run_observes_again_and_duplicates_nothing(engine: Engine) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from beat_actors.credentials.limits import calendar_day
 from beat_actors.credentials.turn import turn
+from beat_actors.data import reading
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
@@ -15,7 +16,6 @@ from beat_actors.platforms.youtube import platform
 from beat_actors.platforms.youtube import simulator as double
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest, Priority
-from beat_actors.requests.queries import get_profile
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
@@ -127,9 +127,12 @@ async def test_a_channels_posts_cost_a_call_for_each_fifty(engine: Engine, admin
 async def test_s10_9_a_channel_appears_where_every_profile_does(engine: Engine) -> None:
     await run(engine, request("refresh_profile_by_handle", handle=f"@{PERSON.handle}", posts=10))
     async with engine.database.transaction() as transaction:
-        profile = await get_profile(transaction, platform, PERSON.handle, posts=20)
-    assert profile.metrics["followers"] == double._rounded(PERSON.followers)
-    assert [post["dimensions"]["post_id"] for post in profile.posts] == [NAMES[post.ordinal] for post in THERE[:10]]
+        profile = await reading.find(transaction, platform, platform.entity_named("profiles"), f"@{PERSON.handle}")
+        posts, listed = reading.lists_under(platform, "profiles")["posts"]
+        page = await reading.items(transaction, platform, posts, listed, CHANNEL, limit=20)
+    assert profile is not None
+    assert profile.fields["followers"] == double._rounded(PERSON.followers)
+    assert [item.fields["post_id"] for item in page.items] == [NAMES[post.ordinal] for post in THERE[:10]]
     logged = await rows(engine, "SELECT profile_id, (metrics->>'views')::int FROM profile_log")
     assert logged == [(CHANNEL, PERSON.followers * 90)]
     assert await rows(engine, "SELECT count(*) FROM post_log WHERE metrics ? 'views'") == [(10,)]

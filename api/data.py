@@ -1,0 +1,412 @@
+"""What is known: /v1/KIND/PLATFORM/NAME, its lists and its history, for every kind of thing that a platform declares; how fresh it is;
+/v1/changes, what changed since; /v1/platforms, what there is to ask for.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.access import Scopes, caller_of
+from api.problems import Forbidden
+from api.scrape_requests import moment, send, whole
+from api.services import Provider
+from beat_actors.access.keyring import Caller
+from beat_actors.access.scopes import Scope
+from beat_actors.data import catalog, changes, freshness, reading, refreshing
+from beat_actors.data.freshness import FRESH, STALE, Freshness
+from beat_actors.data.reading import Item
+from beat_actors.data.refreshing import Plan
+from beat_actors.database import Transaction
+from beat_actors.errors import BadInput, NotFound, NotFresh
+from beat_actors.platforms.interface import Entity, Listed, Platform
+from beat_actors.platforms.registry import platform as platform_named
+from beat_actors.platforms.registry import platforms
+from beat_actors.text import check_text
+
+READ: Scopes = {"GET": Scope.READ}
+MOST_ALONG = 200
+LONGEST_AGE = 366 * 86_400
+COME_BACK = 2.0
+"""Seconds after which to look again for a refresh that waits for nothing known."""
+LONGEST_WAIT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How old an answer may be, in seconds, and whether an older one is better than none."""
+
+    max_age: float
+    allow_stale: bool
+
+    @classmethod
+    def of(cls, req: Request, default: float) -> Self:
+        max_age = whole(req, "max_age", default=math.ceil(default), most=LONGEST_AGE)
+        return cls(float(max_age), flag(req, "allow_stale", default=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A thing that others are listed under."""
+
+    platform: Platform
+    entity: Entity
+    item: Item
+
+
+class Resource:
+    """Of one kind of things, whichever platforms have it."""
+
+    scopes: Scopes = READ
+
+    def __init__(self, provider: Provider, kind: str) -> None:
+        self._provider = provider
+        self._kind = kind
+
+    async def _find(self, transaction: Transaction, caller: Caller, platform: Platform, name: str) -> Owner:
+        entity = platform.entity_named(self._kind)
+        item = await reading.find(transaction, platform, entity, name, account_id=caller.account_id)
+        if item is None:
+            raise unknown(platform, entity, name)
+        return Owner(platform, entity, item)
+
+    async def _answer(
+        self,
+        req: Request,
+        resp: Response,
+        demand: Demand,
+        found: Freshness,
+        plan: Plan | None,
+        entity: Entity,
+        body: Mapping[str, Any],
+    ) -> None:
+        """200 with what is known; 202 where that is not enough and is being refreshed. Raises `NotFresh`, `Forbidden`."""
+        services, caller = self._provider.services, caller_of(req)
+        if found.mode != FRESH:
+            may_start = Scope.SUBMIT in caller.scopes
+            renewal = await services.refresher.renew(
+                found,
+                plan,
+                may_start=may_start,
+                complete=entity.version is not None,
+            )
+            found = renewal.freshness
+            if found.refresh_started and plan is not None:
+                await services.ring(plan.platform.name)
+            if found.mode == STALE and not demand.allow_stale:
+                if found.refresh is None and plan is not None and not may_start:
+                    raise Forbidden("a refresh needs a key with the scope submit", scope=Scope.SUBMIT)
+                _to_come(resp, found, renewal.wait)
+                return
+        _send(req, resp, {**body, "freshness": told(found)})
+
+
+class Thing(Resource):
+    """GET one thing; along with it, where they are asked for by name, the newest of what is listed under it (`posts=12`)."""
+
+    async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
+        where, caller = platform_named(platform), caller_of(req)
+        entity = where.entity_named(self._kind)
+        check_text(name, "name", longest=255, one_line=True)
+        demand = Demand.of(req, entity.max_age)
+        lists = reading.lists_under(where, self._kind)
+        along = {each: count for each in lists if (count := whole(req, each, default=0, most=MOST_ALONG))}
+        plan: Plan | None = None
+        async with self._provider.services.database.statements() as alone:
+            item = await reading.find(alone, where, entity, name, account_id=caller.account_id)
+            shown, ages = {}, []
+            if item is not None:
+                for each, count in along.items():
+                    other, listed = lists[each]
+                    of = reading.value_of(entity, listed, item.fields)
+                    page = await reading.items(
+                        alone, where, other, listed, of, limit=count, account_id=caller.account_id
+                    )
+                    shown[each] = [_told_item(other, one) for one in page.items]
+                    ages.append(freshness.of_items(page.items, other.max_age))
+            found = freshness.of_items([item] if item is not None else [], demand.max_age)
+            if item is not None and found.mode != FRESH:
+                plan = await refreshing.plan(
+                    alone,
+                    where,
+                    entity,
+                    entity.refetch,
+                    item.fields,
+                    account_id=caller.account_id,
+                    api_key_id=caller.key_id,
+                )
+        if item is None:
+            plan = refreshing.plan_unknown(where, entity, name, account_id=caller.account_id, api_key_id=caller.key_id)
+            if demand.allow_stale or plan is None:
+                raise unknown(where, entity, name)
+            await self._answer(req, resp, demand, found, plan, entity, {})
+            return
+        if found.mode == FRESH:
+            _send(req, resp, {**_body(where, entity, item, shown), "freshness": told(freshness.together(found, ages))})
+            return
+        await self._answer(
+            req, resp, demand, freshness.together(found, ages), plan, entity, _body(where, entity, item, shown)
+        )
+
+
+class List(Resource):
+    """GET a page of what is listed under one thing, newest first."""
+
+    def __init__(self, provider: Provider, kind: str, name: str) -> None:
+        super().__init__(provider, kind)
+        self._name = name
+
+    def _listed(self, platform: Platform) -> tuple[Entity, Listed]:
+        try:
+            return reading.lists_under(platform, self._kind)[self._name]
+        except KeyError:
+            raise NotFound(f"{platform.name} keeps no {self._name} of {self._kind}") from None
+
+    async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
+        where, caller = platform_named(platform), caller_of(req)
+        other, listed = self._listed(where)
+        check_text(name, "name", longest=255, one_line=True)
+        demand = Demand.of(req, other.max_age)
+        limit, cursor = page_of(req, reading.MAX_PAGE)
+        plan: Plan | None = None
+        async with self._provider.services.database.statements() as alone:
+            owner = await self._find(alone, caller, where, name)
+            of = reading.value_of(owner.entity, listed, owner.item.fields)
+            page = await reading.items(
+                alone, where, other, listed, of, limit=limit, cursor=cursor, account_id=caller.account_id
+            )
+            found = freshness.of_items(page.items, demand.max_age)
+            if found.mode != FRESH:
+                plan = await refreshing.plan(
+                    alone,
+                    where,
+                    owner.entity,
+                    listed.refetch,
+                    owner.item.fields,
+                    account_id=caller.account_id,
+                    api_key_id=caller.key_id,
+                )
+        body = {
+            "platform": where.name,
+            "kind": other.kind,
+            "of": _name(owner),
+            "items": [_told_item(other, one) for one in page.items],
+            "next_cursor": page.next_cursor,
+        }
+        await self._answer(req, resp, demand, found, plan, other, body)
+
+
+class History(Resource):
+    """GET the snapshots of one thing, newest first, a page at a time."""
+
+    async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
+        where = platform_named(platform)
+        entity = where.entity_named(self._kind)
+        check_text(name, "name", longest=255, one_line=True)
+        async with self._provider.services.database.statements() as alone:
+            owner = await self._find(alone, caller_of(req), where, name)
+            subject = owner.item.fields[entity.subject or entity.key]
+            page = await snapshots(req, alone, where, entity, subject)
+        found = freshness.of_items([owner.item], Demand.of(req, entity.max_age).max_age)
+        _send(req, resp, _history(owner, entity, page) | {"freshness": told(found)})
+
+
+class ListHistory(List):
+    """GET the snapshots of what is listed under one thing, where they are logged by it, as insights are."""
+
+    async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
+        where, caller = platform_named(platform), caller_of(req)
+        other, listed = self._listed(where)
+        if other.log is None or other.subject != listed.field:
+            raise NotFound(f"the history of {other.kind} is kept of each by itself, if at all, not of a list")
+        check_text(name, "name", longest=255, one_line=True)
+        max_age = Demand.of(req, other.max_age).max_age
+        async with self._provider.services.database.statements() as alone:
+            owner = await self._find(alone, caller, where, name)
+            of = reading.value_of(owner.entity, listed, owner.item.fields)
+            newest = await reading.items(alone, where, other, listed, of, limit=1, account_id=caller.account_id)
+            page = await snapshots(req, alone, where, other, of)
+        found = freshness.of_items(newest.items, max_age)
+        _send(req, resp, _history(owner, other, page) | {"freshness": told(found)})
+
+
+class Changes:
+    """GET what changed since a cursor or a time."""
+
+    scopes: Scopes = READ
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        platform, kind = req.get_param("platform"), req.get_param("kind")
+        if platform is not None:
+            platform_named(platform)
+        if kind is not None and kind not in catalog.kinds():
+            raise BadInput(f"kind is one of {', '.join(catalog.kinds())}", field="kind")
+        database = self._provider.services.database
+        wanted = changes.Wanted(
+            since=_since(req),
+            platform=platform,
+            kind=kind,
+            account_id=caller_of(req).account_id,
+            limit=page_of(req, changes.MAX_PAGE, default=200)[0],
+        )
+        async with database.statements() as alone:
+            send(resp, await changes.since(alone, wanted, kept_days=database.settings.log_days))
+
+
+class Platforms:
+    """GET all platforms: flows with their parameters, operations with their chains, entities."""
+
+    scopes: Scopes = READ
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        send(resp, {"platforms": [catalog.view(platform) for platform in platforms().values()]})
+
+
+class OnePlatform:
+    """GET one of them."""
+
+    scopes: Scopes = READ
+
+    async def on_get(self, _req: Request, resp: Response, platform: str) -> None:
+        send(resp, catalog.view(platform_named(platform)))
+
+
+def routes(provider: Provider) -> dict[str, Any]:
+    """The paths of all that the platforms of this installation declare, each with its resource."""
+    found: dict[str, Any] = {
+        "/v1/platforms": Platforms(),
+        "/v1/platforms/{platform}": OnePlatform(),
+        "/v1/changes": Changes(provider),
+    }
+    for kind in catalog.kinds():
+        one = f"/v1/{kind}/{{platform}}/{{name}}"
+        found |= {one: Thing(provider, kind), f"{one}/history": History(provider, kind)}
+        for name in catalog.lists_of(kind):
+            found |= {
+                f"{one}/{name}": List(provider, kind, name),
+                f"{one}/{name}/history": ListHistory(provider, kind, name),
+            }
+    return found
+
+
+def flag(req: Request, name: str, *, default: bool) -> bool:
+    """A query parameter that is true or false. Raises `BadInput`."""
+    text = req.get_param(name)
+    if text not in (None, "true", "false"):
+        raise BadInput(f"{name} is true or false", field=name)
+    return default if text is None else text == "true"
+
+
+def page_of(req: Request, most: int, *, default: int = 100) -> tuple[int, str | None]:
+    """How many are wanted, and from where on. Raises `BadInput`."""
+    limit = whole(req, "limit", default=default, most=most)
+    if limit < 1:
+        raise BadInput(f"limit is 1 to {most}", field="limit")
+    return limit, req.get_param("cursor")
+
+
+async def snapshots(
+    req: Request, transaction: Transaction, platform: Platform, entity: Entity, subject: Any
+) -> reading.History:
+    limit, cursor = page_of(req, reading.MAX_PAGE)
+    return await reading.history(
+        transaction,
+        platform,
+        entity,
+        subject,
+        since=moment(req, "since"),
+        until=moment(req, "until"),
+        limit=limit,
+        cursor=cursor,
+        account_id=caller_of(req).account_id,
+    )
+
+
+def unknown(platform: Platform, entity: Entity, name: str) -> NotFound:
+    return NotFound(
+        f"nothing is known of {name[:80]!r} among the {entity.kind} of {platform.name}; ask for it with POST /v1/scrape-requests"
+    )
+
+
+def told(found: Freshness) -> dict[str, Any]:
+    """The freshness block of an answer."""
+    block = msgspec.structs.asdict(found)
+    return block | {"refresh": None if found.refresh is None else f"/v1/scrape-requests/{found.refresh}"}
+
+
+def _to_come(resp: Response, found: Freshness, wait: float | None) -> None:
+    """202: where to look for what is being refreshed, and when. Raises `NotFresh` where nothing is."""
+    if found.refresh is None:
+        raise NotFresh(f"{found.why}; with allow_stale=true what is known is answered", retry_after=wait)
+    resp.status = 202
+    resp.set_header("Location", f"/v1/scrape-requests/{found.refresh}")
+    resp.set_header("Retry-After", str(math.ceil(min(max(wait or COME_BACK, 1.0), LONGEST_WAIT))))
+    send(resp, {"freshness": told(found)})
+
+
+def _send(req: Request, resp: Response, body: Mapping[str, Any]) -> None:
+    """With an ETag; 304 to who has this very answer."""
+    encoded = msgspec.json.encode(body)
+    mark = hashlib.blake2b(encoded, digest_size=12).hexdigest()
+    resp.etag = mark
+    if any(tag in ("*", mark) for tag in (req.if_none_match or ())):
+        resp.status = 304
+        return
+    resp.content_type = "application/json"
+    resp.data = encoded
+
+
+def _body(platform: Platform, entity: Entity, item: Item, along: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    dimensions, metrics = reading.split(entity, item.fields)
+    return {
+        "platform": platform.name,
+        "kind": entity.kind,
+        "id": item.fields[entity.key],
+        "dimensions": dimensions,
+        "metrics": metrics,
+        "changed_at": item.changed_at,
+        **along,
+    }
+
+
+def _told_item(entity: Entity, item: Item) -> dict[str, Any]:
+    dimensions, metrics = reading.split(entity, item.fields)
+    return {
+        "id": item.fields[entity.key],
+        "dimensions": dimensions,
+        "metrics": metrics,
+        "as_of": item.as_of,
+        "changed_at": item.changed_at,
+        "source": item.source,
+    }
+
+
+def _name(owner: Owner) -> dict[str, Any]:
+    return {"kind": owner.entity.kind, "id": owner.item.fields[owner.entity.key]}
+
+
+def _history(owner: Owner, entity: Entity, page: reading.History) -> dict[str, Any]:
+    return {
+        "platform": owner.platform.name,
+        "kind": entity.kind,
+        "of": _name(owner),
+        "snapshots": page.snapshots,
+        "next_cursor": page.next_cursor,
+    }
+
+
+def _since(req: Request) -> str | datetime | None:
+    text = req.get_param("since")
+    try:
+        parsed = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if parsed is None else moment(req, "since")

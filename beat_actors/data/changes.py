@@ -1,0 +1,125 @@
+"""What changed since: a feed over `change_log` that nothing is missing from, however late it is committed.
+
+Transactions begin in one order and commit in another. So the feed goes in the order in which they began to write, and ends before
+the oldest that still runs: what stands behind it may yet get company in front. A transaction that hangs holds the feed up, and
+loses nothing; the database ends it by its statement and idle timeouts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from beat_actors.data import cursors
+from beat_actors.database import Transaction
+from beat_actors.errors import BadInput, CursorExpired
+
+MAX_PAGE = 1000
+SCANNED = 500
+"""Rows that one page looks at, whatever its filter leaves of them."""
+
+# Rows that the filter leaves out come without their keys: the page ends behind them all the same. The first row is there always.
+CHANGES = """
+SELECT s.oldest::text AS oldest, s.now, c.xid::text AS xid, c.id, c.at, c.platform, c.kind, c.request_id, CASE WHEN
+    (%(platform)s::text IS NULL OR c.platform = %(platform)s) AND (%(kind)s::text IS NULL OR c.kind = %(kind)s) AND (%(account)s::text IS NULL
+        OR EXISTS (SELECT FROM scrape_request_log r WHERE r.id = c.request_id AND r.account_id = %(account)s))
+    THEN c.keys ELSE '{{}}' END AS keys
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest, clock_timestamp() AS now) s
+LEFT JOIN LATERAL (
+    SELECT * FROM change_log c WHERE {since} AND c.xid < s.oldest ORDER BY c.xid, c.id LIMIT %(scanned)s) c ON true
+ORDER BY c.xid, c.id
+"""
+FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
+FROM_TIME = "c.at >= %(at)s"
+# A cursor that is ahead of this database is from another: a restored one counts its transactions anew.
+KNOWN = """
+SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s) AND %(xid)s::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+"""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """That something is otherwise than it was, or new; what it is now, its own route says. `at`: when it was observed."""
+
+    platform: str
+    kind: str
+    id: str
+    at: datetime
+    request_id: int
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """In the order in which they are told; `next_cursor` is always given. `more`: there are some behind it already."""
+
+    changes: list[Change]
+    next_cursor: str
+    more: bool
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """After `told` of the keys of this row, or before all that the transaction told. `at`: when that was, to know what is kept no more."""
+
+    xid: str
+    id: int
+    told: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`since`: a cursor that a page gave, or the time from which on changes are told; without it, all that are kept."""
+
+    since: str | datetime | None = None
+    platform: str | None = None
+    kind: str | None = None
+    account_id: str | None = None
+    limit: int = 200
+
+
+async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> Changes:
+    """The next page. Raises `BadInput` for a cursor that is none, `CursorExpired` for one behind which something may be missing."""
+    values: dict[str, Any] = {
+        "platform": wanted.platform,
+        "kind": wanted.kind,
+        "account": wanted.account_id,
+        "scanned": SCANNED,
+        "xid": "0",
+        "id": 0,
+    }
+    begins, position = FROM_CURSOR, None
+    if isinstance(wanted.since, datetime):
+        begins, values["at"] = FROM_TIME, wanted.since
+    elif wanted.since is not None:
+        position = _read(wanted.since)
+        values |= {"xid": position.xid, "id": position.id}
+        if not await transaction.value(KNOWN, {"at": position.at, "xid": position.xid, "days": kept_days}):
+            raise CursorExpired(
+                "what lies behind this cursor is kept no more: read anew what you follow, then go on from there"
+            )
+    rows = await transaction.rows(CHANGES.format(since=begins), values)
+    oldest, now = rows[0].oldest, rows[0].now
+    rows = [row for row in rows if row.xid is not None]
+    found: list[Change] = []
+    for row in rows:
+        told = position.told if position and (position.xid, position.id) == (row.xid, row.id) else 0
+        room = wanted.limit - len(found)
+        found += _changes(row, row.keys[told : told + room])
+        if len(row.keys) > told + room:
+            return Changes(found, cursors.write(Position(row.xid, row.id, told + room, row.at)), more=True)
+    if len(rows) == SCANNED:
+        last = rows[-1]
+        return Changes(found, cursors.write(Position(last.xid, last.id + 1, 0, last.at)), more=True)
+    return Changes(found, cursors.write(Position(oldest, 0, 0, now)), more=False)
+
+
+def _changes(row: Any, keys: list[str]) -> Iterator[Change]:
+    for key in keys:
+        yield Change(platform=row.platform, kind=row.kind, id=key, at=row.at, request_id=row.request_id)
+
+
+def _read(text: str) -> Position:
+    position = cursors.read(text, Position, field="since")
+    if not (position.xid.isascii() and position.xid.isdigit() and int(position.xid) < 2**64) or position.told < 0:
+        raise BadInput("this cursor is not one that a page gave", field="since")
+    return position

@@ -1,0 +1,324 @@
+"""What is known, read through the API: by key and by name, in lists, as history; who may see it, and that any platform has its routes."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import falcon.testing
+import pytest
+
+from beat_actors.access.scopes import Scope
+from beat_actors.database import Database
+from beat_actors.platforms.instagram import (
+    InstagramAccount,
+    InstagramComment,
+    InstagramFollow,
+    InstagramPost,
+    InstagramPostInsight,
+    InstagramProfileInsight,
+    InstagramStory,
+)
+from beat_actors.platforms.interface import Entity, Listed, Record
+from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
+from tests.integration.api.conftest import app_over, bearer
+from tests.observing import age, observe
+from tests.worlds import TOY, registered
+
+CREATOR = InstagramAccount(profile_id="42", handle="creator", graph_id="1784", full_name="A Creator", followers=1200)
+NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
+
+
+def post(n: int, taken_at: datetime | None) -> InstagramPost:
+    return InstagramPost(shortcode=f"SC{n:04d}", post_id=f"9{n:04d}", profile_id="42", taken_at=taken_at, likes=n)
+
+
+def insight(metric: str, country: str, value: int, profile_id: str = "1784") -> InstagramProfileInsight:
+    return InstagramProfileInsight(
+        insight_id=f"{profile_id}|{metric}|{country}",
+        profile_id=profile_id,
+        metric=metric,
+        breakdown="country",
+        dimension=country,
+        value=value,
+    )
+
+
+async def walk(api: Any, path: str, part: str, limit: int, **params: Any) -> list[dict[str, Any]]:
+    """All pages."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    for _ in range(100):
+        page = (
+            await api.simulate_get(path, params=params | {"limit": limit} | ({"cursor": cursor} if cursor else {}))
+        ).json
+        assert len(page[part]) <= limit
+        found += page[part]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+    raise AssertionError("the pages do not end")
+
+
+@pytest.mark.parametrize("name", ["creator", "@Creator", "42", "1784"])
+async def test_a_profile_is_found_by_its_handle_and_by_each_of_its_ids(api, database: Database, name: str) -> None:
+    await observe(database, "instagram", CREATOR)
+    found = (await api.simulate_get(f"/v1/profiles/instagram/{name}")).json
+    assert (found["platform"], found["kind"], found["id"]) == ("instagram", "profiles", "42")
+    assert found["dimensions"] == {
+        "profile_id": "42",
+        "handle": "creator",
+        "graph_id": "1784",
+        "full_name": "A Creator",
+    }
+    assert found["metrics"] == {"followers": 1200}
+    freshness = found["freshness"]
+    assert (freshness["mode"], freshness["source"], freshness["why"]) == ("fresh", "graphapi", None)
+    assert found["changed_at"] == freshness["as_of"]
+
+
+async def test_a_handle_belongs_to_whom_it_was_seen_with_last_and_an_id_to_one_alone(api, database: Database) -> None:
+    await observe(database, "instagram", CREATOR)
+    await observe(database, "instagram", InstagramAccount(profile_id="43", handle="creator"))
+    await observe(database, "instagram", InstagramAccount(profile_id="44", handle="42"))
+    for name, wanted in (("creator", "43"), ("42", "42"), ("@42", "44")):
+        assert (await api.simulate_get(f"/v1/profiles/instagram/{name}")).json["id"] == wanted
+
+
+async def test_posts_stories_and_orders_are_found_by_what_they_are_called(api, database: Database) -> None:
+    await observe(database, "instagram", post(1, NOON), InstagramPost(shortcode="sc0001"))
+    await observe(database, "instagram", InstagramStory(story_id="7", graph_id="1790", profile_id="42"))
+    await observe(database, "shopify", ShopifyStore(store="shop.myshopify.com"))
+    order = ShopifyOrder(
+        platform_order_id="5001",
+        store="shop.myshopify.com",
+        currency="EUR",
+        total_price=Decimal("19.90"),
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    await observe(database, "shopify", order)
+    for path, wanted in (
+        ("/v1/posts/instagram/SC0001", "SC0001"),
+        ("/v1/posts/instagram/sc0001", "sc0001"),
+        ("/v1/posts/instagram/90001", "SC0001"),
+        ("/v1/stories/instagram/1790", "7"),
+        ("/v1/orders/shopify/5001", "5001"),
+    ):
+        assert (await api.simulate_get(path)).json["id"] == wanted
+    (listed,) = (await api.simulate_get("/v1/stores/shopify/shop.myshopify.com/orders")).json["items"]
+    assert listed["metrics"] == {"total_price": "19.90"}
+    assert (await api.simulate_get("/v1/orders/shopify/5001/history")).status_code == 404  # none is kept
+
+
+async def test_a_list_has_each_thing_once_newest_first_and_what_has_no_time_before_them(
+    api, database: Database
+) -> None:
+    await observe(database, "instagram", CREATOR)
+    dated = [post(n, NOON - timedelta(hours=n // 2)) for n in range(23)]  # two of each time
+    await observe(database, "instagram", *dated, *(post(n, None) for n in range(50, 55)))
+    await observe(database, "instagram", InstagramPost(shortcode="OTHER", profile_id="43", taken_at=NOON))
+    for limit in (1, 2, 4, 100):
+        listed = await walk(api, "/v1/profiles/instagram/creator/posts", "items", limit)
+        names = [item["id"] for item in listed]
+        assert names[:5] == [f"SC{n:04d}" for n in range(54, 49, -1)]
+        by_time = sorted(dated, key=lambda one: (one.taken_at, one.shortcode), reverse=True)
+        assert names[5:] == [one.shortcode for one in by_time]
+
+
+async def test_what_has_no_time_at_all_is_listed_by_its_key(api, database: Database) -> None:
+    await observe(database, "instagram", CREATOR)
+    follows = [InstagramFollow(follow_id=f"{n}:42", follower_id=str(n), followed_id="42") for n in range(10, 20)]
+    await observe(database, "instagram", *follows, InstagramFollow(follow_id="42:7", follower_id="42", followed_id="7"))
+    followers = await walk(api, "/v1/profiles/instagram/creator/followers", "items", 3)
+    assert [one["dimensions"]["follower_id"] for one in followers] == [str(n) for n in range(19, 9, -1)]
+    (following,) = await walk(api, "/v1/profiles/instagram/creator/following", "items", 3)
+    assert following["dimensions"]["followed_id"] == "7"
+
+
+async def test_the_newest_of_a_list_can_be_read_along(api, database: Database) -> None:
+    await observe(database, "instagram", CREATOR)
+    await observe(database, "instagram", *(post(n, NOON + timedelta(hours=n)) for n in range(5)))
+    found = (await api.simulate_get("/v1/profiles/instagram/creator?posts=2&stories=3")).json
+    assert [one["id"] for one in found["posts"]] == ["SC0004", "SC0003"]
+    assert found["stories"] == []
+    assert found["freshness"]["mode"] == "fresh"
+    await age(database, 90_000, "instagram_post")
+    part = (await api.simulate_get("/v1/profiles/instagram/creator?posts=2")).json
+    assert part["freshness"]["mode"] == "partial"
+    assert part["freshness"]["as_of"] == part["posts"][0]["as_of"]
+
+
+async def test_comments_are_listed_under_their_post(api, database: Database) -> None:
+    await observe(database, "instagram", post(1, NOON))
+    await observe(database, "instagram", InstagramComment(comment_id="1", shortcode="SC0001", text="hello"))
+    (comment,) = (await api.simulate_get("/v1/posts/instagram/90001/comments")).json["items"]
+    assert comment["dimensions"]["text"] == "hello"
+
+
+async def test_history_has_each_snapshot_once_newest_first(api, database: Database) -> None:
+    for followers in range(7):
+        await observe(database, "instagram", replace_followers(followers), fetch=followers)
+    for limit in (1, 3, 100):
+        shown = await walk(api, "/v1/profiles/instagram/@creator/history", "snapshots", limit)
+        assert [one["metrics"]["followers"] for one in shown] == list(range(6, -1, -1))
+    times = [one["as_of"] for one in shown]
+    between = await walk(api, "/v1/profiles/instagram/42/history", "snapshots", 2, since=times[4], until=times[1])
+    assert [one["as_of"] for one in between] == times[2:5]
+
+
+def replace_followers(followers: int) -> InstagramAccount:
+    return InstagramAccount(profile_id="42", handle="creator", graph_id="1784", followers=followers)
+
+
+async def test_history_of_insights_has_every_number_of_an_answer_though_all_have_one_time(
+    api, database: Database
+) -> None:
+    await observe(database, "instagram", CREATOR)
+    for run in (1, 2):
+        numbers = [insight("reach", f"C{n:02d}", run * 100 + n) for n in range(25)]
+        await observe(database, "instagram", *numbers, fetch=run)
+    listed = await walk(api, "/v1/profiles/instagram/creator/insights", "items", 10)
+    assert sorted(one["metrics"]["value"] for one in listed) == list(range(200, 225))
+    for limit in (7, 25, 30, 1000):
+        shown = await walk(api, "/v1/profiles/instagram/creator/insights/history", "snapshots", limit)
+        assert sorted(one["metrics"]["value"] for one in shown) == [*range(100, 125), *range(200, 225)]
+        assert {one["metrics"]["value"] // 100 for one in shown[:25]} == {2}
+    assert (await api.simulate_get("/v1/profiles/instagram/creator/posts/history")).status_code == 404
+
+
+async def test_insights_of_posts_and_stories_have_one_shape(api, database: Database) -> None:
+    await observe(database, "instagram", post(1, NOON))
+    await observe(database, "instagram", InstagramStory(story_id="7", graph_id="1790"))
+    await observe(
+        database,
+        "instagram",
+        InstagramPostInsight(insight_id="a", post_id="90001", metric="reach", value=5),
+        InstagramPostInsight(insight_id="b", post_id="1790", metric="replies", value=6),
+    )
+    for path, value in (("posts/instagram/SC0001", 5), ("stories/instagram/7", 6)):
+        (one,) = (await api.simulate_get(f"/v1/{path}/insights")).json["items"]
+        assert one["metrics"] == {"value": value}
+
+
+async def test_an_answer_that_is_known_already_is_not_sent_again(api, database: Database) -> None:
+    await observe(database, "instagram", CREATOR)
+    path = "/v1/profiles/instagram/creator"
+    first = await api.simulate_get(path)
+    again = await api.simulate_get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    await observe(database, "instagram", replace_followers(5))
+    changed = await api.simulate_get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert changed.json["metrics"] == {"followers": 5}
+
+
+async def test_one_account_does_not_see_what_another_asked_for(bare, database: Database, new_key) -> None:
+    """Least of all insights, which are told to their owner alone."""
+    await observe(database, "instagram", CREATOR, account_id="acme")
+    await observe(database, "instagram", CREATOR, account_id="zeta")
+    await observe(database, "instagram", post(1, NOON), account_id="zeta")
+    await observe(database, "instagram", insight("reach", "DE", 1), account_id="zeta")
+    await observe(database, "instagram", InstagramComment(comment_id="1", shortcode="SC0001"), account_id="zeta")
+    acme, zeta = [bearer(await new_key(Scope.READ, account_id=name)) for name in ("acme", "zeta")]
+    profile = "/v1/profiles/instagram/creator"
+    for path in (f"{profile}/posts", f"{profile}/insights"):
+        seen = [len((await bare.simulate_get(path, headers=who)).json["items"]) for who in (acme, zeta)]
+        assert seen == [0, 1]
+    along = (await bare.simulate_get(f"{profile}?posts=5&insights=5", headers=acme)).json
+    assert (along["posts"], along["insights"]) == ([], [])
+    assert (await bare.simulate_get(f"{profile}/insights/history", headers=acme)).json["snapshots"] == []
+    for path in ("/v1/posts/instagram/SC0001", "/v1/comments/instagram/1", "/v1/posts/instagram/SC0001/comments"):
+        assert (await bare.simulate_get(path, headers=acme)).status_code == 404
+        assert (await bare.simulate_get(path, headers=zeta)).status_code == 200
+    shown = (await bare.simulate_get(f"{profile}/history", headers=acme)).json["snapshots"]
+    assert len(shown) == 1
+    told = (await bare.simulate_get("/v1/changes", headers=acme)).json["changes"]
+    assert [(one["kind"], one["id"]) for one in told] == [("profiles", "42")]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/v1/profiles/instagram/nobody", 404, "nothing is known of 'nobody'"),
+        ("/v1/profiles/myspace/creator", 400, "there is no platform"),
+        ("/v1/orders/instagram/1", 404, "instagram keeps no orders"),
+        ("/v1/profiles/tiktok/creator/stories", 404, "tiktok keeps no stories of profiles"),
+        ("/v1/profiles/instagram/creator?max_age=-1", 400, "max_age"),
+        ("/v1/profiles/instagram/creator?allow_stale=perhaps", 400, "allow_stale"),
+        ("/v1/profiles/instagram/creator?posts=201", 400, "posts"),
+        ("/v1/profiles/instagram/creator/posts?limit=0", 400, "limit"),
+        ("/v1/profiles/instagram/creator/posts?cursor=bm9uc2Vuc2U", 400, "cursor"),
+        ("/v1/profiles/instagram/creator/followers?cursor=WyIyMDMwLTAxLTMxVDEyOjAwOjAwWiIsIngiXQ", 400, "cursor"),
+        ("/v1/profiles/instagram/creator/history?cursor=%F0%9F%8C%8D", 400, "cursor"),
+        ("/v1/profiles/instagram/creator/history?since=yesterday", 400, "since"),
+        ("/v1/profiles/instagram/creator%00", 400, "U+0000"),
+        ("/v1/changes?kind=wishes", 400, "kind is one of"),
+        ("/v1/changes?since=WzEsMiwzXQ", 400, "since"),
+        ("/v1/changes?platform=myspace", 400, "there is no platform"),
+    ],
+)
+async def test_what_cannot_be_answered_gets_a_sentence(api, database, path: str, status: int, said: str) -> None:
+    await observe(database, "instagram", CREATOR)
+    answer = await api.simulate_get(path)
+    assert answer.status_code == status
+    assert said in answer.json["detail"]
+
+
+async def test_s10_7_platforms_are_data_with_their_flows_operations_and_entities(api) -> None:
+    listed = {one["name"]: one for one in (await api.simulate_get("/v1/platforms")).json["platforms"]}
+    assert {"instagram", "shopify", "tiktok", "youtube"} <= set(listed)
+    tiktok = (await api.simulate_get("/v1/platforms/tiktok")).json
+    assert tiktok == listed["tiktok"]
+    assert tiktok["operations"]["profile_by_handle"] == ["tikwm", "api23"]
+    flow = tiktok["flows"][0]
+    assert (flow["name"], flow["params"]["required"]) == ("refresh_tiktok_profiles", ["handle"])
+    assert flow["params"]["properties"]["posts"] == {"type": "integer", "minimum": 0, "maximum": 2000, "default": 12}
+    instagram = listed["instagram"]
+    assert instagram["on_demand"] == "refresh_profile_by_handle"
+    profiles = next(one for one in instagram["entities"] if one["kind"] == "profiles")
+    assert (profiles["key"], profiles["names"], profiles["history"]) == ("profile_id", ["handle", "graph_id"], True)
+    assert profiles["lists"]["insights"] == "profile-insights"
+    for platform in listed.values():
+        for entity in platform["entities"]:
+            assert (await api.simulate_get(f"/v1/{entity['kind']}/{platform['name']}/none")).status_code == 404
+
+
+class Shed(Record, frozen=True, kw_only=True):
+    shed_id: str
+    name: str | None = None
+    size: int | None = None
+
+
+class Tool(Record, frozen=True, kw_only=True):
+    tool_id: str
+    shed_id: str
+
+
+SHEDS = replace(
+    TOY,
+    entities=(
+        Entity(Shed, "sheds", "toy_shed", None, "shed_id", frozenset({"size"}), names=("name",)),
+        Entity(Tool, "tools", "toy_tool", None, "tool_id", frozenset(), lists=(Listed("sheds", "shed_id"),)),
+    ),
+)
+OBSERVED = "source text, parser_version integer, request_id bigint, observed_at timestamptz, changed_at timestamptz"
+
+
+async def test_a_new_platform_has_its_routes_by_being_there(settings, bell, new_key, database: Database) -> None:
+    for table in (
+        "toy_shed (shed_id text PRIMARY KEY, name text, size bigint",
+        "toy_tool (tool_id text PRIMARY KEY, shed_id text",
+    ):
+        async with database.transaction() as transaction:
+            await transaction.run(f"CREATE TABLE {table}, {OBSERVED})")
+    with registered(SHEDS):
+        await observe(database, "toy", Shed(shed_id="1", name="big", size=3))
+        await observe(database, "toy", Tool(tool_id="saw", shed_id="1"))
+        headers = bearer(await new_key(Scope.READ))
+        async with falcon.testing.ASGIConductor(app_over(settings, bell), headers=headers) as api:
+            assert (await api.simulate_get("/v1/sheds/toy/BIG")).json["metrics"] == {"size": 3}
+            assert (await api.simulate_get("/v1/sheds/toy/1/tools")).json["items"][0]["id"] == "saw"
+            told = (await api.simulate_get("/v1/changes?platform=toy")).json["changes"]
+            assert [(one["kind"], one["id"]) for one in told] == [("sheds", "1"), ("tools", "saw")]
+            listed = (await api.simulate_get("/v1/platforms/toy")).json
+            assert [one["lists"] for one in listed["entities"]] == [{"tools": "tools"}, {}]
