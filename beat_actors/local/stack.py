@@ -14,8 +14,8 @@ from beat_actors.local.servers import PostgresServer, S3Server, SimulatorServer,
 from beat_actors.local.service import Service, answers_http
 from beat_actors.local.supervisor import Supervisor
 
-DRAIN = 25.0
-"""Seconds that workers have to finish what they hold."""
+DRAIN = 21.0
+"""Seconds that workers have to finish what they hold: longer than a call may take, and so that they are gone within 25 s."""
 BOOT = 3.0
 """Seconds that a worker process is given to start."""
 SERVERS = ("postgres", "valkey", "s3", "simulator")

@@ -1,0 +1,120 @@
+"""Many more claimers than connections, and each piece of work wanted by several of them."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from beat_actors.credentials.turn import turn
+from beat_actors.engine import Engine
+from beat_actors.errors import StorageUnavailable
+from beat_actors.pipeline.ingest import ingest
+from beat_actors.pipeline.process import process
+from beat_actors.pipeline.retrieve import retrieve
+from beat_actors.requests import intake
+from beat_actors.requests.intake import NewRequest
+from beat_actors.settings import Settings
+from tests.observing import rows
+from tests.worlds import TOY, First, ScriptedClient, answer, engine_with, registered
+
+PROCESSES, EACH, CONNECTIONS = 15, 10, 3
+REQUESTS = 600
+
+
+class Free(First):
+    limits = ()
+
+
+MANY = replace(TOY, name="many", sources={Free.name: Free()}, chains={"look": (Free.name,)})
+
+
+class Asked(ScriptedClient):
+    """Remembers what each call was for, and takes long enough for others to come."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda *_: answer())
+        self.names: Counter[str] = Counter()
+
+    async def exchange(self, source, call):
+        self.names[call.query["of"]] += 1
+        await asyncio.sleep(random.uniform(0, 0.02))
+        return await super().exchange(source, call)
+
+
+@pytest.fixture
+async def engines(settings: Settings) -> AsyncIterator[list[Engine]]:
+    """One for each process; all ask through one client."""
+    client = Asked()
+    settings = settings.model_copy(update={"database_pool_size": CONNECTIONS, "database_max_overflow": 0})
+    with registered(MANY):
+        engines = [engine_with(settings, client, name=f"claimer {n}") for n in range(PROCESSES)]
+        yield engines
+        for engine in engines:
+            await engine.close()
+
+
+async def test_s2_4_of_150_claimers_one_alone_gets_each_piece_of_work(engines: list[Engine]) -> None:
+    """Also S2.9: they share a bounded number of connections, and whoever finds none free comes back."""
+    database = engines[0].database
+    await engines[0].credentials.add(Free.name, {"key": "a"})
+    await intake.accept(database, [NewRequest("many", "look", {"name": f"n{n}"}) for n in range(REQUESTS)])
+    handed: dict[str, list[list[int]]] = {"retrieve": [], "ingest": [], "process": []}
+    stages = {"retrieve": (retrieve, "ingest"), "ingest": (ingest, "process"), "process": (process, None)}
+    ended = asyncio.Event()
+    most_connections = 0
+
+    def hand(stage: str, ids: list[int]) -> None:
+        # As after a lost acknowledgement: the same message for three, and a mixed one.
+        if ids:
+            handed[stage] += [ids, ids, ids, [*ids, *random.choice(handed[stage] or [[]])]]
+
+    async def claim(engine: Engine) -> None:
+        while not ended.is_set():
+            try:
+                if leased := (await turn(engine.database, MANY)).leased:
+                    hand("retrieve", leased)
+                for stage, (run, following) in stages.items():
+                    if handed[stage]:
+                        ids = handed[stage].pop(random.randrange(len(handed[stage])))
+                        result = await run(engine, ids)
+                        if following:
+                            hand(following, list(result.next))
+            except StorageUnavailable:
+                continue
+            await asyncio.sleep(0.01)
+
+    async def watch() -> None:
+        nonlocal most_connections
+        while True:
+            ((open_requests, connections),) = await rows(
+                database,
+                "SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING')) AS open, "
+                "(SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'beat claimer')) AS connected",
+            )
+            most_connections = max(most_connections, connections)
+            if open_requests == 0:
+                ended.set()
+                return
+            await asyncio.sleep(0.2)
+
+    async with asyncio.timeout(90):
+        await asyncio.gather(watch(), *(claim(engine) for engine in engines for _ in range(EACH)))
+
+    client = engines[0].client
+    assert isinstance(client, Asked)
+    assert client.names == {f"n{n}": 1 for n in range(REQUESTS)}
+    assert await rows(database, "SELECT status, count(*) FROM scrape_request_log GROUP BY 1") == [
+        ("COMPLETE", REQUESTS)
+    ]
+    # The fence rises with each claim: once for each stage.
+    assert await rows(database, "SELECT fence, attempt, count(*) FROM scrape_fetch GROUP BY 1, 2") == [(3, 1, REQUESTS)]
+    assert await rows(database, "SELECT count(*) AS calls, count(DISTINCT fetch_id) AS fetches FROM trace_log") == [
+        (REQUESTS, REQUESTS)
+    ]
+    assert await rows(database, "SELECT sum(calls)::int FROM credential_usage WHERE limit_name = 'total'") == [
+        (REQUESTS,)
+    ]
+    assert PROCESSES < most_connections <= PROCESSES * CONNECTIONS

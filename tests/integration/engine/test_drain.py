@@ -1,0 +1,60 @@
+"""What happens to work in hand when workers are told to stop, and to many claimers who want the same work."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from beat_actors.database import migrate
+from beat_actors.local import Stack
+from beat_actors.local.servers import UNSAFE_BUT_FAST
+from beat_actors.platforms.registry import platforms
+from tests.integration.engine.conftest import System, engine_of
+
+pytestmark = pytest.mark.timeout(240)
+
+GRACE = 25
+"""Seconds after SIGTERM in which workers are gone, whatever their calls do: an orchestrator kills after 30."""
+
+
+@pytest.fixture
+def patient(tmp_path: object) -> Iterator[System]:
+    """Its workers wait longer for an answer than they have to stop."""
+    stack = Stack(
+        tmp_path / "beat",  # type: ignore[operator]
+        postgres_settings=UNSAFE_BUT_FAST,
+        extra_env={"BEAT_HTTP_TOTAL_TIMEOUT": "60", "BEAT_STAGE_LEASE": "31"},
+    )
+    try:
+        with stack.running(migrate=migrate.upgrade):
+            yield System(stack)
+    finally:
+        stack.home.erase()
+
+
+async def test_workers_that_are_told_to_stop_are_gone_in_time_though_their_calls_hang(patient: System) -> None:
+    system = patient
+    engine = engine_of(system.stack)
+    for source in ("arraybobo", "lama"):
+        await engine.credentials.add(source, {"key": f"test-{source}"})
+    await engine.close()
+    for source in platforms()["instagram"].sources:
+        await system.with_simulator(lambda s, name=source: s.add_fault("hang", name))
+    ids = await system.submit(6)
+    out = "SELECT count(*) FROM scrape_fetch WHERE stage = 'LEASED'"
+    await system.until(lambda: system.value(out) > 0)
+
+    (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
+    assert workers.pid is not None
+    master = psutil.Process(workers.pid)
+    group = [master, *master.children(recursive=True)]
+    os.kill(master.pid, signal.SIGTERM)
+    _, alive = psutil.wait_procs(group, timeout=GRACE)
+    assert alive == []
+
+    await system.with_simulator(lambda simulator: simulator.clear_faults())
+    await system.all_ended(ids)
+    system.assert_nothing_lost_or_doubled(ids)
+    await system.assert_the_books_agree()
