@@ -20,7 +20,7 @@ from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.data import catalog, changes, freshness, reading, refreshing
 from beat_actors.data.freshness import FRESH, STALE, Freshness
-from beat_actors.data.reading import Item
+from beat_actors.data.reading import Asked, Item
 from beat_actors.data.refreshing import Plan
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound, NotFresh
@@ -116,11 +116,16 @@ class Thing(Resource):
         demand = Demand.of(req, entity.max_age)
         lists = reading.lists_under(where, self._kind)
         along = {each: count for each in lists if (count := whole(req, each, default=0, most=MOST_ALONG))}
+        item = await self._provider.services.finder.find(Asked(where, entity, name, caller.account_id))
+        if item is None:
+            await self._fetch_unknown(req, resp, demand, where, entity, name)
+            return
+        found = freshness.of_items([item], demand.max_age)
+        shown: dict[str, Sequence[Any]] = {}
         plan: Plan | None = None
-        async with self._provider.services.database.statements() as alone:
-            item = await reading.find(alone, where, entity, name, account_id=caller.account_id)
-            shown, ages = {}, []
-            if item is not None:
+        if along or found.mode != FRESH:
+            async with self._provider.services.database.statements() as alone:
+                ages = []
                 for each, count in along.items():
                     other, listed = lists[each]
                     of = reading.value_of(entity, listed, item.fields)
@@ -129,29 +134,31 @@ class Thing(Resource):
                     )
                     shown[each] = [_told_item(other, one) for one in page.items]
                     ages.append(freshness.of_items(page.items, other.max_age))
-            found = freshness.of_items([item] if item is not None else [], demand.max_age)
-            if item is not None and found.mode != FRESH:
-                plan = await refreshing.plan(
-                    alone,
-                    where,
-                    entity,
-                    entity.refetch,
-                    item.fields,
-                    account_id=caller.account_id,
-                    api_key_id=caller.key_id,
-                )
-        if item is None:
-            plan = refreshing.plan_unknown(where, entity, name, account_id=caller.account_id, api_key_id=caller.key_id)
-            if demand.allow_stale or plan is None:
-                raise unknown(where, entity, name)
-            await self._answer(req, resp, demand, found, plan, entity, {})
-            return
-        if found.mode == FRESH:
-            _send(req, resp, {**_body(where, entity, item, shown), "freshness": told(freshness.together(found, ages))})
-            return
-        await self._answer(
-            req, resp, demand, freshness.together(found, ages), plan, entity, _body(where, entity, item, shown)
-        )
+                if found.mode != FRESH:
+                    plan = await refreshing.plan(
+                        alone,
+                        where,
+                        entity,
+                        entity.refetch,
+                        item.fields,
+                        account_id=caller.account_id,
+                        api_key_id=caller.key_id,
+                    )
+            is_fresh, found = found.mode == FRESH, freshness.together(found, ages)
+            if not is_fresh:
+                await self._answer(req, resp, demand, found, plan, entity, _body(where, entity, item, shown))
+                return
+        _send(req, resp, {**_body(where, entity, item, shown), "freshness": told(found)})
+
+    async def _fetch_unknown(
+        self, req: Request, resp: Response, demand: Demand, where: Platform, entity: Entity, name: str
+    ) -> None:
+        """202 for who will wait for it. Raises `NotFound` for who will not, and where no flow takes its name."""
+        caller = caller_of(req)
+        plan = refreshing.plan_unknown(where, entity, name, account_id=caller.account_id, api_key_id=caller.key_id)
+        if demand.allow_stale or plan is None:
+            raise unknown(where, entity, name)
+        await self._answer(req, resp, demand, freshness.of_items([], demand.max_age), plan, entity, {})
 
 
 class List(Resource):

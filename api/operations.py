@@ -72,6 +72,17 @@ class Resolution(msgspec.Struct, forbid_unknown_fields=True):
     operation: str | None = None
 
 
+class Replay(msgspec.Struct, forbid_unknown_fields=True):
+    """A cluster that is to be read anew, as it was seen; `rate`: entries a second."""
+
+    reason: Text
+    kind: str
+    newest: int
+    source: str | None = None
+    operation: str | None = None
+    rate: float = 10.0
+
+
 class Silence(msgspec.Struct, forbid_unknown_fields=True):
     reason: Text
     silenced: bool = True
@@ -286,6 +297,28 @@ class QuarantineResolve(_Resource):
         send(resp, {"resolved": count})
 
 
+class QuarantineReplay(_Resource):
+    """POST has a cluster read anew, some entries a second: the payloads that are kept, and the provider only for the others."""
+
+    scopes = CHANGE
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, Replay)
+        async with self._provider.services.database.transaction() as transaction:
+            found = await quarantine.replay(
+                transaction,
+                given.kind,
+                newest=given.newest,
+                source=given.source,
+                operation=given.operation,
+                rate=given.rate,
+                actor=caller_of(req).actor,
+                reason=given.reason,
+            )
+        resp.status = 202
+        send(resp, found)
+
+
 class Alerts(_Resource):
     """GET the open alerts, the gravest first; with `?resolved=true` those that are over too."""
 
@@ -341,6 +374,7 @@ ROUTES: dict[str, type[_Resource]] = {
     "/v1/quarantine": Quarantine,
     "/v1/quarantine/{entry_id}": QuarantineEntry,
     "/v1/quarantine/resolve": QuarantineResolve,
+    "/v1/quarantine/replay": QuarantineReplay,
     "/v1/alerts": Alerts,
     "/v1/alerts/{alert_id}/silence": AlertSilence,
     "/v1/audit": Audit,

@@ -12,6 +12,7 @@ from api.limits import Limiter
 from api.waiting import Waiting
 from beat_actors.access.keyring import Keyring
 from beat_actors.credentials.vault import Vault
+from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
 from beat_actors.limits.limiter import StackedLimiter
@@ -46,6 +47,7 @@ class Services:
     keyring: Keyring = field(init=False)
     limiter: Limiter = field(init=False)
     limits: StackedLimiter = field(init=False)
+    finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,12 +57,14 @@ class Services:
         self.keyring = Keyring(self.database)
         self.limiter = Limiter(settings)
         self.limits = StackedLimiter(self.database)
+        self.finder = Finder(self.database)
         self.refresher = Refresher(self.database, self.limits)
 
     async def close(self) -> None:
         await self.keyring.close()
         await self.limiter.close()
         await self.limits.close()
+        await self.finder.close()
         await self.database.close()
         self.queues.close()
         self.hang_up()

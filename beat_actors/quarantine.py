@@ -26,23 +26,41 @@ WHERE (SELECT count(*) FROM (
 # What has one cause looks alike: the same kind, place and path. Bounded by the index of what is open.
 CLUSTERS = """
 SELECT kind, platform, source, operation, path, parser_version, count(*) AS count, min(at) AS first_at, max(at) AS last_at,
-       max(id) AS newest, (array_agg(left(error, 300) ORDER BY id DESC))[1] AS error
+       max(id) AS newest, count(replay_at) AS replaying, (array_agg(left(error, 300) ORDER BY id DESC))[1] AS error
 FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count(*) DESC, max(id) DESC LIMIT %s
 """
 ONE = """
-SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, resolved_at
+SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
 FROM quarantine WHERE id = %s
 """
 RESOLVE = """
-UPDATE quarantine SET resolved_at = clock_timestamp() WHERE resolved_at IS NULL AND kind = %(kind)s
+UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = 'resolved' WHERE resolved_at IS NULL AND kind = %(kind)s
     AND (%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
     AND id <= %(newest)s
 """
+# One after the other, the oldest first: what is read anew is work, and a hundred thousand at once would be in everybody's way.
+REPLAY = """
+WITH chosen AS (
+    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM quarantine
+    WHERE resolved_at IS NULL AND replay_at IS NULL AND fetch_id IS NOT NULL AND kind = %(kind)s
+      AND (%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+      AND id <= %(newest)s
+), due AS (
+    UPDATE quarantine q SET replay_at = clock_timestamp() + make_interval(secs => c.place / %(rate)s::double precision)
+    FROM chosen c WHERE q.id = c.id RETURNING q.replay_at
+)
+SELECT count(*) AS count, max(replay_at) AS last_at FROM due
+"""
+REPLAYABLE = ("malformed", "poison")
+MOST_A_SECOND = 50.0
 KINDS = ("malformed", "poison", "implausible", "message")
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """Open entries that look alike: the same kind, place, path and parser. `newest`: the id of the last one; `error` is its reason."""
+    """Open entries that look alike: the same kind, place, path and parser.
+
+    `newest`: the id of the last one; `error` is its reason. `replaying`: those that are due to be read anew.
+    """
 
     kind: str
     platform: str | None
@@ -54,11 +72,15 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     first_at: datetime
     last_at: datetime
     newest: int
+    replaying: int
     error: str
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was set aside, and why. What a provider answered is in its fetch's raw payload."""
+    """Something that was set aside, and why. What a provider answered is in its fetch's raw payload.
+
+    `replay_at`: when it is read anew, or was; `outcome`: what came of it (`reparsed`, `refetched`, `not needed`, `gone`, `resolved`).
+    """
 
     id: int
     at: datetime
@@ -72,7 +94,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     path: str | None
     detail: dict[str, Any] | None
+    replay_at: datetime | None
     resolved_at: datetime | None
+    outcome: str | None
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """How many entries are to be read anew, and when the last of them is."""
+
+    count: int
+    last_at: datetime | None
 
 
 class QuarantineFull(BeatError):
@@ -129,3 +160,37 @@ async def resolve(
         transaction, actor=actor, action="quarantine.resolve", target=f"quarantine/{kind}", detail=detail
     )
     return count
+
+
+async def replay(
+    transaction: Transaction,
+    kind: str,
+    *,
+    newest: int,
+    actor: str,
+    reason: str,
+    source: str | None = None,
+    operation: str | None = None,
+    rate: float = 10.0,
+) -> Replay:
+    """Have what stands in quarantine read anew, `rate` entries a second, the oldest first: after a parser was mended.
+
+    The payload that is kept is parsed again; only where it is kept no more is the provider asked again. `newest`: nothing that came
+    after this id. Raises `BadInput`.
+    """
+    if kind not in REPLAYABLE:
+        raise BadInput(f"what can be read anew is {' or '.join(REPLAYABLE)}", field="kind")
+    if not 0 < rate <= MOST_A_SECOND:
+        raise BadInput(f"rate is more than 0 and at most {MOST_A_SECOND:g} a second", field="rate")
+    check_text(reason, "reason", longest=1000)
+    values = {"kind": kind, "source": source, "operation": operation, "newest": newest, "rate": rate}
+    row = await transaction.row(REPLAY, values)
+    assert row is not None
+    await audit.record(
+        transaction,
+        actor=actor,
+        action="quarantine.replay",
+        target=f"quarantine/{kind}",
+        detail={**values, "count": row.count, "reason": reason},
+    )
+    return Replay(row.count, row.last_at)

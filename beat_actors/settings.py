@@ -45,10 +45,10 @@ class Settings(BaseSettings):
     database_direct_url: Annotated[
         PostgresDsn | None, Field(description="PostgreSQL without a pooler, for leadership; default: BEAT_DATABASE_URL")
     ] = None
-    database_pool_size: Annotated[int, Field(ge=1, le=500, description="connections kept open by each process")] = 8
+    database_pool_size: Annotated[int, Field(ge=1, le=500, description="connections kept open by each process")] = 12
     database_max_overflow: Annotated[
         int, Field(ge=0, le=500, description="connections above the pool, closed after use")
-    ] = 4
+    ] = 0
     database_pool_timeout: Annotated[float, Field(gt=0, le=30, description="seconds to wait for a connection")] = 2.0
     database_pool_recycle: Annotated[int, Field(ge=1, description="seconds after which a connection is replaced")] = 500
     database_statement_timeout: Annotated[

@@ -23,7 +23,7 @@ from beat_actors.errors import LimitsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logs import configure
-from beat_actors.requests import sweeps
+from beat_actors.requests import replay, sweeps
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES, Watch
@@ -72,6 +72,7 @@ JOBS = (
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
+    Job("replay", _writes(replay.due), every=1, deadline=20),
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),

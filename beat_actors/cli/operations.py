@@ -12,7 +12,7 @@ from beat_actors.cli.session import Session, run, who
 from beat_actors.credentials import sources as source_rows
 from beat_actors.credentials.manager import source_named
 from beat_actors.credentials.sources import SourceView
-from beat_actors.quarantine import Cluster, Entry
+from beat_actors.quarantine import Cluster, Entry, Replay
 
 Json = Annotated[bool, Parameter(negative="")]
 
@@ -121,6 +121,47 @@ def resolve(kind: str, /, *, newest: int, reason: str, source: str | None = None
             )
 
     say(f"{run(work):,} resolved")
+
+
+@quarantine.command
+def replay(
+    kind: str,
+    /,
+    *,
+    newest: int,
+    reason: str,
+    source: str | None = None,
+    operation: str | None = None,
+    rate: float = 10.0,
+) -> None:
+    """Read anew what could not be read, once a parser is mended: payloads that are kept, and the provider only for the others.
+
+    Parameters
+    ----------
+    kind
+        malformed or poison.
+    newest
+        As the list shows it: what came later stays.
+    rate
+        Entries a second.
+    """
+
+    async def work(session: Session) -> Replay:
+        async with session.engine.database.transaction() as transaction:
+            return await quarantine_rows.replay(
+                transaction,
+                kind,
+                newest=newest,
+                source=source,
+                operation=operation,
+                rate=rate,
+                actor=who(),
+                reason=reason,
+            )
+
+    found = run(work)
+    until = f", the last at {found.last_at:%H:%M:%S} UTC" if found.last_at else ""
+    say(f"{found.count:,} are read anew{until}; what still cannot be read is listed again")
 
 
 @alerts.default

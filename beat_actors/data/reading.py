@@ -5,6 +5,7 @@ insights are not even public. What is logged is looked for in the log; of the re
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -71,13 +72,40 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     passed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A thing that somebody asks for, by its key or one of its names."""
+
+    platform: Platform
+    entity: Entity
+    name: str
+    account_id: str | None = None
+
+
 async def find(
     transaction: Transaction, platform: Platform, entity: Entity, name: str, *, account_id: str | None = None
 ) -> Item | None:
     """The thing of that key, or of that name: the one that was observed last. One statement."""
-    values = {"key": name, "names": _spellings(name), "account": account_id}
-    row = await transaction.row(_find(platform.name, entity, account_id is not None), values)
-    return None if row is None else _item(entity, row)
+    (item,) = await find_all(transaction, [Asked(platform, entity, name, account_id)])
+    return item
+
+
+async def find_all(transaction: Transaction, asked: Sequence[Asked]) -> list[Item | None]:
+    """For each the thing or `None`, in one statement for each kind of things among them."""
+    found: list[Item | None] = [None] * len(asked)
+    kinds: dict[tuple[str, Entity, bool], list[int]] = {}
+    for place, one in enumerate(asked):
+        kinds.setdefault((one.platform.name, one.entity, one.account_id is not None), []).append(place)
+    for (platform, entity, of_account), places in kinds.items():
+        values = {
+            "places": places,
+            "names": [asked[place].name for place in places],
+            "bare": [asked[place].name.removeprefix("@").lower() for place in places],
+            "accounts": [asked[place].account_id for place in places],
+        }
+        for row in await transaction.rows(_find(platform, entity, of_account), values):
+            found[row.nth] = _item(entity, row)
+    return found
 
 
 async def items(
@@ -190,21 +218,18 @@ def value_of(parent: Entity, listed: Listed, fields: Mapping[str, Any]) -> Any:
     return fields.get(listed.theirs or parent.key)
 
 
-def _spellings(name: str) -> list[str]:
-    return sorted({name, name.removeprefix("@").lower()})
-
-
 @cache
 def _find(platform: str, entity: Entity, of_account: bool) -> str:
-    columns, visible = _columns(entity), _visible(platform, entity) if of_account else ""
-    ways = [f"{entity.key} = %(key)s", *(f"{name} = ANY(%(names)s)" for name in entity.names)]
+    columns, visible = _columns(entity), _visible(platform, entity, "asked.account") if of_account else ""
+    ways = [f"{entity.key} = asked.name", *(f"{name} IN (asked.name, asked.bare)" for name in entity.names)]
     found = "\nUNION ALL ".join(
         f'SELECT {columns}, {rank} AS rank FROM "{entity.table}" p WHERE {way}{visible}'  # noqa: S608 - declared
         for rank, way in enumerate(ways)
     )
     return f"""
-SELECT {columns}, extract(epoch FROM clock_timestamp() - observed_at)::float8 AS age FROM ({found}) found
-ORDER BY rank, observed_at DESC LIMIT 1
+SELECT asked.nth, found.*, extract(epoch FROM clock_timestamp() - found.observed_at)::float8 AS age
+FROM unnest(%(places)s::int[], %(names)s::text[], %(bare)s::text[], %(accounts)s::text[]) asked (nth, name, bare, account)
+CROSS JOIN LATERAL (SELECT * FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1) found
 """  # noqa: S608 - declared
 
 
@@ -212,7 +237,7 @@ ORDER BY rank, observed_at DESC LIMIT 1
 def _list(platform: str, entity: Entity, field: str, of_account: bool, goes_on: bool, undated: bool) -> str:
     """In the order in which an index on (field, newest DESC) lies: what has no time comes first."""
     order = [f"{name} DESC" for name in (entity.newest, entity.key) if name]
-    visible = _visible(platform, entity) if of_account else ""
+    visible = _visible(platform, entity, "%(account)s") if of_account else ""
     after = ""
     if goes_on and entity.newest is None:
         after = f" AND {entity.key} < %(key)s"
@@ -230,12 +255,12 @@ def _columns(entity: Entity) -> str:
     return ", ".join([*column_types(entity), *OBSERVED])
 
 
-def _visible(platform: str, entity: Entity) -> str:
+def _visible(platform: str, entity: Entity, account: str) -> str:
     if entity.log is None:
-        return " AND EXISTS (SELECT FROM scrape_request_log r WHERE r.id = p.request_id AND r.account_id = %(account)s)"
+        return f" AND EXISTS (SELECT FROM scrape_request_log r WHERE r.id = p.request_id AND r.account_id = {account})"
     return f""" AND EXISTS (
     SELECT FROM {entity.log} l JOIN scrape_request_log r ON r.id = l.request_id
-    WHERE l.platform = '{platform}' AND l.{SUBJECTS[entity.log]} = p.{entity.subject or entity.key} AND r.account_id = %(account)s)"""
+    WHERE l.platform = '{platform}' AND l.{SUBJECTS[entity.log]} = p.{entity.subject or entity.key} AND r.account_id = {account})"""
 
 
 def _item(entity: Entity, row: Any) -> Item:

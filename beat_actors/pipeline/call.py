@@ -11,8 +11,6 @@ from beat_actors.errors import VaultError
 from beat_actors.platforms.interface import Answer, Call, Outcome, Secret, Source, Verdict
 from beat_actors.transport.http import HIDDEN, Exchange
 
-# Seconds within which a request that was sent has arrived. An answer shows that it had.
-ARRIVES_WITHIN = 0.25
 NO_EXCHANGE = Exchange("", "", 0.0)
 # Less is no secret, and would be found anywhere.
 SHORTEST_SECRET = 8
@@ -63,7 +61,7 @@ async def attempt(
         return Attempt(NO_EXCHANGE, Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error)))
     call = build(secret)
     exchange = await engine.client.exchange(source, call)
-    at = now + min(exchange.sent_after + ARRIVES_WITHIN, exchange.ms / 1000)
+    at = now + exchange.arrived_after
     if exchange.answer is not None:
         return Attempt(exchange, None, at, _hidden(secret, call))
     failure = exchange.failure

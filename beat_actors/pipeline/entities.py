@@ -6,6 +6,7 @@ media URLs that are new are due as assets.
 """
 
 import types
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -28,7 +29,8 @@ SQL_TYPES: dict[type, str] = {
 SUBJECTS = {"profile_log": "profile_id", "post_log": "post_id"}
 
 
-def column_types(entity: Entity) -> dict[str, str]:
+@cache
+def column_types(entity: Entity) -> Mapping[str, str]:
     """A record's fields and their SQL types. Raises `TypeError` for a field that no column can hold."""
     found = {}
     for field in msgspec.structs.fields(entity.record):

@@ -10,6 +10,7 @@ import aiohttp
 
 from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.settings import Settings
+from beat_actors.transport.arrivals import Arrivals
 
 HIDDEN = "***"
 
@@ -28,7 +29,7 @@ class TransportFailure(Exception):
 class Exchange:
     """One call as it went: either `answer` or `failure` is set. `ms` is the whole wall time.
 
-    `sent_after`: seconds from the beginning until the request was on its way; all of them where that is not known.
+    `arrived_after`: seconds from the beginning after which the provider cannot have begun to count the call, as far as can be told.
     """
 
     url: str
@@ -36,7 +37,7 @@ class Exchange:
     ms: float
     answer: Answer | None = None
     failure: TransportFailure | None = None
-    sent_after: float = 0.0
+    arrived_after: float = 0.0
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class ProviderClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._arrivals = Arrivals()
         self._session = aiohttp.ClientSession(
             # Idle connections are given up before providers close them, which a call would notice as a failure.
             connector=aiohttp.TCPConnector(
@@ -89,7 +91,8 @@ class ProviderClient:
             failure = TransportFailure("connection", type(error).__name__)
         took = time.perf_counter() - began
         sent_after = took if clock.sent is None else clock.sent - began
-        return Exchange(shown_url(base, call), call.method, took * 1000, answer, failure, sent_after)
+        arrived_after = self._arrivals.after(source.name, sent_after, took, answered=answer is not None)
+        return Exchange(shown_url(base, call), call.method, took * 1000, answer, failure, arrived_after)
 
     async def close(self) -> None:
         await self._session.close()

@@ -53,6 +53,7 @@ TABLE = {
     ("GET", "/v1/quarantine"): Scope.OPERATE,
     ("GET", "/v1/quarantine/{entry_id}"): Scope.OPERATE,
     ("POST", "/v1/quarantine/resolve"): Scope.OPERATE,
+    ("POST", "/v1/quarantine/replay"): Scope.OPERATE,
     ("GET", "/v1/alerts"): Scope.OPERATE,
     ("POST", "/v1/alerts/{alert_id}/silence"): Scope.OPERATE,
     ("GET", "/v1/audit"): Scope.ADMIN,

@@ -133,6 +133,10 @@ async def test_quarantine_is_listed_by_what_looks_alike_and_resolved_as_it_was_s
     async with database.transaction() as transaction:
         await transaction.run(put, (1,))
     fields = {"kind": "malformed", "newest": cluster["newest"], "source": "lama"}
+    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **fields})
+    assert (planned.status_code, planned.json) == (202, {"count": 0, "last_at": None})  # no payload is known of these
+    fast = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **fields, "rate": 1000})
+    assert (fast.status_code, fast.json["field"]) == (400, "rate")
     assert await done(api, "/v1/quarantine/resolve", **fields) == {"resolved": 3}
     (left,) = (await looked(api, "/v1/quarantine"))["clusters"]
     assert left["count"] == 1

@@ -39,6 +39,9 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
         "2", "malformed", "instagram lama profile_by_handle", "$.id", "no id",
     )  # fmt: skip
     assert beat("quarantine", "show", newest).json["error"] == "no id"
+    again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is mended")
+    assert (again.code, again.out) == (0, "0 are read anew; what still cannot be read is listed again\n")
+    assert beat("quarantine", "replay", "message", "--newest", newest, "--reason", "x").code == 2
     resolved = beat("quarantine", "resolve", "malformed", "--newest", newest, "--reason", "the parser is mended")
     assert (resolved.code, resolved.out) == (0, "2 resolved\n")
     assert beat("quarantine").out == ""
