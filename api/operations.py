@@ -12,7 +12,7 @@ from api.scrape_requests import row_id, send, whole
 from api.services import Provider
 from beat_actors import alerts, audit, quarantine
 from beat_actors.access.scopes import Scope
-from beat_actors.credentials import sources
+from beat_actors.credentials import flows, sources
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound
 from beat_actors.text import check_text
@@ -53,6 +53,19 @@ class Opening(msgspec.Struct, forbid_unknown_fields=True):
 class Closing(msgspec.Struct, forbid_unknown_fields=True):
     reason: Text
     operation: str | None = None
+
+
+class FlowChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What is left out stays as it is; `null` for a number goes back to what the flow declares.
+
+    `platform`: needed where several have a flow of that name.
+    """
+
+    reason: Text
+    workers: int | msgspec.UnsetType | None = msgspec.UNSET
+    concurrency: int | msgspec.UnsetType | None = msgspec.UNSET
+    paused: bool | None = None
+    platform: str | None = None
 
 
 class Purge(msgspec.Struct, forbid_unknown_fields=True):
@@ -196,6 +209,39 @@ class SourceBreaker(_Resource):
         else:
             raise NotFound("a breaker is changed by open or close")
         (view,) = await sources.overview(services.database, source)
+        await services.ring(view.platform)
+        send(resp, view)
+
+
+class Flows(_Resource):
+    """GET every flow: how many calls of it may be out at once, how many are, how much waits."""
+
+    scopes = READ
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        platform = req.get_param("platform")
+        check_text(platform or "", "platform", longest=100)
+        send(resp, {"flows": await flows.overview(self._provider.services.database, platform=platform)})
+
+
+class Flow(_Resource):
+    """PATCH how many calls of a flow may be out at once, or let it wait; in force at once."""
+
+    scopes: Scopes = {"PATCH": Scope.OPERATE}
+
+    async def on_patch(self, req: Request, resp: Response, flow: str) -> None:
+        given, services = await read(req, FlowChange), self._provider.services
+        check_text(flow, "flow", longest=100)
+        view = await flows.change(
+            services.database,
+            flow,
+            given.platform,
+            workers=given.workers,
+            concurrency=given.concurrency,
+            paused=given.paused,
+            actor=caller_of(req).actor,
+            reason=given.reason,
+        )
         await services.ring(view.platform)
         send(resp, view)
 
@@ -366,6 +412,8 @@ ROUTES: dict[str, type[_Resource]] = {
     "/v1/credentials/{credential_id}/change/{change}": CredentialChange,
     "/v1/sources": Sources,
     "/v1/sources/{source}/breaker/{change}": SourceBreaker,
+    "/v1/flows": Flows,
+    "/v1/flows/{flow}": Flow,
     "/v1/queues": Queues,
     "/v1/queues/{queue}": Queue,
     "/v1/queues/{queue}/purge": QueuePurge,

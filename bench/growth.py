@@ -39,8 +39,8 @@ INSERT INTO credential (platform, source, label, fingerprint, key_id, secret)
 SELECT 'instagram', 'lama', 'bench', convert_to(n::text, 'UTF8'), 'bench', '' FROM generate_series(1, %s) n
 """
 LANE = """
-INSERT INTO lane (platform, operation, priority, sources)
-VALUES ('instagram', 'profile_by_handle', 2, '{graphapi,arraybobo,jotucker,lama,bestsolutions}') RETURNING id
+INSERT INTO lane (platform, flow, operation, priority, sources)
+VALUES ('instagram', 'refresh_profile_basic', 'profile_by_handle', 2, '{graphapi,arraybobo,jotucker,lama,bestsolutions}') RETURNING id
 """
 WAITING = """
 WITH request AS (

@@ -30,6 +30,11 @@ COMMANDS = (
         "Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys.",
     ),
     ("sources", "operations:sources", "Sources and their breakers: who is out, and hands to open and close."),
+    (
+        "flows",
+        "operations:flows",
+        "Flows: how many of their calls may be out at once; hands to change that, to pause and resume.",
+    ),
     ("alerts", "operations:alerts", "What somebody should know, and the one safe thing to do."),
     ("quarantine", "operations:quarantine", "What could not be used, by what looks alike."),
     (

@@ -1,15 +1,18 @@
-"""`beat sources`, `beat quarantine` and `beat alerts`: what is out, what could not be used, what somebody should know."""
+"""`beat sources`, `beat flows`, `beat quarantine` and `beat alerts`: what is out, how much is done at once, what could not be used, what somebody should know."""
 
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from msgspec import UNSET
 
 from beat_actors import alerts as alert_rows
 from beat_actors import quarantine as quarantine_rows
 from beat_actors.alerts import AlertView
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, run, who
+from beat_actors.credentials import flows as flow_rows
 from beat_actors.credentials import sources as source_rows
+from beat_actors.credentials.flows import FlowView, Number
 from beat_actors.credentials.manager import source_named
 from beat_actors.credentials.sources import SourceView
 from beat_actors.quarantine import Cluster, Entry, Replay
@@ -17,6 +20,9 @@ from beat_actors.quarantine import Cluster, Entry, Replay
 Json = Annotated[bool, Parameter(negative="")]
 
 sources = App(name="sources", help="Sources and their breakers: who is out, and hands to open and close.")
+flows = App(
+    name="flows", help="Flows: how many of their calls may be out at once; hands to change that, to pause and resume."
+)
 quarantine = App(name="quarantine", help="What could not be used, by what looks alike.")
 alerts = App(name="alerts", help="What somebody should know, and the one safe thing to do.")
 
@@ -67,6 +73,104 @@ def close(source: str, /, *, reason: str, operation: str | None = None) -> None:
         return closed
 
     say(f"{source} is asked again: {', '.join(run(work))}")
+
+
+@flows.default
+def list_flows(*, platform: str | None = None, json: Json = False) -> None:
+    """List every flow: calls that are out, how many may be, fetches that are ready and wait."""
+
+    async def work(session: Session) -> list[FlowView]:
+        return await flow_rows.overview(session.engine.database, platform=platform)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("platform", "flow", "out", "of", "workers", "concurrency", "waiting", "state"),
+        [(f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, _state(f)) for f in found],
+    )
+
+
+@flows.command(name="set")
+def set_flow(
+    flow: str,
+    /,
+    *,
+    reason: str,
+    workers: int | None = None,
+    concurrency: int | None = None,
+    platform: str | None = None,
+) -> None:
+    """Let workers x concurrency calls of a flow be out at once, from now on; calls that are out end.
+
+    Parameters
+    ----------
+    platform
+        Needed where several have a flow of that name.
+    """
+    _change(
+        flow,
+        platform,
+        reason,
+        workers=UNSET if workers is None else workers,
+        concurrency=UNSET if concurrency is None else concurrency,
+    )
+
+
+@flows.command(name="reset")
+def reset_flow(flow: str, /, *, reason: str, platform: str | None = None) -> None:
+    """Go back to the workers and the concurrency that a flow declares."""
+    _change(flow, platform, reason, workers=None, concurrency=None)
+
+
+@flows.command
+def pause(flow: str, /, *, reason: str, platform: str | None = None) -> None:
+    """Let a flow wait: nothing more of it is called until it is resumed; calls that are out end."""
+    _change(flow, platform, reason, paused=True)
+
+
+@flows.command
+def resume(flow: str, /, *, reason: str, platform: str | None = None) -> None:
+    """Let a paused flow go on."""
+    _change(flow, platform, reason, paused=False)
+
+
+def _change(
+    flow: str,
+    platform: str | None,
+    reason: str,
+    *,
+    workers: Number = UNSET,
+    concurrency: Number = UNSET,
+    paused: bool | None = None,
+) -> None:
+    async def work(session: Session) -> FlowView:
+        view = await flow_rows.change(
+            session.engine.database,
+            flow,
+            platform,
+            workers=workers,
+            concurrency=concurrency,
+            paused=paused,
+            actor=who(),
+            reason=reason,
+        )
+        await session.ring(view.platform)
+        return view
+
+    view = run(work)
+    runs = "is paused" if view.paused else "runs"
+    say(
+        f"{view.platform} {view.flow} {runs}: {view.workers} x {view.concurrency} = {view.limit} calls may be out at once"
+    )
+
+
+def _state(flow: FlowView) -> str:
+    if flow.paused:
+        return "paused"
+    declared = (flow.declared_workers, flow.declared_concurrency)
+    return "" if (flow.workers, flow.concurrency) == declared else f"declared {declared[0]} x {declared[1]}"
 
 
 @quarantine.default

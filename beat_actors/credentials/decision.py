@@ -16,6 +16,7 @@ from beat_actors.credentials.state import (
     BreakerKey,
     Candidate,
     Credential,
+    FlowRoom,
     Lane,
     Lease,
     Plan,
@@ -49,6 +50,9 @@ class Desk:
     def _choose(self, lane: Lane) -> tuple[str, Credential] | None:
         """The first source that can be called. One that is only crowded is waited for, not passed over: it will have room
         when the first of its calls comes back, and the chain's order is the order of preference."""
+        flow = self.snapshot.flows.get(lane.flow)
+        if flow is not None and flow.is_full:
+            return None
         for source in lane.sources:
             if self._probe_state(source, lane.operation) is None:
                 continue
@@ -59,6 +63,10 @@ class Desk:
 
     def blocked(self, lane: Lane) -> Blocked:
         """Why nothing can be leased in the lane, and the earliest time at which that may change."""
+        flow = self.snapshot.flows.get(lane.flow)
+        if flow is not None and flow.is_full:
+            reason = _flow_reason(flow, self.snapshot.now)
+            return Blocked(lane.id, reason.until, (reason,))
         reasons = [reason for source in lane.sources for reason in self._reasons(source, lane)]
         times = [reason.until for reason in reasons if reason.until is not None]
         return Blocked(lane.id, min(times, default=None), tuple(reasons))
@@ -81,6 +89,8 @@ class Desk:
 
     def _lease(self, source: str, credential: Credential, lane: Lane, fetch_id: int) -> Lease:
         self._pool(source, lane).take(credential)
+        if lane.flow in self.snapshot.flows:
+            self.snapshot.flows[lane.flow].out += 1
         return Lease(fetch_id, source, credential.id, self._begin(credential, lane.operation))
 
     def _begin(self, credential: Credential, operation: str) -> bool:
@@ -179,6 +189,18 @@ class Desk:
             return because("its turn has not come", now + 1.0)
         last = max(full, key=lambda window: window.next_room(lane.priority))
         return because(f"limit {last.limit.name} is used up", last.next_room(lane.priority))
+
+
+def _flow_reason(flow: FlowRoom, now: float) -> Reason:
+    if flow.paused:
+        return Reason(
+            None, f"the flow {flow.name} is paused, until somebody lets it go on: beat flows resume {flow.name}", None
+        )
+    why = (
+        f"the flow {flow.name} is at its concurrency: {flow.limit} calls may be out at once, and are; "
+        f"more: beat flows set {flow.name} --workers ... --concurrency ..."
+    )
+    return Reason(None, why, now + 0.5)
 
 
 @dataclass(slots=True)

@@ -56,7 +56,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Fetches that share a fate: an operation, a priority class and the sources still open to them, in the chain's order.
+    """Fetches that share a fate: a flow, an operation, a priority class and the sources still open to them, in the chain's order.
 
     `owner`: only its credentials may be used; empty where any may.
     """
@@ -66,6 +66,7 @@ class Lane:
     priority: int
     sources: tuple[str, ...]
     owner: str = ""
+    flow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,20 @@ class Settlement:
     facts: Facts | None = None
 
 
+@dataclass(slots=True)
+class FlowRoom:
+    """How many calls of a flow may be out at once, and how many are."""
+
+    name: str
+    limit: int
+    paused: bool = False
+    out: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.paused or self.out >= self.limit
+
+
 @dataclass(frozen=True, slots=True)
 class Budgets:
     rotations: int = 10
@@ -148,6 +163,8 @@ class Snapshot:
     check_every: float = 21_600.0
     room: dict[tuple[str, str], int] = field(default_factory=dict)
     """(source, operation) -> calls that may still be put in flight; not bounded where it has no entry."""
+    flows: Mapping[str, FlowRoom] = field(default_factory=dict)
+    """What has no entry is not bounded."""
     many: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(source, operation) -> fetches that one call answers, where that is more than one."""
     checks: frozenset[str] = frozenset()
@@ -163,9 +180,9 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a source cannot be used now. `until` is when that may change; `None` means: not without a person."""
+    """Why a source, or where none is named the flow, cannot be used now. `until` is when that may change; `None` means: not without a person."""
 
-    source: str
+    source: str | None
     why: str
     until: float | None
     credential_id: int | None = None

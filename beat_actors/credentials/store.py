@@ -24,21 +24,21 @@ FROM credential WHERE platform = %s ORDER BY id
 # Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn,
 # and never not at all.
 HELD = """
-SELECT source, operation, credential_id, count(*) FILTER (WHERE call_of IS NULL) AS calls
-FROM scrape_fetch WHERE platform = %(platform)s AND stage = 'LEASED' GROUP BY 1, 2, 3
-UNION ALL SELECT source, operation, credential_id, 1 FROM credential_call WHERE platform = %(platform)s
+SELECT l.flow, f.source, f.operation, f.credential_id, count(*) FILTER (WHERE f.call_of IS NULL) AS calls
+FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.platform = %(platform)s AND f.stage = 'LEASED' GROUP BY 1, 2, 3, 4
+UNION ALL SELECT '', source, operation, credential_id, 1 FROM credential_call WHERE platform = %(platform)s
 """
 # Calls that came back, and are charged by nobody yet.
 UNTAKEN = """
-SELECT source, operation, credential_id, sum(calls)::integer AS calls
-FROM settlement WHERE platform = %(platform)s AND credential_id > 0 AND outcome <> 'unused' GROUP BY 1, 2, 3
+SELECT '' AS flow, source, operation, credential_id, sum(calls)::integer AS calls
+FROM settlement WHERE platform = %(platform)s AND credential_id > 0 AND outcome <> 'unused' GROUP BY 1, 2, 3, 4
 """
 BREAKERS = """
 SELECT source, operation, kind, in_a_row, coalesce(extract(epoch FROM window_start), 0)::double precision AS window_start,
        calls, failures, trips, extract(epoch FROM open_until)::double precision AS open_until, probing
 FROM breaker WHERE platform = %s
 """
-LANES = "SELECT id, operation, priority, sources, owner FROM lane WHERE platform = %s ORDER BY id"
+LANES = "SELECT id, operation, priority, sources, owner, flow FROM lane WHERE platform = %s ORDER BY id"
 USAGE = (
     "SELECT subject, limit_name, head, counts FROM credential_usage WHERE subject = ANY(%s) AND limit_name <> 'total'"
 )
@@ -148,7 +148,7 @@ def hold(snapshot: Snapshot, rows: Iterable[Any]) -> None:
 
 async def load_lanes(transaction: Transaction, platform: str) -> list[Lane]:
     rows = await transaction.rows(LANES, (platform,))
-    return [Lane(row.id, row.operation, row.priority, tuple(row.sources), row.owner) for row in rows]
+    return [Lane(row.id, row.operation, row.priority, tuple(row.sources), row.owner, row.flow) for row in rows]
 
 
 async def _load_windows(

@@ -13,6 +13,7 @@ from typing import Any
 from beat_actors.credentials import store
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.decision import Desk, apply_settlements, decide
+from beat_actors.credentials.flows import load_rooms
 from beat_actors.credentials.state import (
     Blocked,
     Budgets,
@@ -35,8 +36,8 @@ from beat_actors.requests.lifecycle import fail_fetches
 TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM at)::double precision AS sent_by"
 # The fence: a settlement of an earlier try of the fetch changes credentials, never the fetch.
 SETTLING = """
-SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner
-FROM scrape_fetch f WHERE f.id = ANY(%s) AND f.stage = 'SETTLING'
+SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner, l.flow
+FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.id = ANY(%s) AND f.stage = 'SETTLING'
 """
 WAKE = """
 UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
@@ -254,7 +255,7 @@ def _lane_of(platform: Platform, row: Any, wait: Wait) -> LaneKey:
     pinned = row.cursor_source is not None and not wait.drop_cursor
     chain = (row.cursor_source,) if pinned else platform.chains[row.operation]
     open_sources = tuple(source for source in chain if source not in wait.excluded and source not in wait.unreadable)
-    return LaneKey(platform.name, row.operation, row.priority, open_sources or chain, row.owner or "")
+    return LaneKey(platform.name, row.flow, row.operation, row.priority, open_sources or chain, row.owner or "")
 
 
 async def _lease(
@@ -277,6 +278,7 @@ async def _lease(
         for source in platform.sources.values()
         for operation in source.endpoints
     }
+    snapshot.flows = await load_rooms(transaction, platform, held)
     desk = Desk(snapshot, rng)
     rows = [capacity + 1 if desk.has_room(lane) else 1 for lane in snapshot.lanes]
     found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows, snapshot.now))

@@ -39,7 +39,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN lane own ON own.id = f.lane_id AND own.reasons IS NOT NULL
 LEFT JOIN LATERAL (
     SELECT * FROM lane WHERE platform = %(platform)s AND operation = %(operation)s AND sources = %(sources)s AND owner = %(owner)s
-        AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
+        AND (flow = %(flow)s OR NOT reasons @> '[{"source": null}]') AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('source', source, 'why', 'outage: its breaker is open', 'until', extract(epoch FROM open_until))
                      ORDER BY open_until) AS reasons
@@ -172,6 +172,7 @@ class Refresher:
         values = {
             "work": plan.work,
             "platform": lane.platform,
+            "flow": lane.flow,
             "operation": lane.operation,
             "sources": list(lane.sources),
             "owner": lane.owner,

@@ -32,8 +32,8 @@ WITH mine AS (
 )
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM mine WHERE f.id = mine.id
-RETURNING f.id, f.request_id, f.run, f.fence, f.platform, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
+FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
+RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
     f.records, f.is_first, f.payload_at, f.stage_attempts > %(attempts)s AS poison
 """  # noqa: S608 - a constant
 DONE = """
@@ -160,7 +160,7 @@ async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]
 def _lane(claim: Any, spec: FetchSpec) -> LaneKey:
     pinned = spec.source
     chain = (pinned,) if pinned else platforms()[claim.platform].chains[spec.operation]
-    return LaneKey(claim.platform, spec.operation, claim.priority, chain, spec.owner or "")
+    return LaneKey(claim.platform, claim.flow, spec.operation, claim.priority, chain, spec.owner or "")
 
 
 def _closing(claim: Any, records: Records) -> Closing:

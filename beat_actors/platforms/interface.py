@@ -403,14 +403,18 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a consumer may ask for. `params` validates the request's parameters; `first` names its first fetch."""
+    """What a consumer may ask for. `params` validates the request's parameters; `first` names its first fetch.
+
+    At most `workers` x `concurrency` of its calls are out at once; a flow that declares nothing has as many as the broker gives one
+    platform. `time_limit`: seconds that one stage may work on a fetch of it.
+    """
 
     name: str
     params: type[msgspec.Struct]
     first: Callable[[Any], FetchSpec]
     follow_ups: FollowUps
-    workers: int = 5
-    concurrency: int = 5
+    workers: int = 20
+    concurrency: int = 20
     time_limit: float = 600.0
     resume: Resume | None = None
 

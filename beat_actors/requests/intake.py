@@ -110,8 +110,9 @@ class Prepared:
 SUBMIT = f"""
 WITH lanes AS (
     SELECT w.i, l.id AS lane_id
-    FROM jsonb_to_recordset(%(lanes)s::jsonb) AS w(i integer, platform text, operation text, priority smallint, sources text[], owner text)
-    JOIN lane l USING (platform, operation, priority, sources, owner)
+    FROM jsonb_to_recordset(%(lanes)s::jsonb) AS w(
+        i integer, platform text, flow text, operation text, priority smallint, sources text[], owner text)
+    JOIN lane l USING (platform, flow, operation, priority, sources, owner)
 ), input AS MATERIALIZED (
     SELECT i.*, decode(i.work_hex, 'hex') AS work, decode(i.digest_hex, 'hex') AS digest, lanes.lane_id
     FROM jsonb_to_recordset(%(items)s::jsonb) AS i(
@@ -227,7 +228,7 @@ def _with_params(request: NewRequest, platform: Platform, flow: Flow, params: Ma
     validated = flow.validate(params)
     first = flow.first(validated)
     chain = platform.chains[first.operation]
-    lane = LaneKey(platform.name, first.operation, int(request.priority), chain, first.owner or "")
+    lane = LaneKey(platform.name, flow.name, first.operation, int(request.priority), chain, first.owner or "")
     worded = msgspec.to_builtins(validated)
     what = [platform.name, flow.name, worded, request.account_id]
     how = [int(request.priority), request.expires_at, request.max_age, request.force, dict(request.tags)]

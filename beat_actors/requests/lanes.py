@@ -8,6 +8,7 @@ from beat_actors.database import Transaction, jsonb
 
 class LaneKey(NamedTuple):
     platform: str
+    flow: str
     operation: str
     priority: int
     sources: tuple[str, ...]
@@ -17,16 +18,17 @@ class LaneKey(NamedTuple):
 # Creates what is missing. Two callers may create the same lane at once: the loser sees nothing and asks again.
 FIND_OR_CREATE = """
 WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS w(platform text, operation text, priority smallint, sources text[], owner text)
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS w(
+        platform text, flow text, operation text, priority smallint, sources text[], owner text)
 ), found AS (
-    SELECT l.id, l.platform, l.operation, l.priority, l.sources, l.owner
-    FROM lane l JOIN wanted USING (platform, operation, priority, sources, owner)
+    SELECT l.id, l.platform, l.flow, l.operation, l.priority, l.sources, l.owner
+    FROM lane l JOIN wanted USING (platform, flow, operation, priority, sources, owner)
 ), made AS (
-    INSERT INTO lane (platform, operation, priority, sources, owner)
-    SELECT platform, operation, priority, sources, owner FROM wanted
-    EXCEPT SELECT platform, operation, priority, sources, owner FROM found
+    INSERT INTO lane (platform, flow, operation, priority, sources, owner)
+    SELECT platform, flow, operation, priority, sources, owner FROM wanted
+    EXCEPT SELECT platform, flow, operation, priority, sources, owner FROM found
     ON CONFLICT DO NOTHING
-    RETURNING id, platform, operation, priority, sources, owner
+    RETURNING id, platform, flow, operation, priority, sources, owner
 )
 SELECT * FROM found UNION ALL SELECT * FROM made
 """
@@ -39,6 +41,7 @@ async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[
     while wanted:
         rows = await transaction.rows(FIND_OR_CREATE, (jsonb([key._asdict() for key in sorted(wanted)]),))
         for row in rows:
-            ids[LaneKey(row.platform, row.operation, row.priority, tuple(row.sources), row.owner)] = row.id
+            key = LaneKey(row.platform, row.flow, row.operation, row.priority, tuple(row.sources), row.owner)
+            ids[key] = row.id
         wanted -= ids.keys()
     return ids

@@ -45,6 +45,8 @@ TABLE = {
     ("POST", "/v1/credentials/{credential_id}/change/{change}"): Scope.OPERATE,
     ("GET", "/v1/sources"): Scope.OPERATE,
     ("POST", "/v1/sources/{source}/breaker/{change}"): Scope.OPERATE,
+    ("GET", "/v1/flows"): Scope.OPERATE,
+    ("PATCH", "/v1/flows/{flow}"): Scope.OPERATE,
     ("GET", "/v1/queues"): Scope.OPERATE,
     ("GET", "/v1/queues/{queue}"): Scope.OPERATE,
     ("POST", "/v1/queues/{queue}/purge"): Scope.OPERATE,
@@ -61,6 +63,7 @@ TABLE = {
 FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
+    "flow": "refresh_profile_basic",
 }  # fmt: skip
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
 
@@ -80,7 +83,7 @@ def test_the_table_holds_every_route() -> None:
 
 async def call(api: Any, method: str, path: str, headers: dict[str, str] | None = None) -> Any:
     filled = path.format_map(FILLED)
-    body = {"json": GOOD} if method == "POST" else {}
+    body = {"json": GOOD} if method in ("POST", "PATCH") else {}
     return await api.simulate_request(method, filled, headers=headers or {}, **body)
 
 

@@ -199,3 +199,34 @@ async def test_queues_answer_503_while_redis_is_away_and_the_rest_goes_on(
     assert (answer.status_code, answer.json["type"]) == (503, "urn:beat:problem:redis_unavailable")
     assert answer.headers["retry-after"] == "2"
     assert (await bare.simulate_get("/v1/sources", headers=headers)).status_code == 200
+
+
+async def test_a_flow_is_given_less_and_paused_and_all_of_it_is_on_record(api, database, bell) -> None:
+    async def patched(**body: Any) -> Any:
+        return await api.simulate_patch("/v1/flows/refresh_profile_basic", json={"reason": "overload", **body})
+
+    await added(api)
+    await asked(database, 10)
+    view = (await patched(workers=1, concurrency=3)).json
+    assert (view["limit"], view["paused"], view["out"], view["waiting"]) == (3, False, 0, 10)
+    assert bell.rung[-1] == "instagram"
+    assert len(await leased(database)) == 3
+    (listed,) = [
+        flow
+        for flow in (await looked(api, "/v1/flows?platform=instagram"))["flows"]
+        if flow["flow"] == "refresh_profile_basic"
+    ]
+    assert (listed["out"], listed["waiting"], listed["limit"], listed["declared_workers"]) == (3, 7, 3, 20)
+    assert (await patched(paused=True)).json["paused"]
+    assert (await patched(workers=None)).json["limit"] == 60
+    assert await leased(database) == []
+    assert not (await patched(paused=False)).json["paused"]
+    assert len(await leased(database)) > 0
+    assert (await actions(api))[:5] == [
+        *[("flow.set", "flow/instagram/refresh_profile_basic")] * 4,
+        ("credential.add", "credential/1"),
+    ]
+    for bad in ({}, {"workers": 0}, {"paused": True, "platform": "youtube"}, {"concurrency": "5"}):
+        assert (await patched(**bad)).status_code == 400
+    ambiguous = await api.simulate_patch("/v1/flows/refresh_profile_by_handle", json={"reason": "x", "paused": True})
+    assert (ambiguous.status_code, ambiguous.json["field"]) == (400, "platform")

@@ -57,3 +57,24 @@ def test_alerts_are_listed_and_silenced(beat: Beat, rows: psycopg.Connection) ->
     assert beat("alerts", "silence", number, "--reason", "known").out == "source:lama is silenced\n"
     assert beat("alerts").rows[0][1] == "critical, silenced"
     assert beat("alerts", "silence", "99", "--reason", "known").code == 4
+
+
+def test_a_flow_is_shown_changed_paused_and_resumed(beat: Beat) -> None:
+    def shown() -> list[str]:
+        return next(row for row in beat("flows").rows if row[1] == "refresh_tiktok_profiles")
+
+    assert shown()[:7] == ["tiktok", "refresh_tiktok_profiles", "0", "25", "5", "5", "0"]
+    changed = beat("flows", "set", "refresh_tiktok_profiles", "--workers", "2", "--reason", "overload")
+    told = "tiktok refresh_tiktok_profiles runs: 2 x 5 = 10 calls may be out at once\n"
+    assert (changed.code, changed.out) == (0, told)
+    assert shown()[3:] == ["10", "2", "5", "0", "declared 5 x 5"]
+    assert "is paused" in beat("flows", "pause", "refresh_tiktok_profiles", "--reason", "overload").out
+    assert shown()[-1] == "paused"
+    assert "runs" in beat("flows", "resume", "refresh_tiktok_profiles", "--reason", "over").out
+    assert beat("flows", "reset", "refresh_tiktok_profiles", "--reason", "over").code == 0
+    (flow,) = [one for one in beat("flows", "--json").json if one["flow"] == "refresh_tiktok_profiles"]
+    assert (flow["limit"], flow["paused"]) == (25, False)
+    audited = beat("audit", "flow/tiktok/refresh_tiktok_profiles", "--json").json
+    assert [entry["detail"]["reason"] for entry in audited] == ["over", "over", "overload", "overload"]
+    assert beat("flows", "pause", "refresh_profile_by_handle", "--reason", "x").code == 2
+    assert beat("flows", "pause", "none", "--reason", "x").code == 2

@@ -1,9 +1,15 @@
 """The schema: it comes up, goes down, and says what the code expects."""
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
 
 from beat_actors.database import Database, migrate
+from beat_actors.database.urls import driver_url
 from beat_actors.errors import StorageUnavailable
 
 
@@ -49,3 +55,34 @@ async def test_prepared_statements_that_a_pooler_mixes_up_are_named(database: Da
 
     with pytest.raises(StorageUnavailable, match="BEAT_DATABASE_PREPARED_STATEMENTS=false"):
         await mixed_up()
+
+
+def test_0018_takes_what_waits_into_lanes_of_its_flow_and_back(database_url: str) -> None:
+    """Also what is out: it is counted by its lane. Ended fetches do not matter, and their lane is not taken from them."""
+    lanes = "SELECT f.id, l.flow, l.operation FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id ORDER BY 1"
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    engine = create_engine(driver_url(database_url))
+
+    def move(to: Callable[[Config, str], None], revision: str) -> None:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            to(config, revision)
+
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        move(command.downgrade, "0016")
+        connection.execute("""
+        INSERT INTO lane (platform, operation, priority, sources) VALUES ('toy', 'look', 2, '{first}');
+        INSERT INTO scrape_request_log (platform, flow, params) SELECT 'toy', 'flow' || n % 2, '{}' FROM generate_series(0, 4) n;
+        INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority, stage)
+        SELECT r.id, (SELECT id FROM lane), 'toy', 'look', '{}', 2, (ARRAY['WAITING', 'LEASED', 'SETTLING', 'INGESTED', 'DONE'])[r.id]
+        FROM scrape_request_log r ORDER BY r.id;
+        """)
+        move(command.upgrade, "0018")
+        flows = ["flow0", "flow1", "flow0", "flow1", ""]
+        assert connection.execute(lanes).fetchall() == [(n, flow, "look") for n, flow in enumerate(flows, 1)]
+        move(command.downgrade, "0016")
+        assert connection.execute("SELECT count(*), count(DISTINCT lane_id) FROM scrape_fetch").fetchone() == (5, 1)
+        assert connection.execute("SELECT count(*) FROM lane").fetchone() == (1,)
+        move(command.upgrade, "head")
+    engine.dispose()

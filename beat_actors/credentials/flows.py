@@ -1,0 +1,173 @@
+"""How much of a flow is done at once: as it declares, unless an operator says otherwise. Also how operators see and steer it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from beat_actors import audit
+from beat_actors.credentials.manager import UNBLOCK
+from beat_actors.credentials.state import FlowRoom
+from beat_actors.credentials.store import lock
+from beat_actors.database import Database, Transaction
+from beat_actors.errors import BadInput, UnknownFlow
+from beat_actors.platforms.interface import Flow, Platform
+from beat_actors.platforms.registry import platforms
+from beat_actors.text import check_text
+
+MOST = 1000
+"""Workers of one flow, and calls of one worker."""
+SETTINGS = "SELECT flow, workers, concurrency, paused FROM flow_setting WHERE platform = %s"
+OVERVIEW = """
+SELECT platform, flow, s.workers, s.concurrency, coalesce(s.paused, false) AS paused, s.changed_at, coalesce(o.calls, 0) AS out,
+       coalesce(w.fetches, 0) AS waiting
+FROM unnest(%(platforms)s::text[], %(flows)s::text[]) AS asked(platform, flow)
+LEFT JOIN flow_setting s USING (platform, flow)
+LEFT JOIN (SELECT f.platform, l.flow, count(*) FILTER (WHERE f.call_of IS NULL) AS calls
+           FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.stage = 'LEASED' GROUP BY 1, 2) o USING (platform, flow)
+LEFT JOIN (SELECT l.platform, l.flow, sum(n.fetches)::integer AS fetches FROM lane l CROSS JOIN LATERAL (
+               SELECT count(*) AS fetches FROM (SELECT FROM scrape_fetch WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING'
+                   AND not_before IS NULL ORDER BY lane_id, id LIMIT %(most)s) found) n GROUP BY 1, 2) w USING (platform, flow)
+ORDER BY platform, flow
+"""
+CHANGE = """
+INSERT INTO flow_setting AS s (platform, flow, workers, concurrency, paused)
+VALUES (%(platform)s, %(flow)s, %(workers)s, %(concurrency)s, coalesce(%(paused)s, false))
+ON CONFLICT (platform, flow) DO UPDATE SET
+    workers = CASE WHEN %(sets_workers)s THEN excluded.workers ELSE s.workers END,
+    concurrency = CASE WHEN %(sets_concurrency)s THEN excluded.concurrency ELSE s.concurrency END,
+    paused = coalesce(%(paused)s, s.paused), changed_at = clock_timestamp()
+"""
+MOST_WAITING = 10_001
+
+Number = int | UnsetType | None
+"""`UNSET` leaves it as it is; `None` goes back to what the flow declares."""
+
+
+class FlowView(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `limit` = `workers` x `concurrency` calls of the flow are out at once, and `out` are.
+
+    `waiting`: fetches that are ready, capped at 10,001 for each lane. `changed_at`: when an operator changed something last.
+    """
+
+    platform: str
+    flow: str
+    workers: int
+    concurrency: int
+    limit: int
+    declared_workers: int
+    declared_concurrency: int
+    paused: bool
+    out: int
+    waiting: int
+    changed_at: datetime | None
+
+
+async def load_rooms(transaction: Transaction, platform: Platform, held: Sequence[Any]) -> dict[str, FlowRoom]:
+    """What is left for each flow of the platform; `held`: the calls that are out, rows with `flow` and `calls`."""
+    set_to = {row.flow: row for row in await transaction.rows(SETTINGS, (platform.name,))}
+    out: Counter[str] = Counter()
+    for row in held:
+        out[row.flow] += row.calls
+    rooms = {}
+    for name, flow in platform.flows.items():
+        row = set_to.get(name)
+        workers, concurrency = _in_force(flow, row)
+        rooms[name] = FlowRoom(name, workers * concurrency, row is not None and row.paused, out[name])
+    return rooms
+
+
+def flow_named(name: str, platform: str | None = None) -> Platform:
+    """The platform of a flow. Raises `UnknownFlow`, and `BadInput` where several platforms have it and none is named."""
+    having = [one for one in platforms().values() if name in one.flows and platform in (None, one.name)]
+    if not having:
+        known = ", ".join(sorted({flow for one in platforms().values() for flow in one.flows}))
+        of = f" of {platform}" if platform else ""
+        raise UnknownFlow(f"there is no flow {name!r}{of}; there is: {known}", field="flow")
+    if len(having) > 1:
+        names = ", ".join(sorted(one.name for one in having))
+        raise BadInput(f"several platforms have a flow {name!r}: {names}; say which is meant", field="platform")
+    return having[0]
+
+
+async def overview(database: Database, name: str | None = None, platform: str | None = None) -> list[FlowView]:
+    """Every flow, or those of one name or platform."""
+    wanted = [
+        (one.name, flow)
+        for one in platforms().values()
+        for flow in one.flows
+        if name in (None, flow) and platform in (None, one.name)
+    ]
+    values = {"platforms": [one for one, _ in wanted], "flows": [flow for _, flow in wanted], "most": MOST_WAITING}
+    async with database.statements() as alone:
+        return [_view(row) for row in await alone.rows(OVERVIEW, values)]
+
+
+async def change(
+    database: Database,
+    name: str,
+    platform: str | None = None,
+    *,
+    workers: Number = UNSET,
+    concurrency: Number = UNSET,
+    paused: bool | None = None,
+    actor: str,
+    reason: str,
+) -> FlowView:
+    """In force for every lease that is given from now on; calls that are out end. Ring the broker after it.
+
+    Raises `BadInput` and `UnknownFlow`.
+    """
+    check_text(reason, "reason", longest=1000)
+    if not reason.strip():
+        raise BadInput("say why; it is kept in the audit log", field="reason")
+    changes = {"workers": workers, "concurrency": concurrency}
+    for field, value in changes.items():
+        if isinstance(value, int) and not 1 <= value <= MOST:
+            raise BadInput(f"{field} is 1 to {MOST:,}; to let a flow wait, pause it", field=field)
+    detail = {field: value for field, value in changes.items() if value is not UNSET}
+    if paused is not None:
+        detail["paused"] = paused
+    if not detail:
+        raise BadInput("say what is to be changed: workers, concurrency or paused")
+    of = flow_named(name, platform).name
+    values: dict[str, Any] = {"platform": of, "flow": name, "paused": paused}
+    for field, value in changes.items():
+        values |= {field: value if isinstance(value, int) else None, f"sets_{field}": value is not UNSET}
+    async with database.transaction() as transaction:
+        await lock(transaction, of)  # a turn that is under way gives out what it found free before
+        await transaction.run(CHANGE, values)
+        await transaction.run(UNBLOCK, (of,))
+        target = f"flow/{of}/{name}"
+        await audit.record(
+            transaction, actor=actor, action="flow.set", target=target, detail={**detail, "reason": reason}
+        )
+    (view,) = await overview(database, name, of)
+    return view
+
+
+def _in_force(flow: Flow, row: Any) -> tuple[int, int]:
+    if row is None:
+        return flow.workers, flow.concurrency
+    return row.workers or flow.workers, row.concurrency or flow.concurrency
+
+
+def _view(row: Any) -> FlowView:
+    flow = platforms()[row.platform].flows[row.flow]
+    workers, concurrency = _in_force(flow, row)
+    return FlowView(
+        platform=row.platform,
+        flow=row.flow,
+        workers=workers,
+        concurrency=concurrency,
+        limit=workers * concurrency,
+        declared_workers=flow.workers,
+        declared_concurrency=flow.concurrency,
+        paused=row.paused,
+        out=row.out,
+        waiting=row.waiting,
+        changed_at=row.changed_at,
+    )
