@@ -28,8 +28,8 @@ WITH position AS (
         SELECT xid, id, event_id, type, data, occurred_at FROM outbox_event
         WHERE (xid, id) > (p.xid, p.id) AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id LIMIT %(limit)s) o
 ), told AS (
-    INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at)
-    SELECT e.id, b.event_id, b.type, b.data, b.occurred_at FROM batch b JOIN webhook_endpoint e
+    INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
+    SELECT e.id, b.event_id, b.type, b.data, b.occurred_at, clock_timestamp(), clock_timestamp() + interval '24 hours' FROM batch b JOIN webhook_endpoint e
         ON e.state <> 'disabled' AND b.occurred_at >= e.created_at
        AND (e.account_id IS NULL OR e.account_id = b.data->>'account_id')
        AND EXISTS (SELECT FROM unnest(e.events) w WHERE w = b.type OR (right(w, 1) = '*' AND starts_with(b.type, left(w, -1))))

@@ -57,7 +57,8 @@ UPDATE webhook_endpoint SET old_key_id = key_id, old_secret = secret, old_until 
     key_id = %s, secret = %s WHERE id = %s RETURNING old_until
 """
 TELL = """
-INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at) VALUES (%s, %s, %s, %s::jsonb, clock_timestamp()) RETURNING id
+INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
+VALUES (%s, %s, %s, %s::jsonb, clock_timestamp(), clock_timestamp(), clock_timestamp() + interval '24 hours') RETURNING id
 """
 DELIVERIES = """
 SELECT id, event_id, type, occurred_at, state, attempt, CASE WHEN state = 'pending' THEN next_at END AS next_at, expires_at,
