@@ -27,6 +27,7 @@ from beat_actors.webhooks import deliveries, endpoints
 from beat_actors.webhooks.addresses import is_public
 from beat_actors.webhooks.deliverer import Deliverer
 from beat_actors.webhooks.endpoints import DeliveryView, Reader
+from scheduler.daemon import deliver_until
 from tests.worlds import MovableClock
 
 ALL = Reader("test", all=True)
@@ -137,7 +138,7 @@ def signed_by(secret: str, headers: dict[str, str], body: bytes) -> bool:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - polling is the test
             await asyncio.sleep(0.05)
 
 
@@ -373,7 +374,7 @@ async def test_both_secrets_sign_for_a_day(database, receiver, deliverer, clock,
 
 
 async def test_secrets_are_sealed_and_move_to_a_new_vault_key(database, receiver, settings) -> None:
-    number, secret = await add(database, receiver.url)
+    _, secret = await add(database, receiver.url)
     async with database.statements() as alone:
         row = await alone.row("SELECT *, webhook_endpoint::text AS whole FROM webhook_endpoint")
     assert secret.encode() not in bytes(row.secret)
@@ -462,3 +463,19 @@ async def test_what_ended_long_ago_is_forgotten(database, receiver, deliverer, c
     clock.advance(86_400 * (settings.log_days + 1))
     assert await deliveries.forget(database) == 1
     assert await listed(database, number) == []
+
+
+async def test_schedulers_deliver_side_by_side_and_each_event_once(database, settings, receiver) -> None:
+    number, _ = await add(database, receiver.url)
+    stopped = asyncio.Event()
+    running = [asyncio.create_task(deliver_until(stopped, settings)) for _ in range(3)]
+    events = await tell(database, count=40)
+
+    async def all_there() -> bool:
+        found = await listed(database, number)
+        return len(found) == 40 and {one.state for one in found} == {"delivered"}
+
+    await until(all_there)
+    stopped.set()
+    await asyncio.gather(*running)
+    assert sorted(receiver.ids()) == sorted(events)
