@@ -9,6 +9,7 @@ from api.on_demand import LimitReset, Limits, Refresh
 from api.operations import ROUTES
 from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
+from api.webhooks import ROUTES as WEBHOOKS
 from beat_actors.database import Database
 from beat_actors.logs import configure
 from beat_actors.settings import load
@@ -30,7 +31,7 @@ def create_app(opener: Opener) -> App:
     application.add_route("/v1/keys", Keys(provider))
     application.add_route("/v1/keys/{key}", Key(provider))
     application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
-    for path, resource in ROUTES.items():
+    for path, resource in (ROUTES | WEBHOOKS).items():
         application.add_route(path, resource(provider))
     application.add_route("/v1/profiles/{platform}/{name}/refresh", Refresh(provider))
     application.add_route("/v1/limits", Limits(provider))

@@ -145,6 +145,13 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=3650, description="days that the logs of calls, profiles, posts and changes are kept")
     ] = 90
 
+    webhook_allow_private: Annotated[
+        bool,
+        Field(
+            description="let webhooks go to private addresses and over plain http too; only where whoever adds one may reach them"
+        ),
+    ] = False
+
     log_level: Annotated[
         str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
     ] = "INFO"

@@ -58,6 +58,11 @@ FROM quarantine WHERE resolved_at IS NULL AND at > clock_timestamp() - interval 
 HAVING kind IN ('poison', 'message') OR count(*) >= 5
 """
 
+WEBHOOKS = """
+SELECT id, state, failures, split_part(split_part(url, '://', 2), '/', 1) AS host, last_error, open_until
+FROM webhook_endpoint WHERE (state = 'active' AND trips > 0) OR (state = 'disabled' AND last_failure_at > clock_timestamp() - interval '1 day')
+"""
+
 Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
 
 
@@ -298,6 +303,28 @@ async def quarantined(database: Database) -> list[Alert]:
     ]
 
 
+async def webhooks(database: Database) -> list[Alert]:
+    """Endpoints of webhooks that take nothing."""
+    async with database.statements() as alone:
+        rows = await alone.rows(WEBHOOKS)
+    return [
+        Alert(
+            key=f"webhook:{row.id}",
+            severity="warning",
+            cause=f"the webhook to {row.host} said that it is gone (410)"
+            if row.state == "disabled"
+            else f"the webhook to {row.host} failed {row.failures} times in a row",
+            impact="its consumer is told of nothing; the events themselves and other webhooks go on",
+            automatic="nothing more is sent to it"
+            if row.state == "disabled"
+            else "one delivery after each rest (30 s to 1 h) finds out whether it is back; what waits goes then, or fails after 24 h",
+            action=f"beat webhooks deliveries {row.id}; when its consumer is back: beat webhooks "
+            + (f"resume {row.id}" if row.state == "disabled" else f"resend {row.id} --since TIME for what had failed"),
+        )
+        for row in rows
+    ]
+
+
 WATCHES = (
     Watch(SOURCE_RULE, sources_down),
     Watch("parser", unreadable),
@@ -310,6 +337,7 @@ WATCHES = (
     Watch("claims", standstill),
     Watch("database", slow_database),
     Watch("quarantine", quarantined),
+    Watch("webhook", webhooks),
 )
 
 

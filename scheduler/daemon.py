@@ -18,6 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
 from beat_actors.credentials import upkeep
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database, jsonb
 from beat_actors.errors import LimitsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
@@ -27,6 +28,8 @@ from beat_actors.requests import replay, sweeps
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES, Watch
+from beat_actors.webhooks import deliveries
+from beat_actors.webhooks.deliverer import Deliverer
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +60,11 @@ async def _returned(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept
     return Swept()
 
 
+async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
+    """Ended deliveries of webhooks, past their age."""
+    return Swept(count=await deliveries.forget(database, epoch))
+
+
 def _watch(watch: Watch) -> Sweep:
     async def run(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
         return Swept(count=await watch.run(database, epoch))
@@ -77,6 +85,7 @@ JOBS = (
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
     Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
+    Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{watch.name}", _watch(watch), every=15, deadline=60) for watch in WATCHES),
 )
@@ -166,7 +175,20 @@ async def serve() -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await sweep_until(stopped, settings)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(deliver_until(stopped, settings))
+        group.create_task(sweep_until(stopped, settings))
+
+
+async def deliver_until(stopped: asyncio.Event, settings: Settings) -> None:
+    """Deliver webhooks, leading or not: which daemon makes a delivery is settled by claims."""
+    database = Database(settings, name="webhooks")
+    deliverer = Deliverer(database, Vault(settings))
+    try:
+        await deliverer.run(stopped)
+    finally:
+        await deliverer.close()
+        await database.close()
 
 
 async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Job, ...] = JOBS) -> None:

@@ -43,6 +43,7 @@ COMMANDS = (
         "What lies in Redis, live: depth, who holds what, dead letters; show, requeue, drop, purge.",
     ),
     ("keys", "keys:app", "API keys: create, list, revoke, rotate."),
+    ("webhooks", "webhooks:app", "Webhooks: list, add, pause, resume, rotate, remove; their deliveries; resend."),
     ("audit", "audit:audit", "Who changed what, newest first."),
     ("limits", "limits:app", "Limits on on-demand requests: used, left, pace, forecast; reset."),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),

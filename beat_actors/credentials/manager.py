@@ -21,6 +21,7 @@ from beat_actors.errors import BadInput, NoAvailableSources, NotFound
 from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
+from beat_actors.webhooks.endpoints import seal_anew
 
 # A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it. What is refreshed has no token yet.
 INSERT = """
@@ -220,8 +221,10 @@ class CredentialManager:
                     "SELECT id, source, key_id, secret FROM credential WHERE key_id <> %s ORDER BY id LIMIT %s FOR UPDATE",
                     (self.vault.sealing_key_id, batch),
                 )
-                if not rows:
+                endpoints = await seal_anew(transaction, self.vault, batch=batch)
+                if not rows and not endpoints:
                     return rotated
+                rotated += len(endpoints)
                 sealed = []
                 for row in rows:
                     opened = self.vault.open(row.id, row.source, row.key_id, row.secret)
@@ -231,7 +234,11 @@ class CredentialManager:
                     "FROM unnest(%s::bigint[], %s::text[], %s::bytea[]) AS n(id, key_id, secret) WHERE c.id = n.id",
                     columns(sealed, 3),
                 )
-                detail = {"key_id": self.vault.sealing_key_id, "credentials": [row.id for row in rows]}
+                detail = {
+                    "key_id": self.vault.sealing_key_id,
+                    "credentials": [row.id for row in rows],
+                    "webhooks": endpoints,
+                }
                 await audit.record(transaction, actor=self.actor, action="vault.rotate", target="vault", detail=detail)
 
     async def reveal(self, transaction: Transaction, ids: Collection[int]) -> dict[int, Revealed]:

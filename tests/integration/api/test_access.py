@@ -59,11 +59,21 @@ TABLE = {
     ("GET", "/v1/alerts"): Scope.OPERATE,
     ("POST", "/v1/alerts/{alert_id}/silence"): Scope.OPERATE,
     ("GET", "/v1/audit"): Scope.ADMIN,
+    ("GET", "/v1/webhooks"): Scope.READ,
+    ("POST", "/v1/webhooks"): Scope.SUBMIT,
+    ("GET", "/v1/webhooks/{webhook_id}"): Scope.READ,
+    ("PATCH", "/v1/webhooks/{webhook_id}"): Scope.SUBMIT,
+    ("DELETE", "/v1/webhooks/{webhook_id}"): Scope.SUBMIT,
+    ("POST", "/v1/webhooks/{webhook_id}/rotate"): Scope.SUBMIT,
+    ("POST", "/v1/webhooks/{webhook_id}/test"): Scope.SUBMIT,
+    ("POST", "/v1/webhooks/{webhook_id}/resend"): Scope.SUBMIT,
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): Scope.READ,
+    ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend"): Scope.SUBMIT,
 }
 FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
-    "flow": "refresh_profile_basic",
+    "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1,
 }  # fmt: skip
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
 

@@ -1,0 +1,209 @@
+"""/v1/webhooks: where events go, what became of each, and hands to send it again. A secret is in the answer that makes it, and in no other."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.access import Scopes, account_of, caller_of
+from api.body import read
+from api.problems import Forbidden
+from api.scrape_requests import operates, row_id, send, whole
+from api.services import Provider
+from beat_actors.access.scopes import Scope
+from beat_actors.errors import BadInput
+from beat_actors.webhooks import endpoints
+from beat_actors.webhooks.endpoints import Reader
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """An endpoint as the API takes it. `events`: types, or beginnings of types that end in `.*`."""
+
+    url: str
+    events: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    account_id: str | None = None
+
+
+class Change(msgspec.Struct, forbid_unknown_fields=True):
+    """What is not named stays. `state`: active or paused."""
+
+    url: str | None = None
+    events: list[str] | None = None
+    state: str | None = None
+
+
+class Since(msgspec.Struct, forbid_unknown_fields=True):
+    """`since`: with its zone; what failed of the events from then on is sent again."""
+
+    since: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Resource:
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    @property
+    def _allow_private(self) -> bool:
+        return self._provider.services.database.settings.webhook_allow_private
+
+
+class Webhooks(_Resource):
+    """GET lists the endpoints; POST adds one."""
+
+    scopes: Scopes = {"GET": Scope.READ, "POST": Scope.SUBMIT}
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, {"webhooks": await endpoints.overview(transaction, _reader(req))})
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given, caller = await read(req, Wanted), caller_of(req)
+        _may_read(req)
+        account_id = account_of(caller, given.account_id)
+        if account_id is None and not operates(caller):
+            raise Forbidden(
+                "a webhook without an account gets everybody's events and the alerts: name an account_id, or use a key "
+                "with the scope operate",
+                scope=Scope.OPERATE,
+            )
+        services = self._provider.services
+        async with services.database.transaction() as transaction:
+            made, secret = await endpoints.create(
+                transaction,
+                services.vault,
+                url=given.url,
+                events=given.events,
+                account_id=account_id,
+                actor=caller.actor,
+                allow_private=self._allow_private,
+            )
+        resp.status = 201
+        resp.set_header("Location", f"/v1/webhooks/{made.id}")
+        send(resp, msgspec.to_builtins(made) | {"secret": secret})
+
+
+class Webhook(_Resource):
+    """GET one; PATCH changes its URL, its events, or pauses and resumes it; DELETE drops it with its deliveries."""
+
+    scopes: Scopes = {"GET": Scope.READ, "PATCH": Scope.SUBMIT, "DELETE": Scope.SUBMIT}
+
+    async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, await endpoints.find(transaction, row_id(webhook_id), _reader(req)))
+
+    async def on_patch(self, req: Request, resp: Response, webhook_id: str) -> None:
+        given = await read(req, Change)
+        _may_read(req)
+        if given.state not in (None, "active", "paused"):
+            raise BadInput("state can be set to active or paused", field="state")
+        if given.url is None and given.events is None and given.state is None:
+            raise BadInput("name what to change: url, events or state")
+        async with self._provider.services.database.transaction() as transaction:
+            changed = await endpoints.change(
+                transaction,
+                row_id(webhook_id),
+                _reader(req),
+                allow_private=self._allow_private,
+                url=given.url,
+                events=given.events,
+                paused=None if given.state is None else given.state == "paused",
+            )
+        send(resp, changed)
+
+    async def on_delete(self, req: Request, resp: Response, webhook_id: str) -> None:
+        number = row_id(webhook_id)
+        async with self._provider.services.database.transaction() as transaction:
+            await endpoints.delete(transaction, number, _reader(req))
+        send(resp, {"id": number, "deleted": True})
+
+
+class SecretRotation(_Resource):
+    """POST gives an endpoint a new secret; for 24 h both sign."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
+        services, number = self._provider.services, row_id(webhook_id)
+        async with services.database.transaction() as transaction:
+            secret, until = await endpoints.rotate(transaction, services.vault, number, _reader(req))
+        send(resp, {"id": number, "secret": secret, "old_secret_until": until})
+
+
+class TestEvent(_Resource):
+    """POST sends an event of the type `beat.webhook.test` to this endpoint alone."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            delivery = await endpoints.send_test(transaction, row_id(webhook_id), _reader(req))
+        resp.status = 202
+        send(resp, {"delivery_id": delivery})
+
+
+class Deliveries(_Resource):
+    """GET lists deliveries, newest first: `?state=`, `?limit=`, `?cursor=`."""
+
+    scopes: Scopes = {"GET": Scope.READ}
+
+    async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
+        limit = whole(req, "limit", default=50, most=endpoints.MAX_PAGE)
+        async with self._provider.services.database.transaction() as transaction:
+            page = await endpoints.deliveries(
+                transaction,
+                row_id(webhook_id),
+                _reader(req),
+                state=req.get_param("state"),
+                limit=limit,
+                cursor=req.get_param("cursor"),
+            )
+        send(resp, page)
+
+
+class Resend(_Resource):
+    """POST sends one delivery again."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    async def on_post(self, req: Request, resp: Response, webhook_id: str, delivery_id: str) -> None:
+        delivery = row_id(delivery_id)
+        async with self._provider.services.database.transaction() as transaction:
+            await endpoints.resend(transaction, row_id(webhook_id), delivery, _reader(req))
+        resp.status = 202
+        send(resp, {"delivery_id": delivery})
+
+
+class ResendFailed(_Resource):
+    """POST sends again all that failed of the events since a time, 10,000 at most."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+
+    async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
+        given = await read(req, Since)
+        async with self._provider.services.database.transaction() as transaction:
+            count = await endpoints.resend_failed(transaction, row_id(webhook_id), given.since, _reader(req))
+        resp.status = 202
+        send(resp, {"resent": count})
+
+
+def _reader(req: Request) -> Reader:
+    caller = caller_of(req)
+    return Reader(caller.actor, caller.account_id, all=operates(caller))
+
+
+def _may_read(req: Request) -> None:
+    """What is sent to an endpoint is what its owner may read."""
+    if Scope.READ not in caller_of(req).scopes:
+        raise Forbidden("to be told of events is to read: this call needs the scope read too", scope=Scope.READ)
+
+
+ROUTES = {
+    "/v1/webhooks": Webhooks,
+    "/v1/webhooks/{webhook_id}": Webhook,
+    "/v1/webhooks/{webhook_id}/rotate": SecretRotation,
+    "/v1/webhooks/{webhook_id}/test": TestEvent,
+    "/v1/webhooks/{webhook_id}/resend": ResendFailed,
+    "/v1/webhooks/{webhook_id}/deliveries": Deliveries,
+    "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend": Resend,
+}

@@ -1,0 +1,192 @@
+"""What is due to which endpoint: told from the outbox, claimed with a lease, settled in batches, kept for a while.
+
+`attempt` rises with each claim and is its fence: who was taken for dead and comes back settles nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from beat_actors.database import Database, jsonb
+from beat_actors.webhooks.backoff import FAILURES, open_seconds
+
+EVENTS = 1000
+"""Events that one statement tells."""
+PER_ENDPOINT = 8
+"""Deliveries that are out to one endpoint at a time, so that a slow one has few of the places."""
+LEASE = 60.0
+"""Seconds after which a delivery whose sender said nothing is made again; more than a call may take."""
+FORGOTTEN = 5000
+
+# The outbox in the order in which its transactions began, up to the oldest that still runs, as the feed of changes goes. Whoever
+# finds the position locked leaves it to who holds it. Position and deliveries move together: an event is told once, or again.
+FAN_OUT = """
+WITH position AS (
+    SELECT xid, id FROM webhook_position FOR UPDATE SKIP LOCKED
+), batch AS MATERIALIZED (
+    SELECT o.* FROM position p CROSS JOIN LATERAL (
+        SELECT xid, id, event_id, type, data, occurred_at FROM outbox_event
+        WHERE (xid, id) > (p.xid, p.id) AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id LIMIT %(limit)s) o
+), told AS (
+    INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
+    SELECT e.id, b.event_id, b.type, b.data, b.occurred_at, clock_timestamp(), clock_timestamp() + interval '24 hours' FROM batch b JOIN webhook_endpoint e
+        ON e.state <> 'disabled' AND b.occurred_at >= e.created_at
+       AND (e.account_id IS NULL OR e.account_id = b.data->>'account_id')
+       AND EXISTS (SELECT FROM unnest(e.events) w WHERE w = b.type OR (right(w, 1) = '*' AND starts_with(b.type, left(w, -1))))
+    ORDER BY b.xid, b.id
+    ON CONFLICT (endpoint_id, event_id) DO NOTHING
+), moved AS (
+    UPDATE webhook_position SET (xid, id) = (SELECT xid, id FROM batch ORDER BY xid DESC, id DESC LIMIT 1)
+    WHERE EXISTS (SELECT FROM batch)
+)
+SELECT count(*) FROM batch
+"""
+# Endpoints are locked before their deliveries are counted, by a statement of its own: what another process claimed is seen then.
+OPEN_ENDPOINTS = """
+SELECT e.id FROM webhook_endpoint e
+WHERE e.state = 'active' AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
+  AND EXISTS (SELECT FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_at <= clock_timestamp())
+ORDER BY random() LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+# An endpoint that has failed too often in a row gets one probe; the others wait for what becomes of it.
+CLAIM = """
+WITH room AS (
+    SELECT e.id, CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(most)s END - (
+        SELECT count(*) FROM webhook_delivery o WHERE o.endpoint_id = e.id AND o.lease_until > clock_timestamp()) AS room
+    FROM webhook_endpoint e WHERE e.id = ANY(%(endpoints)s) AND e.state = 'active'
+), due AS (
+    SELECT d.id FROM room CROSS JOIN LATERAL (
+        SELECT id FROM webhook_delivery
+        WHERE endpoint_id = room.id AND state = 'pending' AND next_at <= clock_timestamp() AND expires_at > clock_timestamp()
+        ORDER BY next_at, id LIMIT greatest(room.room, 0) FOR UPDATE SKIP LOCKED) d
+    LIMIT %(limit)s
+)
+UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp() + make_interval(secs => %(lease)s),
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM due, webhook_endpoint e WHERE d.id = due.id AND e.id = d.endpoint_id
+RETURNING d.id, d.attempt, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
+    CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,
+    extract(epoch FROM clock_timestamp())::bigint AS at
+"""
+LOCK = "SELECT id FROM webhook_endpoint WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+SETTLE = """
+WITH outcome AS (
+    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
+        id bigint, attempt integer, endpoint_id bigint, delivered boolean, gone boolean, status integer, error text,
+        delay double precision, pause double precision)
+), settled AS (
+    UPDATE webhook_delivery d SET lease_until = NULL, status = o.status, error = o.error,
+        state = CASE WHEN o.delivered THEN 'delivered'
+                     WHEN o.gone OR clock_timestamp() + make_interval(secs => o.delay) >= d.expires_at THEN 'failed' ELSE 'pending' END,
+        ended_at = CASE WHEN o.delivered OR o.gone OR clock_timestamp() + make_interval(secs => o.delay) >= d.expires_at
+                        THEN clock_timestamp() END,
+        next_at = clock_timestamp() + make_interval(secs => o.delay)
+    FROM outcome o WHERE d.id = o.id AND d.attempt = o.attempt AND d.state = 'pending' AND d.lease_until IS NOT NULL
+    RETURNING d.endpoint_id, o.delivered, o.gone, o.error, o.pause
+), sum AS (
+    SELECT endpoint_id, bool_or(delivered) AS well, bool_or(gone) AS gone, count(*) FILTER (WHERE NOT delivered)::integer AS failed,
+           max(error) FILTER (WHERE NOT delivered) AS error, max(pause) AS pause
+    FROM settled GROUP BY 1
+)
+UPDATE webhook_endpoint e SET
+    state = CASE WHEN s.gone THEN 'disabled' ELSE e.state END,
+    failures = CASE WHEN s.well THEN 0 ELSE e.failures + s.failed END,
+    trips = CASE WHEN s.well THEN 0 WHEN {trips} THEN e.trips + 1 ELSE e.trips END,
+    open_until = CASE WHEN s.well AND s.pause = 0 THEN NULL ELSE greatest(
+        CASE WHEN s.pause > 0 THEN clock_timestamp() + make_interval(secs => s.pause) END,
+        CASE WHEN {trips} THEN clock_timestamp() + make_interval(secs => (%(rests)s::double precision[])
+            [least(e.trips + 1, cardinality(%(rests)s::double precision[]))]) ELSE e.open_until END) END,
+    last_success_at = CASE WHEN s.well THEN clock_timestamp() ELSE e.last_success_at END,
+    last_failure_at = CASE WHEN s.failed > 0 THEN clock_timestamp() ELSE e.last_failure_at END,
+    last_error = CASE WHEN s.failed > 0 THEN s.error WHEN s.well THEN NULL ELSE e.last_error END
+FROM sum s WHERE e.id = s.endpoint_id
+RETURNING e.id, s.well, s.gone
+""".replace(
+    "{trips}",
+    "NOT s.well AND e.failures + s.failed >= %(failures)s AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())",
+)
+# What had failed waits for its own next attempt, hours perhaps; the endpoint is back now.
+HEALED = """
+UPDATE webhook_delivery SET next_at = clock_timestamp()
+WHERE endpoint_id = ANY(%s) AND state = 'pending' AND lease_until IS NULL AND next_at > clock_timestamp()
+"""
+LATE = """
+UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), lease_until = NULL,
+    error = coalesce('not accepted within 24 h; last: ' || error, 'not sent within 24 h: the endpoint was paused or resting')
+WHERE id = ANY(ARRAY(SELECT id FROM webhook_delivery
+    WHERE state = 'pending' AND expires_at <= clock_timestamp() AND coalesce(lease_until <= clock_timestamp(), true)
+    ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED))
+"""
+REFUSED = """
+UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), error = 'the endpoint said 410: it is disabled'
+WHERE endpoint_id = ANY(%s) AND state = 'pending' AND lease_until IS NULL
+"""
+FORGET = """
+DELETE FROM webhook_delivery WHERE id = ANY(ARRAY(
+    SELECT id FROM webhook_delivery WHERE state <> 'pending' AND ended_at < clock_timestamp() - make_interval(days => %s)
+      AND beat_leads(%s) ORDER BY ended_at LIMIT %s))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a claimed delivery went. `delay`, `pause`: seconds until this delivery's next attempt, and until the endpoint's next one.
+
+    `gone`: the endpoint wants nothing any more.
+    """
+
+    id: int
+    attempt: int
+    endpoint_id: int
+    delivered: bool
+    delay: float
+    gone: bool = False
+    status: int | None = None
+    error: str | None = None
+    pause: float = 0.0
+
+
+async def fan_out(database: Database) -> int:
+    """Tell the next events of the outbox to the endpoints that want them; how many events were looked at."""
+    async with database.statements() as alone:
+        return int(await alone.value(FAN_OUT, {"limit": EVENTS}))
+
+
+async def claim(database: Database, limit: int) -> list[Any]:
+    """Up to so many deliveries whose time has come, each with its endpoint; they are the caller's for `LEASE` seconds."""
+    async with database.transaction() as transaction:
+        endpoints = [row.id for row in await transaction.rows(OPEN_ENDPOINTS, (limit,))]
+        if not endpoints:
+            return []
+        values = {"endpoints": endpoints, "failures": FAILURES, "most": PER_ENDPOINT, "limit": limit, "lease": LEASE}
+        return await transaction.rows(CLAIM, values)
+
+
+async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
+    """Write down how these went, and what follows for their endpoints."""
+    rows = [
+        {name: getattr(one, name) for name in Outcome.__dataclass_fields__}
+        for one in sorted(outcomes, key=lambda one: one.id)
+    ]
+    async with database.transaction() as transaction:
+        before = await transaction.rows(LOCK, (sorted({one.endpoint_id for one in outcomes}),))
+        if not before:
+            return
+        values = {"outcomes": jsonb(rows), "failures": FAILURES, "rests": open_seconds()}
+        settled = await transaction.rows(SETTLE, values)
+        if well := [row.id for row in settled if row.well]:
+            await transaction.run(HEALED, (well,))
+        if gone := [row.id for row in settled if row.gone]:
+            await transaction.run(REFUSED, (gone,))
+
+
+async def fail_late(database: Database) -> int:
+    """End what nobody took within 24 h; how many."""
+    async with database.statements() as alone:
+        return await alone.run(LATE, (EVENTS,))
+
+
+async def forget(database: Database, epoch: int | None = None) -> int:
+    """Drop what ended longer ago than logs are kept; how many, up to `FORGOTTEN` at once."""
+    async with database.statements() as alone:
+        return await alone.run(FORGET, (database.settings.log_days, epoch, FORGOTTEN))

@@ -1,0 +1,313 @@
+"""Endpoints and their deliveries as their owners see and change them; each change is audited in its own transaction."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+
+from beat_actors import audit
+from beat_actors.credentials.vault import Vault
+from beat_actors.data import cursors
+from beat_actors.database import Transaction, jsonb
+from beat_actors.errors import BadInput, Conflict, NotFound
+from beat_actors.text import check_text
+from beat_actors.webhooks.addresses import check_url
+from beat_actors.webhooks.backoff import FAILURES
+from beat_actors.webhooks.signing import new_secret
+
+SEALED_FOR = "webhook endpoint"
+"""In the place of a source in the vault: no source has a space in its name."""
+TEST = "beat.webhook.test"
+MOST_EVENTS = 20
+MOST_ENDPOINTS = 100
+"""Endpoints of one account."""
+MOST_RESENT = 10_000
+MAX_PAGE = 200
+STATES = ("pending", "delivered", "failed")
+PATTERN = re.compile(r"\*|beat(\.[a-z_]+){1,3}(\.\*)?")
+
+SEEN = "(%(account)s::text IS NULL AND (%(all)s OR account_id IS NOT NULL) OR account_id = %(account)s)"
+VIEW = f"""id, account_id, url, events, state, CASE WHEN failures >= {FAILURES} THEN 'open' ELSE 'closed' END AS breaker, failures,
+    CASE WHEN open_until > clock_timestamp() THEN open_until END AS open_until, last_success_at, last_failure_at, last_error, created_at"""
+CREATE = f"""
+INSERT INTO webhook_endpoint (id, account_id, url, events, key_id, secret) OVERRIDING SYSTEM VALUE
+VALUES (%s, %s, %s, %s, %s, %s) RETURNING {VIEW}
+"""  # noqa: S608 - this module's own text
+NEXT_ID = "SELECT nextval(pg_get_serial_sequence('webhook_endpoint', 'id'))"
+COUNT = """
+SELECT count(*) FROM webhook_endpoint WHERE account_id IS NOT DISTINCT FROM %s::text
+"""
+# Two that add an endpoint at once count one after the other.
+ALONE = "SELECT pg_advisory_xact_lock(hashtext('beat.webhooks'))"
+LIST = f"SELECT {VIEW} FROM webhook_endpoint WHERE {SEEN} ORDER BY id"  # noqa: S608 - as above
+FIND = f"SELECT {VIEW} FROM webhook_endpoint WHERE id = %(id)s AND {SEEN}"  # noqa: S608 - as above
+CHANGE = f"""
+UPDATE webhook_endpoint SET url = coalesce(%(url)s, url), events = coalesce(%(events)s::text[], events),
+    state = coalesce(%(state)s, state),
+    failures = CASE WHEN %(anew)s THEN 0 ELSE failures END, trips = CASE WHEN %(anew)s THEN 0 ELSE trips END,
+    open_until = CASE WHEN %(anew)s THEN NULL ELSE open_until END
+WHERE id = %(id)s RETURNING {VIEW}
+"""  # noqa: S608 - as above
+ROTATE = """
+UPDATE webhook_endpoint SET old_key_id = key_id, old_secret = secret, old_until = clock_timestamp() + interval '24 hours',
+    key_id = %s, secret = %s WHERE id = %s RETURNING old_until
+"""
+TELL = """
+INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
+VALUES (%s, %s, %s, %s::jsonb, clock_timestamp(), clock_timestamp(), clock_timestamp() + interval '24 hours') RETURNING id
+"""
+DELIVERIES = """
+SELECT id, event_id, type, occurred_at, state, attempt, CASE WHEN state = 'pending' THEN next_at END AS next_at, expires_at,
+       status, error, ended_at
+FROM webhook_delivery WHERE endpoint_id = %(id)s AND (%(state)s::text IS NULL OR state = %(state)s)
+  AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s
+"""
+# What is out at this moment is left alone.
+RESEND = """
+WITH again AS (
+    SELECT id FROM webhook_delivery WHERE endpoint_id = %(endpoint)s AND state <> 'pending'
+      AND CASE WHEN %(id)s::bigint IS NULL THEN state = 'failed' AND occurred_at >= %(since)s ELSE id = %(id)s END
+    ORDER BY id LIMIT %(limit)s FOR UPDATE
+)
+UPDATE webhook_delivery d SET state = 'pending', next_at = clock_timestamp(), expires_at = clock_timestamp() + interval '24 hours',
+    ended_at = NULL, lease_until = NULL FROM again WHERE d.id = again.id RETURNING d.id
+"""
+OTHERWISE_SEALED = """
+SELECT id, key_id, secret, CASE WHEN old_until > clock_timestamp() THEN old_key_id END AS old_key_id, old_secret
+FROM webhook_endpoint WHERE key_id <> %(key)s OR old_key_id <> %(key)s ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE
+"""
+SEAL_ANEW = "UPDATE webhook_endpoint SET key_id = %s, secret = %s, old_key_id = %s, old_secret = %s WHERE id = %s"
+
+
+class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint, without its secret. `breaker`: open while one probe decides for all; `open_until`: nothing is sent before."""
+
+    id: int
+    account_id: str | None
+    url: str
+    events: list[str]
+    state: str
+    breaker: str
+    failures: int
+    open_until: datetime | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_error: str | None
+    created_at: datetime
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """An event on its way to an endpoint. `status`, `error`: of the last attempt."""
+
+    id: int
+    event_id: UUID
+    type: str
+    occurred_at: datetime
+    state: str
+    attempt: int
+    next_at: datetime | None
+    expires_at: datetime
+    status: int | None
+    error: str | None
+    ended_at: datetime | None
+
+
+class Deliveries(msgspec.Struct, frozen=True):
+    deliveries: list[DeliveryView]
+    next_cursor: str | None
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks. `account_id`: its own endpoints alone; without one all accounts', and with `all` the installation's too."""
+
+    actor: str
+    account_id: str | None = None
+    all: bool = False
+
+
+def opened(vault: Vault, row: Any) -> list[str]:
+    """The secrets that sign for this endpoint, the newest first. Raises `VaultError`."""
+    sealed = [(row.key_id, row.secret)] + ([(row.old_key_id, row.old_secret)] if row.old_key_id else [])
+    number = getattr(row, "endpoint_id", None) or row.id
+    return [vault.open(number, SEALED_FOR, key_id, bytes(secret))["secret"] for key_id, secret in sealed]
+
+
+async def create(
+    transaction: Transaction,
+    vault: Vault,
+    *,
+    url: str,
+    events: Sequence[str] = ("*",),
+    account_id: str | None,
+    actor: str,
+    allow_private: bool,
+) -> tuple[EndpointView, str]:
+    """An endpoint, of this account or, without one, of the installation, which gets every account's events; and its secret.
+
+    Raises `BadInput` for a URL or a filter that cannot be, `Conflict` where the account has too many.
+    """
+    check_url(url, allow_private=allow_private)
+    if account_id is not None:
+        check_text(account_id, "account_id", longest=255, one_line=True)
+    wanted = _checked(events)
+    await transaction.value(ALONE)
+    if await transaction.value(COUNT, (account_id,)) >= MOST_ENDPOINTS:
+        raise Conflict(
+            f"there are {MOST_ENDPOINTS} endpoints already, which is all that there may be; delete one first"
+        )
+    number, secret = await transaction.value(NEXT_ID), new_secret()
+    sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
+    row = await transaction.row(CREATE, (number, account_id, url, wanted, *sealed))
+    assert row is not None
+    await _audit(transaction, actor, "create", number, {"account_id": account_id, "host": _host(url), "events": wanted})
+    return EndpointView(**row._asdict()), secret
+
+
+async def overview(transaction: Transaction, reader: Reader) -> list[EndpointView]:
+    rows = await transaction.rows(LIST, {"account": reader.account_id, "all": reader.all})
+    return [EndpointView(**row._asdict()) for row in rows]
+
+
+async def find(transaction: Transaction, number: int, reader: Reader, *, lock: bool = False) -> EndpointView:
+    """Raises `NotFound`, also for an endpoint of somebody else."""
+    statement = f"{FIND} FOR NO KEY UPDATE" if lock else FIND
+    row = await transaction.row(statement, {"id": number, "account": reader.account_id, "all": reader.all})
+    if row is None:
+        raise NotFound(f"there is no webhook {number}; list them to see which there are")
+    return EndpointView(**row._asdict())
+
+
+async def change(
+    transaction: Transaction,
+    number: int,
+    reader: Reader,
+    *,
+    allow_private: bool,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    paused: bool | None = None,
+) -> EndpointView:
+    """A new URL, a new filter, a pause or its end, which also wakes what was disabled. A new URL or an end begins with a closed breaker."""
+    before = await find(transaction, number, reader, lock=True)
+    if url is not None:
+        check_url(url, allow_private=allow_private)
+    state = None if paused is None else "paused" if paused else "active"
+    anew = url is not None or (state == "active" and before.state != "active")
+    values = {"id": number, "url": url, "events": _checked(events) if events is not None else None}
+    row = await transaction.row(CHANGE, values | {"state": state, "anew": anew})
+    assert row is not None
+    detail = {"host": _host(url) if url else None, "events": values["events"], "state": state}
+    detail = {name: value for name, value in detail.items() if value is not None}
+    await _audit(transaction, reader.actor, "change", number, detail)
+    return EndpointView(**row._asdict())
+
+
+async def delete(transaction: Transaction, number: int, reader: Reader) -> None:
+    """Its deliveries go with it."""
+    found = await find(transaction, number, reader, lock=True)
+    await transaction.run("DELETE FROM webhook_endpoint WHERE id = %s", (number,))
+    await _audit(
+        transaction, reader.actor, "delete", number, {"account_id": found.account_id, "host": _host(found.url)}
+    )
+
+
+async def rotate(transaction: Transaction, vault: Vault, number: int, reader: Reader) -> tuple[str, datetime]:
+    """A new secret, and until when the one before it signs as well."""
+    await find(transaction, number, reader, lock=True)
+    secret = new_secret()
+    until = await transaction.value(ROTATE, (*vault.seal(number, SEALED_FOR, {"secret": secret}), number))
+    await _audit(transaction, reader.actor, "rotate", number, {"old_until": until})
+    return secret, until
+
+
+async def send_test(transaction: Transaction, number: int, reader: Reader) -> int:
+    """Send an event of the type `beat.webhook.test` to this endpoint alone; the delivery's id. Raises `Conflict` if it is not active."""
+    found = await find(transaction, number, reader)
+    if found.state != "active":
+        raise Conflict(f"webhook {number} is {found.state}; resume it first")
+    event = uuid4()
+    told = {"message": "This is a test.", "webhook_id": number}
+    delivery = await transaction.value(TELL, (number, event, TEST, jsonb(told)))
+    await _audit(transaction, reader.actor, "test", number, {"event_id": event})
+    return int(delivery)
+
+
+async def deliveries(
+    transaction: Transaction,
+    number: int,
+    reader: Reader,
+    *,
+    state: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Deliveries:
+    """A page, newest first. Raises `BadInput` for a state or a cursor that there is not."""
+    if state is not None and state not in STATES:
+        raise BadInput(f"state is {', '.join(STATES)}", field="state")
+    if not 1 <= limit <= MAX_PAGE:
+        raise BadInput(f"limit is 1 to {MAX_PAGE}", field="limit")
+    before = cursors.read(cursor, Position).id if cursor else None
+    await find(transaction, number, reader)
+    values = {"id": number, "state": state, "before": before, "limit": limit + 1}
+    rows = [DeliveryView(**row._asdict()) for row in await transaction.rows(DELIVERIES, values)]
+    following = cursors.write(Position(rows[limit - 1].id)) if len(rows) > limit else None
+    return Deliveries(rows[:limit], following)
+
+
+async def resend(transaction: Transaction, number: int, delivery: int, reader: Reader) -> None:
+    """Send it again, whether it failed or was delivered. Raises `NotFound`, or `Conflict` while it is pending."""
+    await find(transaction, number, reader)
+    values = {"endpoint": number, "id": delivery, "since": None, "limit": 1}
+    if not await transaction.rows(RESEND, values):
+        here = "SELECT state FROM webhook_delivery WHERE endpoint_id = %s AND id = %s"
+        if await transaction.value(here, (number, delivery)) is None:
+            raise NotFound(f"webhook {number} has no delivery {delivery}; list its deliveries to see which there are")
+        raise Conflict(f"delivery {delivery} is pending: it is tried again by itself")
+    await _audit(transaction, reader.actor, "resend", number, {"delivery": delivery})
+
+
+async def resend_failed(transaction: Transaction, number: int, since: datetime, reader: Reader) -> int:
+    """Send again what failed of the events since then, the oldest first, up to `MOST_RESENT` at once; how many."""
+    await find(transaction, number, reader)
+    values = {"endpoint": number, "id": None, "since": since, "limit": MOST_RESENT}
+    count = len(await transaction.rows(RESEND, values))
+    await _audit(transaction, reader.actor, "resend", number, {"since": since, "count": count})
+    return count
+
+
+async def seal_anew(transaction: Transaction, vault: Vault, *, batch: int) -> list[int]:
+    """Seal again, with the ring's first key, the secrets of up to so many endpoints that another key sealed; which they were."""
+    rows = await transaction.rows(OTHERWISE_SEALED, {"key": vault.sealing_key_id, "limit": batch})
+    for row in rows:
+        sealed = [vault.seal(row.id, SEALED_FOR, {"secret": secret}) for secret in opened(vault, row)]
+        new, old = sealed[0], sealed[1] if len(sealed) > 1 else (None, None)
+        await transaction.run(SEAL_ANEW, (*new, *old, row.id))
+    return [row.id for row in rows]
+
+
+def _checked(events: Sequence[str]) -> list[str]:
+    wrong = [name for name in events if not PATTERN.fullmatch(name[:100])]
+    if wrong or not 1 <= len(events) <= MOST_EVENTS:
+        raise BadInput(
+            f"events is 1 to {MOST_EVENTS} types such as beat.scrape_request.complete, beat.alert.* or *",
+            field="events",
+        )
+    return list(dict.fromkeys(events))
+
+
+def _host(url: str) -> str:
+    """What may be shown of a URL: path and query may hold somebody's token."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0]
+
+
+async def _audit(transaction: Transaction, actor: str, verb: str, number: int, detail: dict[str, Any]) -> None:
+    await audit.record(transaction, actor=actor, action=f"webhook.{verb}", target=f"webhook/{number}", detail=detail)

@@ -1,0 +1,92 @@
+"""/v1/webhooks: a secret is shown once, each account sees its own, and what is changed is on record."""
+
+from typing import Any
+
+from beat_actors.access.scopes import Scope
+from beat_actors.database import Database
+from tests.integration.api.conftest import bearer
+
+BOTH = (Scope.SUBMIT, Scope.READ)
+URL = "https://example.com/hooks?token=hidden"
+
+
+async def made(api: Any, headers: dict[str, str], **fields: Any) -> Any:
+    answer = await api.simulate_post("/v1/webhooks", json={"url": URL} | fields, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+async def test_an_endpoint_lives_and_its_secret_is_shown_once(bare, database: Database, new_key) -> None:
+    headers = bearer(await new_key(*BOTH, account_id="acme"))
+    one = await made(bare, headers)
+    path = f"/v1/webhooks/{one['id']}"
+    assert one["secret"].startswith("whsec_")
+    assert (one["account_id"], one["state"], one["events"]) == ("acme", "active", ["*"])
+    listed = await bare.simulate_get("/v1/webhooks", headers=headers)
+    assert [found["id"] for found in listed.json["webhooks"]] == [one["id"]]
+    paused = await bare.simulate_patch(path, json={"state": "paused", "events": ["beat.alert.*"]}, headers=headers)
+    assert (paused.json["state"], paused.json["events"]) == ("paused", ["beat.alert.*"])
+    assert (await bare.simulate_post(f"{path}/test", headers=headers)).status_code == 409
+    await bare.simulate_patch(path, json={"state": "active"}, headers=headers)
+    tested = await bare.simulate_post(f"{path}/test", headers=headers)
+    assert tested.status_code == 202
+    page = (await bare.simulate_get(f"{path}/deliveries?state=pending", headers=headers)).json
+    assert [(d["id"], d["type"]) for d in page["deliveries"]] == [(tested.json["delivery_id"], "beat.webhook.test")]
+    resent = await bare.simulate_post(f"{path}/deliveries/{tested.json['delivery_id']}/resend", headers=headers)
+    assert resent.status_code == 409
+    rotated = (await bare.simulate_post(f"{path}/rotate", headers=headers)).json
+    assert rotated["secret"] not in (one["secret"], "")
+    since = await bare.simulate_post(f"{path}/resend", json={"since": "2030-01-31T12:00:00Z"}, headers=headers)
+    assert (since.status_code, since.json) == (202, {"resent": 0})
+    assert (await bare.simulate_delete(path, headers=headers)).status_code == 200
+    assert (await bare.simulate_get(path, headers=headers)).status_code == 404
+    for secret in (one["secret"], rotated["secret"]):
+        assert secret not in listed.text + paused.text + str(page)
+    async with database.statements() as alone:
+        rows = await alone.rows(
+            "SELECT action, audit_log::text AS whole FROM audit_log WHERE action LIKE 'webhook%%' ORDER BY id", ()
+        )
+    verbs = ["create", "change", "change", "test", "rotate", "resend", "delete"]
+    assert [row.action for row in rows] == [f"webhook.{verb}" for verb in verbs]
+    assert "whsec_" not in str(rows)
+    assert "hidden" not in str(rows)  # what a URL's query holds may be a secret
+
+
+async def test_another_account_finds_no_endpoint_by_any_way(bare, new_key) -> None:
+    acme, zeta = [bearer(await new_key(*BOTH, account_id=account)) for account in ("acme", "zeta")]
+    number = (await made(bare, acme))["id"]
+    path = f"/v1/webhooks/{number}"
+    ways: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
+        ("GET", path, None), ("PATCH", path, {"state": "paused"}), ("DELETE", path, None), ("POST", f"{path}/rotate", None),
+        ("POST", f"{path}/test", None), ("GET", f"{path}/deliveries", None), ("POST", f"{path}/deliveries/1/resend", None),
+        ("POST", f"{path}/resend", {"since": "2030-01-31T12:00:00Z"}),
+    )  # fmt: skip
+    for method, way, body in ways:
+        given = {"json": body} if body else {}
+        assert (await bare.simulate_request(method, way, headers=zeta, **given)).status_code == 404, way
+    assert (await bare.simulate_get("/v1/webhooks", headers=zeta)).json == {"webhooks": []}
+    assert (await bare.simulate_get(path, headers=acme)).json["state"] == "active"
+    refused = await bare.simulate_post("/v1/webhooks", json={"url": URL, "account_id": "acme"}, headers=zeta)
+    assert refused.status_code == 403
+
+
+async def test_everybodys_events_are_for_who_operates(bare, new_key) -> None:
+    reader, operator = bearer(await new_key(*BOTH)), bearer(await new_key(Scope.OPERATE))
+    assert (await bare.simulate_post("/v1/webhooks", json={"url": URL}, headers=reader)).status_code == 403
+    number = (await made(bare, operator))["id"]
+    assert (await bare.simulate_get(f"/v1/webhooks/{number}", headers=reader)).status_code == 404
+    assert (await bare.simulate_get(f"/v1/webhooks/{number}", headers=operator)).json["account_id"] is None
+    feeder = bearer(await new_key(Scope.SUBMIT, account_id="acme"))
+    refused = await bare.simulate_post("/v1/webhooks", json={"url": URL}, headers=feeder)
+    assert (refused.status_code, "read" in refused.json["detail"]) == (403, True)
+
+
+async def test_a_refusal_names_the_field(api) -> None:
+    for body, field in (
+        ({"url": "http://example.com/"}, "url"),
+        ({"url": "https://169.254.169.254/latest"}, "url"),
+        ({"url": URL, "events": ["order.created"]}, "events"),
+        ({"url": URL, "events": []}, "events"),
+    ):
+        answer = await api.simulate_post("/v1/webhooks", json=body)
+        assert (answer.status_code, answer.json["field"]) == (400, field)

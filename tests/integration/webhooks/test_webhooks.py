@@ -1,0 +1,481 @@
+"""Events reach their endpoints over real HTTP: signed, once more after every failure, and nobody's neighbour waits."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiohttp import web
+
+from beat_actors import watch
+from beat_actors.alerts import list_alerts
+from beat_actors.credentials.manager import CredentialManager
+from beat_actors.credentials.vault import Vault
+from beat_actors.database import Database, jsonb
+from beat_actors.errors import BadInput, NotFound
+from beat_actors.settings import Settings
+from beat_actors.watch import Watch
+from beat_actors.webhooks import deliveries, endpoints
+from beat_actors.webhooks.addresses import is_public
+from beat_actors.webhooks.deliverer import Deliverer
+from beat_actors.webhooks.endpoints import DeliveryView, Reader
+from scheduler.daemon import deliver_until
+from tests.worlds import MovableClock
+
+ALL = Reader("test", all=True)
+DOCUMENT = Path(__file__).parents[3] / "docs" / "webhooks.md"
+
+
+@dataclass
+class Receiver:
+    """A consumer's server. `script` says what each call is answered with; after it, 204."""
+
+    url: str = ""
+    calls: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    script: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    always: tuple[int, dict[str, str]] = (204, {})
+    gate: asyncio.Event | None = None
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.calls.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
+        if self.gate is not None:
+            await self.gate.wait()
+        status, headers = self.script.pop(0) if self.script else self.always
+        return web.Response(status=status, headers=headers, text="" if status == 204 else "x" * 5000)
+
+    def ids(self) -> list[str]:
+        return [headers["webhook-id"] for headers, _ in self.calls]
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    application = web.Application()
+    application.router.add_post("/hook", receiver.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    try:
+        yield receiver
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"webhook_allow_private": True})
+
+
+@pytest.fixture
+def clock(database_url: str) -> AsyncIterator[MovableClock]:
+    made = MovableClock(database_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def deliverer(database: Database, settings: Settings) -> AsyncIterator[Deliverer]:
+    made = Deliverer(database, Vault(settings))
+    yield made
+    await made.close()
+
+
+async def add(database: Database, url: str, **fields: Any) -> tuple[int, str]:
+    async with database.transaction() as transaction:
+        fields = {"account_id": "acme", "actor": "test", "allow_private": True} | fields
+        made, secret = await endpoints.create(transaction, Vault(database.settings), url=url, **fields)
+    return made.id, secret
+
+
+async def tell(database: Database, account: str | None = "acme", count: int = 1, type_: str = "complete") -> list[str]:
+    ids = [str(uuid4()) for _ in range(count)]
+    async with database.transaction() as transaction:
+        for one in ids:
+            await transaction.run(
+                "INSERT INTO outbox_event (event_id, type, subject, data) VALUES (%s, %s, 's', %s::jsonb)",
+                (one, f"beat.scrape_request.{type_}", jsonb({"id": 7, "account_id": account})),
+            )
+    return ids
+
+
+async def pass_(deliverer: Deliverer) -> None:
+    await deliverer.step()
+    await deliverer.drain()
+
+
+async def listed(database: Database, number: int) -> list[DeliveryView]:
+    async with database.transaction() as transaction:
+        return (await endpoints.deliveries(transaction, number, ALL, limit=200)).deliveries
+
+
+async def seen(database: Database, number: int) -> endpoints.EndpointView:
+    async with database.transaction() as transaction:
+        return await endpoints.find(transaction, number, ALL)
+
+
+def signed_by(secret: str, headers: dict[str, str], body: bytes) -> bool:
+    key = base64.b64decode(secret.split("_", 1)[1])
+    said = b".".join((headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body))
+    expected = "v1," + base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode()
+    return expected in headers["webhook-signature"].split(" ")
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110 - polling is the test
+            await asyncio.sleep(0.05)
+
+
+async def test_an_event_arrives_signed_and_as_documented(database, receiver, deliverer) -> None:
+    number, secret = await add(database, receiver.url)
+    (event,) = await tell(database)
+    await pass_(deliverer)
+    await pass_(deliverer)  # once is enough
+    ((headers, body),) = receiver.calls
+    told = json.loads(body)
+    assert (told["type"], told["data"]) == ("beat.scrape_request.complete", {"id": 7, "account_id": "acme"})
+    assert set(told) == {"type", "timestamp", "data"}
+    assert (headers["webhook-id"], headers["content-type"]) == (event, "application/json")
+    assert signed_by(secret, headers, body)
+    assert not signed_by(secret, headers, body + b" ")
+    (delivery,) = await listed(database, number)
+    assert (delivery.state, delivery.attempt, delivery.status) == ("delivered", 1, 204)
+
+
+async def test_the_documents_own_example_takes_what_is_sent_and_nothing_else(database, receiver, deliverer) -> None:
+    _, secret = await add(database, receiver.url)
+    await tell(database)
+    await pass_(deliverer)
+    ((headers, body),) = receiver.calls
+    snippet = DOCUMENT.read_text().split("```python\n", 1)[1].split("```", 1)[0]
+    space: dict[str, Any] = {}
+    exec(snippet, space)
+    verify = space["verify"]
+    assert verify(secret, headers, body)["data"]["id"] == 7
+    _, other = await add(database, receiver.url)
+    late = headers | {"webhook-timestamp": str(int(headers["webhook-timestamp"]) - 3600)}
+    for bad in ((other, headers, body), (secret, headers, body + b" "), (secret, late, body)):
+        with pytest.raises(ValueError):
+            verify(*bad)
+
+
+async def test_a_failure_is_tried_again_with_the_same_id(database, receiver, deliverer, clock) -> None:
+    number, secret = await add(database, receiver.url)
+    receiver.script = [(500, {}), (302, {"Location": "/elsewhere"}), (404, {})]
+    (event,) = await tell(database)
+    for _ in range(4):
+        await pass_(deliverer)
+        await pass_(deliverer)  # not before its time
+        clock.advance(200)
+    assert receiver.ids() == [event] * 4
+    assert all(signed_by(secret, *call) for call in receiver.calls)
+    (delivery,) = await listed(database, number)
+    assert (delivery.state, delivery.attempt, delivery.error) == ("delivered", 4, None)
+    assert (await seen(database, number)).failures == 0
+
+
+async def test_little_is_kept_of_an_answer(database, receiver, deliverer) -> None:
+    number, _ = await add(database, receiver.url)
+    receiver.always = (500, {})
+    await tell(database)
+    await pass_(deliverer)
+    (delivery,) = await listed(database, number)
+    assert delivery.error is not None
+    assert delivery.error.startswith("HTTP 500: xxx")
+    assert len(delivery.error) < 320
+
+
+async def test_a_breaker_opens_sends_one_probe_and_closes(database, receiver, deliverer, clock) -> None:
+    number, _ = await add(database, receiver.url)
+    receiver.always = (500, {})
+    rule = Watch("webhook", watch.webhooks)
+    await tell(database, count=20)
+    await pass_(deliverer)
+    assert len(receiver.calls) == deliveries.PER_ENDPOINT
+    await pass_(deliverer)
+    assert len(receiver.calls) == deliveries.PER_ENDPOINT  # the others wait
+    await rule.run(database)
+    async with database.statements() as alone:
+        (alert,) = await list_alerts(alone)
+    assert (alert.key, alert.severity) == (f"webhook:{number}", "warning")
+    clock.advance(40)
+    await pass_(deliverer)
+    assert len(receiver.calls) == deliveries.PER_ENDPOINT + 1  # one probe, and it failed
+    clock.advance(40)
+    await pass_(deliverer)
+    assert len(receiver.calls) == deliveries.PER_ENDPOINT + 1  # rests are longer each time
+    clock.advance(40)
+    receiver.always = (204, {})
+    await pass_(deliverer)
+    assert len(receiver.calls) == deliveries.PER_ENDPOINT + 2
+    assert (await seen(database, number)).breaker == "closed"
+    for _ in range(3):
+        await pass_(deliverer)
+    assert {one.state for one in await listed(database, number)} == {"delivered"}
+    await rule.run(database)
+    async with database.statements() as alone:
+        assert await list_alerts(alone) == []
+
+
+async def test_an_endpoint_that_hangs_or_is_dead_holds_up_no_other(database, receiver, deliverer) -> None:
+    async with receiving() as slow:
+        slow.gate = asyncio.Event()
+        await add(database, slow.url)
+        dead, _ = await add(database, "http://127.0.0.1:1/")
+        well, _ = await add(database, receiver.url)
+        await tell(database, count=30)
+        stopped = asyncio.Event()
+        running = asyncio.create_task(deliverer.run(stopped))
+
+        async def all_there() -> bool:
+            return {one.state for one in await listed(database, well)} == {"delivered"}
+
+        await until(all_there)
+        assert len(set(receiver.ids())) == 30
+        assert len(slow.calls) == deliveries.PER_ENDPOINT
+        assert "no connection" in (await seen(database, dead)).last_error
+        slow.gate.set()
+        stopped.set()
+        await running
+
+
+async def test_410_disables_and_resuming_wakes(database, receiver, deliverer) -> None:
+    number, _ = await add(database, receiver.url)
+    receiver.script = [(410, {})]
+    await tell(database)
+    await pass_(deliverer)
+    assert (await seen(database, number)).state == "disabled"
+    await tell(database)
+    await pass_(deliverer)
+    assert [one.state for one in await listed(database, number)] == ["failed"]
+    async with database.transaction() as transaction:
+        await endpoints.change(transaction, number, ALL, allow_private=True, paused=False)
+    await tell(database)
+    await pass_(deliverer)
+    assert [one.state for one in await listed(database, number)] == ["delivered", "failed"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_honoured(database, receiver, deliverer, clock, status: int) -> None:
+    await add(database, receiver.url)
+    receiver.script = [(status, {"Retry-After": "600"})]
+    await tell(database)
+    await pass_(deliverer)
+    await tell(database)
+    clock.advance(500)
+    await pass_(deliverer)
+    assert len(receiver.calls) == 1  # nor does another event go there before
+    clock.advance(150)
+    await pass_(deliverer)
+    assert len(receiver.calls) == 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "localhost"])
+async def test_nothing_is_sent_to_what_is_not_public(database, settings, receiver, host: str) -> None:
+    port = receiver.url.rsplit(":", 1)[1].split("/")[0]
+    number, _ = await add(database, f"http://{host}:{port}/hook")
+    strict = Database(settings.model_copy(update={"webhook_allow_private": False}), name="strict")
+    deliverer = Deliverer(strict, Vault(settings))
+    await tell(database)
+    await pass_(deliverer)
+    (delivery,) = await listed(database, number)
+    assert receiver.calls == []
+    assert delivery.error is not None
+    assert "not public" in delivery.error
+    await deliverer.close()
+    await strict.close()
+
+
+def test_addresses_that_are_not_everybodys() -> None:
+    private = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 255.255.255.255 ::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1::"
+    assert [text for text in private.split() if is_public(text)] == []
+    assert is_public("93.184.215.14")
+    assert is_public("2606:4700::1111")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/", "https://10.0.0.1/", "https://[::1]/", "https://u:p@example.com/", "ftp://example.com/",
+     "https:///x", "https://example.com:99999/", "https://a b/", "no url"],
+)  # fmt: skip
+async def test_urls_that_cannot_be_endpoints_are_refused_with_a_reason(database, url: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        await add(database, url, allow_private=False)
+    assert refused.value.field == "url"
+
+
+async def test_after_24_hours_it_has_failed_and_can_be_sent_again(database, receiver, deliverer, clock) -> None:
+    number, _ = await add(database, receiver.url)
+    receiver.always = (500, {})
+    (event,) = await tell(database)
+    for _ in range(30):
+        await pass_(deliverer)
+        clock.advance(3600)
+    await pass_(deliverer)
+    (delivery,) = await listed(database, number)
+    assert delivery.state == "failed"
+    assert 6 < delivery.attempt < 20
+    tried = len(receiver.calls)
+    clock.advance(90_000)
+    await pass_(deliverer)
+    assert len(receiver.calls) == tried
+    receiver.always = (204, {})
+    async with database.transaction() as transaction:
+        await endpoints.resend(transaction, number, delivery.id, ALL)
+    await pass_(deliverer)
+    assert receiver.ids() == [event] * (tried + 1)
+    assert (await listed(database, number))[0].state == "delivered"
+
+
+async def test_what_failed_since_is_sent_again_at_once(database, receiver, deliverer, clock) -> None:
+    number, _ = await add(database, receiver.url)
+    async with database.transaction() as transaction:
+        await endpoints.change(transaction, number, ALL, allow_private=True, paused=True)
+    await tell(database, count=3)
+    await pass_(deliverer)
+    clock.advance(90_000)
+    await pass_(deliverer)
+    found = await listed(database, number)
+    assert [(one.state, one.attempt) for one in found] == [("failed", 0)] * 3
+    async with database.transaction() as transaction:
+        await endpoints.change(transaction, number, ALL, allow_private=True, paused=False)
+        middle = sorted(one.occurred_at for one in found)[1]
+        assert await endpoints.resend_failed(transaction, number, middle, ALL) == 2
+    await pass_(deliverer)
+    assert len(receiver.calls) == 2
+
+
+async def test_both_secrets_sign_for_a_day(database, receiver, deliverer, clock, settings) -> None:
+    number, old = await add(database, receiver.url)
+    async with database.transaction() as transaction:
+        new, _ = await endpoints.rotate(transaction, Vault(settings), number, ALL)
+    await tell(database)
+    await pass_(deliverer)
+    clock.advance(86_500)
+    await tell(database)
+    await pass_(deliverer)
+    assert [(signed_by(old, *call), signed_by(new, *call)) for call in receiver.calls] == [(True, True), (False, True)]
+
+
+async def test_secrets_are_sealed_and_move_to_a_new_vault_key(database, receiver, settings) -> None:
+    _, secret = await add(database, receiver.url)
+    async with database.statements() as alone:
+        row = await alone.row("SELECT *, webhook_endpoint::text AS whole FROM webhook_endpoint")
+    assert secret.encode() not in bytes(row.secret)
+    assert secret not in row.whole
+    ring = settings.vault_keys.get_secret_value()
+    fresh = f"new:{base64.b64encode(bytes(range(9, 41))).decode()}"
+    both = settings.model_copy(update={"vault_keys": type(settings.vault_keys)(f"{fresh},{ring}")})
+    assert await CredentialManager(database, Vault(both)).rotate_keys() == 1
+    alone_ = Vault(settings.model_copy(update={"vault_keys": type(settings.vault_keys)(fresh)}))
+    deliverer = Deliverer(database, alone_)
+    await tell(database)
+    await pass_(deliverer)
+    await deliverer.close()
+    assert signed_by(secret, *receiver.calls[0])
+
+
+async def test_accounts_get_their_own_events_and_the_installation_all(database, receiver, deliverer) -> None:
+    async with receiving() as zeta, receiving() as everything, receiving() as failed:
+        await add(database, receiver.url)
+        other, _ = await add(database, zeta.url, account_id="zeta")
+        await add(database, everything.url, account_id=None)
+        await add(database, failed.url, events=["beat.scrape_request.failed", "beat.alert.*"])
+        (a,) = await tell(database, "acme")
+        (z,) = await tell(database, "zeta")
+        (n,) = await tell(database, None, type_="failed")
+        (f,) = await tell(database, "acme", type_="failed")
+        await pass_(deliverer)
+        assert set(receiver.ids()) == {a, f}
+        assert zeta.ids() == [z]
+        assert set(everything.ids()) == {a, z, n, f}
+        assert failed.ids() == [f]
+        async with database.transaction() as transaction:
+            with pytest.raises(NotFound):
+                await endpoints.find(transaction, other, Reader("test", "acme"))
+
+
+async def test_an_event_that_commits_late_is_told_too(database, receiver, deliverer) -> None:
+    await add(database, receiver.url)
+    async with database.transaction() as slow:
+        late = str(uuid4())
+        await slow.run(
+            "INSERT INTO outbox_event (event_id, type, subject, data) VALUES (%s, 'beat.x', 's', '{\"account_id\": \"acme\"}')",
+            (late,),
+        )
+        (early,) = await tell(database)
+        await pass_(deliverer)
+    await pass_(deliverer)
+    await pass_(deliverer)
+    assert sorted(receiver.ids()) == sorted([late, early])
+
+
+async def test_a_deliverer_that_dies_loses_nothing_and_settles_nothing_afterwards(
+    database, receiver, deliverer, clock, settings
+) -> None:
+    number, _ = await add(database, receiver.url)
+    (event,) = await tell(database)
+    await deliveries.fan_out(database)
+    (taken,) = await deliveries.claim(database, 10)  # and then it dies
+    await pass_(deliverer)
+    assert receiver.calls == []
+    clock.advance(deliveries.LEASE + 1)
+    await pass_(deliverer)
+    assert receiver.ids() == [event]
+    zombie = deliveries.Outcome(taken.id, taken.attempt, number, delivered=False, delay=10.0, error="late")
+    await deliveries.settle(database, [zombie])
+    (delivery,) = await listed(database, number)
+    assert (delivery.state, delivery.attempt, delivery.error) == ("delivered", 2, None)
+
+
+async def test_many_deliverers_deliver_once_and_keep_the_limit_of_an_endpoint(database, settings, receiver) -> None:
+    number, _ = await add(database, receiver.url)
+    await tell(database, count=60)
+    told = await asyncio.gather(*(deliveries.fan_out(database) for _ in range(5)))
+    assert sum(told) == 60
+    claimed = await asyncio.gather(*(deliveries.claim(database, 100) for _ in range(8)))
+    rows = [row.id for batch in claimed for row in batch]
+    assert len(rows) == len(set(rows)) == deliveries.PER_ENDPOINT
+    assert len(await listed(database, number)) == 60
+
+
+async def test_what_ended_long_ago_is_forgotten(database, receiver, deliverer, clock, settings) -> None:
+    number, _ = await add(database, receiver.url)
+    await tell(database)
+    await pass_(deliverer)
+    assert await deliveries.forget(database) == 0
+    clock.advance(86_400 * (settings.log_days + 1))
+    assert await deliveries.forget(database) == 1
+    assert await listed(database, number) == []
+
+
+async def test_schedulers_deliver_side_by_side_and_each_event_once(database, settings, receiver) -> None:
+    number, _ = await add(database, receiver.url)
+    stopped = asyncio.Event()
+    running = [asyncio.create_task(deliver_until(stopped, settings)) for _ in range(3)]
+    events = await tell(database, count=40)
+
+    async def all_there() -> bool:
+        found = await listed(database, number)
+        return len(found) == 40 and {one.state for one in found} == {"delivered"}
+
+    await until(all_there)
+    stopped.set()
+    await asyncio.gather(*running)
+    assert sorted(receiver.ids()) == sorted(events)
