@@ -1,5 +1,6 @@
 """What parsers of every platform read with: typed decoding with the path of what is wrong, counts, texts, times."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from beat_actors.errors import Malformed
 T = TypeVar("T")
 Id = int | str
 Count = int | float | str | None
+Time = int | float | str | None
 UNTEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -24,6 +26,8 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
             return decode(body)
         except msgspec.ValidationError as error:
             raise Malformed(str(error), path=_path(str(error))) from None
+        except RecursionError:
+            raise Malformed("the answer is nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError):
             start = body[:40].decode("utf-8", "replace").strip()
             raise Malformed(f"the answer is not JSON; it begins with {start!r}") from None
@@ -55,7 +59,7 @@ def text(value: str | None) -> str | None:
     return value.replace("\0", "�")
 
 
-def instant(value: int | str | None) -> datetime | None:
+def instant(value: Time) -> datetime | None:
     """Seconds since the epoch, or an ISO time with its zone, as a time in UTC."""
     try:
         if isinstance(value, str) and not value.isdigit():
@@ -64,6 +68,15 @@ def instant(value: int | str | None) -> datetime | None:
         return datetime.fromtimestamp(int(value), UTC) if value else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def duration(value: Count) -> float | None:
+    """Seconds; a picture has none, and some providers say 0 then."""
+    try:
+        seconds = float(value or 0)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def timestamp(value: str | None, path: str) -> datetime | None:

@@ -14,16 +14,29 @@ from beat_actors.platforms.instagram.entities import (
     InstagramPost,
     InstagramStory,
 )
-from beat_actors.platforms.instagram.payloads import Author, bare_id, shortcode, the_id, the_one_asked_for
+from beat_actors.platforms.instagram.payloads import (
+    Author,
+    an_id,
+    bare_id,
+    shortcode,
+    shortcode_of,
+    the_id,
+    the_one_asked_for,
+)
 from beat_actors.platforms.interface import FetchSpec, Parsed, Record
 from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp
 
 POST_TYPES = {"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"}
+LINK = re.compile(r"/([^/?#]+)/?(?:[?#].*)?$")
+"""What a link ends with, but for what it asks for besides."""
 STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}
 
 
 class Media(msgspec.Struct):
+    """`ig_id` is Instagram's own id, which older versions tell."""
+
     id: Id
+    ig_id: Id | None = None
     permalink: str | None = None
     shortcode: str | None = None
     caption: str | None = None
@@ -90,8 +103,8 @@ class CommentPage(msgspec.Struct):
 
 class Account(msgspec.Struct):
     id: Id
-    username: str
     followers_count: int | str
+    username: str | None = None
     ig_id: Id | None = None
     name: str | None = None
     biography: str | None = None
@@ -107,7 +120,6 @@ class Profile(msgspec.Struct):
 
 
 class DiscoveredMedia(msgspec.Struct):
-    id: Id
     media: MediaPage | None = None
 
 
@@ -127,10 +139,11 @@ decode_comments = decoder(CommentPage)
 
 def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
     user = decode_discovered_profile(body).business_discovery
-    the_one_asked_for(spec, handle=user.username, profile_id=None)
-    account = _account(user, "$.business_discovery")
-    at = "$.business_discovery.media.data"
-    recent = _posts(user.media, at, profile_id=account.profile_id, handle=account.handle)
+    at = "$.business_discovery"
+    the_one_asked_for(spec, handle=user.username, profile_id=None, name=f"{at}.username")
+    # Discovery goes by the name, so what was asked for is whose answer it is, also where it is not repeated.
+    account = _account(user, at, spec.params["handle"])
+    recent = _posts(user.media, f"{at}.media.data", profile_id=account.profile_id, handle=account.handle)
     return Parsed([account, *recent], _nested_cursor(user.media))
 
 
@@ -189,19 +202,19 @@ def the_medium_asked_for(found: Id, spec: FetchSpec) -> None:
         raise Malformed(f"asked for {spec.params['media_id']}, the answer is of {found}", path="$.id")
 
 
-def _account(user: Account, at: str) -> InstagramAccount:
-    graph_id = the_id(user.id, f"{at}.id")
-    if not user.username:
+def _account(user: Account, at: str, asked: str | None = None) -> InstagramAccount:
+    graph_id, handle = the_id(user.id, f"{at}.id"), text(user.username) or asked
+    if not handle:
         raise Malformed("an account without a name", path=f"{at}.username")
     # `ig_id` is asked for; where it is not given, the Graph id is all that names the account.
     return InstagramAccount(
         profile_id=f"graph:{graph_id}" if user.ig_id is None else the_id(user.ig_id, f"{at}.ig_id"),
-        handle=user.username.lower(),
+        handle=handle.lower(),
         graph_id=graph_id,
         full_name=text(user.name),
         biography=text(user.biography),
         external_url=text(user.website),
-        profile_pic_url=user.profile_picture_url,
+        profile_pic_url=text(user.profile_picture_url),
         followers=count(user.followers_count, f"{at}.followers_count"),
         following=count(user.follows_count, f"{at}.follows_count"),
         media_count=count(user.media_count, f"{at}.media_count"),
@@ -224,18 +237,19 @@ def _post(
     media: Media, at: str, profile_id: str | None = None, handle: str | None = None, carousel_id: str | None = None
 ) -> InstagramPost:
     name = text(media.username)
-    linked = (media.permalink or "").rstrip("/").rpartition("/")[2]
+    linked = LINK.search(media.permalink or "")
+    code = linked.group(1) if linked else media.shortcode or shortcode_of(media.ig_id) or ""
     return InstagramPost(
-        shortcode=shortcode(linked or media.shortcode or "", f"{at}.permalink"),
-        post_id=bare_id(media.id),
+        shortcode=shortcode(code, f"{at}.permalink"),
+        post_id=the_id(media.id, f"{at}.id"),
         carousel_id=carousel_id,
         profile_id=profile_id,
         handle=name.lower() if name else handle,
         post_type=POST_TYPES.get(media.media_type or ""),
         caption=text(media.caption),
-        permalink=media.permalink,
-        thumbnail_url=media.thumbnail_url or media.media_url,
-        media_url=media.media_url,
+        permalink=text(media.permalink),
+        thumbnail_url=text(media.thumbnail_url or media.media_url),
+        media_url=text(media.media_url),
         taken_at=timestamp(media.timestamp, f"{at}.timestamp"),
         likes=count(media.like_count, f"{at}.like_count"),
         comments=count(media.comments_count, f"{at}.comments_count"),
@@ -252,12 +266,12 @@ def _story(story: Story, at: str) -> InstagramStory:
         story_id=own or f"graph:{graph_id}",
         graph_id=graph_id,
         handle=name.lower() if name else None,
-        shortcode=story.shortcode or None,
+        shortcode=text(story.shortcode) or None,
         media_type=STORY_TYPES.get(story.media_type or ""),
         caption=text(story.caption),
-        permalink=story.permalink,
-        thumbnail_url=story.thumbnail_url or (story.media_url if story.media_type == "IMAGE" else None),
-        media_url=story.media_url,
+        permalink=text(story.permalink),
+        thumbnail_url=text(story.thumbnail_url or (story.media_url if story.media_type == "IMAGE" else None)),
+        media_url=text(story.media_url),
         taken_at=timestamp(story.timestamp, f"{at}.timestamp"),
         likes=count(story.like_count, f"{at}.like_count"),
         comments=count(story.comments_count, f"{at}.comments_count"),
@@ -270,7 +284,7 @@ def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment
     return InstagramComment(
         comment_id=the_id(comment.id, f"{at}.id"),
         post_id=post_id,
-        parent_id=bare_id(comment.parent_id),
+        parent_id=an_id(comment.parent_id, f"{at}.parent_id"),
         handle=name.lower() if name else author.handle(),
         text=text(comment.text),
         commented_at=timestamp(comment.timestamp, f"{at}.timestamp"),

@@ -98,37 +98,41 @@ def _numbers(insights: Insights) -> Iterator[Number]:
     """All the numbers there are. What was not told gives none."""
     for i, insight in enumerate(insights.data):
         at = f"$.data[{i}]"
-        if not insight.name:
+        name, period = text(insight.name), text(insight.period)
+        if not name:
             raise Malformed("an insight without a name", path=f"{at}.name")
         if insight.total_value is not None:
-            yield from _of_total(insight, insight.total_value, f"{at}.total_value")
+            yield from _of_total(name, period, insight.total_value, f"{at}.total_value")
         for j, point in enumerate(insight.values or []):
-            yield from _of_point(insight, point, f"{at}.values[{j}]")
+            yield from _of_point(name, period, point, f"{at}.values[{j}]")
 
 
-def _of_total(insight: Insight, total: Total, at: str) -> Iterator[Number]:
+def _of_total(name: str, period: str | None, total: Total, at: str) -> Iterator[Number]:
     value = count(total.value, f"{at}.value")
     if value is not None:
-        yield Number(insight.name, insight.period, value)
+        yield Number(name, period, value)
     for i, breakdown in enumerate(total.breakdowns or []):
-        keys = ",".join(breakdown.dimension_keys or []) or None
+        keys = text(",".join(breakdown.dimension_keys or [])) or None
         for j, result in enumerate(breakdown.results or []):
+            if keys and len(result.dimension_values) != len(breakdown.dimension_keys or []):
+                where = f"{at}.breakdowns[{i}].results[{j}].dimension_values"
+                raise Malformed("a number that is not broken down by what it says", path=where)
             part = count(result.value, f"{at}.breakdowns[{i}].results[{j}].value")
             if part is not None:
-                yield Number(insight.name, insight.period, part, keys, _dimension(result.dimension_values))
+                yield Number(name, period, part, keys, _dimension(result.dimension_values))
 
 
-def _of_point(insight: Insight, point: Point, at: str) -> Iterator[Number]:
+def _of_point(name: str, period: str | None, point: Point, at: str) -> Iterator[Number]:
     ends_at = timestamp(point.end_time, f"{at}.end_time")
     if isinstance(point.value, dict):
-        parts = {text(name): count(value, f"{at}.value.{name}") for name, value in point.value.items()}
-        for name, part in parts.items():
+        parts = {text(key): count(value, f"{at}.value.{key}") for key, value in point.value.items()}
+        for dimension, part in parts.items():
             if part is not None:
-                yield Number(insight.name, insight.period, part, None, name, ends_at)
+                yield Number(name, period, part, None, dimension, ends_at)
         return
     value = count(point.value, f"{at}.value")
     if value is not None:
-        yield Number(insight.name, insight.period, value, None, None, ends_at)
+        yield Number(name, period, value, None, None, ends_at)
 
 
 def _dimension(values: Sequence[Id | None]) -> str | None:

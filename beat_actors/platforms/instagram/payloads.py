@@ -5,14 +5,16 @@ and a follower count, a post a shortcode.
 """
 
 import re
+import string
+from datetime import datetime
 
 import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import ErrorRule, FetchSpec, Outcome
-from beat_actors.platforms.reading import Count, Id, count, text
+from beat_actors.platforms.reading import Count, Id, Time, count, instant, text
 
-"""A count as it comes: a number, digits in a string, or hidden."""
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
 # Instagram's own refusals, which a provider passes through. They concern the provider's session, not our key.
 # source: the texts are those of recorded answers.
@@ -31,6 +33,23 @@ class Text(msgspec.Struct):
     text: str | None = None
 
 
+Caption = Text | str | None
+"""An object with the text, the text itself, or nothing."""
+
+
+class Counted(msgspec.Struct):
+    count: Count = None
+
+
+class PageInfo(msgspec.Struct):
+    has_next_page: bool | None = None
+    end_cursor: str | None = None
+
+
+def next_page(page: PageInfo | None) -> str | None:
+    return page.end_cursor or None if page and page.has_next_page else None
+
+
 class Url(msgspec.Struct):
     url: str | None = None
 
@@ -38,15 +57,21 @@ class Url(msgspec.Struct):
 class Candidates(msgspec.Struct):
     candidates: list[Url] | None = None
 
+    def first(self) -> str | None:
+        return self.candidates[0].url if self.candidates else None
+
 
 class Author(msgspec.Struct):
+    """A user, as far as others name him. The private API calls the id `pk`, the web `id`; newer answers have it as text beside."""
+
     pk: Id | None = None
+    pk_id: Id | None = None
     id: Id | None = None
     username: str | None = None
 
     def who(self) -> str | None:
         """Instagram's id of the user."""
-        own = self.pk if self.pk is not None else self.id
+        own = own_id(self.pk, self.pk_id, self.id)
         return None if own is None else str(own)
 
     def handle(self) -> str | None:
@@ -54,11 +79,41 @@ class Author(msgspec.Struct):
         return name.lower() if name else None
 
 
-def the_one_asked_for(spec: FetchSpec, *, handle: str | None, profile_id: str | None, path: str = "$.user.pk") -> None:
+def own_id(*values: Id | None) -> Id | None:
+    """The first of the names for an id that is there."""
+    return next((value for value in values if value is not None), None)
+
+
+def moment(*values: Time) -> datetime | None:
+    """The first of the names for a time that is there."""
+    return next((instant(value) for value in values if value is not None), None)
+
+
+def counted(path: str, **named: Count) -> int | None:
+    """A count that is told under one of several names, with the path of the one that is."""
+    return next(
+        (count(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None), None
+    )
+
+
+def words(*captions: Caption) -> str | None:
+    """The first that has any."""
+    texts = (caption.text if isinstance(caption, Text) else caption for caption in captions)
+    return text(next((each for each in texts if each), None))
+
+
+def the_one_asked_for(
+    spec: FetchSpec,
+    *,
+    handle: str | None,
+    profile_id: str | None,
+    path: str = "$.user.pk",
+    name: str = "$.user.username",
+) -> None:
     """Some gateways answer with somebody else's data. Raises `Malformed` where they do."""
     asked, asked_id = spec.params.get("handle"), spec.params.get("profile_id")
     if spec.operation.endswith("by_handle") and asked and handle and handle.lower() != asked.lower():
-        raise Malformed(f"asked for {asked!r}, the answer is of {handle!r}", path="$.user.username")
+        raise Malformed(f"asked for {asked!r}, the answer is of {handle!r}", path=name)
     if spec.operation.endswith("by_id") and asked_id and profile_id and profile_id != str(asked_id):
         raise Malformed(f"asked for id {asked_id}, the answer is of {profile_id}", path=path)
 
@@ -82,12 +137,29 @@ def shortcode(value: str, path: str) -> str:
     return value
 
 
+def shortcode_of(pk: Id | None) -> str | None:
+    """The shortcode says the id again, to the base of 64; `None` where there is no id."""
+    found = bare_id(pk)
+    if found is None or not re.fullmatch(r"[0-9]{1,25}", found):
+        return None
+    number, letters = int(found), ""
+    while number:
+        number, digit = divmod(number, 64)
+        letters = ALPHABET[digit] + letters
+    return letters or None
+
+
 def the_id(value: Id | None, path: str) -> str:
     """The id of a thing that is nothing without one. Raises `Malformed` where it is no number."""
     found = bare_id(value)
     if found is None or not re.fullmatch(r"[0-9]{1,25}", found):
         raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
     return found
+
+
+def an_id(value: Id | None, path: str) -> str | None:
+    """An id that may be left out."""
+    return None if value is None or value == "" else the_id(value, path)
 
 
 def bare_id(value: Id | None) -> str | None:

@@ -3,7 +3,6 @@
 Tolerant where a value is optional, strict where it is the point: an account has an id, a handle and a follower count, a post an id.
 """
 
-import math
 import re
 
 import msgspec
@@ -125,15 +124,6 @@ def url(*candidates: str | None) -> str | None:
         if found.startswith(("https://", "http://")):
             return found
     return None
-
-
-def duration(value: Count) -> float | None:
-    """Seconds; a photo has none, and some providers say 0 then."""
-    try:
-        seconds = float(value or 0)
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < math.inf else None
 
 
 def permalink(handle: str | None, post_type: str, post_id: str) -> str | None:

@@ -9,11 +9,10 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, count, instant, text
+from beat_actors.platforms.reading import Count, Id, Time, count, duration, instant, text
 from beat_actors.platforms.tiktok.entities import TikTokPost
 from beat_actors.platforms.tiktok.payloads import (
     an_id,
-    duration,
     exact,
     next_cursor,
     of_the_author,
@@ -60,7 +59,7 @@ class Item(msgspec.Struct, rename="camel"):
     stats: Counts | None = None
     stats_v2: Counts | None = None
     desc: str | None = None
-    create_time: int | str | None = None
+    create_time: Time = None
     author: Author | str | None = None
     author_id: Id | None = None
     video: Video | None = None
@@ -81,7 +80,7 @@ class OldVideo(msgspec.Struct, rename="camel"):
 class OldPost(msgspec.Struct, rename="camel"):
     id: Id
     text: str | None = None
-    create_time: int | str | None = None
+    create_time: Time = None
     author_id: Id | None = None
     covers: list[str] | None = None
     covers_origin: list[str] | None = None

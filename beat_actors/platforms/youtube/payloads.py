@@ -157,7 +157,7 @@ class ResourceId(Resource):
 
 class ItemSnippet(Resource):
     title: str | None = None
-    thumbnails: dict[str, Thumbnail | None] | None = None
+    thumbnails: dict[str, msgspec.Raw] | None = None
     resource_id: ResourceId | None = None
 
 

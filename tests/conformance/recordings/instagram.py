@@ -296,6 +296,10 @@ MISSING = (
     Recording(NOT_FOUND, "jotucker", "post_by_shortcode", {"shortcode": "CUT8mV0hZtM"}, 0, wrap=no_items),
     Recording(NOT_FOUND, "lama", "post_by_shortcode", {"shortcode": "CUT8mV0hZtM"}, 0, wrap=no_items),
 )
+NAMES_BESIDES = frozenset(
+    {"code", "shortcode", "permalink", "name", "period", "end_time", "value", "dimension_keys", "dimension_values"}
+)
+"""Keys besides ids that say what a record is of: a post's shortcode, and the parts of what an insight is called by."""
 EMPTY = (("lama", "stories_by_id", b"[]"),)
 """Answers that look like nothing and say that there is nothing."""
 

@@ -3,25 +3,13 @@
 source: the provider's endpoint list. 2 calls a second is what its operators have found to hold.
 """
 
-import msgspec
-
-from beat_actors.platforms.instagram.private import PrivateMedia, PrivateUser, account_from_private, post_from_private
+from beat_actors.platforms.instagram.posts import the_posts
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
+from beat_actors.platforms.instagram.users import the_profile
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
 from beat_actors.platforms.rapidapi import keyed
-from beat_actors.platforms.reading import decoder
 
 HOST = "instagram-api-cheap-best-performance.p.rapidapi.com"
-
-
-class Feed(msgspec.Struct):
-    items: list[PrivateMedia]
-    more_available: bool | None = None
-    next_max_id: int | str | None = None
-
-
-decode_profile = decoder(PrivateUser)
-decode_feed = decoder(Feed)
 
 
 def by_handle(spec: FetchSpec, secret: Secret) -> Call:
@@ -38,13 +26,7 @@ def feed(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
-    return Parsed([account_from_private(decode_profile(body), spec, at="$")])
-
-
-def parse_feed(body: bytes, _spec: FetchSpec) -> Parsed:
-    payload = decode_feed(body)
-    found = [post_from_private(media, f"$.items[{i}]") for i, media in enumerate(payload.items)]
-    return Parsed(found, str(payload.next_max_id) if payload.more_available and payload.next_max_id else None)
+    return the_profile(body, spec, at="$")
 
 
 class BestSolutions(InstagramBehindRapidApi):
@@ -55,5 +37,5 @@ class BestSolutions(InstagramBehindRapidApi):
     endpoints = {
         "profile_by_handle": Endpoint(by_handle, parse_profile),
         "profile_by_id": Endpoint(by_id, parse_profile),
-        "posts_by_id": Endpoint(feed, parse_feed),
+        "posts_by_id": Endpoint(feed, the_posts),
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from beat_actors.errors import Malformed
 from beat_actors.platforms.instagram import graph, insights
 from beat_actors.platforms.instagram.payloads import bare_id
 from beat_actors.platforms.interface import (
@@ -29,6 +30,7 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
+from beat_actors.platforms.reading import decoder
 
 VERSION = "v24.0"
 HOUR = 3600.0
@@ -79,6 +81,10 @@ class Token(msgspec.Struct):
 
 class Debugged(msgspec.Struct):
     data: Token
+
+
+decode_fault = decoder(Faulty)
+decode_token = decoder(Debugged)
 
 
 def profile(spec: FetchSpec, secret: Secret) -> Call:
@@ -163,11 +169,11 @@ def token_health(answer: Answer) -> Health:
     if verdict.outcome is not Outcome.OK:
         return Health(verdict)
     try:
-        token = msgspec.json.decode(answer.body, type=Debugged).data
+        token = decode_token(answer.body).data
         ends = tuple(
             datetime.fromtimestamp(at, UTC) if at else None for at in (token.expires_at, token.data_access_expires_at)
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, OSError) as error:
+    except (Malformed, ValueError, OverflowError, OSError) as error:
         return Health(Verdict(Outcome.MALFORMED, detail=str(error)[:300]))
     scopes = None if token.scopes is None else frozenset(token.scopes)
     if token.is_valid:
@@ -183,7 +189,7 @@ def _usage(answer: Answer) -> tuple[float, float]:
     for header in ("x-app-usage", "x-page-usage", "x-business-use-case-usage"):
         try:
             usage = msgspec.json.decode(answer.headers.get(header, "{}"))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue
         for entry in _entries(usage):
             numbers = {name: value for name, value in entry.items() if isinstance(value, int | float)}
@@ -263,8 +269,8 @@ class GraphApi(Source):
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
         try:
-            fault = msgspec.json.decode(answer.body, type=Faulty).error
-        except msgspec.DecodeError:
+            fault = decode_fault(answer.body).error
+        except Malformed:
             return None, None
         return fault.code, fault.error_subcode
 

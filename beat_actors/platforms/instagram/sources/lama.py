@@ -6,19 +6,11 @@ source: its response-codes page. 403 says that the account is private, not that 
 
 import msgspec
 
-from beat_actors.errors import Malformed, Missing
-from beat_actors.platforms.instagram.payloads import PASSED_THROUGH, the_post_asked_for
-from beat_actors.platforms.instagram.private import (
-    Follower,
-    PrivateMedia,
-    PrivateStory,
-    PrivateUser,
-    account_from_private,
-    follow,
-    post_from_private,
-    story_from_private,
-)
-from beat_actors.platforms.instagram.web import WebUser, account_from_web, posts_from_web
+from beat_actors.errors import Malformed
+from beat_actors.platforms.instagram.payloads import PASSED_THROUGH
+from beat_actors.platforms.instagram.posts import the_post, the_posts
+from beat_actors.platforms.instagram.stories import the_list, the_stories
+from beat_actors.platforms.instagram.users import Follower, follow, the_follows, the_profile
 from beat_actors.platforms.interface import (
     Answer,
     Call,
@@ -38,43 +30,18 @@ from beat_actors.platforms.interface import (
 from beat_actors.platforms.reading import Count, Id, count, decoder
 
 
-class Graphql(msgspec.Struct):
-    user: WebUser | None
+class Users(msgspec.Struct, array_like=True):
+    """A pair: a page, and the next page's cursor or nothing."""
 
-
-class Profile(msgspec.Struct):
-    graphql: Graphql
-
-
-class Post(PrivateMedia):
-    """A post at the root, in `items`, or in `media_or_ad`: which, depends on the version of the path."""
-
-    code: str = ""
-    items: list[PrivateMedia] | None = None
-    media_or_ad: PrivateMedia | None = None
-
-
-class TaggedPage(msgspec.Struct):
-    items: list[PrivateMedia]
-
-
-class Tagged(msgspec.Struct):
-    response: TaggedPage
-    next_page_id: Id | None = None
+    users: list[Follower]
+    cursor: Id | None = None
 
 
 class Balance(msgspec.Struct):
     requests: Count
 
 
-decode_profile = decoder(Profile)
-decode_user = decoder(PrivateUser)
-# A pair: the page's media, and the next page's cursor or nothing.
-decode_chunk = decoder(tuple[list[PrivateMedia], Id | None])
-decode_follows = decoder(tuple[list[Follower], Id | None])
-decode_post = decoder(Post)
-decode_stories = decoder(list[PrivateStory])
-decode_tagged = decoder(Tagged)
+decode_users = decoder(Users)
 decode_balance = decoder(Balance)
 
 
@@ -126,55 +93,23 @@ def balance(secret: Secret) -> Call:
 
 
 def parse_web_profile(body: bytes, spec: FetchSpec) -> Parsed:
-    user = decode_profile(body).graphql.user
-    if user is None:
-        raise Missing("there is no such user")
-    account = account_from_web(user, spec)
-    timeline = user.edge_owner_to_timeline_media
-    at = "$.graphql.user.edge_owner_to_timeline_media.edges"
-    edges = timeline.edges if timeline else []
-    recent = posts_from_web(edges, at, profile_id=account.profile_id, handle=account.handle)
-    return Parsed([account, *recent])
+    return the_profile(body, spec, at="$.graphql.user")
 
 
 def parse_flat_profile(body: bytes, spec: FetchSpec) -> Parsed:
-    return Parsed([account_from_private(decode_user(body), spec, at="$")])
-
-
-def parse_chunk(body: bytes, _spec: FetchSpec) -> Parsed:
-    media, cursor = decode_chunk(body)
-    found = [post_from_private(item, f"$[0][{i}]") for i, item in enumerate(media)]
-    return Parsed(found, str(cursor) if cursor else None)
-
-
-def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
-    payload = decode_post(body)
-    if payload.items is not None and not payload.items:
-        raise Missing("there is no such post")
-    media: PrivateMedia = payload
-    at = "$"
-    if payload.items:
-        media, at = payload.items[0], "$.items[0]"
-    elif payload.media_or_ad:
-        media, at = payload.media_or_ad, "$.media_or_ad"
-    found = post_from_private(media, at)
-    the_post_asked_for(spec, found.shortcode, f"{at}.code")
-    return Parsed([found])
+    return the_profile(body, spec, at="$")
 
 
 def parse_stories(body: bytes, spec: FetchSpec) -> Parsed:
-    return Parsed([story_from_private(item, spec, f"$[{i}]") for i, item in enumerate(decode_stories(body))])
+    return the_list(body, spec) if body.lstrip()[:1] == b"[" else the_stories(body, spec)
 
 
 def parse_follows(body: bytes, spec: FetchSpec) -> Parsed:
-    users, cursor = decode_follows(body)
-    return Parsed([follow(user, spec, f"$[0][{i}]") for i, user in enumerate(users)], str(cursor) if cursor else None)
-
-
-def parse_tagged(body: bytes, _spec: FetchSpec) -> Parsed:
-    payload = decode_tagged(body)
-    found = [post_from_private(item, f"$.response.items[{i}]") for i, item in enumerate(payload.response.items)]
-    return Parsed(found, str(payload.next_page_id) if payload.next_page_id else None)
+    if body.lstrip()[:1] != b"[":
+        return the_follows(body, spec)
+    page = decode_users(body)
+    found = [follow(user, spec, f"$[0][{i}]") for i, user in enumerate(page.users)]
+    return Parsed(found, str(page.cursor) if page.cursor else None)
 
 
 def balance_health(answer: Answer) -> Health:
@@ -210,13 +145,13 @@ class Lama(Source):
     endpoints = {
         "profile_by_handle": Endpoint(by_handle, parse_web_profile),
         "profile_by_id": Endpoint(by_id, parse_flat_profile),
-        "posts_by_id": Endpoint(posts, parse_chunk),
-        "post_by_shortcode": Endpoint(post, parse_post),
-        "reels_by_id": Endpoint(of_user("/v1/user/clips/chunk", "end_cursor"), parse_chunk),
-        "tagged_by_id": Endpoint(of_user("/v2/user/tag/medias", "page_id"), parse_tagged),
+        "posts_by_id": Endpoint(posts, the_posts),
+        "post_by_shortcode": Endpoint(post, the_post),
+        "reels_by_id": Endpoint(of_user("/v1/user/clips/chunk", "end_cursor"), the_posts),
+        "tagged_by_id": Endpoint(of_user("/v2/user/tag/medias", "page_id"), the_posts),
         "stories_by_id": Endpoint(stories, parse_stories),
         "followers_by_id": Endpoint(of_user("/gql/user/followers/chunk", "end_cursor"), parse_follows),
         "following_by_id": Endpoint(of_user("/gql/user/following/chunk", "end_cursor"), parse_follows),
-        "hashtag_posts": Endpoint(hashtag, parse_chunk),
+        "hashtag_posts": Endpoint(hashtag, the_posts),
     }
     check = Check(balance, balance_health)

@@ -18,8 +18,32 @@ HOST = "tiktok-api23.p.rapidapi.com"
 POSTS = "30"
 
 
-class Profile(msgspec.Struct, rename="camel"):
-    user_info: UserInfo
+class Detail(msgspec.Struct, rename="camel"):
+    """What is wrapped around a user or a post: nothing or `data`; in its pages' own state, the name of the page's part."""
+
+    user_info: UserInfo | None = None
+    item_info: "ItemInfo | None" = None
+
+
+class Scope(msgspec.Struct):
+    user: Detail | None = msgspec.field(name="webapp.user-detail", default=None)
+    post: Detail | None = msgspec.field(name="webapp.video-detail", default=None)
+
+
+class Page(Detail, rename="camel"):
+    data: Detail | None = None
+    scope: Scope | None = msgspec.field(name="__DEFAULT_SCOPE__", default=None)
+
+    def details(self) -> dict[str, Detail]:
+        """Each place in which the thing may stand, by its path."""
+        scope = self.scope or Scope()
+        places = {
+            "$": self,
+            "$.data": self.data,
+            "$.__DEFAULT_SCOPE__.webapp.user-detail": scope.user,
+            "$.__DEFAULT_SCOPE__.webapp.video-detail": scope.post,
+        }
+        return {at: detail for at, detail in places.items() if detail is not None}
 
 
 class Posts(ItemList, rename="camel"):
@@ -33,10 +57,6 @@ class ItemInfo(msgspec.Struct, rename="camel"):
     item_struct: Item
 
 
-class Post(msgspec.Struct, rename="camel"):
-    item_info: ItemInfo
-
-
 class Status(msgspec.Struct, rename="camel"):
     status_code: int | None = None
     data: "Status | None" = None
@@ -45,9 +65,8 @@ class Status(msgspec.Struct, rename="camel"):
         return self.status_code or (self.data.code() if self.data else None)
 
 
-decode_profile = decoder(Profile)
+decode_answer = decoder(Page)
 decode_posts = decoder(Posts)
-decode_post = decoder(Post)
 decode_status = decoder(Status)
 
 
@@ -65,7 +84,10 @@ def post(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
-    return Parsed([account_record(decode_profile(body).user_info, spec, "$.userInfo")])
+    for at, detail in decode_answer(body).details().items():
+        if detail.user_info is not None:
+            return Parsed([account_record(detail.user_info, spec, f"{at}.userInfo")])
+    raise Malformed("an answer without its user", path="$.userInfo")
 
 
 def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
@@ -77,11 +99,15 @@ def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
 
 def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
     """Raises `Malformed` where it is another than was asked for."""
-    at, asked = "$.itemInfo.itemStruct", spec.params["post_id"]
-    found = post_record(decode_post(body).item_info.item_struct, spec, at)
-    if found.post_id != asked:
-        raise Malformed(f"asked for {asked}, the answer is of {found.post_id}", path=f"{at}.id")
-    return Parsed([found])
+    asked = spec.params["post_id"]
+    for place, detail in decode_answer(body).details().items():
+        if detail.item_info is not None:
+            at = f"{place}.itemInfo.itemStruct"
+            found = post_record(detail.item_info.item_struct, spec, at)
+            if found.post_id != asked:
+                raise Malformed(f"asked for {asked}, the answer is of {found.post_id}", path=f"{at}.id")
+            return Parsed([found])
+    raise Malformed("an answer without its post", path="$.itemInfo")
 
 
 class Api23(RapidApiSource):

@@ -12,13 +12,12 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import Answer, Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret
 from beat_actors.platforms.rapidapi import BY_STATUS, GATEWAY_ERRORS, RapidApiSource, keyed
-from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text
+from beat_actors.platforms.reading import Count, Id, Time, count, decoder, duration, instant, text
 from beat_actors.platforms.tiktok.entities import TikTokComment, TikTokPost
 from beat_actors.platforms.tiktok.payloads import (
     UserInfo,
     account_record,
     an_id,
-    duration,
     next_cursor,
     of_the_author,
     permalink,
@@ -55,12 +54,15 @@ class Post(msgspec.Struct):
     images: list[str] | None = None
     music_info: Music | None = None
     duration: Count = None
-    create_time: int | str | None = None
+    create_time: Time = None
     digg_count: Count = None
     comment_count: Count = None
     play_count: Count = None
     share_count: Count = None
     collect_count: Count = None
+
+    def own_id(self) -> Id | None:
+        return self.id if self.video_id is None else self.video_id
 
 
 class Commenter(msgspec.Struct):
@@ -71,7 +73,7 @@ class Commenter(msgspec.Struct):
 class Comment(msgspec.Struct):
     id: Id
     text: str | None = None
-    create_time: int | str | None = None
+    create_time: Time = None
     digg_count: Count = None
     reply_total: Count = None
     user: Commenter | None = None
@@ -143,7 +145,7 @@ def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
 def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
     page = decode_posts(body).data
     found = [
-        _post(each, the_id(each.video_id, f"{at}.video_id"), spec, at)
+        _post(each, the_id(each.own_id(), f"{at}.video_id"), spec, at)
         for at, each in ((f"$.data.videos[{i}]", each) for i, each in enumerate(page.videos))
     ]
     return Parsed(found, next_cursor(page.cursor, page.has_more))
@@ -152,7 +154,7 @@ def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
 def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
     """The one that was asked for: its id is known where the answer leaves it out. Raises `Malformed` where it is another."""
     found, asked = decode_post(body).data, spec.params["post_id"]
-    post_id = an_id(found.id, "$.data.id") or asked
+    post_id = an_id(found.own_id(), "$.data.id") or asked
     if post_id != asked:
         raise Malformed(f"asked for {asked}, the answer is of {post_id}", path="$.data.id")
     return Parsed([_post(found, post_id, spec, "$.data")])

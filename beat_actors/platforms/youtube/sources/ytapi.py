@@ -192,7 +192,7 @@ class Named(msgspec.Struct):
 
 
 decode_raw = decoder(Page[msgspec.Raw])
-read_id = msgspec.json.Decoder(Named).decode
+decode_id = decoder(Named)
 
 
 def joined(param: str) -> Callable[[Sequence[FetchSpec]], FetchSpec]:
@@ -226,8 +226,8 @@ def divided(param: str) -> Callable[[bytes, Sequence[FetchSpec]], list[bytes]]:
 
 def _id_of(item: bytes) -> str:
     try:
-        return str(read_id(item).id)
-    except msgspec.MsgspecError:
+        return str(decode_id(item).id)
+    except Malformed:
         return ""
 
 
@@ -282,7 +282,7 @@ class Refusal(msgspec.Struct):
     error: Fault | str
 
 
-read_refusal = msgspec.json.Decoder(Refusal).decode
+decode_refusal = decoder(Refusal)
 
 
 def first_reason(details: Sequence[Detail] | None) -> str | None:
@@ -377,8 +377,8 @@ class YtApi(Source):
     def error_key(self, answer: Answer) -> tuple[str | None, str | None]:
         """YouTube's reason, and Google's; the token endpoint's own."""
         try:
-            fault = read_refusal(answer.body).error
-        except msgspec.MsgspecError:
+            fault = decode_refusal(answer.body).error
+        except Malformed:
             return None, None
         if isinstance(fault, str):
             return fault, None

@@ -8,8 +8,9 @@ import pytest
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.reading import duration
 from beat_actors.platforms.tiktok import TikTokAccount, TikTokComment, TikTokPost, platform
-from beat_actors.platforms.tiktok.payloads import duration, next_cursor, url
+from beat_actors.platforms.tiktok.payloads import next_cursor, url
 from tests.conftest import FIXTURES
 
 RECORDED = FIXTURES / "tiktok"
