@@ -13,7 +13,8 @@ from cyclopts import App, CycloptsError
 from beat_actors.cli.output import BAD_INPUT, INTERRUPTED, tell
 
 EPILOGUE = (
-    "Commands speak to the stack that the BEAT_* variables name, else to the one that `beat up` runs in this folder. "
+    "Commands speak to the stack that the BEAT_* variables name, else to the one that `beat up` runs in this folder; requests, "
+    "why, retry, cancel and scrape to the API at BEAT_API_URL or --url, with BEAT_API_KEY, where one is named. "
     "Exit codes: 0 done, 1 failed, 2 bad input, 3 a dependency is away, 4 not found, 5 not done in time. "
     "With --debug, an error shows its traceback."
 )
@@ -77,6 +78,10 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Errors become one sentence on standard error, unless `--debug` asks for all of it."""
     given = [argument for argument in arguments if argument != "--debug"]
     debug = len(given) < len(arguments) or bool(os.environ.get("BEAT_DEBUG"))
+    if "--url" in given[:-1]:
+        at = given.index("--url")
+        os.environ["BEAT_API_URL"] = given[at + 1]
+        given = given[:at] + given[at + 2 :]
     try:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

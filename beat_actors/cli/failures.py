@@ -6,6 +6,7 @@ import redis
 import sqlalchemy.exc
 
 from beat_actors.cli.output import BAD_INPUT, FAILED, NOT_FOUND, UNAVAILABLE
+from beat_actors.client import ApiError, Away, BadRequest, NotAllowed, NotThere
 from beat_actors.errors import (
     BadInput,
     BadSettings,
@@ -33,6 +34,11 @@ EXIT: dict[type[BaseException], int] = {
     psycopg.errors.UndefinedColumn: UNAVAILABLE,
     OSError: UNAVAILABLE,
     NotFound: NOT_FOUND,
+    BadRequest: BAD_INPUT,
+    NotAllowed: BAD_INPUT,
+    NotThere: NOT_FOUND,
+    Away: UNAVAILABLE,
+    ApiError: FAILED,
     BeatError: FAILED,
 }
 
@@ -43,7 +49,7 @@ def exit_code(error: BaseException) -> int:
 
 def sentence(error: BaseException) -> str:
     """A driver's message is cut to its first line and to what it means."""
-    if isinstance(error, BeatError):
+    if isinstance(error, BeatError | ApiError):
         return str(error)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return "the database does not have the schema that this code needs: run `beat migrate`"

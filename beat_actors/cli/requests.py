@@ -1,22 +1,35 @@
 """`beat requests`, `beat why`, `beat retry` and `beat cancel`."""
 
-import getpass
+import contextlib
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
 from beat_actors import audit
 from beat_actors.cli.output import FAILED, STYLES, out, printable, reason_of, say, show_json, show_rows, tell
-from beat_actors.cli.session import Session, run
+from beat_actors.cli.remote import either
+from beat_actors.cli.session import Session, who
+from beat_actors.client import REQUESTS, Client, NotThere
 from beat_actors.requests import explain, lifecycle, queries
 from beat_actors.requests import retry as retry_
 from beat_actors.requests.explain import Explanation
-from beat_actors.requests.queries import Filter, Page, RequestView
-from beat_actors.requests.retry import Many
+from beat_actors.requests.queries import Filter, RequestView
+
+Again = tuple[int, list[tuple[int, str]], bool]
+"""How many run again, which cannot and why, and whether more match."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A page of requests, and how many there are in each status under the same filter."""
+
+    requests: list[RequestView]
+    next_cursor: str | None
+    counts: dict[str, int]
 
 
 def requests(
@@ -48,7 +61,13 @@ def requests(
         How many, at most 200.
     """
     if request_id is not None:
-        _show(run(lambda session: _one(session, request_id)), json)
+        _show(
+            either(
+                lambda session: _one(session, request_id),
+                lambda client: client.fetch(f"{REQUESTS}/{request_id}", RequestView),
+            ),
+            json,
+        )
         return
     wanted = Filter(
         platform=platform,
@@ -59,9 +78,9 @@ def requests(
         uncollected=uncollected,
         limit=limit,
     )
-    page, counts = run(lambda session: _list(session, wanted))
+    page = either(lambda session: _list(session, wanted), lambda client: _list_there(client, wanted))
     if json:
-        show_json({"requests": page.requests, "next_cursor": page.next_cursor, "counts": counts})
+        show_json(page)
         return
     rows = [
         (str(r.id), r.status, r.platform, r.flow, _subject(r.params), r.items, f"{r.created_at:%Y-%m-%d %H:%M:%S}")
@@ -70,7 +89,9 @@ def requests(
     show_rows(("id", "status", "platform", "flow", "of", "items", "created (UTC)"), rows, empty="no request matches")
     if sys.stdout.isatty() and rows:
         out.print()
-        out.print(Text("  ".join(f"{count:,} {name.lower()}" for name, count in counts.items() if count), style="dim"))
+        out.print(
+            Text("  ".join(f"{count:,} {name.lower()}" for name, count in page.counts.items() if count), style="dim")
+        )
 
 
 def retry(
@@ -100,16 +121,17 @@ def retry(
         How many, at most 1,000.
     """
     if request_id is not None:
-        run(lambda session: _retry(session, request_id))
+        either(lambda session: _retry(session, request_id), lambda client: client.retry(request_id))
         say(f"{request_id} runs again; to follow it: beat why {request_id}")
         return 0
     wanted = Filter(platform=platform, flow=flow, status=status.upper(), account_id=account, error=error)
-    found = run(lambda session: _retry_matching(session, wanted, limit))
-    refused = [one for one in found.outcomes if one.error is not None]
-    say(f"{len(found.outcomes) - len(refused):,} run again")
-    for one in refused:
-        tell(f"{one.id}: {one.error}")
-    if found.next_cursor is not None:
+    again, refused, more = either(
+        lambda session: _retry_matching(session, wanted, limit), lambda client: _retry_there(client, wanted, limit)
+    )
+    say(f"{again:,} run again")
+    for number, why_not in refused:
+        tell(f"{number}: {why_not}")
+    if more:
         tell("more match; run it once more")
     return FAILED if refused else 0
 
@@ -119,7 +141,9 @@ def cancel(*request_ids: int, reason: str) -> int:
 
     Exits with 1 if one of them does not exist or has ended already.
     """
-    ended = run(lambda session: _cancel(session, request_ids, reason))
+    ended = either(
+        lambda session: _cancel(session, request_ids, reason), lambda client: _cancel_there(client, request_ids, reason)
+    )
     say(f"{len(ended):,} cancelled")
     for request_id in sorted(set(request_ids) - set(ended)):
         tell(f"{request_id}: there is none, or it has ended already")
@@ -128,7 +152,7 @@ def cancel(*request_ids: int, reason: str) -> int:
 
 def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Say why a request is not done, and when it can be: every blocker with the time at which it clears, and the calls so far."""
-    found = run(lambda session: _why(session, request_id))
+    found = either(lambda session: _why(session, request_id), lambda client: _why_there(client, request_id))
     if json:
         show_json(found)
         return
@@ -202,22 +226,49 @@ async def _one(session: Session, request_id: int) -> RequestView:
         return await queries.get_request(transaction, request_id)
 
 
-async def _list(session: Session, wanted: Filter) -> tuple[Page, dict[str, int]]:
+async def _list(session: Session, wanted: Filter) -> Listing:
     async with session.engine.database.transaction() as transaction:
         page = await queries.list_scrape_data(transaction, wanted)
-        return page, await queries.count_by_status(transaction, wanted)
+        return Listing(page.requests, page.next_cursor, await queries.count_by_status(transaction, wanted))
+
+
+async def _list_there(client: Client, wanted: Filter) -> Listing:
+    return await client.fetch(REQUESTS, Listing, {**_fields(wanted), "counts": True, "limit": wanted.limit})
+
+
+def _fields(wanted: Filter) -> dict[str, Any]:
+    """What a filter says, as the API takes it."""
+    named = ("platform", "flow", "status", "account_id", "error")
+    given = {name: value for name in named if (value := getattr(wanted, name)) is not None}
+    return given | ({"uncollected": True} if wanted.uncollected else {})
 
 
 async def _retry(session: Session, request_id: int) -> None:
-    retried = await retry_.retry(session.engine.database, request_id, actor=_who())
+    retried = await retry_.retry(session.engine.database, request_id, actor=who())
     await session.ring(retried.platform)
 
 
-async def _retry_matching(session: Session, wanted: Filter, limit: int) -> Many:
-    found = await retry_.retry_matching(session.engine.database, wanted, limit=limit, actor=_who())
+async def _retry_matching(session: Session, wanted: Filter, limit: int) -> Again:
+    found = await retry_.retry_matching(session.engine.database, wanted, limit=limit, actor=who())
     for platform in sorted({one.platform for one in found.outcomes if one.error is None}):
         await session.ring(platform)
-    return found
+    refused = [(one.id, str(one.error)) for one in found.outcomes if one.error is not None]
+    return len(found.outcomes) - len(refused), refused, found.next_cursor is not None
+
+
+async def _retry_there(client: Client, wanted: Filter, limit: int) -> Again:
+    found = await client.retry_matching(**_fields(wanted), limit=limit)
+    refused = [(one["id"], one["detail"]) for one in found.outcomes if "detail" in one]
+    return found.retried, refused, found.next_cursor is not None
+
+
+async def _cancel_there(client: Client, ids: Sequence[int], reason: str) -> list[int]:
+    ended = []
+    for request_id in ids:
+        with contextlib.suppress(NotThere):
+            if await client.cancel(request_id, reason) == "CANCELLED":
+                ended.append(request_id)
+    return ended
 
 
 async def _cancel(session: Session, ids: Sequence[int], reason: str) -> list[int]:
@@ -226,18 +277,21 @@ async def _cancel(session: Session, ids: Sequence[int], reason: str) -> list[int
         for request_id in ended:
             detail = {"reason": reason}
             await audit.record(
-                transaction, actor=_who(), action="request.cancel", target=f"request/{request_id}", detail=detail
+                transaction, actor=who(), action="request.cancel", target=f"request/{request_id}", detail=detail
             )
     return ended
-
-
-def _who() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 async def _why(session: Session, request_id: int) -> Explanation:
     async with session.engine.database.transaction() as transaction:
         return await explain.why(transaction, request_id)
+
+
+async def _why_there(client: Client, request_id: int) -> Explanation:
+    found = await client.fetch(f"{REQUESTS}/{request_id}/explain", Explanation)
+    for call in found.calls:
+        call["at"] = datetime.fromisoformat(call["at"])
+    return found
 
 
 def _subject(params: dict[str, Any]) -> str:

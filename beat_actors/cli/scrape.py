@@ -1,6 +1,7 @@
 """`beat scrape`: ask, wait, show."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ import msgspec
 from cyclopts import Parameter
 
 from beat_actors.cli.output import FAILED, TIMED_OUT, reason_of, show_json, show_rows, tell
-from beat_actors.cli.session import Session, run
+from beat_actors.cli.remote import either
+from beat_actors.cli.session import Session
+from beat_actors.client import REQUESTS, Client, NotThere, Problem
 from beat_actors.database import Transaction
+from beat_actors.errors import BadInput
 from beat_actors.platforms.interface import Flow
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, queries
@@ -95,7 +99,10 @@ def scrape(
         NewRequest(platform, chosen.name, {_subject(chosen): handle, **extra}, Priority.named(priority))
         for handle in handles
     ]
-    scraped = run(lambda session: _scrape(session, handles, wanted, timeout))
+    scraped = either(
+        lambda session: _scrape(session, handles, wanted, timeout),
+        lambda client: _scrape_there(client, handles, wanted, timeout),
+    )
     if json:
         show_json([{"request": s.request, "profile": s.profile, "posts": s.posts} for s in scraped])
     else:
@@ -110,6 +117,33 @@ def scrape(
     if any(one.request.status not in DONE for one in scraped):
         return TIMED_OUT
     return FAILED if any(one.request.status != "COMPLETE" for one in scraped) else 0
+
+
+async def _scrape_there(
+    client: Client, subjects: Sequence[str], wanted: Sequence[NewRequest], timeout: float
+) -> list[Scraped]:
+    """What came is read from what is known now: the profile of that name, and as many of its newest posts as were wanted."""
+    deadline = time.monotonic() + timeout
+    outcomes = await client.submit_many(
+        [
+            {"platform": one.platform, "flow": one.flow, "params": one.params, "priority": one.priority.name.lower()}
+            for one in wanted
+        ]
+    )
+    found = []
+    for subject, one, outcome in zip(subjects, wanted, outcomes, strict=True):
+        if isinstance(outcome, Problem):
+            raise BadInput(outcome.detail, field=outcome.field)
+        await client.wait(outcome.id, max(0.0, deadline - time.monotonic()))
+        request = await client.fetch(f"{REQUESTS}/{outcome.id}", RequestView)
+        profile, posts = None, list[dict[str, Any]]()
+        if request.status == "COMPLETE":
+            with contextlib.suppress(NotThere):
+                thing = await client.get("profiles", one.platform, subject, posts=one.params.get("posts", 12))
+                profile = {"dimensions": thing.dimensions, "metrics": thing.metrics, "source": thing.freshness.source}
+                posts = thing.lists.get("posts", [])
+        found.append(Scraped(subject, request, profile, posts))
+    return found
 
 
 def _subject(flow: Flow) -> str:

@@ -1,9 +1,9 @@
 """Limits as sliding windows: how much room there is, what a call takes of it, when there is room again. Pure.
 
 A call takes room from its lease on. Until it is settled it is *held*, because nobody knows when the provider will count it;
-then it is *charged*, at the latest moment at which it can have been sent. So whatever lies between lease and call, a busy worker
-or a dead one, no window of `seconds` at the provider holds more than `calls`. Charges are kept in `BUCKETS` counters; the oldest,
-partly outside, still counts whole.
+then it is *charged*, at the latest moment at which the provider can have begun to count it: when its answer began. So whatever
+lies between lease and answer, a busy worker, a dead one or a slow provider, no window of `seconds` at the provider holds more
+than `calls`. Charges are kept in `BUCKETS` counters; the oldest, partly outside, still counts whole.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ class Window:
         self._left -= calls
 
     def charge(self, at: float, calls: int = 1) -> None:
-        """A call was sent, at `at` or before."""
+        """A call began to count, at `at` or before."""
         if self.limit.calendar is not None:
             if at < self.head - margin(self.limit):  # it belongs to the day before
                 return

@@ -107,7 +107,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one call (or of `calls` alike ones). `at`: the latest moment at which it can have been sent.
+    """What became of one call (or of `calls` alike ones). `at`: the latest moment at which the provider can have
+    begun to count it.
 
     `generation`: of the secret with which it was made, where that is known. `facts`: what a check found out.
     """

@@ -35,7 +35,7 @@ FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
 FROM_TIME = "c.at >= %(at)s"
 # A cursor that is ahead of this database is from another: a restored one counts its transactions anew.
 KNOWN = """
-SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s) AND %(xid)s::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s) AND %(xid)s::xid8 <= pg_snapshot_xmax(pg_current_snapshot())
 """
 
 

@@ -16,7 +16,7 @@ from psycopg.rows import namedtuple_row
 from psycopg.types.json import set_json_loads
 from sqlalchemy import Executable, event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -30,6 +30,10 @@ DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 # What comes of them where a pooler gives out sessions by the transaction and does not know of them.
 PREPARED_ELSEWHERE = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName)
+
+# Seconds for which a connection that was just used is taken to live; one that was lost meanwhile fails one transaction.
+TRUSTED_FOR = 1.0
+USED_AT = "beat_used_at"
 
 
 class Pulse:
@@ -106,7 +110,6 @@ class Database:
             max_overflow=settings.database_max_overflow,
             pool_timeout=settings.database_pool_timeout,
             pool_recycle=settings.database_pool_recycle,
-            pool_pre_ping=True,
             hide_parameters=True,
             use_native_hstore=False,
             connect_args={
@@ -120,6 +123,9 @@ class Database:
             },
         )
         event.listen(self.engine.sync_engine, "connect", _json_by_msgspec)
+        event.listen(self.engine.sync_engine, "connect", _note_use)
+        event.listen(self.engine.sync_engine, "checkin", _note_use)
+        event.listen(self.engine.sync_engine, "checkout", self._check)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -170,6 +176,21 @@ class Database:
                 raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error.orig)}") from error
             raise
 
+    def _check(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
+        """Ask a connection that lay idle whether it lives, before somebody relies on it; in a busy pool that would be every other
+        round trip. Where it does not, the pool replaces it and all that are as old."""
+        if time.monotonic() - record.info.get(USED_AT, 0.0) < TRUSTED_FOR:
+            return
+        dialect = self.engine.dialect
+        try:
+            alive = dialect.do_ping(dbapi_connection)
+        except dialect.loaded_dbapi.Error as error:
+            if not dialect.is_disconnect(error, dbapi_connection, None):
+                raise
+            alive = False
+        if not alive:
+            raise InvalidatePoolError
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -187,6 +208,10 @@ def columns(rows: Iterable[Sequence[Any]], width: int) -> tuple[list[Any], ...]:
 
 def _json_by_msgspec(dbapi_connection: Any, _record: Any) -> None:
     set_json_loads(msgspec.json.decode, dbapi_connection.driver_connection)
+
+
+def _note_use(_dbapi_connection: Any, record: Any) -> None:
+    record.info[USED_AT] = time.monotonic()
 
 
 def _first_line(error: BaseException) -> str:

@@ -61,7 +61,9 @@ async def attempt(
         return Attempt(NO_EXCHANGE, Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error)))
     call = build(secret)
     exchange = await engine.client.exchange(source, call)
-    at = now + exchange.arrived_after
+    # A request that has left may lie on the line, or in the queue of a busy provider, and count only when it is taken up. That it
+    # was, the beginning of an answer shows, and nothing before it.
+    at = now + exchange.answered_after
     if exchange.answer is not None:
         return Attempt(exchange, None, at, _hidden(secret, call))
     failure = exchange.failure

@@ -3,14 +3,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
 
 from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.settings import Settings
-from beat_actors.transport.arrivals import Arrivals
 
 HIDDEN = "***"
 
@@ -29,7 +27,7 @@ class TransportFailure(Exception):
 class Exchange:
     """One call as it went: either `answer` or `failure` is set. `ms` is the whole wall time.
 
-    `arrived_after`: seconds from the beginning after which the provider cannot have begun to count the call, as far as can be told.
+    `answered_after`: seconds from the beginning until an answer began; all of them where none did.
     """
 
     url: str
@@ -37,14 +35,14 @@ class Exchange:
     ms: float
     answer: Answer | None = None
     failure: TransportFailure | None = None
-    arrived_after: float = 0.0
+    answered_after: float = 0.0
 
 
 @dataclass(slots=True)
 class Clock:
-    """When a request's headers left, on `perf_counter`. It may have waited for a connection before."""
+    """When an answer's headers came, on `perf_counter`."""
 
-    sent: float | None = None
+    answered: float | None = None
 
 
 class ProviderClient:
@@ -52,7 +50,6 @@ class ProviderClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._arrivals = Arrivals()
         self._session = aiohttp.ClientSession(
             # Idle connections are given up before providers close them, which a call would notice as a failure.
             connector=aiohttp.TCPConnector(
@@ -64,7 +61,6 @@ class ProviderClient:
             ),
             headers={"Accept-Encoding": "gzip", "User-Agent": "beat/0.1"},
             trust_env=False,
-            trace_configs=[_tracing()],
         )
         # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.
         self._session._retry_connection = False
@@ -90,9 +86,8 @@ class ProviderClient:
             # aiohttp's messages may hold the whole URL, query and all: the type says enough.
             failure = TransportFailure("connection", type(error).__name__)
         took = time.perf_counter() - began
-        sent_after = took if clock.sent is None else clock.sent - began
-        arrived_after = self._arrivals.after(source.name, sent_after, took, answered=answer is not None)
-        return Exchange(shown_url(base, call), call.method, took * 1000, answer, failure, arrived_after)
+        answered_after = took if clock.answered is None else clock.answered - began
+        return Exchange(shown_url(base, call), call.method, took * 1000, answer, failure, answered_after)
 
     async def close(self) -> None:
         await self._session.close()
@@ -101,7 +96,7 @@ class ProviderClient:
         simulator = self._settings.simulator_url
         return f"{simulator.rstrip('/')}/{source.name}" if simulator else (call.base or source.base_url).rstrip("/")
 
-    async def _send(self, base: str, call: Call, clock: "Clock") -> Answer:
+    async def _send(self, base: str, call: Call, clock: Clock) -> Answer:
         async with self._session.request(
             call.method,
             base + call.path,
@@ -110,8 +105,8 @@ class ProviderClient:
             json=call.json_body,
             data=call.form,
             allow_redirects=False,  # a redirect would carry the key to another host
-            trace_request_ctx=clock,
         ) as response:
+            clock.answered = time.perf_counter()
             if 300 <= response.status < 400:
                 raise TransportFailure("redirect", "the provider redirects; keys do not follow", response.status)
             body = await self._read(response)
@@ -138,12 +133,3 @@ def shown_url(base: str, call: Call) -> str:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    async def sent(_session: aiohttp.ClientSession, context: Any, _params: Any) -> None:
-        context.trace_request_ctx.sent = time.perf_counter()
-
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_headers_sent.append(sent)
-    return tracing

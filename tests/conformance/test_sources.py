@@ -1,5 +1,6 @@
 """One suite for every source of every platform that is registered: a new provider gets it by existing."""
 
+import importlib
 import json
 import random
 import re
@@ -170,6 +171,25 @@ def test_every_source_declares_limits_errors_and_versions(platform: Any, source:
     assert source.classify(Answer(503, {}, b"<html>down</html>")).outcome is Outcome.UPSTREAM_DOWN
     assert source.classify(Answer(500, {}, b"\xff\x00")).outcome is Outcome.UPSTREAM_DOWN
     assert source.classify(Answer(429, {}, b"")).outcome in (Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED)
+
+
+@pytest.mark.parametrize("platform", platforms().values(), ids=lambda platform: platform.name)
+def test_s10_10_every_platform_is_built_alike(platform: Any) -> None:
+    """A crawler that says what can be fetched, entities, flows and sources in one folder; the stages are nobody's own."""
+    folder = importlib.import_module(f"beat_actors.platforms.{platform.name}")
+    (crawler,) = [value for name, value in vars(folder).items() if name.endswith("Crawler")]
+    assert crawler.__name__.lower() == f"{platform.name}crawler"
+    assert platform.chains is crawler.chains
+    assert {f"fetch_{operation}" for operation in platform.chains} & set(vars(crawler))
+    for kind in ("crawler", "entities", "flows", "sources"):
+        importlib.import_module(f"{folder.__name__}.{kind}")
+    assert {type(source).__module__.rpartition(".")[0] for source in platform.sources.values()} == {
+        f"{folder.__name__}.sources"
+    }
+    assert {entity.record.__module__ for entity in platform.entities} == {f"{folder.__name__}.entities"}
+    assert platform.flows
+    text = "".join(path.read_text() for path in Path(str(folder.__file__)).parent.rglob("*.py"))
+    assert not re.search(r"beat_actors\.(pipeline|database|credentials)|dramatiq", text)
 
 
 @pytest.mark.parametrize(

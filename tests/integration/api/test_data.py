@@ -236,6 +236,19 @@ async def test_one_account_does_not_see_what_another_asked_for(bare, database: D
     assert [(one["kind"], one["id"]) for one in told] == [("profiles", "42")]
 
 
+async def test_the_feed_goes_on_from_its_end_also_where_nothing_happened_since(api, database) -> None:
+    """An idle database has begun no transaction since the cursor was made, so the next one is as far as anybody knows."""
+    await observe(database, "instagram", CREATOR)
+    cursor = (await api.simulate_get("/v1/changes")).json["next_cursor"]
+    for _ in range(3):
+        page = await api.simulate_get("/v1/changes", params={"since": cursor})
+        assert (page.status_code, page.json["changes"]) == (200, [])
+        cursor = page.json["next_cursor"]
+    await observe(database, "instagram", CREATOR)
+    page = await api.simulate_get("/v1/changes", params={"since": cursor})
+    assert page.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [

@@ -223,6 +223,26 @@ async def test_p4_a_worker_that_is_slow_to_call_does_not_bring_calls_closer_toge
     assert len((await turn(engine.database, TOY)).leased) == 3
 
 
+async def test_p4_a_call_counts_from_the_beginning_of_its_answer_on(engine: Engine, clock: MovableClock) -> None:
+    """It had left long before; when in between the provider took it up, nobody knows."""
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 6)
+    leased = (await turn(engine.database, TOY)).leased
+    assert len(leased) == 3
+    exchange = engine.client.exchange
+
+    async def slow(source, call):
+        return dataclasses.replace(await exchange(source, call), ms=5000.0, answered_after=3.0)
+
+    engine.client.exchange = slow
+    clock.advance(1)
+    await retrieve(engine, leased)
+    clock.advance(3.5)
+    assert (await turn(engine.database, TOY)).leased == []
+    clock.advance(0.8)
+    assert len((await turn(engine.database, TOY)).leased) == 3
+
+
 async def test_an_unused_lease_leaves_no_trace(engine: Engine, clock: MovableClock) -> None:
     await engine.credentials.add("toy-first", {"key": "a"})
     await submit(engine)

@@ -1,0 +1,79 @@
+"""The pool's connections: one that died while it lay idle is replaced before anybody relies on it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from pydantic import PostgresDsn
+
+from beat_actors.database import Database
+from beat_actors.database import engine as module
+from beat_actors.errors import StorageUnavailable
+from beat_actors.settings import Settings
+
+
+@pytest.fixture
+async def database(settings: Settings, database_url: str) -> AsyncIterator[Database]:
+    """On PostgreSQL itself: a pooler between would hide the end of a session."""
+    database = Database(settings.model_copy(update={"database_url": PostgresDsn(database_url)}), name="test")
+    yield database
+    await database.close()
+
+
+OTHERS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def end_all(database_url: str) -> int:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        (row,) = connection.execute(OTHERS).fetchall()
+        return int(row[0])
+
+
+async def use_all(database: Database, connections: int) -> list[int]:
+    """So many at once; the process ids of their backends."""
+
+    async def one() -> int:
+        async with database.transaction() as transaction:
+            return int(await transaction.value("SELECT pg_backend_pid() FROM pg_sleep(0.05)"))
+
+    return await asyncio.gather(*(one() for _ in range(connections)))
+
+
+async def test_connections_that_died_while_idle_are_replaced_unseen(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
+    before = await use_all(database, 3)
+    assert await asyncio.to_thread(end_all, database_url) >= 3
+    after = await use_all(database, 3)
+    assert not set(before) & set(after)
+
+
+async def test_one_that_was_just_used_is_relied_on_and_fails_once(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRUSTED_FOR", 60.0)
+    (before,) = await use_all(database, 1)
+    await asyncio.to_thread(end_all, database_url)
+    with pytest.raises(StorageUnavailable):
+        await use_all(database, 1)
+    (after,) = await use_all(database, 1)
+    assert after != before
+
+
+async def test_nobody_is_asked_twice_in_a_busy_pool(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRUSTED_FOR", 60.0)
+    asked = []
+    dialect = database.engine.dialect
+    ping = dialect.do_ping
+    monkeypatch.setattr(dialect, "do_ping", lambda connection: (asked.append(1), ping(connection))[1])
+    for _ in range(5):
+        await use_all(database, 1)
+    assert asked == []
+    monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
+    await use_all(database, 1)
+    assert asked == [1]
