@@ -161,7 +161,9 @@ class Page:
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = "text/html; charset=utf-8"
-        resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        resp.set_header(
+            "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        )
         resp.text = page(self._document.made)
 
 
