@@ -19,10 +19,15 @@ Scopes = Mapping[str, Scope | Literal["open"]]
 
 
 class App(falcon.asgi.App[Request, Response]):
-    """Falcon's, but for one thing: what does not say who may call it cannot be added."""
+    """Falcon's, but for one thing: what does not say who may call it, and what it takes and answers, cannot be added."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.resources: dict[str, Any] = {}
+        """By path."""
 
     def add_route(self, uri_template: str, resource: Any, **options: Any) -> None:
-        """Raises `TypeError` for a resource whose `scopes` are not exactly its methods."""
+        """Raises `TypeError` for a resource whose `scopes` or `calls` are not exactly its methods."""
         if options:
             raise TypeError(f"{uri_template}: {', '.join(options)} would find other methods than `scopes` names")
         answers = {method for method in COMBINED_METHODS if hasattr(resource, f"on_{method.lower()}")}
@@ -31,7 +36,12 @@ class App(falcon.asgi.App[Request, Response]):
             raise TypeError(
                 f"{uri_template}: {type(resource).__name__} answers {sorted(answers)} and declares scopes for {sorted(declared)}"
             )
+        if set(getattr(resource, "calls", {})) != answers:
+            raise TypeError(
+                f"{uri_template}: {type(resource).__name__} does not say what each method takes and answers"
+            )
         super().add_route(uri_template, resource)
+        self.resources[uri_template] = resource
 
     def add_sink(self, *_: Any, **__: Any) -> None:
         raise TypeError("a sink declares no scopes; add a resource")

@@ -6,6 +6,7 @@ from api.access import App, Gate
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
+from api.openapi import Document, Page
 from api.operations import ROUTES
 from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
@@ -38,6 +39,9 @@ def create_app(opener: Opener) -> App:
     application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
+    described = Document(application.resources)
+    application.add_route("/openapi.json", described)
+    application.add_route("/docs", Page(described))
     return application
 
 

@@ -13,6 +13,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
+from api.calls import Call, Calls, answer, up_to
 from api.problems import Forbidden
 from api.scrape_requests import moment, send, whole
 from api.services import Provider
@@ -35,6 +36,52 @@ LONGEST_AGE = 366 * 86_400
 COME_BACK = 2.0
 """Seconds after which to look again for a refresh that waits for nothing known."""
 LONGEST_WAIT = 3600.0
+
+
+class FreshnessBlock(msgspec.Struct, kw_only=True):
+    """`mode`: fresh, partial or stale. `refresh`: where the request is that refreshes it."""
+
+    mode: str
+    as_of: datetime | None
+    source: str | None
+    max_age: float
+    why: str | None
+    next_attempt_at: datetime | None
+    refresh_started: bool
+    refresh: str | None
+
+
+class ListedItem(msgspec.Struct, kw_only=True):
+    """One of a list."""
+
+    id: str
+    dimensions: dict[str, Any]
+    metrics: dict[str, Any]
+    as_of: datetime
+    changed_at: datetime | None
+    source: str
+
+
+AGE: dict[str, Any] = {"max_age": up_to(LONGEST_AGE), "allow_stale": bool}
+PAGE: dict[str, Any] = {**AGE, "limit": up_to(reading.MAX_PAGE, least=1), "cursor": str}
+HISTORY_PAGE = PAGE | {"since": datetime, "until": datetime}
+VALUES: dict[str, Any] = {"dimensions": dict[str, Any], "metrics": dict[str, Any]}
+OF = answer("Of", kind=str, id=str)
+THING = answer("Thing", platform=str, kind=str, id=str, **VALUES, changed_at=datetime | None, freshness=FreshnessBlock)
+ITEMS = answer(
+    "Items", platform=str, kind=str, of=OF, items=list[ListedItem], next_cursor=str | None, freshness=FreshnessBlock
+)
+HISTORY = answer(
+    "History",
+    platform=str,
+    kind=str,
+    of=OF,
+    snapshots=list[reading.Snapshot],
+    next_cursor=str | None,
+    freshness=FreshnessBlock,
+)
+TO_COME = answer("ToCome", freshness=FreshnessBlock)
+IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +156,13 @@ class Resource:
 class Thing(Resource):
     """GET one thing; along with it, where they are asked for by name, the newest of what is listed under it (`posts=12`)."""
 
+    def __init__(self, provider: Provider, kind: str) -> None:
+        super().__init__(provider, kind)
+        lists = {name: up_to(MOST_ALONG) for name in catalog.lists_of(kind)}
+        does = f"One of the {kind}, by its id or any of its names."
+        answers = {200: THING, 202: TO_COME, 304: None}
+        self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH)}
+
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)
         entity = where.entity_named(self._kind)
@@ -167,6 +221,8 @@ class List(Resource):
     def __init__(self, provider: Provider, kind: str, name: str) -> None:
         super().__init__(provider, kind)
         self._name = name
+        does, answers = f"The {name} of one of the {kind}, newest first.", {200: ITEMS, 202: TO_COME, 304: None}
+        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH)}
 
     def _listed(self, platform: Platform) -> tuple[Entity, Listed]:
         try:
@@ -211,6 +267,11 @@ class List(Resource):
 class History(Resource):
     """GET the snapshots of one thing, newest first, a page at a time."""
 
+    def __init__(self, provider: Provider, kind: str) -> None:
+        super().__init__(provider, kind)
+        does = f"What was observed of one of the {kind}, newest first."
+        self.calls: Calls = {"GET": Call(does, {200: HISTORY, 304: None}, query=HISTORY_PAGE, headers=IF_NONE_MATCH)}
+
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where = platform_named(platform)
         entity = where.entity_named(self._kind)
@@ -225,6 +286,11 @@ class History(Resource):
 
 class ListHistory(List):
     """GET the snapshots of what is listed under one thing, where they are logged by it, as insights are."""
+
+    def __init__(self, provider: Provider, kind: str, name: str) -> None:
+        super().__init__(provider, kind, name)
+        does = f"What was observed of the {name} of one of the {kind}, newest first."
+        self.calls = {"GET": Call(does, {200: HISTORY, 304: None}, query=HISTORY_PAGE, headers=IF_NONE_MATCH)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)
@@ -246,6 +312,13 @@ class Changes:
     """GET what changed since a cursor or a time."""
 
     scopes: Scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "What changed since a cursor or a time, in order.",
+            {200: changes.Changes},
+            query={"since": str, "platform": str, "kind": str, "limit": up_to(changes.MAX_PAGE, least=1)},
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -272,6 +345,9 @@ class Platforms:
     """GET all platforms: flows with their parameters, operations with their chains, entities."""
 
     scopes: Scopes = READ
+    calls: Calls = {
+        "GET": Call("What can be asked for.", {200: answer("PlatformList", platforms=list[catalog.PlatformView])})
+    }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"platforms": [catalog.view(platform) for platform in platforms().values()]})
@@ -281,6 +357,7 @@ class OnePlatform:
     """GET one of them."""
 
     scopes: Scopes = READ
+    calls: Calls = {"GET": Call("What can be asked for of one platform.", {200: catalog.PlatformView})}
 
     async def on_get(self, _req: Request, resp: Response, platform: str) -> None:
         send(resp, catalog.view(platform_named(platform)))

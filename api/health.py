@@ -7,6 +7,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.access import OPEN, Scopes
+from api.calls import Call, Calls, answer
 from api.scrape_requests import send
 from api.services import Provider
 from beat_actors.database import migrate
@@ -20,8 +21,12 @@ SELECT coalesce((SELECT seen_at < clock_timestamp() - interval '10 seconds' FROM
 """
 
 
+READY = answer("Readiness", status=str, checks=dict[str, str])
+
+
 class Healthz:
     scopes: Scopes = {"GET": OPEN}
+    calls: Calls = {"GET": Call("The process lives.", {200: answer("Health", status=str)})}
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"status": "ok"})
@@ -29,6 +34,9 @@ class Healthz:
 
 class Readyz:
     scopes: Scopes = {"GET": OPEN}
+    calls: Calls = {
+        "GET": Call("It can keep its word, or which dependency is missing.", {200: READY}, refusals={503: READY})
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider

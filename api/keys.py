@@ -1,6 +1,6 @@
 """/v1/keys: who may use the API. A key is in the answer that makes it, and in no other."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -8,10 +8,11 @@ from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
 from api.body import read
+from api.calls import Call, Calls, answer, up_to
 from api.scrape_requests import send, whole
 from api.services import Provider
 from beat_actors.access import keys, scopes
-from beat_actors.access.keys import GRACE, LONGEST_LIFE, RATE_LIMIT, Created, NewKey
+from beat_actors.access.keys import GRACE, LONGEST_LIFE, RATE_LIMIT, Created, KeyView, NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
 
@@ -28,10 +29,18 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     expires_in: Annotated[int, msgspec.Meta(ge=1, le=LONGEST)] | None = None
 
 
+MADE_FIELDS: dict[str, Any] = {"id": int, "key": str, "prefix": str, "expires_at": datetime | None}
+MADE = answer("KeyMade", **MADE_FIELDS)
+
+
 class Keys:
     """GET lists the keys; POST makes one."""
 
     scopes: Scopes = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
+    calls: Calls = {
+        "GET": Call("All keys, without what opens.", {200: answer("KeyList", keys=list[KeyView])}),
+        "POST": Call("Make a key; it is in this answer and in no other.", {201: MADE}, body=Wanted),
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -54,6 +63,14 @@ class Key:
     """DELETE revokes a key, by its id or its prefix; `?reason=` goes on record."""
 
     scopes: Scopes = {"DELETE": Scope.ADMIN}
+    calls: Calls = {
+        "DELETE": Call(
+            "Revoke a key, by its id, its prefix or itself.",
+            {200: answer("Revoked", id=int, revoked=bool, was_alive=bool)},
+            query={"reason": str},
+            needs=frozenset({"reason"}),
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -71,6 +88,13 @@ class Rotation:
     """POST makes a key's successor; the old one works on for `?grace=` seconds."""
 
     scopes: Scopes = {"POST": Scope.ADMIN}
+    calls: Calls = {
+        "POST": Call(
+            "Make a key's successor; the old one works on for `grace` seconds.",
+            {201: answer("KeyRotated", before=answer("KeyBefore", id=int, works_until=datetime), **MADE_FIELDS)},
+            query={"grace": up_to(LONGEST)},
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider

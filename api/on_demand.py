@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of
 from api.body import read
+from api.calls import Call, Calls, answer
 from api.problems import STATUS, problem
 from api.scrape_requests import send
 from api.services import Provider
@@ -40,6 +41,16 @@ class Refresh:
     """POST: 202 with the request, which batch work may find deferred; 429 where a limit has no room."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "Fetch a profile anew for somebody who waits, within the limits on that.",
+            {202: answer("Refreshing", id=int, created=bool, location=str, deferred_to=datetime | None)},
+            body=Wanted,
+            optional=True,
+            headers={"Idempotency-Key": "The same key gets the same answer."},
+            refusals={429: answer("Refusal", status=answer("RefusalStatus", type=str, message=str, code=int))},
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -79,6 +90,7 @@ class Limits:
     """GET every limit: used, left, rate, and when it will be exhausted."""
 
     scopes: Scopes = {"GET": Scope.OPERATE}
+    calls: Calls = {"GET": Call("How the limits stand.", {200: answer("LimitList", limits=list[overview.LimitView])})}
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -91,6 +103,11 @@ class LimitReset:
     """POST a reason: the limit is empty again, and who emptied it is on record."""
 
     scopes: Scopes = {"POST": Scope.OPERATE}
+    calls: Calls = {
+        "POST": Call(
+            "Empty a limit; it is on record.", {200: answer("LimitEmptied", name=str, used_before=int)}, body=Reset
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider

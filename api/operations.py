@@ -8,11 +8,13 @@ from falcon.asgi import Request, Response
 from actors import queues
 from api.access import Scopes, caller_of
 from api.body import read
+from api.calls import Call, Calls, answer, up_to
 from api.scrape_requests import row_id, send, whole
 from api.services import Provider
 from beat_actors import alerts, audit, quarantine
 from beat_actors.access.scopes import Scope
 from beat_actors.credentials import flows, sources
+from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound
 from beat_actors.text import check_text
@@ -114,6 +116,14 @@ class Credentials(_Resource):
     """GET lists credentials, without their secrets; POST adds one, which its check looks at within seconds."""
 
     scopes: Scopes = {**READ, **CHANGE}
+    calls: Calls = {
+        "GET": Call(
+            "Credentials, never their secrets.",
+            {200: answer("CredentialList", credentials=list[CredentialInfo])},
+            query={"source": str},
+        ),
+        "POST": Call("Add a credential.", {200: CredentialInfo, 201: CredentialInfo}, body=NewCredential),
+    }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         source = req.get_param("source")
@@ -135,6 +145,13 @@ class Credential(_Resource):
     """GET one, with what happened to it."""
 
     scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "One credential, with what happened to it.",
+            {200: answer("CredentialHistory", credential=CredentialInfo, history=list[CredentialEvent])},
+            query={"limit": up_to(1000)},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response, credential_id: str) -> None:
         manager, number = self._manager(req), row_id(credential_id)
@@ -147,6 +164,7 @@ class CredentialSecret(_Resource):
     """POST gives a credential a new secret; a dead one lives again when its check is well."""
 
     scopes = CHANGE
+    calls: Calls = {"POST": Call("Give a credential a new secret.", {200: CredentialInfo}, body=NewSecret)}
 
     async def on_post(self, req: Request, resp: Response, credential_id: str) -> None:
         given, number = await read(req, NewSecret), row_id(credential_id)
@@ -161,6 +179,7 @@ class CredentialChange(_Resource):
     """POST enable, disable or reset (which ends a rest)."""
 
     scopes = CHANGE
+    calls: Calls = {"POST": Call("Enable, disable or reset a credential.", {200: CredentialInfo}, body=Reason)}
 
     async def on_post(self, req: Request, resp: Response, credential_id: str, change: str) -> None:
         manager = self._manager(req)
@@ -178,6 +197,9 @@ class Sources(_Resource):
     """GET every source: how many of its credentials can be used, what is out, which breakers are not at rest."""
 
     scopes = READ
+    calls: Calls = {
+        "GET": Call("Sources and their breakers.", {200: answer("SourceList", sources=list[sources.SourceView])})
+    }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"sources": await sources.overview(self._provider.services.database)})
@@ -187,6 +209,7 @@ class SourceBreaker(_Resource):
     """POST open (a drain: nothing more is sent, what is out ends) or close (ask again at once)."""
 
     scopes = CHANGE
+    calls: Calls = {"POST": Call("Open or close the breaker of a source.", {200: sources.SourceView}, body=Opening)}
 
     async def on_post(self, req: Request, resp: Response, source: str, change: str) -> None:
         services, actor = self._provider.services, caller_of(req).actor
@@ -217,6 +240,13 @@ class Flows(_Resource):
     """GET every flow: how many calls of it may be out at once, how many are, how much waits."""
 
     scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "Flows: how many calls may be out, are out, and wait.",
+            {200: answer("FlowList", flows=list[flows.FlowView])},
+            query={"platform": str},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         platform = req.get_param("platform")
@@ -228,6 +258,11 @@ class Flow(_Resource):
     """PATCH how many calls of a flow may be out at once, or let it wait; in force at once."""
 
     scopes: Scopes = {"PATCH": Scope.OPERATE}
+    calls: Calls = {
+        "PATCH": Call(
+            "Change how many calls of a flow may be out, or pause it.", {200: flows.FlowView}, body=FlowChange
+        )
+    }
 
     async def on_patch(self, req: Request, resp: Response, flow: str) -> None:
         given, services = await read(req, FlowChange), self._provider.services
@@ -250,6 +285,7 @@ class Queues(_Resource):
     """GET what lies in Redis: depth, who holds what, dead letters, the age of the oldest, how fast it drains."""
 
     scopes = READ
+    calls: Calls = {"GET": Call("What lies in Redis.", {200: queues.Look})}
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, await self._provider.services.queues.look())
@@ -259,6 +295,13 @@ class Queue(_Resource):
     """GET messages of a queue: what workers hold, what waits the longest, what died last."""
 
     scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "Messages of a queue.",
+            {200: answer("MessageList", messages=list[queues.MessageView])},
+            query={"limit": up_to(queues.MOST_LISTED)},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response, queue: str) -> None:
         limit = whole(req, "limit", default=50, most=queues.MOST_LISTED)
@@ -269,6 +312,13 @@ class QueuePurge(_Resource):
     """POST takes away all messages of one state."""
 
     scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Take away all messages of one state.",
+            {200: answer("Purged", queue=str, state=str, purged=int)},
+            body=Purge,
+        )
+    }
 
     async def on_post(self, req: Request, resp: Response, queue: str) -> None:
         given, services = await read(req, Purge), self._provider.services
@@ -282,6 +332,7 @@ class QueueMessage(_Resource):
     """GET one message and what is in it."""
 
     scopes = READ
+    calls: Calls = {"GET": Call("One message and what is in it.", {200: queues.MessageView})}
 
     async def on_get(self, _req: Request, resp: Response, message_id: str) -> None:
         send(resp, await self._provider.services.queues.message(message_id))
@@ -291,6 +342,7 @@ class QueueMessageChange(_Resource):
     """POST requeue or drop; the answer is the message as it was before."""
 
     scopes = CHANGE
+    calls: Calls = {"POST": Call("Requeue or drop a message.", {200: queues.MessageView}, body=Reason)}
 
     async def on_post(self, req: Request, resp: Response, message_id: str, change: str) -> None:
         services = self._provider.services
@@ -306,6 +358,13 @@ class Quarantine(_Resource):
     """GET what stands in quarantine, by what looks alike."""
 
     scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "What could not be used, by what looks alike.",
+            {200: answer("ClusterList", clusters=list[quarantine.Cluster])},
+            query={"limit": up_to(1000)},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         limit = whole(req, "limit", default=100, most=1000)
@@ -317,6 +376,7 @@ class QuarantineEntry(_Resource):
     """GET one entry."""
 
     scopes = READ
+    calls: Calls = {"GET": Call("One entry of the quarantine.", {200: quarantine.Entry})}
 
     async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
@@ -327,6 +387,13 @@ class QuarantineResolve(_Resource):
     """POST takes a cluster that has been dealt with off the list."""
 
     scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Take a cluster that has been dealt with off the list.",
+            {200: answer("Resolved", resolved=int)},
+            body=Resolution,
+        )
+    }
 
     async def on_post(self, req: Request, resp: Response) -> None:
         given = await read(req, Resolution)
@@ -347,6 +414,7 @@ class QuarantineReplay(_Resource):
     """POST has a cluster read anew, some entries a second: the payloads that are kept, and the provider only for the others."""
 
     scopes = CHANGE
+    calls: Calls = {"POST": Call("Read a cluster anew, some entries a second.", {202: quarantine.Replay}, body=Replay)}
 
     async def on_post(self, req: Request, resp: Response) -> None:
         given = await read(req, Replay)
@@ -369,6 +437,13 @@ class Alerts(_Resource):
     """GET the open alerts, the gravest first; with `?resolved=true` those that are over too."""
 
     scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "Open alerts, the gravest first.",
+            {200: answer("AlertList", alerts=list[alerts.AlertView])},
+            query={"resolved": bool, "limit": up_to(1000)},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         limit = whole(req, "limit", default=200, most=1000)
@@ -381,6 +456,11 @@ class AlertSilence(_Resource):
     """POST tells nobody of this alert any more, or with `silenced: false` again."""
 
     scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Silence an alert, or end that.", {200: answer("Silenced", id=int, key=str, silenced=bool)}, body=Silence
+        )
+    }
 
     async def on_post(self, req: Request, resp: Response, alert_id: str) -> None:
         given, number = await read(req, Silence), row_id(alert_id)
@@ -395,6 +475,13 @@ class Audit(_Resource):
     """GET who changed what, newest first."""
 
     scopes: Scopes = {"GET": Scope.ADMIN}
+    calls: Calls = {
+        "GET": Call(
+            "Who changed what, newest first.",
+            {200: answer("AuditLog", entries=list[audit.Entry])},
+            query={"target": str, "actor": str, "limit": up_to(1000)},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         target, actor = req.get_param("target"), req.get_param("actor")

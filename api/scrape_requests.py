@@ -9,6 +9,7 @@ from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of
 from api.body import read, read_json
+from api.calls import Call, Calls, answer, up_to
 from api.patience import in_time
 from api.problems import Forbidden, problem
 from api.services import Provider
@@ -64,10 +65,55 @@ class Matching(msgspec.Struct, forbid_unknown_fields=True):
     limit: int = retry.MAX_RETRIES
 
 
+class Outcome(msgspec.Struct, kw_only=True):
+    """What became of one of many: accepted with an id, or a problem with a `detail`."""
+
+    id: int | msgspec.UnsetType = msgspec.UNSET
+    accepted_as: str | msgspec.UnsetType = msgspec.UNSET
+    location: str | msgspec.UnsetType = msgspec.UNSET
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    title: str | msgspec.UnsetType = msgspec.UNSET
+    status: int | msgspec.UnsetType = msgspec.UNSET
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+    field: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class AcceptedAnswer(Outcome, kw_only=True):
+    """Of one request: `id`, `accepted_as` and `location`. Of many: an outcome for each, in their order."""
+
+    accepted: int | msgspec.UnsetType = msgspec.UNSET
+    refused: int | msgspec.UnsetType = msgspec.UNSET
+    outcomes: list[Outcome] | msgspec.UnsetType = msgspec.UNSET
+
+
+LISTED = answer("Requests", requests=list[RequestView], next_cursor=str | None, counts=dict[str, int] | None)
+FILTER = dict.fromkeys(("platform", "flow", "status", "account_id", "error"), str) | dict.fromkeys(
+    ("created_after", "created_before"), datetime
+)
+
+
 class ScrapeRequests:
     """POST one request, or up to 1,000 as `{"requests": […]}`; GET lists them (operators know it as list_scrape_data)."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT, "GET": Scope.READ}
+    calls: Calls = {
+        "POST": Call(
+            "Ask for data, once or up to 1,000 times.",
+            {200: RequestView, 202: AcceptedAnswer},
+            body=Submission,
+            either=answer("Submissions", requests=list[Submission]),
+            query={"wait": up_to(LONGEST)},
+            headers={
+                "Idempotency-Key": "The same key and the same body get the same answer.",
+                "Prefer": "`wait=SECONDS`",
+            },
+        ),
+        "GET": Call(
+            "What was asked for, newest first.",
+            {200: LISTED},
+            query={**FILTER, "uncollected": bool, "counts": bool, "cursor": str, "limit": up_to(queries.MAX_PAGE)},
+        ),
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -156,6 +202,14 @@ class ScrapeRequest:
     """GET one request; with `wait`, once it has ended or the time is up."""
 
     scopes: Scopes = {"GET": Scope.READ}
+    calls: Calls = {
+        "GET": Call(
+            "One request; with `wait`, once it has ended, or 202 when the time is up.",
+            {200: RequestView, 202: RequestView},
+            query={"wait": up_to(LONGEST)},
+            headers={"Prefer": "`wait=SECONDS`"},
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -173,6 +227,7 @@ class Explain:
     """GET why a request is not done, and when it can be."""
 
     scopes: Scopes = {"GET": Scope.READ}
+    calls: Calls = {"GET": Call("Why a request is not done, and when it can be.", {200: Explanation})}
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -189,6 +244,14 @@ class Cancel:
     """POST ends a request that has not ended. Fetches that others wait for go on."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "End a request; fetches that others wait for go on.",
+            {200: answer("Cancelled", id=int, status=str, location=str)},
+            body=Cancellation,
+            optional=True,
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -215,6 +278,11 @@ class Retry:
     """POST runs a request again that failed or was cancelled."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "Run a request again that failed or was cancelled.", {202: answer("RunsAgain", id=int, location=str)}
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -238,6 +306,13 @@ class RetryMatching:
     """POST runs again what matches, up to 1,000 at once."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "Run again what matches, up to 1,000 at once.",
+            {202: answer("RetriedMany", retried=int, refused=int, outcomes=list[Outcome], next_cursor=str | None)},
+            body=Matching,
+        )
+    }
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider

@@ -95,4 +95,6 @@ class Provider:
             await self._services.close()
 
     async def process_response(self, _req: Request, resp: Response, _resource: Any, _succeeded: bool) -> None:
-        resp.set_headers(HEADERS)
+        for name, value in HEADERS.items():
+            if resp.get_header(name) is None:  # a resource may say it otherwise
+                resp.set_header(name, value)

@@ -8,13 +8,14 @@ from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of
 from api.body import read
+from api.calls import Call, Calls, answer, up_to
 from api.problems import Forbidden
 from api.scrape_requests import operates, row_id, send, whole
 from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
 from beat_actors.webhooks import endpoints
-from beat_actors.webhooks.endpoints import Reader
+from beat_actors.webhooks.endpoints import EndpointView, Reader
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,6 +40,15 @@ class Since(msgspec.Struct, forbid_unknown_fields=True):
     since: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+class MadeWebhook(EndpointView, frozen=True, kw_only=True):
+    """An endpoint and what signs what is sent to it."""
+
+    secret: str
+
+
+DELIVERY = answer("DeliveryId", delivery_id=int)
+
+
 class _Resource:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -52,6 +62,10 @@ class Webhooks(_Resource):
     """GET lists the endpoints; POST adds one."""
 
     scopes: Scopes = {"GET": Scope.READ, "POST": Scope.SUBMIT}
+    calls: Calls = {
+        "GET": Call("Endpoints, never their secrets.", {200: answer("WebhookList", webhooks=list[EndpointView])}),
+        "POST": Call("Add an endpoint; its secret is in this answer and in no other.", {201: MadeWebhook}, body=Wanted),
+    }
 
     async def on_get(self, req: Request, resp: Response) -> None:
         async with self._provider.services.database.transaction() as transaction:
@@ -87,6 +101,11 @@ class Webhook(_Resource):
     """GET one; PATCH changes its URL, its events, or pauses and resumes it; DELETE drops it with its deliveries."""
 
     scopes: Scopes = {"GET": Scope.READ, "PATCH": Scope.SUBMIT, "DELETE": Scope.SUBMIT}
+    calls: Calls = {
+        "GET": Call("One endpoint.", {200: EndpointView}),
+        "PATCH": Call("Change its URL or its events, pause or resume it.", {200: EndpointView}, body=Change),
+        "DELETE": Call("Drop it, with its deliveries.", {200: answer("WebhookDeleted", id=int, deleted=bool)}),
+    }
 
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
@@ -122,6 +141,12 @@ class SecretRotation(_Resource):
     """POST gives an endpoint a new secret; for 24 h both sign."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "Give it a new secret; for 24 h both sign.",
+            {200: answer("WebhookSecret", id=int, secret=str, old_secret_until=datetime)},
+        )
+    }
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         services, number = self._provider.services, row_id(webhook_id)
@@ -134,6 +159,7 @@ class TestEvent(_Resource):
     """POST sends an event of the type `beat.webhook.test` to this endpoint alone."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {"POST": Call("Send a test event to this endpoint alone.", {202: DELIVERY})}
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
@@ -146,6 +172,13 @@ class Deliveries(_Resource):
     """GET lists deliveries, newest first: `?state=`, `?limit=`, `?cursor=`."""
 
     scopes: Scopes = {"GET": Scope.READ}
+    calls: Calls = {
+        "GET": Call(
+            "Its deliveries, newest first.",
+            {200: endpoints.Deliveries},
+            query={"state": str, "limit": up_to(endpoints.MAX_PAGE), "cursor": str},
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
         limit = whole(req, "limit", default=50, most=endpoints.MAX_PAGE)
@@ -165,6 +198,7 @@ class Resend(_Resource):
     """POST sends one delivery again."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {"POST": Call("Send one delivery again.", {202: DELIVERY})}
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str, delivery_id: str) -> None:
         delivery = row_id(delivery_id)
@@ -178,6 +212,11 @@ class ResendFailed(_Resource):
     """POST sends again all that failed of the events since a time, 10,000 at most."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "Send again what failed of the events since a time.", {202: answer("Resent", resent=int)}, body=Since
+        )
+    }
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         given = await read(req, Since)

@@ -13,6 +13,7 @@ from beat_actors.access.keys import Created, NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.settings import Settings
+from tests.integration.api.promised import Promised
 
 
 class Doorbell:
@@ -63,7 +64,7 @@ def bearer(created: Created) -> dict[str, str]:
 @pytest.fixture
 async def bare(settings: Settings, bell: Doorbell) -> AsyncIterator[falcon.testing.ASGIConductor]:
     """Without a key."""
-    async with falcon.testing.ASGIConductor(app_over(settings, bell)) as conductor:
+    async with Promised(app_over(settings, bell)) as conductor:
         yield conductor
 
 
@@ -71,5 +72,5 @@ async def bare(settings: Settings, bell: Doorbell) -> AsyncIterator[falcon.testi
 async def api(settings: Settings, bell: Doorbell, new_key: Keys) -> AsyncIterator[falcon.testing.ASGIConductor]:
     """With a key that may do everything."""
     admin = await new_key(Scope.ADMIN, rate_limit=100_000)
-    async with falcon.testing.ASGIConductor(app_over(settings, bell), headers=bearer(admin)) as conductor:
+    async with Promised(app_over(settings, bell), headers=bearer(admin)) as conductor:
         yield conductor

@@ -22,6 +22,8 @@ GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": 
 TABLE = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/docs"): OPEN,
     ("POST", "/v1/scrape-requests"): Scope.SUBMIT,
     ("GET", "/v1/scrape-requests"): Scope.READ,
     ("GET", "/v1/scrape-requests/{request_id}"): Scope.READ,

@@ -27,6 +27,7 @@ from beat_actors.requests import sweeps
 from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.integration.api.conftest import bearer
+from tests.integration.api.promised import Promised
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
 ROUTE = "/v1/scrape-requests"
@@ -89,7 +90,7 @@ async def ours() -> AsyncIterator[Ours]:
             app = create_app(lambda: Services(database, mailbox.ring, mailbox.ping, mailbox.close))
             async with database.transaction() as transaction:
                 key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,)), actor="test")
-            async with falcon.testing.ASGIConductor(app, headers=bearer(key)) as api:
+            async with Promised(app, headers=bearer(key)) as api:
                 yield Ours(under, beside, url, database, api)
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import falcon.testing
 import pytest
 
 from beat_actors.access.scopes import Scope
@@ -22,6 +21,7 @@ from beat_actors.platforms.instagram import (
 from beat_actors.platforms.interface import Entity, Listed, Record
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
 from tests.integration.api.conftest import app_over, bearer
+from tests.integration.api.promised import Promised
 from tests.observing import age, observe
 from tests.worlds import TOY, registered
 
@@ -328,7 +328,7 @@ async def test_a_new_platform_has_its_routes_by_being_there(settings, bell, new_
         await observe(database, "toy", Shed(shed_id="1", name="big", size=3))
         await observe(database, "toy", Tool(tool_id="saw", shed_id="1"))
         headers = bearer(await new_key(Scope.READ))
-        async with falcon.testing.ASGIConductor(app_over(settings, bell), headers=headers) as api:
+        async with Promised(app_over(settings, bell), headers=headers) as api:
             assert (await api.simulate_get("/v1/sheds/toy/BIG")).json["metrics"] == {"size": 3}
             assert (await api.simulate_get("/v1/sheds/toy/1/tools")).json["items"][0]["id"] == "saw"
             told = (await api.simulate_get("/v1/changes?platform=toy")).json["changes"]

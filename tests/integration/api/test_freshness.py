@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import falcon.testing
 import pytest
 import redis.asyncio
 
@@ -15,6 +14,7 @@ from beat_actors.platforms.instagram import InstagramAccount, InstagramPost, Ins
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
 from beat_actors.settings import LimitChange, Settings
 from tests.integration.api.conftest import app_over, bearer
+from tests.integration.api.promised import Promised
 from tests.observing import age, observe, rows
 
 CREATOR = InstagramAccount(profile_id="42", handle="creator", graph_id="1784", followers=1200)
@@ -167,7 +167,7 @@ async def test_a_refresh_counts_against_the_limits_of_what_is_on_demand(settings
     await age(database, 2 * DAY, "instagram_account")
     settings = settings.model_copy(update={"limits": {"refresh_profile_insta_daily": LimitChange(calls=1, reserve=0)}})
     headers = bearer(await new_key(Scope.READ, Scope.SUBMIT))
-    async with falcon.testing.ASGIConductor(app_over(settings, bell), headers=headers) as api:
+    async with Promised(app_over(settings, bell), headers=headers) as api:
         assert (await api.simulate_get(PROFILE)).json["freshness"]["refresh_started"]
         other = "/v1/profiles/instagram/other"
         found = (await api.simulate_get(other)).json["freshness"]

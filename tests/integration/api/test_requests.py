@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import falcon.testing
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -18,6 +17,7 @@ from beat_actors.access.tokens import mint
 from beat_actors.database import Database, migrate
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import app_over
+from tests.integration.api.promised import Promised
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "Creator.One"}}
 ROUTE = "/v1/scrape-requests"
@@ -511,7 +511,7 @@ async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_whe
 ) -> None:
     gone = settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"})
     headers = {"Authorization": f"Bearer {mint().text}"}
-    async with falcon.testing.ASGIConductor(app_over(gone, bell), headers=headers) as api:
+    async with Promised(app_over(gone, bell), headers=headers) as api:
         answer = await api.simulate_post(ROUTE, json=GOOD)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "2"

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Collection
 
-import falcon.testing
 import pytest
 
 from api.waiting import Waiting
@@ -11,6 +10,7 @@ from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 from tests.integration.api.conftest import app_over, bearer
+from tests.integration.api.promised import Promised
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
 ROUTE = "/v1/scrape-requests"
@@ -64,7 +64,7 @@ async def test_many_wait_on_few_connections(settings, bell, database, new_key) -
     """More callers wait than the pool has connections, and others are served meanwhile."""
     small = settings.model_copy(update={"database_pool_size": 2, "database_max_overflow": 0})
     key = await new_key(Scope.SUBMIT, Scope.READ)
-    async with falcon.testing.ASGIConductor(app_over(small, bell), headers=bearer(key)) as api:
+    async with Promised(app_over(small, bell), headers=bearer(key)) as api:
         asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(40)]
         outcomes = (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]
         waits = [asyncio.create_task(api.simulate_get(one["location"], params={"wait": "60"})) for one in outcomes]

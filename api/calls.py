@@ -1,0 +1,44 @@
+"""What each method of a resource takes and answers, declared beside it; /openapi.json is made of these declarations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+NO_BODY = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`does`: in a sentence. `answers`: the shape of each answer that is no problem, by its status; `None` has no body.
+
+    `query`: the type of each parameter, none of which must be given unless `needs` names it. `body`: its shape. `optional`: it may
+    be left out. `either`: another shape that it may have. `headers`: request headers and what they are for. `refusals`: the shape of
+    refusals that need not come as a problem, by status.
+    """
+
+    does: str
+    answers: Mapping[int, Any]
+    body: Any = NO_BODY
+    optional: bool = False
+    either: Any = NO_BODY
+    query: Mapping[str, Any] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[int, Any] = field(default_factory=dict)
+
+
+Calls = Mapping[str, Call]
+"""By HTTP method. It stands as `calls` on each resource."""
+
+
+def up_to(most: int, *, least: int = 0) -> Any:
+    """The type of a parameter that is a whole number."""
+    return Annotated[int, msgspec.Meta(ge=least, le=most)]
+
+
+def answer(called: str, /, **fields: Any) -> Any:
+    """The shape of an answer that is put together where it is sent."""
+    return msgspec.defstruct(called, list(fields.items()), kw_only=True)
