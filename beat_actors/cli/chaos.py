@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from beat_actors.chaos import BRIEF, FAULTS, FULL, Card, Fault, Rig, Timing, matrix_table, rehearse
@@ -27,6 +28,7 @@ def chaos(
     only: str = "*",
     brief: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
+    kept: Annotated[Path | None, Parameter(name="--keep")] = None,
     table: Path | None = None,
     names: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> int:
@@ -45,6 +47,9 @@ def chaos(
         The selection for CI, with shorter faults; about two minutes with one seed.
     jobs
         How many stacks are rehearsed on beside one another.
+    keep
+        Add each run to this file, a line each, and hold none again that stands there and kept its promises: a matrix that was
+        interrupted goes on. Delete it when the engine has changed.
     table
         Write the worst of each fault into this Markdown file, between its two marks.
     names
@@ -60,9 +65,13 @@ def chaos(
         _marks(table)
     quiet_logs()
     timing = BRIEF if brief else FULL
-    session = _Session(deque((fault, seed) for seed in range(first, first + seeds) for fault in chosen), timing)
+    wanted = [(fault, seed) for seed in range(first, first + seeds) for fault in chosen]
+    held = _held(kept)
+    due = deque((fault, seed) for fault, seed in wanted if not _kept_its_word(held.get((fault.name, seed))))
+    session = _Session(due, timing, kept)
     asyncio.run(session.run(jobs))
-    cards = session.cards
+    held |= {(card.fault, card.seed): card for card in session.cards}
+    cards = [held[fault.name, seed] for fault, seed in wanted if (fault.name, seed) in held]
     if table is not None:
         _write(table, matrix_table(cards))
     bad = len(session.void) + sum(1 for card in cards if card.broken)
@@ -84,6 +93,7 @@ class _Session:
 
     due: deque[tuple[Fault, int]]
     timing: Timing
+    kept: Path | None
     cards: list[Card] = field(default_factory=list)
     void: list[str] = field(default_factory=list)
     one_starts: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -114,6 +124,9 @@ class _Session:
             tell(f"  {run} could not be held: {''.join(traceback.format_exception(error))}")
         else:
             self.cards.append(card)
+            if self.kept is not None:
+                with self.kept.open("ab") as file:
+                    file.write(msgspec.json.encode(card) + b"\n")
             rig.kept = bool(card.broken)
             say(card.line(), "red" if card.broken else "")
             for promise in (*card.broken, *card.slow, *(card.findings.reasons[:10] if card.broken else ())):
@@ -132,6 +145,21 @@ def _chosen(only: str, brief: bool) -> list[Fault]:
     if not chosen:
         raise BadInput(f"no fault is called {only!r}; `beat chaos --list` names them", field="only")
     return chosen
+
+
+def _held(path: Path | None) -> dict[tuple[str, int], Card]:
+    """The runs that were held before, by fault and seed."""
+    if path is None or not path.exists():
+        return {}
+    try:
+        cards = [msgspec.json.decode(line, type=Card) for line in path.read_bytes().splitlines()]
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{path} holds no runs of this version: {error}; delete it", field="keep") from None
+    return {(card.fault, card.seed): card for card in cards}
+
+
+def _kept_its_word(card: Card | None) -> bool:
+    return card is not None and not card.broken and not card.slow
 
 
 def _marks(path: Path) -> str:

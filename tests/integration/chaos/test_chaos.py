@@ -44,12 +44,13 @@ STOLEN = Fault("stolen", "-", "a call without a lease", call_behind_its_back, re
 
 
 def test_it_sees_what_is_wrong_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Through the command: a clean run, a lost row, an unbooked call."""
+    """Through the command: a clean run, a lost row, an unbooked call; and a matrix goes on where it was stopped."""
     monkeypatch.setattr("beat_actors.cli.chaos.FAULTS", (CALM, LOSS, STOLEN))
     monkeypatch.setattr("beat_actors.cli.chaos.FULL", QUICK)
-    assert invoke(["chaos", "--seeds", "1", "--only", "calm,loss,stolen"]) == 1
+    keep = ["--keep", str(tmp_path / "runs.jsonl")]
+    assert invoke(["chaos", "--seeds", "1", "--only", "calm,loss,stolen", *keep]) == 1
     clean, lost, stolen = capsys.readouterr().out.splitlines()[:3]
     assert "fault=calm seed=0 accepted=20 done=20" in clean
     assert "verdict=ok" in clean
@@ -57,6 +58,8 @@ def test_it_sees_what_is_wrong_and_nothing_else(
     assert "lost=1 dup=0 nonterminal=0" in lost
     assert "unbooked=1" in stolen
     assert "lost=0" in stolen
+    assert invoke(["chaos", "--seeds", "1", "--only", "calm", *keep]) == 0
+    assert capsys.readouterr().out.splitlines() == ["", "1 runs kept every promise, 0 of them late; 0 did not, 0 were skipped"]
 
 
 def test_it_sees_a_statement_without_its_fence(tmp_path: Path) -> None:
