@@ -7,4 +7,4 @@
 import sys
 
 if "dramatiq.cli" in sys.modules:  # we are the worker, and only the worker
-    from actors import credential_broker, credentials, ingest, process, quarantine, retrieve  # noqa: F401
+    from actors import credential_broker, credentials, ingest, process, quarantine, retrieve, suspects  # noqa: F401

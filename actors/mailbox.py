@@ -22,7 +22,8 @@ RETRIEVE = "retrieve"
 INGEST = "ingest"
 PROCESS = "process"
 CREDENTIALS = "credentials"
-QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS)
+SUSPECTS = "suspects"
+QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
 # What the actors take; a message with anything else is set aside before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]

@@ -27,8 +27,9 @@ REST = 2.0
 
 # A sliding window in two numbers: the calls of this minute, and those of the minute before by the share of it that is still within
 # the last sixty seconds. The server's own clock, so that all processes agree. A call that is refused is not counted.
-# KEYS: for each call a hash of n, the minute's number; c, its calls; p, those of the one before. ARGV: the window, then each call's limit.
-# Returns for each call whether it may go on, how many more may, and the milliseconds until more may.
+# KEYS: for each key a hash of n, the minute's number; c, its calls; p, those of the one before. ARGV: the window, then for each key
+# its limit and how many calls want to go on. Returns for each key how many may, how many more may after the first of them, the
+# milliseconds until the minute is over, and those until one that was refused may.
 TAKE = """
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
@@ -37,7 +38,7 @@ local n = math.floor(now)
 local passed = now - n
 local answers = {}
 for i, key in ipairs(KEYS) do
-    local limit = tonumber(ARGV[i + 1])
+    local limit, wanted = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
     local known = redis.call('HMGET', key, 'n', 'c', 'p')
     local c, p = 0, 0
     if tonumber(known[1]) == n then
@@ -45,20 +46,22 @@ for i, key in ipairs(KEYS) do
     elseif tonumber(known[1]) == n - 1 then
         p = tonumber(known[2])
     end
-    local spent = c + p * (1 - passed)
-    if spent < limit then
-        redis.call('HSET', key, 'n', n, 'c', c + 1, 'p', p)
+    local free = limit - c - p * (1 - passed)
+    local granted = math.max(0, math.min(wanted, math.ceil(free)))
+    if granted > 0 then
+        c = c + granted
+        redis.call('HSET', key, 'n', n, 'c', c, 'p', p)
         redis.call('EXPIRE', key, 2 * window)
-        answers[i] = {1, math.floor(math.max(0, limit - spent - 1)), math.ceil((1 - passed) * window * 1000)}
-    else
-        local wait
+    end
+    local wait = 0
+    if granted < wanted then
         if c < limit then
             wait = 1 - (limit - c) / p - passed
         else
             wait = 1 - passed + 1 - limit / c
         end
-        answers[i] = {0, 0, math.ceil(wait * window * 1000) + 1}
     end
+    answers[i] = {granted, math.floor(free) - 1, math.ceil((1 - passed) * window * 1000), math.ceil(wait * window * 1000) + 1}
 end
 return answers
 """
@@ -89,6 +92,7 @@ class Limiter:
             socket_timeout=PATIENCE,
             socket_connect_timeout=PATIENCE,
             retry=Retry(NoBackoff(), 0),  # a lost answer must not count a call twice
+            single_connection_client=True,  # a pool looks for answers that nobody read, before each call
         )
         self._script = self._client.register_script(TAKE)
         self._namespace = settings.redis_namespace
@@ -128,11 +132,21 @@ class Limiter:
                     call.answer.set_result(answer)
 
     async def _together(self, calls: list[_Call]) -> list[Allowance]:
+        by_key: dict[int, list[_Call]] = {}
+        for call in calls:
+            by_key.setdefault(call.key_id, []).append(call)
         counted = await self._script(
-            keys=[f"{self._namespace}:calls:{call.key_id}" for call in calls],
-            args=[WINDOW, *(call.limit for call in calls)],
+            keys=[f"{self._namespace}:calls:{key_id}" for key_id in by_key],
+            args=[WINDOW, *(number for own in by_key.values() for number in (own[-1].limit, len(own)))],
         )
-        return [Allowance(bool(granted), left, max(1, math.ceil(ms / 1000))) for granted, left, ms in counted]
+        answers = {}
+        for (key_id, own), (granted, left, over_ms, wait_ms) in zip(by_key.items(), counted, strict=True):
+            over, wait = max(1, math.ceil(over_ms / 1000)), max(1, math.ceil(wait_ms / 1000))
+            answers[key_id] = iter(
+                [Allowance(True, max(0, left - nth), over) for nth in range(granted)]
+                + [Allowance(False, 0, wait)] * (len(own) - granted)
+            )
+        return [next(answers[call.key_id]) for call in calls]
 
     def _alone(self, key_id: int, limit: int) -> Allowance:
         now = time.monotonic() / WINDOW

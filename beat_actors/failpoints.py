@@ -84,7 +84,9 @@ class Armed:
         elif self.action == "pause":
             # Somebody else has to wake us, and must live on if our process group is ended meanwhile.
             wake = f"sleep {self.seconds}; kill -CONT {os.getpid()}"
-            subprocess.Popen(("/bin/sh", "-c", wake), start_new_session=True)  # noqa: S603 - numbers alone
+            subprocess.Popen(  # noqa: S603 - numbers alone
+                ("/bin/sh", "-c", wake), start_new_session=True, stdout=subprocess.DEVNULL
+            )
             os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(0.1)  # another thread may take the signal, and this one would go on until then
         else:

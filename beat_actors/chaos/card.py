@@ -42,6 +42,8 @@ class Card:
     extra: dict[str, object] = field(default_factory=dict)
     complaints: Sequence[str] = ()
     """What the fault itself found wrong."""
+    late: Sequence[str] = ()
+    """What it found slow."""
     skipped: str = ""
 
     @property
@@ -64,10 +66,15 @@ class Card:
     def slow(self) -> list[str]:
         """The budgets of time that were not kept, in words. A crowded machine exceeds them too, so they are no promise broken."""
         budgets = (("ttr_s", self.ttr_s, self.budget.ttr), ("api_p99_s", self.api_p99_s, self.budget.api))
+        if self.skipped:
+            return []
         return [
-            f"{name}={seconds:.1f}, more than {most:g}"
-            for name, seconds, most in budgets
-            if not self.skipped and most is not None and seconds is not None and seconds > most
+            *(
+                f"{name}={seconds:.1f}, more than {most:g}"
+                for name, seconds, most in budgets
+                if most is not None and seconds is not None and seconds > most
+            ),
+            *self.late,
         ]
 
     def line(self) -> str:

@@ -37,6 +37,8 @@ THREADS = 8
 CREDENTIALS = {"graphapi": 3, "arraybobo": 3, "jotucker": 4, "lama": 3, "bestsolutions": 3}
 POPULATION = 1000
 HTTP_TIMEOUT = 5.0
+NO_WORKERS = ("resource_tracker", "pipeline.alone")
+"""Children of a worker that take no messages."""
 FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 
 # Python sleeps until a moment, libfaketime makes a span of it, and the kernel calls the span wrong where the moment has passed.
@@ -170,7 +172,7 @@ class Rig:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     for child in psutil.Process(master).children(recursive=True):
                         with contextlib.suppress(psutil.NoSuchProcess):
-                            if "resource_tracker" not in " ".join(child.cmdline()):
+                            if not any(word in " ".join(child.cmdline()) for word in NO_WORKERS):
                                 found.append(child)
         return found
 

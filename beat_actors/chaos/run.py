@@ -61,6 +61,7 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
         budget=fault.budget(scene),
         extra=scene.extra,
         complaints=scene.complaints,
+        late=scene.late,
         skipped=scene.skipped,
     )
 

@@ -31,6 +31,8 @@ class Scene:
     """Before then, something that was frozen may still wake up."""
     extra: dict[str, object] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    """What took longer than it may."""
     skipped: str = ""
 
     @property

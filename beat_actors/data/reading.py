@@ -98,13 +98,13 @@ async def find_all(transaction: Transaction, asked: Sequence[Asked]) -> list[Ite
         kinds.setdefault((one.platform.name, one.entity, one.account_id is not None), []).append(place)
     for (platform, entity, of_account), places in kinds.items():
         values = {
-            "places": places,
             "names": [asked[place].name for place in places],
             "bare": [asked[place].name.removeprefix("@").lower() for place in places],
-            "accounts": [asked[place].account_id for place in places],
         }
+        if of_account:
+            values["accounts"] = [str(asked[place].account_id) for place in places]
         for row in await transaction.rows(_find(platform, entity, of_account), values):
-            found[row.nth] = _item(entity, row)
+            found[places[row.nth - 1]] = _item(entity, row)
     return found
 
 
@@ -226,9 +226,10 @@ def _find(platform: str, entity: Entity, of_account: bool) -> str:
         f'SELECT {columns}, {rank} AS rank FROM "{entity.table}" p WHERE {way}{visible}'  # noqa: S608 - declared
         for rank, way in enumerate(ways)
     )
+    accounts, account = (", %(accounts)s::text[]", ", account") if of_account else ("", "")
     return f"""
 SELECT asked.nth, found.*, extract(epoch FROM clock_timestamp() - found.observed_at)::float8 AS age
-FROM unnest(%(places)s::int[], %(names)s::text[], %(bare)s::text[], %(accounts)s::text[]) asked (nth, name, bare, account)
+FROM unnest(%(names)s::text[], %(bare)s::text[]{accounts}) WITH ORDINALITY asked (name, bare{account}, nth)
 CROSS JOIN LATERAL (SELECT * FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1) found
 """  # noqa: S608 - declared
 

@@ -61,8 +61,11 @@ SELECT id FROM moved
 """
 
 
-async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
-    """Claim these fetches, parse their payloads, and commit records or the reason why there are none."""
+async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False) -> StageResult:
+    """Claim these fetches, parse their payloads, and commit records or the reason why there are none.
+
+    `alone`: in this process nothing else is held, so suspects may be claimed.
+    """
     result = StageResult()
     settings = engine.settings
     hit("ingest.before_claim", fetch_ids)
@@ -74,6 +77,7 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
                 "lease": settings.stage_lease,
                 "attempts": settings.stage_attempts,
                 "suspect": SUSPECT,
+                "alone": alone,
             },
             binary=True,
         )

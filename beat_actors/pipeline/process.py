@@ -56,8 +56,11 @@ SELECT 'poison', platform, source, operation, parser_version, id, request_id, pa
 """
 
 
-async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
-    """Claim these fetches and commit them together; if one of them cannot be written, each alone."""
+async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False) -> StageResult:
+    """Claim these fetches and commit them together; if one of them cannot be written, each by itself.
+
+    `alone`: in this process nothing else is held, so suspects may be claimed.
+    """
     result = StageResult()
     settings = engine.settings
     hit("process.before_claim", fetch_ids)
@@ -69,6 +72,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
                 "lease": settings.stage_lease,
                 "attempts": settings.stage_attempts,
                 "suspect": SUSPECT,
+                "alone": alone,
             },
             binary=True,
         )

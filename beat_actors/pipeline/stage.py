@@ -19,14 +19,9 @@ UPDATE scrape_fetch f SET lease_until = clock_timestamp() + make_interval(secs =
 FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
 WHERE f.id = n.id AND f.fence = n.fence AND f.lease_until IS NOT NULL RETURNING f.id
 """
-# What was tried often, and may be what kills the workers, is claimed from a message of its own, one at a time: the message of its
-# batch comes back whenever a worker dies, and several of their own wait in the queue while no worker is up. Whichever process takes
-# them together loses them together, and each loss brings the neighbours nearer to quarantine.
-UNSUSPECTED = """
-(stage_attempts < %(suspect)s OR cardinality(%(ids)s) = 1 AND NOT EXISTS (
-    SELECT FROM scrape_fetch o
-    WHERE o.stage IN ('RETRIEVED', 'INGESTED') AND o.stage_attempts >= %(suspect)s AND o.lease_until > clock_timestamp()))
-"""
+# What was tried often may be what kills the workers. The message of its batch comes back whenever a worker dies, and each loss would
+# bring its neighbours nearer to quarantine too: from then on it is claimed in a process of its own (`alone`) and nowhere else.
+UNSUSPECTED = "(stage_attempts < %(suspect)s OR %(alone)s)"
 RENEW_EVERY = 3.0
 """Seconds at most between two renewals, which is also how soon a holder learns that its work was taken from it."""
 # Where a stage hands a fetch back to the broker. `n` carries one row for each, fenced by what the caller has just updated.

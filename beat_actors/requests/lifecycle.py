@@ -12,7 +12,7 @@ from typing import Any
 from beat_actors.database import Transaction, jsonb
 
 SUSPECT = 3
-"""Tries of a stage after which a fetch is sent and claimed alone: it may be what kills the workers."""
+"""Tries of a stage after which a fetch is tried in a process of its own: it may be what kills the workers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,7 @@ WITH lost AS (
       AND beat_leads(%(epoch)s)
     ORDER BY priority, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost
-WHERE f.id = lost.id AND (f.stage_attempts < %(suspect)s OR f.id = (SELECT min(id) FROM lost l WHERE l.stage_attempts >= %(suspect)s))
+UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost WHERE f.id = lost.id
 RETURNING f.id, f.stage, f.stage_attempts
 """
 # A lease that was claimed, and whose holder is gone: nobody knows whether the call was made. It stays charged, is traced as
@@ -126,15 +125,18 @@ async def waiting(database: Database) -> Swept:
 async def unsent(database: Database, epoch: int | None = None, *, grace: float) -> Swept:
     """Stage work without a message or a living holder, older than `grace` seconds.
 
-    What has been tried before goes in a message of its own: if it kills its worker, it kills no neighbour's try.
+    What has been tried before goes in a message of its own: if it kills its worker, it kills no neighbour's try. What has been tried
+    often goes to the suspects.
     """
-    values = {"grace": grace, "epoch": epoch, "limit": BATCH, "suspect": SUSPECT}
+    values = {"grace": grace, "epoch": epoch, "limit": BATCH}
     async with database.statements() as alone:
         rows = await alone.rows(UNSENT, values)
     fresh: dict[str, list[int]] = {}
     swept = Swept(count=len(rows))
     for row in rows:
-        if row.stage_attempts:
+        if row.stage_attempts >= SUSPECT and row.stage != "LEASED":
+            fresh.setdefault("suspects", []).append(row.id)
+        elif row.stage_attempts:
             swept.send.append((STAGE_OF[row.stage], [row.id]))
         else:
             fresh.setdefault(STAGE_OF[row.stage], []).append(row.id)

@@ -59,7 +59,10 @@ def test_it_sees_what_is_wrong_and_nothing_else(
     assert "unbooked=1" in stolen
     assert "lost=0" in stolen
     assert invoke(["chaos", "--seeds", "1", "--only", "calm", *keep]) == 0
-    assert capsys.readouterr().out.splitlines() == ["", "1 runs kept every promise, 0 of them late; 0 did not, 0 were skipped"]
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "1 runs kept every promise, 0 of them late; 0 did not, 0 were skipped",
+    ]
 
 
 def test_it_sees_a_statement_without_its_fence(tmp_path: Path) -> None:

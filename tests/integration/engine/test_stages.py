@@ -13,12 +13,15 @@ import pytest
 
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
+from beat_actors.pipeline import alone
+from beat_actors.pipeline.alone import try_alone
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
@@ -56,8 +59,8 @@ async def engine(settings: Settings, url: str, admin: SimulatorClient) -> AsyncI
     await engine.close()
 
 
-async def accept(engine: Engine) -> int:
-    wanted = NewRequest("instagram", FLOW, {"handle": "creator_000001", "posts": 0})
+async def accept(engine: Engine, handle: str = "creator_000001") -> int:
+    wanted = NewRequest("instagram", FLOW, {"handle": handle, "posts": 0})
     ((accepted),) = await intake.accept(engine.database, [wanted])
     return accepted.id
 
@@ -130,8 +133,8 @@ async def written(engine: Engine, request: int) -> list[Any]:
     ]
 
 
-def process_alone(settings: Settings, fetches: list[int], failpoints: str = "") -> int:
-    env = {
+def environment(settings: Settings, failpoints: str = "") -> dict[str, str]:
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith("BEAT_")},
         "BEAT_DATABASE_URL": str(settings.database_url),
         "BEAT_DATABASE_PREPARED_STATEMENTS": str(settings.database_prepared_statements).lower(),
@@ -140,8 +143,55 @@ def process_alone(settings: Settings, fetches: list[int], failpoints: str = "") 
         "BEAT_MESSAGE_KEYS": settings.message_keys.get_secret_value(),
         "BEAT_FAILPOINTS": failpoints,
     }
+
+
+def process_alone(settings: Settings, fetches: list[int], failpoints: str = "") -> int:
     command = [sys.executable, "-c", ALONE, *map(str, fetches)]
-    return subprocess.run(command, env=env, timeout=60).returncode
+    return subprocess.run(command, env=environment(settings, failpoints), timeout=60).returncode
+
+
+@pytest.mark.parametrize("stage", ["RETRIEVED", "INGESTED"])
+async def test_p6_a_suspect_that_kills_its_process_harms_neither_its_neighbours_nor_the_worker(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """They were tried together until nobody knows which of them it is; then each dies, or does not, by itself."""
+    requests = [await accept(engine, f"creator_{n:06d}") for n in range(5)]
+    for _ in range(10):
+        read = (await retrieve(engine, (await turn(engine.database, platform)).leased)).next
+        if stage == "INGESTED":
+            await ingest(engine, read)
+    fetches = dict(await rows(engine.database, "SELECT request_id, id FROM scrape_fetch"))
+    async with engine.database.transaction() as transaction:
+        assert await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (SUSPECT,)) == len(requests)
+    killers = requests[1], requests[2]
+    if stage == "INGESTED":
+        armed = ",".join(f"process.write~{request}=kill" for request in killers)
+    else:
+        armed = ",".join(f"ingest.parse~creator_{n:06d}=kill" for n in (1, 2))
+    for name, value in environment(settings, armed).items():
+        monkeypatch.setenv(name, value)
+    result = await try_alone(list(fetches.values()))
+    left = await rows(engine.database, "SELECT request_id, stage, stage_attempts FROM scrape_fetch ORDER BY request_id")
+    moved_to = {"RETRIEVED": "INGESTED", "INGESTED": "DONE"}[stage]
+    assert [(request, at) for request, at, _ in left] == [
+        (request, stage if request in killers else moved_to) for request in requests
+    ]
+    assert [tries for request, _, tries in left if request in killers] == [SUSPECT + 1] * 2
+    if stage == "RETRIEVED":
+        assert sorted(result.next) == sorted(fetches[request] for request in requests if request not in killers)
+
+
+async def test_p6_a_suspect_that_never_ends_is_ended(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await accept(engine)
+    read = (await retrieve(engine, (await turn(engine.database, platform)).leased)).next
+    for name, value in environment(settings, "ingest.parse=pause:600").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(alone, "PATIENCE", 5.0)
+    assert (await try_alone(read)).next == []
+    ((stage, tries),) = await rows(engine.database, "SELECT stage, stage_attempts FROM scrape_fetch")
+    assert (stage, tries) == ("RETRIEVED", 1)
 
 
 @pytest.mark.parametrize("point", ["process.after_claim", "process.write", "process.before_commit"])

@@ -50,6 +50,7 @@ def test_a_broken_promise_is_named(broken: Card, said: str) -> None:
     [
         (replace(CARD, ttr_s=10.5), "ttr_s=10.5, more than 10"),
         (replace(CARD, budget=Budget(api=0.01)), "api_p99_s=0.0, more than 0.01"),
+        (replace(CARD, late=("a call took 8 s",)), "a call took 8 s"),
     ],
 )
 def test_a_budget_of_time_that_was_not_kept_is_named_and_breaks_no_promise(late: Card, said: str) -> None:

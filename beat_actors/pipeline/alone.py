@@ -1,0 +1,107 @@
+"""Suspects: fetches over which workers may have died. They are tried in a process that has nothing else to lose.
+
+A worker holds many fetches, and all of them are tried once more when it dies, so what was tried often is no proof of guilt: it may only have
+stood beside the poison. Here each is claimed by itself, in a child of the worker. Where the child dies, it is clear over which; the
+worker lives on, and the rest go into the next child.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+import structlog
+
+from beat_actors.engine import Engine
+from beat_actors.logs import configure
+from beat_actors.pipeline.ingest import ingest
+from beat_actors.pipeline.process import process
+from beat_actors.pipeline.stage import StageResult
+from beat_actors.settings import load
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 60.0
+"""Seconds that one of them may take, the start of the process included. It is tried again, until its tries are used up."""
+STAGE = "SELECT stage FROM scrape_fetch WHERE id = %s"
+STAGES = {"RETRIEVED": ingest, "INGESTED": process}
+
+
+class Began(msgspec.Struct, tag="began"):
+    """The child is about to claim this one."""
+
+    id: int
+
+
+class Ended(msgspec.Struct, tag="ended"):
+    """What its stage said is to be done next."""
+
+    result: StageResult
+
+
+async def try_alone(fetch_ids: Sequence[int]) -> StageResult:
+    """Try each of them in a process of its own, or in one that no other has killed. Never raises for what they do."""
+    result = StageResult()
+    rest = list(fetch_ids)
+    while rest:
+        begun: int | None = None
+        async for said in _child(rest):
+            if isinstance(said, Began):
+                begun = said.id
+            else:
+                result.next += said.result.next
+                result.ring |= said.result.ring
+                result.zombies += said.result.zombies
+        if begun is None:
+            log.error(
+                "suspects_not_tried",
+                fetches=rest[:20],
+                meaning="the process for them did not start; they are tried later",
+            )
+            break
+        rest = rest[rest.index(begun) + 1 :]
+    return result
+
+
+async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
+    """What a child says, until it has ended, whichever way."""
+    command = (sys.executable, "-m", "beat_actors.pipeline.alone", *map(str, ids))
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    try:
+        while line := await asyncio.wait_for(child.stdout.readline(), PATIENCE):
+            yield msgspec.json.decode(line, type=Began | Ended)
+    except TimeoutError:
+        log.warning("suspect_took_too_long", seconds=PATIENCE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+async def _try(ids: Sequence[int]) -> None:
+    settings = load()
+    configure(settings, service="alone")
+    engine = Engine.start(settings, name="alone")
+    try:
+        for fetch_id in ids:
+            _say(Began(fetch_id))
+            async with engine.database.statements() as alone:
+                stage = await alone.value(STAGE, (fetch_id,))
+            if stage in STAGES:
+                _say(Ended(await STAGES[stage](engine, [fetch_id], alone=True)))
+    finally:
+        await engine.close()
+
+
+def _say(what: Began | Ended) -> None:
+    # Where the worker is gone, this breaks, and so ends what nobody follows any more.
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(_try([int(word) for word in sys.argv[1:]]))
