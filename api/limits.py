@@ -1,7 +1,8 @@
 """How often each key may call: counted in Redis for all processes of the API at once.
 
 Redis only counts. While it is away each process counts for itself, so calls go on, and a key gets its rate from each of them.
-Calls that come at once share a round trip, over one connection.
+Calls that come at once share a round trip, and a key that has plenty left takes some calls in advance: a hundredth of its rate, which
+its process gives out until the minute is over. What it does not give out is lost to the key; when little is left, each call is counted.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from beat_actors.settings import Settings
 log = structlog.get_logger(__name__)
 
 WINDOW = 60
+ADVANCE = 100
+"""The part of a key's rate that is taken in advance is one in so many."""
 PATIENCE = 0.5
 """Seconds that calls wait for Redis to count them."""
 REST = 2.0
@@ -28,8 +31,9 @@ REST = 2.0
 # A sliding window in two numbers: the calls of this minute, and those of the minute before by the share of it that is still within
 # the last sixty seconds. The server's own clock, so that all processes agree. A call that is refused is not counted.
 # KEYS: for each key a hash of n, the minute's number; c, its calls; p, those of the one before. ARGV: the window, then for each key
-# its limit and how many calls want to go on. Returns for each key how many may, how many more may after the first of them, the
-# milliseconds until the minute is over, and those until one that was refused may.
+# its limit, how many calls want to go on, and how many may be taken in advance where ten times as many are left. Returns for each key
+# how many were taken, how many more may after the first of them, the milliseconds until the minute is over, and those until one that
+# was refused may.
 TAKE = """
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
@@ -38,7 +42,7 @@ local n = math.floor(now)
 local passed = now - n
 local answers = {}
 for i, key in ipairs(KEYS) do
-    local limit, wanted = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+    local limit, wanted, advance = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
     local known = redis.call('HMGET', key, 'n', 'c', 'p')
     local c, p = 0, 0
     if tonumber(known[1]) == n then
@@ -47,7 +51,7 @@ for i, key in ipairs(KEYS) do
         p = tonumber(known[2])
     end
     local free = limit - c - p * (1 - passed)
-    local granted = math.max(0, math.min(wanted, math.ceil(free)))
+    local granted = math.max(0, math.min(wanted + math.min(advance, math.floor(free / 10)), math.ceil(free)))
     if granted > 0 then
         c = c + granted
         redis.call('HSET', key, 'n', n, 'c', c, 'p', p)
@@ -83,6 +87,15 @@ class _Call:
     answer: asyncio.Future[Allowance]
 
 
+@dataclass(slots=True)
+class _Advance:
+    """`left` calls that were taken and may be given out until `until`, after which `remaining` more may be taken."""
+
+    left: int
+    remaining: int
+    until: float
+
+
 class Limiter:
     """One for each process and event loop."""
 
@@ -101,10 +114,18 @@ class Limiter:
         self._away_until = 0.0
         self._minute = 0
         self._counted: dict[int, int] = {}
+        self._advances: dict[int, _Advance] = {}
 
     async def take(self, key_id: int, limit: int) -> Allowance:
         """Count one call of this key, of which `limit` a minute are allowed. Never raises."""
-        if time.monotonic() < self._away_until:
+        now = time.monotonic()
+        advance = self._advances.get(key_id)
+        if advance is not None and now < advance.until:
+            advance.left -= 1
+            if not advance.left:
+                del self._advances[key_id]
+            return Allowance(True, max(0, advance.remaining + advance.left), max(1, math.ceil(advance.until - now)))
+        if now < self._away_until:
             return self._alone(key_id, limit)
         call = _Call(key_id, limit, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
@@ -135,17 +156,23 @@ class Limiter:
         by_key: dict[int, list[_Call]] = {}
         for call in calls:
             by_key.setdefault(call.key_id, []).append(call)
+        began = time.monotonic()
         counted = await self._script(
             keys=[f"{self._namespace}:calls:{key_id}" for key_id in by_key],
-            args=[WINDOW, *(number for own in by_key.values() for number in (own[-1].limit, len(own)))],
+            args=[
+                WINDOW,
+                *(number for own in by_key.values() for number in (own[-1].limit, len(own), own[-1].limit // ADVANCE)),
+            ],
         )
         answers = {}
         for (key_id, own), (granted, left, over_ms, wait_ms) in zip(by_key.items(), counted, strict=True):
             over, wait = max(1, math.ceil(over_ms / 1000)), max(1, math.ceil(wait_ms / 1000))
             answers[key_id] = iter(
-                [Allowance(True, max(0, left - nth), over) for nth in range(granted)]
+                [Allowance(True, max(0, left - nth), over) for nth in range(min(granted, len(own)))]
                 + [Allowance(False, 0, wait)] * (len(own) - granted)
             )
+            if granted > len(own):
+                self._advances[key_id] = _Advance(granted - len(own), left - granted + 1, began + over_ms / 1000)
         return [next(answers[call.key_id]) for call in calls]
 
     def _alone(self, key_id: int, limit: int) -> Allowance:

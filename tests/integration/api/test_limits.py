@@ -46,6 +46,34 @@ async def test_a_keys_rate_is_one_over_all_processes(processes, long_window) -> 
     assert (await processes[0].take(2, 50)).remaining == 49  # another key's
 
 
+async def test_calls_are_taken_in_advance_while_plenty_are_left_and_one_by_one_then(
+    processes, settings, long_window
+) -> None:
+    """Of 1,000 a minute each process takes up to ten more than it was asked for, until fewer than ten are left to the key."""
+    with Redis.from_url(str(settings.redis_url)) as client:
+        assert (await processes[0].take(1, 1000)).remaining == 999
+        assert client.hget(f"{settings.redis_namespace}:calls:1", "c") == b"11"
+        answers = [await processes[0].take(1, 1000) for _ in range(10)]
+        assert [answer.remaining for answer in answers] == list(range(998, 988, -1))
+        assert client.hget(f"{settings.redis_namespace}:calls:1", "c") == b"11"
+        granted = 11
+        while (await processes[granted % 3].take(1, 1000)).granted:
+            granted += 1
+        assert client.hget(f"{settings.redis_namespace}:calls:1", "c") == b"1000"
+    assert granted == 1000
+
+
+async def test_what_was_taken_in_advance_ends_with_its_minute(processes, settings, monkeypatch) -> None:
+    with Redis.from_url(str(settings.redis_url)) as client:
+        seconds, _ = client.time()
+        monkeypatch.setattr(limits, "WINDOW", seconds + 2)  # it ends two seconds from now
+        await processes[0].take(1, 1000)
+        await asyncio.sleep(2.2)
+        await processes[0].take(1, 1000)
+        assert client.hget(f"{settings.redis_namespace}:calls:1", "n") == b"1"
+        assert client.hget(f"{settings.redis_namespace}:calls:1", "c") == b"11"
+
+
 @pytest.mark.parametrize(
     ("before", "granted"),
     [(0, 10), (5, 5), (10, 0), (100, 0)],
@@ -97,9 +125,9 @@ async def test_a_redis_that_is_back_counts_again(settings, monkeypatch, long_win
     limiter, lost = Limiter(settings), Limiter(without_redis(settings))
     script = limiter._script
     limiter._script = lost._script
-    assert (await limiter.take(1, 100)).granted
+    assert (await limiter.take(1, 99)).granted
     limiter._script = script
-    await limiter.take(1, 100)
+    await limiter.take(1, 99)
     with Redis.from_url(str(settings.redis_url)) as client:
         assert client.hget(f"{settings.redis_namespace}:calls:1", "c") == b"1"
     await limiter.close()
@@ -107,10 +135,10 @@ async def test_a_redis_that_is_back_counts_again(settings, monkeypatch, long_win
 
 
 async def test_a_redis_that_was_restarted_learns_the_script_again(processes, settings, long_window) -> None:
-    assert (await processes[0].take(1, 100)).granted
+    assert (await processes[0].take(1, 99)).granted
     with Redis.from_url(str(settings.redis_url)) as client:
         client.script_flush()
-    assert (await processes[0].take(1, 100)).remaining == 98
+    assert (await processes[0].take(1, 99)).remaining == 97
 
 
 async def test_who_goes_away_while_waiting_holds_up_nobody(processes, long_window) -> None:
