@@ -26,6 +26,11 @@ COMMANDS = (
     ("retry", "requests:retry", "Run again what failed: one request, or all that match."),
     ("cancel", "requests:cancel", "End requests that are not wanted any more."),
     (
+        "stuck",
+        "maintenance:stuck",
+        "Requests that take long, and what holds each up; take it away from whoever holds it.",
+    ),
+    (
         "credentials",
         "credentials:app",
         "Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys.",
@@ -48,6 +53,7 @@ COMMANDS = (
     ("audit", "audit:audit", "Who changed what, newest first."),
     ("limits", "limits:app", "Limits on on-demand requests: used, left, pace, forecast; reset."),
     ("simulator", "simulator:app", "The provider simulator: run it, read its ledger, break it."),
+    ("db", "maintenance:db", "The database's tables: size, dead rows, last vacuum; vacuum by hand."),
     ("migrate", "maintenance:migrate", "Bring the database to the newest schema."),
     ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),
     (

@@ -1,12 +1,18 @@
-"""`beat migrate` and `beat settings`."""
+"""`beat migrate`, `beat settings`, `beat db` and `beat stuck`."""
 
+from datetime import UTC
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from beat_actors.cli.output import say, show_json, show_rows
-from beat_actors.cli.session import quiet_logs, settings_in_force
+from beat_actors.cli.session import Session, quiet_logs, run, settings_in_force, who
 from beat_actors.database import migrate as migrations
+from beat_actors.database import upkeep
+from beat_actors.database.upkeep import Table
+from beat_actors.errors import BadInput
+from beat_actors.requests import stuck as stuck_requests
+from beat_actors.requests.stuck import Stuck, Taken
 from beat_actors.settings import Settings, table
 
 DOCUMENT = """# Settings
@@ -20,6 +26,110 @@ variable. `beat up` sets them for the stack that it runs and leaves them in `.be
 The command line alone also reads `BEAT_ROOT` (the data root of the local stack, `.beat` unless set) and `BEAT_DEBUG` (not empty: errors
 show their traceback, as with `--debug`). `BEAT_FAILPOINTS` breaks the process on purpose, and is for rehearsals alone:
 docs/reliability.md."""
+
+db = App(name="db", help="The database's tables: size, dead rows, last vacuum; vacuum by hand.")
+
+
+def stuck(
+    *,
+    minutes: float = 10.0,
+    requeue: Annotated[bool, Parameter(negative="")] = False,
+    reason: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """List the requests that were begun so long ago and have not ended, and say what holds each up. Changes nothing by itself.
+
+    Parameters
+    ----------
+    minutes
+        What long is.
+    requeue
+        Take away what a worker has held for that long: if it lives it writes nothing any more, and another one goes on. Workers that
+        died are found within seconds without it.
+    reason
+        Why; it goes to the audit log.
+    """
+    if requeue and not reason:
+        raise BadInput("say why with --reason; it goes to the audit log", field="reason")
+    seconds = minutes * 60
+
+    async def take(session: Session) -> Taken:
+        return await stuck_requests.requeue(session.engine.database, seconds=seconds, actor=who(), reason=reason or "")
+
+    async def look(session: Session) -> list[Stuck]:
+        return await stuck_requests.stuck(session.engine.database, seconds=seconds)
+
+    if requeue:
+        taken = run(take)
+        say(
+            f"{taken.fetches} fetches of {len(taken.requests)} requests were taken from their holders; others go on with them within seconds"
+        )
+        return
+    found = run(look)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("request", "platform", "flow", "begun", "held", "for", "between stages", "waiting"),
+        [
+            (
+                one.id,
+                one.platform,
+                one.flow,
+                f"{one.seconds / 60:.0f} min ago",
+                one.held,
+                _minutes(one.held_for),
+                one.unheld,
+                one.waiting,
+            )
+            for one in found
+        ],
+        empty=f"nothing takes longer than {minutes:g} min",
+    )
+
+
+def _minutes(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds / 60:.0f} min"
+
+
+@db.default
+def list_tables(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """List the tables, the one with the most dead rows first."""
+
+    async def work(session: Session) -> list[Table]:
+        return await upkeep.tables(session.engine.database)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("table", "MB", "rows", "dead", "share", "vacuumed (UTC)", "vacuums"),
+        [
+            (
+                one.name, round(one.bytes / 1e6, 1), one.live, one.dead, f"{one.dead_share:.0%}",
+                "" if one.vacuumed_at is None else f"{one.vacuumed_at.astimezone(UTC):%m-%d %H:%M:%S}", one.vacuums,
+            )
+            for one in found
+        ],
+    )  # fmt: skip
+
+
+@db.command
+def vacuum(table: str | None = None, /) -> None:
+    """Vacuum and analyze a table, or every one that has dead rows. Locks nobody out; autovacuum does it by itself, only later.
+
+    Parameters
+    ----------
+    table
+        As `beat db` shows it.
+    """
+
+    async def work(session: Session) -> list[str]:
+        return await upkeep.vacuum(session.engine.database, table)
+
+    done = run(work)
+    say(f"vacuumed: {', '.join(done)}" if done else "no table has dead rows")
 
 
 def migrate() -> None:

@@ -391,7 +391,7 @@ async def test_what_an_ended_request_would_still_fetch_is_not_fetched(engine: En
     assert row.stage == "CANCELLED"
 
 
-async def test_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(
+async def test_s4_6_and_p6_a_payload_that_kills_its_worker_is_quarantined_at_the_limit(
     engine: Engine, clock: MovableClock
 ) -> None:
     await engine.credentials.add("toy-first", {"key": "a"})

@@ -35,6 +35,35 @@ def test_one_request(beat: Beat, submit: Submit) -> None:
     assert beat("requests", str(one.id), "--json").json["id"] == one.id
 
 
+def test_s4_5_what_takes_long_is_shown_before_it_is_taken_away(beat: Beat, submit: Submit, settings: Settings) -> None:
+    (one,) = submit("somebody")
+    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+        connection.execute(
+            "UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp() - interval '11 minutes'"
+        )
+        connection.execute(
+            "UPDATE scrape_fetch SET stage = 'RETRIEVED', claimed_at = clock_timestamp() - interval '11 minutes', "
+            "lease_until = clock_timestamp() + interval '1 hour'"
+        )
+    assert beat("stuck", "--minutes", "12").out == ""
+    assert [row[:6] for row in beat("stuck").rows] == [
+        [str(one.id), "instagram", "refresh_profile_by_handle", "11 min ago", "1", "11 min"]
+    ]
+    assert beat("stuck", "--json").json[0]["held"] == 1
+    unsaid = beat("stuck", "--requeue")
+    assert (unsaid.code, unsaid.out) == (2, "")
+    assert "--reason" in unsaid.err
+    assert "1 fetches of 1 requests" in beat("stuck", "--requeue", "--reason", "it hangs").out
+    assert beat("stuck", "--json").json[0]["held"] == 0
+    assert beat("audit", "--json").json[0]["action"] == "request.requeue"
+
+
+def test_s2_13_tables_are_listed_and_vacuumed(beat: Beat) -> None:
+    assert {"scrape_fetch", "credential_usage"} <= {row[0] for row in beat("db").rows}
+    assert beat("db", "vacuum", "lane").out == "vacuumed: lane\n"
+    assert beat("db", "vacuum", "nothing").code == 2
+
+
 def test_what_does_not_exist_is_code_4(beat: Beat) -> None:
     for command in (("requests", "4711"), ("why", "4711"), ("credentials", "enable", "4711", "--reason", "x")):
         said = beat(*command)

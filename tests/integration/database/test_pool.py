@@ -77,3 +77,41 @@ async def test_nobody_is_asked_twice_in_a_busy_pool(database: Database, monkeypa
     monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
     await use_all(database, 1)
     assert asked == [1]
+
+
+async def test_s2_9_a_pool_that_is_used_up_is_said_at_once_and_never_grows(
+    settings: Settings, database_url: str
+) -> None:
+    """Also S7.5: every connection is replaced when it is as old as it may be."""
+    limits = {
+        "database_pool_size": 2,
+        "database_max_overflow": 1,
+        "database_pool_timeout": 0.2,
+        "database_pool_recycle": 1,
+    }
+    database = Database(settings.model_copy(update={"database_url": PostgresDsn(database_url), **limits}), name="small")
+    try:
+        held = asyncio.gather(*(_hold(database) for _ in range(20)), return_exceptions=True)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            most = 0
+            while not held.done():
+                (row,) = connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'beat small'"
+                ).fetchall()
+                most = max(most, row[0])
+                await asyncio.sleep(0.02)
+        refused = [error for error in await held if error is not None]
+        assert most == 3
+        assert len(refused) == 17
+        assert all(isinstance(error, StorageUnavailable) for error in refused)
+        assert all("no database connection came free within 0.2 s" in str(error) for error in refused)
+        before = await use_all(database, 1)
+        await asyncio.sleep(1.1)
+        assert await use_all(database, 1) != before
+    finally:
+        await database.close()
+
+
+async def _hold(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.rows("SELECT pg_sleep(1)")

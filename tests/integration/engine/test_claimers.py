@@ -56,7 +56,7 @@ async def engines(settings: Settings) -> AsyncIterator[list[Engine]]:
             await engine.close()
 
 
-async def test_s2_4_of_150_claimers_one_alone_gets_each_piece_of_work(engines: list[Engine]) -> None:
+async def test_s2_4_and_s4_2_of_150_claimers_one_alone_gets_each_piece_of_work(engines: list[Engine]) -> None:
     """Also S2.9: they share a bounded number of connections, and whoever finds none free comes back."""
     database = engines[0].database
     await engines[0].credentials.add(Free.name, {"key": "a"})

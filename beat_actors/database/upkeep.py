@@ -1,0 +1,54 @@
+"""The tables as PostgreSQL keeps them: how large, how much of each is dead, when it was vacuumed; and a vacuum by hand."""
+
+from datetime import datetime
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from beat_actors.database.engine import Database
+from beat_actors.errors import BadInput
+
+# Partitions are vacuumed one by one, so they are told one by one.
+TABLES = """
+SELECT s.relname AS name, pg_total_relation_size(s.relid) AS bytes, s.n_live_tup AS live, s.n_dead_tup AS dead,
+       (s.n_dead_tup / greatest(s.n_live_tup + s.n_dead_tup, 1)::float8) AS dead_share,
+       greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed_at, (s.vacuum_count + s.autovacuum_count)::integer AS vacuums,
+       coalesce(array_to_string(c.reloptions, ', '), '') AS settings
+FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+WHERE s.schemaname = 'public' ORDER BY s.n_dead_tup DESC, bytes DESC, name
+"""
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """`live`, `dead`: rows, as PostgreSQL last counted; `dead_share`: of all. `settings`: what the table has of its own."""
+
+    name: str
+    bytes: int
+    live: int
+    dead: int
+    dead_share: float
+    vacuumed_at: datetime | None
+    vacuums: int
+    settings: str
+
+
+async def tables(database: Database) -> list[Table]:
+    """Every table, the one with the most dead rows first."""
+    async with database.statements() as alone:
+        return [Table(**row._asdict()) for row in await alone.rows(TABLES)]
+
+
+async def vacuum(database: Database, name: str | None = None) -> list[str]:
+    """VACUUM (ANALYZE) one table, or all that have dead rows, one after the other; their names. It locks out no reader and no writer,
+    and takes as long as it takes. Raises `BadInput` where there is no such table."""
+    known = await tables(database)
+    if name is not None and name not in {table.name for table in known}:
+        raise BadInput(f"there is no table {name!r}; `beat db` lists them", field="table")
+    wanted = [table.name for table in known if table.name == name or (name is None and table.dead)]
+    # A session of its own, past any pooler: what is set in it is nobody else's.
+    async with await psycopg.AsyncConnection.connect(database.settings.direct_url, autocommit=True) as connection:
+        await connection.execute("SET statement_timeout = 0")
+        for each in wanted:
+            await connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(each)))
+    return wanted
