@@ -16,8 +16,8 @@ from beat_actors.local.supervisor import Supervisor
 
 DRAIN = 21.0
 """Seconds that workers have to finish what they hold: longer than a call may take, and so that they are gone within 25 s."""
-BOOT = 3.0
-"""Seconds that a worker process is given to start."""
+BOOT = 1.0
+"""Seconds after which a worker process that has not started is looked after as any other: it may have died."""
 SERVERS = ("postgres", "valkey", "s3", "simulator")
 
 
@@ -106,7 +106,7 @@ class Stack:
         argv = (
             *(sys.executable, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
             *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
-            # Dramatiq looks no sooner whether a worker died while it started; until then nobody starts another.
+            # Dramatiq looks no sooner whether a worker died while it started; one that only takes long is none the worse for it.
             *("--worker-fork-timeout", str(int(BOOT * 1000))),
         )
         # Few prefetched messages: what one process holds, an idle one cannot take.
