@@ -3,9 +3,10 @@
 Each alert names its cause, whom it touches, what Beat does by itself, and one thing that is safe to do.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 from beat_actors.alerts import SOURCE_RULE, Alert, report
 from beat_actors.credentials.alerts import troubles
@@ -15,6 +16,7 @@ from beat_actors.database import Database
 from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.limits.overview import LimitView, overview
 from beat_actors.platforms.registry import platforms
+from beat_actors.requests.intake import Priority
 
 DAY = 86_400.0
 QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))
@@ -24,6 +26,8 @@ SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
 IDLE_BROKER = 10
 """Seconds without a turn that gave or moved anything, while work is ready, after which the broker is said to stand still."""
+LONG_WAIT = 600
+"""Seconds for which a request that is no batch work may wait before somebody is told."""
 
 SOURCES = """
 SELECT platform, source, array_agg(operation ORDER BY operation) AS operations, max(trips) AS trips, min(open_until) AS open_until
@@ -42,6 +46,17 @@ SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIM
 LATE = """
 SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep
 WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
+"""
+# One row of an index for each lane; what is batch work may wait.
+WAITING = """
+SELECT l.platform, l.flow, min(first.created_at) AS since, extract(epoch FROM clock_timestamp() - min(first.created_at))::float8 AS seconds,
+       (array_agg(first.request_id ORDER BY first.created_at))[1] AS request_id,
+       (array_agg(l.reasons ORDER BY first.created_at))[1] AS reasons, min(l.blocked_until) AS until
+FROM lane l CROSS JOIN LATERAL (
+    SELECT f.created_at, f.request_id FROM scrape_fetch f
+    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+WHERE l.priority < %s AND first.created_at < clock_timestamp() - make_interval(secs => %s)
+GROUP BY l.platform, l.flow ORDER BY 1, 2
 """
 STANDSTILL = """
 SELECT l.platform, count(*) AS lanes FROM lane l
@@ -268,6 +283,31 @@ async def standstill(database: Database) -> list[Alert]:
     ]
 
 
+async def waiting(database: Database) -> list[Alert]:
+    """Flows of which a request that somebody waits for has not been leased anything for long."""
+    async with database.statements() as alone:
+        rows = await alone.rows(WAITING, (Priority.BATCH, LONG_WAIT))
+    return [
+        Alert(
+            key=f"waiting:{row.platform}:{row.flow}",
+            severity="warning",
+            cause=f"{row.flow} of {row.platform}: the first request has waited for {row.seconds / 60:.0f} min ({_blockers(row.reasons)})",
+            impact="who asked for it waits, or is answered with older data; nothing is lost",
+            automatic="it goes on by itself"
+            if row.until is None
+            else f"it goes on at {row.until.astimezone(UTC):%H:%M:%S} UTC, when the first of its blockers clears",
+            action=f"beat why {row.request_id} names every blocker; add a credential, or let it wait",
+        )
+        for row in rows
+    ]
+
+
+def _blockers(reasons: Sequence[Mapping[str, Any]] | None) -> str:
+    return (
+        _list([f"{reason['source']}: {reason['why']}" for reason in reasons or []]) or "nothing known stands in its way"
+    )
+
+
 async def slow_database(database: Database) -> list[Alert]:
     """The slowest hundredth of this process's statements of the last minute."""
     p99 = database.pulse.p99()
@@ -335,6 +375,7 @@ WATCHES = (
     Watch("backlog", backlog),
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),
+    Watch("waiting", waiting),
     Watch("database", slow_database),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks),

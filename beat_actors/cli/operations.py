@@ -87,8 +87,11 @@ def list_flows(*, platform: str | None = None, json: Json = False) -> None:
         show_json(found)
         return
     show_rows(
-        ("platform", "flow", "out", "of", "workers", "concurrency", "waiting", "state"),
-        [(f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, _state(f)) for f in found],
+        ("platform", "flow", "out", "of", "workers", "concurrency", "waiting", "for", "state"),
+        [
+            (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, _since(f.waiting_for), _state(f))
+            for f in found
+        ],
     )
 
 
@@ -164,6 +167,10 @@ def _change(
     say(
         f"{view.platform} {view.flow} {runs}: {view.workers} x {view.concurrency} = {view.limit} calls may be out at once"
     )
+
+
+def _since(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _state(flow: FlowView) -> str:

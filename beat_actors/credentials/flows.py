@@ -23,13 +23,13 @@ MOST = 1000
 SETTINGS = "SELECT flow, workers, concurrency, paused FROM flow_setting WHERE platform = %s"
 OVERVIEW = """
 SELECT platform, flow, s.workers, s.concurrency, coalesce(s.paused, false) AS paused, s.changed_at, coalesce(o.calls, 0) AS out,
-       coalesce(w.fetches, 0) AS waiting
+       coalesce(w.fetches, 0) AS waiting, extract(epoch FROM clock_timestamp() - w.since)::float8 AS waiting_for
 FROM unnest(%(platforms)s::text[], %(flows)s::text[]) AS asked(platform, flow)
 LEFT JOIN flow_setting s USING (platform, flow)
 LEFT JOIN (SELECT f.platform, l.flow, count(*) FILTER (WHERE f.call_of IS NULL) AS calls
            FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.stage = 'LEASED' GROUP BY 1, 2) o USING (platform, flow)
-LEFT JOIN (SELECT l.platform, l.flow, sum(n.fetches)::integer AS fetches FROM lane l CROSS JOIN LATERAL (
-               SELECT count(*) AS fetches FROM (SELECT FROM scrape_fetch WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING'
+LEFT JOIN (SELECT l.platform, l.flow, sum(n.fetches)::integer AS fetches, min(n.since) AS since FROM lane l CROSS JOIN LATERAL (
+               SELECT count(*) AS fetches, min(created_at) AS since FROM (SELECT created_at FROM scrape_fetch WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING'
                    AND not_before IS NULL ORDER BY lane_id, id LIMIT %(most)s) found) n GROUP BY 1, 2) w USING (platform, flow)
 ORDER BY platform, flow
 """
@@ -50,7 +50,7 @@ Number = int | UnsetType | None
 class FlowView(msgspec.Struct, frozen=True, kw_only=True):
     """At most `limit` = `workers` x `concurrency` calls of the flow are out at once, and `out` are.
 
-    `waiting`: fetches that are ready, capped at 10,001 for each lane. `changed_at`: when an operator changed something last.
+    `waiting`: fetches that are ready, capped at 10,001 for each lane; `waiting_for`: seconds that the first of them has waited. `changed_at`: when an operator changed something last.
     """
 
     platform: str
@@ -63,6 +63,7 @@ class FlowView(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     out: int
     waiting: int
+    waiting_for: float | None
     changed_at: datetime | None
 
 
@@ -169,5 +170,6 @@ def _view(row: Any) -> FlowView:
         paused=row.paused,
         out=row.out,
         waiting=row.waiting,
+        waiting_for=row.waiting_for,
         changed_at=row.changed_at,
     )

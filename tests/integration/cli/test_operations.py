@@ -67,7 +67,7 @@ def test_a_flow_is_shown_changed_paused_and_resumed(beat: Beat) -> None:
     changed = beat("flows", "set", "refresh_tiktok_profiles", "--workers", "2", "--reason", "overload")
     told = "tiktok refresh_tiktok_profiles runs: 2 x 5 = 10 calls may be out at once\n"
     assert (changed.code, changed.out) == (0, told)
-    assert shown()[3:] == ["10", "2", "5", "0", "declared 5 x 5"]
+    assert shown()[3:] == ["10", "2", "5", "0", "", "declared 5 x 5"]
     assert "is paused" in beat("flows", "pause", "refresh_tiktok_profiles", "--reason", "overload").out
     assert shown()[-1] == "paused"
     assert "runs" in beat("flows", "resume", "refresh_tiktok_profiles", "--reason", "over").out

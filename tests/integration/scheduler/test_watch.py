@@ -6,10 +6,11 @@ import pytest
 
 from beat_actors import watch
 from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_alerts
+from beat_actors.credentials import flows
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
-from beat_actors.requests import intake
-from beat_actors.requests.intake import NewRequest
+from beat_actors.requests import intake, lifecycle
+from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
 from beat_actors.watch import Watch
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
@@ -28,6 +29,9 @@ def clock(database_url: str) -> MovableClock:
     clock = MovableClock(database_url)
     yield clock
     clock.close()
+
+
+PRIORITIES = (("b", Priority.BATCH), ("s", Priority.STANDARD))
 
 
 def alert(key: str, **fields) -> Alert:
@@ -179,6 +183,33 @@ async def test_s2_2_a_broker_that_stands_still_is_noticed(engine: Engine, clock:
     await turn(engine.database, TOY)
     assert await rule.run(engine.database) == 1
     assert await open_keys(engine) == []
+
+
+async def test_s2_3_what_waits_long_is_noticed_with_its_blockers_and_batch_work_is_not(
+    engine: Engine, clock: MovableClock
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await execute(engine, "UPDATE credential SET disabled_till = clock_timestamp() + interval '1 day'")
+    wanted = [NewRequest("toy", "look", {"name": name}, priority=priority) for name, priority in PRIORITIES]
+    ((batch,), (standard,)) = [await intake.accept(engine.database, [one]) for one in wanted]
+    await turn(engine.database, TOY)
+    rule = Watch("waiting", watch.waiting)
+    clock.advance(watch.LONG_WAIT - 60)
+    assert await rule.run(engine.database) == 0
+    clock.advance(61)
+    assert await rule.run(engine.database) == 1
+    async with engine.database.statements() as alone:
+        (said,) = await list_alerts(alone)
+    assert said.key == "waiting:toy:look"
+    assert "the first request has waited for 10 min (toy-first: " in said.cause
+    assert f"beat why {standard.id} " in said.action
+    (flow,) = await flows.overview(engine.database, platform="toy")
+    assert (flow.waiting, flow.waiting_for) == (2, pytest.approx(601, abs=20))
+    async with engine.database.transaction() as transaction:
+        await lifecycle.cancel(transaction, [standard.id], reason="no longer wanted")
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == []
+    assert batch.id < standard.id
 
 
 async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
