@@ -4,11 +4,13 @@ import hmac
 import pickle
 import random
 import threading
+import time
 from typing import Any
 
 import dramatiq
 import psycopg
 import pytest
+import redis
 from psycopg.rows import namedtuple_row
 
 from actors.encoder import MAX_BYTES
@@ -209,6 +211,42 @@ def test_a_worker_with_full_hands_keeps_its_messages(post: Post, monkeypatch: py
         post.gate.set()
         until(post.is_empty, "both are done")
     assert sorted(post.arrived) == [[1], [2]]
+
+
+def test_s2_7_an_idle_worker_looks_once_in_an_interval_and_one_without_redis_no_oftener(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What wakes it is the bell, so the interval may be long; a queue that is empty, or away, is not asked all the time."""
+    monkeypatch.setattr("actors.broker.IDLE_POLL", 30.0)
+    looks = 0
+    fetch = post.broker.fetch
+
+    def counted(queue_name: str, count: int) -> list[tuple[bytes, int, bytes | None]]:
+        nonlocal looks
+        looks += 1
+        if away.is_set():
+            raise redis.ConnectionError("it is away")
+        return fetch(queue_name, count)
+
+    away = threading.Event()
+    monkeypatch.setattr(post.broker, "fetch", counted)
+    with post.working():
+        until(lambda: post.client.pubsub_numsub(post.broker.bell.channel)[0][1] == 1, "it listens")
+        for n in range(1, 4):
+            post.send(n)
+            until(lambda n=n: len(post.arrived) == n, "the bell wakes it, though its own look is half a minute away")
+        time.sleep(0.5)
+        before = looks
+        time.sleep(3.0)
+        assert looks - before <= 1
+        away.set()
+        post.send(4)
+        until(lambda: looks > before, "it was woken")
+        before = looks
+        time.sleep(5.0)
+        assert looks - before <= 3
+        away.clear()
+        until(lambda: [4] in post.arrived, "it comes back by itself")
 
 
 def test_no_worker_is_dead_because_of_its_own_clock(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
