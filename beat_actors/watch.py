@@ -12,7 +12,7 @@ from beat_actors.alerts import SOURCE_RULE, Alert, report
 from beat_actors.credentials.alerts import troubles
 from beat_actors.credentials.limits import Window
 from beat_actors.credentials.store import load_snapshot
-from beat_actors.database import Database
+from beat_actors.database import Database, upkeep
 from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.limits.overview import LimitView, overview
 from beat_actors.platforms.registry import platforms
@@ -26,6 +26,7 @@ SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
 IDLE_BROKER = 10
 """Seconds without a turn that gave or moved anything, while work is ready, after which the broker is said to stand still."""
+CONNECTIONS_SHARE = 0.8
 LONG_WAIT = 600
 """Seconds for which a request that is no batch work may wait before somebody is told."""
 
@@ -325,6 +326,24 @@ async def slow_database(database: Database) -> list[Alert]:
     ]
 
 
+async def connections(database: Database) -> list[Alert]:
+    """PostgreSQL's connections, when they are nearly used up."""
+    found = await upkeep.connections(database)
+    if found.used < found.most * CONNECTIONS_SHARE:
+        return []
+    return [
+        Alert(
+            key="connections:postgresql",
+            severity="critical" if found.used >= found.most else "warning",
+            cause=f"{found.used} of {found.most} connections of PostgreSQL are taken: "
+            + _list([f"{each.name} {each.connections}" for each in found.clients]),
+            impact="whoever finds none free waits, and the API answers 503",
+            automatic="each process of Beat keeps to its own pool (BEAT_DATABASE_POOL_SIZE) and comes back by itself",
+            action="beat db connections; end what is not Beat's, make pools smaller, or put PgBouncer before PostgreSQL",
+        )
+    ]
+
+
 async def quarantined(database: Database) -> list[Alert]:
     """What was set aside in the last hour: any poison, and payloads in numbers."""
     async with database.statements() as alone:
@@ -377,6 +396,7 @@ WATCHES = (
     Watch("claims", standstill),
     Watch("waiting", waiting),
     Watch("database", slow_database),
+    Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks),
 )

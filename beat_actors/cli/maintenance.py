@@ -9,7 +9,7 @@ from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, quiet_logs, run, settings_in_force, who
 from beat_actors.database import migrate as migrations
 from beat_actors.database import upkeep
-from beat_actors.database.upkeep import Table
+from beat_actors.database.upkeep import Connections, Table
 from beat_actors.errors import BadInput
 from beat_actors.requests import stuck as stuck_requests
 from beat_actors.requests.stuck import Stuck, Taken
@@ -113,6 +113,24 @@ def list_tables(*, json: Annotated[bool, Parameter(negative="")] = False) -> Non
             for one in found
         ],
     )  # fmt: skip
+
+
+@db.command
+def connections(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Say who has PostgreSQL's connections, and how many there can be."""
+
+    async def work(session: Session) -> Connections:
+        return await upkeep.connections(session.engine.database)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("who", "connections", "active", "in transaction", "longest (s)"),
+        [(c.name, c.connections, c.active, c.in_transaction, round(c.longest, 1)) for c in found.clients],
+    )
+    say(f"{found.used} of {found.most} are taken")
 
 
 @db.command

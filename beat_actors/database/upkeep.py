@@ -1,4 +1,4 @@
-"""The tables as PostgreSQL keeps them: how large, how much of each is dead, when it was vacuumed; and a vacuum by hand."""
+"""PostgreSQL as it is used: the tables, how much of each is dead, a vacuum by hand; and who has its connections."""
 
 from datetime import datetime
 
@@ -19,6 +19,16 @@ FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
 WHERE s.schemaname = 'public' ORDER BY s.n_dead_tup DESC, bytes DESC, name
 """
 
+# What a session of ours is called says which kind of process it is of; a pooler's are called as their last client was.
+CONNECTIONS = """
+SELECT coalesce(nullif(application_name, ''), '(no name)') AS name, count(*)::integer AS connections,
+       count(*) FILTER (WHERE state = 'active')::integer AS active,
+       count(*) FILTER (WHERE starts_with(state, 'idle in transaction'))::integer AS in_transaction,
+       coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS longest
+FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+ROOM = "SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer"
+
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """`live`, `dead`: rows, as PostgreSQL last counted; `dead_share`: of all. `settings`: what the table has of its own."""
@@ -31,6 +41,33 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     vacuumed_at: datetime | None
     vacuums: int
     settings: str
+
+
+class Clients(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections by what they are called. `active`: with a statement. `in_transaction`: between two of them. `longest`: seconds of the
+    oldest transaction."""
+
+    name: str
+    connections: int
+    active: int
+    in_transaction: int
+    longest: float
+
+
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has PostgreSQL's connections, of `most` that there can be."""
+
+    clients: list[Clients]
+    used: int
+    most: int
+
+
+async def connections(database: Database) -> Connections:
+    """Of all databases on the server, since they share it."""
+    async with database.statements() as alone:
+        clients = [Clients(**row._asdict()) for row in await alone.rows(CONNECTIONS)]
+        most = int(await alone.value(ROOM))
+    return Connections(clients=clients, used=sum(each.connections for each in clients), most=most)
 
 
 async def tables(database: Database) -> list[Table]:

@@ -60,6 +60,9 @@ def test_s4_5_what_takes_long_is_shown_before_it_is_taken_away(beat: Beat, submi
 
 def test_s2_13_tables_are_listed_and_vacuumed(beat: Beat) -> None:
     assert {"scrape_fetch", "credential_usage"} <= {row[0] for row in beat("db").rows}
+    assert "beat cli" in {row[0] for row in beat("db", "connections").rows}
+    taken = beat("db", "connections", "--json").json
+    assert 0 < taken["used"] < taken["most"]
     assert beat("db", "vacuum", "lane").out == "vacuumed: lane\n"
     assert beat("db", "vacuum", "nothing").code == 2
 

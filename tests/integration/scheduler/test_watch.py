@@ -222,6 +222,19 @@ async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: py
     assert await open_keys(engine) == ["database:slow"]
 
 
+async def test_s2_14_connections_that_are_nearly_used_up_are_noticed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = Watch("connections", watch.connections)
+    assert await rule.run(engine.database) == 0
+    monkeypatch.setattr(watch, "CONNECTIONS_SHARE", 0.001)
+    assert await rule.run(engine.database) == 1
+    async with engine.database.statements() as alone:
+        (said,) = await list_alerts(alone)
+    assert said.key == "connections:postgresql"
+    assert "beat test " in said.cause
+
+
 async def test_poison_is_noticed_at_once_and_malformed_payloads_in_numbers(engine: Engine) -> None:
     rule = Watch("quarantine", watch.quarantined)
     insert = "INSERT INTO quarantine (kind, platform, source, operation, error) VALUES (%s, 'toy', 'toy-first', 'look', 'why')"
