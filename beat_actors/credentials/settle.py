@@ -95,7 +95,8 @@ def _chain_spent(
             fetch.id, Outcome.MALFORMED.value, f"no source gave an answer that can be read; {_last(settlement)}"
         )
     retries = fetch.retries + 1
-    if fetch.cursor_source is not None and (retries > snapshot.budgets.retries or fetch.source in unreadable):
+    lost = retries > snapshot.budgets.retries or fetch.source in unreadable
+    if fetch.cursor_source is not None and (lost or (_rests(snapshot, settlement) and not fetch.alone)):
         # The cursor is worth nothing elsewhere: list from the first page at the other sources. Upserts make that harmless.
         return Wait(fetch.id, (fetch.source,), (), rotations, 0, why="cursor lost", drop_cursor=True)
     if retries > snapshot.budgets.retries:
@@ -104,6 +105,12 @@ def _chain_spent(
         )
     delay = min(BACKOFF * 2 ** (retries - 1), BACKOFF_AT_MOST) * (1 + rng.random() * 0.2)
     return _wait(fetch, (), unreadable, rotations, retries, delay=delay, why=settlement.outcome.value)
+
+
+def _rests(snapshot: Snapshot, settlement: Settlement) -> bool:
+    """Whether the source that failed is given a rest in this operation, so that waiting for it would be waiting for an outage's end."""
+    breaker = snapshot.breakers.get((settlement.source, settlement.operation, "upstream"))
+    return breaker is not None and breaker.is_open(snapshot.now)
 
 
 def _wait(

@@ -176,6 +176,7 @@ class Chunk(msgspec.Struct, array_like=True):
 
 LISTS = {
     "posts_by_id": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
+    "posts_by_handle": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
     "reels_by_id": ("xdt_api__v1__clips__user__connection_v2", "user.edge_owner_to_timeline_media"),
     "tagged_by_id": ("xdt_api__v1__usertags__user_id__feed_connection", "user.edge_user_to_photos_of_you"),
     "hashtag_posts": ("hashtag.edge_hashtag_to_ranked_media", "hashtag.edge_hashtag_to_media"),
@@ -245,10 +246,18 @@ def _of_the_web(data: ListData | None, spec: FetchSpec) -> Parsed:
         for name in path.split("."):
             connection = getattr(connection, name, None)
         if isinstance(connection, Connection):
-            profile_id = spec.params["profile_id"] if spec.operation == "posts_by_id" else None
-            found = posts_of(connection, f"$.data.{path}", profile_id=profile_id)
+            found = posts_of(connection, f"$.data.{path}", **_owner(spec))
             return Parsed(found, next_page(connection.page_info))
     raise Malformed("an answer without its posts", path=f"$.data.{named[-1]}" if data is not None else "$.items")
+
+
+def _owner(spec: FetchSpec) -> dict[str, str | None]:
+    """Whose posts are listed, where that was asked for. Instagram's id of whom the Graph API alone knows is not known."""
+    if not spec.operation.startswith("posts_by"):
+        return {}
+    profile_id, handle = spec.params.get("profile_id"), spec.params.get("handle")
+    known = str(profile_id) if profile_id and str(profile_id).isdigit() else None
+    return {"profile_id": known, "handle": str(handle).lower() if handle else None}
 
 
 def _next(page: Listing) -> str | None:

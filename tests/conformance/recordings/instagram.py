@@ -118,6 +118,17 @@ GOOD = (
     Recording(
         "instagram/graphapi/discovery_medias_p2.json", "graphapi", "posts_by_handle", {"handle": "x"}, 2, "after"
     ),
+    *(
+        Recording(
+            f"instagram/graphapi/discovery_medias_{page}.json",
+            "graphapi",
+            "posts_by_id",
+            {"handle": "x", "profile_id": "123456"},
+            2,
+            "after",
+        )
+        for page in ("p1", "p2")
+    ),
     Recording("instagram/lama/a2_user.json", "lama", "profile_by_handle", {"handle": "umrmik"}, 4),
     Recording("instagram/lama/v1_user_by_id.json", "lama", "profile_by_id", {"profile_id": "961865"}, 1),
     Recording(
@@ -138,6 +149,14 @@ GOOD = (
     Recording(PRIVATE_USER, "bestsolutions", "profile_by_handle", WHO, 1, wrap=root),
     Recording(PRIVATE_USER, "bestsolutions", "profile_by_id", WHO, 1, wrap=root),
     Recording("instagram/upstream/graphql_timeline_medias.json", "arraybobo", "posts_by_id", WHO, 12, TIMELINE_CURSOR),
+    Recording(
+        "instagram/upstream/graphql_timeline_medias.json",
+        "arraybobo",
+        "posts_by_handle",
+        {"handle": "oorntrkokmsmol"},
+        12,
+        TIMELINE_CURSOR,
+    ),
     Recording("instagram/upstream/media_info_carousel.json", "jotucker", "posts_by_id", {"profile_id": "697039788"}, 1),
     Recording("instagram/upstream/media_info_video.json", "jotucker", "posts_by_id", {"profile_id": "697039788"}, 1),
     Recording(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -330,6 +331,26 @@ def test_a_lost_cursor_starts_the_listing_anew_elsewhere():
     assert isinstance(move, Wait)
     assert move.drop_cursor
     assert move.excluded == ("first",)
+
+
+def test_s1_6_a_listing_does_not_wait_for_the_end_of_an_outage():
+    """The breaker has opened meanwhile: the cursor's source would not be asked again for long."""
+    breaker = {("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW + 30)}
+    for retries in (0, 3):
+        fetch = Fetch(9, ("first",), "first", cursor_source="first", retries=retries)
+        plan = Plan()
+        snapshot = world([Credential(1, "first")], breakers=dict(breaker))
+        settlement = Settlement(1, "first", "profile", Outcome.UPSTREAM_DOWN, at=NOW, fetch=fetch)
+        apply_settlements(snapshot, [settlement], plan, Random(1))
+        (move,) = plan.moves
+        assert isinstance(move, Wait)
+        assert (move.drop_cursor, move.excluded) == (True, ("first",))
+    fetch = Fetch(9, ("first",), "first", cursor_source="first", alone=True)
+    plan = Plan()
+    apply_settlements(snapshot, [replace(settlement, fetch=fetch)], plan, Random(1))
+    (move,) = plan.moves
+    assert isinstance(move, Wait)
+    assert not move.drop_cursor
 
 
 @pytest.mark.parametrize(("outcome", "left"), [(Outcome.UNUSED, 3), (Outcome.OK, 2), (Outcome.UNKNOWN, 2)])

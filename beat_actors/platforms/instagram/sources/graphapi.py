@@ -246,6 +246,8 @@ class GraphApi(Source):
     endpoints = {
         "profile_by_handle": Endpoint(profile, graph.discovered_profile, scopes=BASIC),
         "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
+        # No one is found by the id here: in no chain, it pages on what the profile began, by the handle that goes along.
+        "posts_by_id": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
         "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile, scopes=BASIC),
         "own_posts": Endpoint(of_user("/media", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
         "own_tagged": Endpoint(of_user("/tags", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
