@@ -120,6 +120,7 @@ class Profile(msgspec.Struct):
 
 
 class DiscoveredMedia(msgspec.Struct):
+    username: str | None = None
     media: MediaPage | None = None
 
 
@@ -148,9 +149,13 @@ def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
 
 
 def discovered_posts(body: bytes, spec: FetchSpec) -> Parsed:
-    page = decode_discovered_posts(body).business_discovery.media
-    at = "$.business_discovery.media.data"
-    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=spec.params["handle"].lower())
+    user, asked = decode_discovered_posts(body).business_discovery, spec.params["handle"]
+    if user.username and user.username.lower() != asked.lower():
+        raise Malformed(
+            f"asked for {asked!r}, the answer is of {user.username!r}", path="$.business_discovery.username"
+        )
+    page, at = user.media, "$.business_discovery.media.data"
+    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=asked.lower())
     return Parsed(found, _nested_cursor(page))
 
 

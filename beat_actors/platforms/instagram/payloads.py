@@ -78,6 +78,13 @@ class Author(msgspec.Struct):
         name = text(self.username)
         return name.lower() if name else None
 
+    def is_one_of(self, profile_id: str | None, handle: str | None) -> bool:
+        """Whether this is the one with that id, or where either has none, with that name."""
+        who, name = self.who(), self.handle()
+        if who is not None and profile_id is not None:
+            return who == profile_id
+        return handle is not None and name == handle
+
 
 def own_id(*values: Id | None) -> Id | None:
     """The first of the names for an id that is there."""

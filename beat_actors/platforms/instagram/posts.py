@@ -57,6 +57,7 @@ class Node(msgspec.Struct):
     id: Id | None = None
     user: Author | None = None
     owner: Author | None = None
+    coauthor_producers: list[Author] | None = None
     thumbnail_url: str | None = None
     video_url: str | None = None
     video_duration: Count = None
@@ -95,6 +96,11 @@ class Node(msgspec.Struct):
     # A post may stand one level further down.
     media: "Node | None" = None
     media_or_ad: "Node | None" = None
+
+    def authors(self) -> list[Author]:
+        """Who made it, as far as it is told: a post may have several authors, and stands in the list of each."""
+        named = (self.user, self.owner, *(self.coauthor_producers or ()))
+        return [each for each in named if each is not None and (each.who() or each.username)]
 
     def is_of_the_web(self) -> bool:
         told = (self.shortcode, self.typename, self.taken_at_timestamp, self.display_url, self.edge_media_to_caption)
@@ -174,6 +180,8 @@ class Chunk(msgspec.Struct, array_like=True):
     cursor: Id | None = None
 
 
+OF_ONE = frozenset({"posts_by_id", "posts_by_handle", "reels_by_id"})
+"""The lists of what one account has made."""
 LISTS = {
     "posts_by_id": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
     "posts_by_handle": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
@@ -227,12 +235,12 @@ def the_posts(body: bytes, spec: FetchSpec) -> Parsed:
     """A page of posts. Raises `Missing` where the one whose they are is not there, and `Malformed` for an answer that is no list."""
     if body.lstrip()[:1] == b"[":
         chunk = decode_chunk(body)
-        return Parsed(_records(chunk.media, "$[0]"), str(chunk.cursor) if chunk.cursor else None)
+        return Parsed(_records(_placed(chunk.media, "$[0]"), spec), str(chunk.cursor) if chunk.cursor else None)
     page = decode_listing(body)
     if page.items is not None:
-        return Parsed(_records(page.items, "$.items"), _next(page))
+        return Parsed(_records(_placed(page.items, "$.items"), spec), _next(page))
     if page.response is not None and page.response.items is not None:
-        return Parsed(_records(page.response.items, "$.response.items"), _next(page))
+        return Parsed(_records(_placed(page.response.items, "$.response.items"), spec), _next(page))
     return _of_the_web(page.data, spec)
 
 
@@ -246,18 +254,9 @@ def _of_the_web(data: ListData | None, spec: FetchSpec) -> Parsed:
         for name in path.split("."):
             connection = getattr(connection, name, None)
         if isinstance(connection, Connection):
-            found = posts_of(connection, f"$.data.{path}", **_owner(spec))
+            found = _records(_nodes(connection, f"$.data.{path}"), spec)
             return Parsed(found, next_page(connection.page_info))
     raise Malformed("an answer without its posts", path=f"$.data.{named[-1]}" if data is not None else "$.items")
-
-
-def _owner(spec: FetchSpec) -> dict[str, str | None]:
-    """Whose posts are listed, where that was asked for. Instagram's id of whom the Graph API alone knows is not known."""
-    if not spec.operation.startswith("posts_by"):
-        return {}
-    profile_id, handle = spec.params.get("profile_id"), spec.params.get("handle")
-    known = str(profile_id) if profile_id and str(profile_id).isdigit() else None
-    return {"profile_id": known, "handle": str(handle).lower() if handle else None}
 
 
 def _next(page: Listing) -> str | None:
@@ -270,16 +269,41 @@ def _next(page: Listing) -> str | None:
 def posts_of(
     connection: Connection, at: str, *, profile_id: str | None = None, handle: str | None = None
 ) -> list[InstagramPost]:
+    return [post_record(node, where, profile_id, handle) for node, where in _nodes(connection, at)]
+
+
+def _nodes(connection: Connection, at: str) -> list[tuple[Node, str]]:
     if isinstance(connection.edges, msgspec.UnsetType):
         raise Malformed("a list without its edges", path=f"{at}.edges")
-    return [
-        post_record(*_inner(edge.node, f"{at}.edges[{i}].node"), profile_id, handle)
-        for i, edge in enumerate(connection.edges)
-    ]
+    return [_inner(edge.node, f"{at}.edges[{i}].node") for i, edge in enumerate(connection.edges)]
 
 
-def _records(nodes: Sequence[Node], at: str) -> list[InstagramPost]:
-    return [post_record(*_inner(node, f"{at}[{i}]")) for i, node in enumerate(nodes)]
+def _placed(nodes: Sequence[Node], at: str) -> list[tuple[Node, str]]:
+    return [_inner(node, f"{at}[{i}]") for i, node in enumerate(nodes)]
+
+
+def _records(nodes: Sequence[tuple[Node, str]], spec: FetchSpec) -> list[InstagramPost]:
+    """Raises `Malformed` for somebody else's posts. What an item leaves out of its author is who was asked for."""
+    if spec.operation not in OF_ONE:
+        return [post_record(node, at) for node, at in nodes]
+    # Whom the Graph API alone knows has no id that Instagram tells.
+    asked = str(spec.params.get("profile_id") or "")
+    profile_id, handle = asked if asked.isdigit() else None, str(spec.params.get("handle") or "").lower() or None
+    _the_author_asked_for(nodes, profile_id, handle)
+    return [post_record(node, at, profile_id, handle) for node, at in nodes]
+
+
+def _the_author_asked_for(nodes: Sequence[tuple[Node, str]], profile_id: str | None, handle: str | None) -> None:
+    """Posts that several have made together name another of them first, so it is the page that is judged and not an item."""
+    for node, _ in nodes:
+        authors = node.authors()
+        if not authors or any(each.is_one_of(profile_id, handle) for each in authors):
+            return
+    if nodes:
+        node, at = nodes[0]
+        found = next(each.who() or each.handle() for each in node.authors())
+        path = f"{at}.{'user.pk' if node.user is not None else 'owner.id'}"
+        raise Malformed(f"asked for the posts of {profile_id or handle}, these are of {found}", path=path)
 
 
 def _inner(node: Node, at: str) -> tuple[Node, str]:
@@ -291,6 +315,8 @@ def _inner(node: Node, at: str) -> tuple[Node, str]:
 def post_record(node: Node, at: str, profile_id: str | None = None, handle: str | None = None) -> InstagramPost:
     author = node.owner if node.user is None else node.user
     author, web = author or Author(), node.is_of_the_web()
+    if not author.is_one_of(profile_id, handle) and (author.who() or author.handle()):
+        profile_id = handle = None  # somebody else's, with whom it was made
     own = own_id(node.pk, node.id)
     code = node.shortcode or node.code or shortcode_of(own) or ""
     captions = node.edge_media_to_caption.edges if node.edge_media_to_caption else []

@@ -91,6 +91,8 @@ def the_stories(body: bytes, spec: FetchSpec) -> Parsed:
     web = answer.data.reels_media if answer.data else None
     if answer.reels is not None:
         found = {f"$.reels.{user}": reel for user, reel in answer.reels.items()}
+        for user in answer.reels:  # its items may name nobody
+            the_one_asked_for(spec, handle=None, profile_id=user, path=f"$.reels.{user}")
     elif answer.reels_media is not None:
         found = {f"$.reels_media[{n}]": reel for n, reel in enumerate(answer.reels_media)}
     elif web is not None:

@@ -94,7 +94,7 @@ def profile(spec: FetchSpec, secret: Secret) -> Call:
 def posts(spec: FetchSpec, secret: Secret) -> Call:
     # A top-level `after` does not page a nested edge: the cursor stands inside the field.
     after = f".after({spec.cursor})" if spec.cursor else ""
-    return _discovery(spec, secret, f"media_count,media{after}.limit(50){{{MEDIA_FIELDS}}}")
+    return _discovery(spec, secret, f"username,media_count,media{after}.limit(50){{{MEDIA_FIELDS}}}")
 
 
 def _discovery(spec: FetchSpec, secret: Secret, fields: str) -> Call:

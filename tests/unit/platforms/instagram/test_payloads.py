@@ -315,3 +315,83 @@ def test_another_medium_is_malformed(operation: str) -> None:
 def test_another_account_is_malformed() -> None:
     with pytest.raises(Malformed, match="the answer is of 5"):
         read("graphapi", "own_profile", {"id": 5, "username": "a", "followers_count": 1})
+
+
+# Somebody else's
+
+
+def wrapped(shape: str, nodes: list[dict[str, Any]]) -> Any:
+    web = {"data": {"user": {"edge_owner_to_timeline_media": {"edges": [{"node": each} for each in nodes]}}}}
+    return {"chunk": [nodes, None], "items": {"items": [{"media": each} for each in nodes]}, "web": web}[shape]
+
+
+POSTS_OF = [
+    ("lama", "posts_by_id", "chunk", "user", "$[0][0].user.pk"),
+    ("lama", "reels_by_id", "chunk", "user", "$[0][0].user.pk"),
+    ("bestsolutions", "posts_by_id", "items", "user", "$.items[0].media.user.pk"),
+    ("arraybobo", "reels_by_id", "items", "user", "$.items[0].media.user.pk"),
+    ("arraybobo", "posts_by_id", "web", "owner", "$.data.user.edge_owner_to_timeline_media.edges[0].node.owner.id"),
+    ("arraybobo", "posts_by_handle", "web", "owner", "$.data.user.edge_owner_to_timeline_media.edges[0].node.owner.id"),
+]
+
+
+@pytest.mark.parametrize(("source", "operation", "shape", "by", "path"), POSTS_OF)
+def test_somebody_elses_posts_are_malformed(source: str, operation: str, shape: str, by: str, path: str) -> None:
+    other = {"pk": 99, "id": "99", "username": "another"}
+    nodes = [{"code": f"AAAAAAAAAA{n}", by: other} for n in range(3)]
+    with pytest.raises(Malformed, match="these are of 99") as refused:
+        read(source, operation, wrapped(shape, nodes))
+    assert refused.value.path == path
+
+
+@pytest.mark.parametrize(("source", "operation", "shape", "by"), [each[:4] for each in POSTS_OF])
+def test_posts_that_several_made_stand_in_the_list_of_each(source: str, operation: str, shape: str, by: str) -> None:
+    mine, other = {"pk": "123456", "username": "somebody"}, {"pk": 99, "username": "another"}
+    for nodes in (
+        [{"code": "AAAAAAAAAA1", by: other, "coauthor_producers": [mine]}],
+        [{"code": "AAAAAAAAAA1", by: other}, {"code": "AAAAAAAAAA2", by: mine}],
+        [{"code": "AAAAAAAAAA1", by: other}, {"code": "AAAAAAAAAA2"}],
+    ):
+        first, *more = read(source, operation, wrapped(shape, nodes)).records
+        assert (first.profile_id, first.handle) == ("99", "another")
+        assert {post.profile_id for post in more} <= {"123456"}
+
+
+def test_another_accounts_media_at_the_graph_api_are_malformed() -> None:
+    answer = {"business_discovery": {"username": "Another", "media": {"data": []}}}
+    for operation in ("posts_by_handle", "posts_by_id"):
+        with pytest.raises(Malformed) as refused:
+            read("graphapi", operation, answer)
+        assert refused.value.path == "$.business_discovery.username"
+
+
+@pytest.mark.parametrize("reel", [{"items": [{"pk": 1}]}, {"items": []}, None])
+def test_somebody_elses_stories_are_malformed_though_they_name_nobody(reel: Any) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("arraybobo", "stories_by_id", {"reels": {"999": reel}})
+    assert refused.value.path == "$.reels.999"
+
+
+def test_the_comments_of_another_post_are_malformed() -> None:
+    media = {"shortcode": "AAAAAAAAAAA", "edge_media_to_parent_comment": {"edges": []}}
+    for name in ("shortcode_media", "xdt_shortcode_media"):
+        with pytest.raises(Malformed) as refused:
+            read("jotucker", "comments_by_shortcode", {"data": {name: media}})
+        assert refused.value.path == f"$.data.{name}.shortcode"
+
+
+@pytest.mark.parametrize(
+    ("operation", "ours"),
+    [
+        ("profile_insights", PARAMS["user_id"]),
+        ("post_insights", PARAMS["media_id"]),
+        ("story_insights", PARAMS["media_id"]),
+        ("story_navigation", PARAMS["media_id"]),
+    ],
+)
+def test_anothers_insights_are_malformed(operation: str, ours: str) -> None:
+    insight = {"name": "reach", "period": "day", "values": [{"value": 3}]}
+    assert read("graphapi", operation, {"data": [insight | {"id": f"{ours}/insights/reach/day"}]}).records
+    with pytest.raises(Malformed) as refused:
+        read("graphapi", operation, {"data": [insight, insight | {"id": "99/insights/reach/day"}]})
+    assert refused.value.path == "$.data[1].id"
