@@ -107,11 +107,14 @@ def the_handle(value: str, path: str) -> str:
     return handle
 
 
-def of_the_author(spec: FetchSpec, found: str | None, path: str) -> str | None:
-    """The id of a post's author. Raises `Malformed` where the posts of somebody else were asked for."""
-    asked = spec.params.get("profile_id")
+def of_the_author(spec: FetchSpec, found: str | None, path: str, *, handle: str | None, name: str) -> str | None:
+    """The id of a post's author. Raises `Malformed` where the posts of somebody else were asked for: by the id, or where the answer
+    has none, by the handle."""
+    asked, asked_handle = spec.params.get("profile_id"), spec.params.get("handle")
     if asked is not None and found is not None and found != asked:
         raise Malformed(f"asked for the posts of {asked}, this is one of {found}", path=path)
+    if found is None and asked_handle and handle and handle != asked_handle.lower():
+        raise Malformed(f"asked for the posts of {asked_handle!r}, this is one of {handle!r}", path=name)
     return found if found is not None else asked
 
 
