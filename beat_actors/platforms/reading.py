@@ -14,6 +14,8 @@ T = TypeVar("T")
 Id = int | str
 Count = int | float | str | None
 Time = int | float | str | None
+NOT_JSON = r"\A(?!\s*[\[{])"
+"""What an error's body begins with that is no JSON, for an error table: a page, a line of text, or nothing."""
 UNTEXT = re.compile("[\0\ud800-\udfff]")
 
 

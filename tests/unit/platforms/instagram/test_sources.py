@@ -154,6 +154,41 @@ def test_lamas_statuses(status: int, outcome: Outcome) -> None:
     assert platform.sources["lama"].classify(Answer(status, {}, b'{"detail": "..."}')).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "wait"),
+    [
+        (403, {"message": "Please wait a few minutes before you try again."}, Outcome.UPSTREAM_DOWN, 60),
+        (404, {"message": "Please wait a few minutes before you try again."}, Outcome.UPSTREAM_DOWN, 60),
+        (403, {"detail": "feedback_required"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"message": "login_required"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"message": "checkpoint_required"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"detail": "Not Found"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"detail": "Media not found", "exc_type": "MediaNotFound"}, Outcome.MISSING, None),
+        (403, {"detail": "Account is private", "exc_type": "PrivateAccount"}, Outcome.PRIVATE, None),
+        (403, {"message": "Not authorized to view user"}, Outcome.PRIVATE, None),
+        (401, {"detail": "Invalid access token"}, Outcome.CREDENTIAL_DEAD, None),
+        *((status, "<html>no</html>", Outcome.UPSTREAM_DOWN, None) for status in (400, 401, 403, 404, 422)),
+        *((status, "", Outcome.UPSTREAM_DOWN, None) for status in (401, 403, 404)),
+        (401, "<html>401 Unauthorized</html>", Outcome.UPSTREAM_DOWN, None),
+        (429, "<html>slow down</html>", Outcome.RATE_LIMITED, 2),
+    ],
+)
+def test_what_instagram_or_a_firewall_says_comes_before_lamas_statuses(
+    status: int, body: Any, outcome: Outcome, wait: float | None
+) -> None:
+    said = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    verdict = platform.sources["lama"].classify(Answer(status, {}, said))
+    assert (verdict.outcome, verdict.retry_after) == (outcome, wait)
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions", "lama"])
+@pytest.mark.parametrize("text", ["User not found", "Media not found or unavailable", "Not authorized to view user"])
+def test_an_outage_says_nothing_of_the_thing(source: str, text: str) -> None:
+    for status in (500, 502, 503, 504):
+        answer = Answer(status, {}, json.dumps({"message": text}).encode())
+        assert platform.sources[source].classify(answer).outcome is Outcome.UPSTREAM_DOWN
+
+
 # Checks
 
 
