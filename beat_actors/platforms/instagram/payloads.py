@@ -19,10 +19,10 @@ ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_
 # Instagram's own refusals, which a provider passes through. They concern the provider's session, not our key.
 # source: the texts are those of recorded answers. An outage that quotes one of them says nothing of the thing.
 PASSED_THROUGH = (
-    ErrorRule(Outcome.PRIVATE, status=range(400, 500), message="not authorized to view user"),
+    ErrorRule(Outcome.PRIVATE, status=range(400, 429), message="not authorized to view user"),
     ErrorRule(
         Outcome.MISSING,
-        status=range(400, 500),
+        status=range(400, 429),
         message="media not found or unavailable|invalid target user|user not found",
     ),
     ErrorRule(Outcome.UPSTREAM_DOWN, message="please wait a few minutes", wait=60),

@@ -126,11 +126,39 @@ def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
         (400, "Not authorized to view user", Outcome.PRIVATE),
         (400, "Invalid target user", Outcome.MISSING),
         (502, "<html>Bad Gateway</html>", Outcome.UPSTREAM_DOWN),
+        (404, "API doesn't exists", Outcome.UPSTREAM_DOWN),
+        (401, "Unauthorized", Outcome.UPSTREAM_DOWN),
     ],
 )
 def test_the_gateways_answers(source: str, status: int, text: str, outcome: Outcome) -> None:
     body = json.dumps({"message": text}).encode()
     assert platform.sources[source].classify(Answer(status, {}, body)).outcome is outcome
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
+@pytest.mark.parametrize("body", [b"<!DOCTYPE html><p>User not found</p>", b" <html>", b"", b"error code: 1020"])
+def test_a_page_or_nothing_is_the_providers_own_trouble(source: str, body: bytes) -> None:
+    for status in (400, 401, 403, 404, 422):
+        assert platform.sources[source].classify(Answer(status, {}, body)).outcome is Outcome.UPSTREAM_DOWN
+    assert platform.sources[source].classify(Answer(429, {}, body)).outcome is Outcome.RATE_LIMITED
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
+def test_the_session_of_the_provider_is_not_our_key(source: str) -> None:
+    body = b'{"message":"","require_login":true,"status":"fail"}'
+    assert platform.sources[source].classify(Answer(401, {}, body)).outcome is Outcome.UPSTREAM_DOWN
+
+
+@pytest.mark.parametrize(
+    ("period", "reset", "wait"),
+    [("HOURLY", "2163603", 3600), ("HOURLY", "120", 120), ("HOURLY", None, 3600), ("DAILY", "2163603", 86_400),
+     ("MONTHLY", "2163603", 2_163_603), ("MONTHLY", None, 86_400)],
+)  # fmt: skip
+def test_a_key_rests_no_longer_than_the_period_whose_quota_is_spent(period: str, reset: str | None, wait: int) -> None:
+    headers = {} if reset is None else {"x-ratelimit-requests-reset": reset}
+    body = f'{{"message":"You have exceeded the {period} quota for Requests on your current plan, BASIC."}}'
+    verdict = platform.sources["jotucker"].classify(Answer(429, headers, body.encode()))
+    assert (verdict.outcome, verdict.retry_after) == (Outcome.QUOTA_EXHAUSTED, wait)
 
 
 @pytest.mark.parametrize(
