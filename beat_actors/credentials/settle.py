@@ -21,7 +21,7 @@ from beat_actors.credentials.state import (
 )
 from beat_actors.platforms.interface import CHECK, FINAL, REFRESH, UPKEEP, Outcome
 
-ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL}
+ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL, Outcome.UNSEEN}
 ROTATES = frozenset(
     {
         Outcome.RATE_LIMITED,
@@ -56,13 +56,16 @@ def settle(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) 
 def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Random) -> Wait | Fail:
     """Where a fetch goes after its call: another credential, the next source, a pause, or its end."""
     outcome = settlement.outcome
+    if outcome is Outcome.UNSEEN and not _others(snapshot, settlement, fetch):
+        outcome = Outcome.MISSING
     if outcome in FINAL:
         return Fail(
             fetch.id,
             outcome.value,
             f"{fetch.source} says that {MEANING[outcome]} ({settlement.code or settlement.detail})",
         )
-    if outcome is Outcome.UNUSED or (settlement.probe and outcome is not Outcome.MALFORMED):
+    carried = settlement.probe and outcome not in (Outcome.MALFORMED, Outcome.UNSEEN)
+    if outcome is Outcome.UNUSED or carried:
         # A probe is the broker's business: what it finds out is not charged to the fetch that carried it.
         return _wait(fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, why=outcome.value)
     rotations = fetch.rotations + 1
@@ -76,7 +79,7 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
         delay = DOUBT * (1 + rng.random() * 0.2) if outcome is Outcome.DOUBTFUL else 0.0
         return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=outcome.value)
     excluded, unreadable = fetch.excluded, fetch.unreadable
-    if outcome is Outcome.MALFORMED:
+    if outcome in (Outcome.MALFORMED, Outcome.UNSEEN):
         unreadable = (*unreadable, fetch.source)
     else:
         excluded = (*excluded, fetch.source)
@@ -105,6 +108,15 @@ def _chain_spent(
         )
     delay = min(BACKOFF * 2 ** (retries - 1), BACKOFF_AT_MOST) * (1 + rng.random() * 0.2)
     return _wait(fetch, (), unreadable, rotations, retries, delay=delay, why=settlement.outcome.value)
+
+
+def _others(snapshot: Snapshot, settlement: Settlement, fetch: Fetch) -> bool:
+    """Whether a source is left that may see what this one does not, and a credential to ask it with."""
+    left = set(fetch.chain) - {fetch.source, *fetch.unreadable}
+    return any(
+        each.source in left and each.enabled and not each.dead and settlement.operation not in each.denied
+        for each in snapshot.credentials.values()
+    )
 
 
 def _rests(snapshot: Snapshot, settlement: Settlement) -> bool:

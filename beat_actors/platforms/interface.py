@@ -28,6 +28,7 @@ class Outcome(StrEnum):
     UPSTREAM_DOWN = "upstream_down"  # 5xx, timeout, connection error: the source's fault, not the credential's
     MALFORMED = "malformed"  # an answer that the parser cannot read: the parser's or the source's fault
     MISSING = "missing"  # final: the thing does not exist
+    UNSEEN = "unseen"  # this source sees no such thing, though others may: missing once they have been asked
     PRIVATE = "private"  # final: the thing is not public
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again

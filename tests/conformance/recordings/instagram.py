@@ -331,14 +331,14 @@ REFUSALS = (
     Refusal(f"{GRAPH}100_33_object_missing.json", "graphapi", Outcome.MISSING),
     Refusal(f"{GRAPH}100_missing_permission.json", "graphapi", Outcome.PERMISSION_MISSING),
     Refusal(f"{GRAPH}10_no_permission.json", "graphapi", Outcome.PERMISSION_MISSING),
-    Refusal(f"{GRAPH}110_2207013_user_not_found.json", "graphapi", Outcome.MISSING),
+    Refusal(f"{GRAPH}110_2207013_user_not_found.json", "graphapi", Outcome.UNSEEN),
     Refusal(f"{GRAPH}17_user_limit.json", "graphapi", Outcome.RATE_LIMITED, 3600),
     Refusal(f"{GRAPH}190_460_password_changed.json", "graphapi", Outcome.CREDENTIAL_DEAD),
     Refusal(f"{GRAPH}190_463_session_expired.json", "graphapi", Outcome.CREDENTIAL_DEAD),
     Refusal(f"{GRAPH}32_page_limit.json", "graphapi", Outcome.RATE_LIMITED, 3600),
     Refusal(f"{GRAPH}4_application_limit.json", "graphapi", Outcome.RATE_LIMITED, 3600),
     Refusal(f"{GRAPH}80002_instagram_buc.json", "graphapi", Outcome.RATE_LIMITED, 3600),
-    Refusal("instagram/lama/errors/error_404_user_not_found.json", "lama", Outcome.MISSING),
+    Refusal("instagram/lama/errors/error_404_user_not_found.json", "lama", Outcome.UNSEEN),
     *(
         Refusal(f"{UPSTREAM}{name}.json", source, outcome, wait)
         for source in ("arraybobo", "jotucker", "bestsolutions", "lama")

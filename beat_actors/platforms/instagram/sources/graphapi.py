@@ -214,7 +214,8 @@ class GraphApi(Source):
     secret_fields = ("token", "user_id")
     limits = (Limit("rolling hour", CALLS_AN_HOUR, HOUR),)
     errors = (
-        ErrorRule(Outcome.MISSING, code=110, subcode=2207013),
+        # It sees professional accounts alone: of a personal one it says the same as of none (unverified), and others see that.
+        ErrorRule(Outcome.UNSEEN, code=110, subcode=2207013),
         ErrorRule(Outcome.MISSING, code=24, subcode=2207024),
         ErrorRule(Outcome.MISSING, code=803),
         ErrorRule(Outcome.BAD_REQUEST, code=100, subcode=2108006),  # media older than the business account: never

@@ -135,6 +135,8 @@ class Lama(Source):
         # A firewall's page, or nothing: of the thing, and of our key, it says nothing.
         ErrorRule(Outcome.UPSTREAM_DOWN, message=NOT_JSON),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, message="token|access.?key|unauthorized"),
+        # What it reads users by (`web_profile_info`) says so falsely of nine in ten since 2 February 2026.
+        ErrorRule(Outcome.UNSEEN, status=404, message='"UserNotFound"'),
         *PASSED_THROUGH,
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401),
         ErrorRule(Outcome.PRIVATE, status=403),

@@ -258,3 +258,11 @@ async def test_s1_6_who_has_no_id_but_the_graph_apis_is_listed_by_the_handle_whi
     status, _ = await run(engine, flow.name, clock, handle=MANY.handle)
     assert status == "COMPLETE"
     assert await rows(engine, "SELECT DISTINCT source, profile_id FROM instagram_post") == [("arraybobo", str(MANY.pk))]
+
+
+async def test_an_account_that_the_graph_api_does_not_see_is_looked_for_elsewhere(engine: Engine) -> None:
+    assert await run(engine, "refresh_profile_basic", handle="nobody.is.here") == ("FAILED", 0)
+    traced = await rows(engine, "SELECT source, outcome FROM trace_log ORDER BY at")
+    assert traced == [("graphapi", "unseen"), ("arraybobo", "missing")]
+    ((error,),) = await rows(engine, "SELECT data->'error'->>'code' FROM scrape_request_log")
+    assert error == "missing"

@@ -88,7 +88,7 @@ def test_a_credential_belongs_to_its_account() -> None:
         (fault(17, subcode=2446079), Outcome.RATE_LIMITED),
         (fault(613, subcode=1996), Outcome.RATE_LIMITED),
         *((fault(code), Outcome.UPSTREAM_DOWN) for code in (1, 2, 999_999)),
-        (fault(110, subcode=2207013), Outcome.MISSING),
+        (fault(110, subcode=2207013), Outcome.UNSEEN),
         (fault(100, subcode=2207013), Outcome.BAD_REQUEST),  # the same subcode, another code
         (fault(24, subcode=2207024), Outcome.MISSING),
         (fault(803), Outcome.MISSING),
@@ -191,6 +191,7 @@ def test_lamas_statuses(status: int, outcome: Outcome) -> None:
         (404, {"message": "login_required"}, Outcome.UPSTREAM_DOWN, None),
         (404, {"message": "checkpoint_required"}, Outcome.UPSTREAM_DOWN, None),
         (404, {"detail": "Not Found"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"detail": "User not found", "exc_type": "UserNotFound"}, Outcome.UNSEEN, None),
         (404, {"detail": "Media not found", "exc_type": "MediaNotFound"}, Outcome.MISSING, None),
         (403, {"detail": "Account is private", "exc_type": "PrivateAccount"}, Outcome.PRIVATE, None),
         (403, {"message": "Not authorized to view user"}, Outcome.PRIVATE, None),
