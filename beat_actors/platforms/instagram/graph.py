@@ -211,6 +211,9 @@ def _account(user: Account, at: str, asked: str | None = None) -> InstagramAccou
     graph_id, handle = the_id(user.id, f"{at}.id"), text(user.username) or asked
     if not handle:
         raise Malformed("an account without a name", path=f"{at}.username")
+    followers = count(user.followers_count, f"{at}.followers_count")
+    if followers is None:
+        raise Malformed("an account without its follower count", path=f"{at}.followers_count")
     # `ig_id` is asked for; where it is not given, the Graph id is all that names the account.
     return InstagramAccount(
         profile_id=f"graph:{graph_id}" if user.ig_id is None else the_id(user.ig_id, f"{at}.ig_id"),
@@ -220,7 +223,7 @@ def _account(user: Account, at: str, asked: str | None = None) -> InstagramAccou
         biography=text(user.biography),
         external_url=text(user.website),
         profile_pic_url=text(user.profile_picture_url),
-        followers=count(user.followers_count, f"{at}.followers_count"),
+        followers=followers,
         following=count(user.follows_count, f"{at}.follows_count"),
         media_count=count(user.media_count, f"{at}.media_count"),
     )

@@ -42,10 +42,18 @@ def empty(payload: Any) -> Any:
     return {**nothing(payload), "items": []}
 
 
+def counted(payload: Any) -> Any:
+    """It was recorded without the part that we ask for too."""
+    numbers = {"viewCount": "12", "subscriberCount": "3", "hiddenSubscriberCount": False, "videoCount": "2"}
+    return {**payload, "items": [{**item, "statistics": numbers} for item in payload["items"]]}
+
+
 # A listing names its videos and brings no records: what it names is looked at in the platform's own tests.
 GOOD = (
-    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 1),
-    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_username", {"username": "somebody"}, 1),
+    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 1, wrap=counted),
+    Recording(
+        f"{AT}channels_list_single.json", "ytapi", "profile_by_username", {"username": "somebody"}, 1, wrap=counted
+    ),
     Recording(f"{AT}channels_list_single_b.json", "ytapi", "profile_by_handle", HANDLE, 1),
     Recording(f"{AT}videos_list_single.json", "ytapi", "post_by_id", {"post_id": "D-bmsgyNrCY"}, 1),
     Recording(f"{AT}videos_list_multi.json", "ytapi", "posts_by_ids", {"post_ids": PARAMS["post_ids"]}, 2),

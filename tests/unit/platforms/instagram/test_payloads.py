@@ -395,3 +395,15 @@ def test_anothers_insights_are_malformed(operation: str, ours: str) -> None:
     with pytest.raises(Malformed) as refused:
         read("graphapi", operation, {"data": [insight, insight | {"id": "99/insights/reach/day"}]})
     assert refused.value.path == "$.data[1].id"
+
+
+@pytest.mark.parametrize("followers", [{"followers_count": ""}, {"followers_count": None}, {}])
+def test_an_account_of_the_graph_api_without_its_follower_count_is_malformed(followers: dict[str, Any]) -> None:
+    account = {"id": "1", "username": "somebody", **followers}
+    for operation, payload, at in (
+        ("profile_by_handle", {"business_discovery": account}, "$.business_discovery"),
+        ("own_profile", account, "$"),
+    ):
+        with pytest.raises(Malformed) as refused:
+            read("graphapi", operation, payload, user_id="1")
+        assert refused.value.path == f"{at}.followers_count"
