@@ -11,11 +11,11 @@ from beat_actors.platforms.instagram.payloads import (
     Counted,
     PageInfo,
     an_id,
-    counted,
     next_page,
     own_id,
     the_id,
     the_post_asked_for,
+    told,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.reading import Count, Id, Time, decoder, instant, text
@@ -117,7 +117,7 @@ def _records(listed: Iterable[tuple[str, Commented]], of: str, parent: str | Non
             handle=author.handle(),
             text=text(node.text),
             commented_at=instant(node.created_at),
-            likes=counted(
+            likes=told(
                 at,
                 comment_like_count=node.comment_like_count,
                 edge_liked_by__count=node.edge_liked_by.count if node.edge_liked_by else None,

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.instagram import InstagramPost, platform
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from tests.conformance.recordings.instagram import GOOD, PARAMS
 
@@ -407,3 +407,125 @@ def test_an_account_of_the_graph_api_without_its_follower_count_is_malformed(fol
         with pytest.raises(Malformed) as refused:
             read("graphapi", operation, payload, user_id="1")
         assert refused.value.path == f"{at}.followers_count"
+
+
+# Said otherwise
+
+
+def post_of(source: str, node: dict[str, Any]) -> InstagramPost:
+    named = {"shortcode" if source == "arraybobo" else "code": "CUT8mV0hZtM", **node}
+    payload = named if source == "arraybobo" else {"items": [named]}
+    (post,) = read(source, "post_by_shortcode", payload).records
+    assert isinstance(post, InstagramPost)
+    return post
+
+
+@pytest.mark.parametrize("hidden", [-1, "-1"])
+def test_a_count_that_is_hidden_refuses_nothing_else(hidden: Any) -> None:
+    counts = dict.fromkeys(("like_count", "comment_count", "view_count", "play_count"), hidden)
+    post = post_of("jotucker", {**counts, "media_type": 1})
+    assert (post.likes, post.comments, post.views, post.plays, post.post_type) == (None, None, None, None, "image")
+    (own,) = read(
+        "graphapi", "own_posts", {"data": [{"id": "1", "shortcode": "CUT8mV0hZtM", "like_count": hidden}]}
+    ).records
+    assert own.likes is None
+    (story,) = read(
+        "arraybobo", "stories_by_id", {"reels": {"123456": {"items": [{"pk": 1, "like_count": hidden}]}}}
+    ).records
+    assert story.likes is None
+
+
+@pytest.mark.parametrize("hidden", [-1, "-1", ""])
+def test_the_followers_of_an_account_cannot_be_hidden(hidden: Any) -> None:
+    user = {"pk": 123456, "username": "somebody", "follower_count": hidden}
+    with pytest.raises(Malformed) as refused:
+        read("jotucker", "profile_by_id", {"user": user})
+    assert refused.value.path == "$.user.follower_count"
+
+
+def test_kinds_and_flags_may_be_text_or_numbers() -> None:
+    assert post_of("jotucker", {"media_type": "2"}).post_type == "reels"
+    user = {
+        "pk": "",
+        "pk_id": "123456",
+        "username": "somebody",
+        "follower_count": 1,
+        "account_type": "2",
+        "is_private": 1,
+    }
+    (account,) = read("jotucker", "profile_by_id", {"user": user}).records
+    assert (account.profile_id, account.account_type, account.is_private) == ("123456", "business", True)
+    page = {"items": [{"code": "CUT8mV0hZtM"}], "next_max_id": "next"}
+    assert read("bestsolutions", "posts_by_id", page | {"more_available": 1}).next_cursor == "next"
+    assert read("bestsolutions", "posts_by_id", page | {"more_available": 0}).next_cursor is None
+
+
+def test_the_graph_apis_id_may_be_empty_and_its_time_a_number() -> None:
+    media = {"id": "1", "ig_id": "", "permalink": "https://www.instagram.com/p/CUT8mV0hZtM/", "timestamp": 1591008972}
+    (post,) = read("graphapi", "own_posts", {"data": [media]}).records
+    assert post.taken_at == datetime.fromtimestamp(1591008972, UTC)
+    account = {"id": "1", "ig_id": "", "username": "somebody", "followers_count": 3}
+    (found,) = read("graphapi", "own_profile", account, user_id="1").records
+    assert found.profile_id == "graph:1"
+
+
+def test_lists_that_are_null_hold_nothing() -> None:
+    assert post_of("arraybobo", {"edge_media_to_caption": {"edges": None}}).caption is None
+    timeline = {"count": 3, "edges": None}
+    user = {
+        "id": "123456",
+        "username": "somebody",
+        "edge_followed_by": {"count": 1},
+        "edge_owner_to_timeline_media": timeline,
+    }
+    (account,) = read("lama", "profile_by_handle", {"graphql": {"user": user}}).records
+    assert account.media_count == 3
+    with pytest.raises(Malformed) as refused:  # where the list is what was asked for
+        read("arraybobo", "posts_by_id", {"data": {"user": {"edge_owner_to_timeline_media": timeline}}})
+    assert refused.value.path == "$.data.user.edge_owner_to_timeline_media.edges"
+
+
+def test_a_video_of_the_web_is_one_also_without_its_typename() -> None:
+    assert post_of("arraybobo", {"is_video": True}).post_type == "reels"
+    assert post_of("arraybobo", {"is_video": False}).post_type is None
+
+
+def test_a_post_of_the_web_of_2016_keeps_its_counts_and_its_date() -> None:
+    post = post_of(
+        "arraybobo", {"likes": {"count": 7}, "comments": {"count": "2"}, "date": 1460000000, "caption": "old"}
+    )
+    assert (post.likes, post.comments, post.caption) == (7, 2, "old")
+    assert post.taken_at == datetime.fromtimestamp(1460000000, UTC)
+    assert post_of("jotucker", {"likes": 7, "comments": []}).likes is None
+
+
+@pytest.mark.parametrize("within", [lambda reels: reels, lambda reels: {"reels_media": reels}], ids=["list", "object"])
+def test_stories_of_todays_web_are_read(within: Any) -> None:
+    reels = [
+        {"id": "123456", "user": {"pk": "123456", "username": "somebody"}, "items": [{"pk": "5", "media_type": 1}]}
+    ]
+    payload = {"data": {"xdt_api__v1__feed__reels_media": within(reels)}}
+    (story,) = read("arraybobo", "stories_by_id", payload).records
+    assert (story.story_id, story.handle, story.media_type) == ("5", "somebody", "image")
+    reels[0]["user"] = {"pk": "99"}
+    with pytest.raises(Malformed, match="the answer is of 99"):
+        read("arraybobo", "stories_by_id", payload)
+
+
+def test_lamas_second_version_wraps_what_it_passes_on() -> None:
+    reel = {"user": {"pk": 123456, "username": "somebody"}, "items": [{"pk": "5"}]}
+    assert read("lama", "stories_by_id", {"response": {"reel": reel}}).records[0].story_id == "5"
+    users = {"response": {"users": [{"pk": "7", "username": "other"}], "next_max_id": "a"}, "next_page_id": None}
+    follows = read("lama", "followers_by_id", users)
+    assert (follows.records[0].follower_id, follows.next_cursor) == ("7", "a")
+    assert read("lama", "followers_by_id", users | {"next_page_id": "b"}).next_cursor == "b"
+    medias = [{"media": {"code": "CUT8mV0hZtM"}}, {"media": {"code": "CUT8mV0hZtN"}}]
+    rows = {"sections": [{"layout_content": {"medias": medias}}, {"layout_content": None}], "more_available": True}
+    found = read("lama", "hashtag_posts", {"response": rows, "next_page_id": "c"})
+    assert ([post.shortcode for post in found.records], found.next_cursor) == (["CUT8mV0hZtM", "CUT8mV0hZtN"], "c")
+    inner = {"response": {"items": [{"code": "CUT8mV0hZtM"}], "next_max_id": "d"}}
+    assert read("lama", "tagged_by_id", inner).next_cursor == "d"
+    rows["sections"][0] = {"layout_content": {"medias": [{"media": {"code": "no"}}]}}
+    with pytest.raises(Malformed) as refused:
+        read("lama", "hashtag_posts", {"response": rows})
+    assert refused.value.path == "$.response.sections[0].layout_content.medias[0].media.code"

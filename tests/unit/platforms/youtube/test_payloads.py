@@ -336,3 +336,9 @@ def test_a_comment_without_an_id_is_malformed() -> None:
     with pytest.raises(Malformed) as refused:
         read("comments_by_post", payload, post_id=COMMENTED)
     assert refused.value.path == "$.items[3].snippet.topLevelComment.id"
+
+
+def test_a_name_from_before_there_were_handles_is_no_other_handle() -> None:
+    item = changed(recorded("channels_list_single_b")["items"][0], {"snippet.customUrl": "oldname"})
+    (found,) = read("profile_by_handle", {"items": [item]}, handle="Somebody").records
+    assert found.handle == "somebody"
