@@ -336,3 +336,9 @@ def test_the_comments_on_another_post_are_malformed() -> None:
     with pytest.raises(Malformed) as refused:
         parsed("tikwm", "comments_by_post", payload, post_id="7")
     assert refused.value.path == "$.data.comments[0].video_id"
+
+
+@pytest.mark.parametrize("source", ["tikwm", "api23"])
+def test_yes_and_no_may_be_1_and_0(source: str) -> None:
+    record = profile(source, {"verified": 1, "secret": 0, "privateAccount": ...})
+    assert (record.is_verified, record.is_private) == (True, False)
