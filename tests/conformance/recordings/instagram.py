@@ -3,6 +3,9 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
+from beat_actors.simulator import Person, Population
+from beat_actors.simulator.shapes import relations
+from beat_actors.simulator.shapes.graph_media import media_id
 from tests.conformance.recordings import Recording, Refusal
 
 PARAMS = {
@@ -18,6 +21,19 @@ PARAMS = {
     "timeframe": "last_90_days",
 }
 """A value for each parameter of the operations and flows."""
+
+
+def there(people: Population, person: Person, operation: str) -> dict[str, str]:
+    """What its doubles have of somebody."""
+    newest, story = people.post(person, 0), relations.stories(people, person)[0]
+    return {
+        "profile_id": str(person.pk),
+        "user_id": str(person.fbid),
+        "shortcode": newest.shortcode,
+        "media_id": media_id(person, story if "story" in operation else newest),
+    }
+
+
 PUBLIC_FIELDS = {"user_id": "17841400000000001"}
 """Fields of a credential that are no secrets."""
 

@@ -132,30 +132,6 @@ async def outcome(http: ProviderClient, source: Source, spec: FetchSpec) -> Outc
     return Outcome.OK
 
 
-FAULTS = {
-    "outage": Outcome.UPSTREAM_DOWN,
-    "rate_limit": Outcome.RATE_LIMITED,
-    "revoked": Outcome.CREDENTIAL_DEAD,
-    "missing_key": Outcome.MALFORMED,
-    "wrong_type": Outcome.MALFORMED,
-    "html": Outcome.MALFORMED,
-    "truncated": Outcome.MALFORMED,
-    "unstorable": Outcome.MALFORMED,
-    "huge": Outcome.MALFORMED,
-}
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize(("source", "operation"), ALL, ids=IDS)
-async def test_a_fault_is_judged_as_what_it_is(
-    http: ProviderClient, admin: SimulatorClient, source: Source, operation: str, kind: str
-) -> None:
-    # The Graph API pages on by the handle, whatever else is known of whose posts they are.
-    known_as = "posts_by_handle" if (source.name, operation) == ("graphapi", "posts_by_id") else operation
-    await admin.add_fault(kind, source.name, operation=known_as)
-    assert await outcome(http, source, spec_of(operation, person_at(42))) is FAULTS[kind]
-
-
 @pytest.mark.parametrize(("source", "operation"), PROFILES, ids=IDS[: len(PROFILES)])
 async def test_somebody_elses_profile_and_negative_numbers_are_malformed(
     http: ProviderClient, admin: SimulatorClient, source: Source, operation: str
