@@ -314,7 +314,10 @@ class Refresh:
 
 
 class Source:
-    """A provider: subclass it in a module of its own, and declare."""
+    """A provider: subclass it in a module of its own, and declare.
+
+    `version_setting`: the setting that says which version of the API is called; `{version}` in a base URL stands for it.
+    """
 
     name: ClassVar[str]
     base_url: ClassVar[str]
@@ -324,6 +327,7 @@ class Source:
     endpoints: ClassVar[Mapping[str, Endpoint]]
     check: ClassVar[Check | None] = None
     refresh: ClassVar[Refresh | None] = None
+    version_setting: ClassVar[str | None] = None
 
     def secret_forms(self) -> tuple[tuple[str, ...], ...]:
         """The sets of fields that people may give as a secret: the plain one, and the one that is refreshed."""

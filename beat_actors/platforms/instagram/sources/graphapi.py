@@ -32,7 +32,6 @@ from beat_actors.platforms.interface import (
 )
 from beat_actors.platforms.reading import decoder
 
-VERSION = "v24.0"
 HOUR = 3600.0
 CALLS_AN_HOUR = 200
 USER_FIELDS = "id,ig_id,name,website,followers_count,follows_count,profile_picture_url,username,biography,media_count"
@@ -210,7 +209,8 @@ def _entries(usage: Any) -> list[dict[str, Any]]:
 
 class GraphApi(Source):
     name = "graphapi"
-    base_url = f"https://graph.facebook.com/{VERSION}"
+    base_url = "https://graph.facebook.com/{version}"
+    version_setting = "graph_version"
     secret_fields = ("token", "user_id")
     limits = (Limit("rolling hour", CALLS_AN_HOUR, HOUR),)
     errors = (
