@@ -30,7 +30,7 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
-from beat_actors.platforms.reading import decoder
+from beat_actors.platforms.reading import Id, decoder, whole
 
 HOUR = 3600.0
 CALLS_AN_HOUR = 200
@@ -53,16 +53,16 @@ POST_METRICS = {
 # source: the permissions that each reference page asks for; what goes with them (pages_show_list) differs with the kind of login.
 BASIC = frozenset({"instagram_basic"})
 INSIGHTS = BASIC | {"instagram_manage_insights"}
-ERROR = re.compile(rb'\s*\{\s*"error"\s*:')
+ERROR = re.compile(rb'"error"\s*:')
 
 
 class Fault(msgspec.Struct):
-    code: int | None = None
-    error_subcode: int | None = None
+    code: Id | None = None
+    error_subcode: Id | None = None
 
 
 class Faulty(msgspec.Struct):
-    error: Fault
+    error: Fault | str | None = None
 
 
 class TokenFault(msgspec.Struct):
@@ -182,6 +182,16 @@ def token_health(answer: Answer) -> Health:
     return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, *ends)
 
 
+def _fault(body: bytes) -> Fault | str | None:
+    """The error that stands in an answer, wherever among its keys."""
+    if ERROR.search(body) is None:
+        return None
+    try:
+        return decode_fault(body).error
+    except Malformed:  # where it is no refusal, the parser says what is wrong with it
+        return None
+
+
 def _usage(answer: Answer) -> tuple[float, float]:
     """The highest percentage that any usage header reports, and the wait in seconds that goes with it."""
     percent, wait = 0.0, 0.0
@@ -268,14 +278,11 @@ class GraphApi(Source):
         return secret["user_id"]
 
     def is_error(self, answer: Answer) -> bool:
-        return not 200 <= answer.status < 300 or ERROR.match(answer.body) is not None
+        return super().is_error(answer) or _fault(answer.body) is not None
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
-        try:
-            fault = decode_fault(answer.body).error
-        except Malformed:
-            return None, None
-        return fault.code, fault.error_subcode
+        fault = _fault(answer.body)
+        return (whole(fault.code), whole(fault.error_subcode)) if isinstance(fault, Fault) else (None, None)
 
     def retry_after(self, answer: Answer) -> float | None:
         return _usage(answer)[1] or None

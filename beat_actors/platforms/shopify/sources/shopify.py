@@ -133,6 +133,7 @@ class Shopify(Source):
         ErrorRule(Outcome.RATE_LIMITED, status=403),  # not the API but what stands before it
         ErrorRule(Outcome.RATE_LIMITED, status=402),  # "Unavailable Shop": frozen, often for minutes only
         ErrorRule(Outcome.RATE_LIMITED, status=423),  # locked
+        ErrorRule(Outcome.RATE_LIMITED, status=420),  # the same, until August 2018
         ErrorRule(Outcome.RATE_LIMITED, status=430),  # taken for an attack
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=2),
         ErrorRule(Outcome.MISSING, status=404),  # no such store, version or resource

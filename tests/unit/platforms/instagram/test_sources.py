@@ -105,6 +105,28 @@ def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
     assert graph.classify(Answer(200, {}, spaced)).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ({"error": {"code": "190", "error_subcode": "463"}}, Outcome.CREDENTIAL_DEAD),
+        ({"error": {"code": "110", "error_subcode": 2207013}}, Outcome.UNSEEN),
+        ({"error": {"code": 100, "error_subcode": "33"}}, Outcome.MISSING),
+        ({"data": [], "error": {"code": 4}}, Outcome.RATE_LIMITED),
+        ({"error": "something else"}, Outcome.UPSTREAM_DOWN),
+    ],
+)
+def test_a_code_may_be_text_and_the_error_stand_anywhere(body: Any, outcome: Outcome) -> None:
+    for status in (200, 400):
+        assert platform.sources["graphapi"].classify(Answer(status, {}, json.dumps(body).encode())).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "body", [{"data": [{"caption": '"error": 1'}]}, {"data": [{"error": {"code": 190}}]}, {"error": None}]
+)
+def test_what_only_speaks_of_errors_is_none(body: Any) -> None:
+    assert platform.sources["graphapi"].classify(Answer(200, {}, json.dumps(body).encode())).outcome is Outcome.OK
+
+
 def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
     graph = platform.sources["graphapi"]
     assert graph.classify(Answer(400, {}, fault(100, subcode=33))).doubtful

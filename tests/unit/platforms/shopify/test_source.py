@@ -180,6 +180,7 @@ UNRECOGNIZED = "[API] Invalid API key or access token (unrecognized login or wro
         (403, "This app is not approved to access the Customer object", Outcome.PERMISSION_MISSING),
         (402, "Unavailable Shop", Outcome.RATE_LIMITED),
         (423, "Locked", Outcome.RATE_LIMITED),
+        (420, "Locked", Outcome.RATE_LIMITED),
         (430, "Shopify Security Rejection", Outcome.RATE_LIMITED),
         (404, "Not Found", Outcome.MISSING),
         (400, {"page_info": "Invalid value."}, Outcome.BAD_REQUEST),
