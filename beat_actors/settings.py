@@ -107,6 +107,21 @@ class Settings(BaseSettings):
     api_host: Annotated[str, Field(description="address that the API listens on")] = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535, description="port that the API listens on")] = 8000
 
+    graph_version: Annotated[
+        str,
+        Field(
+            pattern=r"^v[1-9]\d{0,2}\.\d$",
+            description="version of Meta's Graph API; one that is over is answered by the next oldest",
+        ),
+    ] = "v24.0"
+    shopify_version: Annotated[
+        str,
+        Field(
+            pattern=r"^(20\d\d-(01|04|07|10)|unstable)$",
+            description="version of Shopify's Admin API: a quarter's first month, as 2025-10",
+        ),
+    ] = "2025-10"
+
     http_total_timeout: Annotated[float, Field(gt=0, le=300, description="seconds that one upstream call may take")] = (
         20.0
     )

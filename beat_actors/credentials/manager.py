@@ -247,32 +247,40 @@ class CredentialManager:
         return {row.id: self.vault.open(row.id, row.source, row.key_id, row.secret) for row in rows}
 
     async def fetch_enabled_sources(
-        self, platform: str, operation: str, *, exclusions: Collection[str] = ()
+        self, platform: str, operation: str, *, exclusions: Collection[str | int] = ()
     ) -> list[str]:
-        """The sources of the operation's chain that could be called now, in the chain's order, without `exclusions`."""
-        async with self.database.transaction() as transaction:
-            snapshot = await load_snapshot(transaction, platforms()[platform])
-        desk = Desk(snapshot, Random(0))
-        chain = platforms()[platform].chains[operation]
-        return [
-            source for source in chain if source not in exclusions and desk.has_room(Lane(0, operation, 1, (source,)))
-        ]
+        """The sources of the operation's chain that could be called now, in the chain's order.
 
-    async def get_enabled_cred(self, platform: str, operation: str, *, exclusions: Collection[str] = ()) -> int:
+        `exclusions`: sources by name, and single credentials by id, whose source stays in as long as another of its credentials can.
+        """
+        chain, desk = await self._desk(platform, operation, exclusions, Random(0))
+        return [source for source in chain if desk.has_room(Lane(0, operation, 1, (source,)))]
+
+    async def get_enabled_cred(self, platform: str, operation: str, *, exclusions: Collection[str | int] = ()) -> int:
         """The id of a credential that the broker could lease now, chosen as it would choose. Nothing is charged.
 
-        Raises `NoAvailableSources` with the reasons for each credential and the earliest time at which one may be back.
+        `exclusions` as in `fetch_enabled_sources`. Raises `NoAvailableSources` with the reasons for each credential that is left and
+        the earliest time at which one may be back.
         """
-        async with self.database.transaction() as transaction:
-            snapshot = await load_snapshot(transaction, platforms()[platform])
-        chain = tuple(source for source in platforms()[platform].chains[operation] if source not in exclusions)
-        desk, lane = Desk(snapshot, Random()), Lane(0, operation, 1, chain)
+        chain, desk = await self._desk(platform, operation, exclusions, Random())
+        lane = Lane(0, operation, 1, chain)
         lease = desk.pick(lane, 0)
         if lease is None:
             blocked = desk.blocked(lane)
             earliest = datetime.fromtimestamp(blocked.until).astimezone() if blocked.until is not None else None
             raise NoAvailableSources(earliest, [reason.to_json() for reason in blocked.reasons])
         return lease.credential_id
+
+    async def _desk(
+        self, platform: str, operation: str, exclusions: Collection[str | int], rng: Random
+    ) -> tuple[tuple[str, ...], Desk]:
+        """The chain and the credentials as they stand now, without those that are excluded."""
+        async with self.database.transaction() as transaction:
+            snapshot = await load_snapshot(transaction, platforms()[platform])
+        for credential_id in snapshot.credentials.keys() & set(exclusions):
+            del snapshot.credentials[credential_id]
+        chain = platforms()[platform].chains[operation]
+        return tuple(source for source in chain if source not in exclusions), Desk(snapshot, rng)
 
     @asynccontextmanager
     async def _changing(self, platform: str) -> AsyncIterator[Transaction]:

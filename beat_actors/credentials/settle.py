@@ -21,7 +21,7 @@ from beat_actors.credentials.state import (
 )
 from beat_actors.platforms.interface import CHECK, FINAL, REFRESH, UPKEEP, Outcome
 
-ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL}
+ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL, Outcome.UNSEEN}
 ROTATES = frozenset(
     {
         Outcome.RATE_LIMITED,
@@ -56,13 +56,16 @@ def settle(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) 
 def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Random) -> Wait | Fail:
     """Where a fetch goes after its call: another credential, the next source, a pause, or its end."""
     outcome = settlement.outcome
+    if outcome is Outcome.UNSEEN and not _others(snapshot, settlement, fetch):
+        outcome = Outcome.MISSING
     if outcome in FINAL:
         return Fail(
             fetch.id,
             outcome.value,
             f"{fetch.source} says that {MEANING[outcome]} ({settlement.code or settlement.detail})",
         )
-    if outcome is Outcome.UNUSED or (settlement.probe and outcome is not Outcome.MALFORMED):
+    carried = settlement.probe and outcome not in (Outcome.MALFORMED, Outcome.UNSEEN)
+    if outcome is Outcome.UNUSED or carried:
         # A probe is the broker's business: what it finds out is not charged to the fetch that carried it.
         return _wait(fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, why=outcome.value)
     rotations = fetch.rotations + 1
@@ -76,7 +79,7 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
         delay = DOUBT * (1 + rng.random() * 0.2) if outcome is Outcome.DOUBTFUL else 0.0
         return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=outcome.value)
     excluded, unreadable = fetch.excluded, fetch.unreadable
-    if outcome is Outcome.MALFORMED:
+    if outcome in (Outcome.MALFORMED, Outcome.UNSEEN):
         unreadable = (*unreadable, fetch.source)
     else:
         excluded = (*excluded, fetch.source)
@@ -95,7 +98,8 @@ def _chain_spent(
             fetch.id, Outcome.MALFORMED.value, f"no source gave an answer that can be read; {_last(settlement)}"
         )
     retries = fetch.retries + 1
-    if fetch.cursor_source is not None and (retries > snapshot.budgets.retries or fetch.source in unreadable):
+    lost = retries > snapshot.budgets.retries or fetch.source in unreadable
+    if fetch.cursor_source is not None and (lost or (_rests(snapshot, settlement) and not fetch.alone)):
         # The cursor is worth nothing elsewhere: list from the first page at the other sources. Upserts make that harmless.
         return Wait(fetch.id, (fetch.source,), (), rotations, 0, why="cursor lost", drop_cursor=True)
     if retries > snapshot.budgets.retries:
@@ -104,6 +108,21 @@ def _chain_spent(
         )
     delay = min(BACKOFF * 2 ** (retries - 1), BACKOFF_AT_MOST) * (1 + rng.random() * 0.2)
     return _wait(fetch, (), unreadable, rotations, retries, delay=delay, why=settlement.outcome.value)
+
+
+def _others(snapshot: Snapshot, settlement: Settlement, fetch: Fetch) -> bool:
+    """Whether a source is left that may see what this one does not, and a credential to ask it with."""
+    left = set(fetch.chain) - {fetch.source, *fetch.unreadable}
+    return any(
+        each.source in left and each.enabled and not each.dead and settlement.operation not in each.denied
+        for each in snapshot.credentials.values()
+    )
+
+
+def _rests(snapshot: Snapshot, settlement: Settlement) -> bool:
+    """Whether the source that failed is given a rest in this operation, so that waiting for it would be waiting for an outage's end."""
+    breaker = snapshot.breakers.get((settlement.source, settlement.operation, "upstream"))
+    return breaker is not None and breaker.is_open(snapshot.now)
 
 
 def _wait(

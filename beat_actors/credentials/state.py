@@ -90,6 +90,7 @@ class Fetch:
     unreadable: tuple[str, ...] = ()
     rotations: int = 0
     retries: int = 0
+    alone: bool = False  # no other source serves the operation
 
 
 @dataclass(frozen=True, slots=True)

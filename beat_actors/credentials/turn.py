@@ -214,6 +214,7 @@ def _fetch(row: Any, platform: Platform) -> Fetch:
         tuple(row.unreadable),
         row.rotations,
         row.retries,
+        alone=len(platform.chains[row.operation]) == 1,
     )
 
 

@@ -28,6 +28,7 @@ class Outcome(StrEnum):
     UPSTREAM_DOWN = "upstream_down"  # 5xx, timeout, connection error: the source's fault, not the credential's
     MALFORMED = "malformed"  # an answer that the parser cannot read: the parser's or the source's fault
     MISSING = "missing"  # final: the thing does not exist
+    UNSEEN = "unseen"  # this source sees no such thing, though others may: missing once they have been asked
     PRIVATE = "private"  # final: the thing is not public
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again
@@ -313,7 +314,10 @@ class Refresh:
 
 
 class Source:
-    """A provider: subclass it in a module of its own, and declare."""
+    """A provider: subclass it in a module of its own, and declare.
+
+    `version_setting`: the setting that says which version of the API is called; `{version}` in a base URL stands for it.
+    """
 
     name: ClassVar[str]
     base_url: ClassVar[str]
@@ -323,6 +327,7 @@ class Source:
     endpoints: ClassVar[Mapping[str, Endpoint]]
     check: ClassVar[Check | None] = None
     refresh: ClassVar[Refresh | None] = None
+    version_setting: ClassVar[str | None] = None
 
     def secret_forms(self) -> tuple[tuple[str, ...], ...]:
         """The sets of fields that people may give as a secret: the plain one, and the one that is refreshed."""

@@ -14,6 +14,10 @@ T = TypeVar("T")
 Id = int | str
 Count = int | float | str | None
 Time = int | float | str | None
+Flag = bool | int | None
+NOT_JSON = r"\A(?!\s*[\[{])"
+"""What an error's body begins with that is no JSON, for an error table: a page, a line of text, or nothing."""
+DIGITS = re.compile(r"-?[0-9]{1,40}")
 UNTEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -39,13 +43,24 @@ def count(value: Count, path: str) -> int | None:
     """A count, or `None` where it is hidden. Raises `Malformed` for what is no count."""
     if value is None or value == "":
         return None
-    try:
-        number = int(value)
-    except (ValueError, OverflowError):
-        raise Malformed(f"{value!r} is not a count", path=path) from None
+    number = whole(value)
+    if number is None:
+        raise Malformed(f"{value!r} is not a count", path=path)
     if not 0 <= number < 2**63:
         raise Malformed(f"a count of {number} cannot be", path=path)
     return number
+
+
+def whole(value: Count) -> int | None:
+    """A whole number, told as one, as its digits, or with nothing behind the point."""
+    if isinstance(value, str):
+        return int(value) if DIGITS.fullmatch(value) else None
+    return None if value is None or value != value // 1 else int(value)
+
+
+def flag(value: Flag) -> bool | None:
+    """Yes or no, which some answers say as 1 or 0."""
+    return bool(value) if value in (0, 1) else None
 
 
 def text(value: str | None) -> str | None:
@@ -62,10 +77,10 @@ def text(value: str | None) -> str | None:
 def instant(value: Time) -> datetime | None:
     """Seconds since the epoch, or an ISO time with its zone, as a time in UTC."""
     try:
-        if isinstance(value, str) and not value.isdigit():
+        if isinstance(value, str) and not DIGITS.fullmatch(value):
             parsed = datetime.fromisoformat(value)
             return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-        return datetime.fromtimestamp(int(value), UTC) if value else None
+        return datetime.fromtimestamp(found, UTC) if (found := int(value or 0)) else None
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -50,6 +50,7 @@ CAME_TO = {
     Outcome.MALFORMED: "the answer could not be read",
     Outcome.UNKNOWN: "a worker ended while it was asking",
     Outcome.UNUSED: "its turn was over before the call was made",
+    Outcome.UNSEEN: "it does not see such a thing, and others may",
     Outcome.DOUBTFUL: "it could not be made sure that the thing does not exist",
 }
 """What the last call of a fetch that waits came to, in words."""

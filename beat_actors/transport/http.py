@@ -93,8 +93,12 @@ class ProviderClient:
         await self._session.close()
 
     def _base_url(self, source: Source, call: Call) -> str:
-        simulator = self._settings.simulator_url
-        return f"{simulator.rstrip('/')}/{source.name}" if simulator else (call.base or source.base_url).rstrip("/")
+        simulator, base = self._settings.simulator_url, (call.base or source.base_url).rstrip("/")
+        if simulator:
+            return f"{simulator.rstrip('/')}/{source.name}"
+        if source.version_setting is None:
+            return base
+        return base.replace("{version}", getattr(self._settings, source.version_setting))
 
     async def _send(self, base: str, call: Call, clock: Clock) -> Answer:
         async with self._session.request(

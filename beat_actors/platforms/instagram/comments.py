@@ -11,10 +11,11 @@ from beat_actors.platforms.instagram.payloads import (
     Counted,
     PageInfo,
     an_id,
-    counted,
     next_page,
     own_id,
     the_id,
+    the_post_asked_for,
+    told,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.reading import Count, Id, Time, decoder, instant, text
@@ -47,6 +48,7 @@ class Comments(msgspec.Struct):
 
 
 class Thread(msgspec.Struct):
+    shortcode: str | None = None
     edge_media_to_parent_comment: Comments | None = None
     edge_media_to_comment: Comments | None = None
 
@@ -76,11 +78,11 @@ def the_comments(body: bytes, spec: FetchSpec) -> Parsed:
         cursor = answer.next_min_id or answer.next_max_id
         listed = ((f"$.comments[{i}]", each) for i, each in enumerate(answer.comments))
         return Parsed(_records(listed, of), str(cursor) if cursor else None)
-    comments, at = _of_the_web(answer.data)
+    comments, at = _of_the_web(answer.data, spec)
     return Parsed(_records(_nodes(comments, at), of), next_page(comments.page_info))
 
 
-def _of_the_web(data: ThreadData | None) -> tuple[Comments, str]:
+def _of_the_web(data: ThreadData | None, spec: FetchSpec) -> tuple[Comments, str]:
     found = data or ThreadData()
     listed = found.xdt_api__v1__media__media_id__comments__connection
     if listed is not None:
@@ -89,6 +91,8 @@ def _of_the_web(data: ThreadData | None) -> tuple[Comments, str]:
         media = getattr(found, name)
         if media is None:
             raise Missing("there is no such post")
+        if isinstance(media, Thread) and media.shortcode:
+            the_post_asked_for(spec, media.shortcode, f"$.data.{name}.shortcode")
         for edge in ("edge_media_to_parent_comment", "edge_media_to_comment"):
             thread = getattr(media, edge, None)
             if thread is not None:
@@ -113,7 +117,7 @@ def _records(listed: Iterable[tuple[str, Commented]], of: str, parent: str | Non
             handle=author.handle(),
             text=text(node.text),
             commented_at=instant(node.created_at),
-            likes=counted(
+            likes=told(
                 at,
                 comment_like_count=node.comment_like_count,
                 edge_liked_by__count=node.edge_liked_by.count if node.edge_liked_by else None,

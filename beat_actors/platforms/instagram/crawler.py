@@ -16,7 +16,7 @@ class InstagramCrawler:
         "profile_by_handle": ("graphapi", "arraybobo", "jotucker", "lama", "bestsolutions"),
         "profile_by_id": ("arraybobo", "jotucker", "lama", "bestsolutions"),
         "posts_by_id": ("jotucker", "lama", "arraybobo", "bestsolutions"),
-        "posts_by_handle": ("graphapi",),
+        "posts_by_handle": ("graphapi", "arraybobo"),
         "post_by_shortcode": ("arraybobo", "jotucker", "lama"),
         "reels_by_id": ("arraybobo", "lama"),
         "tagged_by_id": ("arraybobo", "lama"),
@@ -50,7 +50,8 @@ class InstagramCrawler:
 
     @staticmethod
     def fetch_posts_by_id(profile_id: str) -> FetchSpec:
-        """One page of posts, newest first; `posts_by_handle` is the Graph API's way to page what its profile call began."""
+        """One page of posts, newest first. The Graph API goes on with what its profile call began, also by `posts_by_handle` where
+        it tells no id."""
         return FetchSpec("posts_by_id", {"profile_id": profile_id})
 
     @staticmethod

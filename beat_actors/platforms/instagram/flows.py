@@ -22,6 +22,8 @@ MediaId = Annotated[
     msgspec.Meta(pattern=r"^[0-9]{1,25}(_[0-9]{1,25})?$(?!\n)", description="the Graph API's id of a post or story"),
 ]
 HashtagName = Annotated[str, msgspec.Meta(pattern=r"^#?\w{1,100}$(?!\n)", description="letters, digits, underscores")]
+LISTED = "listed"
+"""The parameter of a further page that says how many the listing has brought before it."""
 MediaType = Literal["image", "carousel", "reels", "story"]
 
 
@@ -109,24 +111,24 @@ class OwnPostInsights(msgspec.Struct, forbid_unknown_fields=True):
 def more_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:
     """The next page while posts are missing: by the cursor at the source that gave it, else from the start at any source."""
     wanted = int(params.get("posts", 0))
-    posts = items - 1  # the profile is one of the items
     page = sum(isinstance(record, InstagramPost) for record in parsed.records)
-    if posts >= wanted or (spec.page > 1 and page == 0):
-        return ()
     account = next((record for record in parsed.records if isinstance(record, InstagramAccount)), None)
     if account is not None:
-        return _first_page(spec, account, parsed, posts)
-    if parsed.next_cursor is None:
+        return _first_page(spec, account, parsed, page) if page < wanted else ()
+    posts = _listed(spec, page, items - 1)  # the profile is one of the items
+    if posts >= wanted or page == 0 or parsed.next_cursor in (None, spec.cursor):
         return ()
-    return (FetchSpec(spec.operation, spec.params, parsed.next_cursor, spec.source, spec.page + 1),)
+    return (_page_behind(spec, parsed, posts),)
 
 
 def _first_page(spec: FetchSpec, account: InstagramAccount, parsed: Parsed, posts: int) -> Sequence[FetchSpec]:
     if account.is_private or (account.media_count is not None and account.media_count <= posts):
         return ()
     if parsed.next_cursor is not None:
-        params = {"handle": account.handle, "profile_id": account.profile_id}
-        return (FetchSpec("posts_by_handle", params, parsed.next_cursor, spec.source, 2),)
+        params = {"handle": account.handle, "profile_id": account.profile_id, LISTED: posts}
+        # By the id, where it is known, more sources can list the posts anew when this one fails.
+        operation = "posts_by_id" if account.profile_id.isdigit() else "posts_by_handle"
+        return (FetchSpec(operation, params, parsed.next_cursor, spec.source, 2),)
     if not account.profile_id.isdigit():
         return ()
     return (InstagramCrawler.fetch_posts_by_id(account.profile_id),)
@@ -134,12 +136,13 @@ def _first_page(spec: FetchSpec, account: InstagramAccount, parsed: Parsed, post
 
 def more_pages(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:
     """The next page until there is none or `limit` is reached."""
-    return _next(spec, parsed) if items < int(params["limit"]) else ()
+    listed = _listed(spec, len(parsed.records), items)
+    return _next(spec, parsed, listed) if listed < int(params["limit"]) else ()
 
 
 def all_pages(spec: FetchSpec, _params: Mapping[str, Any], parsed: Parsed, _items: int) -> Sequence[FetchSpec]:
     """All there is: an account has few stories at a time."""
-    return _next(spec, parsed)
+    return _next(spec, parsed, len(parsed.records))
 
 
 def more_own_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:
@@ -148,7 +151,7 @@ def more_own_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, i
         return ()
     if spec.operation == "own_profile":
         return (InstagramCrawler.fetch_own("own_posts", params["user_id"]),)
-    return _next(spec, parsed)
+    return _next(spec, parsed, items - 1)
 
 
 def children_of_carousel(
@@ -181,11 +184,21 @@ def insights_of_post(params: OwnPostInsights) -> FetchSpec:
     )
 
 
-def _next(spec: FetchSpec, parsed: Parsed) -> Sequence[FetchSpec]:
+def _listed(spec: FetchSpec, page: int, items: int) -> int:
+    """How many the listing has brought. Where it was begun anew at another source, what the request has had before is none of it."""
+    return page if spec.page == 1 else int(spec.params.get(LISTED, items - page)) + page
+
+
+def _next(spec: FetchSpec, parsed: Parsed, listed: int) -> Sequence[FetchSpec]:
     """The page behind this one, at the source that gave its cursor. A page that holds nothing, or leads to itself, is the last."""
     if parsed.next_cursor in (None, spec.cursor) or not parsed.records:
         return ()
-    return (FetchSpec(spec.operation, spec.params, parsed.next_cursor, spec.source, spec.page + 1, spec.owner),)
+    return (_page_behind(spec, parsed, listed),)
+
+
+def _page_behind(spec: FetchSpec, parsed: Parsed, listed: int) -> FetchSpec:
+    params = spec.params if spec.owner else {**spec.params, LISTED: listed}  # one source alone lists what is an owner's
+    return FetchSpec(spec.operation, params, parsed.next_cursor, spec.source, spec.page + 1, spec.owner)
 
 
 def _listing(name: str, operation: str) -> Flow:

@@ -4,6 +4,7 @@ source: Meta's Graph API reference. An edge's last page has no `paging.next`; wh
 """
 
 import re
+from datetime import datetime
 
 import msgspec
 
@@ -20,11 +21,12 @@ from beat_actors.platforms.instagram.payloads import (
     bare_id,
     shortcode,
     shortcode_of,
+    shown,
     the_id,
     the_one_asked_for,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed, Record
-from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp
+from beat_actors.platforms.reading import Count, Id, Time, count, decoder, instant, text, timestamp
 
 POST_TYPES = {"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"}
 LINK = re.compile(r"/([^/?#]+)/?(?:[?#].*)?$")
@@ -46,7 +48,7 @@ class Media(msgspec.Struct):
     media_type: str | None = None
     media_url: str | None = None
     thumbnail_url: str | None = None
-    timestamp: str | None = None
+    timestamp: Time = None
     username: str | None = None
 
 
@@ -61,14 +63,14 @@ class Story(msgspec.Struct):
     media_type: str | None = None
     media_url: str | None = None
     thumbnail_url: str | None = None
-    timestamp: str | None = None
+    timestamp: Time = None
     username: str | None = None
 
 
 class Comment(msgspec.Struct):
     id: Id
     text: str | None = None
-    timestamp: str | None = None
+    timestamp: Time = None
     username: str | None = None
     like_count: Count = None
     parent_id: Id | None = None
@@ -120,6 +122,7 @@ class Profile(msgspec.Struct):
 
 
 class DiscoveredMedia(msgspec.Struct):
+    username: str | None = None
     media: MediaPage | None = None
 
 
@@ -148,9 +151,13 @@ def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
 
 
 def discovered_posts(body: bytes, spec: FetchSpec) -> Parsed:
-    page = decode_discovered_posts(body).business_discovery.media
-    at = "$.business_discovery.media.data"
-    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=spec.params["handle"].lower())
+    user, asked = decode_discovered_posts(body).business_discovery, spec.params["handle"]
+    if user.username and user.username.lower() != asked.lower():
+        raise Malformed(
+            f"asked for {asked!r}, the answer is of {user.username!r}", path="$.business_discovery.username"
+        )
+    page, at = user.media, "$.business_discovery.media.data"
+    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=asked.lower())
     return Parsed(found, _nested_cursor(page))
 
 
@@ -206,16 +213,19 @@ def _account(user: Account, at: str, asked: str | None = None) -> InstagramAccou
     graph_id, handle = the_id(user.id, f"{at}.id"), text(user.username) or asked
     if not handle:
         raise Malformed("an account without a name", path=f"{at}.username")
+    followers = count(user.followers_count, f"{at}.followers_count")
+    if followers is None:
+        raise Malformed("an account without its follower count", path=f"{at}.followers_count")
     # `ig_id` is asked for; where it is not given, the Graph id is all that names the account.
     return InstagramAccount(
-        profile_id=f"graph:{graph_id}" if user.ig_id is None else the_id(user.ig_id, f"{at}.ig_id"),
+        profile_id=f"graph:{graph_id}" if user.ig_id in (None, "") else the_id(user.ig_id, f"{at}.ig_id"),
         handle=handle.lower(),
         graph_id=graph_id,
         full_name=text(user.name),
         biography=text(user.biography),
         external_url=text(user.website),
         profile_pic_url=text(user.profile_picture_url),
-        followers=count(user.followers_count, f"{at}.followers_count"),
+        followers=followers,
         following=count(user.follows_count, f"{at}.follows_count"),
         media_count=count(user.media_count, f"{at}.media_count"),
     )
@@ -250,10 +260,10 @@ def _post(
         permalink=text(media.permalink),
         thumbnail_url=text(media.thumbnail_url or media.media_url),
         media_url=text(media.media_url),
-        taken_at=timestamp(media.timestamp, f"{at}.timestamp"),
-        likes=count(media.like_count, f"{at}.like_count"),
-        comments=count(media.comments_count, f"{at}.comments_count"),
-        views=count(media.view_count, f"{at}.view_count"),
+        taken_at=_moment(media.timestamp, f"{at}.timestamp"),
+        likes=shown(media.like_count, f"{at}.like_count"),
+        comments=shown(media.comments_count, f"{at}.comments_count"),
+        views=shown(media.view_count, f"{at}.view_count"),
     )
 
 
@@ -261,7 +271,7 @@ def _story(story: Story, at: str) -> InstagramStory:
     graph_id, name = the_id(story.id, f"{at}.id"), text(story.username)
     # A story's link ends with Instagram's own id of it.
     linked = re.search(r"/([0-9]{5,25})/?$", story.permalink or "")
-    own = the_id(story.ig_id, f"{at}.ig_id") if story.ig_id is not None else linked.group(1) if linked else None
+    own = the_id(story.ig_id, f"{at}.ig_id") if story.ig_id not in (None, "") else linked.group(1) if linked else None
     return InstagramStory(
         story_id=own or f"graph:{graph_id}",
         graph_id=graph_id,
@@ -272,9 +282,9 @@ def _story(story: Story, at: str) -> InstagramStory:
         permalink=text(story.permalink),
         thumbnail_url=text(story.thumbnail_url or (story.media_url if story.media_type == "IMAGE" else None)),
         media_url=text(story.media_url),
-        taken_at=timestamp(story.timestamp, f"{at}.timestamp"),
-        likes=count(story.like_count, f"{at}.like_count"),
-        comments=count(story.comments_count, f"{at}.comments_count"),
+        taken_at=_moment(story.timestamp, f"{at}.timestamp"),
+        likes=shown(story.like_count, f"{at}.like_count"),
+        comments=shown(story.comments_count, f"{at}.comments_count"),
     )
 
 
@@ -287,9 +297,14 @@ def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment
         parent_id=an_id(comment.parent_id, f"{at}.parent_id"),
         handle=name.lower() if name else author.handle(),
         text=text(comment.text),
-        commented_at=timestamp(comment.timestamp, f"{at}.timestamp"),
-        likes=count(comment.like_count, f"{at}.like_count"),
+        commented_at=_moment(comment.timestamp, f"{at}.timestamp"),
+        likes=shown(comment.like_count, f"{at}.like_count"),
     )
+
+
+def _moment(value: Time, path: str) -> datetime | None:
+    """A time in words, or as seconds since the epoch."""
+    return timestamp(value, path) if isinstance(value, str) else instant(value)
 
 
 def _cursor(paging: Paging | None) -> str | None:

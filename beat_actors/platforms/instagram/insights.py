@@ -38,7 +38,10 @@ class Point(msgspec.Struct):
 
 
 class Insight(msgspec.Struct):
+    """`id` is `OBJECT/insights/METRIC/PERIOD`."""
+
     name: str
+    id: str | None = None
     period: str | None = None
     total_value: Total | None = None
     values: list[Point] | None = None
@@ -77,7 +80,7 @@ def profile_insights(body: bytes, spec: FetchSpec) -> Parsed:
                 timeframe=timeframe,
                 **msgspec.structs.asdict(number),
             )
-            for number in _numbers(decode_insights(body))
+            for number in _numbers(decode_insights(body), profile_id)
         ]
     )
 
@@ -89,15 +92,18 @@ def post_insights(body: bytes, spec: FetchSpec) -> Parsed:
             InstagramPostInsight(
                 insight_id=number.key(post_id, None), post_id=post_id, **msgspec.structs.asdict(number)
             )
-            for number in _numbers(decode_insights(body))
+            for number in _numbers(decode_insights(body), post_id)
         ]
     )
 
 
-def _numbers(insights: Insights) -> Iterator[Number]:
-    """All the numbers there are. What was not told gives none."""
+def _numbers(insights: Insights, of: str) -> Iterator[Number]:
+    """All the numbers there are of the object `of`. What was not told gives none. Raises `Malformed` for another's."""
     for i, insight in enumerate(insights.data):
         at = f"$.data[{i}]"
+        told, named, _ = (insight.id or "").partition("/insights/")
+        if named and bare_id(told) != of:
+            raise Malformed(f"asked for {of}, the answer is of {told[:40]!r}", path=f"{at}.id")
         name, period = text(insight.name), text(insight.period)
         if not name:
             raise Malformed("an insight without a name", path=f"{at}.name")

@@ -12,15 +12,19 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import ErrorRule, FetchSpec, Outcome
-from beat_actors.platforms.reading import Count, Id, Time, count, instant, text
+from beat_actors.platforms.reading import Count, Flag, Id, Time, count, instant, text
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
 # Instagram's own refusals, which a provider passes through. They concern the provider's session, not our key.
-# source: the texts are those of recorded answers.
+# source: the texts are those of recorded answers. An outage that quotes one of them says nothing of the thing.
 PASSED_THROUGH = (
-    ErrorRule(Outcome.PRIVATE, message="not authorized to view user"),
-    ErrorRule(Outcome.MISSING, message="media not found or unavailable|invalid target user|user not found"),
+    ErrorRule(Outcome.PRIVATE, status=range(400, 429), message="not authorized to view user"),
+    ErrorRule(
+        Outcome.MISSING,
+        status=range(400, 429),
+        message="media not found or unavailable|invalid target user|user not found",
+    ),
     ErrorRule(Outcome.UPSTREAM_DOWN, message="please wait a few minutes", wait=60),
     ErrorRule(
         Outcome.UPSTREAM_DOWN, message="login_required|challenge_required|checkpoint_required|CHALLENGE_REDIRECTION"
@@ -42,7 +46,7 @@ class Counted(msgspec.Struct):
 
 
 class PageInfo(msgspec.Struct):
-    has_next_page: bool | None = None
+    has_next_page: Flag = None
     end_cursor: str | None = None
 
 
@@ -78,10 +82,17 @@ class Author(msgspec.Struct):
         name = text(self.username)
         return name.lower() if name else None
 
+    def is_one_of(self, profile_id: str | None, handle: str | None) -> bool:
+        """Whether this is the one with that id, or where either has none, with that name."""
+        who, name = self.who(), self.handle()
+        if who is not None and profile_id is not None:
+            return who == profile_id
+        return handle is not None and name == handle
+
 
 def own_id(*values: Id | None) -> Id | None:
-    """The first of the names for an id that is there."""
-    return next((value for value in values if value is not None), None)
+    """The first of the names for an id that is there. Empty, it is not."""
+    return next((value for value in values if value is not None and value != ""), None)
 
 
 def moment(*values: Time) -> datetime | None:
@@ -93,6 +104,13 @@ def counted(path: str, **named: Count) -> int | None:
     """A count that is told under one of several names, with the path of the one that is."""
     return next(
         (count(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None), None
+    )
+
+
+def told(path: str, **named: Count) -> int | None:
+    """As `counted`, for what an owner may hide."""
+    return next(
+        (shown(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None), None
     )
 
 
@@ -128,7 +146,7 @@ def the_post_asked_for(spec: FetchSpec, found: str, path: str) -> None:
 
 def shown(value: Count, path: str) -> int | None:
     """A count that the owner may hide: it is then told as -1."""
-    return None if value == -1 else count(value, path)
+    return None if value in (-1, "-1") else count(value, path)
 
 
 def shortcode(value: str, path: str) -> str:

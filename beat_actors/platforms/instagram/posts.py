@@ -5,6 +5,7 @@ The private API says `code`, `taken_at` and `like_count`, the web `shortcode`, `
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,6 @@ from beat_actors.platforms.instagram.payloads import (
     Text,
     Url,
     an_id,
-    counted,
     moment,
     next_page,
     own_id,
@@ -27,10 +27,11 @@ from beat_actors.platforms.instagram.payloads import (
     shortcode_of,
     shown,
     the_post_asked_for,
+    told,
     words,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, text
+from beat_actors.platforms.reading import Count, Flag, Id, Time, decoder, duration, flag, text, whole
 
 POST_TYPES = {1: "image", 2: "reels", 8: "carousel"}
 TYPENAMES = {"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel"}
@@ -42,7 +43,7 @@ class CaptionNode(msgspec.Struct):
 
 
 class CaptionEdges(msgspec.Struct):
-    edges: list[CaptionNode] = []
+    edges: list[CaptionNode] | None = None
 
 
 class Child(msgspec.Struct):
@@ -52,17 +53,21 @@ class Child(msgspec.Struct):
     thumbnail_url: str | None = None
 
 
+Other = list[Any] | int | float | str | None
+
+
 class Node(msgspec.Struct):
     pk: Id | None = None
     id: Id | None = None
     user: Author | None = None
     owner: Author | None = None
+    coauthor_producers: list[Author] | None = None
     thumbnail_url: str | None = None
     video_url: str | None = None
     video_duration: Count = None
     # The private API's, and the same flattened by Lama.
     code: str | None = None
-    media_type: int | None = None
+    media_type: Count = None
     taken_at: Time = None
     taken_at_ts: Time = None
     caption: Caption = None
@@ -92,9 +97,18 @@ class Node(msgspec.Struct):
     edge_media_to_parent_comment: Counted | None = None
     edge_media_preview_like: Counted | None = None
     edge_liked_by: Counted | None = None
+    # The web's of 2016. The private API has something else under such names.
+    likes: Counted | Other = None
+    comments: Counted | Other = None
+    date: Time = None
     # A post may stand one level further down.
     media: "Node | None" = None
     media_or_ad: "Node | None" = None
+
+    def authors(self) -> list[Author]:
+        """Who made it, as far as it is told: a post may have several authors, and stands in the list of each."""
+        named = (self.user, self.owner, *(self.coauthor_producers or ()))
+        return [each for each in named if each is not None and (each.who() or each.username)]
 
     def is_of_the_web(self) -> bool:
         told = (self.shortcode, self.typename, self.taken_at_timestamp, self.display_url, self.edge_media_to_caption)
@@ -108,7 +122,7 @@ class Edge(msgspec.Struct):
 class Connection(msgspec.Struct):
     """A list of the web. A profile may tell no more of it than its count."""
 
-    edges: list[Edge] | msgspec.UnsetType = msgspec.UNSET
+    edges: list[Edge] | None = None
     count: Count = None
     page_info: PageInfo | None = None
 
@@ -143,7 +157,7 @@ class PostAnswer(Node):
 
 class Paging(msgspec.Struct):
     max_id: Id | None = None
-    more_available: bool | None = None
+    more_available: Flag = None
 
 
 class ListData(Items):
@@ -156,14 +170,28 @@ class ListData(Items):
     xdt_api__v1__usertags__user_id__feed_connection: Connection | None = None
 
 
-class Listing(Items):
+class Layout(msgspec.Struct):
+    medias: list[Node] | None = None
+
+
+class Section(msgspec.Struct):
+    layout_content: Layout | None = None
+
+
+class Response(Items):
+    """A hashtag's posts stand in the rows in which they are shown."""
+
+    sections: list[Section] | None = None
+    next_max_id: Id | None = None
+    more_available: Flag = None
+
+
+class Listing(Response):
     """The private API's list with the cursor of its next page, or the web's edges in `data`; Lama's v2 has it in `response`."""
 
-    next_max_id: Id | None = None
-    more_available: bool | None = None
     paging_info: Paging | None = None
     next_page_id: Id | None = None
-    response: Items | None = None
+    response: Response | None = None
     data: ListData | None = None
 
 
@@ -174,8 +202,11 @@ class Chunk(msgspec.Struct, array_like=True):
     cursor: Id | None = None
 
 
+OF_ONE = frozenset({"posts_by_id", "posts_by_handle", "reels_by_id"})
+"""The lists of what one account has made."""
 LISTS = {
     "posts_by_id": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
+    "posts_by_handle": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
     "reels_by_id": ("xdt_api__v1__clips__user__connection_v2", "user.edge_owner_to_timeline_media"),
     "tagged_by_id": ("xdt_api__v1__usertags__user_id__feed_connection", "user.edge_user_to_photos_of_you"),
     "hashtag_posts": ("hashtag.edge_hashtag_to_ranked_media", "hashtag.edge_hashtag_to_media"),
@@ -226,13 +257,21 @@ def the_posts(body: bytes, spec: FetchSpec) -> Parsed:
     """A page of posts. Raises `Missing` where the one whose they are is not there, and `Malformed` for an answer that is no list."""
     if body.lstrip()[:1] == b"[":
         chunk = decode_chunk(body)
-        return Parsed(_records(chunk.media, "$[0]"), str(chunk.cursor) if chunk.cursor else None)
+        return Parsed(_records(_placed(chunk.media, "$[0]"), spec), str(chunk.cursor) if chunk.cursor else None)
     page = decode_listing(body)
-    if page.items is not None:
-        return Parsed(_records(page.items, "$.items"), _next(page))
-    if page.response is not None and page.response.items is not None:
-        return Parsed(_records(page.response.items, "$.response.items"), _next(page))
+    for part, at in ((page, "$"), (page.response, "$.response")):
+        if part is not None and (nodes := _listed(part, at)) is not None:
+            return Parsed(_records(nodes, spec), _next(page))
     return _of_the_web(page.data, spec)
+
+
+def _listed(part: Response, at: str) -> list[tuple[Node, str]] | None:
+    if part.items is not None:
+        return _placed(part.items, f"{at}.items")
+    if part.sections is None:
+        return None
+    rows = ((i, row.layout_content.medias or []) for i, row in enumerate(part.sections) if row.layout_content)
+    return [each for i, row in rows for each in _placed(row, f"{at}.sections[{i}].layout_content.medias")]
 
 
 def _of_the_web(data: ListData | None, spec: FetchSpec) -> Parsed:
@@ -245,32 +284,56 @@ def _of_the_web(data: ListData | None, spec: FetchSpec) -> Parsed:
         for name in path.split("."):
             connection = getattr(connection, name, None)
         if isinstance(connection, Connection):
-            profile_id = spec.params["profile_id"] if spec.operation == "posts_by_id" else None
-            found = posts_of(connection, f"$.data.{path}", profile_id=profile_id)
+            found = _records(_nodes(connection, f"$.data.{path}"), spec)
             return Parsed(found, next_page(connection.page_info))
     raise Malformed("an answer without its posts", path=f"$.data.{named[-1]}" if data is not None else "$.items")
 
 
 def _next(page: Listing) -> str | None:
-    paging = page.paging_info or Paging()
-    cursor = page.next_max_id or paging.max_id or page.next_page_id
-    over = page.more_available is False or paging.more_available is False
+    paging, inner = page.paging_info or Paging(), page.response or Response()
+    cursor = page.next_max_id or paging.max_id or page.next_page_id or inner.next_max_id
+    over = any(flag(each.more_available) is False for each in (page, paging))
     return str(cursor) if cursor and not over else None
 
 
 def posts_of(
     connection: Connection, at: str, *, profile_id: str | None = None, handle: str | None = None
 ) -> list[InstagramPost]:
-    if isinstance(connection.edges, msgspec.UnsetType):
+    return [post_record(node, where, profile_id, handle) for node, where in _nodes(connection, at)]
+
+
+def _nodes(connection: Connection, at: str) -> list[tuple[Node, str]]:
+    if connection.edges is None:
         raise Malformed("a list without its edges", path=f"{at}.edges")
-    return [
-        post_record(*_inner(edge.node, f"{at}.edges[{i}].node"), profile_id, handle)
-        for i, edge in enumerate(connection.edges)
-    ]
+    return [_inner(edge.node, f"{at}.edges[{i}].node") for i, edge in enumerate(connection.edges)]
 
 
-def _records(nodes: Sequence[Node], at: str) -> list[InstagramPost]:
-    return [post_record(*_inner(node, f"{at}[{i}]")) for i, node in enumerate(nodes)]
+def _placed(nodes: Sequence[Node], at: str) -> list[tuple[Node, str]]:
+    return [_inner(node, f"{at}[{i}]") for i, node in enumerate(nodes)]
+
+
+def _records(nodes: Sequence[tuple[Node, str]], spec: FetchSpec) -> list[InstagramPost]:
+    """Raises `Malformed` for somebody else's posts. What an item leaves out of its author is who was asked for."""
+    if spec.operation not in OF_ONE:
+        return [post_record(node, at) for node, at in nodes]
+    # Whom the Graph API alone knows has no id that Instagram tells.
+    asked = str(spec.params.get("profile_id") or "")
+    profile_id, handle = asked if asked.isdigit() else None, str(spec.params.get("handle") or "").lower() or None
+    _the_author_asked_for(nodes, profile_id, handle)
+    return [post_record(node, at, profile_id, handle) for node, at in nodes]
+
+
+def _the_author_asked_for(nodes: Sequence[tuple[Node, str]], profile_id: str | None, handle: str | None) -> None:
+    """Posts that several have made together name another of them first, so it is the page that is judged and not an item."""
+    for node, _ in nodes:
+        authors = node.authors()
+        if not authors or any(each.is_one_of(profile_id, handle) for each in authors):
+            return
+    if nodes:
+        node, at = nodes[0]
+        found = next(each.who() or each.handle() for each in node.authors())
+        path = f"{at}.{'user.pk' if node.user is not None else 'owner.id'}"
+        raise Malformed(f"asked for the posts of {profile_id or handle}, these are of {found}", path=path)
 
 
 def _inner(node: Node, at: str) -> tuple[Node, str]:
@@ -282,10 +345,13 @@ def _inner(node: Node, at: str) -> tuple[Node, str]:
 def post_record(node: Node, at: str, profile_id: str | None = None, handle: str | None = None) -> InstagramPost:
     author = node.owner if node.user is None else node.user
     author, web = author or Author(), node.is_of_the_web()
+    if not author.is_one_of(profile_id, handle) and (author.who() or author.handle()):
+        profile_id = handle = None  # somebody else's, with whom it was made
     own = own_id(node.pk, node.id)
     code = node.shortcode or node.code or shortcode_of(own) or ""
-    captions = node.edge_media_to_caption.edges if node.edge_media_to_caption else []
+    captions = (node.edge_media_to_caption.edges if node.edge_media_to_caption else None) or []
     comments = node.edge_media_to_comment or node.edge_media_to_parent_comment or Counted()
+    older = node.comments if isinstance(node.comments, Counted) else Counted()
     videos = node.video_versions or []
     code = shortcode(code, f"{at}.{'shortcode' if web else 'code'}")
     # Where the owner hides it, the number of likes that is told is not the number of likes (it is -1, or 3).
@@ -295,16 +361,21 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
         post_id=an_id(own, f"{at}.pk"),
         profile_id=an_id(author.who(), f"{at}.user.pk") or profile_id,
         handle=author.handle() or handle,
-        post_type=POST_TYPES.get(node.media_type or 0) or TYPENAMES.get(node.typename or ""),
+        post_type=_kind(node),
         caption=words(node.caption_text, node.caption, *(caption.node for caption in captions)),
         permalink=f"https://www.instagram.com/p/{code}/",
         thumbnail_url=text(_picture(node)),
         media_url=text(node.video_url or (videos[0].url if videos else None)),
-        taken_at=moment(node.taken_at_ts, node.taken_at, node.taken_at_timestamp),
+        taken_at=moment(node.taken_at_ts, node.taken_at, node.taken_at_timestamp, node.date),
         likes=None if hidden else _likes(node, at),
-        comments=counted(at, comment_count=node.comment_count, edge_media_to_comment__count=comments.count),
-        views=counted(at, view_count=node.view_count, video_view_count=node.video_view_count),
-        plays=counted(
+        comments=told(
+            at,
+            comment_count=node.comment_count,
+            edge_media_to_comment__count=comments.count,
+            comments__count=older.count,
+        ),
+        views=told(at, view_count=node.view_count, video_view_count=node.video_view_count),
+        plays=told(
             at,
             play_count=node.play_count,
             ig_play_count=node.ig_play_count,
@@ -314,12 +385,20 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
     )
 
 
+def _kind(node: Node) -> str | None:
+    """What is no video may be a picture or several: that alone does not tell."""
+    told = POST_TYPES.get(whole(node.media_type) or 0) or TYPENAMES.get(node.typename or "")
+    return told or ("reels" if node.is_video else None)
+
+
 def _likes(node: Node, at: str) -> int | None:
     if node.like_count is not None:
         return shown(node.like_count, f"{at}.like_count")
     if node.edge_media_preview_like is not None:
         return shown(node.edge_media_preview_like.count, f"{at}.edge_media_preview_like.count")
-    return shown(node.edge_liked_by.count, f"{at}.edge_liked_by.count") if node.edge_liked_by else None
+    if node.edge_liked_by is not None:
+        return shown(node.edge_liked_by.count, f"{at}.edge_liked_by.count")
+    return shown(node.likes.count, f"{at}.likes.count") if isinstance(node.likes, Counted) else None
 
 
 def _picture(node: Node) -> str | None:

@@ -10,15 +10,15 @@ from beat_actors.platforms.instagram.payloads import (
     Caption,
     Url,
     an_id,
-    counted,
     moment,
     own_id,
     the_id,
     the_one_asked_for,
+    told,
     words,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, text
+from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, text, whole
 
 STORY_TYPES = {1: "image", 2: "video"}
 
@@ -35,7 +35,7 @@ class Story(msgspec.Struct):
     video_duration: Count = None
     # The private API's, and the same flattened by Lama.
     code: str | None = None
-    media_type: int | None = None
+    media_type: Count = None
     taken_at: Time = None
     expiring_at: Time = None
     caption: Caption = None
@@ -63,16 +63,21 @@ class Reel(msgspec.Struct):
 
 
 class ReelData(msgspec.Struct):
+    """Today's web says it in more words, and once more within."""
+
     reels_media: list[Reel] | None = None
+    xdt_api__v1__feed__reels_media: "ReelData | list[Reel] | None" = None
 
 
 class Reels(msgspec.Struct):
-    """`reel` where one user was asked for, null where there are no stories; `reels` by the user's id; `data` where the web was asked."""
+    """`reel` where one user was asked for, null where there are no stories; `reels` by the user's id; `data` where the web was asked;
+    `response` where Lama's v2 was."""
 
     reel: Reel | msgspec.UnsetType | None = msgspec.UNSET
     reels: dict[str, Reel | None] | None = None
     reels_media: list[Reel] | None = None
     data: ReelData | None = None
+    response: "Reels | None" = None
 
 
 decode_list = decoder(list[Story])
@@ -86,19 +91,23 @@ def the_list(body: bytes, spec: FetchSpec) -> Parsed:
 
 def the_stories(body: bytes, spec: FetchSpec) -> Parsed:
     """Who has none has no reel, or one without items."""
-    answer = decode_reels(body)
+    answer, root = decode_reels(body), "$"
+    if answer.response is not None:
+        answer, root = answer.response, "$.response"
     found: dict[str, Reel | None] = {}
-    web = answer.data.reels_media if answer.data else None
+    web, where = _of_the_web(answer.data)
     if answer.reels is not None:
-        found = {f"$.reels.{user}": reel for user, reel in answer.reels.items()}
+        found = {f"{root}.reels.{user}": reel for user, reel in answer.reels.items()}
+        for user in answer.reels:  # its items may name nobody
+            the_one_asked_for(spec, handle=None, profile_id=user, path=f"{root}.reels.{user}")
     elif answer.reels_media is not None:
-        found = {f"$.reels_media[{n}]": reel for n, reel in enumerate(answer.reels_media)}
+        found = {f"{root}.reels_media[{n}]": reel for n, reel in enumerate(answer.reels_media)}
     elif web is not None:
-        found = {f"$.data.reels_media[{n}]": reel for n, reel in enumerate(web)}
+        found = {f"{root}.data.{where}[{n}]": reel for n, reel in enumerate(web)}
     elif not isinstance(answer.reel, msgspec.UnsetType):
-        found = {"$.reel": answer.reel}
+        found = {f"{root}.reel": answer.reel}
     else:
-        raise Malformed("neither `reels` nor `data`", path="$.reels")
+        raise Malformed("neither `reels` nor `data`", path=f"{root}.reels")
     return Parsed(
         [
             _record(item, spec, f"{at}.items[{i}]", reel.user or reel.owner or Author())
@@ -107,6 +116,14 @@ def the_stories(body: bytes, spec: FetchSpec) -> Parsed:
             for i, item in enumerate(reel.items or [])
         ]
     )
+
+
+def _of_the_web(data: ReelData | None) -> tuple[list[Reel] | None, str]:
+    """The web's reels, and where in its `data` they stand."""
+    if data is None or data.reels_media is not None:
+        return data.reels_media if data else None, "reels_media"
+    today, name = data.xdt_api__v1__feed__reels_media, "xdt_api__v1__feed__reels_media"
+    return (today.reels_media, f"{name}.reels_media") if isinstance(today, ReelData) else (today, name)
 
 
 def _record(item: Story, spec: FetchSpec, at: str, owner: Author) -> InstagramStory:
@@ -123,14 +140,14 @@ def _record(item: Story, spec: FetchSpec, at: str, owner: Author) -> InstagramSt
         profile_id=an_id(author.who(), f"{at}.user.pk") or spec.params.get("profile_id"),
         handle=author.handle(),
         shortcode=text(item.code) or None,
-        media_type=STORY_TYPES.get(item.media_type or 0) or web_type,
+        media_type=STORY_TYPES.get(whole(item.media_type) or 0) or web_type,
         caption=words(item.caption_text, item.caption),
         thumbnail_url=text(item.thumbnail_url or pictures.first() or item.display_url),
         # The web's last is its best.
         media_url=text(item.video_url or (videos[0].url if videos else sources[-1].src if sources else None)),
         taken_at=moment(item.taken_at, item.taken_at_timestamp),
         expiring_at=moment(item.expiring_at, item.expiring_at_timestamp),
-        likes=counted(at, like_count=item.like_count),
-        comments=counted(at, comment_count=item.comment_count),
+        likes=told(at, like_count=item.like_count),
+        comments=told(at, comment_count=item.comment_count),
         video_duration=duration(item.video_duration),
     )

@@ -21,7 +21,7 @@ from beat_actors.platforms.instagram.payloads import (
 )
 from beat_actors.platforms.instagram.posts import Connection, posts_of
 from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, decoder, text
+from beat_actors.platforms.reading import Count, Flag, Id, decoder, flag, text, whole
 
 ACCOUNT_TYPES = {1: "personal", 2: "business", 3: "creator"}
 
@@ -39,15 +39,15 @@ class User(Author):
     hd_profile_pic_url_info: Url | None = None
     category: str | None = None
     category_name: str | None = None
-    account_type: int | None = None
-    is_private: bool | None = None
-    is_verified: bool | None = None
+    account_type: Count = None
+    is_private: Flag = None
+    is_verified: Flag = None
     # The web's.
     edge_followed_by: Counted | None = None
     edge_follow: Counted | None = None
     edge_owner_to_timeline_media: Connection | None = None
     business_category_name: str | None = None
-    is_business_account: bool | None = None
+    is_business_account: Flag = None
 
 
 class Holder(msgspec.Struct):
@@ -84,12 +84,17 @@ class FollowData(msgspec.Struct):
     user: Followed | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class FollowAnswer(msgspec.Struct):
-    """The web's edges, or the private API's list with the cursor of its next page."""
-
-    data: FollowData | None = None
+class Users(msgspec.Struct):
     users: list[Follower] | None = None
     next_max_id: Id | None = None
+
+
+class FollowAnswer(Users):
+    """The web's edges, or the private API's list with the cursor of its next page; Lama's v2 has it in `response`."""
+
+    data: FollowData | None = None
+    response: Users | None = None
+    next_page_id: Id | None = None
 
 
 decode_user = decoder(UserAnswer)
@@ -113,7 +118,7 @@ def _profile(user: User | None, spec: FetchSpec, at: str) -> Parsed:
     if user is None:  # recorded: HTTP 200 with a null user where there is none of that id
         raise Missing("there is no such user")
     account, timeline = account_record(user, spec, at), user.edge_owner_to_timeline_media
-    if timeline is None or isinstance(timeline.edges, msgspec.UnsetType):
+    if timeline is None or timeline.edges is None:
         return Parsed([account])
     here = f"{at}.edge_owner_to_timeline_media"
     return Parsed([account, *posts_of(timeline, here, profile_id=account.profile_id, handle=account.handle)])
@@ -148,9 +153,10 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
         external_url=text(user.external_url),
         profile_pic_url=text(picture or user.profile_pic_url_hd or user.profile_pic_url),
         category=text(user.category_name or user.category or user.business_category_name) or None,
-        account_type=ACCOUNT_TYPES.get(user.account_type or 0) or ("business" if user.is_business_account else None),
-        is_private=user.is_private,
-        is_verified=user.is_verified,
+        account_type=ACCOUNT_TYPES.get(whole(user.account_type) or 0)
+        or ("business" if user.is_business_account else None),
+        is_private=flag(user.is_private),
+        is_verified=flag(user.is_verified),
         followers=followers,
         following=counted(
             at,
@@ -170,9 +176,11 @@ def the_follows(body: bytes, spec: FetchSpec) -> Parsed:
     answer = decode_follows(body)
     edge = "edge_followed_by" if spec.operation == "followers_by_id" else "edge_follow"
     at = f"$.data.user.{edge}"
-    if answer.users is not None:
-        found = [follow(user, spec, f"$.users[{i}]") for i, user in enumerate(answer.users)]
-        return Parsed(found, str(answer.next_max_id) if answer.next_max_id else None)
+    for page, where in ((answer, "$"), (answer.response, "$.response")):
+        if page is not None and page.users is not None:
+            found = [follow(user, spec, f"{where}.users[{i}]") for i, user in enumerate(page.users)]
+            cursor = answer.next_page_id or page.next_max_id
+            return Parsed(found, str(cursor) if cursor else None)
     user = answer.data.user if answer.data else msgspec.UNSET
     if user is None:
         raise Missing("there is no such user")

@@ -13,7 +13,7 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec
-from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text
+from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text, whole
 from beat_actors.platforms.shopify.entities import ShopifyCustomer, ShopifyOrder, ShopifyProduct, ShopifyStore
 
 Amount = int | float | str | None
@@ -114,8 +114,8 @@ class Variant(msgspec.Struct):
     price: Amount = None
     compare_at_price: Amount = None
     # Below zero where a store sells what it does not have.
-    inventory_quantity: int | None = None
-    position: int | None = None
+    inventory_quantity: Count = None
+    position: Count = None
 
 
 class Product(msgspec.Struct):
@@ -200,7 +200,7 @@ def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
         subtotal_price=price(order.subtotal_price, f"{at}.subtotal_price"),
         total_tax=price(order.total_tax, f"{at}.total_tax"),
         total_discounts=price(order.total_discounts, f"{at}.total_discounts"),
-        customer_id=None if buyer is None else the_id(buyer, f"{at}.customer.id"),
+        customer_id=_optional_id(buyer, f"{at}.customer.id"),
         line_items=_each(order.line_items, _line_item, f"{at}.line_items"),
         refunds=_each(order.refunds, _refund, f"{at}.refunds"),
         fulfillments=_each(order.fulfillments, _fulfillment, f"{at}.fulfillments"),
@@ -360,10 +360,18 @@ def _variant(variant: Variant, at: str) -> dict[str, Any]:
         "sku": text(variant.sku),
         "price": amount(variant.price, f"{at}.price"),
         "compare_at_price": amount(variant.compare_at_price, f"{at}.compare_at_price"),
-        "inventory_quantity": variant.inventory_quantity,
-        "position": variant.position,
+        "inventory_quantity": _stock(variant.inventory_quantity, f"{at}.inventory_quantity"),
+        "position": count(variant.position, f"{at}.position"),
     }
 
 
 def _optional_id(value: Id | None, path: str) -> str | None:
-    return None if value is None else the_id(value, path)
+    return None if value is None or value == "" else the_id(value, path)
+
+
+def _stock(value: Count, path: str) -> int | None:
+    """A whole number of either sign."""
+    found = whole(value)
+    if found is None and value not in (None, ""):
+        raise Malformed(f"{value!r} is no number of things", path=path)
+    return found

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.platforms.shopify.sources.shopify import VERSION
 from beat_actors.platforms.shopify.stores import domain
 from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
 from beat_actors.simulator.population import ANCHOR, WORDS
@@ -264,7 +263,7 @@ def _links(store: Store, cursor: Cursor, page: Sequence[int], limit: str, *, has
     for relation, before in places.items():
         raw = msgspec.json.encode(msgspec.structs.replace(cursor, before=before))
         page_info = base64.urlsafe_b64encode(raw).decode().rstrip("=")
-        url = f"https://{store.domain}/admin/api/{VERSION}/{cursor.what}.json?limit={limit}&page_info={page_info}"
+        url = f"https://{store.domain}/admin/api/2025-10/{cursor.what}.json?limit={limit}&page_info={page_info}"
         links.append(f'<{url}>; rel="{relation}"')
     return {"Link": ", ".join(links)} if links else {}
 

@@ -9,7 +9,7 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec
-from beat_actors.platforms.reading import Count, Id, count, text
+from beat_actors.platforms.reading import Count, Flag, Id, count, flag, text
 from beat_actors.platforms.tiktok.entities import TikTokAccount
 
 ID = re.compile(r"[0-9]{1,20}")
@@ -30,9 +30,9 @@ class User(msgspec.Struct, rename="camel"):
     avatar_larger: str | None = None
     avatar_medium: str | None = None
     avatar_thumb: str | None = None
-    verified: bool | None = None
-    private_account: bool | None = None
-    secret: bool | None = None
+    verified: Flag = None
+    private_account: Flag = None
+    secret: Flag = None
 
 
 class Stats(msgspec.Struct, rename="camel"):
@@ -68,8 +68,8 @@ def account_record(info: UserInfo, spec: FetchSpec, at: str) -> TikTokAccount:
         biography=text(user.signature),
         external_url=text(user.bio_link.link) or None if user.bio_link else None,
         profile_pic_url=url(user.avatar_larger, user.avatar_medium, user.avatar_thumb),
-        is_private=user.private_account if user.private_account is not None else user.secret,
-        is_verified=user.verified,
+        is_private=flag(user.private_account if user.private_account is not None else user.secret),
+        is_verified=flag(user.verified),
         followers=exact(both, "follower_count", at),
         following=exact(both, "following_count", at),
         likes=likes if likes is not None else exact(both, "heart", at),
@@ -107,11 +107,14 @@ def the_handle(value: str, path: str) -> str:
     return handle
 
 
-def of_the_author(spec: FetchSpec, found: str | None, path: str) -> str | None:
-    """The id of a post's author. Raises `Malformed` where the posts of somebody else were asked for."""
-    asked = spec.params.get("profile_id")
+def of_the_author(spec: FetchSpec, found: str | None, path: str, *, handle: str | None, name: str) -> str | None:
+    """The id of a post's author. Raises `Malformed` where the posts of somebody else were asked for: by the id, or where the answer
+    has none, by the handle."""
+    asked, asked_handle = spec.params.get("profile_id"), spec.params.get("handle")
     if asked is not None and found is not None and found != asked:
         raise Malformed(f"asked for the posts of {asked}, this is one of {found}", path=path)
+    if found is None and asked_handle and handle and handle != asked_handle.lower():
+        raise Malformed(f"asked for the posts of {asked_handle!r}, this is one of {handle!r}", path=name)
     return found if found is not None else asked
 
 

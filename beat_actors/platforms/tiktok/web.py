@@ -150,7 +150,7 @@ def post_record(item: Item, spec: FetchSpec, at: str) -> TikTokPost:
     post_type = "video" if item.image_post is None else "photo"
     return TikTokPost(
         post_id=post_id,
-        profile_id=of_the_author(spec, profile_id, f"{at}.author.id"),
+        profile_id=of_the_author(spec, profile_id, f"{at}.author.id", handle=handle, name=f"{at}.author.uniqueId"),
         handle=handle,
         post_type=post_type,
         caption=text(item.desc),
@@ -177,7 +177,9 @@ def _old_record(item: OldItem, spec: FetchSpec, at: str) -> TikTokPost:
     handle = the_handle(author.unique_id, f"{at}.uniqueId") if author.unique_id else spec.params.get("handle")
     return TikTokPost(
         post_id=post_id,
-        profile_id=of_the_author(spec, an_id(post.author_id, f"{at}.authorId"), f"{at}.authorId"),
+        profile_id=of_the_author(
+            spec, an_id(post.author_id, f"{at}.authorId"), f"{at}.authorId", handle=handle, name=f"{at}.uniqueId"
+        ),
         handle=handle,
         post_type="video",
         caption=text(post.text),

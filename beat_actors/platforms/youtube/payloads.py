@@ -225,6 +225,8 @@ def account(channel: Channel, at: str) -> YouTubeAccount:
     status = channel.status or Status()
     playlists = (channel.content_details or ChannelDetails()).related_playlists or RelatedPlaylists()
     followers = count(statistics.subscriber_count, f"{at}.statistics.subscriberCount")
+    if followers is None and not statistics.hidden_subscriber_count:
+        raise Malformed("a channel without its subscriber count", path=f"{at}.statistics.subscriberCount")
     return YouTubeAccount(
         profile_id=the_id(channel.id, f"{at}.id"),
         handle=handle(snippet.custom_url),

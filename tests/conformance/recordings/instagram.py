@@ -3,6 +3,9 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
+from beat_actors.simulator import Person, Population
+from beat_actors.simulator.shapes import relations
+from beat_actors.simulator.shapes.graph_media import media_id
 from tests.conformance.recordings import Recording, Refusal
 
 PARAMS = {
@@ -18,6 +21,19 @@ PARAMS = {
     "timeframe": "last_90_days",
 }
 """A value for each parameter of the operations and flows."""
+
+
+def there(people: Population, person: Person, operation: str) -> dict[str, str]:
+    """What its doubles have of somebody."""
+    newest, story = people.post(person, 0), relations.stories(people, person)[0]
+    return {
+        "profile_id": str(person.pk),
+        "user_id": str(person.fbid),
+        "shortcode": newest.shortcode,
+        "media_id": media_id(person, story if "story" in operation else newest),
+    }
+
+
 PUBLIC_FIELDS = {"user_id": "17841400000000001"}
 """Fields of a credential that are no secrets."""
 
@@ -118,6 +134,17 @@ GOOD = (
     Recording(
         "instagram/graphapi/discovery_medias_p2.json", "graphapi", "posts_by_handle", {"handle": "x"}, 2, "after"
     ),
+    *(
+        Recording(
+            f"instagram/graphapi/discovery_medias_{page}.json",
+            "graphapi",
+            "posts_by_id",
+            {"handle": "x", "profile_id": "123456"},
+            2,
+            "after",
+        )
+        for page in ("p1", "p2")
+    ),
     Recording("instagram/lama/a2_user.json", "lama", "profile_by_handle", {"handle": "umrmik"}, 4),
     Recording("instagram/lama/v1_user_by_id.json", "lama", "profile_by_id", {"profile_id": "961865"}, 1),
     Recording(
@@ -138,6 +165,14 @@ GOOD = (
     Recording(PRIVATE_USER, "bestsolutions", "profile_by_handle", WHO, 1, wrap=root),
     Recording(PRIVATE_USER, "bestsolutions", "profile_by_id", WHO, 1, wrap=root),
     Recording("instagram/upstream/graphql_timeline_medias.json", "arraybobo", "posts_by_id", WHO, 12, TIMELINE_CURSOR),
+    Recording(
+        "instagram/upstream/graphql_timeline_medias.json",
+        "arraybobo",
+        "posts_by_handle",
+        {"handle": "oorntrkokmsmol"},
+        12,
+        TIMELINE_CURSOR,
+    ),
     Recording("instagram/upstream/media_info_carousel.json", "jotucker", "posts_by_id", {"profile_id": "697039788"}, 1),
     Recording("instagram/upstream/media_info_video.json", "jotucker", "posts_by_id", {"profile_id": "697039788"}, 1),
     Recording(
@@ -312,14 +347,14 @@ REFUSALS = (
     Refusal(f"{GRAPH}100_33_object_missing.json", "graphapi", Outcome.MISSING),
     Refusal(f"{GRAPH}100_missing_permission.json", "graphapi", Outcome.PERMISSION_MISSING),
     Refusal(f"{GRAPH}10_no_permission.json", "graphapi", Outcome.PERMISSION_MISSING),
-    Refusal(f"{GRAPH}110_2207013_user_not_found.json", "graphapi", Outcome.MISSING),
+    Refusal(f"{GRAPH}110_2207013_user_not_found.json", "graphapi", Outcome.UNSEEN),
     Refusal(f"{GRAPH}17_user_limit.json", "graphapi", Outcome.RATE_LIMITED, 3600),
     Refusal(f"{GRAPH}190_460_password_changed.json", "graphapi", Outcome.CREDENTIAL_DEAD),
     Refusal(f"{GRAPH}190_463_session_expired.json", "graphapi", Outcome.CREDENTIAL_DEAD),
     Refusal(f"{GRAPH}32_page_limit.json", "graphapi", Outcome.RATE_LIMITED, 3600),
     Refusal(f"{GRAPH}4_application_limit.json", "graphapi", Outcome.RATE_LIMITED, 3600),
     Refusal(f"{GRAPH}80002_instagram_buc.json", "graphapi", Outcome.RATE_LIMITED, 3600),
-    Refusal("instagram/lama/errors/error_404_user_not_found.json", "lama", Outcome.MISSING),
+    Refusal("instagram/lama/errors/error_404_user_not_found.json", "lama", Outcome.UNSEEN),
     *(
         Refusal(f"{UPSTREAM}{name}.json", source, outcome, wait)
         for source in ("arraybobo", "jotucker", "bestsolutions", "lama")

@@ -3,6 +3,8 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
+from beat_actors.platforms.shopify.simulator import store_of
+from beat_actors.simulator import Person, Population
 from tests.conformance.recordings import Recording, Refusal
 
 PARAMS = {
@@ -11,6 +13,16 @@ PARAMS = {
     "updated_at_max": "2025-02-01T00:00:00Z",
 }
 """A value for each parameter of the operations and flows."""
+
+
+def there(people: Population, person: Person, operation: str) -> dict[str, Any]:
+    """What its double has of a store, which goes by the token; all of it, whenever it was changed."""
+    del people, person, operation
+    token = "shpat_store-000007"
+    store = store_of(token).domain
+    return {"store": store, "shop": store, "token": token, "updated_at_min": None, "updated_at_max": None}
+
+
 PUBLIC_FIELDS = {"shop": "example.myshopify.com"}
 """Fields of a credential that are no secrets."""
 

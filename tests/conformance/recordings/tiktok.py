@@ -3,6 +3,8 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
+from beat_actors.platforms.tiktok.simulator import sec_uid
+from beat_actors.simulator import Person, Population
 from tests.conformance.recordings import Recording, Refusal
 
 PARAMS = {
@@ -12,6 +14,14 @@ PARAMS = {
     "post_id": "7000000000000000001",
 }
 """A value for each parameter of the operations and flows."""
+
+
+def there(people: Population, person: Person, operation: str) -> dict[str, str]:
+    """What its doubles have of somebody."""
+    del operation
+    return {"sec_uid": sec_uid(person), "post_id": str(people.post(person, 3).pk)}
+
+
 PUBLIC_FIELDS: dict[str, str] = {}
 """Fields of a credential that are no secrets."""
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
+from beat_actors.platforms.youtube import simulator as double
+from beat_actors.simulator import Person, Population
 from tests.conformance.recordings import Recording, Refusal
 
 CHANNEL = "ZK_t6PQ7NL9K8pYD6IJV5Tzg"
@@ -17,6 +19,24 @@ PARAMS = {
     "order": "time",
 }
 """A value for each parameter of the operations and flows."""
+
+
+def there(people: Population, person: Person, operation: str) -> dict[str, Any]:
+    """What its double has of somebody."""
+    del operation
+    channel = double.channel_id(people, person.index)
+    posts = [post for post in people.posts(person, 0, person.posts) if not double.gone(post)]
+    videos = [double.video_id(people, person.index, post.ordinal) for post in posts]
+    talked_of = next(i for i, post in enumerate(posts) if post.comments > 5 and not double.takes_no_comments(post))
+    return {
+        "profile_id": channel,
+        "playlist_id": f"UU{channel[2:]}",
+        "post_id": videos[talked_of],
+        "post_ids": videos[:2],
+        "q": "tea",
+    }
+
+
 PUBLIC_FIELDS: dict[str, str] = {}
 """Fields of a credential that are no secrets."""
 
@@ -42,10 +62,18 @@ def empty(payload: Any) -> Any:
     return {**nothing(payload), "items": []}
 
 
+def counted(payload: Any) -> Any:
+    """It was recorded without the part that we ask for too."""
+    numbers = {"viewCount": "12", "subscriberCount": "3", "hiddenSubscriberCount": False, "videoCount": "2"}
+    return {**payload, "items": [{**item, "statistics": numbers} for item in payload["items"]]}
+
+
 # A listing names its videos and brings no records: what it names is looked at in the platform's own tests.
 GOOD = (
-    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 1),
-    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_username", {"username": "somebody"}, 1),
+    Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 1, wrap=counted),
+    Recording(
+        f"{AT}channels_list_single.json", "ytapi", "profile_by_username", {"username": "somebody"}, 1, wrap=counted
+    ),
     Recording(f"{AT}channels_list_single_b.json", "ytapi", "profile_by_handle", HANDLE, 1),
     Recording(f"{AT}videos_list_single.json", "ytapi", "post_by_id", {"post_id": "D-bmsgyNrCY"}, 1),
     Recording(f"{AT}videos_list_multi.json", "ytapi", "posts_by_ids", {"post_ids": PARAMS["post_ids"]}, 2),

@@ -10,7 +10,7 @@ import pytest
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
-from beat_actors.errors import BadInput, NotFound, VaultError
+from beat_actors.errors import BadInput, NoAvailableSources, NotFound, VaultError
 from beat_actors.settings import Settings
 from tests.conftest import VAULT_KEYS
 from tests.worlds import TOY, registered
@@ -118,3 +118,26 @@ async def test_s3_8_what_people_do_is_recorded_and_takes_effect(manager: Credent
         ("disabled", "leaked"),
         ("enabled", "replaced"),
     ]
+
+
+async def test_s1_8_sources_and_single_credentials_are_excluded(manager: CredentialManager) -> None:
+    one, two, other = [
+        (await manager.add(source, {"key": key}))[0]
+        for source, key in (("toy-first", "a"), ("toy-first", "b"), ("toy-second", "c"))
+    ]
+
+    async def sources(*exclusions: str | int) -> list[str]:
+        return await manager.fetch_enabled_sources("toy", "look", exclusions=exclusions)
+
+    assert await sources() == ["toy-first", "toy-second"]
+    assert await sources(one) == ["toy-first", "toy-second"]  # its source has another
+    assert await sources(one, two) == ["toy-second"]
+    assert await sources("toy-first") == ["toy-second"]
+    assert await sources("toy-first", other) == await sources(one, two, other) == []
+    for _ in range(20):
+        assert await manager.get_enabled_cred("toy", "look", exclusions=[one]) == two
+    assert await manager.get_enabled_cred("toy", "look", exclusions=[one, two]) == other
+    assert await manager.get_enabled_cred("toy", "look", exclusions=["toy-first"]) == other
+    with pytest.raises(NoAvailableSources) as refused:
+        await manager.get_enabled_cred("toy", "look", exclusions=[one, two, other])
+    assert {reason["source"] for reason in refused.value.reasons} == {"toy-first", "toy-second", "toy-third"}

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from beat_actors.platforms.interface import Call, Source
+from beat_actors.credentials.manager import source_named
+from beat_actors.platforms.interface import Answer, Call, FetchSpec, Source
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient, shown_url
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
@@ -182,3 +183,33 @@ def test_s1_2_the_url_that_is_shown_names_secrets_and_hides_them() -> None:
     shown = shown_url("https://graph.example", call("x"))
     assert shown == "https://graph.example/x?user=a+b&access_token=***"
     assert SECRET not in repr(call("x"))
+
+
+@pytest.mark.parametrize(
+    ("source", "operation", "secret", "url"),
+    [
+        ("graphapi", "own_profile", {"token": SECRET, "user_id": "17"}, "https://graph.facebook.com/v25.0/17?"),
+        (
+            "shopify",
+            "shop",
+            {"shop": "one.myshopify.com", "token": SECRET},
+            "https://one.myshopify.com/admin/api/2026-01/shop.json?",
+        ),
+    ],
+)
+async def test_the_version_that_is_set_is_the_one_that_is_called(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, source: str, operation: str, secret: dict[str, str], url: str
+) -> None:
+    asked = []
+
+    async def send(_client: ProviderClient, base: str, call: Call, _clock: object) -> Answer:
+        asked.append(base + call.path)
+        return Answer(200, {}, b"{}")
+
+    monkeypatch.setattr(ProviderClient, "_send", send)
+    client = ProviderClient(settings.model_copy(update={"graph_version": "v25.0", "shopify_version": "2026-01"}))
+    declared = source_named(source)[1]
+    made = await client.exchange(declared, declared.endpoints[operation].build(FetchSpec(operation, {}), secret))
+    await client.close()
+    assert made.url.startswith(url)
+    assert asked == [url.removesuffix("?")]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -324,12 +325,70 @@ def test_s6_2_when_no_source_can_be_read_the_fetch_fails_and_says_so():
     assert move.code == "malformed"
 
 
+def unseen(fetch, *credentials, **settlement):
+    plan = Plan()
+    said = Settlement(1, fetch.source, "profile", Outcome.UNSEEN, code="404", at=NOW, fetch=fetch, **settlement)
+    apply_settlements(world([Credential(1, fetch.source), *credentials]), [said], plan, Random(1))
+    (move,) = plan.moves
+    return move
+
+
+def test_what_one_source_does_not_see_is_missing_once_the_others_have_been_asked():
+    second, third = Credential(2, "second"), Credential(3, "third")
+    for probe in (False, True):
+        move = unseen(Fetch(9, CHAIN, "first"), second, third, probe=probe)
+        assert isinstance(move, Wait)
+        assert (move.unreadable, move.excluded, move.delay, move.drop_cursor) == (("first",), (), 0.0, False)
+    # Another that is down is asked when it is back.
+    move = unseen(Fetch(9, CHAIN, "third", excluded=("second",), unreadable=("first",)), second, Credential(3, "first"))
+    assert isinstance(move, Wait)
+    assert (move.unreadable, move.excluded) == (("first", "third"), ())
+    move = unseen(Fetch(9, CHAIN, "third", unreadable=("first", "second")), second)
+    assert isinstance(move, Fail)
+    assert move.code == "missing"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        (),
+        (Credential(2, "second", enabled=False), Credential(3, "third", dead=True)),
+        (Credential(2, "second", denied=frozenset({"profile"})), Credential(4, "elsewhere")),
+    ],
+)
+def test_where_nobody_else_can_be_asked_what_is_not_seen_is_missing(others):
+    move = unseen(Fetch(9, CHAIN, "first"), *others)
+    assert isinstance(move, Fail)
+    assert move.code == "missing"
+    assert isinstance(unseen(Fetch(9, ("first",), "first", cursor_source="first"), Credential(2, "second")), Fail)
+
+
 def test_a_lost_cursor_starts_the_listing_anew_elsewhere():
     fetch = Fetch(9, ("first",), "first", cursor_source="first", retries=3)
     _, _, move = settle_one(Outcome.UPSTREAM_DOWN, fetch)
     assert isinstance(move, Wait)
     assert move.drop_cursor
     assert move.excluded == ("first",)
+
+
+def test_s1_6_a_listing_does_not_wait_for_the_end_of_an_outage():
+    """The breaker has opened meanwhile: the cursor's source would not be asked again for long."""
+    breaker = {("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW + 30)}
+    for retries in (0, 3):
+        fetch = Fetch(9, ("first",), "first", cursor_source="first", retries=retries)
+        plan = Plan()
+        snapshot = world([Credential(1, "first")], breakers=dict(breaker))
+        settlement = Settlement(1, "first", "profile", Outcome.UPSTREAM_DOWN, at=NOW, fetch=fetch)
+        apply_settlements(snapshot, [settlement], plan, Random(1))
+        (move,) = plan.moves
+        assert isinstance(move, Wait)
+        assert (move.drop_cursor, move.excluded) == (True, ("first",))
+    fetch = Fetch(9, ("first",), "first", cursor_source="first", alone=True)
+    plan = Plan()
+    apply_settlements(snapshot, [replace(settlement, fetch=fetch)], plan, Random(1))
+    (move,) = plan.moves
+    assert isinstance(move, Wait)
+    assert not move.drop_cursor
 
 
 @pytest.mark.parametrize(("outcome", "left"), [(Outcome.UNUSED, 3), (Outcome.OK, 2), (Outcome.UNKNOWN, 2)])

@@ -33,6 +33,10 @@ def test_good_variables_are_read_and_secrets_do_not_show(environment) -> None:
         ("BEAT_DATABASE_URL", "mysql://x", "BEAT_DATABASE_URL: "),
         ("BEAT_STAGE_BATCH", "none", "BEAT_STAGE_BATCH: "),
         ("BEAT_STAGE_BATCH", "0", "BEAT_STAGE_BATCH: "),
+        ("BEAT_GRAPH_VERSION", "24", "BEAT_GRAPH_VERSION: "),
+        ("BEAT_GRAPH_VERSION", "v24.0/../..", "BEAT_GRAPH_VERSION: "),
+        ("BEAT_SHOPIFY_VERSION", "2025-11", "BEAT_SHOPIFY_VERSION: "),
+        ("BEAT_SHOPIFY_VERSION", "2025-10\n", "BEAT_SHOPIFY_VERSION: "),
         (
             "BEAT_VAULT_KEYS",
             "short:c2hvcnQ=",

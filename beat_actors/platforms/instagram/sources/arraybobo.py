@@ -27,6 +27,11 @@ def posts(spec: FetchSpec, secret: Secret) -> Call:
     return keyed(HOST, "/ig/posts/", {"id_user": spec.params["profile_id"], **cursor}, secret)
 
 
+def posts_by_handle(spec: FetchSpec, secret: Secret) -> Call:
+    cursor = {"end_cursor": spec.cursor} if spec.cursor else {}
+    return keyed(HOST, "/ig/posts_username/", {"user": spec.params["handle"], **cursor}, secret)
+
+
 def post(spec: FetchSpec, secret: Secret) -> Call:
     return keyed(HOST, "/ig/post_info/", {"shortcode": spec.params["shortcode"]}, secret)
 
@@ -58,6 +63,7 @@ class ArrayBobo(InstagramBehindRapidApi):
         "profile_by_handle": Endpoint(by_handle, parse_profile),
         "profile_by_id": Endpoint(by_id, parse_profile),
         "posts_by_id": Endpoint(posts, the_posts),
+        "posts_by_handle": Endpoint(posts_by_handle, the_posts),
         "post_by_shortcode": Endpoint(post, the_post),
         "reels_by_id": Endpoint(reels, the_posts),
         "tagged_by_id": Endpoint(tagged, the_posts),

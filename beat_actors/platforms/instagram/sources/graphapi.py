@@ -30,9 +30,8 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
-from beat_actors.platforms.reading import decoder
+from beat_actors.platforms.reading import Id, decoder, whole
 
-VERSION = "v24.0"
 HOUR = 3600.0
 CALLS_AN_HOUR = 200
 USER_FIELDS = "id,ig_id,name,website,followers_count,follows_count,profile_picture_url,username,biography,media_count"
@@ -54,16 +53,16 @@ POST_METRICS = {
 # source: the permissions that each reference page asks for; what goes with them (pages_show_list) differs with the kind of login.
 BASIC = frozenset({"instagram_basic"})
 INSIGHTS = BASIC | {"instagram_manage_insights"}
-ERROR = re.compile(rb'\s*\{\s*"error"\s*:')
+ERROR = re.compile(rb'"error"\s*:')
 
 
 class Fault(msgspec.Struct):
-    code: int | None = None
-    error_subcode: int | None = None
+    code: Id | None = None
+    error_subcode: Id | None = None
 
 
 class Faulty(msgspec.Struct):
-    error: Fault
+    error: Fault | str | None = None
 
 
 class TokenFault(msgspec.Struct):
@@ -94,7 +93,7 @@ def profile(spec: FetchSpec, secret: Secret) -> Call:
 def posts(spec: FetchSpec, secret: Secret) -> Call:
     # A top-level `after` does not page a nested edge: the cursor stands inside the field.
     after = f".after({spec.cursor})" if spec.cursor else ""
-    return _discovery(spec, secret, f"media_count,media{after}.limit(50){{{MEDIA_FIELDS}}}")
+    return _discovery(spec, secret, f"username,media_count,media{after}.limit(50){{{MEDIA_FIELDS}}}")
 
 
 def _discovery(spec: FetchSpec, secret: Secret, fields: str) -> Call:
@@ -183,6 +182,16 @@ def token_health(answer: Answer) -> Health:
     return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, *ends)
 
 
+def _fault(body: bytes) -> Fault | str | None:
+    """The error that stands in an answer, wherever among its keys."""
+    if ERROR.search(body) is None:
+        return None
+    try:
+        return decode_fault(body).error
+    except Malformed:  # where it is no refusal, the parser says what is wrong with it
+        return None
+
+
 def _usage(answer: Answer) -> tuple[float, float]:
     """The highest percentage that any usage header reports, and the wait in seconds that goes with it."""
     percent, wait = 0.0, 0.0
@@ -210,11 +219,13 @@ def _entries(usage: Any) -> list[dict[str, Any]]:
 
 class GraphApi(Source):
     name = "graphapi"
-    base_url = f"https://graph.facebook.com/{VERSION}"
+    base_url = "https://graph.facebook.com/{version}"
+    version_setting = "graph_version"
     secret_fields = ("token", "user_id")
     limits = (Limit("rolling hour", CALLS_AN_HOUR, HOUR),)
     errors = (
-        ErrorRule(Outcome.MISSING, code=110, subcode=2207013),
+        # It sees professional accounts alone: of a personal one it says the same as of none (unverified), and others see that.
+        ErrorRule(Outcome.UNSEEN, code=110, subcode=2207013),
         ErrorRule(Outcome.MISSING, code=24, subcode=2207024),
         ErrorRule(Outcome.MISSING, code=803),
         ErrorRule(Outcome.BAD_REQUEST, code=100, subcode=2108006),  # media older than the business account: never
@@ -246,6 +257,8 @@ class GraphApi(Source):
     endpoints = {
         "profile_by_handle": Endpoint(profile, graph.discovered_profile, scopes=BASIC),
         "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
+        # No one is found by the id here: in no chain, it pages on what the profile began, by the handle that goes along.
+        "posts_by_id": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
         "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile, scopes=BASIC),
         "own_posts": Endpoint(of_user("/media", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
         "own_tagged": Endpoint(of_user("/tags", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
@@ -265,14 +278,11 @@ class GraphApi(Source):
         return secret["user_id"]
 
     def is_error(self, answer: Answer) -> bool:
-        return not 200 <= answer.status < 300 or ERROR.match(answer.body) is not None
+        return super().is_error(answer) or _fault(answer.body) is not None
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
-        try:
-            fault = decode_fault(answer.body).error
-        except Malformed:
-            return None, None
-        return fault.code, fault.error_subcode
+        fault = _fault(answer.body)
+        return (whole(fault.code), whole(fault.error_subcode)) if isinstance(fault, Fault) else (None, None)
 
     def retry_after(self, answer: Answer) -> float | None:
         return _usage(answer)[1] or None

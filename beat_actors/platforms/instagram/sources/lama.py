@@ -27,7 +27,7 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
-from beat_actors.platforms.reading import Count, Id, count, decoder
+from beat_actors.platforms.reading import NOT_JSON, Count, Id, count, decoder
 
 
 class Users(msgspec.Struct, array_like=True):
@@ -130,14 +130,19 @@ class Lama(Source):
     secret_fields = ("key",)
     limits = (Limit("second", 15, 1),)
     errors = (
-        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, message="token|access.?key|unauthorized"),
-        ErrorRule(Outcome.QUOTA_EXHAUSTED, status=402, wait=3600),
-        ErrorRule(Outcome.UPSTREAM_DOWN, status=403, message="login_required|challenge_required|checkpoint_required"),
-        ErrorRule(Outcome.PRIVATE, status=403),
-        ErrorRule(Outcome.MISSING, status=404),
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=2),
+        ErrorRule(Outcome.QUOTA_EXHAUSTED, status=402, wait=3600),
+        # A firewall's page, or nothing: of the thing, and of our key, it says nothing.
+        ErrorRule(Outcome.UPSTREAM_DOWN, message=NOT_JSON),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, message="token|access.?key|unauthorized"),
+        # What it reads users by (`web_profile_info`) says so falsely of nine in ten since 2 February 2026.
+        ErrorRule(Outcome.UNSEEN, status=404, message='"UserNotFound"'),
         *PASSED_THROUGH,
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401),
+        ErrorRule(Outcome.PRIVATE, status=403),
+        # Its own answer for a path that it does not have: a thing that is not there comes with an `exc_type`.
+        ErrorRule(Outcome.UPSTREAM_DOWN, status=404, message=r'^\s*\{\s*"detail"\s*:\s*"not found"\s*\}'),
+        ErrorRule(Outcome.MISSING, status=404),
         ErrorRule(Outcome.UPSTREAM_DOWN, status=408),
         ErrorRule(Outcome.BAD_REQUEST, status=400),
         ErrorRule(Outcome.BAD_REQUEST, status=422),

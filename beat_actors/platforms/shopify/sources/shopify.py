@@ -44,7 +44,6 @@ from beat_actors.platforms.shopify.payloads import (
 )
 from beat_actors.platforms.shopify.stores import domain
 
-VERSION = "2025-10"
 PAGE = 250
 BOUNDS = ("updated_at_min", "updated_at_max")
 
@@ -64,7 +63,7 @@ def call(secret: Secret, path: str, query: dict[str, str]) -> Call:
         path,
         query=query,
         headers={"X-Shopify-Access-Token": secret["token"]},
-        base=f"https://{domain(secret['shop'])}/admin/api/{VERSION}",
+        base=f"https://{domain(secret['shop'])}/admin/api/{{version}}",
     )
 
 
@@ -117,6 +116,7 @@ def read_check(answer: Answer) -> Health:
 class Shopify(Source):
     name = "shopify"
     base_url = "https://store.myshopify.com"  # stands for the credential's own store, which every call names
+    version_setting = "shopify_version"
     secret_fields = ("shop", "token")
     # At most 2 x 20 calls in any 20 s keep to the bucket exactly. Whatever the moment s that one counts from, k whole windows and
     # a rest of r seconds later there were at most 40(k + 1) calls, and 2(20k + r) leaked: 40 - 2r are left in it, 40 at most.
@@ -133,6 +133,7 @@ class Shopify(Source):
         ErrorRule(Outcome.RATE_LIMITED, status=403),  # not the API but what stands before it
         ErrorRule(Outcome.RATE_LIMITED, status=402),  # "Unavailable Shop": frozen, often for minutes only
         ErrorRule(Outcome.RATE_LIMITED, status=423),  # locked
+        ErrorRule(Outcome.RATE_LIMITED, status=420),  # the same, until August 2018
         ErrorRule(Outcome.RATE_LIMITED, status=430),  # taken for an attack
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=2),
         ErrorRule(Outcome.MISSING, status=404),  # no such store, version or resource

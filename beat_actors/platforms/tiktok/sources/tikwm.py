@@ -72,6 +72,7 @@ class Commenter(msgspec.Struct):
 
 class Comment(msgspec.Struct):
     id: Id
+    video_id: Id | None = None
     text: str | None = None
     create_time: Time = None
     digg_count: Count = None
@@ -172,7 +173,13 @@ def _post(found: Post, post_id: str, spec: FetchSpec, at: str) -> TikTokPost:
     music = found.music_info or Music()
     return TikTokPost(
         post_id=post_id,
-        profile_id=of_the_author(spec, an_id(found.author.id, f"{at}.author.id"), f"{at}.author.id"),
+        profile_id=of_the_author(
+            spec,
+            an_id(found.author.id, f"{at}.author.id"),
+            f"{at}.author.id",
+            handle=handle,
+            name=f"{at}.author.unique_id",
+        ),
         handle=handle,
         post_type=post_type,
         caption=text(found.title),
@@ -193,10 +200,13 @@ def _post(found: Post, post_id: str, spec: FetchSpec, at: str) -> TikTokPost:
 
 
 def _comment(found: Comment, spec: FetchSpec, at: str) -> TikTokComment:
-    user = found.user or Commenter()
+    user, post_id = found.user or Commenter(), spec.params["post_id"]
+    told = an_id(found.video_id, f"{at}.video_id")
+    if told is not None and told != post_id:
+        raise Malformed(f"asked for the comments on {post_id}, this is one on {told}", path=f"{at}.video_id")
     return TikTokComment(
         comment_id=the_id(found.id, f"{at}.id"),
-        post_id=spec.params["post_id"],
+        post_id=post_id,
         profile_id=an_id(user.id, f"{at}.user.id"),
         handle=(text(user.unique_id) or "").lower() or None,
         text=text(found.text),

@@ -129,7 +129,10 @@ def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
     items = decode_channels(body).all()
     if not items:
         raise Missing("there is no such channel")
-    found = account(items[0], "$.items[0]")
+    found, named = account(items[0], "$.items[0]"), items[0].snippet.custom_url if items[0].snippet else None
+    if spec.operation == "profile_by_handle" and named and not named.startswith("@"):
+        # A name that it had before there were handles, and that says nothing of whose handle was asked for.
+        found = msgspec.structs.replace(found, handle=handle(spec.params["handle"]))
     the_channel_asked_for(spec, found)
     return Parsed([found])
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from beat_actors.errors import BadInput
-from beat_actors.platforms.instagram import InstagramPost, platform
+from beat_actors.platforms.instagram import InstagramAccount, InstagramPost, platform
 from beat_actors.platforms.interface import FetchSpec, Parsed
 
 USER, MEDIA = "17841400000000001", "18000000000000001"
@@ -97,3 +98,34 @@ def test_only_a_carousel_has_children_and_only_a_story_is_left() -> None:
     assert not insights(first("refresh_post_insights", **params, media_type="reels"), params, Parsed([]), 0)
     (asked,) = insights(first("refresh_post_insights", **params, media_type="story"), params, Parsed([]), 0)
     assert asked.operation == "story_navigation"
+
+
+PROFILE = InstagramAccount(profile_id="123456", handle="somebody", followers=1, media_count=80)
+
+
+def twelve(prefix: str) -> list[InstagramPost]:
+    return [InstagramPost(shortcode=f"{prefix}{n:04d}") for n in range(12)]
+
+
+def test_the_posts_behind_a_profile_are_asked_of_whoever_gave_the_cursor() -> None:
+    follow_ups = platform.flow("refresh_profile_by_handle").follow_ups
+    spec = FetchSpec("profile_by_handle", {"handle": "somebody"}, None, "graphapi")
+    (following,) = follow_ups(spec, {"posts": 60}, Parsed([PROFILE, *twelve("first")], "next"), 13)
+    params = {"handle": "somebody", "profile_id": "123456", "listed": 12}
+    assert following == FetchSpec("posts_by_id", params, "next", "graphapi", 2)
+    (unknown,) = follow_ups(
+        spec, {"posts": 60}, Parsed([replace(PROFILE, profile_id="graph:1"), *twelve("first")], "next"), 13
+    )
+    assert unknown.operation == "posts_by_handle"
+    for operation in (following.operation, unknown.operation):
+        assert len(platform.chains[operation]) > 1
+
+
+@pytest.mark.parametrize("flow", ["refresh_profile_by_handle", "refresh_reels"])
+def test_a_listing_that_was_begun_anew_counts_from_its_own_beginning(flow: str) -> None:
+    """The request has had 37 items already, of a listing whose cursor was lost."""
+    follow_ups, wanted = platform.flow(flow).follow_ups, {"posts": 24, "limit": 24}
+    begun = FetchSpec("posts_by_id", {"profile_id": "123456", "listed": 36}, None, "jotucker", 1)
+    (second,) = follow_ups(begun, wanted, Parsed(twelve("first"), "next"), 37 + 12)
+    assert (second.cursor, second.source, second.page, second.params["listed"]) == ("next", "jotucker", 2, 12)
+    assert not follow_ups(second, wanted, Parsed(twelve("second"), "more"), 37 + 24)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.instagram import InstagramPost, platform
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from tests.conformance.recordings.instagram import GOOD, PARAMS
 
@@ -315,3 +315,217 @@ def test_another_medium_is_malformed(operation: str) -> None:
 def test_another_account_is_malformed() -> None:
     with pytest.raises(Malformed, match="the answer is of 5"):
         read("graphapi", "own_profile", {"id": 5, "username": "a", "followers_count": 1})
+
+
+# Somebody else's
+
+
+def wrapped(shape: str, nodes: list[dict[str, Any]]) -> Any:
+    web = {"data": {"user": {"edge_owner_to_timeline_media": {"edges": [{"node": each} for each in nodes]}}}}
+    return {"chunk": [nodes, None], "items": {"items": [{"media": each} for each in nodes]}, "web": web}[shape]
+
+
+POSTS_OF = [
+    ("lama", "posts_by_id", "chunk", "user", "$[0][0].user.pk"),
+    ("lama", "reels_by_id", "chunk", "user", "$[0][0].user.pk"),
+    ("bestsolutions", "posts_by_id", "items", "user", "$.items[0].media.user.pk"),
+    ("arraybobo", "reels_by_id", "items", "user", "$.items[0].media.user.pk"),
+    ("arraybobo", "posts_by_id", "web", "owner", "$.data.user.edge_owner_to_timeline_media.edges[0].node.owner.id"),
+    ("arraybobo", "posts_by_handle", "web", "owner", "$.data.user.edge_owner_to_timeline_media.edges[0].node.owner.id"),
+]
+
+
+@pytest.mark.parametrize(("source", "operation", "shape", "by", "path"), POSTS_OF)
+def test_somebody_elses_posts_are_malformed(source: str, operation: str, shape: str, by: str, path: str) -> None:
+    other = {"pk": 99, "id": "99", "username": "another"}
+    nodes = [{"code": f"AAAAAAAAAA{n}", by: other} for n in range(3)]
+    with pytest.raises(Malformed, match="these are of 99") as refused:
+        read(source, operation, wrapped(shape, nodes))
+    assert refused.value.path == path
+
+
+@pytest.mark.parametrize(("source", "operation", "shape", "by"), [each[:4] for each in POSTS_OF])
+def test_posts_that_several_made_stand_in_the_list_of_each(source: str, operation: str, shape: str, by: str) -> None:
+    mine, other = {"pk": "123456", "username": "somebody"}, {"pk": 99, "username": "another"}
+    for nodes in (
+        [{"code": "AAAAAAAAAA1", by: other, "coauthor_producers": [mine]}],
+        [{"code": "AAAAAAAAAA1", by: other}, {"code": "AAAAAAAAAA2", by: mine}],
+        [{"code": "AAAAAAAAAA1", by: other}, {"code": "AAAAAAAAAA2"}],
+    ):
+        first, *more = read(source, operation, wrapped(shape, nodes)).records
+        assert (first.profile_id, first.handle) == ("99", "another")
+        assert {post.profile_id for post in more} <= {"123456"}
+
+
+def test_another_accounts_media_at_the_graph_api_are_malformed() -> None:
+    answer = {"business_discovery": {"username": "Another", "media": {"data": []}}}
+    for operation in ("posts_by_handle", "posts_by_id"):
+        with pytest.raises(Malformed) as refused:
+            read("graphapi", operation, answer)
+        assert refused.value.path == "$.business_discovery.username"
+
+
+@pytest.mark.parametrize("reel", [{"items": [{"pk": 1}]}, {"items": []}, None])
+def test_somebody_elses_stories_are_malformed_though_they_name_nobody(reel: Any) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("arraybobo", "stories_by_id", {"reels": {"999": reel}})
+    assert refused.value.path == "$.reels.999"
+
+
+def test_the_comments_of_another_post_are_malformed() -> None:
+    media = {"shortcode": "AAAAAAAAAAA", "edge_media_to_parent_comment": {"edges": []}}
+    for name in ("shortcode_media", "xdt_shortcode_media"):
+        with pytest.raises(Malformed) as refused:
+            read("jotucker", "comments_by_shortcode", {"data": {name: media}})
+        assert refused.value.path == f"$.data.{name}.shortcode"
+
+
+@pytest.mark.parametrize(
+    ("operation", "ours"),
+    [
+        ("profile_insights", PARAMS["user_id"]),
+        ("post_insights", PARAMS["media_id"]),
+        ("story_insights", PARAMS["media_id"]),
+        ("story_navigation", PARAMS["media_id"]),
+    ],
+)
+def test_anothers_insights_are_malformed(operation: str, ours: str) -> None:
+    insight = {"name": "reach", "period": "day", "values": [{"value": 3}]}
+    assert read("graphapi", operation, {"data": [insight | {"id": f"{ours}/insights/reach/day"}]}).records
+    with pytest.raises(Malformed) as refused:
+        read("graphapi", operation, {"data": [insight, insight | {"id": "99/insights/reach/day"}]})
+    assert refused.value.path == "$.data[1].id"
+
+
+@pytest.mark.parametrize("followers", [{"followers_count": ""}, {"followers_count": None}, {}])
+def test_an_account_of_the_graph_api_without_its_follower_count_is_malformed(followers: dict[str, Any]) -> None:
+    account = {"id": "1", "username": "somebody", **followers}
+    for operation, payload, at in (
+        ("profile_by_handle", {"business_discovery": account}, "$.business_discovery"),
+        ("own_profile", account, "$"),
+    ):
+        with pytest.raises(Malformed) as refused:
+            read("graphapi", operation, payload, user_id="1")
+        assert refused.value.path == f"{at}.followers_count"
+
+
+# Said otherwise
+
+
+def post_of(source: str, node: dict[str, Any]) -> InstagramPost:
+    named = {"shortcode" if source == "arraybobo" else "code": "CUT8mV0hZtM", **node}
+    payload = named if source == "arraybobo" else {"items": [named]}
+    (post,) = read(source, "post_by_shortcode", payload).records
+    assert isinstance(post, InstagramPost)
+    return post
+
+
+@pytest.mark.parametrize("hidden", [-1, "-1"])
+def test_a_count_that_is_hidden_refuses_nothing_else(hidden: Any) -> None:
+    counts = dict.fromkeys(("like_count", "comment_count", "view_count", "play_count"), hidden)
+    post = post_of("jotucker", {**counts, "media_type": 1})
+    assert (post.likes, post.comments, post.views, post.plays, post.post_type) == (None, None, None, None, "image")
+    (own,) = read(
+        "graphapi", "own_posts", {"data": [{"id": "1", "shortcode": "CUT8mV0hZtM", "like_count": hidden}]}
+    ).records
+    assert own.likes is None
+    (story,) = read(
+        "arraybobo", "stories_by_id", {"reels": {"123456": {"items": [{"pk": 1, "like_count": hidden}]}}}
+    ).records
+    assert story.likes is None
+
+
+@pytest.mark.parametrize("hidden", [-1, "-1", ""])
+def test_the_followers_of_an_account_cannot_be_hidden(hidden: Any) -> None:
+    user = {"pk": 123456, "username": "somebody", "follower_count": hidden}
+    with pytest.raises(Malformed) as refused:
+        read("jotucker", "profile_by_id", {"user": user})
+    assert refused.value.path == "$.user.follower_count"
+
+
+def test_kinds_and_flags_may_be_text_or_numbers() -> None:
+    assert post_of("jotucker", {"media_type": "2"}).post_type == "reels"
+    user = {
+        "pk": "",
+        "pk_id": "123456",
+        "username": "somebody",
+        "follower_count": 1,
+        "account_type": "2",
+        "is_private": 1,
+    }
+    (account,) = read("jotucker", "profile_by_id", {"user": user}).records
+    assert (account.profile_id, account.account_type, account.is_private) == ("123456", "business", True)
+    page = {"items": [{"code": "CUT8mV0hZtM"}], "next_max_id": "next"}
+    assert read("bestsolutions", "posts_by_id", page | {"more_available": 1}).next_cursor == "next"
+    assert read("bestsolutions", "posts_by_id", page | {"more_available": 0}).next_cursor is None
+
+
+def test_the_graph_apis_id_may_be_empty_and_its_time_a_number() -> None:
+    media = {"id": "1", "ig_id": "", "permalink": "https://www.instagram.com/p/CUT8mV0hZtM/", "timestamp": 1591008972}
+    (post,) = read("graphapi", "own_posts", {"data": [media]}).records
+    assert post.taken_at == datetime.fromtimestamp(1591008972, UTC)
+    account = {"id": "1", "ig_id": "", "username": "somebody", "followers_count": 3}
+    (found,) = read("graphapi", "own_profile", account, user_id="1").records
+    assert found.profile_id == "graph:1"
+
+
+def test_lists_that_are_null_hold_nothing() -> None:
+    assert post_of("arraybobo", {"edge_media_to_caption": {"edges": None}}).caption is None
+    timeline = {"count": 3, "edges": None}
+    user = {
+        "id": "123456",
+        "username": "somebody",
+        "edge_followed_by": {"count": 1},
+        "edge_owner_to_timeline_media": timeline,
+    }
+    (account,) = read("lama", "profile_by_handle", {"graphql": {"user": user}}).records
+    assert account.media_count == 3
+    with pytest.raises(Malformed) as refused:  # where the list is what was asked for
+        read("arraybobo", "posts_by_id", {"data": {"user": {"edge_owner_to_timeline_media": timeline}}})
+    assert refused.value.path == "$.data.user.edge_owner_to_timeline_media.edges"
+
+
+def test_a_video_of_the_web_is_one_also_without_its_typename() -> None:
+    assert post_of("arraybobo", {"is_video": True}).post_type == "reels"
+    assert post_of("arraybobo", {"is_video": False}).post_type is None
+
+
+def test_a_post_of_the_web_of_2016_keeps_its_counts_and_its_date() -> None:
+    post = post_of(
+        "arraybobo", {"likes": {"count": 7}, "comments": {"count": "2"}, "date": 1460000000, "caption": "old"}
+    )
+    assert (post.likes, post.comments, post.caption) == (7, 2, "old")
+    assert post.taken_at == datetime.fromtimestamp(1460000000, UTC)
+    assert post_of("jotucker", {"likes": 7, "comments": []}).likes is None
+
+
+@pytest.mark.parametrize("within", [lambda reels: reels, lambda reels: {"reels_media": reels}], ids=["list", "object"])
+def test_stories_of_todays_web_are_read(within: Any) -> None:
+    reels = [
+        {"id": "123456", "user": {"pk": "123456", "username": "somebody"}, "items": [{"pk": "5", "media_type": 1}]}
+    ]
+    payload = {"data": {"xdt_api__v1__feed__reels_media": within(reels)}}
+    (story,) = read("arraybobo", "stories_by_id", payload).records
+    assert (story.story_id, story.handle, story.media_type) == ("5", "somebody", "image")
+    reels[0]["user"] = {"pk": "99"}
+    with pytest.raises(Malformed, match="the answer is of 99"):
+        read("arraybobo", "stories_by_id", payload)
+
+
+def test_lamas_second_version_wraps_what_it_passes_on() -> None:
+    reel = {"user": {"pk": 123456, "username": "somebody"}, "items": [{"pk": "5"}]}
+    assert read("lama", "stories_by_id", {"response": {"reel": reel}}).records[0].story_id == "5"
+    users = {"response": {"users": [{"pk": "7", "username": "other"}], "next_max_id": "a"}, "next_page_id": None}
+    follows = read("lama", "followers_by_id", users)
+    assert (follows.records[0].follower_id, follows.next_cursor) == ("7", "a")
+    assert read("lama", "followers_by_id", users | {"next_page_id": "b"}).next_cursor == "b"
+    medias = [{"media": {"code": "CUT8mV0hZtM"}}, {"media": {"code": "CUT8mV0hZtN"}}]
+    rows = {"sections": [{"layout_content": {"medias": medias}}, {"layout_content": None}], "more_available": True}
+    found = read("lama", "hashtag_posts", {"response": rows, "next_page_id": "c"})
+    assert ([post.shortcode for post in found.records], found.next_cursor) == (["CUT8mV0hZtM", "CUT8mV0hZtN"], "c")
+    inner = {"response": {"items": [{"code": "CUT8mV0hZtM"}], "next_max_id": "d"}}
+    assert read("lama", "tagged_by_id", inner).next_cursor == "d"
+    rows["sections"][0] = {"layout_content": {"medias": [{"media": {"code": "no"}}]}}
+    with pytest.raises(Malformed) as refused:
+        read("lama", "hashtag_posts", {"response": rows})
+    assert refused.value.path == "$.response.sections[0].layout_content.medias[0].media.code"

@@ -1,7 +1,8 @@
 """Whole runs through the stages, against the doubles: what is in the tables when a request has ended."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +12,8 @@ from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.instagram.flows import more_posts
+from beat_actors.platforms.interface import FetchSpec, Flow
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
@@ -18,7 +21,7 @@ from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, 
 from beat_actors.simulator.shapes import relations
 from beat_actors.simulator.shapes.graph_media import media_id
 from beat_actors.transport.http import ProviderClient
-from tests.worlds import engine_with
+from tests.worlds import MovableClock, engine_with
 
 PEOPLE = Population(200, 1, drift_seconds=0)
 PERSON = next(
@@ -47,6 +50,13 @@ async def admin(url: str) -> AsyncIterator[SimulatorClient]:
 
 
 @pytest.fixture
+def clock(database_url: str) -> Iterator[MovableClock]:
+    clock = MovableClock(database_url)
+    yield clock
+    clock.close()
+
+
+@pytest.fixture
 async def engine(settings: Settings, url: str, admin: SimulatorClient) -> AsyncIterator[Engine]:
     del admin
     settings = settings.model_copy(update={"simulator_url": url})
@@ -64,7 +74,7 @@ async def rows(engine: Engine, sql: str, *params: Any) -> list[Any]:
         return [tuple(row) for row in await transaction.rows(sql, params)]
 
 
-async def run(engine: Engine, flow: str, **params: Any) -> tuple[str, int]:
+async def run(engine: Engine, flow: str, clock: MovableClock | None = None, **params: Any) -> tuple[str, int]:
     """A request from its acceptance to its end; the calls that were made of each credential may be read afterwards."""
     (accepted,) = await intake.accept(engine.database, [NewRequest("instagram", flow, params)])
     for _ in range(20):
@@ -75,6 +85,8 @@ async def run(engine: Engine, flow: str, **params: Any) -> tuple[str, int]:
         )
         if status not in ("PENDING", "PROCESSING"):
             return status, items
+        if clock is not None:
+            clock.advance(30)
     raise AssertionError(f"{flow} is still {status}")
 
 
@@ -203,3 +215,54 @@ async def test_the_next_source_answers_where_the_first_is_down(engine: Engine, a
     assert await run(engine, "refresh_post_by_shortcode", shortcode=POST.shortcode) == ("COMPLETE", 1)
     assert await rows(engine, "SELECT DISTINCT source FROM instagram_story") == [("lama",)]
     assert await rows(engine, "SELECT DISTINCT source FROM instagram_post") == [("jotucker",)]
+
+
+MANY = next(
+    person for index in range(200) if (person := PEOPLE.person(index)) and not person.is_private and person.posts > 80
+)
+
+
+@pytest.mark.parametrize("fault", ["html", "missing_key", "outage"])
+async def test_s1_6_the_next_source_lists_anew_what_fails_while_a_listing_is_paged(
+    clock: MovableClock, engine: Engine, admin: SimulatorClient, fault: str
+) -> None:
+    """The profile and its first posts came from the Graph API, whose cursor is worth nothing elsewhere."""
+    await admin.add_fault(fault, "graphapi", operation="posts_by_handle")
+    status, items = await run(engine, "refresh_profile_by_handle", clock, handle=MANY.handle, posts=60)
+    kept = [code for (code,) in await rows(engine, "SELECT shortcode FROM instagram_post ORDER BY taken_at DESC")]
+    assert status == "COMPLETE"
+    assert len(kept) >= 60
+    assert kept == [post.shortcode for post in PEOPLE.posts(MANY, 0, len(kept))]
+    assert items == 1 + 12 + len(kept)  # the first twelve were read twice, and are kept once
+    assert await rows(
+        engine, "SELECT source, operation, cursor_source FROM scrape_fetch ORDER BY page, id LIMIT 2"
+    ) == [
+        ("graphapi", "profile_by_handle", None),
+        ("jotucker", "posts_by_id", None),
+    ]
+    # Whoever gave a cursor was asked with it.
+    paged = await rows(engine, "SELECT DISTINCT source, cursor_source FROM scrape_fetch WHERE cursor IS NOT NULL")
+    assert paged == [("jotucker", "jotucker")]
+    twice = "SELECT fetch_id, shortcode FROM post_log GROUP BY 1, 2 HAVING count(*) > 1"
+    assert not await rows(engine, twice.replace("shortcode", "post_id"))
+
+
+async def test_s1_6_who_has_no_id_but_the_graph_apis_is_listed_by_the_handle_while_a_listing_is_paged(
+    clock: MovableClock, engine: Engine, admin: SimulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await admin.add_fault("html", "graphapi", operation="posts_by_handle")
+    params = {"handle": MANY.handle, "profile_id": f"graph:{MANY.fbid}", "listed": 12}
+    lost = FetchSpec("posts_by_handle", params, "lost", "graphapi", 2)
+    flow = replace(platform.flows["refresh_profile_basic"], first=lambda _: lost, follow_ups=more_posts)
+    monkeypatch.setitem(cast("dict[str, Flow]", platform.flows), flow.name, flow)
+    status, _ = await run(engine, flow.name, clock, handle=MANY.handle)
+    assert status == "COMPLETE"
+    assert await rows(engine, "SELECT DISTINCT source, profile_id FROM instagram_post") == [("arraybobo", str(MANY.pk))]
+
+
+async def test_an_account_that_the_graph_api_does_not_see_is_looked_for_elsewhere(engine: Engine) -> None:
+    assert await run(engine, "refresh_profile_basic", handle="nobody.is.here") == ("FAILED", 0)
+    traced = await rows(engine, "SELECT source, outcome FROM trace_log ORDER BY at")
+    assert traced == [("graphapi", "unseen"), ("arraybobo", "missing")]
+    ((error,),) = await rows(engine, "SELECT data->'error'->>'code' FROM scrape_request_log")
+    assert error == "missing"

@@ -88,7 +88,7 @@ def test_a_credential_belongs_to_its_account() -> None:
         (fault(17, subcode=2446079), Outcome.RATE_LIMITED),
         (fault(613, subcode=1996), Outcome.RATE_LIMITED),
         *((fault(code), Outcome.UPSTREAM_DOWN) for code in (1, 2, 999_999)),
-        (fault(110, subcode=2207013), Outcome.MISSING),
+        (fault(110, subcode=2207013), Outcome.UNSEEN),
         (fault(100, subcode=2207013), Outcome.BAD_REQUEST),  # the same subcode, another code
         (fault(24, subcode=2207024), Outcome.MISSING),
         (fault(803), Outcome.MISSING),
@@ -103,6 +103,28 @@ def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
     assert graph.classify(Answer(400, {}, body)).outcome is outcome
     spaced = b"\n " + body.replace(b'{"error"', b'{ "error" ')
     assert graph.classify(Answer(200, {}, spaced)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ({"error": {"code": "190", "error_subcode": "463"}}, Outcome.CREDENTIAL_DEAD),
+        ({"error": {"code": "110", "error_subcode": 2207013}}, Outcome.UNSEEN),
+        ({"error": {"code": 100, "error_subcode": "33"}}, Outcome.MISSING),
+        ({"data": [], "error": {"code": 4}}, Outcome.RATE_LIMITED),
+        ({"error": "something else"}, Outcome.UPSTREAM_DOWN),
+    ],
+)
+def test_a_code_may_be_text_and_the_error_stand_anywhere(body: Any, outcome: Outcome) -> None:
+    for status in (200, 400):
+        assert platform.sources["graphapi"].classify(Answer(status, {}, json.dumps(body).encode())).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    "body", [{"data": [{"caption": '"error": 1'}]}, {"data": [{"error": {"code": 190}}]}, {"error": None}]
+)
+def test_what_only_speaks_of_errors_is_none(body: Any) -> None:
+    assert platform.sources["graphapi"].classify(Answer(200, {}, json.dumps(body).encode())).outcome is Outcome.OK
 
 
 def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
@@ -126,11 +148,39 @@ def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
         (400, "Not authorized to view user", Outcome.PRIVATE),
         (400, "Invalid target user", Outcome.MISSING),
         (502, "<html>Bad Gateway</html>", Outcome.UPSTREAM_DOWN),
+        (404, "API doesn't exists", Outcome.UPSTREAM_DOWN),
+        (401, "Unauthorized", Outcome.UPSTREAM_DOWN),
     ],
 )
 def test_the_gateways_answers(source: str, status: int, text: str, outcome: Outcome) -> None:
     body = json.dumps({"message": text}).encode()
     assert platform.sources[source].classify(Answer(status, {}, body)).outcome is outcome
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
+@pytest.mark.parametrize("body", [b"<!DOCTYPE html><p>User not found</p>", b" <html>", b"", b"error code: 1020"])
+def test_a_page_or_nothing_is_the_providers_own_trouble(source: str, body: bytes) -> None:
+    for status in (400, 401, 403, 404, 422):
+        assert platform.sources[source].classify(Answer(status, {}, body)).outcome is Outcome.UPSTREAM_DOWN
+    assert platform.sources[source].classify(Answer(429, {}, body)).outcome is Outcome.RATE_LIMITED
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
+def test_the_session_of_the_provider_is_not_our_key(source: str) -> None:
+    body = b'{"message":"","require_login":true,"status":"fail"}'
+    assert platform.sources[source].classify(Answer(401, {}, body)).outcome is Outcome.UPSTREAM_DOWN
+
+
+@pytest.mark.parametrize(
+    ("period", "reset", "wait"),
+    [("HOURLY", "2163603", 3600), ("HOURLY", "120", 120), ("HOURLY", None, 3600), ("DAILY", "2163603", 86_400),
+     ("MONTHLY", "2163603", 2_163_603), ("MONTHLY", None, 86_400)],
+)  # fmt: skip
+def test_a_key_rests_no_longer_than_the_period_whose_quota_is_spent(period: str, reset: str | None, wait: int) -> None:
+    headers = {} if reset is None else {"x-ratelimit-requests-reset": reset}
+    body = f'{{"message":"You have exceeded the {period} quota for Requests on your current plan, BASIC."}}'
+    verdict = platform.sources["jotucker"].classify(Answer(429, headers, body.encode()))
+    assert (verdict.outcome, verdict.retry_after) == (Outcome.QUOTA_EXHAUSTED, wait)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +202,42 @@ def test_the_gateways_answers(source: str, status: int, text: str, outcome: Outc
 )
 def test_lamas_statuses(status: int, outcome: Outcome) -> None:
     assert platform.sources["lama"].classify(Answer(status, {}, b'{"detail": "..."}')).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "wait"),
+    [
+        (403, {"message": "Please wait a few minutes before you try again."}, Outcome.UPSTREAM_DOWN, 60),
+        (404, {"message": "Please wait a few minutes before you try again."}, Outcome.UPSTREAM_DOWN, 60),
+        (403, {"detail": "feedback_required"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"message": "login_required"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"message": "checkpoint_required"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"detail": "Not Found"}, Outcome.UPSTREAM_DOWN, None),
+        (404, {"detail": "User not found", "exc_type": "UserNotFound"}, Outcome.UNSEEN, None),
+        (404, {"detail": "Media not found", "exc_type": "MediaNotFound"}, Outcome.MISSING, None),
+        (403, {"detail": "Account is private", "exc_type": "PrivateAccount"}, Outcome.PRIVATE, None),
+        (403, {"message": "Not authorized to view user"}, Outcome.PRIVATE, None),
+        (401, {"detail": "Invalid access token"}, Outcome.CREDENTIAL_DEAD, None),
+        *((status, "<html>no</html>", Outcome.UPSTREAM_DOWN, None) for status in (400, 401, 403, 404, 422)),
+        *((status, "", Outcome.UPSTREAM_DOWN, None) for status in (401, 403, 404)),
+        (401, "<html>401 Unauthorized</html>", Outcome.UPSTREAM_DOWN, None),
+        (429, "<html>slow down</html>", Outcome.RATE_LIMITED, 2),
+    ],
+)
+def test_what_instagram_or_a_firewall_says_comes_before_lamas_statuses(
+    status: int, body: Any, outcome: Outcome, wait: float | None
+) -> None:
+    said = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    verdict = platform.sources["lama"].classify(Answer(status, {}, said))
+    assert (verdict.outcome, verdict.retry_after) == (outcome, wait)
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions", "lama"])
+@pytest.mark.parametrize("text", ["User not found", "Media not found or unavailable", "Not authorized to view user"])
+def test_an_outage_says_nothing_of_the_thing(source: str, text: str) -> None:
+    for status in (500, 502, 503, 504):
+        answer = Answer(status, {}, json.dumps({"message": text}).encode())
+        assert platform.sources[source].classify(answer).outcome is Outcome.UPSTREAM_DOWN
 
 
 # Checks

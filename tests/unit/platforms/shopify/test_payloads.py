@@ -136,6 +136,27 @@ def test_stock_may_be_below_zero() -> None:
     assert record.variants[0]["inventory_quantity"] == -3
 
 
+@pytest.mark.parametrize(("said", "stock"), [("10", 10), (3.0, 3), ("-3", -3), ("", None), (None, None)])
+def test_numbers_may_be_text_and_ids_empty(said: Any, stock: int | None) -> None:
+    product = recorded("product")["product"]
+    product["variants"][0] |= {"inventory_quantity": said, "position": "1"}
+    (record,) = read("products_by_store", {"products": [product]})
+    assert (record.variants[0]["inventory_quantity"], record.variants[0]["position"]) == (stock, 1)
+    order = recorded("order")["order"]
+    order["line_items"][0]["product_id"] = ""
+    (record,) = read("orders_by_store", {"orders": [order]})
+    assert record.line_items[0]["product_id"] is None
+
+
+def test_a_stock_that_cannot_be_is_malformed() -> None:
+    product = recorded("product")["product"]
+    for wrong in ("many", 2.5):
+        product["variants"][0]["inventory_quantity"] = wrong
+        with pytest.raises(Malformed) as refused:
+            read("products_by_store", {"products": [product]})
+        assert refused.value.path == "$.products[0].variants[0].inventory_quantity"
+
+
 def test_a_customer_is_numbers_alone() -> None:
     (record,) = read("customers_by_store", {"customers": [recorded("customer")["customer"]]})
     kept = msgspec.structs.asdict(record)

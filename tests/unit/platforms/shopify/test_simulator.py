@@ -141,22 +141,6 @@ async def test_the_bucket_is_told_and_kept(http: ProviderClient) -> None:
     assert (verdict.outcome, verdict.retry_after, verdict.reported.remaining) == (Outcome.RATE_LIMITED, 2.0, 0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "outcome"),
-    [
-        ("revoked", Outcome.CREDENTIAL_DEAD),
-        ("quota", Outcome.RATE_LIMITED),
-        ("rate_limit", Outcome.RATE_LIMITED),
-        ("outage", Outcome.UPSTREAM_DOWN),
-    ],
-)
-async def test_a_fault_is_judged_as_what_it_is(
-    http: ProviderClient, admin: SimulatorClient, kind: str, outcome: Outcome
-) -> None:
-    await admin.add_fault(kind, "shopify")
-    assert SOURCE.classify(await ask(http, FETCHES["orders"](STORE.domain))).outcome is outcome
-
-
 async def test_a_call_without_a_token_and_a_path_that_is_none_are_refused(http: ProviderClient) -> None:
     answer = await ask(http, ShopifyCrawler.fetch_shop(STORE.domain), TOKEN)
     assert answer.status == 200

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from beat_actors.errors import BadInput
 from beat_actors.platforms.interface import Answer, FetchSpec, Outcome
 from beat_actors.platforms.shopify import ShopifyCrawler, platform
-from beat_actors.platforms.shopify.sources.shopify import BUCKET, LEAK, VERSION
+from beat_actors.platforms.shopify.sources.shopify import BUCKET, LEAK
 from tests.conftest import FIXTURES
 
 SOURCE = platform.sources["shopify"]
@@ -76,7 +76,7 @@ def test_a_credential_belongs_to_its_store_whatever_the_case() -> None:
     )
     assert spec.owner == "example.myshopify.com"
     call = SOURCE.endpoints["shop"].build(spec, secret)
-    assert call.base == f"https://example.myshopify.com/admin/api/{VERSION}"
+    assert call.base == "https://example.myshopify.com/admin/api/{version}"
 
 
 def test_a_listing_asks_for_what_is_kept_and_a_cursor_for_nothing_else() -> None:
@@ -180,6 +180,7 @@ UNRECOGNIZED = "[API] Invalid API key or access token (unrecognized login or wro
         (403, "This app is not approved to access the Customer object", Outcome.PERMISSION_MISSING),
         (402, "Unavailable Shop", Outcome.RATE_LIMITED),
         (423, "Locked", Outcome.RATE_LIMITED),
+        (420, "Locked", Outcome.RATE_LIMITED),
         (430, "Shopify Security Rejection", Outcome.RATE_LIMITED),
         (404, "Not Found", Outcome.MISSING),
         (400, {"page_info": "Invalid value."}, Outcome.BAD_REQUEST),
@@ -217,5 +218,5 @@ def test_a_429_waits_for_what_it_says() -> None:
 def test_a_check_says_whether_a_credential_lives(answer: Answer, outcome: Outcome) -> None:
     check = SOURCE.check
     call = check.build(SECRET)
-    assert (call.base, call.path) == (f"https://example.myshopify.com/admin/api/{VERSION}", "/shop.json")
+    assert (call.base, call.path) == ("https://example.myshopify.com/admin/api/{version}", "/shop.json")
     assert check.read(answer).verdict.outcome is outcome

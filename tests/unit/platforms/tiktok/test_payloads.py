@@ -295,3 +295,50 @@ def test_small_values() -> None:
     assert url(None, "", "/video/cover/1.jpeg", "javascript:x", "https://p16/x") == "https://p16/x"
     assert url("ftp://x") is None
     assert next_cursor("", True) is None
+
+
+# Somebody else's
+
+
+@pytest.mark.parametrize(
+    ("source", "payload", "path"),
+    [
+        (
+            "tikwm",
+            {"data": {"videos": [{"video_id": "1", "author": {"unique_id": "another"}}]}},
+            "$.data.videos[0].author.unique_id",
+        ),
+        (
+            "api23",
+            {"itemList": [{"id": "1", "author": {"uniqueId": "another"}}], "hasMore": False},
+            "$.itemList[0].author.uniqueId",
+        ),
+        ("api23", {"itemList": [{"id": "1", "author": "another"}], "hasMore": False}, "$.itemList[0].author.uniqueId"),
+        (
+            "api23",
+            {"body": {"itemListData": [{"itemInfos": {"id": "1"}, "authorInfos": {"uniqueId": "another"}}]}},
+            "$.body.itemListData[0].itemInfos.uniqueId",
+        ),
+    ],
+)
+def test_somebody_elses_posts_are_malformed_though_they_name_no_id(source: str, payload: Any, path: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        parsed(source, "posts_by_id", payload, handle="somebody", profile_id="42", sec_uid="x")
+    assert refused.value.path == path
+    (post,) = parsed(source, "posts_by_id", payload, handle="Another", profile_id="42", sec_uid="x").records
+    assert (post.profile_id, post.handle) == ("42", "another")
+
+
+def test_the_comments_on_another_post_are_malformed() -> None:
+    payload = recorded("tikwm/tikwm_comment_list")
+    payload["data"]["comments"][0]["video_id"] = int(POST_ID)
+    assert parsed("tikwm", "comments_by_post", payload, post_id=POST_ID).records
+    with pytest.raises(Malformed) as refused:
+        parsed("tikwm", "comments_by_post", payload, post_id="7")
+    assert refused.value.path == "$.data.comments[0].video_id"
+
+
+@pytest.mark.parametrize("source", ["tikwm", "api23"])
+def test_yes_and_no_may_be_1_and_0(source: str) -> None:
+    record = profile(source, {"verified": 1, "secret": 0, "privateAccount": ...})
+    assert (record.is_verified, record.is_private) == (True, False)

@@ -185,27 +185,6 @@ async def test_the_private_show_their_profile_and_nothing_else(
     assert await outcome(http, source, spec_of("post_by_id", person)) is final[source.name]
 
 
-FAULTS = {
-    "outage": Outcome.UPSTREAM_DOWN,
-    "rate_limit": Outcome.RATE_LIMITED,
-    "quota": Outcome.QUOTA_EXHAUSTED,
-    "revoked": Outcome.CREDENTIAL_DEAD,
-    "missing_key": Outcome.MALFORMED,
-    "wrong_type": Outcome.MALFORMED,
-    "html": Outcome.MALFORMED,
-    "truncated": Outcome.MALFORMED,
-}
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-@every_endpoint
-async def test_a_fault_is_judged_as_what_it_is(
-    http: ProviderClient, admin: SimulatorClient, source: Source, operation: str, kind: str
-) -> None:
-    await admin.add_fault(kind, source.name, operation=operation)
-    assert await outcome(http, source, spec_of(operation)) is FAULTS[kind]
-
-
 @every_endpoint
 async def test_s8_8_somebody_elses_answer_and_negative_numbers_are_malformed(
     http: ProviderClient, admin: SimulatorClient, source: Source, operation: str

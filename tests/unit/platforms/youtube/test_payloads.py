@@ -79,7 +79,6 @@ def test_hidden_subscribers_are_unknown_and_not_none_at_all() -> None:
         record = channel(**{"statistics.hiddenSubscriberCount": True, "statistics.subscriberCount": number})
         assert (record.followers, record.is_followers_hidden) == (None, True)
     assert channel(**{"statistics.subscriberCount": "0"}).followers == 0
-    assert channel(statistics=...).followers is None
 
 
 @pytest.mark.parametrize("said", [12, "12", 12.0])
@@ -95,6 +94,10 @@ def test_a_count_may_be_text_or_a_number(said: Any) -> None:
         ({"id": "two words"}, "$.items[0].id"),
         ({"statistics.subscriberCount": "many"}, "$.items[0].statistics.subscriberCount"),
         ({"statistics.subscriberCount": -1}, "$.items[0].statistics.subscriberCount"),
+        ({"statistics.subscriberCount": ...}, "$.items[0].statistics.subscriberCount"),
+        ({"statistics.subscriberCount": ""}, "$.items[0].statistics.subscriberCount"),
+        ({"statistics": ...}, "$.items[0].statistics.subscriberCount"),
+        ({"statistics": None}, "$.items[0].statistics.subscriberCount"),
         ({"statistics.viewCount": "1" * 30}, "$.items[0].statistics.viewCount"),
         ({"statistics.videoCount": {"value": 1}}, "$.items[0].statistics.videoCount"),
         ({"snippet": "text"}, "$.items[0].snippet"),
@@ -120,7 +123,7 @@ def test_what_is_optional_may_be_null_absent_or_new() -> None:
     )
     assert (record.full_name, record.biography, record.handle) == ("🎬 קולנוע �", None, None)
     assert (record.profile_pic_url, record.published_at, record.privacy_status) == (None, None, None)
-    bare = channel(snippet=..., statistics=...)
+    bare = channel(snippet=...)
     assert (bare.profile_id, bare.full_name) == (CHANNEL, None)
     assert video(snippet=None, id="12345678901").post_id == "12345678901"
     assert read("post_by_id", {"items": [{"id": 12345678901}]}, post_id="12345678901").records
@@ -214,7 +217,7 @@ def test_an_answer_without_items_is_nothing_only_if_it_says_so(payload: Any) -> 
 
 
 def test_somebody_elses_answer_is_malformed() -> None:
-    payload = recorded("channels_list_single")
+    payload = recorded("channels_list_single_b")
     assert read("profile_by_handle", payload, handle="MidoImslksseinul").records
     assert read("profile_by_username", payload, username="somebody").records
     for operation, params, path in (
@@ -333,3 +336,9 @@ def test_a_comment_without_an_id_is_malformed() -> None:
     with pytest.raises(Malformed) as refused:
         read("comments_by_post", payload, post_id=COMMENTED)
     assert refused.value.path == "$.items[3].snippet.topLevelComment.id"
+
+
+def test_a_name_from_before_there_were_handles_is_no_other_handle() -> None:
+    item = changed(recorded("channels_list_single_b")["items"][0], {"snippet.customUrl": "oldname"})
+    (found,) = read("profile_by_handle", {"items": [item]}, handle="Somebody").records
+    assert found.handle == "somebody"

@@ -248,15 +248,6 @@ async def test_units_are_refused_when_they_are_spent(http: ProviderClient, admin
     )
 
 
-FAULTS = {
-    "outage": Outcome.UPSTREAM_DOWN,
-    "rate_limit": Outcome.RATE_LIMITED,
-    "quota": Outcome.QUOTA_EXHAUSTED,
-    "revoked": Outcome.CREDENTIAL_DEAD,
-    "missing_key": Outcome.MALFORMED,
-    "html": Outcome.MALFORMED,
-    "truncated": Outcome.MALFORMED,
-}
 SPECS = [
     *BY.values(),
     YouTubeCrawler.fetch_posts_by_playlist(UPLOADS),
@@ -268,15 +259,6 @@ SPECS = [
     ),
 ]
 TOLD = [spec for spec in SPECS if spec.operation not in ("posts_by_playlist", "posts_by_search")]
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.operation)
-async def test_a_fault_is_judged_as_what_it_is(
-    http: ProviderClient, admin: SimulatorClient, spec: FetchSpec, kind: str
-) -> None:
-    await admin.add_fault(kind, "ytapi", operation=spec.operation)
-    assert await outcome(http, spec) is FAULTS[kind]
 
 
 @pytest.mark.parametrize("fault", [{"kind": "wrong_type"}, {"kind": "corrupt", "body": "negative"}])

@@ -176,7 +176,7 @@ def test_p6_an_item_that_cannot_be_read_harms_its_own_request_alone() -> None:
     with pytest.raises(Malformed):  # and not missing: the item may be its own
         parse(first, wanted[0])
     assert parse(second, wanted[1]).records
-    payload["items"][0] = {"id": FIRST, "statistics": {"viewCount": "many"}}
+    payload["items"][0] = {"id": FIRST, "statistics": {"subscriberCount": "1", "viewCount": "many"}}
     first, second = many.split(msgspec.json.encode(payload), wanted)
     with pytest.raises(Malformed, match="not a count"):
         parse(first, wanted[0])
