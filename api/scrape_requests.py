@@ -19,6 +19,7 @@ from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable
+from beat_actors.moments import in_utc
 from beat_actors.requests import explain, intake, lifecycle, queries, retry
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
@@ -323,6 +324,9 @@ class RetryMatching:
         account = account_of(caller, given.account_id)
         # A key that is of no account, and does not operate, has none but its own requests.
         key = None if account_is_its_own(caller) or operates(caller) else caller.key_id
+        for name in ("created_after", "created_before"):
+            if fields[name] is not None:
+                fields[name] = in_utc(fields[name], name)
         wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
         check_filter(wanted)
         actor = caller.actor if operates(caller) else None
@@ -461,7 +465,7 @@ def moment(req: Request, name: str) -> datetime | None:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
         raise BadInput(f"{name} is a time with its zone, such as 2030-01-31T12:00:00Z", field=name)
-    return parsed
+    return in_utc(parsed, name)
 
 
 def send(resp: Response, value: Any) -> None:

@@ -14,6 +14,7 @@ from api.scrape_requests import operates, row_id, send, whole
 from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
+from beat_actors.moments import in_utc
 from beat_actors.webhooks import endpoints
 from beat_actors.webhooks.endpoints import EndpointView, Reader
 
@@ -221,7 +222,8 @@ class ResendFailed(_Resource):
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         given = await read(req, Since)
         async with self._provider.services.database.transaction() as transaction:
-            count = await endpoints.resend_failed(transaction, row_id(webhook_id), given.since, _reader(req))
+            since = in_utc(given.since, "since")
+            count = await endpoints.resend_failed(transaction, row_id(webhook_id), since, _reader(req))
         resp.status = 202
         send(resp, {"resent": count})
 

@@ -17,6 +17,7 @@ import msgspec
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.moments import planned
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lanes import LaneKey, lane_ids
@@ -202,8 +203,8 @@ def prepare(request: NewRequest) -> Prepared:
     for name, value in (("account_id", request.account_id), ("idempotency_key", request.idempotency_key)):
         if value is not None:
             check_text(value, name, longest=MAX_KEY, one_line=True)
-    if request.expires_at is not None and request.expires_at.tzinfo is None:
-        raise BadInput("expires_at needs a time zone, such as 2030-01-31T12:00:00Z", field="expires_at")
+    if request.expires_at is not None:
+        request = replace(request, expires_at=planned(request.expires_at, "expires_at"))
     platform = platform_named(request.platform)
     flow = platform.flow(request.flow)
     if not 0 <= request.max_age <= MAX_AGE:

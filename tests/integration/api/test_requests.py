@@ -316,6 +316,10 @@ async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
         ({**GOOD, "priority": "urgent"}, "priority is customer, standard or batch"),
         ({**GOOD, "expires_at": "2030-01-01T00:00:00"}, "time zone"),
         ({**GOOD, "expires_at": "soon"}, "expires_at"),
+        ({**GOOD, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
+        ({**GOOD, "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
+        ({**GOOD, "expires_at": "0001-01-01T00:00:00Z"}, "from 2000"),
+        ({**GOOD, "expires_at": "9999-12-31T23:59:59Z"}, "before 2200"),
         ({**GOOD, "account_id": "a" * 300}, "account_id"),
         ({**GOOD, "unknown": 1}, "unknown"),
         ([], "request"),
@@ -329,6 +333,33 @@ async def test_bad_input_gets_a_sentence_and_no_row(api, database, body: Any, sa
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert said in answer.json["detail"]
     assert await count(database) == 0
+
+
+EXTREME = ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")
+
+
+async def test_an_extreme_time_is_refused_wherever_one_is_taken(api, database) -> None:
+    """PostgreSQL holds what Python cannot read again: one such row would break every list that it stands in."""
+    for time in EXTREME:
+        many = await api.simulate_post(ROUTE, json={"requests": [{**GOOD, "expires_at": time}, GOOD]})
+        assert (many.json["accepted"], many.json["refused"]) == (1, 1)
+        refresh = await api.simulate_post("/v1/profiles/instagram/creator/refresh", json={"expires_at": time})
+        assert (refresh.status_code, refresh.json["field"]) == (400, "expires_at")
+        again = await api.simulate_post(f"{ROUTE}/retry", json={"created_after": time})
+        assert (again.status_code, again.json["field"]) == (400, "created_after")
+        listed = await api.simulate_get(ROUTE, params={"created_before": time})
+        assert (listed.status_code, listed.json["field"]) == (400, "created_before")
+        feed = await api.simulate_get("/v1/changes", params={"since": time})
+        assert (feed.status_code, feed.json["field"]) == (400, "since")
+    assert (await api.simulate_get(ROUTE)).status_code == 200
+
+
+async def test_a_deadline_is_kept_in_utc_whatever_its_zone(api, database) -> None:
+    """PostgreSQL knows no zone that is further than 16 hours away."""
+    accepted = await api.simulate_post(ROUTE, json={**GOOD, "expires_at": "2100-01-01T00:00:00+23:59"})
+    assert accepted.status_code == 202
+    shown = (await api.simulate_get(f"{ROUTE}/{accepted.json['id']}")).json
+    assert datetime.fromisoformat(shown["expires_at"]) == datetime(2099, 12, 31, 0, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
