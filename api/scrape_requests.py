@@ -373,10 +373,10 @@ async def finished(provider: Provider, request_id: int, caller: Caller, wait: in
 async def _read(provider: Provider, request_id: int, caller: Caller) -> RequestView:
     async with provider.services.database.transaction() as transaction:
         request = await queries.get_request(transaction, request_id, account_id=caller.account_id)
-        # An operator who looks at what somebody else asked for does not collect it.
-        if operates(caller) and request.api_key_id != caller.key_id:
-            return request
-        return await queries.collect(transaction, request)
+        # Who looks at what somebody else asked for does not collect it.
+        if account_is_its_own(caller) or request.api_key_id == caller.key_id:
+            return await queries.collect(transaction, request)
+        return request
 
 
 async def _retry_after(provider: Provider, request_id: int) -> int:

@@ -91,6 +91,7 @@ class Webhooks(_Resource):
                 events=given.events,
                 account_id=account_id,
                 actor=caller.actor,
+                api_key_id=caller.key_id,
                 allow_private=self._allow_private,
             )
         resp.status = 201
@@ -151,6 +152,7 @@ class SecretRotation(_Resource):
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         services, number = self._provider.services, row_id(webhook_id)
+        _may_read(req)
         async with services.database.transaction() as transaction:
             secret, until = await endpoints.rotate(transaction, services.vault, number, _reader(req))
         send(resp, {"id": number, "secret": secret, "old_secret_until": until})
@@ -230,7 +232,7 @@ class ResendFailed(_Resource):
 
 def _reader(req: Request) -> Reader:
     caller = caller_of(req)
-    return Reader(caller.actor, caller.account_id, all=operates(caller))
+    return Reader(caller.actor, caller.account_id, all=operates(caller), key_id=caller.key_id)
 
 
 def _may_read(req: Request) -> None:

@@ -39,6 +39,8 @@ FROM api_key WHERE id = %s OR prefix = %s FOR UPDATE
 REVOKE = "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = %s"
 # `least` passes over NULL: a key without an end gets one.
 RETIRE = "UPDATE api_key SET expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s RETURNING expires_at"
+# What a key of no account made is its own; its successor has it.
+HAND_OVER = "UPDATE webhook_endpoint SET api_key_id = %s WHERE api_key_id = %s"
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +147,7 @@ async def rotate(transaction: Transaction, which: str, *, grace: timedelta = GRA
         raise BadInput(f"key {row.id} does not work any more, so nobody waits for a successor; create a new one")
     new = NewKey(row.name, scopes_.named(row.scopes), row.account_id, row.rate_limit, row.life)
     created = await _insert(transaction, new)
+    await transaction.run(HAND_OVER, (created.id, row.id))
     works_until = await transaction.value(RETIRE, (grace, row.id))
     detail = {"successor": created.id, "prefix": created.minted.token.prefix, "works_until": works_until}
     await audit.record(transaction, actor=actor, action="key.rotate", target=f"key/{row.id}", detail=detail)

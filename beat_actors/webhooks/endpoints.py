@@ -30,12 +30,12 @@ MAX_PAGE = 200
 STATES = ("pending", "delivered", "failed")
 PATTERN = re.compile(r"\*|beat(\.[a-z_]+){1,3}(\.\*)?")
 
-SEEN = "(%(account)s::text IS NULL AND (%(all)s OR account_id IS NOT NULL) OR account_id = %(account)s)"
+SEEN = "(%(account)s::text IS NULL AND (%(all)s OR api_key_id = %(key)s) OR account_id = %(account)s)"
 VIEW = f"""id, account_id, url, events, state, CASE WHEN failures >= {FAILURES} THEN 'open' ELSE 'closed' END AS breaker, failures,
     CASE WHEN open_until > clock_timestamp() THEN open_until END AS open_until, last_success_at, last_failure_at, last_error, created_at"""
 CREATE = f"""
-INSERT INTO webhook_endpoint (id, account_id, url, events, key_id, secret) OVERRIDING SYSTEM VALUE
-VALUES (%s, %s, %s, %s, %s, %s) RETURNING {VIEW}
+INSERT INTO webhook_endpoint (id, account_id, url, events, api_key_id, key_id, secret) OVERRIDING SYSTEM VALUE
+VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {VIEW}
 """  # noqa: S608 - this module's own text
 NEXT_ID = "SELECT nextval(pg_get_serial_sequence('webhook_endpoint', 'id'))"
 COUNT = """
@@ -127,11 +127,16 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who looks. `account_id`: its own endpoints alone; without one all accounts', and with `all` the installation's too."""
+    """Who looks. `account_id`: its own endpoints alone; without one those that the key `key_id` made, and with `all` everybody's."""
 
     actor: str
     account_id: str | None = None
     all: bool = False
+    key_id: int | None = None
+
+    @property
+    def sees(self) -> dict[str, Any]:
+        return {"account": self.account_id, "all": self.all, "key": self.key_id}
 
 
 def opened(vault: Vault, row: Any) -> list[str]:
@@ -149,6 +154,7 @@ async def create(
     events: Sequence[str] = ("*",),
     account_id: str | None,
     actor: str,
+    api_key_id: int | None = None,
     allow_private: bool,
 ) -> tuple[EndpointView, str]:
     """An endpoint, of this account or, without one, of the installation, which gets every account's events; and its secret.
@@ -166,21 +172,21 @@ async def create(
         )
     number, secret = await transaction.value(NEXT_ID), new_secret()
     sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
-    row = await transaction.row(CREATE, (number, account_id, url, wanted, *sealed))
+    row = await transaction.row(CREATE, (number, account_id, url, wanted, api_key_id, *sealed))
     assert row is not None
     await _audit(transaction, actor, "create", number, {"account_id": account_id, "host": _host(url), "events": wanted})
     return EndpointView(**row._asdict()), secret
 
 
 async def overview(transaction: Transaction, reader: Reader) -> list[EndpointView]:
-    rows = await transaction.rows(LIST, {"account": reader.account_id, "all": reader.all})
+    rows = await transaction.rows(LIST, reader.sees)
     return [EndpointView(**row._asdict()) for row in rows]
 
 
 async def find(transaction: Transaction, number: int, reader: Reader, *, lock: bool = False) -> EndpointView:
     """Raises `NotFound`, also for an endpoint of somebody else."""
     statement = f"{FIND} FOR NO KEY UPDATE" if lock else FIND
-    row = await transaction.row(statement, {"id": number, "account": reader.account_id, "all": reader.all})
+    row = await transaction.row(statement, {"id": number} | reader.sees)
     if row is None:
         raise NotFound(f"there is no webhook {number}; list them to see which there are")
     return EndpointView(**row._asdict())
