@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from falcon.asgi import Request
 
+from api.patience import elsewhere
 from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from beat_actors.errors import BadInput
 from beat_actors.text import check_text
@@ -27,8 +28,9 @@ async def read_json(req: Request) -> Any:
     if req.get_header("Content-Encoding") not in (None, "identity"):
         raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
     try:
-        async with asyncio.timeout(MAX_SECONDS):
-            body = await _read(req)
+        with elsewhere():
+            async with asyncio.timeout(MAX_SECONDS):
+                body = await _read(req)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {MAX_SECONDS:g} s") from None
     try:

@@ -144,7 +144,7 @@ class Resource:
             )
             found = renewal.freshness
             if found.refresh_started and plan is not None:
-                await services.ring(plan.platform.name)
+                self._provider.bell.ring([plan.platform.name])
             if found.mode == STALE and not demand.allow_stale:
                 if found.refresh is None and plan is not None and not may_start:
                     raise Forbidden("a refresh needs a key with the scope submit", scope=Scope.SUBMIT)

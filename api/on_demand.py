@@ -77,7 +77,7 @@ class Refresh:
             return
         accepted = refreshing.accepted
         if refreshing.deferred_to is None:
-            await services.ring(platform)
+            self._provider.bell.ring([platform])
         location = f"/v1/scrape-requests/{accepted.id}"
         resp.status = 202
         resp.set_header("Location", location)

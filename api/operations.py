@@ -135,7 +135,7 @@ class Credentials(_Resource):
         manager = self._manager(req)
         number, new = await manager.add(given.source, given.secret, label=given.label, weight=given.weight)
         info = await manager.info(number)
-        await self._provider.services.ring(info.platform)
+        self._provider.bell.ring([info.platform])
         resp.status = 201 if new else 200
         resp.set_header("Location", f"/v1/credentials/{number}")
         send(resp, info)
@@ -171,7 +171,7 @@ class CredentialSecret(_Resource):
         manager = self._manager(req)
         await manager.replace(number, given.secret, reason=given.reason)
         info = await manager.info(number)
-        await self._provider.services.ring(info.platform)
+        self._provider.bell.ring([info.platform])
         send(resp, info)
 
 
@@ -189,7 +189,7 @@ class CredentialChange(_Resource):
         given, number = await read(req, Reason), row_id(credential_id)
         await changes[change](number, reason=given.reason)
         info = await manager.info(number)
-        await self._provider.services.ring(info.platform)
+        self._provider.bell.ring([info.platform])
         send(resp, info)
 
 
@@ -232,7 +232,7 @@ class SourceBreaker(_Resource):
         else:
             raise NotFound("a breaker is changed by open or close")
         (view,) = await sources.overview(services.database, source)
-        await services.ring(view.platform)
+        self._provider.bell.ring([view.platform])
         send(resp, view)
 
 
@@ -277,7 +277,7 @@ class Flow(_Resource):
             actor=caller_of(req).actor,
             reason=given.reason,
         )
-        await services.ring(view.platform)
+        self._provider.bell.ring([view.platform])
         send(resp, view)
 
 

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, account_of, caller_of
 from api.body import read, read_json
 from api.calls import Call, Calls, answer, up_to
-from api.patience import in_time
+from api.patience import elsewhere, in_time
 from api.problems import Forbidden, problem
 from api.services import Provider
 from api.waiting import LONGEST
@@ -363,7 +363,8 @@ async def finished(provider: Provider, request_id: int, caller: Caller, wait: in
     """
     request = await in_time(_read(provider, request_id, caller))
     if wait and not request.ended:
-        await provider.waiting.until_ended(request_id, wait)
+        with elsewhere():
+            await provider.waiting.until_ended(request_id, wait)
         request = await in_time(_read(provider, request_id, caller))
     if wait and not request.ended:
         resp.set_header("Retry-After", str(await in_time(_retry_after(provider, request_id))))
