@@ -10,6 +10,7 @@ import structlog
 from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
+from beat_actors.pipeline.accounts import Brought, note
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records, unpack_records
 from beat_actors.pipeline.stage import UNSUSPECTED, StageResult
@@ -34,7 +35,8 @@ UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
 RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.page,
-    f.records, f.is_first, f.payload_at, f.stage_attempts > %(attempts)s AS poison
+    f.records, f.is_first, f.payload_at, (SELECT r.account_id FROM scrape_request_log r WHERE r.id = f.request_id) AS account_id,
+    f.stage_attempts > %(attempts)s AS poison
 """  # noqa: S608 - a constant
 DONE = """
 UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
@@ -120,11 +122,15 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
 
 async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
     by_table: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    brought: list[Brought] = []
     for claim, records in read:
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
             row = (claim.id, claim.request_id, claim.source, claim.parser_version, str(found, "utf-8"))
             by_table[claim.platform, table].append(row)
+            if claim.account_id is not None:
+                platform = platforms()[claim.platform]
+                brought.append(Brought(claim.account_id, claim.request_id, platform, platform.entity_in(table), found))
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):
         entity = platforms()[platform_name].entity_in(table)
@@ -132,6 +138,8 @@ async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
         await transaction.run(
             write_records(entity), {"platform": platform_name, **dict(zip(names, columns(rows, 5), strict=True))}
         )
+    if brought:
+        await note(transaction, brought)
 
 
 async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]:

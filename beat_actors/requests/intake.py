@@ -197,6 +197,10 @@ UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING
 UNION ALL SELECT n, id, 'joined', true, true, urges AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
 """  # noqa: S608 - put together from constants
 
+OWN_MARK = """
+SELECT clock_timestamp() AS now, (SELECT at FROM account_mark WHERE account_id = %s AND platform = %s AND field = %s AND key = %s) AS since
+"""
+
 
 def prepare(request: NewRequest) -> Prepared:
     """Check one request against its platform and flow. Raises `BadInput` and its kinds."""
@@ -306,10 +310,15 @@ async def resumed(transaction: Transaction, item: Prepared) -> Prepared:
         return item
     platform = platform_named(item.request.platform)
     entity = platform.entity_in(resume.table)
-    row = await transaction.row(
-        f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}" WHERE {entity.key} = %s) AS since""",  # noqa: S608 - declared
-        (item.params[resume.param],),
-    )
+    key, account = item.params[resume.param], item.request.account_id
+    if account is None:
+        row = await transaction.row(
+            f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}" WHERE {entity.key} = %s) AS since""",  # noqa: S608 - declared
+            (key,),
+        )
+    else:
+        # What others' runs listed is not this account's to see: it goes on from its own.
+        row = await transaction.row(OWN_MARK, (account, platform.name, resume.field, key))
     found = {resume.since: row.since, resume.until: row.now} if row is not None else {}
     filled = {
         name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None
