@@ -99,6 +99,11 @@ def account_of(caller: Caller, named: str | None) -> str | None:
     raise Forbidden("this key is of another account than the one that is named")
 
 
+def owner_of(caller: Caller) -> str:
+    """Whose the idempotency keys are that it sends: its account's, or of no account its own."""
+    return caller.actor if caller.account_id is None else f"account:{caller.account_id}"
+
+
 def _token(req: Request) -> str | None:
     kind, _, token = (req.get_header("Authorization") or "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of
+from api.access import Scopes, account_of, caller_of, owner_of
 from api.body import read
 from api.calls import Call, Calls, answer
 from api.problems import STATUS, problem
@@ -68,6 +68,7 @@ class Refresh:
             req.get_header("Idempotency-Key"),
             given.expires_at,
             caller.key_id,
+            owner_of(caller),
         )
         services = self._provider.services
         try:

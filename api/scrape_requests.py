@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of
+from api.access import Scopes, account_of, caller_of, owner_of
 from api.body import read, read_json
 from api.calls import Call, Calls, answer, up_to
 from api.patience import elsewhere, in_time
@@ -159,16 +159,19 @@ class ScrapeRequests:
                 good[i] = prepared(item, caller_of(req))
             except BeatError as error:
                 outcomes[i] = problem(error)
-        accepted = await self._submit(list(good.values()), req, resp) if good else []
+        refused = [[i, item] for i, item in enumerate(items) if i not in good]
+        accepted = await self._submit(list(good.values()), req, resp, said={"refused": refused}) if good else []
         for i, one in zip(good, accepted, strict=True):
             outcomes[i] = _accepted(one)
         resp.status = 202 if good else 400
         send(resp, {"accepted": len(good), "refused": len(items) - len(good), "outcomes": outcomes})
 
-    async def _submit(self, requests: list[Prepared], req: Request, resp: Response) -> list[Accepted]:
+    async def _submit(
+        self, requests: list[Prepared], req: Request, resp: Response, *, said: Any = None
+    ) -> list[Accepted]:
         key = req.get_header("Idempotency-Key")
         if key is not None:
-            requests = intake.keyed(requests, key)
+            requests = intake.keyed(requests, key, owner_of(caller_of(req)), said=said)
         accepted = await in_time(intake.insert(self._provider.services.database, requests))
         # After the commit; whether the ring is heard makes no difference to what was promised.
         self._provider.bell.ring(sorted({item.request.platform for item in requests}))

@@ -25,6 +25,7 @@ class Refresh:
     idempotency_key: str | None = None
     expires_at: datetime | None = None
     api_key_id: int | None = None
+    idempotency_owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
         wanted.priority,
         wanted.account_id,
         wanted.idempotency_key,
+        wanted.idempotency_owner,
         wanted.expires_at,
         wanted.api_key_id,
         on_demand=True,

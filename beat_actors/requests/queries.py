@@ -13,6 +13,8 @@ from sqlalchemy import Select, column, func, literal_column, select, table
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
 
+ITEM = "\x1f"
+"""Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
 STATUSES = ("PENDING", "PROCESSING", "COMPLETE", "FAILED", "CANCELLED")
 MAX_PAGE = 200
 
@@ -64,7 +66,10 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
         """`freshness` tells of a complete request how old its answer is, and whether it was fetched for it."""
         complete = row.status == "COMPLETE" and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
-        return cls(**row._asdict(), freshness={"mode": mode, "as_of": row.observed_at} if complete else None)
+        said = row._asdict()
+        if row.idempotency_key is not None:  # an item of a list has its number behind it
+            said["idempotency_key"] = row.idempotency_key.partition(ITEM)[0]
+        return cls(**said, freshness={"mode": mode, "as_of": row.observed_at} if complete else None)
 
     @property
     def ended(self) -> bool:

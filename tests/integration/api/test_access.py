@@ -252,6 +252,20 @@ async def test_an_idempotency_key_is_an_accounts_own(bare, new_key) -> None:
     assert len(ids) == 2
 
 
+async def test_of_no_account_an_idempotency_key_is_the_api_keys_own(bare, new_key) -> None:
+    one, other = [bearer(await new_key(Scope.SUBMIT)) | {"Idempotency-Key": "once"} for _ in range(2)]
+    body = {**GOOD, "account_id": "acme"}
+    first = await bare.simulate_post("/v1/scrape-requests", json=body, headers=one)
+    another = {**body, "params": {"handle": "another"}}
+    second = await bare.simulate_post("/v1/scrape-requests", json=another, headers=other)
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert (await bare.simulate_post("/v1/scrape-requests", json=another, headers=one)).status_code == 409
+    # Nor is it the account's, which it only named.
+    acme = bearer(await new_key(Scope.SUBMIT, account_id="acme")) | {"Idempotency-Key": "once"}
+    third = await bare.simulate_post("/v1/scrape-requests", json=another, headers=acme)
+    assert (third.status_code, third.json["accepted_as"]) == (202, "joined")
+
+
 async def test_an_account_is_not_shown_whose_neighbour_it_had_in_a_call(bare, database, new_key) -> None:
     acme, operator = (
         bearer(await new_key(Scope.SUBMIT, Scope.READ, account_id="acme")),

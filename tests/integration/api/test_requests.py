@@ -86,15 +86,35 @@ async def test_the_same_idempotency_key_is_the_same_request(api, database) -> No
     assert (first.status_code, first.content) == (again.status_code, again.content)
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-    for asked in ({**GOOD, "params": {"handle": "someone"}}, {**GOOD, "priority": "batch"}, {"requests": [GOOD]}):
+    others: tuple[dict[str, Any], ...] = (
+        {**GOOD, "params": {"handle": "someone"}}, {**GOOD, "priority": "batch"}, {**GOOD, "account_id": "zeta"}, {"requests": [GOOD]},
+    )  # fmt: skip
+    for asked in others:
         other = await api.simulate_post(ROUTE, json=asked, headers=headers)
-        if asked == {"requests": [GOOD]}:
-            assert other.status_code == 202  # the same one request, in a list
-            assert other.json["outcomes"][0] == first.json
-        else:
-            assert other.status_code == 409
-            assert other.json["type"] == "urn:beat:problem:idempotency_key_reused"
+        assert other.status_code == 409
+        assert other.json["type"] == "urn:beat:problem:idempotency_key_reused"
     assert await count(database) == 1
+
+
+async def test_an_idempotency_key_covers_all_of_a_list_what_was_refused_too(api, database) -> None:
+    headers = {"Idempotency-Key": "list"}
+    bad, worse = {**GOOD, "params": {"handle": ""}}, {**GOOD, "flow": "nonsense"}
+    second = {**GOOD, "params": {"handle": "second"}}
+    first = await api.simulate_post(ROUTE, json={"requests": [GOOD, bad, second]}, headers=headers)
+    again = await api.simulate_post(ROUTE, json={"requests": [GOOD, bad, second]}, headers=headers)
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    for items in ([GOOD, worse, second], [GOOD, second], [bad, GOOD, second], [GOOD, second, bad], [GOOD, bad]):
+        assert (await api.simulate_post(ROUTE, json={"requests": items}, headers=headers)).status_code == 409
+    assert (await api.simulate_post(ROUTE, json=GOOD, headers=headers)).status_code == 409
+    # What its items are known by is nobody else's key, and is not shown.
+    own = await api.simulate_post(
+        ROUTE, json={**GOOD, "params": {"handle": "third"}}, headers={"Idempotency-Key": "list 1"}
+    )
+    assert own.status_code == 202
+    shown = (await api.simulate_get(f"{ROUTE}/{first.json['outcomes'][2]['id']}")).json
+    assert shown["idempotency_key"] == "list"
+    assert await count(database) == 3
 
 
 async def test_s7_2_list_scrape_data_filters_counts_and_pages(api, database) -> None:

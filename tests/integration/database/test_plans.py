@@ -68,7 +68,7 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
     million.execute("VACUUM ANALYZE scrape_request_log")
     lane = {"i": 0, "platform": "toy", "operation": "look", "priority": 2, "sources": ["first"], "owner": ""}
     item = {
-        "n": 0, "platform": "toy", "flow": "flow1", "params": {}, "priority": 1, "idempotency_key": "k", "digest_hex": "00",
+        "n": 0, "platform": "toy", "flow": "flow1", "params": {}, "priority": 1, "idempotency_key": "k", "idempotency_owner": "key:1", "digest_hex": "00",
         "apart": False, "on_demand": False, "max_age": 60, "lane": 0, "operation": "look", "fetch_params": {},
     }  # fmt: skip
     items = [{**item, "n": n, "idempotency_key": f"k{n}", "work_hex": f"{n * 7:016x}"} for n in range(1, 101)]
