@@ -9,7 +9,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of, owner_of
-from api.body import read
+from api.body import read, read_optional
 from api.calls import Call, Calls, answer
 from api.problems import STATUS, problem
 from api.scrape_requests import send
@@ -57,8 +57,7 @@ class Refresh:
 
     async def on_post(self, req: Request, resp: Response, platform: str, name: str) -> None:
         check_text(name, "handle", longest=255)
-        nothing_said = req.content_length == 0 or (req.content_length is None and req.content_type is None)
-        given = Wanted() if nothing_said else await read(req, Wanted)
+        given = await read_optional(req, Wanted)
         caller = caller_of(req)
         wanted = on_demand.Refresh(
             platform,
@@ -83,6 +82,8 @@ class Refresh:
         resp.status = 202
         resp.set_header("Location", location)
         _tell(resp, refreshing.standings)
+        if refreshing.replayed:
+            resp.set_header("Idempotency-Replayed", "true")
         body = {"id": accepted.id, "created": accepted.created, "location": location}
         send(resp, body | {"deferred_to": refreshing.deferred_to})
 

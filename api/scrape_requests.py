@@ -8,7 +8,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of, owner_of
-from api.body import read, read_json
+from api.body import read, read_json, read_optional
 from api.calls import Call, Calls, answer, up_to
 from api.patience import elsewhere, in_time
 from api.problems import Forbidden, problem
@@ -261,7 +261,7 @@ class Cancel:
         self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
-        given = Cancellation() if not req.content_length else await read(req, Cancellation)
+        given = await read_optional(req, Cancellation)
         check_text(given.reason, "reason", longest=1000)
         request = await in_time(self._cancel(row_id(request_id), caller_of(req), given.reason))
         send(resp, {"id": request.id, "status": request.status, "location": location(request.id)})

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import falcon.asgi
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -355,6 +356,20 @@ async def test_bad_input_gets_a_sentence_and_no_row(api, database, body: Any, sa
     assert await count(database) == 0
 
 
+async def test_a_body_that_need_not_be_there_is_read_where_it_is(api, database, monkeypatch) -> None:
+    """Whatever the headers say of it: curl sends a type without a body, and who sends in chunks says no length."""
+    monkeypatch.setattr(falcon.asgi.Request, "content_length", None)
+    typed = {"content-type": "application/json"}
+    first = await api.simulate_post("/v1/profiles/instagram/one/refresh", headers=typed)
+    assert first.status_code == 202
+    asked = (await api.simulate_post(ROUTE, json=GOOD)).json["location"]
+    for sent, status in ((b'{"nonsense": 1}', 400), (b"{", 400), (b'{"reason": "enough"}', 200)):
+        assert (await api.simulate_post(f"{asked}/cancel", body=sent, headers=typed)).status_code == status
+    assert (await api.simulate_get(asked)).json["data"]["error"]["message"] == "enough"
+    again = (await api.simulate_post(ROUTE, json=GOOD)).json["location"]
+    assert (await api.simulate_post(f"{again}/cancel", headers=typed)).status_code == 200
+
+
 EXTREME = ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")
 
 
@@ -395,6 +410,18 @@ async def test_a_deadline_is_kept_in_utc_whatever_its_zone(api, database) -> Non
         (b'{"platform": "\\ud800"}', 400),
         (b'{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "\\udc00x"}}', 400),
         (b"\xff\xfe", 400),
+        (
+            b'{"platform": "x", "platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a"}}',
+            400,
+        ),
+        (
+            b'{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a", "h\\u0061ndle": "b"}}',
+            400,
+        ),
+        (
+            b'{"requests": [{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a"}, "tags": {"x": "1", "x": "2"}}]}',
+            400,
+        ),
         (b"[" * 100_000 + b"]" * 100_000, 400),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
         (b'{"params": "' + b"x" * (30 << 20) + b'"}', 413),
