@@ -78,13 +78,16 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Resolution(msgspec.Struct, forbid_unknown_fields=True):
-    """A cluster of the quarantine, as it was seen: nothing after `newest` is touched."""
+    """A cluster of the quarantine, as it was seen: nothing after `newest` is touched. What is not named may be any; `path`: empty names none."""
 
     reason: Text
     kind: str
     newest: int
+    platform: str | None = None
     source: str | None = None
     operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,8 +96,11 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
     reason: Text
     kind: str
     newest: int
+    platform: str | None = None
     source: str | None = None
     operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
     rate: float = 10.0
 
 
@@ -402,8 +408,11 @@ class QuarantineResolve(_Resource):
                 transaction,
                 given.kind,
                 newest=given.newest,
+                platform=given.platform,
                 source=given.source,
                 operation=given.operation,
+                path=given.path,
+                parser_version=given.parser_version,
                 actor=caller_of(req).actor,
                 reason=given.reason,
             )
@@ -423,8 +432,11 @@ class QuarantineReplay(_Resource):
                 transaction,
                 given.kind,
                 newest=given.newest,
+                platform=given.platform,
                 source=given.source,
                 operation=given.operation,
+                path=given.path,
+                parser_version=given.parser_version,
                 rate=given.rate,
                 actor=caller_of(req).actor,
                 reason=given.reason,

@@ -20,8 +20,8 @@ from tests.integration.api.conftest import Keys, bearer
 CANARY = "canary-5f2c9e"
 
 
-async def done(api: Any, path: str, **body: Any) -> Any:
-    answer = await api.simulate_post(path, json={"reason": "a test", **body})
+async def done(api: Any, where: str, **body: Any) -> Any:
+    answer = await api.simulate_post(where, json={"reason": "a test", **body})
     assert answer.status_code in (200, 201), answer.text
     return answer.json
 
@@ -142,6 +142,28 @@ async def test_quarantine_is_listed_by_what_looks_alike_and_resolved_as_it_was_s
     assert left["count"] == 1
 
 
+async def test_one_cluster_is_dealt_with_and_its_siblings_stay(api, database) -> None:
+    """Of one source and operation: what has another cause stands at another path, or was read by another parser."""
+    put = (
+        "INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, error, path) "
+        "SELECT 'malformed', platform, 'lama', 'profile_by_handle', version, 1, 'no', path FROM (VALUES ('instagram', 1, '$.id'), "
+        "('instagram', 2, '$.id'), ('instagram', 1, '$.name'), ('instagram', 1, NULL), ('tiktok', 1, '$.id')) v(platform, version, path)"
+    )
+    async with database.transaction() as transaction:
+        await transaction.run(put)
+    fields = {"kind": "malformed", "newest": 10**9, "source": "lama", "operation": "profile_by_handle"}
+    one = {**fields, "platform": "instagram", "path": "$.id", "parser_version": 1}
+    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **one})
+    assert planned.json["count"] == 1
+    assert await done(api, "/v1/quarantine/resolve", **one) == {"resolved": 1}
+    assert await done(api, "/v1/quarantine/resolve", **{**fields, "path": ""}) == {"resolved": 1}
+    left = [
+        (c["platform"], c["path"], c["parser_version"], c["replaying"])
+        for c in (await looked(api, "/v1/quarantine"))["clusters"]
+    ]
+    assert sorted(left) == [("instagram", "$.id", 2, 0), ("instagram", "$.name", 1, 0), ("tiktok", "$.id", 1, 0)]
+
+
 async def test_an_alert_is_listed_and_silenced(api, database) -> None:
     alert = Alert(key="source:lama", severity="critical", cause="c", impact="i", automatic="a", action="x")
     async with database.transaction() as transaction:
@@ -170,6 +192,11 @@ async def test_an_alert_is_listed_and_silenced(api, database) -> None:
         ("/v1/queues/nothing/purge", {"reason": "x", "state": "dead"}, "queue"),
         ("/v1/queues/ingest/purge", {"reason": "x", "state": "in flight"}, "state"),
         ("/v1/quarantine/resolve", {"reason": "x", "kind": "odd", "newest": 1}, "kind"),
+        (
+            "/v1/quarantine/resolve",
+            {"reason": "x", "kind": "poison", "newest": 1, "parser_version": 2**40},
+            "parser_version",
+        ),
     ],
 )
 async def test_bad_input_changes_nothing_and_says_what_is_wrong(api, path: str, body: Any, field: str | None) -> None:
