@@ -66,7 +66,7 @@ SELECT id, event_id, type, occurred_at, state, attempt, CASE WHEN state = 'pendi
 FROM webhook_delivery WHERE endpoint_id = %(id)s AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s
 """
-# What is out at this moment is left alone.
+# What is out at this moment is left alone. Delays start anew; `attempt` goes on, since it is the fence.
 RESEND = """
 WITH again AS (
     SELECT id FROM webhook_delivery WHERE endpoint_id = %(endpoint)s AND state <> 'pending'
@@ -74,7 +74,7 @@ WITH again AS (
     ORDER BY id LIMIT %(limit)s FOR UPDATE
 )
 UPDATE webhook_delivery d SET state = 'pending', next_at = clock_timestamp(), expires_at = clock_timestamp() + interval '24 hours',
-    ended_at = NULL, lease_until = NULL FROM again WHERE d.id = again.id RETURNING d.id
+    ended_at = NULL, lease_until = NULL, resent_after = attempt FROM again WHERE d.id = again.id RETURNING d.id
 """
 OTHERWISE_SEALED = """
 SELECT id, key_id, secret, CASE WHEN old_until > clock_timestamp() THEN old_key_id END AS old_key_id, old_secret
