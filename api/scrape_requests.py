@@ -270,7 +270,7 @@ class Cancel:
         async with self._provider.services.database.transaction() as transaction:
             request = await own(transaction, request_id, caller)
             ended = await lifecycle.cancel(transaction, [request_id], reason=reason)
-            if ended and operates(caller):
+            if ended:
                 target, detail = f"request/{request_id}", {"reason": reason}
                 await audit.record(
                     transaction, actor=caller.actor, action="request.cancel", target=target, detail=detail
@@ -303,7 +303,7 @@ class Retry:
         database = self._provider.services.database
         async with database.transaction() as transaction:
             await own(transaction, request_id, caller)
-        return await retry.retry(database, request_id, actor=caller.actor if operates(caller) else None)
+        return await retry.retry(database, request_id, actor=caller.actor)
 
 
 class RetryMatching:
@@ -332,8 +332,8 @@ class RetryMatching:
                 fields[name] = in_utc(fields[name], name)
         wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
         check_filter(wanted)
-        actor = caller.actor if operates(caller) else None
-        retried = retry.retry_matching(self._provider.services.database, wanted, limit=given.limit, actor=actor)
+        database = self._provider.services.database
+        retried = retry.retry_matching(database, wanted, limit=given.limit, actor=caller.actor)
         found = await in_time(retried)
         again = [one for one in found.outcomes if one.error is None]
         self._provider.bell.ring(sorted({one.platform for one in again}))
