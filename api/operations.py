@@ -9,7 +9,7 @@ from actors import queues
 from api.access import Scopes, caller_of
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.scrape_requests import row_id, send, whole
+from api.scrape_requests import row_id, send, switch, whole
 from api.services import Provider
 from beat_actors import alerts, audit, quarantine
 from beat_actors.access.scopes import Scope
@@ -458,9 +458,9 @@ class Alerts(_Resource):
     }
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        limit = whole(req, "limit", default=200, most=1000)
+        limit, resolved = whole(req, "limit", default=200, most=1000), switch(req, "resolved")
         async with self._provider.services.database.transaction() as transaction:
-            found = await alerts.list_alerts(transaction, resolved=req.get_param("resolved") == "true", limit=limit)
+            found = await alerts.list_alerts(transaction, resolved=resolved, limit=limit)
         send(resp, {"alerts": found})
 
 

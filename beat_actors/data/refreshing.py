@@ -18,7 +18,7 @@ from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError
 from beat_actors.limits.limiter import StackedLimiter, Taken
 from beat_actors.platforms.interface import FINAL, Entity, Platform, Refetch
-from beat_actors.requests import intake
+from beat_actors.requests import intake, queries
 from beat_actors.requests.explain import waits_for
 from beat_actors.requests.intake import NewRequest, Prepared
 
@@ -134,7 +134,14 @@ class Refresher:
 
         def because(why: str | None, until: datetime | None = None, **changed: Any) -> Renewal:
             told = f"{older}; {why}" if why else older
-            wait = None if until is None else (until - row.now).total_seconds()
+            # What holds it up and clears by itself at no known time is for a person.
+            wait = (
+                (until - row.now).total_seconds()
+                if until is not None
+                else queries.PERSON
+                if why and row.reasons
+                else None
+            )
             return Renewal(msgspec.structs.replace(freshness, why=told, next_attempt_at=until, **changed), wait)
 
         recent = row.status == "COMPLETE" and row.created_at >= row.now - timedelta(seconds=freshness.max_age)

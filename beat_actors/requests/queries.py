@@ -120,12 +120,16 @@ async def get_request(transaction: Transaction, request_id: int, *, account_id: 
     return RequestView.of(rows[0])
 
 
+PERSON = 60.0
+"""Seconds after which to look again at what only a person can change."""
 # Seconds until the first of what the request waits for may have cleared; NULL where it waits for nothing.
-CLEARS_IN = """
-SELECT extract(epoch FROM min(greatest(f.not_before, l.blocked_until)) - clock_timestamp())::double precision
+CLEARS_IN = f"""
+SELECT coalesce(
+    extract(epoch FROM min(greatest(f.not_before, l.blocked_until)) - clock_timestamp())::double precision,
+    CASE WHEN bool_and(l.reasons IS NOT NULL) THEN {PERSON} END)
 FROM scrape_request_log r JOIN scrape_fetch f ON f.request_id = coalesce(r.joined_to, r.id) AND f.stage = 'WAITING'
 JOIN lane l ON l.id = f.lane_id WHERE r.id = %s
-"""
+"""  # noqa: S608 - a constant
 COLLECT = """
 UPDATE scrape_request_log SET collected_at = coalesce(collected_at, clock_timestamp())
 WHERE id = %s AND scraped_at IS NOT NULL RETURNING collected_at

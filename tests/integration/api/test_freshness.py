@@ -327,3 +327,13 @@ async def test_what_is_partial_is_answered_to_who_wants_nothing_stale(api, datab
     await observe(database, "instagram", InstagramPost(shortcode="B", profile_id="42"))
     answer = await api.simulate_get(f"{PROFILE}/posts", params={"allow_stale": "false"})
     assert (answer.status_code, answer.json["freshness"]["mode"]) == (200, "partial")
+
+
+async def test_what_only_a_person_can_change_is_looked_for_in_a_minute(api, database, old) -> None:
+    asked = {"allow_stale": "false"}
+    assert (await api.simulate_get(PROFILE, params=asked)).status_code == 202
+    reasons = '[{"source": "lama", "why": "it has no credential that works"}]'
+    await rows(database, f"UPDATE lane SET blocked_until = NULL, reasons = '{reasons}' RETURNING 1")
+    answer = await api.simulate_get(PROFILE, params=asked)
+    assert (answer.status_code, answer.headers["retry-after"]) == (202, "60")
+    assert "no credential that works" in answer.json["freshness"]["why"]

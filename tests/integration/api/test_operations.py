@@ -170,6 +170,8 @@ async def test_an_alert_is_listed_and_silenced(api, database) -> None:
         await open_alert(transaction, alert)
     (found,) = (await looked(api, "/v1/alerts"))["alerts"]
     assert (found["key"], found["silenced"]) == ("source:lama", False)
+    odd = await api.simulate_get("/v1/alerts", params={"resolved": "maybe"})
+    assert (odd.status_code, odd.json["field"]) == (400, "resolved")
     await done(api, f"/v1/alerts/{found['id']}/silence")
     assert [one["silenced"] for one in (await looked(api, "/v1/alerts"))["alerts"]] == [True]
     await done(api, f"/v1/alerts/{found['id']}/silence", silenced=False)
