@@ -7,6 +7,7 @@ import pytest
 
 from actors.broker import build_broker
 from actors.queues import Queues
+from beat_actors import watch
 from beat_actors.access.scopes import Scope
 from beat_actors.alerts import Alert, open_alert
 from beat_actors.credentials.turn import turn
@@ -86,6 +87,13 @@ async def test_a_source_that_is_drained_gets_nothing_more_until_it_is_closed(api
     assert {breaker["state"] for breaker in view["breakers"]} == {"open"}
     assert {breaker["operation"] for breaker in view["breakers"]} == set(view["operations"])
     assert await leased(database) == []
+    # It is a person's doing, and nobody is told of an outage.
+    (waits,) = (await looked(api, "/v1/scrape-requests"))["requests"]
+    why = await looked(api, f"/v1/scrape-requests/{waits['id']}/explain")
+    said = {blocker["why"] for fetch in why["fetches"] for blocker in fetch["blockers"] if blocker["source"] == "lama"}
+    assert said == {"drained by hand: nothing is sent to it"}
+    assert {breaker["by_hand"] for breaker in view["breakers"]} == {True}
+    assert [alert.key for alert in await watch.sources_down(database) if alert.source == "lama"] == []
     view = await done(api, "/v1/sources/lama/breaker/close")
     assert (view["breakers"], view["credentials"], view["usable"]) == ([], 1, 1)
     assert len(await leased(database)) == 1

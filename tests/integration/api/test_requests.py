@@ -303,6 +303,26 @@ async def test_the_eta_is_after_the_blocker_and_after_what_is_ahead(api, databas
     assert await eta(ids[0]) is None
 
 
+async def test_what_is_more_urgent_is_ahead_too(api, database) -> None:
+    def asked(count: int, priority: str) -> dict[str, Any]:
+        handles = [f"{priority}{n}" for n in range(count)]
+        return {"requests": [{**GOOD, "params": {"handle": one}, "priority": priority} for one in handles]}
+
+    batch = (await api.simulate_post(ROUTE, json=asked(5, "batch"))).json["outcomes"]
+    await api.simulate_post(ROUTE, json=asked(20, "customer"))
+    await api.simulate_post(ROUTE, json=asked(10, "standard"))
+
+    async def ahead() -> int:
+        return int((await api.simulate_get(f"{batch[4]['location']}/explain")).json["fetches"][0]["ahead"])
+
+    assert await ahead() == 4 + 20 + 10
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE lane SET reasons = '[]' WHERE priority = 1"
+        )  # what waits for a person is in nobody's way
+    assert await ahead() == 4 + 10
+
+
 async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
     request_id = (await api.simulate_post(ROUTE, json=GOOD)).json["id"]
     async with database.transaction() as transaction:
