@@ -7,20 +7,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
-from api.calls import Call, Calls, answer, up_to
+from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.problems import Forbidden
 from api.scrape_requests import moment, send, whole
 from api.services import Provider
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.data import catalog, changes, freshness, reading, refreshing
-from beat_actors.data.freshness import FRESH, STALE, Freshness
+from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.data.reading import Asked, Item
 from beat_actors.data.refreshing import Plan
 from beat_actors.database import Transaction
@@ -28,6 +28,7 @@ from beat_actors.errors import BadInput, NotFound, NotFresh
 from beat_actors.platforms.interface import Entity, Listed, Platform, Refetch
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.registry import platforms
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 READ: Scopes = {"GET": Scope.READ}
@@ -41,7 +42,7 @@ LONGEST_WAIT = 3600.0
 class FreshnessBlock(msgspec.Struct, kw_only=True):
     """`mode`: fresh, partial or stale. `refresh`: where the request is that refreshes it."""
 
-    mode: str
+    mode: Annotated[str, one_of((FRESH, PARTIAL, STALE))]
     as_of: datetime | None
     source: str | None
     max_age: float
@@ -81,6 +82,7 @@ HISTORY = answer(
     freshness=FreshnessBlock,
 )
 TO_COME = answer("ToCome", freshness=FreshnessBlock)
+TELLS = FOLLOW | {"ETag": "What `If-None-Match` asks by."}
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
 
 
@@ -177,7 +179,7 @@ class Thing(Resource):
         lists = {name: up_to(MOST_ALONG) for name in catalog.lists_of(kind)}
         does = f"One of the {kind}, by its id or any of its names."
         answers = {200: THING, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH)}
+        self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, tells=TELLS)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)
@@ -238,7 +240,7 @@ class List(Resource):
         super().__init__(provider, kind)
         self._name = name
         does, answers = f"The {name} of one of the {kind}, newest first.", {200: ITEMS, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH)}
+        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     def _listed(self, platform: Platform) -> tuple[Entity, Listed]:
         try:
@@ -277,7 +279,7 @@ class History(Resource):
         super().__init__(provider, kind)
         does = f"What was observed of one of the {kind}, newest first."
         answers = {200: HISTORY, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH)}
+        self.calls: Calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where = platform_named(platform)
@@ -300,7 +302,7 @@ class ListHistory(List):
         super().__init__(provider, kind, name)
         does = f"What was observed of the {name} of one of the {kind}, newest first."
         answers = {200: HISTORY, 202: TO_COME, 304: None}
-        self.calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH)}
+        self.calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)

@@ -3,16 +3,16 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of, owner_of
 from api.body import read, read_optional
-from api.calls import Call, Calls, answer
+from api.calls import FOLLOW, Call, Calls, answer
 from api.problems import STATUS, problem
-from api.scrape_requests import send
+from api.scrape_requests import PRIORITIES, send
 from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError
@@ -28,7 +28,7 @@ PROBLEM, JSON = "application/problem+json", "application/json"
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     """What may be said of a refresh. A body is not needed."""
 
-    priority: str = "standard"
+    priority: Annotated[str, PRIORITIES] = "standard"
     account_id: str | None = None
     expires_at: datetime | None = None
 
@@ -48,6 +48,10 @@ class Refresh:
             body=Wanted,
             optional=True,
             headers={"Idempotency-Key": "The same key gets the same answer."},
+            tells={
+                "Location": FOLLOW["Location"],
+                "Idempotency-Replayed": "`true` where the key brought this answer before.",
+            },
             refusals={429: answer("Refusal", status=answer("RefusalStatus", type=str, message=str, code=int))},
         )
     }

@@ -17,6 +17,7 @@ from beat_actors.credentials import flows, sources
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
@@ -74,14 +75,14 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
     """`state`: waiting, delayed or dead."""
 
     reason: Text
-    state: str
+    state: Annotated[str, one_of(queues.PURGED)]
 
 
 class Resolution(msgspec.Struct, forbid_unknown_fields=True):
     """A cluster of the quarantine, as it was seen: nothing after `newest` is touched. What is not named may be any; `path`: empty names none."""
 
     reason: Text
-    kind: str
+    kind: Annotated[str, one_of(quarantine.KINDS)]
     newest: int
     platform: str | None = None
     source: str | None = None
@@ -94,7 +95,7 @@ class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """A cluster that is to be read anew, as it was seen; `rate`: entries a second."""
 
     reason: Text
-    kind: str
+    kind: Annotated[str, one_of(quarantine.REPLAYABLE)]
     newest: int
     platform: str | None = None
     source: str | None = None

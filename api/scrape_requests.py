@@ -2,14 +2,14 @@
 
 import math
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, account_of, caller_of, owner_of
 from api.body import read, read_json, read_optional
-from api.calls import Call, Calls, answer, up_to
+from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.patience import elsewhere, in_time
 from api.problems import Forbidden, problem
 from api.services import Provider
@@ -25,11 +25,15 @@ from beat_actors.requests.explain import Explanation
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 from beat_actors.requests.queries import Filter, Page, RequestView
 from beat_actors.requests.retry import Retried
+from beat_actors.shapes import between, one_of
 from beat_actors.text import check_text
 
 MAX_ITEMS = 1000
 SOON = 1
 """Seconds after which to look again at what was just accepted."""
+
+
+PRIORITIES = one_of(priority.name.lower() for priority in Priority)
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,10 +42,10 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     platform: str
     flow: str
     params: dict[str, Any]
-    priority: str = "standard"
+    priority: Annotated[str, PRIORITIES] = "standard"
     account_id: str | None = None
     expires_at: datetime | None = None
-    max_age: float = 0.0
+    max_age: Annotated[float, between(0, intake.MAX_AGE)] = 0.0
     force: bool = False
     tags: dict[str, str] = {}
 
@@ -57,20 +61,20 @@ class Matching(msgspec.Struct, forbid_unknown_fields=True):
 
     platform: str | None = None
     flow: str | None = None
-    status: str = "FAILED"
+    status: Annotated[str, one_of(retry.RETRYABLE)] = "FAILED"
     account_id: str | None = None
     error: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     cursor: str | None = None
-    limit: int = retry.MAX_RETRIES
+    limit: Annotated[int, between(1, retry.MAX_RETRIES)] = retry.MAX_RETRIES
 
 
 class Outcome(msgspec.Struct, kw_only=True):
     """What became of one of many: accepted with an id, or a problem with a `detail`."""
 
     id: int | msgspec.UnsetType = msgspec.UNSET
-    accepted_as: str | msgspec.UnsetType = msgspec.UNSET
+    accepted_as: Annotated[str, one_of(queries.ACCEPTED_AS)] | msgspec.UnsetType = msgspec.UNSET
     location: str | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
     title: str | msgspec.UnsetType = msgspec.UNSET
@@ -88,9 +92,12 @@ class AcceptedAnswer(Outcome, kw_only=True):
 
 
 LISTED = answer("Requests", requests=list[RequestView], next_cursor=str | None, counts=dict[str, int] | None)
-FILTER = dict.fromkeys(("platform", "flow", "status", "account_id", "error"), str) | dict.fromkeys(
-    ("created_after", "created_before"), datetime
-)
+FILTER: dict[str, Any] = {
+    **dict.fromkeys(("platform", "flow", "account_id", "error"), str),
+    **dict.fromkeys(("created_after", "created_before"), datetime),
+    "status": Annotated[str, one_of(queries.STATUSES)],
+}
+MANY = Annotated[list[Submission], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
 class ScrapeRequests:
@@ -102,7 +109,9 @@ class ScrapeRequests:
             "Ask for data, once or up to 1,000 times.",
             {200: RequestView, 202: AcceptedAnswer},
             body=Submission,
-            either=answer("Submissions", requests=list[Submission]),
+            either=answer("Submissions", requests=MANY),
+            refusals={400: AcceptedAnswer},
+            tells=FOLLOW | {"Idempotency-Replayed": "`true` where the key brought this answer before."},
             query={"wait": up_to(LONGEST)},
             headers={
                 "Idempotency-Key": "The same key and the same body get the same answer.",
@@ -212,6 +221,7 @@ class ScrapeRequest:
             {200: RequestView, 202: RequestView},
             query={"wait": up_to(LONGEST)},
             headers={"Prefer": "`wait=SECONDS`"},
+            tells=FOLLOW,
         )
     }
 
@@ -284,7 +294,9 @@ class Retry:
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Run a request again that failed or was cancelled.", {202: answer("RunsAgain", id=int, location=str)}
+            "Run a request again that failed or was cancelled.",
+            {202: answer("RunsAgain", id=int, location=str)},
+            tells=FOLLOW,
         )
     }
 

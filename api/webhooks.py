@@ -15,6 +15,7 @@ from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
 from beat_actors.moments import in_utc
+from beat_actors.shapes import one_of
 from beat_actors.webhooks import endpoints
 from beat_actors.webhooks.endpoints import EndpointView, Reader
 
@@ -32,7 +33,7 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
     url: str | None = None
     events: list[str] | None = None
-    state: str | None = None
+    state: Annotated[str, one_of(("active", "paused"))] | None = None
 
 
 class Since(msgspec.Struct, forbid_unknown_fields=True):
@@ -179,7 +180,11 @@ class Deliveries(_Resource):
         "GET": Call(
             "Its deliveries, newest first.",
             {200: endpoints.Deliveries},
-            query={"state": str, "limit": up_to(endpoints.MAX_PAGE), "cursor": str},
+            query={
+                "state": Annotated[str, one_of(endpoints.STATES)],
+                "limit": up_to(endpoints.MAX_PAGE),
+                "cursor": str,
+            },
         )
     }
 

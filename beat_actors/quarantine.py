@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from beat_actors import audit
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     `newest`: the id of the last one; `error` is its reason. `replaying`: those that are due to be read anew.
     """
 
-    kind: str
+    kind: Annotated[str, one_of(KINDS)]
     platform: str | None
     source: str | None
     operation: str | None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from beat_actors.access.scopes import OF_AN_ACCOUNT, Scope
 from beat_actors.access.tokens import Minted, mint
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 RATE_LIMIT = 6_000
@@ -50,13 +51,13 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     name: str
     account_id: str | None
-    scopes: list[str]
+    scopes: list[Annotated[str, one_of(Scope)]]
     rate_limit: int
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used: datetime | None
-    state: str
+    state: Annotated[str, one_of(("active", "expired", "revoked"))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,19 @@ import binascii
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from sqlalchemy import Select, column, func, literal_column, select, table
 
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.shapes import between, one_of
 
 ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
 STATUSES = ("PENDING", "PROCESSING", "COMPLETE", "FAILED", "CANCELLED")
+ACCEPTED_AS = ("new", "joined", "stored")
 MAX_PAGE = 200
 
 REQUESTS = table(
@@ -42,8 +44,8 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     flow: str
     params: dict[str, Any]
-    status: str
-    priority: int
+    status: Annotated[str, one_of(STATUSES)]
+    priority: Annotated[int, between(1, 3)]
     account_id: str | None
     idempotency_key: str | None
     created_at: datetime
@@ -55,7 +57,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     api_key_id: int | None
     data: dict[str, Any] | None
     tags: dict[str, str] | None
-    accepted_as: str
+    accepted_as: Annotated[str, one_of(ACCEPTED_AS)]
     joined_to: int | None
     observed_at: datetime | None
     collected_at: datetime | None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,6 +14,7 @@ from beat_actors.credentials.vault import Vault
 from beat_actors.data import cursors
 from beat_actors.database import Transaction, jsonb
 from beat_actors.errors import BadInput, Conflict, NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.addresses import check_url
 from beat_actors.webhooks.backoff import FAILURES
@@ -90,8 +91,8 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str | None
     url: str
     events: list[str]
-    state: str
-    breaker: str
+    state: Annotated[str, one_of(("active", "paused", "disabled"))]
+    breaker: Annotated[str, one_of(("open", "closed"))]
     failures: int
     open_until: datetime | None
     last_success_at: datetime | None
@@ -107,7 +108,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     event_id: UUID
     type: str
     occurred_at: datetime
-    state: str
+    state: Annotated[str, one_of(STATES)]
     attempt: int
     next_at: datetime | None
     expires_at: datetime

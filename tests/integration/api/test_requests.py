@@ -78,6 +78,8 @@ async def test_a_thousand_at_once_with_an_outcome_for_each(api, database) -> Non
     assert answer.json["outcomes"][-1]["type"] == "urn:beat:problem:unknown_flow"
     assert await count(database) == 998
     assert (await api.simulate_post(ROUTE, json={"requests": [*items, GOOD]})).status_code == 400
+    none = await api.simulate_post(ROUTE, json={"requests": items[998:]})
+    assert (none.status_code, none.headers["content-type"], none.json["refused"]) == (400, "application/json", 2)
 
 
 async def test_the_same_idempotency_key_is_the_same_request(api, database) -> None:
