@@ -1,5 +1,6 @@
 """Who may call what. Every resource says which scope each of its methods needs, and what says nothing is not served."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -7,10 +8,12 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 from falcon.constants import COMBINED_METHODS
 
+from api.patience import answered_in_time, left
 from api.problems import Forbidden, TooManyCalls
 from api.services import Provider
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
+from beat_actors.errors import StorageTooSlow
 
 OPEN: Final = "open"
 """For whoever asks: says nothing of what is stored, and needs no key."""
@@ -40,6 +43,10 @@ class App(falcon.asgi.App[Request, Response]):
             raise TypeError(
                 f"{uri_template}: {type(resource).__name__} does not say what each method takes and answers"
             )
+        for method, scope in declared.items():
+            if scope != OPEN:  # what is open asks nobody, or says by itself who does not answer
+                name = f"on_{method.lower()}"
+                setattr(resource, name, answered_in_time(getattr(resource, name)))
         super().add_route(uri_template, resource)
         self.resources[uri_template] = resource
 
@@ -62,7 +69,12 @@ class Gate:
         if scope == OPEN:
             return
         services = self._provider.services
-        caller = await services.keyring.caller(_token(req))
+        try:
+            # To wait for a look-up that others share can be given up at once; `in_time` would cost a task for each call.
+            async with asyncio.timeout(left()):
+                caller = await services.keyring.caller(_token(req))
+        except TimeoutError:
+            raise StorageTooSlow("the key was not looked up in the time that a caller is kept") from None
         allowance = await services.limiter.take(caller.key_id, caller.rate_limit)
         resp.set_header("RateLimit-Limit", str(caller.rate_limit))
         resp.set_header("RateLimit-Remaining", str(allowance.remaining))
@@ -85,6 +97,11 @@ def account_of(caller: Caller, named: str | None) -> str | None:
     if caller.account_id is None or named in (None, caller.account_id):
         return caller.account_id or named
     raise Forbidden("this key is of another account than the one that is named")
+
+
+def owner_of(caller: Caller) -> str:
+    """Whose the idempotency keys are that it sends: its account's, or of no account its own."""
+    return caller.actor if caller.account_id is None else f"account:{caller.account_id}"
 
 
 def _token(req: Request) -> str | None:

@@ -8,6 +8,7 @@ from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
 from api.openapi import Document, Page
 from api.operations import ROUTES
+from api.patience import Hourglass
 from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from api.webhooks import ROUTES as WEBHOOKS
@@ -19,7 +20,7 @@ from beat_actors.settings import load
 def create_app(opener: Opener) -> App:
     """`opener` is called when the server starts, inside its event loop."""
     provider = Provider(opener)
-    application = App(middleware=[provider, Gate(provider)])
+    application = App(middleware=[Hourglass(), provider, Gate(provider)])
     problems.install(application)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
     application.add_route("/v1/scrape-requests/retry", RetryMatching(provider))

@@ -1,11 +1,13 @@
 """Reading a JSON body from somebody who may mean no good: bounded in size, time and depth, and of values that every store can hold."""
 
 import asyncio
+import json
 from typing import Any, TypeVar
 
 import msgspec
 from falcon.asgi import Request
 
+from api.patience import elsewhere
 from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from beat_actors.errors import BadInput
 from beat_actors.text import check_text
@@ -22,23 +24,17 @@ BIGGEST = 2**63 - 1
 
 async def read_json(req: Request) -> Any:
     """The body's value. Raises `BadInput` and its kinds."""
-    if (req.content_type or "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("send the body as application/json")
-    if req.get_header("Content-Encoding") not in (None, "identity"):
-        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
-    try:
-        async with asyncio.timeout(MAX_SECONDS):
-            body = await _read(req)
-    except TimeoutError:
-        raise BodyTooSlow(f"the body did not arrive within {MAX_SECONDS:g} s") from None
-    try:
-        value = msgspec.json.decode(body)
-    except RecursionError:
-        raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"the body is not JSON: {error}") from None
-    check_value(value)
-    return value
+    _check_type(req)
+    return _decoded(await _in_time(req))
+
+
+async def read_optional(req: Request, shape: type[T]) -> T:
+    """The body as one of these; where there is none, whatever its headers say, one that says nothing. Raises `BadInput` and its kinds."""
+    body = await _in_time(req)
+    if not body:
+        return shape()
+    _check_type(req)
+    return as_shape(_decoded(body), shape)
 
 
 async def read(req: Request, shape: type[T]) -> T:
@@ -52,6 +48,47 @@ def as_shape(value: Any, shape: type[T]) -> T:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         raise BadInput(f"the body is not as it should be: {error}") from None
+
+
+def _check_type(req: Request) -> None:
+    if (req.content_type or "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType("send the body as application/json")
+    if req.get_header("Content-Encoding") not in (None, "identity"):
+        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
+
+
+async def _in_time(req: Request) -> bytes:
+    try:
+        with elsewhere():
+            async with asyncio.timeout(MAX_SECONDS):
+                return await _read(req)
+    except TimeoutError:
+        raise BodyTooSlow(f"the body did not arrive within {MAX_SECONDS:g} s") from None
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"the body is not JSON: {error}") from None
+    check_value(value)
+    # Of two fields of one name that decoder keeps the last, and proxies and people the first. This one tells of them.
+    json.loads(body, object_pairs_hook=_refuse_twins)
+    return value
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise BadInput(
+                f"the body says {name[:80]!r} twice in one object, and which is meant is not known", field=name[:80]
+            )
+        seen.add(name)
 
 
 async def _read(req: Request) -> bytes:

@@ -8,6 +8,10 @@ import msgspec
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 NO_BODY = None
+FOLLOW = {
+    "Location": "Where to look for what was accepted, or is on its way.",
+    "Retry-After": "Seconds after which to look there.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Call:
 
     `query`: the type of each parameter, none of which must be given unless `needs` names it. `body`: its shape. `optional`: it may
     be left out. `either`: another shape that it may have. `headers`: request headers and what they are for. `refusals`: the shape of
-    refusals that need not come as a problem, by status.
+    refusals that need not come as a problem, by status. `tells`: headers of answers that are no problem, where there is something to tell.
     """
 
     does: str
@@ -28,6 +32,7 @@ class Call:
     needs: frozenset[str] = frozenset()
     headers: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[int, Any] = field(default_factory=dict)
+    tells: Mapping[str, str] = field(default_factory=dict)
 
 
 Calls = Mapping[str, Call]

@@ -7,27 +7,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
-from api.calls import Call, Calls, answer, up_to
+from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.problems import Forbidden
 from api.scrape_requests import moment, send, whole
 from api.services import Provider
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.data import catalog, changes, freshness, reading, refreshing
-from beat_actors.data.freshness import FRESH, STALE, Freshness
+from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.data.reading import Asked, Item
 from beat_actors.data.refreshing import Plan
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound, NotFresh
-from beat_actors.platforms.interface import Entity, Listed, Platform
+from beat_actors.platforms.interface import Entity, Listed, Platform, Refetch
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.registry import platforms
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 READ: Scopes = {"GET": Scope.READ}
@@ -41,7 +42,7 @@ LONGEST_WAIT = 3600.0
 class FreshnessBlock(msgspec.Struct, kw_only=True):
     """`mode`: fresh, partial or stale. `refresh`: where the request is that refreshes it."""
 
-    mode: str
+    mode: Annotated[str, one_of((FRESH, PARTIAL, STALE))]
     as_of: datetime | None
     source: str | None
     max_age: float
@@ -81,6 +82,7 @@ HISTORY = answer(
     freshness=FreshnessBlock,
 )
 TO_COME = answer("ToCome", freshness=FreshnessBlock)
+TELLS = FOLLOW | {"ETag": "What `If-None-Match` asks by."}
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
 
 
@@ -122,6 +124,22 @@ class Resource:
             raise unknown(platform, entity, name)
         return Owner(platform, entity, item)
 
+    async def _plan(
+        self, transaction: Transaction, caller: Caller, found: Freshness, owner: Owner, refetches: Sequence[Refetch]
+    ) -> Plan | None:
+        """What would observe it anew, where it is not fresh."""
+        if found.mode == FRESH:
+            return None
+        return await refreshing.plan(
+            transaction,
+            owner.platform,
+            owner.entity,
+            refetches,
+            owner.item.fields,
+            account_id=caller.account_id,
+            api_key_id=caller.key_id,
+        )
+
     async def _answer(
         self,
         req: Request,
@@ -144,7 +162,7 @@ class Resource:
             )
             found = renewal.freshness
             if found.refresh_started and plan is not None:
-                await services.ring(plan.platform.name)
+                self._provider.bell.ring([plan.platform.name])
             if found.mode == STALE and not demand.allow_stale:
                 if found.refresh is None and plan is not None and not may_start:
                     raise Forbidden("a refresh needs a key with the scope submit", scope=Scope.SUBMIT)
@@ -161,7 +179,7 @@ class Thing(Resource):
         lists = {name: up_to(MOST_ALONG) for name in catalog.lists_of(kind)}
         does = f"One of the {kind}, by its id or any of its names."
         answers = {200: THING, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH)}
+        self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, tells=TELLS)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)
@@ -222,7 +240,7 @@ class List(Resource):
         super().__init__(provider, kind)
         self._name = name
         does, answers = f"The {name} of one of the {kind}, newest first.", {200: ITEMS, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH)}
+        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     def _listed(self, platform: Platform) -> tuple[Entity, Listed]:
         try:
@@ -236,7 +254,6 @@ class List(Resource):
         check_text(name, "name", longest=255, one_line=True)
         demand = Demand.of(req, other.max_age)
         limit, cursor = page_of(req, reading.MAX_PAGE)
-        plan: Plan | None = None
         async with self._provider.services.database.statements() as alone:
             owner = await self._find(alone, caller, where, name)
             of = reading.value_of(owner.entity, listed, owner.item.fields)
@@ -244,16 +261,7 @@ class List(Resource):
                 alone, where, other, listed, of, limit=limit, cursor=cursor, account_id=caller.account_id
             )
             found = freshness.of_items(page.items, demand.max_age)
-            if found.mode != FRESH:
-                plan = await refreshing.plan(
-                    alone,
-                    where,
-                    owner.entity,
-                    listed.refetch,
-                    owner.item.fields,
-                    account_id=caller.account_id,
-                    api_key_id=caller.key_id,
-                )
+            plan = await self._plan(alone, caller, found, owner, listed.refetch)
         body = {
             "platform": where.name,
             "kind": other.kind,
@@ -270,18 +278,21 @@ class History(Resource):
     def __init__(self, provider: Provider, kind: str) -> None:
         super().__init__(provider, kind)
         does = f"What was observed of one of the {kind}, newest first."
-        self.calls: Calls = {"GET": Call(does, {200: HISTORY, 304: None}, query=HISTORY_PAGE, headers=IF_NONE_MATCH)}
+        answers = {200: HISTORY, 202: TO_COME, 304: None}
+        self.calls: Calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where = platform_named(platform)
         entity = where.entity_named(self._kind)
         check_text(name, "name", longest=255, one_line=True)
+        demand, caller = Demand.of(req, entity.max_age), caller_of(req)
         async with self._provider.services.database.statements() as alone:
-            owner = await self._find(alone, caller_of(req), where, name)
+            owner = await self._find(alone, caller, where, name)
             subject = owner.item.fields[entity.subject or entity.key]
             page = await snapshots(req, alone, where, entity, subject)
-        found = freshness.of_items([owner.item], Demand.of(req, entity.max_age).max_age)
-        _send(req, resp, _history(owner, entity, page) | {"freshness": told(found)})
+            found = freshness.of_items([owner.item], demand.max_age)
+            plan = await self._plan(alone, caller, found, owner, entity.refetch)
+        await self._answer(req, resp, demand, found, plan, entity, _history(owner, entity, page))
 
 
 class ListHistory(List):
@@ -290,7 +301,8 @@ class ListHistory(List):
     def __init__(self, provider: Provider, kind: str, name: str) -> None:
         super().__init__(provider, kind, name)
         does = f"What was observed of the {name} of one of the {kind}, newest first."
-        self.calls = {"GET": Call(does, {200: HISTORY, 304: None}, query=HISTORY_PAGE, headers=IF_NONE_MATCH)}
+        answers = {200: HISTORY, 202: TO_COME, 304: None}
+        self.calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)
@@ -298,14 +310,15 @@ class ListHistory(List):
         if other.log is None or other.subject != listed.field:
             raise NotFound(f"the history of {other.kind} is kept of each by itself, if at all, not of a list")
         check_text(name, "name", longest=255, one_line=True)
-        max_age = Demand.of(req, other.max_age).max_age
+        demand = Demand.of(req, other.max_age)
         async with self._provider.services.database.statements() as alone:
             owner = await self._find(alone, caller, where, name)
             of = reading.value_of(owner.entity, listed, owner.item.fields)
             newest = await reading.items(alone, where, other, listed, of, limit=1, account_id=caller.account_id)
             page = await snapshots(req, alone, where, other, of)
-        found = freshness.of_items(newest.items, max_age)
-        _send(req, resp, _history(owner, other, page) | {"freshness": told(found)})
+            found = freshness.of_items(newest.items, demand.max_age)
+            plan = await self._plan(alone, caller, found, owner, listed.refetch)
+        await self._answer(req, resp, demand, found, plan, other, _history(owner, other, page))
 
 
 class Changes:

@@ -1,6 +1,7 @@
 """/healthz: the process lives. /readyz: it can keep its word, or which dependency is missing."""
 
 import asyncio
+from typing import Any
 
 import psycopg
 from falcon.asgi import Request, Response
@@ -8,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.access import OPEN, Scopes
 from api.calls import Call, Calls, answer
+from api.patience import in_time
 from api.scrape_requests import send
 from api.services import Provider
 from beat_actors.database import migrate
@@ -42,11 +44,8 @@ class Readyz:
         self._provider = provider
 
     async def on_get(self, _req: Request, resp: Response) -> None:
-        checks = {
-            "database": await self._database(),
-            "redis": await self._redis(),
-            "scheduler": await self._scheduler(),
-        }
+        database, redis, scheduler = await asyncio.gather(self._database(), self._redis(), self._scheduler())
+        checks = {"database": database, "redis": redis, "scheduler": scheduler}
         # Redis only hurries things: without it requests are accepted, and found by the scheduler's sweep. Without the scheduler
         # they are accepted too, and wait.
         ready = checks["database"] == "ok"
@@ -57,24 +56,27 @@ class Readyz:
 
     async def _database(self) -> str:
         try:
-            async with asyncio.timeout(PATIENCE), self._provider.services.database.transaction() as transaction:
-                revision = await transaction.value("SELECT version_num FROM alembic_version")
-        except (StorageUnavailable, SQLAlchemyError, TimeoutError):
+            row = await in_time(self._asked("SELECT version_num AS revision FROM alembic_version"), within=PATIENCE)
+        except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
             return "it does not answer"
         expected = migrate.head()
+        revision = None if row is None else row.revision
         if revision == expected:
             return "ok"
         return f"it is at revision {revision}, this code needs {expected}: run `beat migrate`"
 
     async def _scheduler(self) -> str:
         try:
-            async with asyncio.timeout(PATIENCE), self._provider.services.database.statements() as alone:
-                row = await alone.row(SWEEPS)
-        except (StorageUnavailable, SQLAlchemyError, TimeoutError, psycopg.Error):
+            row = await in_time(self._asked(SWEEPS), within=PATIENCE)
+        except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
             return "not known, because the database does not answer"
         if row is None or row.absent:
             return "none leads: what waits for a time or lost its message is not found; start `python -m scheduler`"
         return f"late sweeps: {', '.join(row.late)}; its log says why" if row.late else "ok"
+
+    async def _asked(self, question: str) -> Any:
+        async with self._provider.services.database.statements() as alone:
+            return await alone.row(question)
 
     async def _redis(self) -> str:
         try:

@@ -15,6 +15,7 @@ from beat_actors.access import keys, scopes
 from beat_actors.access.keys import GRACE, LONGEST_LIFE, RATE_LIMIT, Created, KeyView, NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
+from beat_actors.shapes import one_of
 
 LONGEST = int(LONGEST_LIFE.total_seconds())
 
@@ -23,7 +24,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     """A key as the API takes it. `expires_in`: seconds."""
 
     name: str
-    scopes: list[str]
+    scopes: list[Annotated[str, one_of(Scope)]]
     account_id: str | None = None
     rate_limit: int = RATE_LIMIT
     expires_in: Annotated[int, msgspec.Meta(ge=1, le=LONGEST)] | None = None

@@ -3,16 +3,16 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of
-from api.body import read
-from api.calls import Call, Calls, answer
+from api.access import Scopes, account_of, caller_of, owner_of
+from api.body import read, read_optional
+from api.calls import FOLLOW, Call, Calls, answer
 from api.problems import STATUS, problem
-from api.scrape_requests import send
+from api.scrape_requests import PRIORITIES, send
 from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError
@@ -28,7 +28,7 @@ PROBLEM, JSON = "application/problem+json", "application/json"
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     """What may be said of a refresh. A body is not needed."""
 
-    priority: str = "standard"
+    priority: Annotated[str, PRIORITIES] = "standard"
     account_id: str | None = None
     expires_at: datetime | None = None
 
@@ -48,6 +48,10 @@ class Refresh:
             body=Wanted,
             optional=True,
             headers={"Idempotency-Key": "The same key gets the same answer."},
+            tells={
+                "Location": FOLLOW["Location"],
+                "Idempotency-Replayed": "`true` where the key brought this answer before.",
+            },
             refusals={429: answer("Refusal", status=answer("RefusalStatus", type=str, message=str, code=int))},
         )
     }
@@ -57,8 +61,7 @@ class Refresh:
 
     async def on_post(self, req: Request, resp: Response, platform: str, name: str) -> None:
         check_text(name, "handle", longest=255)
-        nothing_said = req.content_length == 0 or (req.content_length is None and req.content_type is None)
-        given = Wanted() if nothing_said else await read(req, Wanted)
+        given = await read_optional(req, Wanted)
         caller = caller_of(req)
         wanted = on_demand.Refresh(
             platform,
@@ -68,6 +71,7 @@ class Refresh:
             req.get_header("Idempotency-Key"),
             given.expires_at,
             caller.key_id,
+            owner_of(caller),
         )
         services = self._provider.services
         try:
@@ -77,11 +81,13 @@ class Refresh:
             return
         accepted = refreshing.accepted
         if refreshing.deferred_to is None:
-            await services.ring(platform)
+            self._provider.bell.ring([platform])
         location = f"/v1/scrape-requests/{accepted.id}"
         resp.status = 202
         resp.set_header("Location", location)
         _tell(resp, refreshing.standings)
+        if refreshing.replayed:
+            resp.set_header("Idempotency-Replayed", "true")
         body = {"id": accepted.id, "created": accepted.created, "location": location}
         send(resp, body | {"deferred_to": refreshing.deferred_to})
 

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -36,6 +36,12 @@ PROBLEM: dict[str, Any] = {
     "description": "A problem: " + ", ".join(str(status) for status in sorted({*STATUS.values(), 405, 500})),
     "content": {"application/problem+json": {"schema": {"$ref": REF.format(name="Problem")}}},
 }
+AGAIN = {"Retry-After": "Seconds after which to try again."}
+RATES = {
+    "RateLimit-Limit": "Calls a minute that the key has, or what the limit holds that refused.",
+    "RateLimit-Remaining": "What is left of it.",
+    "RateLimit-Reset": "Seconds until more is.",
+}
 Resources = Mapping[str, Any]
 
 
@@ -45,6 +51,7 @@ def document(resources: Resources) -> dict[str, Any]:
     types = [Problem, *(shape for *_, call in described for shape in _types(call))]
     schemas, components = msgspec.json.schema_components(types, ref_template=REF)
     shown = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    _date(zip(msgspec.inspect.multi_type_info(types), schemas, strict=True), components)
     paths: dict[str, dict[str, Any]] = {}
     for path, method, scope, call in described:
         paths.setdefault(path, {})[method.lower()] = _operation(path, method, scope, call, shown)
@@ -96,10 +103,17 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
         {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
         for name, text in call.headers.items()
     ]
-    responses = {str(status): _response(shape, shown, "Done") for status, shape in call.answers.items()}
+    told = {"headers": _headers(call.tells)} if call.tells else {}
+    responses = {str(status): _response(shape, shown, "Done") | told for status, shape in call.answers.items()}
+    if scope != OPEN:
+        responses |= {
+            "429": PROBLEM | {"headers": _headers(RATES | AGAIN)},
+            "503": PROBLEM | {"headers": _headers(AGAIN)},
+        }
     for status, shape in call.refusals.items():
         refused = _response(shape, shown, "Refused")
-        responses[str(status)] = refused | {"content": refused["content"] | PROBLEM["content"]}
+        known = responses.get(str(status), {})
+        responses[str(status)] = known | refused | {"content": refused["content"] | PROBLEM["content"]}
     found: dict[str, Any] = {
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/v1"))]).replace("-", "_"),
         "summary": call.does,
@@ -116,6 +130,44 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
         schema = body if call.either is None else {"anyOf": [body, shown[repr(call.either)]]}
         found["requestBody"] = {"required": not call.optional, "content": {"application/json": {"schema": schema}}}
     return found
+
+
+def _headers(told: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()}
+
+
+def _date(
+    kinds: Iterable[tuple[msgspec.inspect.Type, dict[str, Any]]], components: Mapping[str, dict[str, Any]]
+) -> None:
+    """Say of every time that it is one: msgspec says so only of those that must have a zone, and all that are answered have one."""
+    seen: set[type] = set()
+    left = list(kinds)
+    while left:
+        kind, schema = left.pop()
+        if isinstance(kind, msgspec.inspect.Metadata):
+            left.append((kind.type, schema))
+        elif isinstance(kind, msgspec.inspect.DateTimeType):
+            schema["format"] = "date-time"
+        elif isinstance(kind, msgspec.inspect.UnionType):
+            left += [(part, each) for part in kind.types for each in schema.get("anyOf", [schema]) if _fits(part, each)]
+        elif isinstance(kind, msgspec.inspect.ListType):
+            left.append((kind.item_type, schema.get("items", {})))
+        elif isinstance(kind, msgspec.inspect.DictType):
+            left.append((kind.value_type, schema.get("additionalProperties", {})))
+        elif isinstance(kind, msgspec.inspect.StructType) and kind.cls not in seen:
+            seen.add(kind.cls)
+            made = components[schema["$ref"].rpartition("/")[2]].get("properties", {})
+            left += [(each.type, made[each.encode_name]) for each in kind.fields if each.encode_name in made]
+
+
+def _fits(kind: msgspec.inspect.Type, schema: Mapping[str, Any]) -> bool:
+    """Whether this part of a union is the one that is described so."""
+    if isinstance(kind, msgspec.inspect.StructType):
+        return "$ref" in schema
+    if isinstance(kind, msgspec.inspect.DateTimeType):
+        return schema.get("type") == "string"
+    wanted = "array" if isinstance(kind, msgspec.inspect.ListType) else "object"
+    return isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.DictType) and schema.get("type") == wanted
 
 
 def _segment(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from actors import queues
 from api.access import Scopes, caller_of
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.scrape_requests import row_id, send, whole
+from api.scrape_requests import row_id, send, switch, whole
 from api.services import Provider
 from beat_actors import alerts, audit, quarantine
 from beat_actors.access.scopes import Scope
@@ -17,6 +17,7 @@ from beat_actors.credentials import flows, sources
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
@@ -74,27 +75,33 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
     """`state`: waiting, delayed or dead."""
 
     reason: Text
-    state: str
+    state: Annotated[str, one_of(queues.PURGED)]
 
 
 class Resolution(msgspec.Struct, forbid_unknown_fields=True):
-    """A cluster of the quarantine, as it was seen: nothing after `newest` is touched."""
+    """A cluster of the quarantine, as it was seen: nothing after `newest` is touched. What is not named may be any; `path`: empty names none."""
 
     reason: Text
-    kind: str
+    kind: Annotated[str, one_of(quarantine.KINDS)]
     newest: int
+    platform: str | None = None
     source: str | None = None
     operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
 
 
 class Replay(msgspec.Struct, forbid_unknown_fields=True):
     """A cluster that is to be read anew, as it was seen; `rate`: entries a second."""
 
     reason: Text
-    kind: str
+    kind: Annotated[str, one_of(quarantine.REPLAYABLE)]
     newest: int
+    platform: str | None = None
     source: str | None = None
     operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
     rate: float = 10.0
 
 
@@ -135,7 +142,7 @@ class Credentials(_Resource):
         manager = self._manager(req)
         number, new = await manager.add(given.source, given.secret, label=given.label, weight=given.weight)
         info = await manager.info(number)
-        await self._provider.services.ring(info.platform)
+        self._provider.bell.ring([info.platform])
         resp.status = 201 if new else 200
         resp.set_header("Location", f"/v1/credentials/{number}")
         send(resp, info)
@@ -171,7 +178,7 @@ class CredentialSecret(_Resource):
         manager = self._manager(req)
         await manager.replace(number, given.secret, reason=given.reason)
         info = await manager.info(number)
-        await self._provider.services.ring(info.platform)
+        self._provider.bell.ring([info.platform])
         send(resp, info)
 
 
@@ -189,7 +196,7 @@ class CredentialChange(_Resource):
         given, number = await read(req, Reason), row_id(credential_id)
         await changes[change](number, reason=given.reason)
         info = await manager.info(number)
-        await self._provider.services.ring(info.platform)
+        self._provider.bell.ring([info.platform])
         send(resp, info)
 
 
@@ -232,7 +239,7 @@ class SourceBreaker(_Resource):
         else:
             raise NotFound("a breaker is changed by open or close")
         (view,) = await sources.overview(services.database, source)
-        await services.ring(view.platform)
+        self._provider.bell.ring([view.platform])
         send(resp, view)
 
 
@@ -277,7 +284,7 @@ class Flow(_Resource):
             actor=caller_of(req).actor,
             reason=given.reason,
         )
-        await services.ring(view.platform)
+        self._provider.bell.ring([view.platform])
         send(resp, view)
 
 
@@ -402,8 +409,11 @@ class QuarantineResolve(_Resource):
                 transaction,
                 given.kind,
                 newest=given.newest,
+                platform=given.platform,
                 source=given.source,
                 operation=given.operation,
+                path=given.path,
+                parser_version=given.parser_version,
                 actor=caller_of(req).actor,
                 reason=given.reason,
             )
@@ -423,8 +433,11 @@ class QuarantineReplay(_Resource):
                 transaction,
                 given.kind,
                 newest=given.newest,
+                platform=given.platform,
                 source=given.source,
                 operation=given.operation,
+                path=given.path,
+                parser_version=given.parser_version,
                 rate=given.rate,
                 actor=caller_of(req).actor,
                 reason=given.reason,
@@ -446,9 +459,9 @@ class Alerts(_Resource):
     }
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        limit = whole(req, "limit", default=200, most=1000)
+        limit, resolved = whole(req, "limit", default=200, most=1000), switch(req, "resolved")
         async with self._provider.services.database.transaction() as transaction:
-            found = await alerts.list_alerts(transaction, resolved=req.get_param("resolved") == "true", limit=limit)
+            found = await alerts.list_alerts(transaction, resolved=resolved, limit=limit)
         send(resp, {"alerts": found})
 
 

@@ -2,15 +2,15 @@
 
 import math
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of
-from api.body import read, read_json
-from api.calls import Call, Calls, answer, up_to
-from api.patience import in_time
+from api.access import Scopes, account_of, caller_of, owner_of
+from api.body import read, read_json, read_optional
+from api.calls import FOLLOW, Call, Calls, answer, up_to
+from api.patience import elsewhere, in_time
 from api.problems import Forbidden, problem
 from api.services import Provider
 from api.waiting import LONGEST
@@ -19,16 +19,21 @@ from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable
+from beat_actors.moments import in_utc
 from beat_actors.requests import explain, intake, lifecycle, queries, retry
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 from beat_actors.requests.queries import Filter, Page, RequestView
 from beat_actors.requests.retry import Retried
+from beat_actors.shapes import between, one_of
 from beat_actors.text import check_text
 
 MAX_ITEMS = 1000
 SOON = 1
 """Seconds after which to look again at what was just accepted."""
+
+
+PRIORITIES = one_of(priority.name.lower() for priority in Priority)
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,10 +42,10 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     platform: str
     flow: str
     params: dict[str, Any]
-    priority: str = "standard"
+    priority: Annotated[str, PRIORITIES] = "standard"
     account_id: str | None = None
     expires_at: datetime | None = None
-    max_age: float = 0.0
+    max_age: Annotated[float, between(0, intake.MAX_AGE)] = 0.0
     force: bool = False
     tags: dict[str, str] = {}
 
@@ -56,20 +61,20 @@ class Matching(msgspec.Struct, forbid_unknown_fields=True):
 
     platform: str | None = None
     flow: str | None = None
-    status: str = "FAILED"
+    status: Annotated[str, one_of(retry.RETRYABLE)] = "FAILED"
     account_id: str | None = None
     error: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     cursor: str | None = None
-    limit: int = retry.MAX_RETRIES
+    limit: Annotated[int, between(1, retry.MAX_RETRIES)] = retry.MAX_RETRIES
 
 
 class Outcome(msgspec.Struct, kw_only=True):
     """What became of one of many: accepted with an id, or a problem with a `detail`."""
 
     id: int | msgspec.UnsetType = msgspec.UNSET
-    accepted_as: str | msgspec.UnsetType = msgspec.UNSET
+    accepted_as: Annotated[str, one_of(queries.ACCEPTED_AS)] | msgspec.UnsetType = msgspec.UNSET
     location: str | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
     title: str | msgspec.UnsetType = msgspec.UNSET
@@ -87,9 +92,12 @@ class AcceptedAnswer(Outcome, kw_only=True):
 
 
 LISTED = answer("Requests", requests=list[RequestView], next_cursor=str | None, counts=dict[str, int] | None)
-FILTER = dict.fromkeys(("platform", "flow", "status", "account_id", "error"), str) | dict.fromkeys(
-    ("created_after", "created_before"), datetime
-)
+FILTER: dict[str, Any] = {
+    **dict.fromkeys(("platform", "flow", "account_id", "error"), str),
+    **dict.fromkeys(("created_after", "created_before"), datetime),
+    "status": Annotated[str, one_of(queries.STATUSES)],
+}
+MANY = Annotated[list[Submission], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
 class ScrapeRequests:
@@ -101,7 +109,9 @@ class ScrapeRequests:
             "Ask for data, once or up to 1,000 times.",
             {200: RequestView, 202: AcceptedAnswer},
             body=Submission,
-            either=answer("Submissions", requests=list[Submission]),
+            either=answer("Submissions", requests=MANY),
+            refusals={400: AcceptedAnswer},
+            tells=FOLLOW | {"Idempotency-Replayed": "`true` where the key brought this answer before."},
             query={"wait": up_to(LONGEST)},
             headers={
                 "Idempotency-Key": "The same key and the same body get the same answer.",
@@ -158,16 +168,19 @@ class ScrapeRequests:
                 good[i] = prepared(item, caller_of(req))
             except BeatError as error:
                 outcomes[i] = problem(error)
-        accepted = await self._submit(list(good.values()), req, resp) if good else []
+        refused = [[i, item] for i, item in enumerate(items) if i not in good]
+        accepted = await self._submit(list(good.values()), req, resp, said={"refused": refused}) if good else []
         for i, one in zip(good, accepted, strict=True):
             outcomes[i] = _accepted(one)
         resp.status = 202 if good else 400
         send(resp, {"accepted": len(good), "refused": len(items) - len(good), "outcomes": outcomes})
 
-    async def _submit(self, requests: list[Prepared], req: Request, resp: Response) -> list[Accepted]:
+    async def _submit(
+        self, requests: list[Prepared], req: Request, resp: Response, *, said: Any = None
+    ) -> list[Accepted]:
         key = req.get_header("Idempotency-Key")
         if key is not None:
-            requests = intake.keyed(requests, key)
+            requests = intake.keyed(requests, key, owner_of(caller_of(req)), said=said)
         accepted = await in_time(intake.insert(self._provider.services.database, requests))
         # After the commit; whether the ring is heard makes no difference to what was promised.
         self._provider.bell.ring(sorted({item.request.platform for item in requests}))
@@ -208,6 +221,7 @@ class ScrapeRequest:
             {200: RequestView, 202: RequestView},
             query={"wait": up_to(LONGEST)},
             headers={"Prefer": "`wait=SECONDS`"},
+            tells=FOLLOW,
         )
     }
 
@@ -257,7 +271,7 @@ class Cancel:
         self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
-        given = Cancellation() if not req.content_length else await read(req, Cancellation)
+        given = await read_optional(req, Cancellation)
         check_text(given.reason, "reason", longest=1000)
         request = await in_time(self._cancel(row_id(request_id), caller_of(req), given.reason))
         send(resp, {"id": request.id, "status": request.status, "location": location(request.id)})
@@ -266,7 +280,7 @@ class Cancel:
         async with self._provider.services.database.transaction() as transaction:
             request = await own(transaction, request_id, caller)
             ended = await lifecycle.cancel(transaction, [request_id], reason=reason)
-            if ended and operates(caller):
+            if ended:
                 target, detail = f"request/{request_id}", {"reason": reason}
                 await audit.record(
                     transaction, actor=caller.actor, action="request.cancel", target=target, detail=detail
@@ -280,7 +294,9 @@ class Retry:
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Run a request again that failed or was cancelled.", {202: answer("RunsAgain", id=int, location=str)}
+            "Run a request again that failed or was cancelled.",
+            {202: answer("RunsAgain", id=int, location=str)},
+            tells=FOLLOW,
         )
     }
 
@@ -299,7 +315,7 @@ class Retry:
         database = self._provider.services.database
         async with database.transaction() as transaction:
             await own(transaction, request_id, caller)
-        return await retry.retry(database, request_id, actor=caller.actor if operates(caller) else None)
+        return await retry.retry(database, request_id, actor=caller.actor)
 
 
 class RetryMatching:
@@ -323,10 +339,13 @@ class RetryMatching:
         account = account_of(caller, given.account_id)
         # A key that is of no account, and does not operate, has none but its own requests.
         key = None if account_is_its_own(caller) or operates(caller) else caller.key_id
+        for name in ("created_after", "created_before"):
+            if fields[name] is not None:
+                fields[name] = in_utc(fields[name], name)
         wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
         check_filter(wanted)
-        actor = caller.actor if operates(caller) else None
-        retried = retry.retry_matching(self._provider.services.database, wanted, limit=given.limit, actor=actor)
+        database = self._provider.services.database
+        retried = retry.retry_matching(database, wanted, limit=given.limit, actor=caller.actor)
         found = await in_time(retried)
         again = [one for one in found.outcomes if one.error is None]
         self._provider.bell.ring(sorted({one.platform for one in again}))
@@ -359,7 +378,8 @@ async def finished(provider: Provider, request_id: int, caller: Caller, wait: in
     """
     request = await in_time(_read(provider, request_id, caller))
     if wait and not request.ended:
-        await provider.waiting.until_ended(request_id, wait)
+        with elsewhere():
+            await provider.waiting.until_ended(request_id, wait)
         request = await in_time(_read(provider, request_id, caller))
     if wait and not request.ended:
         resp.set_header("Retry-After", str(await in_time(_retry_after(provider, request_id))))
@@ -369,10 +389,10 @@ async def finished(provider: Provider, request_id: int, caller: Caller, wait: in
 async def _read(provider: Provider, request_id: int, caller: Caller) -> RequestView:
     async with provider.services.database.transaction() as transaction:
         request = await queries.get_request(transaction, request_id, account_id=caller.account_id)
-        # An operator who looks at what somebody else asked for does not collect it.
-        if operates(caller) and request.api_key_id != caller.key_id:
-            return request
-        return await queries.collect(transaction, request)
+        # Who looks at what somebody else asked for does not collect it.
+        if account_is_its_own(caller) or request.api_key_id == caller.key_id:
+            return await queries.collect(transaction, request)
+        return request
 
 
 async def _retry_after(provider: Provider, request_id: int) -> int:
@@ -461,7 +481,7 @@ def moment(req: Request, name: str) -> datetime | None:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
         raise BadInput(f"{name} is a time with its zone, such as 2030-01-31T12:00:00Z", field=name)
-    return parsed
+    return in_utc(parsed, name)
 
 
 def send(resp: Response, value: Any) -> None:

@@ -14,6 +14,8 @@ from api.scrape_requests import operates, row_id, send, whole
 from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
+from beat_actors.moments import in_utc
+from beat_actors.shapes import one_of
 from beat_actors.webhooks import endpoints
 from beat_actors.webhooks.endpoints import EndpointView, Reader
 
@@ -31,7 +33,7 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
     url: str | None = None
     events: list[str] | None = None
-    state: str | None = None
+    state: Annotated[str, one_of(("active", "paused"))] | None = None
 
 
 class Since(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,6 +92,7 @@ class Webhooks(_Resource):
                 events=given.events,
                 account_id=account_id,
                 actor=caller.actor,
+                api_key_id=caller.key_id,
                 allow_private=self._allow_private,
             )
         resp.status = 201
@@ -150,6 +153,7 @@ class SecretRotation(_Resource):
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         services, number = self._provider.services, row_id(webhook_id)
+        _may_read(req)
         async with services.database.transaction() as transaction:
             secret, until = await endpoints.rotate(transaction, services.vault, number, _reader(req))
         send(resp, {"id": number, "secret": secret, "old_secret_until": until})
@@ -176,7 +180,11 @@ class Deliveries(_Resource):
         "GET": Call(
             "Its deliveries, newest first.",
             {200: endpoints.Deliveries},
-            query={"state": str, "limit": up_to(endpoints.MAX_PAGE), "cursor": str},
+            query={
+                "state": Annotated[str, one_of(endpoints.STATES)],
+                "limit": up_to(endpoints.MAX_PAGE),
+                "cursor": str,
+            },
         )
     }
 
@@ -221,14 +229,15 @@ class ResendFailed(_Resource):
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         given = await read(req, Since)
         async with self._provider.services.database.transaction() as transaction:
-            count = await endpoints.resend_failed(transaction, row_id(webhook_id), given.since, _reader(req))
+            since = in_utc(given.since, "since")
+            count = await endpoints.resend_failed(transaction, row_id(webhook_id), since, _reader(req))
         resp.status = 202
         send(resp, {"resent": count})
 
 
 def _reader(req: Request) -> Reader:
     caller = caller_of(req)
-    return Reader(caller.actor, caller.account_id, all=operates(caller))
+    return Reader(caller.actor, caller.account_id, all=operates(caller), key_id=caller.key_id)
 
 
 def _may_read(req: Request) -> None:

@@ -6,14 +6,17 @@ outbox, in the same transaction. What a source's own alert explains already is o
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from beat_actors import audit
 from beat_actors.database import Transaction, jsonb
 from beat_actors.errors import NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
+SEVERITIES = ("info", "warning", "critical")
 SOURCE_RULE = "source"
 """The rule whose alerts silence those of other rules about the same source."""
 
@@ -39,7 +42,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     key: str
-    severity: str
+    severity: Annotated[str, one_of(SEVERITIES)]
     cause: str
     impact: str
     automatic: str

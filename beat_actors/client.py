@@ -26,7 +26,7 @@ PATIENCE = 30.0
 LONGEST_WAIT = 60
 SOON = 0.5
 TOGETHER = 1000
-AWAY = frozenset({429, 503})
+AWAY = frozenset({429, 502, 503, 504})
 REQUESTS = "/v1/scrape-requests"
 
 
@@ -89,6 +89,14 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     accepted_as: str
     location: str
+
+
+class Refreshing(msgspec.Struct, frozen=True, kw_only=True):
+    """A refresh on demand that is committed. `deferred_to`: it is not begun before."""
+
+    id: int
+    location: str
+    deferred_to: datetime | None = None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -358,6 +366,16 @@ class Client:
         """Run again what matches: `platform`, `flow`, `status` (FAILED), `error`, `created_after`, …, 1,000 at most."""
         return await self._post(f"{REQUESTS}/retry", filters, Retried)
 
+    async def refresh(
+        self, platform: str, handle: str, *, idempotency_key: str | None = None, **fields: Any
+    ) -> Refreshing:
+        """Have a profile observed anew for somebody who waits, within the limits on that. `fields`: `priority`, `account_id`, `expires_at`.
+
+        Raises `Away` where a limit has no room for longer than patience lasts: `retry_after` says until when.
+        """
+        path = f"{_path('profiles', platform, handle)}/refresh"
+        return await self._post(path, fields, Refreshing, key=idempotency_key or uuid.uuid4().hex)
+
     # Data
 
     async def get(
@@ -454,7 +472,7 @@ class Client:
                     if response.status < 400:
                         return msgspec.json.decode(body, type=kind)
                     error = _error(response.status, body, response.headers.get("Retry-After"))
-            except (aiohttp.ClientConnectionError, TimeoutError) as broken:
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as broken:
                 told = f"{self._url} does not answer ({type(broken).__name__})"
                 error = Away(Problem("urn:beat:problem:away", "The API is away", 0, told))
             pause = (error.retry_after or SOON) * random.uniform(1.0, 1.2)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from beat_actors import audit
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 log = structlog.get_logger(__name__)
@@ -33,24 +34,28 @@ ONE = """
 SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
 FROM quarantine WHERE id = %s
 """
-RESOLVE = """
+# What is not named may be any; what stands at no path is named by an empty one.
+OF_CLUSTER = """(%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND (%(platform)s::text IS NULL OR platform = %(platform)s) AND (%(path)s::text IS NULL OR coalesce(path, '') = %(path)s)
+    AND (%(parser_version)s::integer IS NULL OR parser_version = %(parser_version)s)"""
+RESOLVE = f"""
 UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = 'resolved' WHERE resolved_at IS NULL AND kind = %(kind)s
-    AND (%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND {OF_CLUSTER}
     AND id <= %(newest)s
-"""
+"""  # noqa: S608 - a constant
 # One after the other, the oldest first: what is read anew is work, and a hundred thousand at once would be in everybody's way.
-REPLAY = """
+REPLAY = f"""
 WITH chosen AS (
     SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM quarantine
     WHERE resolved_at IS NULL AND replay_at IS NULL AND fetch_id IS NOT NULL AND kind = %(kind)s
-      AND (%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+      AND {OF_CLUSTER}
       AND id <= %(newest)s
 ), due AS (
     UPDATE quarantine q SET replay_at = clock_timestamp() + make_interval(secs => c.place / %(rate)s::double precision)
     FROM chosen c WHERE q.id = c.id RETURNING q.replay_at
 )
 SELECT count(*) AS count, max(replay_at) AS last_at FROM due
-"""
+"""  # noqa: S608 - as above
 REPLAYABLE = ("malformed", "poison")
 MOST_A_SECOND = 50.0
 KINDS = ("malformed", "poison", "implausible", "message")
@@ -62,7 +67,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     `newest`: the id of the last one; `error` is its reason. `replaying`: those that are due to be read anew.
     """
 
-    kind: str
+    kind: Annotated[str, one_of(KINDS)]
     platform: str | None
     source: str | None
     operation: str | None
@@ -146,14 +151,20 @@ async def resolve(
     newest: int,
     actor: str,
     reason: str,
+    platform: str | None = None,
     source: str | None = None,
     operation: str | None = None,
+    path: str | None = None,
+    parser_version: int | None = None,
 ) -> int:
-    """Take what has been dealt with off the list; how many. `newest`: nothing that came after this id. Raises `BadInput`."""
+    """Take what has been dealt with off the list; how many. `newest`: nothing that came after this id. Raises `BadInput`.
+
+    The fields are those of a cluster: what is not named may be any. `path`: empty names what stands at none.
+    """
     if kind not in KINDS:
         raise BadInput(f"a kind is {', '.join(KINDS)}", field="kind")
     check_text(reason, "reason", longest=1000)
-    values = {"kind": kind, "source": source, "operation": operation, "newest": newest}
+    values = _cluster(kind, newest, platform, source, operation, path, parser_version)
     count = await transaction.run(RESOLVE, values)
     detail = {**values, "count": count, "reason": reason}
     await audit.record(
@@ -169,21 +180,24 @@ async def replay(
     newest: int,
     actor: str,
     reason: str,
+    platform: str | None = None,
     source: str | None = None,
     operation: str | None = None,
+    path: str | None = None,
+    parser_version: int | None = None,
     rate: float = 10.0,
 ) -> Replay:
     """Have what stands in quarantine read anew, `rate` entries a second, the oldest first: after a parser was mended.
 
     The payload that is kept is parsed again; only where it is kept no more is the provider asked again. `newest`: nothing that came
-    after this id. Raises `BadInput`.
+    after this id. The fields are those of a cluster, as in `resolve`. Raises `BadInput`.
     """
     if kind not in REPLAYABLE:
         raise BadInput(f"what can be read anew is {' or '.join(REPLAYABLE)}", field="kind")
     if not 0 < rate <= MOST_A_SECOND:
         raise BadInput(f"rate is more than 0 and at most {MOST_A_SECOND:g} a second", field="rate")
     check_text(reason, "reason", longest=1000)
-    values = {"kind": kind, "source": source, "operation": operation, "newest": newest, "rate": rate}
+    values = _cluster(kind, newest, platform, source, operation, path, parser_version) | {"rate": rate}
     row = await transaction.row(REPLAY, values)
     assert row is not None
     await audit.record(
@@ -194,3 +208,21 @@ async def replay(
         detail={**values, "count": row.count, "reason": reason},
     )
     return Replay(row.count, row.last_at)
+
+
+def _cluster(
+    kind: str,
+    newest: int,
+    platform: str | None,
+    source: str | None,
+    operation: str | None,
+    path: str | None,
+    parser_version: int | None,
+) -> dict[str, Any]:
+    """Raises `BadInput` for what no entry can have."""
+    texts = {"platform": platform, "source": source, "operation": operation, "path": path}
+    for name, text in texts.items():
+        check_text(text or "", name, longest=1000)
+    if parser_version is not None and not 0 <= parser_version < 2**31:
+        raise BadInput("parser_version is as the list shows it", field="parser_version")
+    return {"kind": kind, "newest": newest, "parser_version": parser_version, **texts}

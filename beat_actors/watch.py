@@ -32,7 +32,7 @@ LONG_WAIT = 600
 
 SOURCES = """
 SELECT platform, source, array_agg(operation ORDER BY operation) AS operations, max(trips) AS trips, min(open_until) AS open_until
-FROM breaker WHERE kind = %s AND open_until IS NOT NULL GROUP BY 1, 2
+FROM breaker WHERE kind = %s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
 """
 CREDENTIALS = """
 SELECT platform, source, count(*) AS of, count(*) FILTER (WHERE gone) AS gone, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,

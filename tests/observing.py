@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from beat_actors.database import Database
+from beat_actors.pipeline.accounts import Brought, note
 from beat_actors.pipeline.entities import write_records
 from beat_actors.platforms.interface import Record
 from beat_actors.platforms.registry import platform as platform_named
@@ -35,7 +36,11 @@ async def observe(
             "versions": [1],
             "records": [msgspec.json.encode(records).decode()],
         }
-        await transaction.run(write_records(platform_named(platform).entity_of(records[0])), values)
+        where = platform_named(platform)
+        entity = where.entity_of(records[0])
+        await transaction.run(write_records(entity), values)
+        if account_id is not None:
+            await note(transaction, [Brought(account_id, request, where, entity, msgspec.json.encode(records))])
     return request
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from beat_actors.access.scopes import OF_AN_ACCOUNT, Scope
 from beat_actors.access.tokens import Minted, mint
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 RATE_LIMIT = 6_000
@@ -39,6 +40,8 @@ FROM api_key WHERE id = %s OR prefix = %s FOR UPDATE
 REVOKE = "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = %s"
 # `least` passes over NULL: a key without an end gets one.
 RETIRE = "UPDATE api_key SET expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s RETURNING expires_at"
+# What a key of no account made is its own; its successor has it.
+HAND_OVER = "UPDATE webhook_endpoint SET api_key_id = %s WHERE api_key_id = %s"
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,13 +51,13 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     name: str
     account_id: str | None
-    scopes: list[str]
+    scopes: list[Annotated[str, one_of(Scope)]]
     rate_limit: int
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used: datetime | None
-    state: str
+    state: Annotated[str, one_of(("active", "expired", "revoked"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ async def rotate(transaction: Transaction, which: str, *, grace: timedelta = GRA
         raise BadInput(f"key {row.id} does not work any more, so nobody waits for a successor; create a new one")
     new = NewKey(row.name, scopes_.named(row.scopes), row.account_id, row.rate_limit, row.life)
     created = await _insert(transaction, new)
+    await transaction.run(HAND_OVER, (created.id, row.id))
     works_until = await transaction.value(RETIRE, (grace, row.id))
     detail = {"successor": created.id, "prefix": created.minted.token.prefix, "works_until": works_until}
     await audit.record(transaction, actor=actor, action="key.rotate", target=f"key/{row.id}", detail=detail)

@@ -64,6 +64,10 @@ COMMANDS = (
     ("chaos", "chaos:chaos", "Break a stack of its own in every way; exit with 1 where a promise did not hold."),
     ("doctor", "doctor:doctor", "Check every dependency; say what is wrong and how to mend it."),
 )
+REMOTE = frozenset({"scrape", "requests", "why", "retry", "cancel"})
+"""Those that can be done over an API elsewhere."""
+OF_NO_STACK = frozenset({"up", "simulator", "settings", "new-platform", "chaos"})
+"""Those that speak to no Beat that runs already, so that it makes no difference which one is named."""
 
 app = App(
     name="beat",
@@ -84,10 +88,13 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Errors become one sentence on standard error, unless `--debug` asks for all of it."""
     given = [argument for argument in arguments if argument != "--debug"]
     debug = len(given) < len(arguments) or bool(os.environ.get("BEAT_DEBUG"))
-    if "--url" in given[:-1]:
-        at = given.index("--url")
-        os.environ["BEAT_API_URL"] = given[at + 1]
-        given = given[:at] + given[at + 2 :]
+    given, url = _without_url(given)
+    refusal = _refusal(given, url)
+    if refusal is not None:
+        tell(refusal)
+        return BAD_INPUT
+    if url is not None:
+        os.environ["BEAT_API_URL"] = url
     try:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -108,3 +115,34 @@ def invoke(arguments: Sequence[str]) -> int:
         tell(failures.sentence(error))
         return failures.exit_code(error)
     return code if isinstance(code, int) else 0
+
+
+def _without_url(given: Sequence[str]) -> tuple[list[str], str | None]:
+    """The command line without `--url`, and what it named last: empty where it stood at the end and named nothing."""
+    rest: list[str] = []
+    url: str | None = None
+    arguments = iter(given)
+    for argument in arguments:
+        if argument == "--url":
+            url = next(arguments, "")
+        elif argument.startswith("--url="):
+            url = argument.removeprefix("--url=")
+        else:
+            rest.append(argument)
+    return rest, url
+
+
+def _refusal(given: Sequence[str], url: str | None) -> str | None:
+    """Why this is not done: it would be done to another Beat than the one that was named."""
+    if url == "":
+        return "--url names the API of a Beat elsewhere, such as --url https://beat.example.com. See: beat --help"
+    command = next((argument for argument in given if not argument.startswith("-")), None)
+    known = {name for name, _, _ in COMMANDS}
+    if command not in known - REMOTE or {"--help", "-h"} & set(given):
+        return None
+    only = f"beat {command} speaks to the Beat of this machine's BEAT_* variables alone, not to an API elsewhere"
+    if url is not None:
+        return f"{only}, so nothing was done. Run it there, or leave --url away."
+    if os.environ.get("BEAT_API_URL") and command not in OF_NO_STACK:
+        return f"{only}, and BEAT_API_URL is set, so nothing was done. If you mean this one: env -u BEAT_API_URL beat {command} …"
+    return None

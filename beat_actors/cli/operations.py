@@ -214,7 +214,18 @@ def show_entry(entry: int, /) -> None:
 
 
 @quarantine.command
-def resolve(kind: str, /, *, newest: int, reason: str, source: str | None = None, operation: str | None = None) -> None:
+def resolve(
+    kind: str,
+    /,
+    *,
+    newest: int,
+    reason: str,
+    platform: str | None = None,
+    source: str | None = None,
+    operation: str | None = None,
+    path: str | None = None,
+    parser_version: int | None = None,
+) -> None:
     """Take what has been dealt with off the list.
 
     Parameters
@@ -223,12 +234,23 @@ def resolve(kind: str, /, *, newest: int, reason: str, source: str | None = None
         malformed, poison, implausible or message.
     newest
         As the list shows it: what came later stays.
+    path
+        Only what could not be read there; "" for what has none.
     """
 
     async def work(session: Session) -> int:
         async with session.engine.database.transaction() as transaction:
             return await quarantine_rows.resolve(
-                transaction, kind, newest=newest, source=source, operation=operation, actor=who(), reason=reason
+                transaction,
+                kind,
+                newest=newest,
+                platform=platform,
+                source=source,
+                operation=operation,
+                path=path,
+                parser_version=parser_version,
+                actor=who(),
+                reason=reason,
             )
 
     say(f"{run(work):,} resolved")
@@ -241,8 +263,11 @@ def replay(
     *,
     newest: int,
     reason: str,
+    platform: str | None = None,
     source: str | None = None,
     operation: str | None = None,
+    path: str | None = None,
+    parser_version: int | None = None,
     rate: float = 10.0,
 ) -> None:
     """Read anew what could not be read, once a parser is mended: payloads that are kept, and the provider only for the others.
@@ -253,6 +278,8 @@ def replay(
         malformed or poison.
     newest
         As the list shows it: what came later stays.
+    path
+        Only what could not be read there; "" for what has none.
     rate
         Entries a second.
     """
@@ -263,8 +290,11 @@ def replay(
                 transaction,
                 kind,
                 newest=newest,
+                platform=platform,
                 source=source,
                 operation=operation,
+                path=path,
+                parser_version=parser_version,
                 rate=rate,
                 actor=who(),
                 reason=reason,

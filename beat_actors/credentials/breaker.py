@@ -15,7 +15,7 @@ REST_AT_MOST = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Times are epoch seconds."""
+    """Times are epoch seconds. `by_hand`: a person opened it, and no failure did."""
 
     in_a_row: int = 0
     window_start: float = 0.0
@@ -24,6 +24,7 @@ class Breaker:
     trips: int = 0
     open_until: float | None = None
     probing: bool = False
+    by_hand: bool = False
 
     def is_open(self, now: float) -> bool:
         return self.open_until is not None and now < self.open_until

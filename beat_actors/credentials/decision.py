@@ -147,11 +147,9 @@ class Desk:
         for kind in KINDS:
             breaker = self.snapshot.breakers.get((source, lane.operation, kind))
             if breaker is not None and breaker.is_open(now):
-                why = (
-                    "outage: its breaker is open"
-                    if kind == "upstream"
-                    else "unreadable answers: its parser breaker is open"
-                )
+                why = "unreadable answers: its parser breaker is open"
+                if kind == "upstream":
+                    why = "drained by hand: nothing is sent to it" if breaker.by_hand else "outage: its breaker is open"
                 return [Reason(source, why, breaker.open_until)]
             if breaker is not None and breaker.probing:
                 return [Reason(source, "one probe is out to see whether it is back", now + 5.0)]

@@ -16,7 +16,7 @@ from beat_actors.text import check_text
 LONGEST = 7 * 86_400
 """Seconds for which a breaker may be held open by hand: longer is to take the source's credentials out."""
 BREAKERS = """
-SELECT platform, source, operation, kind, calls, failures, in_a_row, trips, open_until, probing,
+SELECT platform, source, operation, kind, calls, failures, in_a_row, trips, open_until, probing, by_hand,
        CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
 FROM breaker WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source, operation, kind
 """
@@ -31,17 +31,17 @@ WHERE stage = 'LEASED' AND source IS NOT NULL GROUP BY 1
 """
 # Opened by hand it is as if it had tripped for the first time: when its time is over, one probe decides.
 OPEN = """
-INSERT INTO breaker (platform, source, operation, kind, trips, open_until)
-SELECT %(platform)s, %(source)s, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s)
+INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand)
+SELECT %(platform)s, %(source)s, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true
 FROM unnest(%(operations)s::text[]) o
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET in_a_row = 0, calls = 0, failures = 0,
-    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false
+    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true
 """
 CLOSE = "DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)"
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker that has something to say. `kind`: upstream (calls fail) or parser (answers cannot be read)."""
+    """A breaker that has something to say. `kind`: upstream (calls fail) or parser (answers cannot be read). `by_hand`: a person opened it."""
 
     operation: str
     kind: str
@@ -52,6 +52,7 @@ class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
     trips: int
     open_until: datetime | None
     probing: bool
+    by_hand: bool
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):

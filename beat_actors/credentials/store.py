@@ -35,7 +35,7 @@ FROM settlement WHERE platform = %(platform)s AND credential_id > 0 AND outcome 
 """
 BREAKERS = """
 SELECT source, operation, kind, in_a_row, coalesce(extract(epoch FROM window_start), 0)::double precision AS window_start,
-       calls, failures, trips, extract(epoch FROM open_until)::double precision AS open_until, probing
+       calls, failures, trips, extract(epoch FROM open_until)::double precision AS open_until, probing, by_hand
 FROM breaker WHERE platform = %s
 """
 LANES = "SELECT id, operation, priority, sources, owner, flow FROM lane WHERE platform = %s ORDER BY id"
@@ -77,15 +77,16 @@ FROM jsonb_to_recordset(%s::jsonb) AS n(
 WHERE c.id = n.credential_id
 """
 SAVE_BREAKERS = """
-INSERT INTO breaker (platform, source, operation, kind, in_a_row, window_start, calls, failures, trips, open_until, probing)
+INSERT INTO breaker (platform, source, operation, kind, in_a_row, window_start, calls, failures, trips, open_until, probing, by_hand)
 SELECT %s, n.source, n.operation, n.kind, n.in_a_row, to_timestamp(n.window_start), n.calls, n.failures, n.trips,
-       to_timestamp(n.open_until), n.probing
+       to_timestamp(n.open_until), n.probing, n.by_hand
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     source text, operation text, kind text, in_a_row integer, window_start double precision, calls integer, failures integer,
-    trips integer, open_until double precision, probing boolean)
+    trips integer, open_until double precision, probing boolean, by_hand boolean)
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET
     in_a_row = excluded.in_a_row, window_start = excluded.window_start, calls = excluded.calls, failures = excluded.failures,
-    trips = excluded.trips, open_until = excluded.open_until, probing = excluded.probing
+    trips = excluded.trips, open_until = excluded.open_until, probing = excluded.probing,
+    by_hand = excluded.by_hand
 """
 SAVE_USAGE = """
 INSERT INTO credential_usage (subject, limit_name, head, counts)
@@ -226,6 +227,7 @@ async def save_breakers(
             "trips": b.trips,
             "open_until": b.open_until,
             "probing": b.probing,
+            "by_hand": b.by_hand,
         }
         for (source, operation, kind), b in breakers
     ]

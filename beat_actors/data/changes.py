@@ -21,14 +21,22 @@ SCANNED = 500
 """Rows that one page looks at, whatever its filter leaves of them."""
 
 # Rows that the filter leaves out come without their keys: the page ends behind them all the same. The first row is there always.
+#
+# An account is told of the things that its own requests brought, whoever's request changed them; and not by which, if it was not its own.
 CHANGES = """
-SELECT s.oldest::text AS oldest, s.now, c.xid::text AS xid, c.id, c.at, c.platform, c.kind, c.request_id, CASE WHEN
-    (%(platform)s::text IS NULL OR c.platform = %(platform)s) AND (%(kind)s::text IS NULL OR c.kind = %(kind)s) AND (%(account)s::text IS NULL
-        OR EXISTS (SELECT FROM scrape_request_log r WHERE r.id = c.request_id AND r.account_id = %(account)s))
-    THEN c.keys ELSE '{{}}' END AS keys
+SELECT s.oldest::text AS oldest, s.now, c.xid::text AS xid, c.id, c.at, c.platform, c.kind,
+    CASE WHEN %(account)s::text IS NULL OR own.own THEN c.request_id END AS request_id, CASE
+    WHEN c.platform <> coalesce(%(platform)s::text, c.platform) OR c.kind <> coalesce(%(kind)s::text, c.kind)
+        OR c.account_id <> coalesce(%(account)s::text, '') THEN '{{}}'
+    WHEN %(account)s::text IS NULL OR own.own THEN c.keys
+    ELSE ARRAY(SELECT k.key FROM unnest(c.keys) WITH ORDINALITY k(key, nth) WHERE EXISTS (
+        SELECT FROM account_seen a WHERE a.account_id = %(account)s AND a.platform = c.platform AND a.kind = c.kind AND a.key = k.key)
+        ORDER BY k.nth) END AS keys
 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest, clock_timestamp() AS now) s
 LEFT JOIN LATERAL (
     SELECT * FROM change_log c WHERE {since} AND c.xid < s.oldest ORDER BY c.xid, c.id LIMIT %(scanned)s) c ON true
+LEFT JOIN LATERAL (
+    SELECT EXISTS (SELECT FROM scrape_request_log r WHERE r.id = c.request_id AND r.account_id = %(account)s) AS own) own ON true
 ORDER BY c.xid, c.id
 """
 FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
@@ -40,13 +48,14 @@ SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """That something is otherwise than it was, or new; what it is now, its own route says. `at`: when it was observed."""
+    """That something is otherwise than it was, or new; what it is now, its own route says. `at`: when it was observed.
+    `request_id`: by which request; `None` to an account whose own it was not."""
 
     platform: str
     kind: str
     id: str
     at: datetime
-    request_id: int
+    request_id: int | None
 
 
 class Changes(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Reading things, lists of them and their history. The SQL is made from a platform's declarations, once for each.
 
 A key of one account sees what a request of that account brought: a profile is public, but that somebody asked for it is not, and
-insights are not even public. What is logged is looked for in the log; of the rest only the request that brought it last is known.
+insights are not even public. What is logged is looked for in the log; of the rest `account_seen` knows whose requests brought it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -258,7 +258,10 @@ def _columns(entity: Entity) -> str:
 
 def _visible(platform: str, entity: Entity, account: str) -> str:
     if entity.log is None:
-        return f" AND EXISTS (SELECT FROM scrape_request_log r WHERE r.id = p.request_id AND r.account_id = {account})"
+        # The request that brought it last is asked too: what it brought may be older than `account_seen`.
+        return f""" AND (EXISTS (
+    SELECT FROM account_seen s WHERE s.account_id = {account} AND s.platform = '{platform}' AND s.kind = '{entity.kind}' AND s.key = p.{entity.key})
+    OR EXISTS (SELECT FROM scrape_request_log r WHERE r.id = p.request_id AND r.account_id = {account}))"""  # noqa: S608 - declared
     return f""" AND EXISTS (
     SELECT FROM {entity.log} l JOIN scrape_request_log r ON r.id = l.request_id
     WHERE l.platform = '{platform}' AND l.{SUBJECTS[entity.log]} = p.{entity.subject or entity.key} AND r.account_id = {account})"""

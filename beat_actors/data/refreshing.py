@@ -18,7 +18,7 @@ from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError
 from beat_actors.limits.limiter import StackedLimiter, Taken
 from beat_actors.platforms.interface import FINAL, Entity, Platform, Refetch
-from beat_actors.requests import intake
+from beat_actors.requests import intake, queries
 from beat_actors.requests.explain import waits_for
 from beat_actors.requests.intake import NewRequest, Prepared
 
@@ -41,7 +41,8 @@ LEFT JOIN LATERAL (
     SELECT * FROM lane WHERE platform = %(platform)s AND operation = %(operation)s AND sources = %(sources)s AND owner = %(owner)s
         AND (flow = %(flow)s OR NOT reasons @> '[{"source": null}]') AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
 LEFT JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_object('source', source, 'why', 'outage: its breaker is open', 'until', extract(epoch FROM open_until))
+    SELECT jsonb_agg(jsonb_build_object('source', source, 'why', CASE WHEN by_hand
+                         THEN 'drained by hand: nothing is sent to it' ELSE 'outage: its breaker is open' END, 'until', extract(epoch FROM open_until))
                      ORDER BY open_until) AS reasons
     FROM breaker WHERE platform = %(platform)s AND operation = %(operation)s AND source = ANY(%(sources)s) AND kind = 'upstream'
         AND open_until > clock_timestamp() HAVING count(*) = cardinality(%(sources)s)) outage ON true
@@ -134,7 +135,14 @@ class Refresher:
 
         def because(why: str | None, until: datetime | None = None, **changed: Any) -> Renewal:
             told = f"{older}; {why}" if why else older
-            wait = None if until is None else (until - row.now).total_seconds()
+            # What holds it up and clears by itself at no known time is for a person.
+            wait = (
+                (until - row.now).total_seconds()
+                if until is not None
+                else queries.PERSON
+                if why and row.reasons
+                else None
+            )
             return Renewal(msgspec.structs.replace(freshness, why=told, next_attempt_at=until, **changed), wait)
 
         recent = row.status == "COMPLETE" and row.created_at >= row.now - timedelta(seconds=freshness.max_age)

@@ -10,6 +10,7 @@ import structlog
 from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
+from beat_actors.pipeline.accounts import Brought, note
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records, unpack_records
 from beat_actors.pipeline.stage import UNSUSPECTED, StageResult
@@ -33,21 +34,23 @@ WITH mine AS (
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
-RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.expires_at, f.page,
-    f.records, f.is_first, f.payload_at, f.stage_attempts > %(attempts)s AS poison
+RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.page,
+    f.records, f.is_first, f.payload_at, (SELECT r.account_id FROM scrape_request_log r WHERE r.id = f.request_id) AS account_id,
+    f.stage_attempts > %(attempts)s AS poison
 """  # noqa: S608 - a constant
 DONE = """
 UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
 FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
 WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
 """
-# What nobody wants any more, the request having ended or been run anew meanwhile, is not asked for.
+# What nobody wants any more, the request having ended or been run anew meanwhile, is not asked for. The deadline is its parent's.
 FOLLOW_UP = """
 INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner)
-SELECT n.request_id, n.run, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, n.expires_at, n.owner
+SELECT n.request_id, n.run, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, p.expires_at, n.owner
 FROM jsonb_to_recordset(%s::jsonb) AS n(
-    request_id bigint, run integer, lane_id integer, platform text, operation text, params jsonb, cursor text, cursor_source text, page integer,
-    priority smallint, expires_at timestamptz, owner text)
+    request_id bigint, run integer, parent bigint, lane_id integer, platform text, operation text, params jsonb, cursor text,
+    cursor_source text, page integer, priority smallint, owner text)
+JOIN scrape_fetch p ON p.id = n.parent
 JOIN scrape_request_log r ON r.id = n.request_id AND r.live AND r.retry_count = n.run
 """
 QUARANTINE = """
@@ -119,11 +122,15 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
 
 async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
     by_table: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    brought: list[Brought] = []
     for claim, records in read:
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
             row = (claim.id, claim.request_id, claim.source, claim.parser_version, str(found, "utf-8"))
             by_table[claim.platform, table].append(row)
+            if claim.account_id is not None:
+                platform = platforms()[claim.platform]
+                brought.append(Brought(claim.account_id, claim.request_id, platform, platform.entity_in(table), found))
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):
         entity = platforms()[platform_name].entity_in(table)
@@ -131,6 +138,8 @@ async def _write(transaction: Transaction, read: Sequence[Read]) -> None:
         await transaction.run(
             write_records(entity), {"platform": platform_name, **dict(zip(names, columns(rows, 5), strict=True))}
         )
+    if brought:
+        await note(transaction, brought)
 
 
 async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]:
@@ -144,6 +153,7 @@ async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]
         {
             "request_id": claim.request_id,
             "run": claim.run,
+            "parent": claim.id,
             "lane_id": ids[key],
             "platform": claim.platform,
             "operation": spec.operation,
@@ -152,7 +162,6 @@ async def _follow_up(transaction: Transaction, read: Sequence[Read]) -> set[str]
             "cursor_source": spec.source,
             "page": spec.page,
             "priority": claim.priority,
-            "expires_at": claim.expires_at,
             "owner": spec.owner,
         }
         for (claim, spec), key in zip(wanted, keys, strict=True)

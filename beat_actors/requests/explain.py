@@ -9,12 +9,19 @@ from beat_actors.database import Transaction
 from beat_actors.platforms.interface import Outcome
 from beat_actors.requests.queries import RequestView, get_request
 
+# Ahead are those of its lane that came before it, and all of more urgent lanes for the same, but for those that wait for a person.
 FETCHES = """
 SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt, f.rotations, f.retries, f.waiting_for, f.not_before,
        f.excluded, f.unreadable, f.error, l.blocked_until, l.reasons, l.sources,
        f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
-       (SELECT count(*) FROM (SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.stage = 'WAITING'
-            AND o.not_before IS NULL AND o.id < f.id LIMIT 10001) ahead) AS ahead
+       (SELECT count(*) FROM (
+            SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.stage = 'WAITING'
+                AND o.not_before IS NULL AND o.id < f.id
+            UNION ALL
+            SELECT FROM lane u JOIN scrape_fetch o ON o.lane_id = u.id AND o.stage = 'WAITING' AND o.not_before IS NULL
+            WHERE f.stage = 'WAITING' AND u.platform = l.platform AND u.operation = l.operation AND u.owner = l.owner
+                AND u.priority < l.priority AND (u.reasons IS NULL OR u.blocked_until IS NOT NULL)
+            LIMIT 10001) ahead) AS ahead
 FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id JOIN scrape_request_log r ON r.id = f.request_id AND r.retry_count = f.run
 WHERE f.request_id = %s ORDER BY f.id
 """
@@ -66,7 +73,7 @@ class Blocker(msgspec.Struct, frozen=True):
 
 
 class FetchState(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream call that the request needs, and what it waits for. `ahead` is capped at 10,001."""
+    """One upstream call that the request needs, and what it waits for. `ahead`: how many are asked before it, capped at 10,001."""
 
     id: int
     operation: str

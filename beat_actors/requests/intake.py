@@ -17,10 +17,12 @@ import msgspec
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.moments import planned
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import TELL, TOLD
+from beat_actors.requests.queries import ITEM
 from beat_actors.text import check_text
 
 MAX_TEXT = 2_000
@@ -61,6 +63,8 @@ class NewRequest:
     priority: Priority = Priority.STANDARD
     account_id: str | None = None
     idempotency_key: str | None = None
+    idempotency_owner: str = ""
+    """Who chose the key; others may choose the same. Empty: whoever is on the machine itself."""
     expires_at: datetime | None = None
     api_key_id: int | None = None
     """The key that it was asked with; `None` where it was asked on the machine itself."""
@@ -100,7 +104,7 @@ class Prepared:
     digest: bytes
 
 
-# An idempotency key that was used before inserts nothing. Neither does what loses a race, against a request that became visible
+# An idempotency key that its owner used before inserts nothing; rows from before keys had owners are looked for too. Neither does what loses a race, against a request that became visible
 # after the statement began: it returns no row, and the statement is run again for it. Where the keys of one call were used for
 # something else, nothing of it is inserted.
 #
@@ -116,15 +120,20 @@ WITH lanes AS (
 ), input AS MATERIALIZED (
     SELECT i.*, decode(i.work_hex, 'hex') AS work, decode(i.digest_hex, 'hex') AS digest, lanes.lane_id
     FROM jsonb_to_recordset(%(items)s::jsonb) AS i(
-        n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text,
+        n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text, idempotency_owner text,
         expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, work_hex text, digest_hex text, apart boolean,
         max_age double precision, lane integer, operation text, fetch_params jsonb, cursor_source text, owner text,
         not_before timestamptz, waiting_for text)
     JOIN lanes ON lanes.i = i.lane
 ), earlier AS MATERIALIZED (
     SELECT i.n, r.id, r.accepted_as, r.idempotency_digest IS NOT DISTINCT FROM i.digest AS same
+    FROM input i JOIN scrape_request_log r ON r.idempotency_owner = i.idempotency_owner AND r.idempotency_key = i.idempotency_key
+    WHERE i.idempotency_key IS NOT NULL
+    UNION ALL
+    SELECT i.n, r.id, r.accepted_as, r.idempotency_digest IS NOT DISTINCT FROM i.digest AS same
     FROM input i JOIN scrape_request_log r
-        ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key
+        ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key AND r.idempotency_owner IS NULL
+       AND r.api_key_id IS NOT DISTINCT FROM i.api_key_id
     WHERE i.idempotency_key IS NOT NULL
 ), asked AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.* FROM input i
@@ -147,10 +156,10 @@ WITH lanes AS (
     WHERE work = ANY(ARRAY(SELECT work FROM rest WHERE NOT apart)) AND live AND NOT apart
     ORDER BY id FOR NO KEY UPDATE
 ), new AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_digest, expires_at,
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
         api_key_id, on_demand, tags, work, apart, waiters)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, digest, expires_at, api_key_id, on_demand, tags, work, apart,
+    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work, apart,
            alike - 1
     FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM flying)) ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING id
@@ -166,10 +175,10 @@ WITH lanes AS (
     FROM rest r LEFT JOIN flying f ON f.work = r.work AND NOT r.apart LEFT JOIN new ON new.id = r.first_id
     WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
 ), joined AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_digest, expires_at,
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
         api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, digest, expires_at, api_key_id, on_demand, tags, work,
+    SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
            'joined', joined_to, false, 0,
            CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at
     FROM joining ORDER BY work, id
@@ -179,10 +188,10 @@ WITH lanes AS (
     FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM joining JOIN joined USING (id) WHERE flies GROUP BY 1) c
     WHERE r.id = c.joined_to
 ), stored AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_digest, expires_at,
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
         api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data)
     OVERRIDING SYSTEM VALUE
-    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, digest, expires_at, api_key_id, on_demand, tags, work,
+    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
            'stored', f.joined_to, false, 0,
            'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data
     FROM asked a JOIN found f USING (id) ORDER BY work, id
@@ -196,14 +205,18 @@ UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING
 UNION ALL SELECT n, id, 'joined', true, true, urges AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
 """  # noqa: S608 - put together from constants
 
+OWN_MARK = """
+SELECT clock_timestamp() AS now, (SELECT at FROM account_mark WHERE account_id = %s AND platform = %s AND field = %s AND key = %s) AS since
+"""
+
 
 def prepare(request: NewRequest) -> Prepared:
     """Check one request against its platform and flow. Raises `BadInput` and its kinds."""
     for name, value in (("account_id", request.account_id), ("idempotency_key", request.idempotency_key)):
         if value is not None:
             check_text(value, name, longest=MAX_KEY, one_line=True)
-    if request.expires_at is not None and request.expires_at.tzinfo is None:
-        raise BadInput("expires_at needs a time zone, such as 2030-01-31T12:00:00Z", field="expires_at")
+    if request.expires_at is not None:
+        request = replace(request, expires_at=planned(request.expires_at, "expires_at"))
     platform = platform_named(request.platform)
     flow = platform.flow(request.flow)
     if not 0 <= request.max_age <= MAX_AGE:
@@ -239,20 +252,26 @@ def _digest(value: Any) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=16).digest()
 
 
-def keyed(prepared: Sequence[Prepared], key: str) -> list[Prepared]:
-    """One idempotency key for requests that are accepted together: a key for each, and the digest of them all.
+def keyed(prepared: Sequence[Prepared], key: str, owner: str, *, said: Any = None) -> list[Prepared]:
+    """One idempotency key of this owner for requests that are accepted together: a key for each, and one digest of all that was said.
 
-    Raises `BadInput` for a key that cannot be one.
+    `said`: what was said beside them, as requests that were refused. Raises `BadInput` for a key that cannot be one.
     """
+    check_key(key)
+    whole: Any = [item.digest.hex() for item in prepared]
+    digest = _digest(whole if said is None else [whole, said])
+    keys = [key, *(f"{key}{ITEM}{n}" for n in range(1, len(prepared)))]
+    return [
+        replace(item, request=replace(item.request, idempotency_key=one, idempotency_owner=owner), digest=digest)
+        for item, one in zip(prepared, keys, strict=True)
+    ]
+
+
+def check_key(key: str) -> None:
+    """Raises `BadInput` for an idempotency key that cannot be one."""
     check_text(key, "Idempotency-Key", longest=MAX_KEY, one_line=True)
     if not key.strip():
         raise BadInput("an idempotency key cannot be empty", field="Idempotency-Key")
-    digest = _digest([item.digest.hex() for item in prepared])
-    keys = [key, *(f"{key} {n}" for n in range(1, len(prepared)))]
-    return [
-        replace(item, request=replace(item.request, idempotency_key=one), digest=digest)
-        for item, one in zip(prepared, keys, strict=True)
-    ]
 
 
 async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:
@@ -305,10 +324,15 @@ async def resumed(transaction: Transaction, item: Prepared) -> Prepared:
         return item
     platform = platform_named(item.request.platform)
     entity = platform.entity_in(resume.table)
-    row = await transaction.row(
-        f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}" WHERE {entity.key} = %s) AS since""",  # noqa: S608 - declared
-        (item.params[resume.param],),
-    )
+    key, account = item.params[resume.param], item.request.account_id
+    if account is None:
+        row = await transaction.row(
+            f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}" WHERE {entity.key} = %s) AS since""",  # noqa: S608 - declared
+            (key,),
+        )
+    else:
+        # What others' runs listed is not this account's to see: it goes on from its own.
+        row = await transaction.row(OWN_MARK, (account, platform.name, resume.field, key))
     found = {resume.since: row.since, resume.until: row.now} if row is not None else {}
     filled = {
         name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None
@@ -327,6 +351,7 @@ def _row(n: int, item: Prepared, lane: int) -> dict[str, Any]:
         "priority": int(request.priority),
         "account_id": request.account_id,
         "idempotency_key": request.idempotency_key,
+        "idempotency_owner": None if request.idempotency_key is None else request.idempotency_owner,
         "expires_at": request.expires_at,
         "api_key_id": request.api_key_id,
         "on_demand": request.on_demand,

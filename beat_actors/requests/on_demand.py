@@ -6,12 +6,19 @@ from datetime import UTC, datetime
 from random import SystemRandom
 
 from beat_actors.database import Database
-from beat_actors.errors import LimitsUnavailable, RateLimitError
+from beat_actors.errors import KeyReused, LimitsUnavailable, RateLimitError
 from beat_actors.limits.limiter import StackedLimiter, Standing, Taken
 from beat_actors.limits.off_peak import moment
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
+
+# The answer that the key brought first. What is deferred is not counted, and its first fetch is as old as the time to which it was.
+STORED = """
+SELECT r.id, r.accepted_as, r.idempotency_digest = %(digest)s AS same,
+    CASE WHEN NOT r.on_demand THEN (SELECT f.created_at FROM scrape_fetch f WHERE f.request_id = r.id ORDER BY f.id LIMIT 1) END AS deferred_to
+FROM scrape_request_log r WHERE r.idempotency_owner = %(owner)s AND r.idempotency_key = %(key)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +32,24 @@ class Refresh:
     idempotency_key: str | None = None
     expires_at: datetime | None = None
     api_key_id: int | None = None
+    idempotency_owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Refreshing:
-    """`deferred_to`: it was not taken from the limits, and is not begun before."""
+    """`deferred_to`: it was not taken from the limits, and is not begun before. `replayed`: its key had brought this answer before."""
 
     accepted: Accepted
     standings: Sequence[Standing] = ()
     deferred_to: datetime | None = None
+    replayed: bool = False
 
 
 async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) -> Refreshing:
     """Accept, or defer where it is batch work; when this returns, the request is committed. Ring the broker afterwards.
 
-    Raises `NotFound` where the platform declares no such refresh, `BadInput`, `RateLimitError`, `LimitsUnavailable`.
+    An idempotency key that was used before brings its answer again, and takes nothing from the limits. Raises `NotFound` where the
+    platform declares no such refresh, `BadInput`, `KeyReused`, `RateLimitError`, `LimitsUnavailable`.
     """
     platform = platform_named(wanted.platform)
     stack, declared = limiter.stack_of(platform.name), platform.on_demand
@@ -51,11 +61,16 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
         wanted.priority,
         wanted.account_id,
         wanted.idempotency_key,
+        wanted.idempotency_owner,
         wanted.expires_at,
         wanted.api_key_id,
         on_demand=True,
     )
+    if wanted.idempotency_key is not None:
+        intake.check_key(wanted.idempotency_key)
     prepared = intake.prepare(request)
+    if (stored := await _stored(database, prepared)) is not None:
+        return stored
     try:
         taken = await limiter.take(stack, str(prepared.params[declared.param]), wanted.priority)
     except RateLimitError as refusal:
@@ -66,7 +81,26 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
         if wanted.priority != Priority.BATCH:
             raise
         return await _defer(database, prepared, refusal, "the limits could not be asked")
-    return Refreshing(await _submit(database, limiter, prepared, taken), taken.standings)
+    accepted = await _submit(database, limiter, prepared, taken)
+    if not accepted.created and (stored := await _stored(database, prepared)) is not None:
+        return stored  # another call with this key was the faster one
+    return Refreshing(accepted, taken.standings)
+
+
+async def _stored(database: Database, prepared: Prepared) -> Refreshing | None:
+    request = prepared.request
+    if request.idempotency_key is None:
+        return None
+    values = {"owner": request.idempotency_owner, "key": request.idempotency_key, "digest": prepared.digest}
+    async with database.statements() as alone:
+        row = await alone.row(STORED, values)
+    if row is None:
+        return None
+    if not row.same:
+        raise KeyReused(
+            f"idempotency key {request.idempotency_key!r} was used for another request, {row.id}; nothing was accepted"
+        )
+    return Refreshing(Accepted(row.id, True, row.accepted_as), deferred_to=row.deferred_to, replayed=True)
 
 
 async def _submit(database: Database, limiter: StackedLimiter, prepared: Prepared, taken: Taken) -> Accepted:
@@ -94,4 +128,6 @@ async def _defer(
         if request.expires_at is not None and request.expires_at <= at:
             raise refusal
         (accepted,) = await intake.submit(transaction, [replace(prepared, request=request)])
+    if not accepted.created and (stored := await _stored(database, prepared)) is not None:
+        return stored
     return Refreshing(accepted, getattr(refusal, "standings", ()), at if accepted.created else None)

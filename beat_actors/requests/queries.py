@@ -5,15 +5,19 @@ import binascii
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from sqlalchemy import Select, column, func, literal_column, select, table
 
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.shapes import between, one_of
 
+ITEM = "\x1f"
+"""Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
 STATUSES = ("PENDING", "PROCESSING", "COMPLETE", "FAILED", "CANCELLED")
+ACCEPTED_AS = ("new", "joined", "stored")
 MAX_PAGE = 200
 
 REQUESTS = table(
@@ -40,8 +44,8 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     flow: str
     params: dict[str, Any]
-    status: str
-    priority: int
+    status: Annotated[str, one_of(STATUSES)]
+    priority: Annotated[int, between(1, 3)]
     account_id: str | None
     idempotency_key: str | None
     created_at: datetime
@@ -53,7 +57,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     api_key_id: int | None
     data: dict[str, Any] | None
     tags: dict[str, str] | None
-    accepted_as: str
+    accepted_as: Annotated[str, one_of(ACCEPTED_AS)]
     joined_to: int | None
     observed_at: datetime | None
     collected_at: datetime | None
@@ -64,7 +68,10 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
         """`freshness` tells of a complete request how old its answer is, and whether it was fetched for it."""
         complete = row.status == "COMPLETE" and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
-        return cls(**row._asdict(), freshness={"mode": mode, "as_of": row.observed_at} if complete else None)
+        said = row._asdict()
+        if row.idempotency_key is not None:  # an item of a list has its number behind it
+            said["idempotency_key"] = row.idempotency_key.partition(ITEM)[0]
+        return cls(**said, freshness={"mode": mode, "as_of": row.observed_at} if complete else None)
 
     @property
     def ended(self) -> bool:
@@ -115,12 +122,16 @@ async def get_request(transaction: Transaction, request_id: int, *, account_id: 
     return RequestView.of(rows[0])
 
 
+PERSON = 60.0
+"""Seconds after which to look again at what only a person can change."""
 # Seconds until the first of what the request waits for may have cleared; NULL where it waits for nothing.
-CLEARS_IN = """
-SELECT extract(epoch FROM min(greatest(f.not_before, l.blocked_until)) - clock_timestamp())::double precision
+CLEARS_IN = f"""
+SELECT coalesce(
+    extract(epoch FROM min(greatest(f.not_before, l.blocked_until)) - clock_timestamp())::double precision,
+    CASE WHEN bool_and(l.reasons IS NOT NULL) THEN {PERSON} END)
 FROM scrape_request_log r JOIN scrape_fetch f ON f.request_id = coalesce(r.joined_to, r.id) AND f.stage = 'WAITING'
 JOIN lane l ON l.id = f.lane_id WHERE r.id = %s
-"""
+"""  # noqa: S608 - a constant
 COLLECT = """
 UPDATE scrape_request_log SET collected_at = coalesce(collected_at, clock_timestamp())
 WHERE id = %s AND scraped_at IS NOT NULL RETURNING collected_at

@@ -82,7 +82,7 @@ class Many:
 async def retry(
     database: Database, request_id: int, *, account_id: str | None = None, actor: str | None = None
 ) -> Retried:
-    """Run one request again. Ring the broker of its platform afterwards. `actor`: the operator whose doing it is, for the audit log.
+    """Run one request again. Ring the broker of its platform afterwards. `actor`: whose doing it is, for the audit log.
 
     Raises `NotFound`, also for one that is not this account's where one is named, and `Conflict` for one that cannot run again.
     """

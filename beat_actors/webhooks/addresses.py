@@ -12,7 +12,12 @@ from beat_actors.errors import BadInput
 from beat_actors.text import check_text
 
 LONGEST = 2000
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+PORTS = frozenset({80, 443})
+# They carry an IPv4 address, or are of one site: a gateway may lead to what is behind it, whatever Python says of them.
+LEAD_ELSEWHERE = tuple(
+    ipaddress.IPv6Network(text)
+    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10")
+)
 
 
 class PrivateAddress(OSError):
@@ -20,22 +25,21 @@ class PrivateAddress(OSError):
 
 
 def is_public(text: str) -> bool:
-    """Whether it is an address that the whole internet reaches, also what an IPv6 address carries of IPv4."""
+    """Whether it is an address that the whole internet reaches, and no way to another one."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            address = inner
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif any(address in network for network in LEAD_ELSEWHERE):
+            return False
     return address.is_global and not address.is_multicast
 
 
 def public_socket(info: tuple[Any, ...]) -> socket.socket:
     """A socket for this entry of `getaddrinfo`. Raises `PrivateAddress`; names and literal addresses both come by here."""
     family, kind, protocol, _, address = info
-    if not is_public(str(address[0])):
-        raise PrivateAddress("the address is not public")
+    if not is_public(str(address[0])) or address[1] not in PORTS:
+        raise PrivateAddress("the address is not public, or the port is not one of the web's")
     return socket.socket(family, kind, protocol)
 
 
@@ -51,6 +55,11 @@ def check_url(url: str, *, allow_private: bool) -> None:
     if parts.scheme not in schemes or not parts.hostname or not port_fits or " " in url:
         raise BadInput(
             f"url has to be an {' or '.join(schemes)} URL with a host, such as https://example.com/hooks", field="url"
+        )
+    if parts.port not in (None, *PORTS) and not allow_private:
+        raise BadInput(
+            f"url names the port {parts.port}; the web's are 443 and 80, and BEAT_WEBHOOK_ALLOW_PRIVATE allows others",
+            field="url",
         )
     if parts.username is not None or parts.fragment:
         raise BadInput("url cannot hold a user, a password or a fragment; the signature says who calls", field="url")

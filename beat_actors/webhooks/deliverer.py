@@ -149,7 +149,7 @@ class Deliverer:
             row.attempt,
             row.endpoint_id,
             delivered,
-            0.0 if delivered else max(delay(row.attempt), after),
+            0.0 if delivered else max(delay(row.tries), after),
             gone=status == 410,
             status=status,
             error=None if delivered else said,
@@ -177,7 +177,7 @@ def _failure(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, PrivateAddress):
-            return "its address is not public, so nothing was sent; BEAT_WEBHOOK_ALLOW_PRIVATE would allow it"
+            return "its address or port is not one for the public, so nothing was sent; BEAT_WEBHOOK_ALLOW_PRIVATE would allow it"
         cause = getattr(cause, "os_error", None) or cause.__cause__
     # The messages of the HTTP library may hold the whole URL: the type says enough.
     return f"no connection: {type(error).__name__}"

@@ -42,10 +42,12 @@ WITH position AS (
 SELECT count(*) FROM batch
 """
 # Endpoints are locked before their deliveries are counted, by a statement of its own: what another process claimed is seen then.
+# Whether anything is due is asked in the order of the index: to look for any row at all may mean to read past all that ended.
 OPEN_ENDPOINTS = """
 SELECT e.id FROM webhook_endpoint e
 WHERE e.state = 'active' AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
-  AND EXISTS (SELECT FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_at <= clock_timestamp())
+  AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
+       ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()
 ORDER BY random() LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 # An endpoint that has failed too often in a row gets one probe; the others wait for what becomes of it.
@@ -64,7 +66,7 @@ WITH room AS (
 UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp() + make_interval(secs => %(lease)s),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM due, webhook_endpoint e WHERE d.id = due.id AND e.id = d.endpoint_id
-RETURNING d.id, d.attempt, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
+RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
     CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,
     extract(epoch FROM clock_timestamp())::bigint AS at
 """

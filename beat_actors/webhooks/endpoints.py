@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,6 +14,7 @@ from beat_actors.credentials.vault import Vault
 from beat_actors.data import cursors
 from beat_actors.database import Transaction, jsonb
 from beat_actors.errors import BadInput, Conflict, NotFound
+from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.addresses import check_url
 from beat_actors.webhooks.backoff import FAILURES
@@ -30,12 +31,12 @@ MAX_PAGE = 200
 STATES = ("pending", "delivered", "failed")
 PATTERN = re.compile(r"\*|beat(\.[a-z_]+){1,3}(\.\*)?")
 
-SEEN = "(%(account)s::text IS NULL AND (%(all)s OR account_id IS NOT NULL) OR account_id = %(account)s)"
+SEEN = "(%(account)s::text IS NULL AND (%(all)s OR api_key_id = %(key)s) OR account_id = %(account)s)"
 VIEW = f"""id, account_id, url, events, state, CASE WHEN failures >= {FAILURES} THEN 'open' ELSE 'closed' END AS breaker, failures,
     CASE WHEN open_until > clock_timestamp() THEN open_until END AS open_until, last_success_at, last_failure_at, last_error, created_at"""
 CREATE = f"""
-INSERT INTO webhook_endpoint (id, account_id, url, events, key_id, secret) OVERRIDING SYSTEM VALUE
-VALUES (%s, %s, %s, %s, %s, %s) RETURNING {VIEW}
+INSERT INTO webhook_endpoint (id, account_id, url, events, api_key_id, key_id, secret) OVERRIDING SYSTEM VALUE
+VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {VIEW}
 """  # noqa: S608 - this module's own text
 NEXT_ID = "SELECT nextval(pg_get_serial_sequence('webhook_endpoint', 'id'))"
 COUNT = """
@@ -66,7 +67,7 @@ SELECT id, event_id, type, occurred_at, state, attempt, CASE WHEN state = 'pendi
 FROM webhook_delivery WHERE endpoint_id = %(id)s AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s
 """
-# What is out at this moment is left alone.
+# What is out at this moment is left alone. Delays start anew; `attempt` goes on, since it is the fence.
 RESEND = """
 WITH again AS (
     SELECT id FROM webhook_delivery WHERE endpoint_id = %(endpoint)s AND state <> 'pending'
@@ -74,7 +75,7 @@ WITH again AS (
     ORDER BY id LIMIT %(limit)s FOR UPDATE
 )
 UPDATE webhook_delivery d SET state = 'pending', next_at = clock_timestamp(), expires_at = clock_timestamp() + interval '24 hours',
-    ended_at = NULL, lease_until = NULL FROM again WHERE d.id = again.id RETURNING d.id
+    ended_at = NULL, lease_until = NULL, resent_after = attempt FROM again WHERE d.id = again.id RETURNING d.id
 """
 OTHERWISE_SEALED = """
 SELECT id, key_id, secret, CASE WHEN old_until > clock_timestamp() THEN old_key_id END AS old_key_id, old_secret
@@ -90,8 +91,8 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str | None
     url: str
     events: list[str]
-    state: str
-    breaker: str
+    state: Annotated[str, one_of(("active", "paused", "disabled"))]
+    breaker: Annotated[str, one_of(("open", "closed"))]
     failures: int
     open_until: datetime | None
     last_success_at: datetime | None
@@ -107,7 +108,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     event_id: UUID
     type: str
     occurred_at: datetime
-    state: str
+    state: Annotated[str, one_of(STATES)]
     attempt: int
     next_at: datetime | None
     expires_at: datetime
@@ -127,11 +128,16 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who looks. `account_id`: its own endpoints alone; without one all accounts', and with `all` the installation's too."""
+    """Who looks. `account_id`: its own endpoints alone; without one those that the key `key_id` made, and with `all` everybody's."""
 
     actor: str
     account_id: str | None = None
     all: bool = False
+    key_id: int | None = None
+
+    @property
+    def sees(self) -> dict[str, Any]:
+        return {"account": self.account_id, "all": self.all, "key": self.key_id}
 
 
 def opened(vault: Vault, row: Any) -> list[str]:
@@ -149,6 +155,7 @@ async def create(
     events: Sequence[str] = ("*",),
     account_id: str | None,
     actor: str,
+    api_key_id: int | None = None,
     allow_private: bool,
 ) -> tuple[EndpointView, str]:
     """An endpoint, of this account or, without one, of the installation, which gets every account's events; and its secret.
@@ -166,21 +173,21 @@ async def create(
         )
     number, secret = await transaction.value(NEXT_ID), new_secret()
     sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
-    row = await transaction.row(CREATE, (number, account_id, url, wanted, *sealed))
+    row = await transaction.row(CREATE, (number, account_id, url, wanted, api_key_id, *sealed))
     assert row is not None
     await _audit(transaction, actor, "create", number, {"account_id": account_id, "host": _host(url), "events": wanted})
     return EndpointView(**row._asdict()), secret
 
 
 async def overview(transaction: Transaction, reader: Reader) -> list[EndpointView]:
-    rows = await transaction.rows(LIST, {"account": reader.account_id, "all": reader.all})
+    rows = await transaction.rows(LIST, reader.sees)
     return [EndpointView(**row._asdict()) for row in rows]
 
 
 async def find(transaction: Transaction, number: int, reader: Reader, *, lock: bool = False) -> EndpointView:
     """Raises `NotFound`, also for an endpoint of somebody else."""
     statement = f"{FIND} FOR NO KEY UPDATE" if lock else FIND
-    row = await transaction.row(statement, {"id": number, "account": reader.account_id, "all": reader.all})
+    row = await transaction.row(statement, {"id": number} | reader.sees)
     if row is None:
         raise NotFound(f"there is no webhook {number}; list them to see which there are")
     return EndpointView(**row._asdict())

@@ -306,7 +306,7 @@ ON_DEMAND = OnDemand(
     param="handle",
     limits=(
         RequestLimit("refresh_profile_insta_daily", 20_000, 86_400, reserve=0.1, pace=3600),
-        RequestLimit("refresh_profile_insta_minute", 60, 60),
+        RequestLimit("refresh_profile_insta_minute", 60, 60, reserve=0.1),
         RequestLimit("refresh_profile_insta_handle", 1, 1, per_subject=True),
     ),
 )

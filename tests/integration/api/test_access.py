@@ -77,6 +77,7 @@ FILLED = {
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1,
 }  # fmt: skip
+READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
 
 
@@ -167,7 +168,13 @@ async def test_a_scope_opens_what_it_says_and_nothing_else(bare, database, new_k
     for (method, path), needed in GUARDED.items():
         before = await rows(database)
         answer = await call(bare, method, path, headers)
-        if needed in CONTAINS[held]:
+        if (method, path) in READ_TOO and Scope.READ not in CONTAINS[held]:
+            assert (answer.status_code, method, path) == (403, method, path)
+            assert (
+                f'scope="{needed if needed not in CONTAINS[held] else Scope.READ}"'
+                in answer.headers["www-authenticate"]
+            )
+        elif needed in CONTAINS[held]:
             assert answer.status_code in (200, 202, 400, 404, 409), (method, path, answer.text)
         else:
             assert (answer.status_code, method, path) == (403, method, path)
@@ -243,6 +250,20 @@ async def test_an_idempotency_key_is_an_accounts_own(bare, new_key) -> None:
         for _ in range(2):
             ids.add((await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=headers)).json["id"])
     assert len(ids) == 2
+
+
+async def test_of_no_account_an_idempotency_key_is_the_api_keys_own(bare, new_key) -> None:
+    one, other = [bearer(await new_key(Scope.SUBMIT)) | {"Idempotency-Key": "once"} for _ in range(2)]
+    body = {**GOOD, "account_id": "acme"}
+    first = await bare.simulate_post("/v1/scrape-requests", json=body, headers=one)
+    another = {**body, "params": {"handle": "another"}}
+    second = await bare.simulate_post("/v1/scrape-requests", json=another, headers=other)
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert (await bare.simulate_post("/v1/scrape-requests", json=another, headers=one)).status_code == 409
+    # Nor is it the account's, which it only named.
+    acme = bearer(await new_key(Scope.SUBMIT, account_id="acme")) | {"Idempotency-Key": "once"}
+    third = await bare.simulate_post("/v1/scrape-requests", json=another, headers=acme)
+    assert (third.status_code, third.json["accepted_as"]) == (202, "joined")
 
 
 async def test_an_account_is_not_shown_whose_neighbour_it_had_in_a_call(bare, database, new_key) -> None:
@@ -333,14 +354,14 @@ async def test_who_submits_ends_and_retries_its_own_alone(bare, database, new_ke
     for key, retried in ((other, 0), (acme, 0), (submits, 1)):
         answer = await bare.simulate_post(f"{route}/retry", json={"status": "CANCELLED"}, headers=bearer(key))
         assert (answer.status_code, answer.json["retried"]) == (202, retried)
-    async with database.transaction() as transaction:
-        assert await transaction.value("SELECT count(*) FROM audit_log WHERE action LIKE 'request.%%'") == 0
     for change in ("cancel", "retry"):
         answer = await bare.simulate_post(f"{asked['location']}/{change}", headers=bearer(operates))
         assert answer.status_code in (200, 202)
     async with database.transaction() as transaction:
         found = await transaction.rows("SELECT actor, action FROM audit_log WHERE action LIKE 'request.%%' ORDER BY id")
     assert [(row.actor, row.action) for row in found] == [
+        (f"key:{submits.id}", "request.cancel"),
+        (f"key:{submits.id}", "request.retry"),
         (f"key:{operates.id}", "request.cancel"),
         (f"key:{operates.id}", "request.retry"),
     ]
@@ -368,3 +389,60 @@ async def test_an_operator_who_looks_collects_nothing(bare, database, new_key) -
     await bare.simulate_post(f"{asked['location']}/cancel", headers=bearer(both))
     assert (await bare.simulate_get(asked["location"], headers=bearer(operates))).json["collected_at"] is None
     assert (await bare.simulate_get(asked["location"], headers=bearer(both))).json["collected_at"] is not None
+
+
+async def test_a_key_of_no_account_changes_nothing_that_is_somebody_elses(bare, database, new_key) -> None:
+    """Every route that changes something by an id, called for what an account has and for what another key of no account has."""
+    both = (Scope.SUBMIT, Scope.READ)
+    acme, other, stranger = [await new_key(*both, **({"account_id": "acme"} if n == 0 else {})) for n in range(3)]
+    # What only submits is shown no more than what reads too.
+    feeder = await new_key(Scope.SUBMIT)
+    operator = bearer(await new_key(Scope.OPERATE))
+    table = {route for route, scope in GUARDED.items() if scope in both and "{" in route[1] and route[0] != "GET"}
+    bodies: dict[str, Any] = {
+        "/v1/webhooks/{webhook_id}": {"state": "paused"},
+        "/v1/webhooks/{webhook_id}/resend": {"since": "2030-01-31T12:00:00Z"},
+    }
+    for owner in (acme, other):
+        asked = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=bearer(owner))).json["id"]
+        hook = {"url": "https://example.com/hooks", "account_id": "acme"}
+        webhook = (await bare.simulate_post("/v1/webhooks", json=hook, headers=bearer(owner))).json["id"]
+        sent = await bare.simulate_post(f"/v1/webhooks/{webhook}/test", headers=bearer(owner))
+        mine = FILLED | {"request_id": asked, "webhook_id": webhook, "delivery_id": sent.json["delivery_id"]}
+        tried = 0
+        for method, path in sorted(table):
+            if "request_id" not in path and "webhook_id" not in path:
+                continue
+            for key in (stranger, feeder):
+                body = {"json": bodies[path]} if path in bodies else {}
+                answer = await bare.simulate_request(method, path.format_map(mine), headers=bearer(key), **body)
+                assert answer.status_code in (403, 404), (method, path, answer.text)
+                assert answer.status_code == 404 or key is feeder
+                assert "secret" not in answer.text
+                tried += 1
+        assert tried == 2 * 8
+        for path in ("/v1/webhooks/{webhook_id}", "/v1/webhooks/{webhook_id}/deliveries"):
+            assert (await bare.simulate_get(path.format_map(mine), headers=bearer(stranger))).status_code == 404
+            assert (await bare.simulate_get(path.format_map(mine), headers=bearer(owner))).status_code == 200
+        await bare.simulate_post(f"/v1/scrape-requests/{asked}/cancel", headers=operator)
+    assert (await bare.simulate_get("/v1/webhooks", headers=bearer(stranger))).json == {"webhooks": []}
+
+
+async def test_who_reads_what_another_asked_for_collects_nothing(bare, new_key) -> None:
+    acme = await new_key(Scope.SUBMIT, Scope.READ, account_id="acme")
+    reader, asks = await new_key(Scope.READ), await new_key(Scope.SUBMIT, Scope.READ)
+    for owner in (acme, asks):
+        asked = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=bearer(owner))).json
+        await bare.simulate_post(f"{asked['location']}/cancel", headers=bearer(owner))
+        looked = await bare.simulate_get(asked["location"], headers=bearer(reader))
+        assert (looked.status_code, looked.json["collected_at"]) == (200, None)
+        assert (await bare.simulate_get(asked["location"], headers=bearer(owner))).json["collected_at"] is not None
+
+
+async def test_a_successor_has_the_webhooks_of_the_key_before_it(bare, database, new_key) -> None:
+    old = await new_key(Scope.SUBMIT, Scope.READ)
+    hook = {"url": "https://example.com/hooks", "account_id": "acme"}
+    number = (await bare.simulate_post("/v1/webhooks", json=hook, headers=bearer(old))).json["id"]
+    async with database.transaction() as transaction:
+        successor = (await keys.rotate(transaction, str(old.id), actor="test")).created
+    assert (await bare.simulate_get(f"/v1/webhooks/{number}", headers=bearer(successor))).status_code == 200

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,7 @@ class Ours:
     url: str
     database: Database
     api: falcon.testing.ASGIConductor
+    services: Services
 
     async def post(self, handle: str, **headers: str) -> Any:
         return await self.api.simulate_post(ROUTE, json={**GOOD, "params": {"handle": handle}}, headers=headers)
@@ -87,11 +88,17 @@ async def ours() -> AsyncIterator[Ours]:
                 database_url=url, redis_url=valkey.url, vault_keys=VAULT_KEYS, message_keys=MESSAGE_KEYS
             )
             database, mailbox = Database(settings, name="test"), Mailbox(settings)
-            app = create_app(lambda: Services(database, mailbox.ring, mailbox.ping, mailbox.close))
+            services: list[Services] = []
+
+            def opened() -> Services:
+                services.append(Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close))
+                return services[0]
+
+            app = create_app(opened)
             async with database.transaction() as transaction:
                 key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,)), actor="test")
             async with Promised(app, headers=bearer(key)) as api:
-                yield Ours(under, beside, url, database, api)
+                yield Ours(under, beside, url, database, api, services[0])
 
 
 async def test_without_postgres_a_post_is_503_and_says_when_to_come_back(ours: Ours) -> None:
@@ -139,3 +146,79 @@ async def test_without_valkey_a_post_is_202_and_the_scheduler_finds_the_work(our
     assert {answer.status_code for answer in answers} == {202}
     assert await ours.count() == 5
     assert (await sweeps.waiting(ours.database)).ring == {"instagram"}
+
+
+FREEZE = 8.0
+"""Seconds: what waits for the thaw, or for the driver to give up, does not answer before."""
+FAMILIES = (
+    ("GET", "/readyz", None),
+    ("POST", ROUTE, GOOD),
+    ("GET", ROUTE, None),
+    ("GET", f"{ROUTE}/1", None),
+    ("GET", f"{ROUTE}/1/explain", None),
+    ("POST", f"{ROUTE}/1/cancel", {}),
+    ("POST", f"{ROUTE}/retry", {}),
+    ("GET", "/v1/profiles/instagram/creator", None),
+    ("GET", "/v1/profiles/instagram/creator/posts", None),
+    ("GET", "/v1/profiles/instagram/creator/history", None),
+    ("GET", "/v1/changes", None),
+    ("POST", "/v1/profiles/instagram/creator/refresh", {}),
+    ("GET", "/v1/keys", None),
+    ("GET", "/v1/webhooks", None),
+    ("POST", "/v1/webhooks", {"url": "https://example.com/hooks", "account_id": "acme"}),
+    ("GET", "/v1/credentials", None),
+    ("GET", "/v1/sources", None),
+    ("GET", "/v1/flows", None),
+    ("GET", "/v1/quarantine", None),
+    ("GET", "/v1/alerts", None),
+    ("GET", "/v1/audit", None),
+    ("POST", "/v1/queues/ingest/purge", {"state": "dead", "reason": "test"}),
+)
+
+
+async def everything(ours: Ours) -> list[Any]:
+    """One route of each family, all at once, within the freeze."""
+    async with asyncio.timeout(FREEZE):
+        return await asyncio.gather(
+            *(
+                ours.api.simulate_request(method, path, **({} if body is None else {"json": body}))
+                for method, path, body in FAMILIES
+            )
+        )
+
+
+async def recovered(ours: Ours) -> bool:
+    """It serves, and has every connection back."""
+    await asyncio.sleep(0.1)
+    ready = (await ours.api.simulate_get("/readyz")).status_code == 200
+    return (
+        ready and (await ours.post("after")).status_code == 202 and not ours.services.database.engine.pool.checkedout()
+    )  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("both", [False, True])
+async def test_no_route_waits_for_a_frozen_postgres(ours: Ours, known: bool, both: bool) -> None:
+    """Nor where Redis is frozen with it, nor where not even the key can be looked up. After the thaw all is as before."""
+    if known:
+        assert (await ours.post("before")).status_code == 202
+    with ExitStack() as stack:
+        stack.enter_context(frozen(ours.postgres, ours.url))
+        if both:
+            stack.enter_context(frozen(ours.valkey))
+        for _ in range(2):
+            for (method, path, _), answer in zip(FAMILIES, await everything(ours), strict=True):
+                assert (answer.status_code, "retry-after" in answer.headers) == (503, True), (method, path, answer.text)
+    async with asyncio.timeout(30):
+        while not await recovered(ours):
+            pass
+    for (method, path, _), answer in zip(FAMILIES, await everything(ours), strict=True):
+        # Redis may rest a little longer than the database.
+        assert answer.status_code < 500 or both, (method, path, answer.text)
+
+
+async def test_waiting_for_the_end_of_a_request_takes_nothing_of_a_calls_time(ours: Ours) -> None:
+    answer = await ours.api.simulate_post(ROUTE, json=GOOD, params={"wait": "3"})
+    assert (answer.status_code, answer.json["accepted_as"]) == (202, "new")
+    again = await ours.api.simulate_get(answer.json["location"], params={"wait": "2"})
+    assert (again.status_code, again.json["status"]) == (202, "PENDING")

@@ -236,6 +236,56 @@ async def test_one_account_does_not_see_what_another_asked_for(bare, database: D
     assert [(one["kind"], one["id"]) for one in told] == [("profiles", "42")]
 
 
+async def test_what_an_account_brought_it_keeps_whoever_brings_it_later(bare, database: Database, new_key) -> None:
+    """Of what no log is kept too: another's refresh of the same takes nothing away, and gives nothing to who never asked."""
+    store = ShopifyStore(store="shop.myshopify.com")
+    order = ShopifyOrder(
+        platform_order_id="5001", store=store.store, currency="EUR", total_price=Decimal("19.90"), updated_at=NOON
+    )
+    things = (
+        ("instagram", InstagramComment(comment_id="1", shortcode="SC0001")),
+        ("shopify", store),
+        ("shopify", order),
+    )
+    for account in ("acme", "zeta", None):
+        for platform, thing in things:
+            await observe(database, platform, thing, account_id=account)
+    seen = {name: bearer(await new_key(Scope.READ, account_id=name)) for name in ("acme", "zeta", "other")}
+    for path in ("/v1/comments/instagram/1", "/v1/stores/shopify/shop.myshopify.com", "/v1/orders/shopify/5001"):
+        for name, status in (("acme", 200), ("zeta", 200), ("other", 404)):
+            assert (await bare.simulate_get(path, headers=seen[name])).status_code == status
+    orders = (await bare.simulate_get("/v1/stores/shopify/shop.myshopify.com/orders", headers=seen["acme"])).json
+    assert [one["id"] for one in orders["items"]] == ["5001"]
+
+
+async def test_an_account_is_told_of_what_it_has_whosever_request_changed_it(bare, database: Database, new_key) -> None:
+    acme = bearer(await new_key(Scope.READ, account_id="acme"))
+
+    async def told(since: str | None = None) -> tuple[list[tuple[str, int | None]], str]:
+        page = (await bare.simulate_get("/v1/changes", params={"since": since} if since else {}, headers=acme)).json
+        return [(one["id"], one["request_id"]) for one in page["changes"]], page["next_cursor"]
+
+    await observe(database, "instagram", CREATOR)
+    await observe(database, "instagram", post(1, NOON), account_id="zeta")
+    found, cursor = await told()
+    assert found == []
+    # It is logged already, and not changed by this; but it is new to this account.
+    mine = await observe(database, "instagram", CREATOR, account_id="acme")
+    found, cursor = await told(cursor)
+    assert found == [("42", mine)]
+    await observe(database, "instagram", CREATOR, account_id="acme")
+    found, cursor = await told(cursor)
+    assert found == []
+    everything = (await bare.simulate_get("/v1/changes", headers=bearer(await new_key(Scope.READ)))).json["changes"]
+    assert [one["id"] for one in everything] == ["42", "SC0001"]  # nothing changed a second time
+    await observe(database, "instagram", replace_followers(7), account_id="zeta")
+    await observe(database, "instagram", replace_followers(8))
+    found, cursor = await told(cursor)
+    assert found == [("42", None)] * 2
+    mine = await observe(database, "instagram", post(2, NOON), account_id="acme")
+    assert (await told(cursor))[0] == [("SC0002", mine)]  # once: the transaction that brought it has told of it
+
+
 async def test_the_feed_goes_on_from_its_end_also_where_nothing_happened_since(api, database) -> None:
     """An idle database has begun no transaction since the cursor was made, so the next one is as far as anybody knows."""
     await observe(database, "instagram", CREATOR)

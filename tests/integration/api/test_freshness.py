@@ -10,7 +10,13 @@ import redis.asyncio
 
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
-from beat_actors.platforms.instagram import InstagramAccount, InstagramPost, InstagramPostInsight, InstagramStory
+from beat_actors.platforms.instagram import (
+    InstagramAccount,
+    InstagramPost,
+    InstagramPostInsight,
+    InstagramProfileInsight,
+    InstagramStory,
+)
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
 from beat_actors.settings import LimitChange, Settings
 from tests.integration.api.conftest import app_over, bearer
@@ -282,3 +288,52 @@ async def test_every_flow_that_is_to_refresh_something_takes_what_it_is_given(ap
                     thing = kinds[kind] if dot else owner
                     assert name in thing.record.__struct_fields__
                     assert not dot or any(listed.under == kind for listed in owner.lists)
+
+
+async def test_a_history_is_as_fresh_as_what_it_is_of(api, database, old, bell) -> None:
+    """To read what is stale starts its refresh here too, and who wants nothing stale is sent to wait for it."""
+    path = f"{PROFILE}/history"
+    wait = await api.simulate_get(path, params={"allow_stale": "false"})
+    assert (wait.status_code, wait.json["freshness"]["refresh_started"]) == (202, True)
+    assert wait.headers["location"] == wait.json["freshness"]["refresh"]
+    assert bell.rung == ["instagram"]
+    stale = await api.simulate_get(path)
+    assert (stale.status_code, stale.json["freshness"]["mode"]) == (200, "stale")
+    assert stale.json["freshness"]["refresh"] == wait.headers["location"]
+    assert "older than" in stale.json["freshness"]["why"]
+    assert len(await rows(database, REQUESTS)) == 1
+
+
+async def test_a_history_of_a_list_is_as_fresh_as_its_newest(api, database) -> None:
+    await observe(database, "instagram", CREATOR)
+    insight = InstagramProfileInsight(
+        insight_id="1784|reach|DE", profile_id="1784", metric="reach", breakdown="country", dimension="DE", value=1
+    )
+    await observe(database, "instagram", insight)
+    path = f"{PROFILE}/insights/history"
+    assert (await api.simulate_get(path)).json["freshness"]["mode"] == "fresh"
+    await age(database, 2 * DAY, "instagram_profile_insight")
+    wait = await api.simulate_get(path, params={"allow_stale": "false"})
+    assert (wait.status_code, wait.json["freshness"]["refresh_started"]) == (202, True)
+    ((_, flow, _),) = await rows(database, REQUESTS)
+    assert flow == "refresh_profile_insights"
+
+
+async def test_what_is_partial_is_answered_to_who_wants_nothing_stale(api, database) -> None:
+    """A refresh reaches the newest of a list: to wait until all of it is fresh would be to wait for ever."""
+    await observe(database, "instagram", CREATOR)
+    await observe(database, "instagram", InstagramPost(shortcode="A", profile_id="42"))
+    await age(database, 40 * DAY, "instagram_post")
+    await observe(database, "instagram", InstagramPost(shortcode="B", profile_id="42"))
+    answer = await api.simulate_get(f"{PROFILE}/posts", params={"allow_stale": "false"})
+    assert (answer.status_code, answer.json["freshness"]["mode"]) == (200, "partial")
+
+
+async def test_what_only_a_person_can_change_is_looked_for_in_a_minute(api, database, old) -> None:
+    asked = {"allow_stale": "false"}
+    assert (await api.simulate_get(PROFILE, params=asked)).status_code == 202
+    reasons = '[{"source": "lama", "why": "it has no credential that works"}]'
+    await rows(database, f"UPDATE lane SET blocked_until = NULL, reasons = '{reasons}' RETURNING 1")
+    answer = await api.simulate_get(PROFILE, params=asked)
+    assert (answer.status_code, answer.headers["retry-after"]) == (202, "60")
+    assert "no credential that works" in answer.json["freshness"]["why"]

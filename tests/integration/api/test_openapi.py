@@ -63,6 +63,33 @@ def test_every_call_says_what_it_does_in_a_sentence() -> None:
     assert [text for text in said if not text.endswith(".") or not text[0].isupper()] == []
 
 
+def test_it_says_what_a_value_may_be() -> None:
+    shapes, paths = DOCUMENT["components"]["schemas"], DOCUMENT["paths"]
+    asked = shapes["Submission"]["properties"]
+    assert asked["priority"]["enum"] == ["customer", "standard", "batch"]
+    assert (asked["max_age"]["minimum"], asked["max_age"]["maximum"]) == (0, 366 * 86_400)
+    assert asked["expires_at"]["anyOf"][0] == {"type": "string", "format": "date-time"}
+    many = shapes["Submissions"]["properties"]["requests"]
+    assert (many["minItems"], many["maxItems"]) == (1, 1000)
+    shown = shapes["RequestView"]["properties"]
+    assert shown["status"]["enum"] == ["PENDING", "PROCESSING", "COMPLETE", "FAILED", "CANCELLED"]
+    assert shown["created_at"]["format"] == "date-time"
+    assert shapes["EndpointView"]["properties"]["state"]["enum"] == ["active", "paused", "disabled"]
+    query = {one["name"]: one["schema"] for one in paths["/v1/scrape-requests"]["get"]["parameters"]}
+    assert query["created_after"]["format"] == "date-time"
+    assert query["status"]["enum"] == shown["status"]["enum"]
+
+
+def test_it_says_how_an_answer_is_told_and_when_to_come_back() -> None:
+    post = DOCUMENT["paths"]["/v1/scrape-requests"]["post"]["responses"]
+    assert {"application/json", "application/problem+json"} == set(post["400"]["content"])
+    assert {"Location", "Retry-After", "Idempotency-Replayed"} <= set(post["202"]["headers"])
+    for method, path, operation in operations():
+        if TABLE[method, path] != OPEN:
+            assert {"Retry-After", "RateLimit-Reset"} <= set(operation["responses"]["429"]["headers"])
+            assert "Retry-After" in operation["responses"]["503"]["headers"]
+
+
 async def test_it_is_served_as_a_document_and_as_a_page(bare: Any) -> None:
     assert (await bare.simulate_get("/openapi.json")).json == DOCUMENT
     read = await bare.simulate_get("/docs")

@@ -7,6 +7,7 @@ import pytest
 
 from actors.broker import build_broker
 from actors.queues import Queues
+from beat_actors import watch
 from beat_actors.access.scopes import Scope
 from beat_actors.alerts import Alert, open_alert
 from beat_actors.credentials.turn import turn
@@ -20,8 +21,8 @@ from tests.integration.api.conftest import Keys, bearer
 CANARY = "canary-5f2c9e"
 
 
-async def done(api: Any, path: str, **body: Any) -> Any:
-    answer = await api.simulate_post(path, json={"reason": "a test", **body})
+async def done(api: Any, where: str, **body: Any) -> Any:
+    answer = await api.simulate_post(where, json={"reason": "a test", **body})
     assert answer.status_code in (200, 201), answer.text
     return answer.json
 
@@ -86,6 +87,13 @@ async def test_a_source_that_is_drained_gets_nothing_more_until_it_is_closed(api
     assert {breaker["state"] for breaker in view["breakers"]} == {"open"}
     assert {breaker["operation"] for breaker in view["breakers"]} == set(view["operations"])
     assert await leased(database) == []
+    # It is a person's doing, and nobody is told of an outage.
+    (waits,) = (await looked(api, "/v1/scrape-requests"))["requests"]
+    why = await looked(api, f"/v1/scrape-requests/{waits['id']}/explain")
+    said = {blocker["why"] for fetch in why["fetches"] for blocker in fetch["blockers"] if blocker["source"] == "lama"}
+    assert said == {"drained by hand: nothing is sent to it"}
+    assert {breaker["by_hand"] for breaker in view["breakers"]} == {True}
+    assert [alert.key for alert in await watch.sources_down(database) if alert.source == "lama"] == []
     view = await done(api, "/v1/sources/lama/breaker/close")
     assert (view["breakers"], view["credentials"], view["usable"]) == ([], 1, 1)
     assert len(await leased(database)) == 1
@@ -142,12 +150,36 @@ async def test_quarantine_is_listed_by_what_looks_alike_and_resolved_as_it_was_s
     assert left["count"] == 1
 
 
+async def test_one_cluster_is_dealt_with_and_its_siblings_stay(api, database) -> None:
+    """Of one source and operation: what has another cause stands at another path, or was read by another parser."""
+    put = (
+        "INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, error, path) "
+        "SELECT 'malformed', platform, 'lama', 'profile_by_handle', version, 1, 'no', path FROM (VALUES ('instagram', 1, '$.id'), "
+        "('instagram', 2, '$.id'), ('instagram', 1, '$.name'), ('instagram', 1, NULL), ('tiktok', 1, '$.id')) v(platform, version, path)"
+    )
+    async with database.transaction() as transaction:
+        await transaction.run(put)
+    fields = {"kind": "malformed", "newest": 10**9, "source": "lama", "operation": "profile_by_handle"}
+    one = {**fields, "platform": "instagram", "path": "$.id", "parser_version": 1}
+    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **one})
+    assert planned.json["count"] == 1
+    assert await done(api, "/v1/quarantine/resolve", **one) == {"resolved": 1}
+    assert await done(api, "/v1/quarantine/resolve", **{**fields, "path": ""}) == {"resolved": 1}
+    left = [
+        (c["platform"], c["path"], c["parser_version"], c["replaying"])
+        for c in (await looked(api, "/v1/quarantine"))["clusters"]
+    ]
+    assert sorted(left) == [("instagram", "$.id", 2, 0), ("instagram", "$.name", 1, 0), ("tiktok", "$.id", 1, 0)]
+
+
 async def test_an_alert_is_listed_and_silenced(api, database) -> None:
     alert = Alert(key="source:lama", severity="critical", cause="c", impact="i", automatic="a", action="x")
     async with database.transaction() as transaction:
         await open_alert(transaction, alert)
     (found,) = (await looked(api, "/v1/alerts"))["alerts"]
     assert (found["key"], found["silenced"]) == ("source:lama", False)
+    odd = await api.simulate_get("/v1/alerts", params={"resolved": "maybe"})
+    assert (odd.status_code, odd.json["field"]) == (400, "resolved")
     await done(api, f"/v1/alerts/{found['id']}/silence")
     assert [one["silenced"] for one in (await looked(api, "/v1/alerts"))["alerts"]] == [True]
     await done(api, f"/v1/alerts/{found['id']}/silence", silenced=False)
@@ -170,6 +202,11 @@ async def test_an_alert_is_listed_and_silenced(api, database) -> None:
         ("/v1/queues/nothing/purge", {"reason": "x", "state": "dead"}, "queue"),
         ("/v1/queues/ingest/purge", {"reason": "x", "state": "in flight"}, "state"),
         ("/v1/quarantine/resolve", {"reason": "x", "kind": "odd", "newest": 1}, "kind"),
+        (
+            "/v1/quarantine/resolve",
+            {"reason": "x", "kind": "poison", "newest": 1, "parser_version": 2**40},
+            "parser_version",
+        ),
     ],
 )
 async def test_bad_input_changes_nothing_and_says_what_is_wrong(api, path: str, body: Any, field: str | None) -> None:

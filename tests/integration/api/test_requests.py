@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import falcon.asgi
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -77,6 +78,8 @@ async def test_a_thousand_at_once_with_an_outcome_for_each(api, database) -> Non
     assert answer.json["outcomes"][-1]["type"] == "urn:beat:problem:unknown_flow"
     assert await count(database) == 998
     assert (await api.simulate_post(ROUTE, json={"requests": [*items, GOOD]})).status_code == 400
+    none = await api.simulate_post(ROUTE, json={"requests": items[998:]})
+    assert (none.status_code, none.headers["content-type"], none.json["refused"]) == (400, "application/json", 2)
 
 
 async def test_the_same_idempotency_key_is_the_same_request(api, database) -> None:
@@ -86,15 +89,35 @@ async def test_the_same_idempotency_key_is_the_same_request(api, database) -> No
     assert (first.status_code, first.content) == (again.status_code, again.content)
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-    for asked in ({**GOOD, "params": {"handle": "someone"}}, {**GOOD, "priority": "batch"}, {"requests": [GOOD]}):
+    others: tuple[dict[str, Any], ...] = (
+        {**GOOD, "params": {"handle": "someone"}}, {**GOOD, "priority": "batch"}, {**GOOD, "account_id": "zeta"}, {"requests": [GOOD]},
+    )  # fmt: skip
+    for asked in others:
         other = await api.simulate_post(ROUTE, json=asked, headers=headers)
-        if asked == {"requests": [GOOD]}:
-            assert other.status_code == 202  # the same one request, in a list
-            assert other.json["outcomes"][0] == first.json
-        else:
-            assert other.status_code == 409
-            assert other.json["type"] == "urn:beat:problem:idempotency_key_reused"
+        assert other.status_code == 409
+        assert other.json["type"] == "urn:beat:problem:idempotency_key_reused"
     assert await count(database) == 1
+
+
+async def test_an_idempotency_key_covers_all_of_a_list_what_was_refused_too(api, database) -> None:
+    headers = {"Idempotency-Key": "list"}
+    bad, worse = {**GOOD, "params": {"handle": ""}}, {**GOOD, "flow": "nonsense"}
+    second = {**GOOD, "params": {"handle": "second"}}
+    first = await api.simulate_post(ROUTE, json={"requests": [GOOD, bad, second]}, headers=headers)
+    again = await api.simulate_post(ROUTE, json={"requests": [GOOD, bad, second]}, headers=headers)
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    for items in ([GOOD, worse, second], [GOOD, second], [bad, GOOD, second], [GOOD, second, bad], [GOOD, bad]):
+        assert (await api.simulate_post(ROUTE, json={"requests": items}, headers=headers)).status_code == 409
+    assert (await api.simulate_post(ROUTE, json=GOOD, headers=headers)).status_code == 409
+    # What its items are known by is nobody else's key, and is not shown.
+    own = await api.simulate_post(
+        ROUTE, json={**GOOD, "params": {"handle": "third"}}, headers={"Idempotency-Key": "list 1"}
+    )
+    assert own.status_code == 202
+    shown = (await api.simulate_get(f"{ROUTE}/{first.json['outcomes'][2]['id']}")).json
+    assert shown["idempotency_key"] == "list"
+    assert await count(database) == 3
 
 
 async def test_s7_2_list_scrape_data_filters_counts_and_pages(api, database) -> None:
@@ -282,6 +305,26 @@ async def test_the_eta_is_after_the_blocker_and_after_what_is_ahead(api, databas
     assert await eta(ids[0]) is None
 
 
+async def test_what_is_more_urgent_is_ahead_too(api, database) -> None:
+    def asked(count: int, priority: str) -> dict[str, Any]:
+        handles = [f"{priority}{n}" for n in range(count)]
+        return {"requests": [{**GOOD, "params": {"handle": one}, "priority": priority} for one in handles]}
+
+    batch = (await api.simulate_post(ROUTE, json=asked(5, "batch"))).json["outcomes"]
+    await api.simulate_post(ROUTE, json=asked(20, "customer"))
+    await api.simulate_post(ROUTE, json=asked(10, "standard"))
+
+    async def ahead() -> int:
+        return int((await api.simulate_get(f"{batch[4]['location']}/explain")).json["fetches"][0]["ahead"])
+
+    assert await ahead() == 4 + 20 + 10
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE lane SET reasons = '[]' WHERE priority = 1"
+        )  # what waits for a person is in nobody's way
+    assert await ahead() == 4 + 10
+
+
 async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
     request_id = (await api.simulate_post(ROUTE, json=GOOD)).json["id"]
     async with database.transaction() as transaction:
@@ -316,6 +359,10 @@ async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
         ({**GOOD, "priority": "urgent"}, "priority is customer, standard or batch"),
         ({**GOOD, "expires_at": "2030-01-01T00:00:00"}, "time zone"),
         ({**GOOD, "expires_at": "soon"}, "expires_at"),
+        ({**GOOD, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
+        ({**GOOD, "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
+        ({**GOOD, "expires_at": "0001-01-01T00:00:00Z"}, "from 2000"),
+        ({**GOOD, "expires_at": "9999-12-31T23:59:59Z"}, "before 2200"),
         ({**GOOD, "account_id": "a" * 300}, "account_id"),
         ({**GOOD, "unknown": 1}, "unknown"),
         ([], "request"),
@@ -331,6 +378,47 @@ async def test_bad_input_gets_a_sentence_and_no_row(api, database, body: Any, sa
     assert await count(database) == 0
 
 
+async def test_a_body_that_need_not_be_there_is_read_where_it_is(api, database, monkeypatch) -> None:
+    """Whatever the headers say of it: curl sends a type without a body, and who sends in chunks says no length."""
+    monkeypatch.setattr(falcon.asgi.Request, "content_length", None)
+    typed = {"content-type": "application/json"}
+    first = await api.simulate_post("/v1/profiles/instagram/one/refresh", headers=typed)
+    assert first.status_code == 202
+    asked = (await api.simulate_post(ROUTE, json=GOOD)).json["location"]
+    for sent, status in ((b'{"nonsense": 1}', 400), (b"{", 400), (b'{"reason": "enough"}', 200)):
+        assert (await api.simulate_post(f"{asked}/cancel", body=sent, headers=typed)).status_code == status
+    assert (await api.simulate_get(asked)).json["data"]["error"]["message"] == "enough"
+    again = (await api.simulate_post(ROUTE, json=GOOD)).json["location"]
+    assert (await api.simulate_post(f"{again}/cancel", headers=typed)).status_code == 200
+
+
+EXTREME = ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")
+
+
+async def test_an_extreme_time_is_refused_wherever_one_is_taken(api, database) -> None:
+    """PostgreSQL holds what Python cannot read again: one such row would break every list that it stands in."""
+    for time in EXTREME:
+        many = await api.simulate_post(ROUTE, json={"requests": [{**GOOD, "expires_at": time}, GOOD]})
+        assert (many.json["accepted"], many.json["refused"]) == (1, 1)
+        refresh = await api.simulate_post("/v1/profiles/instagram/creator/refresh", json={"expires_at": time})
+        assert (refresh.status_code, refresh.json["field"]) == (400, "expires_at")
+        again = await api.simulate_post(f"{ROUTE}/retry", json={"created_after": time})
+        assert (again.status_code, again.json["field"]) == (400, "created_after")
+        listed = await api.simulate_get(ROUTE, params={"created_before": time})
+        assert (listed.status_code, listed.json["field"]) == (400, "created_before")
+        feed = await api.simulate_get("/v1/changes", params={"since": time})
+        assert (feed.status_code, feed.json["field"]) == (400, "since")
+    assert (await api.simulate_get(ROUTE)).status_code == 200
+
+
+async def test_a_deadline_is_kept_in_utc_whatever_its_zone(api, database) -> None:
+    """PostgreSQL knows no zone that is further than 16 hours away."""
+    accepted = await api.simulate_post(ROUTE, json={**GOOD, "expires_at": "2100-01-01T00:00:00+23:59"})
+    assert accepted.status_code == 202
+    shown = (await api.simulate_get(f"{ROUTE}/{accepted.json['id']}")).json
+    assert datetime.fromisoformat(shown["expires_at"]) == datetime(2099, 12, 31, 0, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -344,6 +432,18 @@ async def test_bad_input_gets_a_sentence_and_no_row(api, database, body: Any, sa
         (b'{"platform": "\\ud800"}', 400),
         (b'{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "\\udc00x"}}', 400),
         (b"\xff\xfe", 400),
+        (
+            b'{"platform": "x", "platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a"}}',
+            400,
+        ),
+        (
+            b'{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a", "h\\u0061ndle": "b"}}',
+            400,
+        ),
+        (
+            b'{"requests": [{"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "a"}, "tags": {"x": "1", "x": "2"}}]}',
+            400,
+        ),
         (b"[" * 100_000 + b"]" * 100_000, 400),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
         (b'{"params": "' + b"x" * (30 << 20) + b'"}', 413),

@@ -45,6 +45,14 @@ async def test_s2_6_retry_after_is_when_the_first_blocker_clears(api, database) 
     assert looked.headers["retry-after"] == "60"
 
 
+async def test_s2_6_what_only_a_person_can_change_is_not_asked_for_every_second(api, database) -> None:
+    asked = (await api.simulate_post(ROUTE, json=GOOD)).json
+    reasons = '[{"source": "lama", "why": "it has no credential that works"}]'
+    await run(database, f"UPDATE lane SET blocked_until = NULL, reasons = '{reasons}'")
+    looked = await api.simulate_get(asked["location"], params={"wait": "1"})
+    assert looked.headers["retry-after"] == "60"
+
+
 @pytest.mark.parametrize("how", ["query", "prefer"])
 async def test_who_waits_gets_the_finished_request_as_soon_as_it_has_ended(api, database, how: str) -> None:
     asking = {"params": {"wait": "60"}} if how == "query" else {"headers": {"Prefer": "respond-async, wait=600"}}

@@ -8,6 +8,8 @@ import psycopg
 import pytest
 
 from beat_actors.credentials import store, turn
+from beat_actors.data import reading
+from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, lifecycle, queries
 
 MILLION = 1_000_000
@@ -66,7 +68,7 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
     million.execute("VACUUM ANALYZE scrape_request_log")
     lane = {"i": 0, "platform": "toy", "operation": "look", "priority": 2, "sources": ["first"], "owner": ""}
     item = {
-        "n": 0, "platform": "toy", "flow": "flow1", "params": {}, "priority": 1, "idempotency_key": "k", "digest_hex": "00",
+        "n": 0, "platform": "toy", "flow": "flow1", "params": {}, "priority": 1, "idempotency_key": "k", "idempotency_owner": "key:1", "digest_hex": "00",
         "apart": False, "on_demand": False, "max_age": 60, "lane": 0, "operation": "look", "fetch_params": {},
     }  # fmt: skip
     items = [{**item, "n": n, "idempotency_key": f"k{n}", "work_hex": f"{n * 7:016x}"} for n in range(1, 101)]
@@ -87,3 +89,20 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
         text, pages = plan(million, sql, params)
         assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"lane"}, sql
         assert pages < 10_000, sql
+
+
+def test_what_an_account_brought_is_found_by_its_key(database_url: str) -> None:
+    """Each thing of a page costs a descent of an index, and so does each key of the feed."""
+    orders = platform_named("shopify").entity_in("order")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO account_seen SELECT 'account' || n % 7, 'shopify', 'orders', n::text FROM generate_series(1, 200000) n;"
+            'INSERT INTO "order" (platform_order_id, store, updated_at, created_at, currency, total_price, source, parser_version, request_id, observed_at)'
+            " SELECT n::text, 'shop', now(), now() - n * interval '1 minute', 'EUR', 1, 'shopify', 1, n, now() FROM generate_series(1, 5000) n;"
+        )
+        connection.execute('VACUUM ANALYZE account_seen, "order"')
+        sql = reading._list("shopify", orders, "store", True, False, False)
+        text, pages = plan(connection, sql, {"of": "shop", "limit": 101, "account": "account3"})
+    assert "account_seen_pkey" in text
+    assert '"Seq Scan", "Parallel Aware": false, "Async Capable": false, "Relation Name": "account_seen"' not in text
+    assert pages < 6000

@@ -6,7 +6,9 @@ import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from importlib import resources
 
 import pytest
 
@@ -128,6 +130,49 @@ async def test_what_waits_is_explained_cancelled_and_run_again(beat: Client) -> 
     retried = await beat.retry_matching(platform="shopify", status="CANCELLED")
     assert (retried.retried, retried.refused) == (1, 0)
     await beat.cancel(accepted.id)
+
+
+async def test_a_profile_is_refreshed_on_demand_and_twice_said_is_once_done(beat: Client) -> None:
+    key = uuid.uuid4().hex
+    first = await beat.refresh("instagram", "creator_000011", priority="customer", idempotency_key=key)
+    again = await beat.refresh("instagram", "creator_000011", priority="customer", idempotency_key=key)
+    assert first == again
+    assert first.deferred_to is None
+    assert (await beat.wait(first.id)).status == "COMPLETE"
+
+
+@asynccontextmanager
+async def proxied(*answers: bytes) -> AsyncIterator[str]:
+    """A server that answers the calls with these bytes, one after the other."""
+    left = list(answers)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(left.pop(0))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+GONE = b"HTTP/1.1 %d Away\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
+CUT_OFF = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
+WELL = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+async def test_what_a_proxy_says_of_an_api_that_is_away_is_tried_again() -> None:
+    async with proxied(GONE % 502, GONE % 504, CUT_OFF, WELL) as url, Client(url, "beat_any", patience=20) as beat:
+        assert await beat.fetch("/v1/anything", dict) == {}
+    for answer in (GONE % 502, GONE % 504, CUT_OFF):
+        async with proxied(answer) as url, Client(url, "beat_any", patience=0) as beat:
+            with pytest.raises(Away):
+                await beat.fetch("/v1/anything", dict)
+
+
+def test_its_types_are_for_who_installs_it_too() -> None:
+    assert resources.files("beat_actors").joinpath("py.typed").is_file()
 
 
 async def test_changes_are_followed_from_a_cursor(beat: Client) -> None:

@@ -233,3 +233,22 @@ async def test_s6_11_every_row_names_the_parser_that_read_it_and_two_versions_ru
     await process(engine, await to_the_last_stage(engine))
     unreadable = "SELECT source, parser_version FROM quarantine"
     assert await rows(engine.database, unreadable) == [(CHAIN[0], new.version)]
+
+
+async def test_p6_a_deadline_that_python_cannot_hold_stops_no_stage(engine: Engine) -> None:
+    """A row of an earlier version, or of another hand; what follows up inherits the deadline in SQL."""
+    wanted = NewRequest("instagram", FLOW, {"handle": "creator_000001", "posts": 50})
+    ((accepted),) = await intake.accept(engine.database, [wanted])
+    far = "UPDATE scrape_fetch SET expires_at = '10000-01-01T13:59:59Z' RETURNING 1"
+    await rows(engine.database, far)
+    for _ in range(10):
+        leased = (await turn(engine.database, platform)).leased
+        retrieved = await retrieve(engine, leased)
+        await process(engine, (await ingest(engine, retrieved.next)).next)
+    ((status, fetches, deadlines),) = await rows(
+        engine.database,
+        f"SELECT (SELECT status FROM scrape_request_log WHERE id = {accepted.id}), "
+        "count(*) AS fetches, count(DISTINCT expires_at) AS deadlines FROM scrape_fetch",
+    )
+    assert (status, deadlines) == ("COMPLETE", 1)
+    assert fetches > 1

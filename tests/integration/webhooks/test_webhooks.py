@@ -5,6 +5,9 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +28,7 @@ from beat_actors.settings import Settings
 from beat_actors.watch import Watch
 from beat_actors.webhooks import deliveries, endpoints
 from beat_actors.webhooks.addresses import is_public
+from beat_actors.webhooks.backoff import FAILURES
 from beat_actors.webhooks.deliverer import Deliverer
 from beat_actors.webhooks.endpoints import DeliveryView, Reader
 from scheduler.daemon import deliver_until
@@ -297,22 +301,25 @@ async def test_nothing_is_sent_to_what_is_not_public(database, settings, receive
     (delivery,) = await listed(database, number)
     assert receiver.calls == []
     assert delivery.error is not None
-    assert "not public" in delivery.error
+    assert "not one for the public" in delivery.error
     await deliverer.close()
     await strict.close()
 
 
 def test_addresses_that_are_not_everybodys() -> None:
     private = "127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 255.255.255.255 ::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:7f00:1::"
+    # What carries a public one inside is a way through somebody's gateway all the same.
+    private += " 64:ff9b::5db8:d70e 64:ff9b:1::5db8:d70e 2002:5db8:d70e::1 2001::5db8:d70e ::93.184.215.14 fec0::1 ::ffff:10.0.0.1"
     assert [text for text in private.split() if is_public(text)] == []
     assert is_public("93.184.215.14")
+    assert is_public("::ffff:93.184.215.14")
     assert is_public("2606:4700::1111")
 
 
 @pytest.mark.parametrize(
     "url",
     ["http://example.com/", "https://10.0.0.1/", "https://[::1]/", "https://u:p@example.com/", "ftp://example.com/",
-     "https:///x", "https://example.com:99999/", "https://a b/", "no url"],
+     "https:///x", "https://example.com:99999/", "https://example.com:8443/", "https://example.com:22/", "https://a b/", "no url"],
 )  # fmt: skip
 async def test_urls_that_cannot_be_endpoints_are_refused_with_a_reason(database, url: str) -> None:
     with pytest.raises(BadInput) as refused:
@@ -341,6 +348,86 @@ async def test_after_24_hours_it_has_failed_and_can_be_sent_again(database, rece
     await pass_(deliverer)
     assert receiver.ids() == [event] * (tried + 1)
     assert (await listed(database, number))[0].state == "delivered"
+
+
+async def test_the_delays_start_anew_where_it_is_sent_again(database, receiver, deliverer, clock) -> None:
+    """By then it has been tried often, and the next try of its old row would be hours away."""
+    number, _ = await add(database, receiver.url)
+    receiver.always = (500, {})
+    await tell(database)
+    for _ in range(30):
+        await pass_(deliverer)
+        clock.advance(3600)
+    await pass_(deliverer)
+    (failed,) = await listed(database, number)
+    async with database.transaction() as transaction:
+        await endpoints.resend(transaction, number, failed.id, ALL)
+        await transaction.run("UPDATE webhook_endpoint SET failures = 0, open_until = NULL")
+    await pass_(deliverer)
+    (again,) = await listed(database, number)
+    assert (again.state, again.attempt) == ("pending", failed.attempt + 1)
+    async with database.statements() as alone:
+        wait = await alone.value("SELECT extract(epoch FROM next_at - clock_timestamp())::float8 FROM webhook_delivery")
+    assert wait < 13
+
+
+async def test_a_deliverer_that_is_killed_in_the_middle_loses_nothing(
+    database, database_url, receiver, settings, deliverer, clock
+) -> None:
+    """SIGKILL while its calls are out: what was claimed is made again when the leases end, and none stays."""
+    number, _ = await add(database, receiver.url)
+    other, _ = await add(database, receiver.url, account_id="zeta")
+    events = await tell(database, count=20) + await tell(database, account="zeta", count=20)
+    receiver.gate = asyncio.Event()
+    values = {"database_url": database_url, "redis_url": str(settings.redis_url), "webhook_allow_private": "true"}
+    values |= {name: getattr(settings, name).get_secret_value() for name in ("vault_keys", "message_keys")}
+    environment = os.environ | {f"BEAT_{name.upper()}": str(value) for name, value in values.items()}
+    code = (
+        "import asyncio; from beat_actors.settings import load; from scheduler.daemon import deliver_until;"
+        "asyncio.run(deliver_until(asyncio.Event(), load()))"
+    )
+    victim = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=environment)
+
+    async def calls_are_out() -> bool:
+        return len(receiver.calls) >= 2 * deliveries.PER_ENDPOINT
+
+    await until(calls_are_out)
+    victim.kill()
+    await victim.wait()
+    receiver.gate.set()
+    out = len(receiver.calls)
+    await pass_(deliverer)
+    assert len(receiver.calls) == out  # what is leased is left alone
+    clock.advance(deliveries.LEASE + 1)
+    for _ in range(10):
+        await pass_(deliverer)
+    found = await listed(database, number) + await listed(database, other)
+    assert len(found) == 40
+    assert {one.state for one in found} == {"delivered"}
+    assert set(receiver.ids()) == set(events)
+    async with database.statements() as alone:
+        assert await alone.value("SELECT count(*) FROM webhook_delivery WHERE lease_until IS NOT NULL") == 0
+
+
+async def test_a_claim_reads_an_index_and_a_handful_of_pages_at_many_deliveries(database, receiver, deliverer) -> None:
+    number, _ = await add(database, receiver.url)
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at, state) "
+            "SELECT %s, gen_random_uuid(), 't', '{}', now(), now() - n * interval '1 ms', now() + interval '1 day', "
+            "CASE WHEN n %% 2 = 0 THEN 'pending' ELSE 'delivered' END FROM generate_series(1, 100000) n",
+            (number,),
+        )
+    values = {"endpoints": [number], "failures": FAILURES, "most": deliveries.PER_ENDPOINT, "limit": 256, "lease": 60.0}
+    async with database.statements() as alone:
+        await alone.run("ANALYZE webhook_delivery")
+        for statement, params in ((deliveries.OPEN_ENDPOINTS, (256,)), (deliveries.CLAIM, values)):
+            (row,) = await alone.rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", params)
+            whole = row[0][0]["Plan"]
+            text = json.dumps(whole)
+            assert re.search(r'"Seq Scan"[^{]*"Relation Name": "webhook_delivery"', text) is None
+            assert "webhook_delivery_due" in text
+            assert whole["Shared Hit Blocks"] + whole["Shared Read Blocks"] < 500
 
 
 async def test_what_failed_since_is_sent_again_at_once(database, receiver, deliverer, clock) -> None:

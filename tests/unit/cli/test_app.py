@@ -1,11 +1,12 @@
 """The command line as it is before any stack exists: help, version, bad usage, the page of settings."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from beat_actors.cli.app import COMMANDS, invoke
+from beat_actors.cli.app import COMMANDS, OF_NO_STACK, REMOTE, invoke
 from beat_actors.settings import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -18,6 +19,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"BEAT_{name.upper()}", raising=False)
     monkeypatch.delenv("BEAT_ROOT", raising=False)
     monkeypatch.delenv("BEAT_DEBUG", raising=False)
+    monkeypatch.delenv("BEAT_API_URL", raising=False)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,3 +96,42 @@ def test_settings_as_json_names_every_variable(capsys: pytest.CaptureFixture[str
     found = {entry["variable"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert set(found) == {f"BEAT_{name.upper()}" for name in Settings.model_fields}
     assert found["BEAT_STAGE_BATCH"]["default"] == 50
+
+
+HERE_ALONE = sorted({name for name, _, _ in COMMANDS} - REMOTE)
+ELSEWHERE = "http://elsewhere.invalid"
+
+
+@pytest.mark.parametrize("name", HERE_ALONE)
+@pytest.mark.parametrize("how", [["--url", ELSEWHERE], [f"--url={ELSEWHERE}"]])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_cannot_be_done_elsewhere_is_not_done_here_instead(
+    name: str, how: list[str], first: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*how, name, "purge", "ingest"] if first else [name, "purge", "ingest", *how]
+    assert invoke(line) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "nothing was done" in told.err
+    assert "BEAT_API_URL" not in os.environ
+
+
+@pytest.mark.parametrize("name", sorted(set(HERE_ALONE) - OF_NO_STACK))
+def test_nor_where_the_environment_names_the_api(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEAT_API_URL", ELSEWHERE)
+    assert invoke([name, "list"]) == 2
+    assert f"env -u BEAT_API_URL beat {name}" in capsys.readouterr().err
+    assert invoke([name, "--help"]) == 0
+
+
+@pytest.mark.parametrize("line", [["requests", "--url"], ["requests", "--url="], ["queues", "list", "--url"]])
+def test_a_url_that_names_nothing_is_bad_input(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(line) == 2
+    assert "--url names the API" in capsys.readouterr().err
+
+
+def test_settings_are_printed_whichever_api_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEAT_API_URL", ELSEWHERE)
+    assert invoke(["settings"]) == 0

@@ -83,3 +83,12 @@ def test_two_limits_of_a_name_would_count_in_one_key(configured) -> None:
 def test_a_limit_that_cannot_be_kept_is_not_declared(declared: dict) -> None:
     with pytest.raises(ValueError, match="limit"):
         RequestLimit(**declared)
+
+
+def test_batch_work_leaves_a_part_of_each_shared_window_to_the_others(configured) -> None:
+    stack = stacks(configured("{}"))["instagram"]
+    shared = [limit for limit in stack.limits if not limit.per_subject and not limit.spares_customers]
+    assert [limit.seconds for limit in shared] == [86_400, 60]
+    for limit in shared:
+        assert most(limit, Priority.BATCH) == limit.calls * 0.9
+        assert most(limit, Priority.CUSTOMER) == limit.calls

@@ -1,6 +1,7 @@
 """Whole runs through the stages, against the double: what is in the tables, and from where the next run goes on."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -50,10 +51,12 @@ async def stages(engine: Engine) -> None:
     await process(engine, (await ingest(engine, retrieved.next)).next)
 
 
-async def run(engine: Engine, what: str, store: str = STORE.domain, **params: str) -> dict[str, Any]:
+async def run(
+    engine: Engine, what: str, store: str = STORE.domain, account: str | None = None, **params: str
+) -> dict[str, Any]:
     """A request from its acceptance to its end; its parameters as they were filled in."""
     (accepted,) = await intake.accept(
-        engine.database, [NewRequest("shopify", f"refresh_{what}", {"store": store, **params})]
+        engine.database, [NewRequest("shopify", f"refresh_{what}", {"store": store, **params}, account_id=account)]
     )
     for _ in range(4):
         await stages(engine)
@@ -150,3 +153,23 @@ async def test_an_older_observation_does_not_overwrite_a_newer_one(engine: Engin
     await rows(engine, "UPDATE shopify_store SET products_synced_to = NULL RETURNING 1")
     await run(engine, "products_by_store")
     assert await rows(engine, "SELECT DISTINCT title FROM shopify_product") == [("newer",)]
+
+
+async def test_an_account_goes_on_from_its_own_runs_alone(engine: Engine) -> None:
+    """What others listed before is not its to see: from their mark on it would have next to nothing, and be told that it is all."""
+    seen = "SELECT count(*) FROM account_seen WHERE account_id = 'acme' AND kind = 'orders'"
+    ((known,),) = await rows(engine, 'SELECT count(*) FROM "order"')
+    await run(engine, "orders_by_store")
+    first = await run(engine, "orders_by_store", account="acme")
+    assert first["updated_at_min"] is None
+    ((everything,),) = await rows(engine, 'SELECT count(*) FROM "order"')
+    assert await rows(engine, seen) == [(everything,)]
+    assert everything > known
+    # As if it had been an hour ago.
+    ((marked,),) = await rows(engine, "UPDATE account_mark SET at = at - interval '1 hour' RETURNING at")
+    await run(engine, "orders_by_store")
+    assert await mark(engine) > marked
+    second = await run(engine, "orders_by_store", account="acme")
+    assert datetime.fromisoformat(second["updated_at_min"]) == marked
+    # Whose there is no account is shown all, and goes on from the last run of all.
+    assert (await run(engine, "orders_by_store"))["updated_at_min"] is not None

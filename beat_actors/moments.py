@@ -1,0 +1,26 @@
+"""Times from outside: in UTC, and such as every store and every reader can hold."""
+
+from datetime import UTC, datetime
+
+from beat_actors.errors import BadInput
+
+FIRST_YEAR, LAST_YEAR = 2000, 2200
+"""Of what is planned. Beyond these PostgreSQL holds times that Python cannot read again."""
+
+
+def in_utc(value: datetime, name: str) -> datetime:
+    """Raises `BadInput` for a time without a zone, or one that is none in UTC."""
+    try:
+        if value.tzinfo is None:
+            raise BadInput(f"{name} needs a time zone, such as 2030-01-31T12:00:00Z", field=name)
+        return value.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise BadInput(f"{name} is a time that does not exist in UTC", field=name) from None
+
+
+def planned(value: datetime, name: str) -> datetime:
+    """A moment of the years for which anybody plans, in UTC. Raises `BadInput`."""
+    moment = in_utc(value, name)
+    if not FIRST_YEAR <= moment.year < LAST_YEAR:
+        raise BadInput(f"{name} is a time from {FIRST_YEAR} until before {LAST_YEAR}", field=name)
+    return moment
