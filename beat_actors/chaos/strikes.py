@@ -166,7 +166,11 @@ async def _second_scheduler(scene: Scene) -> str:
 
 
 async def _started(scene: Scene, since: Mark) -> None:
-    await until(lambda: bool(scene.rig.logged("scheduler_started", since)), within=scene.timing.patience, what="no scheduler started")
+    await until(
+        lambda: bool(scene.rig.logged("scheduler_started", since)),
+        within=scene.timing.patience,
+        what="no scheduler started",
+    )
 
 
 async def _leader(scene: Scene) -> tuple[str, int]:
