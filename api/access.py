@@ -1,6 +1,5 @@
 """Who may call what. Every resource says which scope each of its methods needs, and what says nothing is not served."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -8,12 +7,11 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 from falcon.constants import COMBINED_METHODS
 
-from api.patience import answered_in_time, left
+from api.patience import answered_in_time, shared_in_time
 from api.problems import Forbidden, TooManyCalls
 from api.services import Provider
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
-from beat_actors.errors import StorageTooSlow
 
 OPEN: Final = "open"
 """For whoever asks: says nothing of what is stored, and needs no key."""
@@ -69,12 +67,7 @@ class Gate:
         if scope == OPEN:
             return
         services = self._provider.services
-        try:
-            # To wait for a look-up that others share can be given up at once; `in_time` would cost a task for each call.
-            async with asyncio.timeout(left()):
-                caller = await services.keyring.caller(_token(req))
-        except TimeoutError:
-            raise StorageTooSlow("the key was not looked up in the time that a caller is kept") from None
+        caller = await shared_in_time(services.keyring.caller(_token(req)))
         allowance = await services.limiter.take(caller.key_id, caller.rate_limit)
         resp.set_header("RateLimit-Limit", str(caller.rate_limit))
         resp.set_header("RateLimit-Remaining", str(allowance.remaining))

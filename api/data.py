@@ -14,6 +14,7 @@ from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
 from api.calls import FOLLOW, Call, Calls, answer, up_to
+from api.patience import bounds_itself, in_time, shared_in_time
 from api.problems import Forbidden
 from api.scrape_requests import moment, send, whole
 from api.services import Provider
@@ -181,6 +182,7 @@ class Thing(Resource):
         answers = {200: THING, 202: TO_COME, 304: None}
         self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, tells=TELLS)}
 
+    @bounds_itself
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)
         entity = where.entity_named(self._kind)
@@ -188,39 +190,56 @@ class Thing(Resource):
         demand = Demand.of(req, entity.max_age)
         lists = reading.lists_under(where, self._kind)
         along = {each: count for each in lists if (count := whole(req, each, default=0, most=MOST_ALONG))}
-        item = await self._provider.services.finder.find(Asked(where, entity, name, caller.account_id))
+        asked = Asked(where, entity, name, caller.account_id)
+        item = await shared_in_time(self._provider.services.finder.find(asked))
         if item is None:
-            await self._fetch_unknown(req, resp, demand, where, entity, name)
+            await in_time(self._fetch_unknown(req, resp, demand, where, entity, name))
             return
         found = freshness.of_items([item], demand.max_age)
+        if along or found.mode != FRESH:
+            await in_time(self._answer_more(req, resp, demand, asked, item, found, along))
+            return
+        _send(req, resp, {**_body(where, entity, item, {}), "freshness": told(found)})
+
+    async def _answer_more(
+        self,
+        req: Request,
+        resp: Response,
+        demand: Demand,
+        asked: Asked,
+        item: Item,
+        found: Freshness,
+        along: Mapping[str, int],
+    ) -> None:
+        """With what is shown along with it, and with its refresh where it is not fresh."""
+        where, entity, caller = asked.platform, asked.entity, caller_of(req)
+        lists = reading.lists_under(where, self._kind)
         shown: dict[str, Sequence[Any]] = {}
         plan: Plan | None = None
-        if along or found.mode != FRESH:
-            async with self._provider.services.database.statements() as alone:
-                ages = []
-                for each, count in along.items():
-                    other, listed = lists[each]
-                    of = reading.value_of(entity, listed, item.fields)
-                    page = await reading.items(
-                        alone, where, other, listed, of, limit=count, account_id=caller.account_id
-                    )
-                    shown[each] = [_told_item(other, one) for one in page.items]
-                    ages.append(freshness.of_items(page.items, other.max_age))
-                if found.mode != FRESH:
-                    plan = await refreshing.plan(
-                        alone,
-                        where,
-                        entity,
-                        entity.refetch,
-                        item.fields,
-                        account_id=caller.account_id,
-                        api_key_id=caller.key_id,
-                    )
-            is_fresh, found = found.mode == FRESH, freshness.together(found, ages)
-            if not is_fresh:
-                await self._answer(req, resp, demand, found, plan, entity, _body(where, entity, item, shown))
-                return
-        _send(req, resp, {**_body(where, entity, item, shown), "freshness": told(found)})
+        async with self._provider.services.database.statements() as alone:
+            ages = []
+            for each, count in along.items():
+                other, listed = lists[each]
+                of = reading.value_of(entity, listed, item.fields)
+                page = await reading.items(alone, where, other, listed, of, limit=count, account_id=caller.account_id)
+                shown[each] = [_told_item(other, one) for one in page.items]
+                ages.append(freshness.of_items(page.items, other.max_age))
+            if found.mode != FRESH:
+                plan = await refreshing.plan(
+                    alone,
+                    where,
+                    entity,
+                    entity.refetch,
+                    item.fields,
+                    account_id=caller.account_id,
+                    api_key_id=caller.key_id,
+                )
+        is_fresh, found = found.mode == FRESH, freshness.together(found, ages)
+        body = _body(where, entity, item, shown)
+        if is_fresh:
+            _send(req, resp, {**body, "freshness": told(found)})
+        else:
+            await self._answer(req, resp, demand, found, plan, entity, body)
 
     async def _fetch_unknown(
         self, req: Request, resp: Response, demand: Demand, where: Platform, entity: Entity, name: str

@@ -5,6 +5,7 @@ caller itself takes, who sends a body slowly or waits for a request to end, is n
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,54 +23,43 @@ PATIENCE = 1.7
 """Seconds. With what else a call takes, the caller is answered within two."""
 GRACE = 0.1
 """Seconds for which a responder that was told of it may still answer by itself, as who has accepted something does."""
+MOMENT = 0.01
+"""Seconds at least between two looks."""
+BOUNDS_ITSELF = "bounds_itself"
 
 
 class Patience:
-    """What is left of one call's time. `over` is done when nothing is."""
+    """What is left of one call's time. A call makes one and few look at it, so it is two numbers."""
 
     def __init__(self, seconds: float = PATIENCE) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.over: asyncio.Future[None] = self._loop.create_future()
-        self._left = seconds
-        self._go_on()
+        self._ends = time.monotonic() + seconds
+        self._kept: float | None = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        self._timer.cancel()
-        self._left = self.left()
+        self._kept = self.left()
         try:
             yield
         finally:
-            self._go_on()
+            self._ends, self._kept = time.monotonic() + self._kept, None
 
     def left(self) -> float:
         """Seconds."""
-        return max(0.0, self._ends - self._loop.time())
+        return max(0.0, self._ends - time.monotonic()) if self._kept is None else self._kept
 
-    def end(self) -> None:
-        self._timer.cancel()
-
-    def _go_on(self) -> None:
-        self._ends = self._loop.time() + self._left
-        self._timer = self._loop.call_later(self._left, self._run_out)
-
-    def _run_out(self) -> None:
-        if not self.over.done():
-            self.over.set_result(None)
+    @property
+    def over(self) -> bool:
+        return self._kept is None and self.left() == 0
 
 
 CALL: ContextVar[Patience | None] = ContextVar("CALL", default=None)
 
 
 class Hourglass:
-    """Falcon middleware: each call's time begins when it comes, and is stopped when it is answered."""
+    """Falcon middleware: each call's time begins when it comes."""
 
     async def process_request(self, _req: Request, _resp: Response) -> None:
         CALL.set(Patience())
-
-    async def process_response(self, _req: Request, _resp: Response, _resource: Any, _succeeded: bool) -> None:
-        if (patience := CALL.get()) is not None:
-            patience.end()
 
 
 async def in_time(work: Coroutine[Any, Any, T], *, within: float | None = None) -> T:
@@ -82,13 +72,33 @@ async def in_time(work: Coroutine[Any, Any, T], *, within: float | None = None) 
 
 
 def answered_in_time(responder: Responder) -> Responder:
-    """A responder that is bounded as `in_time` bounds a piece of work."""
+    """A responder that is bounded as `in_time` bounds a piece of work, unless it `bounds_itself`."""
+    if getattr(responder, BOUNDS_ITSELF, False):
+        return responder
 
     @wraps(responder)
     async def bounded(req: Request, resp: Response, **params: Any) -> None:
         await _until_over(responder(req, resp, **params), CALL.get() or Patience(), grace=GRACE)
 
     return bounded
+
+
+def bounds_itself(responder: Responder) -> Responder:
+    """A responder that is called so often that a task for each call would be felt: it keeps to `shared_in_time` and `in_time`."""
+    setattr(responder, BOUNDS_ITSELF, True)
+    return responder
+
+
+async def shared_in_time(answer: Awaitable[T]) -> T:
+    """What an answer comes to that others wait for too, and that can be given up at once: no task of its own, as `in_time` takes.
+
+    Raises `StorageTooSlow` where it does not come in the call's time.
+    """
+    try:
+        async with asyncio.timeout(left()):
+            return await answer
+    except TimeoutError:
+        raise StorageTooSlow("it was not looked up in the time that a caller is kept") from None
 
 
 def left() -> float:
@@ -110,9 +120,11 @@ def elsewhere() -> Iterator[None]:
 
 async def _until_over(work: Awaitable[T], patience: Patience, *, within: float | None = None, grace: float = 0.0) -> T:
     task = asyncio.ensure_future(work)
-    either: set[asyncio.Future[Any]] = {task, patience.over}
+    ends = float("inf") if within is None else time.monotonic() + within
     try:
-        await asyncio.wait(either, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        # It may pause meanwhile, so the time is looked at again when it seems to be over.
+        while not (task.done() or patience.over or time.monotonic() >= ends):
+            await asyncio.wait({task}, timeout=max(MOMENT, min(patience.left(), ends - time.monotonic())))
         if grace and not task.done():
             await asyncio.wait({task}, timeout=grace)
     finally:
