@@ -20,7 +20,17 @@ from hypothesis import strategies as st
 from beat_actors.errors import Malformed, Missing
 from beat_actors.platforms.interface import Answer, Outcome, Parsed
 from tests.conformance.recordings import Recording
-from tests.conformance.test_sources import ENDPOINTS, GOOD, TABLES, every_recording, every_source, platforms_of, read
+from tests.conformance.test_sources import (
+    GOOD,
+    MISSING,
+    REFUSALS,
+    TABLES,
+    every_endpoint,
+    every_recording,
+    every_source,
+    platforms_of,
+    read,
+)
 
 Path = tuple[str | int, ...]
 
@@ -252,8 +262,18 @@ def test_p6_an_answer_made_to_break_it_is_judged(platform: Any, source: Any, sta
         assert declared.read(Answer(status, headers, body)).verdict.outcome is not Outcome.OK
 
 
-def test_s6_10_every_operation_of_every_source_has_a_good_recording_and_is_shown_bad_ones() -> None:
-    """The bad ones are those above, made of the good."""
-    assert {(source.name, operation) for _, source, operation in ENDPOINTS} == {
-        (recording.source, recording.operation) for recording in GOOD
-    }
+@every_endpoint
+def test_s6_10_every_operation_of_every_source_has_a_good_recording_and_a_bad_one(
+    platform: Any, source: Any, operation: str
+) -> None:
+    """Bad ones that were recorded are the provider's refusals, and answers of 200 that say that there is nothing; those above, made of
+    the good, are refused by each operation."""
+    good = [each for each in GOOD if (each.source, each.operation) == (source.name, operation)]
+    assert good
+    refused = [each for each in REFUSALS if each.source == source.name]
+    assert [each for each in MISSING if (each.source, each.operation) == (source.name, operation)] or refused
+    assert all(source.classify(each.answer()).outcome is not Outcome.OK for each in refused)
+    for recording in good:
+        payload = msgspec.json.decode(recording.body())
+        assert outcome(recording, payload)[0] == "read"
+        assert outcome(recording, {"status": "ok"} if isinstance(payload, dict) else [{}])[0] == "malformed"

@@ -8,6 +8,7 @@ credential; a `None` takes one away), `NAMES_BESIDES` (keys that name a record a
 what a refresh answers).
 """
 
+import json
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.platforms.interface import Outcome
+from beat_actors.platforms.interface import Answer, Outcome
 from tests.conftest import FIXTURES
 
 
@@ -47,6 +48,11 @@ class Refusal:
     outcome: Outcome
     retry_after: float | None = None
     status: int = 400
+
+    def answer(self) -> Answer:
+        meta = FIXTURES / self.path.replace(".json", ".meta.json")
+        said = json.loads(meta.read_text()) if meta.exists() else {"status": self.status, "headers": {}}
+        return Answer(said["status"] or self.status, said["headers"], (FIXTURES / self.path).read_bytes())
 
 
 def of_platforms() -> Iterator[tuple[str, ModuleType]]:

@@ -3,30 +3,33 @@
 import asyncio
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
+from beat_actors.errors import NoAvailableSources
 from beat_actors.pipeline import alone
 from beat_actors.pipeline.alone import try_alone
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.instagram import platform
-from beat_actors.requests import intake
+from beat_actors.requests import explain, intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
 from tests.observing import rows
-from tests.worlds import engine_with
+from tests.worlds import MovableClock, engine_with
 
 CHAIN = platform.chains["profile_by_handle"]
 FLOW = "refresh_profile_by_handle"
@@ -43,6 +46,13 @@ async def admin(url: str) -> AsyncIterator[SimulatorClient]:
     async with SimulatorClient(url) as client:
         await client.set_limits(enabled=False)
         yield client
+
+
+@pytest.fixture
+def clock(database_url: str) -> Iterator[MovableClock]:
+    clock = MovableClock(database_url)
+    yield clock
+    clock.close()
 
 
 @pytest.fixture
@@ -108,6 +118,133 @@ async def test_s1_10_the_chain_is_walked_within_one_request_with_one_end(
     assert await rows(engine.database, ends) == [(f"scrape_request/{request}",)]
 
 
+async def step(engine: Engine) -> None:
+    """One turn, and the stages over what it leased."""
+    retrieved = await retrieve(engine, (await turn(engine.database, platform)).leased)
+    await process(engine, (await ingest(engine, retrieved.next)).next)
+
+
+async def status_of(engine: Engine, request: int) -> Any:
+    ((status,),) = await rows(engine.database, "SELECT status FROM scrape_request_log WHERE id = %s", (request,))
+    return status
+
+
+async def test_s1_9_with_all_five_down_a_request_waits_and_is_answered_when_one_is_back(
+    clock: MovableClock, engine: Engine, admin: SimulatorClient
+) -> None:
+    """The fifth of S1.9's cases; the others are those of S1.7. What a consumer is told then is S3.2's."""
+    for source in CHAIN:
+        await admin.add_fault("outage", source)
+    requests = [await accept(engine, f"creator_{n:06d}") for n in range(5)]
+    for _ in range(10):  # the last of them takes two calls a second
+        await step(engine)
+        clock.advance(1.1)
+    down = "SELECT DISTINCT source FROM breaker WHERE kind = 'upstream' AND open_until > clock_timestamp()"
+    assert {source for (source,) in await rows(engine.database, down)} == set(CHAIN)
+    await step(engine)
+    waiting = "SELECT DISTINCT stage FROM scrape_fetch"
+    assert await rows(engine.database, waiting) == [("WAITING",)]
+    assert {await status_of(engine, request) for request in requests} == {"PROCESSING"}
+    with pytest.raises(NoAvailableSources, match=r"^No source is available at the moment$") as nothing:
+        await engine.credentials.get_enabled_cred("instagram", "profile_by_handle")
+    assert nothing.value.earliest_at is not None
+    assert {reason["source"] for reason in nothing.value.reasons} == set(CHAIN)
+    async with engine.database.transaction() as transaction:
+        found = await explain.why(transaction, requests[0])
+    assert found.next_attempt_at is not None
+    # One that has no time to wait for them is told at once.
+    soon = datetime.fromtimestamp(clock.now() + 2, UTC)
+    hurried = NewRequest("instagram", FLOW, {"handle": "creator_000040", "posts": 0}, expires_at=soon)
+    ((accepted),) = await intake.accept(engine.database, [hurried])
+    await step(engine)
+    assert await status_of(engine, accepted.id) == "FAILED"
+    await admin.clear_faults()
+    for _ in range(12):
+        clock.advance(40)
+        await step(engine)
+    assert {await status_of(engine, request) for request in requests} == {"COMPLETE"}
+
+
+async def test_s1_2_each_call_is_one_row_with_all_that_was_seen_of_it_and_no_secret(
+    settings: Settings, engine: Engine, admin: SimulatorClient
+) -> None:
+    """Redis is away the whole time: what is recorded goes with the fetch, into the same transaction."""
+    away = engine.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    engine = dataclasses.replace(engine, settings=away)
+    await admin.add_fault("outage", CHAIN[0])
+    await admin.add_fault("html", CHAIN[1])
+    await admin.reset_ledger()
+    request = await accept(engine)
+    await process(engine, await to_the_last_stage(engine))
+    traced = await rows(
+        engine.database,
+        "SELECT source, method, status, outcome, request_id, credential_id, url, ms FROM trace_log ORDER BY at",
+    )
+    assert [row[:5] for row in traced] == [
+        ("graphapi", "GET", 503, "upstream_down", request),
+        ("arraybobo", "GET", 200, "ok", request),
+        ("jotucker", "GET", 200, "ok", request),
+    ]
+    assert (await admin.ledger())["calls"] == len(traced)
+    owners = dict(await rows(engine.database, "SELECT id, source FROM credential"))
+    for source, *_, credential_id, url, ms in traced:
+        assert owners[credential_id] == source
+        assert url.startswith(f"{engine.settings.simulator_url}/{source}/")
+        assert ms > 0
+    assert "access_token=***" in traced[0][6]
+    whole = await rows(engine.database, "SELECT t::text FROM trace_log t")
+    for secret in ("own-token", *(f"{source}-1" for source in CHAIN)):
+        assert not any(secret in row for (row,) in whole)
+
+
+async def test_s6_1_what_cannot_be_read_is_kept_with_its_path_its_place_and_its_payload(
+    engine: Engine, admin: SimulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is gone is named; a bug of the parser's says where it happened. The payload of either can be looked at."""
+    await admin.add_fault("missing_key", CHAIN[0])
+    broken = platform.sources[CHAIN[1]].endpoints["profile_by_handle"]
+
+    def parse(*_: Any) -> Any:
+        return {}["follower_count"]
+
+    monkeypatch.setitem(  # type: ignore[misc]
+        platform.sources[CHAIN[1]].endpoints,  # type: ignore[arg-type]
+        "profile_by_handle",
+        dataclasses.replace(broken, parse=parse),
+    )
+    request = await accept(engine)
+    await process(engine, await to_the_last_stage(engine))
+    kept = await rows(
+        engine.database,
+        "SELECT q.source, q.path, q.error, q.request_id, length(p.body) > 0 FROM quarantine q "
+        "JOIN raw_payload p ON p.fetch_id = q.fetch_id AND p.created_at = q.payload_at ORDER BY q.id",
+    )
+    assert [(source, at, whole) for source, _, _, at, whole in kept] == [(each, request, True) for each in CHAIN[:2]]
+    assert kept[0][1].startswith("$.business_discovery")
+    assert re.fullmatch(r"KeyError: 'follower_count' \(parse, line \d+\)", kept[1][2])
+    assert await status_of(engine, request) == "COMPLETE"
+
+
+async def test_s6_2_when_no_source_can_be_read_the_request_fails_and_each_hop_is_on_record(
+    engine: Engine, admin: SimulatorClient
+) -> None:
+    for source in CHAIN:
+        await admin.add_fault("html", source)
+    request = await accept(engine)
+    for _ in range(len(CHAIN) + 1):
+        await step(engine)
+    ((status, error),) = await rows(engine.database, "SELECT status, data->'error' FROM scrape_request_log")
+    assert (status, error["code"]) == ("FAILED", "malformed")
+    last = f"the last call, to {CHAIN[-1]}, came to malformed ($)"
+    assert error["message"] == f"no source gave an answer that can be read; {last}"
+    hops = "SELECT source FROM trace_log WHERE request_id = %s ORDER BY at"
+    assert [source for (source,) in await rows(engine.database, hops, (request,))] == list(CHAIN)
+    unread = "SELECT source, error FROM quarantine WHERE request_id = %s ORDER BY id"
+    quarantined = await rows(engine.database, unread, (request,))
+    assert [source for source, _ in quarantined] == list(CHAIN)
+    assert all("is not JSON" in error for _, error in quarantined)
+
+
 # One batch of the last stage, in a process of its own.
 ALONE = """
 import asyncio, sys
@@ -118,6 +255,24 @@ from beat_actors.settings import load
 async def main():
     engine = Engine.start(load(), name="alone")
     await process(engine, [int(number) for number in sys.argv[1:]])
+    await engine.close()
+
+asyncio.run(main())
+"""
+# The same of the stage before, with a parser whose version is the next one.
+OF_TOMORROW = """
+import asyncio, dataclasses, sys
+from beat_actors.engine import Engine
+from beat_actors.pipeline.ingest import ingest
+from beat_actors.platforms.instagram import platform
+from beat_actors.settings import load
+
+async def main():
+    endpoints = platform.sources["graphapi"].endpoints
+    old = endpoints["profile_by_handle"]
+    endpoints["profile_by_handle"] = dataclasses.replace(old, version=old.version + 1)
+    engine = Engine.start(load(), name="tomorrow")
+    await ingest(engine, [int(number) for number in sys.argv[1:]])
     await engine.close()
 
 asyncio.run(main())
@@ -145,9 +300,20 @@ def environment(settings: Settings, failpoints: str = "") -> dict[str, str]:
     }
 
 
-def process_alone(settings: Settings, fetches: list[int], failpoints: str = "") -> int:
-    command = [sys.executable, "-c", ALONE, *map(str, fetches)]
+def process_alone(settings: Settings, fetches: list[int], failpoints: str = "", program: str = ALONE) -> int:
+    command = [sys.executable, "-c", program, *map(str, fetches)]
     return subprocess.run(command, env=environment(settings, failpoints), timeout=60).returncode
+
+
+def ingest_as_of_tomorrow(settings: Settings, fetches: list[int]) -> int:
+    return process_alone(settings, fetches, program=OF_TOMORROW)
+
+
+async def engine_without(engine: Engine, *tables: str) -> None:
+    """What was written so far is gone."""
+    async with engine.database.transaction() as transaction:
+        for table in tables:
+            await transaction.run(f"DELETE FROM {table}")
 
 
 @pytest.mark.parametrize("stage", ["RETRIEVED", "INGESTED"])
@@ -217,6 +383,16 @@ async def test_s6_11_every_row_names_the_parser_that_read_it_and_two_versions_ru
     engine: Engine, admin: SimulatorClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As during a deploy: workers with the old parser read beside such with the new one."""
+    requests = [await accept(engine, f"creator_{n:06d}") for n in range(10, 18)]
+    read = (await retrieve(engine, (await turn(engine.database, platform)).leased)).next
+    assert len(read) == len(requests)
+    others = asyncio.to_thread(ingest_as_of_tomorrow, engine.settings, read[::2])
+    (ours, died) = await asyncio.gather(ingest(engine, read[1::2]), others)
+    assert (len(ours.next), died) == (4, 0)
+    await process(engine, read)
+    both = "SELECT parser_version - min(parser_version) OVER (), count(*) FROM profile_log GROUP BY parser_version ORDER BY 1"
+    assert await rows(engine.database, both) == [(0, 4), (1, 4)]
+    await engine_without(engine, "profile_log", "instagram_account")
     endpoints = platform.sources[CHAIN[0]].endpoints
     old = endpoints["profile_by_handle"]
     new = dataclasses.replace(old, version=old.version + 1)

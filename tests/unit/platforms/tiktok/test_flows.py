@@ -1,11 +1,13 @@
 """What may be asked of TikTok, and what is fetched for it."""
 
+from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
 import pytest
 
 from beat_actors.errors import BadInput, UnknownFlow
+from beat_actors.platforms import tiktok
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.registry import platforms
 from beat_actors.platforms.tiktok import TikTokAccount, TikTokComment, TikTokCrawler, TikTokPost, platform
@@ -21,7 +23,13 @@ def asked(**params: Any) -> tuple[FetchSpec, dict[str, Any]]:
 
 
 def test_s10_3_the_platform_is_found_by_its_entry_point_with_its_named_types() -> None:
-    assert platforms()["tiktok"] is platform
+    (entry,) = entry_points(group="beat.platforms", name="tiktok")
+    assert entry.load() is platforms()["tiktok"] is platform
+    names = {"TikTokAccount", "TikTokPost", "TikTokComment", "TikTokCrawler"}
+    assert names <= set(vars(tiktok))
+    assert {type(source).__name__ for source in platform.sources.values()} == {"Tikwm", "Api23"}
+    # The crawler's registry: whom each operation may be asked of, by the names under which the sources are known.
+    assert {name for chain in TikTokCrawler.chains.values() for name in chain} == set(platform.sources)
     assert [entity.record for entity in platform.entities] == [TikTokAccount, TikTokPost, TikTokComment]
     assert [entity.log for entity in platform.entities] == ["profile_log", "post_log", None]
     assert platform.chains is TikTokCrawler.chains
