@@ -14,7 +14,7 @@ RULE_OF_THREE = 3.0
 class Budget:
     """What a run may come to. `ttr`: seconds to the first success. `failed`: requests that are to fail, with a reason.
 
-    `extra_calls`: answers beyond one for each fetch and one for each call of unknown outcome, because some could not be used.
+    `extra_calls`: answers beyond one for each fetch and one for each call of unknown outcome or given up, because some could not be used.
     `api`: seconds in which the API answers, the slowest hundredth aside.
     """
 
@@ -55,7 +55,7 @@ class Card:
         broken = [f"{name}={counts[name]}" for name in NOTHING_MAY if counts[name]]
         if self.findings.failed != self.budget.failed:
             broken.append(f"failed={self.findings.failed}, not {self.budget.failed}")
-        allowed = self.budget.extra_calls + self.findings.unknown
+        allowed = self.budget.extra_calls + self.findings.unknown + self.findings.late
         if self.findings.extra_calls > allowed:
             broken.append(f"extra_calls={self.findings.extra_calls}, more than {allowed}")
         if self.api_bad:

@@ -42,7 +42,7 @@ QUERIES = {
     "SELECT request_id, fetch_id, 'post ' || post_id FROM post_log",
     "events": "SELECT subject, type FROM outbox_event",
     "payloads": "SELECT fetch_id, attempt FROM raw_payload",
-    "traces": "SELECT fetch_id, attempt, operation, outcome, ms FROM trace_log",
+    "traces": "SELECT fetch_id, attempt, operation, outcome, code, ms FROM trace_log",
     "turns": "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision",
 }
 CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'"
@@ -52,7 +52,7 @@ CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHE
 class Findings:
     """What the arithmetic found; `reasons` names the rows behind each count.
 
-    `unknown`: calls that were out when their worker ended. `extra_calls`: answers that were given beyond one for each fetch.
+    `unknown`: calls that were out when their worker ended. `late`: calls that were given up at their timeout, answered or not. `extra_calls`: answers that were given beyond one for each fetch.
     """
 
     accepted: int
@@ -67,6 +67,7 @@ class Findings:
     unknown: int
     extra_calls: int
     reasons: Sequence[str] = field(default=())
+    late: int = 0
 
 
 def check(books: Books) -> Findings:
@@ -87,6 +88,7 @@ def check(books: Books) -> Findings:
         over_issued=books.over_limit,
         unbooked=len(unbooked),
         unknown=unknown,
+        late=sum(1 for trace in books.traces if trace.code == "timeout"),
         extra_calls=max(0, books.good_calls - wanted),
         reasons=[*lost, *dup, *nonterminal, *unbooked],
     )

@@ -34,6 +34,7 @@ def test_a_line_is_key_value_and_ends_with_the_verdict() -> None:
         (replace(CARD, findings=replace(CLEAN, over_issued=1)), "over_issued=1"),
         (replace(CARD, findings=replace(CLEAN, unbooked=1)), "unbooked=1"),
         (replace(CARD, findings=replace(CLEAN, extra_calls=4)), "extra_calls=4, more than 3"),
+        (replace(CARD, findings=replace(CLEAN, extra_calls=6, late=2)), "extra_calls=6, more than 5"),
         (replace(CARD, findings=replace(CLEAN, failed=1)), "failed=1, not 0"),
         (replace(CARD, budget=Budget(ttr=10.0, failed=1)), "failed=0, not 1"),
         (replace(CARD, api_bad=3), "api_bad=3"),

@@ -13,7 +13,7 @@ Fetch = namedtuple("Fetch", "id request_id operation params cursor page stage")
 Effect = namedtuple("Effect", "request_id fetch_id subject")
 Event = namedtuple("Event", "subject type")
 Payload = namedtuple("Payload", "fetch_id attempt")
-Trace = namedtuple("Trace", "fetch_id attempt operation outcome ms")
+Trace = namedtuple("Trace", "fetch_id attempt operation outcome ms code", defaults=("",))
 Turn = namedtuple("Turn", "at leased")
 
 GOOD = Books(
@@ -121,6 +121,16 @@ without_two = {
             },
             {},
             id="two credentials were checked",
+        ),
+        pytest.param(
+            {
+                "charged": 4,
+                "calls": 4,
+                "good_calls": 4,
+                "traces": [*GOOD.traces, Trace(20, 2, "profile", "upstream_down", 5.0, "timeout")],
+            },
+            {"late": 1, "extra_calls": 1},
+            id="a call that was answered after it was given up",
         ),
         pytest.param(
             {"charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "unknown", 5.0)]},
