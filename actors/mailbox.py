@@ -12,11 +12,15 @@ from dramatiq import Message
 from msgspec import Meta
 from redis import RedisError
 
+from actors import scripts
 from actors.broker import BeatBroker, build_broker
+from actors.encoder import MAX_BYTES
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+MOST_LOOKED_AT = 1000
+"""Dead letters that one step of their requeueing looks at, so that it holds Redis up for a few milliseconds."""
 CREDENTIAL_BROKER = "credential_broker"
 RETRIEVE = "retrieve"
 INGEST = "ingest"
@@ -38,6 +42,7 @@ class Mailbox:
         self._broker = broker or build_broker(settings)
         self._namespace = settings.redis_namespace
         self._batch = settings.stage_batch
+        self._requeue = self._broker.client.register_script(scripts.STEP)
 
     async def ring(self, platform: str) -> bool:
         """Ask for a turn of the platform's broker, unless one has been asked for and has not begun."""
@@ -87,8 +92,19 @@ class Mailbox:
             raise ConnectionError(f"Redis does not answer: {error}") from None
         return int(count)
 
+    async def requeue_the_dead(self) -> int:
+        """As many dead letters as somebody has asked for, at the pace that was asked for; how many. Raises `OSError` where Redis does not answer."""
+        try:
+            return await asyncio.to_thread(self._step)
+        except RedisError as error:
+            raise ConnectionError(f"Redis does not answer: {error}") from None
+
     def close(self) -> None:
         self._broker.client.close()
+
+    def _step(self) -> int:
+        arguments: list[str | int] = [f"{self._namespace}:bell", MOST_LOOKED_AT, MAX_BYTES, *QUEUES]
+        return int(self._requeue(keys=[self._namespace], args=arguments))
 
     def _ring(self, platform: str, actor: str) -> bool:
         try:

@@ -22,11 +22,13 @@ from beat_actors import audit
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound, RedisUnavailable
 from beat_actors.settings import Settings, parse_keys
+from beat_actors.text import check_text
 
 T = TypeVar("T")
 ENDS = 50
 """Messages that are looked at, at either end of a queue."""
 MOST_LISTED = 500
+MOST_A_SECOND = 1000.0
 PURGED = ("waiting", "delayed", "dead")
 
 
@@ -41,7 +43,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     """A queue. `oldest`: seconds since the message that waits at its head was sent. `per_second`: acknowledged, over the last minute.
 
-    `actors`: whose the messages at both ends are, at most a hundred of them. `in_flight`: how many each worker holds.
+    `actors`: whose the messages at both ends are, at most a hundred of them. `in_flight`: how many each worker holds. `dead_actors`:
+    whose the newest dead are, at most fifty. `requeueing`: how many dead a second are requeued, while any are.
     """
 
     queue: str
@@ -52,6 +55,18 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     oldest: float | None
     per_second: float
     actors: dict[str, int]
+    dead_actors: dict[str, int]
+    requeueing: float | None
+
+
+class Requeueing(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters are requeued: those that died until `died_until`, of `actor` where one is named. `dead`: all that there are."""
+
+    queue: str
+    actor: str | None
+    rate: float
+    dead: int
+    died_until: datetime
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +103,9 @@ class Queues:
         self._client = redis_client(settings)
         self._namespace = settings.redis_namespace
         self._encoder = SignedEncoder(parse_keys(settings.message_keys.get_secret_value()))
-        self._look, self._list, self._act, self._purge = (
-            self._client.register_script(text) for text in (scripts.LOOK, scripts.LIST, scripts.ACT, scripts.PURGE)
+        self._look, self._list, self._act, self._purge, self._plan = (
+            self._client.register_script(text)
+            for text in (scripts.LOOK, scripts.LIST, scripts.ACT, scripts.PURGE, scripts.PLAN)
         )
 
     async def look(self) -> Look:
@@ -125,6 +141,23 @@ class Queues:
             detail = {"state": state, "reason": reason}
             await audit.record(transaction, actor=actor, action="queue.purge", target=f"queue/{queue}", detail=detail)
         return int(await self._ask(lambda: self._purge(keys=[self._namespace], args=[queue, state])))
+
+    async def requeue_dead(
+        self, database: Database, queue: str, *, actor: str, reason: str, of: str | None = None, rate: float = 10.0
+    ) -> Requeueing:
+        """Let dead letters be worked on again, `rate` a second, the oldest first: those of one actor, or all. Raises `BadInput`.
+
+        The leading scheduler does it. What dies meanwhile stays dead. Another plan for the queue takes this one's place.
+        """
+        _known(queue)
+        if not 0 < rate <= MOST_A_SECOND:
+            raise BadInput(f"rate is more than 0 and at most {MOST_A_SECOND:g} a second", field="rate")
+        check_text(of or "", "actor", longest=100, one_line=True)
+        async with database.transaction() as transaction:
+            detail = {"of": of, "rate": rate, "reason": reason}
+            await audit.record(transaction, actor=actor, action="queue.requeue", target=f"queue/{queue}", detail=detail)
+        dead, now = await self._ask(lambda: self._plan(keys=[self._namespace], args=[queue, of or "", rate]))
+        return Requeueing(queue=queue, actor=of, rate=rate, dead=dead, died_until=_moment(now))
 
     def close(self) -> None:
         self._client.close()
@@ -179,6 +212,8 @@ class Queues:
         held: list[int],
         done: int,
         ends: list[Any],
+        last_dead: list[Any],
+        again: bytes | None,
     ) -> QueueView:
         seen = [self._view(name, row[0], b"waiting", b"", row[1], row[2]) for row in ends]
         sent = next((view.sent_at for view in seen if view.sent_at), None)
@@ -192,6 +227,10 @@ class Queues:
             oldest=round(max(now / 1000 - sent.timestamp(), 0.0), 1) if sent else None,
             per_second=round(int(done) / 60, 2),
             actors=dict(Counter(view.actor or "unusable" for view in seen)),
+            dead_actors=dict(
+                Counter(self._view(name, row[0], b"dead", b"", row[1], row[2]).actor or "unusable" for row in last_dead)
+            ),
+            requeueing=float(msgspec.json.decode(again)["rate"]) if again else None,
         )
 
     def _view(

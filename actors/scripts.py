@@ -10,6 +10,7 @@ no worker is taken for dead because of its own; and an acknowledgement takes no 
     NAMESPACE:QUEUE.msgs                hash         id -> message, waiting or held
     NAMESPACE:QUEUE.XQ, .XQ.msgs        sorted set   dead letters, by the time of their death in ms; and their messages
     NAMESPACE:QUEUE.DQ, .DQ.msgs        list         delayed ones, of which Beat sends none; and their messages
+    NAMESPACE:__again__                 hash         queue -> how its dead letters are being requeued; Beat's own
     NAMESPACE:__done__.QUEUE.N          counter      messages acknowledged in the Nth ten seconds; Beat's own, kept for two minutes
 """
 
@@ -72,7 +73,7 @@ end
 
 # KEYS: namespace. ARGV: messages to read at each end, the most bytes of a message, seconds of a counter, queues.
 # Returns the time in ms, {worker, heartbeat, …}, then {ids, messages, delayed, dead, {held by each worker}, acknowledged in the
-# last whole minute, {id, size, message of those at the ends}} for each queue.
+# last whole minute, {id, size, message of those at the ends}, {the same of the newest dead}, how its dead are requeued} for each queue.
 LOOK = (
     _NAMES
     + """
@@ -94,9 +95,14 @@ for i = 4, #ARGV do
         local size, message = read(queue .. ".msgs", id, most)
         if size > 0 then seen[#seen + 1] = {id, size, message} end
     end
+    local dead = {}
+    for _, id in ipairs(redis.call("zrevrange", queue .. ".XQ", 0, ends - 1)) do
+        local size, message = read(queue .. ".XQ.msgs", id, most)
+        if size > 0 then dead[#dead + 1] = {id, size, message} end
+    end
     found[#found + 1] = {
         length, redis.call("hlen", queue .. ".msgs"), redis.call("hlen", queue .. ".DQ.msgs"),
-        redis.call("zcard", queue .. ".XQ"), held, done, seen,
+        redis.call("zcard", queue .. ".XQ"), held, done, seen, dead, redis.call("hget", namespace .. ":__again__", ARGV[i]),
     }
 end
 return found
@@ -191,3 +197,57 @@ for id, message in pairs(held) do redis.call("hset", messages, id, message) end
 return before - redis.call("hlen", messages)
 """
 )
+
+# KEYS: namespace. ARGV: queue, actor (empty: any), how many a second. Returns how many are dead now, and the time in ms: those that died by
+# then are requeued by STEP, the oldest first. A plan that stands for the queue is replaced.
+PLAN = """
+local now = redis.call("time")
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local plan = {actor = ARGV[2], rate = tonumber(ARGV[3]), died = ms, at = ms, passed = 0}
+redis.call("hset", KEYS[1] .. ":__again__", ARGV[1], cjson.encode(plan))
+return {redis.call("zcard", KEYS[1] .. ":" .. ARGV[1] .. ".XQ"), ms}
+"""
+
+# KEYS: namespace. ARGV: the bell's channel, the most that are looked at, the most bytes of a message, queues.
+# As many of each queue's dead as its pace allows since the last step. Those of other actors stay where they are and are passed over,
+# by their number, since those that die meanwhile come behind them. Returns how many were requeued.
+STEP = """
+local namespace, most_looked, most, total = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+local now = redis.call("time")
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+for q = 4, #ARGV do
+    local name, text = ARGV[q], redis.call("hget", namespace .. ":__again__", ARGV[q])
+    local plan = text and cjson.decode(text) or {rate = 0, at = ms}
+    local queue = namespace .. ":" .. name
+    local dead, letters = queue .. ".XQ", queue .. ".XQ.msgs"
+    local wanted = math.min(math.floor(plan.rate * (ms - plan.at) / 1000), most_looked)
+    if wanted > 0 then
+        local found, moved, over = redis.call("zrange", dead, plan.passed, plan.passed + most_looked - 1, "withscores"), 0, false
+        local named = '"actor_name":' .. cjson.encode(plan.actor)
+        for d = 1, #found, 2 do
+            if moved == wanted then break end
+            local id = found[d]
+            if tonumber(found[d + 1]) > plan.died then over = true break end
+            local message = redis.call("hstrlen", letters, id) <= most and redis.call("hget", letters, id)
+            if message and (plan.actor == "" or string.find(message, named, 1, true)) then
+                redis.call("zrem", dead, id)
+                redis.call("hset", queue .. ".msgs", id, message)
+                redis.call("hdel", letters, id)
+                redis.call("rpush", queue, id)
+                moved = moved + 1
+            else
+                plan.passed = plan.passed + 1
+            end
+        end
+        if moved > 0 then redis.call("publish", ARGV[1], name) end
+        if over or (moved < wanted and #found < 2 * most_looked) then
+            redis.call("hdel", namespace .. ":__again__", name)
+        else
+            plan.at = ms
+            redis.call("hset", namespace .. ":__again__", name, cjson.encode(plan))
+        end
+        total = total + moved
+    end
+end
+return total
+"""

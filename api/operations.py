@@ -17,7 +17,7 @@ from beat_actors.credentials import flows, sources
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound
-from beat_actors.shapes import one_of
+from beat_actors.shapes import between, one_of
 from beat_actors.text import check_text
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
@@ -76,6 +76,14 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
 
     reason: Text
     state: Annotated[str, one_of(queues.PURGED)]
+
+
+class Requeue(msgspec.Struct, forbid_unknown_fields=True):
+    """Dead letters that are to be worked on again; `actor`: of this one alone. `rate`: messages a second."""
+
+    reason: Text
+    actor: str | None = None
+    rate: Annotated[float, between(0, queues.MOST_A_SECOND)] = 10.0
 
 
 class Resolution(msgspec.Struct, forbid_unknown_fields=True):
@@ -335,6 +343,28 @@ class QueuePurge(_Resource):
         send(resp, {"queue": queue, "state": given.state, "purged": count})
 
 
+class QueueRequeue(_Resource):
+    """POST lets dead letters be worked on again, at a pace; the leading scheduler does it."""
+
+    scopes = CHANGE
+    calls: Calls = {
+        "POST": Call("Let dead letters be worked on again, at a pace.", {202: queues.Requeueing}, body=Requeue)
+    }
+
+    async def on_post(self, req: Request, resp: Response, queue: str) -> None:
+        given, services = await read(req, Requeue), self._provider.services
+        found = await services.queues.requeue_dead(
+            services.database,
+            queue,
+            of=given.actor,
+            rate=given.rate,
+            actor=caller_of(req).actor,
+            reason=given.reason,
+        )
+        resp.status = 202
+        send(resp, found)
+
+
 class QueueMessage(_Resource):
     """GET one message and what is in it."""
 
@@ -517,6 +547,7 @@ ROUTES: dict[str, type[_Resource]] = {
     "/v1/queues": Queues,
     "/v1/queues/{queue}": Queue,
     "/v1/queues/{queue}/purge": QueuePurge,
+    "/v1/queues/{queue}/requeue": QueueRequeue,
     "/v1/messages/{message_id}": QueueMessage,
     "/v1/messages/{message_id}/{change}": QueueMessageChange,
     "/v1/quarantine": Quarantine,

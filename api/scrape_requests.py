@@ -162,12 +162,13 @@ class ScrapeRequests:
             raise BadInput("wait is for a single request; many are followed by their ids", field="wait")
         outcomes: list[dict[str, Any]] = []
         good: dict[int, Prepared] = {}
-        for i, item in enumerate(items):
-            outcomes.append({})
-            try:
-                good[i] = prepared(item, caller_of(req))
-            except BeatError as error:
-                outcomes[i] = problem(error)
+        with elsewhere():  # a thousand are looked at, and nobody is waited for
+            for i, item in enumerate(items):
+                outcomes.append({})
+                try:
+                    good[i] = prepared(item, caller_of(req))
+                except BeatError as error:
+                    outcomes[i] = problem(error)
         refused = [[i, item] for i, item in enumerate(items) if i not in good]
         accepted = await self._submit(list(good.values()), req, resp, said={"refused": refused}) if good else []
         for i, one in zip(good, accepted, strict=True):

@@ -60,6 +60,11 @@ async def _returned(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept
     return Swept()
 
 
+async def _requeued(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept:
+    """Dead letters that an operator lets be worked on again, at a pace."""
+    return Swept(count=await mailbox.requeue_the_dead())
+
+
 async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
     """Ended deliveries of webhooks, past their age."""
     return Swept(count=await deliveries.forget(database, epoch))
@@ -84,6 +89,7 @@ JOBS = (
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
+    Job("requeued", _requeued, every=1, deadline=10),
     Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
     Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
     # Slow answers are what some of them are about, so they are patient.

@@ -83,6 +83,24 @@ def requeue(message_id: str, /, *, reason: str) -> None:
     say(f"{found.id} waits in {found.queue} again; it was {found.state}")
 
 
+@app.command(name="requeue-dead")
+def requeue_dead(queue: str, /, *, reason: str, actor: str | None = None, rate: float = 10.0) -> None:
+    """Let the dead letters of a queue be worked on again, at a pace, the oldest first; the scheduler does it. What dies meanwhile stays.
+
+    Parameters
+    ----------
+    actor
+        Only those of this one; `beat queues` shows whose they are.
+    rate
+        Messages a second.
+    """
+    found = _run(
+        lambda bench: bench.queues.requeue_dead(bench.database, queue, of=actor, rate=rate, actor=who(), reason=reason)
+    )
+    of = f" of {actor}" if actor else ""
+    say(f"the dead letters{of} in {queue}, which has {found.dead:,}, are requeued, {rate:g} a second")
+
+
 @app.command
 def drop(message_id: str, /, *, reason: str) -> None:
     """Take a message away. Its work is not lost: the scheduler finds it in the rows and sends it again."""
@@ -124,6 +142,9 @@ def _row(queue: QueueView) -> tuple[Any, ...]:
     dead = Text(f"{queue.dead:,}", style="bold red") if queue.dead and sys.stdout.isatty() else queue.dead
     oldest = "" if queue.oldest is None else f"{queue.oldest:,.1f}"
     actors = ", ".join(f"{actor} {count}" for actor, count in sorted(queue.actors.items()))
+    if queue.dead_actors:
+        dead_of = ", ".join(f"{actor} {count}" for actor, count in sorted(queue.dead_actors.items()))
+        actors = f"{actors}{'; ' if actors else ''}dead: {dead_of}"
     return (
         queue.queue,
         queue.waiting,

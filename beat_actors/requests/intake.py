@@ -252,7 +252,7 @@ def _digest(value: Any) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=16).digest()
 
 
-def keyed(prepared: Sequence[Prepared], key: str, owner: str, *, said: Any = None) -> list[Prepared]:
+def keyed(prepared: Sequence[Prepared], key: str, owner: str = "", *, said: Any = None) -> list[Prepared]:
     """One idempotency key of this owner for requests that are accepted together: a key for each, and one digest of all that was said.
 
     `said`: what was said beside them, as requests that were refused. Raises `BadInput` for a key that cannot be one.

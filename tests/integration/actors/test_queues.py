@@ -1,6 +1,7 @@
 """What operators see of the queues, and what their hands do there, on keys as Dramatiq leaves them."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import redis
 from psycopg.rows import namedtuple_row
 
-from actors.mailbox import INGEST, QUEUES, RETRIEVE
+from actors.mailbox import INGEST, MOST_LOOKED_AT, QUEUES, RETRIEVE, Mailbox
 from actors.queues import Look, Queues, QueueView
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound, RedisUnavailable
@@ -113,6 +114,83 @@ async def test_the_dead_are_listed_and_requeued_and_the_audit_log_says_who(
     assert row.detail["reason"] == "mended"
     post.work()
     assert post.arrived == [[7]]
+
+
+def bury(post: Post, count: int, actor: str, *, first: int = 0, at: float | None = None) -> None:
+    """So many dead letters of an actor, which died now or at a time."""
+    died = time.time() * 1000 if at is None else at
+    data = post.sealed([7], actor_name=actor)
+    pipe = post.client.pipeline()
+    for n in range(first, first + count):
+        pipe.zadd(post.key(".XQ"), {f"{actor}{n}": died})
+        pipe.hset(post.key(".XQ.msgs"), f"{actor}{n}", data)
+    pipe.execute()
+
+
+def hurry(post: Post, seconds: float) -> None:
+    """As if so many seconds had passed since the last step."""
+    key = f"{post.settings.redis_namespace}:__again__"
+    plan = json.loads(post.client.hget(key, INGEST))
+    post.client.hset(key, INGEST, json.dumps({**plan, "at": plan["at"] - seconds * 1000}))
+
+
+async def test_the_dead_of_one_actor_are_requeued_at_a_pace_and_the_others_stay(
+    post: Post, queues: Queues, database: Database, database_url: str, settings: Settings
+) -> None:
+    bury(post, 30, "retrieve", at=1)
+    bury(post, 25, "ingest", at=2)
+    view = await looked(queues)
+    assert (view.dead, view.dead_actors, view.requeueing) == (55, {"ingest": 25, "retrieve": 25}, None)
+    mailbox = Mailbox(settings)
+    assert await mailbox.requeue_the_dead() == 0  # nobody has asked for it
+    planned = await queues.requeue_dead(database, INGEST, of="ingest", rate=10, actor="test", reason="mended")
+    assert (planned.dead, planned.rate, (await looked(queues)).requeueing) == (55, 10, 10)
+    bury(post, 1, "ingest", first=100, at=4e12)  # it dies after it was asked for
+    assert await mailbox.requeue_the_dead() == 0  # no tenth of a second has passed, or it is one
+    hurry(post, 1.0)
+    assert 10 <= await mailbox.requeue_the_dead() <= 12
+    hurry(post, 60)
+    await mailbox.requeue_the_dead()
+    view = await looked(queues)
+    assert (view.waiting, view.dead, view.requeueing) == (25, 31, None)
+    assert view.actors == {"ingest": 25}
+    assert "ingest100" in post.dead()
+    (row,) = audited(database_url)
+    assert (row.actor, row.action, row.target, row.detail["of"]) == (
+        "test",
+        "queue.requeue",
+        f"queue/{INGEST}",
+        "ingest",
+    )
+    for wrong in ({"rate": 0}, {"rate": 1e9}):
+        with pytest.raises(BadInput):
+            await queues.requeue_dead(database, INGEST, actor="test", reason="x", **wrong)
+    mailbox.close()
+
+
+async def test_a_step_of_requeueing_looks_at_no_more_than_so_many_however_many_are_dead(
+    post: Post, queues: Queues, database: Database, settings: Settings
+) -> None:
+    data, mailbox = post.sealed([7]), Mailbox(settings)
+    post.client.config_resetstat()
+    for start in range(0, 200_000, 50_000):
+        fill = post.client.pipeline(transaction=False)
+        fill.zadd(post.key(".XQ"), {f"m{n}": n for n in range(start, start + 50_000)})
+        fill.hset(post.key(".XQ.msgs"), mapping={f"m{n}": data[:20] for n in range(start, start + 50_000)})
+        fill.execute()
+    try:
+        await queues.requeue_dead(database, INGEST, of="ingest", rate=1000, actor="test", reason="x")
+        for _ in range(3):  # none of them is this actor's: each step passes over a part
+            hurry(post, 10)
+            before = _commands(post.client)
+            assert await mailbox.requeue_the_dead() == 0
+            assert _commands(post.client) - before < 2 * MOST_LOOKED_AT + 20
+        await queues.requeue_dead(database, INGEST, rate=1000, actor="test", reason="x")
+        hurry(post, 10)
+        assert await mailbox.requeue_the_dead() == MOST_LOOKED_AT
+    finally:
+        post.client.unlink(*(post.key(suffix) for suffix in ("", ".msgs", ".XQ", ".XQ.msgs")))
+        mailbox.close()
 
 
 async def test_a_held_message_is_given_to_another_worker(post: Post, queues: Queues, database: Database) -> None:

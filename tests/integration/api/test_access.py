@@ -52,6 +52,7 @@ TABLE = {
     ("GET", "/v1/queues"): Scope.OPERATE,
     ("GET", "/v1/queues/{queue}"): Scope.OPERATE,
     ("POST", "/v1/queues/{queue}/purge"): Scope.OPERATE,
+    ("POST", "/v1/queues/{queue}/requeue"): Scope.OPERATE,
     ("GET", "/v1/messages/{message_id}"): Scope.OPERATE,
     ("POST", "/v1/messages/{message_id}/{change}"): Scope.OPERATE,
     ("GET", "/v1/quarantine"): Scope.OPERATE,

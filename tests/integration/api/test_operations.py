@@ -121,10 +121,18 @@ async def test_queues_are_seen_and_mended(api, settings: Settings) -> None:
     assert (await looked(api, f"/v1/messages/{first}"))["args"] == [[1]]
     assert (await done(api, f"/v1/messages/{first}/drop"))["state"] == "waiting"
     assert (await api.simulate_get(f"/v1/messages/{first}")).status_code == 404
+    again = await api.simulate_post(
+        "/v1/queues/ingest/requeue", json={"reason": "mended", "actor": "ingest", "rate": 5}
+    )
+    assert (again.status_code, again.json["actor"], again.json["rate"], again.json["dead"]) == (202, "ingest", 5, 0)
+    (ingest,) = [q for q in (await looked(api, "/v1/queues"))["queues"] if q["queue"] == "ingest"]
+    assert (ingest["requeueing"], ingest["dead_actors"]) == (5, {})
     broker.fetch("ingest", 1)
     assert (await done(api, f"/v1/messages/{second}/requeue"))["state"] == "in flight"
     assert (await done(api, "/v1/queues/ingest/purge", state="waiting"))["purged"] == 3
-    assert [action for action, _ in await actions(api)][:3] == ["queue.purge", "message.requeue", "message.drop"]
+    assert [action for action, _ in await actions(api)][:4] == [
+        "queue.purge", "message.requeue", "queue.requeue", "message.drop",
+    ]  # fmt: skip
     broker.client.close()
 
 
@@ -201,6 +209,8 @@ async def test_an_alert_is_listed_and_silenced(api, database) -> None:
         ("/v1/sources/lama/breaker/open", {"reason": " "}, "reason"),
         ("/v1/queues/nothing/purge", {"reason": "x", "state": "dead"}, "queue"),
         ("/v1/queues/ingest/purge", {"reason": "x", "state": "in flight"}, "state"),
+        ("/v1/queues/nothing/requeue", {"reason": "x"}, "queue"),
+        ("/v1/queues/ingest/requeue", {"reason": "x", "rate": 0}, "rate"),
         ("/v1/quarantine/resolve", {"reason": "x", "kind": "odd", "newest": 1}, "kind"),
         (
             "/v1/quarantine/resolve",
