@@ -58,6 +58,7 @@ async def measure(api: str, bare: str, header: dict[str, str], rate: int, second
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=header, connector=connector) as http:
         await _closed(_reading(http, api), 1.0)  # warm
+        await steady(http, api, rate, 1.0, first=500_000)
         took = await steady(http, api, rate, seconds)
         p = [took[min(int(len(took) * share), len(took) - 1)] * 1000 for share in (0.5, 0.95, 0.99)]
         print(f"post: {rate}/s, p50 {p[0]:.1f} ms, p95 {p[1]:.1f} ms, p99 {p[2]:.1f} ms (of {len(took)})", flush=True)
@@ -74,13 +75,13 @@ async def measure(api: str, bare: str, header: dict[str, str], rate: int, second
         print(f"ratio read/bare {mine / theirs:.2f}")
 
 
-async def steady(http: aiohttp.ClientSession, api: str, rate: int, seconds: float) -> list[float]:
-    """Seconds that each took, sorted; sent when it is due, whether the one before has been answered or not."""
+async def steady(http: aiohttp.ClientSession, api: str, rate: int, seconds: float, *, first: int = 0) -> list[float]:
+    """Seconds that each took, sorted; sent when it is due, whether the one before has been answered or not. `first`: its number."""
     took: list[float] = []
 
     async def one(number: int) -> None:
         began = time.perf_counter()
-        await _post(http, api, _wanted(number))
+        await _post(http, api, _wanted(first + number))
         took.append(time.perf_counter() - began)
 
     begin = time.perf_counter()
