@@ -7,7 +7,7 @@ import falcon.asgi
 from falcon.asgi import Request, Response
 from falcon.constants import COMBINED_METHODS
 
-from api.patience import answered_in_time, shared_in_time
+from api.patience import answered_in_time, left
 from api.problems import Forbidden, TooManyCalls
 from api.services import Provider
 from beat_actors.access.keyring import Caller
@@ -67,7 +67,7 @@ class Gate:
         if scope == OPEN:
             return
         services = self._provider.services
-        caller = await shared_in_time(services.keyring.caller(_token(req)))
+        caller = await services.keyring.caller(_token(req), within=left())
         allowance = await services.limiter.take(caller.key_id, caller.rate_limit)
         resp.set_header("RateLimit-Limit", str(caller.rate_limit))
         resp.set_header("RateLimit-Remaining", str(allowance.remaining))

@@ -14,7 +14,7 @@ from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of
 from api.calls import FOLLOW, Call, Calls, answer, up_to
-from api.patience import bounds_itself, in_time, shared_in_time
+from api.patience import bounds_itself, in_time, left
 from api.problems import Forbidden
 from api.scrape_requests import moment, send, whole
 from api.services import Provider
@@ -191,7 +191,7 @@ class Thing(Resource):
         lists = reading.lists_under(where, self._kind)
         along = {each: count for each in lists if (count := whole(req, each, default=0, most=MOST_ALONG))}
         asked = Asked(where, entity, name, caller.account_id)
-        item = await shared_in_time(self._provider.services.finder.find(asked))
+        item = await self._provider.services.finder.find(asked, within=left())
         if item is None:
             await in_time(self._fetch_unknown(req, resp, demand, where, entity, name))
             return

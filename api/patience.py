@@ -84,21 +84,10 @@ def answered_in_time(responder: Responder) -> Responder:
 
 
 def bounds_itself(responder: Responder) -> Responder:
-    """A responder that is called so often that a task for each call would be felt: it keeps to `shared_in_time` and `in_time`."""
+    """A responder that is called so often that a task for each call would be felt: what it waits for is told how much
+    time is `left`, or is bounded by `in_time`."""
     setattr(responder, BOUNDS_ITSELF, True)
     return responder
-
-
-async def shared_in_time(answer: Awaitable[T]) -> T:
-    """What an answer comes to that others wait for too, and that can be given up at once: no task of its own, as `in_time` takes.
-
-    Raises `StorageTooSlow` where it does not come in the call's time.
-    """
-    try:
-        async with asyncio.timeout(left()):
-            return await answer
-    except TimeoutError:
-        raise StorageTooSlow("it was not looked up in the time that a caller is kept") from None
 
 
 def left() -> float:

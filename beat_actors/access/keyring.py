@@ -15,7 +15,7 @@ import structlog
 from beat_actors.access.scopes import Scope, allowed
 from beat_actors.access.tokens import Token, parse
 from beat_actors.database import Database
-from beat_actors.errors import StorageUnavailable, Unauthenticated
+from beat_actors.errors import StorageTooSlow, StorageUnavailable, Unauthenticated
 
 log = structlog.get_logger(__name__)
 
@@ -78,14 +78,15 @@ class Keyring:
         self._used: set[int] = set()
         self._clerk: asyncio.Task[None] | None = None
 
-    async def caller(self, text: str | None) -> Caller:
-        """Whose token this is. Raises `Unauthenticated`, and `StorageUnavailable` where it cannot be looked up."""
+    async def caller(self, text: str | None, *, within: float = 60.0) -> Caller:
+        """Whose token this is. Raises `Unauthenticated`, and `StorageUnavailable` where it cannot be looked up, or not `within` so many
+        seconds."""
         if not text:
             raise Unauthenticated(NO_KEY)
         token = parse(text)
         if token is None:
             raise Unauthenticated(NOT_A_KEY)
-        known = await self._find(token)
+        known = await self._find(token, within)
         # Always compared, so that the time says nothing; and what became of a key is told to who holds it alone.
         genuine = hmac.compare_digest(known.row.hash if known is not None else bytes(32), token.digest)
         if known is None or not genuine:
@@ -106,14 +107,18 @@ class Keyring:
         if self._clerk is not None:
             await self._clerk
 
-    async def _find(self, token: Token) -> _Known | None:
+    async def _find(self, token: Token, within: float) -> _Known | None:
         known = self._known.get(token.prefix)
         age = time.monotonic() - known.at if known is not None else FRESH
         if known is not None and age < FRESH:
             if age >= RENEWED:
                 self._ask(token.prefix)
             return known
-        return await asyncio.shield(self._ask(token.prefix))
+        try:
+            async with asyncio.timeout(within):
+                return await asyncio.shield(self._ask(token.prefix))
+        except TimeoutError:
+            raise StorageTooSlow("the key was not looked up in the time that a caller is kept") from None
 
     def _ask(self, prefix: str) -> asyncio.Future[_Known | None]:
         if prefix not in self._asked:

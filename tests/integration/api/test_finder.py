@@ -8,7 +8,7 @@ import pytest
 from beat_actors.data.finder import MOST_TOGETHER, Finder
 from beat_actors.data.reading import Asked
 from beat_actors.database import Database
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import StorageTooSlow, StorageUnavailable
 from beat_actors.platforms.instagram import InstagramAccount, InstagramPost, platform
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.shopify.entities import ShopifyStore
@@ -92,6 +92,25 @@ async def test_a_database_that_is_away_is_told_to_each_and_forgotten_when_it_is_
         asked = [finder.find(Asked(platform, ACCOUNTS, "a")) for _ in range(3)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [StorageUnavailable] * 3
+    assert await finder.find(Asked(platform, ACCOUNTS, "a")) is None
+
+
+async def test_a_reader_is_told_in_time_and_others_go_on_with_another_clerk(
+    finder: Finder, database: Database, database_url: str
+) -> None:
+    """Both clerks wait for a table that is locked, more readers wait for them; when it is free, all is as before."""
+    await observe(database, "shopify", ShopifyStore(store="a.myshopify.com", name="A"))
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE instagram_account")
+        late = [asyncio.create_task(finder.find(Asked(platform, ACCOUNTS, "a"), within=0.4)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        late += [asyncio.create_task(finder.find(Asked(platform, ACCOUNTS, "b"), within=0.4)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        store = asyncio.create_task(finder.find(Asked(SHOPIFY, STORES, "a.myshopify.com"), within=5.0))
+        answers = await asyncio.wait_for(asyncio.gather(*late, return_exceptions=True), 3.0)
+        assert [type(answer) for answer in answers] == [StorageTooSlow] * 6
+        found = await store
+        assert found is not None
     assert await finder.find(Asked(platform, ACCOUNTS, "a")) is None
 
 
