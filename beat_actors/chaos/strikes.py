@@ -12,11 +12,12 @@ import psycopg
 
 from actors.mailbox import INGEST, PROCESS, RETRIEVE, Mailbox
 from beat_actors.chaos.load import at_once
-from beat_actors.chaos.rig import GROUPS, HTTP_TIMEOUT, Mark
+from beat_actors.chaos.rig import CREDENTIALS, GROUPS, HTTP_TIMEOUT, Mark
 from beat_actors.chaos.scene import GRACE, Scene
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.failpoints import pairs
 from beat_actors.leadership import PATIENCE
+from beat_actors.platforms.registry import platforms
 
 COPIES = 50
 REDELIVERIES = 3
@@ -462,6 +463,35 @@ async def storm(scene: Scene) -> None:
     await scene.rig.with_simulator(lambda simulator: simulator.clear_faults())
     scene.rig.run("UPDATE credential SET disabled_till = clock_timestamp() WHERE disabled_till > clock_timestamp()")
     scene.heal()
+    before_by_source = await _calls_by_source(scene)
+    await asyncio.sleep(AFTERWARDS)
+    rate = _worst_rate(before_by_source, await _calls_by_source(scene))
+    scene.extra["rate_after"] = f"{rate:.2f}"
+    scene.complain(rate > MOST_RATE, f"{rate:.2f} of what is allowed was called in the first {AFTERWARDS:g} s after it")
+
+
+AFTERWARDS = 10.0
+"""Seconds after the storm in which the rate is looked at."""
+MOST_RATE = 1.2
+
+
+async def _calls_by_source(scene: Scene) -> dict[str, int]:
+    ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
+    return {source: entry["calls"] for source, entry in ledger["by_source"].items()}
+
+
+def _worst_rate(before: Mapping[str, int], after: Mapping[str, int]) -> float:
+    """Of each source the calls in between, as a share of what its tightest limit lets all of its credentials call in that time; the most."""
+    worst = 0.0
+    for name, source in platforms()["instagram"].sources.items():
+        allowed = min(
+            limit.calls
+            * max(1.0, AFTERWARDS / limit.seconds)
+            * (CREDENTIALS[name] if limit.scope == "credential" else 1)
+            for limit in source.limits
+        )
+        worst = max(worst, (after.get(name, 0) - before.get(name, 0)) / allowed)
+    return worst
 
 
 async def _calls(scene: Scene) -> int:
