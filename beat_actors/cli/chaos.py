@@ -49,7 +49,8 @@ def chaos(
         How many stacks are rehearsed on beside one another.
     keep
         Add each run to this file, a line each, and hold none again that stands there and kept its promises: a matrix that was
-        interrupted goes on. Delete it when the engine has changed.
+        interrupted goes on. What is counted and written into the table is all that stands there, with `--seeds 0` nothing else. Delete
+        it when the engine has changed.
     table
         Write the worst of each fault into this Markdown file, between its two marks.
     names
@@ -59,7 +60,7 @@ def chaos(
     if names:
         show_rows(("fault", "family", "what"), [(fault.name, fault.family, fault.what) for fault in chosen])
         return 0
-    if min(seeds, jobs) < 1:
+    if jobs < 1 or seeds < (0 if kept else 1):
         raise BadInput("--seeds and --jobs are at least 1", field="seeds")
     if table is not None:
         _marks(table)
@@ -71,7 +72,10 @@ def chaos(
     session = _Session(due, timing, kept)
     asyncio.run(session.run(jobs))
     held |= {(card.fault, card.seed): card for card in session.cards}
-    cards = [held[fault.name, seed] for fault, seed in wanted if (fault.name, seed) in held]
+    order = {fault.name: place for place, fault in enumerate(chosen)}
+    cards = sorted(
+        (card for card in held.values() if card.fault in order), key=lambda card: (order[card.fault], card.seed)
+    )
     if table is not None:
         _write(table, matrix_table(cards))
     bad = len(session.void) + sum(1 for card in cards if card.broken)
