@@ -84,10 +84,11 @@ Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A rule, and the name that its alerts' keys begin with."""
+    """A rule, and the name that its alerts' keys begin with. `every`: seconds between two looks."""
 
     name: str
     rule: Rule
+    every: float = 15.0
 
     async def run(self, database: Database, epoch: int | None = None) -> int:
         """Look, and open or resolve; how many changed."""
@@ -162,8 +163,8 @@ async def quotas(database: Database) -> list[Alert]:
     """Daily limits that are half, or four fifths, used: once in a window for each level."""
     alerts: list[Alert] = []
     for platform in platforms().values():
-        async with database.transaction() as transaction:
-            snapshot = await load_snapshot(transaction, platform)
+        async with database.statements() as alone:
+            snapshot = await load_snapshot(alone, platform)
         names = {f"credential:{one.id}": one.source for one in snapshot.credentials.values()}
         for window in snapshot.windows.values():
             if window.limit.calendar is None and window.limit.seconds < DAY:
@@ -389,8 +390,8 @@ WATCHES = (
     Watch("parser", unreadable),
     Watch("credential", credentials_in_trouble),
     Watch("credentials", credentials_out),
-    Watch("quota", quotas),
-    Watch("limit", limits),
+    Watch("quota", quotas, every=60),
+    Watch("limit", limits, every=60),
     Watch("backlog", backlog),
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),

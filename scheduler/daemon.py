@@ -79,13 +79,13 @@ def _watch(watch: Watch) -> Sweep:
 
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
 JOBS = (
-    Job("due", _reads(sweeps.due), every=0.25, deadline=5),
+    Job("due", _reads(sweeps.due), every=0.5, deadline=5),
     Job("waiting", _reads(sweeps.waiting), every=2, deadline=5),
     Job("unsent", _writes(partial(sweeps.unsent, grace=5.0)), every=2, deadline=10),
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
-    Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
-    Job("replay", _writes(replay.due), every=1, deadline=20),
+    Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=5, deadline=10),
+    Job("replay", _writes(replay.due), every=2, deadline=20),
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
@@ -93,7 +93,7 @@ JOBS = (
     Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
     Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
     # Slow answers are what some of them are about, so they are patient.
-    *(Job(f"watch_{watch.name}", _watch(watch), every=15, deadline=60) for watch in WATCHES),
+    *(Job(f"watch_{watch.name}", _watch(watch), every=watch.every, deadline=60) for watch in WATCHES),
 )
 QUIET = frozenset({"due", "waiting"})
 RECORD_EVERY = 2.0
