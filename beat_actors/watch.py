@@ -78,6 +78,7 @@ WEBHOOKS = """
 SELECT id, state, failures, split_part(split_part(url, '://', 2), '/', 1) AS host, last_error, open_until
 FROM webhook_endpoint WHERE (state = 'active' AND trips > 0) OR (state = 'disabled' AND last_failure_at > clock_timestamp() - interval '1 day')
 """
+IN_DEFAULT = "SELECT parent, sum(held)::bigint AS held, min(day) AS since, max(day) AS until FROM beat_in_default() GROUP BY 1 ORDER BY 1"
 
 Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
 
@@ -385,6 +386,23 @@ async def webhooks(database: Database) -> list[Alert]:
     ]
 
 
+async def partitions(database: Database) -> list[Alert]:
+    """Tables of which rows came into the default partition, because their day had none."""
+    async with database.statements() as alone:
+        rows = await alone.rows(IN_DEFAULT)
+    return [
+        Alert(
+            key=f"partition:{row.parent}",
+            severity="warning",
+            cause=f"{row.held:,} rows of {row.parent} lie in its default partition (of {row.since} to {row.until})",
+            impact="nothing is lost; they are read more slowly, and their day is not dropped as a whole",
+            automatic="each ten minutes their days get partitions and they are moved; past retention they are deleted",
+            action="see that a scheduler runs; SELECT error FROM sweep WHERE name = 'partitions' says what stands in the way",
+        )
+        for row in rows
+    ]
+
+
 WATCHES = (
     Watch(SOURCE_RULE, sources_down),
     Watch("parser", unreadable),
@@ -400,6 +418,7 @@ WATCHES = (
     Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks),
+    Watch("partition", partitions, every=60),
 )
 
 

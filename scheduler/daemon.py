@@ -90,7 +90,7 @@ JOBS = (
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
     Job("requeued", _requeued, every=1, deadline=10),
-    Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
+    Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
     Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{watch.name}", _watch(watch), every=watch.every, deadline=60) for watch in WATCHES),
