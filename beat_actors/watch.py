@@ -161,7 +161,7 @@ async def credentials_out(database: Database) -> list[Alert]:
 
 
 async def quotas(database: Database) -> list[Alert]:
-    """Daily limits that are half, or four fifths, used: once in a window for each level."""
+    """Daily limits that are half, or four fifths, used: one alert for a window, told once at each level."""
     alerts: list[Alert] = []
     for platform in platforms().values():
         async with database.statements() as alone:
@@ -177,17 +177,16 @@ async def quotas(database: Database) -> list[Alert]:
 
 def _quota(window: Window, source: str) -> list[Alert]:
     limit, used = window.limit, sum(window.counts)
-    level = next(((share, severity) for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
-    if level is None:
+    severity = next((severity for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
+    if severity is None:
         return []
-    share, severity = level
     day = f":{window.head}" if limit.calendar is not None else ""
     resets = (
         f"at midnight in {limit.calendar}" if limit.calendar is not None else "as the oldest calls leave the window"
     )
     return [
         Alert(
-            key=f"quota:{window.subject}:{limit.name}{day}:{share:.0%}",
+            key=f"quota:{window.subject}:{limit.name}{day}",
             severity=severity,
             cause=f"{used:,} of {limit.calls:,} calls of {window.subject}'s limit {limit.name!r} are used ({source})",
             impact="when it is used up, this credential waits, and its work goes to others or waits too",
@@ -200,7 +199,7 @@ def _quota(window: Window, source: str) -> list[Alert]:
 
 
 async def limits(database: Database) -> list[Alert]:
-    """Daily limits on on-demand requests that are half, or four fifths, used: once in a window for each level."""
+    """Daily limits on on-demand requests that are half, or four fifths, used: one alert for a window, told once at each level."""
     limiter = StackedLimiter(database)
     try:
         views = await overview(limiter)
@@ -211,10 +210,9 @@ async def limits(database: Database) -> list[Alert]:
 
 def _limit(view: LimitView) -> list[Alert]:
     used = view.used or 0
-    level = next(((share, severity) for share, severity in QUOTA_LEVELS if used >= view.calls * share), None)
-    if level is None:
+    severity = next((severity for share, severity in QUOTA_LEVELS if used >= view.calls * share), None)
+    if severity is None:
         return []
-    share, severity = level
     window = f":{view.renews_at:%Y-%m-%d}" if view.window == "calendar" and view.renews_at is not None else ""
     end = (
         f"at {view.rate:,.0f} calls an hour nothing is left at {view.exhausted_at:%m-%d %H:%M} UTC"
@@ -223,7 +221,7 @@ def _limit(view: LimitView) -> list[Alert]:
     )
     return [
         Alert(
-            key=f"limit:{view.name}{window}:{share:.0%}",
+            key=f"limit:{view.name}{window}",
             severity=severity,
             cause=f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used ({view.name}); {end}",
             impact="when it is used up, on-demand requests are refused with 429; all other work goes on",
