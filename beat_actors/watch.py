@@ -25,7 +25,7 @@ BACKLOG_RESOLVES = 40_000
 SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
 IDLE_BROKER = 10
-"""Seconds without a turn that gave or moved anything, while work is ready, after which the broker is said to stand still."""
+"""Seconds without a turn, while work is ready, after which the broker is said to stand still."""
 CONNECTIONS_SHARE = 0.8
 LONG_WAIT = 600
 """Seconds for which a request that is no batch work may wait before somebody is told."""
@@ -44,9 +44,13 @@ BACKLOG = """
 SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIMIT %s) pending) AS pending,
        EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
 """
+# While nobody led nothing ran; whoever is elected has the same time as ever. What is said to be late stays so until it ended well.
 LATE = """
-SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep
+SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep s
 WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
+  AND (NOT EXISTS (SELECT FROM leader WHERE name = 'scheduler'
+                   AND elected_at >= clock_timestamp() - make_interval(secs => 3 * s.every + s.deadline))
+       OR EXISTS (SELECT FROM alert WHERE key = 'sweep:' || s.name AND resolved_at IS NULL))
 """
 # One row of an index for each lane; what is batch work may wait.
 WAITING = """
@@ -64,7 +68,7 @@ SELECT l.platform, count(*) AS lanes FROM lane l
 WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
   AND EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'WAITING' AND f.not_before IS NULL
               AND f.created_at < clock_timestamp() - make_interval(secs => %(idle)s))
-  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > clock_timestamp() - make_interval(secs => %(idle)s))
+  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
 GROUP BY 1
 """
 QUARANTINE = """
@@ -251,7 +255,7 @@ async def backlog(database: Database) -> list[Alert]:
 
 
 async def late_sweeps(database: Database) -> list[Alert]:
-    """Sweeps that have not ended well for three of their intervals and a deadline."""
+    """Sweeps that have not ended well for three of their intervals and a deadline, under this leader too."""
     async with database.statements() as alone:
         rows = await alone.rows(LATE)
     return [

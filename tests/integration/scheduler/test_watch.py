@@ -274,6 +274,44 @@ async def test_s2_2_a_broker_that_stands_still_is_noticed(engine: Engine, clock:
     assert await open_keys(engine) == []
 
 
+async def test_a_broker_whose_room_is_all_taken_does_not_stand_still(
+    engine: Engine, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await intake.accept(engine.database, [NewRequest("toy", "look", {"name": f"n{i}"}) for i in range(6)])
+    monkeypatch.setattr(
+        engine.database, "settings", engine.database.settings.model_copy(update={"broker_in_flight": 2})
+    )
+    assert len((await turn(engine.database, TOY)).leased) == 2
+    clock.advance(watch.IDLE_BROKER + 2)
+    for _ in range(3):
+        assert (await turn(engine.database, TOY)).leased == []
+    assert await Watch("claims", watch.standstill).run(engine.database) == 0
+    async with engine.database.statements() as alone:
+        assert await alone.value("SELECT count(*) FROM broker_decision") == 2
+    clock.advance(watch.IDLE_BROKER + 2)
+    assert await Watch("claims", watch.standstill).run(engine.database) == 1
+
+
+async def test_a_sweep_has_time_to_run_under_a_new_leader(engine: Engine, clock: MovableClock) -> None:
+    rule = Watch("sweep", watch.late_sweeps)
+    elect = (
+        "INSERT INTO leader (name, epoch, elected_at) VALUES ('scheduler', 1, clock_timestamp())"
+        " ON CONFLICT (name) DO UPDATE SET elected_at = excluded.elected_at"
+    )
+    await execute(engine, "INSERT INTO sweep (name, every, deadline) VALUES ('due', 2, 10)")
+    clock.advance(3600)
+    await execute(engine, elect)
+    assert await rule.run(engine.database) == 0
+    clock.advance(17)
+    assert await rule.run(engine.database) == 1
+    await execute(engine, elect)
+    assert await rule.run(engine.database) == 0
+    assert await open_keys(engine) == ["sweep:due"]
+    await execute(engine, "UPDATE sweep SET ended_at = clock_timestamp()")
+    assert await rule.run(engine.database) == 1
+
+
 async def test_s2_3_what_waits_long_is_noticed_with_its_blockers_and_batch_work_is_not(
     engine: Engine, clock: MovableClock
 ) -> None:
