@@ -1,7 +1,8 @@
 """Alerts: rows that say what is wrong, whom it touches, what happens by itself, and the one safe thing to do.
 
-An alert is opened once, kept up to date while its cause stands, and resolved when the cause is gone; both ends are events in the
-outbox, in the same transaction. What a source's own alert explains already is opened silently: nobody is told twice.
+An alert is opened once, kept up to date while its cause stands, and resolved when the cause is gone; both ends, and a rise to another
+severity, are events in the outbox, in the same transaction. What a source's own alert explains already is not told while that one
+stands, and is told then if its cause still does: nobody is told twice.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ SOURCE_RULE = "source"
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """`key` begins with the rule's name and a colon, and is the same for as long as the cause is. `severity`: info, warning, critical.
 
-    `again_after`: seconds after its opening in which an alert of this key is not opened a second time.
+    `again_after`: seconds after its opening in which an alert of this key is not opened a second time, unless it is graver now.
     """
 
     key: str
@@ -38,7 +39,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert as people see it. `silenced`: nobody is told of it."""
+    """An alert as people see it. `silenced`: nobody is told of it, by a person's word or because its source's own alert says it."""
 
     id: int
     key: str
@@ -53,51 +54,70 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     silenced: bool
 
 
-OPENED = """
+RANK = "array_position('{info,warning,critical}', "
+# What an alert is of that stands already is brought up to date; what was not told of it so far is told when nothing keeps it back any more.
+OPENED = f"""
 standing AS (
-    SELECT * FROM jsonb_to_recordset(%(standing)s::jsonb) AS s(
+    SELECT s.*, split_part(s.key, ':', 1) <> %(source_rule)s AND EXISTS (
+        SELECT FROM alert o WHERE o.resolved_at IS NULL AND o.source = s.source AND split_part(o.key, ':', 1) = %(source_rule)s) AS explained
+    FROM jsonb_to_recordset(%(standing)s::jsonb) AS s(
         key text, severity text, cause text, impact text, automatic text, action text, source text, again_after double precision)
+    WHERE beat_leads(%(epoch)s)
+), known AS (
+    SELECT s.*, a.id, a.told AS before,
+           CASE WHEN NOT a.silenced AND NOT s.explained AND coalesce({RANK} s.severity) > {RANK} a.told), true)
+                THEN s.severity ELSE a.told END AS now_told
+    FROM standing s JOIN alert a ON a.key = s.key AND a.resolved_at IS NULL
 ), updated AS (
-    UPDATE alert a SET severity = s.severity, cause = s.cause, impact = s.impact, automatic = s.automatic, action = s.action
-    FROM standing s WHERE a.key = s.key AND a.resolved_at IS NULL AND (a.severity, a.cause, a.impact) <> (s.severity, s.cause, s.impact)
+    UPDATE alert a SET severity = k.severity, cause = k.cause, impact = k.impact, automatic = k.automatic, action = k.action,
+        explained = k.explained, told = k.now_told
+    FROM known k WHERE a.id = k.id AND a.resolved_at IS NULL
+      AND (a.severity, a.cause, a.impact, a.automatic, a.action, a.explained, a.told)
+          IS DISTINCT FROM (k.severity, k.cause, k.impact, k.automatic, k.action, k.explained, k.now_told)
+    RETURNING a.*, CASE WHEN k.before IS NULL THEN 'opened' ELSE 'escalated' END AS state, k.before IS DISTINCT FROM a.told AS tell
 ), opened AS (
-    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, silenced)
-    SELECT s.key, s.severity, s.cause, s.impact, s.automatic, s.action, s.source,
-           split_part(s.key, ':', 1) <> %(source_rule)s AND EXISTS (
-               SELECT FROM alert o WHERE o.resolved_at IS NULL AND o.source = s.source AND split_part(o.key, ':', 1) = %(source_rule)s)
+    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, explained, told)
+    SELECT key, severity, cause, impact, automatic, action, source, explained, CASE WHEN NOT explained THEN severity END
     FROM standing s
     WHERE NOT EXISTS (SELECT FROM alert a WHERE a.key = s.key AND (
-        a.resolved_at IS NULL OR a.opened_at > clock_timestamp() - make_interval(secs => s.again_after)))
-      AND beat_leads(%(epoch)s)
+        a.resolved_at IS NULL OR a.opened_at > clock_timestamp() - make_interval(secs => s.again_after)
+                                 AND {RANK} coalesce(a.told, a.severity)) >= {RANK} s.severity)))
     ON CONFLICT (key) WHERE resolved_at IS NULL DO NOTHING
-    RETURNING *
-)"""
+    RETURNING *, 'opened' AS state, NOT explained AS tell
+)"""  # noqa: S608 - this module's own text
 EVENTS = """
 , event AS (
     INSERT INTO outbox_event (event_id, type, subject, data)
-    SELECT md5('alert ' || id || ' ' || state)::uuid, 'beat.alert.' || state, 'alert/' || key,
+    SELECT md5('alert ' || id || ' ' || state || CASE WHEN state = 'escalated' THEN ' ' || severity ELSE '' END)::uuid,
+           'beat.alert.' || state, 'alert/' || key,
            jsonb_build_object('id', id, 'key', key, 'severity', severity, 'cause', cause, 'impact', impact, 'automatic', automatic,
                               'action', action, 'source', source, 'opened_at', opened_at)
-    FROM changed WHERE NOT silenced ON CONFLICT (event_id) DO NOTHING
+    FROM changed WHERE tell ON CONFLICT (event_id) DO NOTHING
 )
 SELECT count(*) FROM changed
 """
-OPEN = f"WITH {OPENED}, changed AS (SELECT *, 'opened' AS state FROM opened) {EVENTS}"  # noqa: S608 - this module's own text
+OPEN = f"""
+WITH {OPENED}, changed AS (SELECT * FROM opened UNION ALL SELECT * FROM updated WHERE tell) {EVENTS}
+"""  # noqa: S608 - this module's own text
+# The end of what nobody was told of is not told either.
 RESOLVE = f"""
 WITH changed AS (
-    UPDATE alert SET resolved_at = clock_timestamp() WHERE key = ANY(%s) AND resolved_at IS NULL RETURNING *, 'resolved' AS state
+    UPDATE alert SET resolved_at = clock_timestamp() WHERE key = ANY(%s) AND resolved_at IS NULL
+    RETURNING *, 'resolved' AS state, NOT silenced AND told IS NOT NULL AS tell
 ) {EVENTS}
 """  # noqa: S608 - this module's own text
-# `epoch` is the leader's; a leader that has been replaced neither opens nor resolves anything.
+# `epoch` is the leader's; a leader that has been replaced neither opens, nor changes, nor resolves anything.
 REPORT = f"""
 WITH {OPENED}, resolved AS (
     UPDATE alert SET resolved_at = clock_timestamp()
     WHERE resolved_at IS NULL AND split_part(key, ':', 1) = %(rule)s AND key NOT IN (SELECT key FROM standing) AND beat_leads(%(epoch)s)
-    RETURNING *
-), changed AS (SELECT *, 'opened' AS state FROM opened UNION ALL SELECT *, 'resolved' FROM resolved) {EVENTS}
+    RETURNING *, 'resolved' AS state, NOT silenced AND told IS NOT NULL AS tell
+), changed AS (
+    SELECT * FROM opened UNION ALL SELECT * FROM updated WHERE tell UNION ALL SELECT * FROM resolved
+) {EVENTS}
 """  # noqa: S608 - this module's own text
 LIST = """
-SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, resolved_at, silenced FROM alert
+SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, resolved_at, silenced OR explained AS silenced FROM alert
 WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at IS NOT NULL, array_position('{critical,warning,info}', severity), id DESC
 LIMIT %(limit)s
 """
@@ -115,7 +135,7 @@ async def resolve_alerts(transaction: Transaction, keys: Sequence[str]) -> None:
 
 
 async def report(transaction: Transaction, rule: str, standing: Sequence[Alert], *, epoch: int | None = None) -> int:
-    """Make the open alerts of a rule those of `standing`; how many were opened or resolved.
+    """Make the open alerts of a rule those of `standing`; how many were opened, resolved or told anew.
 
     Raises `ValueError` where an alert's key is not the rule's.
     """

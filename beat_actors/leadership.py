@@ -24,9 +24,11 @@ PATIENCE = 5.0
 BEAT = 1.0
 # No row comes back where another holds the lock.
 ELECT = """
-INSERT INTO leader (name, epoch, holder, seen_at)
-SELECT %(name)s, 1, %(holder)s, clock_timestamp() WHERE pg_try_advisory_lock(hashtext('beat.leader'), hashtext(%(name)s))
-ON CONFLICT (name) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder, seen_at = excluded.seen_at RETURNING epoch
+INSERT INTO leader (name, epoch, holder, seen_at, elected_at)
+SELECT %(name)s, 1, %(holder)s, clock_timestamp(), clock_timestamp() WHERE pg_try_advisory_lock(hashtext('beat.leader'), hashtext(%(name)s))
+ON CONFLICT (name) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder, seen_at = excluded.seen_at,
+    elected_at = excluded.elected_at
+RETURNING epoch
 """
 SEEN = "UPDATE leader SET seen_at = clock_timestamp() WHERE name = %s AND epoch = %s"
 # Whoever holds the lock and is not seen: its session ends, and with it the lock.

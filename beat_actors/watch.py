@@ -25,8 +25,9 @@ BACKLOG_RESOLVES = 40_000
 SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
 IDLE_BROKER = 10
-"""Seconds without a turn that gave or moved anything, while work is ready, after which the broker is said to stand still."""
+"""Seconds without a turn, while work is ready, after which the broker is said to stand still."""
 CONNECTIONS_SHARE = 0.8
+MEMORY_LEVELS = ((0.9, "critical"), (0.7, "warning"))
 LONG_WAIT = 600
 """Seconds for which a request that is no batch work may wait before somebody is told."""
 
@@ -44,9 +45,13 @@ BACKLOG = """
 SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIMIT %s) pending) AS pending,
        EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
 """
+# While nobody led nothing ran; whoever is elected has the same time as ever. What is said to be late stays so until it ended well.
 LATE = """
-SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep
+SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep s
 WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
+  AND (NOT EXISTS (SELECT FROM leader WHERE name = 'scheduler'
+                   AND elected_at >= clock_timestamp() - make_interval(secs => 3 * s.every + s.deadline))
+       OR EXISTS (SELECT FROM alert WHERE key = 'sweep:' || s.name AND resolved_at IS NULL))
 """
 # One row of an index for each lane; what is batch work may wait.
 WAITING = """
@@ -64,7 +69,7 @@ SELECT l.platform, count(*) AS lanes FROM lane l
 WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
   AND EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'WAITING' AND f.not_before IS NULL
               AND f.created_at < clock_timestamp() - make_interval(secs => %(idle)s))
-  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > clock_timestamp() - make_interval(secs => %(idle)s))
+  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
 GROUP BY 1
 """
 QUARANTINE = """
@@ -78,16 +83,18 @@ WEBHOOKS = """
 SELECT id, state, failures, split_part(split_part(url, '://', 2), '/', 1) AS host, last_error, open_until
 FROM webhook_endpoint WHERE (state = 'active' AND trips > 0) OR (state = 'disabled' AND last_failure_at > clock_timestamp() - interval '1 day')
 """
+IN_DEFAULT = "SELECT parent, sum(held)::bigint AS held, min(day) AS since, max(day) AS until FROM beat_in_default() GROUP BY 1 ORDER BY 1"
 
 Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A rule, and the name that its alerts' keys begin with."""
+    """A rule, and the name that its alerts' keys begin with. `every`: seconds between two looks."""
 
     name: str
     rule: Rule
+    every: float = 15.0
 
     async def run(self, database: Database, epoch: int | None = None) -> int:
         """Look, and open or resolve; how many changed."""
@@ -159,11 +166,11 @@ async def credentials_out(database: Database) -> list[Alert]:
 
 
 async def quotas(database: Database) -> list[Alert]:
-    """Daily limits that are half, or four fifths, used: once in a window for each level."""
+    """Daily limits that are half, or four fifths, used: one alert for a window, told once at each level."""
     alerts: list[Alert] = []
     for platform in platforms().values():
-        async with database.transaction() as transaction:
-            snapshot = await load_snapshot(transaction, platform)
+        async with database.statements() as alone:
+            snapshot = await load_snapshot(alone, platform)
         names = {f"credential:{one.id}": one.source for one in snapshot.credentials.values()}
         for window in snapshot.windows.values():
             if window.limit.calendar is None and window.limit.seconds < DAY:
@@ -175,17 +182,16 @@ async def quotas(database: Database) -> list[Alert]:
 
 def _quota(window: Window, source: str) -> list[Alert]:
     limit, used = window.limit, sum(window.counts)
-    level = next(((share, severity) for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
-    if level is None:
+    severity = next((severity for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
+    if severity is None:
         return []
-    share, severity = level
     day = f":{window.head}" if limit.calendar is not None else ""
     resets = (
         f"at midnight in {limit.calendar}" if limit.calendar is not None else "as the oldest calls leave the window"
     )
     return [
         Alert(
-            key=f"quota:{window.subject}:{limit.name}{day}:{share:.0%}",
+            key=f"quota:{window.subject}:{limit.name}{day}",
             severity=severity,
             cause=f"{used:,} of {limit.calls:,} calls of {window.subject}'s limit {limit.name!r} are used ({source})",
             impact="when it is used up, this credential waits, and its work goes to others or waits too",
@@ -198,7 +204,7 @@ def _quota(window: Window, source: str) -> list[Alert]:
 
 
 async def limits(database: Database) -> list[Alert]:
-    """Daily limits on on-demand requests that are half, or four fifths, used: once in a window for each level."""
+    """Daily limits on on-demand requests that are half, or four fifths, used: one alert for a window, told once at each level."""
     limiter = StackedLimiter(database)
     try:
         views = await overview(limiter)
@@ -209,10 +215,9 @@ async def limits(database: Database) -> list[Alert]:
 
 def _limit(view: LimitView) -> list[Alert]:
     used = view.used or 0
-    level = next(((share, severity) for share, severity in QUOTA_LEVELS if used >= view.calls * share), None)
-    if level is None:
+    severity = next((severity for share, severity in QUOTA_LEVELS if used >= view.calls * share), None)
+    if severity is None:
         return []
-    share, severity = level
     window = f":{view.renews_at:%Y-%m-%d}" if view.window == "calendar" and view.renews_at is not None else ""
     end = (
         f"at {view.rate:,.0f} calls an hour nothing is left at {view.exhausted_at:%m-%d %H:%M} UTC"
@@ -221,7 +226,7 @@ def _limit(view: LimitView) -> list[Alert]:
     )
     return [
         Alert(
-            key=f"limit:{view.name}{window}:{share:.0%}",
+            key=f"limit:{view.name}{window}",
             severity=severity,
             cause=f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used ({view.name}); {end}",
             impact="when it is used up, on-demand requests are refused with 429; all other work goes on",
@@ -251,7 +256,7 @@ async def backlog(database: Database) -> list[Alert]:
 
 
 async def late_sweeps(database: Database) -> list[Alert]:
-    """Sweeps that have not ended well for three of their intervals and a deadline."""
+    """Sweeps that have not ended well for three of their intervals and a deadline, under this leader too."""
     async with database.statements() as alone:
         rows = await alone.rows(LATE)
     return [
@@ -384,13 +389,75 @@ async def webhooks(database: Database) -> list[Alert]:
     ]
 
 
+async def partitions(database: Database) -> list[Alert]:
+    """Tables of which rows came into the default partition, because their day had none."""
+    async with database.statements() as alone:
+        rows = await alone.rows(IN_DEFAULT)
+    return [
+        Alert(
+            key=f"partition:{row.parent}",
+            severity="warning",
+            cause=f"{row.held:,} rows of {row.parent} lie in its default partition (of {row.since} to {row.until})",
+            impact="nothing is lost; they are read more slowly, and their day is not dropped as a whole",
+            automatic="each ten minutes their days get partitions and they are moved; past retention they are deleted",
+            action="see that a scheduler runs; SELECT error FROM sweep WHERE name = 'partitions' says what stands in the way",
+        )
+        for row in rows
+    ]
+
+
+def redis(info: Mapping[str, Any] | None) -> list[Alert]:
+    """Redis, by what it says of itself: away (`None`), or near the memory that it may take."""
+    if info is None:
+        return [
+            Alert(
+                key="redis:away",
+                severity="critical",
+                cause="Redis does not answer the scheduler",
+                impact="no message is sent, so work stands still; on-demand requests are refused with 503; none is lost",
+                automatic="what was not sent is sent when it is back, and what was lost with it is sent again from the rows",
+                action="start Redis, or see that BEAT_REDIS_URL reaches it: beat doctor",
+            )
+        ]
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    severity = next((severity for share, severity in MEMORY_LEVELS if most and used >= most * share), None)
+    if severity is None:
+        return []
+    return [
+        Alert(
+            key="redis:memory",
+            severity=severity,
+            cause=f"Redis uses {used >> 20} of the {most >> 20} MB that it may",
+            impact="at the limit it takes no message, and work stands still",
+            automatic="messages are hints of a few bytes each: what was not sent is sent later, from the rows",
+            action="raise maxmemory; beat queues says what lies there, dead letters among it",
+        )
+    ]
+
+
+def workers(listening: int) -> list[Alert]:
+    """Worker processes, when there is none."""
+    if listening:
+        return []
+    return [
+        Alert(
+            key="workers:none",
+            severity="critical",
+            cause="no worker listens",
+            impact="requests are accepted and wait; none is lost",
+            automatic="they go on as soon as a worker runs",
+            action="start workers: beat up, or dramatiq actors; see that they reach Redis: beat doctor",
+        )
+    ]
+
+
 WATCHES = (
     Watch(SOURCE_RULE, sources_down),
     Watch("parser", unreadable),
     Watch("credential", credentials_in_trouble),
     Watch("credentials", credentials_out),
-    Watch("quota", quotas),
-    Watch("limit", limits),
+    Watch("quota", quotas, every=60),
+    Watch("limit", limits, every=60),
     Watch("backlog", backlog),
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),
@@ -399,6 +466,7 @@ WATCHES = (
     Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks),
+    Watch("partition", partitions, every=60),
 )
 
 

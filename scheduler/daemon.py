@@ -17,6 +17,8 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
+from beat_actors import watch
+from beat_actors.alerts import report
 from beat_actors.credentials import upkeep
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database, jsonb
@@ -70,30 +72,59 @@ async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept
     return Swept(count=await deliveries.forget(database, epoch))
 
 
-def _watch(watch: Watch) -> Sweep:
+def _watch(one: Watch) -> Sweep:
     async def run(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
-        return Swept(count=await watch.run(database, epoch))
+        return Swept(count=await one.run(database, epoch))
 
     return run
 
 
+async def _redis(database: Database, mailbox: Mailbox, epoch: int) -> Swept:
+    try:
+        info = await asyncio.to_thread(mailbox.server_info)
+    except OSError:
+        info = None
+    async with database.statements() as alone:
+        return Swept(count=await report(alone, "redis", watch.redis(info), epoch=epoch))
+
+
+@dataclass(slots=True)
+class Workers:
+    """Whether any worker listens. Two looks in a row have to find none: those that are started anew are away for a moment."""
+
+    _none_before: bool = False
+
+    async def __call__(self, database: Database, mailbox: Mailbox, epoch: int) -> Swept:
+        try:
+            listening = await asyncio.to_thread(mailbox.listeners)
+        except OSError:
+            return Swept()  # that Redis is away is an alert of its own
+        before, self._none_before = self._none_before, not listening
+        if not listening and not before:
+            return Swept()
+        async with database.statements() as alone:
+            return Swept(count=await report(alone, "workers", watch.workers(listening), epoch=epoch))
+
+
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
 JOBS = (
-    Job("due", _reads(sweeps.due), every=0.25, deadline=5),
+    Job("due", _reads(sweeps.due), every=0.5, deadline=5),
     Job("waiting", _reads(sweeps.waiting), every=2, deadline=5),
     Job("unsent", _writes(partial(sweeps.unsent, grace=5.0)), every=2, deadline=10),
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
-    Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
-    Job("replay", _writes(replay.due), every=1, deadline=20),
+    Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=5, deadline=10),
+    Job("replay", _writes(replay.due), every=2, deadline=20),
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
     Job("requeued", _requeued, every=1, deadline=10),
-    Job("partitions", _writes(sweeps.partitions), every=3600, deadline=60),
+    Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
     Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
+    Job("watch_redis", _redis, every=15, deadline=60),
+    Job("watch_workers", Workers(), every=15, deadline=60),
     # Slow answers are what some of them are about, so they are patient.
-    *(Job(f"watch_{watch.name}", _watch(watch), every=15, deadline=60) for watch in WATCHES),
+    *(Job(f"watch_{one.name}", _watch(one), every=one.every, deadline=60) for one in WATCHES),
 )
 QUIET = frozenset({"due", "waiting"})
 RECORD_EVERY = 2.0

@@ -27,7 +27,7 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
        current_setting('statement_timeout') AS patience, extract(epoch FROM clock_timestamp())::float8 AS now,
        to_regclass('alembic_version') IS NOT NULL AS migrated, pg_is_in_recovery() AS standby
 """
-# The scheduler sweeps four times a second over connections that it keeps; those of another user's are not visible, and are not missed.
+# The scheduler sweeps twice a second over connections that it keeps; those of another user's are not visible, and are not missed.
 ACTIVE = "SELECT application_name AS name, count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'beat %' GROUP BY 1"
 WORK = """
 SELECT (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,

@@ -104,6 +104,12 @@ FROM jsonb_to_recordset(%s::jsonb) AS n(
 WHERE f.id = n.id AND f.stage = 'SETTLING' AND r.id = f.request_id
 """
 DECIDED = "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) VALUES (to_timestamp(%s), %s, %s, %s, %s, %s)"
+# A turn that could give nothing, because calls that are out take all the room, leaves a sign that it ran; not each of them does.
+TURNED = """
+INSERT INTO broker_decision (at, platform, seed, settled, leased, detail)
+SELECT to_timestamp(%(now)s), %(platform)s, %(seed)s, %(settled)s, 0, '{"blocked": [], "moved": 0}'
+WHERE NOT EXISTS (SELECT FROM broker_decision WHERE platform = %(platform)s AND at > to_timestamp(%(now)s - 3))
+"""
 SETTLEMENT_BATCH = 2000
 # What happens to a credential and may open or resolve an alert.
 LIFE = frozenset({"dead", "revived"})
@@ -160,7 +166,7 @@ async def turn(
         await transaction.run(WAKE, (snapshot.now, platform.name))
         if any(isinstance(move, Wait) for move in plan.moves):  # a moved fetch may have opened a new lane
             snapshot.lanes = await store.load_lanes(transaction, platform.name)
-        await _lease(transaction, database, platform, snapshot, held, plan, rng, result)
+        ready = await _lease(transaction, database, platform, snapshot, held, plan, rng, result)
         await _save(transaction, platform, snapshot, plan, returned)
         result.settled = len(returned)
         result.more |= len(returned) == SETTLEMENT_BATCH
@@ -169,6 +175,9 @@ async def turn(
             decided = (snapshot.now, platform.name, seed, result.settled, len(result.leased), jsonb(detail))
             await transaction.run(DECIDED, decided)
             hit("turn.before_commit", platform.name)
+        elif ready:
+            ran = {"now": snapshot.now, "platform": platform.name, "seed": seed, "settled": result.settled}
+            await transaction.run(TURNED, ran)
     if result.leased:
         hit("turn.after_commit", result.leased)
     return result
@@ -268,7 +277,8 @@ async def _lease(
     plan: Plan,
     rng: Random,
     result: TurnResult,
-) -> None:
+) -> bool:
+    """Give what there is room for; whether anything is ready."""
     settings = database.settings
     out: Counter[tuple[str, str]] = Counter()
     for row in held:
@@ -285,7 +295,7 @@ async def _lease(
     found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows, snapshot.now))
     candidates = [Candidate(row.fetch_id, row.lane_id, row.created_at) for row in found]
     if capacity == 0:
-        return  # the stages ring again when they have room
+        return bool(candidates)  # the stages ring again when they have room
     decide(snapshot, candidates, capacity, plan, desk)
     given = len(plan.leases)
     if plan.leases:
@@ -310,6 +320,7 @@ async def _lease(
         await _fail_hopeless(transaction, blocked, result)
     result.blocked = plan.blocked
     result.more = given == settings.broker_batch and len(candidates) > given
+    return bool(candidates)
 
 
 async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]], result: TurnResult) -> None:

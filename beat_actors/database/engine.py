@@ -110,6 +110,7 @@ class Database:
             max_overflow=settings.database_max_overflow,
             pool_timeout=settings.database_pool_timeout,
             pool_recycle=settings.database_pool_recycle,
+            pool_use_lifo=True,  # a process with little to do keeps to one connection, which needs no asking whether it lives
             hide_parameters=True,
             use_native_hstore=False,
             connect_args={

@@ -15,6 +15,8 @@ from beat_actors.requests.sweeps import Swept
 
 BATCH = 100
 
+# Asked by itself, and nothing more where there is nothing: it is asked each second, and hardly ever so.
+ANY_DUE = "SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp())"
 TAKE = """
 SELECT id, fetch_id FROM quarantine
 WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() AND beat_leads(%s) ORDER BY replay_at LIMIT %s FOR UPDATE SKIP LOCKED
@@ -71,14 +73,19 @@ class Found:
 
 async def due(database: Database, epoch: int | None = None) -> Swept:
     """Entries whose time has come. Sends the fetches whose payload is to be read to ingest."""
+    async with database.statements() as alone:
+        if not await alone.value(ANY_DUE):
+            return Swept()
     try:
         found = await _decide(database, epoch, BATCH)
     except psycopg.errors.UniqueViolation:
         # Somebody else asks for the same as one of them just now, so it cannot run beside it: each by itself, until it is that one's turn.
         found = await _one(database, epoch)
     swept = Swept(count=found.count, send=[("ingest", sorted(found.reread))] if found.reread else [])
-    async with database.statements() as alone:
-        joined = [row.id for row in await alone.rows(JOINED, (found.reopened, retry.MAX_RETRIES))]
+    joined: list[int] = []
+    if found.reopened:
+        async with database.statements() as alone:
+            joined = [row.id for row in await alone.rows(JOINED, (found.reopened, retry.MAX_RETRIES))]
     requests = sorted({*found.refetched.values(), *joined})
     if requests:
         outcomes = await retry.retry_all(database, requests)

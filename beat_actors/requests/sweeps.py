@@ -6,6 +6,8 @@ What writes takes the leader's `epoch` and does nothing for a leader that has be
 
 from dataclasses import dataclass, field
 
+import psycopg
+
 from beat_actors.database import Database, columns
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
@@ -13,7 +15,7 @@ from beat_actors.requests.lifecycle import SUSPECT
 
 BATCH = 1000
 
-# Cheap enough to ask several times a second: three partial indexes and a table of lanes. Only platforms with something to do.
+# Cheap enough to ask twice a second: three partial indexes and a table of lanes. Only platforms with something to do.
 DUE = """
 SELECT DISTINCT platform FROM lane WHERE reasons IS NOT NULL AND blocked_until <= clock_timestamp()
 UNION SELECT DISTINCT platform FROM scrape_fetch WHERE stage = 'WAITING' AND not_before <= clock_timestamp()
@@ -95,6 +97,22 @@ UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
 RETURNING b.platform
 """
 
+AHEAD = 3
+"""Days ahead that have partitions."""
+KEPT = {
+    "raw_payload": "raw_payload_days",
+    **dict.fromkeys(("trace_log", "profile_log", "post_log", "change_log", "broker_decision"), "log_days"),
+}
+UNMADE = """
+WITH today AS (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS day), wanted AS (
+    SELECT parent, today.day + ahead AS day FROM today, beat_partitioned() parent, generate_series(0, %s) ahead
+    UNION SELECT parent, d.day FROM beat_in_default() d, today WHERE d.day < today.day
+)
+SELECT parent, day FROM wanted WHERE to_regclass(format('%%I', parent || to_char(day, '_YYYYMMDD'))) IS NULL ORDER BY day, parent
+"""
+MAKE = "SELECT beat_make_partition(%s, %s)::integer WHERE beat_leads(%s)"
+DROP = "SELECT beat_drop_partitions(%s, %s) WHERE beat_leads(%s)"
+
 
 @dataclass(slots=True)
 class Swept:
@@ -153,9 +171,12 @@ async def orphaned(database: Database, epoch: int | None = None) -> Swept:
 
 async def expired(database: Database, epoch: int | None = None) -> Swept:
     """Requests past their deadline."""
+    async with database.statements() as alone:
+        late = [row.id for row in await alone.rows(LATE, (epoch, BATCH))]
+    if not late:
+        return Swept()
     async with database.transaction() as transaction:
-        late = [row.id for row in await transaction.rows(LATE, (epoch, BATCH))]
-        return Swept(count=len(await lifecycle.expire(transaction, late)) if late else 0)
+        return Swept(count=len(await lifecycle.expire(transaction, late)))
 
 
 async def check_and_cancel_long_running_tasks(database: Database, epoch: int | None = None) -> Swept:
@@ -179,13 +200,27 @@ async def stuck_probes(database: Database, epoch: int | None = None) -> Swept:
 
 
 async def partitions(database: Database, epoch: int | None = None) -> Swept:
-    """The days ahead get their partitions; payloads and logs past their age go."""
+    """The days ahead get their partitions, and so do days that came into a default partition; what is past its age goes.
+
+    Each by itself: what fails keeps no other from it, and is raised at the end.
+    """
     settings = database.settings
-    async with database.transaction() as transaction:
-        if not await transaction.value("SELECT beat_leads(%s)", (epoch,)):
-            return Swept()
-        made = await transaction.value("SELECT beat_make_partitions(3)")
-        await transaction.run("SELECT beat_drop_partitions('raw_payload', %s)", (settings.raw_payload_days,))
-        for parent in ("trace_log", "profile_log", "post_log", "change_log", "broker_decision"):
-            await transaction.run("SELECT beat_drop_partitions(%s, %s)", (parent, settings.log_days))
+    made, errors = 0, []
+    async with database.statements() as alone:
+
+        async def attempt(sql: str, *params: object) -> int:
+            try:
+                return int(await alone.value(sql, (*params, epoch)) or 0)
+            except psycopg.Error as error:
+                if alone.connection.closed:
+                    raise
+                errors.append(error)
+                return 0
+
+        for parent, days in KEPT.items():
+            await attempt(DROP, parent, getattr(settings, days))
+        for row in await alone.rows(UNMADE, (AHEAD,)):
+            made += await attempt(MAKE, row.parent, row.day)
+    if errors:
+        raise errors[0]
     return Swept(count=made)

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 PLACES = 256
 """Calls that one process has out at a time."""
 IDLE = 0.5
+ASLEEP = 2.0
+"""Seconds between two looks while there is nobody to tell."""
 CONNECT, TOTAL = 5.0, 15.0
 KEPT = 300
 """Bytes of an answer that are read and kept."""
@@ -44,6 +46,7 @@ class Deliverer:
         self._outcomes: list[Outcome] = []
         self._calls: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
+        self._idle = IDLE
         allow_private = database.settings.webhook_allow_private
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -69,7 +72,7 @@ class Deliverer:
                 log.exception("webhooks_failed")
             if not busy:
                 self._settled.clear()
-                await _first(stopped.wait(), self._settled.wait(), within=IDLE)
+                await _first(stopped.wait(), self._settled.wait(), within=self._idle)
         try:
             await self.drain()
         except StorageUnavailable as error:  # they are made again when their leases end
@@ -78,10 +81,13 @@ class Deliverer:
     async def step(self) -> bool:
         """Settle what came back, tell what is new, begin what is due; whether there is likely more at once."""
         await self._settle()
-        told = await deliveries.fan_out(self._database)
-        await deliveries.fail_late(self._database)
+        found = await deliveries.look(self._database)
+        self._idle = IDLE if found.active else ASLEEP
+        told = await deliveries.fan_out(self._database) if found.news else 0
+        if found.late:
+            await deliveries.fail_late(self._database)
         room = PLACES - len(self._calls)
-        claimed = await deliveries.claim(self._database, room) if room else []
+        claimed = await deliveries.claim(self._database, room) if room and (told or found.due) else []
         for row in claimed:
             call = asyncio.create_task(self._deliver(row))
             self._calls.add(call)

@@ -41,6 +41,19 @@ WITH position AS (
 )
 SELECT count(*) FROM batch
 """
+# Whether any of the others finds something to do: one statement in the place of five. What is late is asked in the order of its index.
+LOOK = """
+SELECT EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active') AS active,
+       EXISTS (SELECT FROM webhook_position p CROSS JOIN LATERAL (
+           SELECT FROM outbox_event WHERE (xid, id) > (p.xid, p.id) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+           ORDER BY xid, id LIMIT 1) o) AS news,
+       coalesce((SELECT expires_at FROM webhook_delivery WHERE state = 'pending' ORDER BY expires_at LIMIT 1) <= clock_timestamp(), false)
+           AS late,
+       EXISTS (SELECT FROM webhook_endpoint e
+           WHERE e.state = 'active' AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
+             AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
+                  ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()) AS due
+"""
 # Endpoints are locked before their deliveries are counted, by a statement of its own: what another process claimed is seen then.
 # Whether anything is due is asked in the order of the index: to look for any row at all may mean to read past all that ended.
 OPEN_ENDPOINTS = """
@@ -146,6 +159,12 @@ class Outcome:
     status: int | None = None
     error: str | None = None
     pause: float = 0.0
+
+
+async def look(database: Database) -> Any:
+    """What there is to do: `news` to tell, `late` and `due` deliveries; and whether any endpoint is `active`."""
+    async with database.statements() as alone:
+        return await alone.row(LOOK)
 
 
 async def fan_out(database: Database) -> int:
