@@ -105,6 +105,14 @@ def unreadable(error: Exception) -> Verdict:
     return Verdict(Outcome.MALFORMED, detail=f"the answer could not be judged: {type(error).__name__}: {error}"[:300])
 
 
+def not_made(error: Exception) -> Verdict:
+    """What is said of a call that could not even be put together; in no words of the error's own, which may hold the secret.
+
+    It is charged as if it had been made, since nobody knows how far it came; the next source is asked.
+    """
+    return Verdict(Outcome.MALFORMED, "not_made", f"the call could not be put together: {type(error).__name__}")
+
+
 def reported(verdict: Verdict | None) -> dict[str, Any]:
     """What a settlement says of the provider's own count."""
     if verdict is None or verdict.reported is None:

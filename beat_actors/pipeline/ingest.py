@@ -127,11 +127,18 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
 
 def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
     """Parse one payload: the row for FINISH, and what it came to. Nothing that a payload does raises here."""
-    platform = platforms()[claim.platform]
-    endpoint = platform.sources[claim.source].endpoints[claim.operation]
-    row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": endpoint.version}
+    row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": 0}
     if claim.poison:
         return row | {"kind": "poison", "error": "its worker died each time that it was parsed"}, Outcome.MALFORMED
+    try:
+        platform = platforms()[claim.platform]
+        endpoint = platform.sources[claim.source].endpoints[claim.operation]
+    except KeyError as error:
+        said = (
+            f"this version of Beat has no {error} to read it with ({claim.platform}, {claim.source}, {claim.operation})"
+        )
+        return row | {"kind": "malformed", "error": said}, Outcome.MALFORMED
+    row["version"] = endpoint.version
     if claim.body is None:
         return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED
     spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)

@@ -17,16 +17,19 @@ import structlog
 from beat_actors.credentials.life import without_doubt
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
-from beat_actors.errors import Malformed
+from beat_actors.errors import Malformed, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.pipeline import upkeep
-from beat_actors.pipeline.call import Attempt, attempt, plain, reported, traced, unreadable
+from beat_actors.pipeline.call import NO_EXCHANGE, Attempt, attempt, not_made, plain, reported, traced, unreadable
 from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, renewing, settlement_row
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.platforms.registry import platforms
 
 log = structlog.get_logger(__name__)
+
+AGAIN, AGAIN_MOST = 0.1, 2.0
+"""Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""
 
 # Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, whose
 # credential has been put out of use since, that nobody wants any more or whose deadline has passed, is handed back. A row that
@@ -39,11 +42,11 @@ WITH head AS (
     SELECT id FROM head UNION ALL
     SELECT f.id FROM head JOIN scrape_fetch f ON f.call_of = head.id AND f.stage = 'LEASED' AND f.lease_until IS NULL
 ), judged AS (
-    SELECT f.id, c.key_id, c.secret, c.generation, f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
+    SELECT f.id, c.key_id, c.secret, c.generation, c.id IS NOT NULL AND f.use_until > clock_timestamp() AND c.enabled AND c.dead_at IS NULL
            AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp())
            AND (NOT c.refreshes OR c.expires_at > clock_timestamp()) AND r.live AND r.retry_count = f.run
            AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp()) AS good
-    FROM mine JOIN scrape_fetch f ON f.id = mine.id JOIN credential c ON c.id = f.credential_id
+    FROM mine JOIN scrape_fetch f ON f.id = mine.id LEFT JOIN credential c ON c.id = f.credential_id
     JOIN scrape_request_log r ON r.id = f.request_id
 )
 UPDATE scrape_fetch f SET fence = f.fence + 1,
@@ -118,7 +121,7 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
         async with renewing(engine.database, live, on_lost=break_off):
             ended = await _all(calls.values())
             hit("retrieve.after_http", fetch_ids)
-            await _finish(engine, await _without_doubt(engine, list(chain.from_iterable(ended))), result)
+            await _finish_in_time(engine, await _without_doubt(engine, list(chain.from_iterable(ended))), result)
         hit("retrieve.after_commit", fetch_ids)
     return result
 
@@ -145,11 +148,15 @@ def _calls(claims: Sequence[Any]) -> list[list[Any]]:
 async def _call(engine: Engine, claims: Sequence[Any], started: float) -> list[Called]:
     """Make one call for these claims."""
     head = claims[0]
-    source = platforms()[head.platform].sources[head.source]
-    endpoint = source.endpoints[head.operation]
-    specs = [_spec(claim) for claim in claims]
-    spec = specs[0] if endpoint.many is None else endpoint.many.join(specs)
-    made = await attempt(engine, source, head, lambda secret: endpoint.build(spec, secret), started)
+    try:
+        source = platforms()[head.platform].sources[head.source]
+        endpoint = source.endpoints[head.operation]
+        specs = [_spec(claim) for claim in claims]
+        spec = specs[0] if endpoint.many is None else endpoint.many.join(specs)
+        made = await attempt(engine, source, head, lambda secret: endpoint.build(spec, secret), started)
+    except Exception as error:  # noqa: BLE001 - the answers of its neighbours are paid for
+        unmade = not_made(error)
+        return [Called(claim, Attempt(NO_EXCHANGE, unmade), unmade) for claim in claims]
     answer = made.answer
     if answer is None:
         assert made.verdict is not None
@@ -190,6 +197,25 @@ def _shares(endpoint: Endpoint, body: bytes, specs: Sequence[FetchSpec], verdict
         return endpoint.many.split(body, specs)
     except Malformed:
         return [body] * len(specs)
+
+
+async def _finish_in_time(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+    """Commit while the leases may still hold: what came back is paid for, and PostgreSQL may be away for a moment.
+
+    The fence makes a repeated commit safe whose first answer was lost: it finds nothing to do, and the sweeps send what it left.
+    """
+    ends, pause = time.monotonic() + engine.settings.stage_lease, AGAIN
+    while True:
+        try:
+            await _finish(engine, called, result)
+        except StorageUnavailable as error:
+            if time.monotonic() + pause >= ends:
+                raise
+            log.warning("commit_tried_again", calls=len(called), error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AGAIN_MOST)
+        else:
+            return
 
 
 async def _finish(engine: Engine, called: Sequence[Called], result: StageResult) -> None:

@@ -408,6 +408,80 @@ async def test_s4_6_and_p6_a_payload_that_kills_its_worker_is_quarantined_at_the
     assert (fetched.stage, fetched.source, fetched.unreadable) == ("LEASED", "toy-second", ["toy-first"])
 
 
+async def test_p6_p7_a_call_that_cannot_be_put_together_costs_its_neighbours_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await engine.credentials.add("toy-second", {"key": "b"})
+    build = First.endpoints["look"].build
+
+    def broken(spec, secret):
+        if spec.params["name"] == "n1" and secret["key"] == "a":
+            raise ValueError(f"the secret {secret['key']} in an error")
+        return build(spec, secret)
+
+    endpoints = {"look": dataclasses.replace(First.endpoints["look"], build=broken)}
+    monkeypatch.setattr(First, "endpoints", endpoints)
+    await submit(engine, 3)
+    for _ in range(3):
+        retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+        await process(engine, (await ingest(engine, retrieved.next)).next)
+    statuses = await rows(engine, "SELECT status, count(*) FROM scrape_request_log GROUP BY 1")
+    assert [tuple(row) for row in statuses] == [("COMPLETE", 3)]
+    assert engine.client.calls == [("toy-first", "a"), ("toy-first", "a"), ("toy-second", "b")]
+    (unmade,) = await rows(engine, "SELECT code, detail FROM trace_log WHERE outcome = 'malformed'")
+    assert tuple(unmade) == ("not_made", "the call could not be put together: ValueError")
+
+
+async def test_p1_a_lease_whose_credential_was_removed_is_given_back(engine: Engine) -> None:
+    removed = await engine.credentials.add("toy-first", {"key": "a"})
+    await engine.credentials.add("toy-second", {"key": "b"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    async with engine.database.transaction() as transaction:
+        await transaction.run("DELETE FROM credential WHERE id = %s", (removed[0],))
+    assert (await retrieve(engine, leased)).next == []
+    assert engine.client.calls == []
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    assert len(retrieved.next) == 1
+    assert engine.client.calls == [("toy-second", "b")]
+
+
+async def test_p1_a_payload_of_a_source_that_is_gone_goes_to_quarantine_and_its_fetch_on(engine: Engine) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await engine.credentials.add("toy-second", {"key": "b"})
+    await submit(engine)
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    async with engine.database.transaction() as transaction:
+        await transaction.run("UPDATE scrape_fetch SET source = 'gone'")
+    assert (await ingest(engine, retrieved.next)).next == []
+    (row,) = await rows(engine, "SELECT kind, error FROM quarantine")
+    assert row.kind == "malformed"
+    assert "this version of Beat has no 'gone'" in row.error
+
+
+async def test_p7_what_came_back_is_committed_once_postgresql_answers_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, 3)
+    leased = (await turn(engine.database, TOY)).leased
+    transaction, refused = engine.database.transaction, 0
+
+    def away():
+        nonlocal refused
+        if engine.client.calls and refused < 3:
+            refused += 1
+            raise StorageUnavailable("PostgreSQL did not answer")
+        return transaction()
+
+    monkeypatch.setattr(engine.database, "transaction", away)
+    retrieved = await retrieve(engine, leased)
+    assert (refused, sorted(retrieved.next)) == (3, sorted(leased))
+    assert len(engine.client.calls) == 3
+    assert len(await rows(engine, "SELECT 1 FROM trace_log WHERE outcome = 'ok'")) == 3
+
+
 async def test_p6_an_answer_that_cannot_be_judged_harms_only_itself(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
