@@ -153,6 +153,7 @@ async def turn(
         settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
         hit("turn.after_claim", platform.name)
         fetches = await _settling(transaction, settlements)
+        await _end_unknown(transaction, platform, fetches)
         snapshot = await store.load_snapshot(
             transaction, platform, budgets=Budgets(settings.rotation_budget, settings.retry_budget)
         )
@@ -191,13 +192,34 @@ async def _settling(transaction: Transaction, settlements: Sequence[Any]) -> dic
     return {(row.id, row.fence): row for row in await transaction.rows(SETTLING, (ids,))}
 
 
+async def _end_unknown(transaction: Transaction, platform: Platform, fetches: dict[tuple[int, int], Any]) -> None:
+    """End the fetches of operations that this version does not have, and take them off: one of them must not stop the platform."""
+    unknown = [key for key, row in fetches.items() if row.operation not in platform.chains]
+    errors = [
+        (
+            fetches[key].id,
+            {"code": "unknown_operation", "message": f"{platform.name} has no {fetches.pop(key).operation} any more"},
+        )
+        for key in unknown
+    ]
+    await fail_fetches(transaction, errors, stages=("SETTLING",))
+
+
+def _outcome(name: str) -> Outcome:
+    """What another version wrote and this one does not know says nothing but that a call was made."""
+    try:
+        return Outcome(name)
+    except ValueError:
+        return Outcome.UNKNOWN
+
+
 def _settlement(row: Any, fetches: dict[tuple[int, int], Any], platform: Platform) -> Settlement:
     found = fetches.get((row.fetch_id, row.fence)) if row.fetch_id is not None else None
     return Settlement(
         credential_id=row.credential_id,
         source=row.source,
         operation=row.operation,
-        outcome=Outcome(row.outcome),
+        outcome=_outcome(row.outcome),
         calls=row.calls,
         probe=row.probe,
         code=row.code,

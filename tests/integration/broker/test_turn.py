@@ -46,6 +46,10 @@ async def submit(engine: Engine, count: int = 1, **fields) -> list[int]:
     return [one.id for one in await intake.accept(engine.database, wanted)]
 
 
+GONE = "UPDATE scrape_fetch SET operation = 'gone' WHERE stage = 'SETTLING'"
+ENDED = "SELECT id, status, data->'error'->>'code' AS code FROM scrape_request_log"
+
+
 async def rows(engine: Engine, sql: str, *params):
     async with engine.database.transaction() as transaction:
         return await transaction.rows(sql, params)
@@ -458,6 +462,29 @@ async def test_p1_a_payload_of_a_source_that_is_gone_goes_to_quarantine_and_its_
     (row,) = await rows(engine, "SELECT kind, error FROM quarantine")
     assert row.kind == "malformed"
     assert "this version of Beat has no 'gone'" in row.error
+    retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    await process(engine, (await ingest(engine, retrieved.next)).next)
+    assert [row.status for row in await rows(engine, "SELECT status FROM scrape_request_log")] == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("change", ["UPDATE settlement SET outcome = 'of tomorrow'", GONE])
+async def test_p1_a_settlement_that_this_version_cannot_read_stops_nobody(engine: Engine, change: str) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await engine.credentials.add("toy-second", {"key": "b"})
+    first, second = await submit(engine, 2)
+    leased = (await turn(engine.database, TOY)).leased
+    engine.client.script = lambda source, call: answer(500 if call.query["of"] == "n0" else 200)
+    retrieved = await retrieve(engine, leased)
+    async with engine.database.transaction() as transaction:
+        assert await transaction.run(change + " WHERE outcome = 'upstream_down'" * (change != GONE)) > 0
+    engine.client.script = lambda source, call: answer()
+    await process(engine, (await ingest(engine, retrieved.next)).next)
+    for _ in range(3):
+        retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+        await process(engine, (await ingest(engine, retrieved.next)).next)
+    ended = {row.id: (row.status, row.code) for row in await rows(engine, ENDED)}
+    assert ended[second] == ("COMPLETE", None)
+    assert ended[first] == (("FAILED", "unknown_operation") if change == GONE else ("COMPLETE", None))
 
 
 async def test_p7_what_came_back_is_committed_once_postgresql_answers_again(
