@@ -78,6 +78,22 @@ WITH overdue AS (
 )
 UPDATE scrape_fetch f SET lease_until = clock_timestamp(), fence = fence + 1 FROM overdue WHERE f.id = overdue.id RETURNING f.id
 """
+# The last resort: what waits to be settled, and has nothing that could settle it, as only an edit by hand or a lost row leaves it. Its call is
+# charged, perhaps a second time, since a call that nobody counts would break a limit.
+STRANDED = """
+WITH stranded AS (
+    SELECT id FROM scrape_fetch f
+    WHERE stage = 'SETTLING' AND greatest(sent_at, claimed_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
+      AND NOT EXISTS (SELECT FROM settlement s WHERE s.fetch_id = f.id AND s.fence = f.fence) AND beat_leads(%(epoch)s)
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls)
+SELECT f.platform, f.id, f.fence, CASE WHEN f.call_of IS NULL THEN f.credential_id ELSE 0 END, f.source, f.operation, 'unknown', f.probe,
+       (f.call_of IS NULL)::integer FROM scrape_fetch f JOIN stranded USING (id)
+RETURNING platform
+"""
+LAST_RESORT = 900.0
+"""Seconds; fifteen minutes."""
 # A probe whose fetch ended some other way (cancelled at that very moment) must not keep its credential or source out.
 FREE_CREDENTIALS = """
 UPDATE credential c SET probing = false WHERE c.probing AND NOT EXISTS (
@@ -190,6 +206,13 @@ async def check_and_cancel_long_running_tasks(database: Database, epoch: int | N
     async with database.statements() as alone:
         rows = await alone.rows(OVERDUE, {**names, "epoch": epoch, "limit": BATCH})
     return Swept(count=len(rows))
+
+
+async def stranded(database: Database, epoch: int | None = None) -> Swept:
+    """Fetches between a call and the broker that nothing would ever move on."""
+    async with database.statements() as alone:
+        rows = await alone.rows(STRANDED, {"seconds": LAST_RESORT, "epoch": epoch, "limit": BATCH})
+    return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
 async def stuck_probes(database: Database, epoch: int | None = None) -> Swept:

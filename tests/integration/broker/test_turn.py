@@ -467,6 +467,29 @@ async def test_p1_a_payload_of_a_source_that_is_gone_goes_to_quarantine_and_its_
     assert [row.status for row in await rows(engine, "SELECT status FROM scrape_request_log")] == ["COMPLETE"]
 
 
+async def test_s4_5_what_nothing_would_settle_goes_on_after_fifteen_minutes(
+    engine: Engine, clock: MovableClock
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    (request,) = await submit(engine)
+    engine.client.script = lambda source, call: answer(500)
+    await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    async with engine.database.transaction() as transaction:
+        assert await transaction.run("DELETE FROM settlement") == 1
+    engine.client.script = lambda source, call: answer()
+    clock.advance(890)
+    assert (await sweeps.stranded(engine.database)).count == 0
+    clock.advance(11)
+    assert (await sweeps.stranded(engine.database)).ring == {"toy"}
+    assert (await sweeps.stranded(engine.database)).count == 0
+    for _ in range(2):
+        retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
+        await process(engine, (await ingest(engine, retrieved.next)).next)
+    assert [tuple(row) for row in await rows(engine, ENDED)] == [(request, "COMPLETE", None)]
+    ((charged,),) = await rows(engine, "SELECT sum(calls)::int FROM credential_usage WHERE limit_name = 'total'")
+    assert charged == 2
+
+
 @pytest.mark.parametrize("change", ["UPDATE settlement SET outcome = 'of tomorrow'", GONE])
 async def test_p1_a_settlement_that_this_version_cannot_read_stops_nobody(engine: Engine, change: str) -> None:
     await engine.credentials.add("toy-first", {"key": "a"})
