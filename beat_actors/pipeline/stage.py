@@ -22,7 +22,7 @@ WHERE f.id = n.id AND f.fence = n.fence AND f.lease_until IS NOT NULL RETURNING 
 # What was tried often may be what kills the workers. The message of its batch comes back whenever a worker dies, and each loss would
 # bring its neighbours nearer to quarantine too: from then on it is claimed in a process of its own (`alone`) and nowhere else.
 UNSUSPECTED = "(stage_attempts < %(suspect)s OR %(alone)s)"
-RENEW_EVERY = 3.0
+RENEW_EVERY = 2.0
 """Seconds at most between two renewals, which is also how soon a holder learns that its work was taken from it."""
 # Where a stage hands a fetch back to the broker. `n` carries one row for each, fenced by what the caller has just updated.
 SETTLE = """
