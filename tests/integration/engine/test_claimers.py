@@ -49,7 +49,9 @@ class Asked(ScriptedClient):
 async def engines(settings: Settings) -> AsyncIterator[list[Engine]]:
     """One for each process; all ask through one client."""
     client = Asked()
-    settings = settings.model_copy(update={"database_pool_size": CONNECTIONS, "database_max_overflow": 0})
+    # Patient, because all of them wait for the lock of one platform, and nobody sweeps up here what a refused one leaves.
+    pool = {"database_pool_size": CONNECTIONS, "database_max_overflow": 0, "database_pool_timeout": 20.0}
+    settings = settings.model_copy(update=pool)
     with registered(MANY):
         engines = [engine_with(settings, client, name=f"claimer {n}") for n in range(PROCESSES)]
         yield engines
