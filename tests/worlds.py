@@ -28,7 +28,8 @@ from beat_actors.platforms.interface import (
 )
 from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
-from beat_actors.transport.http import Exchange
+from beat_actors.transport.http import Exchange, ProviderClient
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
 ERRORS = (
     ErrorRule(Outcome.RATE_LIMITED, status=429),
@@ -119,6 +120,19 @@ class ScriptedClient:
 
 def answer(status: int = 200, body: bytes = b"{}", **headers: Any) -> Answer:
     return Answer(status, {name.replace("_", "-"): str(value) for name, value in headers.items()}, body)
+
+
+def simulated_client(url: str) -> ProviderClient:
+    """The HTTP client as it asks the simulator at `url`, with little patience, and with neither a database nor Redis behind it."""
+    settings = Settings(
+        database_url="postgresql://nobody@localhost/none",
+        redis_url="redis://localhost",
+        vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
+        simulator_url=url,
+        http_total_timeout=0.5,
+    )
+    return ProviderClient(settings)
 
 
 def engine_with(settings: Settings, client: Any, *, name: str = "test") -> Engine:

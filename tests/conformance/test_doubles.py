@@ -12,7 +12,6 @@ import pytest
 
 from beat_actors.errors import BeatError
 from beat_actors.platforms.interface import CHECK, FetchSpec, Limit, Outcome, Parsed
-from beat_actors.settings import Settings
 from beat_actors.simulator import Person, Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.simulator.double import ProviderDouble, Window
 from beat_actors.simulator.faults import FaultKind
@@ -20,7 +19,7 @@ from beat_actors.simulator.registry import doubles
 from beat_actors.simulator.shapes.relations import stories
 from beat_actors.transport.http import ProviderClient
 from tests.conformance.test_sources import REFUSALS, TABLES, every_endpoint, every_source
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.worlds import simulated_client
 
 PEOPLE = Population(300, 1, drift_seconds=0)
 PERSON: Person = next(
@@ -72,15 +71,7 @@ async def admin(url: str) -> AsyncIterator[SimulatorClient]:
 @pytest.fixture
 async def http(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderClient]:
     del admin
-    settings = Settings(
-        database_url="postgresql://nobody@localhost/none",
-        redis_url="redis://localhost",
-        vault_keys=VAULT_KEYS,
-        message_keys=MESSAGE_KEYS,
-        simulator_url=url,
-        http_total_timeout=0.5,
-    )
-    client = ProviderClient(settings)
+    client = simulated_client(url)
     yield client
     await client.close()
 

@@ -8,11 +8,10 @@ from beat_actors.errors import BeatError, Malformed
 from beat_actors.platforms.instagram import InstagramAccount, InstagramPost
 from beat_actors.platforms.instagram import platform as instagram
 from beat_actors.platforms.interface import Answer, FetchSpec, Outcome, Parsed, Source, Verdict
-from beat_actors.settings import Settings
 from beat_actors.simulator import Person, SimulatorClient
 from beat_actors.transport.http import ProviderClient
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.integration.simulator.conftest import PEOPLE
+from tests.worlds import simulated_client
 
 KINDS = {1: "image", 2: "reels", 8: "carousel"}
 SECRETS = {"graphapi": {"token": "token-1", "user_id": "17841400000000001"}}
@@ -30,15 +29,7 @@ IDS = [f"{source.name}-{operation}" for source, operation in ALL]
 
 @pytest.fixture
 async def http(url: str) -> AsyncIterator[ProviderClient]:
-    settings = Settings(
-        database_url="postgresql://nobody@localhost/none",
-        redis_url="redis://localhost",
-        vault_keys=VAULT_KEYS,
-        message_keys=MESSAGE_KEYS,
-        simulator_url=url,
-        http_total_timeout=0.5,
-    )
-    client = ProviderClient(settings)
+    client = simulated_client(url)
     yield client
     await client.close()
 
