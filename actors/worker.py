@@ -1,4 +1,4 @@
-"""The worker process: its event loop, its engine, and the actors that it runs. Imported by `dramatiq actors` alone."""
+"""The worker process: its event loop, its engine, and the actors that it runs. Only such a process imports it."""
 
 import asyncio
 import gc

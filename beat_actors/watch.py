@@ -446,7 +446,7 @@ def workers(listening: int) -> list[Alert]:
             cause="no worker listens",
             impact="requests are accepted and wait; none is lost",
             automatic="they go on as soon as a worker runs",
-            action="start workers: beat up, or dramatiq actors; see that they reach Redis: beat doctor",
+            action="start workers: beat up, or python -m actors; see that they reach Redis: beat doctor",
         )
     ]
 

@@ -87,7 +87,8 @@ async def _drain(scene: Scene) -> float:
 async def _unfinished(database: Database) -> int:
     try:
         async with database.transaction() as transaction:
-            return int(await transaction.value(UNFINISHED)) + await count_due(transaction)
+            # Work that is due becomes a call, and that a settlement: looked for in this order, it is found.
+            return await count_due(transaction) + int(await transaction.value(UNFINISHED))
     except StorageUnavailable:  # it is the fault, and goes on
         return 1
 

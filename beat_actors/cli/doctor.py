@@ -173,7 +173,7 @@ async def _processes(opened: Session) -> list[Finding]:
         Finding(
             "workers",
             f"{alive} processes listen",
-            "" if alive else "start them: dramatiq actors",
+            "" if alive else "start them: python -m actors",
         ),
         Finding(
             "scheduler",

@@ -14,10 +14,8 @@ from beat_actors.local.servers import PostgresServer, S3Server, SimulatorServer,
 from beat_actors.local.service import Service, answers_http
 from beat_actors.local.supervisor import Supervisor
 
-DRAIN = 21.0
-"""Seconds that workers have to finish what they hold: longer than a call may take, and so that they are gone within 25 s."""
-BOOT = 1.0
-"""Seconds after which a worker process that has not started is looked after as any other: it may have died."""
+WORKERS_STOP = 26.0
+"""Seconds that workers have to finish what they hold; they give up by themselves a little earlier."""
 SERVERS = ("postgres", "valkey", "s3", "simulator")
 
 
@@ -103,15 +101,8 @@ class Stack:
         return (self.workers(*self._workers), self.scheduler(), self.api())
 
     def workers(self, processes: int, threads: int, *, name: str = "workers") -> Service:
-        argv = (
-            *(sys.executable, "-m", "dramatiq", "actors", "--processes", str(processes), "--threads", str(threads)),
-            *("--worker-shutdown-timeout", str(int(DRAIN * 1000))),
-            # Dramatiq looks no sooner whether a worker died while it started; one that only takes long is none the worse for it.
-            *("--worker-fork-timeout", str(int(BOOT * 1000))),
-        )
-        # Few prefetched messages: what one process holds, an idle one cannot take.
-        env = {**self.env, "dramatiq_queue_prefetch": "4"}
-        return Service(name=name, argv=argv, env=env, stop_timeout=DRAIN + 5, depends_on=SERVERS)
+        argv = (sys.executable, "-m", "actors", "--processes", str(processes), "--threads", str(threads))
+        return Service(name=name, argv=argv, env=self.env, stop_timeout=WORKERS_STOP, depends_on=SERVERS)
 
     def scheduler(self, *, name: str = "scheduler") -> Service:
         argv = (sys.executable, "-m", "scheduler")

@@ -21,7 +21,7 @@ from beat_actors.local.guard import Guard
 from beat_actors.local.service import Service, State, Status, check_dependencies, describe_exit
 
 TICK = 0.05
-BACKOFF_FIRST = 1.0
+BACKOFF_FIRST = 0.25
 BACKOFF_RESET = 60.0
 """Seconds that a service must have been up for its next crash to count as its first."""
 LOGS_KEPT = 5

@@ -37,7 +37,7 @@ def test_what_is_well_is_said_to_be(beat: Beat) -> None:
 
 def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:
     found = findings(beat)
-    assert "dramatiq actors" in found["workers"]["mend"]
+    assert "python -m actors" in found["workers"]["mend"]
     assert "python -m scheduler" in found["scheduler"]["mend"]
     assert "beat credentials add" in found["credentials"]["mend"]
 

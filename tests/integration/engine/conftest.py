@@ -110,7 +110,7 @@ class System:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(workers.pid).children(recursive=True) if workers.pid is not None else []:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    found += [child.pid] if "dramatiq" in " ".join(child.cmdline()) else []
+                    found += [child.pid] if "-m actors" in " ".join(child.cmdline()) else []
         return found
 
     def dump(self) -> bytes:
