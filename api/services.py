@@ -15,6 +15,7 @@ from beat_actors.credentials.vault import Vault
 from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
+from beat_actors.database.vitals import Reporter
 from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.requests import queries
 
@@ -49,6 +50,7 @@ class Services:
     limits: StackedLimiter = field(init=False)
     finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
+    reporter: Reporter = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.database.settings
@@ -59,12 +61,14 @@ class Services:
         self.limits = StackedLimiter(self.database)
         self.finder = Finder(self.database)
         self.refresher = Refresher(self.database, self.limits)
+        self.reporter = Reporter(self.database, name="api")
 
     async def close(self) -> None:
         await self.keyring.close()
         await self.limiter.close()
         await self.limits.close()
         await self.finder.close()
+        await self.reporter.close()
         await self.database.close()
         self.queues.close()
         self.hang_up()
@@ -87,6 +91,7 @@ class Provider:
 
     async def process_startup(self, _scope: Any, _event: Any) -> None:
         self._services = self._opener()
+        self._services.reporter.start()
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         await self.waiting.close()

@@ -3,6 +3,7 @@
 Each alert names its cause, whom it touches, what Beat does by itself, and one thing that is safe to do.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -13,6 +14,7 @@ from beat_actors.credentials.alerts import troubles
 from beat_actors.credentials.limits import Window
 from beat_actors.credentials.store import load_snapshot
 from beat_actors.database import Database, upkeep
+from beat_actors.database.vitals import Vitals, processes
 from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.limits.overview import LimitView, overview
 from beat_actors.platforms.registry import platforms
@@ -24,6 +26,8 @@ BACKLOG_OPENS = 50_000
 BACKLOG_RESOLVES = 40_000
 SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
+SLOW_CLAIM, FEW_CLAIMS = 5.0, 5
+"""Seconds for which the median claim of a process may have waited, where it made so many in the last minute."""
 IDLE_BROKER = 10
 """Seconds without a turn, while work is ready, after which the broker is said to stand still."""
 CONNECTIONS_SHARE = 0.8
@@ -315,20 +319,65 @@ def _blockers(reasons: Sequence[Mapping[str, Any]] | None) -> str:
 
 
 async def slow_database(database: Database) -> list[Alert]:
-    """The slowest hundredth of this process's statements of the last minute."""
-    p99 = database.pulse.p99()
-    if p99 < SLOW_QUERY:
+    """Processes whose slowest hundredth of statements of the last minute is slow."""
+    slow = [each for each in await processes(database) if each.statement_p99 >= SLOW_QUERY]
+    if not slow:
         return []
+    worst = max(each.statement_p99 for each in slow)
     return [
         Alert(
             key="database:slow",
-            severity="warning" if p99 < 5 * SLOW_QUERY else "critical",
-            cause=f"the slowest hundredth of the scheduler's statements takes {p99:.1f} s",
+            severity="warning" if worst < 5 * SLOW_QUERY else "critical",
+            cause=f"the slowest hundredth of statements takes up to {worst:.1f} s ({_kinds(slow)})",
             impact="everything takes longer, and the API may answer 503",
             automatic="connections and statements are bounded, workers wait and come back by themselves",
-            action="beat doctor; look for long transactions and locks in pg_stat_activity",
+            action="beat db processes; look for long transactions and locks: beat db connections",
         )
     ]
+
+
+async def exhausted_pools(database: Database) -> list[Alert]:
+    """Processes in which somebody waited in vain for a connection of the pool."""
+    short = [each for each in await processes(database) if each.pool_exhausted]
+    if not short:
+        return []
+    times, timeout = sum(each.pool_exhausted for each in short), database.settings.database_pool_timeout
+    return [
+        Alert(
+            key="pool:exhausted",
+            severity="warning",
+            cause=f"{times} times within the minute no connection of the process's own pool came free in {timeout:g} s ({_kinds(short)})",
+            impact="what found none was put back or answered with 503; nothing is lost",
+            automatic="it is tried again; no process takes more connections than its pool has",
+            action="beat db processes; where statements are not slow, raise BEAT_DATABASE_POOL_SIZE or run more processes",
+        )
+    ]
+
+
+async def slow_claims(database: Database) -> list[Alert]:
+    """Work that was handed over and lay there until a worker took it up."""
+    slow = [each for each in await processes(database) if each.claims >= FEW_CLAIMS and each.claim_p50 >= SLOW_CLAIM]
+    if not slow:
+        return []
+    return [
+        Alert(
+            key="pickup:slow",
+            severity="warning",
+            cause=f"half of the work that workers take up has waited for more than {max(each.claim_p50 for each in slow):.0f} s since it was "
+            f"handed over ({_kinds(slow)})",
+            impact="everything takes longer; leases that are not taken up within 10 s go back to the broker, uncharged",
+            automatic="nothing is lost; the broker gives out no more than is in flight",
+            action="beat queues and beat db processes say where it waits; run more workers, or mend the database",
+        )
+    ]
+
+
+def _kinds(found: Sequence[Vitals]) -> str:
+    """How many of each kind of process, and one of them."""
+    counted = Counter(each.name for each in found)
+    return (
+        _list([f"{count} of {name}" for name, count in sorted(counted.items())]) + f"; {found[0].host}:{found[0].pid}"
+    )
 
 
 async def connections(database: Database) -> list[Alert]:
@@ -463,6 +512,8 @@ WATCHES = (
     Watch("claims", standstill),
     Watch("waiting", waiting),
     Watch("database", slow_database),
+    Watch("pool", exhausted_pools),
+    Watch("pickup", slow_claims),
     Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks),

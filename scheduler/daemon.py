@@ -22,6 +22,7 @@ from beat_actors.alerts import report
 from beat_actors.credentials import upkeep
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database, jsonb
+from beat_actors.database.vitals import Reporter
 from beat_actors.errors import LimitsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
@@ -240,6 +241,7 @@ async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Jo
             job.modify(next_run_time=datetime.now(UTC))
 
     holder = f"{socket.gethostname()}:{os.getpid()}"
+    reporter = Reporter(database, name="scheduler").start()
     async with Leadership(settings, holder=holder, on_elected=at_once) as leadership:
         sweeper = Sweeper(database, mailbox, leadership)
         for job in jobs:
@@ -252,6 +254,7 @@ async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Jo
         finally:
             clock.shutdown(wait=False)
     mailbox.close()
+    await reporter.close()
     await database.close()
 
 

@@ -10,6 +10,7 @@ from beat_actors.cli.session import Session, quiet_logs, run, settings_in_force,
 from beat_actors.database import migrate as migrations
 from beat_actors.database import upkeep
 from beat_actors.database.upkeep import Connections, Table
+from beat_actors.database.vitals import Vitals, processes
 from beat_actors.errors import BadInput
 from beat_actors.requests import stuck as stuck_requests
 from beat_actors.requests.stuck import Stuck, Taken
@@ -131,6 +132,35 @@ def connections(*, json: Annotated[bool, Parameter(negative="")] = False) -> Non
         [(c.name, c.connections, c.active, c.in_transaction, round(c.longest, 1)) for c in found.clients],
     )
     say(f"{found.used} of {found.most} are taken")
+
+
+@db.command(name="processes")
+def list_processes(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Say how each process of Beat fared in the last minute: its statements, its pool, and how long work waited until it took it up."""
+
+    async def work(session: Session) -> list[Vitals]:
+        return await processes(session.engine.database)
+
+    found = run(work)
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("process", "where", "up since (UTC)", "statements", "p99 (ms)", "pool", "in vain", "claims", "waited p50 (ms)", "p99 (ms)"),
+        [
+            (
+                one.name, f"{one.host}:{one.pid}", f"{one.started_at.astimezone(UTC):%m-%d %H:%M:%S}", one.statements,
+                _ms(one.statement_p99), f"{one.pool_used} of {one.pool_most}", one.pool_exhausted, one.claims,
+                _ms(one.claim_p50) if one.claims else "", _ms(one.claim_p99) if one.claims else "",
+            )
+            for one in found
+        ],
+        empty="no process has reported within half a minute",
+    )  # fmt: skip
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}"
 
 
 @db.command

@@ -5,10 +5,9 @@ statements that matter are written in SQL and run by psycopg on the same connect
 """
 
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, LiteralString
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, cast
 
 import msgspec
 import psycopg
@@ -19,7 +18,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import QueuePool
 
+from beat_actors.database.pulse import Pulse
 from beat_actors.database.urls import driver_url
 from beat_actors.errors import StorageUnavailable
 from beat_actors.settings import Settings
@@ -34,31 +35,6 @@ PREPARED_ELSEWHERE = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.
 # Seconds for which a connection that was just used is taken to live; one that was lost meanwhile fails one transaction.
 TRUSTED_FOR = 1.0
 USED_AT = "beat_used_at"
-
-
-class Pulse:
-    """How long this process's statements took of late, those that failed included."""
-
-    KEPT = 2000
-    SPAN = 60.0
-
-    def __init__(self) -> None:
-        self._took: deque[tuple[float, float]] = deque(maxlen=self.KEPT)
-
-    @contextmanager
-    def beat(self) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            ended = time.perf_counter()
-            self._took.append((ended, ended - started))
-
-    def p99(self) -> float:
-        """Seconds of the slowest hundredth of the last minute's statements; 0 where there were none."""
-        since = time.perf_counter() - self.SPAN
-        took = sorted(seconds for ended, seconds in self._took if ended >= since)
-        return took[int(len(took) * 0.99)] if took else 0.0
 
 
 class Transaction:
@@ -121,6 +97,8 @@ class Database:
                 "keepalives_idle": 5,
                 "keepalives_interval": 2,
                 "keepalives_count": 3,
+                # Keepalives say nothing of a connection on which something was sent and is never acknowledged.
+                "tcp_user_timeout": 10_000,
             },
         )
         event.listen(self.engine.sync_engine, "connect", _json_by_msgspec)
@@ -161,6 +139,7 @@ class Database:
                 raw = await pooled.get_raw_connection()
                 yield raw.driver_connection  # type: ignore[misc]
         except PoolTimeout:
+            self.pulse.exhausted.note(self.settings.database_pool_timeout)
             raise StorageUnavailable(
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
                 "the work in hand holds them all, or PostgreSQL is slow"
@@ -191,6 +170,11 @@ class Database:
             alive = False
         if not alive:
             raise InvalidatePoolError
+
+    def pool(self) -> tuple[int, int]:
+        """How many connections are taken, of how many that there may be."""
+        pool = cast(QueuePool, self.engine.pool)
+        return pool.checkedout(), self.settings.database_pool_size + self.settings.database_max_overflow
 
     async def close(self) -> None:
         await self.engine.dispose()

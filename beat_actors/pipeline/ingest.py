@@ -37,7 +37,8 @@ WITH mine AS (
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM mine WHERE f.id = mine.id
     RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source, f.credential_id,
-        f.probe, f.payload_at, f.stage_attempts > %(attempts)s AS poison
+        f.probe, f.payload_at, f.stage_attempts > %(attempts)s AS poison,
+        extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 )
 SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.params AS request_params, r.items
 FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
@@ -83,6 +84,7 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fals
         )
     if not claims:
         return result
+    engine.database.pulse.claimed(claims)
     hit("ingest.after_claim", fetch_ids)
     async with renewing(engine.database, claims):
         read = [(claim, *_read(claim)) for claim in claims]

@@ -36,7 +36,7 @@ UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1
 FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
 RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.page,
     f.records, f.is_first, f.payload_at, (SELECT r.account_id FROM scrape_request_log r WHERE r.id = f.request_id) AS account_id,
-    f.stage_attempts > %(attempts)s AS poison
+    f.stage_attempts > %(attempts)s AS poison, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 """  # noqa: S608 - a constant
 DONE = """
 UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
@@ -80,6 +80,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fal
             binary=True,
         )
     if claims:
+        engine.database.pulse.claimed(claims)
         hit("process.after_claim", fetch_ids)
     poison = [claim for claim in claims if claim.poison]
     sound = [claim for claim in claims if not claim.poison]

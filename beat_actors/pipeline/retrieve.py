@@ -56,7 +56,8 @@ UPDATE scrape_fetch f SET fence = f.fence + 1,
 FROM judged j WHERE f.id = j.id
 RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
     f.call_of, f.credential_id, f.probe, extract(epoch FROM f.use_until)::double precision AS use_until,
-    extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation
+    extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation,
+    extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 """
 # One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace.
 FINISH = """
@@ -107,6 +108,7 @@ async def retrieve(engine: Engine, fetch_ids: Sequence[int]) -> StageResult:
     hit("retrieve.before_claim", fetch_ids)
     async with engine.database.transaction() as transaction:
         claimed = await transaction.rows(CLAIM, {"ids": list(fetch_ids), "lease": engine.settings.stage_lease})
+        engine.database.pulse.claimed(claimed)
         lapsed = [claim for claim in claimed if claim.stage == "SETTLING"]
         await _return_unused(transaction, lapsed, result)
     live = [claim for claim in claimed if claim.stage == "LEASED"]

@@ -63,7 +63,7 @@ async def ring(settings: Settings) -> AsyncIterator[Keyring]:
 async def statements(ring: Keyring) -> int:
     """How many it has run, all that were begun included."""
     await ring.close()
-    return len(ring._database.pulse._took)
+    return len(ring._database.pulse.statements)
 
 
 async def made(database: Database, *scopes: Scope) -> Created:

@@ -104,6 +104,14 @@ async def test_s1_7_the_call_that_a_source_refuses_goes_to_the_next(
     assert told == [("COMPLETE", {"source": CHAIN[refusals]})]
 
 
+async def test_s2_1_each_claim_is_measured_from_when_the_work_was_handed_over(engine: Engine) -> None:
+    await accept(engine)
+    await process(engine, await to_the_last_stage(engine))
+    claims = engine.database.pulse.claims
+    assert len(claims) == 3  # by retrieve, ingest and process
+    assert 0 < claims.quantile(1.0) < 30
+
+
 @pytest.mark.parametrize("refusals", [0, 2])
 async def test_s1_10_the_chain_is_walked_within_one_request_with_one_end(
     engine: Engine, admin: SimulatorClient, refusals: int

@@ -1,5 +1,7 @@
 """Alerts: opened once, kept up to date, resolved when the cause is gone, and nobody is told twice."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +10,10 @@ from beat_actors import watch
 from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_alerts, silence
 from beat_actors.credentials import flows
 from beat_actors.credentials.turn import turn
+from beat_actors.database import Database
+from beat_actors.database.vitals import Reporter, processes
 from beat_actors.engine import Engine
+from beat_actors.errors import StorageUnavailable
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
@@ -340,13 +345,72 @@ async def test_s2_3_what_waits_long_is_noticed_with_its_blockers_and_batch_work_
 
 
 async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any process: a worker notices what the scheduler's own statements do not show."""
     rule = Watch("database", watch.slow_database)
+    worker = Database(engine.settings, name="worker")
+    reporter = Reporter(worker, name="worker")
+    await reporter.report()
     assert await rule.run(engine.database) == 0
     monkeypatch.setattr(watch, "SLOW_QUERY", 0.05)
-    async with engine.database.statements() as alone:
+    async with worker.statements() as alone:
         await alone.rows("SELECT pg_sleep(0.1)")
+    assert await rule.run(engine.database) == 0
+    await reporter.report()
     assert await rule.run(engine.database) == 1
-    assert await open_keys(engine) == ["database:slow"]
+    async with engine.database.statements() as alone:
+        (said,) = await list_alerts(alone)
+    assert said.key == "database:slow"
+    assert f"(1 of worker; {socket.gethostname()}:{os.getpid()})" in said.cause
+    await reporter.start().close()  # a process that ends is nobody's trouble any more
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == []
+    await worker.close()
+
+
+async def test_s2_14_a_pool_that_is_exhausted_is_noticed(engine: Engine) -> None:
+    rule = Watch("pool", watch.exhausted_pools)
+    settings = engine.settings.model_copy(
+        update={"database_pool_size": 1, "database_max_overflow": 0, "database_pool_timeout": 0.1}
+    )
+    api = Database(settings, name="api")
+    reporter = Reporter(api, name="api")
+    async with api.statements() as alone:
+        await alone.value("SELECT 1")
+        with pytest.raises(StorageUnavailable):
+            async with api.statements():
+                pass
+        assert api.pool() == (1, 1)
+    await reporter.report()
+    (told,) = await processes(engine.database)
+    assert (told.name, told.pid, told.pool_most, told.pool_exhausted) == ("api", os.getpid(), 1, 1)
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == ["pool:exhausted"]
+    await api.close()
+
+
+async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine: Engine) -> None:
+    rule = Watch("pickup", watch.slow_claims)
+    reporter = Reporter(engine.database, name="worker")
+    for _ in range(watch.FEW_CLAIMS - 1):
+        engine.database.pulse.claims.note(10.0)
+    await reporter.report()
+    assert await rule.run(engine.database) == 0
+    engine.database.pulse.claims.note(10.0)
+    await reporter.report()
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == ["pickup:slow"]
+
+
+async def test_a_process_that_was_killed_is_forgotten(engine: Engine) -> None:
+    await Reporter(engine.database, name="worker").report()
+    async with engine.database.statements() as alone:
+        await alone.run("UPDATE process SET seen_at = seen_at - interval '31 seconds'")
+    assert await processes(engine.database) == []
+    async with engine.database.statements() as alone:
+        await alone.run("UPDATE process SET seen_at = seen_at - interval '1 hour'")
+    await Reporter(engine.database, name="worker").report()
+    async with engine.database.statements() as alone:
+        assert await alone.value("SELECT count(*) FROM process") == 1
 
 
 async def test_s2_14_connections_that_are_nearly_used_up_are_noticed(

@@ -1,0 +1,116 @@
+"""How each process fares: its statements, its pool, and how long work waited until it was claimed; a row for each, while it lives."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from datetime import datetime
+from typing import Self
+
+import msgspec
+import structlog
+
+from beat_actors.database.engine import Database
+from beat_actors.errors import StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+EVERY = 10.0
+"""Seconds between two reports."""
+SEEN_WITHIN = 30
+"""Seconds since its last report for which a process is said to live. One whose statements take longer still reports, only later."""
+# Who was killed cannot take its row away; the others do, in time.
+REPORT = """
+WITH gone AS (DELETE FROM process WHERE seen_at < clock_timestamp() - interval '1 hour')
+INSERT INTO process (id, name, host, pid, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99)
+VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, clock_timestamp(), %(statements)s, %(statement_p99)s, %(pool_used)s, %(pool_most)s,
+        %(pool_exhausted)s, %(claims)s, %(claim_p50)s, %(claim_p99)s)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, statements = excluded.statements, statement_p99 = excluded.statement_p99,
+    pool_used = excluded.pool_used, pool_most = excluded.pool_most, pool_exhausted = excluded.pool_exhausted, claims = excluded.claims,
+    claim_p50 = excluded.claim_p50, claim_p99 = excluded.claim_p99
+"""
+FORGET = "DELETE FROM process WHERE id = %s"
+LIVING = """
+SELECT name, host, pid, started_at, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99
+FROM process WHERE seen_at > clock_timestamp() - make_interval(secs => %s) ORDER BY name, host, pid
+"""
+
+
+class Vitals(msgspec.Struct, frozen=True, kw_only=True):
+    """A process and its last minute. Times in seconds.
+
+    `pool_used` of `pool_most` connections were taken when it reported; `pool_exhausted` times, none came free in time. `claims`: fetches that
+    its stages took up; `claim_p50`, `claim_p99`: how long those had waited since they were handed over.
+    """
+
+    name: str
+    host: str
+    pid: int
+    started_at: datetime
+    seen_at: datetime
+    statements: int
+    statement_p99: float
+    pool_used: int
+    pool_most: int
+    pool_exhausted: int
+    claims: int
+    claim_p50: float
+    claim_p99: float
+
+
+async def processes(database: Database) -> list[Vitals]:
+    """All that live."""
+    async with database.statements() as alone:
+        return [Vitals(**row._asdict()) for row in await alone.rows(LIVING, (SEEN_WITHIN,))]
+
+
+class Reporter:
+    """Reports of this process, from `start`, inside its event loop, to `close`."""
+
+    def __init__(self, database: Database, *, name: str) -> None:
+        self._database = database
+        self._who = {"id": secrets.token_hex(8), "name": name, "host": socket.gethostname(), "pid": os.getpid()}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> Self:
+        self._task = asyncio.create_task(self._report_for_ever())
+        return self
+
+    async def close(self) -> None:
+        """Stop, and take the row away."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            with contextlib.suppress(StorageUnavailable):
+                async with self._database.statements() as alone:
+                    await alone.run(FORGET, (self._who["id"],))
+
+    async def report(self) -> None:
+        """Once. Raises `StorageUnavailable`."""
+        pulse = self._database.pulse
+        used, most = self._database.pool()
+        async with self._database.statements() as alone:
+            await alone.run(
+                REPORT,
+                self._who
+                | {
+                    "statements": len(pulse.statements),
+                    "statement_p99": pulse.statements.quantile(0.99),
+                    "pool_used": used,
+                    "pool_most": most,
+                    "pool_exhausted": len(pulse.exhausted),
+                    "claims": len(pulse.claims),
+                    "claim_p50": pulse.claims.quantile(0.5),
+                    "claim_p99": pulse.claims.quantile(0.99),
+                },
+            )
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            try:
+                await self.report()
+            except StorageUnavailable as error:
+                log.warning("not_reported", error=str(error))
+            await asyncio.sleep(EVERY)
