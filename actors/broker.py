@@ -60,6 +60,10 @@ class Bell:
                 self._thread.start()
             return self._events.setdefault(queue_name, threading.Event())
 
+    def is_well(self) -> bool:
+        """Whether it listens, or was never asked to."""
+        return self._thread is None or self._thread.is_alive()
+
     def _listen(self) -> None:
         while True:
             try:

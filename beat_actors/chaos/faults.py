@@ -93,6 +93,10 @@ FAULTS: tuple[Fault, ...] = (
         recovers="process",
     ),
     Fault(
+        "kill.parent", "F1", "SIGKILL of the parent of the workers of one group after the other", strikes.kill_parents,
+        recovers="process",
+    ),
+    Fault(
         "stop.workers", "F1", "SIGTERM of one group of workers after the other, as a deploy does", strikes.rolling_restart,
         recovers="process",
     ),
@@ -128,6 +132,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("redis.hung", "F5", "Valkey frozen: it takes connections and never answers", strikes.redis_hung, recovers="store", api=1.0),
     Fault("redis.full", "F5", "Valkey at maxmemory: it refuses every write", strikes.redis_full, recovers="store", api=1.0),
     Fault("postgres.down", "F6", "PostgreSQL stopped at once and kept down", strikes.postgres_down, recovers="store", brief=True, api=3.0),
+    Fault("postgres.hung", "F6", "PostgreSQL frozen: it takes connections and never answers", strikes.postgres_hung, recovers="store", api=3.0),
     Fault("postgres.restart", "F6", "PostgreSQL restarted three times", strikes.postgres_restarted, recovers="store", api=3.0),
     Fault(
         "postgres.slow", "F6", "scrape_fetch under an ACCESS EXCLUSIVE lock", strikes.postgres_locked, recovers="store", brief=True,

@@ -208,6 +208,28 @@ class Rig:
         finally:
             self.signal(name, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def frozen_with_children(self, name: str) -> Iterator[None]:
+        """For a service whose processes have groups of their own."""
+        parent = psutil.Process(self._pid(name))
+        frozen = [parent, *parent.children(recursive=True)]
+        try:
+            for process in frozen:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            yield
+        finally:
+            for process in frozen:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def kill_parent(self, name: str) -> None:
+        """SIGKILL of a service's first process and of no other."""
+        pid = self._pid(name)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def start_extra(self, service: Service) -> None:
         """A service for one run; `hold` ends it, and `start_extra` brings it back."""
         if service.name in self._extra:

@@ -78,6 +78,14 @@ async def kill_while_starting(scene: Scene) -> None:
     scene.heal()
 
 
+async def kill_parents(scene: Scene) -> None:
+    """The parent of each group alone: its workers are orphans, until its supervisor ends them."""
+    for name in GROUPS:
+        await scene.pause(0.2, 0.8)
+        scene.rig.kill_parent(name)
+    scene.heal()
+
+
 async def rolling_restart(scene: Scene) -> None:
     for name in GROUPS:
         await scene.pause(0.2, 0.8)
@@ -344,6 +352,14 @@ async def postgres_down(scene: Scene) -> None:
     await asyncio.to_thread(scene.rig.hold, "postgres", signal.SIGQUIT)
     await asyncio.sleep(scene.timing.outage)
     await asyncio.to_thread(scene.rig.release, "postgres")
+    scene.heal()
+
+
+async def postgres_hung(scene: Scene) -> None:
+    """It takes connections, as the kernel does that for it, and answers nothing."""
+    await scene.pause(0.2, 0.8)
+    with scene.rig.frozen_with_children("postgres"):
+        await asyncio.sleep(scene.timing.lock)
     scene.heal()
 
 

@@ -15,6 +15,7 @@ from beat_actors.cli.failures import sentence
 from beat_actors.cli.output import FAILED, show_json, show_rows
 from beat_actors.cli.session import Session, queue_depths, session
 from beat_actors.database import migrate as migrations
+from beat_actors.database.upkeep import shares_sessions
 from beat_actors.errors import BadSettings, BeatError, VaultError
 from beat_actors.simulator.client import SimulatorClient
 
@@ -120,6 +121,18 @@ def _schema(revision: str | None, head: str | None) -> Finding:
     return Finding("schema", f"{known}this code needs {head}", "run `beat migrate`")
 
 
+async def _leadership(opened: Session) -> list[Finding]:
+    if await shares_sessions(opened.engine.settings.direct_url):
+        return [
+            Finding(
+                "leadership",
+                "a pooler gives out sessions by the transaction, so no scheduler can keep the lock by which it leads",
+                "set BEAT_DATABASE_DIRECT_URL to PostgreSQL itself",
+            )
+        ]
+    return [Finding("leadership", "its lock has a session of its own")]
+
+
 async def _vault(opened: Session) -> list[Finding]:
     credentials = await opened.engine.credentials.overview()
     if not credentials:
@@ -204,6 +217,7 @@ async def _providers(opened: Session) -> list[Finding]:
 
 CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("PostgreSQL", _postgres, "start it, or correct BEAT_DATABASE_URL"),
+    ("leadership", _leadership, "start PostgreSQL, or correct BEAT_DATABASE_DIRECT_URL"),
     ("vault", _vault, "mend the database first"),
     ("Redis", _redis, "start it, or correct BEAT_REDIS_URL; until then work is slower, and nothing is lost"),
     ("workers", _processes, "mend PostgreSQL and Redis first"),

@@ -1,6 +1,8 @@
 """PostgreSQL as it is used: the tables, how much of each is dead, a vacuum by hand; and who has its connections."""
 
+import contextlib
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -68,6 +70,29 @@ async def connections(database: Database) -> Connections:
         clients = [Clients(**row._asdict()) for row in await alone.rows(CONNECTIONS)]
         most = int(await alone.value(ROOM))
     return Connections(clients=clients, used=sum(each.connections for each in clients), most=most)
+
+
+async def shares_sessions(url: str) -> bool:
+    """Whether something on the way gives out PostgreSQL's sessions by the transaction: whether a client is answered by another one where the
+    one that it had is taken. Raises `psycopg.Error` where nobody answers."""
+    async with contextlib.AsyncExitStack() as life:
+        one, *others = [
+            await life.enter_async_context(
+                await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=2)
+            )
+            for _ in range(3)
+        ]
+        before = await _session(one)
+        for other in others:  # a pooler gives them what lies idle, and that is what the first one had
+            await life.enter_async_context(other.transaction())
+            await _session(other)
+        return await _session(one) != before
+
+
+async def _session(connection: psycopg.AsyncConnection[Any]) -> int:
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def tables(database: Database) -> list[Table]:

@@ -7,8 +7,10 @@ worker lives on, and the rest go into the next child.
 
 import asyncio
 import contextlib
+import resource
 import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -24,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 60.0
 """Seconds that one of them may take, the start of the process included. It is tried again, until its tries are used up."""
+MEMORY = 1 << 30
+"""Bytes that it may take beyond what it begins with: what wants more gets a `MemoryError`, and takes nobody else's."""
 STAGE = "SELECT stage FROM scrape_fetch WHERE id = %s"
 STAGES = {"RETRIEVED": ingest, "INGESTED": process}
 
@@ -82,10 +86,19 @@ async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
         await child.wait()
 
 
+def limit_memory() -> None:
+    """Also of what it may map. Where there is no such limit, or no /proc to ask, it stays as it is."""
+    with contextlib.suppress(OSError, ValueError):
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, most))
+
+
 async def _try(ids: Sequence[int]) -> None:
     settings = load()
     configure(settings, service="alone")
     engine = Engine.start(settings, name="alone")
+    limit_memory()
     try:
         for fetch_id in ids:
             _say(Began(fetch_id))

@@ -55,8 +55,7 @@ async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResu
         started = time.monotonic()
         calls = await lease_due(engine.database, platforms()[name], credential_ids)
         if calls:
-            made = await asyncio.gather(*(_make(engine, call, started) for call in calls))
-            await _finish(engine, name, made, {}, result)
+            await _finish(engine, name, await _make_all(engine, calls, started), {}, result)
     return result
 
 
@@ -75,7 +74,7 @@ async def ask(engine: Engine, claims: Sequence[Any]) -> dict[tuple[int, int], He
         started = time.monotonic()
         ids = [claim.credential_id for claim in left if claim.platform == name]
         calls = await lease_checks(engine.database, platforms()[name], ids)
-        made = await asyncio.gather(*(_make(engine, call, started) for call in calls))
+        made = await _make_all(engine, calls, started)
         await _finish(engine, name, made, of_credential, StageResult())
         for item in made:
             if item.health is not None:
@@ -86,6 +85,15 @@ async def ask(engine: Engine, claims: Sequence[Any]) -> dict[tuple[int, int], He
 def _health(verdict: Verdict, row: Any) -> Health:
     scopes = None if row.scopes is None else frozenset(row.scopes)
     return Health(verdict, scopes, row.expires_at, row.data_access_expires_at)
+
+
+async def _make_all(engine: Engine, calls: Sequence[Any], started: float) -> list[Made]:
+    """All of them. What went wrong beside one is logged, and its call ends as unknown with its lease; the others are none the worse."""
+    made = await asyncio.gather(*(_make(engine, call, started) for call in calls), return_exceptions=True)
+    for call, one in zip(calls, made, strict=True):
+        if isinstance(one, BaseException):
+            log.error("upkeep_failed", credential=call.credential_id, operation=call.operation, exc_info=one)
+    return [one for one in made if not isinstance(one, BaseException)]
 
 
 async def _make(engine: Engine, call: Any, started: float) -> Made:

@@ -7,6 +7,7 @@ import pytest
 from dramatiq.asyncio import get_event_loop_thread
 
 from actors import watchdog
+from actors.broker import Bell
 from actors.watchdog import UNHEALTHY, Watchdog, ailment
 from tests.integration.actors.conftest import Post, until
 
@@ -38,6 +39,21 @@ def test_a_worker_that_fetches_no_more_ends(post: Post) -> None:
         consumer.join(5)
         assert ailment(worker) == "nobody fetches from ingest any more"
         until(lambda: ended == [UNHEALTHY], "it ends")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bell_that_nobody_listens_for_ends_the_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls_over(_bell: Bell, _queue: str | None) -> None:
+        raise RuntimeError("not an error of Redis")
+
+    ended: list[int] = []
+    post.broker.add_middleware(Watchdog(ended.append))
+    with post.working() as worker:
+        assert ailment(worker) is None
+        monkeypatch.setattr(Bell, "_wake", falls_over)
+        post.send(1)
+        until(lambda: ended == [UNHEALTHY], "it ends")
+        assert ailment(worker) == "nobody listens for the bell any more"
 
 
 def test_an_event_loop_that_is_stuck_ends_the_worker_and_a_pause_does_not(post: Post) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from beat_actors.database.upkeep import shares_sessions
 from beat_actors.local import Home
 from beat_actors.settings import Settings
+from tests.conftest import Servers
 from tests.integration.cli.conftest import Beat
 
 
@@ -27,12 +29,20 @@ def test_what_is_well_is_said_to_be(beat: Beat) -> None:
         "schema",
         "statement timeout",
         "clock",
+        "leadership",
         "requests",
         "Redis",
         "eviction",
         "queues",
     ):
         assert found[check]["ok"], found[check]
+
+
+async def test_a_pooler_in_the_way_of_the_leader_is_found(
+    database_url: str, settings: Settings, servers: Servers
+) -> None:
+    assert not await shares_sessions(database_url)
+    assert await shares_sessions(str(settings.database_url)) == (servers.pooler is not None)
 
 
 def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:

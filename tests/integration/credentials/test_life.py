@@ -285,6 +285,25 @@ async def test_p6_a_check_whose_answer_breaks_its_reader_harms_no_other(engine: 
     await assert_the_books_agree(engine)
 
 
+async def test_p6_what_goes_wrong_beside_a_check_harms_no_other(engine: Engine, clock: MovableClock) -> None:
+    ids = [(await engine.credentials.add("checked", {"key": key}))[0] for key in "abc"]
+
+    def falls_over(_source: Source, call: Call) -> Answer:
+        if call.secret_query["key"] == "b":
+            raise RuntimeError("of nobody's making")
+        return answer()
+
+    engine.client.at["/check"] = falls_over
+    await look_after(engine, ids)
+    await turn(engine.database, CARE)
+    assert [(await engine.credentials.info(one)).check_outcome for one in ids] == ["ok", None, "ok"]
+    clock.advance(120)
+    await upkeep.due(engine.database)
+    await turn(engine.database, CARE)
+    outcomes = await rows(engine, "SELECT outcome FROM trace_log ORDER BY outcome")
+    assert [row.outcome for row in outcomes] == ["ok", "ok", "unknown"]
+
+
 async def test_s4_10_a_worker_that_dies_over_a_check_leaves_it_on_the_books(
     engine: Engine, clock: MovableClock
 ) -> None:

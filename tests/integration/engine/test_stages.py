@@ -355,6 +355,14 @@ async def test_p6_a_suspect_that_kills_its_process_harms_neither_its_neighbours_
         assert sorted(result.next) == sorted(fetches[request] for request in requests if request not in killers)
 
 
+def test_p6_a_suspect_that_takes_all_memory_is_refused_it() -> None:
+    greedy = (
+        "from beat_actors.pipeline.alone import limit_memory as limit\nlimit()\nbytearray(1 << 20)\nbytearray(1 << 31)"
+    )
+    said = subprocess.run([sys.executable, "-c", greedy], capture_output=True, text=True, timeout=60, check=False)
+    assert said.stderr.splitlines()[-1] == "MemoryError"
+
+
 async def test_p6_a_suspect_that_never_ends_is_ended(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
