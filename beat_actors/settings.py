@@ -156,6 +156,10 @@ class Settings(BaseSettings):
         float, Field(ge=60, le=2_592_000, description="seconds between two checks of a credential that can be checked")
     ] = 21_600.0
     raw_payload_days: Annotated[int, Field(ge=1, le=3650, description="days that raw payloads are kept")] = 7
+    request_days: Annotated[
+        int,
+        Field(ge=1, le=3650, description="days that ended requests, events, resolved alerts and quarantine are kept"),
+    ] = 90
     log_days: Annotated[
         int, Field(ge=1, le=3650, description="days that the logs of calls, profiles, posts and changes are kept")
     ] = 90

@@ -27,7 +27,7 @@ from beat_actors.errors import LimitsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logs import configure
-from beat_actors.requests import replay, sweeps
+from beat_actors.requests import replay, retention, sweeps
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES, Watch
@@ -122,6 +122,7 @@ JOBS = (
     Job("returned", _returned, every=5, deadline=10),
     Job("requeued", _requeued, every=1, deadline=10),
     Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
+    Job("retention", _writes(retention.forget), every=60, deadline=30),
     Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
     Job("watch_redis", _redis, every=15, deadline=60),
     Job("watch_workers", Workers(), every=15, deadline=60),
