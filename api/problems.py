@@ -19,6 +19,7 @@ from beat_actors.errors import (
     NotFresh,
     RateLimitError,
     RedisUnavailable,
+    StorageLost,
     StorageTooSlow,
     StorageUnavailable,
     Unauthenticated,
@@ -117,7 +118,7 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
     body = problem(error)
     if isinstance(error, StorageUnavailable):
         resp.set_header("Retry-After", "2")
-        body["detail"] = UNKNOWN if isinstance(error, StorageTooSlow) else NOTHING
+        body["detail"] = UNKNOWN if isinstance(error, StorageTooSlow | StorageLost) else NOTHING
         log.error("storage_unavailable", error=str(error))
     elif isinstance(error, RedisUnavailable):
         resp.set_header("Retry-After", "2")

@@ -93,6 +93,10 @@ class StorageTooSlow(StorageUnavailable):
     """PostgreSQL did not answer in time; whether it did what was asked is not known."""
 
 
+class StorageLost(StorageUnavailable):
+    """The connection to PostgreSQL was lost; whether it did what was asked is not known."""
+
+
 class RedisUnavailable(BeatError):
     """Redis did not answer in time; nothing was changed in it."""
 

@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from beat_actors.database.pulse import Pulse
 from beat_actors.database.urls import driver_url
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import StorageLost, StorageUnavailable
 from beat_actors.settings import Settings
 
 Params = Sequence[Any] | Mapping[str, Any]
@@ -110,7 +110,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits at the end of the block and rolls back on any exception.
 
-        Raises `StorageUnavailable` where PostgreSQL does not answer, refuses the connection, or the pool stays exhausted.
+        Raises `StorageUnavailable` where PostgreSQL does not answer, refuses the connection, or the pool stays exhausted, and `StorageLost`
+        where it may have committed all the same.
         """
         async with self._connection() as connection:
             try:
@@ -134,9 +135,11 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        asked = False
         try:
             async with self.engine.connect() as pooled:
                 raw = await pooled.get_raw_connection()
+                asked = True
                 yield raw.driver_connection  # type: ignore[misc]
         except PoolTimeout:
             self.pulse.exhausted.note(self.settings.database_pool_timeout)
@@ -150,7 +153,9 @@ class Database:
                 "set BEAT_DATABASE_PREPARED_STATEMENTS=false, or use PgBouncer 1.22 with max_prepared_statements"
             ) from error
         except UNAVAILABLE as error:
-            raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error)}") from error
+            # What the server says of itself, it says instead of doing it.
+            kind = StorageLost if asked and error.sqlstate is None else StorageUnavailable
+            raise kind(f"PostgreSQL did not answer: {_first_line(error)}") from error
         except DBAPIError as error:
             if isinstance(error.orig, UNAVAILABLE):
                 raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error.orig)}") from error

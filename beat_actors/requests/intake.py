@@ -308,9 +308,9 @@ async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accep
 
     Raises `KeyReused`, and then nothing was accepted.
     """
-    # A statement alone commits itself, and spares two round trips. Keys want all of them to be accepted, or none.
-    all_or_none = any(item.request.idempotency_key is not None for item in prepared)
-    async with database.transaction() if all_or_none else database.statements() as opened:
+    # A statement alone commits itself, and spares two round trips. Several want all of them to be accepted, or none, and so does a key.
+    alone = len(prepared) == 1 and prepared[0].request.idempotency_key is None
+    async with database.statements() if alone else database.transaction() as opened:
         hit("intake.before_commit")
         accepted = await submit(opened, prepared)
     hit("intake.after_commit")

@@ -1,6 +1,8 @@
 """The pool's connections: one that died while it lay idle is replaced before anybody relies on it."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -9,7 +11,7 @@ from pydantic import PostgresDsn
 
 from beat_actors.database import Database
 from beat_actors.database import engine as module
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import StorageLost, StorageUnavailable
 from beat_actors.settings import Settings
 
 
@@ -115,3 +117,26 @@ async def test_s2_9_a_pool_that_is_used_up_is_said_at_once_and_never_grows(
 async def _hold(database: Database) -> None:
     async with database.transaction() as transaction:
         await transaction.rows("SELECT pg_sleep(1)")
+
+
+async def test_a_commit_whose_answer_is_lost_is_said_to_be_unknown(database: Database) -> None:
+    async def lose_the_line() -> None:
+        async with database.transaction() as transaction:
+            await transaction.value("SELECT 1")
+            with socket.socket(fileno=os.dup(transaction.connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(StorageLost):
+        await lose_the_line()
+
+
+async def test_what_the_server_refuses_is_known_not_to_be_done(database_url: str, database: Database) -> None:
+    async def be_ended() -> None:
+        async with database.transaction() as transaction:
+            await transaction.value("SELECT 1")
+            await asyncio.to_thread(end_all, database_url)
+            await transaction.value("SELECT 2")
+
+    with pytest.raises(StorageUnavailable) as refused:
+        await be_ended()
+    assert type(refused.value) is StorageUnavailable
