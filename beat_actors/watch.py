@@ -319,57 +319,59 @@ def _blockers(reasons: Sequence[Mapping[str, Any]] | None) -> str:
 
 
 async def slow_database(database: Database) -> list[Alert]:
-    """Processes whose slowest hundredth of statements of the last minute is slow."""
-    slow = [each for each in await processes(database) if each.statement_p99 >= SLOW_QUERY]
+    """What processes say of their last minute: slow statements, pools that were used up, work that lay until it was taken up."""
+    living = await processes(database)
+    found = (
+        _slow_statements(living),
+        _exhausted_pools(living, database.settings.database_pool_timeout),
+        _slow_claims(living),
+    )
+    return [alert for alert in found if alert is not None]
+
+
+def _slow_statements(living: Sequence[Vitals]) -> Alert | None:
+    slow = [each for each in living if each.statement_p99 >= SLOW_QUERY]
     if not slow:
-        return []
+        return None
     worst = max(each.statement_p99 for each in slow)
-    return [
-        Alert(
-            key="database:slow",
-            severity="warning" if worst < 5 * SLOW_QUERY else "critical",
-            cause=f"the slowest hundredth of statements takes up to {worst:.1f} s ({_kinds(slow)})",
-            impact="everything takes longer, and the API may answer 503",
-            automatic="connections and statements are bounded, workers wait and come back by themselves",
-            action="beat db processes; look for long transactions and locks: beat db connections",
-        )
-    ]
+    return Alert(
+        key="database:slow",
+        severity="warning" if worst < 5 * SLOW_QUERY else "critical",
+        cause=f"the slowest hundredth of statements takes up to {worst:.1f} s ({_kinds(slow)})",
+        impact="everything takes longer, and the API may answer 503",
+        automatic="connections and statements are bounded, workers wait and come back by themselves",
+        action="beat db processes; look for long transactions and locks: beat db connections",
+    )
 
 
-async def exhausted_pools(database: Database) -> list[Alert]:
-    """Processes in which somebody waited in vain for a connection of the pool."""
-    short = [each for each in await processes(database) if each.pool_exhausted]
+def _exhausted_pools(living: Sequence[Vitals], timeout: float) -> Alert | None:
+    short = [each for each in living if each.pool_exhausted]
     if not short:
-        return []
-    times, timeout = sum(each.pool_exhausted for each in short), database.settings.database_pool_timeout
-    return [
-        Alert(
-            key="pool:exhausted",
-            severity="warning",
-            cause=f"{times} times within the minute no connection of the process's own pool came free in {timeout:g} s ({_kinds(short)})",
-            impact="what found none was put back or answered with 503; nothing is lost",
-            automatic="it is tried again; no process takes more connections than its pool has",
-            action="beat db processes; where statements are not slow, raise BEAT_DATABASE_POOL_SIZE or run more processes",
-        )
-    ]
+        return None
+    times = sum(each.pool_exhausted for each in short)
+    return Alert(
+        key="database:pool",
+        severity="warning",
+        cause=f"{times} times within the minute no connection of the process's own pool came free in {timeout:g} s ({_kinds(short)})",
+        impact="what found none was put back or answered with 503; nothing is lost",
+        automatic="it is tried again; no process takes more connections than its pool has",
+        action="beat db processes; where statements are not slow, raise BEAT_DATABASE_POOL_SIZE or run more processes",
+    )
 
 
-async def slow_claims(database: Database) -> list[Alert]:
-    """Work that was handed over and lay there until a worker took it up."""
-    slow = [each for each in await processes(database) if each.claims >= FEW_CLAIMS and each.claim_p50 >= SLOW_CLAIM]
+def _slow_claims(living: Sequence[Vitals]) -> Alert | None:
+    slow = [each for each in living if each.claims >= FEW_CLAIMS and each.claim_p50 >= SLOW_CLAIM]
     if not slow:
-        return []
-    return [
-        Alert(
-            key="pickup:slow",
-            severity="warning",
-            cause=f"half of the work that workers take up has waited for more than {max(each.claim_p50 for each in slow):.0f} s since it was "
-            f"handed over ({_kinds(slow)})",
-            impact="everything takes longer; leases that are not taken up within 10 s go back to the broker, uncharged",
-            automatic="nothing is lost; the broker gives out no more than is in flight",
-            action="beat queues and beat db processes say where it waits; run more workers, or mend the database",
-        )
-    ]
+        return None
+    worst = max(each.claim_p50 for each in slow)
+    return Alert(
+        key="database:claims",
+        severity="warning",
+        cause=f"half of the work that is taken up has waited for more than {worst:.0f} s since it was handed over ({_kinds(slow)})",
+        impact="everything takes longer; leases that are not taken up within 10 s go back to the broker, uncharged",
+        automatic="nothing is lost; the broker gives out no more than may be in flight",
+        action="beat queues and beat db processes say where it waits; run more workers, or mend the database",
+    )
 
 
 def _kinds(found: Sequence[Vitals]) -> str:
@@ -512,8 +514,6 @@ WATCHES = (
     Watch("claims", standstill),
     Watch("waiting", waiting),
     Watch("database", slow_database),
-    Watch("pool", exhausted_pools),
-    Watch("pickup", slow_claims),
     Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks),

@@ -7,7 +7,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.database.upkeep import shares_sessions
 from beat_actors.local import Home
 from beat_actors.settings import Settings
 from tests.conftest import Servers
@@ -20,7 +19,8 @@ def findings(beat: Beat) -> dict[str, Any]:
     return {one["check"]: one for one in said.json}
 
 
-def test_what_is_well_is_said_to_be(beat: Beat) -> None:
+def test_what_is_well_is_said_to_be(beat: Beat, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEAT_DATABASE_DIRECT_URL", database_url)
     assert beat("migrate").code == 0
     found = findings(beat)
     for check in (
@@ -38,11 +38,10 @@ def test_what_is_well_is_said_to_be(beat: Beat) -> None:
         assert found[check]["ok"], found[check]
 
 
-async def test_a_pooler_in_the_way_of_the_leader_is_found(
-    database_url: str, settings: Settings, servers: Servers
-) -> None:
-    assert not await shares_sessions(database_url)
-    assert await shares_sessions(str(settings.database_url)) == (servers.pooler is not None)
+def test_a_pooler_in_the_way_of_the_leader_is_found(beat: Beat, servers: Servers) -> None:
+    found = findings(beat)["leadership"]
+    assert found["ok"] == (servers.pooler is None)
+    assert ("BEAT_DATABASE_DIRECT_URL" in found["mend"]) == (servers.pooler is not None)
 
 
 def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:

@@ -170,7 +170,7 @@ async def test_s9_5_one_ledger_caps_what_was_asked_on_demand_and_otherwise(open_
     assert sorted(row.on_demand for row in on_demand) == [False, False, True, True, True]
 
 
-async def test_s9_11_batch_work_over_the_budget_runs_off_peak(open_api, engine: Engine, bell, clock) -> None:
+async def test_s9_11_batch_work_over_the_budget_runs_off_peak(clock, open_api, engine: Engine, bell) -> None:
     await engine.credentials.add("scarce", {"key": "a"})
     async with open_api() as api:
         for _ in range(3):

@@ -368,7 +368,7 @@ async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: py
 
 
 async def test_s2_14_a_pool_that_is_exhausted_is_noticed(engine: Engine) -> None:
-    rule = Watch("pool", watch.exhausted_pools)
+    rule = Watch("database", watch.slow_database)
     settings = engine.settings.model_copy(
         update={"database_pool_size": 1, "database_max_overflow": 0, "database_pool_timeout": 0.1}
     )
@@ -384,12 +384,12 @@ async def test_s2_14_a_pool_that_is_exhausted_is_noticed(engine: Engine) -> None
     (told,) = await processes(engine.database)
     assert (told.name, told.pid, told.pool_most, told.pool_exhausted) == ("api", os.getpid(), 1, 1)
     assert await rule.run(engine.database) == 1
-    assert await open_keys(engine) == ["pool:exhausted"]
+    assert await open_keys(engine) == ["database:pool"]
     await api.close()
 
 
 async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine: Engine) -> None:
-    rule = Watch("pickup", watch.slow_claims)
+    rule = Watch("database", watch.slow_database)
     reporter = Reporter(engine.database, name="worker")
     for _ in range(watch.FEW_CLAIMS - 1):
         engine.database.pulse.claims.note(10.0)
@@ -398,7 +398,7 @@ async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine:
     engine.database.pulse.claims.note(10.0)
     await reporter.report()
     assert await rule.run(engine.database) == 1
-    assert await open_keys(engine) == ["pickup:slow"]
+    assert await open_keys(engine) == ["database:claims"]
 
 
 async def test_a_process_that_was_killed_is_forgotten(engine: Engine) -> None:
