@@ -124,6 +124,7 @@ FAULTS: tuple[Fault, ...] = (
         "duplicate.submission", "F4", "every request submitted by 50 clients at once under one idempotency key",
         strikes.duplicate_submission, requests=20, brief=True,
     ),
+    Fault("cancel", "F4", "some of the requests cancelled at moments of the dice, while workers die", strikes.cancellations),
     Fault("redis.wipe", "F5", "FLUSHALL, twenty times in two seconds", strikes.redis_wiped, recovers="store", brief=True, api=1.0),
     Fault(
         "redis.lost", "F5", "Valkey killed, and its data lost", strikes.redis_lost, recovers="store", api=1.0,

@@ -303,6 +303,31 @@ def _queues_empty(scene: Scene) -> bool:
     return not any(client.llen(f"{namespace}:{queue}") for queue in STAGES.values())
 
 
+async def cancellations(scene: Scene) -> None:
+    """Clients change their minds, at whatever stage their requests are, while workers die."""
+    cancelled: set[int] = set()
+    async with scene.load.session() as http:
+        for n in range(40):
+            await scene.pause(0.0, 0.1)
+            if n % 15 == 10 and (victims := scene.rig.workers()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    scene.dice.choice(victims).kill()
+            left = [request for request in scene.load.accepted if request not in cancelled]
+            if left:
+                request = scene.dice.choice(left)
+                async with http.post(f"{scene.rig.stack.api_url}/v1/scrape-requests/{request}/cancel") as response:
+                    if (await response.json())["status"] == "CANCELLED":
+                        cancelled.add(request)
+    scene.heal()
+    await _drained(scene)
+    (row,) = scene.rig.rows("SELECT array_agg(id) AS ids FROM scrape_request_log WHERE status = 'CANCELLED'")
+    scene.complain(
+        set(row.ids or []) != cancelled,
+        f"{cancelled ^ set(row.ids or [])} were cancelled and are not, or the other way round",
+    )
+    scene.complain(not cancelled, "nothing could be cancelled")
+
+
 # F5: what carries the messages.
 
 
