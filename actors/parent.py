@@ -220,6 +220,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except BadSettings as error:
         sys.stderr.write(f"{error}\n")
         return BAD_USAGE
+    connections = settings.database_pool_size + settings.database_max_overflow
+    if connections < options.threads:
+        sys.stderr.write(
+            f"BEAT_DATABASE_POOL_SIZE and BEAT_DATABASE_MAX_OVERFLOW allow {connections} connections, and --threads {options.threads} would "
+            f"wait for each other's: allow at least {options.threads}, or run fewer threads in more processes\n"
+        )
+        return BAD_USAGE
     configure(settings, service="workers")
     prepare()
     assert threading.active_count() == 1, "a fork takes one thread along, and the locks of all"

@@ -45,7 +45,14 @@ class Settings(BaseSettings):
     database_direct_url: Annotated[
         PostgresDsn | None, Field(description="PostgreSQL without a pooler, for leadership; default: BEAT_DATABASE_URL")
     ] = None
-    database_pool_size: Annotated[int, Field(ge=1, le=500, description="connections kept open by each process")] = 12
+    database_pool_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=500,
+            description="connections kept open by each process, and of a worker with those above it at least one for each thread",
+        ),
+    ] = 12
     database_max_overflow: Annotated[
         int, Field(ge=0, le=500, description="connections above the pool, closed after use")
     ] = 0

@@ -163,6 +163,12 @@ def test_words_that_make_no_sense_are_refused(
     assert said in running.log.read_text()
 
 
+def test_s2_15_a_pool_that_is_too_small_for_the_threads_is_refused(workers: Callable[..., Workers]) -> None:
+    running = workers("--threads", "8", BEAT_DATABASE_POOL_SIZE="5", BEAT_DATABASE_MAX_OVERFLOW="2")
+    assert running.process.wait(30) == 2
+    assert "allow 7 connections, and --threads 8" in running.log.read_text()
+
+
 def test_settings_that_are_missing_are_named_once(workers: Callable[..., Workers]) -> None:
     running = workers(BEAT_VAULT_KEYS="")
     assert running.process.wait(30) == 2

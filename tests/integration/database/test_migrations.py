@@ -86,3 +86,16 @@ def test_0018_takes_what_waits_into_lanes_of_its_flow_and_back(database_url: str
         assert connection.execute("SELECT count(*) FROM lane").fetchone() == (1,)
         move(command.upgrade, "head")
     engine.dispose()
+
+
+async def test_s2_5_a_request_is_one_row_with_all_that_is_known_of_it(database: Database):
+    """And its fetches carry the fence and the lease, so that no write of a zombie passes."""
+    columns = "SELECT column_name FROM information_schema.columns WHERE table_name = %s"
+    async with database.transaction() as transaction:
+        request = {row.column_name for row in await transaction.rows(columns, ("scrape_request_log",))}
+        fetch = {row.column_name for row in await transaction.rows(columns, ("scrape_fetch",))}
+    assert request >= {
+        "id", "status", "flow", "platform", "params", "priority", "retry_count", "created_at", "picked_at", "scraped_at", "expires_at",
+        "data", "account_id", "idempotency_key",
+    }  # fmt: skip
+    assert fetch >= {"request_id", "stage", "fence", "lease_until", "claimed_at", "attempt", "stage_attempts"}
