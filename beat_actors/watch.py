@@ -79,8 +79,8 @@ GROUP BY 1
 QUARANTINE = """
 SELECT kind, coalesce(platform, '-') AS platform, coalesce(source, '-') AS source, coalesce(operation, '-') AS operation,
        count(*) AS of, max(error) AS error
-FROM quarantine WHERE resolved_at IS NULL AND at > clock_timestamp() - interval '1 hour' GROUP BY 1, 2, 3, 4
-HAVING kind IN ('poison', 'message') OR count(*) >= 5
+FROM quarantine WHERE resolved_at IS NULL AND (kind IN ('poison', 'message') OR at > clock_timestamp() - interval '1 hour')
+GROUP BY 1, 2, 3, 4 HAVING kind IN ('poison', 'message') OR count(*) >= 5
 """
 
 WEBHOOKS = """
@@ -401,14 +401,14 @@ async def connections(database: Database) -> list[Alert]:
 
 
 async def quarantined(database: Database) -> list[Alert]:
-    """What was set aside in the last hour: any poison, and payloads in numbers."""
+    """What was set aside and not dealt with: any poison or message, and payloads that came in numbers within the hour."""
     async with database.statements() as alone:
         rows = await alone.rows(QUARANTINE)
     return [
         Alert(
             key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
             severity="critical" if row.kind == "poison" else "warning",
-            cause=f"{row.of} {row.kind} in quarantine within the hour ({row.platform} {row.source} {row.operation}): {row.error[:200]}",
+            cause=f"{row.of} {row.kind} in quarantine ({row.platform} {row.source} {row.operation}): {row.error[:200]}",
             impact="the requests that these belong to went on with other sources, or failed with this reason",
             automatic="each was set aside with its payload; its neighbours were not harmed",
             action="beat quarantine; once it is dealt with, beat quarantine resolve",

@@ -16,6 +16,8 @@ from beat_actors.local.supervisor import Supervisor
 
 WORKERS_STOP = 26.0
 """Seconds that workers have to finish what they hold; they give up by themselves a little earlier."""
+SCHEDULER_STOP = 18.0
+"""Seconds that a scheduler has for the webhooks that it is just delivering, which may take 15."""
 SERVERS = ("postgres", "valkey", "s3", "simulator")
 
 
@@ -106,7 +108,9 @@ class Stack:
 
     def scheduler(self, *, name: str = "scheduler") -> Service:
         argv = (sys.executable, "-m", "scheduler")
-        return Service(name=name, argv=argv, env=self.env, depends_on=("postgres", "valkey"))
+        return Service(
+            name=name, argv=argv, env=self.env, stop_timeout=SCHEDULER_STOP, depends_on=("postgres", "valkey")
+        )
 
     def api(self) -> Service:
         argv = (

@@ -436,3 +436,9 @@ async def test_poison_is_noticed_at_once_and_malformed_payloads_in_numbers(engin
     await execute(engine, insert, "poison")
     assert await rule.run(engine.database) == 2
     assert await open_keys(engine) == ["quarantine:malformed:toy-first:look", "quarantine:poison:toy-first:look"]
+    await execute(engine, "UPDATE quarantine SET at = at - interval '2 hours'")
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == ["quarantine:poison:toy-first:look"]
+    await execute(engine, "UPDATE quarantine SET resolved_at = clock_timestamp()")
+    assert await rule.run(engine.database) == 1
+    assert await open_keys(engine) == []
