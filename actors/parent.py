@@ -10,7 +10,6 @@ import ctypes
 import gc
 import importlib
 import multiprocessing
-import os
 import signal
 import socket
 import sys
@@ -38,6 +37,7 @@ BEFOREHAND = (
     "actors.watchdog",
     "beat_actors.credentials.turn",
     "beat_actors.credentials.upkeep",
+    "beat_actors.database.vitals",
     "beat_actors.engine",
     "beat_actors.pipeline.alone",
     "beat_actors.pipeline.ingest",
@@ -126,9 +126,9 @@ class Parent:
         process = multiprocessing.get_context("fork").Process(
             target=_work, args=(self._options, place.ready), name=f"worker-{place.number}"
         )
-        with _deaf():  # until the child has handlers of its own
+        with _deaf():  # until the child has handlers of its own, and the parent knows of the child
             process.start()
-        place.process, place.since = process, time.monotonic()
+            place.process, place.since = process, time.monotonic()
 
     def _ended(self, place: _Place, code: int) -> None:
         assert place.process is not None
@@ -139,7 +139,7 @@ class Parent:
         if code > 0 and not place.ready.value:
             log.critical("worker_cannot_start", code=code, meaning="the others are stopped too; why stands above")
             self._code = code
-            self._stop(signal.SIGTERM)
+            self._stop()
             return
         if time.monotonic() - place.since >= STEADY:
             place.backoff = 0.0
@@ -154,13 +154,15 @@ class Parent:
         place.backoff = min(max(place.backoff * 2, BACKOFF_FIRST), BACKOFF_MOST)
 
     def _told(self, _number: int, _frame: FrameType | None) -> None:
-        self._stop(signal.SIGKILL if self._stopping else signal.SIGTERM)
+        if self._stopping:
+            for process in self._running():
+                process.kill()
+        self._stop()
 
-    def _stop(self, number: signal.Signals) -> None:
+    def _stop(self) -> None:
         self._stopping = True
         for process in self._running():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid or 0, number)
+            process.terminate()
 
 
 @contextlib.contextmanager
