@@ -100,15 +100,15 @@ class Load:
         return status == 202
 
 
-async def at_once(load: Load, api_url: str, copies: int) -> None:
-    """Every request from `copies` clients at the same moment."""
+async def at_once(load: Load, api_url: str, copies: int, *, patience: float) -> None:
+    """Every request from `copies` clients at the same moment. Raises `TimeoutError` where not all were accepted within `patience` s."""
     gate = asyncio.Event()
 
     async def client(http: aiohttp.ClientSession, wanted: Wanted) -> None:
         await gate.wait()
         await load.insist(http, api_url, wanted)
 
-    async with load.session() as http, asyncio.timeout(60.0), asyncio.TaskGroup() as clients:
+    async with load.session() as http, asyncio.timeout(patience), asyncio.TaskGroup() as clients:
         for wanted in load.wanted:
             for _ in range(copies):
                 clients.create_task(client(http, wanted))

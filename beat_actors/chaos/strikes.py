@@ -293,7 +293,7 @@ async def duplicate_delivery(scene: Scene) -> None:
 
 
 async def duplicate_submission(scene: Scene) -> None:
-    await at_once(scene.load, scene.rig.stack.api_url, COPIES)
+    await at_once(scene.load, scene.rig.stack.api_url, COPIES, patience=scene.timing.patience)
     scene.extra["submissions"] = len(scene.load.answers)
 
 
@@ -477,7 +477,7 @@ async def _peak_memory(scene: Scene) -> None:
         scene.extra["rss_mb"] = round(peak / 1e6)
         if peak > MOST_MEMORY and not any("memory" in complaint for complaint in scene.complaints):
             scene.complaints.append(f"a worker took {peak / 1e6:.0f} MB of memory")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
 
 
 # F9: limits and clocks.
