@@ -194,15 +194,15 @@ def _lane(row: Any) -> LaneKey | None:
 
 
 def _outcome(row: Any) -> str | None:
-    """What is to become of an entry; `None`: not yet, because somebody works on its fetch."""
+    """What is to become of an entry; `None`: not yet, because somebody works on its fetch, or on what is beside it."""
     if row.fetch_id is None:
         return "gone"
     if not row.counts or row.status in ("COMPLETE", "CANCELLED") or row.stage == "DONE":
         return "not needed"
-    if row.live and row.stage not in ("WAITING", "FAILED"):
+    if row.live and row.stage != "WAITING":
         return None
     # What its deadline ended was broken off in the middle: there is no whole run to go on with.
-    if row.kept and (row.stage == "WAITING" if row.live else not row.late):
+    if row.kept and (row.live or not row.late):
         return "reparsed"
     # What still runs will ask other sources by itself.
     return "not needed" if row.live else "refetched"

@@ -227,6 +227,24 @@ async def test_what_failed_beside_it_is_asked_for_again_and_what_was_done_is_not
     assert len(world.client.calls) == calls + 1
 
 
+async def test_what_failed_is_read_anew_once_what_is_beside_it_has_ended(world, parser, lists, clock) -> None:
+    parser.part = "n.1"
+    asked = await lists(world)
+    first = await retrieve(world.engine, (await turn(world.engine.database, TOY)).leased)
+    await process(world.engine, (await ingest(world.engine, first.next)).next)
+    unreadable, slow = sorted((await turn(world.engine.database, TOY)).leased)
+    await world.work([unreadable])
+    assert await fetches(world) == [("n", "DONE"), ("n.1", "FAILED"), ("n.2", "LEASED")]
+    parser.broken.clear()
+    await ask_for_replay(world, source="toy-third")
+    assert (await replay.due(world.engine.database)).count == 0
+    await world.work([slow])
+    assert (await world.request(asked.id)).status == "FAILED"
+    clock.advance(11)
+    await sweep(world)
+    assert (await world.request(asked.id)).status == "COMPLETE"
+
+
 async def test_what_follows_it_has_no_deadline_that_has_passed(world, parser, lists, clock) -> None:
     asked = await lists(world, expires_at=datetime.fromtimestamp(clock.now() + 60, UTC))
     await world.run()
