@@ -12,9 +12,6 @@ import os
 import random
 import uuid
 from collections import defaultdict
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -35,7 +32,6 @@ from beat_actors import quarantine
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.turn import turn
 from beat_actors.credentials.vault import Vault
-from beat_actors.database import Database
 from beat_actors.engine import Engine
 from beat_actors.errors import Conflict, KeyReused
 from beat_actors.pipeline import alone
@@ -49,6 +45,7 @@ from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.ledgers import assert_within_limits
 from tests.promises import BOOKS, LEFT, LOST, OPEN, REQUESTS, TWICE, Book
+from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
 from tests.walks import ANSWERS, MIXED, READER, TABLE, TIME_LIMIT, WALK, Walk
 from tests.worlds import MovableClock, Script, ScriptedClient, registered
 
@@ -80,42 +77,6 @@ OVERDUE = """
 SELECT id FROM scrape_fetch WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND lease_until > clock_timestamp()
     AND claimed_at < clock_timestamp() - make_interval(secs => %s)
 """
-
-gate: ContextVar["Gate | None"] = ContextVar("gate", default=None)
-
-
-class Gate:
-    """Stops its worker before the `at`-th transaction, until it is opened."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-        self.reached = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    async def passed(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.reached.set()
-            await self.opened.wait()
-
-
-class GatedDatabase(Database):
-    @asynccontextmanager
-    async def transaction(self):
-        own = gate.get()
-        if own is not None:
-            await own.passed()
-        async with super().transaction() as transaction:
-            yield transaction
-
-
-@dataclass(frozen=True)
-class Stalled:
-    """A worker that stands before a transaction. `fences`: those of the fetches that it has claimed."""
-
-    task: asyncio.Task
-    gate: Gate
-    fences: dict[int, int]
 
 
 async def suspects(engine: Engine, fetch_ids: list[int]) -> StageResult:
@@ -404,14 +365,14 @@ class LifecycleMachine(RuleBasedStateMachine):
             return
         worker = self.stalled.pop(which % len(self.stalled))
         worker.task.cancel()
-        self.runner.run(_outcome(worker.task))
+        self.runner.run(outcome_of(worker.task))
 
     def _wake(self, worker):
         """What was taken from it meanwhile it leaves as it is."""
         held = list(worker.fences), list(worker.fences.values())
         taken = self.rows(TAKEN, *held)
         worker.gate.opened.set()
-        self._finished(self.runner.run(_outcome(worker.task)))
+        self._finished(self.runner.run(outcome_of(worker.task)))
         after = {row.id: row for row in self.rows(TAKEN, *held)}
         assert [after.get(row.id) for row in taken] == taken
 
@@ -526,7 +487,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         finally:
             for worker in self.stalled:
                 worker.task.cancel()
-                self.runner.run(_outcome(worker.task))
+                self.runner.run(outcome_of(worker.task))
             self.runner.run(self.engine.close())
             self.runner.close()
 
@@ -556,16 +517,6 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.take_a_turn()
         while self.messages:
             self._work(self.messages.pop())
-
-
-async def _outcome(task):
-    """What a worker came to; nothing, where it died."""
-    (ended,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(ended, asyncio.CancelledError):
-        return None
-    if isinstance(ended, BaseException):
-        raise ended
-    return ended
 
 
 @pytest.mark.timeout(1200)
