@@ -87,8 +87,8 @@ WITH orphan AS (
     SELECT platform, source, operation, credential_id, '', '', 'unknown', 'the worker was gone before it could say how the call went'
     FROM orphan
 ), settled AS (
-    INSERT INTO settlement (platform, credential_id, source, operation, outcome, probe, generation)
-    SELECT platform, credential_id, source, operation, 'unknown', probe, generation FROM orphan
+    INSERT INTO settlement (platform, credential_id, source, operation, outcome, probe, generation, at)
+    SELECT platform, credential_id, source, operation, 'unknown', probe, generation, clock_timestamp() FROM orphan
 )
 SELECT DISTINCT platform FROM orphan
 """

@@ -131,6 +131,20 @@ WITH target AS MATERIALIZED (
 SELECT id FROM changed WHERE ended ORDER BY id
 """  # noqa: S608 - as above
 
+# What goes on has the last deadline of those who still wait. Whoever joined may not have lifted it, because the fetch was just being moved
+# (`beat_urge` waits for nobody, and nor does this): past the deadline of one that left, it would never be claimed.
+DATE = """
+WITH wanted AS (
+    SELECT w.id, CASE WHEN bool_and(r.expires_at IS NOT NULL) THEN max(r.expires_at) END AS deadline
+    FROM scrape_request_log w JOIN scrape_request_log r ON (r.id = w.id OR r.joined_to = w.id) AND r.status IN ('PENDING', 'PROCESSING')
+    WHERE w.id = ANY(ARRAY(SELECT coalesce(joined_to, id) FROM scrape_request_log WHERE id = ANY(%s))) AND w.live GROUP BY w.id
+), dated AS (
+    SELECT f.id, w.deadline FROM scrape_fetch f JOIN wanted w ON f.request_id = w.id
+    WHERE f.stage <> ALL ('{DONE,FAILED,CANCELLED}') AND f.expires_at IS DISTINCT FROM w.deadline ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
+)
+UPDATE scrape_fetch f SET expires_at = dated.deadline FROM dated WHERE f.id = dated.id
+"""
+
 FAIL_FETCHES = """
 UPDATE scrape_fetch f SET stage = 'FAILED', lease_until = NULL, waiting_for = NULL, error = i.error
 FROM jsonb_to_recordset(%s::jsonb) AS i(id bigint, error jsonb)
@@ -192,7 +206,10 @@ async def _end(
     await transaction.rows(LOCK_FETCHES, (named,))
     await transaction.rows(LOCK_REQUESTS, {"ids": named})
     values = {"ids": named, "status": status, "error": jsonb(error), "account_id": account_id, "late": late}
-    return [row.id for row in await transaction.rows(END, values)]
+    ended = [row.id for row in await transaction.rows(END, values)]
+    if ended:
+        await transaction.run(DATE, (ended,))
+    return ended
 
 
 async def fail_fetches(

@@ -1,7 +1,8 @@
 """Reading anew what stands in quarantine, when it is due: the payload that is kept first, the provider only where it is kept no more.
 
-What a payload brings is written as if it had been readable from the start: its request runs again with that one fetch, as retrieved.
-A payload that still cannot be read is a new entry, and costs no call.
+What a payload brings is written as if it had been readable from the start: its request runs again with that fetch as retrieved, with
+what was done before, and with what failed beside it asked for once more. A payload that still cannot be read is a new entry, and costs
+no call.
 """
 
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from typing import Any
 
 import psycopg
 
-from beat_actors.database import Database
+from beat_actors.database import Database, Transaction
+from beat_actors.platforms.registry import platforms
 from beat_actors.requests import retry
+from beat_actors.requests.lanes import LaneKey, lane_ids
+from beat_actors.requests.lifecycle import SOFT, fail_fetches
 from beat_actors.requests.sweeps import Swept
 
 BATCH = 100
@@ -21,7 +25,9 @@ TAKE = """
 SELECT id, fetch_id FROM quarantine
 WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() AND beat_leads(%s) ORDER BY replay_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
-LOCK_FETCHES = "SELECT id FROM scrape_fetch WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+LOCK_FETCHES = """
+SELECT id FROM scrape_fetch WHERE request_id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s))) ORDER BY id FOR UPDATE
+"""
 LOCK_REQUESTS = """
 SELECT r.id FROM scrape_request_log r WHERE r.id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s)))
 ORDER BY r.id FOR UPDATE
@@ -30,19 +36,36 @@ ORDER BY r.id FOR UPDATE
 # source's cursor it would be taken for another page.
 LOOK = """
 SELECT q.id, f.id AS fetch_id, f.request_id, r.status, r.live, f.stage, f.run = r.retry_count AS counts,
+       coalesce(r.data->'error'->>'code' = 'expired', false) AS late,
        (f.cursor_source IS NULL OR f.cursor_source = q.source)
          AND EXISTS (SELECT FROM raw_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at) AS kept
 FROM quarantine q LEFT JOIN scrape_fetch f ON f.id = q.fetch_id LEFT JOIN scrape_request_log r ON r.id = f.request_id
 WHERE q.id = ANY(%s) ORDER BY q.id
 """
+# The whole run goes on: what is done counts as done, and what failed beside that which is read anew is open as well, save what a
+# request completes without. A deadline that has passed is gone for the fetches too, and for what follows them.
 REOPEN = """
-WITH again AS (
-    UPDATE scrape_request_log SET status = 'PROCESSING', retry_count = retry_count + 1, live = true, joined_to = NULL, open_fetches = 1,
+WITH mine AS MATERIALIZED (
+    SELECT f.id, f.id = ANY(%(fetches)s) OR (f.stage = 'FAILED' AND (f.is_first OR f.error->>'code' <> ALL(%(soft)s))) AS open
+    FROM scrape_fetch f JOIN scrape_request_log r ON r.id = f.request_id AND r.retry_count = f.run WHERE r.id = ANY(%(requests)s)
+), again AS (
+    UPDATE scrape_request_log r SET status = 'PROCESSING', retry_count = retry_count + 1, live = true, joined_to = NULL,
+        open_fetches = (SELECT count(*) FROM mine JOIN scrape_fetch f USING (id) WHERE f.request_id = r.id AND mine.open),
         waiters = 0, scraped_at = NULL, collected_at = NULL, data = data - 'error', work_data = NULL,
         expires_at = CASE WHEN expires_at > clock_timestamp() THEN expires_at END
-    WHERE id = ANY(%(requests)s) RETURNING id, retry_count
+    WHERE id = ANY(%(requests)s) RETURNING id, flow, retry_count, expires_at
+), moved AS (
+    UPDATE scrape_fetch f SET run = again.retry_count, expires_at = again.expires_at
+    FROM mine, again WHERE f.id = mine.id AND again.id = f.request_id
+    RETURNING f.id, f.platform, again.flow, f.operation, f.priority, f.cursor_source, f.owner, mine.open
 )
-UPDATE scrape_fetch f SET run = again.retry_count FROM again WHERE f.request_id = again.id AND f.id = ANY(%(fetches)s)
+SELECT * FROM moved WHERE open AND id <> ALL(%(fetches)s)
+"""
+# With every source open to it again, as after a retry.
+ASK_AGAIN = """
+UPDATE scrape_fetch f SET stage = 'WAITING', lane_id = n.lane_id, fence = f.fence + 1, excluded = '{}', unreadable = '{}', rotations = 0,
+    retries = 0, stage_attempts = 0, lease_until = NULL, not_before = NULL, waiting_for = NULL, records = NULL, error = NULL
+FROM unnest(%s::bigint[], %s::integer[]) AS n(id, lane_id) WHERE f.id = n.id
 """
 # What failed had asked everybody, the last one too: it is not to ask again if this cannot be read either.
 REREAD = """
@@ -63,11 +86,13 @@ LATER = "UPDATE quarantine SET replay_at = clock_timestamp() + interval '10 seco
 
 @dataclass(slots=True)
 class Found:
-    """What was decided: fetches whose payload is to be read, requests that run again, entries that are dealt with when those do."""
+    """What was decided: fetches whose payload is to be read, requests that run again, entries that are dealt with when those do, and
+    platforms of which something is asked again."""
 
     reread: list[int] = field(default_factory=list)
     reopened: list[int] = field(default_factory=list)
     refetched: dict[int, int] = field(default_factory=dict)
+    ring: set[str] = field(default_factory=set)
     count: int = 0
 
 
@@ -81,7 +106,7 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     except psycopg.errors.UniqueViolation:
         # Somebody else asks for the same as one of them just now, so it cannot run beside it: each by itself, until it is that one's turn.
         found = await _one(database, epoch)
-    swept = Swept(count=found.count, send=[("ingest", sorted(found.reread))] if found.reread else [])
+    swept = Swept(found.ring, [("ingest", sorted(found.reread))] if found.reread else [], found.count)
     joined: list[int] = []
     if found.reopened:
         async with database.statements() as alone:
@@ -133,8 +158,8 @@ async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
                 outcomes[outcome].append(row.id)
         again = [row for row in rows if row.id in outcomes["reparsed"] and not row.live]
         if again:
-            found.reopened = [row.request_id for row in again]
-            await transaction.run(REOPEN, {"requests": found.reopened, "fetches": [row.fetch_id for row in again]})
+            found.reopened = sorted({row.request_id for row in again})
+            found.ring = await _reopen(transaction, found.reopened, [row.fetch_id for row in again])
         if outcomes["reparsed"]:
             found.reread = [row.id for row in await transaction.rows(REREAD, (outcomes["reparsed"],))]
         for outcome, entries in outcomes.items():
@@ -146,15 +171,38 @@ async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
     return found
 
 
+async def _reopen(transaction: Transaction, requests: list[int], fetches: list[int]) -> set[str]:
+    """Run these requests again with these fetches to be read; the platforms that are asked again for what failed beside them."""
+    values = {"requests": requests, "fetches": fetches, "soft": list(SOFT)}
+    beside = await transaction.rows(REOPEN, values)
+    if not beside:
+        return set()
+    keys = {row.id: key for row in beside if (key := _lane(row)) is not None}
+    lanes = await lane_ids(transaction, set(keys.values()))
+    await transaction.run(ASK_AGAIN, (list(keys), [lanes[key] for key in keys.values()]))
+    gone = {"code": "unknown_operation", "message": "this version of Beat cannot ask for it any more"}
+    await fail_fetches(transaction, [(row.id, gone) for row in beside if row.id not in keys], stages=("FAILED",))
+    return {row.platform for row in beside if row.id in keys}
+
+
+def _lane(row: Any) -> LaneKey | None:
+    platform = platforms().get(row.platform)
+    if platform is None or row.operation not in platform.chains:
+        return None
+    chain = (row.cursor_source,) if row.cursor_source else platform.chains[row.operation]
+    return LaneKey(row.platform, row.flow, row.operation, row.priority, chain, row.owner or "")
+
+
 def _outcome(row: Any) -> str | None:
-    """What is to become of an entry; `None`: not yet, because somebody works on its fetch."""
+    """What is to become of an entry; `None`: not yet, because somebody works on its fetch, or on what is beside it."""
     if row.fetch_id is None:
         return "gone"
     if not row.counts or row.status in ("COMPLETE", "CANCELLED") or row.stage == "DONE":
         return "not needed"
-    if row.live and row.stage not in ("WAITING", "FAILED"):
+    if row.live and row.stage != "WAITING":
         return None
-    if row.kept and (row.stage == "WAITING" or not row.live):
+    # What its deadline ended was broken off in the middle: there is no whole run to go on with.
+    if row.kept and (row.live or not row.late):
         return "reparsed"
     # What still runs will ask other sources by itself.
     return "not needed" if row.live else "refetched"

@@ -55,9 +55,9 @@ WITH orphan AS (
     SELECT id, request_id, attempt, platform, source, operation, credential_id, '', '', 'unknown',
            'the worker was gone before it could say how the call went' FROM moved WHERE call_of IS NULL
 ), settled AS (
-    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls)
+    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at)
     SELECT platform, id, fence, CASE WHEN call_of IS NULL THEN credential_id ELSE 0 END, source, operation, 'unknown', probe,
-           (call_of IS NULL)::integer FROM moved
+           (call_of IS NULL)::integer, clock_timestamp() FROM moved
 )
 SELECT DISTINCT platform FROM moved
 """
@@ -87,9 +87,9 @@ WITH stranded AS (
       AND NOT EXISTS (SELECT FROM settlement s WHERE s.fetch_id = f.id AND s.fence = f.fence) AND beat_leads(%(epoch)s)
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls)
+INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at)
 SELECT f.platform, f.id, f.fence, CASE WHEN f.call_of IS NULL THEN f.credential_id ELSE 0 END, f.source, f.operation, 'unknown', f.probe,
-       (f.call_of IS NULL)::integer FROM scrape_fetch f JOIN stranded USING (id)
+       (f.call_of IS NULL)::integer, clock_timestamp() FROM scrape_fetch f JOIN stranded USING (id)
 RETURNING platform
 """
 LAST_RESORT = 900.0

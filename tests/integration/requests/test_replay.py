@@ -1,7 +1,7 @@
 """Reading anew what could not be read: from what is kept, once, at a pace, and with no call that is not needed."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,19 +11,21 @@ from beat_actors.errors import BadInput, Malformed
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.retrieve import retrieve
-from beat_actors.platforms.interface import Endpoint, Parsed
-from beat_actors.requests import replay
-from tests.worlds import TOY, First
+from beat_actors.platforms.interface import Endpoint, FetchSpec, Flow, Parsed
+from beat_actors.requests import intake, replay, sweeps
+from beat_actors.requests.intake import NewRequest
+from tests.worlds import TOY, First, Look
 
 
 class Parser:
-    """Cannot read what some sources answer, until it is mended."""
+    """Cannot read what some sources answer, until it is mended: what they answer to names with `part` in them."""
 
     def __init__(self) -> None:
         self.broken = set(TOY.sources)
+        self.part = ""
 
     def __call__(self, _body, spec):
-        if spec.source in self.broken:
+        if spec.source in self.broken and self.part in spec.params["name"]:
             raise Malformed("id is missing", path="$.id")
         return Parsed(())
 
@@ -36,6 +38,34 @@ async def parser(world, monkeypatch: pytest.MonkeyPatch) -> Parser:
     parser = Parser()
     monkeypatch.setitem(First.endpoints, "look", Endpoint(First.endpoints["look"].build, parser))
     return parser
+
+
+def _lists(spec: FetchSpec, params, _parsed: Parsed, _items: int):
+    name = params["name"]
+    return [FetchSpec("look", {"name": f"{name}.{n}"}) for n in (1, 2)] if spec.params["name"] == name else ()
+
+
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch):
+    """A flow whose first page leads to two lists."""
+    flow = Flow("lists", Look, lambda params: FetchSpec("look", {"name": params.name}), _lists)
+    monkeypatch.setitem(TOY.flows, "lists", flow)
+
+    async def ask(world, **fields):
+        wanted = [NewRequest("toy", "lists", {"name": "n"}, **fields)]
+        (accepted,) = await intake.accept(world.engine.database, wanted)
+        return accepted
+
+    return ask
+
+
+async def fetches(world):
+    """What there is of the run that counts: (name, stage)."""
+    found = await world.rows(
+        "SELECT f.params->>'name' AS name, f.stage FROM scrape_fetch f JOIN scrape_request_log r "
+        "ON r.id = f.request_id AND r.retry_count = f.run ORDER BY f.id"
+    )
+    return [(row.name, row.stage) for row in found]
 
 
 async def ask_for_replay(world, **fields):
@@ -162,6 +192,87 @@ async def test_what_waits_for_another_source_is_read_now(world, parser) -> None:
     assert await world.statuses() == {asked.id: "COMPLETE"}
     assert (await world.request(asked.id)).retry_count == 0
     assert len(world.client.calls) == 1
+
+
+async def test_a_request_runs_on_with_all_that_is_read_anew_for_it(world, parser, lists) -> None:
+    parser.part = "."
+    asked = await lists(world)
+    await world.run()
+    assert (await world.request(asked.id)).status == "FAILED"
+    calls = len(world.client.calls)
+    parser.broken.clear()
+    await ask_for_replay(world, source="toy-third")
+    await world.rows("UPDATE quarantine SET replay_at = clock_timestamp() WHERE replay_at IS NOT NULL RETURNING 1")
+    await sweep(world)
+    row = await world.request(asked.id)
+    assert (row.status, row.open_fetches, row.retry_count) == ("COMPLETE", 0, 1)
+    assert await fetches(world) == [("n", "DONE"), ("n.1", "DONE"), ("n.2", "DONE")]
+    assert len(world.client.calls) == calls
+
+
+async def test_what_failed_beside_it_is_asked_for_again_and_what_was_done_is_not(world, parser, lists) -> None:
+    parser.part = "."
+    asked = await lists(world)
+    await world.run()
+    calls = len(world.client.calls)
+    parser.broken.clear()
+    await world.rows(
+        "DELETE FROM quarantine q USING scrape_fetch f WHERE f.id = q.fetch_id AND f.params->>'name' = 'n.2' RETURNING 1"
+    )
+    await ask_for_replay(world, source="toy-third")
+    await sweep(world)
+    row = await world.request(asked.id)
+    assert (row.status, row.open_fetches) == ("COMPLETE", 0)
+    assert await fetches(world) == [("n", "DONE"), ("n.1", "DONE"), ("n.2", "DONE")]
+    assert len(world.client.calls) == calls + 1
+
+
+async def test_what_failed_is_read_anew_once_what_is_beside_it_has_ended(world, parser, lists, clock) -> None:
+    parser.part = "n.1"
+    asked = await lists(world)
+    first = await retrieve(world.engine, (await turn(world.engine.database, TOY)).leased)
+    await process(world.engine, (await ingest(world.engine, first.next)).next)
+    unreadable, slow = sorted((await turn(world.engine.database, TOY)).leased)
+    await world.work([unreadable])
+    assert await fetches(world) == [("n", "DONE"), ("n.1", "FAILED"), ("n.2", "LEASED")]
+    parser.broken.clear()
+    await ask_for_replay(world, source="toy-third")
+    assert (await replay.due(world.engine.database)).count == 0
+    await world.work([slow])
+    assert (await world.request(asked.id)).status == "FAILED"
+    clock.advance(11)
+    await sweep(world)
+    assert (await world.request(asked.id)).status == "COMPLETE"
+
+
+async def test_what_follows_it_has_no_deadline_that_has_passed(world, parser, lists, clock) -> None:
+    asked = await lists(world, expires_at=datetime.fromtimestamp(clock.now() + 60, UTC))
+    await world.run()
+    assert (await world.request(asked.id)).status == "FAILED"
+    clock.advance(100)
+    parser.broken.clear()
+    await ask_for_replay(world, source="toy-third")
+    await sweep(world)
+    row = await world.request(asked.id)
+    assert (row.status, row.expires_at) == ("COMPLETE", None)
+
+
+async def test_what_its_deadline_broke_off_runs_from_the_start(world, parser, lists, clock) -> None:
+    """What was out when it ended has left nothing that follows it, so there is no whole run to go on with."""
+    parser.part = "n.2"
+    asked = await lists(world, expires_at=datetime.fromtimestamp(clock.now() + 60, UTC))
+    first = await retrieve(world.engine, (await turn(world.engine.database, TOY)).leased)
+    await process(world.engine, (await ingest(world.engine, first.next)).next)
+    retrieved = await retrieve(world.engine, (await turn(world.engine.database, TOY)).leased)
+    await ingest(world.engine, retrieved.next)
+    clock.advance(61)
+    await sweeps.expired(world.engine.database)
+    parser.broken.clear()
+    await ask_for_replay(world)
+    await sweep(world)
+    assert [outcome for _, outcome in await entries(world)] == ["refetched"]
+    assert (await world.request(asked.id)).status == "COMPLETE"
+    assert await fetches(world) == [("n", "DONE"), ("n.1", "DONE"), ("n.2", "DONE")]
 
 
 async def test_what_is_asked_for_meanwhile_is_joined(world, parser) -> None:

@@ -245,3 +245,17 @@ async def test_s4_8_the_claims_boundary_is_the_deadline_itself(world) -> None:
     assert await claimable(deadline.timestamp() - 0.00001) == 1
     assert await claimable(deadline.timestamp()) == 0
     assert await claimable(deadline.timestamp() + 0.00001) == 0
+
+
+@pytest.mark.parametrize("leaves", ["expires", "is cancelled"])
+async def test_who_joins_while_the_fetch_is_moved_does_not_inherit_a_deadline(world, clock, leaves: str) -> None:
+    first = await world.ask(expires_at=datetime.fromtimestamp(clock.now() + 60, UTC))
+    async with world.engine.database.transaction() as turning:
+        await turning.rows("SELECT id FROM scrape_fetch FOR UPDATE")
+        patient = await world.ask()
+    if leaves == "is cancelled":
+        await world.cancel(first.id)
+    clock.advance(61)
+    await sweeps.expired(world.engine.database)
+    await world.run()
+    assert (await world.statuses())[patient.id] == "COMPLETE"

@@ -128,3 +128,16 @@ async def test_s3_5_and_s3_6_what_waits_goes_on_in_its_order_when_the_first_rest
         clock.advance(31)
         await world.run()
     assert set((await world.statuses()).values()) == {"COMPLETE"}
+
+
+async def test_a_call_of_which_nobody_knows_is_charged_as_of_when_it_is_found(world, clock) -> None:
+    await world.ask()
+    await world.rows(
+        "UPDATE scrape_fetch SET lease_until = clock_timestamp() WHERE id = ANY(%s) RETURNING 1",
+        (await turn(world.engine.database, TOY)).leased,
+    )
+    clock.advance(3600)
+    found = clock.now()
+    await sweeps.orphaned(world.engine.database)
+    (row,) = await world.rows("SELECT extract(epoch FROM at)::float8 AS at FROM settlement")
+    assert row.at >= found
