@@ -142,7 +142,7 @@ WITH wanted AS (
     SELECT f.id, w.deadline FROM scrape_fetch f JOIN wanted w ON f.request_id = w.id
     WHERE f.stage <> ALL ('{DONE,FAILED,CANCELLED}') AND f.expires_at IS DISTINCT FROM w.deadline ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
 )
-UPDATE scrape_fetch f SET expires_at = dated.deadline FROM dated WHERE f.id = dated.id
+UPDATE scrape_fetch f SET expires_at = dated.deadline FROM dated WHERE f.id = dated.id RETURNING f.platform
 """
 
 FAIL_FETCHES = """
@@ -208,8 +208,13 @@ async def _end(
     values = {"ids": named, "status": status, "error": jsonb(error), "account_id": account_id, "late": late}
     ended = [row.id for row in await transaction.rows(END, values)]
     if ended:
-        await transaction.run(DATE, (ended,))
+        await date(transaction, ended)
     return ended
+
+
+async def date(transaction: Transaction, request_ids: Sequence[int]) -> set[str]:
+    """Give the open fetches of these requests, or of those that they joined, the last deadline of whoever still waits; their platforms."""
+    return {row.platform for row in await transaction.rows(DATE, (list(request_ids),))}
 
 
 async def fail_fetches(

@@ -92,6 +92,13 @@ SELECT f.platform, f.id, f.fence, CASE WHEN f.call_of IS NULL THEN f.credential_
        (f.call_of IS NULL)::integer, clock_timestamp() FROM scrape_fetch f JOIN stranded USING (id)
 RETURNING platform
 """
+# Past a deadline that nobody who waits has: it was set anew, and missed this fetch, which was just being moved each time.
+FORGOTTEN = """
+SELECT DISTINCT f.request_id AS id FROM scrape_fetch f JOIN scrape_request_log r ON r.id = f.request_id
+WHERE f.stage = 'WAITING' AND f.expires_at < clock_timestamp() - make_interval(secs => %s) AND r.live LIMIT %s
+"""
+PASSED_BY = 60.0
+"""Seconds past a fetch's deadline until it is asked whether anybody waits for it still."""
 LAST_RESORT = 900.0
 """Seconds; fifteen minutes."""
 # A probe whose fetch ended some other way (cancelled at that very moment) must not keep its credential or source out.
@@ -209,10 +216,12 @@ async def check_and_cancel_long_running_tasks(database: Database, epoch: int | N
 
 
 async def stranded(database: Database, epoch: int | None = None) -> Swept:
-    """Fetches between a call and the broker that nothing would ever move on."""
+    """Fetches that nothing else would ever move on: between a call and the broker, or past the deadline of one that left."""
     async with database.statements() as alone:
         rows = await alone.rows(STRANDED, {"seconds": LAST_RESORT, "epoch": epoch, "limit": BATCH})
-    return Swept(ring={row.platform for row in rows}, count=len(rows))
+        forgotten = [row.id for row in await alone.rows(FORGOTTEN, (PASSED_BY, BATCH))]
+        dated = await lifecycle.date(alone, forgotten) if forgotten else set()
+    return Swept(ring={row.platform for row in rows} | dated, count=len(rows) + len(dated))
 
 
 async def stuck_probes(database: Database, epoch: int | None = None) -> Swept:

@@ -259,3 +259,22 @@ async def test_who_joins_while_the_fetch_is_moved_does_not_inherit_a_deadline(wo
     await sweeps.expired(world.engine.database)
     await world.run()
     assert (await world.statuses())[patient.id] == "COMPLETE"
+
+
+async def test_a_fetch_past_a_deadline_that_nobody_has_goes_on(world, clock) -> None:
+    """It was held each time that its deadline was set anew."""
+    request = await world.ask()
+    await world.rows("UPDATE scrape_fetch SET expires_at = clock_timestamp() + interval '1 second' RETURNING id")
+    clock.advance(60)
+    await world.run()
+    assert (await sweeps.stranded(world.engine.database)).count == 0
+    clock.advance(2)
+    assert (await sweeps.stranded(world.engine.database)).ring == {"toy"}
+    await world.run()
+    assert (await world.statuses())[request.id] == "COMPLETE"
+
+
+async def test_a_request_past_its_own_deadline_is_not_given_another(world, clock) -> None:
+    await world.ask(expires_at=datetime.fromtimestamp(clock.now() + 1, UTC))
+    clock.advance(100)
+    assert (await sweeps.stranded(world.engine.database)).count == 0
