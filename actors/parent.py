@@ -124,7 +124,7 @@ class Parent:
     def _start(self, place: _Place) -> None:
         place.ready.value = False
         process = multiprocessing.get_context("fork").Process(
-            target=_work, args=(self._options, place.ready), name=f"worker-{place.number}"
+            target=_work, args=(self._options, place.ready, time.monotonic()), name=f"worker-{place.number}"
         )
         with _deaf():  # until the child has handlers of its own, and the parent knows of the child
             process.start()
@@ -174,7 +174,7 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(options: Options, ready: ctypes.c_bool) -> None:
+def _work(options: Options, ready: ctypes.c_bool, forked: float) -> None:
     """A worker process, from its fork to its end."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent has heard it too
@@ -186,7 +186,7 @@ def _work(options: Options, ready: ctypes.c_bool) -> None:
     worker.queue_prefetch = PREFETCH
     worker.start()
     ready.value = True
-    log.info("worker_ready")
+    log.info("worker_ready", ms=round((time.monotonic() - forked) * 1000))
     # Blocked since before the fork, in all threads: it waits here until somebody asks for it.
     signal.sigwait({signal.SIGTERM})
     worker.stop(timeout=int(DRAIN * 1000))
