@@ -56,8 +56,9 @@ class Bell:
     def event(self, queue_name: str) -> threading.Event:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._listen, name="bell", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._listen, name="bell", daemon=True)
+                thread.start()
+                self._thread = thread  # which is one that lives
             return self._events.setdefault(queue_name, threading.Event())
 
     def is_well(self) -> bool:

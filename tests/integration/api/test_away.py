@@ -1,8 +1,6 @@
 """PostgreSQL or Valkey, stopped or frozen under the API: nothing is promised that is not committed, and nobody is kept waiting."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -34,26 +32,21 @@ ROUTE = "/v1/scrape-requests"
 
 
 @contextmanager
-def frozen(supervisor: Supervisor, url: str | None = None) -> Iterator[None]:
-    """The server neither answers nor refuses; nor do the processes that serve its connections."""
+def frozen(supervisor: Supervisor) -> Iterator[None]:
+    """The server neither answers nor refuses; nor do the processes that serve its connections, those just starting among them."""
     (status,) = supervisor.status()
-    assert status.pid is not None
-    pids = [status.pid]
-    if url is not None:
-        with psycopg.connect(url) as connection:
-            pids += [
-                row[0]
-                for row in connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
-            ]
-    for pid in pids:
-        with suppress(ProcessLookupError):  # the connection that asked is over, and so may be others
-            os.kill(pid, signal.SIGSTOP)
+    server = psutil.Process(status.pid)
+    server.suspend()  # first, so that it starts no other while its children are counted
+    stopped = [server, *server.children(recursive=True)]
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
     try:
         yield
     finally:
-        for pid in pids:
-            if pid == status.pid or psutil.pid_exists(pid):
-                os.kill(pid, signal.SIGCONT)
+        for process in stopped:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @dataclass
@@ -114,7 +107,7 @@ async def test_without_postgres_a_post_is_503_and_says_when_to_come_back(ours: O
 async def test_a_frozen_postgres_is_not_waited_for(ours: Ours) -> None:
     """The answers come while it is frozen; without a limit they would come when it thaws, which is after them."""
     assert (await ours.post("before")).status_code == 202
-    with frozen(ours.postgres, ours.url):
+    with frozen(ours.postgres):
         for _ in range(3):
             answer = await ours.post("during", **{"Idempotency-Key": "k"})
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
@@ -128,7 +121,7 @@ async def test_what_was_accepted_stays_so_when_postgres_freezes_while_its_caller
     waits = asyncio.create_task(ours.api.simulate_post(ROUTE, json=GOOD, params={"wait": "2"}))
     while not await ours.count():
         pass
-    with frozen(ours.postgres, ours.url):
+    with frozen(ours.postgres):
         answer = await waits
         assert answer.status_code == 202
         assert answer.headers["retry-after"]
@@ -203,7 +196,7 @@ async def test_no_route_waits_for_a_frozen_postgres(ours: Ours, known: bool, bot
     if known:
         assert (await ours.post("before")).status_code == 202
     with ExitStack() as stack:
-        stack.enter_context(frozen(ours.postgres, ours.url))
+        stack.enter_context(frozen(ours.postgres))
         if both:
             stack.enter_context(frozen(ours.valkey))
         for _ in range(2):
