@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Self
 
 import msgspec
+import psycopg
 import structlog
 
 from beat_actors.database.engine import Database
@@ -30,6 +31,8 @@ ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, statements = excluded
     pool_used = excluded.pool_used, pool_most = excluded.pool_most, pool_exhausted = excluded.pool_exhausted, claims = excluded.claims,
     claim_p50 = excluded.claim_p50, claim_p99 = excluded.claim_p99
 """
+# The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
+NOT_TOLD = (StorageUnavailable, psycopg.Error)
 FORGET = "DELETE FROM process WHERE id = %s"
 LIVING = """
 SELECT name, host, pid, started_at, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99
@@ -83,7 +86,7 @@ class Reporter:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-            with contextlib.suppress(StorageUnavailable):
+            with contextlib.suppress(*NOT_TOLD):
                 async with self._database.statements() as alone:
                     await alone.run(FORGET, (self._who["id"],))
 
@@ -111,6 +114,6 @@ class Reporter:
         while True:
             try:
                 await self.report()
-            except StorageUnavailable as error:
+            except NOT_TOLD as error:
                 log.warning("not_reported", error=str(error))
             await asyncio.sleep(EVERY)

@@ -1,5 +1,6 @@
 """Alerts: opened once, kept up to date, resolved when the cause is gone, and nobody is told twice."""
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -399,6 +400,20 @@ async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine:
     await reporter.report()
     assert await rule.run(engine.database) == 1
     assert await open_keys(engine) == ["database:claims"]
+
+
+async def test_a_process_that_cannot_report_works_on_and_ends_in_order(engine: Engine) -> None:
+    """As one does that was deployed before its migration."""
+    await execute(engine, "ALTER TABLE process RENAME TO later")
+    reporter = Reporter(engine.database, name="worker").start()
+    statements = engine.database.pulse.statements
+    before = len(statements)
+    while len(statements) == before:  # noqa: ASYNC110 - what is waited for is in the pulse
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    await reporter.close()
+    await execute(engine, "ALTER TABLE later RENAME TO process")
+    assert await processes(engine.database) == []
 
 
 async def test_a_process_that_was_killed_is_forgotten(engine: Engine) -> None:
