@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1
 # One image for the API, the workers, the scheduler and the migration; the command decides.
-ARG PYTHON=3.13
-FROM python:${PYTHON}-slim AS build
+# A release names it by digest.
+ARG BASE=python:3.13-slim
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /beat
 WORKDIR /source
@@ -15,7 +16,7 @@ RUN awk '/^[a-z]/ { on = /^(hatchling|packaging|pathspec|pluggy|trove-classifier
     && pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /beat/bin/pip install --no-deps --no-index /wheels/*.whl
 
-FROM python:${PYTHON}-slim
+FROM ${BASE}
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin beat
 COPY --from=build /beat /beat
 ENV PATH=/beat/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

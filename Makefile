@@ -9,9 +9,9 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 UV    := $(BIN)/.uv
 ARGS  ?=
-# Two processes, and a module's tests together, so that its servers start once. `make test WORKERS=0` runs in one process.
-WORKERS ?= 2
-DIST    ?= loadscope
+# A module's tests together, so that its servers start once; three processes, as many tests wait. `make test WORKERS=0` runs in one.
+WORKERS ?= 3
+DIST    ?= loadscope --no-loadscope-reorder
 
 # `python3.13` may exist and not start (a version manager's shim), so each candidate is asked.
 PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do \
@@ -25,7 +25,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: help run chaos chaos-ci measure bench growth latency serve test lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth limits latency serve wheels notice sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,16 +34,26 @@ run: $(READY) ## start the whole stack on this machine; ARGS=... goes to `beat u
 	@$(BIN)/beat up $(ARGS)
 
 test: $(READY) ## run the tests; ARGS="-k word" narrows, WORKERS=0 runs in one process
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) -m "not exhaustive" $(ARGS)
+
+test-all: $(READY) ## run them all, with all cases; ARGS='-m "exhaustive or scaled"' leaves out what `make test` does as well
+	@BEAT_TEST_ALL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) $(ARGS)
 
 check: lint types ## everything that reads the code without running it
 
-lint: $(READY) ## style, import contracts, what platforms may touch, the compose file
+lint: $(READY) ## style, import contracts, what platforms may touch, scenarios, migrations, the compose file, NOTICE, secrets
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.platform_boundary
+	@$(BIN)/python -m tests.scenarios --check
+	@$(BIN)/python -m tests.migration_sql
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/python -m supply.notice --check
+	@$(BIN)/python -m supply.secrets
+
+images: $(READY) ## refuse images that are not named by digest; a release sets the variables that docker-compose.yml lists
+	@$(BIN)/python -m tests.images
 
 types: $(READY) ## mypy --strict
 	@$(BIN)/mypy
@@ -51,7 +61,7 @@ types: $(READY) ## mypy --strict
 chaos: $(READY) ## break the engine in every way of the matrix, 20 seeds; some hours, and it goes on where it was stopped
 	@mkdir -p .beat && $(BIN)/beat chaos --seeds 20 --jobs 2 --keep .beat/chaos.jsonl --table docs/reliability.md $(ARGS)
 
-chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; two minutes
+chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; four minutes
 	@$(BIN)/beat chaos --brief --seeds 1 --jobs 2 $(ARGS)
 
 measure: $(READY) ## what an idle stack costs, and what one request takes on it
@@ -63,11 +73,27 @@ bench: $(READY) $(PEERS)/.ready ## Beat beside what one would use instead; ARGS=
 growth: $(READY) ## how the cost grows: turns, writes, processes, batches, PgBouncer, memory; ARGS="--only turns" narrows
 	@$(BIN)/python -m bench.growth $(ARGS)
 
+limits: $(READY) ## how much of a provider's limit is used; ARGS="--credentials 5 --latency 0-3"
+	@$(BIN)/python -m bench.limits $(ARGS)
+
 latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--rate 700": batch requests a second
 	@$(BIN)/python -m bench.latency $(ARGS)
 
-serve: $(READY) ## what the API takes: requests at a steady rate, batches, reads beside a bare handler; ARGS="--rate 200"
+serve: $(READY) ## what the API takes: requests at a steady rate, batches, reads beside a bare handler, calls beside hostile callers; ARGS="--rate 200"
 	@$(BIN)/python -m bench.api $(ARGS)
+
+wheels: $(READY) ## build the production wheel and the one of the extra `rehearsal` into ./dist, without a network
+	@$(BIN)/python -m hatchling build --target wheel --directory dist
+	@cd rehearsal && ../$(BIN)/python -m hatchling build --target wheel --directory ../dist
+
+notice: $(READY) ## write NOTICE: the licences of what the image contains
+	@$(BIN)/python -m supply.notice
+
+sbom: $(READY) ## write the image's bill of materials into ./dist (CycloneDX), without a network
+	@$(BIN)/python -m supply.sbom
+
+audit: $(READY) ## ask whether a vulnerability is known in what the image contains
+	@$(BIN)/python -m supply.audit
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -2,7 +2,10 @@
 
 import sys
 
-from actors.parent import main
+from beat_actors.stopping import stop_at_once
 
 if __name__ == "__main__":
+    stop_at_once()
+    from actors.parent import main
+
     sys.exit(main())

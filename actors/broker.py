@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, get_type_hints
 
@@ -29,7 +29,10 @@ from redis.retry import Retry
 
 from actors import scripts
 from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
-from beat_actors.settings import Settings, parse_keys
+from beat_actors.logins import said
+from beat_actors.primary import WrongServer, primary
+from beat_actors.redis_keys import unusable_keys
+from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +42,8 @@ HEARTBEAT_TIMEOUT = 15_000
 TIME_LIMIT = 600_000
 # An idle consumer looks for itself this often: a heartbeat for Dramatiq, and the safety net for a lost wake-up.
 IDLE_POLL = 1.0
-JANITOR = "janitor"
-"""Whose heartbeat Dramatiq notes when it is made to look for dead workers."""
+LISTEN_FOR = 5.0
+"""Seconds of one wait for the bell."""
 
 
 class Bell:
@@ -51,6 +54,8 @@ class Bell:
         self.channel = channel
         self._events: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
+        self._renew = threading.Event()
+        self._refused: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def event(self, queue_name: str) -> threading.Event:
@@ -61,6 +66,21 @@ class Bell:
                 self._thread = thread  # which is one that lives
             return self._events.setdefault(queue_name, threading.Event())
 
+    @contextmanager
+    def following(self, queue_name: str) -> Iterator[None]:
+        """Around a write for this queue. When a server takes one after a refusal, the bell subscribes anew within `LISTEN_FOR` seconds.
+
+        Not right after the refusal: the name may still lead to the server that refused.
+        """
+        try:
+            yield
+        except WrongServer:
+            self._refused.add(queue_name)
+            raise
+        if queue_name in self._refused:
+            self._refused.discard(queue_name)
+            self._renew.set()
+
     def is_well(self) -> bool:
         """Whether it listens, or was never asked to."""
         return self._thread is None or self._thread.is_alive()
@@ -69,10 +89,11 @@ class Bell:
         while True:
             try:
                 with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
+                    self._renew.clear()  # before subscribing, so that what is found meanwhile is not forgotten
                     subscription.subscribe(self.channel)
                     self._wake(None)  # whatever was sent while nobody listened
-                    while True:
-                        message = subscription.get_message(timeout=30.0)
+                    while not self._renew.is_set():
+                        message = subscription.get_message(timeout=LISTEN_FOR)
                         if message is not None:
                             self._wake(message["data"].decode("ascii", "replace"))
             except redis.RedisError as error:
@@ -97,12 +118,15 @@ class WokenConsumer(_RedisConsumer):
         self._looked = 0.0
 
     def __next__(self) -> Any:
+        rests = self.broker.rests(self.queue_name)
+        if rests:
+            self.close()
         if not self.message_cache:
             self._woken.clear()  # before looking, so that what comes after the look is not slept through
-            room = max(self.prefetch - len(self.queued_message_ids), 0)
+            room = 0 if rests else max(self.prefetch - len(self.queued_message_ids), 0)
             # One whose hands are full looks too, for the heartbeat, or what it holds would be taken for a dead worker's.
             if room or time.monotonic() - self._looked >= IDLE_POLL:
-                with _closing():
+                with _closing(), self.broker.bell.following(self.queue_name):
                     self.message_cache = self.broker.fetch(self.queue_name, room)
                 self._looked = time.monotonic()
             if not self.message_cache:
@@ -122,20 +146,20 @@ class WokenConsumer(_RedisConsumer):
     def nack(self, message: Any) -> None:
         try:
             with _closing():
-                super().nack(message)
+                self.broker.reject(self.queue_name, message.options["redis_message_id"])
         finally:
             self._let_go(message)
 
     def requeue(self, messages: Iterable[Any]) -> None:
         with _closing():
-            super().requeue(messages)
+            self.broker.give_back(self.queue_name, [message.options["redis_message_id"] for message in messages])
 
     def close(self) -> None:
         """Give back what was fetched and not begun."""
         fetched, self.message_cache = self.message_cache, []
         if fetched:
             with _closing():
-                self.broker.do_requeue(self.queue_name, *(redis_id for redis_id, _, _ in fetched))
+                self.broker.give_back(self.queue_name, [redis_id for redis_id, _, _ in fetched])
 
     def _let_go(self, message: Any) -> None:
         self.queued_message_ids.discard(message.options["redis_message_id"])
@@ -147,16 +171,33 @@ class BeatBroker(RedisBroker):
 
     def __init__(self, client: redis.Redis, *, listener: redis.Redis, namespace: str, encoder: SignedEncoder) -> None:
         middleware = [TimeLimit(time_limit=TIME_LIMIT), AsyncIO(), KeepUnrecorded()]
-        super().__init__(client=client, middleware=middleware, namespace=namespace, heartbeat_timeout=HEARTBEAT_TIMEOUT)
+        super().__init__(
+            client=client,
+            middleware=middleware,
+            namespace=namespace,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            maintenance_chance=0,  # `return_messages_of_the_dead` does it, without a command that workers may not use
+        )
         # Operators read this name, and Dramatiq makes a pattern of it.
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
         self.broker_id = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.bell = Bell(listener, f"{namespace}:bell")
         self.encoder = encoder
-        self._send, self._fetch, self._ack = (
-            client.register_script(script) for script in (scripts.SEND, scripts.FETCH, scripts.ACK)
+        self._send, self._ring, self._fetch, self._ack, self._nack, self._requeue, self._return = (
+            client.register_script(text)
+            for text in (
+                scripts.SEND,
+                scripts.RING,
+                scripts.FETCH,
+                scripts.ACK,
+                scripts.NACK,
+                scripts.REQUEUE,
+                scripts.RETURN,
+            )
         )
         self._takes: dict[str, tuple[str, Any]] = {}
+        self.rests: Callable[[str], bool] = lambda _queue: False
+        """Whether this process takes nothing from a queue for now, and leaves what lies there to others."""
 
     @property
     def consumer_class(self) -> type[WokenConsumer]:
@@ -181,16 +222,12 @@ class BeatBroker(RedisBroker):
     def return_messages_of_the_dead(self, queue_names: Iterable[str]) -> None:
         """Give back what workers held whose heartbeat has stopped. Raises `OSError` where Redis does not answer."""
         try:
-            seconds, microseconds = self.client.time()  # the clock that stamps heartbeats
-            for queue_name in queue_names:
-                # Dramatiq's own script, told to do its maintenance and nothing else.
-                self.scripts["dispatch"](
-                    keys=[self.namespace],
-                    args=["janitor", seconds * 1000 + microseconds // 1000, queue_name, JANITOR, self.heartbeat_timeout,
-                          self.dead_message_ttl, 1, self._max_unpack_size()],
-                )  # fmt: skip
+            found = self._return(
+                keys=[self.namespace], args=[self.heartbeat_timeout, self.dead_message_ttl, *queue_names]
+            )
         except redis.RedisError as error:
-            raise ConnectionError(f"Redis does not answer: {error}") from None
+            raise ConnectionError(f"Redis does not answer: {said(error)}") from None
+        unusable_keys().found(found)
 
     def enqueue(self, message: Message, *, delay: int | None = None) -> Message:
         if delay is not None:
@@ -204,22 +241,42 @@ class BeatBroker(RedisBroker):
         Raises `redis.RedisError` where Redis did not take them, and `ValueError` for what no worker would take.
         """
         queue_name = messages[0].queue_name
-        waiting = f"{self.namespace}:{queue_name}"
         args: list[Any] = [self.bell.channel, queue_name]
         for message in messages:
             args += (message.message_id, self.encoder.encode(message.asdict()))
-        self._send(keys=[waiting, f"{waiting}.msgs"], args=args)
+        unusable_keys().found(self._send(keys=self._keys(queue_name, "", ".msgs"), args=args))
+
+    def ring(self, flag: str, message: Message, *, stands_for: int) -> None:
+        """Send a message unless `flag` says that one was sent within `stands_for` ms, and set the flag. Raises as `send` does."""
+        queue_name, encoded = message.queue_name, self.encoder.encode(message.asdict())
+        keys = [flag, *self._keys(queue_name, "", ".msgs")]
+        args: list[Any] = [stands_for, self.bell.channel, queue_name, message.message_id, encoded]
+        unusable_keys().found(self._ring(keys=keys, args=args))
 
     def fetch(self, queue_name: str, count: int) -> list[tuple[bytes, int, bytes | None]]:
         """Up to `count` messages, now held by this process: the id that each lies under, its size, its bytes if not too large."""
-        waiting = f"{self.namespace}:{queue_name}"
-        keys = [waiting, f"{waiting}.msgs", self._held(queue_name), f"{self.namespace}:__heartbeats__"]
-        found: list[tuple[bytes, int, bytes | None]] = self._fetch(keys=keys, args=[self.broker_id, count, MAX_BYTES])
+        keys = [*self._keys(queue_name, "", ".msgs"), self._held(queue_name), f"{self.namespace}:__heartbeats__"]
+        found: list[tuple[bytes, int, bytes | None]]
+        found, unusable = self._fetch(keys=keys, args=[self.broker_id, count, MAX_BYTES])
+        unusable_keys().found(unusable)
         return found
 
     def acknowledge(self, queue_name: str, redis_id: bytes) -> None:
-        keys = [f"{self.namespace}:{queue_name}.msgs", self._held(queue_name)]
-        self._ack(keys=keys, args=[redis_id, f"{self.namespace}:__done__.{queue_name}.", scripts.BUCKET])
+        keys = [*self._keys(queue_name, ".msgs"), self._held(queue_name)]
+        done = f"{self.namespace}:__done__.{queue_name}."
+        unusable_keys().found(self._ack(keys=keys, args=[redis_id, done, scripts.BUCKET]))
+
+    def reject(self, queue_name: str, redis_id: bytes) -> None:
+        """Make a message that this process holds a dead letter."""
+        (messages,) = self._keys(queue_name, ".msgs")
+        keys = [messages, self._held(queue_name), *self._keys(queue_name, ".XQ", ".XQ.msgs")]
+        unusable_keys().found(self._nack(keys=keys, args=[redis_id]))
+
+    def give_back(self, queue_name: str, redis_ids: list[bytes]) -> None:
+        """Put what this process holds and has not begun back into its queue."""
+        if redis_ids:
+            keys = [*self._keys(queue_name, "", ".msgs"), self._held(queue_name)]
+            unusable_keys().found(self._requeue(keys=keys, args=redis_ids))
 
     def read(self, queue_name: str, redis_id: bytes, size: int, data: bytes | None) -> Message:
         """What was fetched from a queue as a message to an actor: to `quarantine` where it cannot be used. Never raises."""
@@ -252,6 +309,9 @@ class BeatBroker(RedisBroker):
             raise _Misaddressed(f"its arguments are not those of actor {fields['actor_name']!r}: {error}") from None
         return arguments
 
+    def _keys(self, queue_name: str, *suffixes: str) -> list[str]:
+        return [f"{self.namespace}:{queue_name}{suffix}" for suffix in suffixes]
+
     def _held(self, queue_name: str) -> str:
         return f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}"
 
@@ -273,7 +333,7 @@ class _Misaddressed(Exception):
 
 @contextmanager
 def _closing() -> Iterator[None]:
-    """A Redis that is away, late or full is Dramatiq's `ConnectionClosed`, after which it tries again."""
+    """A Redis that is away, late, full or takes no writes is Dramatiq's `ConnectionClosed`, after which it tries again."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError) as error:
@@ -282,12 +342,14 @@ def _closing() -> Iterator[None]:
 
 def redis_client(settings: Settings, *, socket_timeout: float | None = 2.0) -> redis.Redis:
     """A client that fails in about a second and never sends a command twice."""
+    url = str(settings.redis_url)
     return redis.Redis.from_url(
-        str(settings.redis_url),
+        url,
         socket_timeout=socket_timeout,
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=15,
+        connection_class=primary(url),
     )
 
 
@@ -296,5 +358,5 @@ def build_broker(settings: Settings) -> BeatBroker:
         redis_client(settings),
         listener=redis_client(settings, socket_timeout=40.0),
         namespace=settings.redis_namespace,
-        encoder=SignedEncoder(parse_keys(settings.message_keys.get_secret_value())),
+        encoder=SignedEncoder(settings.ring("message_keys")),
     )

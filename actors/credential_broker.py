@@ -6,10 +6,13 @@ from functools import partial
 import dramatiq
 
 from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE, PlatformName
+from actors.wakes import Wakes
 from actors.worker import engine, mailbox
 from beat_actors.credentials.turn import turn
 from beat_actors.failpoints import hit
 from beat_actors.platforms.registry import platform as platform_named
+
+wakes = Wakes(mailbox.ring)
 
 
 @dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="dispatch")
@@ -31,4 +34,6 @@ async def _turn(platform: str) -> None:
     await mailbox.send(RETRIEVE, result.leased)
     if result.more:
         await mailbox.ring(platform)
+    if result.clears_in is not None:
+        wakes.wake(platform, result.clears_in)
     hit("turn.after_send", result.leased)

@@ -3,12 +3,13 @@
 import dramatiq
 
 from actors.mailbox import CREDENTIALS, Ids
-from actors.worker import engine, mailbox
-from beat_actors.pipeline.upkeep import look_after
+from actors.worker import engine, runner
 
 
 @dramatiq.actor(queue_name=CREDENTIALS, actor_name="credentials")
 async def credentials(credential_ids: Ids) -> None:
-    """Check or refresh them, where that is due."""
-    result = await look_after(engine(), credential_ids)
-    await mailbox.settle(result.ring)
+    """Hand them to this process's runner, which checks or refreshes those for which that is due."""
+    engine().vault.require()
+    if not engine().own_trouble.takes_calls:
+        return  # it stays due, and is sent again
+    runner().look_after(credential_ids)

@@ -10,7 +10,7 @@ from beat_actors.pipeline.ingest import ingest as run
 
 @dramatiq.actor(queue_name=INGEST, actor_name="ingest")
 async def ingest(fetch_ids: Ids) -> None:
-    result = await run(engine(), fetch_ids)
+    result = await run(engine(), fetch_ids, go_on=True)
     await mailbox.send(PROCESS, result.next)
     await mailbox.settle(result.ring)
     hit("ingest.after_send", fetch_ids)

@@ -12,9 +12,11 @@ from dramatiq import Message
 from msgspec import Meta
 from redis import RedisError
 
-from actors import scripts
+from actors import queue_scripts, scripts
 from actors.broker import BeatBroker, build_broker
 from actors.encoder import MAX_BYTES
+from beat_actors.logins import said
+from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -31,7 +33,7 @@ QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
 # What the actors take; a message with anything else is set aside before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
-# One ring that has not been heard yet is enough. It is forgotten by itself, should the message be lost.
+# One ring that has not been heard yet is enough. Its flag says when it was set, and stands for so long, should the message be lost.
 RUNG_FOR_MS = 2000
 
 
@@ -42,7 +44,8 @@ class Mailbox:
         self._broker = broker or build_broker(settings)
         self._namespace = settings.redis_namespace
         self._batch = settings.stage_batch
-        self._requeue = self._broker.client.register_script(scripts.STEP)
+        self._requeue = self._broker.client.register_script(queue_scripts.STEP)
+        self._heads = self._broker.client.register_script(scripts.HEADS)
 
     async def ring(self, platform: str) -> bool:
         """Ask for a turn of the platform's broker, unless one has been asked for and has not begun."""
@@ -64,16 +67,16 @@ class Mailbox:
         self._broker.client.delete(self._rung(platform))
 
     async def return_messages_of_the_dead(self) -> None:
-        """Put what dead workers held back into the queues. Dramatiq does this by chance, on a thousandth of its commands.
+        """Put what dead workers held back into the queues. Dramatiq does not do it here.
 
         Raises `OSError` where Redis does not answer.
         """
         await asyncio.to_thread(self._broker.return_messages_of_the_dead, QUEUES)
 
     async def ping(self) -> bool:
-        """Whether Redis answers."""
+        """Whether Redis answers and takes writes."""
         try:
-            return bool(await asyncio.to_thread(self._broker.client.ping))
+            return bool(await asyncio.to_thread(self._broker.client.set, f"{self._namespace}:ping", 1, px=1000))
         except (RedisError, OSError):
             return False
 
@@ -82,14 +85,14 @@ class Mailbox:
         try:
             return dict(self._broker.client.info())
         except RedisError as error:
-            raise ConnectionError(f"Redis does not answer: {error}") from None
+            raise ConnectionError(f"Redis does not answer: {said(error)}") from None
 
     def listeners(self) -> int:
         """Worker processes that wait for the bell. Raises `OSError` where Redis does not answer."""
         try:
             ((_, count),) = self._broker.client.pubsub_numsub(self._broker.bell.channel)
         except RedisError as error:
-            raise ConnectionError(f"Redis does not answer: {error}") from None
+            raise ConnectionError(f"Redis does not answer: {said(error)}") from None
         return int(count)
 
     async def requeue_the_dead(self) -> int:
@@ -97,20 +100,38 @@ class Mailbox:
         try:
             return await asyncio.to_thread(self._step)
         except RedisError as error:
+            raise ConnectionError(f"Redis does not answer: {said(error)}") from None
+
+    async def oldest(self) -> dict[str, float]:
+        """Seconds since the message at the head of each queue was sent, for queues in which one waits. Raises `OSError` where Redis does
+        not answer."""
+        try:
+            return await asyncio.to_thread(self._oldest)
+        except RedisError as error:
             raise ConnectionError(f"Redis does not answer: {error}") from None
 
     def close(self) -> None:
         self._broker.client.close()
 
+    def _oldest(self) -> dict[str, float]:
+        now, heads = self._heads(keys=[self._namespace], args=[MAX_BYTES, *QUEUES])
+        read = {
+            queue: self._broker.encoder.decode(head)
+            for queue, head in zip(QUEUES, heads, strict=True)
+            if head is not None
+        }
+        return {queue: (now - fields["message_timestamp"]) / 1000 for queue, fields in read.items()}
+
     def _step(self) -> int:
         arguments: list[str | int] = [f"{self._namespace}:bell", MOST_LOOKED_AT, MAX_BYTES, *QUEUES]
-        return int(self._requeue(keys=[self._namespace], args=arguments))
+        requeued, unusable = self._requeue(keys=[self._namespace], args=arguments)
+        unusable_keys().found(unusable)
+        return int(requeued)
 
     def _ring(self, platform: str, actor: str) -> bool:
         try:
-            if not self._broker.client.set(self._rung(platform), 1, nx=True, px=RUNG_FOR_MS):
-                return True
-            self._broker.send([_message(CREDENTIAL_BROKER, actor, platform)])
+            message = _message(CREDENTIAL_BROKER, actor, platform)
+            self._broker.ring(self._rung(platform), message, stands_for=RUNG_FOR_MS)
         except (RedisError, OSError) as error:
             log.warning("not_sent", actor=actor, platform=platform, error=type(error).__name__)
             return False

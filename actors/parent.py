@@ -10,6 +10,7 @@ import ctypes
 import gc
 import importlib
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -22,13 +23,17 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 
 import structlog
-from dramatiq import Worker, get_broker
+from dramatiq import Broker, Worker, get_broker
+from dramatiq.asyncio import get_event_loop_thread
 
-from actors.mailbox import QUEUES
+from actors.mailbox import CREDENTIALS, QUEUES, RETRIEVE
+from beat_actors.database.durability import refuse_unsafe
 from beat_actors.errors import BadSettings
-from beat_actors.logs import configure
+from beat_actors.log_buffer import WRITER
+from beat_actors.logs import AT_EXIT, buffer, configure, say
 from beat_actors.platforms.registry import platforms
-from beat_actors.settings import load
+from beat_actors.settings import Secret, load
+from beat_actors.whole import NOT_WHOLE
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +61,11 @@ BACKOFF_FIRST, BACKOFF_MOST = 0.25, 5.0
 """Seconds before a worker that dies again and again is replaced; the first one is replaced at once."""
 STEADY = 30.0
 """Seconds that a worker must have lived for its death to count as the first."""
+FAILING_FOR = 120.0
+"""Seconds without a single worker that started, after which the parent ends. Its supervisor can then start it on another host."""
+SECRETS: tuple[Secret, ...] = ("message_keys",)
+OPENING = {RETRIEVE, CREDENTIALS}
+"""The queues whose work opens credentials. Workers of the others parse what providers answered, and are started without the vault's keys."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BAD_USAGE = 2
 
@@ -80,16 +90,21 @@ class _Place:
     since: float = 0.0
     backoff: float = 0.0
     due: float = 0.0
+    failed: bool = False
+    """Whether its last process ended before it was ready."""
 
 
 class Parent:
-    """Runs workers until it is told to stop, or one cannot start."""
+    """Runs workers until it is told to stop, or none can start."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._places = [_Place(number) for number in range(options.processes)]
         self._stopping = False
         self._code = 0
+        self._began = 0.0
+        self._whole_until: float | None = None
+        """When the last worker that was ready ended, or is known to have lived; `None` where none was ever ready."""
         self._wake, wake = socket.socketpair()
         self._wake.setblocking(False)
         wake.setblocking(False)
@@ -98,6 +113,7 @@ class Parent:
     def run(self) -> int:
         """Until all workers have ended after SIGTERM or SIGINT; the exit code. A second signal ends them at once."""
         signal.set_wakeup_fd(self._waker.fileno())
+        self._began = time.monotonic()
         for number in SIGNALS:
             signal.signal(number, self._told)
         while self._running() or not self._stopping:
@@ -127,8 +143,12 @@ class Parent:
             target=_work, args=(self._options, place.ready, time.monotonic()), name=f"worker-{place.number}"
         )
         with _deaf():  # until the child has handlers of its own, and the parent knows of the child
-            process.start()
-            place.process, place.since = process, time.monotonic()
+            try:
+                process.start()
+            except OSError as error:
+                self._failed(place, NOT_WHOLE, repr(error))
+            else:
+                place.process, place.since = process, time.monotonic()
 
     def _ended(self, place: _Place, code: int) -> None:
         assert place.process is not None
@@ -136,11 +156,10 @@ class Parent:
         if self._stopping:
             self._code = self._code or max(code, 0)
             return
-        if code > 0 and not place.ready.value:
-            log.critical("worker_cannot_start", code=code, meaning="the others are stopped too; why stands above")
-            self._code = code
-            self._stop()
+        if not place.ready.value:
+            self._failed(place, code, "why stands above" if code > 0 else "it was killed")
             return
+        place.failed, self._whole_until = False, time.monotonic()
         if time.monotonic() - place.since >= STEADY:
             place.backoff = 0.0
         log.error(
@@ -150,6 +169,24 @@ class Parent:
             again_in_s=place.backoff,
             meaning="another takes its place; what it held comes back when its leases run out",
         )
+        self._wait(place)
+
+    def _failed(self, place: _Place, code: int, why: str) -> None:
+        """A worker did not start. The others go on, and another is tried: what it lacked may have been lacking for a moment."""
+        now, place.failed = time.monotonic(), True
+        if any(other.process is not None and other.ready.value for other in self._places):
+            self._whole_until = now
+        never = self._whole_until is None and code > 0 and all(other.failed for other in self._places)
+        if never or now - (self._began if self._whole_until is None else self._whole_until) >= FAILING_FOR:
+            log.critical("worker_cannot_start", code=code, why=why, meaning="no worker starts, so the parent ends")
+            self._code = code if code > 0 else NOT_WHOLE
+            self._stop()
+            return
+        place.backoff = max(place.backoff, BACKOFF_FIRST)
+        log.error("worker_not_started", code=code, why=why, again_in_s=place.backoff, meaning="the other workers go on")
+        self._wait(place)
+
+    def _wait(self, place: _Place) -> None:
         place.due = time.monotonic() + place.backoff
         place.backoff = min(max(place.backoff * 2, BACKOFF_FIRST), BACKOFF_MOST)
 
@@ -179,18 +216,40 @@ def _work(options: Options, ready: ctypes.c_bool, forked: float) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent has heard it too
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    importlib.import_module("actors.all")
-    broker = get_broker()
-    broker.emit_after("process_boot")
-    worker = Worker(broker, queues=set(options.queues), worker_threads=options.threads)
-    worker.queue_prefetch = PREFETCH
-    worker.start()
+    try:
+        importlib.import_module("actors.all")
+        broker = get_broker()
+        worker = _start_worker(broker, options)
+    except Exception:
+        log.critical(
+            "worker_not_whole", exc_info=True, meaning="it could not start all of its parts, and takes no work"
+        )
+        buffer().drain(AT_EXIT)
+        os._exit(NOT_WHOLE)  # threads that did start would keep the process
     ready.value = True
     log.info("worker_ready", ms=round((time.monotonic() - forked) * 1000))
     # Blocked since before the fork, in all threads: it waits here until somebody asks for it.
     signal.sigwait({signal.SIGTERM})
     worker.stop(timeout=int(DRAIN * 1000))
     broker.close()
+    buffer().drain(AT_EXIT)  # what is forked ends without the functions of `atexit`
+
+
+def _start_worker(broker: Broker, options: Options) -> Worker:
+    """Raises `RuntimeError` where a thread does not start. Dramatiq logs what its middleware raises, and goes on without."""
+    broker.emit_after("process_boot")
+    worker = Worker(broker, queues=set(options.queues), worker_threads=options.threads)
+    worker.queue_prefetch = PREFETCH
+    worker.start()
+    loop = get_event_loop_thread()
+    if loop is None or not loop.is_alive():
+        raise RuntimeError("the event loop did not start")
+    started = {thread.name for thread in threading.enumerate()}
+    if "watchdog" not in started:
+        raise RuntimeError("the watchdog did not start")
+    if not importlib.import_module("actors.worker").is_open():
+        raise RuntimeError("the engine did not open")
+    return worker
 
 
 def _options(words: Sequence[str]) -> Options:
@@ -218,18 +277,21 @@ def prepare() -> None:
 def main(words: Sequence[str] | None = None) -> int:
     options = _options(sys.argv[1:] if words is None else words)
     try:
-        settings = load()
+        settings = load(*SECRETS, *(("vault_keys",) if options.queues & OPENING else ()))
+        refuse_unsafe(settings)
     except BadSettings as error:
-        sys.stderr.write(f"{error}\n")
+        say(str(error))
         return BAD_USAGE
     connections = settings.database_pool_size + settings.database_max_overflow
     if connections < options.threads:
-        sys.stderr.write(
+        say(
             f"BEAT_DATABASE_POOL_SIZE and BEAT_DATABASE_MAX_OVERFLOW allow {connections} connections, and --threads {options.threads} would "
-            f"wait for each other's: allow at least {options.threads}, or run fewer threads in more processes\n"
+            f"wait for each other's: allow at least {options.threads}, or run fewer threads in more processes"
         )
         return BAD_USAGE
     configure(settings, service="workers")
     prepare()
-    assert threading.active_count() == 1, "a fork takes one thread along, and the locks of all"
+    # The log's writer is no harm: a child makes its buffer anew.
+    others = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name, WRITER}
+    assert not others, f"a fork takes one thread along, and the locks of all: {others}"
     return Parent(options).run()

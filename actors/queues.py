@@ -14,20 +14,24 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 import redis
 
-from actors import scripts
-from actors.broker import JANITOR, redis_client
+from actors import queue_scripts, scripts
+from actors.broker import redis_client
 from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
 from actors.mailbox import QUEUES
 from beat_actors import audit
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound, RedisUnavailable
-from beat_actors.settings import Settings, parse_keys
+from beat_actors.logins import said
+from beat_actors.redis_keys import unusable_keys
+from beat_actors.settings import Settings
 from beat_actors.text import check_text
 
 T = TypeVar("T")
 ENDS = 50
 """Messages that are looked at, at either end of a queue."""
 MOST_LISTED = 500
+LONG_AGO = 10.0**9
+"""Seconds: as old as a heartbeat is shown at most."""
 MOST_A_SECOND = 1000.0
 PURGED = ("waiting", "delayed", "dead")
 
@@ -96,16 +100,26 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     sample: str | None = None
 
 
+class _Plan(msgspec.Struct):
+    rate: float
+
+
 class Queues:
     """One for each process; safe to use from any thread. Every method raises `RedisUnavailable` where Redis does not answer."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = redis_client(settings)
         self._namespace = settings.redis_namespace
-        self._encoder = SignedEncoder(parse_keys(settings.message_keys.get_secret_value()))
+        self._encoder = SignedEncoder(settings.ring("message_keys"))
         self._look, self._list, self._act, self._purge, self._plan = (
             self._client.register_script(text)
-            for text in (scripts.LOOK, scripts.LIST, scripts.ACT, scripts.PURGE, scripts.PLAN)
+            for text in (
+                queue_scripts.LOOK,
+                queue_scripts.LIST,
+                queue_scripts.ACT,
+                queue_scripts.PURGE,
+                queue_scripts.PLAN,
+            )
         )
 
     async def look(self) -> Look:
@@ -156,7 +170,8 @@ class Queues:
         async with database.transaction() as transaction:
             detail = {"of": of, "rate": rate, "reason": reason}
             await audit.record(transaction, actor=actor, action="queue.requeue", target=f"queue/{queue}", detail=detail)
-        dead, now = await self._ask(lambda: self._plan(keys=[self._namespace], args=[queue, of or "", rate]))
+        dead, now, unusable = await self._ask(lambda: self._plan(keys=[self._namespace], args=[queue, of or "", rate]))
+        unusable_keys().found(unusable)
         return Requeueing(queue=queue, actor=of, rate=rate, dead=dead, died_until=_moment(now))
 
     def close(self) -> None:
@@ -179,23 +194,24 @@ class Queues:
 
     async def _acted(self, verb: str, message_id: str) -> MessageView:
         args: list[Any] = [verb, unquote_to_bytes(message_id), MAX_BYTES, f"{self._namespace}:bell", *QUEUES]
-        row = await self._ask(lambda: self._act(keys=[self._namespace], args=args))
+        row, unusable = await self._ask(lambda: self._act(keys=[self._namespace], args=args))
+        unusable_keys().found(unusable)
         if not row:
             raise NotFound(f"no queue has a message {message_id[:60]!r}; it may be done already")
         return self._view(row[0].decode(), *row[1:])
 
     def _looked(self) -> Look:
         bucket = scripts.BUCKET
-        now, workers, *queues = self._look(keys=[self._namespace], args=[ENDS, MAX_BYTES, bucket, *QUEUES])
+        now, workers, unusable, *queues = self._look(keys=[self._namespace], args=[ENDS, MAX_BYTES, bucket, *QUEUES])
+        unusable_keys().found(unusable)
         names = [_text(name) for name in workers[::2]]
         views = [self._queue(name, now, names, *row) for name, row in zip(QUEUES, queues, strict=True)]
-        seen = [(now - float(beat)) / 1000 for beat in workers[1::2]]
+        seen = [min(max((now - float(beat)) / 1000, 0.0), LONG_AGO) for beat in workers[1::2]]
         return Look(
             at=_moment(now),
             workers=[
                 WorkerView(worker=name, seen=round(ago, 1), holds=sum(view.in_flight.get(name, 0) for view in views))
                 for name, ago in zip(names, seen, strict=True)
-                if name != JANITOR
             ],
             queues=views,
         )
@@ -230,7 +246,7 @@ class Queues:
             dead_actors=dict(
                 Counter(self._view(name, row[0], b"dead", b"", row[1], row[2]).actor or "unusable" for row in last_dead)
             ),
-            requeueing=float(msgspec.json.decode(again)["rate"]) if again else None,
+            requeueing=_rate(again),
         )
 
     def _view(
@@ -258,12 +274,20 @@ class Queues:
         try:
             return await asyncio.to_thread(question)
         except redis.RedisError as error:
-            raise RedisUnavailable(f"Redis does not answer: {error}") from None
+            raise RedisUnavailable(f"Redis does not answer: {said(error)}") from None
 
 
 def _known(queue: str) -> None:
     if queue not in QUEUES:
         raise BadInput(f"the queues are {', '.join(QUEUES)}", field="queue")
+
+
+def _rate(plan: bytes | None) -> float | None:
+    """Dead letters a second; `None` too for a plan that is none, which the scheduler deletes."""
+    try:
+        return msgspec.json.decode(plan, type=_Plan).rate if plan else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _moment(ms: float) -> datetime:

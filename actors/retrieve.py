@@ -2,15 +2,15 @@
 
 import dramatiq
 
-from actors.mailbox import INGEST, RETRIEVE, Ids
-from actors.worker import engine, mailbox
-from beat_actors.failpoints import hit
-from beat_actors.pipeline.retrieve import retrieve as run
+from actors.mailbox import RETRIEVE, Ids
+from actors.worker import engine, mailbox, runner
 
 
 @dramatiq.actor(queue_name=RETRIEVE, actor_name="retrieve")
 async def retrieve(fetch_ids: Ids) -> None:
-    result = await run(engine(), fetch_ids)
-    await mailbox.send(INGEST, result.next)
-    await mailbox.settle(result.ring)
-    hit("retrieve.after_send", fetch_ids)
+    """Hand the leases to this process's runner."""
+    engine().vault.require()
+    if not engine().own_trouble.takes_calls:
+        await mailbox.send(RETRIEVE, fetch_ids)  # others take it, or this process later
+        return
+    await runner().retrieve(fetch_ids)

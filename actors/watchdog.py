@@ -14,6 +14,8 @@ import structlog
 from dramatiq import Broker, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
+from beat_actors.logs import AT_EXIT, buffer
+
 log = structlog.get_logger(__name__)
 
 EVERY = 2.0
@@ -57,6 +59,7 @@ class Watchdog(Middleware):
             if wrong and not self._stopping.is_set():
                 log.error("unhealthy", wrong=wrong, strike=strikes, of=STRIKES)
                 if strikes >= STRIKES:
+                    buffer().drain(AT_EXIT)
                     self._end(UNHEALTHY)
                     return
 

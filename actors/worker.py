@@ -2,52 +2,89 @@
 
 import asyncio
 import gc
+import time
 
 import dramatiq
+import structlog
 import uvloop
 from dramatiq import Broker, Middleware, Worker
 
 from actors.broker import build_broker
 from actors.mailbox import Mailbox
+from actors.parent import DRAIN
+from actors.runner import Runner
 from actors.watchdog import Watchdog
 from beat_actors.database.vitals import Reporter
 from beat_actors.engine import Engine
 from beat_actors.logs import configure
 from beat_actors.settings import load
 
+log = structlog.get_logger(__name__)
+
+CLOSES = 3.0
+"""Seconds after `DRAIN` in which a process closes what it has open. PostgreSQL may hang, and with it whatever waits for it."""
+
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Dramatiq makes its loop
-settings = load()
+settings = load("message_keys")
 configure(settings, service="worker")
 broker = build_broker(settings)
 dramatiq.set_broker(broker)
 mailbox = Mailbox(settings, broker)
 
 _engine: Engine | None = None
+_runner: Runner | None = None
 _reporter: Reporter | None = None
 
 
 def engine() -> Engine:
     """This process's engine. Call it on the event loop, which all actors share."""
-    global _engine, _reporter
+    global _engine, _runner, _reporter
     if _engine is None:
         _engine = Engine.start(settings, name="worker")
-        _reporter = Reporter(_engine.database, name="worker").start()
+        _runner = Runner(_engine, mailbox)
+        _reporter = Reporter(_engine.database, name="worker", own_trouble=_engine.own_trouble).start()
     return _engine
+
+
+def runner() -> Runner:
+    """This process's runner, which has its calls out. Call it on the event loop."""
+    engine()
+    assert _runner is not None
+    return _runner
+
+
+def is_open() -> bool:
+    """Whether this process has its engine."""
+    return _engine is not None
 
 
 async def _open() -> None:
     engine()
 
 
-async def _close() -> None:
+async def _close(seconds: float) -> None:
+    if _runner is not None:
+        await _runner.close(seconds)
     if _reporter is not None:
         await _reporter.close()
     if _engine is not None:
         await _engine.close()
 
 
+def _rests(queue_name: str) -> bool:
+    """Whether this process takes nothing from a queue for now."""
+    return _runner is not None and not _runner.takes(queue_name)
+
+
+broker.rests = _rests
+
+
 class OwnEngine(Middleware):
-    """Opens the engine on the loop that the actors share, and gives its connections back there when they have ended."""
+    """Opens the engine on the loop that the actors share. When they have ended, waits there for the calls that are out, and gives the
+    engine's connections back."""
+
+    def __init__(self) -> None:
+        self._stops_at = 0.0
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         del broker, worker
@@ -55,11 +92,22 @@ class OwnEngine(Middleware):
         if loop_thread is not None:
             loop_thread.run_coroutine(_open())
 
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        del broker, worker
+        self._stops_at = time.monotonic() + DRAIN
+
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         del broker, worker
         loop_thread = dramatiq.asyncio.get_event_loop_thread()
-        if loop_thread is not None:
-            loop_thread.run_coroutine(_close())
+        if loop_thread is None:
+            return
+        left = self._stops_at - time.monotonic()
+        closing = asyncio.run_coroutine_threadsafe(_close(max(left, 0.0)), loop_thread.loop)
+        try:
+            closing.result(max(left + CLOSES, 1.0))
+        except TimeoutError:
+            meaning = "something does not answer, probably PostgreSQL; what this process holds comes back when its leases run out"
+            log.warning("not_closed_in_time", meaning=meaning)
 
 
 class CollectLess(Middleware):

@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-import falcon.asgi
 from falcon.asgi import Request, Response
 from falcon.constants import COMBINED_METHODS
 
+from api.front import Front
 from api.patience import answered_in_time, left
-from api.problems import Forbidden, TooManyCalls
+from api.problems import TooManyCalls
+from api.room import Room
 from api.services import Provider
 from beat_actors.access.keyring import Caller
+from beat_actors.access.reader import Reader
 from beat_actors.access.scopes import Scope
+from beat_actors.errors import Forbidden
+from beat_actors.requests.intake import Priority
 
 OPEN: Final = "open"
 """For whoever asks: says nothing of what is stored, and needs no key."""
@@ -19,7 +23,7 @@ Scopes = Mapping[str, Scope | Literal["open"]]
 """By HTTP method. It stands as `scopes` on each resource."""
 
 
-class App(falcon.asgi.App[Request, Response]):
+class App(Front):
     """Falcon's, but for one thing: what does not say who may call it, and what it takes and answers, cannot be added."""
 
     def __init__(self, **options: Any) -> None:
@@ -76,7 +80,7 @@ class Gate:
             raise TooManyCalls(caller.rate_limit, allowance.seconds)
         if scope is not None and scope not in caller.scopes:
             raise Forbidden(f"this call needs a key with the scope {scope}", scope=scope)
-        req.context.caller = caller
+        req.context.caller, req.context.room = caller, self._provider.room
 
 
 def caller_of(req: Request) -> Caller:
@@ -85,11 +89,37 @@ def caller_of(req: Request) -> Caller:
     return caller
 
 
+def room_of(req: Request) -> Room:
+    """The room that this process has for what callers send. Only for what is not `OPEN`."""
+    room: Room = req.context.room
+    return room
+
+
 def account_of(caller: Caller, named: str | None) -> str | None:
     """The account that a call is about: the key's own where it has one. Raises `Forbidden` where another one is named."""
     if caller.account_id is None or named in (None, caller.account_id):
         return caller.account_id or named
     raise Forbidden("this key is of another account than the one that is named")
+
+
+def reader_of(caller: Caller) -> Reader:
+    """Whose eyes the caller reads with."""
+    return Reader(caller.account_id, operates=Scope.OPERATE in caller.scopes)
+
+
+def priority_of(caller: Caller, name: str) -> Priority:
+    """The priority of this name. Raises `BadInput` for no such name, `Forbidden` where the key lacks the scope that customer needs."""
+    priority = Priority.named(name)
+    if priority == Priority.CUSTOMER and not is_urgent(caller):
+        raise Forbidden(
+            "the priority customer needs a key with the scope urgent; ask with standard, or get a key that holds it",
+            scope=Scope.URGENT,
+        )
+    return priority
+
+
+def is_urgent(caller: Caller) -> bool:
+    return Scope.URGENT in caller.scopes
 
 
 def owner_of(caller: Caller) -> str:

@@ -1,14 +1,18 @@
-"""The application: `granian --interface asgi api.app:app` serves it."""
+"""The application: `python -m api` serves it."""
+
+import sys
 
 from actors.mailbox import Mailbox
 from api import data, problems
 from api.access import App, Gate
+from api.accounts import AccountGrants
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
 from api.openapi import Document, Page
 from api.operations import ROUTES
 from api.patience import Hourglass
+from api.probes import Probed
 from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from api.webhooks import ROUTES as WEBHOOKS
@@ -16,10 +20,14 @@ from beat_actors.database import Database
 from beat_actors.logs import configure
 from beat_actors.settings import load
 
+SWITCH_SECONDS = 0.001
+"""For so long at most a thread that decodes a large body keeps the interpreter from the event loop, at each of the loop's system calls;
+Python's own 5 ms add up to more than a hundred in one call."""
 
-def create_app(opener: Opener) -> App:
+
+def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     """`opener` is called when the server starts, inside its event loop."""
-    provider = Provider(opener)
+    provider = provided(opener)
     application = App(middleware=[Hourglass(), provider, Gate(provider)])
     problems.install(application)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
@@ -30,6 +38,7 @@ def create_app(opener: Opener) -> App:
     application.add_route("/v1/scrape-requests/{request_id}/explain", Explain(provider))
     for path, found in data.routes(provider).items():
         application.add_route(path, found)
+    application.add_route("/v1/accounts/{account}/grants", AccountGrants(provider))
     application.add_route("/v1/keys", Keys(provider))
     application.add_route("/v1/keys/{key}", Key(provider))
     application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
@@ -48,10 +57,11 @@ def create_app(opener: Opener) -> App:
 
 def open_services() -> Services:
     """From the environment. Raises `BadSettings`."""
-    settings = load()
+    settings = load("message_keys")
     configure(settings, service="api")
+    sys.setswitchinterval(SWITCH_SECONDS)
     mailbox = Mailbox(settings)
     return Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close)
 
 
-app = create_app(open_services)
+app = create_app(open_services, Probed)

@@ -1,53 +1,85 @@
-"""Reading a JSON body from somebody who may mean no good: bounded in size, time and depth, and of values that every store can hold."""
+"""Reads JSON bodies from callers who may mean harm: bounded in bytes, values, depth and time, and of text that every store can hold.
+
+The cheap checks come first. Bytes, values and depth are counted before anything is decoded; the body is decoded into the shape that
+the route takes; and only a body that has the shape is searched for duplicate names and unfit text. A large body is decoded in a
+thread, when it is the turn of its key (`api.room`), so that the event loop goes on answering others.
+"""
 
 import asyncio
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
 from falcon.asgi import Request
 
+from api.access import caller_of, room_of
 from api.patience import elsewhere
 from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
+from api.room import Body, Turns
 from beat_actors.errors import BadInput
-from beat_actors.text import check_text
+from beat_actors.text import check_text, is_fit
 
 T = TypeVar("T")
-MAX_BYTES = 1 << 20
+MAX_BYTES = 64 << 10
+MAX_LIST_BYTES = 1 << 20
+"""Of a list of requests."""
 MAX_SECONDS = 10.0
+MAX_VALUES = 20_000
+"""Values of one body. The names of an object's fields are not counted; an empty list or object counts as two."""
 MAX_DEPTH = 32
 MAX_TEXT = 20_000
 MAX_NAME = 200
 BIGGEST = 2**63 - 1
 """What a PostgreSQL bigint holds."""
+INLINE_BYTES = 8 << 10
+"""A body up to this size is decoded at once; a larger one in a thread."""
+
+# An unterminated text matches as well, so that the search is linear whatever the body is.
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
+_OPENING = frozenset(b"[{")
+_LARGE = ThreadPoolExecutor(max_workers=1, thread_name_prefix="body")
 
 
-async def read_json(req: Request) -> Any:
-    """The body's value. Raises `BadInput` and its kinds."""
+async def read(req: Request, shape: type[T], *, most: int = MAX_BYTES) -> T:
+    """The body as a value of this shape. `most`: bytes that it may have. Raises `BadInput` and its kinds, `TooManyBodies`."""
     _check_type(req)
-    return _decoded(await _in_time(req))
+    key_id, room = caller_of(req).key_id, room_of(req)
+    with elsewhere(), room.body(key_id) as held:
+        return await _decoded(await _in_time(req, most, held), shape, room.turns, key_id)
 
 
 async def read_optional(req: Request, shape: type[T]) -> T:
-    """The body as one of these; where there is none, whatever its headers say, one that says nothing. Raises `BadInput` and its kinds."""
-    body = await _in_time(req)
-    if not body:
-        return shape()
-    _check_type(req)
-    return as_shape(_decoded(body), shape)
+    """As `read`; for an empty body, whatever its headers say, the shape with its defaults. Raises `BadInput` and its kinds, `TooManyBodies`."""
+    key_id, room = caller_of(req).key_id, room_of(req)
+    with elsewhere(), room.body(key_id) as held:
+        body = await _in_time(req, MAX_BYTES, held)
+        if not body:
+            return shape()
+        _check_type(req)
+        return await _decoded(body, shape, room.turns, key_id)
 
 
-async def read(req: Request, shape: type[T]) -> T:
-    """The body as one of these. Raises `BadInput` and its kinds."""
-    return as_shape(await read_json(req), shape)
-
-
-def as_shape(value: Any, shape: type[T]) -> T:
-    """Raises `BadInput` where it is none."""
+def decode(body: bytes, shape: type[T]) -> T:
+    """The value of this shape that a body is. Raises `BadInput`."""
+    _measure(body)
     try:
-        return msgspec.convert(value, shape)
+        value = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        raise BadInput(f"the body is not as it should be: {error}") from None
+        raise BadInput(f"the body of the request is not as it should be: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"the body is not JSON: {error}") from None
+    # Of two fields of one name msgspec keeps the last, and proxies and people the first. This decoder shows both.
+    check_value(json.loads(body, object_pairs_hook=_refuse_twins))
+    return value
+
+
+def check_value(value: Any) -> None:
+    """Raises `BadInput` where a text holds characters that are no text, or a number is too large; the error names the place."""
+    if not _is_fit(value):
+        _name_unfit(value, "$")
 
 
 def _check_type(req: Request) -> None:
@@ -57,56 +89,90 @@ def _check_type(req: Request) -> None:
         raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
 
 
-async def _in_time(req: Request) -> bytes:
+async def _in_time(req: Request, most: int, held: Body) -> bytes:
     try:
-        with elsewhere():
-            async with asyncio.timeout(MAX_SECONDS):
-                return await _read(req)
+        async with asyncio.timeout(MAX_SECONDS):
+            return await _read(req, most, held)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {MAX_SECONDS:g} s") from None
 
 
-def _decoded(body: bytes) -> Any:
-    try:
-        value = msgspec.json.decode(body)
-    except RecursionError:
-        raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"the body is not JSON: {error}") from None
-    check_value(value)
-    # Of two fields of one name that decoder keeps the last, and proxies and people the first. This one tells of them.
-    json.loads(body, object_pairs_hook=_refuse_twins)
-    return value
-
-
-def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) == len(pairs):
-        return
-    seen = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise BadInput(
-                f"the body says {name[:80]!r} twice in one object, and which is meant is not known", field=name[:80]
-            )
-        seen.add(name)
-
-
-async def _read(req: Request) -> bytes:
-    too_large = PayloadTooLarge(f"a body may have {MAX_BYTES} bytes")
-    if req.content_length is not None and req.content_length > MAX_BYTES:
+async def _read(req: Request, most: int, held: Body) -> bytes:
+    too_large = PayloadTooLarge(f"a body may have {most} bytes here")
+    announced = req.content_length or 0
+    if announced > most:
         raise too_large
+    held.grow(announced)
     body = bytearray()
     async for chunk in req.stream:
         body += chunk
-        if len(body) > MAX_BYTES:
+        if len(body) > most:
             raise too_large
+        held.grow(len(body))
     return bytes(body)
 
 
-def check_value(value: Any, path: str = "$", depth: int = 1) -> None:
-    """Raises `BadInput` where a text holds what is not text, a number is too large, or the value is nested too deeply."""
-    if depth > MAX_DEPTH:
-        raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep")
+async def _decoded(body: bytes, shape: type[T], turns: Turns, key_id: int) -> T:
+    if len(body) <= INLINE_BYTES:
+        return decode(body, shape)
+    async with turns.of(key_id):
+        return await asyncio.get_running_loop().run_in_executor(_LARGE, decode, body, shape)
+
+
+def _measure(body: bytes) -> None:
+    """Raises `BadInput` for more values or levels than a body may have, at the cost of a few passes over its bytes."""
+    opened = body.count(b"[") + body.count(b"{")
+    if opened <= MAX_DEPTH and opened + body.count(b",") < MAX_VALUES:
+        return
+    too_many = BadInput(f"the body has more than {MAX_VALUES} values")
+    # Each value is one text at most, and so is its name. To count a `\"` too many makes the number smaller, never larger.
+    if body.count(b'"') - body.count(b'\\"') > 4 * MAX_VALUES:
+        raise too_many
+    structure = _TEXT.sub(b"", body).translate(None, _NOT_STRUCTURE)
+    if structure.count(b",") + structure.count(b"[") + structure.count(b"{") >= MAX_VALUES:
+        raise too_many
+    level = 0
+    for character in structure.translate(None, b","):
+        level += 1 if character in _OPENING else -1
+        if level > MAX_DEPTH:
+            raise BadInput(f"the body is nested more than {MAX_DEPTH} levels deep")
+        if level < 0:  # not JSON, as the decoder will say
+            return
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise BadInput(
+                    f"the body says {name[:80]!r} twice in one object, and which is meant is not known", field=name[:80]
+                )
+            seen.add(name)
+    return found
+
+
+def _is_fit(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            if not is_fit(part, longest=MAX_TEXT):
+                return False
+        elif isinstance(part, int):
+            if abs(part) > BIGGEST:
+                return False
+        elif isinstance(part, dict):
+            if not all(is_fit(name, longest=MAX_NAME, one_line=True) for name in part):
+                return False
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return True
+
+
+def _name_unfit(value: Any, path: str) -> None:
     if isinstance(value, str):
         check_text(value, path, longest=MAX_TEXT)
     elif isinstance(value, int):
@@ -115,7 +181,7 @@ def check_value(value: Any, path: str = "$", depth: int = 1) -> None:
     elif isinstance(value, dict):
         for name, part in value.items():
             check_text(name, f"a name in {path}", longest=MAX_NAME, one_line=True)
-            check_value(part, f"{path}.{name}", depth + 1)
+            _name_unfit(part, f"{path}.{name}")
     elif isinstance(value, list):
         for i, part in enumerate(value):
-            check_value(part, f"{path}[{i}]", depth + 1)
+            _name_unfit(part, f"{path}[{i}]")

@@ -12,10 +12,9 @@ from typing import Annotated, Any, Self
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, caller_of
+from api.access import Scopes, caller_of, reader_of
 from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.patience import bounds_itself, in_time, left
-from api.problems import Forbidden
 from api.scrape_requests import moment, send, whole
 from api.services import Provider
 from beat_actors.access.keyring import Caller
@@ -23,9 +22,9 @@ from beat_actors.access.scopes import Scope
 from beat_actors.data import catalog, changes, freshness, reading, refreshing
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.data.reading import Asked, Item
-from beat_actors.data.refreshing import Plan
+from beat_actors.data.refreshing import Plan, Renewal
 from beat_actors.database import Transaction
-from beat_actors.errors import BadInput, NotFound, NotFresh
+from beat_actors.errors import BadInput, Forbidden, NotFound, NotFresh, TooManyOpen
 from beat_actors.platforms.interface import Entity, Listed, Platform, Refetch
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.registry import platforms
@@ -120,7 +119,7 @@ class Resource:
 
     async def _find(self, transaction: Transaction, caller: Caller, platform: Platform, name: str) -> Owner:
         entity = platform.entity_named(self._kind)
-        item = await reading.find(transaction, platform, entity, name, account_id=caller.account_id)
+        item = await reading.find(transaction, platform, entity, name, reader=reader_of(caller))
         if item is None:
             raise unknown(platform, entity, name)
         return Owner(platform, entity, item)
@@ -137,7 +136,7 @@ class Resource:
             owner.entity,
             refetches,
             owner.item.fields,
-            account_id=caller.account_id,
+            reader=reader_of(caller),
             api_key_id=caller.key_id,
         )
 
@@ -155,12 +154,17 @@ class Resource:
         services, caller = self._provider.services, caller_of(req)
         if found.mode != FRESH:
             may_start = Scope.SUBMIT in caller.scopes
-            renewal = await services.refresher.renew(
-                found,
-                plan,
-                may_start=may_start,
-                complete=entity.version is not None,
-            )
+            try:
+                renewal = await services.refresher.renew(
+                    found,
+                    plan,
+                    may_start=may_start,
+                    complete=entity.version is not None,
+                )
+            except TooManyOpen as refusal:
+                if found.mode == STALE and not demand.allow_stale:
+                    raise
+                renewal = Renewal(msgspec.structs.replace(found, why=str(refusal)))
             found = renewal.freshness
             if found.refresh_started and plan is not None:
                 self._provider.bell.ring([plan.platform.name])
@@ -190,7 +194,7 @@ class Thing(Resource):
         demand = Demand.of(req, entity.max_age)
         lists = reading.lists_under(where, self._kind)
         along = {each: count for each in lists if (count := whole(req, each, default=0, most=MOST_ALONG))}
-        asked = Asked(where, entity, name, caller.account_id)
+        asked = Asked(where, entity, name, reader_of(caller))
         item = await self._provider.services.finder.find(asked, within=left())
         if item is None:
             await in_time(self._fetch_unknown(req, resp, demand, where, entity, name))
@@ -221,7 +225,7 @@ class Thing(Resource):
             for each, count in along.items():
                 other, listed = lists[each]
                 of = reading.value_of(entity, listed, item.fields)
-                page = await reading.items(alone, where, other, listed, of, limit=count, account_id=caller.account_id)
+                page = await reading.items(alone, where, other, listed, of, limit=count, reader=reader_of(caller))
                 shown[each] = [_told_item(other, one) for one in page.items]
                 ages.append(freshness.of_items(page.items, other.max_age))
             if found.mode != FRESH:
@@ -231,7 +235,7 @@ class Thing(Resource):
                     entity,
                     entity.refetch,
                     item.fields,
-                    account_id=caller.account_id,
+                    reader=reader_of(caller),
                     api_key_id=caller.key_id,
                 )
         is_fresh, found = found.mode == FRESH, freshness.together(found, ages)
@@ -246,7 +250,10 @@ class Thing(Resource):
     ) -> None:
         """202 for who will wait for it. Raises `NotFound` for who will not, and where no flow takes its name."""
         caller = caller_of(req)
-        plan = refreshing.plan_unknown(where, entity, name, account_id=caller.account_id, api_key_id=caller.key_id)
+        async with self._provider.services.database.statements() as alone:
+            plan = await refreshing.plan_unknown(
+                alone, where, entity, name, reader=reader_of(caller), api_key_id=caller.key_id
+            )
         if demand.allow_stale or plan is None:
             raise unknown(where, entity, name)
         await self._answer(req, resp, demand, freshness.of_items([], demand.max_age), plan, entity, {})
@@ -277,7 +284,7 @@ class List(Resource):
             owner = await self._find(alone, caller, where, name)
             of = reading.value_of(owner.entity, listed, owner.item.fields)
             page = await reading.items(
-                alone, where, other, listed, of, limit=limit, cursor=cursor, account_id=caller.account_id
+                alone, where, other, listed, of, limit=limit, cursor=cursor, reader=reader_of(caller)
             )
             found = freshness.of_items(page.items, demand.max_age)
             plan = await self._plan(alone, caller, found, owner, listed.refetch)
@@ -333,7 +340,7 @@ class ListHistory(List):
         async with self._provider.services.database.statements() as alone:
             owner = await self._find(alone, caller, where, name)
             of = reading.value_of(owner.entity, listed, owner.item.fields)
-            newest = await reading.items(alone, where, other, listed, of, limit=1, account_id=caller.account_id)
+            newest = await reading.items(alone, where, other, listed, of, limit=1, reader=reader_of(caller))
             page = await snapshots(req, alone, where, other, of)
             found = freshness.of_items(newest.items, demand.max_age)
             plan = await self._plan(alone, caller, found, owner, listed.refetch)
@@ -366,7 +373,7 @@ class Changes:
             since=_since(req),
             platform=platform,
             kind=kind,
-            account_id=caller_of(req).account_id,
+            reader=reader_of(caller_of(req)),
             limit=page_of(req, changes.MAX_PAGE, default=200)[0],
         )
         async with database.statements() as alone:
@@ -442,7 +449,7 @@ async def snapshots(
         until=moment(req, "until"),
         limit=limit,
         cursor=cursor,
-        account_id=caller_of(req).account_id,
+        reader=reader_of(caller_of(req)),
     )
 
 

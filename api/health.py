@@ -11,18 +11,24 @@ from api.access import OPEN, Scopes
 from api.calls import Call, Calls, answer
 from api.patience import in_time
 from api.scrape_requests import send
-from api.services import Provider
+from api.services import Provider, Services
 from beat_actors.database import migrate
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import StorageForbidden, StorageReadOnly, StorageUnavailable
 
 PATIENCE = 1.5
-SLOWER = "it does not answer; work is slower, nothing is lost"
+SLOWER = "it does not answer, or takes no writes; work is slower, nothing is lost"
 SWEEPS = """
 SELECT coalesce((SELECT seen_at < clock_timestamp() - interval '10 seconds' FROM leader WHERE name = 'scheduler'), true) AS absent,
        ARRAY(SELECT name FROM sweep WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline) ORDER BY 1) AS late
 """
 
 
+SCHEMA = """
+SELECT version_num AS revision, (SELECT oldest FROM schema_compatibility) AS oldest,
+       current_setting('transaction_read_only')::boolean AS read_only
+FROM alembic_version
+"""
+READ_ONLY = "it takes no writes: a standby, or in recovery"
 READY = answer("Readiness", status=str, checks=dict[str, str])
 
 
@@ -31,7 +37,7 @@ class Healthz:
     calls: Calls = {"GET": Call("The process lives.", {200: answer("Health", status=str)})}
 
     async def on_get(self, _req: Request, resp: Response) -> None:
-        send(resp, {"status": "ok"})
+        send(resp, alive())
 
 
 class Readyz:
@@ -44,43 +50,67 @@ class Readyz:
         self._provider = provider
 
     async def on_get(self, _req: Request, resp: Response) -> None:
-        database, redis, scheduler = await asyncio.gather(self._database(), self._redis(), self._scheduler())
-        checks = {"database": database, "redis": redis, "scheduler": scheduler}
-        # Redis only hurries things: without it requests are accepted, and found by the scheduler's sweep. Without the scheduler
-        # they are accepted too, and wait.
-        ready = checks["database"] == "ok"
-        resp.status = 200 if ready else 503
-        if not ready:
+        resp.status, body = await readiness(self._provider.services)
+        if resp.status == 503:
             resp.set_header("Retry-After", "2")
-        send(resp, {"status": "ready" if ready else "not ready", "checks": checks})
+        send(resp, body)
 
-    async def _database(self) -> str:
-        try:
-            row = await in_time(self._asked("SELECT version_num AS revision FROM alembic_version"), within=PATIENCE)
-        except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
-            return "it does not answer"
-        expected = migrate.head()
-        revision = None if row is None else row.revision
-        if revision == expected:
-            return "ok"
-        return f"it is at revision {revision}, this code needs {expected}: run `beat migrate`"
 
-    async def _scheduler(self) -> str:
-        try:
-            row = await in_time(self._asked(SWEEPS), within=PATIENCE)
-        except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
-            return "not known, because the database does not answer"
-        if row is None or row.absent:
-            return "none leads: what waits for a time or lost its message is not found; start `python -m scheduler`"
-        return f"late sweeps: {', '.join(row.late)}; its log says why" if row.late else "ok"
+def alive() -> dict[str, str]:
+    return {"status": "ok"}
 
-    async def _asked(self, question: str) -> Any:
-        async with self._provider.services.database.statements() as alone:
-            return await alone.row(question)
 
-    async def _redis(self) -> str:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return "ok" if await self._provider.services.ping() else SLOWER
-        except TimeoutError:
-            return SLOWER
+async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
+    """200 or 503, and what each dependency says."""
+    database, redis, scheduler = await asyncio.gather(_database(services), _redis(services), _scheduler(services))
+    # Redis only hurries things: without it requests are accepted, and found by the scheduler's sweep. Without the scheduler
+    # they are accepted too, and wait.
+    ready = database == "ok"
+    checks = {"database": database, "redis": redis, "scheduler": scheduler}
+    return (200 if ready else 503), {"status": "ready" if ready else "not ready", "checks": checks}
+
+
+async def _database(services: Services) -> str:
+    try:
+        row = await in_time(_asked(services, SCHEMA), within=PATIENCE)
+    except StorageReadOnly:
+        return READ_ONLY
+    except StorageForbidden:
+        return "it refuses the login of this process, or its role lacks a privilege: beat doctor"
+    except psycopg.errors.UndefinedTable:
+        return f"its schema is older than this code, which needs {migrate.head()}: run `beat migrate`"
+    except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
+        return "it does not answer"
+    if row is not None and row.read_only:
+        services.database.distrust()
+        return READ_ONLY
+    revision, oldest = (None, None) if row is None else (row.revision, row.oldest)
+    if migrate.works_with(revision, oldest):
+        return "ok"
+    expected = migrate.head()
+    if revision is not None and expected is not None and revision > expected:
+        return f"it is at revision {revision}, which code before {oldest} does not work with, and this code is of {expected}: deploy the newer code"
+    return f"it is at revision {revision}, this code needs {expected}: run `beat migrate`"
+
+
+async def _scheduler(services: Services) -> str:
+    try:
+        row = await in_time(_asked(services, SWEEPS), within=PATIENCE)
+    except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
+        return "not known, because the database does not answer"
+    if row is None or row.absent:
+        return "none leads: what waits for a time or lost its message is not found; start `python -m scheduler`"
+    return f"late sweeps: {', '.join(row.late)}; its log says why" if row.late else "ok"
+
+
+async def _asked(services: Services, question: str) -> Any:
+    async with services.database.statements() as alone:
+        return await alone.row(question)
+
+
+async def _redis(services: Services) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return "ok" if await services.ping() else SLOWER
+    except TimeoutError:
+        return SLOWER

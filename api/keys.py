@@ -30,6 +30,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     expires_in: Annotated[int, msgspec.Meta(ge=1, le=LONGEST)] | None = None
 
 
+HANDED_OVER: Any = answer("WebhookHandedOver", id=int, secret=str)
 MADE_FIELDS: dict[str, Any] = {"id": int, "key": str, "prefix": str, "expires_at": datetime | None}
 MADE = answer("KeyMade", **MADE_FIELDS)
 
@@ -67,7 +68,7 @@ class Key:
     calls: Calls = {
         "DELETE": Call(
             "Revoke a key, by its id, its prefix or itself.",
-            {200: answer("Revoked", id=int, revoked=bool, was_alive=bool)},
+            {200: answer("Revoked", id=int, revoked=bool, was_alive=bool, webhooks_paused=list[int])},
             query={"reason": str},
             needs=frozenset({"reason"}),
         )
@@ -81,18 +82,26 @@ class Key:
         if not reason:
             raise BadInput("say why, as ?reason=…; it is kept in the audit log", field="reason")
         async with self._provider.services.database.transaction() as transaction:
-            number, alive = await keys.revoke(transaction, key, reason=reason, actor=caller_of(req).actor)
-        send(resp, {"id": number, "revoked": True, "was_alive": alive})
+            ended = await keys.revoke(transaction, key, reason=reason, actor=caller_of(req).actor)
+        told = {"id": ended.id, "revoked": True, "was_alive": ended.was_alive, "webhooks_paused": ended.webhooks}
+        send(resp, told)
 
 
 class Rotation:
-    """POST makes a key's successor; the old one works on for `?grace=` seconds."""
+    """POST makes a key's successor; the old one works on for `?grace=` seconds. Its webhooks are the successor's, with new secrets."""
 
     scopes: Scopes = {"POST": Scope.ADMIN}
     calls: Calls = {
         "POST": Call(
             "Make a key's successor; the old one works on for `grace` seconds.",
-            {201: answer("KeyRotated", before=answer("KeyBefore", id=int, works_until=datetime), **MADE_FIELDS)},
+            {
+                201: answer(
+                    "KeyRotated",
+                    before=answer("KeyBefore", id=int, works_until=datetime),
+                    webhooks=list[HANDED_OVER],
+                    **MADE_FIELDS,
+                )
+            },
             query={"grace": up_to(LONGEST)},
         )
     }
@@ -102,10 +111,13 @@ class Rotation:
 
     async def on_post(self, req: Request, resp: Response, key: str) -> None:
         grace = timedelta(seconds=whole(req, "grace", default=int(GRACE.total_seconds()), most=LONGEST))
-        async with self._provider.services.database.transaction() as transaction:
-            rotated = await keys.rotate(transaction, key, grace=grace, actor=caller_of(req).actor)
+        services = self._provider.services
+        async with services.database.transaction() as transaction:
+            rotated = await keys.rotate(transaction, services.vault, key, grace=grace, actor=caller_of(req).actor)
         resp.status = 201
-        send(resp, _shown(rotated.created) | {"before": {"id": rotated.before, "works_until": rotated.works_until}})
+        before = {"id": rotated.before, "works_until": rotated.works_until}
+        webhooks = [{"id": one.id, "secret": one.secret} for one in rotated.webhooks]
+        send(resp, _shown(rotated.created) | {"before": before, "webhooks": webhooks})
 
 
 def _shown(created: Created) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -40,15 +41,28 @@ local clock = redis.call('TIME')
 local now = (clock[1] + clock[2] / 1000000) / window
 local n = math.floor(now)
 local passed = now - n
-local answers = {}
+local answers, unusable = {}, {}
+local function number(text)
+    local value = tonumber(text)
+    return value and value >= 0 and value < 1e15 and value or 0
+end
+local function known_of(key)
+    local known = redis.pcall('HMGET', key, 'n', 'c', 'p')
+    if known.err and string.find(known.err, 'WRONGTYPE', 1, true) then
+        redis.call('DEL', key)
+        unusable[#unusable + 1] = key
+        return {}
+    end
+    return known.err and redis.call('HMGET', key, 'n', 'c', 'p') or known
+end
 for i, key in ipairs(KEYS) do
     local limit, wanted, advance = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-    local known = redis.call('HMGET', key, 'n', 'c', 'p')
+    local known = known_of(key)
     local c, p = 0, 0
     if tonumber(known[1]) == n then
-        c, p = tonumber(known[2]), tonumber(known[3])
+        c, p = number(known[2]), number(known[3])
     elseif tonumber(known[1]) == n - 1 then
-        p = tonumber(known[2])
+        p = number(known[2])
     end
     local free = limit - c - p * (1 - passed)
     local granted = math.max(0, math.min(wanted + math.min(advance, math.floor(free / 10)), math.ceil(free)))
@@ -67,7 +81,7 @@ for i, key in ipairs(KEYS) do
     end
     answers[i] = {granted, math.floor(free) - 1, math.ceil((1 - passed) * window * 1000), math.ceil(wait * window * 1000) + 1}
 end
-return answers
+return {answers, unusable}
 """
 
 
@@ -157,13 +171,14 @@ class Limiter:
         for call in calls:
             by_key.setdefault(call.key_id, []).append(call)
         began = time.monotonic()
-        counted = await self._script(
+        counted, unusable = await self._script(
             keys=[f"{self._namespace}:calls:{key_id}" for key_id in by_key],
             args=[
                 WINDOW,
                 *(number for own in by_key.values() for number in (own[-1].limit, len(own), own[-1].limit // ADVANCE)),
             ],
         )
+        unusable_keys().found(unusable)
         answers = {}
         for (key_id, own), (granted, left, over_ms, wait_ms) in zip(by_key.items(), counted, strict=True):
             over, wait = max(1, math.ceil(over_ms / 1000)), max(1, math.ceil(wait_ms / 1000))

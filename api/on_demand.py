@@ -8,18 +8,17 @@ from typing import Annotated, Any
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of, owner_of
+from api.access import Scopes, account_of, caller_of, owner_of, priority_of
 from api.body import read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer
 from api.problems import STATUS, problem
 from api.scrape_requests import PRIORITIES, send
 from api.services import Provider
 from beat_actors.access.scopes import Scope
-from beat_actors.errors import RateLimitError
+from beat_actors.errors import RateLimitError, TooManyOpen
 from beat_actors.limits import overview
 from beat_actors.limits.limiter import Standing
-from beat_actors.requests import on_demand
-from beat_actors.requests.intake import Priority
+from beat_actors.requests import intake, on_demand
 from beat_actors.text import check_text
 
 PROBLEM, JSON = "application/problem+json", "application/json"
@@ -66,7 +65,7 @@ class Refresh:
         wanted = on_demand.Refresh(
             platform,
             name,
-            Priority.named(given.priority),
+            priority_of(caller, given.priority),
             account_of(caller, given.account_id),
             req.get_header("Idempotency-Key"),
             given.expires_at,
@@ -75,7 +74,14 @@ class Refresh:
         )
         services = self._provider.services
         try:
-            refreshing = await on_demand.refresh(services.database, services.limits, wanted)
+            try:
+                async with services.open_requests.room([(wanted.account_id, wanted.api_key_id)]):
+                    refreshing = await on_demand.refresh(services.database, services.limits, wanted)
+            except TooManyOpen:
+                used = intake.key_was_used(services.database, wanted.idempotency_owner, wanted.idempotency_key)
+                if not await used:
+                    raise
+                refreshing = await on_demand.refresh(services.database, services.limits, wanted)
         except RateLimitError as refusal:
             _refuse(req, resp, refusal)
             return

@@ -32,12 +32,15 @@ class Reason(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewCredential(msgspec.Struct, forbid_unknown_fields=True):
-    """`secret`: the fields that the source wants, as `beat credentials add` asks for them."""
+    """`secret`: the fields that the source wants, as `beat credentials add` asks for them. `account_id`: the account that is granted
+    the credential's owner. `shared`: whether it also serves calls that need no owner; if not given, only without an account."""
 
     source: str
     secret: dict[str, str]
     label: str = ""
     weight: int = 1
+    account_id: str | None = None
+    shared: bool | None = None
 
 
 class NewSecret(msgspec.Struct, forbid_unknown_fields=True):
@@ -148,7 +151,14 @@ class Credentials(_Resource):
     async def on_post(self, req: Request, resp: Response) -> None:
         given = await read(req, NewCredential)
         manager = self._manager(req)
-        number, new = await manager.add(given.source, given.secret, label=given.label, weight=given.weight)
+        number, new = await manager.add(
+            given.source,
+            given.secret,
+            label=given.label,
+            weight=given.weight,
+            account_id=given.account_id,
+            shared=given.shared,
+        )
         info = await manager.info(number)
         self._provider.bell.ring([info.platform])
         resp.status = 201 if new else 200
@@ -191,14 +201,22 @@ class CredentialSecret(_Resource):
 
 
 class CredentialChange(_Resource):
-    """POST enable, disable or reset (which ends a rest)."""
+    """POST enable, disable, reset (which ends a cooldown), share (with calls that need no owner) or unshare."""
 
     scopes = CHANGE
-    calls: Calls = {"POST": Call("Enable, disable or reset a credential.", {200: CredentialInfo}, body=Reason)}
+    calls: Calls = {
+        "POST": Call("Enable, disable, reset, share or unshare a credential.", {200: CredentialInfo}, body=Reason)
+    }
 
     async def on_post(self, req: Request, resp: Response, credential_id: str, change: str) -> None:
         manager = self._manager(req)
-        changes = {"enable": manager.enable, "disable": manager.disable, "reset": manager.reset}
+        changes = {
+            "enable": manager.enable,
+            "disable": manager.disable,
+            "reset": manager.reset,
+            "share": manager.share,
+            "unshare": manager.unshare,
+        }
         if change not in changes:
             raise NotFound(f"a credential can be changed by {', '.join(changes)}")
         given, number = await read(req, Reason), row_id(credential_id)

@@ -14,14 +14,18 @@ from beat_actors.errors import (
     BeatError,
     Conflict,
     CursorExpired,
+    Forbidden,
     LimitsUnavailable,
     NotFound,
     NotFresh,
     RateLimitError,
     RedisUnavailable,
+    SecretMissing,
     StorageLost,
     StorageTooSlow,
     StorageUnavailable,
+    TooManyOpen,
+    TooManyTests,
     Unauthenticated,
 )
 
@@ -40,16 +44,6 @@ class BodyTooSlow(BadInput):
     code = "body_too_slow"
 
 
-class Forbidden(BeatError):
-    """The key does not allow this."""
-
-    code = "forbidden"
-
-    def __init__(self, message: str, *, scope: str | None = None) -> None:
-        super().__init__(message)
-        self.scope = scope
-
-
 class TooManyCalls(BeatError):
     """The key calls more often than it may."""
 
@@ -58,6 +52,21 @@ class TooManyCalls(BeatError):
     def __init__(self, limit: int, seconds: int) -> None:
         super().__init__(f"{limit} calls a minute are allowed; nothing was done. Try again in {seconds} s.")
         self.seconds = seconds
+
+
+class TooManyBodies(BeatError):
+    """The key sends more bodies, or more bytes of them, at once than are read."""
+
+    code = "too_many_bodies"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; nothing was done. Send fewer at once.")
+
+
+class BodyBroken(BadInput):
+    """The body ended before it was whole."""
+
+    code = "body_broken"
 
 
 class UnsupportedMediaType(BadInput):
@@ -74,6 +83,9 @@ STATUS: dict[type[BaseException], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
     TooManyCalls: 429,
+    TooManyBodies: 429,
+    TooManyOpen: 429,
+    TooManyTests: 429,
     NotFound: 404,
     CursorExpired: 410,
     NotFresh: 503,
@@ -82,6 +94,7 @@ STATUS: dict[type[BaseException], int] = {
     Conflict: 409,
     StorageUnavailable: 503,
     RedisUnavailable: 503,
+    SecretMissing: 503,
 }
 
 
@@ -111,7 +124,6 @@ def install(app: App[Any, Any]) -> None:
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(BeatError, _beat)
-    app.add_error_handler(RecursionError, _too_deep)
 
 
 async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[str, Any], **_: Any) -> None:
@@ -127,17 +139,19 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("WWW-Authenticate", 'Bearer realm="beat"')
     elif isinstance(error, Forbidden) and error.scope:
         resp.set_header("WWW-Authenticate", f'Bearer realm="beat", error="insufficient_scope", scope="{error.scope}"')
-    elif isinstance(error, TooManyCalls):
+    elif isinstance(error, TooManyCalls | TooManyOpen | TooManyTests):
         resp.set_header("Retry-After", str(error.seconds))
+    elif isinstance(error, TooManyBodies):
+        resp.set_header("Retry-After", "1")
     elif isinstance(error, LimitsUnavailable):
         resp.set_header("Retry-After", "2")
+        body["detail"] = (
+            "Redis does not answer, so nobody knows what is left of the limits; nothing was accepted. Try again shortly."
+        )
+        log.error("limits_unavailable", error=str(error))
     elif isinstance(error, NotFresh) and error.retry_after is not None:
         resp.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
     _send(resp, body)
-
-
-async def _too_deep(_req: Request, resp: Response, _error: Exception, _params: dict[str, Any], **_: Any) -> None:
-    _send(resp, problem(BadInput("the body is nested too deeply")))
 
 
 async def _http(_req: Request, resp: Response, error: falcon.HTTPError, _params: dict[str, Any], **_: Any) -> None:
@@ -150,11 +164,18 @@ async def _http(_req: Request, resp: Response, error: falcon.HTTPError, _params:
 
 
 async def _unexpected(req: Request, resp: Response, error: Exception, _params: dict[str, Any], **_: Any) -> None:
-    """What happened stays in the log, under an id that the caller can give."""
+    _send(resp, unexpected(error, req.method, req.uri_template or ""))
+
+
+def unexpected(error: Exception, method: str, route: str) -> dict[str, Any]:
+    """The body for an error that nobody foresaw. What happened stays in the log, under an id that the caller can give.
+
+    `route`: the template of the route, empty where none matched; a path holds handles, which the log is not to keep.
+    """
     incident = uuid.uuid4().hex
-    log.error("unexpected", incident=incident, method=req.method, path=req.path, exc_info=error)
+    log.error("unexpected", incident=incident, method=method, route=route, exc_info=error)
     detail = f"Something went wrong here, not with the request. The log has it as {incident}."
-    _send(resp, {"type": "urn:beat:problem:internal", "title": "Internal error", "status": 500, "detail": detail})
+    return {"type": "urn:beat:problem:internal", "title": "Internal error", "status": 500, "detail": detail}
 
 
 def _send(resp: Response, body: dict[str, Any]) -> None:

@@ -1,24 +1,28 @@
 """/v1/scrape-requests: ask for data, look at what was asked for, why it is not there yet, end it, run it again."""
 
+import asyncio
 import math
+import random
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of, owner_of
-from api.body import read, read_json, read_optional
+from api.access import Scopes, account_of, caller_of, is_urgent, owner_of, priority_of
+from api.body import MAX_LIST_BYTES, read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.patience import elsewhere, in_time
-from api.problems import Forbidden, problem
+from api.problems import problem
 from api.services import Provider
-from api.waiting import LONGEST
+from api.waiting import COME_BACK, LONGEST, LOOK_WITHIN
 from beat_actors import audit
+from beat_actors.access import grants
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Transaction
-from beat_actors.errors import BadInput, BeatError, NotFound, StorageUnavailable
+from beat_actors.errors import BadInput, BeatError, Forbidden, NotFound, StorageTooSlow, StorageUnavailable, TooManyOpen
 from beat_actors.moments import in_utc
 from beat_actors.requests import explain, intake, lifecycle, queries, retry
 from beat_actors.requests.explain import Explanation
@@ -29,6 +33,8 @@ from beat_actors.shapes import between, one_of
 from beat_actors.text import check_text
 
 MAX_ITEMS = 1000
+AT_A_TIME = 50
+"""Requests of a list that are checked before others are answered."""
 SOON = 1
 """Seconds after which to look again at what was just accepted."""
 
@@ -129,8 +135,8 @@ class ScrapeRequests:
         self._provider = provider
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        body = await read_json(req)
-        if isinstance(body, dict) and "requests" in body:
+        body = await read(req, dict[str, Any], most=MAX_LIST_BYTES)
+        if "requests" in body:
             await self._many(body, req, resp)
             return
         caller, wait = caller_of(req), wait_of(req)
@@ -160,15 +166,13 @@ class ScrapeRequests:
             raise BadInput(f"requests is a list of 1 to {MAX_ITEMS} requests, and the only field", field="requests")
         if req.get_param("wait") is not None:
             raise BadInput("wait is for a single request; many are followed by their ids", field="wait")
-        outcomes: list[dict[str, Any]] = []
-        good: dict[int, Prepared] = {}
+        caller = caller_of(req)
         with elsewhere():  # a thousand are looked at, and nobody is waited for
-            for i, item in enumerate(items):
-                outcomes.append({})
-                try:
-                    good[i] = prepared(item, caller_of(req))
-                except BeatError as error:
-                    outcomes[i] = problem(error)
+            async with AsyncExitStack() as stack:
+                if len(items) > AT_A_TIME:
+                    await stack.enter_async_context(self._provider.room.turns.of(caller.key_id))
+                good, outcomes = await _checked(items, caller)
+        await self._refuse_ungranted(good, outcomes)
         refused = [[i, item] for i, item in enumerate(items) if i not in good]
         accepted = await self._submit(list(good.values()), req, resp, said={"refused": refused}) if good else []
         for i, one in zip(good, accepted, strict=True):
@@ -176,18 +180,43 @@ class ScrapeRequests:
         resp.status = 202 if good else 400
         send(resp, {"accepted": len(good), "refused": len(items) - len(good), "outcomes": outcomes})
 
+    async def _refuse_ungranted(self, good: dict[int, Prepared], outcomes: list[dict[str, Any]]) -> None:
+        """Take out of `good` what uses an owner that its account may not use, each with a refusal of its own."""
+        uses = {i: one.use for i, one in good.items() if one.use is not None}
+        if not uses:
+            return
+        async with self._provider.services.database.statements() as alone:
+            refused = await in_time(grants.missing(alone, uses.values()))
+        for i, use in uses.items():
+            if use in refused:
+                del good[i]
+                outcomes[i] = problem(grants.refusal(use))
+
     async def _submit(
         self, requests: list[Prepared], req: Request, resp: Response, *, said: Any = None
     ) -> list[Accepted]:
         key = req.get_header("Idempotency-Key")
         if key is not None:
             requests = intake.keyed(requests, key, owner_of(caller_of(req)), said=said)
-        accepted = await in_time(intake.insert(self._provider.services.database, requests))
+        accepted = await in_time(self._insert(requests))
         # After the commit; whether the ring is heard makes no difference to what was promised.
         self._provider.bell.ring(sorted({item.request.platform for item in requests}))
         if not all(one.created for one in accepted):
             resp.set_header("Idempotency-Replayed", "true")
         return accepted
+
+    async def _insert(self, requests: list[Prepared]) -> list[Accepted]:
+        services = self._provider.services
+        try:
+            async with services.open_requests.room(
+                (one.request.account_id, one.request.api_key_id) for one in requests
+            ):
+                return await intake.insert(services.database, requests)
+        except TooManyOpen:
+            first = requests[0].request
+            if not await intake.key_was_used(services.database, first.idempotency_owner, first.idempotency_key):
+                raise
+        return await intake.insert(services.database, requests)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         wanted = Filter(
@@ -248,11 +277,12 @@ class Explain:
         self._provider = provider
 
     async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
-        send(resp, await in_time(self._why(row_id(request_id), caller_of(req).account_id)))
+        send(resp, await in_time(self._why(row_id(request_id), caller_of(req))))
 
-    async def _why(self, request_id: int, account_id: str | None) -> Explanation:
+    async def _why(self, request_id: int, caller: Caller) -> Explanation:
+        operator = operates(caller) and not account_is_its_own(caller)
         async with self._provider.services.database.transaction() as transaction:
-            return await explain.why(transaction, request_id, account_id=account_id)
+            return await explain.why(transaction, request_id, account_id=caller.account_id, operator=operator)
 
 
 class Cancel:
@@ -315,8 +345,9 @@ class Retry:
     async def _retry(self, request_id: int, caller: Caller) -> Retried:
         database = self._provider.services.database
         async with database.transaction() as transaction:
-            await own(transaction, request_id, caller)
-        return await retry.retry(database, request_id, actor=caller.actor)
+            request = await own(transaction, request_id, caller)
+        async with self._provider.services.open_requests.room([(request.account_id, request.api_key_id)]):
+            return await retry.retry(database, request_id, actor=caller.actor, urgent=is_urgent(caller))
 
 
 class RetryMatching:
@@ -346,7 +377,15 @@ class RetryMatching:
         wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
         check_filter(wanted)
         database = self._provider.services.database
-        retried = retry.retry_matching(database, wanted, limit=given.limit, actor=caller.actor)
+        urgent = is_urgent(caller)
+        retried = retry.retry_matching(
+            database,
+            wanted,
+            limit=given.limit,
+            actor=caller.actor,
+            urgent=urgent,
+            room=self._provider.services.open_requests.room,
+        )
         found = await in_time(retried)
         again = [one for one in found.outcomes if one.error is None]
         self._provider.bell.ring(sorted({one.platform for one in again}))
@@ -373,26 +412,47 @@ async def own(transaction: Transaction, request_id: int, caller: Caller) -> Requ
 
 
 async def finished(provider: Provider, request_id: int, caller: Caller, wait: int, resp: Response) -> RequestView:
-    """The request, as soon as it has ended, or after `wait` seconds; sets `Retry-After` where it has not.
+    """The request, as soon as it has ended, or after `wait` seconds; sets `Retry-After` where it has not. No time is waited for
+    where as many wait already as may. Of many waits whose time is up at once some are answered as the request was when they began.
 
     Raises `NotFound`. No connection is held while it waits.
     """
-    request = await in_time(_read(provider, request_id, caller))
-    if wait and not request.ended:
+    if not wait:
+        return await in_time(_read(provider, request_id, caller))
+    request = await _looked(provider, request_id, caller)
+    if request.ended:
+        return request
+    waiting, ended = provider.waiting, False
+    if waiting.room(caller.key_id):
         with elsewhere():
-            await provider.waiting.until_ended(request_id, wait)
-        request = await in_time(_read(provider, request_id, caller))
-    if wait and not request.ended:
-        resp.set_header("Retry-After", str(await in_time(_retry_after(provider, request_id))))
+            ended = await waiting.until_ended(request_id, wait, caller.key_id)
+        if ended or not waiting.looks.full(caller.key_id):
+            request = await _looked(provider, request_id, caller)
+            if not request.ended:
+                resp.set_header("Retry-After", str(await in_time(_retry_after(provider, request_id))))
+            return request
+    resp.set_header("Retry-After", str(random.randint(*COME_BACK)))
     return request
 
 
+async def _looked(provider: Provider, request_id: int, caller: Caller) -> RequestView:
+    """The request, read when it is the turn of the key. Raises `StorageTooSlow` where the reads before it take too long."""
+    async with AsyncExitStack() as place:
+        try:
+            with elsewhere():
+                async with asyncio.timeout(LOOK_WITHIN):
+                    await place.enter_async_context(provider.waiting.looks.of(caller.key_id))
+        except TimeoutError:
+            raise StorageTooSlow("the reads of other waits of the key were not done in time") from None
+        return await in_time(_read(provider, request_id, caller))
+
+
 async def _read(provider: Provider, request_id: int, caller: Caller) -> RequestView:
-    async with provider.services.database.transaction() as transaction:
-        request = await queries.get_request(transaction, request_id, account_id=caller.account_id)
+    async with provider.services.database.statements() as alone:
+        request = await queries.get_request(alone, request_id, account_id=caller.account_id)
         # Who looks at what somebody else asked for does not collect it.
         if account_is_its_own(caller) or request.api_key_id == caller.key_id:
-            return await queries.collect(transaction, request)
+            return await queries.collect(alone, request)
         return request
 
 
@@ -402,18 +462,33 @@ async def _retry_after(provider: Provider, request_id: int) -> int:
     return SOON if seconds is None else max(SOON, min(LONGEST, math.ceil(seconds)))
 
 
+async def _checked(items: list[Any], caller: Caller) -> tuple[dict[int, Prepared], list[dict[str, Any]]]:
+    """Those of these submissions that can be accepted, by their place; and for each place a problem, or nothing yet."""
+    good: dict[int, Prepared] = {}
+    outcomes: list[dict[str, Any]] = [{} for _ in items]
+    for i, item in enumerate(items):
+        if i % AT_A_TIME == 0:
+            await asyncio.sleep(0)  # let others be answered
+        try:
+            good[i] = prepared(item, caller)
+        except BeatError as error:
+            outcomes[i] = problem(error)
+    return good, outcomes
+
+
 def prepared(item: Any, caller: Caller) -> Prepared:
-    """Check one submission. Raises `BadInput` and its kinds, and `Forbidden` for another account than the caller's."""
+    """Check one submission. Raises `BadInput` and its kinds, and `Forbidden` for another account than the caller's or a priority that its
+    key may not ask for."""
     try:
         given = msgspec.convert(item, Submission)
     except msgspec.ValidationError as error:
         raise BadInput(f"the request is not as it should be: {error}") from None
-    return intake.prepare(
+    found = intake.prepare(
         NewRequest(
             given.platform,
             given.flow,
             given.params,
-            Priority.named(given.priority),
+            priority_of(caller, given.priority),
             account_of(caller, given.account_id),
             expires_at=given.expires_at,
             api_key_id=caller.key_id,
@@ -422,6 +497,13 @@ def prepared(item: Any, caller: Caller) -> Prepared:
             tags=given.tags,
         )
     )
+    if found.first.owner is not None and not (account_is_its_own(caller) or operates(caller)):
+        raise Forbidden(
+            f"{given.flow} uses the credential of its owner: it needs a key of an account that holds the owner, or one with the scope "
+            "operate",
+            scope=Scope.OPERATE,
+        )
+    return found
 
 
 def check_filter(wanted: Filter) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from falcon.asgi import Request, Response
 
 from actors.queues import Queues
 from api.bell import Bell
 from api.limits import Limiter
+from api.room import Room
 from api.waiting import Waiting
 from beat_actors.access.keyring import Keyring
 from beat_actors.credentials.vault import Vault
@@ -17,7 +19,12 @@ from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
 from beat_actors.database.vitals import Reporter
 from beat_actors.limits.limiter import StackedLimiter
+from beat_actors.logs import AT_EXIT, buffer
 from beat_actors.requests import queries
+from beat_actors.requests.open_requests import OpenRequests
+from beat_actors.whole import start_threads
+
+log = structlog.get_logger(__name__)
 
 Ring = Callable[[str], Awaitable[Any]]
 Ping = Callable[[], Awaitable[bool]]
@@ -48,6 +55,7 @@ class Services:
     keyring: Keyring = field(init=False)
     limiter: Limiter = field(init=False)
     limits: StackedLimiter = field(init=False)
+    open_requests: OpenRequests = field(init=False)
     finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
     reporter: Reporter = field(init=False)
@@ -59,8 +67,9 @@ class Services:
         self.keyring = Keyring(self.database)
         self.limiter = Limiter(settings)
         self.limits = StackedLimiter(self.database)
+        self.open_requests = OpenRequests(self.database)
         self.finder = Finder(self.database)
-        self.refresher = Refresher(self.database, self.limits)
+        self.refresher = Refresher(self.database, self.limits, self.open_requests)
         self.reporter = Reporter(self.database, name="api")
 
     async def close(self) -> None:
@@ -81,6 +90,7 @@ class Provider:
         self._opener = opener
         self._services: Services | None = None
         self.bell = Bell(lambda platform: self.services.ring(platform))
+        self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
 
     @property
@@ -90,8 +100,15 @@ class Provider:
         return self._services
 
     async def process_startup(self, _scope: Any, _event: Any) -> None:
-        self._services = self._opener()
-        self._services.reporter.start()
+        """Raises `NotWhole` where the process cannot have its threads; it ends then, and serves nothing."""
+        try:
+            start_threads("api")
+            self._services = self._opener()
+            self._services.reporter.start()
+        except Exception as error:
+            log.critical("process_not_whole", error=str(error), meaning="it takes no part, and ends")
+            buffer().drain(AT_EXIT)  # a child of the server ends without the functions of `atexit`
+            raise
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         await self.waiting.close()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
+from api.room import Places
 from beat_actors.errors import StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -13,6 +14,16 @@ log = structlog.get_logger(__name__)
 EVERY = 0.1
 """Seconds between two looks, while anybody waits."""
 LONGEST = 60
+MAX_WAITS = 1000
+"""Callers that wait in one process."""
+MAX_WAITS_OF_KEY = 100
+"""Of them with one key."""
+LOOKS_OF_KEY = 2
+"""Requests that are read at a time for callers with one key who want to wait. Many waits that end together take few connections."""
+LOOK_WITHIN = 5.0
+"""Seconds in which such a read has to begin."""
+COME_BACK = (10, 20)
+"""Seconds, from and to, after which those look again for whom there was no room; at random, so that they do not come together."""
 
 Ended = Callable[[Collection[int]], Awaitable[set[int]]]
 
@@ -24,10 +35,16 @@ class Waiting:
         self._ended = ended
         self._events: dict[int, asyncio.Event] = {}
         self._waiters: Counter[int] = Counter()
+        self._of_key: Counter[int] = Counter()
+        self.looks = Places(LOOKS_OF_KEY)
         self._watch: asyncio.Task[None] | None = None
 
-    async def until_ended(self, request_id: int, seconds: float) -> bool:
-        """Whether the request has ended within so many seconds. Never raises: while the database is away, nothing is known to end."""
+    async def until_ended(self, request_id: int, seconds: float, key_id: int) -> bool:
+        """Whether the request has ended within so many seconds. Never raises: while the database is away, nothing is known to end.
+
+        `key_id`: of the caller's key, which is to have `room`.
+        """
+        self._of_key[key_id] += 1
         self._waiters[request_id] += 1
         event = self._events.setdefault(request_id, asyncio.Event())
         if self._watch is None or self._watch.done():
@@ -38,11 +55,18 @@ class Waiting:
         except TimeoutError:
             return False
         finally:
+            self._of_key[key_id] -= 1
+            if not self._of_key[key_id]:
+                del self._of_key[key_id]
             self._waiters[request_id] -= 1
             if not self._waiters[request_id]:
                 del self._waiters[request_id]
                 self._events.pop(request_id, None)
         return True
+
+    def room(self, key_id: int) -> bool:
+        """Whether one more caller with this key may wait."""
+        return self._of_key[key_id] < MAX_WAITS_OF_KEY and self._of_key.total() < MAX_WAITS
 
     async def close(self) -> None:
         """Let nobody wait any longer."""

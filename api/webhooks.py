@@ -9,11 +9,10 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, account_of, caller_of
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.problems import Forbidden
 from api.scrape_requests import operates, row_id, send, whole
 from api.services import Provider
 from beat_actors.access.scopes import Scope
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, Forbidden
 from beat_actors.moments import in_utc
 from beat_actors.shapes import one_of
 from beat_actors.webhooks import endpoints

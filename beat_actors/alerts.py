@@ -126,7 +126,12 @@ SILENCE = "UPDATE alert SET silenced = %s WHERE id = %s AND resolved_at IS NULL 
 
 async def open_alert(transaction: Transaction, alert: Alert) -> None:
     """Open it, or bring up to date the one of its key that is open."""
-    await transaction.run(OPEN, {"standing": _json([alert]), "source_rule": SOURCE_RULE, "epoch": None})
+    await open_alerts(transaction, [alert])
+
+
+async def open_alerts(transaction: Transaction, alerts: Sequence[Alert]) -> None:
+    """Open them in one statement, or bring up to date those of their keys that are open."""
+    await transaction.run(OPEN, {"standing": _json(alerts), "source_rule": SOURCE_RULE, "epoch": None})
 
 
 async def resolve_alerts(transaction: Transaction, keys: Sequence[str]) -> None:

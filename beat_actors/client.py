@@ -9,6 +9,7 @@ It imports nothing of the engine. What an answer has beyond the fields named her
 
 import asyncio
 import random
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -488,7 +489,7 @@ def _error(status: int, body: bytes, retry_after: str | None) -> ApiError:
         problem = Problem()
     if not problem.status:
         problem = msgspec.structs.replace(problem, status=status)
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    seconds = float(retry_after) if retry_after and re.fullmatch("[0-9]{1,9}", retry_after) else None
     kinds: dict[int, type[ApiError]] = {401: NotAllowed, 403: NotAllowed, 404: NotThere, 409: Refused}
     if status in AWAY:
         return Away(problem, seconds, body)

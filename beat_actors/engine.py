@@ -1,11 +1,12 @@
-"""What a process that works holds: settings, database, vault, credentials, the way out."""
+"""What a process that works holds: settings, database, vault, credentials, the way out, and what it cannot do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
+from beat_actors.own_trouble import OwnTrouble
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient
 
@@ -17,6 +18,7 @@ class Engine:
     vault: Vault
     credentials: CredentialManager
     client: ProviderClient
+    own_trouble: OwnTrouble = field(default_factory=OwnTrouble)
 
     @classmethod
     def start(cls, settings: Settings, *, name: str, actor: str | None = None) -> Self:
@@ -25,6 +27,11 @@ class Engine:
         return cls(
             settings, database, vault, CredentialManager(database, vault, actor=actor or name), ProviderClient(settings)
         )
+
+    @property
+    def usable_keys(self) -> list[str]:
+        """The vault's keys that this process holds, without those that open nothing. Raises `SecretMissing`."""
+        return [key_id for key_id in self.vault.key_ids if self.own_trouble.may_open(key_id)]
 
     async def close(self) -> None:
         await self.client.close()

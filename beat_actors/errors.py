@@ -40,6 +40,12 @@ class NotFound(BeatError):
     code = "not_found"
 
 
+class NotGranted(NotFound):
+    """No owner of that name is granted to this account, so nothing of it can be asked for."""
+
+    code = "owner_not_granted"
+
+
 class NotFresh(BeatError):
     """What is known is older than was asked for, and no refresh is underway.
 
@@ -65,6 +71,19 @@ class Unauthenticated(BeatError):
     code = "unauthenticated"
 
 
+class Forbidden(BeatError):
+    """The key does not allow this.
+
+    `scope` is the scope that the key lacks, `None` where no scope would help.
+    """
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
 class Conflict(BeatError):
     """The request is in a state that does not allow this."""
 
@@ -83,10 +102,24 @@ class BadSettings(BeatError):
     code = "bad_settings"
 
 
+class SecretMissing(BeatError):
+    """This process was started without a secret that the work needs; nothing was done."""
+
+    code = "secret_missing"
+
+
 class StorageUnavailable(BeatError):
     """PostgreSQL did not answer in time; nothing was accepted or changed."""
 
     code = "storage_unavailable"
+
+
+class StorageReadOnly(StorageUnavailable):
+    """This PostgreSQL takes no writes: it is a standby, in recovery, or set to be read only; nothing was accepted or changed."""
+
+
+class StorageForbidden(StorageUnavailable):
+    """PostgreSQL refuses this login, or its role lacks a privilege; nothing was accepted or changed."""
 
 
 class StorageTooSlow(StorageUnavailable):
@@ -95,6 +128,10 @@ class StorageTooSlow(StorageUnavailable):
 
 class StorageLost(StorageUnavailable):
     """The connection to PostgreSQL was lost; whether it did what was asked is not known."""
+
+
+class StorageContended(StorageUnavailable):
+    """PostgreSQL broke the transaction off in favour of another one; nothing was changed, and the same may be done again."""
 
 
 class RedisUnavailable(BeatError):
@@ -131,10 +168,41 @@ class RateLimitError(BeatError):
         self.per_subject = per_subject
 
 
+class TooManyTests(BeatError):
+    """A webhook or its account was sent as many test events as a minute allows."""
+
+    code = "too_many_tests"
+
+    def __init__(self, message: str, *, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class TooManyOpen(BeatError):
+    """An account, or a key without one, has as many open requests as it may have."""
+
+    code = "too_many_open"
+
+    def __init__(self, most: int, count: int, wanted: int, *, seconds: int) -> None:
+        super().__init__(
+            f"{most} requests may be open at a time; {count} are, and this call adds {wanted}, so nothing was accepted. Wait for requests to "
+            "end, cancel some, send fewer, or ask the operator for more."
+        )
+        self.seconds = seconds
+
+
 class VaultError(BeatError):
     """A secret could not be sealed or opened: the key is missing, or the ciphertext belongs to another credential."""
 
     code = "vault"
+
+
+class VaultKeyMissing(VaultError):
+    """This process was started without the key that a secret is sealed with; other processes may hold it."""
+
+
+class KeyNotEverywhere(VaultError):
+    """Processes that live do not hold the vault's new key yet; nothing was sealed with it."""
 
 
 class NoAvailableSources(BeatError):

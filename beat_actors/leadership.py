@@ -79,6 +79,10 @@ class Leadership:
                     await self._step()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 await self._step_down(because=type(error).__name__)
+            except Exception as error:
+                # A scheduler that ended its campaign would never lead, and the cause may pass: no thread to be had for a moment.
+                log.exception("campaign_failed")
+                await self._step_down(because=type(error).__name__)
             await asyncio.sleep(BEAT)
 
     async def _step(self) -> None:
@@ -107,6 +111,7 @@ class Leadership:
             autocommit=True,
             row_factory=tuple_row,
             application_name="beat leader",
+            target_session_attrs="read-write",  # of several hosts, as for the pool
             connect_timeout=2,
             keepalives_idle=2,
             keepalives_interval=1,

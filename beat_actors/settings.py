@@ -5,8 +5,10 @@ The embedded servers of `beat up` differ from production only in the values of t
 
 import base64
 import binascii
+import hmac
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,9 +22,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from beat_actors.errors import BadSettings
+from beat_actors.errors import BadSettings, SecretMissing
 
+Kind = TypeVar("Kind", bound="DatabaseSettings")
+Secret = Literal["vault_keys", "message_keys"]
+USED_FOR: Mapping[Secret, str] = {
+    "vault_keys": "it opens and seals the secrets of credentials and webhooks",
+    "message_keys": "it signs what is sent and proves what is taken",
+}
 # It stands in the header of every message, and in the rows that it sealed.
+FINGERPRINT = b"beat key fingerprint"
 KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -34,10 +43,17 @@ class LimitChange(BaseModel, frozen=True, extra="forbid"):
     reserve: float | None = Field(default=None, ge=0, lt=1)
 
 
-class Settings(BaseSettings):
-    """Every variable that Beat reads. `beat settings` prints the same as a table."""
+class DatabaseSettings(BaseSettings):
+    """What the commands that make and migrate a database read, and nothing else: they need neither Redis nor a key."""
 
     model_config = SettingsConfigDict(env_prefix="BEAT_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    environment: Annotated[
+        Literal["production", "rehearsal"],
+        Field(
+            description="`rehearsal` allows BEAT_SIMULATOR_URL and BEAT_FAILPOINTS, where neither data nor provider keys are real; production refuses to start with either"
+        ),
+    ] = "production"
 
     database_url: Annotated[
         PostgresDsn, Field(description="PostgreSQL, straight or through PgBouncer in transaction mode")
@@ -45,6 +61,36 @@ class Settings(BaseSettings):
     database_direct_url: Annotated[
         PostgresDsn | None, Field(description="PostgreSQL without a pooler, for leadership; default: BEAT_DATABASE_URL")
     ] = None
+    database_owner_url: Annotated[
+        PostgresDsn | None,
+        Field(
+            description="PostgreSQL as the owner of the schema, without a pooler, for `beat migrate` and `beat db vacuum` alone; default: as the processes"
+        ),
+    ] = None
+    database_admin_url: Annotated[
+        PostgresDsn | None,
+        Field(description="PostgreSQL as a superuser, for `beat db roles` alone; give it to nothing that runs"),
+    ] = None
+    database_statement_timeout: Annotated[
+        float, Field(gt=0, le=600, description="seconds that one statement may take")
+    ] = 5.0
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """No values: URLs hold passwords, and what is printed of an object ends in logs and tracebacks."""
+        return ()
+
+    @property
+    def direct_url(self) -> str:
+        return str(self.database_direct_url or self.database_url)
+
+    @property
+    def owner_url(self) -> str:
+        return str(self.database_owner_url or self.direct_url)
+
+
+class Settings(DatabaseSettings):
+    """Every variable that Beat reads. `beat settings` prints the same as a table."""
+
     database_pool_size: Annotated[
         int,
         Field(
@@ -58,10 +104,13 @@ class Settings(BaseSettings):
     ] = 0
     database_pool_timeout: Annotated[float, Field(gt=0, le=30, description="seconds to wait for a connection")] = 2.0
     database_pool_recycle: Annotated[int, Field(ge=1, description="seconds after which a connection is replaced")] = 500
-    database_statement_timeout: Annotated[
-        float, Field(gt=0, le=600, description="seconds that one statement may take")
-    ] = 5.0
     database_prepared_statements: Annotated[bool, Field(description="false behind a PgBouncer older than 1.22")] = True
+    database_may_lose_commits: Annotated[
+        bool,
+        Field(
+            description="true lets processes start on a PostgreSQL with fsync or full_page_writes off, which may lose accepted requests in a crash; a rehearsal starts in any case"
+        ),
+    ] = False
 
     redis_url: Annotated[
         RedisDsn, Field(description="Redis or Valkey that carries the messages; an instance of its own")
@@ -80,6 +129,22 @@ class Settings(BaseSettings):
             description="changes to limits on on-demand requests, as JSON: `{NAME: {calls, window: sliding or calendar, reserve}}`; `beat limits` has the names"
         ),
     ] = {}
+    on_demand_share: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="share of each limit on on-demand requests that one account may take, so that the rest is left to the others; 1: all of it. The installation's own keys have no share",
+        ),
+    ] = 0.5
+    open_requests: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000_000,
+            description="requests that an account, or a key without one, may have open (not ended) at a time; the command line has no cap",
+        ),
+    ] = 100_000
     off_peak: Annotated[
         str,
         Field(
@@ -92,27 +157,33 @@ class Settings(BaseSettings):
     s3_bucket: Annotated[str, Field(description="bucket of the media assets")] = "beat-assets"
 
     vault_keys: Annotated[
-        SecretStr,
+        SecretStr | None,
         Field(
-            description="key ring of the credential vault: `id:key,id:key`, each key 32 bytes in base64; the first seals, all open"
+            description="key ring of the credential vault: `id:key,id:key`, each key 32 bytes in base64; the first seals, all open. For workers of the queues `retrieve` and `credentials`, the deliverer, and API and `beat` where they add credentials or webhooks; for no other process"
         ),
-    ]
+    ] = None
     message_keys: Annotated[
-        SecretStr,
+        SecretStr | None,
         Field(
-            description="key ring that signs messages, as BEAT_VAULT_KEYS is written; the first signs, the signature of each is taken"
+            description="key ring that signs messages, as BEAT_VAULT_KEYS is written; the first signs, the signature of each is taken. For workers, scheduler, API and `beat`"
         ),
-    ]
+    ] = None
     simulator_url: Annotated[
         str | None,
         Field(
             pattern=r"^https?://",
-            description="send every provider call to the simulator at this URL, not to the provider",
+            description="send every provider call, with its key, to the simulator at this URL and not to the provider; needs BEAT_ENVIRONMENT=rehearsal",
         ),
     ] = None
 
     api_host: Annotated[str, Field(description="address that the API listens on")] = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535, description="port that the API listens on")] = 8000
+
+    health_host: Annotated[str, Field(description="address of the API's listener for probes alone")] = "127.0.0.1"
+    health_port: Annotated[
+        int,
+        Field(ge=1, le=65535, description="its port: `/healthz` and `/readyz`, also while the API takes no connection"),
+    ] = 8001
 
     graph_version: Annotated[
         str,
@@ -137,6 +208,16 @@ class Settings(BaseSettings):
     http_max_per_host: Annotated[
         int, Field(ge=1, le=1000, description="simultaneous calls to one host, in each process")
     ] = 64
+
+    process_calls: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="leases that one worker process holds; with so many it takes no more messages of calls. More than the "
+            "calls in flight of all platforms, so that none of them uses up the room of the others",
+        ),
+    ] = 2000
 
     broker_batch: Annotated[int, Field(ge=1, le=2000, description="leases that one turn of the broker gives out")] = 200
     broker_in_flight: Annotated[
@@ -171,6 +252,15 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=3650, description="days that the logs of calls, profiles, posts and changes are kept")
     ] = 90
 
+    entity_days: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=36_500,
+            description="days after which profiles, posts, comments, orders and all else that was not observed again is forgotten; not set: kept",
+        ),
+    ] = None
+
     webhook_allow_private: Annotated[
         bool,
         Field(
@@ -184,9 +274,25 @@ class Settings(BaseSettings):
 
     @field_validator("vault_keys", "message_keys")
     @classmethod
-    def _key_ring(cls, value: SecretStr) -> SecretStr:
-        parse_keys(value.get_secret_value())
+    def _key_ring(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
         return value
+
+    def ring(self, name: Secret) -> dict[str, bytes]:
+        """A key ring, in order: key id -> 32 bytes. Raises `SecretMissing` where this process was not given it."""
+        given = getattr(self, name)
+        if given is None:
+            raise SecretMissing(f"BEAT_{name.upper()} is not set in this process, and {USED_FOR[name]}")
+        return parse_keys(given.get_secret_value())
+
+    def fingerprints(self, name: Secret) -> list[str] | None:
+        """`id:fingerprint` of each key of a ring, which tells nothing of the key; `None` where this process was not given it."""
+        if getattr(self, name) is None:
+            return None
+        return [
+            f"{key_id}:{hmac.digest(key, FINGERPRINT, 'sha256').hex()[:16]}" for key_id, key in self.ring(name).items()
+        ]
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -196,9 +302,14 @@ class Settings(BaseSettings):
             )
         return self
 
-    @property
-    def direct_url(self) -> str:
-        return str(self.database_direct_url or self.database_url)
+    @model_validator(mode="after")
+    def _real_providers(self) -> Self:
+        if self.simulator_url is not None and self.environment != "rehearsal":
+            raise ValueError(
+                "BEAT_SIMULATOR_URL sends every provider key to a simulator, and the environment is production. "
+                "Unset it, or set BEAT_ENVIRONMENT=rehearsal"
+            )
+        return self
 
 
 def parse_keys(text: str) -> dict[str, bytes]:
@@ -222,10 +333,27 @@ def parse_keys(text: str) -> dict[str, bytes]:
     return ring
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the environment. Raises `BadSettings`, one line a variable, with the variable's name and never its value."""
+def load(*needs: Secret, **overrides: Any) -> Settings:
+    """Read the environment. `needs`: the secrets without which this process cannot do its work.
+
+    Raises `BadSettings`, one line a variable, with the variable's name and never its value.
+    """
+    settings = _read(Settings, overrides)
+    missing = [name for name in needs if getattr(settings, name) is None]
+    if missing:
+        lines = (f"BEAT_{name.upper()}: it is not set, and {USED_FOR[name]}" for name in missing)
+        raise BadSettings("\n".join(lines))
+    return settings
+
+
+def load_database() -> DatabaseSettings:
+    """Read what concerns the database alone. Raises as `load` does."""
+    return _read(DatabaseSettings, {})
+
+
+def _read(kind: type[Kind], overrides: dict[str, Any]) -> Kind:
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):

@@ -20,3 +20,8 @@ def check_text(value: str, name: str, *, longest: int, one_line: bool = False) -
     found = _UNFIT.search(value) or (_BREAK.search(value) if one_line else None)
     if found is not None:
         raise BadInput(f"{name} contains U+{ord(found[0]):04X}, which cannot be part of it", field=name)
+
+
+def is_fit(value: str, *, longest: int, one_line: bool = False) -> bool:
+    """Whether `check_text` would take it: for those who look at many texts and name none of them."""
+    return len(value) <= longest and not _UNFIT.search(value) and not (one_line and _BREAK.search(value))

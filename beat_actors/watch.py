@@ -6,19 +6,21 @@ Each alert names its cause, whom it touches, what Beat does by itself, and one t
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from beat_actors.alerts import SOURCE_RULE, Alert, report
 from beat_actors.credentials.alerts import troubles
 from beat_actors.credentials.limits import Window
-from beat_actors.credentials.store import load_snapshot
-from beat_actors.database import Database, upkeep
+from beat_actors.database import Database, columns, upkeep
 from beat_actors.database.vitals import Vitals, processes
 from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.limits.overview import LimitView, overview
 from beat_actors.platforms.registry import platforms
+from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.requests.intake import Priority
+from beat_actors.webhooks import alerts as webhooks
 
 DAY = 86_400.0
 QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))
@@ -35,9 +37,27 @@ MEMORY_LEVELS = ((0.9, "critical"), (0.7, "warning"))
 LONG_WAIT = 600
 """Seconds for which a request that is no batch work may wait before somebody is told."""
 
+MOST_QUOTAS = 200
+"""Limits that are told of by themselves: those of which most is used."""
+
+# Parameters: sources, names of their daily limits, from how many calls on each is told, how many rows.
+QUOTAS = """
+WITH told(source, limit_name, least) AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])), used AS (
+    SELECT subject, limit_name, head, counts, (SELECT sum(n) FROM unnest(counts) n) AS calls FROM credential_usage
+    WHERE limit_name IN (SELECT limit_name FROM told)
+)
+SELECT used.subject, used.limit_name, used.head, used.counts, told.source, extract(epoch FROM clock_timestamp())::double precision AS now
+FROM used LEFT JOIN credential c ON c.id = CASE WHEN subject LIKE 'credential:%%' THEN substr(subject, 12)::bigint END
+JOIN told ON told.limit_name = used.limit_name AND told.source = coalesce(c.source, substr(subject, 8))
+WHERE used.calls >= told.least ORDER BY used.calls / told.least DESC, used.subject, used.limit_name LIMIT %s
+"""
 SOURCES = """
 SELECT platform, source, array_agg(operation ORDER BY operation) AS operations, max(trips) AS trips, min(open_until) AS open_until
 FROM breaker WHERE kind = %s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
+"""
+OWNERS = """
+SELECT platform, source, count(DISTINCT owner) AS count, (array_agg(DISTINCT owner))[1:5] AS some FROM owner_breaker
+WHERE open_until IS NOT NULL GROUP BY 1, 2
 """
 CREDENTIALS = """
 SELECT platform, source, count(*) AS of, count(*) FILTER (WHERE gone) AS gone, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
@@ -69,24 +89,64 @@ WHERE l.priority < %s AND first.created_at < clock_timestamp() - make_interval(s
 GROUP BY l.platform, l.flow ORDER BY 1, 2
 """
 STANDSTILL = """
-SELECT l.platform, count(*) AS lanes FROM lane l
+SELECT l.platform, count(*) AS lanes FROM lane l CROSS JOIN LATERAL (
+    SELECT f.created_at FROM scrape_fetch f
+    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
 WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
-  AND EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'WAITING' AND f.not_before IS NULL
-              AND f.created_at < clock_timestamp() - make_interval(secs => %(idle)s))
+  AND first.created_at < clock_timestamp() - make_interval(secs => %(idle)s)
   AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
 GROUP BY 1
 """
+# Steps from one kind, platform, source and operation to the next in the index `quarantine_told`, and counts of each the newest thousand,
+# so that what nobody resolves makes no look dearer. Payloads count for an hour, poison and messages until they are resolved.
 QUARANTINE = """
-SELECT kind, coalesce(platform, '-') AS platform, coalesce(source, '-') AS source, coalesce(operation, '-') AS operation,
-       count(*) AS of, max(error) AS error
-FROM quarantine WHERE resolved_at IS NULL AND (kind IN ('poison', 'message') OR at > clock_timestamp() - interval '1 hour')
-GROUP BY 1, 2, 3, 4 HAVING kind IN ('poison', 'message') OR count(*) >= 5
+WITH RECURSIVE sets AS (
+    (SELECT kind, coalesce(platform, '-') AS platform, coalesce(source, '-') AS source, coalesce(operation, '-') AS operation
+     FROM quarantine WHERE resolved_at IS NULL ORDER BY 1, 2, 3, 4 LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM sets s CROSS JOIN LATERAL (
+        SELECT kind, coalesce(platform, '-'), coalesce(source, '-'), coalesce(operation, '-') FROM quarantine
+        WHERE resolved_at IS NULL AND (kind, coalesce(platform, '-'), coalesce(source, '-'), coalesce(operation, '-'))
+              > (s.kind, s.platform, s.source, s.operation)
+        ORDER BY 1, 2, 3, 4 LIMIT 1
+    ) next
+)
+SELECT s.kind, s.platform, s.source, s.operation, newest.of, newest.error
+FROM (SELECT *, kind IN ('poison', 'message') AS lasts FROM sets LIMIT %(sets)s) s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS of, max(error) AS error FROM (
+        SELECT error FROM quarantine q
+        WHERE q.resolved_at IS NULL AND q.kind = s.kind AND coalesce(q.platform, '-') = s.platform
+          AND coalesce(q.source, '-') = s.source AND coalesce(q.operation, '-') = s.operation
+          AND q.at > CASE WHEN s.lasts THEN '-infinity' ELSE (SELECT clock_timestamp() - interval '1 hour') END
+        ORDER BY q.at DESC LIMIT %(most)s
+    ) one
+) newest
+WHERE newest.of >= CASE WHEN s.lasts THEN 1 ELSE 5 END
+UNION ALL
+SELECT 'refused', platform, source, operation, calls, code FROM refusal WHERE calls >= 5 AND at > clock_timestamp() - interval '1 hour'
 """
+QUARANTINE_SETS, QUARANTINE_COUNTED = 500, 1000
+"""Kinds, platforms, sources and operations that are looked at, and rows of each that are counted."""
 
-WEBHOOKS = """
-SELECT id, state, failures, split_part(split_part(url, '://', 2), '/', 1) AS host, last_error, open_until
-FROM webhook_endpoint WHERE (state = 'active' AND trips > 0) OR (state = 'disabled' AND last_failure_at > clock_timestamp() - interval '1 day')
+# The transaction before which the feed of changes and webhooks stop, where something has waited behind it for `seconds`. No row where
+# nothing has. Only locks tell a plain role which session of another role, in any database, has written what.
+HOLDER = """
+SELECT extract(epoch FROM clock_timestamp() - since)::integer AS waits, a.pid, p.gid, coalesce(a.datname, p.database) AS database,
+       coalesce(a.usename, p.owner) AS role, nullif(a.application_name, '') AS application, a.state,
+       extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::integer AS age, quote_literal(p.gid) AS quoted
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::xid AS xid, least(
+        (SELECT occurred_at FROM outbox_event WHERE xid >= beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT 1),
+        (SELECT at FROM change_log WHERE xid >= beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT 1)) AS since) oldest
+LEFT JOIN pg_prepared_xacts p ON p.transaction = oldest.xid
+LEFT JOIN pg_locks l ON l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.transactionid = oldest.xid
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE since < clock_timestamp() - make_interval(secs => %(seconds)s) AND (a.pid IS NOT NULL OR p.gid IS NOT NULL) LIMIT 1
 """
+RESTORED = "SELECT restored_at FROM database_cluster WHERE restored_at > clock_timestamp() - interval '1 day'"
+HELD_UP = 15.0
+"""Seconds for which events or changes may wait for a transaction before somebody is told."""
+
 IN_DEFAULT = "SELECT parent, sum(held)::bigint AS held, min(day) AS since, max(day) AS until FROM beat_in_default() GROUP BY 1 ORDER BY 1"
 
 Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
@@ -118,7 +178,7 @@ async def sources_down(database: Database) -> list[Alert]:
             cause=f"{row.source} does not answer as it should: {_list(row.operations)}",
             impact=_impact(row.platform, row.source, row.operations),
             automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
-            action="beat simulator status, or the provider's status page; nothing has to be done for recovery",
+            action="look at the provider's status page; nothing has to be done for recovery: beat sources",
             source=row.source,
         )
         for row in rows
@@ -143,6 +203,24 @@ async def unreadable(database: Database) -> list[Alert]:
     ]
 
 
+async def owners_out(database: Database) -> list[Alert]:
+    """Single owners whose calls fail or cannot be read, while their source answers others."""
+    async with database.statements() as alone:
+        rows = await alone.rows(OWNERS)
+    return [
+        Alert(
+            key=f"owners:{row.source}",
+            severity="warning",
+            cause=f"calls for {row.count} {'owner' if row.count == 1 else 'owners'} of {row.source} fail or cannot be read: {_list(row.some)}",
+            impact=f"what is asked of them on {row.platform} waits; other owners are served",
+            automatic="one probe for each owner after each rest (30 s to 5 min) finds out when its calls go well again",
+            action=f"beat sources {row.source}, then look at the owner's store or account at the provider",
+            source=row.source,
+        )
+        for row in rows
+    ]
+
+
 async def credentials_in_trouble(database: Database) -> list[Alert]:
     """What time alone brings about: an end that comes near, a token that nobody refreshed, an edit by hand."""
     async with database.statements() as alone:
@@ -159,7 +237,7 @@ async def credentials_out(database: Database) -> list[Alert]:
             severity="critical" if row.gone == row.of else "warning",
             cause=f"{row.gone} of {row.of} credentials of {row.source} are out ({row.dead} of them dead)",
             impact="its operations go to other sources or wait" if row.gone == row.of else "it has less than half its capacity",
-            automatic=f"the first comes back at {row.back_at.astimezone(UTC):%H:%M:%S} UTC, with one probe"
+            automatic=f"the first comes back at {row.back_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, with one probe"
             if row.back_at is not None
             else "nothing: none of them comes back by itself",
             action=f"beat credentials list --source {row.source}; add one, or replace the dead",
@@ -171,21 +249,28 @@ async def credentials_out(database: Database) -> list[Alert]:
 
 async def quotas(database: Database) -> list[Alert]:
     """Daily limits that are half, or four fifths, used: one alert for a window, told once at each level."""
-    alerts: list[Alert] = []
-    for platform in platforms().values():
-        async with database.statements() as alone:
-            snapshot = await load_snapshot(alone, platform)
-        names = {f"credential:{one.id}": one.source for one in snapshot.credentials.values()}
-        for window in snapshot.windows.values():
-            if window.limit.calendar is None and window.limit.seconds < DAY:
-                continue
-            source = names.get(window.subject) or window.subject.removeprefix("source:")
-            alerts += _quota(window, source)
-    return alerts
+    daily = {
+        (source.name, limit.name): limit
+        for platform in platforms().values()
+        for source in platform.sources.values()
+        for limit in source.limits
+        if limit.calendar is not None or limit.seconds >= DAY
+    }
+    least = min(share for share, _ in QUOTA_LEVELS)
+    wanted = [(source, name, ceil(limit.calls * least)) for (source, name), limit in daily.items()]
+    async with database.statements() as alone:
+        rows = await alone.rows(QUOTAS, (*columns(wanted, 3), MOST_QUOTAS))
+    return [
+        alert
+        for row in rows
+        for alert in _quota(
+            Window(row.subject, daily[row.source, row.limit_name], row.now, row.head, row.counts), row.source
+        )
+    ]
 
 
 def _quota(window: Window, source: str) -> list[Alert]:
-    limit, used = window.limit, sum(window.counts)
+    limit, used = window.limit, window.used
     severity = next((severity for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
     if severity is None:
         return []
@@ -305,7 +390,7 @@ async def waiting(database: Database) -> list[Alert]:
             impact="who asked for it waits, or is answered with older data; nothing is lost",
             automatic="it goes on by itself"
             if row.until is None
-            else f"it goes on at {row.until.astimezone(UTC):%H:%M:%S} UTC, when the first of its blockers clears",
+            else f"it goes on at {row.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, when the first of its blockers clears",
             action=f"beat why {row.request_id} names every blocker; add a credential, or let it wait",
         )
         for row in rows
@@ -319,14 +404,52 @@ def _blockers(reasons: Sequence[Mapping[str, Any]] | None) -> str:
 
 
 async def slow_database(database: Database) -> list[Alert]:
-    """What processes say of their last minute: slow statements, pools that were used up, work that lay until it was taken up."""
+    """What processes say of their last minute: slow statements, pools that were used up, work that lay until it was taken up. Also the
+    transaction, of any database of the server, that holds up the feed of changes and webhooks; and that the database was restored."""
     living = await processes(database)
+    async with database.statements() as alone:
+        holder = await alone.row(HOLDER, {"seconds": HELD_UP})
+        restored_at = await alone.value(RESTORED)
     found = (
+        _held_up(holder) if holder is not None else None,
+        _restored(restored_at) if restored_at is not None else None,
         _slow_statements(living),
         _exhausted_pools(living, database.settings.database_pool_timeout),
         _slow_claims(living),
     )
     return [alert for alert in found if alert is not None]
+
+
+def _held_up(row: Any) -> Alert:
+    where = f"database {row.database}, role {row.role}"
+    if row.gid is not None:
+        who = f"prepared transaction {row.quoted} ({where}, prepared {row.age} s ago)"
+        action = f"in the database {row.database}: COMMIT PREPARED {row.quoted}, or ROLLBACK PREPARED {row.quoted}"
+    else:
+        age = "" if row.age is None else f", began {row.age} s ago"
+        details = f"application {row.application or 'without a name'}{f', {row.state}' if row.state else ''}{age}"
+        who = f"a transaction of session {row.pid} ({where}, {details})"
+        action = f"end it where it began, or as an administrator: SELECT pg_terminate_backend({row.pid})"
+    return Alert(
+        key="database:held",
+        severity="critical",
+        cause=f"{who} is open and has written; events and changes have waited for it for {row.waits} s",
+        impact="/v1/changes and webhooks tell nothing that was written since it began; requests themselves go on, and nothing is lost",
+        automatic="all of it is told in order as soon as this transaction ends; Beat ends no transaction of others",
+        action=action,
+    )
+
+
+def _restored(at: datetime) -> Alert:
+    return Alert(
+        key="database:restored",
+        severity="warning",
+        cause=f"this database was restored into another cluster, found at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        impact="what was accepted or told after the dump was made is not in it; webhooks that were sent after it are sent again, and "
+        "cursors of /v1/changes that were given after it are answered with 410",
+        automatic="webhooks and /v1/changes go on behind all that was restored; this alert ends after a day",
+        action="tell consumers to read anew what they follow, and accounts to ask again for what they miss",
+    )
 
 
 def _slow_statements(living: Sequence[Vitals]) -> Alert | None:
@@ -401,40 +524,31 @@ async def connections(database: Database) -> list[Alert]:
 
 
 async def quarantined(database: Database) -> list[Alert]:
-    """What was set aside and not dealt with: any poison or message, and payloads that came in numbers within the hour."""
+    """What was set aside and not dealt with: any poison or message, and payloads that came in numbers within the hour. Also calls that were
+    refused in numbers within the hour, for a reason that no rule knows."""
     async with database.statements() as alone:
-        rows = await alone.rows(QUARANTINE)
+        rows = await alone.rows(QUARANTINE, {"sets": QUARANTINE_SETS, "most": QUARANTINE_COUNTED})
     return [
         Alert(
             key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
+            severity="warning",
+            cause=f"{row.source} refused {row.of:,} calls of {row.operation} within an hour for a reason that Beat does not know, the last "
+            f"with {row.error or 'no code'}",
+            impact="these calls went to the next source; where none was left, their requests failed with the code refused",
+            automatic="each source is asked twice at most for the same fetch; no credential is blamed",
+            action="look at what it said: SELECT code, detail FROM trace_log WHERE outcome = 'refused' ORDER BY at DESC LIMIT 20; "
+            "then add a rule to the source's error table",
+            source=row.source,
+        )
+        if row.kind == "refused"
+        else Alert(
+            key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
             severity="critical" if row.kind == "poison" else "warning",
-            cause=f"{row.of} {row.kind} in quarantine ({row.platform} {row.source} {row.operation}): {row.error[:200]}",
+            cause=f"{row.of:,}{' or more' if row.of == QUARANTINE_COUNTED else ''} {row.kind} in quarantine ({row.platform} {row.source} {row.operation}): {row.error[:200]}",
             impact="the requests that these belong to went on with other sources, or failed with this reason",
             automatic="each was set aside with its payload; its neighbours were not harmed",
             action="beat quarantine; once it is dealt with, beat quarantine resolve",
             source=None if row.source == "-" else row.source,
-        )
-        for row in rows
-    ]
-
-
-async def webhooks(database: Database) -> list[Alert]:
-    """Endpoints of webhooks that take nothing."""
-    async with database.statements() as alone:
-        rows = await alone.rows(WEBHOOKS)
-    return [
-        Alert(
-            key=f"webhook:{row.id}",
-            severity="warning",
-            cause=f"the webhook to {row.host} said that it is gone (410)"
-            if row.state == "disabled"
-            else f"the webhook to {row.host} failed {row.failures} times in a row",
-            impact="its consumer is told of nothing; the events themselves and other webhooks go on",
-            automatic="nothing more is sent to it"
-            if row.state == "disabled"
-            else "one delivery after each rest (30 s to 1 h) finds out whether it is back; what waits goes then, or fails after 24 h",
-            action=f"beat webhooks deliveries {row.id}; when its consumer is back: beat webhooks "
-            + (f"resume {row.id}" if row.state == "disabled" else f"resend {row.id} --since TIME for what had failed"),
         )
         for row in rows
     ]
@@ -505,6 +619,7 @@ def workers(listening: int) -> list[Alert]:
 WATCHES = (
     Watch(SOURCE_RULE, sources_down),
     Watch("parser", unreadable),
+    Watch("owners", owners_out),
     Watch("credential", credentials_in_trouble),
     Watch("credentials", credentials_out),
     Watch("quota", quotas, every=60),
@@ -513,10 +628,11 @@ WATCHES = (
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),
     Watch("waiting", waiting),
-    Watch("database", slow_database),
+    Watch("database", slow_database, every=30),
+    Watch("process", processes_in_trouble, every=45),
     Watch("connections", connections),
     Watch("quarantine", quarantined),
-    Watch("webhook", webhooks),
+    Watch("webhook", webhooks.in_trouble, every=30),
     Watch("partition", partitions, every=60),
 )
 

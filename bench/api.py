@@ -1,4 +1,5 @@
-"""What the API takes: `make serve`. Requests at a steady rate, batches as fast as they go, and reads beside a bare handler's.
+"""What the API takes: `make serve`. Requests at a steady rate, batches as fast as they go, reads beside a bare handler's, and calls beside
+hostile callers.
 
 One API process and the database on one machine; nobody works on what is accepted. Figures of one run.
 """
@@ -17,13 +18,14 @@ import aiohttp
 import psycopg
 
 from beat_actors.access import keys
-from beat_actors.access.keys import MOST_CALLS, NewKey
+from beat_actors.access.keys import MOST_CALLS, RATE_LIMIT, NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database, migrate
 from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from beat_actors.local.service import answers_http
 from beat_actors.settings import Settings
+from bench import hostile
 from bench.engine import KEY
 
 PROFILES = 1000
@@ -39,6 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rate", type=int, default=200, help="requests a second of the steady part")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each part")
+    parser.add_argument("--hostile", action="store_true", help="only the part with hostile callers")
+    parser.add_argument(
+        "--factor", type=float, default=5.0, help="how much longer a call may take beside a hostile caller"
+    )
     options = parser.parse_args()
     with temporary_home() as home:
         postgres, valkey = PostgresServer.at(home), ValkeyServer.at(home)
@@ -49,9 +55,13 @@ def main() -> None:
             settings = Settings(
                 database_url=postgres.url, redis_url=valkey.url, vault_keys=KEY, message_keys=KEY, log_level="WARNING"
             )
-            header = asyncio.run(new_key(settings))
-            with serving(home, settings, "api.app:app") as api, serving(home, settings, "bench.bare:app") as bare:
-                asyncio.run(measure(api, bare, header, options.rate, options.seconds))
+            header, another = asyncio.run(new_key(settings)), asyncio.run(new_key(settings, RATE_LIMIT))
+            with serving(home, settings, "api") as api, serving(home, settings, "bench.bare:app") as bare:
+                if not options.hostile:
+                    asyncio.run(measure(api, bare, header, options.rate, options.seconds))
+                worst = asyncio.run(hostile.measure(api, header, another, options.seconds))
+    if worst > options.factor:
+        sys.exit(f"a hostile caller makes others wait {worst:.1f} times as long, more than {options.factor:g}")
 
 
 async def measure(api: str, bare: str, header: dict[str, str], rate: int, seconds: float) -> None:
@@ -145,11 +155,11 @@ def _wanted(number: int) -> dict[str, Any]:
     }
 
 
-async def new_key(settings: Settings) -> dict[str, str]:
+async def new_key(settings: Settings, rate_limit: int = MOST_CALLS) -> dict[str, str]:
     database = Database(settings, name="bench")
     try:
         async with database.transaction() as transaction:
-            key = NewKey("bench", (Scope.SUBMIT, Scope.READ), rate_limit=MOST_CALLS)
+            key = NewKey("bench", (Scope.SUBMIT, Scope.READ), rate_limit=rate_limit)
             created = await keys.create(transaction, key, actor="bench")
     finally:
         await database.close()
@@ -158,20 +168,21 @@ async def new_key(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def serving(home: Home, settings: Settings, app: str) -> Iterator[str]:
-    """One process of a server."""
+    """One process of a server: the API as it is served, or another application."""
     port = home.port(app.partition(":")[0].replace(".", "-"))
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("BEAT_")},
+        "BEAT_ENVIRONMENT": settings.environment,
         "BEAT_DATABASE_URL": str(settings.database_url),
         "BEAT_REDIS_URL": str(settings.redis_url),
         "BEAT_VAULT_KEYS": KEY,
         "BEAT_MESSAGE_KEYS": KEY,
         "BEAT_LOG_LEVEL": "WARNING",
+        "BEAT_API_PORT": str(port),
+        "BEAT_HEALTH_PORT": str(home.port(f"{app.partition(':')[0]}-health")),
     }
-    command = [
-        *(sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--no-ws", "--no-access-log", app),
-    ]
+    options = ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-ws", app]
+    command = [sys.executable, "-m", *(["api"] if app == "api" else ["granian", *options])]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 20

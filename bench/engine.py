@@ -50,6 +50,7 @@ class Setup:
     threads: int = 8
     stage_batch: int = 100
     pooled_url: str = ""
+    calls_per_host: int = 64
 
     def env(self) -> dict[str, str]:
         return {
@@ -60,22 +61,25 @@ class Setup:
             "BEAT_REDIS_URL": self.redis_url,
             "BEAT_VAULT_KEYS": KEY,
             "BEAT_MESSAGE_KEYS": KEY,
+            "BEAT_ENVIRONMENT": "rehearsal",
             "BEAT_SIMULATOR_URL": self.upstream_url,
             "BEAT_STAGE_BATCH": str(self.stage_batch),
             # An outage may cost more calls than by default: the upstream answers within a millisecond here.
             "BEAT_BROKER_IN_FLIGHT": "1000",
             "BEAT_BROKER_IN_FLIGHT_PER_SOURCE": "800",
             "BEAT_BROKER_BATCH": "400",
+            "BEAT_HTTP_MAX_PER_HOST": str(self.calls_per_host),
             "BEAT_LOG_LEVEL": "WARNING",
-            "dramatiq_queue_prefetch": "4",
         }
 
 
-async def prepare(setup: Setup, handles: Sequence[str], count: int) -> None:
+async def prepare(
+    setup: Setup, handles: Sequence[str], count: int, *, source: str = "lama", credentials: int = CREDENTIALS
+) -> None:
     """Credentials, and `count` requests that wait."""
     async with _engine(setup) as engine:
-        for n in range(CREDENTIALS):
-            await engine.credentials.add("lama", {"key": f"bench-{n}"})
+        for n in range(credentials):
+            await engine.credentials.add(source, {"key": f"bench-{n}"})
         async with engine.database.transaction() as transaction:  # their checks are no part of the work
             await transaction.run("UPDATE credential SET check_at = clock_timestamp() + interval '1 day'")
         await _accept(engine, handles, count)
@@ -115,7 +119,7 @@ async def _engine(setup: Setup) -> AsyncIterator[Engine]:
 def working(setup: Setup) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Workers and scheduler, as in production."""
     workers = [
-        *(sys.executable, "-m", "dramatiq", "actors"),
+        *(sys.executable, "-m", "actors"),
         *("--processes", str(setup.processes), "--threads", str(setup.threads)),
     ]
     commands = [workers, [sys.executable, "-m", "scheduler"]]

@@ -1,6 +1,6 @@
 """How the cost grows with the work: `make growth`.
 
-A turn of the broker at more waiting fetches and more credentials; writing what was read at more rows; whole runs at more worker
+A turn of the broker at more waiting fetches and more credentials; turns and sweeps of a large installation; writing what was read at more rows; whole runs at more worker
 processes, other batch sizes and through PgBouncer; a worker's memory over a long run. Medians of one run on one machine.
 """
 
@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import msgspec
 import psutil
@@ -27,6 +28,7 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
 from bench import engine
 from bench.contender import handle
+from bench.large import measure
 from bench.upstream import bodies, upstream
 from tests.pgbouncer import PgBouncer
 
@@ -50,6 +52,9 @@ WITH request AS (
 INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority)
 SELECT id, %s, 'instagram', 'profile_by_handle', '{"handle": "somebody"}', 2 FROM request
 """
+TENANTS = """
+UPDATE scrape_fetch SET tenant = 'account/' || id WHERE id IN (SELECT id FROM scrape_fetch WHERE stage = 'WAITING' ORDER BY id DESC LIMIT 5000)
+"""
 # As if what was leased had never been.
 AGAIN = "UPDATE scrape_fetch SET stage = 'WAITING', lease_until = NULL WHERE stage = 'LEASED'"
 POSTS = """
@@ -64,7 +69,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="the most posts in the table (default: a million)")
     parser.add_argument("--count", type=int, default=4000, help="scrapes of each whole run")
     parser.add_argument("--long", type=int, default=200_000, help="scrapes of the run over which memory is watched")
-    parser.add_argument("--only", default="turns,writes,runs,pooled,memory", help="parts, with commas")
+    parser.add_argument("--owners", type=int, default=5000, help="owners of the large installation")
+    parser.add_argument(
+        "--credentials", type=int, default=10_000, help="credentials of one source of the large installation"
+    )
+    parser.add_argument("--only", default="turns,large,writes,runs,pooled,memory", help="parts, with commas")
     options = parser.parse_args()
     with temporary_home() as home:
         postgres, valkey, answers = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, options.count)
@@ -72,6 +81,7 @@ def main() -> None:
             upstream_url = f"http://127.0.0.1:{answers.port}"
             parts: dict[str, Callable[[], None]] = {
                 "turns": lambda: turns(postgres, options.fetches),
+                "large": lambda: large(postgres, valkey, options),
                 "writes": lambda: writes(postgres, options.rows),
                 "runs": lambda: runs(postgres, valkey, upstream_url, options.count),
                 "pooled": lambda: pooled(supervisor, home, postgres, valkey, upstream_url, options.count),
@@ -83,7 +93,7 @@ def main() -> None:
 
 def turns(postgres: PostgresServer, most: int) -> None:
     """A turn that gives out `LEASES` leases, or as many as the credentials allow in one second."""
-    for credentials in (10, 100, 1000):
+    for credentials in (10, 100, 1000, 10_000):
         with database_of(postgres) as (url, connection):
             connection.execute(CREDENTIALS, (credentials,))
             (lane,) = connection.execute(LANE).fetchone() or (0,)
@@ -97,17 +107,32 @@ def turns(postgres: PostgresServer, most: int) -> None:
                     f"turn: {waiting:>9,} waiting, {credentials:>5,} credentials: {ms:6.1f} ms, {leased} leases",
                     flush=True,
                 )
+            connection.execute(TENANTS)
+            connection.execute("VACUUM ANALYZE scrape_fetch")
+            ms, leased = asyncio.run(a_turn(url, connection))
+            print(f"turn: the same, beside 5,000 accounts with one each: {ms:6.1f} ms, {leased} leases", flush=True)
 
 
-async def a_turn(url: str, connection: psycopg.Connection) -> tuple[float, int]:
-    settings = Settings(
+def large(postgres: PostgresServer, valkey: ValkeyServer, options: argparse.Namespace) -> None:
+    with database_of(postgres) as (url, connection):
+        settings = settings_of(url, valkey.url)
+        sizes = {"credentials": options.credentials, "owners": options.owners, "waiting": options.fetches}
+        measure(settings, connection, **sizes)
+
+
+def settings_of(url: str, redis_url: str = "redis://127.0.0.1") -> Settings:
+    return Settings(
         database_url=url,
-        redis_url="redis://127.0.0.1",
+        redis_url=redis_url,
         vault_keys=engine.KEY,
         message_keys=engine.KEY,
         broker_batch=LEASES,
         broker_in_flight_per_source=LEASES,
     )
+
+
+async def a_turn(url: str, connection: psycopg.Connection) -> tuple[float, int]:
+    settings = settings_of(url)
     database = Database(settings, name="bench")
     leased = 0
 
@@ -134,6 +159,9 @@ def writes(postgres: PostgresServer, most: int) -> None:
         "platform": "instagram",
         "fetches": ones,
         "requests": ones,
+        "accounts": [""] * SCRAPES,
+        "owners": [""] * SCRAPES,
+        "observed": [datetime.now(UTC)] * SCRAPES,
         "sources": ["lama"] * SCRAPES,
         "versions": ones,
         "records": [msgspec.json.encode(parsed.records[1:]).decode() for parsed in read],

@@ -1,6 +1,11 @@
 """`python -m scheduler`"""
 
-from scheduler.daemon import main
+import sys
+
+from beat_actors.stopping import stop_at_once
 
 if __name__ == "__main__":
-    main()
+    stop_at_once()
+    from scheduler.daemon import main
+
+    sys.exit(main())

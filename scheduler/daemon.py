@@ -20,21 +20,26 @@ from actors.mailbox import Mailbox
 from beat_actors import watch
 from beat_actors.alerts import report
 from beat_actors.credentials import upkeep
-from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database, jsonb
+from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.vitals import Reporter
 from beat_actors.errors import LimitsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
+from beat_actors.logins import without_logins
 from beat_actors.logs import configure
+from beat_actors.privacy.retention import Entities
 from beat_actors.requests import replay, retention, sweeps
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES, Watch
 from beat_actors.webhooks import deliveries
-from beat_actors.webhooks.deliverer import Deliverer
+from beat_actors.whole import run, start_threads
 
 log = structlog.get_logger(__name__)
+
+UNSENT_AFTER = 5.0
+"""Seconds since a message was sent, or should have been at the head of its queue, after which it is taken for lost."""
 
 Sweep = Callable[[Database, Mailbox, int], Awaitable[Swept]]
 
@@ -66,6 +71,11 @@ async def _returned(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept
 async def _requeued(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept:
     """Dead letters that an operator lets be worked on again, at a pace."""
     return Swept(count=await mailbox.requeue_the_dead())
+
+
+async def _unsent(database: Database, mailbox: Mailbox, epoch: int) -> Swept:
+    """Work whose message was lost, and not what waits behind others in its queue."""
+    return await sweeps.unsent(database, epoch, grace=UNSENT_AFTER, oldest=await mailbox.oldest())
 
 
 async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
@@ -111,18 +121,19 @@ class Workers:
 JOBS = (
     Job("due", _reads(sweeps.due), every=0.5, deadline=5),
     Job("waiting", _reads(sweeps.waiting), every=2, deadline=5),
-    Job("unsent", _writes(partial(sweeps.unsent, grace=5.0)), every=2, deadline=10),
+    Job("unsent", _unsent, every=2, deadline=10),
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
     Job("replay", _writes(replay.due), every=2, deadline=20),
     Job("stranded", _writes(sweeps.stranded), every=60, deadline=10),
-    Job("stuck_probes", _writes(sweeps.stuck_probes), every=10, deadline=10),
+    Job("stuck_probes", _writes(sweeps.stuck_probes), every=15, deadline=10),
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
     Job("requeued", _requeued, every=1, deadline=10),
     Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
-    Job("retention", _writes(retention.forget), every=60, deadline=30),
+    Job("retention", _writes(retention.Retention().forget), every=60, deadline=30),
+    Job("entities", _writes(Entities().forget), every=600, deadline=30),
     Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
     Job("watch_redis", _redis, every=15, deadline=60),
     Job("watch_workers", Workers(), every=15, deadline=60),
@@ -159,7 +170,7 @@ class Sweeper:
         started, said = time.monotonic(), None
         try:
             async with asyncio.timeout(job.deadline):
-                swept = await job.sweep(self.database, self.mailbox, epoch)
+                swept = await self.database.again(partial(job.sweep, self.database, self.mailbox, epoch))
                 if swept.send:
                     hit("sweep.before_send", job.name)
                 for queue, ids in swept.send:
@@ -170,10 +181,10 @@ class Sweeper:
             said = f"it did not end within {job.deadline:g} s"
             log.error("sweep_late", sweep=job.name, deadline=job.deadline)
         except (StorageUnavailable, LimitsUnavailable, ConnectionError) as error:
-            said = str(error)
+            said = without_logins(str(error))
             log.warning("sweep_skipped", sweep=job.name, error=said)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"[:500]
+            said = without_logins(f"{type(error).__name__}: {error}")[:500]
             log.exception("sweep_failed", sweep=job.name)
         else:
             if swept.count and job.name not in QUIET:
@@ -209,33 +220,24 @@ class Sweeper:
 
 async def serve() -> None:
     """Sweep until SIGTERM or SIGINT."""
-    settings = load()
+    settings = load("message_keys")
     configure(settings, service="scheduler")
+    start_threads("scheduler")
+    await asyncio.to_thread(refuse_unsafe, settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(deliver_until(stopped, settings))
-        group.create_task(sweep_until(stopped, settings))
-
-
-async def deliver_until(stopped: asyncio.Event, settings: Settings) -> None:
-    """Deliver webhooks, leading or not: which daemon makes a delivery is settled by claims."""
-    database = Database(settings, name="webhooks")
-    deliverer = Deliverer(database, Vault(settings))
-    try:
-        await deliverer.run(stopped)
-    finally:
-        await deliverer.close()
-        await database.close()
+    await sweep_until(stopped, settings)
 
 
 async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Job, ...] = JOBS) -> None:
     """Stand for election, and sweep while leading."""
     database, mailbox = Database(settings, name="scheduler"), Mailbox(settings)
     # The memory job store cannot fail; `misfire_grace_time=None` means that a busy moment delays a run and never drops it.
-    clock = AsyncIOScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1})
+    clock = AsyncIOScheduler(
+        timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
+    )
 
     def at_once() -> None:
         for job in clock.get_jobs():
@@ -259,5 +261,5 @@ async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Jo
     await database.close()
 
 
-def main() -> None:
-    asyncio.run(serve())
+def main() -> int:
+    return run(serve)

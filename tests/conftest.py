@@ -1,18 +1,24 @@
 """Real servers for all tests: one PostgreSQL and one Valkey for each test process, a database of its own for each test."""
 
 import base64
+import contextlib
+import gc
 import os
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from beat_actors.database import Database, migrate
+from beat_actors.database import Database, migrate, roles
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
+from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 from tests.pgbouncer import PgBouncer
 
@@ -30,16 +36,40 @@ class Servers:
     valkey: ValkeyServer
     pooler: PgBouncer | None = None
 
+    def owner_url(self, database_url: str) -> str:
+        """The same database, as the owner of its schema."""
+        return self.postgres.url_of(conninfo_to_dict(database_url)["dbname"], "beat_owner")
+
+    def process_url(self, database_url: str) -> str:
+        """The same database, as Beat's processes connect."""
+        return self.postgres.url_of(conninfo_to_dict(database_url)["dbname"], "beat_process")
+
     def engine_url(self, database_url: str) -> str:
         """How the engine reaches a database: through the pooler, if there is one."""
         return self.pooler.url_of(database_url) if self.pooler else database_url
 
 
+IN_MEMORY, ROOM = Path("/dev/shm"), 4 << 30
+
+
+def fastest() -> Path | None:
+    """Where a database is copied in a quarter of the time: in memory, if there is room for tables of a million rows."""
+    with contextlib.suppress(OSError):
+        if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM:
+            return IN_MEMORY
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that start servers and processes come first, so that none of them is left for one process at the end."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     binary = os.environ.get("BEAT_TEST_PGBOUNCER")
-    with temporary_home() as home:
-        postgres = PostgresServer.at(home, UNSAFE_BUT_FAST)
+    with temporary_home(fastest()) as home:
+        postgres = PostgresServer.at(home, {**UNSAFE_BUT_FAST, "max_prepared_transactions": "4"})
         valkey = ValkeyServer.at(home, binary=os.environ.get("BEAT_TEST_REDIS"))
         pooler = PgBouncer.at(home, postgres, binary) if binary else None
         with running(home, postgres, valkey, *([pooler] if pooler else [])):
@@ -48,30 +78,79 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def template(servers: Servers) -> str:
-    """A migrated database that the others are copied from."""
-    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE beat_template")
-    migrate.upgrade(servers.postgres.url_of("beat_template"))
+    """A database that the others are copied from, migrated by the owner."""
+    owner, process = (servers.postgres.url_of("beat_template", role) for role in ("beat_owner", "beat_process"))
+    roles.provide(servers.postgres.url_of("postgres"), owner_url=owner, process_url=process)
+    migrate.upgrade(owner, process)
+    with psycopg.connect(servers.postgres.url_of("beat_template"), autocommit=True) as admin:
+        # Only for what tests make themselves, as tables of platforms that are not Beat's.
+        admin.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO beat_process")
     return "beat_template"
+
+
+DEFAULTS = """
+SELECT split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
+FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) setting
+WHERE d.datname = %s AND s.setrole = 0
+"""
+UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+
+def copy_database(admin: psycopg.Connection, name: str, template: str) -> None:
+    """Copy the template with the settings that a migration gives a database, which `CREATE DATABASE ... TEMPLATE` leaves out.
+
+    Beat's roles have production's limits on time; the superuser, who does what a test does beside Beat, has none.
+    """
+    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER beat_owner STRATEGY file_copy")
+    for setting, value in admin.execute(DEFAULTS, (template,)).fetchall():
+        admin.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    for setting in UNLIMITED:
+        admin.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting} = 0")
+
+
+def drop_database(admin: psycopg.Connection, name: str) -> None:
+    """PostgreSQL waits up to a minute for a connection that was broken off while it was made, and that Python has not closed yet."""
+    admin.execute("SET statement_timeout = '1s'")
+    try:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    except psycopg.errors.QueryCanceled:
+        gc.collect()
+        admin.execute("RESET statement_timeout")
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def copied_database(servers: Servers, template: str, name: str) -> Iterator[str]:
+    """A copy of the template, owned and reached as it is; the superuser's URL."""
+    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
+        copy_database(admin, name, template)
+        admin.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO beat_process")
+        try:
+            yield servers.postgres.url_of(name)
+        finally:
+            drop_database(admin, name)
 
 
 @pytest.fixture
 def database_url(servers: Servers, template: str) -> Iterator[str]:
-    """A fresh, migrated database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        try:
-            yield servers.postgres.url_of(name)
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    """A fresh, migrated database, as the superuser: for what a test does beside Beat."""
+    with copied_database(servers, template, f"test_{uuid.uuid4().hex[:12]}") as url:
+        yield url
 
 
 @pytest.fixture
-def settings(database_url: str, servers: Servers) -> Settings:
+def process_url(servers: Servers, database_url: str) -> str:
+    """The same database, straight and as Beat's processes connect: a missing grant fails a test."""
+    return servers.process_url(database_url)
+
+
+@pytest.fixture
+def settings(database_url: str, process_url: str, servers: Servers) -> Settings:
     """Settings of a process that works on the test's own database, under a Redis prefix of its own."""
     return Settings(
-        database_url=servers.engine_url(database_url),
+        environment="rehearsal",
+        database_url=servers.engine_url(process_url),
+        database_owner_url=servers.owner_url(database_url),
         database_prepared_statements=servers.pooler is None,
         redis_url=servers.valkey.url,
         redis_namespace=f"test-{uuid.uuid4().hex[:8]}",
@@ -79,6 +158,12 @@ def settings(database_url: str, servers: Servers) -> Settings:
         vault_keys=VAULT_KEYS,
         message_keys=MESSAGE_KEYS,
     )
+
+
+@pytest.fixture(autouse=True)
+def own_findings() -> None:
+    """The keys of Redis that this process reports are those of the test."""
+    unusable_keys.cache_clear()
 
 
 @pytest.fixture

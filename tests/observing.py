@@ -1,12 +1,14 @@
 """Things that a platform's provider has told, written as the pipeline writes them, and older than they are."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from beat_actors.access import grants
+from beat_actors.access.grants import Use
 from beat_actors.database import Database
-from beat_actors.pipeline.accounts import Brought, note
 from beat_actors.pipeline.entities import write_records
 from beat_actors.platforms.interface import Record
 from beat_actors.platforms.registry import platform as platform_named
@@ -22,26 +24,35 @@ async def observe(
     platform: str,
     *records: Record,
     account_id: str | None = None,
+    owner: str | None = None,
     source: str = "graphapi",
     fetch: int = 1,
+    at: datetime | None = None,
 ) -> int:
-    """Records of one type, all read from one answer; the request that brought them."""
+    """Records of one type, all read from one answer; the request that brought them. `owner`: whose credential made the call. `at`: when the
+    answer came; now if it is not given."""
     async with database.transaction() as transaction:
         request = int(await transaction.value(REQUEST, (platform, account_id)))
         values = {
             "platform": platform,
             "fetches": [fetch],
             "requests": [request],
+            "accounts": [account_id or ""],
+            "owners": [owner or ""],
+            "observed": [at or await transaction.value("SELECT clock_timestamp()")],
             "sources": [source],
             "versions": [1],
             "records": [msgspec.json.encode(records).decode()],
         }
-        where = platform_named(platform)
-        entity = where.entity_of(records[0])
-        await transaction.run(write_records(entity), values)
-        if account_id is not None:
-            await note(transaction, [Brought(account_id, request, where, entity, msgspec.json.encode(records))])
+        await transaction.run(write_records(platform_named(platform).entity_of(records[0])), values)
     return request
+
+
+async def granted(database: Database, account_id: str, platform: str, *owners: str) -> None:
+    """Let an account use these owners."""
+    async with database.transaction() as transaction:
+        for owner in owners:
+            await grants.grant(transaction, Use(account_id, platform, owner), reason="test", actor="test")
 
 
 async def age(database: Database, seconds: float, *tables: str) -> None:

@@ -29,11 +29,11 @@ class PgBouncer:
         place = home.place_for(account) / "pgbouncer"
         place.mkdir(exist_ok=True)
         place.chmod(0o755)
-        server = urlsplit(postgres.url)
+        servers = [urlsplit(url) for url in (postgres.url, postgres.process_url)]
         port = home.port("pgbouncer")
-        (place / "users").write_text(f'"{server.username}" "{server.password}"\n')
+        (place / "users").write_text("".join(f'"{one.username}" "{one.password}"\n' for one in servers))
         (place / "config").write_text(
-            f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
             f"unix_socket_dir =\nauth_type = plain\nauth_file = {place / 'users'}\npool_mode = transaction\n"
             f"default_pool_size = {pool}\nmax_client_conn = 500\nserver_idle_timeout = 5\nlogfile =\n"
         )

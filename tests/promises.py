@@ -47,7 +47,7 @@ BOOKS = """
 SELECT (SELECT count(*) FROM trace_log) AS traced, (SELECT count(*) FROM scrape_fetch WHERE stage = 'LEASED' AND lease_until IS NOT NULL) AS claimed,
        (SELECT count(*) FROM trace_log WHERE outcome <> 'unknown') AS known,
        (SELECT coalesce(sum(calls), 0)::bigint FROM credential_usage WHERE limit_name = 'total') AS charged,
-       (SELECT coalesce(sum(calls), 0)::bigint FROM settlement WHERE outcome <> 'unused' AND credential_id > 0) AS unsettled
+       (SELECT coalesce(sum(calls), 0)::bigint FROM settlement WHERE outcome NOT IN ('unused', 'unreached') AND credential_id > 0) AS unsettled
 """
 REQUESTS = """
 SELECT id, params, status, live, retry_count, scraped_at, items, data->'error'->>'code' AS code, coalesce(data ? 'partial', false) AS partial

@@ -1,7 +1,7 @@
 """Small worlds for tests: a platform with three sources and no parser worth the name, a scripted provider, and a clock that tests move."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import msgspec
@@ -9,7 +9,7 @@ import psycopg
 
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
-from beat_actors.database import Database
+from beat_actors.database import Database, clock
 from beat_actors.engine import Engine
 from beat_actors.platforms.interface import (
     Answer,
@@ -103,7 +103,15 @@ def registered(platform: Platform) -> Iterator[Platform]:
 Script = Callable[[Source, Call], Answer]
 
 
-class ScriptedClient:
+class Unbounded:
+    """Slots of hosts that take any number of calls."""
+
+    @asynccontextmanager
+    async def slot(self, _source: Source, _call: Call) -> AsyncIterator[None]:
+        yield
+
+
+class ScriptedClient(Unbounded):
     """Stands where the HTTP client stands: answers by `script`, and remembers each call."""
 
     def __init__(self, script: Script) -> None:
@@ -122,15 +130,16 @@ def answer(status: int = 200, body: bytes = b"{}", **headers: Any) -> Answer:
     return Answer(status, {name.replace("_", "-"): str(value) for name, value in headers.items()}, body)
 
 
-def simulated_client(url: str) -> ProviderClient:
-    """The HTTP client as it asks the simulator at `url`, with little patience, and with neither a database nor Redis behind it."""
+def simulated_client(url: str, *, patience: float = 20.0) -> ProviderClient:
+    """The HTTP client as it asks the simulator at `url`, with neither a database nor Redis behind it. `patience`: seconds for a call."""
     settings = Settings(
         database_url="postgresql://nobody@localhost/none",
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
         message_keys=MESSAGE_KEYS,
+        environment="rehearsal",
         simulator_url=url,
-        http_total_timeout=0.5,
+        http_total_timeout=patience,
     )
     return ProviderClient(settings)
 
@@ -139,6 +148,17 @@ def engine_with(settings: Settings, client: Any, *, name: str = "test") -> Engin
     """An engine whose calls go to `client`."""
     database, vault = Database(settings, name=name), Vault(settings)
     return Engine(settings, database, vault, CredentialManager(database, vault), client)
+
+
+@asynccontextmanager
+async def toy_engine(settings: Settings, client: Any, keys: str) -> AsyncIterator[Engine]:
+    """The platform `toy` and an engine with a credential of its first source for each letter of `keys`."""
+    engine = engine_with(settings, client)
+    with registered(TOY):
+        for key in keys:
+            await engine.credentials.add("toy-first", {"key": key})
+        yield engine
+    await engine.close()
 
 
 class MovableClock:
@@ -152,11 +172,22 @@ class MovableClock:
             INSERT INTO travel.by VALUES (0);
             CREATE FUNCTION travel.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
                 'SELECT pg_catalog.clock_timestamp() + make_interval(secs => (SELECT seconds FROM travel.by))';
+            GRANT USAGE ON SCHEMA travel TO PUBLIC;
+            GRANT SELECT ON travel.by TO PUBLIC;
         """)
+        self._moved = 0.0
+        self._elapsed = clock.elapsed
+        clock.elapsed = lambda: self._elapsed() + self._moved
         name = self._connection.info.dbname
         self._connection.execute(f"ALTER DATABASE {name} SET search_path = travel, pg_catalog, public")
 
     def advance(self, seconds: float) -> None:
+        """So much time passes, for this process too."""
+        self._moved += seconds
+        self.step(seconds)
+
+    def step(self, seconds: float) -> None:
+        """The database's clock steps, forth or back, and no time passes."""
         self._connection.execute("UPDATE travel.by SET seconds = seconds + %s", (seconds,))
 
     def now(self) -> float:
@@ -165,4 +196,28 @@ class MovableClock:
         return float(row[0])
 
     def close(self) -> None:
+        clock.elapsed = self._elapsed
         self._connection.close()
+
+
+YOUNGER = """
+UPDATE outbox_event SET xid = (xid::text::bigint + 1000000)::text::xid8;
+UPDATE change_log SET xid = (xid::text::bigint + 1000000)::text::xid8;
+UPDATE webhook_position SET xid = (xid::text::bigint + 1000000)::text::xid8;
+UPDATE database_cluster SET identifier = 1;
+"""
+
+
+def lost_log_lines(connection: psycopg.Connection) -> None:
+    """A live worker that has reported lost lines of its log."""
+    connection.execute(
+        "INSERT INTO process (id, name, host, pid, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, "
+        "claim_p99, troubles) VALUES ('x', 'worker', 'h', 1, clock_timestamp(), 0, 0, 0, 0, 0, 0, 0, 0, "
+        """'{"logs": "3 lines of its log could not be written"}')"""
+    )
+
+
+def restored_into_a_younger_cluster(database_url: str) -> None:
+    """Make the database what a dump is in a cluster that is a million transactions behind the one that it is from."""
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(YOUNGER)

@@ -87,7 +87,8 @@ class Keyring:
         if token is None:
             raise Unauthenticated(NOT_A_KEY)
         known = await self._find(token, within)
-        # Always compared, so that the time says nothing; and what became of a key is told to who holds it alone.
+        # Compared in constant time: how much of a secret is right cannot be measured. That a prefix is unknown can be, since it is
+        # looked up each time; prefixes are no secret. What became of a key is told to its holder alone.
         genuine = hmac.compare_digest(known.row.hash if known is not None else bytes(32), token.digest)
         if known is None or not genuine:
             raise Unauthenticated(NOT_A_KEY)

@@ -12,10 +12,12 @@ from beat_actors import audit
 from beat_actors.access import scopes as scopes_
 from beat_actors.access.scopes import OF_AN_ACCOUNT, Scope
 from beat_actors.access.tokens import Minted, mint
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
+from beat_actors.webhooks.makers import HandedOver, hand_over, paused_by
 
 RATE_LIMIT = 6_000
 MOST_CALLS = 1_000_000
@@ -35,13 +37,11 @@ FROM api_key ORDER BY id
 FIND = """
 SELECT id, prefix, name, account_id, scopes, rate_limit, revoked_at, expires_at - created_at AS life,
        expires_at <= clock_timestamp() AS expired
-FROM api_key WHERE id = %s OR prefix = %s FOR UPDATE
+FROM api_key WHERE id = %s OR prefix = %s FOR NO KEY UPDATE
 """
 REVOKE = "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = %s"
 # `least` passes over NULL: a key without an end gets one.
 RETIRE = "UPDATE api_key SET expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s RETURNING expires_at"
-# What a key of no account made is its own; its successor has it.
-HAND_OVER = "UPDATE webhook_endpoint SET api_key_id = %s WHERE api_key_id = %s"
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class NewKey:
         beyond = set(self.scopes) - OF_AN_ACCOUNT
         if self.account_id is not None and beyond:
             raise BadInput(
-                f"a key of one account holds submit and read; {', '.join(sorted(beyond))} reaches what is everybody's",
+                f"a key of one account holds submit, urgent and read; {', '.join(sorted(beyond))} reaches what is everybody's",
                 field="scope",
             )
         if not 1 <= self.rate_limit <= MOST_CALLS:
@@ -104,12 +104,22 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """`was_alive`: it was not revoked before. `webhooks`: the endpoints that it made and that are paused therefore."""
+
+    id: int
+    was_alive: bool
+    webhooks: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Rotated:
-    """The successor, and until when the key before it works."""
+    """The successor, until when the key before it works, and the webhooks that it handed over, each with a new signing secret."""
 
     before: int
     works_until: datetime
     created: Created
+    webhooks: list[HandedOver]
 
 
 async def create(transaction: Transaction, new: NewKey, *, actor: str) -> Created:
@@ -124,20 +134,25 @@ async def overview(transaction: Transaction) -> list[KeyView]:
     return [KeyView(**row._asdict()) for row in await transaction.rows(LIST)]
 
 
-async def revoke(transaction: Transaction, which: str, *, reason: str, actor: str) -> tuple[int, bool]:
-    """End a key for good; its id, and whether it was still alive. `which`: its id or prefix. Raises `NotFound`."""
+async def revoke(transaction: Transaction, which: str, *, reason: str, actor: str) -> Revoked:
+    """End a key for good, and with it the deliveries to the webhooks that it made. `which`: its id or prefix. Raises `NotFound`."""
     check_text(reason, "reason", longest=1000)
     row = await _find(transaction, which)
     alive = row.revoked_at is None
+    webhooks = await paused_by(transaction, row.id)
     if alive:
         await transaction.run(REVOKE, (row.id,))
-        detail = {"prefix": row.prefix, "name": row.name, "reason": reason}
+        detail = {"prefix": row.prefix, "name": row.name, "reason": reason, "webhooks": len(webhooks)}
         await audit.record(transaction, actor=actor, action="key.revoke", target=f"key/{row.id}", detail=detail)
-    return row.id, alive
+    return Revoked(row.id, alive, webhooks)
 
 
-async def rotate(transaction: Transaction, which: str, *, grace: timedelta = GRACE, actor: str) -> Rotated:
+async def rotate(
+    transaction: Transaction, vault: Vault, which: str, *, grace: timedelta = GRACE, actor: str
+) -> Rotated:
     """Give a key a successor that may do the same for as long, and let the old one live on for `grace`.
+
+    The webhooks that the old one made become the successor's, with new signing secrets; the old secrets sign as well during the grace.
 
     Raises `NotFound`, and `BadInput` for a key that does not work any more.
     """
@@ -148,11 +163,12 @@ async def rotate(transaction: Transaction, which: str, *, grace: timedelta = GRA
         raise BadInput(f"key {row.id} does not work any more, so nobody waits for a successor; create a new one")
     new = NewKey(row.name, scopes_.named(row.scopes), row.account_id, row.rate_limit, row.life)
     created = await _insert(transaction, new)
-    await transaction.run(HAND_OVER, (created.id, row.id))
     works_until = await transaction.value(RETIRE, (grace, row.id))
+    handed = await hand_over(transaction, vault, before=row.id, after=created.id, until=works_until)
     detail = {"successor": created.id, "prefix": created.minted.token.prefix, "works_until": works_until}
+    detail["webhooks"] = len(handed)
     await audit.record(transaction, actor=actor, action="key.rotate", target=f"key/{row.id}", detail=detail)
-    return Rotated(row.id, works_until, created)
+    return Rotated(row.id, works_until, created, handed)
 
 
 async def _insert(transaction: Transaction, new: NewKey) -> Created:

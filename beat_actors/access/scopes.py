@@ -7,9 +7,11 @@ from beat_actors.errors import BadInput
 
 
 class Scope(StrEnum):
-    """SUBMIT asks for data, READ looks at requests and at what is known, OPERATE runs the installation, ADMIN gives access to others."""
+    """SUBMIT asks for data, URGENT lets it ask with the priority customer, READ looks at requests and at what is known, OPERATE runs the
+    installation, ADMIN gives access to others."""
 
     SUBMIT = "submit"
+    URGENT = "urgent"
     READ = "read"
     OPERATE = "operate"
     ADMIN = "admin"
@@ -17,12 +19,13 @@ class Scope(StrEnum):
 
 CONTAINS = {
     Scope.SUBMIT: frozenset({Scope.SUBMIT}),
+    Scope.URGENT: frozenset({Scope.URGENT}),
     Scope.READ: frozenset({Scope.READ}),
-    Scope.OPERATE: frozenset({Scope.OPERATE, Scope.SUBMIT, Scope.READ}),
+    Scope.OPERATE: frozenset({Scope.OPERATE, Scope.SUBMIT, Scope.URGENT, Scope.READ}),
     Scope.ADMIN: frozenset(Scope),
 }
 # What is operated is everybody's, so a key that is one account's alone cannot hold the others.
-OF_AN_ACCOUNT = frozenset({Scope.SUBMIT, Scope.READ})
+OF_AN_ACCOUNT = frozenset({Scope.SUBMIT, Scope.URGENT, Scope.READ})
 
 
 def named(names: Iterable[str]) -> tuple[Scope, ...]:

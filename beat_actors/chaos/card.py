@@ -1,4 +1,4 @@
-"""What a run printed: one line of `key=value`, read back for the table. A card says itself which promise broke."""
+"""What a run printed: one line of `key=value`. A card says itself which promise broke."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,6 @@ from beat_actors.chaos.check import Findings
 
 NOTHING_MAY = ("lost", "dup", "nonterminal", "over_issued", "unbooked")
 """Counts that are 0 while every promise holds."""
-RULE_OF_THREE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Card:
         broken = [f"{name}={counts[name]}" for name in NOTHING_MAY if counts[name]]
         if self.findings.failed != self.budget.failed:
             broken.append(f"failed={self.findings.failed}, not {self.budget.failed}")
-        allowed = self.budget.extra_calls + self.findings.unknown + self.findings.late
+        allowed = self.budget.extra_calls + self.findings.unknown + self.findings.late + self.findings.severed
         if self.findings.extra_calls > allowed:
             broken.append(f"extra_calls={self.findings.extra_calls}, more than {allowed}")
         if self.api_bad:
@@ -88,47 +87,16 @@ class Card:
             "zombie_rejected": self.zombie_rejected,
             "fired": self.fired,
             "api_bad": self.api_bad,
-            "api_p99_s": _seconds(self.api_p99_s),
-            "ttr_s": _seconds(self.ttr_s),
-            "drain_s": _seconds(self.drain_s),
-            "run_s": _seconds(self.run_s),
+            "api_p99_s": seconds(self.api_p99_s),
+            "ttr_s": seconds(self.ttr_s),
+            "drain_s": seconds(self.drain_s),
+            "run_s": seconds(self.run_s),
             **self.extra,
             "verdict": "BROKEN" if self.broken else "SLOW" if self.slow else "ok",
         }
         return f"{head} " + " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def matrix_table(cards: Sequence[Card]) -> str:
-    """The worst of each fault over its seeds, as Markdown, with the upper bound that so many clean requests allow."""
-    lines = [
-        "| fault | seeds | requests | lost | dup | over-issued | not ended | extra calls | zombies rejected | "
-        "worst ttr (s) | worst drain (s) |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for fault in dict.fromkeys(card.fault for card in cards):
-        own = [card for card in cards if card.fault == fault]
-        ran = [card for card in own if not card.skipped]
-        if not ran:
-            lines.append(f"| `{fault}` | skipped: {own[0].skipped} |" + " |" * 9)
-            continue
-        found = [card.findings for card in ran]
-        worst = {name: max(getattr(one, name) for one in found) for name in (*NOTHING_MAY, "extra_calls")}
-        ttr = max((card.ttr_s for card in ran if card.ttr_s is not None), default=None)
-        cells = (
-            f"`{fault}`", len(ran), sum(one.accepted for one in found), worst["lost"], worst["dup"], worst["over_issued"],
-            worst["nonterminal"], worst["extra_calls"], sum(card.zombie_rejected for card in ran), _seconds(ttr),
-            _seconds(max(card.drain_s for card in ran)),
-        )  # fmt: skip
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    ran = [card for card in cards if not card.skipped]
-    accepted = sum(card.findings.accepted for card in ran)
-    bad = sum(card.findings.lost + card.findings.dup + card.findings.nonterminal for card in ran)
-    lines += ["", f"{len(ran)} runs, {accepted:,} requests accepted, {bad} lost, doubled or unfinished."]
-    if accepted and not bad:
-        bound = RULE_OF_THREE / accepted
-        lines[-1] += f" By the rule of three, fewer than {bound:.4%} are, with 95 % confidence."
-    return "\n".join(lines)
-
-
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """As it is shown: to a tenth, and `-` where it does not apply."""
     return "-" if value is None else f"{value:.1f}"

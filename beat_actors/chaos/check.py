@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from beat_actors.failpoints import Fired
+from beat_actors.failpoints.armed import Fired
 from beat_actors.platforms.interface import UPKEEP
 
 ENDED = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
+CUT_OFF = frozenset({"connection", "closed"})
 OVER = frozenset({"DONE", "FAILED", "CANCELLED"})
 
 
@@ -32,6 +33,8 @@ class Books:
     calls: int
     good_calls: int
     over_limit: int
+    severed: bool = False
+    """Whether connections to the providers were broken between the two sides."""
 
 
 QUERIES = {
@@ -52,7 +55,8 @@ CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHE
 class Findings:
     """What the arithmetic found; `reasons` names the rows behind each count.
 
-    `unknown`: calls that were out when their worker ended. `late`: calls that were given up at their timeout, answered or not. `extra_calls`: answers that were given beyond one for each fetch.
+    `unknown`: calls that were out when their worker ended. `late`: calls that were given up at their timeout, answered or not. `severed`: calls whose
+    connection the fault broke between Beat and the provider, so that each side may count them differently. `extra_calls`: answers that were given beyond one for each fetch.
     """
 
     accepted: int
@@ -68,13 +72,16 @@ class Findings:
     extra_calls: int
     reasons: Sequence[str] = field(default=())
     late: int = 0
+    severed: int = 0
 
 
 def check(books: Books) -> Findings:
     statuses = Counter(row.status for row in books.requests)
     lost, dup, nonterminal = _lost(books), _duplicates(books), _unfinished(books)
     unknown = sum(1 for trace in books.traces if trace.outcome == "unknown")
-    unbooked = _unbooked(books, unknown)
+    severed = sum(1 for trace in books.traces if trace.code in CUT_OFF) if books.severed else 0
+    late = sum(1 for trace in books.traces if trace.code == "timeout")
+    unbooked = _unbooked(books, unknown + severed + (late if books.severed else 0))
     good = [trace for trace in books.traces if trace.outcome == "ok"]
     wanted = len({trace.fetch_id for trace in _of_fetches(good)}) + sum(trace.operation in UPKEEP for trace in good)
     return Findings(
@@ -88,7 +95,8 @@ def check(books: Books) -> Findings:
         over_issued=books.over_limit,
         unbooked=len(unbooked),
         unknown=unknown,
-        late=sum(1 for trace in books.traces if trace.code == "timeout"),
+        severed=severed,
+        late=late,
         extra_calls=max(0, books.good_calls - wanted),
         reasons=[*lost, *dup, *nonterminal, *unbooked],
     )
@@ -165,7 +173,7 @@ def _unfinished(books: Books) -> list[str]:
 
 
 def _unbooked(books: Books, unknown: int) -> list[str]:
-    """Beat's three counts of calls against the simulator's; a call of unknown outcome may not have arrived."""
+    """Beat's three counts of calls against the simulator's; a call of unknown outcome, or one that was cut off, may not have arrived."""
     traced = len(books.traces)
     found = []
     if books.charged != traced:
@@ -173,7 +181,9 @@ def _unbooked(books: Books, unknown: int) -> list[str]:
     if books.calls > traced:
         found.append(f"the simulator counted {books.calls} calls, {traced} were traced")
     if books.calls < traced - unknown:
-        found.append(f"the simulator counted {books.calls} calls, {traced} were traced and only {unknown} are unknown")
+        found.append(
+            f"the simulator counted {books.calls} calls, {traced} were traced and only {unknown} may not have arrived"
+        )
     return found
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from beat_actors.chaos import strikes
+from beat_actors.chaos import failovers, network, strikes
 from beat_actors.chaos.card import Budget
+from beat_actors.chaos.layout import Layout
 from beat_actors.chaos.scene import Scene
 from beat_actors.failpoints import BOUNDARIES
 
@@ -30,6 +31,8 @@ class Fault:
     brief: bool = False
     breaks_api: bool = False
     api: float | None = None
+    layout: Layout = Layout.PLAIN
+    """Of the stack that the fault strikes."""
 
     def budget(self, scene: Scene) -> Budget:
         timing = scene.timing
@@ -39,7 +42,7 @@ class Fault:
 
 def _stages() -> list[Fault]:
     found = []
-    for stage in ("turn", "retrieve", "ingest", "process"):
+    for stage in ("turn", "retrieve", "through", "ingest", "process"):
         points = len(BOUNDARIES[stage])
         found.append(
             Fault(
@@ -78,6 +81,13 @@ HOSTILE: Mapping[str, Mapping[str, Any]] = {
     "huge": {},
     "nested": {},
 }
+
+RESET = (
+    ("postgres", "PostgreSQL", ("postgres",)),
+    ("redis", "Valkey", ("valkey",)),
+    ("providers", "the providers", ("simulator",)),
+    ("all", "PostgreSQL, Valkey and the providers", ("postgres", "valkey", "simulator")),
+)
 
 FAULTS: tuple[Fault, ...] = (
     *_stages(),
@@ -132,6 +142,14 @@ FAULTS: tuple[Fault, ...] = (
     Fault("redis.down", "F5", "Valkey down", strikes.redis_down, recovers="store", brief=True, api=1.0),
     Fault("redis.hung", "F5", "Valkey frozen: it takes connections and never answers", strikes.redis_hung, recovers="store", api=1.0),
     Fault("redis.full", "F5", "Valkey at maxmemory: it refuses every write", strikes.redis_full, recovers="store", api=1.0),
+    Fault(
+        "redis.failover", "F5", "the replica of Valkey is promoted; the old primary follows it, and refuses writes, loads data and lacks its primary",
+        failovers.redis_failover, recovers="store", brief=True, api=1.0, layout=Layout.PROXIED,
+    ),
+    Fault(
+        "redis.killed", "F5", "Valkey killed for good, and its replica promoted", failovers.redis_killed, recovers="store", api=1.0,
+        layout=Layout.PROXIED,
+    ),
     Fault("postgres.down", "F6", "PostgreSQL stopped at once and kept down", strikes.postgres_down, recovers="store", brief=True, api=3.0),
     Fault("postgres.hung", "F6", "PostgreSQL frozen: it takes connections and never answers", strikes.postgres_hung, recovers="store", api=3.0),
     Fault("postgres.restart", "F6", "PostgreSQL restarted three times", strikes.postgres_restarted, recovers="store", api=3.0),
@@ -140,6 +158,21 @@ FAULTS: tuple[Fault, ...] = (
         api=3.0,
     ),
     Fault("postgres.full", "F6", "every connection taken by somebody else", strikes.postgres_full, recovers="store", api=3.0),
+    Fault(
+        "postgres.failover", "F6", "the primary killed for good, and its synchronous standby promoted", failovers.postgres_failover,
+        recovers="store", brief=True, api=3.0, layout=Layout.STANDBY,
+    ),
+    Fault(
+        "postgres.switchover", "F6", "the primary made read only under its connections, and its standby promoted",
+        failovers.postgres_switchover, recovers="store", brief=True, api=3.0, layout=Layout.STANDBY,
+    ),
+    *(
+        Fault(
+            f"reset.{name}", "F7", f"connections to {what} reset, half closed and delayed by the dice",
+            partial(network.resets, servers=servers), recovers="store", brief=name == "all", api=6.0, layout=Layout.PROXIED,
+        )
+        for name, what, servers in RESET
+    ),
     *(
         Fault(
             f"hostile.{name}", "F8", f"the first two sources answer every call with: {name.replace('_', ' ')}",
@@ -150,6 +183,10 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "hostile.mixed", "F8", "the first two sources answer with all of these in turn", partial(strikes.hostile, kinds=HOSTILE),
         brief=True,
+    ),
+    Fault(
+        "hang.beside", "F8", "every source of one platform takes connections and never answers, while another platform is healthy",
+        strikes.beside_a_hang, brief=True,
     ),
     Fault("storm", "F9", "429 on every credential, then all of them back at once", strikes.storm, brief=True),
     Fault("clock.ahead", "F9", "one group of workers with its clock 90 s ahead", partial(strikes.skewed, seconds=90)),

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -16,11 +16,12 @@ AGAIN = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One request: its idempotency key, whose profile, and how long after the beginning it is asked for."""
+    """One request: its idempotency key, whose profile, how long after the beginning it is asked for, and of which platform."""
 
     key: str
     handle: str
     after: float
+    platform: str = "instagram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Answered:
 class Load:
     """What was asked for, and what the API said. `authorization`: the header that it wants. `ids`: every id that a 202 gave for a key."""
 
-    wanted: Sequence[Wanted]
+    wanted: list[Wanted]
     authorization: Mapping[str, str] = field(default_factory=dict, repr=False)
     ids: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     answers: list[Answered] = field(default_factory=list)
@@ -81,7 +82,7 @@ class Load:
     async def ask(self, http: aiohttp.ClientSession, url: str, wanted: Wanted) -> bool:
         """One POST; whether it was accepted."""
         body = {
-            "platform": "instagram",
+            "platform": wanted.platform,
             "flow": "refresh_profile_by_handle",
             "params": {"handle": wanted.handle},
         }
@@ -116,7 +117,9 @@ async def at_once(load: Load, api_url: str, copies: int, *, patience: float) -> 
         gate.set()
 
 
-def choose(dice: Random, name: str, count: int, population: int, window: float) -> list[Wanted]:
+def choose(
+    dice: Random, name: str, count: int, population: int, window: float, platform: str = "instagram"
+) -> list[Wanted]:
     """So many profiles of the simulator's population, spread over `window` seconds; the same dice choose the same."""
     handles = [f"creator_{n:06d}" for n in dice.sample(range(population), count)]
-    return [Wanted(f"{name}-{n}", handle, dice.uniform(0.0, window)) for n, handle in enumerate(handles)]
+    return [Wanted(f"{name}-{n}", handle, dice.uniform(0.0, window), platform) for n, handle in enumerate(handles)]

@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -20,12 +21,16 @@ from psycopg.rows import namedtuple_row
 from beat_actors.access import keys
 from beat_actors.access.keys import MOST_CALLS, NewKey
 from beat_actors.access.scopes import Scope
+from beat_actors.chaos.layout import Layout, Proxies, both_hosts, follow, rerouted, second_postgres, second_valkey
+from beat_actors.chaos.proxy import Proxy
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import until
 from beat_actors.database import migrate
 from beat_actors.engine import Engine
-from beat_actors.failpoints import VARIABLE, Book
+from beat_actors.failpoints import VARIABLE
+from beat_actors.failpoints.armed import Book
 from beat_actors.local import Service, Stack, Supervisor
+from beat_actors.local.servers import PostgresServer, ValkeyServer
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient
 
@@ -37,6 +42,8 @@ THREADS = 8
 CREDENTIALS = {"graphapi": 3, "arraybobo": 3, "jotucker": 4, "lama": 3, "bestsolutions": 3}
 POPULATION = 1000
 HTTP_TIMEOUT = 5.0
+STARTS_WITHIN = 240.0
+"""Seconds for a service to be ready: five of them import at once, which no run measures and a crowded machine takes minutes for."""
 NO_WORKERS = ("resource_tracker", "pipeline.alone")
 """Children of a worker that take no messages."""
 FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
@@ -54,6 +61,8 @@ def sleep(seconds):
 time.sleep = sleep
 """
 
+READ_WRITE = "?target_session_attrs=read-write"
+
 # Everything that a run leaves, in one statement. Ids go on rising, so that a message of an earlier run finds nothing.
 FORGET = """
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
@@ -62,7 +71,7 @@ TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential
 """
 REST_NO_MORE = """
 UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}',
-    ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, check_at = 'infinity'
+    ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, full_until = NULL, check_at = 'infinity'
 """
 CHECK_THEM = "UPDATE credential SET check_at = clock_timestamp() + make_interval(secs => random() * %s)"
 
@@ -77,11 +86,23 @@ class Mark:
 class Rig:
     """Use it in a `with` block: `with Rig.running(timing) as rig`."""
 
-    def __init__(self, stack: Stack, timing: Timing, worker_env: Mapping[str, str]) -> None:
+    def __init__(
+        self, stack: Stack, timing: Timing, worker_env: Mapping[str, str], layout: Layout, proxies: Proxies | None
+    ) -> None:
         self.stack = stack
         self.timing = timing
         self.book = Book(stack.home.path / "failpoints")
+        self.layout = layout
+        self.proxies = proxies
+        self.postgres_url = stack.postgres.url
+        """As the superuser, to whichever server takes writes."""
+        self.primary: ValkeyServer = stack.valkey
+        self.replica: ValkeyServer | None = None
+        self.standby: PostgresServer | None = None
+        self.spent = False
+        """A fail-over happened: the next run needs a new stack."""
         self._worker_env = worker_env
+        self._routes = proxies.routes(stack) if proxies else {}
         self._extra: set[str] = set()
         self.authorization: dict[str, str] = {}
         self.kept = False
@@ -89,7 +110,9 @@ class Rig:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, timing: Timing, *, worker_env: Mapping[str, str] | None = None) -> Iterator[Self]:
+    def running(
+        cls, timing: Timing, *, worker_env: Mapping[str, str] | None = None, layout: Layout = Layout.PLAIN
+    ) -> Iterator[Self]:
         """Start everything; at the end stop it, and erase the data root unless `kept` was set.
 
         `worker_env`: variables for the workers alone, by which a test plants a defect in them.
@@ -104,10 +127,14 @@ class Rig:
         stack = Stack(root, profiles=POPULATION, api_port=0, extra_env=env)
         rig: Self | None = None
         try:
-            with stack.running(migrate=migrate.upgrade, faces=False):
-                rig = cls(stack, timing, worker_env or {})
+            with contextlib.ExitStack() as life:
+                # Before the stack starts, so that they close after its processes have ended.
+                proxies = _proxies(life, stack) if layout is Layout.PROXIED else None
+                life.enter_context(stack.running(migrate=migrate.upgrade, faces=False))
+                rig = cls(stack, timing, worker_env or {}, layout, proxies)
                 rig.book.arm()
                 asyncio.run(rig._furnish())
+                rig._add_servers()
                 rig._start_faces()
                 try:
                     yield rig
@@ -134,11 +161,11 @@ class Rig:
     # What the database, the logs and the processes say.
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
-        with psycopg.connect(self.stack.postgres.url, autocommit=True, row_factory=namedtuple_row) as connection:
+        with psycopg.connect(self.postgres_url, autocommit=True, row_factory=namedtuple_row) as connection:
             return connection.execute(sql.encode(), params).fetchall()
 
     def run(self, sql: str, *params: Any) -> None:
-        with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:
+        with psycopg.connect(self.postgres_url, autocommit=True) as connection:
             connection.execute(sql.encode(), params)
 
     async def with_simulator(self, work: Callable[[SimulatorClient], Awaitable[T]]) -> T:
@@ -146,7 +173,7 @@ class Rig:
             return await work(simulator)
 
     def valkey(self) -> redis.Redis:
-        return redis.Redis.from_url(self.stack.valkey.url, socket_timeout=5.0, socket_connect_timeout=1.0)
+        return redis.Redis.from_url(self.primary.url, socket_timeout=5.0, socket_connect_timeout=1.0)
 
     def mark(self) -> Mark:
         return Mark({log: log.stat().st_size for log in self.stack.home.logs.glob("*.log")})
@@ -287,7 +314,7 @@ class Rig:
 
     async def ready(self) -> None:
         """Wait until every service is up, and the workers take messages."""
-        await until(self._all_up, within=60.0, what="the services did not come up again")
+        await until(self._all_up, within=STARTS_WITHIN, what="the services did not come up again")
 
     def _forget(self) -> None:
         self.run(FORGET)
@@ -304,10 +331,22 @@ class Rig:
         ((_, count),) = self.valkey().pubsub_numsub(channel)
         return int(count)
 
+    def _add_servers(self) -> None:
+        stack = self.stack
+        if self.layout is Layout.PROXIED:
+            self.replica, service = second_valkey(stack)
+            self.supervisor.start(service)
+        if self.layout is Layout.STANDBY:
+            self.standby, service = second_postgres(stack)
+            self.supervisor.start(service)
+            follow(stack.postgres)
+            self.postgres_url = both_hosts(self.postgres_url, stack.postgres, self.standby) + READ_WRITE
+            stack.env["BEAT_DATABASE_URL"] = both_hosts(stack.env["BEAT_DATABASE_URL"], stack.postgres, self.standby)
+
     def _start_faces(self) -> None:
         faces = [self._group(name) for name in GROUPS]
         faces += [replace(self.stack.scheduler(), backoff_most=1.0), replace(self.stack.api(), backoff_most=1.0)]
-        self.supervisor.start(*faces)
+        self.supervisor.start(*(replace(rerouted(face, self._routes), ready_timeout=STARTS_WITHIN) for face in faces))
 
     def _group(self, name: str) -> Service:
         service = self.stack.workers(1, THREADS, name=name)
@@ -315,6 +354,15 @@ class Rig:
 
     def _pid(self, name: str) -> int | None:
         return next((status.pid for status in self.supervisor.status() if status.name == name), None)
+
+    async def add_credentials(self, counts: Mapping[str, int]) -> None:
+        """Give sources so many credentials each; the next run needs a new stack."""
+        self.spent = True
+        engine = Engine.start(self.settings(), name="chaos")
+        try:
+            await _add_credentials(engine, counts)
+        finally:
+            await engine.close()
 
     async def _furnish(self) -> None:
         """Credentials, and a key that may call as often as it wants."""
@@ -324,11 +372,22 @@ class Rig:
                 key = NewKey("chaos", (Scope.SUBMIT,), rate_limit=MOST_CALLS)
                 created = await keys.create(transaction, key, actor="beat chaos")
             self.authorization = {"Authorization": f"Bearer {created.minted.text}"}
-            for source, count in CREDENTIALS.items():
-                for i in range(count):
-                    secret = {"key": f"chaos-{source}-{i}"}
-                    if source == "graphapi":
-                        secret = {"token": f"chaos-token-{i}", "user_id": str(17_841_400_000_000_001 + i)}
-                    await engine.credentials.add(source, secret)
+            await _add_credentials(engine, CREDENTIALS)
         finally:
             await engine.close()
+
+
+def _proxies(life: contextlib.ExitStack, stack: Stack) -> Proxies:
+    servers = (stack.postgres, stack.valkey, stack.simulator)
+    postgres, valkey, simulator = (life.enter_context(Proxy.running(server.port)) for server in servers)
+    return Proxies(postgres, valkey, simulator)
+
+
+async def _add_credentials(engine: Engine, counts: Mapping[str, int]) -> None:
+    for source, count in counts.items():
+        for i in range(count):
+            # Nothing that the simulator may say in an answer: an answer that repeats a key is not kept.
+            secret = {"key": blake2b(f"{source} {i}".encode(), digest_size=12).hexdigest()}
+            if source == "graphapi":
+                secret = {"token": f"chaos-token-{i}", "user_id": str(17_841_400_000_000_001 + i)}
+            await engine.credentials.add(source, secret)

@@ -103,6 +103,7 @@ async def _books(scene: Scene) -> Books:
         calls=ledger["calls"],
         good_calls=ledger["ok"],
         over_limit=ledger["over_limit"],
+        severed=scene.severed,
         **rows,
     )
 

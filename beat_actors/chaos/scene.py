@@ -9,7 +9,7 @@ from beat_actors.chaos.load import Load
 from beat_actors.chaos.rig import Rig
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import until
-from beat_actors.failpoints import Fired
+from beat_actors.failpoints.armed import Fired
 
 GRACE = 1.0
 
@@ -34,6 +34,8 @@ class Scene:
     late: list[str] = field(default_factory=list)
     """What took longer than it may."""
     skipped: str = ""
+    severed: bool = False
+    """Connections to the providers were broken on their way: a call may not have arrived, and an answer may have been lost."""
 
     @property
     def timing(self) -> Timing:
@@ -56,7 +58,8 @@ class Scene:
         return self.hits()
 
     def hits(self) -> list[Fired]:
-        return [hit for hit in self.rig.book.hits() if hit.fired]
+        """What struck. What was armed to raise only leads work another way."""
+        return [hit for hit in self.rig.book.hits() if hit.fired and not hit.armed.endswith("=raise")]
 
     def ended(self) -> int:
         (row,) = self.rig.rows(

@@ -11,8 +11,8 @@ import psutil
 import psycopg
 
 from actors.mailbox import INGEST, PROCESS, RETRIEVE, Mailbox
-from beat_actors.chaos.load import at_once
-from beat_actors.chaos.rig import CREDENTIALS, GROUPS, HTTP_TIMEOUT, Mark
+from beat_actors.chaos.load import Load, at_once, choose
+from beat_actors.chaos.rig import CREDENTIALS, GROUPS, HTTP_TIMEOUT, POPULATION, Mark
 from beat_actors.chaos.scene import GRACE, Scene
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.failpoints import pairs
@@ -29,10 +29,15 @@ FROZEN = PATIENCE + DEAD
 # F1: processes die, freeze or are asked to stop.
 
 
+STEP_BY_STEP = dict.fromkeys(("ingest", "process"), ("through.before_write=raise",))
+"""What has to be armed for all boundaries of a stage to be passed: by the ordinary way, ingest does the work of both."""
+
+
 async def kill_at_boundaries(scene: Scene, *, stage: str) -> None:
     """Every boundary once, whichever worker comes by; the dice say at which time."""
     points = pairs(stage)
-    scene.rig.book.arm(*(f"{point}=kill@{scene.dice.randint(1, 3)}" for point in points))
+    struck = (f"{point}=kill@{scene.dice.randint(1, 3)}" for point in points)
+    scene.rig.book.arm(*struck, *STEP_BY_STEP.get(stage, ()))
     await scene.fired(len(points))
     scene.heal()
 
@@ -42,7 +47,8 @@ async def pause_at_boundary(scene: Scene, *, stage: str) -> None:
     points = pairs(stage)
     point = points[(scene.seed + 1) % len(points)]
     scene.extra["point"] = point
-    scene.rig.book.arm(f"{point}=pause:{scene.timing.pause}@{scene.dice.randint(1, 3)}")
+    struck = f"{point}=pause:{scene.timing.pause}@{scene.dice.randint(1, 3)}"
+    scene.rig.book.arm(struck, *STEP_BY_STEP.get(stage, ()))
     (hit,) = await scene.fired(1)
     scene.healed_at = hit.at
     scene.quiet_at = hit.at + scene.timing.pause + GRACE
@@ -122,7 +128,7 @@ async def leader_frozen(scene: Scene) -> None:
         await _replaced(scene, epoch, within=FROZEN)
         await scene.rig.ready()
         scene.heal()
-        await _drained(scene)
+        await drained(scene)
         scene.complain((await _leader(scene))[0] == leader, "a frozen scheduler leads")
     await until(
         lambda: bool(scene.rig.logged("not_leading", mark)), within=FROZEN, what="the frozen leader did not step down"
@@ -144,7 +150,7 @@ async def leader_killed(scene: Scene) -> None:
         await _started(scene, mark)  # the one that was killed stands again
     await scene.rig.ready()
     scene.heal()
-    await _drained(scene)
+    await drained(scene)
     await asyncio.to_thread(scene.rig.hold, second)
 
 
@@ -221,7 +227,7 @@ async def poison_parse(scene: Scene) -> None:
     scene.rig.book.arm(*(f"ingest.parse~graphapi+{handle}=kill" for handle in marked))
     most = scene.rig.settings().stage_attempts
     await until(lambda: len(scene.hits()) >= 2, within=scene.timing.patience, what="no poison was parsed")
-    await _drained(scene)
+    await drained(scene)
     hits = scene.hits()
     scene.extra["deaths"] = len(hits)
     scene.extra_calls = len(marked)
@@ -239,7 +245,7 @@ async def poison_write(scene: Scene) -> None:
     scene.failed = 1
     most = scene.rig.settings().stage_attempts
     await until(lambda: len(scene.hits()) >= 1, within=scene.timing.patience, what="no poison was written")
-    await _drained(scene)
+    await drained(scene)
     scene.extra["deaths"] = len(scene.hits())
     scene.complain(len(scene.hits()) > most, f"it killed {len(scene.hits())} workers, and {most} tries are allowed")
     _nobody_else_quarantined(scene, 1)
@@ -251,7 +257,7 @@ def _nobody_else_quarantined(scene: Scene, poisoned: int) -> None:
     scene.complain(row.n != poisoned, f"{row.n} fetches were quarantined for {poisoned} poisoned")
 
 
-async def _drained(scene: Scene) -> None:
+async def drained(scene: Scene) -> None:
     """Until everything has ended, or patience has; what is left then is the checker's to say."""
     with contextlib.suppress(ChaosError):
         await until(
@@ -319,7 +325,7 @@ async def cancellations(scene: Scene) -> None:
                     if (await response.json())["status"] == "CANCELLED":
                         cancelled.add(request)
     scene.heal()
-    await _drained(scene)
+    await drained(scene)
     (row,) = scene.rig.rows("SELECT array_agg(id) AS ids FROM scrape_request_log WHERE status = 'CANCELLED'")
     scene.complain(
         set(row.ids or []) != cancelled,
@@ -448,7 +454,7 @@ async def hostile(scene: Scene, *, kinds: Mapping[str, Mapping[str, Any]]) -> No
         await asyncio.to_thread(scene.rig.hold, name)
         await asyncio.to_thread(scene.rig.release, name)
     await scene.rig.with_simulator(break_them)
-    await _drained(scene)
+    await drained(scene)
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     scene.complain(not ledger["faulted"], "no call met the hostile answer")
     peak.cancel()
@@ -463,6 +469,67 @@ async def hostile(scene: Scene, *, kinds: Mapping[str, Mapping[str, Any]]) -> No
         scene.late.append(said)
     blamed = scene.rig.rows("SELECT id FROM credential WHERE disabled_till IS NOT NULL OR dead_at IS NOT NULL")
     scene.complain(bool(blamed), f"{len(blamed)} credentials were blamed for what they did not do")
+
+
+HEALTHY, SPREAD = 40, 6.0
+"""Requests of the healthy platform in each of the two measurements, and the seconds over which they arrive: longer than a call hangs."""
+MOST_SLOWDOWN, NOTICEABLE = 4.0, 1.0
+"""How many times longer one may take beside the platform that hangs, and the seconds below which nothing is a difference."""
+SLOWEST = """
+SELECT extract(epoch FROM max(scraped_at - created_at))::float8 AS seconds FROM scrape_request_log WHERE idempotency_key LIKE %s
+"""
+
+
+async def beside_a_hang(scene: Scene) -> None:
+    """All sources of Instagram take connections and never answer, while YouTube's requests arrive; then the same number without the fault."""
+    sources = platforms()["instagram"].sources
+    await scene.rig.add_credentials({"ytapi": 3})
+
+    async def hang(simulator: Any) -> None:
+        for source in sources:
+            await simulator.add_fault("hang", source=source)
+
+    await scene.rig.with_simulator(hang)
+    await until(lambda: _calls_out(scene) > 0, within=scene.timing.patience, what="no call hangs")
+    beside = await _slowest_healthy(scene, "beside")
+    hanging = await asyncio.to_thread(_open_requests, scene)
+    await scene.rig.with_simulator(lambda simulator: simulator.clear_faults())
+    scene.heal()
+    await drained(scene)
+    alone = await _slowest_healthy(scene, "alone")
+    scene.extra |= {"beside_s": f"{beside:.1f}", "alone_s": f"{alone:.1f}", "hanging": hanging}
+    scene.complain(
+        beside > MOST_SLOWDOWN * max(alone, NOTICEABLE),
+        f"a request of the healthy platform took {beside:.1f} s beside the hang, and {alone:.1f} s at most alone",
+    )
+    scene.complain(not hanging, "nothing hung any more when the healthy platform had ended")
+
+
+async def _slowest_healthy(scene: Scene, name: str) -> float:
+    """Submit requests of YouTube, and wait until all have ended; the seconds that the slowest took."""
+    keys = f"healthy-{scene.seed}-{name}"
+    wanted = choose(scene.dice, keys, HEALTHY, POPULATION, SPREAD, "youtube")
+    load = Load(wanted, scene.load.authorization, scene.load.ids, scene.load.answers)
+    scene.load.wanted.extend(wanted)
+    await load.run(scene.rig.stack.api_url, patience=scene.timing.patience)
+    await until(
+        lambda: _open_requests(scene, "youtube") == 0, within=scene.timing.patience, what="the healthy platform hangs"
+    )
+    (row,) = await asyncio.to_thread(scene.rig.rows, SLOWEST, f"{keys}-%")
+    return float(row.seconds)
+
+
+def _open_requests(scene: Scene, platform: str = "instagram") -> int:
+    (row,) = scene.rig.rows(
+        "SELECT count(*) AS n FROM scrape_request_log WHERE platform = %s AND status IN ('PENDING', 'PROCESSING')",
+        platform,
+    )
+    return int(row.n)
+
+
+def _calls_out(scene: Scene) -> int:
+    (row,) = scene.rig.rows("SELECT count(*) AS n FROM scrape_fetch WHERE lease_until IS NOT NULL AND stage = 'LEASED'")
+    return int(row.n)
 
 
 MOST_MEMORY = 700e6
@@ -565,5 +632,5 @@ async def skewed(scene: Scene, *, seconds: int) -> None:
     for name in GROUPS:
         await asyncio.to_thread(scene.rig.release, name)
     scene.heal()
-    await _drained(scene)
+    await drained(scene)
     await asyncio.to_thread(scene.rig.hold, service.name)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from cyclopts import App, CycloptsError
 
@@ -33,8 +34,9 @@ COMMANDS = (
     (
         "credentials",
         "credentials:app",
-        "Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys.",
+        "Provider credentials: add, list, show, replace, enable, disable, reset, share, unshare, rotate-keys.",
     ),
+    ("accounts", "accounts:app", "Accounts and the owners that each may use: grants, grant, revoke."),
     ("sources", "operations:sources", "Sources and their breakers: who is out, and hands to open and close."),
     (
         "flows",
@@ -68,6 +70,9 @@ REMOTE = frozenset({"scrape", "requests", "why", "retry", "cancel"})
 """Those that can be done over an API elsewhere."""
 OF_NO_STACK = frozenset({"up", "simulator", "settings", "new-platform", "chaos"})
 """Those that speak to no Beat that runs already, so that it makes no difference which one is named."""
+
+OF_REHEARSAL = frozenset({"up", "simulator", "chaos"})
+"""Those that the production wheel does not contain; the extra `rehearsal` brings them."""
 
 app = App(
     name="beat",
@@ -133,10 +138,12 @@ def _without_url(given: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def _refusal(given: Sequence[str], url: str | None) -> str | None:
-    """Why this is not done: it would be done to another Beat than the one that was named."""
+    """Why this is not done: it is not installed, or it would be done to another Beat than the one that was named."""
     if url == "":
         return "--url names the API of a Beat elsewhere, such as --url https://beat.example.com. See: beat --help"
     command = next((argument for argument in given if not argument.startswith("-")), None)
+    if command in OF_REHEARSAL and find_spec("beat_actors.simulator") is None:
+        return f"beat {command} is for rehearsals, and this installation is for production. Add it: pip install 'beat-actors[rehearsal]'"
     known = {name for name, _, _ in COMMANDS}
     if command not in known - REMOTE or {"--help", "-h"} & set(given):
         return None

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import re
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -44,7 +44,7 @@ def chaos(
     only
         Faults by name or pattern, separated by commas: kill.turn or redis.*
     brief
-        The selection for CI, with shorter faults; about two minutes with one seed.
+        The selection for CI, with shorter faults; about four minutes with one seed.
     jobs
         How many stacks are rehearsed on beside one another.
     keep
@@ -52,7 +52,7 @@ def chaos(
         interrupted goes on. What is counted and written into the table is all that stands there, with `--seeds 0` nothing else. Delete
         it when the engine has changed.
     table
-        Write the worst of each fault into this Markdown file, between its two marks.
+        Write a row for each fault that was run into this Markdown file, between its two marks. Rows of other faults stay.
     names
         List the faults and what they do, and run nothing.
     """
@@ -77,7 +77,7 @@ def chaos(
         (card for card in held.values() if card.fault in order), key=lambda card: (order[card.fault], card.seed)
     )
     if table is not None:
-        _write(table, matrix_table(cards))
+        _write(table, cards)
     bad = len(session.void) + sum(1 for card in cards if card.broken)
     skipped = sum(1 for card in cards if card.skipped)
     slow = sum(1 for card in cards if card.slow and not card.broken)
@@ -110,12 +110,21 @@ class _Session:
                 group.create_task(self._job())
 
     async def _job(self) -> None:
-        """Take what is due, one after the other, on one stack; after a run that broke something, on a fresh one."""
+        """Take what is due, one after the other, on one stack; a fresh one after a run that broke something or used its
+        stack up, and for another layout."""
         while self.due:
             with contextlib.ExitStack() as life:
                 async with self.one_starts:
-                    rig = await asyncio.to_thread(life.enter_context, Rig.running(self.timing))
-                while self.due and not rig.kept:
+                    if not self.due:  # another job took the last one meanwhile
+                        return
+                    fault, seed = self.due.popleft()
+                    try:
+                        rig = await asyncio.to_thread(life.enter_context, Rig.running(self.timing, layout=fault.layout))
+                    except Exception as error:  # noqa: BLE001 - the next stack may start
+                        self._not_held(fault, seed, error)
+                        continue
+                await self._hold(rig, fault, seed)
+                while self.due and not rig.kept and not rig.spent and self.due[0][0].layout is fault.layout:
                     await self._hold(rig, *self.due.popleft())
 
     async def _hold(self, rig: Rig, fault: Fault, seed: int) -> None:
@@ -124,8 +133,7 @@ class _Session:
             card = await rehearse(rig, fault, seed)
         except Exception as error:  # noqa: BLE001 - the others are to be held all the same
             rig.kept = True
-            self.void.append(run)
-            tell(f"  {run} could not be held: {''.join(traceback.format_exception(error))}")
+            self._not_held(fault, seed, error)
         else:
             self.cards.append(card)
             if self.kept is not None:
@@ -137,6 +145,11 @@ class _Session:
                 tell(f"  {run}: {promise}")
         if rig.kept:
             tell(f"  {run}: logs and data are kept in {rig.stack.home.path}")
+
+    def _not_held(self, fault: Fault, seed: int, error: Exception) -> None:
+        run = f"{fault.name} {seed}"
+        self.void.append(run)
+        tell(f"  {run} could not be held: {''.join(traceback.format_exception(error))}")
 
 
 def _chosen(only: str, brief: bool) -> list[Fault]:
@@ -173,6 +186,8 @@ def _marks(path: Path) -> str:
     return text
 
 
-def _write(path: Path, table: str) -> None:
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    path.write_text(pattern.sub(lambda _: f"{BEGIN}\n{table}\n{END}", _marks(path)))
+def _write(path: Path, cards: Sequence[Card]) -> None:
+    head, _, rest = _marks(path).partition(BEGIN)
+    before, _, tail = rest.partition(END)
+    table = matrix_table(cards, faults=[fault.name for fault in FAULTS], before=before)
+    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}")

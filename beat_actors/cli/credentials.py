@@ -20,7 +20,8 @@ from beat_actors.errors import BadInput
 from beat_actors.platforms.interface import Outcome, Source
 
 app = App(
-    name="credentials", help="Provider credentials: add, list, show, replace, enable, disable, reset, rotate-keys."
+    name="credentials",
+    help="Provider credentials: add, list, show, replace, enable, disable, reset, share, unshare, rotate-keys.",
 )
 
 PATIENCE = 6.0
@@ -29,7 +30,14 @@ PATIENCE = 6.0
 
 @app.command
 def add(
-    source: str, /, *, label: str = "", weight: int = 1, json: Annotated[bool, Parameter(negative="")] = False
+    source: str,
+    /,
+    *,
+    label: str = "",
+    weight: int = 1,
+    account: str | None = None,
+    shared: bool | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Add a credential, and say what its check finds. Its fields are asked for, or read from standard input as JSON or as NAME=VALUE
     lines. Exits with 1 if the provider does not take it.
@@ -40,12 +48,18 @@ def add(
         A source of any platform, such as graphapi; an unknown one is answered with those that exist.
     weight
         How often it is picked, relative to its neighbours.
+    account
+        The account that may use the credential's owner: a store, a business account.
+    shared
+        Let it also serve calls that need no owner, of all accounts. Without --account it does, with it it does not.
     """
     platform, declared = source_named(source)
     secret = _read_secret(declared.secret_forms())
 
     async def work(session: Session) -> tuple[CredentialInfo, bool]:
-        credential, new = await session.engine.credentials.add(source, secret, label=label, weight=weight)
+        credential, new = await session.engine.credentials.add(
+            source, secret, label=label, weight=weight, account_id=account, shared=shared
+        )
         await session.ring(platform)
         found = await session.engine.credentials.info(credential)
         return (await _checked(session, found, declared) if new else found), new
@@ -99,6 +113,7 @@ def show(credential: int, /, *, json: Annotated[bool, Parameter(negative="")] = 
         ("source", found.source),
         ("label", found.label),
         ("owner", found.owner),
+        ("serves", "all calls" if found.shared and found.owner else "its owner's calls" if found.owner else None),
         ("state", found.state),
         ("until (UTC)", _until(found)),
         ("why", _why(found)),
@@ -150,6 +165,18 @@ def disable(credential: int, /, *, reason: str) -> None:
 def reset(credential: int, /, *, reason: str) -> None:
     """End a credential's rest now, at the foot of the ladder."""
     _change(credential, lambda session: session.engine.credentials.reset(credential, reason=reason), "reset")
+
+
+@app.command
+def share(credential: int, /, *, reason: str) -> None:
+    """Let a credential also serve calls that need no owner, of all accounts."""
+    _change(credential, lambda session: session.engine.credentials.share(credential, reason=reason), "shared")
+
+
+@app.command
+def unshare(credential: int, /, *, reason: str) -> None:
+    """Let a credential serve the calls of its owner alone."""
+    _change(credential, lambda session: session.engine.credentials.unshare(credential, reason=reason), "unshared")
 
 
 @app.command(name="rotate-keys")

@@ -1,6 +1,7 @@
 """`beat doctor`: every dependency, one line each: what was found, and how to mend what is wrong."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,13 +12,17 @@ import psycopg
 import redis
 from cyclopts import Parameter
 
+from beat_actors import failpoints
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.output import FAILED, show_json, show_rows
 from beat_actors.cli.session import Session, queue_depths, session
+from beat_actors.database import durability
 from beat_actors.database import migrate as migrations
 from beat_actors.database.upkeep import shares_sessions
-from beat_actors.errors import BadSettings, BeatError, VaultError
-from beat_actors.simulator.client import SimulatorClient
+from beat_actors.database.vitals import processes
+from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
+from beat_actors.process_alerts import actions
+from beat_actors.webhooks.deliveries import PROCESS, look
 
 SKEW = 2.0
 PATIENCE = 10.0
@@ -26,10 +31,23 @@ OLDEST_SERVER = 160_000
 SERVER = """
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number,
        current_setting('statement_timeout') AS patience, extract(epoch FROM clock_timestamp())::float8 AS now,
-       to_regclass('alembic_version') IS NOT NULL AS migrated, pg_is_in_recovery() AS standby
+       to_regclass('schema_compatibility') IS NOT NULL AS migrated, to_regclass('database_cluster') IS NOT NULL AS in_cluster,
+       pg_is_in_recovery() AS standby
 """
+RESTORED = "SELECT restored_at FROM database_cluster"
+SCHEMA = "SELECT version_num AS revision, (SELECT oldest FROM schema_compatibility) AS oldest FROM alembic_version"
 # The scheduler sweeps twice a second over connections that it keeps; those of another user's are not visible, and are not missed.
 ACTIVE = "SELECT application_name AS name, count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'beat %' GROUP BY 1"
+# What a process could do to the database besides its work.
+ROLE = """
+SELECT current_user::text AS name, rolsuper AS super, rolcreaterole OR rolcreatedb OR rolreplication AS more,
+       EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('scrape_request_log') AND pg_has_role(current_user, relowner, 'USAGE')) AS owns,
+       has_schema_privilege('public', 'CREATE') AS creates,
+       coalesce((SELECT string_agg(rolname, ', ') FROM pg_roles WHERE rolname = ANY (%s) AND pg_has_role(current_user, oid, 'USAGE')), '')
+           AS files
+FROM pg_roles WHERE rolname = current_user
+"""
+FILES = ["pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"]
 WORK = """
 SELECT (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,
        (SELECT count(*) FROM (SELECT FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING') LIMIT 100001) o) AS open
@@ -63,7 +81,7 @@ async def _examine() -> list[Finding]:
     findings: list[Finding] = []
     try:
         async with session() as opened:
-            findings.append(Finding("settings", "read"))
+            findings += [Finding("settings", "read"), _environment(opened)]
             for name, check, mend in CHECKS:
                 findings += await _ask(name, check, mend, opened)
     except BadSettings as error:
@@ -81,22 +99,35 @@ async def _ask(name: str, check: Check, mend: str, opened: Session) -> list[Find
         return [Finding(name, sentence(error), mend)]
 
 
+def _environment(opened: Session) -> Finding:
+    if opened.engine.settings.environment == "production":
+        return Finding("environment", "production: the simulator and failpoints are refused")
+    armed = os.environ.get(failpoints.VARIABLE)
+    return Finding(
+        "environment",
+        f"rehearsal: the simulator and failpoints are allowed; {f'armed: {armed}' if armed else 'no failpoint is armed'}",
+    )
+
+
 async def _postgres(opened: Session) -> list[Finding]:
     before = time.time()
     async with opened.engine.database.transaction() as transaction:
         row = await transaction.row(SERVER)
         assert row is not None
         after = time.time()
-        revision = await transaction.value("SELECT version_num FROM alembic_version") if row.migrated else None
+        schema = await transaction.row(SCHEMA) if row.migrated else None
         work = await transaction.row(WORK) if row.migrated else None
+        restored_at = await transaction.value(RESTORED) if row.in_cluster else None
+        role = await transaction.row(ROLE, (FILES,))
     # The answer was written at some time in between.
     skew = max(before - row.now, row.now - after, 0.0)
-    head = migrations.head()
     old = "use PostgreSQL 16 or newer" if row.number < OLDEST_SERVER else ""
     standby = "point BEAT_DATABASE_URL at the primary; this server cannot write" if row.standby else ""
     found = [
         Finding("PostgreSQL", f"version {row.version}{', a standby' if row.standby else ''}", standby or old),
-        _schema(revision, head),
+        _schema(schema, migrations.head()),
+        _durability(await durability.unsafe(str(opened.engine.settings.database_url))),
+        _role(role),
         Finding(
             "statement timeout",
             "none" if row.patience == "0" else row.patience,
@@ -108,17 +139,63 @@ async def _postgres(opened: Session) -> list[Finding]:
             "" if skew < SKEW else "synchronise this host's clock and the database's (NTP)",
         ),
     ]
+    if restored_at is not None:
+        found.append(
+            Finding(
+                "cluster",
+                f"restored into this one, found at {restored_at:%Y-%m-%d %H:%M:%S} UTC: what came after the dump is not in it, "
+                "cursors of /v1/changes that were given after it are refused, webhooks that were sent after it are sent again",
+            )
+        )
     if work is not None:
         many = f"{work.open:,}" if work.open <= 100_000 else "more than 100,000"
         found.append(Finding("requests", f"{many} not ended, {work.blocked} lanes wait for a limit or a rest"))
     return found
 
 
-def _schema(revision: str | None, head: str | None) -> Finding:
-    if revision == head:
-        return Finding("schema", f"revision {revision}")
-    known = "" if revision is None else f"revision {revision}, "
-    return Finding("schema", f"{known}this code needs {head}", "run `beat migrate`")
+def _schema(schema: Any, head: str | None) -> Finding:
+    if schema is None:
+        return Finding("schema", f"older than this code, which needs {head}", "run `beat migrate`")
+    if migrations.works_with(schema.revision, schema.oldest):
+        newer = "" if schema.revision == head else f", newer than this code ({head}), which works with it"
+        return Finding("schema", f"revision {schema.revision}{newer}")
+    ahead = head is not None and schema.revision > head
+    return Finding(
+        "schema",
+        f"revision {schema.revision}, this code needs {head}",
+        "deploy the newer code: this one does not work with the schema any more" if ahead else "run `beat migrate`",
+    )
+
+
+def _durability(unsafe: list[str]) -> Finding:
+    """Settings with which PostgreSQL may lose what it has committed, and Beat what it has accepted."""
+    if not unsafe:
+        return Finding("durability", "what is committed survives a crash")
+    return Finding(
+        "durability",
+        f"{', '.join(unsafe)}: accepted requests may be lost when PostgreSQL or its host crashes, or another server takes over",
+        durability.ACTION[0].lower() + durability.ACTION[1:],
+    )
+
+
+def _role(role: Any) -> Finding:
+    """What the processes' login may do that no process needs."""
+    if role.super:
+        wrong = "a superuser: one injected statement runs programs on the database's host"
+    elif role.files:
+        wrong = f"which is a member of {role.files}: one injected statement reaches the database's host"
+    elif role.more:
+        wrong = "which may make roles or databases, or replicate"
+    elif role.owns:
+        wrong = "which owns the schema: one injected statement drops it"
+    elif role.creates:
+        wrong = "which may create tables"
+    else:
+        return Finding("database role", f"{role.name}, which may change rows only")
+    mend = (
+        "make a role for the owner and one for the processes (beat db roles), and name the latter in BEAT_DATABASE_URL"
+    )
+    return Finding("database role", f"{role.name}, {wrong}", mend)
 
 
 async def _leadership(opened: Session) -> list[Finding]:
@@ -146,6 +223,11 @@ async def _vault(opened: Session) -> list[Finding]:
     try:
         async with opened.engine.database.transaction() as transaction:
             await opened.engine.credentials.reveal(transaction, [c.id for c in credentials])
+    except SecretMissing:
+        return [
+            Finding("vault", "BEAT_VAULT_KEYS is not set here, so no credential was opened"),
+            Finding("credentials", said, mend),
+        ]
     except VaultError as error:
         return [
             Finding("vault", str(error), "put the missing key back into BEAT_VAULT_KEYS, behind the first"),
@@ -181,8 +263,18 @@ async def _processes(opened: Session) -> list[Finding]:
     alive = await asyncio.to_thread(opened.mailbox.listeners)
     async with opened.engine.database.transaction() as transaction:
         active = {row.name: row.n for row in await transaction.rows(ACTIVE)}
-    scheduler = active.get("beat scheduler", 0)
+    scheduler, deliverer = active.get("beat scheduler", 0), active.get(f"beat {PROCESS}", 0)
+    wanted = (await look(opened.engine.database)).active
+    troubled = [each for each in await processes(opened.engine.database) if each.troubles]
     return [
+        *(
+            Finding(
+                f"{each.name} {each.host}:{each.pid}",
+                "; ".join(each.troubles.values()),
+                "; ".join(actions(each.troubles)),
+            )
+            for each in troubled
+        ),
         Finding(
             "workers",
             f"{alive} processes listen",
@@ -192,6 +284,13 @@ async def _processes(opened: Session) -> list[Finding]:
             "scheduler",
             "connected to the database" if scheduler else "no connection of it to the database",
             "" if scheduler else "start it: python -m scheduler",
+        ),
+        Finding(
+            "deliverer",
+            "connected to the database"
+            if deliverer
+            else f"no connection of it to the database; {'webhooks wait' if wanted else 'no webhook waits for it'}",
+            "start it: python -m scheduler.deliverer" if wanted and not deliverer else "",
         ),
     ]
 
@@ -209,10 +308,19 @@ async def _providers(opened: Session) -> list[Finding]:
     url = opened.engine.settings.simulator_url
     if url is None:
         return [Finding("providers", "the real ones")]
-    async with SimulatorClient(url) as simulator:
-        state = await simulator.state()
+    # Not by the simulator's client, which a production installation does not have.
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3), raise_for_status=True) as http,
+        http.get(f"{url.rstrip('/')}/_simulator/state") as response,
+    ):
+        state = await response.json()
     faults = len(state.get("faults", ()))
-    return [Finding("providers", f"simulated: {state.get('population')} profiles, {faults} faults on")]
+    return [
+        Finding(
+            "providers",
+            f"simulated at {url}, so no data is real: {state.get('population')} profiles, {faults} faults on",
+        )
+    ]
 
 
 CHECKS: tuple[tuple[str, Check, str], ...] = (

@@ -14,15 +14,16 @@ from beat_actors.errors import (
     LimitsUnavailable,
     NotFound,
     RedisUnavailable,
+    SecretMissing,
     StorageUnavailable,
 )
-from beat_actors.simulator.client import SimulatorRefused
+from beat_actors.logins import said
 
 # The first of an error's classes that stands here decides.
 EXIT: dict[type[BaseException], int] = {
     BadInput: BAD_INPUT,
     BadSettings: BAD_INPUT,
-    SimulatorRefused: BAD_INPUT,
+    SecretMissing: BAD_INPUT,
     StorageUnavailable: UNAVAILABLE,
     RedisUnavailable: UNAVAILABLE,
     LimitsUnavailable: UNAVAILABLE,
@@ -53,11 +54,11 @@ def sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
         return "the database does not have the schema that this code needs: run `beat migrate`"
-    said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
+    told = said(getattr(error, "orig", None) or error)
     if isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError):
-        return f"PostgreSQL did not answer: {said}"
+        return f"PostgreSQL did not answer: {told}"
     if isinstance(error, redis.RedisError):
-        return f"Redis does not answer: {said}"
+        return f"Redis does not answer: {told}"
     if isinstance(error, aiohttp.ClientError | OSError):
-        return said
-    return f"this should not have happened ({type(error).__name__}: {said}); --debug shows where"
+        return told
+    return f"this should not have happened ({type(error).__name__}: {told}); --debug shows where"

@@ -9,9 +9,12 @@ from cyclopts import App, Parameter
 from beat_actors.access import keys as rows
 from beat_actors.access import scopes
 from beat_actors.access.keyring import FRESH
-from beat_actors.access.keys import GRACE, RATE_LIMIT, Created, KeyView, NewKey, Rotated
+from beat_actors.access.keys import GRACE, RATE_LIMIT, Created, KeyView, NewKey, Revoked, Rotated
 from beat_actors.cli.output import FAILED, printable, say, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run, who
+
+MOST_SHOWN = 20
+"""Webhooks that are named where a key is revoked."""
 
 app = App(name="keys", help="API keys: create, list, revoke, rotate.")
 
@@ -34,9 +37,10 @@ def create(
     name
         Whose it is, or what for.
     scope
-        submit, read, operate (which contains both) or admin (which contains all); may be given several times.
+        submit, urgent (the priority customer, beside submit), read, operate (which contains these) or admin (which contains all); may be given
+        several times.
     account
-        Bind it to this account: it asks in its name, and sees nothing of others. Only with submit and read.
+        Bind it to this account: it asks in its name, and sees nothing of others. Only with submit, urgent and read.
     days
         How long it works; for good if not given.
     rate
@@ -49,7 +53,11 @@ def create(
         async with session.engine.database.transaction() as transaction:
             return await rows.create(transaction, new, actor=who())
 
-    _show(run(work), json)
+    created = run(work)
+    if json:
+        show_json(_told(created))
+        return
+    _show(created)
 
 
 @app.command(name="list")
@@ -98,15 +106,22 @@ def revoke(key: str, /, *, reason: str) -> int:
         Kept in the audit log.
     """
 
-    async def work(session: Session) -> tuple[int, bool]:
+    async def work(session: Session) -> Revoked:
         async with session.engine.database.transaction() as transaction:
             return await rows.revoke(transaction, key, reason=reason, actor=who())
 
-    number, alive = run(work)
-    if not alive:
-        tell(f"key {number} was revoked before")
+    revoked = run(work)
+    if not revoked.was_alive:
+        tell(f"key {revoked.id} was revoked before")
         return FAILED
-    say(f"key {number} revoked; it opens nothing after {FRESH:g} s")
+    say(f"key {revoked.id} revoked; it opens nothing after {FRESH:g} s")
+    if revoked.webhooks:
+        shown = " ".join(str(number) for number in revoked.webhooks[:MOST_SHOWN])
+        more = " …" if len(revoked.webhooks) > MOST_SHOWN else ""
+        tell(
+            f"{len(revoked.webhooks)} webhooks that it made are paused: {shown}{more}; "
+            "`beat webhooks resume ID` takes one over, `beat webhooks remove ID` drops it"
+        )
     return 0
 
 
@@ -115,6 +130,9 @@ def rotate(
     key: str, /, *, hours: float = GRACE / timedelta(hours=1), json: Annotated[bool, Parameter(negative="")] = False
 ) -> None:
     """Make a key's successor, which may do the same for as long; the old one works on for a while.
+
+    The webhooks that it made become the successor's. Each gets a new signing secret, printed after the key as `webhook ID SECRET`;
+    the old secret signs as well while the old key works.
 
     Parameters
     ----------
@@ -126,20 +144,26 @@ def rotate(
 
     async def work(session: Session) -> Rotated:
         async with session.engine.database.transaction() as transaction:
-            return await rows.rotate(transaction, key, grace=_days(hours / 24), actor=who())
+            return await rows.rotate(transaction, session.engine.vault, key, grace=_days(hours / 24), actor=who())
 
     rotated = run(work)
-    if not json:
-        tell(f"key {rotated.before} works until {_moment(rotated.works_until)} UTC")
-    _show(rotated.created, json)
-
-
-def _show(created: Created, json: bool) -> None:
-    token = created.minted.token
     if json:
-        told: dict[str, Any] = {"id": created.id, "prefix": token.prefix, "key": created.minted.text}
-        show_json(told | {"expires_at": created.expires_at})
+        webhooks = [{"id": one.id, "secret": one.secret} for one in rotated.webhooks]
+        show_json(_told(rotated.created) | {"webhooks": webhooks})
         return
+    tell(f"key {rotated.before} works until {_moment(rotated.works_until)} UTC")
+    _show(rotated.created)
+    if rotated.webhooks:
+        tell("the webhooks that it made have new signing secrets, shown this once; the old ones sign until then too:")
+        sys.stdout.writelines(f"webhook {one.id} {one.secret}\n" for one in rotated.webhooks)
+
+
+def _told(created: Created) -> dict[str, Any]:
+    told = {"id": created.id, "prefix": created.minted.token.prefix, "key": created.minted.text}
+    return told | {"expires_at": created.expires_at}
+
+
+def _show(created: Created) -> None:
     allowed = " ".join(created.new.scopes)
     whose = f" of account {created.new.account_id}" if created.new.account_id else ""
     ends = f", until {_moment(created.expires_at)} UTC" if created.expires_at else ""

@@ -3,15 +3,17 @@
 from datetime import UTC
 from typing import Annotated
 
+import psycopg
 from cyclopts import App, Parameter
 
-from beat_actors.cli.output import say, show_json, show_rows
-from beat_actors.cli.session import Session, quiet_logs, run, settings_in_force, who
+from beat_actors.cli.output import say, show_json, show_rows, tell
+from beat_actors.cli.session import Session, database_settings_in_force, quiet_logs, run, who
 from beat_actors.database import migrate as migrations
-from beat_actors.database import upkeep
+from beat_actors.database import roles, upkeep
 from beat_actors.database.upkeep import Connections, Table
 from beat_actors.database.vitals import Vitals, processes
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, StorageUnavailable
+from beat_actors.logins import said
 from beat_actors.requests import stuck as stuck_requests
 from beat_actors.requests.stuck import Stuck, Taken
 from beat_actors.settings import Settings, table
@@ -25,8 +27,8 @@ variable. `beat up` sets them for the stack that it runs and leaves them in `.be
 {table}
 
 The command line alone also reads `BEAT_ROOT` (the data root of the local stack, `.beat` unless set) and `BEAT_DEBUG` (not empty: errors
-show their traceback, as with `--debug`). `BEAT_FAILPOINTS` breaks the process on purpose, and is for rehearsals alone:
-docs/reliability.md."""
+show their traceback, as with `--debug`). `BEAT_FAILPOINTS` breaks the process on purpose. It needs `BEAT_ENVIRONMENT=rehearsal` and the
+extra `rehearsal` of the package; elsewhere it stops the start (docs/reliability.md)."""
 
 db = App(name="db", help="The database's tables: size, dead rows, last vacuum; vacuum by hand.")
 
@@ -136,7 +138,7 @@ def connections(*, json: Annotated[bool, Parameter(negative="")] = False) -> Non
 
 @db.command(name="processes")
 def list_processes(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Say how each process of Beat fared in the last minute: its statements, its pool, and how long work waited until it took it up."""
+    """Say how each process of Beat fared in the last minute: its statements, its pool, how long work waited until it took it up, and what it cannot do."""
 
     async def work(session: Session) -> list[Vitals]:
         return await processes(session.engine.database)
@@ -146,12 +148,12 @@ def list_processes(*, json: Annotated[bool, Parameter(negative="")] = False) -> 
         show_json(found)
         return
     show_rows(
-        ("process", "where", "up since (UTC)", "statements", "p99 (ms)", "pool", "in vain", "claims", "waited p50 (ms)", "p99 (ms)"),
+        ("process", "where", "up since (UTC)", "statements", "p99 (ms)", "pool", "in vain", "claims", "waited p50 (ms)", "p99 (ms)", "cannot"),
         [
             (
                 one.name, f"{one.host}:{one.pid}", f"{one.started_at.astimezone(UTC):%m-%d %H:%M:%S}", one.statements,
                 _ms(one.statement_p99), f"{one.pool_used} of {one.pool_most}", one.pool_exhausted, one.claims,
-                _ms(one.claim_p50) if one.claims else "", _ms(one.claim_p99) if one.claims else "",
+                _ms(one.claim_p50) if one.claims else "", _ms(one.claim_p99) if one.claims else "", ", ".join(one.troubles),
             )
             for one in found
         ],
@@ -180,11 +182,39 @@ def vacuum(table: str | None = None, /) -> None:
     say(f"vacuumed: {', '.join(done)}" if done else "no table has dead rows")
 
 
+@db.command(name="roles")
+def provide_roles() -> None:
+    """Make the role that owns the schema, the login of the processes and the database, where they are missing, and set their passwords.
+
+    Who they are and what their passwords are is read from BEAT_DATABASE_OWNER_URL and BEAT_DATABASE_URL; BEAT_DATABASE_ADMIN_URL is the
+    superuser's that makes them. A database that the superuser had migrated is given to the owner. Safe to repeat; then `beat migrate`.
+    """
+    in_force = database_settings_in_force()
+    if in_force.database_admin_url is None or in_force.database_owner_url is None:
+        raise BadInput(
+            "set BEAT_DATABASE_ADMIN_URL and BEAT_DATABASE_OWNER_URL; docs/security.md says to what", field="url"
+        )
+    owner_url, process_url = in_force.owner_url, str(in_force.database_url)
+    try:
+        roles.provide(str(in_force.database_admin_url), owner_url=owner_url, process_url=process_url)
+    except psycopg.Error as error:
+        raise StorageUnavailable(f"PostgreSQL did not make the roles: {said(error)}") from error
+    say(f"{roles.user_of(owner_url)} owns the schema, and processes connect as {roles.user_of(process_url)}")
+
+
 def migrate() -> None:
-    """Bring the database to the newest schema. Safe to run at any time, by many at once."""
-    in_force = settings_in_force()
+    """Bring the database to the newest schema. Safe to run at any time, by many at once.
+
+    Runs as the role of BEAT_DATABASE_OWNER_URL, and gives the role of BEAT_DATABASE_URL what processes need.
+    """
+    in_force = database_settings_in_force()
     quiet_logs()
-    revision = migrations.upgrade(in_force.direct_url, statement_timeout=in_force.database_statement_timeout)
+    revision = migrations.upgrade(
+        in_force.owner_url,
+        str(in_force.database_url),
+        statement_timeout=in_force.database_statement_timeout,
+        waits=tell,
+    )
     say(f"the database is at revision {revision}")
 
 

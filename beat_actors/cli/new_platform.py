@@ -12,7 +12,7 @@ It works as it stands, on answers that are invented. To make it {name}'s own (do
   2. declare their shapes in payloads.py, and in sources/{source}.py the endpoints, limits and errors
   3. let simulator.py answer in the same shapes
   4. make run, then: beat credentials add {source}; beat scrape {name} creator_000042
-  5. tell it in docs/platforms/{name}.md and CHANGELOG.md
+  5. tell it in docs/platforms/{name}.md and CHANGELOG.md; python -m tests.scenarios lists its tests
 Commit it alone: what has to change elsewhere goes into a commit before."""
 
 

@@ -301,7 +301,7 @@ def replay(
             )
 
     found = run(work)
-    until = f", the last at {found.last_at:%H:%M:%S} UTC" if found.last_at else ""
+    until = f", the last at {found.last_at:%Y-%m-%d %H:%M:%S} UTC" if found.last_at else ""
     say(f"{found.count:,} are read anew{until}; what still cannot be read is listed again")
 
 
@@ -352,7 +352,8 @@ def silence(alert: int, /, *, reason: str, undo: Annotated[bool, Parameter(negat
 
 def _breakers(source: SourceView) -> str:
     told = (
-        f"{b.operation} {b.state}" + (f" until {b.open_until:%H:%M:%S}" if b.open_until else "")
+        f"{b.operation}{f' of {b.owner}' if b.owner else ''} {b.state}"
+        + (f" until {b.open_until:%H:%M:%S}" if b.open_until else "")
         for b in source.breakers
         if b.state != "closed"
     )

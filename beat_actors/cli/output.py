@@ -2,8 +2,10 @@
 and the exit codes that scripts can rely on."""
 
 import json
+import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from rich.text import Text
 FAILED, BAD_INPUT, UNAVAILABLE, NOT_FOUND, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
 MOST_SAID = 240
+UNSEEN = re.compile(r"[^\n -~]")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -23,7 +26,7 @@ err = Console(stderr=True, highlight=False)
 STYLES = {
     "COMPLETE": "green", "FAILED": "red", "CANCELLED": "dim", "PROCESSING": "cyan", "PENDING": "yellow",
     "ready": "green", "probing": "cyan", "cooling": "yellow", "disabled": "dim", "dead": "red", "up": "green",
-    "ok": "green", "WRONG": "bold red", "rate_limited": "yellow", "quota_exhausted": "yellow", "upstream_down": "red",
+    "ok": "green", "WRONG": "bold red", "rate_limited": "yellow", "quota_exhausted": "yellow", "upstream_down": "red", "unreached": "red",
 }  # fmt: skip
 
 
@@ -60,8 +63,15 @@ def tell(message: object) -> None:
 
 
 def show_json(value: Any) -> None:
-    """For scripts: one JSON document on standard output."""
-    sys.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False) + "\n")
+    """For scripts: one JSON document on standard output. Controls and overrides of the writing direction are escaped, since people read
+    it as well."""
+    text = json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
+    sys.stdout.write(UNSEEN.sub(_escaped, text) + "\n")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    one = found[0]
+    return json.dumps(one)[1:-1] if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp", "Cs") else one
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "") -> None:

@@ -23,7 +23,7 @@ def either(here: Callable[[Session], Awaitable[T]], there: Callable[[Client], Aw
     key = os.environ.get("BEAT_API_KEY")
     if not key:
         raise BadSettings(
-            "BEAT_API_KEY is not set; `beat keys create NAME --scope submit --scope read` makes one there"
+            "BEAT_API_KEY is not set; `beat keys create NAME --scope submit --scope urgent --scope read` makes one there"
         )
 
     async def inside() -> T:

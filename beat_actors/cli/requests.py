@@ -284,7 +284,7 @@ async def _cancel(session: Session, ids: Sequence[int], reason: str) -> list[int
 
 async def _why(session: Session, request_id: int) -> Explanation:
     async with session.engine.database.transaction() as transaction:
-        return await explain.why(transaction, request_id)
+        return await explain.why(transaction, request_id, operator=True)
 
 
 async def _why_there(client: Client, request_id: int) -> Explanation:
@@ -307,4 +307,4 @@ def _moment(at: datetime | None) -> str | None:
 
 
 def _clears(until: datetime | None) -> str:
-    return "not without a person" if until is None else f"{until:%H:%M:%S} UTC"
+    return "not without a person" if until is None else f"{until:%Y-%m-%d %H:%M:%S} UTC"

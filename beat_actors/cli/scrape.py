@@ -154,6 +154,8 @@ def _subject(flow: Flow) -> str:
 async def _scrape(
     session: Session, subjects: Sequence[str], wanted: Sequence[NewRequest], timeout: float
 ) -> list[Scraped]:
+    if session.engine.settings.simulator_url is not None:
+        tell("simulated data: the provider simulator answers, not the providers")
     deadline = time.monotonic() + timeout
     accepted = await intake.accept(session.engine.database, wanted)
     await session.ring(wanted[0].platform)

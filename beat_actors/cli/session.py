@@ -19,7 +19,7 @@ from beat_actors.cli.output import tell
 from beat_actors.engine import Engine
 from beat_actors.errors import BadSettings
 from beat_actors.local import running_env
-from beat_actors.settings import Settings, load
+from beat_actors.settings import DatabaseSettings, Settings, load, load_database
 
 T = TypeVar("T")
 
@@ -55,6 +55,17 @@ def default_root() -> Path:
 
 def settings_in_force() -> Settings:
     """From BEAT_* variables; where there are none, from the stack that `beat up` runs over the data root. Raises `BadSettings`."""
+    _adopt_running()
+    return load("message_keys")
+
+
+def database_settings_in_force() -> DatabaseSettings:
+    """As `settings_in_force`, of the database alone."""
+    _adopt_running()
+    return load_database()
+
+
+def _adopt_running() -> None:
     if "BEAT_DATABASE_URL" not in os.environ:
         root = default_root()
         env = running_env(root)
@@ -64,7 +75,6 @@ def settings_in_force() -> Settings:
                 "or set the BEAT_* variables of the one that you mean; `beat settings` lists them."
             )
         os.environ.update(env)
-    return load()
 
 
 @asynccontextmanager

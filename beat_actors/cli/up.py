@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -23,7 +22,6 @@ from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
 from beat_actors.local import Interrupted, Stack
 from beat_actors.local.first_key import FILE
-from beat_actors.settings import load
 
 MOST_PROFILES = 100_000
 
@@ -88,11 +86,8 @@ def _work(stack: Stack, handles: list[str], once: bool) -> int:
 
 
 def _rehearse(stack: Stack, handles: list[str]) -> Report | None:
-    # This process speaks to the stack as any other would, by its variables.
-    os.environ.update(stack.env)
-
     async def run() -> Report | None:
-        settings = load()
+        settings = stack.settings
         engine, mailbox = Engine.start(settings, name="rehearsal"), Mailbox(settings)
         try:
             with View(stack.supervisor.status) as view:
@@ -121,10 +116,11 @@ def _starting(stack: Stack) -> Iterator[None]:
     with _spinner(stack) if sys.stdout.isatty() else contextlib.nullcontext():
         if not sys.stdout.isatty():
             say(
-                f"starting PostgreSQL, Valkey, S3, the provider simulator, workers, scheduler and API over {stack.home.path}"
+                f"starting PostgreSQL, Valkey, S3, the provider simulator, workers, scheduler, deliverer and API over {stack.home.path}"
             )
         yield
     say(f"everything is up after {time.monotonic() - started:.1f} s; logs are in {stack.home.logs}")
+    say("this is a rehearsal: the simulator answers for the providers, and all data is simulated")
 
 
 @contextlib.contextmanager

@@ -75,7 +75,13 @@ def picture(progress: Progress, services: Sequence[Status]) -> RenderableType:
     parts += [Text(news, style="cyan") for news in progress.news[-NEWS:]]
     if services:
         parts += [Text(), _services(services)]
-    return Panel(Group(*parts), title="beat", title_align="left", border_style="dim", width=min(out.width, 92))
+    return Panel(
+        Group(*parts),
+        title="beat: a rehearsal on simulated data",
+        title_align="left",
+        border_style="dim",
+        width=min(out.width, 92),
+    )
 
 
 def sources_table(rows: Sequence[Any]) -> Table:
@@ -115,7 +121,7 @@ def print_report(report: Report) -> None:
     ]
     for index, absent in enumerate(report.still_out):
         many = f"{absent.n} credentials, " if absent.n > 1 else ""
-        lines.append(("" if index else "back by itself", f"{absent.until:%H:%M:%S} UTC: {many}{absent.what}"))
+        lines.append(("" if index else "back by itself", f"{absent.until:%Y-%m-%d %H:%M:%S} UTC: {many}{absent.what}"))
     for name, said in lines:
         say(f"{name:<16}{said}")
     say("")

@@ -30,7 +30,7 @@ def list_(*, json: Json = False) -> None:
         show_json(found)
         return
     show_rows(
-        ("id", "account", "url", "events", "state", "breaker", "last success", "last error"),
+        ("id", "account", "url", "events", "state", "why", "made by", "breaker", "last success", "last error"),
         [
             (
                 str(e.id),
@@ -38,6 +38,8 @@ def list_(*, json: Json = False) -> None:
                 e.url,
                 " ".join(e.events),
                 e.state,
+                e.reason,
+                f"key {e.api_key_id} {e.api_key_name}" if e.api_key_id else None,
                 e.breaker,
                 _moment(e.last_success_at),
                 e.last_error,
@@ -103,9 +105,14 @@ def pause(webhook: int, /) -> None:
 
 @app.command
 def resume(webhook: int, /) -> None:
-    """Send again, also to what said that it is gone."""
+    """Send again: after a pause, to what said that it is gone, and to what a key made that has ended, which is the operator's from then on."""
+    before = run(lambda session: _found(session, webhook))
     _change(webhook, paused=False)
     say(f"webhook {webhook} is active")
+    if before.reason in ("key_revoked", "key_expired"):
+        tell(
+            f"the holder of key {before.api_key_id} may know its signing secret; `beat webhooks rotate {webhook}` gives a new one"
+        )
 
 
 @app.command
@@ -186,6 +193,11 @@ def _change(webhook: int, *, paused: bool) -> None:
             await endpoints.change(transaction, webhook, _me(), allow_private=allow, paused=paused)
 
     run(work)
+
+
+async def _found(session: Session, webhook: int) -> EndpointView:
+    async with session.engine.database.transaction() as transaction:
+        return await endpoints.find(transaction, webhook, _me())
 
 
 def _me() -> Reader:

@@ -3,32 +3,40 @@
 from collections.abc import Iterator
 from typing import Any
 
-from beat_actors.alerts import Alert, open_alert, resolve_alerts
+from beat_actors.alerts import Alert, open_alerts, resolve_alerts
 from beat_actors.database import Transaction
 
 # Days before its end at which a person is told of a credential that only a person can replace.
 DAYS_BEFORE = 7
-# `late`: its token is over, and by itself it would have been refreshed before.
+# Credentials of one source that have alerts of their own. That many of a source are out is one alert of the source.
+MOST_OF_SOURCE = 100
+# `late`: its token is over, and by itself it would have been refreshed before. One pass over the credentials counts those of each source,
+# and another one looks for trouble; rows: at most `most` of each source, those with the lowest ids.
 TROUBLED = """
-SELECT * FROM (
+WITH usable AS (
+    SELECT source, count(*) AS of FROM credential WHERE enabled AND dead_at IS NULL GROUP BY source
+), troubled AS (
     SELECT c.id, c.source, c.label, c.dead_at, c.dead_reason, ends.at AS ends_at, ends.at = c.expires_at AS is_expiry,
         c.refreshes AND c.expires_at < clock_timestamp() - interval '10 minutes' AS late,
-        ends.at < clock_timestamp() + make_interval(days => %(days)s) AS ending,
-        (SELECT count(*) FROM credential o WHERE o.source = c.source AND o.enabled AND o.dead_at IS NULL AND o.id <> c.id) AS others
+        ends.at < clock_timestamp() + make_interval(days => %(days)s) AS ending
     FROM credential c
     CROSS JOIN LATERAL (SELECT least(c.data_access_expires_at, CASE WHEN NOT c.refreshes THEN c.expires_at END) AS at) ends
     WHERE c.enabled AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
-) t WHERE dead_at IS NOT NULL OR late OR ending
+), ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY source ORDER BY id) AS rank FROM troubled WHERE dead_at IS NOT NULL OR late OR ending
+)
+SELECT r.*, coalesce(u.of, 0) - (r.dead_at IS NULL)::integer AS others
+FROM ranked r LEFT JOIN usable u ON u.source = r.source WHERE r.rank <= %(most)s ORDER BY r.id
 """
 OPENED = """
-SELECT a.key FROM alert a WHERE a.resolved_at IS NULL AND a.key LIKE 'credential:%%' AND (%(platform)s::text IS NULL
-    OR EXISTS (SELECT FROM credential c WHERE c.platform = %(platform)s AND a.key LIKE 'credential:' || c.id || ':%%'))
+SELECT a.key FROM alert a LEFT JOIN credential c ON c.id::text = split_part(a.key, ':', 2)
+WHERE a.resolved_at IS NULL AND a.key LIKE 'credential:%%' AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
 """
 
 
 async def troubles(transaction: Transaction, platform: str | None = None) -> list[Alert]:
     """What is to be open now."""
-    rows = await transaction.rows(TROUBLED, {"platform": platform, "days": DAYS_BEFORE})
+    rows = await transaction.rows(TROUBLED, {"platform": platform, "days": DAYS_BEFORE, "most": MOST_OF_SOURCE})
     return [alert for row in rows for alert in _alerts(row)]
 
 
@@ -36,8 +44,7 @@ async def watch(transaction: Transaction, platform: str | None = None) -> None:
     """Open what is to be open, and resolve the rest."""
     wanted = {alert.key: alert for alert in await troubles(transaction, platform)}
     opened = {row.key for row in await transaction.rows(OPENED, {"platform": platform})}
-    for key in sorted(wanted.keys() - opened):
-        await open_alert(transaction, wanted[key])
+    await open_alerts(transaction, [wanted[key] for key in sorted(wanted.keys() - opened)])
     await resolve_alerts(transaction, sorted(opened - wanted.keys()))
 
 

@@ -1,30 +1,90 @@
-"""When a source is given a rest. A breaker belongs to a source and an operation, never to a credential. Pure.
+"""When a source is given a rest. A breaker belongs to a source and an operation, and to an owner where the call was an owner's. Pure.
 
-Closed → open when more than half of at least five calls within a minute fail, or five in a row. Open for 30 s × the number
-of trips, 300 s at most. Then half-open: one probe decides.
+Closed → open when more than half of at least five calls that began within a minute failed. Open for 30 s × the number of trips,
+300 s at most. Then half-open: one probe decides. Only the times at which calls began count, so the order in which outcomes are
+applied does not matter.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-WINDOW = 60.0
+WINDOW = 60
+BUCKET = 10
 AT_LEAST = 5
-IN_A_ROW = 5
 REST = 30.0
 REST_AT_MOST = 300.0
 
 
+def bucket_of(began: float | None) -> int:
+    """The bucket of the window in which a call began."""
+    return int((began or 0.0) // BUCKET)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """`calls` calls with the same result, which began at `began` (epoch seconds). `unreached_by`: the process to which no connection came
+    about; empty where one did."""
+
+    began: float
+    calls: int
+    failed: bool
+    unreached_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """The worker processes that live: those that reach providers, and those that know that they reach none."""
+
+    well: frozenset[str] = frozenset()
+    cut_off: frozenset[str] = frozenset()
+
+    def confirm(self, processes: Collection[str]) -> bool:
+        """Whether it is the provider that is not reached, and not these processes that reach nobody. It takes two of them to say so, or the
+        one that there is."""
+        return len(set(processes) - self.cut_off) >= (2 if len(self.well) > 1 else 1)
+
+
+ALONE = Witnesses()
+
+
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Times are epoch seconds. `by_hand`: a person opened it, and no failure did."""
+    """Times are epoch seconds. `by_hand`: a person opened it, and no failure did.
 
-    in_a_row: int = 0
-    window_start: float = 0.0
-    calls: int = 0
-    failures: int = 0
+    `since`: when it was last opened or closed; a call that began before says nothing of what came after.
+    `recent`: (bucket, calls, failures) of the window, in the buckets' order; a bucket is ten seconds. `unreached`: (bucket, process, calls),
+    calls to which no connection came about, which are failures too once they are confirmed.
+    """
+
+    since: float = 0.0
+    recent: tuple[tuple[int, int, int], ...] = ()
     trips: int = 0
     open_until: float | None = None
     probing: bool = False
     by_hand: bool = False
+    unreached: tuple[tuple[int, str, int], ...] = ()
+
+    @property
+    def calls(self) -> int:
+        return sum(calls for _, calls, _ in self.recent) + self._not_reached
+
+    @property
+    def failures(self) -> int:
+        return sum(failures for _, _, failures in self.recent) + self._not_reached
+
+    @property
+    def _not_reached(self) -> int:
+        return sum(calls for _, _, calls in self.unreached)
+
+    def is_confirmed(self, witnesses: Witnesses) -> bool:
+        """Whether calls to which no connection came about are the provider's failures."""
+        return witnesses.confirm({process for _, process, _ in self.unreached})
+
+    def fails(self, witnesses: Witnesses = ALONE) -> bool:
+        """Whether more than half of the calls of the window failed, and there were enough to say so."""
+        doubtful = 0 if self.is_confirmed(witnesses) else self._not_reached
+        calls, failures = self.calls - doubtful, self.failures - doubtful
+        return calls >= AT_LEAST and failures * 2 > calls
 
     def is_open(self, now: float) -> bool:
         return self.open_until is not None and now < self.open_until
@@ -32,28 +92,43 @@ class Breaker:
     def needs_probe(self, now: float) -> bool:
         return self.open_until is not None and now >= self.open_until
 
-    def succeeded(self, calls: int, now: float, *, probe: bool) -> "Breaker":
-        """`calls` calls went well. Only the probe closes an open breaker: stragglers from before the outage prove nothing."""
-        if self.open_until is not None:
-            return Breaker(window_start=now, calls=calls) if probe or self.needs_probe(now) else self
-        fresh = self._rolled(now)
-        return replace(fresh, in_a_row=0, calls=fresh.calls + calls)
-
-    def failed(self, calls: int, now: float, *, probe: bool) -> "Breaker":
-        if self.open_until is not None:
-            return self._open(now) if probe else self
-        fresh = self._rolled(now)
-        counted = replace(
-            fresh, in_a_row=fresh.in_a_row + calls, calls=fresh.calls + calls, failures=fresh.failures + calls
+    def counted(self, outcomes: Iterable[Called]) -> "Breaker":
+        """With these calls in its window. Those that began before it was last opened or closed are left out."""
+        buckets = {bucket: (calls, failures) for bucket, calls, failures in self.recent}
+        unreached = {(bucket, process): calls for bucket, process, calls in self.unreached}
+        for one in outcomes:
+            if one.began <= self.since:
+                continue
+            bucket = bucket_of(one.began)
+            if one.unreached_by:
+                seen = (bucket, one.unreached_by)
+                unreached[seen] = unreached.get(seen, 0) + one.calls
+                continue
+            calls, failures = buckets.get(bucket, (0, 0))
+            buckets[bucket] = (calls + one.calls, failures + one.calls * one.failed)
+        first = max([*buckets, *(bucket for bucket, _ in unreached)], default=0) - WINDOW // BUCKET
+        return replace(
+            self,
+            recent=tuple((b, *buckets[b]) for b in sorted(buckets) if b > first),
+            unreached=tuple((*seen, unreached[seen]) for seen in sorted(unreached) if seen[0] > first),
         )
-        tripped = counted.in_a_row >= IN_A_ROW or (counted.calls >= AT_LEAST and counted.failures * 2 > counted.calls)
-        return counted._open(now) if tripped else counted
 
-    def _rolled(self, now: float) -> "Breaker":
-        if now - self.window_start < WINDOW:
+    def judged(self, outcomes: Iterable[Called], now: float, witnesses: Witnesses = ALONE) -> "Breaker":
+        """The state after these calls, none of which was a probe. An open breaker waits for its probe."""
+        if self.open_until is not None:
             return self
-        return replace(self, window_start=now, calls=0, failures=0)
+        counted = self.counted(outcomes)
+        return counted.opened(now) if counted.fails(witnesses) else counted
 
-    def _open(self, now: float) -> "Breaker":
+    def probed(self, probe: Called, now: float, witnesses: Witnesses = ALONE) -> "Breaker":
+        """The state after the probe. A probe of an earlier rest decides nothing. One that one process of several carried to no connection
+        is repeated after a short rest, and is no further trip."""
+        if self.open_until is None or probe.began <= self.since:
+            return self
+        if probe.unreached_by and not witnesses.confirm({probe.unreached_by}):
+            return replace(self, since=now, open_until=now + REST, probing=False)
+        return self.opened(now) if probe.failed else Breaker(since=now)
+
+    def opened(self, now: float) -> "Breaker":
         trips = self.trips + 1
-        return Breaker(trips=trips, open_until=now + min(REST * trips, REST_AT_MOST))
+        return Breaker(since=now, trips=trips, open_until=now + min(REST * trips, REST_AT_MOST))

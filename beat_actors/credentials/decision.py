@@ -4,12 +4,14 @@ Pure: no I/O, no clock, no randomness but the generator that is passed in, so th
 """
 
 from bisect import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 
+from beat_actors.credentials.fair import Classes
 from beat_actors.credentials.limits import CUSTOMER, Window
+from beat_actors.credentials.outages import EVERYBODY, KINDS, judge
 from beat_actors.credentials.settle import settle, windows_of
 from beat_actors.credentials.state import (
     Blocked,
@@ -24,10 +26,12 @@ from beat_actors.credentials.state import (
     Settlement,
     Snapshot,
 )
+from beat_actors.platforms.interface import Outcome
 
-# A class gains one rank for each ten minutes that its fetch has waited, so that batch work is slow and never starved.
-AGEING = 600.0
-KINDS = ("upstream", "parser")
+RESTS_FOR: dict[str, str] = {
+    Outcome.RATE_LIMITED: "the provider said that it is asked too often",
+    Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
+}
 
 
 class Desk:
@@ -37,7 +41,8 @@ class Desk:
         self.snapshot = snapshot
         self.rng = rng
         self._pools: dict[tuple[str, str, bool, str], Pool] = {}
-        self._probed: set[tuple[str, str]] = set()
+        self._probed: set[BreakerKey] = set()
+        self._why: dict[tuple[str, str, int, str], list[Reason]] = {}
 
     def pick(self, lane: Lane, fetch_id: int) -> Lease | None:
         """The first source of the lane that has room, and in it a credential at random by weight. Takes room for the call."""
@@ -48,17 +53,17 @@ class Desk:
         return self._choose(lane) is not None
 
     def _choose(self, lane: Lane) -> tuple[str, Credential] | None:
-        """The first source that can be called. One that is only crowded is waited for, not passed over: it will have room
-        when the first of its calls comes back, and the chain's order is the order of preference."""
+        """The first source that can be called now, else the first that can be in a moment. One that is only crowded is waited for, not
+        passed over: it will have room when the first of its calls comes back, and the chain's order is the order of preference."""
         flow = self.snapshot.flows.get(lane.flow)
         if flow is not None and flow.is_full:
             return None
-        for source in lane.sources:
-            if self._probe_state(source, lane.operation) is None:
-                continue
-            credential = self._pool(source, lane).find(self.rng)
-            if credential is not None:
-                return None if self._crowded(source, lane.operation) else (source, credential)
+        sources = [one for one in lane.sources if self._probe_state(one, lane.operation, lane.owner) is not None]
+        for find in (Pool.find, Pool.find_soon):
+            for source in sources:
+                credential = find(self._pool(source, lane), self.rng)
+                if credential is not None:
+                    return None if self._crowded(source, lane.operation) else (source, credential)
         return None
 
     def blocked(self, lane: Lane) -> Blocked:
@@ -82,25 +87,29 @@ class Desk:
         ):
             return None
         windows = windows_of(self.snapshot, credential.id, source, operation)
-        if self._probe_state(source, operation) is None or self._crowded(source, operation) or not has_room(windows):
+        owner = credential.breaks_for
+        if self._probe_state(source, operation, owner) is None or self._crowded(source, operation):
+            return None
+        if not has_room(windows):
             return None
         take(credential, windows)
-        return self._begin(credential, operation)
+        return self._begin(credential, operation, owner)
 
     def _lease(self, source: str, credential: Credential, lane: Lane, fetch_id: int) -> Lease:
-        self._pool(source, lane).take(credential)
+        use_from = self._pool(source, lane).take(credential)
         if lane.flow in self.snapshot.flows:
             self.snapshot.flows[lane.flow].out += 1
-        return Lease(fetch_id, source, credential.id, self._begin(credential, lane.operation))
+        probe = self._begin(credential, lane.operation, lane.owner)
+        return Lease(fetch_id, source, credential.id, probe, use_from=use_from)
 
-    def _begin(self, credential: Credential, operation: str) -> bool:
+    def _begin(self, credential: Credential, operation: str, owner: str) -> bool:
         """Note that the call goes out. Whether it is a probe."""
         source = credential.source
         if (source, operation) in self.snapshot.room:
             self.snapshot.room[source, operation] -= 1
-        probe = bool(self._probe_state(source, operation))
+        probe = bool(self._probe_state(source, operation, owner))
         if probe:
-            self._start_probe(source, operation)
+            self._start_probe(source, operation, owner)
         if credential.needs_probe(self.snapshot.now):
             credential.probing = credential.changed = probe = True
         return probe
@@ -109,31 +118,33 @@ class Desk:
         """Whether as many calls are out as may be before the first of them has come back."""
         return self.snapshot.room.get((source, operation), 1) <= 0
 
-    def _probe_state(self, source: str, operation: str) -> bool | None:
+    def _probe_state(self, source: str, operation: str, owner: str) -> bool | None:
         """`None`: the source may not be called. `True`: one probe may go. `False`: it is open to all."""
-        probe = False
+        now, probe = self.snapshot.now, False
         for kind in KINDS:
-            breaker = self.snapshot.breakers.get((source, operation, kind))
+            everybody = self.snapshot.breakers.get((source, operation, kind, EVERYBODY))
+            if owner and everybody is not None and everybody.is_open(now):
+                return None
+            breaker = self.snapshot.breakers.get((source, operation, kind, owner))
             if breaker is None or breaker.open_until is None:
                 continue
-            if breaker.is_open(self.snapshot.now) or breaker.probing:
+            if breaker.is_open(now) or breaker.probing:
                 return None
             probe = True
         return probe
 
-    def _start_probe(self, source: str, operation: str) -> None:
+    def _start_probe(self, source: str, operation: str, owner: str) -> None:
         for kind in KINDS:
-            key = (source, operation, kind)
+            key = (source, operation, kind, owner)
             breaker = self.snapshot.breakers.get(key)
             if breaker is not None and breaker.needs_probe(self.snapshot.now):
                 self.snapshot.breakers[key] = replace(breaker, probing=True)
-                self._probed.add((source, operation))
+                self._probed.add(key)
 
     @property
     def probed(self) -> Iterable[BreakerKey]:
-        """The breakers of the sources and operations that were given a probe."""
-        keys = ((source, operation, kind) for source, operation in self._probed for kind in KINDS)
-        return [key for key in keys if key in self.snapshot.breakers]
+        """The breakers that were given a probe."""
+        return self._probed
 
     def _pool(self, source: str, lane: Lane) -> "Pool":
         key = (source, lane.operation, lane.priority == CUSTOMER, lane.owner)
@@ -145,21 +156,37 @@ class Desk:
     def _reasons(self, source: str, lane: Lane) -> list[Reason]:
         now = self.snapshot.now
         for kind in KINDS:
-            breaker = self.snapshot.breakers.get((source, lane.operation, kind))
+            breaker = self.snapshot.breakers.get((source, lane.operation, kind, EVERYBODY))
             if breaker is not None and breaker.is_open(now):
                 why = "unreadable answers: its parser breaker is open"
                 if kind == "upstream":
                     why = "drained by hand: nothing is sent to it" if breaker.by_hand else "outage: its breaker is open"
                 return [Reason(source, why, breaker.open_until)]
-            if breaker is not None and breaker.probing:
+            own = self.snapshot.breakers.get((source, lane.operation, kind, lane.owner))
+            if lane.owner and own is not None and own.is_open(now):
+                why = f"unreadable answers for {lane.owner}: the parser breaker of {lane.owner} is open"
+                if kind == "upstream":
+                    why = f"calls for {lane.owner} fail: the breaker of {lane.owner} is open"
+                return [Reason(source, why, own.open_until)]
+            if own is not None and own.probing:
                 return [Reason(source, "one probe is out to see whether it is back", now + 5.0)]
         if self._crowded(source, lane.operation):
             return [Reason(source, "as many calls are out as may be at once", now + 0.5)]
-        own = [credential for credential in self.snapshot.credentials.values() if belongs(credential, source, lane)]
-        if not own:
-            of = f" of {lane.owner}" if lane.owner else ""
-            return [Reason(source, f"it has no credential{of}", None)]
-        return [self._credential_reason(credential, lane) for credential in own]
+        key = (source, lane.operation, lane.priority, lane.owner)
+        if key not in self._why:  # lanes that differ in their flow alone wait for the same
+            serving = self.snapshot.serving(source, lane.owner)
+            none = [Reason(source, "it has no credential that everybody may use", None)]
+            if lane.owner:
+                none = [Reason(source, "it has no credential of this owner", None, hint=f"the owner is {lane.owner}")]
+            reasons = [self._credential_reason(credential, lane) for credential in serving]
+            unread = self.snapshot.unread.get((source, lane.owner))
+            if unread is not None:
+                why = "none of its other credentials can be used before these"
+                if unread.usable:
+                    why = "others of its credentials are looked at next"
+                reasons.append(Reason(source, why, unread.until, credentials=unread.credentials))
+            self._why[key] = reasons or none
+        return self._why[key]
 
     def _credential_reason(self, credential: Credential, lane: Lane) -> Reason:
         now = self.snapshot.now
@@ -168,13 +195,13 @@ class Desk:
             return Reason(credential.source, why, until, credential.id)
 
         if credential.dead:
-            return because(f"dead: {credential.dead_reason or 'revoked or expired'}", None)
+            return because("dead: its secret was refused, and a person has to replace it", None)
         if not credential.enabled:
             return because("disabled by hand", None)
         if lane.operation in credential.denied:
             return because(f"it may not do {lane.operation}", None)
         if credential.rests(now):
-            return because(f"cooling down: {credential.disabled_reason or 'no reason given'}", credential.disabled_till)
+            return because(f"cooling down: {_rests_for(credential)}", credential.disabled_till)
         if credential.is_stale(now):
             return because("its token is over, and is being refreshed", now + 5.0)
         if credential.probing:
@@ -185,20 +212,22 @@ class Desk:
         full = [window for window in windows if window.left(lane.priority) <= 0]
         if not full:
             return because("its turn has not come", now + 1.0)
-        last = max(full, key=lambda window: window.next_room(lane.priority))
-        return because(f"limit {last.limit.name} is used up", last.next_room(lane.priority))
+        last = max(full, key=lambda window: window.opens(lane.priority))
+        return because(f"limit {last.limit.name} is used up", last.opens(lane.priority))
+
+
+def _rests_for(credential: Credential) -> str:
+    """Reasons are read by the accounts that wait, so they hold no words or codes of the provider."""
+    outcome = (credential.disabled_reason or "").partition(" ")[0]
+    return RESTS_FOR.get(outcome, "it is given a rest")
 
 
 def _flow_reason(flow: FlowRoom, now: float) -> Reason:
     if flow.paused:
-        return Reason(
-            None, f"the flow {flow.name} is paused, until somebody lets it go on: beat flows resume {flow.name}", None
-        )
-    why = (
-        f"the flow {flow.name} is at its concurrency: {flow.limit} calls may be out at once, and are; "
-        f"more: beat flows set {flow.name} --workers ... --concurrency ..."
-    )
-    return Reason(None, why, now + 0.5)
+        return Reason(None, f"the flow {flow.name} is paused", None, hint=f"beat flows resume {flow.name}")
+    hint = f"its concurrency is {flow.limit}; more: beat flows set {flow.name} --workers ... --concurrency ..."
+    why = f"as many calls of the flow {flow.name} are out as may be at once"
+    return Reason(None, why, now + 0.5, hint=hint)
 
 
 @dataclass(slots=True)
@@ -222,42 +251,64 @@ class Pool:
     def __init__(self, snapshot: Snapshot, source: str, lane: Lane) -> None:
         self.now = snapshot.now
         self.priority = lane.priority
-        self.members = [
+        members = [
             credential
-            for credential in snapshot.credentials.values()
-            if belongs(credential, source, lane) and usable(credential, lane.operation, snapshot.now)
+            for credential in snapshot.serving(source, lane.owner)
+            if usable(credential, lane.operation, snapshot.now)
         ]
         self.windows: dict[int, list[Window]] = {
-            credential.id: windows_of(snapshot, credential.id, source, lane.operation) for credential in self.members
+            credential.id: windows_of(snapshot, credential.id, source, lane.operation) for credential in members
         }
-        self._weigh()
+        self._with_room = Drawing(members, self._has_room)
+        self._soon = Drawing(members, self._opens)
 
     def find(self, rng: Random) -> Credential | None:
         """A credential at random by weight among those with room; `None` when there is none. Takes nothing."""
-        while self.members:
-            member = self.members[bisect(self.cumulated, rng.random() * self.cumulated[-1])]
-            if self._has_room(member):
-                return member
-            # A limit of the whole source empties every member at once: one pass, not one pass each.
-            self.members = [other for other in self.members if self._has_room(other)]
-            self._weigh()
-        return None
+        return self._with_room.draw(rng)
 
-    def take(self, credential: Credential) -> None:
-        """Take room for one call from all limits, which `find` saw to have it."""
-        take(credential, self.windows[credential.id])
+    def find_soon(self, rng: Random) -> Credential | None:
+        """The same among those with which a call can be leased now for a time that is near."""
+        return self._soon.draw(rng)
+
+    def take(self, credential: Credential) -> float | None:
+        """Take room for one call from all limits, which have it; the time from which they do, `None` for now."""
+        windows = self.windows[credential.id]
+        at = max((window.next_room(self.priority) for window in windows), default=self.now)
+        take(credential, windows)
+        return at if at > self.now else None
 
     def _has_room(self, credential: Credential) -> bool:
         if credential.probing or exhausted_by_report(credential, self.now):
             return False
         return has_room(self.windows[credential.id], self.priority)
 
+    def _opens(self, credential: Credential) -> bool:
+        if credential.probing or exhausted_by_report(credential, self.now):
+            return False
+        return all(window.opens(self.priority) <= self.now for window in self.windows[credential.id])
+
+
+class Drawing:
+    """Credentials that are drawn by weight, until none of them fits any more: within a turn, what does not fit never will."""
+
+    def __init__(self, members: list[Credential], fits: Callable[[Credential], bool]) -> None:
+        self._members = members
+        self._fits = fits
+        self._weigh()
+
+    def draw(self, rng: Random) -> Credential | None:
+        """One at random; `None` when there is none. Takes nothing."""
+        while self._members:
+            member = self._members[bisect(self._cumulated, rng.random() * self._cumulated[-1])]
+            if self._fits(member):
+                return member
+            # A limit of the whole source empties every member at once: one pass, not one pass each.
+            self._members = [other for other in self._members if self._fits(other)]
+            self._weigh()
+        return None
+
     def _weigh(self) -> None:
-        self.cumulated = list(accumulate(member.weight for member in self.members))
-
-
-def belongs(credential: Credential, source: str, lane: Lane) -> bool:
-    return credential.source == source and (not lane.owner or credential.owner == lane.owner)
+        self._cumulated = list(accumulate(member.weight for member in self._members))
 
 
 def usable(credential: Credential, operation: str, now: float) -> bool:
@@ -296,25 +347,24 @@ def exhausted_by_report(credential: Credential, now: float) -> bool:
 
 def apply_settlements(snapshot: Snapshot, settlements: Sequence[Settlement], plan: Plan, rng: Random) -> None:
     """The first half of a turn: what came back changes credentials and breakers, and moves its fetches."""
+    judge(snapshot, settlements, plan)
     for settlement in settlements:
         settle(snapshot, settlement, plan, rng)
 
 
 def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, plan: Plan, desk: Desk) -> None:
-    """The second half: lease to the candidates in the order of priority, at most `capacity`; say why the others wait."""
+    """The second half: lease at most `capacity` fetches, in the order of `fair`; say why the others wait.
+
+    `plan.served` tells for each class which tenant got its last lease. The next turn starts after that tenant.
+    """
     lanes = {lane.id: lane for lane in snapshot.lanes}
-
-    def rank(candidate: Candidate) -> tuple[float, int]:
-        waited = snapshot.now - candidate.created_at
-        return lanes[candidate.lane_id].priority - waited // AGEING, candidate.fetch_id
-
     stuck: set[int] = set()
     shared: dict[int, SharedCall] = {}
-    for candidate in sorted(candidates, key=rank):
-        if len(plan.leases) >= capacity:
+    classes = Classes(candidates, lanes, snapshot.served, desk.rng)
+    while len(plan.leases) < capacity:
+        candidate = classes.head(len(plan.leases), stuck)
+        if candidate is None:
             break
-        if candidate.lane_id in stuck:
-            continue
         lane = lanes[candidate.lane_id]
         lease = shared[lane.id].join(candidate.fetch_id) if lane.id in shared else None
         if lease is None:
@@ -325,5 +375,7 @@ def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, p
                 continue
             size = 1 if lease.probe else snapshot.many.get((lease.source, lane.operation), 1)
             shared[lane.id] = SharedCall(lease, size - 1)
+        classes.took(candidate)
         plan.leases.append(lease)
+        plan.served[lane.priority] = candidate.tenant
     plan.touched_breakers.update(desk.probed)

@@ -10,6 +10,9 @@ AGAIN = 300.0
 # A look shortly before a known end shows whether it still stands, and one after it that it has come.
 BEFORE_END = 3600.0
 SPREAD = 0.1
+# Seconds after which a dead credential is looked at again, the last for ever after. The first is soon: what a provider refuses for some
+# minutes is not dead, and one refusal is not believed for good.
+LOOKS = (60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
 REFRESH_AFTER = 0.8
 # A secret that is refused although it was got so recently is not refused for its age.
 BRAND_NEW = 300.0
@@ -24,6 +27,11 @@ def next_check(outcome: Outcome, facts: Facts | None, now: float, every: float, 
     ends = facts.ends if facts is not None else []
     looks = [look for end in ends for look in (end - BEFORE_END, end + 1.0) if look > now]
     return min([now + every * spread, *looks])
+
+
+def next_look(looks: int, now: float, chance: float) -> float:
+    """When a dead credential that was looked at so often is looked at again."""
+    return now + LOOKS[min(looks, len(LOOKS) - 1)] * (1 + SPREAD * chance)
 
 
 def next_refresh(seconds: float, chance: float) -> float:
@@ -47,6 +55,8 @@ def without_doubt(verdict: Verdict, health: Health | None, needed: frozenset[str
         return replace(verdict, outcome=Outcome.DOUBTFUL)
     if found is Outcome.CREDENTIAL_DEAD:
         return replace(verdict, outcome=found, detail=health.verdict.detail, doubtful=False)
+    if verdict.outcome is Outcome.CREDENTIAL_DEAD:  # the check went well with the same secret
+        return replace(verdict, outcome=Outcome.REFUSED, doubtful=False)
     lacking = needed - health.scopes if health.scopes is not None else frozenset()
     if lacking:
         said = f"it was not granted {', '.join(sorted(lacking))}"

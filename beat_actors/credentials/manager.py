@@ -3,21 +3,24 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
 import psycopg
 
 from beat_actors import audit
+from beat_actors.access import grants
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.decision import Desk
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
+from beat_actors.credentials.loading import HELD, UNTAKEN, load_groups, load_snapshot
 from beat_actors.credentials.state import Lane
-from beat_actors.credentials.store import load_snapshot, lock
+from beat_actors.credentials.store import lock
 from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Transaction, columns, jsonb
-from beat_actors.errors import BadInput, NoAvailableSources, NotFound
+from beat_actors.database.vitals import SEEN_WITHIN
+from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound
 from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
@@ -25,9 +28,9 @@ from beat_actors.webhooks.endpoints import seal_anew
 
 # A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it. What is refreshed has no token yet.
 INSERT = """
-INSERT INTO credential (id, platform, source, label, owner, fingerprint, key_id, secret, weight, refreshes, expires_at)
+INSERT INTO credential (id, platform, source, label, owner, shared, fingerprint, key_id, secret, weight, refreshes, expires_at)
 OVERRIDING SYSTEM VALUE
-VALUES (%(id)s, %(platform)s, %(source)s, %(label)s, %(owner)s, %(fingerprint)s, %(key_id)s, %(secret)s, %(weight)s, %(refreshes)s,
+VALUES (%(id)s, %(platform)s, %(source)s, %(label)s, %(owner)s, %(shared)s, %(fingerprint)s, %(key_id)s, %(secret)s, %(weight)s, %(refreshes)s,
         CASE WHEN %(refreshes)s THEN clock_timestamp() END)
 ON CONFLICT (source, fingerprint) DO NOTHING RETURNING id
 """
@@ -37,6 +40,7 @@ UPDATE credential SET owner = %(owner)s, fingerprint = %(fingerprint)s, key_id =
     generation = generation + 1, refreshes = %(refreshes)s,
     dead_at = CASE WHEN %(to_prove)s THEN dead_at END,
     dead_reason = CASE WHEN %(to_prove)s AND dead_at IS NOT NULL THEN 'its new secret has not been seen to work yet' END,
+    dead_looks = 0,
     check_at = CASE WHEN %(checked)s THEN clock_timestamp() END, checked_at = NULL, check_outcome = NULL, check_detail = NULL,
     scopes = NULL, expires_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, data_access_expires_at = NULL,
     refresh_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, refreshed_at = NULL,
@@ -55,6 +59,11 @@ WHERE c.id = n.id AND c.generation = n.generation RETURNING c.id
 """
 KNOWN = "SELECT id FROM credential WHERE source = %s AND fingerprint = %s"
 EVENT = "INSERT INTO credential_event (credential_id, kind, until, cause) VALUES (%s, %s, NULL, %s)"
+# Live processes that use the vault and lack a key, or hold another one of that name. Parameters: seconds, the key's fingerprint.
+LACKING = """
+SELECT name, host, pid FROM process WHERE seen_at > clock_timestamp() - make_interval(secs => %s) AND NOT %s = ANY(vault_keys)
+ORDER BY name, host, pid
+"""
 SECRETS = "SELECT id, source, key_id, secret FROM credential WHERE id = ANY(%s)"
 # What waits may have waited for just this credential: the next turn looks at every lane again.
 UNBLOCK = "UPDATE lane SET blocked_until = clock_timestamp() WHERE platform = %s AND reasons IS NOT NULL"
@@ -82,19 +91,38 @@ class CredentialManager:
         self.actor = actor
 
     async def add(
-        self, source: str, secret: Mapping[str, str], *, label: str = "", weight: int = 1
+        self,
+        source: str,
+        secret: Mapping[str, str],
+        *,
+        label: str = "",
+        weight: int = 1,
+        account_id: str | None = None,
+        shared: bool | None = None,
     ) -> tuple[int, bool]:
         """Seal and store a credential; (id, whether it is new). It is used from the broker's next turn on.
 
-        Raises `BadInput` for an unknown source, a missing or superfluous secret field, or a weight outside 1..10,000.
+        `account_id`: the account is granted the credential's owner, also where the credential was known. `shared`: the credential
+        also serves calls that need no owner, of all accounts; unless it is said, only one that is added for no account does.
+
+        Raises `BadInput` for an unknown source, a missing or superfluous secret field, a weight outside 1..10,000, or an account
+        where the source's credentials belong to nobody.
         """
         platform, declared = source_named(source)
         _check_secret(declared, secret)
         check_text(label, "label", longest=200)
         if not 1 <= weight <= 10_000:
             raise BadInput(f"weight is 1 to 10000, not {weight}", field="weight")
+        owner = declared.owner(secret)
+        if account_id is not None and owner is None:
+            raise BadInput(
+                f"a credential of {source} belongs to no owner, so there is nothing to grant", field="account"
+            )
         fingerprint = self.vault.fingerprint(source, secret)
         async with self.database.transaction() as transaction:
+            if account_id is not None and owner is not None:
+                use = grants.Use(account_id, platform, owner)
+                await grants.grant(transaction, use, reason="its credential was added for it", actor=self.actor)
             known = await transaction.value(KNOWN, (source, fingerprint))
             if known is not None:
                 return known, False
@@ -105,7 +133,8 @@ class CredentialManager:
                 "platform": platform,
                 "source": source,
                 "label": label or f"{source} {new_id}",
-                "owner": declared.owner(secret),
+                "owner": owner,
+                "shared": account_id is None if shared is None else shared,
                 "fingerprint": fingerprint,
                 "key_id": key_id,
                 "secret": sealed,
@@ -115,7 +144,8 @@ class CredentialManager:
             if await transaction.value(INSERT, values) is None:
                 return await transaction.value(KNOWN, (source, fingerprint)), False
             await transaction.run(EVENT, (new_id, "added", jsonb({"label": label})))
-            await self._record(transaction, "add", new_id, source=source, label=values["label"], weight=weight)
+            told = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
+            await self._record(transaction, "add", new_id, **told)
             await transaction.run(UNBLOCK, (platform,))
             return new_id, True
 
@@ -192,7 +222,7 @@ class CredentialManager:
             credential_id,
             "enable",
             "enabled",
-            "enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, "
+            "enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, dead_looks = 0, "
             "denied = '{}', probing = false, check_at = NULL, refresh_at = NULL",
             reason,
         )
@@ -201,8 +231,24 @@ class CredentialManager:
         """Out of use from the broker's next turn on, until it is enabled by hand."""
         await self._change(credential_id, "disable", "disabled", "enabled = false", reason)
 
+    async def share(self, credential_id: int, *, reason: str) -> None:
+        """Let the credential also serve calls that need no owner, of all accounts. Raises `NotFound`."""
+        await self._change(credential_id, "share", "shared", "shared = true", reason)
+
+    async def unshare(self, credential_id: int, *, reason: str) -> None:
+        """Let the credential serve its owner's calls alone. Raises `NotFound`, and `BadInput` where it has no owner."""
+        if (await self.info(credential_id)).owner is None:
+            raise BadInput(f"credential {credential_id} has no owner, so it can only serve everybody's calls")
+        await self._change(credential_id, "unshare", "unshared", "shared = false", reason)
+
     async def reset(self, credential_id: int, *, reason: str) -> None:
-        """End a rest now, and start again at the foot of the ladder."""
+        """End a rest now, and start again at the foot of the ladder. Raises `NotFound`, and `BadInput` where the credential is dead."""
+        info = await self.info(credential_id)
+        if info.state == "dead":
+            raise BadInput(
+                f"credential {credential_id} is dead ({info.dead_reason}), and a reset only ends a rest; "
+                f"`beat credentials enable {credential_id}` puts it back into use, `beat credentials replace {credential_id}` gives it a new secret"
+            )
         await self._change(
             credential_id,
             "reset",
@@ -213,12 +259,23 @@ class CredentialManager:
         )
 
     async def rotate_keys(self, *, batch: int = 200) -> int:
-        """Seal again, with the ring's first key, whatever another key sealed; returns how many. Calls go on meanwhile."""
+        """Seal again, with the ring's first key, whatever another key sealed; returns how many. Calls go on meanwhile.
+
+        Raises `KeyNotEverywhere` while a live process that uses the vault has not registered that key.
+        """
+        async with self.database.statements() as alone:
+            lacking = await alone.rows(LACKING, (SEEN_WITHIN, self.vault.sealing_fingerprint))
+        if lacking:
+            where = ", ".join(f"{row.name} {row.host}:{row.pid}" for row in lacking[:10])
+            raise KeyNotEverywhere(
+                f"{len(lacking)} live processes do not hold key {self.vault.sealing_key_id!r}: {where}. Restart them with it first; "
+                f"a process that has ended is forgotten after {SEEN_WITHIN} s"
+            )
         rotated = 0
         while True:
             async with self.database.transaction() as transaction:
                 rows = await transaction.rows(
-                    "SELECT id, source, key_id, secret FROM credential WHERE key_id <> %s ORDER BY id LIMIT %s FOR UPDATE",
+                    "SELECT id, source, key_id, secret FROM credential WHERE key_id <> %s ORDER BY id LIMIT %s FOR NO KEY UPDATE",
                     (self.vault.sealing_key_id, batch),
                 )
                 endpoints = await seal_anew(transaction, self.vault, batch=batch)
@@ -267,16 +324,20 @@ class CredentialManager:
         lease = desk.pick(lane, 0)
         if lease is None:
             blocked = desk.blocked(lane)
-            earliest = datetime.fromtimestamp(blocked.until).astimezone() if blocked.until is not None else None
+            earliest = datetime.fromtimestamp(blocked.until, UTC) if blocked.until is not None else None
             raise NoAvailableSources(earliest, [reason.to_json() for reason in blocked.reasons])
         return lease.credential_id
 
     async def _desk(
         self, platform: str, operation: str, exclusions: Collection[str | int], rng: Random
     ) -> tuple[tuple[str, ...], Desk]:
-        """The chain and the credentials as they stand now, without those that are excluded."""
+        """The chain and the credentials as they stand now, without those that are excluded. Calls that are out take room."""
         async with self.database.transaction() as transaction:
-            snapshot = await load_snapshot(transaction, platforms()[platform])
+            of_platform = {"platform": platform}
+            held = await transaction.rows(HELD, of_platform) + await transaction.rows(UNTAKEN, of_platform)
+            snapshot = await load_snapshot(transaction, platforms()[platform], held=held, seed=rng.getrandbits(62))
+            wanted = {(source, ""): (operation,) for source in platforms()[platform].chains[operation]}
+            await load_groups(transaction, platform, snapshot, wanted)
         for credential_id in snapshot.credentials.keys() & set(exclusions):
             del snapshot.credentials[credential_id]
         chain = platforms()[platform].chains[operation]

@@ -1,14 +1,13 @@
 """What an outcome means: for the credential, for the breakers, and for the fetch. Pure."""
 
-from dataclasses import replace
+import re
 from random import Random
 
-from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.cooldown import CLEAN_HOUR, cool, cool_until_reset
-from beat_actors.credentials.life import BRAND_NEW, next_check
+from beat_actors.credentials.life import BRAND_NEW, next_check, next_look
 from beat_actors.credentials.limits import LATE, Window, calendar_day
+from beat_actors.credentials.outages import is_one_process_alone, rests_until
 from beat_actors.credentials.state import (
-    BreakerKey,
     Checked,
     Credential,
     Fail,
@@ -19,9 +18,11 @@ from beat_actors.credentials.state import (
     Snapshot,
     Wait,
 )
-from beat_actors.platforms.interface import CHECK, FINAL, REFRESH, UPKEEP, Outcome
+from beat_actors.platforms.interface import CHECK, FINAL, NOT_SENT, REFRESH, UPKEEP, Outcome
 
-ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL, Outcome.UNSEEN}
+ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL, Outcome.UNSEEN, Outcome.REFUSED, Outcome.TOO_MUCH}
+ASIDE = frozenset({Outcome.MALFORMED, Outcome.UNSEEN, Outcome.REFUSED})
+"""After one of these a source is not asked again for the same fetch."""
 ROTATES = frozenset(
     {
         Outcome.RATE_LIMITED,
@@ -30,6 +31,7 @@ ROTATES = frozenset(
         Outcome.PERMISSION_MISSING,
         Outcome.UNKNOWN,
         Outcome.DOUBTFUL,
+        Outcome.TOO_MUCH,
     }
 )
 MEANING = {
@@ -37,15 +39,20 @@ MEANING = {
     Outcome.PRIVATE: "it is not public",
     Outcome.BAD_REQUEST: "it cannot be asked for like this",
 }
+STATUS = re.compile("[1-5][0-9]{2}")
+KEY_PATH = re.compile(r"\$(\.[A-Za-z_]{1,40}|\[([0-9]{1,4}|\.\.\.)\]){0,20}")
+RESTARTS = 3
+"""How often a listing is begun anew whose cursor is lost or has expired."""
 BACKOFF = 5.0
 BACKOFF_AT_MOST = 300.0
+# Seconds after a rest's end within which another fetch than the one that carried the last probe can carry the next.
+NEXT_PROBE = 10.0
 # Until then a credential that could not be asked will have been.
 DOUBT = 60.0
 
 
 def settle(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) -> None:
-    """Apply one settlement to the snapshot, and add what follows for its fetch to the plan."""
-    _breakers(snapshot, settlement, plan)
+    """Apply one settlement to the snapshot, and add what follows for its fetch to the plan. `outages.judge` comes before it."""
     credential = snapshot.credentials.get(settlement.credential_id)
     if credential is not None:
         _credential(snapshot, credential, settlement, plan, rng)
@@ -56,18 +63,23 @@ def settle(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) 
 def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Random) -> Wait | Fail:
     """Where a fetch goes after its call: another credential, the next source, a pause, or its end."""
     outcome = settlement.outcome
-    if outcome is Outcome.UNSEEN and not _others(snapshot, settlement, fetch):
+    if outcome is Outcome.UNSEEN and not _others(snapshot, settlement, fetch) and _all_unseen(fetch):
         outcome = Outcome.MISSING
     if outcome in FINAL:
         return Fail(
             fetch.id,
             outcome.value,
-            f"{fetch.source} says that {MEANING[outcome]} ({settlement.code or settlement.detail})",
+            f"{fetch.source} says that {MEANING[outcome]}{_told(settlement.code)}",
         )
-    carried = settlement.probe and outcome not in (Outcome.MALFORMED, Outcome.UNSEEN)
-    if outcome is Outcome.UNUSED or carried:
-        # A probe is the broker's business: what it finds out is not charged to the fetch that carried it.
+    if outcome is Outcome.UNUSED:
         return _wait(fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, why=outcome.value)
+    if is_one_process_alone(snapshot, settlement):
+        delay = BACKOFF * (1 + rng.random())
+        return _wait(
+            fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, delay=delay, why=outcome.value
+        )
+    if settlement.probe and outcome not in ASIDE | {Outcome.TOO_MUCH}:
+        return _carried(snapshot, settlement, fetch)
     rotations = fetch.rotations + 1
     if rotations > snapshot.budgets.rotations:
         return Fail(
@@ -79,9 +91,9 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
         delay = DOUBT * (1 + rng.random() * 0.2) if outcome is Outcome.DOUBTFUL else 0.0
         return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=outcome.value)
     excluded, unreadable = fetch.excluded, fetch.unreadable
-    if outcome in (Outcome.MALFORMED, Outcome.UNSEEN):
+    if outcome in ASIDE:
         unreadable = (*unreadable, fetch.source)
-    else:
+    if outcome is not Outcome.UNSEEN:  # what stands in both said nothing of the thing
         excluded = (*excluded, fetch.source)
     readable = [source for source in fetch.chain if source not in unreadable]
     if any(source not in excluded for source in readable):
@@ -89,40 +101,78 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
     return _chain_spent(snapshot, settlement, fetch, unreadable, rotations, rng)
 
 
+def _carried(snapshot: Snapshot, settlement: Settlement, fetch: Fetch) -> Wait | Fail:
+    """After a probe that failed. That a credential still rests costs the fetch nothing. Where the call itself failed, the fetch may be
+    what fails: it is charged, and lets another one carry the next probe."""
+    why = settlement.outcome.value
+    until = rests_until(snapshot, settlement)
+    if until is None or settlement.outcome not in (Outcome.UPSTREAM_DOWN, Outcome.UNREACHED):
+        return _wait(fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, why=why)
+    rotations = fetch.rotations + 1
+    if rotations > snapshot.budgets.rotations:
+        return Fail(fetch.id, "exhausted", f"given up after {fetch.rotations} probes and changes; {_last(settlement)}")
+    left = set(fetch.chain) - {fetch.source, *fetch.excluded, *fetch.unreadable}
+    delay = 0.0 if any(_serves(snapshot, source, settlement) for source in left) else until - snapshot.now + NEXT_PROBE
+    return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=why)
+
+
+def _serves(snapshot: Snapshot, source: str, settlement: Settlement) -> bool:
+    """Whether another source can take a fetch over: it has a credential, and no rest."""
+    breaker = snapshot.breakers.get((source, settlement.operation, "upstream", settlement.owner))
+    if breaker is not None and breaker.open_until is not None:
+        return False
+    return any(each.enabled and not each.dead for each in snapshot.serving(source, settlement.owner))
+
+
 def _chain_spent(
     snapshot: Snapshot, settlement: Settlement, fetch: Fetch, unreadable: tuple[str, ...], rotations: int, rng: Random
 ) -> Wait | Fail:
     """Every source has been asked. A listing may start anew elsewhere; otherwise pause, and go round again."""
+    if len(unreadable) >= len(fetch.chain) and settlement.outcome is Outcome.REFUSED and fetch.cursor_source is None:
+        if fetch.retries == 0:  # a reason that no rule knows may pass: each source is asked once more
+            delay = BACKOFF * (1 + rng.random() * 0.2)
+            return _wait(fetch, (), (), rotations, 1, delay=delay, why=Outcome.REFUSED.value)
+        said = f"no source takes this call, for reasons that no rule of theirs knows; {_last(settlement)}"
+        return Fail(fetch.id, Outcome.REFUSED.value, said)
     if len(unreadable) >= len(fetch.chain) and fetch.cursor_source is None:
-        return Fail(
-            fetch.id, Outcome.MALFORMED.value, f"no source gave an answer that can be read; {_last(settlement)}"
-        )
+        said = "says whether it exists" if settlement.outcome is Outcome.UNSEEN else "can be read"
+        return Fail(fetch.id, Outcome.MALFORMED.value, f"no source gave an answer that {said}; {_last(settlement)}")
     retries = fetch.retries + 1
     lost = retries > snapshot.budgets.retries or fetch.source in unreadable
     if fetch.cursor_source is not None and (lost or (_rests(snapshot, settlement) and not fetch.alone)):
-        # The cursor is worth nothing elsewhere: list from the first page at the other sources. Upserts make that harmless.
+        # The cursor is worth nothing elsewhere, or nothing any more: list from the first page. Upserts make that harmless.
+        if fetch.restarts >= RESTARTS:
+            said = f"the listing was begun anew {RESTARTS} times, and broke off each time; {_last(settlement)}"
+            return Fail(fetch.id, "exhausted", said)
         return Wait(fetch.id, (fetch.source,), (), rotations, 0, why="cursor lost", drop_cursor=True)
     if retries > snapshot.budgets.retries:
         return Fail(
             fetch.id, "exhausted", f"given up after {fetch.retries} rounds over every source; {_last(settlement)}"
         )
     delay = min(BACKOFF * 2 ** (retries - 1), BACKOFF_AT_MOST) * (1 + rng.random() * 0.2)
-    return _wait(fetch, (), unreadable, rotations, retries, delay=delay, why=settlement.outcome.value)
+    stands = tuple(source for source in fetch.excluded if source in unreadable)
+    return _wait(fetch, stands, unreadable, rotations, retries, delay=delay, why=settlement.outcome.value)
 
 
 def _others(snapshot: Snapshot, settlement: Settlement, fetch: Fetch) -> bool:
     """Whether a source is left that may see what this one does not, and a credential to ask it with."""
     left = set(fetch.chain) - {fetch.source, *fetch.unreadable}
     return any(
-        each.source in left and each.enabled and not each.dead and settlement.operation not in each.denied
-        for each in snapshot.credentials.values()
+        each.enabled and not each.dead and settlement.operation not in each.denied
+        for source in left
+        for each in snapshot.serving(source, "")
     )
+
+
+def _all_unseen(fetch: Fetch) -> bool:
+    """Whether no source refused the call, or gave an answer that could not be read or was about somebody else: that is no evidence that
+    there is none."""
+    return not set(fetch.unreadable) & set(fetch.excluded)
 
 
 def _rests(snapshot: Snapshot, settlement: Settlement) -> bool:
     """Whether the source that failed is given a rest in this operation, so that waiting for it would be waiting for an outage's end."""
-    breaker = snapshot.breakers.get((settlement.source, settlement.operation, "upstream"))
-    return breaker is not None and breaker.is_open(snapshot.now)
+    return rests_until(snapshot, settlement) is not None
 
 
 def _wait(
@@ -139,37 +189,21 @@ def _wait(
 
 
 def _last(settlement: Settlement) -> str:
-    said = f" ({settlement.code})" if settlement.code else ""
-    return f"the last call, to {settlement.source}, came to {settlement.outcome.value}{said}"
+    return f"the last call, to {settlement.source}, came to {settlement.outcome.value}{_told(settlement.code)}"
 
 
-def _breakers(snapshot: Snapshot, settlement: Settlement, plan: Plan) -> None:
-    judged = settlement.outcome not in (Outcome.UNKNOWN, Outcome.UNUSED)
-    # What comes back from a check or a refresh has no parser of its own: all of it is the source's.
-    parser = settlement.outcome in (Outcome.PARSED, Outcome.MALFORMED) and settlement.operation not in UPKEEP
-    if judged:
-        key = (settlement.source, settlement.operation, "parser" if parser else "upstream")
-        before = snapshot.breakers.get(key, Breaker())
-        down = settlement.outcome in (Outcome.UPSTREAM_DOWN, Outcome.MALFORMED)
-        change = before.failed if down else before.succeeded
-        snapshot.breakers[key] = change(settlement.calls, snapshot.now, probe=settlement.probe)
-        plan.touched_breakers.add(key)
-    if settlement.probe and settlement.outcome is not Outcome.OK and not parser:
-        # No answer came that a parser could judge, so its probe is still to be made.
-        for kind in ("upstream", "parser"):
-            _release_probe(snapshot, (settlement.source, settlement.operation, kind), plan)
-
-
-def _release_probe(snapshot: Snapshot, key: BreakerKey, plan: Plan) -> None:
-    breaker = snapshot.breakers.get(key)
-    if breaker is not None and breaker.probing:
-        snapshot.breakers[key] = replace(breaker, probing=False)
-        plan.touched_breakers.add(key)
+def _told(code: str) -> str:
+    """Of a code what a request's error says, which anybody may read: the HTTP status, or the key that a parser missed. The provider's
+    own codes may speak of another's request."""
+    first = code.partition("/")[0]
+    if STATUS.fullmatch(first):
+        return f" (HTTP {first})"
+    return f" ({code})" if KEY_PATH.fullmatch(code) else ""
 
 
 def _credential(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:
     outcome = settlement.outcome
-    if outcome is Outcome.UNUSED:
+    if outcome in NOT_SENT:
         _return(credential, settlement)
     else:
         _charge(snapshot, settlement)
@@ -180,7 +214,7 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
         return  # its secret was changed since, and what the old one brought says nothing of the new one
     _report(snapshot, credential, settlement)
     if settlement.operation == CHECK and outcome not in (Outcome.UNUSED, Outcome.UNKNOWN):
-        _checked(snapshot, settlement, plan, rng)
+        _checked(snapshot, credential, settlement, plan, rng)
     cause = {
         "source": settlement.source,
         "operation": settlement.operation,
@@ -197,7 +231,7 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
     elif outcome in (Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED):
         _rest(snapshot, credential, settlement, plan, rng)
     elif outcome is Outcome.CREDENTIAL_DEAD and (not credential.dead or credential.unproven):
-        _dead(snapshot, credential, settlement, plan, cause)
+        _dead(snapshot, credential, settlement, plan, cause, rng)
     elif outcome is Outcome.PERMISSION_MISSING and settlement.operation not in credential.denied | UPKEEP:
         credential.denied |= {settlement.operation}
         credential.changed = True
@@ -207,27 +241,42 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
         plan.events.append(Happened(credential.id, "recovered", None, cause))
 
 
-def _checked(snapshot: Snapshot, settlement: Settlement, plan: Plan, rng: Random) -> None:
+def _checked(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:
     outcome = settlement.outcome
     facts = settlement.facts if outcome in (Outcome.OK, Outcome.CREDENTIAL_DEAD) else None
     at = snapshot.now if settlement.at is None else min(settlement.at, snapshot.now)
-    next_at = next_check(outcome, facts, snapshot.now, snapshot.check_every, rng.random())
+    # A check that was out when the credential died does not bring the checks of the dead back, nor put its next look off.
+    over = credential.dead and not credential.unproven
+    next_at = None if over else next_check(outcome, facts, snapshot.now, snapshot.check_every, rng.random())
+    if not over and _began_alive(credential, settlement):
+        next_at = next_look(max(credential.looks - 1, 0), snapshot.now, rng.random())
     said = "" if outcome is Outcome.OK else settlement.detail or settlement.code
     plan.checked.append(Checked(settlement.credential_id, at, outcome.value, said, next_at, facts))
 
 
+def _began_alive(credential: Credential, settlement: Settlement) -> bool:
+    """Whether a call was out when the credential died, so that it says nothing of whether it lives again."""
+    return (
+        credential.dead_since is not None and settlement.began is not None and settlement.began < credential.dead_since
+    )
+
+
 def _prove(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan) -> None:
-    """A dead credential's new secret works. Where the source has a check, a refresh alone does not show that."""
+    """A dead credential works, its new secret or the one that was refused. Where the source has a check, a refresh alone does not show that."""
     if settlement.operation == REFRESH and credential.source in snapshot.checks:
         return
+    if _began_alive(credential, settlement):
+        return
     credential.dead, credential.dead_reason, credential.unproven, credential.changed = False, None, False, True
+    credential.looks, credential.look_at = 0, None
     plan.events.append(Happened(credential.id, "revived", None, {"operation": settlement.operation}))
 
 
 def _dead(
-    snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, cause: dict[str, str]
+    snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, cause: dict[str, str], rng: Random
 ) -> None:
-    """The provider does not take the secret any more. One that can be refreshed is given that chance before."""
+    """The provider does not take the secret. One that can be refreshed is given that chance before; one that can be checked or refreshed is
+    looked at again later, less and less often."""
     credential.changed = True
     brand_new = credential.refreshed_at is not None and snapshot.now - credential.refreshed_at < BRAND_NEW
     if credential.refreshes and settlement.operation != REFRESH and not brand_new and not credential.unproven:
@@ -237,7 +286,11 @@ def _dead(
         return
     credential.dead, credential.unproven = True, False
     credential.dead_reason = settlement.detail or settlement.code
-    plan.events.append(Happened(credential.id, "dead", None, cause))
+    if credential.source in snapshot.checks or credential.refreshes:
+        credential.look_at = next_look(credential.looks, snapshot.now, rng.random())
+    if credential.looks == 0:
+        plan.events.append(Happened(credential.id, "dead", credential.look_at, cause))
+    credential.looks += 1
 
 
 def _rest(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:

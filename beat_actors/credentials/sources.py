@@ -16,9 +16,14 @@ from beat_actors.text import check_text
 LONGEST = 7 * 86_400
 """Seconds for which a breaker may be held open by hand: longer is to take the source's credentials out."""
 BREAKERS = """
-SELECT platform, source, operation, kind, calls, failures, in_a_row, trips, open_until, probing, by_hand,
-       CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
-FROM breaker WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source, operation, kind
+SELECT b.*, CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
+FROM (
+    SELECT platform, source, operation, kind, '' AS owner, calls, failures, trips, open_until, probing, by_hand FROM breaker
+    WHERE %(source)s::text IS NULL OR source = %(source)s
+    UNION ALL
+    (SELECT platform, source, operation, kind, owner, calls, failures, trips, open_until, probing, false FROM owner_breaker
+     WHERE open_until IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s) ORDER BY open_until DESC LIMIT 200)
+) b ORDER BY source, operation, kind, owner
 """
 CREDENTIALS = """
 SELECT source, count(*) AS of, count(*) FILTER (WHERE enabled AND dead_at IS NULL
@@ -34,21 +39,27 @@ OPEN = """
 INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand)
 SELECT %(platform)s, %(source)s, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true
 FROM unnest(%(operations)s::text[]) o
-ON CONFLICT (platform, source, operation, kind) DO UPDATE SET in_a_row = 0, calls = 0, failures = 0,
+ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failures = 0, recent = '[]', since = clock_timestamp(),
     trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true
 """
-CLOSE = "DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)"
+CLOSE = """
+WITH owners AS (
+    DELETE FROM owner_breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+)
+DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+"""
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker that has something to say. `kind`: upstream (calls fail) or parser (answers cannot be read). `by_hand`: a person opened it."""
+    """A breaker that has something to say. `kind`: upstream (calls fail) or parser (answers cannot be read). `owner`: whose calls alone it
+    stops; empty: everybody's. `by_hand`: a person opened it."""
 
     operation: str
     kind: str
     state: str
     calls: int
     failures: int
-    in_a_row: int
+    owner: str
     trips: int
     open_until: datetime | None
     probing: bool

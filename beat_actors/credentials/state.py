@@ -1,22 +1,24 @@
 """What the broker knows when it decides, and what it decides: plain values. Times are epoch seconds of the database's clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from beat_actors.credentials.breaker import Breaker
+from beat_actors.credentials.breaker import ALONE, Breaker, Witnesses
 from beat_actors.credentials.limits import Window
 from beat_actors.platforms.interface import Limit, Outcome
 
-BreakerKey = tuple[str, str, str]
-"""(source, operation, kind); kind is 'upstream' or 'parser'."""
+BreakerKey = tuple[str, str, str, str]
+"""(source, operation, kind, owner); kind is 'upstream' or 'parser', and the owner is empty where it is everybody's."""
 
 
 @dataclass(slots=True)
 class Credential:
     """A credential as the turn works on it. `changed` marks what has to be written back.
 
-    `generation` rises with each new secret. `unproven`: dead, and given a new secret that is still to be seen to work.
+    `generation` rises with each new secret. `unproven`: dead since `dead_since`, and to be seen to work: its secret is
+    new, or it is looked at again, for the `looks`-th time at `look_at`.
+    `shared`: it also serves calls that need no owner, whoever asks; otherwise it serves its owner's calls alone.
     `refreshes`: its secret is good until `good_until` only, and got at `refreshed_at`; `refused`: the provider took it no longer.
     """
 
@@ -37,11 +39,21 @@ class Credential:
     dead_reason: str | None = None
     generation: int = 1
     unproven: bool = False
+    dead_since: float | None = None
+    looks: int = 0
+    look_at: float | None = None
     refreshes: bool = False
     good_until: float | None = None
     refreshed_at: float | None = None
     refused: bool = False
+    shared: bool = True
+    full_until: float | None = None  # its own limits have no room before; not kept where that is seconds away
     changed: bool = False
+
+    @property
+    def breaks_for(self) -> str:
+        """The owner whose breakers judge the calls for the credential's own sake; empty: everybody's."""
+        return "" if self.shared else self.owner or ""
 
     def needs_probe(self, now: float) -> bool:
         return self.disabled_till is not None and self.disabled_till <= now
@@ -71,11 +83,11 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A waiting fetch."""
+    """A waiting fetch. `tenant`: the account, or the installation's own key, whose turn it takes."""
 
     fetch_id: int
     lane_id: int
-    created_at: float
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class Fetch:
     unreadable: tuple[str, ...] = ()
     rotations: int = 0
     retries: int = 0
+    restarts: int = 0  # how often its listing was begun anew
     alone: bool = False  # no other source serves the operation
 
 
@@ -111,7 +124,9 @@ class Settlement:
     """What became of one call (or of `calls` alike ones). `at`: the latest moment at which the provider can have
     begun to count it.
 
-    `generation`: of the secret with which it was made, where that is known. `facts`: what a check found out.
+    `generation`: of the secret with which it was made, where that is known. `facts`: what a check found out. `began`: when the call was
+    begun, which is the time that a breaker goes by. `owner`: whose call it was; empty where it was nobody's. `process`: to which no connection
+    came about.
     """
 
     credential_id: int
@@ -129,6 +144,9 @@ class Settlement:
     fetch: Fetch | None = None
     generation: int | None = None
     facts: Facts | None = None
+    began: float | None = None
+    owner: str = ""
+    process: str = ""
 
 
 @dataclass(slots=True)
@@ -151,9 +169,21 @@ class Budgets:
     retries: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Credentials of a group that were not loaded: how many, and when the first of them can be used (`None`: not without a person)."""
+
+    credentials: int
+    until: float | None
+    usable: bool = False  # as far as is known they can be used now, and `credentials` are the least that there are
+
+
 @dataclass(slots=True)
 class Snapshot:
-    """Everything that a turn decides over. The turn works on it in place; nothing else sees it."""
+    """Everything that a turn decides over. The turn works on it in place; nothing else sees it.
+
+    Of the credentials it has those that were loaded for the turn.
+    """
 
     now: float
     credentials: dict[int, Credential]
@@ -171,6 +201,34 @@ class Snapshot:
     """(source, operation) -> fetches that one call answers, where that is more than one."""
     checks: frozenset[str] = frozenset()
     """The sources whose credentials can be checked."""
+    served: Mapping[int, str] = field(default_factory=dict)
+    """Priority -> the tenant that got the last lease of the class."""
+    seed: int = 0
+    held: dict[int, list[Any]] = field(default_factory=dict)
+    """Credential -> calls that are out, rows with `source`, `operation` and `calls`."""
+    unread: dict[tuple[str, str], Unread] = field(default_factory=dict)
+    """(source, owner) -> those that serve these calls and were not loaded."""
+    witnesses: Witnesses = ALONE
+    _serving: dict[tuple[str, str], list[Credential]] | None = field(default=None, repr=False)
+
+    def add(self, credentials: Iterable[Credential]) -> None:
+        """Credentials that are loaded later."""
+        self.credentials.update((one.id, one) for one in credentials)
+        self._serving = None
+
+    def serving(self, source: str, owner: str) -> Sequence[Credential]:
+        """The source's credentials that serve this owner's calls; with no owner, those that are shared.
+
+        Found through an index that is made once for the snapshot, so that many owners do not each look at all credentials.
+        """
+        if self._serving is None:
+            self._serving = {}
+            for credential in self.credentials.values():
+                if credential.owner:
+                    self._serving.setdefault((credential.source, credential.owner), []).append(credential)
+                if credential.shared:
+                    self._serving.setdefault((credential.source, ""), []).append(credential)
+        return self._serving.get((source, owner), ())
 
     def window(self, subject: str, limit: Limit) -> Window:
         key = (subject, limit.name)
@@ -182,22 +240,50 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a source, or where none is named the flow, cannot be used now. `until` is when that may change; `None` means: not without a person."""
+    """Why a source, or where none is named the flow, cannot be used now. `until` is when that may change; `None` means: not without a person.
+
+    Accounts that wait read `why`: it names no owner, no command, and nothing that a provider said. Only operators are shown `hint`.
+    """
 
     source: str | None
     why: str
     until: float | None
     credential_id: int | None = None
+    hint: str = ""
+    credentials: int = 1  # of how many it is true
 
     def to_json(self) -> dict[str, Any]:
-        return {"source": self.source, "credential_id": self.credential_id, "why": self.why, "until": self.until}
+        told = {"source": self.source, "credential_id": self.credential_id, "why": self.why, "until": self.until}
+        many = {"credentials": self.credentials} if self.credentials > 1 else {}
+        return told | ({"hint": self.hint} if self.hint else {}) | many
+
+
+MOST_NAMED = 20
+"""Reasons that are kept for each credential by itself; of more, one is kept for all credentials of a source that it is true of."""
+
+
+def told(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
+    """Reasons as they are kept: `credentials` is how many one is true of, where it stands for several, and `until` the earliest."""
+    if len(reasons) <= MOST_NAMED:
+        return [reason.to_json() for reason in reasons]
+    alike: dict[tuple[str | None, str, str], list[Reason]] = {}
+    for reason in reasons:
+        alike.setdefault((reason.source, reason.why, reason.hint), []).append(reason)
+    return [
+        Reason(
+            source, why, min((one.until for one in group if one.until is not None), default=None), hint=hint
+        ).to_json()
+        | {"credentials": sum(one.credentials for one in group)}
+        for (source, why, hint), group in alike.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Leave to make one call with one credential.
 
-    `call_of`: the call is that of another fetch, which answers this one too.
+    `call_of`: the call is that of another fetch, which answers this one too. `use_from`: the call may not be made earlier; `None` where it
+    may be made at once.
     """
 
     fetch_id: int
@@ -205,6 +291,7 @@ class Lease:
     credential_id: int
     probe: bool = False
     call_of: int | None = None
+    use_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +338,13 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A check came back, and when the next is due. Without `facts`, what is known of the secret stands."""
+    """A check came back, and when the next is due (`None`: no more). Without `facts`, what is known of the secret stands."""
 
     credential_id: int
     at: float
     outcome: str
     detail: str
-    next_at: float
+    next_at: float | None
     facts: Facts | None = None
 
 
@@ -271,3 +358,5 @@ class Plan:
     events: list[Happened] = field(default_factory=list)
     checked: list[Checked] = field(default_factory=list)
     touched_breakers: set[BreakerKey] = field(default_factory=set)
+    served: dict[int, str] = field(default_factory=dict)
+    """Priority -> the tenant that got the last lease of the class in this turn."""

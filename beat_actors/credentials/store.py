@@ -1,50 +1,17 @@
-"""How the broker's state lies in PostgreSQL: loaded whole for one platform, written back where it changed."""
+"""How the broker's state is written back to PostgreSQL, where it changed; `loading` reads it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from beat_actors.credentials.breaker import Breaker
 from beat_actors.credentials.limits import Window
-from beat_actors.credentials.settle import windows_of
-from beat_actors.credentials.state import BreakerKey, Budgets, Checked, Credential, Happened, Lane, Snapshot
+from beat_actors.credentials.state import BreakerKey, Checked, Credential, Happened, Settlement
 from beat_actors.database import Transaction, columns, jsonb
-from beat_actors.platforms.interface import Limit, Platform
-
-CREDENTIALS = """
-SELECT id, source, owner, weight, enabled, extract(epoch FROM disabled_till)::double precision AS disabled_till,
-       dead_at IS NOT NULL AS dead, denied, ladder, extract(epoch FROM ladder_at)::double precision AS ladder_at, probing,
-       reported_remaining, extract(epoch FROM reported_reset_at)::double precision AS reported_reset_at,
-       disabled_reason, dead_reason, generation, refreshes,
-       dead_at IS NOT NULL AND (check_at IS NOT NULL OR refresh_at IS NOT NULL) AS unproven,
-       CASE WHEN refreshes THEN extract(epoch FROM expires_at)::double precision END AS good_until,
-       extract(epoch FROM refreshed_at)::double precision AS refreshed_at
-FROM credential WHERE platform = %s ORDER BY id
-"""
-# Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn,
-# and never not at all.
-HELD = """
-SELECT l.flow, f.source, f.operation, f.credential_id, count(*) FILTER (WHERE f.call_of IS NULL) AS calls
-FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.platform = %(platform)s AND f.stage = 'LEASED' GROUP BY 1, 2, 3, 4
-UNION ALL SELECT '', source, operation, credential_id, 1 FROM credential_call WHERE platform = %(platform)s
-"""
-# Calls that came back, and are charged by nobody yet.
-UNTAKEN = """
-SELECT '' AS flow, source, operation, credential_id, sum(calls)::integer AS calls
-FROM settlement WHERE platform = %(platform)s AND credential_id > 0 AND outcome <> 'unused' GROUP BY 1, 2, 3, 4
-"""
-BREAKERS = """
-SELECT source, operation, kind, in_a_row, coalesce(extract(epoch FROM window_start), 0)::double precision AS window_start,
-       calls, failures, trips, extract(epoch FROM open_until)::double precision AS open_until, probing, by_hand
-FROM breaker WHERE platform = %s
-"""
-LANES = "SELECT id, operation, priority, sources, owner, flow FROM lane WHERE platform = %s ORDER BY id"
-USAGE = (
-    "SELECT subject, limit_name, head, counts FROM credential_usage WHERE subject = ANY(%s) AND limit_name <> 'total'"
-)
+from beat_actors.platforms.interface import Outcome
 
 # `disabled_till` only ever grows here: a rest that a person or another turn made longer is not shortened. The one write that
-# clears it is a probe's success. What is dead is checked and refreshed no more, unless it waits for its new secret to be proven.
+# clears it is a probe's success. What is dead is checked and refreshed when it is looked at again, or to prove its new secret.
 SAVE_CREDENTIALS = """
 UPDATE credential c SET
     disabled_till = CASE WHEN n.disabled_till IS NULL THEN NULL ELSE greatest(c.disabled_till, to_timestamp(n.disabled_till)) END,
@@ -52,15 +19,21 @@ UPDATE credential c SET
     dead_at = CASE WHEN n.dead THEN coalesce(c.dead_at, clock_timestamp()) END, dead_reason = n.dead_reason,
     denied = n.denied, ladder = n.ladder, ladder_at = to_timestamp(n.ladder_at), probing = n.probing,
     reported_remaining = n.reported_remaining, reported_reset_at = to_timestamp(n.reported_reset_at),
-    check_at = CASE WHEN n.dead AND NOT n.unproven THEN NULL ELSE c.check_at END,
-    refresh_at = CASE WHEN n.dead AND NOT n.unproven THEN NULL WHEN n.refused THEN clock_timestamp() ELSE c.refresh_at END,
+    dead_looks = n.looks,
+    check_at = CASE WHEN n.look_at IS NOT NULL THEN to_timestamp(n.look_at) WHEN n.dead AND NOT n.unproven THEN NULL ELSE c.check_at END,
+    refresh_at = CASE WHEN n.look_at IS NOT NULL AND c.refreshes THEN to_timestamp(n.look_at) WHEN n.dead AND NOT n.unproven THEN NULL WHEN n.refused THEN clock_timestamp() ELSE c.refresh_at END,
     expires_at = CASE WHEN n.refused THEN to_timestamp(n.good_until) ELSE c.expires_at END,
     updated_at = clock_timestamp()
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     id bigint, disabled_till double precision, disabled_reason text, dead boolean, dead_reason text, denied text[],
     ladder smallint, ladder_at double precision, probing boolean, reported_remaining integer, reported_reset_at double precision,
-    unproven boolean, refused boolean, good_until double precision)
-WHERE c.id = n.id
+    unproven boolean, refused boolean, good_until double precision, looks smallint, look_at double precision)
+WHERE c.id = n.id AND c.id = ANY(%s)
+"""
+# The ids once more as an array, so that the rows are found by them, and the table is not read for a join.
+SAVE_FULL = """
+UPDATE credential c SET full_until = to_timestamp(n.until) FROM unnest(%(ids)s::bigint[], %(until)s::double precision[]) AS n(id, until)
+WHERE c.id = n.id AND c.id = ANY(%(ids)s)
 """
 # A refresh says how long its token is good; a check of it does not know better.
 SAVE_CHECKED = """
@@ -77,16 +50,34 @@ FROM jsonb_to_recordset(%s::jsonb) AS n(
 WHERE c.id = n.credential_id
 """
 SAVE_BREAKERS = """
-INSERT INTO breaker (platform, source, operation, kind, in_a_row, window_start, calls, failures, trips, open_until, probing, by_hand)
-SELECT %s, n.source, n.operation, n.kind, n.in_a_row, to_timestamp(n.window_start), n.calls, n.failures, n.trips,
-       to_timestamp(n.open_until), n.probing, n.by_hand
+INSERT INTO breaker (platform, source, operation, kind, since, recent, calls, failures, trips, open_until, probing, by_hand, unreached)
+SELECT %s, n.source, n.operation, n.kind, to_timestamp(n.since), n.recent, n.calls, n.failures, n.trips, to_timestamp(n.open_until),
+       n.probing, n.by_hand, n.unreached
 FROM jsonb_to_recordset(%s::jsonb) AS n(
-    source text, operation text, kind text, in_a_row integer, window_start double precision, calls integer, failures integer,
-    trips integer, open_until double precision, probing boolean, by_hand boolean)
+    source text, operation text, kind text, since double precision, recent jsonb, calls integer, failures integer, trips integer,
+    open_until double precision, probing boolean, by_hand boolean, unreached jsonb)
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET
-    in_a_row = excluded.in_a_row, window_start = excluded.window_start, calls = excluded.calls, failures = excluded.failures,
-    trips = excluded.trips, open_until = excluded.open_until, probing = excluded.probing,
-    by_hand = excluded.by_hand
+    since = excluded.since, recent = excluded.recent, calls = excluded.calls, failures = excluded.failures,
+    trips = excluded.trips, open_until = excluded.open_until, probing = excluded.probing, by_hand = excluded.by_hand,
+    unreached = excluded.unreached
+"""
+# In the key's order, so that it cannot deadlock. One without failures is forgotten, so that healthy owners cost no row.
+SAVE_OWNERS_BREAKERS = """
+WITH n AS (
+    SELECT %(platform)s AS platform, r.* FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+        source text, operation text, kind text, owner text, since double precision, recent jsonb, calls integer, failures integer,
+        trips integer, open_until double precision, probing boolean, unreached jsonb)
+), forgotten AS (
+    DELETE FROM owner_breaker b USING n WHERE n.failures = 0 AND n.open_until IS NULL
+      AND (b.platform, b.source, b.operation, b.kind, b.owner) = (n.platform, n.source, n.operation, n.kind, n.owner)
+)
+INSERT INTO owner_breaker (platform, source, operation, kind, owner, since, recent, calls, failures, trips, open_until, probing, unreached)
+SELECT n.platform, n.source, n.operation, n.kind, n.owner, to_timestamp(n.since), n.recent, n.calls, n.failures, n.trips,
+       to_timestamp(n.open_until), n.probing, n.unreached
+FROM n WHERE n.failures > 0 OR n.open_until IS NOT NULL
+ON CONFLICT (platform, source, operation, kind, owner) DO UPDATE SET
+    since = excluded.since, recent = excluded.recent, calls = excluded.calls, failures = excluded.failures, trips = excluded.trips,
+    open_until = excluded.open_until, probing = excluded.probing, unreached = excluded.unreached
 """
 SAVE_USAGE = """
 INSERT INTO credential_usage (subject, limit_name, head, counts)
@@ -98,6 +89,16 @@ COUNT_CALLS = """
 INSERT INTO credential_usage (subject, limit_name, calls)
 SELECT 'credential:' || n.id, 'total', n.calls FROM unnest(%s::bigint[], %s::bigint[]) AS n(id, calls)
 ON CONFLICT (subject, limit_name) DO UPDATE SET calls = credential_usage.calls + excluded.calls
+"""
+# Parameters: the platform, then arrays of (source, operation, calls, last code). One row for each source and operation; it begins anew
+# with the first refusal after an hour. The turn alone writes here, under the platform's lock.
+COUNT_REFUSALS = """
+INSERT INTO refusal AS r (platform, source, operation, since, at, calls, code)
+SELECT %s, n.source, n.operation, clock_timestamp(), clock_timestamp(), n.calls, n.code
+FROM unnest(%s::text[], %s::text[], %s::integer[], %s::text[]) AS n(source, operation, calls, code)
+ON CONFLICT (platform, source, operation) DO UPDATE SET at = excluded.at, code = excluded.code,
+    since = CASE WHEN r.since > excluded.at - interval '1 hour' THEN r.since ELSE excluded.since END,
+    calls = CASE WHEN r.since > excluded.at - interval '1 hour' THEN r.calls ELSE 0 END + excluded.calls
 """
 SAVE_EVENTS = """
 INSERT INTO credential_event (credential_id, kind, until, cause)
@@ -112,62 +113,6 @@ async def lock(transaction: Transaction, platform: str) -> None:
     A statement of its own: what is read in the same statement would be as old as the wait for the lock.
     """
     await transaction.run("SELECT pg_advisory_xact_lock(hashtext('beat.broker'), hashtext(%s))", (platform,))
-
-
-async def load_snapshot(transaction: Transaction, platform: Platform, *, budgets: Budgets | None = None) -> Snapshot:
-    """The platform's whole state. For a turn, take the platform's lock first."""
-    now = float(await transaction.value("SELECT extract(epoch FROM clock_timestamp())::double precision"))
-    credentials = {}
-    for row in await transaction.rows(CREDENTIALS, (platform.name,)):
-        fields = row._asdict()
-        fields["denied"] = frozenset(fields["denied"])
-        credentials[row.id] = Credential(**fields)
-    breakers: dict[BreakerKey, Breaker] = {}
-    for row in await transaction.rows(BREAKERS, (platform.name,)):
-        fields = row._asdict()
-        key = (fields.pop("source"), fields.pop("operation"), fields.pop("kind"))
-        breakers[key] = Breaker(**fields)
-    lanes = await load_lanes(transaction, platform.name)
-    limits = {name: source.limits for name, source in platform.sources.items()}
-    windows = await _load_windows(transaction, credentials.values(), limits, now)
-    many = {
-        (source.name, operation): endpoint.many.size
-        for source in platform.sources.values()
-        for operation, endpoint in source.endpoints.items()
-        if endpoint.many is not None
-    }
-    checks = frozenset(source.name for source in platform.sources.values() if source.check is not None)
-    return Snapshot(now, credentials, breakers, lanes, windows, limits, budgets or Budgets(), many=many, checks=checks)
-
-
-def hold(snapshot: Snapshot, rows: Iterable[Any]) -> None:
-    """Take room for calls that are out, rows of HELD or UNTAKEN."""
-    for row in rows:
-        for window in windows_of(snapshot, row.credential_id, row.source, row.operation):
-            window.hold(row.calls)
-
-
-async def load_lanes(transaction: Transaction, platform: str) -> list[Lane]:
-    rows = await transaction.rows(LANES, (platform,))
-    return [Lane(row.id, row.operation, row.priority, tuple(row.sources), row.owner, row.flow) for row in rows]
-
-
-async def _load_windows(
-    transaction: Transaction, credentials: Iterable[Credential], limits: dict[str, tuple[Limit, ...]], now: float
-) -> dict[tuple[str, str], Window]:
-    by_subject: dict[str, dict[str, Limit]] = {}
-    for source, declared in limits.items():
-        by_subject[f"source:{source}"] = {limit.name: limit for limit in declared if limit.scope == "source"}
-    for credential in credentials:
-        by_subject[f"credential:{credential.id}"] = {
-            limit.name: limit for limit in limits.get(credential.source, ()) if limit.scope == "credential"
-        }
-    windows = {}
-    for row in await transaction.rows(USAGE, ([subject for subject, known in by_subject.items() if known],)):
-        limit = by_subject[row.subject].get(row.limit_name)
-        if limit is not None:
-            windows[row.subject, row.limit_name] = Window(row.subject, limit, now, row.head, row.counts)
-    return windows
 
 
 async def save_credentials(transaction: Transaction, credentials: Iterable[Credential]) -> None:
@@ -185,6 +130,8 @@ async def save_credentials(transaction: Transaction, credentials: Iterable[Crede
             "reported_remaining": c.reported_remaining,
             "reported_reset_at": c.reported_reset_at,
             "unproven": c.unproven,
+            "looks": c.looks,
+            "look_at": c.look_at,
             "refused": c.refused,
             "good_until": c.good_until,
         }
@@ -192,7 +139,13 @@ async def save_credentials(transaction: Transaction, credentials: Iterable[Crede
         if c.changed
     ]
     if changed:
-        await transaction.run(SAVE_CREDENTIALS, (jsonb(changed),))
+        await transaction.run(SAVE_CREDENTIALS, (jsonb(changed), [each["id"] for each in changed]))
+
+
+async def save_full(transaction: Transaction, until: Mapping[int, float | None]) -> None:
+    """Until when the limits of these credentials have no room."""
+    if until:
+        await transaction.run(SAVE_FULL, {"ids": list(until), "until": list(until.values())})
 
 
 async def save_checked(transaction: Transaction, checked: Sequence[Checked]) -> None:
@@ -220,27 +173,31 @@ async def save_breakers(
             "source": source,
             "operation": operation,
             "kind": kind,
-            "in_a_row": b.in_a_row,
-            "window_start": b.window_start,
+            "owner": owner,
+            "since": b.since,
+            "recent": b.recent,
             "calls": b.calls,
             "failures": b.failures,
             "trips": b.trips,
             "open_until": b.open_until,
             "probing": b.probing,
             "by_hand": b.by_hand,
+            "unreached": b.unreached,
         }
-        for (source, operation, kind), b in breakers
+        for (source, operation, kind, owner), b in breakers
     ]
-    if rows:
-        await transaction.run(SAVE_BREAKERS, (platform, jsonb(rows)))
+    if everybodys := [row for row in rows if not row["owner"]]:
+        await transaction.run(SAVE_BREAKERS, (platform, jsonb(everybodys)))
+    if owners := [row for row in rows if row["owner"]]:
+        await transaction.run(SAVE_OWNERS_BREAKERS, {"platform": platform, "rows": jsonb(owners)})
 
 
 async def save_windows(transaction: Transaction, windows: Iterable[Window]) -> None:
-    rows = [
-        {"subject": w.subject, "limit_name": w.limit.name, "head": w.head, "counts": w.counts}
-        for w in windows
-        if w.dirty
-    ]
+    rows = []
+    for window in windows:
+        if window.dirty:
+            head, counts = window.stored()
+            rows.append({"subject": window.subject, "limit_name": window.limit.name, "head": head, "counts": counts})
     if rows:
         await transaction.run(SAVE_USAGE, (jsonb(rows),))
 
@@ -250,6 +207,18 @@ async def count_calls(transaction: Transaction, calls: dict[int, int]) -> None:
     counted: list[tuple[Any, ...]] = [(credential_id, n) for credential_id, n in sorted(calls.items()) if n]
     if counted:
         await transaction.run(COUNT_CALLS, columns(counted, 2))
+
+
+async def count_refusals(transaction: Transaction, platform: str, settlements: Iterable[Settlement]) -> None:
+    """Count the calls that were refused for a reason that no rule knows, by source and operation."""
+    counted: dict[tuple[str, str], tuple[int, str]] = {}
+    for each in settlements:
+        if each.outcome is Outcome.REFUSED and each.calls:
+            calls, _ = counted.get((each.source, each.operation), (0, ""))
+            counted[each.source, each.operation] = (calls + each.calls, each.code)
+    if counted:
+        rows = [(*key, *value) for key, value in sorted(counted.items())]
+        await transaction.run(COUNT_REFUSALS, (platform, *columns(rows, 4)))
 
 
 async def save_events(transaction: Transaction, events: Sequence[Happened]) -> None:

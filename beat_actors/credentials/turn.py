@@ -4,15 +4,19 @@ Load, settle what came back, decide, write, commit; then say what is to be sent.
 wherever they run, so nothing here guards against another turn.
 """
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from random import Random, SystemRandom
 from typing import Any
 
-from beat_actors.credentials import store
-from beat_actors.credentials.alerts import watch
+from beat_actors import audit
+from beat_actors.access import grants
+from beat_actors.credentials import loading, store
 from beat_actors.credentials.decision import Desk, apply_settlements, decide
+from beat_actors.credentials.exhaustion import newly_full
 from beat_actors.credentials.flows import load_rooms
 from beat_actors.credentials.state import (
     Blocked,
@@ -21,50 +25,89 @@ from beat_actors.credentials.state import (
     Facts,
     Fail,
     Fetch,
+    Lane,
     Plan,
     Settlement,
     Snapshot,
     Wait,
+    told,
 )
 from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.database.clock import StepWatch
 from beat_actors.errors import NoAvailableSources
 from beat_actors.failpoints import hit
-from beat_actors.platforms.interface import Outcome, Platform
+from beat_actors.platforms.interface import NOT_SENT, UPKEEP, Outcome, Platform
 from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import fail_fetches
+from beat_actors.settings import Settings
 
-TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM at)::double precision AS sent_by"
+TAKE_SETTLEMENTS = "DELETE FROM settlement WHERE id IN (SELECT id FROM settlement WHERE platform = %s ORDER BY id LIMIT %s) RETURNING *, extract(epoch FROM at)::double precision AS sent_by, extract(epoch FROM began)::double precision AS began_at"
 # The fence: a settlement of an earlier try of the fetch changes credentials, never the fetch.
 SETTLING = """
-SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner, l.flow
+SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner,
+    coalesce((f.listing->>'restarts')::integer, 0) AS restarts, l.flow
 FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.id = ANY(%s) AND f.stage = 'SETTLING'
 """
+# Those whose time came first, of the turn's time, the platform and at most so many. What is left is for the next turn.
 WAKE = """
-UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL
-WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
+UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL WHERE id = ANY(ARRAY(
+    SELECT id FROM scrape_fetch WHERE stage = 'WAITING' AND not_before <= to_timestamp(%s) AND platform = %s
+    ORDER BY not_before LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
 """
-# The oldest rows of each lane, through the partial index. With `lane_id = l.id` the planner, which knows only the average
-# lane, may walk the primary key instead and read a million rows for a small one; an order by a range leaves it no choice.
+WAKE_BATCH = 2000
+# Fetches whose answer is stored and has not gone through the stages after it.
+BEHIND = "SELECT count(*) FROM scrape_fetch WHERE platform = %s AND stage IN ('RETRIEVED', 'INGESTED')"
+# Parameters: lane ids, the tenant served last in each lane's class, rows wanted of each lane, the turn's time. Rows: the oldest fetches of
+# the next tenants of each lane, in the rotation's order; of `rows` wanted, at most `rows` tenants and at most five times as many fetches.
+#
+# `tenants` steps from one tenant to the next through the index (lane_id, tenant, id), and once round its end, so that neither a tenant's
+# backlog nor the number of tenants makes a step dearer. All look-ups are ordered by the tenant, which this index alone gives: the planner
+# knows the average lane and tenant only, and with the order of ids alone it may walk another index and read a million rows.
 # A lane without room shows one row, to know whether anything waits. What is past its deadline is never claimed, and takes nobody's
 # place while it waits for the sweep that ends it.
 CANDIDATES = """
-SELECT f.id AS fetch_id, l.id AS lane_id, extract(epoch FROM f.created_at)::double precision AS created_at
-FROM unnest(%s::integer[], %s::integer[]) AS l(id, rows)
+SELECT f.id AS fetch_id, l.id AS lane_id, t.tenant, t.wanted
+FROM unnest(%s::integer[], %s::text[], %s::integer[]) AS l(id, served, rows)
 CROSS JOIN LATERAL (
-    SELECT id, created_at FROM scrape_fetch
-    WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING' AND not_before IS NULL
-      AND (expires_at IS NULL OR expires_at > to_timestamp(%s)) ORDER BY lane_id, id LIMIT l.rows
+    WITH RECURSIVE tenants AS (
+        SELECT l.served COLLATE "C" AS tenant, false AS round, 0 AS n
+        UNION ALL
+        SELECT step.tenant, step.round, s.n + 1 FROM tenants s CROSS JOIN LATERAL (
+            (SELECT tenant, s.round FROM scrape_fetch
+             WHERE lane_id = l.id AND tenant > s.tenant AND stage = 'WAITING' AND not_before IS NULL ORDER BY tenant LIMIT 1)
+            UNION ALL
+            (SELECT tenant, true FROM scrape_fetch
+             WHERE NOT s.round AND lane_id = l.id AND stage = 'WAITING' AND not_before IS NULL ORDER BY tenant LIMIT 1)
+            LIMIT 1
+        ) step(tenant, round)
+        WHERE s.n < l.rows AND (NOT step.round OR step.tenant <= l.served COLLATE "C")
+    )
+    SELECT tenant, n, ceil(least(l.rows, 4.0 * l.rows / count(*) OVER ()))::integer AS wanted FROM tenants WHERE n > 0
+) t
+CROSS JOIN LATERAL (
+    SELECT id FROM scrape_fetch
+    WHERE lane_id = l.id AND tenant BETWEEN t.tenant AND t.tenant AND stage = 'WAITING' AND not_before IS NULL
+      AND (expires_at IS NULL OR expires_at > to_timestamp(%s)) ORDER BY tenant, id LIMIT t.wanted
 ) f
 """
+SERVED = "SELECT priority, tenant FROM served_tenant WHERE platform = %s"
+# The turn alone writes here, under the platform's lock.
+SERVE = """
+INSERT INTO served_tenant (platform, priority, tenant) SELECT %s, * FROM unnest(%s::smallint[], %s::text[])
+ON CONFLICT (platform, priority) DO UPDATE SET tenant = excluded.tenant
+"""
+# A lease that is to be used later has a `use_until` that is over: workers of the version that does not know `use_from` hand it back unused.
+# An owner's credential is leased only while the account that asks holds the owner's grant, whatever was granted when it asked.
 LEASE = """
 WITH lease AS (
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::bigint[])
-        AS n(fetch_id, source, credential_id, probe, call_of)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::bigint[], %s::double precision[])
+        AS n(fetch_id, source, credential_id, probe, call_of, use_from)
 ), fetched AS (
     UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
-        call_of = n.call_of, use_until = to_timestamp(%s), lease_until = NULL, stage_attempts = 0,
+        call_of = n.call_of, use_from = to_timestamp(n.use_from),
+        use_until = to_timestamp(CASE WHEN n.use_from IS NULL THEN %s ELSE 0 END), lease_until = NULL, stage_attempts = 0,
         waiting_for = NULL, sent_at = clock_timestamp()
-    FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING'
+    FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING' AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))
     RETURNING f.id, f.request_id
 ), begun AS (
     -- An array and not a join, so that the rows are found by their ids whatever the table's statistics say.
@@ -79,11 +122,29 @@ WITH lease AS (
 )
 SELECT id FROM fetched
 """
+UNGRANTED = """
+SELECT id, owner FROM scrape_fetch
+WHERE id = ANY(%s) AND stage = 'WAITING' AND owner IS NOT NULL AND NOT beat_may_use_owner(request_id, platform, owner)
+"""
 BLOCK = """
 UPDATE lane l SET blocked_until = to_timestamp(n.until), reasons = n.reasons, checked_at = to_timestamp(%s)
 FROM jsonb_to_recordset(%s::jsonb) AS n(id integer, until double precision, reasons jsonb) WHERE l.id = n.id
 """
-UNBLOCK = "UPDATE lane SET blocked_until = NULL, reasons = NULL WHERE platform = %s AND reasons IS NOT NULL AND NOT (id = ANY(%s))"
+# Those that were looked at and have room; and of some others, from a place on that each turn draws anew, those in which nothing is ready
+# any more.
+UNBLOCK = """
+WITH part AS (
+    (SELECT id FROM lane WHERE platform = %(platform)s AND reasons IS NOT NULL AND id >= (SELECT (%(share)s * max(id))::integer FROM lane)
+     ORDER BY id LIMIT %(most)s)
+    UNION ALL
+    (SELECT id FROM lane WHERE platform = %(platform)s AND reasons IS NOT NULL AND id < (SELECT (%(share)s * max(id))::integer FROM lane)
+     ORDER BY id LIMIT %(most)s)
+    LIMIT %(most)s
+)
+UPDATE lane l SET blocked_until = NULL, reasons = NULL WHERE reasons IS NOT NULL AND NOT (id = ANY(%(blocked)s)) AND (
+    id = ANY(%(looked_at)s) OR id IN (SELECT id FROM part WHERE NOT EXISTS (
+        SELECT FROM scrape_fetch WHERE lane_id BETWEEN part.id AND part.id AND stage = 'WAITING' AND not_before IS NULL)))
+"""
 HOPELESS = """
 SELECT f.id, n.until, n.reasons
 FROM jsonb_to_recordset(%s::jsonb) AS n(id integer, until double precision, reasons jsonb)
@@ -97,6 +158,8 @@ UPDATE scrape_fetch f SET stage = CASE WHEN r.live AND r.retry_count = f.run THE
     cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
     cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
     page = CASE WHEN n.drop_cursor THEN 1 ELSE f.page END,
+    listing = CASE WHEN n.drop_cursor THEN jsonb_strip_nulls(jsonb_build_object(
+        'restarts', coalesce((f.listing->>'restarts')::integer, 0) + 1, 'partial', f.listing->'partial')) ELSE f.listing END,
     not_before = CASE WHEN n.delay > 0 THEN to_timestamp(%s + n.delay) END, waiting_for = n.why
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     id bigint, lane_id integer, excluded text[], unreadable text[], rotations integer, retries integer,
@@ -111,15 +174,16 @@ SELECT to_timestamp(%(now)s), %(platform)s, %(seed)s, %(settled)s, 0, '{"blocked
 WHERE NOT EXISTS (SELECT FROM broker_decision WHERE platform = %(platform)s AND at > to_timestamp(%(now)s - 3))
 """
 SETTLEMENT_BATCH = 2000
-# What happens to a credential and may open or resolve an alert.
-LIFE = frozenset({"dead", "revived"})
 # Seconds within which a lease must be taken up, so that what is known of credentials and breakers when it is given still holds.
 USE_WITHIN = 10.0
 
 
 @dataclass(slots=True)
 class TurnResult:
-    """What the turn did, and what is to be sent: fetches to retrieve, and whether another turn would find more to do."""
+    """What the turn did, and what is to be sent: fetches to retrieve, and whether another turn would find more to do.
+
+    `clears_in`: seconds until the first of the lanes that it blocked may have room, from the turn's end on.
+    """
 
     leased: list[int] = field(default_factory=list)
     settled: int = 0
@@ -127,6 +191,7 @@ class TurnResult:
     failed: int = 0
     blocked: list[Blocked] = field(default_factory=list)
     more: bool = False
+    clears_in: float | None = None
 
 
 async def turn(
@@ -140,8 +205,14 @@ async def turn(
 
     `begun` is called when the turn has the lock and has read nothing yet: what is committed after it may want another turn.
     """
-    settings = database.settings
     seed = SystemRandom().getrandbits(62) if seed is None else seed
+    return await database.again(lambda: _turn(database, platform, seed, begun))
+
+
+async def _turn(
+    database: Database, platform: Platform, seed: int, begun: Callable[[], Awaitable[None]] | None
+) -> TurnResult:
+    settings = database.settings
     rng, plan, result = Random(seed), Plan(), TurnResult()
     hit("turn.before_claim", platform.name)
     async with database.transaction() as transaction:
@@ -149,25 +220,39 @@ async def turn(
         if begun is not None:
             await begun()
         of_platform = {"platform": platform.name}
-        held = await transaction.rows(store.HELD, of_platform)
+        held = await transaction.rows(loading.HELD, of_platform)
         settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
         hit("turn.after_claim", platform.name)
         fetches = await _settling(transaction, settlements)
         await _end_unknown(transaction, platform, fetches)
-        snapshot = await store.load_snapshot(
-            transaction, platform, budgets=Budgets(settings.rotation_budget, settings.retry_budget)
-        )
         if len(settlements) == SETTLEMENT_BATCH:
-            held += await transaction.rows(store.UNTAKEN, of_platform)
-        returned = [_settlement(row, fetches, platform) for row in sorted(settlements, key=lambda row: row.id)]
+            held += await transaction.rows(loading.UNTAKEN, of_platform)
+        read_at = time.monotonic()
+        snapshot = await loading.load_snapshot(
+            transaction,
+            platform,
+            returned=settlements,
+            budgets=Budgets(settings.rotation_budget, settings.retry_budget),
+            held=held,
+            seed=seed,
+        )
+        returned = [
+            _settlement(row, fetches, platform, snapshot, transaction.clock)
+            for row in sorted(settlements, key=lambda row: row.id)
+        ]
+        if any(each.outcome is Outcome.UNREACHED for each in returned):
+            snapshot.witnesses = await loading.load_witnesses(transaction)
         snapshot.check_every = settings.credential_check_every
-        store.hold(snapshot, held)
+        await loading.load_groups(transaction, platform.name, snapshot, _asked(returned))
         apply_settlements(snapshot, returned, plan, rng)
         await _move(transaction, platform, snapshot, plan, {row.id: row for row in fetches.values()}, result)
-        await transaction.run(WAKE, (snapshot.now, platform.name))
-        if any(isinstance(move, Wait) for move in plan.moves):  # a moved fetch may have opened a new lane
-            snapshot.lanes = await store.load_lanes(transaction, platform.name)
-        ready = await _lease(transaction, database, platform, snapshot, held, plan, rng, result)
+        woken = await transaction.run(WAKE, (snapshot.now, platform.name, WAKE_BATCH))
+        result.more = woken == WAKE_BATCH
+        # After the moves: a fetch that goes on may have opened a lane.
+        capacity = await _capacity(transaction, settings, platform, held, snapshot)
+        others = await loading.load_lanes(transaction, platform.name, snapshot, capacity, rng)
+        await loading.load_groups(transaction, platform.name, snapshot, _served(snapshot.lanes))
+        ready = await _lease(transaction, settings, platform, snapshot, capacity, others, plan, rng, result)
         await _save(transaction, platform, snapshot, plan, returned)
         result.settled = len(returned)
         result.more |= len(returned) == SETTLEMENT_BATCH
@@ -181,6 +266,10 @@ async def turn(
             await transaction.run(TURNED, ran)
     if result.leased:
         hit("turn.after_commit", result.leased)
+    # A time that has passed already is for the sweep: a turn at once would find what this one found.
+    times = [item.until for item in plan.blocked if item.until is not None and item.until > snapshot.now]
+    if clears_at := min(times, default=None):
+        result.clears_in = max(0.0, clears_at - snapshot.now - (time.monotonic() - read_at))
     return result
 
 
@@ -213,7 +302,10 @@ def _outcome(name: str) -> Outcome:
         return Outcome.UNKNOWN
 
 
-def _settlement(row: Any, fetches: dict[tuple[int, int], Any], platform: Platform) -> Settlement:
+def _settlement(
+    row: Any, fetches: dict[tuple[int, int], Any], platform: Platform, snapshot: Snapshot, clock: StepWatch
+) -> Settlement:
+    credential = snapshot.credentials.get(row.credential_id)
     found = fetches.get((row.fetch_id, row.fence)) if row.fetch_id is not None else None
     return Settlement(
         credential_id=row.credential_id,
@@ -227,11 +319,34 @@ def _settlement(row: Any, fetches: dict[tuple[int, int], Any], platform: Platfor
         retry_after=row.retry_after,
         reported_remaining=row.reported_remaining,
         reported_reset=row.reported_reset,
-        at=row.sent_by,
+        at=None if row.sent_by is None else clock.moved(row.sent_by),
         fetch=None if found is None else _fetch(found, platform),
         generation=row.generation,
         facts=None if row.facts is None else Facts(**row.facts),
+        began=row.began_at,
+        process=row.process,
+        owner=credential.breaks_for if credential is not None and row.operation in UPKEEP else row.owner,
     )
+
+
+def _asked(settlements: Iterable[Settlement]) -> dict[tuple[str, str], set[str]]:
+    """The groups of credentials, and for which operations, of which it matters whether they could take a fetch over."""
+    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for settlement in settlements:
+        if settlement.fetch is not None and (settlement.probe or settlement.outcome is Outcome.UNSEEN):
+            for source in settlement.fetch.chain:
+                for owner in {"", settlement.owner}:
+                    wanted[source, owner].add(settlement.operation)
+    return wanted
+
+
+def _served(lanes: Iterable[Lane]) -> dict[tuple[str, str], set[str]]:
+    """The groups of credentials that these lanes ask, and for which operations."""
+    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for lane in lanes:
+        for source in lane.sources:
+            wanted[source, lane.owner].add(lane.operation)
+    return wanted
 
 
 def _fetch(row: Any, platform: Platform) -> Fetch:
@@ -245,6 +360,7 @@ def _fetch(row: Any, platform: Platform) -> Fetch:
         tuple(row.unreadable),
         row.rotations,
         row.retries,
+        row.restarts,
         alone=len(platform.chains[row.operation]) == 1,
     )
 
@@ -290,59 +406,102 @@ def _lane_of(platform: Platform, row: Any, wait: Wait) -> LaneKey:
     return LaneKey(platform.name, row.flow, row.operation, row.priority, open_sources or chain, row.owner or "")
 
 
-async def _lease(
-    transaction: Transaction,
-    database: Database,
-    platform: Platform,
-    snapshot: Snapshot,
-    held: Sequence[Any],
-    plan: Plan,
-    rng: Random,
-    result: TurnResult,
-) -> bool:
-    """Give what there is room for; whether anything is ready."""
-    settings = database.settings
+async def _capacity(
+    transaction: Transaction, settings: Settings, platform: Platform, held: Sequence[Any], snapshot: Snapshot
+) -> int:
+    """How many leases the turn can give: of the platform; and, in the snapshot, of each of its sources, operations and flows."""
     out: Counter[tuple[str, str]] = Counter()
     for row in held:
         out[row.source, row.operation] += row.calls
-    capacity = max(0, min(settings.broker_batch, settings.broker_in_flight - out.total()))
     snapshot.room = {
         (source.name, operation): settings.broker_in_flight_per_source - out[source.name, operation]
         for source in platform.sources.values()
         for operation in source.endpoints
     }
     snapshot.flows = await load_rooms(transaction, platform, held)
+    # Stages that fall behind slow the broker down, as calls that are out do: what it leases beyond them would only wait elsewhere.
+    behind = int(await transaction.value(BEHIND, (platform.name,)))
+    return max(0, min(settings.broker_batch, settings.broker_in_flight - max(out.total(), behind)))
+
+
+async def _lease(
+    transaction: Transaction,
+    settings: Settings,
+    platform: Platform,
+    snapshot: Snapshot,
+    capacity: int,
+    others: Collection[int],
+    plan: Plan,
+    rng: Random,
+    result: TurnResult,
+) -> bool:
+    """Give what there is room for; whether anything is ready. `others`: as `load_lanes` gives it."""
+    snapshot.served = {row.priority: row.tenant for row in await transaction.rows(SERVED, (platform.name,))}
     desk = Desk(snapshot, rng)
-    rows = [capacity + 1 if desk.has_room(lane) else 1 for lane in snapshot.lanes]
-    found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], rows, snapshot.now))
-    candidates = [Candidate(row.fetch_id, row.lane_id, row.created_at) for row in found]
+    with_room = [desk.has_room(lane) for lane in snapshot.lanes]
+    # Twice what can be given, over all lanes together: many lanes need few fetches each.
+    most = min(capacity + 1, max(1, ceil(2 * (capacity + 1) / max(1, sum(with_room)))))
+    rows = [most if room else 1 for room in with_room]
+    served = [snapshot.served.get(lane.priority, "") for lane in snapshot.lanes]
+    found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], served, rows, snapshot.now))
+    candidates = [Candidate(row.fetch_id, row.lane_id, row.tenant) for row in found]
     if capacity == 0:
         return bool(candidates)  # the stages ring again when they have room
     decide(snapshot, candidates, capacity, plan, desk)
     given = len(plan.leases)
     if plan.leases:
+        await transaction.run(SERVE, (platform.name, list(plan.served), list(plan.served.values())))
         arrays = (
             [lease.fetch_id for lease in plan.leases],
             [lease.source for lease in plan.leases],
             [lease.credential_id for lease in plan.leases],
             [lease.probe for lease in plan.leases],
             [lease.call_of for lease in plan.leases],
+            [lease.use_from for lease in plan.leases],
         )
         # Before a stage's lease can end: a worker that froze between claim and call must not call once its fetch was given up.
         use_until = snapshot.now + min(USE_WITHIN, settings.stage_lease)
         leased = {row.id for row in await transaction.rows(LEASE, (*arrays, use_until))}
+        if len(leased) < given:
+            await _fail_ungranted(transaction, [n.fetch_id for n in plan.leases if n.fetch_id not in leased], result)
         # What was cancelled or expired at this very moment took no lease.
         plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
         # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
         result.leased = [lease.fetch_id for lease in plan.leases if lease.call_of is None]
     blocked = [_blocked_json(item) for item in plan.blocked]
-    await transaction.run(UNBLOCK, (platform.name, [item.lane_id for item in plan.blocked]))
+    looked_at = [lane.id for lane in snapshot.lanes]
+    unblocked = {
+        "platform": platform.name,
+        "blocked": [item.lane_id for item in plan.blocked],
+        "looked_at": looked_at,
+        "share": rng.random(),
+        "most": 2 * loading.MOST_LANES,
+    }
+    await transaction.run(UNBLOCK, unblocked)
     if blocked:
         await transaction.run(BLOCK, (snapshot.now, jsonb(blocked)))
         await _fail_hopeless(transaction, blocked, result)
     result.blocked = plan.blocked
-    result.more = given == settings.broker_batch and len(candidates) > given
+    result.more |= given == settings.broker_batch and len(candidates) > given
+    # Lanes that were not looked at: this turn gave what it could to those that were, or noted that they are blocked.
+    newly_blocked = any(item.lane_id in others for item in plan.blocked)
+    result.more |= newly_blocked or (bool(others) and (0 < given < capacity or given == settings.broker_batch))
+    # Many small tenants beside a large one: of the large one, more waits than was read, and there is room for it.
+    result.more |= 0 < given < capacity and _is_cut_short(found, {item.lane_id for item in plan.blocked})
     return bool(candidates)
+
+
+def _is_cut_short(found: Sequence[Any], blocked: Collection[int]) -> bool:
+    """Whether of some tenant in a lane that is not blocked as many fetches were read as were wanted, so that more may wait."""
+    read = Counter((row.lane_id, row.tenant, row.wanted) for row in found if row.lane_id not in blocked)
+    return any(count >= wanted for (_, _, wanted), count in read.items())
+
+
+async def _fail_ungranted(transaction: Transaction, ids: list[int], result: TurnResult) -> None:
+    """Fail fetches whose account has lost the grant of their owner since it asked."""
+    errors = [(row.id, grants.taken(row.owner)) for row in await transaction.rows(UNGRANTED, (ids,))]
+    await fail_fetches(transaction, errors, stages=("WAITING",))
+    result.failed += len(errors)
 
 
 async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]], result: TurnResult) -> None:
@@ -356,7 +515,7 @@ async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]]
                 "code": NoAvailableSources.code,
                 "message": NoAvailableSources.MESSAGE,
                 "earliest_at": row.until,
-                "reasons": row.reasons,
+                "reasons": [_for_accounts(reason) for reason in row.reasons],
             },
         )
         for row in rows
@@ -365,23 +524,31 @@ async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]]
     result.failed += len(errors)
 
 
+def _for_accounts(reason: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reason.items() if name != "hint"} | {"credential_id": None}
+
+
 async def _save(
     transaction: Transaction, platform: Platform, snapshot: Snapshot, plan: Plan, settlements: Sequence[Settlement]
 ) -> None:
     calls: Counter[int] = Counter()
     for settlement in settlements:
-        if settlement.credential_id and settlement.outcome is not Outcome.UNUSED:
+        if settlement.credential_id and settlement.outcome not in NOT_SENT:
             calls[settlement.credential_id] += settlement.calls
     await store.save_windows(transaction, snapshot.windows.values())
     await store.count_calls(transaction, calls)
+    await store.count_refusals(transaction, platform.name, settlements)
     await store.save_checked(transaction, plan.checked)
     await store.save_credentials(transaction, snapshot.credentials.values())
+    await store.save_full(transaction, newly_full(snapshot, platform))
     breakers = [(key, snapshot.breakers[key]) for key in sorted(plan.touched_breakers)]
     await store.save_breakers(transaction, platform.name, breakers)
     await store.save_events(transaction, plan.events)
-    if plan.checked or any(event.kind in LIFE for event in plan.events):
-        await watch(transaction, platform.name)
+    for event in plan.events:
+        if event.kind == "revived":
+            target = f"credential/{event.credential_id}"
+            await audit.record(transaction, actor="beat", action="credential.revive", target=target, detail=event.cause)
 
 
 def _blocked_json(item: Blocked) -> dict[str, Any]:
-    return {"id": item.lane_id, "until": item.until, "reasons": [reason.to_json() for reason in item.reasons]}
+    return {"id": item.lane_id, "until": item.until, "reasons": told(item.reasons)}

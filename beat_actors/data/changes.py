@@ -2,16 +2,17 @@
 
 Transactions begin in one order and commit in another. So the feed goes in the order in which they began to write, and ends before
 the oldest that still runs: what stands behind it may yet get company in front. A transaction that hangs holds the feed up, and
-loses nothing; the database ends it by its statement and idle timeouts.
+loses nothing. The database ends those of Beat by its statement and idle timeouts; those of others, an alert names (`database:held`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, CursorExpired
@@ -21,41 +22,35 @@ SCANNED = 500
 """Rows that one page looks at, whatever its filter leaves of them."""
 
 # Rows that the filter leaves out come without their keys: the page ends behind them all the same. The first row is there always.
-#
-# An account is told of the things that its own requests brought, whoever's request changed them; and not by which, if it was not its own.
+# An account's page is read through the index on its own rows, so it neither costs nor shows what others have changed.
 CHANGES = """
-SELECT s.oldest::text AS oldest, s.now, c.xid::text AS xid, c.id, c.at, c.platform, c.kind,
-    CASE WHEN %(account)s::text IS NULL OR own.own THEN c.request_id END AS request_id, CASE
-    WHEN c.platform <> coalesce(%(platform)s::text, c.platform) OR c.kind <> coalesce(%(kind)s::text, c.kind)
-        OR c.account_id <> coalesce(%(account)s::text, '') THEN '{{}}'
-    WHEN %(account)s::text IS NULL OR own.own THEN c.keys
-    ELSE ARRAY(SELECT k.key FROM unnest(c.keys) WITH ORDINALITY k(key, nth) WHERE EXISTS (
-        SELECT FROM account_seen a WHERE a.account_id = %(account)s AND a.platform = c.platform AND a.kind = c.kind AND a.key = k.key)
-        ORDER BY k.nth) END AS keys
-FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest, clock_timestamp() AS now) s
+SELECT s.oldest::text AS oldest, s.now, c.xid::text AS xid, c.id, c.at, c.platform, c.kind, c.request_id, CASE
+    WHEN c.platform <> coalesce(%(platform)s::text, c.platform) OR c.kind <> coalesce(%(kind)s::text, c.kind) OR NOT ({visible})
+    THEN '{{}}' ELSE c.keys END AS keys
+FROM (SELECT beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) AS oldest, clock_timestamp() AS now) s
 LEFT JOIN LATERAL (
-    SELECT * FROM change_log c WHERE {since} AND c.xid < s.oldest ORDER BY c.xid, c.id LIMIT %(scanned)s) c ON true
-LEFT JOIN LATERAL (
-    SELECT EXISTS (SELECT FROM scrape_request_log r WHERE r.id = c.request_id AND r.account_id = %(account)s) AS own) own ON true
+    SELECT * FROM change_log c WHERE {since} AND c.xid < s.oldest{own} ORDER BY c.xid, c.id LIMIT %(scanned)s) c ON true
 ORDER BY c.xid, c.id
 """
+OWN = " AND c.account_id = %(account)s"
 FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
 FROM_TIME = "c.at >= %(at)s"
-# A cursor that is ahead of this database is from another: a restored one counts its transactions anew.
+# A cursor that is ahead of this database, or of what was restored of it, is from what was lost.
 KNOWN = """
-SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s) AND %(xid)s::xid8 <= pg_snapshot_xmax(pg_current_snapshot())
+SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s)
+   AND %(xid)s::xid8 <= beat_xid_in_era(pg_snapshot_xmax(pg_current_snapshot()))
+   AND NOT EXISTS (SELECT FROM database_cluster WHERE %(xid)s::xid8 > last_xid AND %(xid)s::xid8 < era::text::xid8)
 """
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """That something is otherwise than it was, or new; what it is now, its own route says. `at`: when it was observed.
-    `request_id`: by which request; `None` to an account whose own it was not."""
+    """That a thing is new or has changed; its own route says what it is now. `at`: when it was observed; `request_id`: by which request."""
 
     platform: str
     kind: str
     id: str
     at: datetime
-    request_id: int | None
+    request_id: int
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -69,9 +64,9 @@ class Changes(msgspec.Struct, frozen=True):
 class Position(msgspec.Struct, frozen=True, array_like=True):
     """After `told` of the keys of this row, or before all that the transaction told. `at`: when that was, to know what is kept no more."""
 
-    xid: str
-    id: int
-    told: int
+    xid: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}$")]
+    id: cursors.RowId
+    told: cursors.RowId
     at: datetime
 
 
@@ -82,7 +77,7 @@ class Wanted:
     since: str | datetime | None = None
     platform: str | None = None
     kind: str | None = None
-    account_id: str | None = None
+    reader: Reader = OPERATOR
     limit: int = 200
 
 
@@ -91,7 +86,7 @@ async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> 
     values: dict[str, Any] = {
         "platform": wanted.platform,
         "kind": wanted.kind,
-        "account": wanted.account_id,
+        "account": wanted.reader.account_id,
         "scanned": SCANNED,
         "xid": "0",
         "id": 0,
@@ -104,9 +99,12 @@ async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> 
         values |= {"xid": position.xid, "id": position.id}
         if not await transaction.value(KNOWN, {"at": position.at, "xid": position.xid, "days": kept_days}):
             raise CursorExpired(
-                "what lies behind this cursor is kept no more: read anew what you follow, then go on from there"
+                "what lies behind this cursor is kept no more, or was lost with a database that was restored: read anew what you follow, then go on from there"
             )
-    rows = await transaction.rows(CHANGES.format(since=begins), values)
+    sees = wanted.reader.sees
+    mine = visible(sees, "c", "%(account)s::text", "c.platform")
+    sql = CHANGES.format(since=begins, own=OWN if sees is Sees.OWN else "", visible=mine)
+    rows = await transaction.rows(sql, values)
     oldest, now = rows[0].oldest, rows[0].now
     rows = [row for row in rows if row.xid is not None]
     found: list[Change] = []
@@ -129,6 +127,6 @@ def _changes(row: Any, keys: list[str]) -> Iterator[Change]:
 
 def _read(text: str) -> Position:
     position = cursors.read(text, Position, field="since")
-    if not (position.xid.isascii() and position.xid.isdigit() and int(position.xid) < 2**64) or position.told < 0:
+    if int(position.xid) >= 2**64:
         raise BadInput("this cursor is not one that a page gave", field="since")
     return position

@@ -1,24 +1,29 @@
-"""Reading things, lists of them and their history. The SQL is made from a platform's declarations, once for each.
+"""Reading entities, lists of them and their history. The SQL is made from a platform's declarations, once for each kind of reader.
 
-A key of one account sees what a request of that account brought: a profile is public, but that somebody asked for it is not, and
-insights are not even public. What is logged is looked for in the log; of the rest `account_seen` knows whose requests brought it.
+One thing may have several rows: one for each account that had it observed and, apart from the public one, one for each owner
+(`access.reader` says which of them a reader sees). Of the rows that a reader sees, the one observed last is shown; a field that is
+unknown in it is taken from the one observed before it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.pipeline.entities import SUBJECTS, column_types
 from beat_actors.platforms.interface import Entity, Listed, Platform
+from beat_actors.platforms.reading import name as bare_name
 
 MAX_PAGE = 1000
+MAX_PASSED = 1_000_000
+"""Observations of one fetch that a cursor can have passed: PostgreSQL reads as many for the next page."""
 OBSERVED = ("source", "observed_at", "changed_at")
 
 
@@ -68,8 +73,8 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     """Where a page of a history ended: `passed` observations of this fetch, which were all made at one time, have been shown."""
 
     at: datetime
-    fetch_id: int
-    passed: int
+    fetch_id: cursors.RowId
+    passed: Annotated[int, msgspec.Meta(ge=0, le=MAX_PASSED)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +84,30 @@ class Asked:
     platform: Platform
     entity: Entity
     name: str
-    account_id: str | None = None
+    reader: Reader = OPERATOR
 
 
 async def find(
-    transaction: Transaction, platform: Platform, entity: Entity, name: str, *, account_id: str | None = None
+    transaction: Transaction, platform: Platform, entity: Entity, name: str, *, reader: Reader = OPERATOR
 ) -> Item | None:
     """The thing of that key, or of that name: the one that was observed last. One statement."""
-    (item,) = await find_all(transaction, [Asked(platform, entity, name, account_id)])
+    (item,) = await find_all(transaction, [Asked(platform, entity, name, reader)])
     return item
 
 
 async def find_all(transaction: Transaction, asked: Sequence[Asked]) -> list[Item | None]:
     """For each the thing or `None`, in one statement for each kind of things among them."""
     found: list[Item | None] = [None] * len(asked)
-    kinds: dict[tuple[str, Entity, bool], list[int]] = {}
+    kinds: dict[tuple[str, Entity, Sees], list[int]] = {}
     for place, one in enumerate(asked):
-        kinds.setdefault((one.platform.name, one.entity, one.account_id is not None), []).append(place)
-    for (platform, entity, of_account), places in kinds.items():
+        kinds.setdefault((one.platform.name, one.entity, one.reader.sees), []).append(place)
+    for (platform, entity, sees), places in kinds.items():
         values = {
             "names": [asked[place].name for place in places],
-            "bare": [asked[place].name.removeprefix("@").lower() for place in places],
+            "bare": [bare_name(asked[place].name.removeprefix("@")) for place in places],
+            "accounts": [asked[place].reader.account_id for place in places],
         }
-        if of_account:
-            values["accounts"] = [str(asked[place].account_id) for place in places]
-        for row in await transaction.rows(_find(platform, entity, of_account), values):
+        for row in await transaction.rows(_find(platform, entity, sees), values):
             found[places[row.nth - 1]] = _item(entity, row)
     return found
 
@@ -117,15 +121,15 @@ async def items(
     *,
     limit: int,
     cursor: str | None = None,
-    account_id: str | None = None,
+    reader: Reader = OPERATOR,
 ) -> Items:
     """A page of what belongs to `of`, a value of the field `listed.field`. One statement. Raises `BadInput`."""
     place = None if cursor is None else cursors.read(cursor, Place)
     if place is not None and place.newest is not None and entity.newest is None:
         raise BadInput("this cursor is of another list", field="cursor")
     undated = place is not None and place.newest is None
-    sql = _list(platform.name, entity, listed.field, account_id is not None, place is not None, undated)
-    values = {"of": of, "limit": limit + 1, "account": account_id}
+    sql = _list(platform.name, entity, listed.field, reader.sees, place is not None, undated)
+    values = {"of": of, "limit": limit + 1, "account": reader.account_id}
     if place is not None:
         values |= {"newest": place.newest, "key": place.key}
     found = [_item(entity, row) for row in await transaction.rows(sql, values)]
@@ -147,14 +151,19 @@ async def history(
     until: datetime | None,
     limit: int,
     cursor: str | None = None,
-    account_id: str | None = None,
+    reader: Reader = OPERATOR,
 ) -> History:
     """A page of the observations of `subject`, from `since` until before `until`. One statement. Raises `BadInput`, `NotFound`."""
     if entity.log is None:
         raise NotFound(f"of {entity.kind} no history is kept, only what they are now")
     moment = None if cursor is None else cursors.read(cursor, Moment)
-    values: dict[str, Any] = {"platform": platform.name, "subject": subject, "account": account_id, "limit": limit + 1}
-    conditions = []
+    values: dict[str, Any] = {
+        "platform": platform.name,
+        "subject": subject,
+        "account": reader.account_id,
+        "limit": limit + 1,
+    }
+    conditions = [visible(reader.sees, "l", "%(account)s::text", "l.platform")]
     if since is not None:
         conditions.append("l.observed_at >= %(since)s")
         values["since"] = since
@@ -164,10 +173,6 @@ async def history(
     if moment is not None:
         conditions.append("l.observed_at <= %(at)s AND (l.observed_at, l.fetch_id) <= (%(at)s, %(fetch)s)")
         values |= {"at": moment.at, "fetch": moment.fetch_id}
-    if account_id is not None:
-        conditions.append(
-            "EXISTS (SELECT FROM scrape_request_log r WHERE r.id = l.request_id AND r.account_id = %(account)s)"
-        )
     # What one fetch observed of a subject was written at once and never changes, so counting within it is safe.
     rows = await transaction.rows(
         f"""
@@ -219,52 +224,54 @@ def value_of(parent: Entity, listed: Listed, fields: Mapping[str, Any]) -> Any:
 
 
 @cache
-def _find(platform: str, entity: Entity, of_account: bool) -> str:
-    columns, visible = _columns(entity), _visible(platform, entity, "asked.account") if of_account else ""
-    ways = [f"{entity.key} = asked.name", *(f"{name} IN (asked.name, asked.bare)" for name in entity.names)]
+def _find(platform: str, entity: Entity, sees: Sees) -> str:
+    ways = [f"p.{entity.key} = asked.name", *(f"p.{name} IN (asked.name, asked.bare)" for name in entity.names)]
+    mine = visible(sees, "p", "asked.account", f"'{platform}'")
     found = "\nUNION ALL ".join(
-        f'SELECT {columns}, {rank} AS rank FROM "{entity.table}" p WHERE {way}{visible}'  # noqa: S608 - declared
+        f'SELECT p.*, {rank} AS rank FROM "{entity.table}" p WHERE {way} AND {mine}'  # noqa: S608 - declared
         for rank, way in enumerate(ways)
     )
-    accounts, account = (", %(accounts)s::text[]", ", account") if of_account else ("", "")
     return f"""
-SELECT asked.nth, found.*, extract(epoch FROM clock_timestamp() - found.observed_at)::float8 AS age
-FROM unnest(%(names)s::text[], %(bare)s::text[]{accounts}) WITH ORDINALITY asked (name, bare{account}, nth)
-CROSS JOIN LATERAL (SELECT * FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1) found
+SELECT asked.nth, {_columns(entity)}, extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age
+FROM unnest(%(names)s::text[], %(bare)s::text[], %(accounts)s::text[]) WITH ORDINALITY asked (name, bare, account, nth)
+CROSS JOIN LATERAL (SELECT * FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1) p
+{_before(platform, entity, sees, "asked.account")}
 """  # noqa: S608 - declared
 
 
 @cache
-def _list(platform: str, entity: Entity, field: str, of_account: bool, goes_on: bool, undated: bool) -> str:
-    """In the order in which an index on (field, newest DESC) lies: what has no time comes first."""
-    order = [f"{name} DESC" for name in (entity.newest, entity.key) if name]
-    visible = _visible(platform, entity, "%(account)s") if of_account else ""
+def _list(platform: str, entity: Entity, field: str, sees: Sees, goes_on: bool, undated: bool) -> str:
+    """In the order of an index on (field, newest DESC): what has no time comes first."""
+    order = [f"p.{name} DESC" for name in (entity.newest, entity.key) if name]
     after = ""
     if goes_on and entity.newest is None:
-        after = f" AND {entity.key} < %(key)s"
+        after = f" AND p.{entity.key} < %(key)s"
     elif goes_on and undated:
-        after = f" AND ({entity.newest} IS NOT NULL OR {entity.key} < %(key)s)"
+        after = f" AND (p.{entity.newest} IS NOT NULL OR p.{entity.key} < %(key)s)"
     elif goes_on:
-        after = f" AND ({entity.newest}, {entity.key}) < (%(newest)s, %(key)s)"
+        after = f" AND (p.{entity.newest}, p.{entity.key}) < (%(newest)s, %(key)s)"
+    account = "%(account)s::text"
+    # The reader sees one row of a thing, the newest: a newer one that the reader sees too takes this one's place.
     return f"""
-SELECT {_columns(entity)}, extract(epoch FROM clock_timestamp() - observed_at)::float8 AS age FROM "{entity.table}" p
-WHERE {field} = %(of)s{after}{visible} ORDER BY {", ".join(order)} LIMIT %(limit)s
+SELECT {_columns(entity)}, extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age FROM "{entity.table}" p
+{_before(platform, entity, sees, account)}
+WHERE p.{field} = %(of)s{after} AND {visible(sees, "p", account, f"'{platform}'")} AND NOT EXISTS (
+    SELECT FROM "{entity.table}" n WHERE n.{entity.key} = p.{entity.key} AND {visible(sees, "n", account, f"'{platform}'")}
+        AND (n.observed_at, n.account_id, n.owner) > (p.observed_at, p.account_id, p.owner))
+ORDER BY {", ".join(order)} LIMIT %(limit)s
 """  # noqa: S608 - declared
 
 
+def _before(platform: str, entity: Entity, sees: Sees, account: str) -> str:
+    """`q`: of the same thing, the row that the reader sees too and that was observed before `p`."""
+    return f"""LEFT JOIN LATERAL (
+    SELECT * FROM "{entity.table}" q WHERE q.{entity.key} = p.{entity.key} AND (q.account_id, q.owner) <> (p.account_id, p.owner)
+        AND {visible(sees, "q", account, f"'{platform}'")} ORDER BY q.observed_at DESC LIMIT 1) q ON true"""  # noqa: S608 - declared
+
+
 def _columns(entity: Entity) -> str:
-    return ", ".join([*column_types(entity), *OBSERVED])
-
-
-def _visible(platform: str, entity: Entity, account: str) -> str:
-    if entity.log is None:
-        # The request that brought it last is asked too: what it brought may be older than `account_seen`.
-        return f""" AND (EXISTS (
-    SELECT FROM account_seen s WHERE s.account_id = {account} AND s.platform = '{platform}' AND s.kind = '{entity.kind}' AND s.key = p.{entity.key})
-    OR EXISTS (SELECT FROM scrape_request_log r WHERE r.id = p.request_id AND r.account_id = {account}))"""  # noqa: S608 - declared
-    return f""" AND EXISTS (
-    SELECT FROM {entity.log} l JOIN scrape_request_log r ON r.id = l.request_id
-    WHERE l.platform = '{platform}' AND l.{SUBJECTS[entity.log]} = p.{entity.subject or entity.key} AND r.account_id = {account})"""
+    fields = (f"coalesce(p.{name}, q.{name}) AS {name}" for name in column_types(entity))
+    return ", ".join([*fields, *(f"p.{name}" for name in OBSERVED)])
 
 
 def _item(entity: Entity, row: Any) -> Item:

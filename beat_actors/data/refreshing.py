@@ -13,40 +13,47 @@ from typing import Any
 
 import msgspec
 
+from beat_actors.access import grants
+from beat_actors.access.reader import Reader, visible
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.database import Database, Transaction, jsonb
-from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError
+from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError, TooManyOpen
 from beat_actors.limits.limiter import StackedLimiter, Taken
 from beat_actors.platforms.interface import FINAL, Entity, Platform, Refetch
 from beat_actors.requests import intake, queries
 from beat_actors.requests.explain import waits_for
 from beat_actors.requests.intake import NewRequest, Prepared
+from beat_actors.requests.lanes import KNOWN
+from beat_actors.requests.open_requests import OpenRequests
 
 PAUSE = 60.0
 """Seconds after a refresh that failed before the next is started. What is final, as that it does not exist, stands for the max age."""
 ON_ITS_WAY = "its refresh is on its way"
 
 # The request that refreshes it, or did so last, and what its first open fetch waits for; failing that, what holds up the lane into
-# which it would come, or that its sources are out: so that the reason is told from the first read on.
-LOOK = """
+# which it would come, or that its sources are out: so that the reason is told from the first read on. An account is told nothing of a
+# lane for which the broker has not looked at its own fetch: others wait there.
+LOOK = f"""
 SELECT clock_timestamp() AS now, r.id, r.status, r.created_at, r.scraped_at, r.data->'error' AS error, f.stage, f.source, f.waiting_for,
-       f.not_before, coalesce(own.blocked_until, alike.blocked_until) AS blocked_until, coalesce(own.reasons, alike.reasons, outage.reasons) AS reasons
+       f.not_before, coalesce(known.blocked_until, own.blocked_until, alike.blocked_until) AS blocked_until,
+       coalesce(known.reasons, own.reasons, alike.reasons, outage.reasons) AS reasons
 FROM (SELECT) one
 LEFT JOIN (data_refresh d JOIN scrape_request_log r ON r.id = d.request_id) ON d.work = %(work)s
 LEFT JOIN LATERAL (
     SELECT * FROM scrape_fetch WHERE request_id = coalesce(r.joined_to, r.id) AND stage NOT IN ('DONE', 'FAILED', 'CANCELLED')
     ORDER BY id LIMIT 1) f ON true
-LEFT JOIN lane own ON own.id = f.lane_id AND own.reasons IS NOT NULL
+LEFT JOIN LATERAL (SELECT {KNOWN} FROM lane l WHERE l.id = f.lane_id) known ON %(account)s::text IS NOT NULL
+LEFT JOIN lane own ON own.id = f.lane_id AND own.reasons IS NOT NULL AND %(account)s::text IS NULL
 LEFT JOIN LATERAL (
-    SELECT * FROM lane WHERE platform = %(platform)s AND operation = %(operation)s AND sources = %(sources)s AND owner = %(owner)s
-        AND (flow = %(flow)s OR NOT reasons @> '[{"source": null}]') AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
+    SELECT * FROM lane WHERE %(account)s::text IS NULL AND platform = %(platform)s AND operation = %(operation)s AND sources = %(sources)s AND owner = %(owner)s
+        AND (flow = %(flow)s OR NOT reasons @> '[{{"source": null}}]') AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('source', source, 'why', CASE WHEN by_hand
                          THEN 'drained by hand: nothing is sent to it' ELSE 'outage: its breaker is open' END, 'until', extract(epoch FROM open_until))
                      ORDER BY open_until) AS reasons
     FROM breaker WHERE platform = %(platform)s AND operation = %(operation)s AND source = ANY(%(sources)s) AND kind = 'upstream'
         AND open_until > clock_timestamp() HAVING count(*) = cardinality(%(sources)s)) outage ON true
-"""
+"""  # noqa: S608 - a constant
 UNDERWAY = """
 SELECT r.id FROM data_refresh d JOIN scrape_request_log r ON r.id = d.request_id
 WHERE d.work = %s AND r.status IN ('PENDING', 'PROCESSING')
@@ -72,31 +79,46 @@ async def plan(
     refetches: Sequence[Refetch],
     fields: Mapping[str, Any],
     *,
-    account_id: str | None,
+    reader: Reader,
     api_key_id: int | None,
 ) -> Plan | None:
-    """By the first of these flows for which all is known of a thing with these fields."""
+    """By the first of these flows for which all is known of a thing with these fields, and that the reader may ask for."""
     for refetch in refetches:
-        known = await _with_related(transaction, platform, entity, refetch, fields)
+        known = await _with_related(transaction, platform, entity, refetch, fields, reader)
         params = {param: known[name] for param, name in refetch.params.items() if known.get(name) is not None}
-        if len(params) == len(refetch.params) and (
-            found := _plan(platform, refetch, params, account_id=account_id, api_key_id=api_key_id)
-        ):
-            return found
+        if len(params) == len(refetch.params):
+            found = _plan(platform, refetch, params, reader=reader, api_key_id=api_key_id)
+            if found is not None and await _may(transaction, reader, found):
+                return found
     return None
 
 
-def plan_unknown(
-    platform: Platform, entity: Entity, name: str, *, account_id: str | None, api_key_id: int | None
+async def plan_unknown(
+    transaction: Transaction,
+    platform: Platform,
+    entity: Entity,
+    name: str,
+    *,
+    reader: Reader,
+    api_key_id: int | None,
 ) -> Plan | None:
-    """For a thing of which nothing but a key or a name is known: by the first flow that takes it."""
+    """For a thing of which nothing but a key or a name is known: by the first flow that takes it, and that the reader may ask for."""
     for refetch in entity.refetch:
         if len(refetch.params) == 1 and set(refetch.params.values()) <= {entity.key, *entity.names}:
             (param,) = refetch.params
-            found = _plan(platform, refetch, {param: name}, account_id=account_id, api_key_id=api_key_id)
-            if found is not None:
+            found = _plan(platform, refetch, {param: name}, reader=reader, api_key_id=api_key_id)
+            if found is not None and await _may(transaction, reader, found):
                 return found
     return None
+
+
+async def _may(transaction: Transaction, reader: Reader, plan: Plan) -> bool:
+    """Whether the reader may have this asked of the owner whose credential it needs, if it needs one."""
+    if plan.prepared.first.owner is None:
+        return True
+    if plan.prepared.use is None:
+        return reader.operates
+    return not await grants.missing(transaction, [plan.prepared.use])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +132,10 @@ class Renewal:
 class Refresher:
     """One for each process and event loop."""
 
-    def __init__(self, database: Database, limiter: StackedLimiter) -> None:
+    def __init__(self, database: Database, limiter: StackedLimiter, open_requests: OpenRequests) -> None:
         self._database = database
         self._limiter = limiter
+        self._open_requests = open_requests
         self._starting: dict[bytes, asyncio.Task[tuple[int, bool]]] = {}
 
     async def renew(
@@ -184,17 +207,33 @@ class Refresher:
             "operation": lane.operation,
             "sources": list(lane.sources),
             "owner": lane.owner,
+            "account": plan.prepared.request.account_id,
         }
         async with self._database.statements() as alone:
             return await alone.row(LOOK, values)
 
     async def _start(self, plan: Plan) -> tuple[int, bool]:
+        """As `_begin`. A refusal stands only where no refresh is underway. Raises `TooManyOpen` too."""
+        request = plan.prepared.request
+        try:
+            async with self._open_requests.room([(request.account_id, request.api_key_id)]):
+                return await self._begin(plan)
+        except (RateLimitError, LimitsUnavailable, TooManyOpen):
+            # Another reader may have started it since this one looked, and a handle may be refreshed but once in some seconds.
+            async with self._database.statements() as alone:
+                underway = await alone.value(UNDERWAY, (plan.work,))
+            if underway is None:
+                raise
+            return int(underway), False
+
+    async def _begin(self, plan: Plan) -> tuple[int, bool]:
         """The request, and whether it is a new one. What the platform refreshes on demand is taken from those limits here too."""
         declared, request = plan.platform.on_demand, plan.prepared.request
         taken: Taken | None = None
         if declared is not None and declared.flow == request.flow:
             subject = str(plan.prepared.params[declared.param])
-            taken = await self._limiter.take(self._limiter.stack_of(plan.platform.name), subject, request.priority)
+            stack = self._limiter.stack_of(plan.platform.name)
+            taken = await self._limiter.take(stack, subject, request.priority, request.account_id)
         started: int | None = None
         try:
             async with self._database.transaction() as transaction:
@@ -213,14 +252,14 @@ class Refresher:
 
 
 def _plan(
-    platform: Platform, refetch: Refetch, params: Mapping[str, Any], *, account_id: str | None, api_key_id: int | None
+    platform: Platform, refetch: Refetch, params: Mapping[str, Any], *, reader: Reader, api_key_id: int | None
 ) -> Plan | None:
     on_demand = platform.on_demand is not None and platform.on_demand.flow == refetch.flow
     request = NewRequest(
         platform.name,
         refetch.flow,
         {**params, **refetch.fixed},
-        account_id=account_id,
+        account_id=reader.account_id,
         api_key_id=api_key_id,
         on_demand=on_demand,
     )
@@ -228,12 +267,17 @@ def _plan(
         prepared = intake.prepare(request)
     except BadInput:  # known, but not as this flow takes it
         return None
-    work = jsonb([platform.name, refetch.flow, prepared.params, account_id])
+    work = jsonb([platform.name, refetch.flow, prepared.params, reader.account_id])
     return Plan(platform, prepared, hashlib.blake2b(work.encode(), digest_size=16).digest())
 
 
 async def _with_related(
-    transaction: Transaction, platform: Platform, entity: Entity, refetch: Refetch, fields: Mapping[str, Any]
+    transaction: Transaction,
+    platform: Platform,
+    entity: Entity,
+    refetch: Refetch,
+    fields: Mapping[str, Any],
+    reader: Reader,
 ) -> Mapping[str, Any]:
     """The fields, and under `KIND.FIELD` those of what it belongs to that the flow needs."""
     found = dict(fields)
@@ -243,9 +287,11 @@ async def _with_related(
             continue
         other = platform.entity_named(kind)
         listed = next(listed for listed in entity.lists if listed.under == kind)
+        mine = visible(reader.sees, "p", "%(account)s::text", f"'{platform.name}'")
         found[path] = await transaction.value(
-            f'SELECT {name} FROM "{other.table}" WHERE {listed.theirs or other.key} = %s ORDER BY observed_at DESC LIMIT 1',  # noqa: S608
-            (fields.get(listed.field),),
+            f'SELECT {name} FROM "{other.table}" p WHERE {listed.theirs or other.key} = %(of)s AND {name} IS NOT NULL AND {mine} '  # noqa: S608
+            "ORDER BY observed_at DESC LIMIT 1",
+            {"of": fields.get(listed.field), "account": reader.account_id},
         )
     return found
 

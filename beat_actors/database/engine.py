@@ -4,10 +4,12 @@ SQLAlchemy owns the connections (size, overflow, liveness, age) and builds the q
 statements that matter are written in SQL and run by psycopg on the same connection, a batch in one round trip.
 """
 
+import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString, TypeVar, cast
 
 import msgspec
 import psycopg
@@ -20,28 +22,36 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from beat_actors.database import clock, cluster
+from beat_actors.database.failures import meaning
 from beat_actors.database.pulse import Pulse
-from beat_actors.database.urls import driver_url
-from beat_actors.errors import StorageLost, StorageUnavailable
+from beat_actors.database.urls import DRIVER, connect_args
+from beat_actors.errors import StorageContended, StorageReadOnly, StorageUnavailable
 from beat_actors.settings import Settings
 
+T = TypeVar("T")
+TRIES, FIRST_PAUSE = 5, 0.02
+"""How often what was broken off is tried; the pause before the next try is random, and twice as long at most each time (seconds)."""
 Params = Sequence[Any] | Mapping[str, Any]
 DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-# The last is what a process finds that was stopped in the middle of a transaction, and woke up too late.
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
-# What comes of them where a pooler gives out sessions by the transaction and does not know of them.
-PREPARED_ELSEWHERE = (psycopg.errors.DuplicatePreparedStatement, psycopg.errors.InvalidSqlStatementName)
-
 # Seconds for which a connection that was just used is taken to live; one that was lost meanwhile fails one transaction.
 TRUSTED_FOR = 1.0
-USED_AT = "beat_used_at"
+USED_AT, MADE_AT = "beat_used_at", "beat_made_at"
+# What values are read by: a database or a role may have others as its defaults.
+PINNED = {"DateStyle": "ISO, MDY", "TimeZone": "UTC"}
+# A commit that Beat has answered for has to be on disk, and on that of a synchronous standby where there is one, or a fail-over loses it.
+# Settings that wait for more than that (`remote_apply`) stay. Behind a pooler in transaction mode this is not certain; see `durability`.
+DURABLE = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')
+"""
 
 
 class Transaction:
     """One open transaction. Rows come back as named tuples."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], pulse: Pulse) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], pulse: Pulse, watch: clock.StepWatch) -> None:
         self.connection = connection
+        self.clock = watch
         self._pulse = pulse
 
     async def rows(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> list[Any]:
@@ -58,6 +68,13 @@ class Transaction:
     async def value(self, sql: LiteralString | str, params: Params | None = None) -> Any:
         found = await self.row(sql, params)
         return found[0] if found is not None else None
+
+    async def now(self) -> float:
+        """The database's clock (epoch seconds). Steps of it since the last look are noted."""
+        asked = clock.elapsed()
+        now = float(await self.value("SELECT extract(epoch FROM clock_timestamp())::double precision"))
+        self.clock.look(now, asked, clock.elapsed())
+        return now
 
     async def run(self, sql: LiteralString | str, params: Params | None = None) -> int:
         """Run a statement that returns no rows; the number of rows that it touched."""
@@ -80,8 +97,11 @@ class Database:
     def __init__(self, settings: Settings, *, name: str) -> None:
         self.settings = settings
         self.pulse = Pulse()
+        self.clock = clock.StepWatch()
+        self._distrusted = 0.0
         self.engine = create_async_engine(
-            driver_url(str(settings.database_url)),
+            DRIVER,
+            isolation_level="READ COMMITTED",
             pool_size=settings.database_pool_size,
             max_overflow=settings.database_max_overflow,
             pool_timeout=settings.database_pool_timeout,
@@ -90,6 +110,10 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,
             connect_args={
+                # Of several hosts the one that takes writes; a standby is as good as none.
+                "target_session_attrs": "read-write",
+                **connect_args(str(settings.database_url)),
+                "client_encoding": "utf8",
                 "application_name": f"beat {name}",
                 "connect_timeout": 2,
                 "prepare_threshold": 5 if settings.database_prepared_statements else None,
@@ -102,6 +126,9 @@ class Database:
             },
         )
         event.listen(self.engine.sync_engine, "connect", _json_by_msgspec)
+        event.listen(self.engine.sync_engine, "connect", _pin)
+        event.listen(self.engine.sync_engine, "connect", _join_cluster)
+        event.listen(self.engine.sync_engine, "connect", _note_made)
         event.listen(self.engine.sync_engine, "connect", _note_use)
         event.listen(self.engine.sync_engine, "checkin", _note_use)
         event.listen(self.engine.sync_engine, "checkout", self._check)
@@ -115,12 +142,24 @@ class Database:
         """
         async with self._connection() as connection:
             try:
-                yield Transaction(connection, self.pulse)
+                yield Transaction(connection, self.pulse, self.clock)
                 await connection.commit()
             except BaseException:
                 if not connection.closed:
                     await connection.rollback()
                 raise
+
+    async def again(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work`, which is one transaction, and run it again where PostgreSQL breaks it off in favour of another one.
+
+        Raises `StorageContended` after five tries. What `work` changes outside the transaction has to come after its commit.
+        """
+        for tries in range(1, TRIES):
+            try:
+                return await work()
+            except StorageContended:
+                await asyncio.sleep(FIRST_PAUSE * 2**tries * random.random())
+        return await work()
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Transaction]:
@@ -128,7 +167,7 @@ class Database:
         async with self._connection() as connection:
             await connection.set_autocommit(True)
             try:
-                yield Transaction(connection, self.pulse)
+                yield Transaction(connection, self.pulse, self.clock)
             finally:
                 if not connection.closed:
                     await connection.set_autocommit(False)
@@ -147,23 +186,28 @@ class Database:
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
                 "the work in hand holds them all, or PostgreSQL is slow"
             ) from None
-        except PREPARED_ELSEWHERE as error:
-            raise StorageUnavailable(
-                f"a pooler before PostgreSQL mixes up prepared statements ({_first_line(error)}): "
-                "set BEAT_DATABASE_PREPARED_STATEMENTS=false, or use PgBouncer 1.22 with max_prepared_statements"
-            ) from error
-        except UNAVAILABLE as error:
-            # What the server says of itself, it says instead of doing it.
-            kind = StorageLost if asked and error.sqlstate is None else StorageUnavailable
-            raise kind(f"PostgreSQL did not answer: {_first_line(error)}") from error
+        except psycopg.Error as error:
+            found = self._meaning(error, sent=asked)
+            if found is None:
+                raise
+            raise found from error
         except DBAPIError as error:
-            if isinstance(error.orig, UNAVAILABLE):
-                raise StorageUnavailable(f"PostgreSQL did not answer: {_first_line(error.orig)}") from error
-            raise
+            found = self._meaning(error.orig, sent=False) if isinstance(error.orig, psycopg.Error) else None
+            if found is None:
+                raise
+            raise found from error
+
+    def _meaning(self, error: psycopg.Error, *, sent: bool) -> StorageUnavailable | None:
+        found = meaning(error, sent=sent)
+        if isinstance(found, StorageReadOnly) and sent:
+            self.distrust()  # the others lead to the same server
+        return found
 
     def _check(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
         """Ask a connection that lay idle whether it lives, before somebody relies on it; in a busy pool that would be every other
-        round trip. Where it does not, the pool replaces it and all that are as old."""
+        round trip. Where it does not, or where its server was found to take no writes, the pool replaces it and all that are as old."""
+        if record.info.get(MADE_AT, 0.0) < self._distrusted:
+            raise InvalidatePoolError
         if time.monotonic() - record.info.get(USED_AT, 0.0) < TRUSTED_FOR:
             return
         dialect = self.engine.dialect
@@ -175,6 +219,10 @@ class Database:
             alive = False
         if not alive:
             raise InvalidatePoolError
+
+    def distrust(self) -> None:
+        """Replace every connection that stands now, each when it is next wanted: their server takes no writes."""
+        self._distrusted = time.monotonic()
 
     def pool(self) -> tuple[int, int]:
         """How many connections are taken, of how many that there may be."""
@@ -200,9 +248,28 @@ def _json_by_msgspec(dbapi_connection: Any, _record: Any) -> None:
     set_json_loads(msgspec.json.decode, dbapi_connection.driver_connection)
 
 
+def _note_made(_dbapi_connection: Any, record: Any) -> None:
+    record.info[MADE_AT] = time.monotonic()
+
+
+def _pin(dbapi_connection: Any, _record: Any) -> None:
+    """Set what values are read by, which PgBouncer keeps for each of its clients, and let commits wait for the disk."""
+    info = dbapi_connection.driver_connection.info
+    wrong = {name: value for name, value in PINNED.items() if info.parameter_status(name) != value}
+    cursor = dbapi_connection.cursor()
+    for name, value in wrong.items():
+        cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+    cursor.execute(DURABLE)
+    cursor.close()
+    dbapi_connection.commit()
+
+
+def _join_cluster(dbapi_connection: Any, _record: Any) -> None:
+    cursor = dbapi_connection.cursor()
+    cluster.join(cursor)
+    cursor.close()
+    dbapi_connection.commit()
+
+
 def _note_use(_dbapi_connection: Any, record: Any) -> None:
     record.info[USED_AT] = time.monotonic()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,19 +1,37 @@
 """Bring a database to the newest schema. Safe to run from many processes at once: an advisory lock lets one work."""
 
 import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from beat_actors.database.urls import driver_url
+from beat_actors.database import roles
+from beat_actors.database.urls import DRIVER, connect_args
+from beat_actors.errors import StorageUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_222_326_001
+LOCK_TIMEOUT = "2s"
+"""What a migration waits for a lock at a time: whoever asks for the table meanwhile waits behind it, and processes wait no longer."""
+AGAIN_AFTER = 1.0
+"""Seconds between two tries of a migration that got no lock."""
+BLOCKERS = """
+SELECT b.pid, coalesce(a.usename, '') AS role, coalesce(a.application_name, '') AS name,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::integer AS seconds, coalesce(left(a.query, 200), '') AS query
+FROM unnest(pg_blocking_pids(%s)) AS b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY b.pid LIMIT 5
+"""
 
 
 def _config() -> Config:
@@ -32,25 +50,47 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(url: str, *, revision: str = "head", statement_timeout: float = 5.0) -> str | None:
-    """Migrate the database at `url` (straight, not through a pooler) and return its revision.
+def works_with(revision: str | None, oldest: str | None) -> bool:
+    """Whether this code works with a database at `revision` whose schema the code of `oldest` still works with: one that is as new as the
+    code, or newer and not contracted since."""
+    expected = head()
+    return revision is not None and expected is not None and (oldest or revision) <= expected <= revision
 
-    Sets `statement_timeout` (seconds) and its companions as the database's defaults, which also hold behind a pooler, where `SET`
-    would leak.
+
+def upgrade(
+    url: str,
+    process_url: str | None = None,
+    *,
+    revision: str = "head",
+    statement_timeout: float = 5.0,
+    patience: float = 300.0,
+    waits: Callable[[str], None] = lambda _sentence: None,
+) -> str | None:
+    """Migrate the database at `url` (the owner's, straight, not through a pooler) and return its revision.
+
+    The role of `process_url` is given what processes need, where it is not the owner itself. Sets `statement_timeout` (seconds) and its companions as the database's defaults, which also hold behind a pooler, where `SET`
+    would leak. A migration that gets no lock within `LOCK_TIMEOUT` lets go and tries again, for `patience` seconds; `waits` is told for
+    whom it waits. Raises `StorageUnavailable` after that.
     """
-    engine = create_engine(driver_url(url), poolclass=NullPool)
+    engine = create_engine(DRIVER, connect_args=connect_args(url), poolclass=NullPool)
     try:
         with engine.connect() as connection:
             connection.execute(text("SET statement_timeout = 0"))
             connection.execute(text("SET lock_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
             connection.commit()
-            try:
-                config = _config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, revision)
+            with _telling(url, connection, waits):
+                connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+                connection.execute(
+                    text("SELECT set_config('lock_timeout', :timeout, false)"), {"timeout": LOCK_TIMEOUT}
+                )
                 connection.commit()
+                _run(connection, revision, time.monotonic() + patience)
+            try:
                 _database_defaults(connection, statement_timeout)
+                process = roles.user_of(process_url) if process_url else ""
+                if process not in ("", roles.user_of(url)):
+                    roles.grant(cast("psycopg.Connection[Any]", connection.connection.driver_connection), process)
+                    connection.commit()
                 return current(connection)
             finally:
                 with contextlib.suppress(Exception):
@@ -59,6 +99,60 @@ def upgrade(url: str, *, revision: str = "head", statement_timeout: float = 5.0)
                 connection.commit()
     finally:
         engine.dispose()
+
+
+def _run(connection: Connection, revision: str, until: float) -> None:
+    """Every migration up to `revision`, each in a transaction of its own; one that gets no lock is begun again."""
+    config = _config()
+    config.attributes["connection"] = connection
+    while True:
+        try:
+            command.upgrade(config, revision)
+            connection.commit()
+            return
+        except OperationalError as error:
+            connection.rollback()
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+                raise
+            if time.monotonic() >= until:
+                raise StorageUnavailable(
+                    "a migration got no lock of a table that it changes, and was given up; end the transactions that it waits for "
+                    "(beat db connections) and run `beat migrate` again"
+                ) from error
+            time.sleep(AGAIN_AFTER)
+
+
+@contextlib.contextmanager
+def _telling(url: str, connection: Connection, waits: Callable[[str], None]) -> Iterator[None]:
+    """Tell, while the block runs, for which sessions its connection waits; each time that they change."""
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    done = threading.Event()
+    watcher = threading.Thread(target=_tell, args=(url, raw.info.backend_pid, done, waits), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _tell(url: str, pid: int, done: threading.Event, waits: Callable[[str], None]) -> None:
+    told: set[int] = set()
+    with (
+        contextlib.suppress(psycopg.Error),
+        psycopg.connect(url, autocommit=True, row_factory=namedtuple_row) as watching,
+    ):
+        while not done.wait(0.5):
+            blockers: list[Any] = list(watching.execute(BLOCKERS, (pid,)).fetchall())
+            for row in blockers:
+                if row.pid not in told:
+                    told.add(row.pid)
+                    since = "" if row.seconds is None else f", whose transaction began {row.seconds} s ago"
+                    waits(
+                        f"the migration waits for session {row.pid} ({row.role} {row.name}){since}: {row.query}".rstrip(
+                            ": "
+                        )
+                    )
 
 
 def _database_defaults(connection: Connection, statement_timeout: float) -> None:

@@ -1,5 +1,6 @@
 """PostgreSQL as it is used: the tables, how much of each is dead, a vacuum by hand; and who has its connections."""
 
+import asyncio
 import contextlib
 from datetime import datetime
 from typing import Any
@@ -21,14 +22,17 @@ FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
 WHERE s.schemaname = 'public' ORDER BY s.n_dead_tup DESC, bytes DESC, name
 """
 
+# Of other roles' sessions PostgreSQL tells a plain role who they are, and not what they do: no kind, no state.
 # What a session of ours is called says which kind of process it is of; a pooler's are called as their last client was.
 CONNECTIONS = """
 SELECT coalesce(nullif(application_name, ''), '(no name)') AS name, count(*)::integer AS connections,
        count(*) FILTER (WHERE state = 'active')::integer AS active,
        count(*) FILTER (WHERE starts_with(state, 'idle in transaction'))::integer AS in_transaction,
        coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS longest
-FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1
+FROM pg_stat_activity WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1
 """
+PATIENCE = 2.0
+"""Seconds within which PostgreSQL says which session answers."""
 ROOM = "SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer"
 
 
@@ -47,7 +51,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 class Clients(msgspec.Struct, frozen=True, kw_only=True):
     """Connections by what they are called. `active`: with a statement. `in_transaction`: between two of them. `longest`: seconds of the
-    oldest transaction."""
+    oldest transaction. The last three are known of the process login's own sessions, unless it may read all statistics."""
 
     name: str
     connections: int
@@ -76,17 +80,20 @@ async def shares_sessions(url: str) -> bool:
     """Whether something on the way gives out PostgreSQL's sessions by the transaction: whether a client is answered by another one where the
     one that it had is taken. Raises `psycopg.Error` where nobody answers."""
     async with contextlib.AsyncExitStack() as life:
-        one, *others = [
-            await life.enter_async_context(
-                await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=2)
-            )
-            for _ in range(3)
-        ]
+        connections = []
+        for _ in range(3):
+            connections.append(await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=2))
+            life.push_async_callback(connections[-1].close)
+        one, *others = connections
         before = await _session(one)
-        for other in others:  # a pooler gives them what lies idle, and that is what the first one had
-            await life.enter_async_context(other.transaction())
-            await _session(other)
-        return await _session(one) != before
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for other in others:  # a pooler gives them what lies idle, and that is what the first one had
+                    await other.execute("BEGIN")
+                    await _session(other)
+                return await _session(one) != before
+        except TimeoutError:
+            return True  # it waits for a session that the others hold
 
 
 async def _session(connection: psycopg.AsyncConnection[Any]) -> int:
@@ -108,8 +115,8 @@ async def vacuum(database: Database, name: str | None = None) -> list[str]:
     if name is not None and name not in {table.name for table in known}:
         raise BadInput(f"there is no table {name!r}; `beat db` lists them", field="table")
     wanted = [table.name for table in known if table.name == name or (name is None and table.dead)]
-    # A session of its own, past any pooler: what is set in it is nobody else's.
-    async with await psycopg.AsyncConnection.connect(database.settings.direct_url, autocommit=True) as connection:
+    # A session of its own, past any pooler: what is set in it is nobody else's. Only the owner of a table may vacuum it.
+    async with await psycopg.AsyncConnection.connect(database.settings.owner_url, autocommit=True) as connection:
         await connection.execute("SET statement_timeout = 0")
         for each in wanted:
             await connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(each)))

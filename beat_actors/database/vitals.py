@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import secrets
 import socket
 from datetime import datetime
 from typing import Self
@@ -12,8 +11,11 @@ import msgspec
 import psycopg
 import structlog
 
-from beat_actors.database.engine import Database
+from beat_actors.database.engine import Database, jsonb
 from beat_actors.errors import StorageUnavailable
+from beat_actors.logs import buffer
+from beat_actors.own_trouble import CLOCK, LOGS, REDIS_KEYS, OwnTrouble
+from beat_actors.redis_keys import unusable_keys
 
 log = structlog.get_logger(__name__)
 
@@ -24,18 +26,20 @@ SEEN_WITHIN = 30
 # Who was killed cannot take its row away; the others do, in time.
 REPORT = """
 WITH gone AS (DELETE FROM process WHERE seen_at < clock_timestamp() - interval '1 hour')
-INSERT INTO process (id, name, host, pid, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99)
+INSERT INTO process (id, name, host, pid, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99,
+                     troubles, vault_keys)
 VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, clock_timestamp(), %(statements)s, %(statement_p99)s, %(pool_used)s, %(pool_most)s,
-        %(pool_exhausted)s, %(claims)s, %(claim_p50)s, %(claim_p99)s)
+        %(pool_exhausted)s, %(claims)s, %(claim_p50)s, %(claim_p99)s, %(troubles)s::jsonb, %(vault_keys)s)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, statements = excluded.statements, statement_p99 = excluded.statement_p99,
     pool_used = excluded.pool_used, pool_most = excluded.pool_most, pool_exhausted = excluded.pool_exhausted, claims = excluded.claims,
-    claim_p50 = excluded.claim_p50, claim_p99 = excluded.claim_p99
+    claim_p50 = excluded.claim_p50, claim_p99 = excluded.claim_p99, troubles = excluded.troubles, vault_keys = excluded.vault_keys
 """
 # The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
 NOT_TOLD = (StorageUnavailable, psycopg.Error)
 FORGET = "DELETE FROM process WHERE id = %s"
 LIVING = """
-SELECT name, host, pid, started_at, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99
+SELECT name, host, pid, started_at, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99,
+       troubles, vault_keys
 FROM process WHERE seen_at > clock_timestamp() - make_interval(secs => %s) ORDER BY name, host, pid
 """
 
@@ -44,7 +48,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """A process and its last minute. Times in seconds.
 
     `pool_used` of `pool_most` connections were taken when it reported; `pool_exhausted` times, none came free in time. `claims`: fetches that
-    its stages took up; `claim_p50`, `claim_p99`: how long those had waited since they were handed over.
+    its stages took up; `claim_p50`, `claim_p99`: how long those had waited since they were handed over. `troubles`: what this process alone
+    cannot do, has lost or has found, and a sentence on each. `vault_keys`: the vault's keys that it holds, each with a fingerprint; `None` where it holds none.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     claims: int
     claim_p50: float
     claim_p99: float
+    troubles: dict[str, str] = {}
+    vault_keys: list[str] | None = None
 
 
 async def processes(database: Database) -> list[Vitals]:
@@ -71,9 +78,16 @@ async def processes(database: Database) -> list[Vitals]:
 class Reporter:
     """Reports of this process, from `start`, inside its event loop, to `close`."""
 
-    def __init__(self, database: Database, *, name: str) -> None:
+    def __init__(self, database: Database, *, name: str, own_trouble: OwnTrouble | None = None) -> None:
         self._database = database
-        self._who = {"id": secrets.token_hex(8), "name": name, "host": socket.gethostname(), "pid": os.getpid()}
+        self._own_trouble = own_trouble or OwnTrouble()
+        self._who = {
+            "id": self._own_trouble.process,
+            "name": name,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "vault_keys": database.settings.fingerprints("vault_keys"),
+        }
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -95,6 +109,9 @@ class Reporter:
         pulse = self._database.pulse
         used, most = self._database.pool()
         async with self._database.statements() as alone:
+            await alone.now()
+        said = {LOGS: buffer().said(), REDIS_KEYS: unusable_keys().said(), CLOCK: self._database.clock.said()}
+        async with self._database.statements() as alone:
             await alone.run(
                 REPORT,
                 self._who
@@ -107,13 +124,20 @@ class Reporter:
                     "claims": len(pulse.claims),
                     "claim_p50": pulse.claims.quantile(0.5),
                     "claim_p99": pulse.claims.quantile(0.99),
+                    "troubles": jsonb(
+                        self._own_trouble.told() | {kind: words for kind, words in said.items() if words}
+                    ),
                 },
             )
 
     async def _report_for_ever(self) -> None:
         while True:
+            self._own_trouble.changed.clear()
             try:
                 await self.report()
             except NOT_TOLD as error:
                 log.warning("not_reported", error=str(error))
-            await asyncio.sleep(EVERY)
+            except Exception:  # whatever it is, the next report may tell of it
+                log.exception("not_reported")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._own_trouble.changed.wait(), EVERY)

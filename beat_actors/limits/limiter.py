@@ -24,7 +24,10 @@ from beat_actors.database import Database
 from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError
 from beat_actors.limits.forecast import BUCKETS, Usage
 from beat_actors.limits.stack import REMEMBERED, UNBOUNDED, Stack, most, stacks
+from beat_actors.logins import said
 from beat_actors.platforms.interface import RequestLimit
+from beat_actors.primary import async_primary
+from beat_actors.redis_keys import unusable_keys
 from beat_actors.requests.intake import Priority
 
 log = structlog.get_logger(__name__)
@@ -61,12 +64,27 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A call that was taken from each limit; `marks` is what it takes to give it back."""
+    """A call that was taken from each limit, and from each share of the account; `marks` is what it takes to give it back."""
 
     stack: Stack
     subject: str
     standings: tuple[Standing, ...]
     marks: tuple[int, ...]
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """A limit under its key. `of`: the position of the limit whose share it is, from 1; 0 where it is none."""
+
+    key: str
+    limit: RequestLimit
+    of: int = 0
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether it is counted again from PostgreSQL when Redis has lost it. A share is not: the limit above it is."""
+        return self.of == 0 and _is_remembered(self.limit)
 
 
 class StackedLimiter:
@@ -85,6 +103,7 @@ class StackedLimiter:
             timeout=PATIENCE,
             socket_timeout=PATIENCE,
             socket_connect_timeout=PATIENCE,
+            connection_class=async_primary(str(self.settings.redis_url)),
             retry=Retry(NoBackoff(), 0),  # a lost answer must not take twice
         )
         self._redis = Redis.from_pool(pool)
@@ -97,55 +116,59 @@ class StackedLimiter:
         except KeyError:
             raise NotFound(f"{platform} declares no refresh on demand; ask with POST /v1/scrape-requests") from None
 
-    async def take(self, stack: Stack, subject: str, priority: Priority) -> Taken:
-        """Take one call from every limit of the stack for `subject`, the handle.
+    async def take(self, stack: Stack, subject: str, priority: Priority, account_id: str | None = None) -> Taken:
+        """Take one call from every limit of the stack for `subject`, the handle, and from the account's share of each.
+
+        An account with shares is told how these stand and not how much of the limits the others have used.
 
         Raises `RateLimitError` where one has no room, and then nothing was taken; `LimitsUnavailable` where Redis does not answer;
         `StorageUnavailable` where it has to be told what it lost and PostgreSQL does not answer.
         """
-        caps = [most(limit, priority) for limit in stack.limits]
-        refused, cold, *numbers = await self._run("take", stack, stack.limits, caps, subject)
+        counters = self._counters(stack, subject, account_id)
+        caps = [most(one.limit, priority) for one in counters]
+        refused, cold, *numbers = await self._run("take", stack, counters, caps)
         if cold:
             await self._remember(stack)
-            refused, _, *numbers = await self._run("take", stack, stack.limits, caps, subject)
+            refused, _, *numbers = await self._run("take", stack, counters, caps)
         states = [numbers[at : at + 4] for at in range(0, len(numbers), 4)]
+        has_shares = any(one.of for one in counters)
         standings = tuple(
-            Standing(limit.name, limit.calls, limit.seconds, max(0, cap - used), renews / 1000, limit.per_subject)
-            for limit, cap, (used, _, renews, _) in zip(stack.limits, caps, states, strict=True)
-            if cap != UNBOUNDED
+            _standing(one.limit, max(0, cap - used), renews / 1000)
+            for one, cap, (used, _, renews, _) in zip(counters, caps, states, strict=True)
+            if cap != UNBOUNDED and (one.of or one.limit.per_subject or not has_shares)
         )
         if refused:
             full = [
-                (room / 1000, limit)
-                for limit, cap, (used, room, *_) in zip(stack.limits, caps, states, strict=True)
+                (room / 1000, one.limit)
+                for one, cap, (used, room, *_) in zip(counters, caps, states, strict=True)
                 if used >= cap
             ]
             wait, limit = max(full, key=lambda one: one[0])
             raise RateLimitError(limit.name, wait, standings, per_subject=limit.per_subject)
-        return Taken(stack, subject, standings, tuple(state[3] for state in states))
+        return Taken(stack, subject, standings, tuple(state[3] for state in states), account_id)
 
     async def give_back(self, taken: Taken) -> None:
         """Nothing came of it. Never raises: what cannot be given back is lost to the budget."""
-        limits = taken.stack.limits
+        counters = self._counters(taken.stack, taken.subject, taken.account_id)
         try:
-            await self._run("give_back", taken.stack, limits, [0] * len(limits), taken.subject, *taken.marks)
+            await self._run("give_back", taken.stack, counters, [0] * len(counters), *taken.marks)
         except LimitsUnavailable as error:
             log.warning("not_given_back", platform=taken.stack.platform, error=str(error))
 
     async def look(self, stack: Stack) -> list[Usage]:
         """How the limits stand that all subjects share, in the order of the stack. Raises as `take` does, but for the refusal."""
-        shared = [limit for limit in stack.limits if not limit.per_subject]
-        now, *states = await self._run("look", stack, shared, [0] * len(shared), "")
+        shared = [_Counter(self.counter(limit), limit) for limit in stack.limits if not limit.per_subject]
+        now, *states = await self._run("look", stack, shared, [0] * len(shared))
         if any(cold for _, cold, *_ in states):
             await self._remember(stack)
-            now, *states = await self._run("look", stack, shared, [0] * len(shared), "")
+            now, *states = await self._run("look", stack, shared, [0] * len(shared))
         return [
-            Usage(limit, now / 1000, used, _buckets(held))
-            for limit, (used, _, _, held) in zip(shared, states, strict=True)
+            Usage(one.limit, now / 1000, used, _buckets(held))
+            for one, (used, _, _, held) in zip(shared, states, strict=True)
         ]
 
     async def reset(self, limit: RequestLimit) -> None:
-        """Empty a limit that all subjects share: as `DEL` of its counter does. Raises `LimitsUnavailable`."""
+        """Empty a limit that all subjects share, and all shares of it: as `DEL` of its counter does. Raises `LimitsUnavailable`."""
         try:
             async with asyncio.timeout(2 * PATIENCE):
                 await self._redis.delete(self.counter(limit))
@@ -158,6 +181,13 @@ class StackedLimiter:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+    def _counters(self, stack: Stack, subject: str, account_id: str | None) -> list[_Counter]:
+        """The limits in their order, then the account's shares: the script reads a limit before the shares of it."""
+        counters = [_Counter(self.counter(limit, subject), limit) for limit in stack.limits]
+        if account_id is not None:
+            counters += [_Counter(f"{self.counter(one.limit)}:{account_id}", one.limit, one.of) for one in stack.shares]
+        return counters
 
     async def _remember(self, stack: Stack) -> None:
         """Tell Redis what it does not know any more. Of several processes that do, the first is heard."""
@@ -173,31 +203,35 @@ class StackedLimiter:
             async with self._database.statements() as alone:
                 rows = await alone.rows(TAKEN, values)
             told = [number for row in rows for number in (row.bucket, row.calls)]
-            await self._run("restore", stack, [limit], [0], "", *told)
+            await self._run("restore", stack, [_Counter(self.counter(limit), limit)], [0], *told)
 
     async def _run(
         self,
         operation: str,
         stack: Stack,
-        limits: Sequence[RequestLimit],
+        counters: Sequence[_Counter],
         caps: Sequence[int],
-        subject: str,
         *rest: int,
     ) -> Any:
         keys: list[str] = []
         arguments: list[str | int] = [operation]
-        for limit, cap in zip(limits, caps, strict=True):
-            counter = self.counter(limit, subject)
-            prefix = self.settings.limit_prefix
-            keys += [counter, f"{prefix}window:{counter.removeprefix(prefix)}"]
+        prefix = self.settings.limit_prefix
+        for one, cap in zip(counters, caps, strict=True):
+            keys += [one.key, f"{prefix}window:{one.key.removeprefix(prefix)}"]
             # A thousandth of so many seconds is so many milliseconds.
-            arguments += [cap, limit.seconds, int(limit.calendar), int(_is_remembered(limit))]
+            arguments += [cap, one.limit.seconds, int(one.limit.calendar), int(one.is_remembered), one.of]
         try:
             async with asyncio.timeout(2 * PATIENCE):
-                return await self._script(keys=keys, args=[*arguments, *rest])
+                answer, unusable = await self._script(keys=keys, args=[*arguments, *rest])
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             log.warning("limits_unavailable", operation=operation, platform=stack.platform, error=_said(error))
             raise _unavailable(error) from None
+        unusable_keys().found(unusable)
+        return answer
+
+
+def _standing(limit: RequestLimit, left: int, renews_in: float) -> Standing:
+    return Standing(limit.name, limit.calls, limit.seconds, left, renews_in, limit.per_subject)
 
 
 def _is_remembered(limit: RequestLimit) -> bool:
@@ -206,12 +240,16 @@ def _is_remembered(limit: RequestLimit) -> bool:
 
 def _buckets(held: Sequence[bytes]) -> dict[int, int]:
     pairs = zip(held[::2], held[1::2], strict=True)
-    return {int(bucket): int(calls) for bucket, calls in pairs if bucket.isdigit()}
+    return {int(bucket): int(calls) for bucket, calls in pairs if _is_count(bucket) and _is_count(calls)}
+
+
+def _is_count(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= 15
 
 
 def _said(error: Exception) -> str:
     """What the server answered, where it did: it may be full, or not allow this. Else the kind of failure, without any address."""
-    return str(error)[:200] if isinstance(error, ResponseError) else type(error).__name__
+    return said(error)[:200] if isinstance(error, ResponseError) else type(error).__name__
 
 
 def _unavailable(error: Exception) -> LimitsUnavailable:

@@ -15,11 +15,20 @@ UNBOUNDED = 10**15
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one account may take of a limit that all share; each account is counted apart. `of`: the limit's position, from 1."""
+
+    of: int
+    limit: RequestLimit
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
-    """A platform's limits. A request takes from all of them, or from none."""
+    """A platform's limits. A request takes from all of them, or from none. `shares`: what one account may take of them at most."""
 
     platform: str
     limits: tuple[RequestLimit, ...]
+    shares: tuple[Share, ...] = ()
 
 
 def stacks(settings: Settings) -> dict[str, Stack]:
@@ -33,7 +42,8 @@ def stacks(settings: Settings) -> dict[str, Stack]:
     unknown = sorted(settings.limits.keys() - known)
     if unknown:
         raise BadSettings(f"BEAT_LIMITS: there is no limit {unknown[0]!r}; there is: {', '.join(sorted(known))}")
-    return {name: Stack(name, tuple(_paced(_changed(limits, settings)))) for name, limits in declared.items()}
+    changed = {name: tuple(_paced(_changed(limits, settings))) for name, limits in declared.items()}
+    return {name: Stack(name, limits, _shares(limits, settings.on_demand_share)) for name, limits in changed.items()}
 
 
 def most(limit: RequestLimit, priority: Priority) -> int:
@@ -43,6 +53,16 @@ def most(limit: RequestLimit, priority: Priority) -> int:
     if priority == Priority.BATCH:
         return limit.calls - int(limit.calls * limit.reserve)
     return limit.calls
+
+
+def _shares(limits: Iterable[RequestLimit], share: float) -> tuple[Share, ...]:
+    if share == 1:
+        return ()
+    return tuple(
+        Share(of, replace(limit, name=f"{limit.name}_share", calls=max(1, int(limit.calls * share)), pace=None))
+        for of, limit in enumerate(limits, 1)
+        if not limit.per_subject
+    )
 
 
 def _changed(limits: Iterable[RequestLimit], settings: Settings) -> Iterable[RequestLimit]:

@@ -201,9 +201,9 @@ class Home:
 
 
 @contextlib.contextmanager
-def temporary_home() -> Iterator[Home]:
-    """A locked data root for the length of a `with` block, for tests."""
-    home = Home(Path(tempfile.mkdtemp(prefix="beat-")))
+def temporary_home(parent: Path | None = None) -> Iterator[Home]:
+    """A locked data root in `parent`, or where temporary files are, for the length of a `with` block; for tests."""
+    home = Home(Path(tempfile.mkdtemp(prefix="beat-", dir=parent)))
     home.lock()
     try:
         yield home

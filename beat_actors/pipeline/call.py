@@ -1,82 +1,257 @@
 """One call to a provider under its lease: made while the lease holds, or not at all, and with the moment at which it was sent."""
 
+import asyncio
+import contextlib
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
+from beat_actors.database import Database, columns
 from beat_actors.engine import Engine
-from beat_actors.errors import VaultError
-from beat_actors.platforms.interface import Answer, Call, Outcome, Secret, Source, Verdict
-from beat_actors.transport.http import HIDDEN, Exchange
+from beat_actors.errors import StorageUnavailable, VaultError, VaultKeyMissing
+from beat_actors.own_trouble import OwnTrouble
+from beat_actors.platforms.interface import Answer, Call, Health, Outcome, Secret, Source, Verdict
+from beat_actors.redaction import ECHOED, HIDDEN, NOTHING, WITHHELD, Redactor
+from beat_actors.transport.http import Exchange
 
 NO_EXCHANGE = Exchange("", "", 0.0)
-# Less is no secret, and would be found anywhere.
-SHORTEST_SECRET = 8
+# Bytes of an answer above which a thread looks for the secret, so that the other calls of the process go on.
+LONG = 1 << 18
+# Of leases (id, credential, generation of its secret) those whose credential may still be called. Reads one row for each lease of a batch.
+STANDING = """
+SELECT n.id FROM unnest(%s::bigint[], %s::bigint[], %s::integer[]) AS n(id, credential_id, generation)
+JOIN credential c ON c.id = n.credential_id AND c.generation = n.generation
+WHERE c.enabled AND (c.dead_at IS NULL OR %s) AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp())
+"""
+# Some that are sealed with the same key: where it is the right one, it opens them.
+OTHERS = "SELECT id, source, secret FROM credential WHERE key_id = %s AND id <> %s ORDER BY id DESC LIMIT 5"
+LOOK_EVERY = 1.0
+"""Seconds at most for which what is known of a batch's credentials is relied upon."""
+SCOPE = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,99}")
+MOST_SCOPES = 200
+EXHAUSTED = "this process has no memory or no descriptors left"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """How a call went: `verdict` is set where there is no answer to judge.
 
-    `at`: the latest moment at which the provider can have begun to count the call, by the database's clock. `hidden`: what must
-    not be kept of an answer, because it is of the secret; providers repeat it in links and in messages.
+    `answer` is what the provider said, word for word: it is read, and neither stored nor shown. `at`: the latest moment at which the
+    provider can have begun to count the call, and `began` when it was begun, both by the database's clock. `redactor` knows the secret that the call was made with.
+    `process`: the one that came to no connection.
     """
 
     exchange: Exchange
     verdict: Verdict | None = None
     at: float | None = None
-    hidden: tuple[str, ...] = field(default=(), repr=False)
+    redactor: Redactor = field(default=NOTHING, repr=False)
+    began: float | None = None
+    process: str = ""
+
+    @property
+    def made(self) -> bool:
+        """Whether a call was made: only then is it charged and traced."""
+        return self.exchange is not NO_EXCHANGE
 
     @property
     def answer(self) -> Answer | None:
-        """The answer as it may be kept."""
-        found = self.exchange.answer
-        if found is None:
-            return None
-        body = found.body
-        for text in self.hidden:
-            body = body.replace(text.encode(), HIDDEN.encode())
-        return found if body is found.body else replace(found, body=body)
+        return self.exchange.answer
+
+    def without_answer(self) -> "Attempt":
+        """The same call, of whose answer nothing can be stored."""
+        return replace(self, exchange=replace(self.exchange, url=plain(self.exchange.url)))
+
+    async def kept(self, body: bytes) -> bytes | None:
+        """A body as it may be stored; `None` where it repeats the secret in a way that cannot be taken out."""
+        if len(body) <= LONG:
+            return self.redactor.body(body)
+        return await asyncio.to_thread(self.redactor.body, body)
 
     def judged(self, verdict: Verdict) -> Verdict:
         """A verdict as it may be kept."""
-        detail = verdict.detail
-        for text in self.hidden:
-            detail = detail.replace(text, HIDDEN)
-        return verdict if detail == verdict.detail else replace(verdict, detail=detail)
+        code, detail = self.redactor.code(verdict.code), self.redactor.words(verdict.detail)
+        if detail == WITHHELD and code:
+            detail = f"{WITHHELD} ({code})"
+        return replace(verdict, code=code, detail=detail)
+
+    def refreshed(self, source: Source, verdict: Verdict) -> Verdict:
+        """The verdict on a refresh as it may be kept: no words, and of its code what the source declares. An answer that is no good
+        may hold a new secret, which nobody knows yet."""
+        declared = {str(one) for rule in source.errors for one in (rule.code, rule.subcode) if one is not None}
+        parts = [part for part in verdict.code.split("/") if (part.isdecimal() and len(part) <= 3) or part in declared]
+        status = "" if self.answer is None else str(self.answer.status)
+        return replace(verdict, code="/".join(parts) or status, detail="")
+
+    def known(self, health: Health) -> Health:
+        """What a check found as it may be kept: of the scopes those that are names."""
+        if health.scopes is None:
+            return health
+        named = [one for one in sorted(health.scopes) if SCOPE.fullmatch(one) and self.redactor.words(one) == one]
+        return replace(health, scopes=frozenset(named[:MOST_SCOPES]))
+
+
+class Standing:
+    """Whether the credentials of a batch of leases may still be called, which was so at `started` (on `time.monotonic`).
+
+    A batch whose calls wait for their slots looks again, by one statement for all of them, once a second at most. `begun` has the ids of the
+    leases whose call was begun. `upkeep`: the calls are for the credentials' own sake, which a dead credential may need.
+    """
+
+    def __init__(self, database: Database, leases: Sequence[Any], started: float, *, upkeep: bool = False) -> None:
+        self.begun: set[int] = set()
+        self._database = database
+        self._leases = {lease.id: (lease.id, lease.credential_id, lease.generation) for lease in leases}
+        self._looked = started
+        self._claimed = time.monotonic()
+        self._upkeep = upkeep
+        self._looking = asyncio.Lock()
+
+    async def its_time(self, lease: Any) -> None:
+        """Wait until the lease's call may be made, where that is later: by a clock that is not ahead of the database's."""
+        while lease.use_from is not None:
+            wait = lease.use_from - lease.claimed_at - (time.monotonic() - self._claimed)
+            if wait <= 0:
+                return
+            await asyncio.sleep(wait)
+
+    async def allows(self, lease: Any) -> bool:
+        """False too where PostgreSQL cannot be asked."""
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            async with self._looking:
+                if time.monotonic() - self._looked > LOOK_EVERY:
+                    await self._look()
+        return lease.id in self._leases
+
+    async def _look(self) -> None:
+        asked = [row for lease_id, row in self._leases.items() if lease_id not in self.begun]
+        looked = time.monotonic()
+        try:
+            async with self._database.statements() as alone:
+                found = await alone.rows(STANDING, (*columns(asked, 3), self._upkeep))
+        except StorageUnavailable:
+            found = []
+        else:
+            self._looked = looked
+        stand = {row.id for row in found}
+        self._leases = {lease_id: row for lease_id, row in self._leases.items() if lease_id in stand}
 
 
 async def attempt(
-    engine: Engine, source: Source, lease: Any, build: Callable[[Secret], Call], started: float
+    engine: Engine, source: Source, lease: Any, build: Callable[[Secret], Call], started: float, standing: Standing
 ) -> Attempt:
-    """Open the leased credential's secret and make the call. `started`: before the lease was taken, on `time.monotonic`."""
-    now = time_of(lease, started)
-    if now >= lease.use_until:
-        return Attempt(NO_EXCHANGE, Verdict(Outcome.UNUSED, detail="the lease ran out before the call"))
+    """Open the leased credential's secret and make the call. `started`: before the lease was taken, on `time.monotonic`.
+
+    The time from which the lease can be used is waited for, then the slot of the provider's host, until the lease's end at most. Then the
+    credential is looked at again, and then the clock: nothing that lies between these and the call can wait.
+    """
     try:
         secret = engine.vault.open(lease.credential_id, lease.source, lease.key_id, bytes(lease.secret))
+    except VaultKeyMissing as error:
+        return Attempt(
+            NO_EXCHANGE, Verdict(Outcome.UNUSED, "vault", str(error))
+        )  # this process's trouble, not the credential's
     except VaultError as error:
+        if await _opens_nothing(engine, lease):
+            engine.own_trouble.cannot_open(lease.key_id)
+            return Attempt(NO_EXCHANGE, Verdict(Outcome.UNUSED, "vault", str(error)))
         return Attempt(NO_EXCHANGE, Verdict(Outcome.CREDENTIAL_DEAD, "vault", str(error)))
-    call = build(secret)
-    exchange = await engine.client.exchange(source, call)
+    engine.own_trouble.opens(lease.key_id)
+    hidden = source.redactor(secret)
+    try:
+        call = build(secret)
+    except Exception as error:  # noqa: BLE001 - the calls beside it are none the worse
+        if engine.own_trouble.caused(error):
+            return unused(EXHAUSTED)
+        return Attempt(NO_EXCHANGE, not_made(error))
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(lease.use_until - time_of(lease, started)):
+                await standing.its_time(lease)
+                await held.enter_async_context(engine.client.slot(source, call))
+                if not await standing.allows(lease):
+                    return unused("its credential was put out of use before the call")
+        except TimeoutError:
+            return unused("the lease ran out before the call")
+        now = time_of(lease, started)
+        if now >= lease.use_until:
+            return unused("the lease ran out before the call")
+        standing.begun.add(lease.id)
+        exchange = _shown(await engine.client.exchange(source, call), hidden)
+    return _came_to(engine.own_trouble, exchange, now, hidden)
+
+
+async def _opens_nothing(engine: Engine, lease: Any) -> bool:
+    """Whether a key has opened nothing in this process, other credentials' secrets included: then the key is wrong, and no credential is
+    to blame. It is so too where PostgreSQL cannot be asked for others."""
+    if engine.vault.has_opened(lease.key_id):
+        return False
+    try:
+        async with engine.database.statements() as alone:
+            others = await alone.rows(OTHERS, (lease.key_id, lease.credential_id))
+    except StorageUnavailable:
+        return True
+    for other in others:
+        with contextlib.suppress(VaultError):
+            engine.vault.open(other.id, other.source, lease.key_id, bytes(other.secret))
+    return not engine.vault.has_opened(lease.key_id)
+
+
+def caused_by_process(engine: Engine, error: Exception, *, begun: bool) -> Attempt | None:
+    """How a call ends that this process's own lack of memory or descriptors broke off: unused where it was not begun, else of unknown
+    outcome, and charged. `None` for any other error."""
+    if not engine.own_trouble.caused(error):
+        return None
+    return (
+        Attempt(Exchange("", "", 0.0), Verdict(Outcome.UNKNOWN, "resources", EXHAUSTED)) if begun else unused(EXHAUSTED)
+    )
+
+
+def unused(why: str) -> Attempt:
+    """What is said of a lease for which no call was made: nothing is charged."""
+    return Attempt(NO_EXCHANGE, Verdict(Outcome.UNUSED, detail=why))
+
+
+def _came_to(own: OwnTrouble, exchange: Exchange, now: float, hidden: Redactor) -> Attempt:
     # A request that has left may lie on the line, or in the queue of a busy provider, and count only when it is taken up. That it
     # was, the beginning of an answer shows, and nothing before it.
     at = now + exchange.answered_after
+    if exchange.sent:
+        own.reached()
     if exchange.answer is not None:
-        return Attempt(exchange, None, at, _hidden(secret, call))
+        return Attempt(exchange, None, at, hidden, now)
     failure = exchange.failure
     detail, code = (failure.detail, failure.kind) if failure is not None else ("", "")
-    return Attempt(exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail), at)
+    if not exchange.sent and code == "request":
+        return Attempt(NO_EXCHANGE, Verdict(Outcome.MALFORMED, "not_made", f"the call's URL is none: {detail}"))
+    if not exchange.sent and code == "closed":
+        return unused("its process ended before the call")
+    if code == "resources":
+        own.exhausted()
+        # What was sent is charged and says nothing of the provider.
+        said = Verdict(Outcome.UNKNOWN, code, EXHAUSTED)
+        return Attempt(exchange, said, at, began=now) if exchange.sent else unused(EXHAUSTED)
+    if not exchange.sent:
+        own.not_reached(urlsplit(exchange.url).netloc)
+        if own.is_cut_off:
+            return unused("this process reaches no provider")
+        return Attempt(NO_EXCHANGE, Verdict(Outcome.UNREACHED, code, detail), began=now, process=own.process)
+    return Attempt(exchange, Verdict(Outcome.UPSTREAM_DOWN, code, detail), at, began=now)
 
 
-def _hidden(secret: Secret, call: Call) -> tuple[str, ...]:
-    """The fields that the call carries where nothing is logged, as an answer may spell them."""
-    carried = " ".join((*call.secret_query.values(), *call.headers.values(), *(call.form or {}).values()))
-    values = [value for value in secret.values() if len(value) >= SHORTEST_SECRET and value in carried]
-    spelt = ((value, quote(value, safe=""), value.replace("/", "\\/")) for value in values)
-    return tuple(dict.fromkeys(text for spellings in spelt for text in spellings))
+def _shown(exchange: Exchange, hidden: Redactor) -> Exchange:
+    """With the host alone for its URL, where a secret stands in the rest."""
+    if hidden.body(exchange.url.encode()) == exchange.url.encode():
+        return exchange
+    return replace(exchange, url=urlsplit(exchange.url)._replace(path=f"/{HIDDEN}", query="").geturl())
+
+
+def echoed(status: int) -> Verdict:
+    """What is said of a good answer that repeats the secret in a way that cannot be taken out: nothing of it is kept."""
+    return Verdict(Outcome.MALFORMED, f"{status}/{ECHOED}", "the answer repeats the credential, so it is not kept")
 
 
 def time_of(lease: Any, started: float) -> float:
@@ -108,7 +283,7 @@ def unreadable(error: Exception) -> Verdict:
 def not_made(error: Exception) -> Verdict:
     """What is said of a call that could not even be put together; in no words of the error's own, which may hold the secret.
 
-    It is charged as if it had been made, since nobody knows how far it came; the next source is asked.
+    Nothing was sent, so nothing is charged or traced; the next source is asked.
     """
     return Verdict(Outcome.MALFORMED, "not_made", f"the call could not be put together: {type(error).__name__}")
 

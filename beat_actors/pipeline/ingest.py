@@ -1,7 +1,8 @@
 """Ingest: parse and validate what was retrieved, by the source's parser. A payload that cannot be read harms only itself."""
 
+import asyncio
 import traceback
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,15 +10,27 @@ from typing import Any
 import psycopg
 import structlog
 
-from beat_actors.database import jsonb
+from beat_actors.credentials.breaker import bucket_of
+from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.engine import Engine
-from beat_actors.errors import Malformed, Missing, Private
+from beat_actors.errors import Malformed, Missing, Private, StorageUnavailable
 from beat_actors.failpoints import hit
-from beat_actors.pipeline.records import pack_records, unpack
-from beat_actors.pipeline.stage import SETTLE, UNSUSPECTED, StageResult, renewing, settlement_row
+from beat_actors.pipeline.holes import read as read_page
+from beat_actors.pipeline.listing import holding_the_mark, listing_of
+from beat_actors.pipeline.records import decode, encode, pack, unpack
+from beat_actors.pipeline.stage import (
+    SETTLE,
+    UNSUSPECTED,
+    StageResult,
+    claim_all,
+    give_back,
+    left_undone_given_back,
+    renewing,
+    settlement_row,
+)
+from beat_actors.pipeline.writing import write
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.lifecycle import SUSPECT
 
 log = structlog.get_logger(__name__)
 
@@ -31,16 +44,16 @@ WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
       AND {UNSUSPECTED}
-    ORDER BY id FOR UPDATE SKIP LOCKED
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM mine WHERE f.id = mine.id
-    RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source, f.credential_id,
-        f.probe, f.payload_at, f.stage_attempts > %(attempts)s AS poison,
+    RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.listing, f.source, f.credential_id,
+        f.probe, f.payload_at, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.stage_attempts > %(attempts)s AS poison,
         extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 )
-SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.params AS request_params, r.items
+SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.account_id, r.params AS request_params, r.items
 FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
 LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
 """  # noqa: S608 - a constant
@@ -60,71 +73,149 @@ WITH n AS (
 )
 SELECT id FROM moved
 """
+# Records that cannot be read, of pages that can. Nothing else is locked: the fetches are this transaction's already.
+SET_ASIDE = """
+INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error, path)
+SELECT 'malformed', f.platform, f.source, f.operation, f.parser_version, f.id, f.request_id, f.payload_at, n.error, n.path
+FROM jsonb_to_recordset(%s::jsonb) AS n(id bigint, error text, path text) JOIN scrape_fetch f ON f.id = n.id
+"""
 
 
-async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False) -> StageResult:
+# The end of the ordinary way: what INGESTED and DONE are to the stages by themselves.
+DONE = """
+UPDATE scrape_fetch f SET stage = 'DONE', parser_version = n.version, lease_until = NULL, records = NULL
+FROM unnest(%s::bigint[], %s::integer[], %s::integer[]) AS n(id, fence, version)
+WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED' RETURNING f.id
+"""
+
+
+async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False, go_on: bool = False) -> StageResult:
     """Claim these fetches, parse their payloads, and commit records or the reason why there are none.
 
-    `alone`: in this process nothing else is held, so suspects may be claimed.
+    `alone`: in this process nothing else is held, so suspects may be claimed. `go_on`: what can be read is written at once, as the stage
+    `process` does, so that the ordinary way has one claim and one transaction less. Records are kept for that stage only where this fails.
     """
     result = StageResult()
-    settings = engine.settings
     hit("ingest.before_claim", fetch_ids)
-    async with engine.database.transaction() as transaction:
-        claims = await transaction.rows(
-            CLAIM,
-            {
-                "ids": list(fetch_ids),
-                "lease": settings.stage_lease,
-                "attempts": settings.stage_attempts,
-                "suspect": SUSPECT,
-                "alone": alone,
-            },
-            binary=True,
-        )
+    claims = await engine.database.again(lambda: claim_all(engine, CLAIM, fetch_ids, alone=alone))
     if not claims:
         return result
     engine.database.pulse.claimed(claims)
     hit("ingest.after_claim", fetch_ids)
-    async with renewing(engine.database, claims):
-        read = [(claim, *_read(claim)) for claim in claims]
+    async with left_undone_given_back(engine.database, claims, "RETRIEVED"), renewing(engine.database, claims):
+        read = await _read_all(engine, claims)
         hit("ingest.after_parse", fetch_ids)
+        if go_on:
+            read = await _go_on(engine, read, result)
         try:
-            await _commit(engine, read, result)
-        except psycopg.DataError:  # something in one of them cannot be stored: its neighbours can
+            if read:
+                await engine.database.again(lambda: _commit(engine, read, result))
+        except StorageUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one of them cannot be stored: its neighbours can
             for item in read:
                 await _commit_alone(engine, item, result)
     hit("ingest.after_commit", fetch_ids)
     return result
 
 
+async def _read_all(engine: Engine, claims: Sequence[Any]) -> list[Read]:
+    """Parse the payloads. One for which this process has no memory is given back: another process may read it. Between two payloads the
+    process's calls go on."""
+    read: list[Read] = []
+    for claim in claims:
+        await asyncio.sleep(0)
+        try:
+            read.append((claim, *_read(claim)))
+        except MemoryError as error:
+            engine.own_trouble.caused(error)
+            await give_back(engine.database, [claim], "RETRIEVED", tried=True)
+    return read
+
+
+async def _go_on(engine: Engine, read: list[Read], result: StageResult) -> list[Read]:
+    """Write what can be read; what is left. Only at the first try: what kills its worker when it is written is to be found by its stage."""
+    good = [item for item in read if item[2] is Outcome.PARSED and item[0].stage_attempts == 1]
+    if not good:
+        return read
+    ids = [claim.id for claim, *_ in good]
+    try:
+        hit("through.before_write", ids)
+        await engine.database.again(lambda: _write_through(engine, good, result))
+    except Exception as error:  # noqa: BLE001 - which of them it was, the stage finds out; PostgreSQL may refuse this write alone
+        engine.own_trouble.caused(error)
+        log.warning("not_written_at_once", fetches=len(good), error=type(error).__name__)
+        return read
+    hit("through.after_commit", ids)
+    return [item for item in read if item[0].id not in set(ids)]
+
+
+async def _write_through(engine: Engine, good: Sequence[Read], result: StageResult) -> None:
+    """From the payload to the end of the fetch in one transaction."""
+    async with engine.database.transaction() as transaction:
+        rows = await transaction.rows(
+            DONE, columns([(claim.id, claim.fence, row["version"]) for claim, row, _ in good], 3)
+        )
+        passed = {row.id for row in rows}
+        done = [item for item in good if item[0].id in passed]
+        await _keep_aside(transaction, done)
+        followed = await write(
+            transaction,
+            [(claim._replace(parser_version=row["version"]), decode(row["records"])) for claim, row, _ in done],
+        )
+        hit("through.before_commit", passed)
+    _count(good, done, result)
+    result.ring |= followed
+
+
+async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:
+    """The records that could not be read, and what the broker is to settle."""
+    holes = [
+        {"id": row["id"], "error": hole.error[:1000], "path": hole.path}
+        for _, row, _ in done
+        for hole in row.get("holes", ())
+    ]
+    if holes:
+        await transaction.run(SET_ASIDE, (jsonb(holes),))
+    settlements = _settlements(done)
+    if settlements:
+        await transaction.run(SETTLE, (jsonb(settlements),))
+
+
+def _count(read: Sequence[Read], done: Sequence[Read], result: StageResult) -> None:
+    result.zombies += len(read) - len(done)
+    if len(read) > len(done):
+        log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
+    result.ring |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
+
+
 async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None:
     claim, row, _ = item
     try:
-        await _commit(engine, [item], result)
+        await engine.database.again(lambda: _commit(engine, [item], result))
     except psycopg.DataError as error:
         refused = {"id": row["id"], "fence": row["fence"], "version": row["version"], "kind": "malformed"}
         said = f"PostgreSQL cannot hold what was read: {str(error).splitlines()[0]}"
         await _commit(engine, [(claim, {**refused, "error": said}, Outcome.MALFORMED)], result)
+    except StorageUnavailable:
+        raise
+    except Exception:
+        log.exception("not_ingested", fetch=claim.id, request=claim.request_id)
+        await give_back(engine.database, [claim], "RETRIEVED", tried=True)
 
 
 async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> None:
     async with engine.database.transaction() as transaction:
         good = [row for _, row, outcome in read if outcome is Outcome.PARSED]
-        found = {"ids": [row["id"] for row in good], "records": [row["records"] for row in good]}
-        results = [{name: value for name, value in row.items() if name != "records"} for _, row, _ in read]
+        found = {"ids": [row["id"] for row in good], "records": [pack(row["records"]) for row in good]}
+        results = [{name: row[name] for name in row if name not in ("records", "holes")} for _, row, _ in read]
         rows = await transaction.rows(FINISH, {"results": jsonb(results), **found})
         passed = {row.id for row in rows}
         done = [item for item in read if item[0].id in passed]
-        settlements = _settlements(done)
-        if settlements:
-            await transaction.run(SETTLE, (jsonb(settlements),))
+        await _keep_aside(transaction, done)
         hit("ingest.before_commit", found["ids"])
-    result.zombies += len(read) - len(done)
-    if len(read) > len(done):
-        log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
+    _count(read, done, result)
     result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
-    result.ring |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
 
 
 def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
@@ -146,13 +237,22 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
     spec = FetchSpec(claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner)
     hit("ingest.parse", (claim.source, claim.params))
     try:
-        parsed = _parse(endpoint, unpack(claim.body), spec)
+        parsed, holes = read_page(lambda body: _parse(endpoint, body, spec), unpack(claim.body), platform.record_lists)
         if parsed.next_cursor is None and claim.next_cursor is not None:
             parsed = replace(parsed, next_cursor=claim.next_cursor)
         flow = platform.flows[claim.flow]
-        follow_ups = flow.follow_ups(spec, claim.request_params, parsed, claim.items + len(parsed.records))
-        records = pack_records(
-            {"entities": _by_table(platform, parsed), "follow_ups": follow_ups, "items": len(parsed.records)}
+        listing, fresh = listing_of(claim.listing).read(parsed, platform)
+        wanted = flow.follow_ups(spec, claim.request_params, fresh, claim.items + len(fresh.records))
+        listing, follow_ups = listing.bounded(spec, wanted)
+        if listing.partial is not None and flow.resume is not None:
+            follow_ups = holding_the_mark(follow_ups, flow.resume.field)
+        records = encode(
+            {
+                "entities": _by_table(platform, parsed),
+                "follow_ups": follow_ups,
+                "items": len(fresh.records),
+                "partial": listing.partial,
+            }
         )
     except Missing as error:
         return row | {"error": str(error)}, Outcome.MISSING
@@ -160,11 +260,13 @@ def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
         return row | {"error": str(error)}, Outcome.PRIVATE
     except Malformed as error:
         return row | {"kind": "malformed", "error": str(error), "path": error.path}, Outcome.MALFORMED
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - a parser's bug is that payload's misfortune, not its neighbours'
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
         return row | {"kind": "malformed", "error": said[:1000]}, Outcome.MALFORMED
-    return row | {"records": records}, Outcome.PARSED
+    return row | {"records": records, "holes": holes}, Outcome.PARSED
 
 
 def _parse(endpoint: Endpoint, body: bytes, spec: FetchSpec) -> Parsed:
@@ -183,17 +285,20 @@ def _by_table(platform: Platform, parsed: Parsed) -> dict[str, list[Record]]:
 
 def _settlements(done: Sequence[Read]) -> list[dict[str, Any]]:
     rows = []
-    parsed: Counter[tuple[str, str, str, bool]] = Counter()
+    parsed: defaultdict[tuple[str, str, str, bool, str, int], list[float]] = defaultdict(list)
     for claim, row, outcome in done:
+        answered = claim.payload_at.timestamp()
         if outcome is Outcome.PARSED:
-            parsed[claim.platform, claim.source, claim.operation, claim.probe] += 1
+            of = (claim.platform, claim.source, claim.operation, claim.probe, claim.owner or "", bucket_of(answered))
+            parsed[of].append(answered)
         else:
             # The credential was settled when the call ended; what the parser finds is no fault of its own.
-            said = {"code": row.get("path") or "", "detail": row["error"][:300]}
+            said = {"code": row.get("path") or "", "detail": row["error"][:300], "began": answered}
             rows.append(settlement_row(claim, outcome.value, credential_id=0, **said))
-    for (platform, source, operation, probe), calls in parsed.items():
+    for (platform, source, operation, probe, owner, _), times in parsed.items():
         rows.append(
-            {"platform": platform, "source": source, "operation": operation, "probe": probe, "calls": calls}
-            | {"credential_id": 0, "outcome": Outcome.PARSED.value, "code": "", "detail": ""}
+            {"platform": platform, "source": source, "operation": operation, "probe": probe, "owner": owner}
+            | {"credential_id": 0, "outcome": Outcome.PARSED.value, "code": "", "detail": "", "calls": len(times)}
+            | {"began": min(times)}
         )
     return rows

@@ -25,6 +25,7 @@ class Records(msgspec.Struct, frozen=True):
     entities: dict[str, msgspec.Raw]
     follow_ups: Sequence[FetchSpec]
     items: int
+    partial: dict[str, Any] | None = None
 
 
 class Codec(threading.local):
@@ -50,12 +51,12 @@ def unpack(frame: bytes) -> bytes:
         raise ValueError(f"not a zstd frame: {error}") from None
 
 
-def pack_records(records: Any) -> bytes:
+def encode(records: Any) -> bytes:
     """`records` is a `Records`, or what is encoded as one. Raises `Malformed` for text that PostgreSQL cannot hold."""
     encoded = msgspec.json.encode(records)
     if b"\\u0000" in encoded and ESCAPED_NUL.search(encoded):
         raise Malformed("a text contains NUL, which PostgreSQL cannot hold")
-    return pack(encoded)
+    return encoded
 
 
 def unpack_records(frame: bytes) -> Records:

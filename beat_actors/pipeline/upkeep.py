@@ -5,6 +5,7 @@ because no secret travels.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Collection, Sequence
@@ -17,9 +18,22 @@ from beat_actors.credentials.life import next_refresh, verdict_of
 from beat_actors.credentials.manager import Renewal
 from beat_actors.credentials.upkeep import finish, lease_checks, lease_due
 from beat_actors.engine import Engine
-from beat_actors.pipeline.call import Attempt, attempt, plain, reported, time_of, traced, unreadable
+from beat_actors.errors import StorageUnavailable
+from beat_actors.pipeline.call import (
+    NO_EXCHANGE,
+    Attempt,
+    Standing,
+    attempt,
+    caused_by_process,
+    not_made,
+    plain,
+    reported,
+    time_of,
+    traced,
+    unreadable,
+)
 from beat_actors.pipeline.stage import StageResult
-from beat_actors.platforms.interface import CHECK, Health, Outcome, Renewed, Verdict
+from beat_actors.platforms.interface import CHECK, REFRESH, Health, Outcome, Renewed, Verdict
 from beat_actors.platforms.registry import platforms
 
 log = structlog.get_logger(__name__)
@@ -55,7 +69,7 @@ async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResu
         started = time.monotonic()
         calls = await lease_due(engine.database, platforms()[name], credential_ids)
         if calls:
-            await _finish(engine, name, await _make_all(engine, calls, started), {}, result)
+            await _make_and_finish(engine, name, calls, started, {}, result)
     return result
 
 
@@ -74,8 +88,7 @@ async def ask(engine: Engine, claims: Sequence[Any]) -> dict[tuple[int, int], He
         started = time.monotonic()
         ids = [claim.credential_id for claim in left if claim.platform == name]
         calls = await lease_checks(engine.database, platforms()[name], ids)
-        made = await _make_all(engine, calls, started)
-        await _finish(engine, name, made, of_credential, StageResult())
+        made = await _make_and_finish(engine, name, calls, started, of_credential, StageResult())
         for item in made:
             if item.health is not None:
                 found[item.call.credential_id, item.call.generation] = replace(item.health, verdict=item.verdict)
@@ -87,46 +100,105 @@ def _health(verdict: Verdict, row: Any) -> Health:
     return Health(verdict, scopes, row.expires_at, row.data_access_expires_at)
 
 
-async def _make_all(engine: Engine, calls: Sequence[Any], started: float) -> list[Made]:
-    """All of them. What went wrong beside one is logged, and its call ends as unknown with its lease; the others are none the worse."""
-    made = await asyncio.gather(*(_make(engine, call, started) for call in calls), return_exceptions=True)
+async def _make_and_finish(
+    engine: Engine, platform: str, calls: Sequence[Any], started: float, claims: dict[int, Any], result: StageResult
+) -> list[Made]:
+    """Make these calls and commit what came back, together; where that fails, each by itself. `claims`: for whose fetch each credential was
+    asked, if for any.
+
+    The last resort: a call that was not begun is given back unused, whatever raises. One that was begun and cannot be committed ends as
+    unknown with its lease.
+    """
+    standing = Standing(engine.database, calls, started, upkeep=True)
+    made: list[Made] = []
+    try:
+        made = await _make_all(engine, calls, started, standing)
+        await _finish(engine, platform, made, claims, result)
+    except BaseException as error:
+        unmade = [_unmade(call) for call in calls if call.id not in standing.begun]
+        if unmade:
+            with contextlib.suppress(StorageUnavailable):
+                await _finish(engine, platform, unmade, claims, result)
+        if isinstance(error, StorageUnavailable) or not isinstance(error, Exception):
+            raise
+        for item in made:
+            if item.call.id in standing.begun:
+                await _finish_alone(engine, platform, item, claims, result)
+    return made
+
+
+async def _finish_alone(engine: Engine, platform: str, item: Made, claims: dict[int, Any], result: StageResult) -> None:
+    try:
+        await _finish(engine, platform, [item], claims, result)
+    except StorageUnavailable:
+        raise
+    except Exception:
+        log.exception("upkeep_failed", credential=item.call.credential_id, operation=item.call.operation)
+
+
+def _unmade(call: Any) -> Made:
+    unused = Verdict(Outcome.UNUSED, detail="its process failed before the call")
+    return Made(call, Attempt(NO_EXCHANGE, unused), unused)
+
+
+async def _make_all(engine: Engine, calls: Sequence[Any], started: float, standing: Standing) -> list[Made]:
+    """All of them. What went wrong beside one is logged; the others are none the worse."""
+    made = await asyncio.gather(*(_make(engine, call, started, standing) for call in calls), return_exceptions=True)
+    ended = []
     for call, one in zip(calls, made, strict=True):
-        if isinstance(one, BaseException):
-            log.error("upkeep_failed", credential=call.credential_id, operation=call.operation, exc_info=one)
-    return [one for one in made if not isinstance(one, BaseException)]
+        if not isinstance(one, BaseException):
+            ended.append(one)
+            continue
+        log.error("upkeep_failed", credential=call.credential_id, operation=call.operation, exc_info=one)
+        if call.id not in standing.begun:
+            ended.append(_unmade(call))
+    return ended
 
 
-async def _make(engine: Engine, call: Any, started: float) -> Made:
+async def _make(engine: Engine, call: Any, started: float, standing: Standing) -> Made:
     source = platforms()[call.platform].sources[call.source]
     declared = source.check if call.operation == CHECK else source.refresh
     assert declared is not None
-    made = await attempt(engine, source, call, declared.build, started)
-    answer = made.exchange.answer
+    try:
+        made = await attempt(engine, source, call, declared.build, started, standing)
+    except Exception as error:  # noqa: BLE001 - its words may hold the secret, and would be logged
+        broken = caused_by_process(engine, error, begun=call.id in standing.begun)
+        made = broken or Attempt(NO_EXCHANGE, not_made(error))
+    answer = made.answer
     if answer is None:
         assert made.verdict is not None
         return Made(call, made, made.verdict)
     try:
         found = declared.read(answer)
     except Exception as error:  # noqa: BLE001
-        return Made(call, made, made.judged(unreadable(error)))
+        broken = caused_by_process(engine, error, begun=True)
+        if broken is not None and broken.verdict is not None:
+            return Made(call, made, broken.verdict)
+        said = unreadable(error)
+        return Made(call, made, made.refreshed(source, said) if call.operation == REFRESH else made.judged(said))
     if isinstance(found, Health):
+        found = made.known(found)
         return Made(call, made, made.judged(verdict_of(found, time_of(call, started))), health=found)
     if found.verdict.outcome is Outcome.OK and not (found.fields and 0 < found.seconds < FOREVER):
         return Made(
             call, made, Verdict(Outcome.MALFORMED, detail="the refresh gave no token, or none with an end that can be")
         )
-    return Made(call, made, made.judged(found.verdict), renewed=found)
+    return Made(call, made, made.refreshed(source, found.verdict), renewed=found)
 
 
 async def _finish(
     engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult
 ) -> None:
-    """Commit what came back. `claims`: for whose fetch each credential was asked, if for any."""
+    """Commit what came back."""
     renewals = [_renewal(engine, item) for item in made if item.verdict.outcome is Outcome.OK and item.renewed]
-    async with engine.database.transaction() as transaction:
-        renewed = await engine.credentials.renew(transaction, platform, renewals)
-        rows = [_row(item, claims.get(item.call.credential_id), renewed) for item in made]
-        passed = await finish(transaction, rows)
+
+    async def commit() -> set[int]:
+        async with engine.database.transaction() as transaction:
+            renewed = await engine.credentials.renew(transaction, platform, renewals)
+            rows = [_row(item, claims.get(item.call.credential_id), renewed) for item in made]
+            return await finish(transaction, rows)
+
+    passed = await engine.database.again(commit)
     result.ring.add(platform)
     if len(passed) < len(made):
         result.zombies += len(made) - len(passed)
@@ -156,6 +228,8 @@ def _row(item: Made, claim: Any, renewed: Collection[int]) -> dict[str, Any]:
         "generation": call.generation + (call.credential_id in renewed),
         "retry_after": verdict.retry_after,
         "at": item.attempt.at,
+        "began": item.attempt.began,
+        "process": item.attempt.process,
         "facts": None if health is None else _facts(health),
     }
     if claim is not None:

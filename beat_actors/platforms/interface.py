@@ -15,6 +15,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from beat_actors.errors import BadInput, NotFound, UnknownFlow
+from beat_actors.platforms import waits
+from beat_actors.platforms.keeping import Keep
+from beat_actors.redaction import Redactor, redactor
 
 
 class Outcome(StrEnum):
@@ -25,10 +28,13 @@ class Outcome(StrEnum):
     QUOTA_EXHAUSTED = "quota_exhausted"  # cool the credential down until the provider's reset
     CREDENTIAL_DEAD = "credential_dead"  # revoked, expired: out until its secret is replaced
     PERMISSION_MISSING = "permission_missing"  # this credential may not do this operation; others may
-    UPSTREAM_DOWN = "upstream_down"  # 5xx, timeout, connection error: the source's fault, not the credential's
+    UPSTREAM_DOWN = "upstream_down"  # 5xx, timeout, broken connection: the source's fault, not the credential's
+    UNREACHED = "unreached"  # no connection came about, so nothing was sent: not charged, and asked elsewhere or later
     MALFORMED = "malformed"  # an answer that the parser cannot read: the parser's or the source's fault
     MISSING = "missing"  # final: the thing does not exist
     UNSEEN = "unseen"  # this source sees no such thing, though others may: missing once they have been asked
+    REFUSED = "refused"  # this source does not take the call, for a reason that no rule knows: the next source is asked
+    TOO_MUCH = "too_much"  # the source answers a smaller page: the same source is asked for less
     PRIVATE = "private"  # final: the thing is not public
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died while calling: charged, and asked again
@@ -38,6 +44,8 @@ class Outcome(StrEnum):
 
 
 FINAL = frozenset({Outcome.MISSING, Outcome.PRIVATE, Outcome.BAD_REQUEST})
+NOT_SENT = frozenset({Outcome.UNUSED, Outcome.UNREACHED})
+"""Nothing left for the provider, so nothing is charged or traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,8 @@ class ErrorRule:
 class FetchSpec:
     """One upstream call that is wanted: an operation and its parameters. A `cursor` is valid only at the `source` that gave it.
 
-    `owner`: only credentials that belong to it may make the call (a shop's orders, an account's insights).
+    `owner`: only credentials that belong to it may make the call (a shop's orders, an account's insights). `listing`: what the engine
+    remembers of the pages before; flows leave it alone. `halvings`: how often the source has asked for less of this subject of late.
     """
 
     operation: str
@@ -154,6 +163,12 @@ class FetchSpec:
     source: str | None = None
     page: int = 1
     owner: str | None = None
+    listing: Mapping[str, Any] | None = None
+    halvings: int = 0
+
+    def at_most(self, size: int) -> int:
+        """How many items the call asks for, where a page of the endpoint has `size` of them."""
+        return max(1, size >> self.halvings)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +203,15 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Personal:
+    """Which `fields` of a thing are personal data, and in words what they say of whom. `subject`: those that hold a person's id or handle."""
+
+    what: str
+    fields: tuple[str, ...] = ()
+    subject: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """Where the records of one type are kept: current state in `table`, every observation in `log` (dimensions and metrics).
 
@@ -198,7 +222,8 @@ class Entity:
     `metrics` are the fields that are numbers over time; the others, save the key, are dimensions. `assets` are the fields
     that hold media URLs. `volatile` fields change although the thing does not, as signed URLs do: they are current state and not
     logged. `subject` is the field by which the log is read, the key unless another is named. `version` is the field by which the
-    provider says which of two observations is the newer; without one it is the one made last.
+    provider says which of two observations is the newer; without one it is the one made last. `personal`: what of it is personal data; a
+    thing without any says so, by no fields.
     """
 
     record: type[Record]
@@ -216,6 +241,7 @@ class Entity:
     newest: str | None = None
     refetch: tuple[Refetch, ...] = ()
     max_age: float = 86_400.0
+    personal: Personal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +249,13 @@ class Parsed:
     """What a parser read: records in the order of the payload, and the next page's cursor (`None` on the last page).
 
     `listed`: ids of things that the answer names and says nothing else of; they are for the follow-ups, which can ask what they are.
+    `partial`: why and where something of the answer was not read (`code`, `message`), `None` where all of it was.
     """
 
     records: Sequence[Record]
     next_cursor: str | None = None
     listed: Sequence[str] = ()
+    partial: dict[str, Any] | None = None
 
 
 Secret = Mapping[str, str]
@@ -253,7 +281,9 @@ class Endpoint:
     """How one source serves one operation.
 
     `parse` raises `Malformed` (with the path of the key), `Missing` or `Private`. `version` changes when its meaning does.
-    `split` of `many` raises `Malformed` too. `scopes` are what a credential must have been granted for it.
+    `split` of `many` raises `Malformed` too. `scopes` are what a credential must have been granted for it. `keeps` cuts an answer down to
+    what may be stored, before `parse` and before anything is written; the source's own where it is not given. `page`: how many items
+    `build` asks for, by `spec.at_most(page)`; `None` where the call names no number, and so cannot ask for less.
     """
 
     build: CallBuilder
@@ -261,6 +291,8 @@ class Endpoint:
     version: int = 1
     many: Many | None = None
     scopes: frozenset[str] = frozenset()
+    keeps: Keep | None = None
+    page: int | None = None
 
 
 CHECK, REFRESH = "credential_check", "credential_refresh"
@@ -317,6 +349,10 @@ class Source:
     """A provider: subclass it in a module of its own, and declare.
 
     `version_setting`: the setting that says which version of the API is called; `{version}` in a base URL stands for it.
+    `keeps`: what of an answer is stored (`beat_actors.platforms.keeping`); all of it where neither the source nor the endpoint says so.
+    `public_fields`: fields of a secret that name its owner and open nothing; `public_words`: text that stands in everybody's secret.
+    Both may stand in an answer. Any other field is kept out of all that is stored and shown of one.
+    `refusal`: how a body begins that is an error also when its status is 200.
     """
 
     name: ClassVar[str]
@@ -328,6 +364,16 @@ class Source:
     check: ClassVar[Check | None] = None
     refresh: ClassVar[Refresh | None] = None
     version_setting: ClassVar[str | None] = None
+    keeps: ClassVar[Keep | None] = None
+    public_fields: ClassVar[frozenset[str]] = frozenset()
+    public_words: ClassVar[tuple[str, ...]] = ()
+    refusal: ClassVar[re.Pattern[bytes] | None] = None
+
+    def redactor(self, secret: Secret) -> Redactor:
+        """What knows the fields with which no answer may be kept."""
+        hidden = tuple(value for name, value in secret.items() if name not in self.public_fields)
+        public = tuple(value for name, value in secret.items() if name in self.public_fields)
+        return redactor(hidden, (*self.public_words, *public))
 
     def secret_forms(self) -> tuple[tuple[str, ...], ...]:
         """The sets of fields that people may give as a secret: the plain one, and the one that is refreshed."""
@@ -357,8 +403,9 @@ class Source:
         return None, None
 
     def retry_after(self, answer: Answer) -> float | None:
-        """Seconds until the provider says that it will answer again; `None` where it says nothing."""
-        return seconds(answer.headers.get("retry-after"))
+        """Seconds until the provider says that it will answer again, a day at most; `None` where it says nothing."""
+        said = waits.told(answer.headers, answer.body)
+        return None if said is None else min(said, waits.LONGEST_WAIT)
 
     def reported(self, answer: Answer) -> Reported | None:
         """What the answer's headers say is left of the credential's quota."""
@@ -367,24 +414,37 @@ class Source:
 
     def is_error(self, answer: Answer) -> bool:
         """Whether the error table is to be asked. Some providers put an error into a 200."""
-        return not 200 <= answer.status < 300
+        if not 200 <= answer.status < 300:
+            return True
+        return self.refusal is not None and self.refusal.match(answer.body) is not None
 
     def classify(self, answer: Answer) -> Verdict:
-        """Judge an answer by the error table. An error that no line matches is the upstream's."""
+        """Judge an answer by the error table. What no line matches moves on to the next source: an API's refusal (4xx, or an error
+        in a 200) as `REFUSED`, which is counted, and anything else as the upstream's trouble."""
         reported = self.reported(answer)
         if not self.is_error(answer):
             return Verdict(Outcome.OK, reported=reported)
         code, subcode = self.error_key(answer)
         text = answer.body[:4096].decode("utf-8", "replace")
-        label = "/".join(str(part) for part in (answer.status, code, subcode) if part is not None)
+        label = "/".join(str(part) for part in (answer.status, code, subcode) if TOKEN.fullmatch(str(part)))
         for rule in self.errors:
             if rule.matches(answer.status, code, subcode, text):
                 said = self.retry_after(answer) if rule.outcome in WAITS else None
                 wait = said if said is not None else rule.wait
-                return Verdict(rule.outcome, label, text[:300], wait, reported, rule.doubtful)
-        return Verdict(Outcome.UPSTREAM_DOWN, label, text[:300], None, reported)
+                detail = f"{_doubt(answer)}{text}"[:300]
+                return Verdict(rule.outcome, label, detail, wait, reported, rule.doubtful)
+        is_refusal = (
+            NOT_JSON.match(answer.body) is None and answer.status // 100 in (2, 4) and answer.status not in PASSING
+        )
+        return Verdict(Outcome.REFUSED if is_refusal else Outcome.UPSTREAM_DOWN, label, text[:300], None, reported)
 
 
+PASSING = frozenset({408, 425, 429})
+"""Statuses of refusals that pass by themselves."""
+NOT_JSON = re.compile(rb"\A(?!(\xef\xbb\xbf)?\s*[\[{])")
+"""How a body begins that no API wrote: a page of what stands before it, a line of text, or nothing."""
+TOKEN = re.compile(r"(?!None\Z)[A-Za-z0-9_.$-]{1,60}")
+"""What is taken for a provider's code. Anything else that stands where one should is words."""
 WAITS = frozenset({Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED, Outcome.UPSTREAM_DOWN})
 
 FollowUps = Callable[[FetchSpec, Mapping[str, Any], Parsed, int], Sequence[FetchSpec]]
@@ -473,7 +533,11 @@ class OnDemand:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """All that the engine needs to know of one platform. The first flow is what people mean when they name none."""
+    """All that the engine needs to know of one platform. The first flow is what people mean when they name none.
+
+    `record_lists`: the fields that hold lists of records in its payloads ("" for a list without a name), and not parts of a record: an item
+    of theirs that cannot be read is left out by itself.
+    """
 
     name: str
     sources: Mapping[str, Source]
@@ -481,6 +545,7 @@ class Platform:
     flows: Mapping[str, Flow]
     entities: tuple[Entity, ...]
     on_demand: OnDemand | None = None
+    record_lists: frozenset[str] = frozenset()
 
     def flow(self, name: str) -> Flow:
         try:
@@ -507,20 +572,14 @@ class Platform:
         raise TypeError(f"{self.name} declares no entity for {type(record).__name__}")
 
 
-def seconds(value: str | None) -> float | None:
-    """A header's number of seconds, or `None`. (`Retry-After` as a date is not used by any provider here.)"""
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if 0 <= number < 10**9 else None
+def _doubt(answer: Answer) -> str:
+    """A word about a wait that cannot be meant."""
+    said = waits.told(answer.headers, answer.body)
+    return "" if said is None or said <= waits.LONGEST_WAIT else f"[doubtful: it asks to wait {said:.0f} s] "
 
 
 __all__ = [
     "CHECK", "FINAL", "REFRESH", "UPKEEP", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint", "Entity", "ErrorRule",
     "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Listed", "Many", "OnDemand", "Outcome", "Parsed", "Parser", "Platform", "Record",
     "Refetch", "Refresh", "Renewed", "Reported", "RequestLimit", "Resume", "Secret", "Source", "Verdict",
-    "seconds",
 ]  # fmt: skip

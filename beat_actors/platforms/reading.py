@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -18,16 +19,25 @@ Flag = bool | int | None
 NOT_JSON = r"\A(?!\s*[\[{])"
 """What an error's body begins with that is no JSON, for an error table: a page, a line of text, or nothing."""
 DIGITS = re.compile(r"-?[0-9]{1,40}")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A later time in seconds lies beyond the year 5138: it is told in milliseconds, or in microseconds.
+LATEST = 10**11
+MARKS = "".join(char for char in map(chr, range(0x300, 0x1_E000)) if unicodedata.category(char) in ("Mn", "Mc"))
+WORD = rf"\w{MARKS}"
+"""What stands in a character class for the letters and digits of every script, with the marks that many scripts write words with."""
 UNTEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
-    """A typed decoder straight from bytes. Raises `Malformed` with the path of the key that is missing or of another type."""
+    """A typed decoder straight from bytes, with or without a byte order mark.
+
+    Raises `Malformed` with the path of the key that is missing or of another type.
+    """
     decode = msgspec.json.Decoder(shape).decode
 
     def read(body: bytes) -> T:
         try:
-            return decode(body)
+            return decode(body.removeprefix(BYTE_ORDER_MARK))
         except msgspec.ValidationError as error:
             raise Malformed(str(error), path=_path(str(error))) from None
         except RecursionError:
@@ -74,13 +84,26 @@ def text(value: str | None) -> str | None:
     return value.replace("\0", "�")
 
 
+def composed(value: str) -> str:
+    """Text in one of the forms in which its letters may be composed (NFC)."""
+    return unicodedata.normalize("NFC", value)
+
+
+def name(value: str) -> str:
+    """A name as it is kept and compared: in small letters, and in one of the forms in which its letters may be composed (NFC)."""
+    return composed(value.lower())
+
+
 def instant(value: Time) -> datetime | None:
-    """Seconds since the epoch, or an ISO time with its zone, as a time in UTC."""
+    """Seconds, milliseconds or microseconds since the epoch, or an ISO time with its zone, as a time in UTC."""
     try:
         if isinstance(value, str) and not DIGITS.fullmatch(value):
             parsed = datetime.fromisoformat(value)
             return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-        return datetime.fromtimestamp(found, UTC) if (found := int(value or 0)) else None
+        number = int(value or 0)
+        for _ in range(2):
+            number = number // 1000 if number >= LATEST else number
+        return datetime.fromtimestamp(number, UTC) if number else None
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -1,66 +1,71 @@
 """Why a request is not done, and when it can be: every blocker with the time at which it clears. Derived from rows, at any time."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from beat_actors.database import Transaction
 from beat_actors.platforms.interface import Outcome
+from beat_actors.platforms.registry import platforms
+from beat_actors.requests import pace
+from beat_actors.requests.lanes import KNOWN
 from beat_actors.requests.queries import RequestView, get_request
 
-# Ahead are those of its lane that came before it, and all of more urgent lanes for the same, but for those that wait for a person.
-FETCHES = """
+_FETCHES = """
 SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt, f.rotations, f.retries, f.waiting_for, f.not_before,
-       f.excluded, f.unreadable, f.error, l.blocked_until, l.reasons, l.sources,
+       f.excluded, f.unreadable, f.error, {known}, l.sources, f.lane_id, f.tenant,
        f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
        (SELECT count(*) FROM (
-            SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.stage = 'WAITING'
-                AND o.not_before IS NULL AND o.id < f.id
-            UNION ALL
-            SELECT FROM lane u JOIN scrape_fetch o ON o.lane_id = u.id AND o.stage = 'WAITING' AND o.not_before IS NULL
+            SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.tenant = f.tenant
+                AND o.stage = 'WAITING' AND o.not_before IS NULL AND o.id < f.id LIMIT 10001) own) AS own,
+       (SELECT count(*) FROM (
+            SELECT FROM lane u JOIN scrape_fetch o ON o.lane_id = u.id AND o.stage = 'WAITING' AND o.not_before IS NULL{whose}
             WHERE f.stage = 'WAITING' AND u.platform = l.platform AND u.operation = l.operation AND u.owner = l.owner
-                AND u.priority < l.priority AND (u.reasons IS NULL OR u.blocked_until IS NOT NULL)
-            LIMIT 10001) ahead) AS ahead
+                AND u.priority < l.priority AND {can_run} LIMIT 10001) urgent) AS urgent
 FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id JOIN scrape_request_log r ON r.id = f.request_id AND r.retry_count = f.run
-WHERE f.request_id = %s ORDER BY f.id
+WHERE f.request_id = %(request)s ORDER BY f.id
 """
-# How fast the platform goes of late, in leases a second, and how long the flow took from its first lease on. Only the newest rows
-# are asked: an estimate need not be more exact than the minute that it is made from.
-PACE = """
-SELECT clock_timestamp() AS now,
-       (SELECT sum(leased) / 60.0 FROM broker_decision WHERE platform = %(platform)s AND at > clock_timestamp() - interval '1 minute')
-           ::double precision AS leases,
-       (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM scraped_at - picked_at)) FROM (
-            SELECT scraped_at, picked_at FROM scrape_request_log
-            WHERE id > (SELECT max(id) - 2000 FROM scrape_request_log) AND platform = %(platform)s AND flow = %(flow)s
-              AND status = 'COMPLETE' AND picked_at IS NOT NULL ORDER BY id DESC LIMIT 50) done)::double precision AS seconds
-"""
+# Ahead are those of its tenant that came before it in its lane, since tenants take turns; and all of more urgent lanes for the same,
+# but for those that wait for a person.
+FETCHES = _FETCHES.format(
+    known="l.reasons, l.blocked_until", whose="", can_run="(u.reasons IS NULL OR u.blocked_until IS NOT NULL)"
+)
+# An account counts its own fetches alone, and is told nothing of a lane that others wait in.
+FETCHES_OF_ACCOUNT = _FETCHES.format(
+    known=KNOWN,
+    whose=" AND o.tenant = f.tenant",
+    can_run="(u.reasons IS NULL OR u.blocked_until IS NOT NULL OR u.checked_at < o.created_at)",
+)
 CALLS = """
 SELECT at, fetch_id, source, operation, credential_id, url, status, ms, outcome, code, detail FROM trace_log
 WHERE request_id = %s ORDER BY at
 """
 
 
-UNKNOWN_TAKES = 2.0
-"""Seconds that a flow is taken to need where none of it has been complete of late."""
-UNKNOWN_LEASES = 10.0
-"""Leases a second that a platform is taken to get where it has had none of late."""
-
-
 CAME_TO = {
+    Outcome.OK: "it answered",
+    Outcome.MISSING: "it says that no such thing exists",
+    Outcome.PRIVATE: "it says that the thing is not public",
+    Outcome.BAD_REQUEST: "it says that it cannot be asked for like this",
     Outcome.RATE_LIMITED: "the provider said that it is asked too often",
     Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
     Outcome.CREDENTIAL_DEAD: "its credential was refused",
     Outcome.PERMISSION_MISSING: "its credential may not do this",
     Outcome.UPSTREAM_DOWN: "the provider is down or did not answer in time",
+    Outcome.UNREACHED: "no connection to the provider came about, so nothing was sent",
     Outcome.MALFORMED: "the answer could not be read",
     Outcome.UNKNOWN: "a worker ended while it was asking",
     Outcome.UNUSED: "its turn was over before the call was made",
     Outcome.UNSEEN: "it does not see such a thing, and others may",
+    Outcome.REFUSED: "it refused the call, for a reason that Beat does not know",
+    Outcome.TOO_MUCH: "it was asked for too much at once, and is asked for less",
     Outcome.DOUBTFUL: "it could not be made sure that the thing does not exist",
 }
-"""What the last call of a fetch that waits came to, in words."""
+"""What a call came to, in words of our own."""
+OPERATORS_ONLY = {"url": None, "credential_id": None, "code": "", "detail": ""}
+"""What is not shown of a call to others: it may have answered requests of several accounts, and the words and codes are the provider's."""
 
 
 class Blocker(msgspec.Struct, frozen=True):
@@ -73,7 +78,12 @@ class Blocker(msgspec.Struct, frozen=True):
 
 
 class FetchState(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream call that the request needs, and what it waits for. `ahead`: how many are asked before it, capped at 10,001."""
+    """One upstream call that the request needs, and what it waits for.
+
+    `ahead`: how many of its tenant's fetches in its dispatch group are asked before it, and how many in more urgent groups; to an account,
+    of these too its own alone. Each is capped at 10,001. `tenants`: how many tenants take turns in the group, each with one lease at a
+    time, capped at 1,001; for operators.
+    """
 
     id: int
     operation: str
@@ -84,16 +94,17 @@ class FetchState(msgspec.Struct, frozen=True, kw_only=True):
     rotations: int
     retries: int
     ahead: int
+    tenants: int | None
     blockers: list[Blocker]
     next_attempt_at: datetime | None
     error: dict[str, Any] | None
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """`summary` says it in a sentence; the rest is what it is drawn from.
+    """`summary` says it in a sentence; the rest is what it is drawn from. A call's `why` says what it came to.
 
     `next_attempt_at` is when the first of its waiting fetches can run; `eta` estimates when it is complete, from what is ahead of
-    it and how fast the platform has gone of late. `None`: it has ended, or only a person can change what it waits for.
+    it and how many leases its tenant has got of late. `None`: it has ended, or only a person can change what it waits for.
     """
 
     request: RequestView
@@ -104,46 +115,53 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[dict[str, Any]]
 
 
-async def why(transaction: Transaction, request_id: int, *, account_id: str | None = None) -> Explanation:
+async def why(
+    transaction: Transaction, request_id: int, *, account_id: str | None = None, operator: bool = False
+) -> Explanation:
     """Raises `NotFound`, also for a request that is not this account's, where one is named.
 
-    Of a request that joined another, the fetches and calls are those of the other. An account is not shown the URLs: one call may
-    have answered several requests, of other accounts too.
+    Of a request that joined another, the fetches and calls are those of the other. Only an `operator` is shown the calls' URLs,
+    credentials, and the provider's codes and words, from which secrets were taken. An account counts its own requests alone, and is
+    not shown calls that may have answered requests of other accounts too.
     """
     request = await get_request(transaction, request_id, account_id=account_id)
     has_them = request.joined_to or request.id
-    fetches = [_state(row) for row in await transaction.rows(FETCHES, (has_them,))]
-    calls = [row._asdict() for row in await transaction.rows(CALLS, (has_them,))]
+    sql = FETCHES if account_id is None else FETCHES_OF_ACCOUNT
+    rows = await transaction.rows(sql, {"request": has_them, "account": account_id})
+    tenants = await pace.tenants(transaction, rows) if operator else {}
+    fetches = [_state(row, operator, tenants.get(row.lane_id)) for row in rows]
+    calls = [_call(row, operator) for row in await transaction.rows(CALLS, (has_them,))]
     if account_id is not None:
-        calls = [{**call, "url": None} for call in calls]
-    pace = await transaction.row(PACE, {"platform": request.platform, "flow": request.flow})
+        calls = [call for call in calls if not _answers_many(request.platform, call)]
     waiting = [fetch for fetch in fetches if fetch.stage == "WAITING"]
     times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
     earliest = min(times, default=None)
+    eta = None
+    if not request.ended and not any(fetch.blockers and fetch.next_attempt_at is None for fetch in waiting):
+        eta = await pace.eta(transaction, request, rows, earliest, tenants, own=account_id is not None)
     return Explanation(
         request=request,
         summary=_summary(request, fetches, waiting, calls, earliest),
         next_attempt_at=earliest,
-        eta=None if request.ended else _eta(request, waiting, earliest, pace),
+        eta=eta,
         fetches=fetches,
         calls=calls,
     )
 
 
-def _eta(request: RequestView, waiting: list[FetchState], earliest: datetime | None, pace: Any) -> datetime | None:
-    if any(fetch.blockers and fetch.next_attempt_at is None for fetch in waiting):
-        return None
-    now: datetime = pace.now
-    takes = timedelta(seconds=pace.seconds if pace.seconds is not None else UNKNOWN_TAKES)
-    if not waiting:
-        return max((request.picked_at or now) + takes, now)
-    ahead = max(fetch.ahead for fetch in waiting)
-    leases = pace.leases or UNKNOWN_LEASES
-    return max(earliest or now, now) + timedelta(seconds=ahead / leases) + takes
+def _answers_many(platform: str, call: Mapping[str, Any]) -> bool:
+    """Whether one such call answers requests of several accounts. It is recorded with one of them, so that an account sees none."""
+    known = platforms().get(platform)
+    source = None if known is None else known.sources.get(call["source"])
+    endpoint = None if source is None else source.endpoints.get(call["operation"])
+    return endpoint is not None and endpoint.many is not None
 
 
-def waits_for(row: Any) -> tuple[list[Blocker], datetime | None]:
-    """What a waiting fetch waits for, and when it can run; `row` is a fetch with its lane's `reasons` and `blocked_until`."""
+def waits_for(row: Any, *, operator: bool = False) -> tuple[list[Blocker], datetime | None]:
+    """What a waiting fetch waits for, and when it can run; `row` is a fetch with its lane's `reasons` and `blocked_until`.
+
+    Only an `operator` is shown the reasons' hints: owners, and commands to type.
+    """
     blockers: list[Blocker] = []
     if row.not_before is not None:
         told = CAME_TO.get(row.waiting_for, row.waiting_for or "its last call failed")
@@ -151,14 +169,23 @@ def waits_for(row: Any) -> tuple[list[Blocker], datetime | None]:
     for reason in row.reasons or []:
         until = reason.get("until")
         at = None if until is None else datetime.fromtimestamp(until, UTC)
-        blockers.append(Blocker(reason["why"], at, reason["source"], reason.get("credential_id")))
+        hint = f" ({reason['hint']})" if operator and "hint" in reason else ""
+        blockers.append(Blocker(reason["why"] + hint, at, reason["source"], reason.get("credential_id")))
     if row.not_before is None:
         return blockers, row.blocked_until
     return blockers, max(row.not_before, row.blocked_until or row.not_before)
 
 
-def _state(row: Any) -> FetchState:
-    blockers, earliest = waits_for(row) if row.stage == "WAITING" else ([], None)
+def _call(row: Any, operator: bool) -> dict[str, Any]:
+    call = {**row._asdict(), "why": CAME_TO.get(row.outcome, "it failed")}
+    return call if operator else call | OPERATORS_ONLY
+
+
+def _state(row: Any, operator: bool, tenants: int | None) -> FetchState:
+    blockers, earliest = waits_for(row, operator=operator) if row.stage == "WAITING" else ([], None)
+    if not operator:
+        # What is shut out is told once, and not for each of the credentials that it is true of.
+        blockers = list(dict.fromkeys(msgspec.structs.replace(one, credential_id=None) for one in blockers))
     return FetchState(
         id=row.id,
         operation=row.operation,
@@ -168,7 +195,8 @@ def _state(row: Any) -> FetchState:
         attempts=row.attempt,
         rotations=row.rotations,
         retries=row.retries,
-        ahead=row.ahead,
+        ahead=row.own + row.urgent,
+        tenants=tenants if row.stage == "WAITING" else None,
         blockers=blockers,
         next_attempt_at=earliest,
         error=row.error,
@@ -194,12 +222,17 @@ def _summary(
         stages = ", ".join(sorted({fetch.stage.lower() for fetch in fetches if fetch.stage not in ("DONE", "FAILED")}))
         return f"It is being worked on ({stages or 'ending'}), after {made}."
     if not blocked:
-        ahead = waiting[0].ahead
-        return (
-            f"It waits for its turn of the broker; {ahead if ahead <= 10_000 else 'more than 10,000'} are ahead of it."
-        )
+        ahead, tenants = waiting[0].ahead, waiting[0].tenants or 1
+        told = f"{ahead if ahead <= 10_000 else 'more than 10,000'} are ahead of it"
+        if tenants > 1:
+            told += f", and its tenant takes turns with {tenants - 1 if tenants <= 1_000 else 'more than 1,000'} other{'' if tenants == 2 else 's'}"
+        return f"It waits for its turn of the broker; {told}."
     first = min(blocked[0].blockers, key=lambda blocker: (blocker.until is None, blocker.until))
     who = f"{first.source}: " if first.source else ""
-    when = f"it can run at {earliest:%H:%M:%S} UTC at the earliest" if earliest else "only a person can change that"
+    when = (
+        f"it can run at {earliest:%Y-%m-%d %H:%M:%S} UTC at the earliest"
+        if earliest
+        else "only a person can change that"
+    )
     more = len(blocked[0].blockers) - 1
     return f"It waits. The first blocker to clear is {who}{first.why}{f' ({more} more)' if more else ''}; {when}."

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from beat_actors.access import grants
+from beat_actors.access.grants import Use
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
 from beat_actors.failpoints import hit
@@ -103,6 +105,13 @@ class Prepared:
     work: bytes
     digest: bytes
 
+    @property
+    def use(self) -> Use | None:
+        """The owner whose credential the request needs, and the account that asks. `None`: any credential serves, or no account asks."""
+        if self.first.owner is None or self.request.account_id is None:
+            return None
+        return Use(self.request.account_id, self.request.platform, self.first.owner)
+
 
 # An idempotency key that its owner used before inserts nothing; rows from before keys had owners are looked for too. Neither does what loses a race, against a request that became visible
 # after the statement began: it returns no row, and the statement is run again for it. Where the keys of one call were used for
@@ -110,7 +119,8 @@ class Prepared:
 #
 # A request is locked before another joins it, so that it cannot end meanwhile; and it counts those that joined it, so that
 # whoever ends it learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come.
-# The ids are drawn first, so that requests and fetches go in together.
+# The ids are drawn first, so that requests and fetches go in together, and in the order of the call: where a lane is new nothing is
+# inserted in the first round, since ids in another order would tell that nobody used that lane before.
 SUBMIT = f"""
 WITH lanes AS (
     SELECT w.i, l.id AS lane_id
@@ -124,7 +134,7 @@ WITH lanes AS (
         expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, work_hex text, digest_hex text, apart boolean,
         max_age double precision, lane integer, operation text, fetch_params jsonb, cursor_source text, owner text,
         not_before timestamptz, waiting_for text)
-    JOIN lanes ON lanes.i = i.lane
+    JOIN lanes ON lanes.i = i.lane WHERE (SELECT count(*) FROM lanes) = jsonb_array_length(%(lanes)s::jsonb)
 ), earlier AS MATERIALIZED (
     SELECT i.n, r.id, r.accepted_as, r.idempotency_digest IS NOT DISTINCT FROM i.digest AS same
     FROM input i JOIN scrape_request_log r ON r.idempotency_owner = i.idempotency_owner AND r.idempotency_key = i.idempotency_key
@@ -136,8 +146,9 @@ WITH lanes AS (
        AND r.api_key_id IS NOT DISTINCT FROM i.api_key_id
     WHERE i.idempotency_key IS NOT NULL
 ), asked AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.* FROM input i
-    WHERE NOT EXISTS (SELECT FROM earlier e WHERE e.n = i.n) AND NOT EXISTS (SELECT FROM earlier WHERE NOT same)
+    SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.* FROM (
+        SELECT * FROM input i WHERE NOT EXISTS (SELECT FROM earlier e WHERE e.n = i.n) AND NOT EXISTS (SELECT FROM earlier WHERE NOT same)
+        ORDER BY n) i
 ), found AS MATERIALIZED (
     SELECT a.id, s.joined_to, s.items, s.observed_at, s.data
     FROM asked a CROSS JOIN LATERAL (
@@ -165,9 +176,9 @@ WITH lanes AS (
     ON CONFLICT DO NOTHING RETURNING id
 ), fetched AS (
     INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner,
-                              not_before, waiting_for, created_at)
+                              tenant, not_before, waiting_for, created_at)
     SELECT id, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, deadline, owner,
-           not_before, waiting_for, coalesce(not_before, clock_timestamp())
+           beat_tenant(account_id, api_key_id), not_before, waiting_for, coalesce(not_before, clock_timestamp())
     FROM rest JOIN new USING (id) ORDER BY n
 ), joining AS MATERIALIZED (
     SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS flies,
@@ -204,10 +215,6 @@ UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
 UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
 UNION ALL SELECT n, id, 'joined', true, true, urges AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
 """  # noqa: S608 - put together from constants
-
-OWN_MARK = """
-SELECT clock_timestamp() AS now, (SELECT at FROM account_mark WHERE account_id = %s AND platform = %s AND field = %s AND key = %s) AS since
-"""
 
 
 def prepare(request: NewRequest) -> Prepared:
@@ -274,11 +281,25 @@ def check_key(key: str) -> None:
         raise BadInput("an idempotency key cannot be empty", field="Idempotency-Key")
 
 
-async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:
-    """Insert these requests, in order: one round trip, unless a lane is new or a race is lost.
+# One look-up in the unique index of keys.
+USED = "SELECT EXISTS (SELECT FROM scrape_request_log WHERE idempotency_owner = %s AND idempotency_key = %s)"
 
-    Raises `KeyReused`, and then the transaction must not be committed.
+
+async def key_was_used(database: Database, owner: str, key: str | None) -> bool:
+    """Whether this owner has used the idempotency key before, so that its answer is repeated and nothing new is accepted."""
+    if key is None:
+        return False
+    async with database.statements() as alone:
+        return bool(await alone.value(USED, (owner, key)))
+
+
+async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:
+    """Insert these requests, in order: one round trip, unless a lane is new, an owner is used or a race is lost.
+
+    Raises `KeyReused`, and `NotGranted` for an owner that an account may not use; then the transaction must not be committed.
     """
+    for use in await grants.missing(transaction, (item.use for item in prepared if item.use is not None)):
+        raise grants.refusal(use)
     items = [await resumed(transaction, item) for item in prepared]
     lanes = {key: i for i, key in enumerate(dict.fromkeys(item.lane for item in items))}
     wanted = [{"i": i, **key._asdict()} for key, i in lanes.items()]
@@ -306,7 +327,7 @@ async def accept(database: Database, requests: Sequence[NewRequest]) -> list[Acc
 async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accepted]:
     """Insert these requests, in order; when this returns, they are committed. Ring the brokers of their platforms afterwards.
 
-    Raises `KeyReused`, and then nothing was accepted.
+    Raises `KeyReused` and `NotGranted`, and then nothing was accepted.
     """
     # A statement alone commits itself, and spares two round trips. Several want all of them to be accepted, or none, and so does a key.
     alone = len(prepared) == 1 and prepared[0].request.idempotency_key is None
@@ -324,15 +345,12 @@ async def resumed(transaction: Transaction, item: Prepared) -> Prepared:
         return item
     platform = platform_named(item.request.platform)
     entity = platform.entity_in(resume.table)
-    key, account = item.params[resume.param], item.request.account_id
-    if account is None:
-        row = await transaction.row(
-            f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}" WHERE {entity.key} = %s) AS since""",  # noqa: S608 - declared
-            (key,),
-        )
-    else:
-        # What others' runs listed is not this account's to see: it goes on from its own.
-        row = await transaction.row(OWN_MARK, (account, platform.name, resume.field, key))
+    # Each account goes on from where its own runs ended: it cannot read what others' runs have listed.
+    row = await transaction.row(
+        f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}"
+            WHERE {entity.key} = %s AND account_id = %s AND owner = %s) AS since""",  # noqa: S608 - declared
+        (item.params[resume.param], item.request.account_id or "", item.first.owner or ""),
+    )
     found = {resume.since: row.since, resume.until: row.now} if row is not None else {}
     filled = {
         name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None

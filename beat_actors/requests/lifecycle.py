@@ -47,13 +47,14 @@ CLOSE = f"""
 WITH closing AS (
     SELECT request_id, run, count(*)::integer AS closed, sum(added)::integer AS added, sum(items)::integer AS items,
            min(observed_at) AS observed_at,
-           (array_agg(data ORDER BY data ? 'error'))[1] || coalesce((array_agg(data) FILTER (WHERE data ? 'error'))[1], '{{}}') AS data
+           (array_agg(data ORDER BY data ? 'error'))[1] || coalesce((array_agg(data) FILTER (WHERE data ? 'partial'))[1], '{{}}')
+               || coalesce((array_agg(data) FILTER (WHERE data ? 'error'))[1], '{{}}') AS data
     FROM jsonb_to_recordset(%(closings)s::jsonb) AS c(
         request_id bigint, run integer, added integer, items integer, data jsonb, observed_at timestamptz)
     GROUP BY request_id, run
 ), locked AS (
     SELECT r.id, r.status IN ('PENDING', 'PROCESSING') AS waits FROM scrape_request_log r JOIN closing c ON r.id = c.request_id
-    WHERE r.live AND r.retry_count = c.run ORDER BY r.id FOR UPDATE OF r
+    WHERE r.live AND r.retry_count = c.run ORDER BY r.id FOR NO KEY UPDATE OF r
 ), closed AS (
     UPDATE scrape_request_log r SET
         open_fetches = r.open_fetches - c.closed + c.added,
@@ -81,7 +82,7 @@ WITH work AS (
     SELECT id, items, observed_at, coalesce(work_data, data) AS data FROM scrape_request_log WHERE id = ANY(%(ids)s)
 ), waiting AS (
     SELECT id FROM scrape_request_log WHERE joined_to = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING')
-    ORDER BY joined_to, id FOR UPDATE
+    ORDER BY joined_to, id FOR NO KEY UPDATE
 ), closed AS (
     UPDATE scrape_request_log r SET status = CASE WHEN work.data ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
         scraped_at = clock_timestamp(), items = work.items, observed_at = work.observed_at, data = work.data
@@ -96,12 +97,12 @@ SELECT id, status FROM closed
 LOCK_FETCHES = """
 SELECT f.id FROM scrape_fetch f JOIN (
     SELECT DISTINCT coalesce(joined_to, id) AS id FROM scrape_request_log WHERE id = ANY(%s) AND status IN ('PENDING', 'PROCESSING')
-) r ON f.request_id = r.id WHERE f.stage = 'WAITING' ORDER BY f.id FOR UPDATE OF f
+) r ON f.request_id = r.id WHERE f.stage = 'WAITING' ORDER BY f.id FOR NO KEY UPDATE OF f
 """
 LOCK_REQUESTS = """
 SELECT r.id FROM scrape_request_log r WHERE (r.id = ANY(%(ids)s) AND r.status IN ('PENDING', 'PROCESSING')) OR r.id = ANY(ARRAY(
     SELECT joined_to FROM scrape_request_log WHERE id = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING')))
-ORDER BY coalesce(r.joined_to, r.id), r.joined_to IS NOT NULL, r.id FOR UPDATE
+ORDER BY coalesce(r.joined_to, r.id), r.joined_to IS NOT NULL, r.id FOR NO KEY UPDATE
 """
 # What waits never runs, once nobody wants it. A call that is out was paid for: what it brings is kept.
 END = f"""

@@ -72,7 +72,7 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
     if (stored := await _stored(database, prepared)) is not None:
         return stored
     try:
-        taken = await limiter.take(stack, str(prepared.params[declared.param]), wanted.priority)
+        taken = await limiter.take(stack, str(prepared.params[declared.param]), wanted.priority, wanted.account_id)
     except RateLimitError as refusal:
         if wanted.priority != Priority.BATCH or refusal.per_subject:
             raise

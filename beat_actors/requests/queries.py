@@ -1,7 +1,5 @@
 """Reading requests: typed read models, each query named."""
 
-import base64
-import binascii
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +8,10 @@ from typing import Annotated, Any, Self
 import msgspec
 from sqlalchemy import Select, column, func, literal_column, select, table
 
+from beat_actors.data import cursors
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.requests.lanes import KNOWN
 from beat_actors.shapes import between, one_of
 
 ITEM = "\x1f"
@@ -127,10 +127,10 @@ PERSON = 60.0
 # Seconds until the first of what the request waits for may have cleared; NULL where it waits for nothing.
 CLEARS_IN = f"""
 SELECT coalesce(
-    extract(epoch FROM min(greatest(f.not_before, l.blocked_until)) - clock_timestamp())::double precision,
-    CASE WHEN bool_and(l.reasons IS NOT NULL) THEN {PERSON} END)
+    extract(epoch FROM min(greatest(f.not_before, known.blocked_until)) - clock_timestamp())::double precision,
+    CASE WHEN bool_and(known.reasons IS NOT NULL) THEN {PERSON} END)
 FROM scrape_request_log r JOIN scrape_fetch f ON f.request_id = coalesce(r.joined_to, r.id) AND f.stage = 'WAITING'
-JOIN lane l ON l.id = f.lane_id WHERE r.id = %s
+JOIN lane l ON l.id = f.lane_id CROSS JOIN LATERAL (SELECT {KNOWN}) known WHERE r.id = %s
 """  # noqa: S608 - a constant
 COLLECT = """
 UPDATE scrape_request_log SET collected_at = coalesce(collected_at, clock_timestamp())
@@ -162,7 +162,9 @@ async def ended(database: Database, ids: Collection[int]) -> set[int]:
 def newest_first(wanted: Filter) -> Select[Any]:
     """The requests that match, from the cursor on; by key and not by offset, so that the last page costs what the first does."""
     query = _filtered(select(REQUESTS), wanted).order_by(REQUESTS.c.id.desc())
-    return query if wanted.cursor is None else query.where(REQUESTS.c.id < _read_cursor(wanted.cursor))
+    return (
+        query if wanted.cursor is None else query.where(REQUESTS.c.id < cursors.read(wanted.cursor, cursors.Before).id)
+    )
 
 
 async def list_scrape_data(transaction: Transaction, wanted: Filter) -> Page:
@@ -198,14 +200,4 @@ def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
 
 def cursor_after(request_id: int) -> str:
     """Where the page after this request begins."""
-    return base64.urlsafe_b64encode(f"before {request_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> int:
-    try:
-        word, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(" ")
-        if word == "before" and 0 <= int(number) < 2**63:
-            return int(number)
-    except (ValueError, binascii.Error):
-        pass
-    raise BadInput("this cursor is not one that a page gave", field="cursor")
+    return cursors.write(cursors.Before(request_id))

@@ -23,14 +23,14 @@ BATCH = 100
 ANY_DUE = "SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp())"
 TAKE = """
 SELECT id, fetch_id FROM quarantine
-WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() AND beat_leads(%s) ORDER BY replay_at LIMIT %s FOR UPDATE SKIP LOCKED
+WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() AND beat_leads(%s) ORDER BY replay_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 LOCK_FETCHES = """
-SELECT id FROM scrape_fetch WHERE request_id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s))) ORDER BY id FOR UPDATE
+SELECT id FROM scrape_fetch WHERE request_id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s))) ORDER BY id FOR NO KEY UPDATE
 """
 LOCK_REQUESTS = """
 SELECT r.id FROM scrape_request_log r WHERE r.id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s)))
-ORDER BY r.id FOR UPDATE
+ORDER BY r.id FOR NO KEY UPDATE
 """
 # What is known of each, now that nobody moves it. A payload belongs to the page that the fetch was at when it came: with another
 # source's cursor it would be taken for another page.

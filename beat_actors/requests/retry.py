@@ -1,17 +1,21 @@
 """Running again what failed or was cancelled: the same request, with fetches anew. What an earlier run still has under way counts
 no more; where the same work is in flight, the request joins it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from beat_actors import audit
+from beat_actors.access import grants
+from beat_actors.access.scopes import Scope
 from beat_actors.database import Database, Transaction, jsonb
-from beat_actors.errors import BadInput, BeatError, Conflict, NotFound, StorageUnavailable
+from beat_actors.errors import BadInput, BeatError, Conflict, Forbidden, NotFound, StorageUnavailable
 from beat_actors.requests.intake import NewRequest, Prepared, Priority, prepare, resumed
 from beat_actors.requests.lanes import lane_ids
+from beat_actors.requests.open_requests import Tenant
 from beat_actors.requests.queries import Filter, cursor_after, newest_first
 
 RETRYABLE = ("FAILED", "CANCELLED")
@@ -21,7 +25,7 @@ ROUNDS = 5
 
 LOCK = """
 SELECT id, platform, flow, params, status, priority, account_id, expires_at, apart, live, retry_count
-FROM scrape_request_log WHERE id = ANY(%s) AND (%s::text IS NULL OR account_id = %s) ORDER BY id FOR UPDATE
+FROM scrape_request_log WHERE id = ANY(%s) AND (%s::text IS NULL OR account_id = %s) ORDER BY id FOR NO KEY UPDATE
 """
 # The rows are locked, ended, and have no fetches that count. A deadline that has passed is gone: it was the last run's.
 RETRY = """
@@ -49,10 +53,11 @@ WITH input AS MATERIALIZED (
         waiters = CASE WHEN p.joined_to IS NULL THEN p.alike - 1 ELSE 0 END,
         priority = CASE WHEN p.joined_to IS NULL THEN p.urgency ELSE r.priority END,
         scraped_at = NULL, observed_at = NULL, collected_at = NULL, items = 0, data = NULL, work_data = NULL
-    FROM plan p WHERE r.id = p.id RETURNING r.id, r.retry_count
+    FROM plan p WHERE r.id = p.id RETURNING r.id, r.retry_count, r.account_id, r.api_key_id
 ), fetched AS (
-    INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner)
-    SELECT p.id, a.retry_count, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, last_deadline, owner
+    INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner, tenant)
+    SELECT p.id, a.retry_count, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, last_deadline, owner,
+           beat_tenant(a.account_id, a.api_key_id)
     FROM plan p JOIN again a USING (id) WHERE p.joined_to IS NULL ORDER BY p.id
 ), counted AS (
     UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
@@ -80,13 +85,15 @@ class Many:
 
 
 async def retry(
-    database: Database, request_id: int, *, account_id: str | None = None, actor: str | None = None
+    database: Database, request_id: int, *, account_id: str | None = None, actor: str | None = None, urgent: bool = True
 ) -> Retried:
-    """Run one request again. Ring the broker of its platform afterwards. `actor`: whose doing it is, for the audit log.
+    """Run one request again. Ring the broker of its platform afterwards. `actor`: whose doing it is, for the audit log. `urgent`: the
+    priority customer may be asked for.
 
-    Raises `NotFound`, also for one that is not this account's where one is named, and `Conflict` for one that cannot run again.
+    Raises `NotFound`, also for one that is not this account's where one is named, `Conflict` for one that cannot run again, and
+    `Forbidden` for one of the priority customer without `urgent`.
     """
-    outcomes = await retry_all(database, [request_id], account_id=account_id, actor=actor)
+    outcomes = await retry_all(database, [request_id], account_id=account_id, actor=actor, urgent=urgent)
     if not outcomes:
         raise NotFound(f"there is no request {request_id}")
     if outcomes[0].error is not None:
@@ -95,27 +102,47 @@ async def retry(
 
 
 async def retry_matching(
-    database: Database, wanted: Filter, *, limit: int = MAX_RETRIES, actor: str | None = None
+    database: Database,
+    wanted: Filter,
+    *,
+    limit: int = MAX_RETRIES,
+    actor: str | None = None,
+    urgent: bool = True,
+    room: Callable[[Iterable[Tenant]], AbstractAsyncContextManager[None]] | None = None,
 ) -> Many:
-    """Run again what matches, the newest first and `limit` at most; of FAILED requests, unless the filter names CANCELLED."""
+    """Run again what matches, the newest first and `limit` at most; of FAILED requests, unless the filter names CANCELLED.
+
+    `room`: is entered with the tenants of the requests, one for each, and raises where one of them may have no more open requests.
+    """
     if wanted.status not in RETRYABLE:
         raise BadInput(f"what can be retried is {' or '.join(RETRYABLE)}", field="status")
     if not 1 <= limit <= MAX_RETRIES:
         raise BadInput(f"limit is 1 to {MAX_RETRIES}", field="limit")
     async with database.statements() as alone:
-        ids = [row.id for row in await alone.select(newest_first(wanted).limit(limit + 1))]
-    outcomes = await retry_all(database, ids[:limit], account_id=wanted.account_id, actor=actor)
+        rows = await alone.select(newest_first(wanted).limit(limit + 1))
+    ids = [row.id for row in rows]
+    tenants = [(row.account_id, row.api_key_id) for row in rows[:limit]]
+    async with nullcontext() if room is None else room(tenants):
+        outcomes = await retry_all(database, ids[:limit], account_id=wanted.account_id, actor=actor, urgent=urgent)
     return Many(outcomes, cursor_after(ids[limit - 1]) if len(ids) > limit else None)
 
 
 async def retry_all(
-    database: Database, ids: Sequence[int], *, account_id: str | None = None, actor: str | None = None
+    database: Database,
+    ids: Sequence[int],
+    *,
+    account_id: str | None = None,
+    actor: str | None = None,
+    urgent: bool = True,
 ) -> list[Retried]:
-    """Run these requests again, those of this account if one is named; an outcome for each that exists, in the order of the ids."""
+    """Run these requests again, those of this account if one is named; an outcome for each that exists, in the order of the ids.
+
+    Without `urgent` the outcome of a request with the priority customer is a `Forbidden`.
+    """
     for _ in range(ROUNDS):
         try:
             async with database.transaction() as transaction:
-                outcomes = await _retry(transaction, ids, account_id)
+                outcomes = await _retry(transaction, ids, account_id, urgent)
                 again = [one.id for one in outcomes if one.error is None]
                 if actor is not None and again:
                     target = f"request/{again[0]}" if len(ids) == 1 else "request"
@@ -127,15 +154,20 @@ async def retry_all(
     raise StorageUnavailable(f"the retry lost {ROUNDS} races against others for the same work")
 
 
-async def _retry(transaction: Transaction, ids: Sequence[int], account_id: str | None) -> list[Retried]:
+async def _retry(transaction: Transaction, ids: Sequence[int], account_id: str | None, urgent: bool) -> list[Retried]:
     rows = await transaction.rows(LOCK, (list(ids), account_id, account_id))
     errors: dict[int, BeatError] = {}
     prepared: dict[int, Prepared] = {}
     for row in rows:
         try:
-            prepared[row.id] = await resumed(transaction, _prepared(row))
+            prepared[row.id] = await resumed(transaction, _prepared(row, urgent))
         except BeatError as error:
             errors[row.id] = error
+    refused = await grants.missing(transaction, (item.use for item in prepared.values() if item.use is not None))
+    for number in [number for number, item in prepared.items() if item.use in refused]:
+        use = prepared.pop(number).use
+        assert use is not None
+        errors[number] = grants.refusal(use)
     lanes = await lane_ids(transaction, {item.lane for item in prepared.values()})
     again = [
         {
@@ -160,8 +192,13 @@ async def _retry(transaction: Transaction, ids: Sequence[int], account_id: str |
     return [Retried(row.id, row.platform, errors.get(row.id)) for row in rows]
 
 
-def _prepared(row: Any) -> Prepared:
-    """Raises `Conflict` for what cannot run again, and `BadInput` for what its platform no longer takes."""
+def _prepared(row: Any, urgent: bool) -> Prepared:
+    """Raises `Conflict` for what cannot run again, `Forbidden` for what is too urgent, `BadInput` for what its platform no longer takes."""
+    if row.priority == Priority.CUSTOMER and not urgent:
+        raise Forbidden(
+            f"request {row.id} has the priority customer, and its retry needs a key with the scope urgent; ask for the same with POST and standard",
+            scope=Scope.URGENT,
+        )
     if row.status not in RETRYABLE:
         raise Conflict(
             f"request {row.id} is {row.status}; what FAILED or was CANCELLED can be retried, all else asked for with `force`"

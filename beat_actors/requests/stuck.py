@@ -34,7 +34,7 @@ WITH held AS (
     SELECT id FROM scrape_fetch
     WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND lease_until > clock_timestamp()
       AND claimed_at < clock_timestamp() - make_interval(secs => %(seconds)s)
-    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE scrape_fetch f SET lease_until = clock_timestamp(), fence = fence + 1 FROM held WHERE f.id = held.id RETURNING f.id, f.request_id
 """

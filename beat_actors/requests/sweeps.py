@@ -4,7 +4,9 @@ idempotent SQL that may run anywhere, at any time, twice at once.
 What writes takes the leader's `epoch` and does nothing for a leader that has been replaced; without one it runs for anybody.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import psycopg
 
@@ -15,27 +17,32 @@ from beat_actors.requests.lifecycle import SUSPECT
 
 BATCH = 1000
 
-# Cheap enough to ask twice a second: three partial indexes and a table of lanes. Only platforms with something to do.
+# Cheap enough to ask twice a second: the table of lanes, and for each platform the first row of two indexes. Only platforms with
+# something to do.
 DUE = """
-SELECT DISTINCT platform FROM lane WHERE reasons IS NOT NULL AND blocked_until <= clock_timestamp()
-UNION SELECT DISTINCT platform FROM scrape_fetch WHERE stage = 'WAITING' AND not_before <= clock_timestamp()
-UNION SELECT DISTINCT platform FROM settlement
+SELECT p.platform FROM unnest(%s::text[]) AS p(platform)
+WHERE EXISTS (SELECT FROM lane l WHERE l.platform = p.platform AND l.reasons IS NOT NULL AND l.blocked_until <= clock_timestamp())
+   OR (SELECT f.not_before FROM scrape_fetch f WHERE f.platform = p.platform AND f.stage = 'WAITING' AND f.not_before IS NOT NULL
+       ORDER BY f.platform, f.not_before LIMIT 1) <= clock_timestamp()
+   OR (SELECT s.id FROM settlement s WHERE s.platform = p.platform ORDER BY s.platform, s.id LIMIT 1) IS NOT NULL
 """
 # The safety net under every ring: a lane that has a waiting fetch, whatever anybody was told about it.
 WAITING = """
-SELECT DISTINCT l.platform FROM lane l
-WHERE EXISTS (SELECT FROM scrape_fetch f WHERE f.lane_id = l.id AND f.stage = 'WAITING' AND f.not_before IS NULL)
+SELECT DISTINCT l.platform FROM lane l CROSS JOIN LATERAL (
+    SELECT FROM scrape_fetch f WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL
+    ORDER BY f.lane_id, f.id LIMIT 1) first
 """
 # Work of a stage that nobody holds and whose message has had its time: lost with Redis, or never sent. Also work whose
 # holder's lease ran out, save in LEASED, where a claimed lease may have been a call.
 UNSENT = """
 WITH lost AS (
     SELECT id, stage_attempts FROM scrape_fetch
-    WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs => %(grace)s)
+    WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs =>
+        %(grace)s + CASE stage WHEN 'LEASED' THEN %(retrieve)s WHEN 'RETRIEVED' THEN %(ingest)s ELSE %(process)s END)
       AND (call_of IS NULL OR stage <> 'LEASED')  -- what shares a call comes along with it
       AND (lease_until IS NULL OR (stage <> 'LEASED' AND lease_until < clock_timestamp()))
       AND beat_leads(%(epoch)s)
-    ORDER BY priority, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ORDER BY priority, id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE scrape_fetch f SET sent_at = clock_timestamp() FROM lost WHERE f.id = lost.id
 RETURNING f.id, f.stage, f.stage_attempts
@@ -46,7 +53,7 @@ RETURNING f.id, f.stage, f.stage_attempts
 ORPHANED = """
 WITH orphan AS (
     SELECT id FROM scrape_fetch
-    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() AND beat_leads(%s) ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() AND beat_leads(%s) ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE scrape_fetch f SET stage = 'SETTLING', fence = f.fence + 1, lease_until = NULL FROM orphan WHERE f.id = orphan.id
     RETURNING f.*
@@ -55,9 +62,9 @@ WITH orphan AS (
     SELECT id, request_id, attempt, platform, source, operation, credential_id, '', '', 'unknown',
            'the worker was gone before it could say how the call went' FROM moved WHERE call_of IS NULL
 ), settled AS (
-    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at)
+    INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at, owner)
     SELECT platform, id, fence, CASE WHEN call_of IS NULL THEN credential_id ELSE 0 END, source, operation, 'unknown', probe,
-           (call_of IS NULL)::integer, clock_timestamp() FROM moved
+           (call_of IS NULL)::integer, clock_timestamp(), coalesce(owner, '') FROM moved
 )
 SELECT DISTINCT platform FROM moved
 """
@@ -74,7 +81,7 @@ WITH overdue AS (
         ON l.platform = r.platform AND l.flow = r.flow
     WHERE f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp()
       AND f.claimed_at < clock_timestamp() - make_interval(secs => l.seconds) AND beat_leads(%(epoch)s)
-    ORDER BY f.id LIMIT %(limit)s FOR UPDATE OF f SKIP LOCKED
+    ORDER BY f.id LIMIT %(limit)s FOR NO KEY UPDATE OF f SKIP LOCKED
 )
 UPDATE scrape_fetch f SET lease_until = clock_timestamp(), fence = fence + 1 FROM overdue WHERE f.id = overdue.id RETURNING f.id
 """
@@ -85,17 +92,22 @@ WITH stranded AS (
     SELECT id FROM scrape_fetch f
     WHERE stage = 'SETTLING' AND greatest(sent_at, claimed_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
       AND NOT EXISTS (SELECT FROM settlement s WHERE s.fetch_id = f.id AND s.fence = f.fence) AND beat_leads(%(epoch)s)
-    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
-INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at)
+INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at, owner)
 SELECT f.platform, f.id, f.fence, CASE WHEN f.call_of IS NULL THEN f.credential_id ELSE 0 END, f.source, f.operation, 'unknown', f.probe,
-       (f.call_of IS NULL)::integer, clock_timestamp() FROM scrape_fetch f JOIN stranded USING (id)
+       (f.call_of IS NULL)::integer, clock_timestamp(), coalesce(f.owner, '') FROM scrape_fetch f JOIN stranded USING (id)
 RETURNING platform
 """
-# Past a deadline that nobody who waits has: it was set anew, and missed this fetch, which was just being moved each time.
+# Past a deadline that nobody who waits has: it was set anew, and missed this fetch, which was just being moved each time. One look into
+# the index (lane_id, expires_at) for each lane, whatever waits in them.
 FORGOTTEN = """
-SELECT DISTINCT f.request_id AS id FROM scrape_fetch f JOIN scrape_request_log r ON r.id = f.request_id
-WHERE f.stage = 'WAITING' AND f.expires_at < clock_timestamp() - make_interval(secs => %s) AND r.live LIMIT %s
+SELECT DISTINCT found.id FROM lane l CROSS JOIN LATERAL (
+    SELECT f.request_id AS id FROM scrape_fetch f JOIN scrape_request_log r ON r.id = f.request_id
+    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND r.live
+      AND f.expires_at < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s))
+    ORDER BY f.lane_id, f.expires_at LIMIT %(limit)s
+) found LIMIT %(limit)s
 """
 PASSED_BY = 60.0
 """Seconds past a fetch's deadline until it is asked whether anybody waits for it still."""
@@ -116,6 +128,17 @@ UPDATE breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
       AND f.stage IN ('LEASED', 'SETTLING', 'RETRIEVED'))
   AND NOT EXISTS (SELECT FROM credential_call k WHERE k.source = b.source AND k.operation = b.operation AND k.probe)
   AND NOT EXISTS (SELECT FROM settlement s WHERE s.source = b.source AND s.operation = b.operation AND s.probe)
+  AND beat_leads(%s)
+RETURNING b.platform
+"""
+# The same of one owner's: its fetches and its credential's own calls.
+FREE_OWNERS_BREAKERS = """
+UPDATE owner_breaker b SET probing = false WHERE b.probing AND NOT EXISTS (
+    SELECT FROM scrape_fetch f WHERE f.source = b.source AND f.operation = b.operation AND f.probe AND f.owner = b.owner
+      AND f.stage IN ('LEASED', 'SETTLING', 'RETRIEVED'))
+  AND NOT EXISTS (SELECT FROM credential_call k JOIN credential c ON c.id = k.credential_id
+                  WHERE k.source = b.source AND k.operation = b.operation AND k.probe AND c.owner = b.owner)
+  AND NOT EXISTS (SELECT FROM settlement s WHERE s.source = b.source AND s.operation = b.operation AND s.probe AND s.owner IN ('', b.owner))
   AND beat_leads(%s)
 RETURNING b.platform
 """
@@ -152,7 +175,7 @@ STAGE_OF = {"LEASED": "retrieve", "RETRIEVED": "ingest", "INGESTED": "process"}
 async def due(database: Database) -> Swept:
     """Waiting work whose time has come, and outcomes that nobody was told of."""
     async with database.statements() as alone:
-        rows = await alone.rows(DUE)
+        rows = await alone.rows(DUE, (list(platforms()),))
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
@@ -163,15 +186,19 @@ async def waiting(database: Database) -> Swept:
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
-async def unsent(database: Database, epoch: int | None = None, *, grace: float) -> Swept:
-    """Stage work without a message or a living holder, older than `grace` seconds.
+async def unsent(
+    database: Database, epoch: int | None = None, *, grace: float, oldest: Mapping[str, float] = MappingProxyType({})
+) -> Swept:
+    """Stage work without a message or a living holder, sent more than `grace` seconds ago.
 
+    `oldest`: seconds since the message at the head of a stage's queue was sent. What was sent after that message waits behind it, and
+    is not sent again, for `LAST_RESORT` seconds at most.
     What has been tried before goes in a message of its own: if it kills its worker, it kills no neighbour's try. What has been tried
     often goes to the suspects.
     """
-    values = {"grace": grace, "epoch": epoch, "limit": BATCH}
+    waits = {stage: min(max(oldest.get(stage, 0.0), 0.0), LAST_RESORT) for stage in STAGE_OF.values()}
     async with database.statements() as alone:
-        rows = await alone.rows(UNSENT, values)
+        rows = await alone.rows(UNSENT, {"grace": grace, "epoch": epoch, "limit": BATCH, **waits})
     fresh: dict[str, list[int]] = {}
     swept = Swept(count=len(rows))
     for row in rows:
@@ -219,7 +246,7 @@ async def stranded(database: Database, epoch: int | None = None) -> Swept:
     """Fetches that nothing else would ever move on: between a call and the broker, or past the deadline of one that left."""
     async with database.statements() as alone:
         rows = await alone.rows(STRANDED, {"seconds": LAST_RESORT, "epoch": epoch, "limit": BATCH})
-        forgotten = [row.id for row in await alone.rows(FORGOTTEN, (PASSED_BY, BATCH))]
+        forgotten = [row.id for row in await alone.rows(FORGOTTEN, {"seconds": PASSED_BY, "limit": BATCH})]
         dated = await lifecycle.date(alone, forgotten) if forgotten else set()
     return Swept(ring={row.platform for row in rows} | dated, count=len(rows) + len(dated))
 
@@ -228,6 +255,7 @@ async def stuck_probes(database: Database, epoch: int | None = None) -> Swept:
     """Probes whose fetch ended some other way."""
     async with database.statements() as alone:
         rows = await alone.rows(FREE_CREDENTIALS, (epoch,)) + await alone.rows(FREE_BREAKERS, (epoch,))
+        rows += await alone.rows(FREE_OWNERS_BREAKERS, (epoch,))
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 

@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             accept_any=not options.known_keys_only,
             latency_seconds=options.latency_ms / 1000,
             jitter_seconds=options.jitter_ms / 1000,
+            line_seconds=options.line_ms / 1000,
+            line_jitter_seconds=options.line_jitter_ms / 1000,
             cdn_url=cdn,
             cache_bytes=options.cache_mb * 1_000_000,
         )
@@ -53,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drift-seconds", type=float, default=default.drift_seconds, help="0 = numbers stand still")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="how long an answer takes, at least")
     parser.add_argument("--jitter-ms", type=float, default=0.0, help="and by how much more at most")
+    parser.add_argument("--line-ms", type=float, default=0.0, help="how long a call is under way until it is counted")
+    parser.add_argument("--line-jitter-ms", type=float, default=0.0, help="and by how much more at most")
     parser.add_argument("--no-limits", action="store_true", help="enforce none of the providers' limits")
     parser.add_argument(
         "--slack-ms", type=float, default=0.0, help="shorten each limit's window, for clocks that differ"

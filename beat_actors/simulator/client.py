@@ -7,14 +7,14 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import msgspec
 
-from beat_actors.errors import BeatError
+from beat_actors.errors import BadInput
 from beat_actors.simulator.faults import ActiveFault
 from beat_actors.simulator.ledger import LedgerReport
 
 T = TypeVar("T")
 
 
-class SimulatorRefused(BeatError):
+class SimulatorRefused(BadInput):
     """The simulator did not do what it was asked to; the message is its own."""
 
     code = "simulator_refused"

@@ -13,6 +13,7 @@ class SimulatorConfig:
     that are not quite the caller's.
     `accept_any`: whether a credential that nobody registered is good.
     `latency_seconds`, `jitter_seconds`: how long an answer takes, at least, and by how much more at most.
+    `line_seconds`, `line_jitter_seconds`: how long a call is under way before it arrives, and is counted.
     `cdn_url`: where media URLs point; `None` = to hosts that look like the provider's own and do not exist.
     `cache_bytes`: memory for bodies that were rendered before.
     """
@@ -28,6 +29,8 @@ class SimulatorConfig:
     accept_any: bool = True
     latency_seconds: float = 0.0
     jitter_seconds: float = 0.0
+    line_seconds: float = 0.0
+    line_jitter_seconds: float = 0.0
     cdn_url: str | None = None
     cache_bytes: int = 64_000_000
 
@@ -36,5 +39,6 @@ class SimulatorConfig:
             raise ValueError("profiles: a population has at least one person")
         if min(self.missing_every, self.private_every) < 0 or 0 < min(self.missing_every, self.private_every) < 4:
             raise ValueError("missing_every, private_every: 0 for none, or at least 4")
-        if min(self.drift_seconds, self.slack_seconds, self.latency_seconds, self.jitter_seconds, self.cache_bytes) < 0:
+        waits = (self.latency_seconds, self.jitter_seconds, self.line_seconds, self.line_jitter_seconds)
+        if min(self.drift_seconds, self.slack_seconds, self.cache_bytes, *waits) < 0:
             raise ValueError("seconds and bytes are not negative")

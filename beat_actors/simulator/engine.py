@@ -82,6 +82,8 @@ class Simulator:
             known = ", ".join(sorted(self.doubles))
             return web.Response(status=404, text=f"There is no double {source!r}. There is: {known}\n")
         body = await request.read() if request.body_exists else b""
+        if self.config.line_seconds or self.config.line_jitter_seconds:
+            await asyncio.sleep(self.config.line_seconds + self._chance.random() * self.config.line_jitter_seconds)
         call = _Call(f"/{rest}", query, request.headers, body, f"http://{request.host}/{source}")
         decision = self._decide(double, call)
         delay = decision.delay

@@ -1,20 +1,35 @@
 """The one HTTP client for provider calls: a total deadline, a budget of decompressed bytes, no redirects, no cookies, no secrets in what it reports."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from types import SimpleNamespace
+from urllib.parse import urlencode, urlsplit
+from weakref import WeakValueDictionary
 
 import aiohttp
 
+from beat_actors.own_trouble import is_exhausted
 from beat_actors.platforms.interface import Answer, Call, Source
+from beat_actors.platforms.reading import BYTE_ORDER_MARK
+from beat_actors.redaction import HIDDEN
 from beat_actors.settings import Settings
 
-HIDDEN = "***"
+LONGEST_HEADER = 65_536
+"""Bytes of one header line: providers put long links and reports of usage into them."""
+
+TOO_LARGE = "too large"
+"""The kind of failure of an answer that is larger than the client takes."""
 
 
 class TransportFailure(Exception):
-    """No whole answer came. `kind` is a short stable word; `detail` says what happened, without the URL's secrets."""
+    """No whole answer came. `kind` is a short stable word; `detail` says what happened, without the URL's secrets.
+
+    Kinds that say something of the caller: `request`, its URL is none; `closed`, its process is ending; `resources`, its process has no
+    memory or no descriptors left.
+    """
 
     def __init__(self, kind: str, detail: str, status: int | None = None) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -27,7 +42,8 @@ class TransportFailure(Exception):
 class Exchange:
     """One call as it went: either `answer` or `failure` is set. `ms` is the whole wall time.
 
-    `answered_after`: seconds from the beginning until an answer began; all of them where none did.
+    `answered_after`: seconds from the beginning until an answer began; all of them where none did. `sent`: whether a byte of the request
+    may have left; False only where no connection to the provider came about.
     """
 
     url: str
@@ -36,12 +52,14 @@ class Exchange:
     answer: Answer | None = None
     failure: TransportFailure | None = None
     answered_after: float = 0.0
+    sent: bool = True
 
 
 @dataclass(slots=True)
-class Clock:
-    """When an answer's headers came, on `perf_counter`."""
+class Progress:
+    """How far a call came: whether there was a connection, and when the answer's headers came, on `perf_counter`."""
 
+    connected: bool = False
     answered: float | None = None
 
 
@@ -50,44 +68,59 @@ class ProviderClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._session = aiohttp.ClientSession(
             # Idle connections are given up before providers close them, which a call would notice as a failure.
-            connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=settings.http_max_per_host, ttl_dns_cache=60, keepalive_timeout=10
-            ),
+            # It has no limit of its own: `slot` is waited for before the call, so that no call grows old in the connector's queue.
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=10),
+            trace_configs=[_noting_connections()],
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie set for one credential must not travel with another
             timeout=aiohttp.ClientTimeout(
                 total=settings.http_total_timeout, sock_connect=settings.http_connect_timeout, sock_read=None
             ),
             headers={"Accept-Encoding": "gzip", "User-Agent": "beat/0.1"},
             trust_env=False,
+            max_line_size=LONGEST_HEADER,
+            max_field_size=LONGEST_HEADER,
         )
         # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.
         self._session._retry_connection = False
 
+    @asynccontextmanager
+    async def slot(self, source: Source, call: Call) -> AsyncIterator[None]:
+        """Wait until fewer than `http_max_per_host` calls to the provider's host are out, and be one of them while the block runs.
+
+        A simulator that answers for several providers stands for as many hosts: calls to one do not take the slots of another.
+        """
+        host = urlsplit(call.base or source.base_url).netloc
+        slots = self._slots.get(host)
+        if slots is None:
+            slots = self._slots[host] = asyncio.Semaphore(self._settings.http_max_per_host)
+        async with slots:
+            yield
+
     async def exchange(self, source: Source, call: Call) -> Exchange:
-        """Make the call. Never raises for what the network or the provider does."""
+        """Make the call, inside its `slot`. Never raises for what the network or the provider does."""
         base = self._base_url(source, call)
         began = time.perf_counter()
-        clock = Clock()
+        progress = Progress()
         answer, failure = None, None
         try:
-            answer = await self._send(base, call, clock)
+            answer = await self._send(base, call, progress)
         except TransportFailure as error:
             failure = error
+        except aiohttp.ClientResponseError as error:
+            said = f"the answer's status line or headers cannot be read, or one is longer than {LONGEST_HEADER} bytes"
+            failure = TransportFailure("headers", said, error.status or None)
         except TimeoutError:
             failure = TransportFailure("timeout", f"no whole answer within {self._settings.http_total_timeout:g} s")
-        except (
-            aiohttp.ClientError,
-            OSError,
-            ValueError,
-            RuntimeError,
-        ) as error:  # RuntimeError: the session was closed
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
             # aiohttp's messages may hold the whole URL, query and all: the type says enough.
-            failure = TransportFailure("connection", type(error).__name__)
+            failure = TransportFailure(_kind(error, progress), type(error).__name__)
         took = time.perf_counter() - began
-        answered_after = took if clock.answered is None else clock.answered - began
-        return Exchange(shown_url(base, call), call.method, took * 1000, answer, failure, answered_after)
+        answered_after = took if progress.answered is None else progress.answered - began
+        shown = shown_url(base, call)
+        return Exchange(shown, call.method, took * 1000, answer, failure, answered_after, sent=progress.connected)
 
     async def close(self) -> None:
         await self._session.close()
@@ -100,7 +133,7 @@ class ProviderClient:
             return base
         return base.replace("{version}", getattr(self._settings, source.version_setting))
 
-    async def _send(self, base: str, call: Call, clock: Clock) -> Answer:
+    async def _send(self, base: str, call: Call, progress: Progress) -> Answer:
         async with self._session.request(
             call.method,
             base + call.path,
@@ -109,12 +142,13 @@ class ProviderClient:
             json=call.json_body,
             data=call.form,
             allow_redirects=False,  # a redirect would carry the key to another host
+            trace_request_ctx=progress,
         ) as response:
-            clock.answered = time.perf_counter()
+            progress.answered = time.perf_counter()
             if 300 <= response.status < 400:
                 raise TransportFailure("redirect", "the provider redirects; keys do not follow", response.status)
             body = await self._read(response)
-            return Answer(response.status, _lower(response.headers), body)
+            return Answer(response.status, _lower(response.headers), body.removeprefix(BYTE_ORDER_MARK))
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         budget = self._settings.http_byte_budget
@@ -124,9 +158,29 @@ class ProviderClient:
             size += len(chunk)
             if size > budget:
                 response.close()
-                raise TransportFailure("too large", f"the answer is larger than {budget} bytes", response.status)
+                raise TransportFailure(TOO_LARGE, f"the answer is larger than {budget} bytes", response.status)
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _kind(error: Exception, progress: Progress) -> str:
+    if is_exhausted(error):
+        return "resources"
+    if not progress.connected and isinstance(error, ValueError):
+        return "request"
+    return "closed" if isinstance(error, RuntimeError) else "connection"
+
+
+def _noting_connections() -> aiohttp.TraceConfig:
+    """Tells a call's `Progress` when it has a connection, a new one after the TLS handshake. Nothing is sent before."""
+
+    async def note(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.connected = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_end.append(note)
+    config.on_connection_reuseconn.append(note)
+    return config
 
 
 def shown_url(base: str, call: Call) -> str:
@@ -136,4 +190,9 @@ def shown_url(base: str, call: Call) -> str:
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    """Lower-case names. Lines of one name are one list (RFC 9110, 5.3)."""
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined

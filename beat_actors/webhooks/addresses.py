@@ -4,8 +4,6 @@ A name is not judged by what it resolves to beforehand, since it may resolve to 
 """
 
 import ipaddress
-import socket
-from typing import Any
 from urllib.parse import urlsplit
 
 from beat_actors.errors import BadInput
@@ -13,10 +11,21 @@ from beat_actors.text import check_text
 
 LONGEST = 2000
 PORTS = frozenset({80, 443})
-# They carry an IPv4 address, or are of one site: a gateway may lead to what is behind it, whatever Python says of them.
-LEAD_ELSEWHERE = tuple(
+# IANA's registries of special-purpose addresses. Python's `is_global` depends on its version, and calls some of these global.
+SPECIAL_V4 = tuple(
+    ipaddress.IPv4Network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+        *("192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24"),
+        *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    )
+)
+# All that is not in 2000::/3 is local, of one protocol, or not assigned: IPv4-translated addresses, NAT64 and SRv6 among them.
+UNICAST_V6 = ipaddress.IPv6Network("2000::/3")
+# Within it: IETF protocols with Teredo and ORCHID, documentation, 6to4, AS112, documentation again.
+SPECIAL_V6 = tuple(
     ipaddress.IPv6Network(text)
-    for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10")
+    for text in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
 
 
@@ -25,22 +34,21 @@ class PrivateAddress(OSError):
 
 
 def is_public(text: str) -> bool:
-    """Whether it is an address that the whole internet reaches, and no way to another one."""
+    """Whether it is an address that the whole internet reaches, and no way to another one. Raises `ValueError` for a name."""
     address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        elif any(address in network for network in LEAD_ELSEWHERE):
-            return False
-    return address.is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv4Address):
+        special = any(address in network for network in SPECIAL_V4)
+    else:
+        special = address not in UNICAST_V6 or any(address in network for network in SPECIAL_V6)
+    return address.is_global and not special
 
 
-def public_socket(info: tuple[Any, ...]) -> socket.socket:
-    """A socket for this entry of `getaddrinfo`. Raises `PrivateAddress`; names and literal addresses both come by here."""
-    family, kind, protocol, _, address = info
-    if not is_public(str(address[0])) or address[1] not in PORTS:
+def check_address(host: str, port: int) -> None:
+    """Raises `PrivateAddress` for an address, as a connection is made to it, that webhooks do not go to."""
+    if not is_public(host) or port not in PORTS:
         raise PrivateAddress("the address is not public, or the port is not one of the web's")
-    return socket.socket(family, kind, protocol)
 
 
 def check_url(url: str, *, allow_private: bool) -> None:

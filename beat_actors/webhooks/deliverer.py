@@ -4,12 +4,8 @@ Any number may run. Which of them makes a delivery is settled by a claim in the 
 """
 
 import asyncio
-import math
-import re
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
 import msgspec
 import structlog
 
@@ -17,8 +13,8 @@ from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable, VaultError
 from beat_actors.webhooks import deliveries
-from beat_actors.webhooks.addresses import PrivateAddress, public_socket
 from beat_actors.webhooks.backoff import delay
+from beat_actors.webhooks.client import Reply, WebhookClient
 from beat_actors.webhooks.deliveries import Outcome
 from beat_actors.webhooks.endpoints import opened
 from beat_actors.webhooks.signing import sign
@@ -30,11 +26,6 @@ PLACES = 256
 IDLE = 0.5
 ASLEEP = 2.0
 """Seconds between two looks while there is nobody to tell."""
-CONNECT, TOTAL = 5.0, 15.0
-KEPT = 300
-"""Bytes of an answer that are read and kept."""
-LONGEST_PAUSE = 14_400.0
-_UNPRINTABLE = re.compile(r"[^ -~\u00a0-\ud7ff]+")
 
 
 class Deliverer:
@@ -47,17 +38,7 @@ class Deliverer:
         self._calls: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
         self._idle = IDLE
-        allow_private = database.settings.webhook_allow_private
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=10, socket_factory=None if allow_private else public_socket
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=TOTAL, sock_connect=CONNECT),
-            auto_decompress=False,  # little is read of an answer, and nothing of it is unpacked
-            headers={"User-Agent": "beat-webhooks/1"},
-            trust_env=False,
-        )
+        self._client = WebhookClient(allow_private=database.settings.webhook_allow_private)
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Deliver until `stopped`; then calls that are out are waited for and settled."""
@@ -103,7 +84,7 @@ class Deliverer:
     async def close(self) -> None:
         for call in self._calls:
             call.cancel()
-        await self._session.close()
+        await self._client.close()
 
     async def _settle(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
@@ -122,7 +103,20 @@ class Deliverer:
         log.info("webhook", delivery=row.id, endpoint=row.endpoint_id, attempt=row.attempt, status=outcome.status)
 
     async def _call(self, row: Any) -> Outcome:
-        status, said, after = None, "", 0.0
+        reply = await self._attempt(row)
+        return Outcome(
+            row.id,
+            row.attempt,
+            row.endpoint_id,
+            reply.accepted,
+            0.0 if reply.accepted else max(delay(row.tries), reply.pause),
+            gone=reply.status == 410,
+            status=reply.status,
+            error=None if reply.accepted else reply.said,
+            pause=reply.pause,
+        )
+
+    async def _attempt(self, row: Any) -> Reply:
         try:
             secrets = opened(self._vault, row)
             body = msgspec.json.encode({"type": row.type, "timestamp": row.occurred_at, "data": row.data})
@@ -132,65 +126,12 @@ class Deliverer:
                 "webhook-timestamp": str(row.at),
                 "webhook-signature": sign(secrets, str(row.event_id), row.at, body),
             }
-            async with self._session.post(row.url, data=body, headers=headers, allow_redirects=False) as response:
-                status = response.status
-                if status in (429, 503):
-                    after = _retry_after(response.headers)
-                if not 200 <= status < 300:
-                    said = f"HTTP {status}: {_shown(await response.content.read(KEPT))}".rstrip(": ")
+            return await self._client.post(row.url, body, headers)
         except VaultError:
-            said = "the signing secret does not open with BEAT_VAULT_KEYS; add the key that sealed it back"
-        except TimeoutError:
-            said = f"no answer within {TOTAL:g} s"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = _failure(error)
+            return Reply(None, "the signing secret does not open with BEAT_VAULT_KEYS; add the key that sealed it back")
         except Exception as error:  # whatever one endpoint brings about is that delivery's failure
             log.exception("webhook_call_failed", delivery=row.id)
-            said = type(error).__name__
-        if status is not None and 300 <= status < 400:
-            said = f"HTTP {status}: it redirects, which is not followed; give the URL that it leads to"
-        delivered = status is not None and 200 <= status < 300
-        return Outcome(
-            row.id,
-            row.attempt,
-            row.endpoint_id,
-            delivered,
-            0.0 if delivered else max(delay(row.tries), after),
-            gone=status == 410,
-            status=status,
-            error=None if delivered else said,
-            pause=after,
-        )
-
-
-def _retry_after(headers: Any) -> float:
-    """Seconds that the endpoint asks for, as a number or as a date beside its own clock."""
-    text = headers.get("Retry-After", "").strip()
-    try:
-        if text.isascii() and text.isdigit():
-            seconds = float(text[:9])
-        else:
-            date = headers.get("Date", "")
-            seconds = (parsedate_to_datetime(text) - parsedate_to_datetime(date)).total_seconds()
-    except (ValueError, TypeError):
-        return 0.0
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else 0.0
-
-
-def _failure(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name does not resolve"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, PrivateAddress):
-            return "its address or port is not one for the public, so nothing was sent; BEAT_WEBHOOK_ALLOW_PRIVATE would allow it"
-        cause = getattr(cause, "os_error", None) or cause.__cause__
-    # The messages of the HTTP library may hold the whole URL: the type says enough.
-    return f"no connection: {type(error).__name__}"
-
-
-def _shown(body: bytes) -> str:
-    return _UNPRINTABLE.sub(" ", body.decode("utf-8", "replace")).strip()
+            return Reply(None, type(error).__name__)
 
 
 async def _first(*waits: Any, within: float) -> None:

@@ -9,11 +9,16 @@ from typing import Any
 
 from beat_actors.database import Database, jsonb
 from beat_actors.webhooks.backoff import FAILURES, open_seconds
+from beat_actors.webhooks.makers import MAKER_LIVES
 
+PROCESS = "deliverer"
+"""The name by which a process that delivers reports and connects."""
 EVENTS = 1000
 """Events that one statement tells."""
 PER_ENDPOINT = 8
 """Deliveries that are out to one endpoint at a time, so that a slow one has few of the places."""
+PER_ACCOUNT = 32
+"""Deliveries that are out to all endpoints of one account at a time, over all processes. The installation's own count as an account."""
 LEASE = 60.0
 """Seconds after which a delivery whose sender said nothing is made again; more than a call may take."""
 FORGOTTEN = 5000
@@ -22,11 +27,11 @@ FORGOTTEN = 5000
 # finds the position locked leaves it to who holds it. Position and deliveries move together: an event is told once, or again.
 FAN_OUT = """
 WITH position AS (
-    SELECT xid, id FROM webhook_position FOR UPDATE SKIP LOCKED
+    SELECT xid, id FROM webhook_position FOR NO KEY UPDATE SKIP LOCKED
 ), batch AS MATERIALIZED (
     SELECT o.* FROM position p CROSS JOIN LATERAL (
         SELECT xid, id, event_id, type, data, occurred_at FROM outbox_event
-        WHERE (xid, id) > (p.xid, p.id) AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id LIMIT %(limit)s) o
+        WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT %(limit)s) o
 ), told AS (
     INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
     SELECT e.id, b.event_id, b.type, b.data, b.occurred_at, clock_timestamp(), clock_timestamp() + interval '24 hours' FROM batch b JOIN webhook_endpoint e
@@ -41,61 +46,90 @@ WITH position AS (
 )
 SELECT count(*) FROM batch
 """
+# An endpoint, `e`, that may be sent to and has something due. The first in the order of the index is asked for: to look for any row
+# at all may mean to read past all that ended.
+DUE = f"""
+e.state = 'active' AND {MAKER_LIVES} AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
+AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
+     ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()
+"""  # noqa: S608 - this module's own text
 # Whether any of the others finds something to do: one statement in the place of five. What is late is asked in the order of its index.
-LOOK = """
+LOOK = f"""
 SELECT EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active') AS active,
        EXISTS (SELECT FROM webhook_position p CROSS JOIN LATERAL (
-           SELECT FROM outbox_event WHERE (xid, id) > (p.xid, p.id) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+           SELECT FROM outbox_event WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot()))
            ORDER BY xid, id LIMIT 1) o) AS news,
        coalesce((SELECT expires_at FROM webhook_delivery WHERE state = 'pending' ORDER BY expires_at LIMIT 1) <= clock_timestamp(), false)
            AS late,
-       EXISTS (SELECT FROM webhook_endpoint e
-           WHERE e.state = 'active' AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
-             AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
-                  ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()) AS due
+       EXISTS (SELECT FROM webhook_endpoint e WHERE {DUE}) AS due
+"""  # noqa: S608 - this module's own text
+# By account and by endpoint. There are as many rows as calls are out.
+OUT = """
+out AS MATERIALIZED (
+    SELECT e.id, coalesce(e.account_id, '') AS account, count(*) AS out
+    FROM webhook_delivery d JOIN webhook_endpoint e ON e.id = d.endpoint_id
+    WHERE d.lease_until > clock_timestamp() GROUP BY 1, 2
+), of_account AS MATERIALIZED (SELECT account, sum(out) AS out FROM out GROUP BY 1)
 """
-# Endpoints are locked before their deliveries are counted, by a statement of its own: what another process claimed is seen then.
-# Whether anything is due is asked in the order of the index: to look for any row at all may mean to read past all that ended.
-OPEN_ENDPOINTS = """
-SELECT e.id FROM webhook_endpoint e
-WHERE e.state = 'active' AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
-  AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
-       ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()
-ORDER BY random() LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
-"""
+# Endpoints with due deliveries and room, those of the accounts with the fewest calls out first. An account is locked before its
+# deliveries are counted and claimed, by a statement of its own, so that what another process claimed is seen; what is locked is left
+# to the process that has it. Nothing waits for these locks.
+CANDIDATES = f"""
+WITH {OUT}, due AS (
+    SELECT e.id, coalesce(e.account_id, '') AS account, row_number() OVER (PARTITION BY e.account_id ORDER BY random()) AS turn
+    FROM webhook_endpoint e LEFT JOIN out o ON o.id = e.id
+    WHERE {DUE} AND coalesce(o.out, 0) < CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(per_endpoint)s END
+), fair AS MATERIALIZED (
+    SELECT due.id, account FROM due LEFT JOIN of_account a USING (account)
+    WHERE coalesce(a.out, 0) < %(per_account)s ORDER BY coalesce(a.out, 0) + due.turn, random() LIMIT %(limit)s
+), accounts AS MATERIALIZED (SELECT DISTINCT account FROM fair), locked AS MATERIALIZED (
+    SELECT account FROM accounts WHERE pg_try_advisory_xact_lock(hashtext('beat.webhooks.account'), hashtext(account))
+)
+SELECT fair.id FROM fair JOIN locked USING (account)
+"""  # noqa: S608 - this module's own text
+# The oldest of each endpoint, and of those one after the other by account, beginning with the accounts that have the fewest calls out.
 # An endpoint that has failed too often in a row gets one probe; the others wait for what becomes of it.
-CLAIM = """
-WITH room AS (
-    SELECT e.id, CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(most)s END - (
-        SELECT count(*) FROM webhook_delivery o WHERE o.endpoint_id = e.id AND o.lease_until > clock_timestamp()) AS room
-    FROM webhook_endpoint e WHERE e.id = ANY(%(endpoints)s) AND e.state = 'active'
+CLAIM = f"""
+WITH {OUT}, room AS (
+    SELECT e.id, coalesce(e.account_id, '') AS account,
+           greatest(CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(per_endpoint)s END - coalesce(o.out, 0), 0) AS room
+    FROM webhook_endpoint e LEFT JOIN out o ON o.id = e.id WHERE e.id = ANY(%(endpoints)s) AND e.state = 'active'
 ), due AS (
-    SELECT d.id FROM room CROSS JOIN LATERAL (
-        SELECT id FROM webhook_delivery
+    SELECT d.id, room.account, row_number() OVER (PARTITION BY room.id ORDER BY d.next_at, d.id) AS turn
+    FROM room CROSS JOIN LATERAL (
+        SELECT id, next_at FROM webhook_delivery
         WHERE endpoint_id = room.id AND state = 'pending' AND next_at <= clock_timestamp() AND expires_at > clock_timestamp()
-        ORDER BY next_at, id LIMIT greatest(room.room, 0) FOR UPDATE SKIP LOCKED) d
-    LIMIT %(limit)s
+        ORDER BY next_at, id LIMIT room.room) d
+), ranked AS (
+    SELECT id, account, row_number() OVER (PARTITION BY account ORDER BY turn, id) AS nth FROM due
+), fair AS MATERIALIZED (
+    SELECT id FROM (SELECT ranked.id, coalesce(a.out, 0) + ranked.nth AS place FROM ranked LEFT JOIN of_account a USING (account)) r
+    WHERE place <= %(per_account)s ORDER BY place, id LIMIT %(limit)s
 )
 UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp() + make_interval(secs => %(lease)s),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM due, webhook_endpoint e WHERE d.id = due.id AND e.id = d.endpoint_id
+FROM fair, webhook_endpoint e WHERE d.id = fair.id AND e.id = d.endpoint_id AND d.state = 'pending' AND d.next_at <= clock_timestamp()
 RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
     CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,
     extract(epoch FROM clock_timestamp())::bigint AS at
-"""
+"""  # noqa: S608 - this module's own text
 LOCK = "SELECT id FROM webhook_endpoint WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+# While its breaker is open an endpoint's rest decides when it is tried again: that a probe failed says nothing of its delivery, whose
+# own delay does not grow and which is due when the rest is over. All other delays are the delivery's own, and a success of another
+# delivery does not shorten them.
 SETTLE = """
-WITH outcome AS (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
+WITH said AS (
+    SELECT o.*, e.failures >= %(failures)s AND NOT o.delivered AS probe
+    FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
         id bigint, attempt integer, endpoint_id bigint, delivered boolean, gone boolean, status integer, error text,
-        delay double precision, pause double precision)
+        delay double precision, pause double precision) JOIN webhook_endpoint e ON e.id = o.endpoint_id
+), outcome AS (
+    SELECT *, clock_timestamp() + make_interval(secs => CASE WHEN probe THEN pause ELSE delay END) AS again FROM said
 ), settled AS (
     UPDATE webhook_delivery d SET lease_until = NULL, status = o.status, error = o.error,
-        state = CASE WHEN o.delivered THEN 'delivered'
-                     WHEN o.gone OR clock_timestamp() + make_interval(secs => o.delay) >= d.expires_at THEN 'failed' ELSE 'pending' END,
-        ended_at = CASE WHEN o.delivered OR o.gone OR clock_timestamp() + make_interval(secs => o.delay) >= d.expires_at
-                        THEN clock_timestamp() END,
-        next_at = clock_timestamp() + make_interval(secs => o.delay)
+        state = CASE WHEN o.delivered THEN 'delivered' WHEN o.gone OR o.again >= d.expires_at THEN 'failed' ELSE 'pending' END,
+        ended_at = CASE WHEN o.delivered OR o.gone OR o.again >= d.expires_at THEN clock_timestamp() END,
+        next_at = o.again, resent_after = d.resent_after + o.probe::integer
     FROM outcome o WHERE d.id = o.id AND d.attempt = o.attempt AND d.state = 'pending' AND d.lease_until IS NOT NULL
     RETURNING d.endpoint_id, o.delivered, o.gone, o.error, o.pause
 ), sum AS (
@@ -115,22 +149,17 @@ UPDATE webhook_endpoint e SET
     last_failure_at = CASE WHEN s.failed > 0 THEN clock_timestamp() ELSE e.last_failure_at END,
     last_error = CASE WHEN s.failed > 0 THEN s.error WHEN s.well THEN NULL ELSE e.last_error END
 FROM sum s WHERE e.id = s.endpoint_id
-RETURNING e.id, s.well, s.gone
+RETURNING e.id, s.gone
 """.replace(
     "{trips}",
     "NOT s.well AND e.failures + s.failed >= %(failures)s AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())",
 )
-# What had failed waits for its own next attempt, hours perhaps; the endpoint is back now.
-HEALED = """
-UPDATE webhook_delivery SET next_at = clock_timestamp()
-WHERE endpoint_id = ANY(%s) AND state = 'pending' AND lease_until IS NULL AND next_at > clock_timestamp()
-"""
 LATE = """
 UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), lease_until = NULL,
     error = coalesce('not accepted within 24 h; last: ' || error, 'not sent within 24 h: the endpoint was paused or resting')
 WHERE id = ANY(ARRAY(SELECT id FROM webhook_delivery
     WHERE state = 'pending' AND expires_at <= clock_timestamp() AND coalesce(lease_until <= clock_timestamp(), true)
-    ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED))
+    ORDER BY expires_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
 """
 REFUSED = """
 UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), error = 'the endpoint said 410: it is disabled'
@@ -175,12 +204,12 @@ async def fan_out(database: Database) -> int:
 
 async def claim(database: Database, limit: int) -> list[Any]:
     """Up to so many deliveries whose time has come, each with its endpoint; they are the caller's for `LEASE` seconds."""
+    values = {"failures": FAILURES, "per_endpoint": PER_ENDPOINT, "per_account": PER_ACCOUNT, "limit": limit}
     async with database.transaction() as transaction:
-        endpoints = [row.id for row in await transaction.rows(OPEN_ENDPOINTS, (limit,))]
+        endpoints = [row.id for row in await transaction.rows(CANDIDATES, values)]
         if not endpoints:
             return []
-        values = {"endpoints": endpoints, "failures": FAILURES, "most": PER_ENDPOINT, "limit": limit, "lease": LEASE}
-        return await transaction.rows(CLAIM, values)
+        return await transaction.rows(CLAIM, values | {"endpoints": endpoints, "lease": LEASE})
 
 
 async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
@@ -195,8 +224,6 @@ async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
             return
         values = {"outcomes": jsonb(rows), "failures": FAILURES, "rests": open_seconds()}
         settled = await transaction.rows(SETTLE, values)
-        if well := [row.id for row in settled if row.well]:
-            await transaction.run(HEALED, (well,))
         if gone := [row.id for row in settled if row.gone]:
             await transaction.run(REFUSED, (gone,))
 

@@ -1,5 +1,6 @@
 """Endpoints and their deliveries as their owners see and change them; each change is audited in its own transaction."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,30 +14,40 @@ from beat_actors import audit
 from beat_actors.credentials.vault import Vault
 from beat_actors.data import cursors
 from beat_actors.database import Transaction, jsonb
-from beat_actors.errors import BadInput, Conflict, NotFound
+from beat_actors.errors import BadInput, Conflict, NotFound, TooManyTests
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.addresses import check_url
 from beat_actors.webhooks.backoff import FAILURES
+from beat_actors.webhooks.makers import MAKER_LIVES, SEALED_FOR
 from beat_actors.webhooks.signing import new_secret
 
-SEALED_FOR = "webhook endpoint"
-"""In the place of a source in the vault: no source has a space in its name."""
 TEST = "beat.webhook.test"
+TESTS, TESTS_OF_ACCOUNT = 10, 30
+"""Test events a minute to one endpoint, and to all endpoints of one account."""
 MOST_EVENTS = 20
-MOST_ENDPOINTS = 100
-"""Endpoints of one account."""
+MOST_ENDPOINTS, MOST_OF_THE_INSTALLATION = 32, 100
+"""Endpoints of one account, and those without an account."""
 MOST_RESENT = 10_000
 MAX_PAGE = 200
 STATES = ("pending", "delivered", "failed")
 PATTERN = re.compile(r"\*|beat(\.[a-z_]+){1,3}(\.\*)?")
 
-SEEN = "(%(account)s::text IS NULL AND (%(all)s OR api_key_id = %(key)s) OR account_id = %(account)s)"
-VIEW = f"""id, account_id, url, events, state, CASE WHEN failures >= {FAILURES} THEN 'open' ELSE 'closed' END AS breaker, failures,
-    CASE WHEN open_until > clock_timestamp() THEN open_until END AS open_until, last_success_at, last_failure_at, last_error, created_at"""
+SEEN = "(%(account)s::text IS NULL AND (%(all)s OR e.api_key_id = %(key)s) OR e.account_id = %(account)s)"
+# Who made it is shown to those who operate, to keys of the same account, and to the maker itself.
+SHOWS_MAKER = "(%(all)s OR k.account_id = %(account)s OR k.id = %(key)s)"
+VIEW = f"""e.id, e.account_id, e.url, e.events, CASE WHEN e.state = 'active' AND NOT ({MAKER_LIVES}) THEN 'paused' ELSE e.state END AS state,
+    CASE WHEN e.state = 'paused' THEN 'asked' WHEN e.state = 'disabled' THEN 'gone'
+         WHEN NOT ({MAKER_LIVES}) THEN (SELECT CASE WHEN k.revoked_at IS NULL THEN 'key_expired' ELSE 'key_revoked' END
+                                        FROM api_key k WHERE k.id = e.api_key_id) END AS reason,
+    (SELECT k.id FROM api_key k WHERE k.id = e.api_key_id AND {SHOWS_MAKER}) AS api_key_id,
+    (SELECT k.name FROM api_key k WHERE k.id = e.api_key_id AND {SHOWS_MAKER}) AS api_key_name,
+    CASE WHEN e.failures >= {FAILURES} THEN 'open' ELSE 'closed' END AS breaker, e.failures,
+    CASE WHEN e.open_until > clock_timestamp() THEN e.open_until END AS open_until, e.last_success_at, e.last_failure_at, e.last_error,
+    e.created_at"""  # noqa: S608 - this module's own text
 CREATE = f"""
-INSERT INTO webhook_endpoint (id, account_id, url, events, api_key_id, key_id, secret) OVERRIDING SYSTEM VALUE
-VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {VIEW}
+INSERT INTO webhook_endpoint AS e (id, account_id, url, events, api_key_id, key_id, secret) OVERRIDING SYSTEM VALUE
+VALUES (%(id)s, %(account)s, %(url)s, %(events)s, %(key)s, %(key_id)s, %(secret)s) RETURNING {VIEW}
 """  # noqa: S608 - this module's own text
 NEXT_ID = "SELECT nextval(pg_get_serial_sequence('webhook_endpoint', 'id'))"
 COUNT = """
@@ -44,18 +55,33 @@ SELECT count(*) FROM webhook_endpoint WHERE account_id IS NOT DISTINCT FROM %s::
 """
 # Two that add an endpoint at once count one after the other.
 ALONE = "SELECT pg_advisory_xact_lock(hashtext('beat.webhooks'))"
-LIST = f"SELECT {VIEW} FROM webhook_endpoint WHERE {SEEN} ORDER BY id"  # noqa: S608 - as above
-FIND = f"SELECT {VIEW} FROM webhook_endpoint WHERE id = %(id)s AND {SEEN}"  # noqa: S608 - as above
+LIST = f"SELECT {VIEW} FROM webhook_endpoint e WHERE {SEEN} ORDER BY e.id"  # noqa: S608 - as above
+FIND = f"SELECT {VIEW} FROM webhook_endpoint e WHERE e.id = %(id)s AND {SEEN}"  # noqa: S608 - as above
+# Whoever resumes an endpoint whose maker's key has ended answers for it from then on.
 CHANGE = f"""
-UPDATE webhook_endpoint SET url = coalesce(%(url)s, url), events = coalesce(%(events)s::text[], events),
+UPDATE webhook_endpoint e SET url = coalesce(%(url)s, url), events = coalesce(%(events)s::text[], events),
     state = coalesce(%(state)s, state),
     failures = CASE WHEN %(anew)s THEN 0 ELSE failures END, trips = CASE WHEN %(anew)s THEN 0 ELSE trips END,
-    open_until = CASE WHEN %(anew)s THEN NULL ELSE open_until END
-WHERE id = %(id)s RETURNING {VIEW}
+    open_until = CASE WHEN %(anew)s THEN NULL ELSE open_until END,
+    api_key_id = CASE WHEN %(state)s = 'active' AND NOT ({MAKER_LIVES}) THEN %(key)s ELSE api_key_id END
+WHERE e.id = %(id)s RETURNING {VIEW}
 """  # noqa: S608 - as above
 ROTATE = """
 UPDATE webhook_endpoint SET old_key_id = key_id, old_secret = secret, old_until = clock_timestamp() + interval '24 hours',
     key_id = %s, secret = %s WHERE id = %s RETURNING old_until
+"""
+# One window of a minute for each subject, the endpoint and its account. Rows of long ago are dropped on the way.
+COUNT_TEST = """
+WITH gone AS (
+    DELETE FROM webhook_test WHERE subject = ANY(ARRAY(
+        SELECT subject FROM webhook_test WHERE began < clock_timestamp() - interval '1 hour' AND NOT (subject = ANY(%(subjects)s::text[]))
+        ORDER BY began LIMIT 100 FOR UPDATE SKIP LOCKED))
+)
+INSERT INTO webhook_test AS t (subject, began, sent) SELECT subject, clock_timestamp(), 1 FROM unnest(%(subjects)s::text[]) AS s(subject)
+ON CONFLICT (subject) DO UPDATE SET
+    began = CASE WHEN t.began <= clock_timestamp() - interval '1 minute' THEN excluded.began ELSE t.began END,
+    sent = CASE WHEN t.began <= clock_timestamp() - interval '1 minute' THEN 1 ELSE t.sent + 1 END
+RETURNING subject, sent, extract(epoch FROM began + interval '1 minute' - clock_timestamp())::float8 AS seconds
 """
 TELL = """
 INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
@@ -72,7 +98,7 @@ RESEND = """
 WITH again AS (
     SELECT id FROM webhook_delivery WHERE endpoint_id = %(endpoint)s AND state <> 'pending'
       AND CASE WHEN %(id)s::bigint IS NULL THEN state = 'failed' AND occurred_at >= %(since)s ELSE id = %(id)s END
-    ORDER BY id LIMIT %(limit)s FOR UPDATE
+    ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE
 )
 UPDATE webhook_delivery d SET state = 'pending', next_at = clock_timestamp(), expires_at = clock_timestamp() + interval '24 hours',
     ended_at = NULL, lease_until = NULL, resent_after = attempt FROM again WHERE d.id = again.id RETURNING d.id
@@ -85,13 +111,21 @@ SEAL_ANEW = "UPDATE webhook_endpoint SET key_id = %s, secret = %s, old_key_id = 
 
 
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint, without its secret. `breaker`: open while one probe decides for all; `open_until`: nothing is sent before."""
+    """An endpoint, without its secret.
+
+    `reason`: why nothing is sent to it: it was `asked` for, the endpoint is `gone` (410), or the key that made it has ended.
+    `api_key_id`, `api_key_name`: the key that made it, for those who may know. `breaker`: open while one probe decides for all.
+    `open_until`: nothing is sent before.
+    """
 
     id: int
     account_id: str | None
     url: str
     events: list[str]
     state: Annotated[str, one_of(("active", "paused", "disabled"))]
+    reason: Annotated[str, one_of(("asked", "gone", "key_revoked", "key_expired"))] | None
+    api_key_id: int | None
+    api_key_name: str | None
     breaker: Annotated[str, one_of(("open", "closed"))]
     failures: int
     open_until: datetime | None
@@ -120,10 +154,6 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 class Deliveries(msgspec.Struct, frozen=True):
     deliveries: list[DeliveryView]
     next_cursor: str | None
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +197,13 @@ async def create(
         check_text(account_id, "account_id", longest=255, one_line=True)
     wanted = _checked(events)
     await transaction.value(ALONE)
-    if await transaction.value(COUNT, (account_id,)) >= MOST_ENDPOINTS:
-        raise Conflict(
-            f"there are {MOST_ENDPOINTS} endpoints already, which is all that there may be; delete one first"
-        )
+    most = MOST_OF_THE_INSTALLATION if account_id is None else MOST_ENDPOINTS
+    if await transaction.value(COUNT, (account_id,)) >= most:
+        raise Conflict(f"there are {most} endpoints already, which is all that there may be; delete one first")
     number, secret = await transaction.value(NEXT_ID), new_secret()
-    sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
-    row = await transaction.row(CREATE, (number, account_id, url, wanted, api_key_id, *sealed))
+    key_id, sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
+    values = {"id": number, "account": account_id, "url": url, "events": wanted, "key": api_key_id, "all": True}
+    row = await transaction.row(CREATE, values | {"key_id": key_id, "secret": sealed})
     assert row is not None
     await _audit(transaction, actor, "create", number, {"account_id": account_id, "host": _host(url), "events": wanted})
     return EndpointView(**row._asdict()), secret
@@ -186,7 +216,7 @@ async def overview(transaction: Transaction, reader: Reader) -> list[EndpointVie
 
 async def find(transaction: Transaction, number: int, reader: Reader, *, lock: bool = False) -> EndpointView:
     """Raises `NotFound`, also for an endpoint of somebody else."""
-    statement = f"{FIND} FOR NO KEY UPDATE" if lock else FIND
+    statement = f"{FIND} FOR NO KEY UPDATE OF e" if lock else FIND
     row = await transaction.row(statement, {"id": number} | reader.sees)
     if row is None:
         raise NotFound(f"there is no webhook {number}; list them to see which there are")
@@ -210,7 +240,7 @@ async def change(
     state = None if paused is None else "paused" if paused else "active"
     anew = url is not None or (state == "active" and before.state != "active")
     values = {"id": number, "url": url, "events": _checked(events) if events is not None else None}
-    row = await transaction.row(CHANGE, values | {"state": state, "anew": anew})
+    row = await transaction.row(CHANGE, values | {"state": state, "anew": anew} | reader.sees)
     assert row is not None
     detail = {"host": _host(url) if url else None, "events": values["events"], "state": state}
     detail = {name: value for name, value in detail.items() if value is not None}
@@ -237,10 +267,14 @@ async def rotate(transaction: Transaction, vault: Vault, number: int, reader: Re
 
 
 async def send_test(transaction: Transaction, number: int, reader: Reader) -> int:
-    """Send an event of the type `beat.webhook.test` to this endpoint alone; the delivery's id. Raises `Conflict` if it is not active."""
+    """Send an event of the type `beat.webhook.test` to this endpoint alone; the delivery's id.
+
+    Raises `Conflict` if it is not active, and `TooManyTests` where the minute's are spent.
+    """
     found = await find(transaction, number, reader)
     if found.state != "active":
         raise Conflict(f"webhook {number} is {found.state}; resume it first")
+    await _count_test(transaction, number, found.account_id)
     event = uuid4()
     told = {"message": "This is a test.", "webhook_id": number}
     delivery = await transaction.value(TELL, (number, event, TEST, jsonb(told)))
@@ -262,11 +296,11 @@ async def deliveries(
         raise BadInput(f"state is {', '.join(STATES)}", field="state")
     if not 1 <= limit <= MAX_PAGE:
         raise BadInput(f"limit is 1 to {MAX_PAGE}", field="limit")
-    before = cursors.read(cursor, Position).id if cursor else None
+    before = cursors.read(cursor, cursors.Before).id if cursor else None
     await find(transaction, number, reader)
     values = {"id": number, "state": state, "before": before, "limit": limit + 1}
     rows = [DeliveryView(**row._asdict()) for row in await transaction.rows(DELIVERIES, values)]
-    following = cursors.write(Position(rows[limit - 1].id)) if len(rows) > limit else None
+    following = cursors.write(cursors.Before(rows[limit - 1].id)) if len(rows) > limit else None
     return Deliveries(rows[:limit], following)
 
 
@@ -314,6 +348,20 @@ def _checked(events: Sequence[str]) -> list[str]:
 def _host(url: str) -> str:
     """What may be shown of a URL: path and query may hold somebody's token."""
     return url.partition("://")[2].partition("/")[0].partition("?")[0]
+
+
+async def _count_test(transaction: Transaction, number: int, account_id: str | None) -> None:
+    account = "installation" if account_id is None else f"account:{account_id}"
+    most = {account: TESTS_OF_ACCOUNT, f"endpoint:{number}": TESTS}
+    counted = await transaction.rows(COUNT_TEST, {"subjects": sorted(most)})
+    spent = [row for row in counted if row.sent > most[row.subject]]
+    if spent:
+        seconds = max(1, math.ceil(max(row.seconds for row in spent)))
+        raise TooManyTests(
+            f"{TESTS} test events a minute may go to one webhook, and {TESTS_OF_ACCOUNT} to all of an account; "
+            f"nothing was sent. Try again in {seconds} s.",
+            seconds=seconds,
+        )
 
 
 async def _audit(transaction: Transaction, actor: str, verb: str, number: int, detail: dict[str, Any]) -> None:

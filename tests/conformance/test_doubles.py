@@ -31,7 +31,9 @@ PAGES = 60
 """More than any listing of the population has."""
 
 UNREADABLE = frozenset({Outcome.MALFORMED})
-OTHERS = frozenset({Outcome.MALFORMED, Outcome.OK, Outcome.MISSING, Outcome.UPSTREAM_DOWN})
+OTHERS = frozenset(
+    {Outcome.MALFORMED, Outcome.OK, Outcome.MISSING, Outcome.UNSEEN, Outcome.REFUSED, Outcome.UPSTREAM_DOWN}
+)
 REFUSED = frozenset({Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED})
 BROKEN = frozenset({Outcome.UPSTREAM_DOWN})
 JUDGED: Mapping[FaultKind, frozenset[Outcome]] = {
@@ -72,6 +74,15 @@ async def admin(url: str) -> AsyncIterator[SimulatorClient]:
 async def http(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderClient]:
     del admin
     client = simulated_client(url)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def impatient(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderClient]:
+    """For what is never answered."""
+    del admin
+    client = simulated_client(url, patience=1.0)
     yield client
     await client.close()
 
@@ -163,11 +174,11 @@ async def test_s1_1_each_fault_of_the_double_is_judged_as_what_it_is(
 
 @every_source
 async def test_s1_1_what_does_not_end_is_broken_off(
-    http: ProviderClient, admin: SimulatorClient, platform: Any, source: Any
+    impatient: ProviderClient, admin: SimulatorClient, platform: Any, source: Any
 ) -> None:
     for kind in sorted(UNANSWERED):
         await admin.add_fault(kind.value, source.name)
-        came_to, _, _ = await ask(http, platform, source, next(iter(source.endpoints)))
+        came_to, _, _ = await ask(impatient, platform, source, next(iter(source.endpoints)))
         await admin.clear_faults()
         assert came_to is Outcome.UPSTREAM_DOWN, kind
 

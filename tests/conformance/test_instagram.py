@@ -20,7 +20,7 @@ from tests.conftest import FIXTURES
 NAMED = [r for r in GOOD if r.operation == "profile_by_handle" and "a2_user" not in r.path]
 
 
-def test_s1_12_the_chains_are_in_the_order_of_preference() -> None:
+def test_s1_4_and_s1_12_the_chains_are_in_the_order_of_preference() -> None:
     chains = platforms()["instagram"].chains
     assert chains["profile_by_handle"] == ("graphapi", "arraybobo", "jotucker", "lama", "bestsolutions")
     assert chains["posts_by_id"][:3] == ("jotucker", "lama", "arraybobo")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from beat_actors.errors import Malformed, Missing
 from beat_actors.pipeline.entities import column_types, write_records
+from beat_actors.pipeline.holes import read as read_page
 from beat_actors.platforms.interface import CHECK, Answer, FetchSpec, Outcome
 from beat_actors.platforms.registry import platforms
 from tests.conformance.recordings import Recording, Refusal, of_platforms
@@ -159,6 +160,7 @@ def secrets_of(platform: Any, source: Any) -> list[tuple[dict[str, str], Mapping
 def test_who_raises_doubts_has_a_check_that_settles_them(platform: Any, source: Any) -> None:
     if any(rule.doubtful for rule in source.errors):
         assert source.check is not None
+    if any(rule.doubtful and rule.outcome is not Outcome.CREDENTIAL_DEAD for rule in source.errors):
         assert all(endpoint.scopes for endpoint in source.endpoints.values())
 
 
@@ -210,6 +212,13 @@ def test_s6_10_a_good_recording_is_read_whole(recording: Recording) -> None:
         assert values[platforms_of(recording).entity_of(record).key]
         assert all(value >= 0 for value in values.values() if isinstance(value, int))
         assert all(value.tzinfo is not None for value in values.values() if isinstance(value, datetime))
+
+
+@every_recording
+def test_s6_10_a_byte_order_mark_before_an_answer_changes_nothing(recording: Recording) -> None:
+    known = platforms_of(recording).record_lists
+    marked = b"\xef\xbb\xbf" + recording.body()
+    assert read_page(lambda body: read(recording, body), marked, known) == (read(recording), ())
 
 
 @pytest.mark.parametrize("recording", MISSING, ids=lambda r: f"{r.source}-{r.operation}")

@@ -32,6 +32,9 @@ platform = Platform(
     flows=FLOWS,
     entities=(ACCOUNT, POST, STORY, COMMENT, FOLLOW, PROFILE_INSIGHT, POST_INSIGHT),
     on_demand=ON_DEMAND,
+    record_lists=frozenset(
+        {"", "items", "data", "users", "comments", "preview_child_comments", "edges", "medias", "reels_media"}
+    ),
 )
 
 __all__ = [

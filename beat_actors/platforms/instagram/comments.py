@@ -68,7 +68,15 @@ class Answer(msgspec.Struct):
     next_max_id: Id | None = None
 
 
+class Chunk(msgspec.Struct, array_like=True):
+    """A pair: a page of the web's comments, and the next page's cursor or nothing."""
+
+    comments: list[Commented]
+    cursor: Id | None = None
+
+
 decode_comments = decoder(Answer)
+decode_chunk = decoder(Chunk)
 
 
 def the_comments(body: bytes, spec: FetchSpec) -> Parsed:
@@ -80,6 +88,12 @@ def the_comments(body: bytes, spec: FetchSpec) -> Parsed:
         return Parsed(_records(listed, of), str(cursor) if cursor else None)
     comments, at = _of_the_web(answer.data, spec)
     return Parsed(_records(_nodes(comments, at), of), next_page(comments.page_info))
+
+
+def a_chunk(body: bytes, spec: FetchSpec) -> Parsed:
+    page = decode_chunk(body)
+    listed = ((f"$[0][{i}]", each) for i, each in enumerate(page.comments))
+    return Parsed(_records(listed, spec.params["shortcode"]), str(page.cursor) if page.cursor else None)
 
 
 def _of_the_web(data: ThreadData | None, spec: FetchSpec) -> tuple[Comments, str]:

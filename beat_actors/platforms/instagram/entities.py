@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
+from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
 
 
 class InstagramAccount(Record, frozen=True, kw_only=True):
@@ -27,11 +27,13 @@ class InstagramAccount(Record, frozen=True, kw_only=True):
 class InstagramPost(Record, frozen=True, kw_only=True):
     """A post, by the shortcode that all providers share. `post_type` is image, reels or carousel.
 
-    `post_id` is the id by which its source knows it. `carousel_id`: the post is a picture or video of that carousel.
+    `post_id` is Instagram's own id (pk); `graph_id` the Graph API's. `carousel_id`: the post is a picture or video of the carousel with
+    that `graph_id`.
     """
 
     shortcode: str
     post_id: str | None = None
+    graph_id: str | None = None
     carousel_id: str | None = None
     profile_id: str | None = None
     handle: str | None = None
@@ -137,6 +139,11 @@ ACCOUNT = Entity(
     volatile=frozenset({"profile_pic_url"}),
     names=("handle", "graph_id"),
     refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}, {"posts": 0}),),
+    personal=Personal(
+        "names, biography, links and picture of an account's holder",
+        ("profile_id", "handle", "graph_id", "full_name", "biography", "external_url", "profile_pic_url"),
+        ("profile_id", "handle", "graph_id"),
+    ),
 )
 POST = Entity(
     record=InstagramPost,
@@ -147,10 +154,15 @@ POST = Entity(
     metrics=frozenset({"likes", "comments", "views", "plays", "video_duration"}),
     assets=("thumbnail_url",),
     volatile=frozenset({"thumbnail_url", "media_url"}),
-    names=("post_id",),
+    names=("post_id", "graph_id"),
     lists=(Listed("profiles", "profile_id", refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}),)),),
     newest="taken_at",
     refetch=(Refetch("refresh_post_by_shortcode", {"shortcode": "shortcode"}),),
+    personal=Personal(
+        "who posted, captions, media URLs",
+        ("profile_id", "handle", "caption", "permalink", "thumbnail_url", "media_url"),
+        ("profile_id", "handle"),
+    ),
 )
 STORY = Entity(
     record=InstagramStory,
@@ -168,6 +180,11 @@ STORY = Entity(
     newest="taken_at",
     refetch=(Refetch("refresh_stories_posts", {"profile_id": "profile_id"}),),
     max_age=3600.0,
+    personal=Personal(
+        "who posted, captions, media URLs",
+        ("profile_id", "handle", "caption", "permalink", "thumbnail_url", "media_url"),
+        ("profile_id", "handle"),
+    ),
 )
 COMMENT = Entity(
     record=InstagramComment,
@@ -179,6 +196,7 @@ COMMENT = Entity(
     lists=(Listed("posts", "shortcode", refetch=(Refetch("refresh_comments", {"shortcode": "shortcode"}),)),),
     newest="commented_at",
     refetch=(Refetch("refresh_comments", {"shortcode": "shortcode"}),),
+    personal=Personal("who wrote a comment, and its text", ("profile_id", "handle", "text"), ("profile_id", "handle")),
 )
 FOLLOW = Entity(
     record=InstagramFollow,
@@ -202,6 +220,11 @@ FOLLOW = Entity(
         ),
     ),
     max_age=7 * 86_400.0,
+    personal=Personal(
+        "who follows whom",
+        ("follow_id", "follower_id", "followed_id", "follower_handle", "followed_handle"),
+        ("follower_id", "followed_id", "follower_handle", "followed_handle"),
+    ),
 )
 PROFILE_INSIGHT = Entity(
     record=InstagramProfileInsight,
@@ -221,6 +244,7 @@ PROFILE_INSIGHT = Entity(
         ),
     ),
     refetch=(Refetch("refresh_profile_insights", {"user_id": "profile_id"}),),
+    personal=Personal("numbers of an own account's audience", ("profile_id", "dimension"), ("profile_id",)),
 )
 POST_INSIGHT = Entity(
     record=InstagramPostInsight,
@@ -234,12 +258,12 @@ POST_INSIGHT = Entity(
         Listed(
             "posts",
             "post_id",
-            theirs="post_id",
+            theirs="graph_id",
             name="insights",
             refetch=(
                 Refetch(
                     "refresh_post_insights",
-                    {"media_id": "post_id", "media_type": "post_type", "user_id": "profiles.graph_id"},
+                    {"media_id": "graph_id", "media_type": "post_type", "user_id": "profiles.graph_id"},
                 ),
             ),
         ),
@@ -257,4 +281,5 @@ POST_INSIGHT = Entity(
             ),
         ),
     ),
+    personal=Personal("numbers of an own account's posts", ("post_id", "dimension")),
 )

@@ -1,6 +1,7 @@
 """What a consumer may ask of Instagram."""
 
 from collections.abc import Mapping, Sequence
+from datetime import MAXYEAR, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from beat_actors.platforms.instagram.crawler import InstagramCrawler
 from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
 from beat_actors.platforms.interface import FetchSpec, Flow, OnDemand, Parsed, RequestLimit
+from beat_actors.platforms.reading import WORD, name
 
 Handle = Annotated[
     str, msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,30}$(?!\n)", description="letters, digits, dots, underscores")
@@ -21,9 +23,15 @@ MediaId = Annotated[
     str,
     msgspec.Meta(pattern=r"^[0-9]{1,25}(_[0-9]{1,25})?$(?!\n)", description="the Graph API's id of a post or story"),
 ]
-HashtagName = Annotated[str, msgspec.Meta(pattern=r"^#?\w{1,100}$(?!\n)", description="letters, digits, underscores")]
+HashtagName = Annotated[
+    str, msgspec.Meta(pattern=rf"^#?[{WORD}]{{1,100}}$(?!\n)", description="letters, digits, underscores")
+]
 LISTED = "listed"
 """The parameter of a further page that says how many the listing has brought before it."""
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+FIRST_YEAR = 2010  # there was no Instagram yet
+MOST_DAYS = timedelta(days=30)
+"""source: the reference of insights; a longer time takes several requests."""
 MediaType = Literal["image", "carousel", "reels", "story"]
 
 
@@ -74,11 +82,30 @@ class Hashtag(msgspec.Struct, forbid_unknown_fields=True):
     limit: Limit = 50
 
     def __post_init__(self) -> None:
-        self.hashtag = self.hashtag.removeprefix("#").lower()
+        self.hashtag = name(self.hashtag.removeprefix("#"))
 
 
 class Own(msgspec.Struct, forbid_unknown_fields=True):
     user_id: UserId
+
+
+class OwnInsightsDaily(msgspec.Struct, forbid_unknown_fields=True):
+    """A metric of the account for each day. `since` and `until` are named together or not at all, and lie 30 days apart at most."""
+
+    user_id: UserId
+    metric: Literal["reach", "follower_count"] = "reach"
+    since: Time | None = None
+    until: Time | None = None
+
+    def __post_init__(self) -> None:
+        if (self.since is None) != (self.until is None):
+            raise ValueError("since and until are named together, or neither is")
+        if self.since is None or self.until is None:
+            return
+        if not FIRST_YEAR <= self.since.year < MAXYEAR or not FIRST_YEAR <= self.until.year < MAXYEAR:
+            raise ValueError("there were no numbers then")
+        if not timedelta(0) < self.until - self.since <= MOST_DAYS:
+            raise ValueError("until lies after since, and 30 days after it at most")
 
 
 class OwnProfile(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,7 +143,7 @@ def more_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items
     if account is not None:
         return _first_page(spec, account, parsed, page) if page < wanted else ()
     posts = _listed(spec, page, items - 1)  # the profile is one of the items
-    if posts >= wanted or page == 0 or parsed.next_cursor in (None, spec.cursor):
+    if posts >= wanted or parsed.next_cursor is None:
         return ()
     return (_page_behind(spec, parsed, posts),)
 
@@ -184,14 +211,19 @@ def insights_of_post(params: OwnPostInsights) -> FetchSpec:
     )
 
 
+def insights_daily(params: OwnInsightsDaily) -> FetchSpec:
+    since, until = (None if at is None else int(at.timestamp()) for at in (params.since, params.until))
+    return InstagramCrawler.fetch_profile_insights_daily(params.user_id, params.metric, since, until)
+
+
 def _listed(spec: FetchSpec, page: int, items: int) -> int:
     """How many the listing has brought. Where it was begun anew at another source, what the request has had before is none of it."""
     return page if spec.page == 1 else int(spec.params.get(LISTED, items - page)) + page
 
 
 def _next(spec: FetchSpec, parsed: Parsed, listed: int) -> Sequence[FetchSpec]:
-    """The page behind this one, at the source that gave its cursor. A page that holds nothing, or leads to itself, is the last."""
-    if parsed.next_cursor in (None, spec.cursor) or not parsed.records:
+    """The page behind this one, at the source that gave its cursor. How far that may go is the engine's rule."""
+    if parsed.next_cursor is None:
         return ()
     return (_page_behind(spec, parsed, listed),)
 
@@ -297,6 +329,7 @@ FLOWS = {
             lambda params: InstagramCrawler.fetch_profile_insights(params.user_id)[0],
             other_insights,
         ),
+        Flow("refresh_profile_insights_daily", OwnInsightsDaily, insights_daily, no_more),
         Flow("refresh_post_insights", OwnPostInsights, insights_of_post, navigation),
     )
 }

@@ -19,6 +19,7 @@ from beat_actors.platforms.instagram.payloads import (
     Author,
     an_id,
     bare_id,
+    id_of,
     shortcode,
     shortcode_of,
     shown,
@@ -251,7 +252,8 @@ def _post(
     code = linked.group(1) if linked else media.shortcode or shortcode_of(media.ig_id) or ""
     return InstagramPost(
         shortcode=shortcode(code, f"{at}.permalink"),
-        post_id=the_id(media.id, f"{at}.id"),
+        post_id=an_id(media.ig_id, f"{at}.ig_id") or id_of(code),
+        graph_id=the_id(media.id, f"{at}.id"),
         carousel_id=carousel_id,
         profile_id=profile_id,
         handle=name.lower() if name else handle,
@@ -303,8 +305,8 @@ def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment
 
 
 def _moment(value: Time, path: str) -> datetime | None:
-    """A time in words, or as seconds since the epoch."""
-    return timestamp(value, path) if isinstance(value, str) else instant(value)
+    """A time in words, or as seconds or milliseconds since the epoch."""
+    return timestamp(value, path) if isinstance(value, str) and not value.isdecimal() else instant(value)
 
 
 def _cursor(paging: Paging | None) -> str | None:
@@ -312,6 +314,8 @@ def _cursor(paging: Paging | None) -> str | None:
 
 
 def _nested_cursor(page: MediaPage | None) -> str | None:
-    """A nested edge has no link to its next page, only the cursor."""
-    cursors = page.paging.cursors if page and page.paging else None
+    """A nested edge has no link to its next page, only the cursor, on the last page too: an empty one names none."""
+    if page is None or not page.data:
+        return None
+    cursors = page.paging.cursors if page.paging else None
     return cursors.after if cursors else None

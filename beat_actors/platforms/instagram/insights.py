@@ -12,7 +12,7 @@ from beat_actors.errors import Malformed
 from beat_actors.platforms.instagram.entities import InstagramPostInsight, InstagramProfileInsight
 from beat_actors.platforms.instagram.payloads import bare_id
 from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp
+from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp, whole
 
 
 class Result(msgspec.Struct):
@@ -110,7 +110,16 @@ def _numbers(insights: Insights, of: str) -> Iterator[Number]:
         if insight.total_value is not None:
             yield from _of_total(name, period, insight.total_value, f"{at}.total_value")
         for j, point in enumerate(insight.values or []):
+            if _is_the_total(point, insight.total_value):
+                continue
             yield from _of_point(name, period, point, f"{at}.values[{j}]")
+
+
+def _is_the_total(point: Point, total: Total | None) -> bool:
+    """Some answers tell one number in both shapes: once as `total_value`, and once in `values`, without a time."""
+    if total is None or point.end_time is not None or isinstance(point.value, dict):
+        return False
+    return total.value is not None and whole(point.value) == whole(total.value)
 
 
 def _of_total(name: str, period: str | None, total: Total, at: str) -> Iterator[Number]:

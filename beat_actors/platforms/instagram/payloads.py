@@ -12,25 +12,63 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import ErrorRule, FetchSpec, Outcome
-from beat_actors.platforms.reading import Count, Flag, Id, Time, count, instant, text
+from beat_actors.platforms.keeping import without
+from beat_actors.platforms.reading import Count, Flag, Id, Time, count, decoder, instant, text
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
+WITHOUT_CONTACTS = without(
+    "public_email",
+    "public_phone_number",
+    "contact_phone_number",
+    "business_email",
+    "business_phone_number",
+    "business_address_json",
+    "address_street",
+    "zip",
+    "latitude",
+    "longitude",
+)
+"""Nobody reads how to reach an account's holder, or where they live, so it is not kept."""
+
 # Instagram's own refusals, which a provider passes through. They concern the provider's session, not our key.
 # source: the texts are those of recorded answers. An outage that quotes one of them says nothing of the thing.
+# A refusal may come with status 200: it says `"status": "fail"` itself.
+REFUSING = (200, range(400, 429))
 PASSED_THROUGH = (
-    ErrorRule(Outcome.PRIVATE, status=range(400, 429), message="not authorized to view user"),
-    ErrorRule(
-        Outcome.MISSING,
-        status=range(400, 429),
-        message="media not found or unavailable|invalid target user|user not found",
+    *(ErrorRule(Outcome.PRIVATE, status=status, message="not authorized to view user") for status in REFUSING),
+    *(
+        ErrorRule(
+            Outcome.MISSING, status=status, message="media not found or unavailable|invalid target user|user not found"
+        )
+        for status in REFUSING
     ),
     ErrorRule(Outcome.UPSTREAM_DOWN, message="please wait a few minutes", wait=60),
     ErrorRule(
         Outcome.UPSTREAM_DOWN, message="login_required|challenge_required|checkpoint_required|CHALLENGE_REDIRECTION"
     ),
     ErrorRule(Outcome.UPSTREAM_DOWN, message="feedback_required|sentry_block|rate_limit_error"),
+    # Any other refusal in Instagram's own envelope is of the provider's session or address. A gateway's 400 has no such field.
+    *(ErrorRule(Outcome.UPSTREAM_DOWN, status=status, message=r'"status"\s*:\s*"fail"') for status in (200, 400)),
 )
+FAILED = re.compile(rb'(?<!\\)"status"\s*:\s*"fail"')
+
+
+class Envelope(msgspec.Struct):
+    status: str | None = None
+
+
+decode_envelope = decoder(Envelope)
+
+
+def is_refusal(body: bytes) -> bool:
+    """Whether an answer is one of Instagram's own refusals, whatever its status."""
+    if FAILED.search(body) is None:
+        return False
+    try:
+        return decode_envelope(body).status == "fail"
+    except Malformed:  # the parser says what is wrong with it
+        return False
 
 
 class Text(msgspec.Struct):
@@ -108,10 +146,9 @@ def counted(path: str, **named: Count) -> int | None:
 
 
 def told(path: str, **named: Count) -> int | None:
-    """As `counted`, for what an owner may hide."""
-    return next(
-        (shown(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None), None
-    )
+    """As `counted`, for what an owner may hide. -1 under one name says nothing of what another tells."""
+    found = (shown(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None)
+    return next((value for value in found if value is not None), None)
 
 
 def words(*captions: Caption) -> str | None:
@@ -165,6 +202,19 @@ def shortcode_of(pk: Id | None) -> str | None:
         number, digit = divmod(number, 64)
         letters = ALPHABET[digit] + letters
     return letters or None
+
+
+def id_of(code: str) -> str | None:
+    """The id that a shortcode of today says; `None` for shorter texts, which may be none."""
+    return media_id_of(code) if len(code) >= 11 else None
+
+
+def media_id_of(code: str) -> str:
+    """The id that a shortcode says. A private account's links carry a token behind the eleven characters that name the post."""
+    number = 0
+    for letter in code[:11]:
+        number = number * 64 + ALPHABET.index(letter)
+    return str(number)
 
 
 def the_id(value: Id | None, path: str) -> str:

@@ -25,13 +25,13 @@ from beat_actors.platforms.instagram.payloads import (
     own_id,
     shortcode,
     shortcode_of,
-    shown,
     the_post_asked_for,
     told,
     words,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.reading import Count, Flag, Id, Time, decoder, duration, flag, text, whole
+from beat_actors.platforms.reading import name as compared
 
 POST_TYPES = {1: "image", 2: "reels", 8: "carousel"}
 TYPENAMES = {"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel"}
@@ -133,6 +133,7 @@ class OfUser(msgspec.Struct):
 
 
 class OfHashtag(msgspec.Struct):
+    name: str | None = None
     edge_hashtag_to_ranked_media: Connection | None = None
     edge_hashtag_to_media: Connection | None = None
 
@@ -279,6 +280,11 @@ def _of_the_web(data: ListData | None, spec: FetchSpec) -> Parsed:
     owner = named[-1].partition(".")[0]
     if data is not None and getattr(data, owner) is None:  # recorded: HTTP 200 with a null user where the id is unknown
         raise Missing(f"there is no such {owner}")
+    tag = data.hashtag.name if data is not None and isinstance(data.hashtag, OfHashtag) else None
+    if owner == "hashtag" and tag and compared(tag) != compared(str(spec.params["hashtag"])):
+        raise Malformed(
+            f"asked for {spec.params['hashtag']!r}, the answer is of {tag[:100]!r}", path="$.data.hashtag.name"
+        )
     for path in named:
         connection = data
         for name in path.split("."):
@@ -350,7 +356,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
     own = own_id(node.pk, node.id)
     code = node.shortcode or node.code or shortcode_of(own) or ""
     captions = (node.edge_media_to_caption.edges if node.edge_media_to_caption else None) or []
-    comments = node.edge_media_to_comment or node.edge_media_to_parent_comment or Counted()
+    comments, threads = node.edge_media_to_comment or Counted(), node.edge_media_to_parent_comment or Counted()
     older = node.comments if isinstance(node.comments, Counted) else Counted()
     videos = node.video_versions or []
     code = shortcode(code, f"{at}.{'shortcode' if web else 'code'}")
@@ -372,6 +378,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
             at,
             comment_count=node.comment_count,
             edge_media_to_comment__count=comments.count,
+            edge_media_to_parent_comment__count=threads.count,
             comments__count=older.count,
         ),
         views=told(at, view_count=node.view_count, video_view_count=node.video_view_count),
@@ -392,13 +399,13 @@ def _kind(node: Node) -> str | None:
 
 
 def _likes(node: Node, at: str) -> int | None:
-    if node.like_count is not None:
-        return shown(node.like_count, f"{at}.like_count")
-    if node.edge_media_preview_like is not None:
-        return shown(node.edge_media_preview_like.count, f"{at}.edge_media_preview_like.count")
-    if node.edge_liked_by is not None:
-        return shown(node.edge_liked_by.count, f"{at}.edge_liked_by.count")
-    return shown(node.likes.count, f"{at}.likes.count") if isinstance(node.likes, Counted) else None
+    return told(
+        at,
+        like_count=node.like_count,
+        edge_media_preview_like__count=node.edge_media_preview_like.count if node.edge_media_preview_like else None,
+        edge_liked_by__count=node.edge_liked_by.count if node.edge_liked_by else None,
+        likes__count=node.likes.count if isinstance(node.likes, Counted) else None,
+    )
 
 
 def _picture(node: Node) -> str | None:

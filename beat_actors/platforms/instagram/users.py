@@ -34,6 +34,7 @@ class User(Author):
     full_name: str | None = None
     biography: str | None = None
     external_url: str | None = None
+    bio_links: list[Url] | None = None
     profile_pic_url: str | None = None
     profile_pic_url_hd: str | None = None
     hd_profile_pic_url_info: Url | None = None
@@ -150,7 +151,8 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
         handle=handle,
         full_name=text(user.full_name),
         biography=text(user.biography),
-        external_url=text(user.external_url),
+        # Since a profile may have several links, the newer answers name them in the list alone.
+        external_url=text(user.external_url or next((link.url for link in user.bio_links or () if link.url), None)),
         profile_pic_url=text(picture or user.profile_pic_url_hd or user.profile_pic_url),
         category=text(user.category_name or user.category or user.business_category_name) or None,
         account_type=ACCOUNT_TYPES.get(whole(user.account_type) or 0)

@@ -12,6 +12,7 @@ platform = Platform(
     chains=ShopifyCrawler.chains,
     flows=FLOWS,
     entities=(STORE, ORDER, PRODUCT, CUSTOMER),
+    record_lists=frozenset({"orders", "products", "customers"}),
 )
 
 __all__ = ["ShopifyCrawler", "platform"]

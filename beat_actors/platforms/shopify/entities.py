@@ -7,12 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
+from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
 
 
 class ShopifyOrder(Record, frozen=True, kw_only=True):
     """An order. Amounts are in `currency`, the store's own. `number` counts the store's orders; `name` is what people see (#1001).
 
+    `total_price` and its like are of the order as it was placed; `current_total_price` and its like are what is left of them after edits,
+    returns and refunds. `closed_at` is when it was last closed, `is_closed` whether it is: a closed order can be opened again. `test`: no
+    money moved. `source_name` is where it came from: web, pos, a draft, or the id of an app.
     `fulfillment_status` is `unfulfilled` where Shopify says null. In the lists amounts are text, as exact as they came:
     `line_items`: id, product_id, variant_id, sku, title, variant_title, quantity, price, total_discount;
     `refunds`: id, created_at, line_items (line_item_id, quantity, subtotal, total_tax), transactions (id, kind, status, amount, currency);
@@ -28,6 +31,10 @@ class ShopifyOrder(Record, frozen=True, kw_only=True):
     updated_at: datetime | None = None
     processed_at: datetime | None = None
     cancelled_at: datetime | None = None
+    is_closed: bool | None = None
+    closed_at: datetime | None = None
+    test: bool | None = None
+    source_name: str | None = None
     financial_status: str | None = None
     fulfillment_status: str | None = None
     currency: str | None = None
@@ -35,6 +42,10 @@ class ShopifyOrder(Record, frozen=True, kw_only=True):
     subtotal_price: Decimal | None = None
     total_tax: Decimal | None = None
     total_discounts: Decimal | None = None
+    current_total_price: Decimal | None = None
+    current_subtotal_price: Decimal | None = None
+    current_total_tax: Decimal | None = None
+    current_total_discounts: Decimal | None = None
     customer_id: str | None = None
     line_items: list[dict[str, Any]] | None = None
     refunds: list[dict[str, Any]] | None = None
@@ -101,12 +112,28 @@ ORDER = Entity(
     table="order",
     log=None,
     key="platform_order_id",
-    metrics=frozenset({"total_price", "subtotal_price", "total_tax", "total_discounts"}),
+    metrics=frozenset(
+        {
+            "total_price",
+            "subtotal_price",
+            "total_tax",
+            "total_discounts",
+            "current_total_price",
+            "current_subtotal_price",
+            "current_total_tax",
+            "current_total_discounts",
+        }
+    ),
     version="updated_at",
     lists=(Listed("stores", "store", refetch=SYNC_ORDERS),),
     newest="created_at",
     refetch=SYNC_ORDERS,
     max_age=3600.0,
+    personal=Personal(
+        "what a customer (a number alone) bought",
+        ("platform_order_id", "name", "customer_id", "line_items", "refunds", "fulfillments", "discount_codes"),
+        ("customer_id",),
+    ),
 )
 PRODUCT = Entity(
     record=ShopifyProduct,
@@ -119,6 +146,7 @@ PRODUCT = Entity(
     lists=(Listed("stores", "store", refetch=SYNC_PRODUCTS),),
     newest="updated_at",
     refetch=SYNC_PRODUCTS,
+    personal=Personal("goods"),
 )
 CUSTOMER = Entity(
     record=ShopifyCustomer,
@@ -131,6 +159,9 @@ CUSTOMER = Entity(
     lists=(Listed("stores", "store", refetch=SYNC_CUSTOMERS),),
     newest="updated_at",
     refetch=SYNC_CUSTOMERS,
+    personal=Personal(
+        "totals of a customer (a number alone)", ("customer_id", "orders_count", "total_spent"), ("customer_id",)
+    ),
 )
 STORE = Entity(
     record=ShopifyStore,
@@ -140,4 +171,5 @@ STORE = Entity(
     key="store",
     metrics=NO_METRICS,
     refetch=(Refetch("refresh_store", {"store": "store"}),),
+    personal=Personal("a store's name and domain", ("store", "name")),
 )

@@ -1,7 +1,7 @@
 """The Admin API's shapes, and how they become records.
 
-A shape holds the fields that are kept and no others: they are also what is asked for, so that what is not to be known of a buyer
-is mostly not sent. Tolerant where a value is optional; strict where it is the point: ids, `updated_at`, an order's total.
+A shape holds the fields that are kept and no others. They are also what is asked for, and an answer is cut down to them before it is
+stored, so nothing else of a buyer reaches a table. Errors name the place and not the value, which may be personal where it is wrong. Tolerant where a value is optional; strict where it is the point: ids, `updated_at`, an order's total.
 """
 
 import re
@@ -13,7 +13,7 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec
-from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text, whole
+from beat_actors.platforms.reading import Count, Flag, Id, count, decoder, flag, instant, text, whole
 from beat_actors.platforms.shopify.entities import ShopifyCustomer, ShopifyOrder, ShopifyProduct, ShopifyStore
 
 Amount = int | float | str | None
@@ -95,11 +95,18 @@ class Order(msgspec.Struct):
     created_at: str | None = None
     processed_at: str | None = None
     cancelled_at: str | None = None
+    closed_at: str | msgspec.UnsetType | None = msgspec.UNSET
+    test: Flag = None
+    source_name: str | None = None
     financial_status: str | None = None
     fulfillment_status: str | msgspec.UnsetType | None = msgspec.UNSET
     subtotal_price: Amount = None
     total_tax: Amount = None
     total_discounts: Amount = None
+    current_total_price: Amount = None
+    current_subtotal_price: Amount = None
+    current_total_tax: Amount = None
+    current_total_discounts: Amount = None
     customer: Buyer | None = None
     line_items: list[LineItem] | None = None
     refunds: list[Refund] | None = None
@@ -178,7 +185,7 @@ def fields(shape: type[msgspec.Struct]) -> str:
 
 
 def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
-    status = order.fulfillment_status
+    status, closed = order.fulfillment_status, order.closed_at
     total = price(order.total_price, f"{at}.total_price")
     if total is None:
         raise Malformed("an order without a total", path=f"{at}.total_price")
@@ -187,11 +194,15 @@ def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
         platform_order_id=the_id(order.id, f"{at}.id"),
         store=store,
         name=text(order.name),
-        number=count(order.number, f"{at}.number"),
+        number=how_many(order.number, f"{at}.number"),
         created_at=instant(order.created_at),
         updated_at=moment(order.updated_at, f"{at}.updated_at"),
         processed_at=instant(order.processed_at),
         cancelled_at=instant(order.cancelled_at),
+        is_closed=None if isinstance(closed, msgspec.UnsetType) else bool(closed),
+        closed_at=None if isinstance(closed, msgspec.UnsetType) else instant(closed),
+        test=flag(order.test),
+        source_name=text(order.source_name),
         financial_status=text(order.financial_status),
         # source: the order's reference. Null says that nothing of it is fulfilled; for us null is what is not known.
         fulfillment_status=None if isinstance(status, msgspec.UnsetType) else text(status) or "unfulfilled",
@@ -200,6 +211,10 @@ def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
         subtotal_price=price(order.subtotal_price, f"{at}.subtotal_price"),
         total_tax=price(order.total_tax, f"{at}.total_tax"),
         total_discounts=price(order.total_discounts, f"{at}.total_discounts"),
+        current_total_price=price(order.current_total_price, f"{at}.current_total_price"),
+        current_subtotal_price=price(order.current_subtotal_price, f"{at}.current_subtotal_price"),
+        current_total_tax=price(order.current_total_tax, f"{at}.current_total_tax"),
+        current_total_discounts=price(order.current_total_discounts, f"{at}.current_total_discounts"),
         customer_id=_optional_id(buyer, f"{at}.customer.id"),
         line_items=_each(order.line_items, _line_item, f"{at}.line_items"),
         refunds=_each(order.refunds, _refund, f"{at}.refunds"),
@@ -233,7 +248,7 @@ def customer_record(customer: Customer, store: str, at: str) -> ShopifyCustomer:
         customer_id=the_id(customer.id, f"{at}.id"),
         store=store,
         state=text(customer.state),
-        orders_count=count(customer.orders_count, f"{at}.orders_count"),
+        orders_count=how_many(customer.orders_count, f"{at}.orders_count"),
         total_spent=amount(customer.total_spent, f"{at}.total_spent"),
         created_at=instant(customer.created_at),
         updated_at=moment(customer.updated_at, f"{at}.updated_at"),
@@ -257,9 +272,17 @@ def store_record(shop: Shop, spec: FetchSpec) -> ShopifyStore:
     )
 
 
+def how_many(value: Count, path: str) -> int | None:
+    """A count, whose error does not repeat the value."""
+    try:
+        return count(value, path)
+    except Malformed:
+        raise Malformed("this is not a count", path=path) from None
+
+
 def the_id(value: Id, path: str) -> str:
     if not ID.fullmatch(str(value)):
-        raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
+        raise Malformed("this is not an id", path=path)
     return str(value)
 
 
@@ -267,7 +290,7 @@ def moment(value: str, path: str) -> datetime:
     """A time that has to be there."""
     found = instant(value)
     if found is None:
-        raise Malformed(f"{value[:80]!r} is not a time", path=path)
+        raise Malformed("this is not a time", path=path)
     return found
 
 
@@ -276,7 +299,7 @@ def amount(value: Amount, path: str) -> Decimal | None:
     if value is None or value == "":
         return None
     if not AMOUNT.fullmatch(str(value)):
-        raise Malformed(f"{str(value)[:80]!r} is not an amount of money", path=path)
+        raise Malformed("this is not an amount of money", path=path)
     return Decimal(str(value))
 
 
@@ -284,7 +307,7 @@ def price(value: Amount, path: str) -> Decimal | None:
     """An amount that is not negative. source: the order's reference, for its totals."""
     found = amount(value, path)
     if found is not None and found < 0:
-        raise Malformed(f"{found} cannot be", path=path)
+        raise Malformed("an amount below zero cannot be", path=path)
     return found
 
 
@@ -300,7 +323,7 @@ def _line_item(item: LineItem, at: str) -> dict[str, Any]:
         "sku": text(item.sku),
         "title": text(item.title),
         "variant_title": text(item.variant_title),
-        "quantity": count(item.quantity, f"{at}.quantity"),
+        "quantity": how_many(item.quantity, f"{at}.quantity"),
         "price": amount(item.price, f"{at}.price"),
         "total_discount": amount(item.total_discount, f"{at}.total_discount"),
     }
@@ -318,7 +341,7 @@ def _refund(refund: Refund, at: str) -> dict[str, Any]:
 def _refunded_item(item: RefundedItem, at: str) -> dict[str, Any]:
     return {
         "line_item_id": _optional_id(item.line_item_id, f"{at}.line_item_id"),
-        "quantity": count(item.quantity, f"{at}.quantity"),
+        "quantity": how_many(item.quantity, f"{at}.quantity"),
         "subtotal": amount(item.subtotal, f"{at}.subtotal"),
         "total_tax": amount(item.total_tax, f"{at}.total_tax"),
     }
@@ -346,7 +369,7 @@ def _fulfillment(fulfillment: Fulfillment, at: str) -> dict[str, Any]:
 
 
 def _fulfilled_item(item: FulfilledItem, at: str) -> dict[str, Any]:
-    return {"id": _optional_id(item.id, f"{at}.id"), "quantity": count(item.quantity, f"{at}.quantity")}
+    return {"id": _optional_id(item.id, f"{at}.id"), "quantity": how_many(item.quantity, f"{at}.quantity")}
 
 
 def _discount(code: DiscountCode, at: str) -> dict[str, Any]:
@@ -361,7 +384,7 @@ def _variant(variant: Variant, at: str) -> dict[str, Any]:
         "price": amount(variant.price, f"{at}.price"),
         "compare_at_price": amount(variant.compare_at_price, f"{at}.compare_at_price"),
         "inventory_quantity": _stock(variant.inventory_quantity, f"{at}.inventory_quantity"),
-        "position": count(variant.position, f"{at}.position"),
+        "position": how_many(variant.position, f"{at}.position"),
     }
 
 
@@ -373,5 +396,5 @@ def _stock(value: Count, path: str) -> int | None:
     """A whole number of either sign."""
     found = whole(value)
     if found is None and value not in (None, ""):
-        raise Malformed(f"{value!r} is no number of things", path=path)
+        raise Malformed("this is no number of things", path=path)
     return found

@@ -13,6 +13,7 @@ platform = Platform(
     chains=TikTokCrawler.chains,
     flows=FLOWS,
     entities=(ACCOUNT, POST, COMMENT),
+    record_lists=frozenset({"videos", "comments", "itemList", "items", "itemListData"}),
 )
 
 __all__ = ["TikTokAccount", "TikTokComment", "TikTokCrawler", "TikTokPost", "platform"]

@@ -13,7 +13,7 @@ class TikTokCrawler:
         "profile_by_handle": ("tikwm", "api23"),
         "posts_by_id": ("tikwm", "api23"),
         "post_by_id": ("tikwm", "api23"),
-        "comments_by_post": ("tikwm",),
+        "comments_by_post": ("tikwm", "api23"),
     }
 
     @staticmethod

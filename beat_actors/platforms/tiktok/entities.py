@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
+from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
 
 
 class TikTokAccount(Record, frozen=True, kw_only=True):
@@ -73,6 +73,11 @@ ACCOUNT = Entity(
     volatile=frozenset({"profile_pic_url"}),
     names=("handle",),
     refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}, {"posts": 0}),),
+    personal=Personal(
+        "names, biography, links and picture of an account's holder",
+        ("profile_id", "handle", "sec_uid", "full_name", "biography", "external_url", "profile_pic_url"),
+        ("profile_id", "handle", "sec_uid"),
+    ),
 )
 POST = Entity(
     record=TikTokPost,
@@ -86,6 +91,11 @@ POST = Entity(
     lists=(Listed("profiles", "profile_id", refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}),)),),
     newest="taken_at",
     refetch=(Refetch("refresh_tiktok_post", {"post_id": "post_id"}),),
+    personal=Personal(
+        "who posted, captions, media URLs",
+        ("profile_id", "handle", "caption", "permalink", "thumbnail_url", "media_url"),
+        ("profile_id", "handle"),
+    ),
 )
 COMMENT = Entity(
     record=TikTokComment,
@@ -97,4 +107,5 @@ COMMENT = Entity(
     lists=(Listed("posts", "post_id", refetch=(Refetch("refresh_tiktok_comments", {"post_id": "post_id"}),)),),
     newest="commented_at",
     refetch=(Refetch("refresh_tiktok_comments", {"post_id": "post_id"}),),
+    personal=Personal("who wrote a comment, and its text", ("profile_id", "handle", "text"), ("profile_id", "handle")),
 )

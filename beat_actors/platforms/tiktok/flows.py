@@ -60,8 +60,8 @@ def no_more(*_: Any) -> Sequence[FetchSpec]:
 
 
 def _next(spec: FetchSpec, parsed: Parsed) -> Sequence[FetchSpec]:
-    """The page behind this one. A page that holds nothing, or leads to itself, is the last."""
-    if parsed.next_cursor in (None, spec.cursor) or not parsed.records:
+    """The page behind this one. How far that may go is the engine's rule."""
+    if parsed.next_cursor is None:
         return ()
     return (replace(spec, cursor=parsed.next_cursor, page=spec.page + 1),)
 

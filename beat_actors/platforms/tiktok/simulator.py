@@ -217,6 +217,34 @@ def web_post(asked: Asked, world: World) -> Reply:
     return reply({"statusCode": 0, "itemInfo": {"itemStruct": _item(world, *found)}})
 
 
+def web_comments(asked: Asked, world: World) -> Reply:
+    found = of_post_id(world.people, asked.query.get("videoId", ""))
+    start, size = asked.query.get("cursor", "0"), asked.query.get("count", "20")
+    if found is None or found[0].is_private or not _is_number(start) or not _is_number(size):
+        return _status(10204)
+    shown = relations.comments(world.people, *found, int(start), min(int(size), 50))
+    end, total = int(start) + len(shown), min(found[1].comments, world.people.size // 2)
+    comments = [
+        {
+            "cid": str(each.id),
+            "aweme_id": str(found[1].pk),
+            "text": each.text,
+            "create_time": each.at,
+            "digg_count": each.likes,
+            "reply_comment_total": 0,
+            "user": {
+                "uid": str(each.author.pk),
+                "sec_uid": sec_uid(each.author),
+                "unique_id": each.author.handle,
+                "nickname": each.author.full_name,
+            },
+        }
+        for each in shown
+    ]
+    more = int(bool(shown) and end < total)
+    return reply({"status_code": 0, "comments": comments, "cursor": end, "has_more": more, "total": total})
+
+
 def _item(world: World, person: Person, post: Post) -> dict[str, Any]:
     counts = {
         "diggCount": post.likes,
@@ -264,7 +292,7 @@ def _media(world: World, digest: str, what: str, suffix: str = "jpeg") -> str:
 
 
 WORDS = Words(
-    identity=frozenset({"uniqueId", "unique_id", "video_id", "secUid"}),
+    identity=frozenset({"uniqueId", "unique_id", "video_id", "cid", "aweme_id", "secUid"}),
     followers=frozenset({"followerCount"}),
     metrics=frozenset(
         {"followingCount", "heartCount", "heart", "videoCount", "diggCount", "shareCount", "commentCount", "playCount"}
@@ -298,6 +326,7 @@ doubles = (
             Operation("profile_by_handle", "/api/user/info", web_profile),
             Operation("posts_by_id", "/api/user/posts", web_posts),
             Operation("post_by_id", "/api/post/detail", web_post),
+            Operation("comments_by_post", "/api/post/comments", web_comments),
         ),
         refusals=rapidapi.refusals("tiktok-api23.p.rapidapi.com", "tikfly"),
         limits=(Window(2, 1), rapidapi.PLAN),

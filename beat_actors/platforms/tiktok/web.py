@@ -1,4 +1,4 @@
-"""TikTok's web: lists of posts as its own pages read them, in three generations, and how they become records.
+"""TikTok's web: lists of posts and of comments as its own pages read them, posts in three generations, and how they become records.
 
 `itemList` is today's; `items` is the same under an older name; `body.itemListData` is older still, with other names throughout.
 """
@@ -10,7 +10,7 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.reading import Count, Id, Time, count, duration, instant, text
-from beat_actors.platforms.tiktok.entities import TikTokPost
+from beat_actors.platforms.tiktok.entities import TikTokComment, TikTokPost
 from beat_actors.platforms.tiktok.payloads import (
     an_id,
     exact,
@@ -118,6 +118,54 @@ class ItemList(msgspec.Struct, rename="camel"):
     cursor: Id | None = None
     max_cursor: Id | None = None
     has_more: bool | int | None = None
+
+
+class Commenter(msgspec.Struct):
+    uid: Id | None = None
+    unique_id: str | None = None
+
+
+class Comment(msgspec.Struct):
+    cid: Id
+    aweme_id: Id | None = None
+    text: str | None = None
+    create_time: Time = None
+    digg_count: Count = None
+    reply_comment_total: Count = None
+    user: Commenter | None = None
+
+
+class CommentList(msgspec.Struct):
+    """A post without comments has no list, and says that it ends."""
+
+    comments: list[Comment] | None = None
+    cursor: Id | None = None
+    has_more: bool | int | None = None
+
+
+def comments(page: CommentList, spec: FetchSpec, at: str) -> Parsed:
+    """Raises `Malformed` for an answer that is no list, and for comments on another post."""
+    if page.comments is None and (page.has_more is None or page.has_more):
+        raise Malformed("a page without its comments", path=f"{at}.comments")
+    found = [_comment_record(each, spec, f"{at}.comments[{i}]") for i, each in enumerate(page.comments or [])]
+    return Parsed(found, next_cursor(page.cursor, page.has_more))
+
+
+def _comment_record(found: Comment, spec: FetchSpec, at: str) -> TikTokComment:
+    user, post_id = found.user or Commenter(), spec.params["post_id"]
+    told = an_id(found.aweme_id, f"{at}.aweme_id")
+    if told is not None and told != post_id:
+        raise Malformed(f"asked for the comments on {post_id}, this is one on {told}", path=f"{at}.aweme_id")
+    return TikTokComment(
+        comment_id=the_id(found.cid, f"{at}.cid"),
+        post_id=post_id,
+        profile_id=an_id(user.uid, f"{at}.user.uid"),
+        handle=(text(user.unique_id) or "").lower() or None,
+        text=text(found.text),
+        commented_at=instant(found.create_time),
+        likes=count(found.digg_count, f"{at}.digg_count"),
+        replies=count(found.reply_comment_total, f"{at}.reply_comment_total"),
+    )
 
 
 def posts(page: ItemList, spec: FetchSpec, at: str) -> Parsed:

@@ -19,6 +19,7 @@ platform = Platform(
     chains=YouTubeCrawler.chains,
     flows=FLOWS,
     entities=(ACCOUNT, POST, COMMENT),
+    record_lists=frozenset({"items", "comments"}),
 )
 
 __all__ = ["YouTubeAccount", "YouTubeComment", "YouTubeCrawler", "YouTubePost", "platform"]

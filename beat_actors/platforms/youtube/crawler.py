@@ -21,6 +21,7 @@ class YouTubeCrawler:
         "post_by_id": ("ytapi",),
         "posts_by_ids": ("ytapi",),
         "comments_by_post": ("ytapi",),
+        "replies_by_comment": ("ytapi",),
     }
 
     @staticmethod
@@ -60,3 +61,8 @@ class YouTubeCrawler:
     def fetch_comments_by_post(post_id: str, order: str = "time") -> FetchSpec:
         """The first page of a video's threads, each with at most five of its answers. `order` is time or relevance."""
         return FetchSpec("comments_by_post", {"post_id": post_id, "order": order})
+
+    @staticmethod
+    def fetch_replies_by_comment(post_id: str, comment_id: str) -> FetchSpec:
+        """The first page of what answers a comment on that video."""
+        return FetchSpec("replies_by_comment", {"post_id": post_id, "comment_id": comment_id})

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Listed, Record, Refetch
+from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
 
 
 class YouTubeAccount(Record, frozen=True, kw_only=True):
@@ -88,6 +88,11 @@ ACCOUNT = Entity(
         Refetch("refresh_profile_by_id", {"profile_id": "profile_id"}),
         Refetch("refresh_profile_by_handle", {"handle": "handle"}),
     ),
+    personal=Personal(
+        "names, biography, links and picture of an account's holder",
+        ("profile_id", "handle", "full_name", "biography", "country", "profile_pic_url"),
+        ("profile_id", "handle"),
+    ),
 )
 POST = Entity(
     record=YouTubePost,
@@ -102,6 +107,11 @@ POST = Entity(
     ),
     newest="taken_at",
     refetch=(Refetch("refresh_post_by_id", {"post_id": "post_id"}),),
+    personal=Personal(
+        "who posted, captions, media URLs",
+        ("profile_id", "channel_title", "title", "description", "thumbnail_url", "tags"),
+        ("profile_id",),
+    ),
 )
 COMMENT = Entity(
     record=YouTubeComment,
@@ -113,4 +123,7 @@ COMMENT = Entity(
     lists=(Listed("posts", "post_id", refetch=(Refetch("refresh_post_comments", {"post_id": "post_id"}),)),),
     newest="commented_at",
     refetch=(Refetch("refresh_post_comments", {"post_id": "post_id"}),),
+    personal=Personal(
+        "who wrote a comment, and its text", ("profile_id", "author_name", "text"), ("profile_id", "author_name")
+    ),
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from beat_actors.platforms.interface import FetchSpec, Flow, Parsed
+from beat_actors.platforms.reading import WORD, composed, name
 from beat_actors.platforms.youtube.crawler import YouTubeCrawler
 from beat_actors.platforms.youtube.entities import YouTubeAccount
 
@@ -17,10 +18,14 @@ ChannelId = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{24}$(?!\n)", description="a channel's id, which begins with UC")
 ]
 Handle = Annotated[
-    str, msgspec.Meta(pattern=r"^@?[\w.·-]{1,100}$(?!\n)", description="letters, digits, underscores, hyphens, dots")
+    str,
+    msgspec.Meta(pattern=rf"^@?[{WORD}.·-]{{1,100}}$(?!\n)", description="letters, digits, underscores, hyphens, dots"),
 ]
-Username = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{1,100}$(?!\n)")]
+Username = Annotated[str, msgspec.Meta(pattern=rf"^[{WORD}.-]{{1,100}}$(?!\n)")]
 VideoId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{11}$(?!\n)")]
+CommentId = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{5,100}$(?!\n)", description="the id of a comment that begins a thread")
+]
 Query = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="a country, as US")]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$(?!\n)", description="as en or zh-Hant")]
@@ -43,12 +48,15 @@ class ByHandle(msgspec.Struct, forbid_unknown_fields=True):
     posts: Posts = 0
 
     def __post_init__(self) -> None:
-        self.handle = self.handle.removeprefix("@").lower()
+        self.handle = name(self.handle.removeprefix("@"))
 
 
 class ByUsername(msgspec.Struct, forbid_unknown_fields=True):
     username: Username
     posts: Posts = 0
+
+    def __post_init__(self) -> None:
+        self.username = composed(self.username)
 
 
 class PostsOf(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,6 +74,14 @@ class CommentsOf(msgspec.Struct, forbid_unknown_fields=True):
     post_id: VideoId
     limit: Limit = 100
     order: Literal["time", "relevance"] = "time"
+
+
+class RepliesTo(msgspec.Struct, forbid_unknown_fields=True):
+    """`post_id`: the video that the comment is on, which an answer to it need not tell."""
+
+    comment_id: CommentId
+    post_id: VideoId
+    limit: Limit = 100
 
 
 class Search(msgspec.Struct, forbid_unknown_fields=True):
@@ -141,7 +157,7 @@ def posts_of_channel(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed,
 def listed_posts(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, _items: int) -> Sequence[FetchSpec]:
     """What a page lists, in one fetch, and the next page while more are wanted. How many were found so far goes with the page:
     those that were asked for may not have come yet."""
-    found = int(spec.params.get("found", 0))
+    found = 0 if spec.page == 1 else int(spec.params.get("found", 0))
     ids = parsed.listed[: _wanted(params) - found]
     found += len(ids)
     posts = (YouTubeCrawler.fetch_posts_by_ids(ids),) if ids else ()
@@ -162,8 +178,8 @@ def _wanted(params: Mapping[str, Any]) -> int:
 
 
 def _next(spec: FetchSpec, parsed: Parsed, **along: Any) -> Sequence[FetchSpec]:
-    """The page behind this one, at the source that gave its cursor. A page that holds nothing, or leads to itself, is the last."""
-    if parsed.next_cursor in (None, spec.cursor) or not (parsed.records or parsed.listed):
+    """The page behind this one, at the source that gave its cursor. How far that may go is the engine's rule."""
+    if parsed.next_cursor is None:
         return ()
     return (replace(spec, params={**spec.params, **along}, cursor=parsed.next_cursor, page=spec.page + 1),)
 
@@ -200,6 +216,12 @@ FLOWS = {
             "refresh_post_comments",
             CommentsOf,
             lambda params: YouTubeCrawler.fetch_comments_by_post(params.post_id, params.order),
+            more_pages,
+        ),
+        Flow(
+            "refresh_comment_replies",
+            RepliesTo,
+            lambda params: YouTubeCrawler.fetch_replies_by_comment(params.post_id, params.comment_id),
             more_pages,
         ),
         Flow("search_posts", Search, search, listed_posts),

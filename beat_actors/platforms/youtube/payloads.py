@@ -12,7 +12,7 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec
-from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text
+from beat_actors.platforms.reading import Count, Id, count, decoder, instant, name, text
 from beat_actors.platforms.youtube.entities import YouTubeAccount, YouTubeComment, YouTubePost
 
 T = TypeVar("T")
@@ -187,6 +187,7 @@ class CommentSnippet(Resource):
     text_original: str | None = None
     text_display: str | None = None
     parent_id: Id | None = None
+    video_id: Id | None = None
     like_count: Count = None
     published_at: str | None = None
     updated_at: str | None = None
@@ -217,6 +218,7 @@ decode_videos = decoder(Page[Video])
 decode_playlist = decoder(Page[PlaylistItem])
 decode_found = decoder(Page[Found])
 decode_threads = decoder(Page[Thread])
+decode_replies = decoder(Page[Comment])
 
 
 def account(channel: Channel, at: str) -> YouTubeAccount:
@@ -308,6 +310,16 @@ def comments(thread: Thread, spec: FetchSpec, at: str) -> list[YouTubeComment]:
     ]
 
 
+def reply(comment: Comment, spec: FetchSpec, at: str) -> YouTubeComment:
+    """What answers the comment that was asked for. Raises `Malformed` where it answers another, or is on another video."""
+    of = {"parentId": ("comment_id", comment.snippet.parent_id), "videoId": ("post_id", comment.snippet.video_id)}
+    for key, (param, told) in of.items():
+        asked, said = spec.params[param], _optional_id(told, f"{at}.snippet.{key}")
+        if said not in (None, asked):
+            raise Malformed(f"asked for {asked!r}, the answer is of {said!r}", path=f"{at}.snippet.{key}")
+    return _comment(comment, spec.params["post_id"], at, parent_id=spec.params["comment_id"])
+
+
 def _comment(
     comment: Comment, post_id: str, at: str, *, parent_id: str | None = None, replies: int | None = None
 ) -> YouTubeComment:
@@ -335,7 +347,7 @@ def the_id(value: Id | None, path: str) -> str:
 
 def handle(value: str | None) -> str | None:
     """`@Name` as it is kept and compared: `name`."""
-    return (text(value) or "").removeprefix("@").lower() or None
+    return name((text(value) or "").removeprefix("@")) or None
 
 
 def seconds(duration: str | None) -> float | None:

@@ -288,9 +288,10 @@ def threads(asked: Asked, world: World) -> Reply:
 
     def item(n: int) -> tuple[str, Mapping[str, Any]]:
         """The n-th from the newest on."""
-        (said,) = relations.comments(world.people, person, post, total - 1 - n, 1)
-        own = f"Ugx{said.id}"
-        replies = [_comment(world, f"{own}.r1", person, "🙏 thank you", said.at + 60, 0, name)] if n % 4 == 1 else []
+        ordinal = total - 1 - n
+        (said,) = relations.comments(world.people, person, post, ordinal, 1)
+        own = f"Ugx{name}{ordinal}"
+        replies = [_reply(world, own, person, said, each, name) for each in range(min(_replies(ordinal), 5))]
         first = _comment(world, own, said.author, said.text, said.at, said.likes, name)
         return own, {
             "snippet": {
@@ -298,13 +299,41 @@ def threads(asked: Asked, world: World) -> Reply:
                 "videoId": name,
                 "topLevelComment": first,
                 "canReply": True,
-                "totalReplyCount": len(replies),
+                "totalReplyCount": _replies(ordinal),
                 "isPublic": True,
             },
             **({"replies": {"comments": replies}} if replies else {}),
         }
 
     return _listing("commentThread", asked, total, name, item, largest=100)
+
+
+def replies(asked: Asked, world: World) -> Reply:
+    """What answers a comment, whose id names its video and its place there."""
+    own = asked.query["parentId"]
+    name, ordinal = own[3:14], own[14:]
+    found = video_of(world.people, name)
+    if found is None or not ordinal.isdecimal() or len(ordinal) > 4:
+        return _error(404, "commentNotFound", "youtube.comment", NO_COMMENT)
+    person, post = found
+    said = relations.comments(world.people, person, post, int(ordinal), 1)
+    if not said or takes_no_comments(post):
+        return _error(404, "commentNotFound", "youtube.comment", NO_COMMENT)
+
+    def item(n: int) -> tuple[str, Mapping[str, Any]]:
+        made = _reply(world, own, person, said[0], n, name)
+        # The reference shows the snippet of an answer without its video.
+        return made["id"], {"snippet": {key: value for key, value in made["snippet"].items() if key != "videoId"}}
+
+    return _listing("comment", asked, _replies(int(ordinal)), own, item, largest=100)
+
+
+def _replies(ordinal: int) -> int:
+    return 7 if ordinal % 4 == 1 else 0
+
+
+def _reply(world: World, own: str, author: Person, said: relations.Comment, n: int, video: str) -> Mapping[str, Any]:
+    return _comment(world, f"{own}.r{n + 1}", author, "🙏 thank you", said.at + 60 * (n + 1), 0, video)
 
 
 def _comment(world: World, own: str, author: Person, text: str, at: int, likes: int, video: str) -> Mapping[str, Any]:
@@ -476,6 +505,7 @@ def _etag(*parts: Any) -> str:
 
 NO_PLAYLIST = "The playlist identified with the request's <code>playlistId</code> parameter cannot be found."
 NO_VIDEO = "The video identified by the <code>videoId</code> parameter could not be found."
+NO_COMMENT = "The specified comment could not be found."
 NO_COMMENTS = "The video identified by the <code>videoId</code> parameter has disabled comments."
 SPENT = 'The request cannot be completed because you have exceeded your <a href="/youtube/v3/getting-started#quota">quota</a>.'
 NO_KEY = "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form of API consumer identity to call this API."
@@ -521,6 +551,7 @@ OTHERS = (
     Operation("post_by_id", "/videos", requiring(videos, "id")),
     Operation("posts_by_playlist", "/playlistItems", requiring(playlist, "playlistId")),
     Operation("comments_by_post", "/commentThreads", requiring(threads, "videoId")),
+    Operation("replies_by_comment", "/comments", requiring(replies, "parentId")),
     Operation("check", "/i18nLanguages", requiring(languages)),
 )  # fmt: skip
 

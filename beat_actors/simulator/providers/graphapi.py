@@ -170,6 +170,12 @@ double = ProviderDouble(
             graph_own.own_insights,
             when=lambda q: q.get("metric") == "navigation",
         ),
+        Operation(
+            "profile_insights_daily",
+            "/{user_id}/insights",
+            graph_own.own_insights,
+            when=lambda q: q.get("metric_type") == "time_series",
+        ),
         Operation("profile_insights", "/{user_id}/insights", graph_own.own_insights, when=lambda q: "breakdown" in q),
         Operation(
             "story_insights",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
-from beat_actors.simulator.population import VIDEO, Person
-from beat_actors.simulator.shapes import cursors, relations
+from beat_actors.simulator.population import VIDEO, Person, shortcode
+from beat_actors.simulator.shapes import cursors, relations, web_lists
 from beat_actors.simulator.shapes.lama import flat_media, flat_user, listed_user, web_user
 from beat_actors.simulator.shapes.private_media import full_media
 from beat_actors.simulator.shapes.stories import flat_story
@@ -154,6 +154,25 @@ def hashtag(asked: Asked, world: World) -> Reply:
     )
 
 
+def comments(asked: Asked, world: World) -> Reply:
+    pk = asked.query.get("media_id", "")
+    found = world.people.by_shortcode(shortcode(int(pk))) if pk.isascii() and pk.isdigit() and len(pk) < 20 else None
+    if found is None:
+        return _error(404, "Media not found", "MediaNotFound")
+    person, commented = found
+    if person.is_private:
+        return _private()
+    return _chunk(
+        asked,
+        "end_cursor",
+        person,
+        min(commented.comments, world.people.size // 2),
+        lambda start, count: [
+            web_lists.comment(world, each) for each in relations.comments(world.people, person, commented, start, count)
+        ],
+    )
+
+
 def _of_user(asked: Asked, world: World, answer: Callable[[Person], Reply]) -> Reply:
     pk = asked.query.get("user_id")
     if not pk:
@@ -228,16 +247,17 @@ def _usage_headers(usage: Usage) -> Mapping[str, str]:
 double = ProviderDouble(
     name=NAME,
     operations=(
-        Operation("profile_by_handle", "/a1/user", profile_by_handle),
+        Operation("profile_by_handle", "/a2/user", profile_by_handle),
         Operation("profile_by_id", "/v1/user/by/id", profile_by_id),
         Operation("posts_by_id", "/v1/user/medias/chunk", posts),
-        Operation("post_by_shortcode", "/a1/media", post),
+        Operation("post_by_shortcode", "/v1/media/by/code", post),
         Operation("reels_by_id", "/v1/user/clips/chunk", reels),
         Operation("tagged_by_id", "/v2/user/tag/medias", tagged),
         Operation("stories_by_id", "/v1/user/stories", stories),
         Operation("followers_by_id", "/gql/user/followers/chunk", followers),
         Operation("following_by_id", "/gql/user/following/chunk", following),
-        Operation("hashtag_posts", "/v1/hashtag/medias/recent/chunk", hashtag),
+        Operation("comments_by_shortcode", "/gql/comments/chunk", comments),
+        Operation("hashtag_posts", "/v1/hashtag/medias/top/recent/chunk", hashtag),
         Operation("balance", "/sys/balance", balance, cached=False, free=True),
     ),
     refusals=Refusals(

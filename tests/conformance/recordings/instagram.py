@@ -63,6 +63,12 @@ def following(payload: Any) -> Any:
     return {"data": {"user": {"edge_follow": payload["data"]["user"]["edge_followed_by"]}}, "status": "ok"}
 
 
+def chunk_of_comments(payload: Any) -> Any:
+    """The same comments as Lama's documentation shows them: the nodes alone, in a pair with the cursor."""
+    listed = payload["data"]["shortcode_media"]["edge_media_to_comment"]
+    return [[edge["node"] for edge in listed["edges"]], listed["page_info"]["end_cursor"]]
+
+
 def parent_comments(payload: Any) -> Any:
     """Today's edge, in which answers stand below a comment."""
     edge = payload["data"]["shortcode_media"]["edge_media_to_comment"]
@@ -266,6 +272,15 @@ GOOD = (
         for wrap in (None, parent_comments)
     ),
     Recording(
+        "instagram/upstream/media_comments.json",
+        "lama",
+        "comments_by_shortcode",
+        {"shortcode": "CUT8mV0hZtM"},
+        12,
+        COMMENTS_CURSOR,
+        wrap=chunk_of_comments,
+    ),
+    Recording(
         "instagram/upstream/graphql_followers_p1.json", "jotucker", "followers_by_id", WHO, 12, FOLLOWERS_CURSORS[0]
     ),
     Recording(
@@ -302,6 +317,7 @@ GOOD = (
     ),
     Recording("instagram/graphapi/user_insights_total_value.json", "graphapi", "profile_insights", OWN, 13),
     Recording("instagram/graphapi/user_insights_legacy.json", "graphapi", "profile_insights", OWN, 6),
+    Recording("instagram/graphapi/user_insights_legacy.json", "graphapi", "profile_insights_daily", OWN, 6),
     Recording(
         "instagram/graphapi/media_insights_legacy.json",
         "graphapi",

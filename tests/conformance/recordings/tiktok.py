@@ -56,6 +56,23 @@ def counted_exactly(payload: Any) -> Any:
     return payload
 
 
+def of_the_web(payload: Any) -> Any:
+    """The recorded comments in the names of TikTok's own web, of which no answer is recorded."""
+    page = payload["data"]
+    comments = [
+        {
+            "cid": each["id"],
+            "text": each["text"],
+            "create_time": each["create_time"],
+            "digg_count": each["digg_count"],
+            "reply_comment_total": each["reply_total"],
+            "user": {"uid": each["user"]["id"], "unique_id": each["user"]["unique_id"]},
+        }
+        for each in page["comments"]
+    ]
+    return {"status_code": 0, "comments": comments, "cursor": page["cursor"], "has_more": int(page["hasMore"])}
+
+
 GOOD = (
     Recording(f"{TIKWM}/tikwm_user_info.json", "tikwm", "profile_by_handle", {"handle": "emnankuao60"}, 1),
     Recording(
@@ -63,6 +80,7 @@ GOOD = (
     ),
     Recording(f"{TIKWM}/tikwm_api.json", "tikwm", "post_by_id", POST, 1),
     Recording(f"{TIKWM}/tikwm_comment_list.json", "tikwm", "comments_by_post", POST, 1, "1"),
+    Recording(f"{TIKWM}/tikwm_comment_list.json", "api23", "comments_by_post", POST, 1, "1", of_the_web),
     Recording(f"{WEB}/user.json", "api23", "profile_by_handle", {"handle": "notdsa"}, 1),
     Recording(f"{WEB}/user.json", "api23", "profile_by_handle", {"handle": "NotDsa"}, 1, wrap=counted_exactly),
     Recording(f"{WEB}/listV2.json", "api23", "posts_by_id", {"profile_id": "844863"}, 7, "6226501552219"),
@@ -70,10 +88,12 @@ GOOD = (
     Recording(f"{WEB}/listV2.json", "api23", "post_by_id", {"post_id": "1175103047869201094"}, 1, wrap=alone),
     Recording(f"{WEB}/list.json", "api23", "posts_by_id", {"profile_id": "1610688"}, 12, "6801024686589"),
 )
+NAMES_BESIDES = frozenset({"cid"})
+"""A comment's id in TikTok's own web."""
 MISSING: tuple[Recording, ...] = ()
 REFUSALS = (
     Refusal(f"{TIKWM}/errors/tikwm_free_limit_second.json", "tikwm", Outcome.RATE_LIMITED, 1),
-    Refusal(f"{TIKWM}/errors/tikwm_url_parsing_failed.json", "tikwm", Outcome.MISSING),
-    Refusal(f"{WEB}/user_na.json", "api23", Outcome.MISSING, status=200),
+    Refusal(f"{TIKWM}/errors/tikwm_url_parsing_failed.json", "tikwm", Outcome.UNSEEN),
+    Refusal(f"{WEB}/user_na.json", "api23", Outcome.UNSEEN, status=200),
 )
 READ_ELSEWHERE = ()

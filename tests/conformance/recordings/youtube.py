@@ -15,6 +15,7 @@ PARAMS = {
     "playlist_id": "UUAAAAAAAAAAAAAAAAAAAAAA",
     "post_id": "D-bmsgyNrCY",
     "post_ids": ["D-bmsgyNrCY", "wcspynOAR5J"],
+    "comment_id": "XeiR4ipdQJTzp2-keSE0CvTEAo",
     "q": "street food",
     "order": "time",
 }
@@ -32,6 +33,7 @@ def there(people: Population, person: Person, operation: str) -> dict[str, Any]:
         "profile_id": channel,
         "playlist_id": f"UU{channel[2:]}",
         "post_id": videos[talked_of],
+        "comment_id": f"Ugx{videos[talked_of]}1",
         "post_ids": videos[:2],
         "q": "tea",
     }
@@ -49,6 +51,7 @@ AT = "youtube/ytapi/"
 HANDLE = {"handle": "midoimslksseinul"}
 CHART = ["uEmsTxi_Ae5", "Wcg2lMVGkPK", "Jpyf3GLWtnl", "TcTYwCRcxTR", "X1lPZJPkmJm"]
 COMMENTED = {"post_id": "S3KL3oKQDZ8", "order": "time"}
+ANSWERED = {"post_id": "S3KL3oKQDZ8", "comment_id": "Ugx1"}
 NEXT_COMMENTS = "MSUTRi0tSolENREtMdM5lodeIuReEKAUkOSKsnSnurSsmRLmdD2ATAlON6t5ET54neNttNmalkT2t5rMTtniLeMEsLMIkaRKKLMdNKToDo04RSLkRtE4MKk7dUlSKkE3RKUaULDUkIuOtTo4dtDTNASTrMI6rtmTk26ELEnlOA0="
 
 
@@ -68,6 +71,12 @@ def counted(payload: Any) -> Any:
     return {**payload, "items": [{**item, "statistics": numbers} for item in payload["items"]]}
 
 
+def answers(payload: Any) -> Any:
+    """The comments that begin the recorded threads, as a list of answers to one comment has them."""
+    listed = [thread["snippet"]["topLevelComment"] for thread in payload["items"]]
+    return {**payload, "kind": "youtube#commentListResponse", "items": listed}
+
+
 # A listing names its videos and brings no records: what it names is looked at in the platform's own tests.
 GOOD = (
     Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 1, wrap=counted),
@@ -84,6 +93,9 @@ GOOD = (
     Recording(f"{AT}search_keywords_p1.json", "ytapi", "posts_by_search", {}, 0, "CBkQAA"),
     Recording(f"{AT}search_keywords_p2.json", "ytapi", "posts_by_search", {}, 0, "CDIQAA"),
     Recording(f"{AT}commentThreads_by_video_p1.json", "ytapi", "comments_by_post", COMMENTED, 5, NEXT_COMMENTS),
+    Recording(
+        f"{AT}commentThreads_by_video_p1.json", "ytapi", "replies_by_comment", ANSWERED, 5, NEXT_COMMENTS, answers
+    ),
 )
 MISSING = (
     Recording(f"{AT}channels_list_single.json", "ytapi", "profile_by_id", {"profile_id": CHANNEL}, 0, wrap=nothing),
@@ -96,6 +108,7 @@ REFUSALS = (
     Refusal(f"{ERRORS}403_API_KEY_SERVICE_BLOCKED.json", "ytapi", Outcome.PERMISSION_MISSING),
     Refusal(f"{ERRORS}403_quotaExceeded.json", "ytapi", Outcome.QUOTA_EXHAUSTED),
     Refusal(f"{ERRORS}404_playlistNotFound.json", "ytapi", Outcome.MISSING),
-    Refusal(f"{ERRORS}permission.json", "ytapi", Outcome.PRIVATE, status=403),
+    # It says not whose permission is missing.
+    Refusal(f"{ERRORS}permission.json", "ytapi", Outcome.REFUSED, status=403),
 )
 READ_ELSEWHERE = (f"{AT}channels_list_multi.json",)

@@ -1,6 +1,7 @@
 """The keyring: a call costs no statement, a revoked key ends within seconds, and a flood costs the database nothing."""
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -80,7 +81,7 @@ async def test_a_key_says_who_calls_and_what_they_may(database, ring) -> None:
     created = await made(database, Scope.OPERATE)
     caller = await ring.caller(created.minted.text)
     assert (caller.key_id, caller.account_id, caller.actor) == (created.id, None, f"key:{created.id}")
-    assert caller.scopes == {Scope.OPERATE, Scope.READ, Scope.SUBMIT}
+    assert caller.scopes == {Scope.OPERATE, Scope.READ, Scope.SUBMIT, Scope.URGENT}
 
 
 async def test_a_thousand_calls_cost_two_statements(database, ring, clock) -> None:
@@ -190,6 +191,23 @@ async def test_a_bad_secret_is_no_use(database, ring) -> None:
     with pytest.raises(Unauthenticated):
         await ring.caller(created.minted.text)
     assert await statements(ring) == 1
+
+
+async def test_every_well_formed_key_is_compared_whole_in_constant_time(database, ring, monkeypatch) -> None:
+    """Also one whose prefix is unknown, whose comparison fails."""
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counted(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", counted)
+    created = await made(database)
+    await ring.caller(created.minted.text)
+    with pytest.raises(Unauthenticated):
+        await ring.caller(mint().text)
+    assert compared == [(32, 32)] * 2
 
 
 async def test_without_a_database_the_answer_is_not_that_the_key_is_bad(settings, database, ring, servers) -> None:

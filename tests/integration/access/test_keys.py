@@ -6,8 +6,9 @@ import psycopg
 import pytest
 
 from beat_actors.access import keys
-from beat_actors.access.keys import NewKey
+from beat_actors.access.keys import NewKey, Revoked
 from beat_actors.access.scopes import Scope
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound
 
@@ -45,9 +46,9 @@ async def test_a_key_is_revoked_once(database: Database, by: str) -> None:
     created = await made(database)
     which = {"id": str(created.id), "prefix": created.minted.token.prefix, "the whole key": created.minted.text}[by]
     async with database.transaction() as transaction:
-        assert await keys.revoke(transaction, which, reason="leaked", actor="ben") == (created.id, True)
+        assert await keys.revoke(transaction, which, reason="leaked", actor="ben") == Revoked(created.id, True, [])
     async with database.transaction() as transaction:
-        assert await keys.revoke(transaction, which, reason="again", actor="ben") == (created.id, False)
+        assert await keys.revoke(transaction, which, reason="again", actor="ben") == Revoked(created.id, False, [])
         records = await transaction.rows(RECORDED)
     assert [record.action for record in records] == ["key.create", "key.revoke"]
     assert records[1].detail["reason"] == "leaked"
@@ -66,24 +67,26 @@ async def test_what_is_no_key_cannot_be_revoked(database: Database) -> None:
 async def test_a_successor_may_do_the_same_and_the_old_key_ends_after_its_grace(database: Database) -> None:
     first = await made(database, NewKey("shop", (Scope.READ,), "acme", 30, timedelta(days=30)))
     async with database.transaction() as transaction:
-        rotated = await keys.rotate(transaction, str(first.id), grace=timedelta(hours=1), actor="ana")
+        rotated = await keys.rotate(
+            transaction, Vault(database.settings), str(first.id), grace=timedelta(hours=1), actor="ana"
+        )
     old, new = await listed(database)
     assert rotated.created.minted.text != first.minted.text
     assert (new.name, new.account_id, new.scopes, new.rate_limit) == ("shop", "acme", ["read"], 30)
     assert new.expires_at is not None
     assert old.expires_at == rotated.works_until < new.expires_at
     async with database.transaction() as transaction:
-        again = await keys.rotate(transaction, str(new.id), grace=timedelta(0), actor="ana")
+        again = await keys.rotate(transaction, Vault(database.settings), str(new.id), grace=timedelta(0), actor="ana")
     assert [key.state for key in await listed(database)] == ["active", "expired", "active"]
     with pytest.raises(BadInput, match="does not work any more"):
         async with database.transaction() as transaction:
-            await keys.rotate(transaction, str(again.before), actor="ana")
+            await keys.rotate(transaction, Vault(database.settings), str(again.before), actor="ana")
 
 
 async def test_a_rotation_never_lengthens_a_life(database: Database) -> None:
     first = await made(database, NewKey("shop", (Scope.READ,), life=timedelta(minutes=5)))
     async with database.transaction() as transaction:
-        await keys.rotate(transaction, str(first.id), grace=timedelta(days=1), actor="ana")
+        await keys.rotate(transaction, Vault(database.settings), str(first.id), grace=timedelta(days=1), actor="ana")
     assert (await listed(database))[0].expires_at == first.expires_at
 
 

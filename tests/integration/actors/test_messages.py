@@ -213,6 +213,7 @@ def test_a_worker_with_full_hands_keeps_its_messages(post: Post, monkeypatch: py
     assert sorted(post.arrived) == [[1], [2]]
 
 
+@pytest.mark.exhaustive
 def test_s2_7_an_idle_worker_looks_once_in_an_interval_and_one_without_redis_no_oftener(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,3 +297,17 @@ def test_sending_many_is_one_round_trip(post: Post) -> None:
     assert post.client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
     post.work()
     assert sorted(post.arrived) == [[n] for n in range(1, 201)]
+
+
+def test_a_process_that_rests_gives_back_what_it_fetched_and_leaves_the_rest_to_others(post: Post) -> None:
+    consumer: Any = post.broker.consume("ingest", prefetch=10)
+    for n in range(1, 4):
+        post.send(n)
+    first = next(consumer)
+    post.broker.rests = lambda queue: queue == "ingest"
+    assert next(consumer) is None
+    assert post.held() == {first.options["redis_message_id"]}
+    post.broker.acknowledge("ingest", first.options["redis_message_id"])
+    post.broker.rests = lambda _queue: False
+    post.work()
+    assert sorted([first.args[0], *post.arrived]) == [[1], [2], [3]]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from beat_actors.settings import Settings
@@ -33,6 +34,7 @@ def environment(settings: Settings) -> dict[str, str]:
     secrets = {name: getattr(settings, name).get_secret_value() for name in ("vault_keys", "message_keys")}
     return {
         **os.environ,
+        "BEAT_DATABASE_MAY_LOSE_COMMITS": "true",
         "BEAT_DATABASE_URL": str(settings.database_url),
         "BEAT_REDIS_URL": str(settings.redis_url),
         "BEAT_REDIS_NAMESPACE": settings.redis_namespace,
@@ -62,12 +64,12 @@ class Workers:
 def workers(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Workers]]:
     started: list[Workers] = []
 
-    def start(*words: str, **env: str) -> Workers:
+    def start(*words: str, without: str = "", script: str = "", **env: str) -> Workers:
         log = tmp_path / f"workers-{len(started)}.log"
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "actors", *words],
-                env={**environment(settings), **env},
+                [sys.executable, *(["-c", script] if script else ["-m", "actors"]), *words],
+                env={name: value for name, value in {**environment(settings), **env}.items() if name != without},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -81,6 +83,28 @@ def workers(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Worker
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(one.process.pid, signal.SIGKILL)
         one.process.wait()
+
+
+def test_workers_that_open_no_credential_run_without_the_keys_of_the_vault(workers: Callable[..., Workers]) -> None:
+    running = workers(
+        "--processes", "1", "--threads", "1", "--queues", "ingest", "process", "suspects", without="BEAT_VAULT_KEYS"
+    )
+    running.ready(1)
+
+
+@pytest.mark.parametrize("queue", ["retrieve", "credentials"])
+def test_workers_that_open_credentials_do_not_start_without_the_keys_of_the_vault(
+    workers: Callable[..., Workers], queue: str
+) -> None:
+    refused = workers("--queues", queue, "ingest", without="BEAT_VAULT_KEYS")
+    assert refused.process.wait(20) == 2
+    assert "BEAT_VAULT_KEYS: it is not set, and it opens and seals" in refused.log.read_text()
+
+
+def test_no_worker_starts_without_the_keys_of_messages(workers: Callable[..., Workers]) -> None:
+    refused = workers("--queues", "process", without="BEAT_MESSAGE_KEYS")
+    assert refused.process.wait(20) == 2
+    assert "BEAT_MESSAGE_KEYS: it is not set" in refused.log.read_text()
 
 
 def test_one_that_dies_is_replaced_and_the_others_go_on(workers: Callable[..., Workers]) -> None:
@@ -180,3 +204,151 @@ def test_a_worker_imports_nothing_that_its_parent_has_not(settings: Settings) ->
         [sys.executable, "-c", LEFT_OVER], env=environment(settings), capture_output=True, text=True, check=True
     )
     assert found.stdout.split() == []
+
+
+NO_LOOP = """
+import sys, threading
+import actors.parent as parent
+from dramatiq.asyncio import EventLoopThread
+def start(*_args, **_more):
+    raise RuntimeError("can't start new thread")
+EventLoopThread.start = start
+sys.exit(parent.main(["--processes", "1", "--threads", "1"]))
+"""
+ONE_THREAD = """
+import sys, threading
+import actors.parent as parent
+from dramatiq.worker import _WorkerThread
+def start(*_args, **_more):
+    raise RuntimeError("can't start new thread")
+_WorkerThread.start = start
+sys.exit(parent.main(["--processes", "1", "--threads", "1"]))
+"""
+
+
+FOR_A_MOMENT = """
+import os, sys
+from pathlib import Path
+import actors.parent as parent
+start, tries = parent._start_worker, Path(os.environ["TRIES"])
+def start_sometimes(*args):
+    # The nth start of all: those from the third to the fifth fail.
+    with tries.open("ab", buffering=0) as file:
+        file.write(b"x")
+    if 3 <= tries.stat().st_size <= int(os.environ["UNTIL"]):
+        raise MemoryError
+    return start(*args)
+parent._start_worker = start_sometimes
+parent.FAILING_FOR = float(os.environ["FAILING_FOR"])
+sys.exit(parent.main(["--processes", "2", "--threads", "1"]))
+"""
+
+
+def test_a_worker_that_cannot_start_for_a_moment_is_tried_again_and_the_others_go_on(
+    workers: Callable[..., Workers], tmp_path: Path
+) -> None:
+    running = workers(script=FOR_A_MOMENT, TRIES=str(tmp_path / "tries"), UNTIL="5", FAILING_FOR="120")
+    running.ready(2)
+    first, second = running.processes()
+    first.kill()
+    running.ready(3)
+    assert len(running.said("worker_not_started")) == 3
+    assert running.said("worker_cannot_start") == []
+    assert second.is_running()
+    running.process.terminate()
+    assert running.process.wait(30) == 0
+
+
+def test_workers_of_which_none_starts_for_long_end_their_parent(
+    workers: Callable[..., Workers], tmp_path: Path
+) -> None:
+    running = workers(script=FOR_A_MOMENT, TRIES=str(tmp_path / "tries"), UNTIL="1000", FAILING_FOR="2")
+    running.ready(2)
+    first, second = running.processes()
+    first.kill()
+    until(lambda: len(running.said("worker_not_started")) >= 4, "it is not tried again")
+    assert second.is_running()
+    second.kill()
+    assert running.process.wait(30) == 1
+    assert len(running.said("worker_cannot_start")) == 1
+
+
+NO_THREAD = """
+import sys, threading
+start = threading.Thread.start
+def start_some(self):
+    if self.name.startswith(("scheduler_1", "names_200", "api_1")):
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = start_some
+import runpy
+module = sys.argv.pop(1)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["api", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("scheduler", "scheduler.deliverer"))],
+)
+def test_a_process_that_cannot_have_its_threads_ends_and_says_so(settings: Settings, module: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_THREAD, module], env=environment(settings), capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "threads and cannot have them: can't start new thread" in ended.stderr
+    with psycopg.connect(str(settings.database_url)) as connection:
+        assert connection.execute("SELECT name FROM process").fetchall() == []
+        assert connection.execute("SELECT FROM leader WHERE seen_at IS NOT NULL").fetchall() == []
+
+
+@pytest.mark.parametrize("script", [NO_LOOP, ONE_THREAD], ids=["no event loop", "no worker thread"])
+def test_workers_that_cannot_start_their_threads_end_and_say_so(settings: Settings, script: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=environment(settings), capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == 1
+    assert "worker_not_whole" in ended.stderr
+    assert "worker_cannot_start" in ended.stderr
+
+
+def test_workers_whose_log_is_on_a_full_device_start_and_report_it(settings: Settings) -> None:
+    def told() -> bool:
+        with psycopg.connect(str(settings.database_url)) as connection:
+            rows = connection.execute("SELECT troubles->>'logs' FROM process WHERE name = 'worker'").fetchall()
+        return any("could not be written" in (words or "") for (words,) in rows)
+
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "actors", "--processes", "1", "--threads", "1"],
+            env=environment(settings),
+            stderr=full,
+            process_group=0,
+        )
+    try:
+        until(told, "no worker reports its log")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("module", ["actors", "api", "scheduler", "scheduler.deliverer"])
+def test_sigterm_ends_a_process_that_still_starts_as_the_first_of_a_container(module: str, settings: Settings) -> None:
+    """The first process of a PID namespace ignores what it has no handler for."""
+    process = subprocess.Popen(
+        ["unshare", "--user", "--map-root-user", "--fork", "--pid", "--kill-child", sys.executable, "-m", module],
+        env=environment(settings),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: bool(psutil.Process(process.pid).children()), "it was not forked")
+        (first,) = psutil.Process(process.pid).children()
+        caught = Path(f"/proc/{first.pid}/status")
+        until(lambda: bool(int(caught.read_text().partition("SigCgt:")[2].split()[0], 16) >> 14 & 1), "no handler")
+        first.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    finally:
+        process.kill()

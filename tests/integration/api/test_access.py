@@ -14,6 +14,7 @@ from api.services import Provider
 from beat_actors.access import keys
 from beat_actors.access.scopes import CONTAINS, Scope
 from beat_actors.access.tokens import CHECKSUM, DIGITS, _checksum, mint
+from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from tests.integration.api.conftest import Keys, bearer
 
@@ -36,6 +37,9 @@ TABLE = {
     ("POST", "/v1/profiles/{platform}/{name}/refresh"): Scope.SUBMIT,
     ("GET", "/v1/limits"): Scope.OPERATE,
     ("POST", "/v1/limits/{name}/reset"): Scope.OPERATE,
+    ("GET", "/v1/accounts/{account}/grants"): Scope.OPERATE,
+    ("POST", "/v1/accounts/{account}/grants"): Scope.OPERATE,
+    ("DELETE", "/v1/accounts/{account}/grants"): Scope.OPERATE,
     ("GET", "/v1/keys"): Scope.ADMIN,
     ("POST", "/v1/keys"): Scope.ADMIN,
     ("DELETE", "/v1/keys/{key}"): Scope.ADMIN,
@@ -76,7 +80,7 @@ TABLE = {
 FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
-    "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1,
+    "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme",
 }  # fmt: skip
 READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
@@ -204,13 +208,13 @@ async def test_another_account_finds_nothing(bare, database, new_key) -> None:
     request = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=acme)).json["id"]
     async with database.transaction() as transaction:
         await transaction.run(
-            "INSERT INTO instagram_account (profile_id, handle, source, parser_version, request_id, observed_at) "
-            "VALUES ('1', 'creator', 'lama', 1, %s, now())",
+            "INSERT INTO instagram_account (profile_id, handle, account_id, source, parser_version, request_id, observed_at) "
+            "VALUES ('1', 'creator', 'acme', 'lama', 1, %s, now())",
             (request,),
         )
         await transaction.run(
-            "INSERT INTO profile_log (observed_at, platform, profile_id, source, parser_version, request_id, fetch_id, dimensions, metrics) "
-            "VALUES (now(), 'instagram', '1', 'lama', 1, %s, 1, '{}', '{}')",
+            "INSERT INTO profile_log (observed_at, platform, profile_id, account_id, source, parser_version, request_id, fetch_id, dimensions, metrics) "
+            "VALUES (now(), 'instagram', '1', 'acme', 'lama', 1, %s, 1, '{}', '{}')",
             (request,),
         )
     ways = ("/v1/scrape-requests/{id}", "/v1/scrape-requests/{id}/explain", "/v1/profiles/instagram/{handle}")
@@ -270,7 +274,7 @@ async def test_of_no_account_an_idempotency_key_is_the_api_keys_own(bare, new_ke
 async def test_an_account_is_not_shown_whose_neighbour_it_had_in_a_call(bare, database, new_key) -> None:
     acme, operator = (
         bearer(await new_key(Scope.SUBMIT, Scope.READ, account_id="acme")),
-        bearer(await new_key(Scope.READ)),
+        bearer(await new_key(Scope.OPERATE)),
     )
     request = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=acme)).json["id"]
     async with database.transaction() as transaction:
@@ -445,5 +449,7 @@ async def test_a_successor_has_the_webhooks_of_the_key_before_it(bare, database,
     hook = {"url": "https://example.com/hooks", "account_id": "acme"}
     number = (await bare.simulate_post("/v1/webhooks", json=hook, headers=bearer(old))).json["id"]
     async with database.transaction() as transaction:
-        successor = (await keys.rotate(transaction, str(old.id), actor="test")).created
+        successor = (await keys.rotate(transaction, Vault(database.settings), str(old.id), actor="test")).created
+    found = await bare.simulate_get(f"/v1/webhooks/{number}", headers=bearer(successor))
+    assert (found.json["state"], found.json["api_key_id"]) == ("active", successor.id)
     assert (await bare.simulate_get(f"/v1/webhooks/{number}", headers=bearer(successor))).status_code == 200

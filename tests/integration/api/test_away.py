@@ -8,7 +8,6 @@ from typing import Any
 
 import falcon.testing
 import psutil
-import psycopg
 import pytest
 
 from actors.mailbox import Mailbox
@@ -73,12 +72,12 @@ async def ours() -> AsyncIterator[Ours]:
     with temporary_home() as home:
         postgres, valkey = PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(home)
         with running(home, postgres) as under, running(home, valkey) as beside:
-            with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
-                connection.execute("CREATE DATABASE ours")
-            url = postgres.url_of("ours")
-            migrate.upgrade(url)
+            migrate.upgrade(postgres.owner_url, postgres.process_url)
             settings = Settings(
-                database_url=url, redis_url=valkey.url, vault_keys=VAULT_KEYS, message_keys=MESSAGE_KEYS
+                database_url=postgres.process_url,
+                redis_url=valkey.url,
+                vault_keys=VAULT_KEYS,
+                message_keys=MESSAGE_KEYS,
             )
             database, mailbox = Database(settings, name="test"), Mailbox(settings)
             services: list[Services] = []
@@ -91,7 +90,7 @@ async def ours() -> AsyncIterator[Ours]:
             async with database.transaction() as transaction:
                 key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,)), actor="test")
             async with Promised(app, headers=bearer(key)) as api:
-                yield Ours(under, beside, url, database, api, services[0])
+                yield Ours(under, beside, postgres.url, database, api, services[0])
 
 
 async def test_without_postgres_a_post_is_503_and_says_when_to_come_back(ours: Ours) -> None:

@@ -4,10 +4,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
+import psycopg
 import pytest
 
 from beat_actors.access.scopes import Scope
+from beat_actors.data import cursors
+from beat_actors.data.changes import Position
 from beat_actors.database import Database
 from beat_actors.platforms.instagram import (
     InstagramAccount,
@@ -20,10 +25,11 @@ from beat_actors.platforms.instagram import (
 )
 from beat_actors.platforms.interface import Entity, Listed, Record
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
+from beat_actors.platforms.youtube.entities import YouTubeAccount
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
-from tests.observing import age, observe
-from tests.worlds import TOY, registered
+from tests.observing import age, granted, observe, rows
+from tests.worlds import TOY, registered, restored_into_a_younger_cluster
 
 CREATOR = InstagramAccount(profile_id="42", handle="creator", graph_id="1784", full_name="A Creator", followers=1200)
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -75,6 +81,12 @@ async def test_a_profile_is_found_by_its_handle_and_by_each_of_its_ids(api, data
     freshness = found["freshness"]
     assert (freshness["mode"], freshness["source"], freshness["why"]) == ("fresh", "graphapi", None)
     assert found["changed_at"] == freshness["as_of"]
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9", "@Cafe\u0301", "CAFE\u0301"])
+async def test_a_name_is_found_in_whichever_form_its_letters_are_composed(api, database: Database, name: str) -> None:
+    await observe(database, "youtube", YouTubeAccount(profile_id="UC" + "x" * 22, handle="caf\u00e9"))
+    assert (await api.simulate_get(f"/v1/profiles/youtube/{quote(name)}")).json["id"] == "UC" + "x" * 22
 
 
 async def test_a_handle_belongs_to_whom_it_was_seen_with_last_and_an_id_to_one_alone(api, database: Database) -> None:
@@ -188,12 +200,14 @@ async def test_history_of_insights_has_every_number_of_an_answer_though_all_have
 
 
 async def test_insights_of_posts_and_stories_have_one_shape(api, database: Database) -> None:
-    await observe(database, "instagram", post(1, NOON))
+    await observe(database, "instagram", msgspec.structs.replace(post(1, NOON), graph_id="1789"))
+    await observe(database, "instagram", post(1, NOON), source="lama")  # which does not tell the Graph API's id
     await observe(database, "instagram", InstagramStory(story_id="7", graph_id="1790"))
+    assert await rows(database, "SELECT post_id, graph_id FROM instagram_post") == [("90001", "1789")]
     await observe(
         database,
         "instagram",
-        InstagramPostInsight(insight_id="a", post_id="90001", metric="reach", value=5),
+        InstagramPostInsight(insight_id="a", post_id="1789", metric="reach", value=5),
         InstagramPostInsight(insight_id="b", post_id="1790", metric="replies", value=6),
     )
     for path, value in (("posts/instagram/SC0001", 5), ("stories/instagram/7", 6)):
@@ -213,11 +227,12 @@ async def test_an_answer_that_is_known_already_is_not_sent_again(api, database: 
 
 
 async def test_one_account_does_not_see_what_another_asked_for(bare, database: Database, new_key) -> None:
-    """Least of all insights, which are told to their owner alone."""
+    """Least of all insights, which are an owner's."""
+    await granted(database, "zeta", "instagram", "1784")
     await observe(database, "instagram", CREATOR, account_id="acme")
     await observe(database, "instagram", CREATOR, account_id="zeta")
     await observe(database, "instagram", post(1, NOON), account_id="zeta")
-    await observe(database, "instagram", insight("reach", "DE", 1), account_id="zeta")
+    await observe(database, "instagram", insight("reach", "DE", 1), account_id="zeta", owner="1784")
     await observe(database, "instagram", InstagramComment(comment_id="1", shortcode="SC0001"), account_id="zeta")
     acme, zeta = [bearer(await new_key(Scope.READ, account_id=name)) for name in ("acme", "zeta")]
     profile = "/v1/profiles/instagram/creator"
@@ -243,13 +258,15 @@ async def test_what_an_account_brought_it_keeps_whoever_brings_it_later(bare, da
         platform_order_id="5001", store=store.store, currency="EUR", total_price=Decimal("19.90"), updated_at=NOON
     )
     things = (
-        ("instagram", InstagramComment(comment_id="1", shortcode="SC0001")),
-        ("shopify", store),
-        ("shopify", order),
+        ("instagram", InstagramComment(comment_id="1", shortcode="SC0001"), None),
+        ("shopify", store, store.store),
+        ("shopify", order, store.store),
     )
+    for account in ("acme", "zeta", "other"):
+        await granted(database, account, "shopify", store.store)
     for account in ("acme", "zeta", None):
-        for platform, thing in things:
-            await observe(database, platform, thing, account_id=account)
+        for platform, thing, owner in things:
+            await observe(database, platform, thing, account_id=account, owner=owner)
     seen = {name: bearer(await new_key(Scope.READ, account_id=name)) for name in ("acme", "zeta", "other")}
     for path in ("/v1/comments/instagram/1", "/v1/stores/shopify/shop.myshopify.com", "/v1/orders/shopify/5001"):
         for name, status in (("acme", 200), ("zeta", 200), ("other", 404)):
@@ -258,7 +275,7 @@ async def test_what_an_account_brought_it_keeps_whoever_brings_it_later(bare, da
     assert [one["id"] for one in orders["items"]] == ["5001"]
 
 
-async def test_an_account_is_told_of_what_it_has_whosever_request_changed_it(bare, database: Database, new_key) -> None:
+async def test_an_account_is_told_of_changes_that_its_own_requests_observed(bare, database: Database, new_key) -> None:
     acme = bearer(await new_key(Scope.READ, account_id="acme"))
 
     async def told(since: str | None = None) -> tuple[list[tuple[str, int | None]], str]:
@@ -277,13 +294,14 @@ async def test_an_account_is_told_of_what_it_has_whosever_request_changed_it(bar
     found, cursor = await told(cursor)
     assert found == []
     everything = (await bare.simulate_get("/v1/changes", headers=bearer(await new_key(Scope.READ)))).json["changes"]
-    assert [one["id"] for one in everything] == ["42", "SC0001"]  # nothing changed a second time
+    assert [one["id"] for one in everything] == ["42", "SC0001", "42"]  # nothing changed a second time
     await observe(database, "instagram", replace_followers(7), account_id="zeta")
     await observe(database, "instagram", replace_followers(8))
-    found, cursor = await told(cursor)
-    assert found == [("42", None)] * 2
-    mine = await observe(database, "instagram", post(2, NOON), account_id="acme")
-    assert (await told(cursor))[0] == [("SC0002", mine)]  # once: the transaction that brought it has told of it
+    assert (await told(cursor))[0] == []
+    profile = (await bare.simulate_get("/v1/profiles/instagram/creator", headers=acme)).json
+    assert profile["metrics"] == {"followers": 1200}
+    mine = await observe(database, "instagram", replace_followers(9), account_id="acme")
+    assert (await told(cursor))[0] == [("42", mine)]
 
 
 async def test_the_feed_goes_on_from_its_end_also_where_nothing_happened_since(api, database) -> None:
@@ -297,6 +315,31 @@ async def test_the_feed_goes_on_from_its_end_also_where_nothing_happened_since(a
     await observe(database, "instagram", CREATOR)
     page = await api.simulate_get("/v1/changes", params={"since": cursor})
     assert page.status_code == 200
+
+
+async def test_the_feed_goes_on_in_a_younger_cluster_and_refuses_cursors_of_what_was_lost(
+    api, database, database_url: str
+) -> None:
+    await observe(database, "instagram", CREATOR)
+    first = (await api.simulate_get("/v1/changes", params={"limit": 1})).json
+    await observe(database, "instagram", msgspec.structs.replace(CREATOR, followers=7))
+    restored_into_a_younger_cluster(database_url)
+    with psycopg.connect(database_url) as admin:
+        ((ahead, last),) = admin.execute(
+            "SELECT (max(xid::text::bigint) + 5)::text, max(xid)::text FROM change_log"
+        ).fetchall()
+    given = [cursors.write(Position(xid, 0, 0, datetime.now(UTC))) for xid in (ahead, last)]
+    await database.engine.dispose()
+    mine = await observe(database, "instagram", msgspec.structs.replace(CREATOR, followers=8))
+    told = (await api.simulate_get("/v1/changes")).json
+    assert [one["request_id"] for one in told["changes"]][-1] == mine
+    assert len(told["changes"]) == 3
+    lost, known = [await api.simulate_get("/v1/changes", params={"since": one}) for one in given]
+    assert (lost.status_code, "lost with a database" in lost.text) == (410, True)
+    assert [one["request_id"] for one in known.json["changes"]][-1] == mine
+    assert first["changes"][0] == told["changes"][0]
+    again = await api.simulate_get("/v1/changes", params={"since": told["next_cursor"]})
+    assert (again.status_code, again.json["changes"]) == (200, [])
 
 
 @pytest.mark.parametrize(
@@ -364,16 +407,16 @@ SHEDS = replace(
         Entity(Tool, "tools", "toy_tool", None, "tool_id", frozenset(), lists=(Listed("sheds", "shed_id"),)),
     ),
 )
-OBSERVED = "source text, parser_version integer, request_id bigint, observed_at timestamptz, changed_at timestamptz"
+OBSERVED = "account_id text NOT NULL, owner text NOT NULL, source text, parser_version integer, request_id bigint, observed_at timestamptz, changed_at timestamptz"
 
 
 async def test_a_new_platform_has_its_routes_by_being_there(settings, bell, new_key, database: Database) -> None:
     for table in (
-        "toy_shed (shed_id text PRIMARY KEY, name text, size bigint",
-        "toy_tool (tool_id text PRIMARY KEY, shed_id text",
+        "toy_shed (shed_id text, PRIMARY KEY (shed_id, account_id, owner), name text, size bigint",
+        "toy_tool (tool_id text, PRIMARY KEY (tool_id, account_id, owner), shed_id text",
     ):
-        async with database.transaction() as transaction:
-            await transaction.run(f"CREATE TABLE {table}, {OBSERVED})")
+        with psycopg.connect(settings.owner_url, autocommit=True) as owner:
+            owner.execute(f"CREATE TABLE {table}, {OBSERVED})")
     with registered(SHEDS):
         await observe(database, "toy", Shed(shed_id="1", name="big", size=3))
         await observe(database, "toy", Tool(tool_id="saw", shed_id="1"))

@@ -5,6 +5,7 @@ import asyncio
 import psycopg
 import pytest
 
+from beat_actors.access.reader import OPERATOR, Reader
 from beat_actors.data.finder import MOST_TOGETHER, Finder
 from beat_actors.data.reading import Asked
 from beat_actors.database import Database
@@ -65,7 +66,9 @@ async def test_readers_who_share_a_statement_do_not_share_what_they_may_see(find
     await observe(database, "instagram", InstagramAccount(profile_id="1", handle="acmes"), account_id="acme")
     await observe(database, "instagram", InstagramAccount(profile_id="2", handle="zetas"), account_id="zeta")
     asked = [
-        Asked(platform, ACCOUNTS, name, account) for account in ("acme", "zeta", None) for name in ("acmes", "zetas")
+        Asked(platform, ACCOUNTS, name, reader)
+        for reader in (Reader("acme"), Reader("zeta"), OPERATOR)
+        for name in ("acmes", "zetas")
     ]
     found = await asyncio.gather(*(finder.find(one) for one in asked))
     assert [item and item.fields["profile_id"] for item in found] == ["1", None, None, "2", "1", "2"]

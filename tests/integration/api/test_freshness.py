@@ -9,6 +9,7 @@ import pytest
 import redis.asyncio
 
 from beat_actors.access.scopes import Scope
+from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
 from beat_actors.platforms.instagram import (
     InstagramAccount,
@@ -88,6 +89,24 @@ async def test_many_at_once_start_one_refresh(api, database, bell, old) -> None:
     assert len({block["refresh"] for block in blocks}) == len(await rows(database, REQUESTS)) == 1
     limits = {one["name"]: one["used"] for one in (await api.simulate_get("/v1/limits")).json["limits"]}
     assert limits["refresh_profile_insta_daily"] == 1
+
+
+async def test_who_looked_before_another_process_started_the_refresh_is_told_of_it(
+    api, settings, bell, database, new_key, old, monkeypatch
+) -> None:
+    async with Promised(app_over(settings, bell), headers=bearer(await new_key(Scope.ADMIN))) as other:
+        look = Refresher._look
+
+        async def and_be_overtaken(self: Refresher, plan: Any) -> Any:
+            row = await look(self, plan)
+            monkeypatch.setattr(Refresher, "_look", look)
+            assert (await other.simulate_get(PROFILE)).json["freshness"]["refresh_started"]
+            return row
+
+        monkeypatch.setattr(Refresher, "_look", and_be_overtaken)
+        found = (await api.simulate_get(PROFILE)).json["freshness"]
+    ((request, *_),) = await rows(database, REQUESTS)
+    assert (found["refresh"], found["refresh_started"]) == (f"/v1/scrape-requests/{request}", False)
 
 
 async def test_who_wants_nothing_stale_is_told_where_to_wait(api, database, old) -> None:
@@ -244,7 +263,7 @@ async def test_orders_that_did_not_change_are_as_fresh_as_the_last_run(api, data
 
 
 async def test_insights_of_a_post_are_asked_with_its_owners_id(api, database) -> None:
-    post = InstagramPost(shortcode="SC0001", post_id="901", profile_id="42", post_type="reels")
+    post = InstagramPost(shortcode="SC0001", post_id="38", graph_id="901", profile_id="42", post_type="reels")
     await observe(database, "instagram", post)
     path = "/v1/posts/instagram/SC0001/insights"
     alone = (await api.simulate_get(path)).json["freshness"]

@@ -33,7 +33,7 @@ async def test_a_key_that_is_made_works_until_it_is_revoked(bare, database: Data
     successor = (await bare.simulate_post(f"{ROUTE}/{found['prefix']}/rotate?grace=60", headers=headers)).json
     assert (successor["before"]["id"], successor["key"] != made.json["key"]) == (found["id"], True)
     gone = await bare.simulate_delete(f"{ROUTE}/{successor['id']}?reason=left", headers=headers)
-    assert gone.json == {"id": successor["id"], "revoked": True, "was_alive": True}
+    assert gone.json == {"id": successor["id"], "revoked": True, "was_alive": True, "webhooks_paused": []}
     other = {"Authorization": f"Bearer {successor['key']}"}
     assert (await bare.simulate_get("/v1/scrape-requests", headers=other)).status_code == 401
     assert await records(database) == [

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from falcon.testing import ASGIConductor
 from redis import Redis
+from structlog.testing import capture_logs
 
 from api import limits
 from api.limits import Limiter
@@ -171,8 +172,10 @@ async def test_too_many_calls_are_told_when_to_come_back_and_change_nothing(
 
 async def test_who_may_not_is_counted_too(bare, new_key, long_window) -> None:
     headers = bearer(await new_key(Scope.READ, rate_limit=2))
-    answers = [(await bare.simulate_post(ROUTE, json=GOOD, headers=headers)).status_code for _ in range(4)]
-    assert answers == [403, 403, 429, 429]
+    answers = [await bare.simulate_post(ROUTE, json=GOOD, headers=headers) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
+    for name in ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"):
+        assert all(name in answer.headers for answer in answers)
 
 
 async def test_without_redis_a_request_is_accepted_and_a_bad_key_is_not(
@@ -184,3 +187,21 @@ async def test_without_redis_a_request_is_accepted_and_a_bad_key_is_not(
             assert (await api.simulate_post(ROUTE, json=GOOD, headers=headers)).status_code == 202
         assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 401
         assert (await api.simulate_get(ROUTE, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("field", ["n", "c", "p", None])
+@pytest.mark.parametrize("said", ["-1", "nan", "inf", "1e300", "words", "", "9" * 400])
+async def test_what_stands_under_a_keys_name_in_redis_counts_no_other_key_alone(
+    settings: Settings, processes: list[Limiter], field: str | None, said: str
+) -> None:
+    """`None`: a key of another type."""
+    with Redis.from_url(str(settings.redis_url)) as client, capture_logs() as logs:
+        name = f"{settings.redis_namespace}:calls:1"
+        if field is None:
+            client.rpush(name, said)
+        else:
+            minute = client.time()[0] // 60
+            client.hset(name, mapping={"n": minute, "c": 1, "p": 1} | {field: said})
+        both = await asyncio.gather(processes[0].take(1, 10), processes[0].take(2, 10))
+    assert both[1].granted
+    assert not any(one["event"] == "calls_counted_alone" for one in logs)

@@ -27,7 +27,7 @@ from beat_actors.database import Database
 from beat_actors.local.home import temporary_home
 from beat_actors.settings import Settings
 from bench.api import serving
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, Servers
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, Servers, copy_database
 from tests.integration.api.test_access import TABLE
 
 APP = create_app(lambda: pytest.fail("not started"))
@@ -118,12 +118,16 @@ def server(servers: Servers, template: str) -> Iterator[tuple[str, dict[str, str
     name = f"fuzz_{uuid.uuid4().hex[:10]}"
     url = servers.postgres.url_of(name)
     with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        copy_database(admin, name, template)
         configured = Settings(
-            database_url=url, redis_url=servers.valkey.url, vault_keys=VAULT_KEYS, message_keys=MESSAGE_KEYS
+            environment="rehearsal",  # the tests' server is faster than production lets it be
+            database_url=servers.process_url(url),
+            redis_url=servers.valkey.url,
+            vault_keys=VAULT_KEYS,
+            message_keys=MESSAGE_KEYS,
         )
         try:
-            with temporary_home() as home, serving(home, configured, "api.app:app") as address:
+            with temporary_home() as home, serving(home, configured, "api") as address:
                 yield address, {"Authorization": f"Bearer {asyncio.run(a_key(configured))}"}
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -139,6 +143,7 @@ async def a_key(configured: Settings) -> str:
         await database.close()
 
 
+@pytest.mark.exhaustive
 @schema.parametrize()
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 def test_no_call_breaks_the_server_or_its_word(case: Any, server: tuple[str, dict[str, str]]) -> None:

@@ -16,7 +16,8 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
-from tests.integration.api.conftest import Keys, bearer
+from tests.integration.api.conftest import Keys, app_over, bearer
+from tests.integration.api.promised import Promised
 
 CANARY = "canary-5f2c9e"
 
@@ -52,7 +53,7 @@ async def asked(database: Database, count: int = 1) -> None:
     await intake.accept(database, wanted)
 
 
-async def test_a_credential_is_added_changed_and_replaced_and_its_secret_never_shown(api, bell) -> None:
+async def test_s3_9_a_credential_is_added_changed_and_replaced_and_its_secret_never_shown(api, bell) -> None:
     number = await added(api)
     again = await api.simulate_post("/v1/credentials", json={"source": "lama", "secret": {"key": f"{CANARY}-0"}})
     assert (again.status_code, again.json["id"]) == (200, number)
@@ -69,6 +70,34 @@ async def test_a_credential_is_added_changed_and_replaced_and_its_secret_never_s
         "credential.replace", "credential.reset", "credential.enable", "credential.disable", "credential.add",
     ]  # fmt: skip
     assert bell.rung.count("instagram") >= 5
+
+
+async def test_s3_9_a_credential_that_is_added_is_used_by_the_next_turn(api, bell, database) -> None:
+    await asked(database)
+    assert await leased(database) == []
+    bell.rung.clear()
+    await added(api)
+    assert bell.rung == ["instagram"]
+    assert len(await leased(database)) == 1
+
+
+async def test_without_the_keys_of_the_vault_no_secret_is_taken_or_made_and_the_rest_goes_on(
+    settings, bell, new_key
+) -> None:
+    headers = bearer(await new_key(Scope.OPERATE))
+    without = settings.model_copy(update={"vault_keys": None})
+    async with Promised(app_over(without, bell), headers=headers) as api:
+        refused = await api.simulate_post("/v1/credentials", json={"source": "lama", "secret": {"key": "x"}})
+        assert refused.status_code == 503, refused.text
+        assert (
+            refused.json["title"] == "This process was started without a secret that the work needs; nothing was done."
+        )
+        assert "BEAT_VAULT_KEYS is not set in this process" in refused.json["detail"]
+        assert refused.json["type"] == "urn:beat:problem:secret_missing"
+        hook = await api.simulate_post("/v1/webhooks", json={"url": "https://example.com/hook"})
+        assert (hook.status_code, hook.json["type"]) == (503, "urn:beat:problem:secret_missing")
+        assert (await api.simulate_get("/v1/credentials")).json["credentials"] == []
+        assert (await api.simulate_get("/v1/webhooks")).json["webhooks"] == []
 
 
 async def test_s3_8_a_credential_that_is_enabled_by_hand_is_leased_at_the_next_turn(api, database) -> None:

@@ -10,7 +10,6 @@ from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.instagram import InstagramAccount, platform
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
@@ -18,6 +17,7 @@ from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
 from tests.observing import age, observe, rows
+from tests.stages import retrieve
 from tests.worlds import engine_with
 
 OWNER = Population(50, 1, drift_seconds=0).person(7)
@@ -77,10 +77,10 @@ def test_s1_5_insights_have_one_source_alone(operation: str) -> None:
     assert platform.chains[operation] == ("graphapi",)
 
 
-async def test_s1_13_during_an_outage_the_last_insights_are_answered_as_stale_and_refreshed_after_it(
+async def test_s1_5_and_s1_13_during_an_outage_the_last_insights_are_answered_as_stale_and_refreshed_after_it(
     api: Any, engine: Engine, url: str
 ) -> None:
-    """Also S1.5: no other source is asked, however long it takes."""
+    """No other source is asked, however long the outage takes."""
     at = await snapshot(engine)
     known = (await api.simulate_get(INSIGHTS)).json["items"]
     assert known

@@ -7,17 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import falcon.asgi
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from api import body
-from api.body import MAX_BYTES, MAX_DEPTH
+from api.body import MAX_DEPTH, MAX_LIST_BYTES
+from beat_actors.access.scopes import Scope
 from beat_actors.access.tokens import mint
 from beat_actors.database import Database, migrate
 from beat_actors.settings import Settings
-from tests.integration.api.conftest import app_over
+from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "Creator.One"}}
@@ -282,11 +284,7 @@ async def test_one_key_for_a_batch_is_the_same_batch(api, database) -> None:
 async def test_the_eta_is_after_the_blocker_and_after_what_is_ahead(api, database) -> None:
     asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(100)]
     ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
-    async with database.transaction() as transaction:
-        await transaction.run(
-            "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) "
-            "VALUES (clock_timestamp(), 'instagram', 1, 0, 120, '{}')"
-        )
+    await decided(database, leased=120)
 
     async def eta(request_id: int) -> datetime | None:
         text = (await api.simulate_get(f"{ROUTE}/{request_id}/explain")).json["eta"]
@@ -303,6 +301,64 @@ async def test_the_eta_is_after_the_blocker_and_after_what_is_ahead(api, databas
         reasons = json.dumps([{**blocker, "until": None}])
         await transaction.run("UPDATE lane SET blocked_until = NULL, reasons = %s", (reasons,))
     assert await eta(ids[0]) is None
+
+
+async def decided(database: Database, *, leased: int) -> None:
+    """A turn of a moment ago."""
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO broker_decision (at, platform, seed, settled, leased, detail) "
+            "VALUES (clock_timestamp(), 'instagram', 1, 0, %s, '{}')",
+            (leased,),
+        )
+
+
+async def lease_first(database: Database, account: str, count: int) -> None:
+    """The first fetches of an account were sent a moment ago."""
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "UPDATE scrape_fetch SET stage = 'DONE', sent_at = clock_timestamp() WHERE id IN (SELECT f.id FROM scrape_fetch f "
+            "JOIN scrape_request_log r ON r.id = f.request_id WHERE r.account_id = %s ORDER BY f.id LIMIT %s)",
+            (account, count),
+        )
+
+
+async def test_what_is_ahead_is_counted_in_the_order_of_tenants(api, bare, database, new_key) -> None:
+    """An account's backlog delays its own requests; what is ahead of another's, and its estimate, follow that."""
+    keys = {
+        name: bearer(await new_key(Scope.SUBMIT, Scope.READ, account_id=name)) for name in ("acme", "globex", "initech")
+    }
+    ids: dict[str, list[int]] = {}
+    for name, count in (("acme", 300), ("globex", 61), ("initech", 1)):
+        asked = [{**GOOD, "params": {"handle": f"{name}{n}"}} for n in range(count)]
+        answer = await bare.simulate_post(ROUTE, json={"requests": asked}, headers=keys[name])
+        ids[name] = [one["id"] for one in answer.json["outcomes"]]
+    await decided(database, leased=3000)
+    await lease_first(database, "acme", 240)
+    await lease_first(database, "globex", 30)
+
+    async def explained(name: str, nth: int, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        client = api if headers is None else bare
+        found: dict[str, Any] = (await client.simulate_get(f"{ROUTE}/{ids[name][nth]}/explain", headers=headers)).json
+        return found
+
+    async def apart(name: str, headers: dict[str, str] | None = None) -> float:
+        """Seconds between the estimates for its first and its last request that wait."""
+        first = {"acme": 240, "globex": 30}[name]
+        etas = [datetime.fromisoformat((await explained(name, nth, headers))["eta"]) for nth in (first, -1)]
+        return (etas[1] - etas[0]).total_seconds()
+
+    for name, ahead in (("acme", 59), ("globex", 30), ("initech", 0)):
+        operator, own = await explained(name, -1), await explained(name, -1, keys[name])
+        assert operator["fetches"][0]["ahead"] == own["fetches"][0]["ahead"] == ahead
+        assert (operator["fetches"][0]["tenants"], own["fetches"][0]["tenants"]) == (3, None)
+        assert f"{ahead} are ahead of it, and its tenant takes turns with 2 others." in operator["summary"]
+        assert own["summary"].endswith(f"{ahead} are ahead of it.")
+    # 59 at four leases a second, 30 at one in two seconds.
+    for headers in (None, keys["acme"]):
+        assert 13 < await apart("acme", headers) < 17
+    for headers in (None, keys["globex"]):
+        assert 58 < await apart("globex", headers) < 62
 
 
 async def test_what_is_more_urgent_is_ahead_too(api, database) -> None:
@@ -447,7 +503,7 @@ async def test_a_deadline_is_kept_in_utc_whatever_its_zone(api, database) -> Non
         (b"[" * 100_000 + b"]" * 100_000, 400),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
         (b'{"params": "' + b"x" * (30 << 20) + b'"}', 413),
-        (b" " * (MAX_BYTES + 1), 413),
+        (b" " * (MAX_LIST_BYTES + 1), 413),
         (b'{"params": {"posts": 1e999}}', 400),
         (b'{"params": {"posts": -1e999}}', 400),
         (b'{"params": {"posts": ' + b"9" * 100_000 + b"}}", 400),
@@ -511,7 +567,7 @@ async def test_headers_that_are_kept_are_looked_at_too(api, database, name: str,
 async def test_a_body_that_does_not_come_is_not_waited_for(api, monkeypatch) -> None:
     monkeypatch.setattr(body, "MAX_SECONDS", 0.05)
 
-    async def never(_req: Any) -> bytes:
+    async def never(*_: Any) -> bytes:
         await asyncio.Event().wait()
         return b""
 
@@ -528,7 +584,7 @@ async def test_a_packed_body_is_refused_unopened(api) -> None:
 
 async def test_a_body_that_lies_about_its_length_is_cut_off(api, database) -> None:
     answer = await api.simulate_post(
-        ROUTE, body=b"x" * (MAX_BYTES + 10), headers={"content-type": "application/json", "content-length": "5"}
+        ROUTE, body=b"x" * (MAX_LIST_BYTES + 10), headers={"content-type": "application/json", "content-length": "5"}
     )
     assert answer.status_code in (400, 413)
     assert await count(database) == 0
@@ -599,8 +655,8 @@ async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
     async with database.transaction() as transaction:
         await transaction.run("UPDATE sweep SET ended_at = clock_timestamp()")
     assert (await api.simulate_get("/readyz")).json["checks"]["scheduler"] == "ok"
-    async with database.transaction() as transaction:
-        await transaction.run("UPDATE alembic_version SET version_num = 'old'")
+    with psycopg.connect(database.settings.owner_url, autocommit=True) as owner:
+        owner.execute("UPDATE alembic_version SET version_num = '0001'")
     behind = await api.simulate_get("/readyz")
     assert behind.status_code == 503
     assert "beat migrate" in behind.json["checks"]["database"]
@@ -619,3 +675,29 @@ async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_whe
         assert (await api.simulate_get("/healthz")).status_code == 200
         assert (await api.simulate_get("/readyz")).status_code == 503
     assert bell.rung == []
+
+
+async def test_readyz_allows_a_newer_schema_until_it_is_contracted(api, database) -> None:
+    with psycopg.connect(database.settings.owner_url, autocommit=True) as owner:
+        owner.execute("UPDATE alembic_version SET version_num = '9998'")
+        assert (await api.simulate_get("/readyz")).status_code == 200
+        owner.execute("UPDATE schema_compatibility SET oldest = '9998'")
+    answer = await api.simulate_get("/readyz")
+    assert answer.status_code == 503
+    assert "deploy the newer code" in answer.json["checks"]["database"]
+
+
+async def test_a_database_that_takes_no_writes_is_told_and_accepts_nothing(api, database_url) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        role = f"ALTER ROLE beat_process IN DATABASE {admin.info.dbname}"
+        # As in a fail-over, sessions end; those of a pooler would keep what they began with.
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'beat_process'"
+        admin.execute(f"{role} SET default_transaction_read_only = on")
+        admin.execute(end)
+        answer = await api.simulate_get("/readyz")
+        assert (answer.status_code, answer.json["checks"]["database"].partition(":")[0]) == (503, "it takes no writes")
+        refused = await api.simulate_post(ROUTE, json=GOOD)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        admin.execute(f"{role} RESET default_transaction_read_only")
+        admin.execute(end)
+    assert (await api.simulate_get("/readyz")).status_code == 200

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 
+from api import scrape_requests, waiting
 from api.waiting import Waiting
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
@@ -37,7 +39,8 @@ async def test_s2_6_who_waits_gets_202_with_id_location_and_retry_after_when_the
 
 async def test_s2_6_retry_after_is_when_the_first_blocker_clears(api, database) -> None:
     asked = (await api.simulate_post(ROUTE, json=GOOD)).json
-    await run(database, "UPDATE lane SET blocked_until = clock_timestamp() + interval '31 seconds', reasons = '[]'")
+    blocked = "UPDATE lane SET blocked_until = clock_timestamp() + interval '31 seconds', reasons = '[]', checked_at = clock_timestamp()"
+    await run(database, blocked)
     looked = await api.simulate_get(asked["location"], params={"wait": "1"})
     assert 20 < int(looked.headers["retry-after"]) <= 31
     await run(database, "UPDATE lane SET blocked_until = clock_timestamp() + interval '1 day'")
@@ -48,7 +51,7 @@ async def test_s2_6_retry_after_is_when_the_first_blocker_clears(api, database) 
 async def test_s2_6_what_only_a_person_can_change_is_not_asked_for_every_second(api, database) -> None:
     asked = (await api.simulate_post(ROUTE, json=GOOD)).json
     reasons = '[{"source": "lama", "why": "it has no credential that works"}]'
-    await run(database, f"UPDATE lane SET blocked_until = NULL, reasons = '{reasons}'")
+    await run(database, f"UPDATE lane SET blocked_until = NULL, reasons = '{reasons}', checked_at = clock_timestamp()")
     looked = await api.simulate_get(asked["location"], params={"wait": "1"})
     assert looked.headers["retry-after"] == "60"
 
@@ -92,14 +95,134 @@ async def test_one_look_is_for_all_who_wait_and_survives_a_database_that_is_away
             raise StorageUnavailable("away")
         return {1, 2} if len(looks) == 3 else set()
 
-    waiting = Waiting(ended)
-    waits = [asyncio.create_task(waiting.until_ended(n, 60)) for n in (1, 1, 2)]
-    patient = asyncio.create_task(waiting.until_ended(3, 60))
+    watch = Waiting(ended)
+    waits = [asyncio.create_task(watch.until_ended(n, 60, key_id=1)) for n in (1, 1, 2)]
+    patient = asyncio.create_task(watch.until_ended(3, 60, key_id=1))
     assert await asyncio.gather(*waits) == [True, True, True]
     assert looks == [[1, 2, 3]] * 3
-    await waiting.close()
+    await watch.close()
     await patient
-    assert await waiting.until_ended(4, 0.001) is False
+    assert await watch.until_ended(4, 0.001, key_id=1) is False
+
+
+async def test_a_key_waits_so_often_and_further_waits_are_answered_at_once(
+    settings, bell, database, new_key, monkeypatch
+) -> None:
+    """As when the time is up: 202, and when to look again. Another key waits meanwhile, until the process has as many as it holds."""
+    monkeypatch.setattr(waiting, "MAX_WAITS_OF_KEY", 2)
+    monkeypatch.setattr(waiting, "MAX_WAITS", 3)
+    keys = [bearer(await new_key(Scope.SUBMIT, Scope.READ)) for _ in range(2)]
+    async with Promised(app_over(settings, bell)) as api:
+        asked = (await api.simulate_post(ROUTE, json=GOOD, headers=keys[0])).json["location"]
+
+        def wait(key: dict[str, str]) -> asyncio.Task[Any]:
+            return asyncio.create_task(api.simulate_get(asked, params={"wait": "60"}, headers=key))
+
+        held: set[asyncio.Task[Any]] = set()
+        for key, of_key in ((keys[0], 2), (keys[1], 1)):
+            calls = {wait(key) for _ in range(5)}
+            at_once = []
+            while len(at_once) < 5 - of_key:
+                done, _ = await asyncio.wait(calls - set(at_once), return_when=asyncio.FIRST_COMPLETED)
+                at_once += done
+            for call in at_once:
+                answer = call.result()
+                assert (answer.status_code, answer.json["status"]) == (202, "PENDING")
+                assert int(answer.headers["retry-after"]) >= 1
+            held |= calls - set(at_once)
+        posted = await api.simulate_post(ROUTE, json=GOOD, params={"wait": "60"}, headers=keys[0])
+        assert posted.status_code == 202
+        assert 10 <= int(posted.headers["retry-after"]) <= 20
+        assert len(held) == 3
+        await run(database, END)
+        assert {(await call).status_code for call in held} == {200}
+        waits_again = wait(keys[0])
+        assert (await waits_again).status_code == 200
+
+
+async def test_many_waits_that_end_together_leave_connections_to_others(
+    settings, bell, database, new_key, monkeypatch
+) -> None:
+    """The requests of one key's waits are read a few at a time, so that their reads are not before everybody else's."""
+    many, other = [bearer(await new_key(Scope.SUBMIT, Scope.READ)) for _ in range(2)]
+    read, at_once, most, go_on, reads = scrape_requests._read, 0, 0, asyncio.Event(), asyncio.Semaphore(0)
+    go_on.set()
+
+    async def counted(provider: Any, request_id: int, caller: Any) -> Any:
+        nonlocal at_once, most
+        if caller.key_id == many_id:
+            at_once += 1
+            most = max(most, at_once)
+            reads.release()
+            await go_on.wait()
+            at_once -= 1
+        return await read(provider, request_id, caller)
+
+    until_ended, begun = Waiting.until_ended, asyncio.Semaphore(0)
+
+    async def waits_for(self: Waiting, *given: Any) -> bool:
+        begun.release()
+        return await until_ended(self, *given)
+
+    monkeypatch.setattr(scrape_requests, "_read", counted)
+    monkeypatch.setattr(Waiting, "until_ended", waits_for)
+    async with Promised(app_over(settings, bell)) as api:
+        asked = (await api.simulate_post(ROUTE, json=GOOD, headers=many)).json["location"]
+        async with database.statements() as alone:
+            many_id = await alone.value("SELECT api_key_id FROM scrape_request_log")
+        waits = [asyncio.create_task(api.simulate_get(asked, params={"wait": "60"}, headers=many)) for _ in range(40)]
+        for _ in waits:  # each was read once, and waits
+            await begun.acquire()
+            await reads.acquire()
+        go_on.clear()
+        await run(database, END)
+        for _ in range(waiting.LOOKS_OF_KEY):
+            await reads.acquire()
+        theirs = await api.simulate_get(asked, params={"wait": "60"}, headers=other)
+        assert (theirs.status_code, theirs.json["status"]) == (200, "COMPLETE")
+        go_on.set()
+        assert {(await one).status_code for one in waits} == {200}
+    assert most == waiting.LOOKS_OF_KEY
+
+
+async def test_of_many_waits_whose_time_is_up_at_once_few_read_anew(settings, bell, new_key, monkeypatch) -> None:
+    """The others are answered as the request was when they began to wait, so that nobody is kept or refused."""
+    key = bearer(await new_key(Scope.SUBMIT, Scope.READ))
+    read, held, reads = scrape_requests._read, asyncio.Event(), 0
+    begun, over = asyncio.Semaphore(0), asyncio.Event()
+
+    async def counted(*given: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if over.is_set():
+            await held.wait()
+        return await read(*given)
+
+    async def waits_until_over(*_: Any, **__: Any) -> bool:
+        begun.release()
+        await over.wait()
+        return False
+
+    monkeypatch.setattr(scrape_requests, "_read", counted)
+    monkeypatch.setattr(Waiting, "until_ended", waits_until_over)
+    async with Promised(app_over(settings, bell)) as api:
+        asked = (await api.simulate_post(ROUTE, json=GOOD, headers=key)).json["location"]
+        waits = {asyncio.create_task(api.simulate_get(asked, params={"wait": "60"}, headers=key)) for _ in range(20)}
+        for _ in waits:
+            await begun.acquire()
+        assert reads == 20
+        over.set()
+        answered: set[asyncio.Task[Any]] = set()
+        while len(answered) < 20 - waiting.LOOKS_OF_KEY:
+            done, _ = await asyncio.wait(waits - answered, return_when=asyncio.FIRST_COMPLETED)
+            answered |= done
+        for call in answered:
+            answer = call.result()
+            assert (answer.status_code, answer.json["status"]) == (202, "PENDING")
+            assert 10 <= int(answer.headers["retry-after"]) <= 20
+        held.set()
+        assert {(await call).status_code for call in waits} == {202}
+    assert reads == 20 + waiting.LOOKS_OF_KEY
 
 
 @pytest.mark.parametrize(

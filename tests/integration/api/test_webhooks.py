@@ -4,6 +4,7 @@ from typing import Any
 
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
+from beat_actors.webhooks.endpoints import TESTS
 from tests.integration.api.conftest import bearer
 
 BOTH = (Scope.SUBMIT, Scope.READ)
@@ -90,3 +91,32 @@ async def test_a_refusal_names_the_field(api) -> None:
     ):
         answer = await api.simulate_post("/v1/webhooks", json=body)
         assert (answer.status_code, answer.json["field"]) == (400, field)
+
+
+async def test_test_events_beyond_the_rate_are_429_and_say_when_to_come_back(bare, new_key) -> None:
+    headers = bearer(await new_key(*BOTH, account_id="acme"))
+    path = f"/v1/webhooks/{(await made(bare, headers))['id']}/test"
+    answers = [await bare.simulate_post(path, headers=headers) for _ in range(TESTS + 1)]
+    assert [one.status_code for one in answers] == [202] * TESTS + [429]
+    refused = answers[-1]
+    assert refused.json["type"] == "urn:beat:problem:too_many_tests"
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+
+
+async def test_a_key_that_ends_says_what_becomes_of_its_webhooks(bare, new_key) -> None:
+    admin, first = bearer(await new_key(Scope.ADMIN)), await new_key(*BOTH, account_id="acme")
+    one = await made(bare, bearer(first))
+    assert (one["reason"], one["api_key_id"]) == (None, first.id)
+    rotated = (await bare.simulate_post(f"/v1/keys/{first.id}/rotate", headers=admin)).json
+    ((handed,),) = [rotated["webhooks"]]
+    assert handed["id"] == one["id"]
+    assert handed["secret"] not in ("", one["secret"])
+    other = bearer(await new_key(*BOTH, account_id="acme"))
+    revoked = await bare.simulate_delete(f"/v1/keys/{rotated['id']}", params={"reason": "leaked"}, headers=admin)
+    assert revoked.json["webhooks_paused"] == [one["id"]]
+    path = f"/v1/webhooks/{one['id']}"
+    seen = (await bare.simulate_get(path, headers=other)).json
+    assert (seen["state"], seen["reason"], seen["api_key_id"]) == ("paused", "key_revoked", rotated["id"])
+    resumed = (await bare.simulate_patch(path, json={"state": "active"}, headers=other)).json
+    assert (resumed["state"], resumed["reason"]) == ("active", None)
+    assert resumed["api_key_id"] not in (first.id, rotated["id"])

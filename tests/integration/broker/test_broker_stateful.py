@@ -18,13 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from beat_actors.credentials import upkeep
 from beat_actors.credentials.turn import turn
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.pipeline.upkeep import look_after
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, copy_database
 from tests.ledgers import assert_within_limits
+from tests.stages import retrieve
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
 SOURCES = list(TOY.sources)
@@ -48,11 +48,11 @@ class BrokerMachine(RuleBasedStateMachine):
         super().__init__()
         self.name = f"machine_{uuid.uuid4().hex[:10]}"
         with psycopg.connect(self.servers.postgres.url_of("postgres"), autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {self.name} TEMPLATE beat_template")
+            copy_database(admin, self.name, "beat_template")
         url = self.servers.postgres.url_of(self.name)
         self.clock = MovableClock(url)
         self.settings = Settings(
-            database_url=url,
+            database_url=self.servers.process_url(url),
             redis_url=self.servers.valkey.url,
             vault_keys=VAULT_KEYS,
             message_keys=MESSAGE_KEYS,
@@ -191,7 +191,7 @@ class BrokerMachine(RuleBasedStateMachine):
             "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'"
         )
         (unsettled,) = self.rows(
-            "SELECT coalesce(sum(calls), 0)::bigint AS n FROM settlement WHERE outcome <> 'unused'"
+            "SELECT coalesce(sum(calls), 0)::bigint AS n FROM settlement WHERE outcome NOT IN ('unused', 'unreached')"
         )
         assert traced.n == made
         assert charged.n + unsettled.n == made

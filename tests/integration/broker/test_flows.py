@@ -11,13 +11,13 @@ from beat_actors.credentials import flows
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput, UnknownFlow
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.interface import Answer, Endpoint, Many
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import explain, intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from tests.observing import rows
+from tests.stages import retrieve
 from tests.worlds import TOY, First, ScriptedClient, answer, engine_with, registered
 
 
@@ -99,7 +99,7 @@ async def test_what_lies_behind_the_first_priority_of_a_flow_counts_too(engine: 
     for priority in intake.Priority:
         wanted = [NewRequest("busy", "small", {"name": f"{priority}{n}"}, priority=priority) for n in range(3)]
         await intake.accept(engine.database, wanted)
-    leased = (await turn(engine.database, BUSY)).leased
+    leased = (await turn(engine.database, BUSY, seed=0)).leased
     found = await rows(engine.database, "SELECT priority FROM scrape_fetch WHERE id = ANY(%s) ORDER BY 1", [leased])
     assert found == [(1,), (1,), (1,), (2,)]
 
@@ -137,10 +137,11 @@ async def test_a_paused_flow_waits_and_its_requests_say_why(engine: Engine) -> N
     assert len((await turn(engine.database, BUSY)).leased) == 1
     async with engine.database.transaction() as transaction:
         told = await explain.why(transaction, request)
+        to_operator = await explain.why(transaction, request, operator=True)
     (blocker,) = told.fetches[0].blockers
     assert (blocker.until, blocker.source) == (None, None)
-    assert "small is paused" in blocker.why
-    assert "beat flows resume small" in blocker.why
+    assert blocker.why == "the flow small is paused"
+    assert to_operator.fetches[0].blockers[0].why == "the flow small is paused (beat flows resume small)"
     assert (told.eta, told.next_attempt_at) == (None, None)
     assert "paused" in told.summary
     view = await change(engine, paused=False)
@@ -153,10 +154,13 @@ async def test_a_request_behind_a_full_flow_says_so_and_what_to_do(engine: Engin
     await turn(engine.database, BUSY)
     async with engine.database.transaction() as transaction:
         told = await explain.why(transaction, last)
+        to_operator = await explain.why(transaction, last, operator=True)
     (blocker,) = told.fetches[0].blockers
-    assert "small is at its concurrency: 4 calls" in blocker.why
-    assert "beat flows set small" in blocker.why
+    assert blocker.why == "as many calls of the flow small are out as may be at once"
     assert blocker.until is not None
+    (blocker,) = to_operator.fetches[0].blockers
+    assert "its concurrency is 4" in blocker.why
+    assert "beat flows set small" in blocker.why
 
 
 async def test_fetches_that_share_a_call_are_one_call_of_the_flow(engine: Engine) -> None:

@@ -1,7 +1,9 @@
 """One call that answers many fetches: charged once, traced once, and each fetch keeps its own part. Also calls that only an
 owner's credential may make."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,7 +14,6 @@ from beat_actors.engine import Engine
 from beat_actors.errors import BadInput, Missing
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.interface import (
     Answer,
     Call,
@@ -26,9 +27,10 @@ from beat_actors.platforms.interface import (
     Secret,
     Source,
 )
-from beat_actors.requests import intake, sweeps
+from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
+from tests.stages import retrieve
 from tests.worlds import ERRORS, ScriptedClient, answer, engine_with, registered
 
 
@@ -168,15 +170,11 @@ async def test_a_worker_that_dies_in_a_shared_call_leaves_one_call_of_unknown_ou
     leased = (await turn(engine.database, CROWD)).leased
     assert len(leased) == 1
 
-    class Killed(BaseException):
-        pass
-
     def die(*_: Any) -> Answer:
-        raise Killed
+        raise asyncio.CancelledError
 
     engine.client.script = die
-    with pytest.raises(Killed):
-        await retrieve(engine, leased)
+    await retrieve(engine, leased)
     await rows(engine, "UPDATE scrape_fetch SET lease_until = now() - interval '1 s' RETURNING id")
     await sweeps.orphaned(engine.database)
     engine.client.script = script
@@ -200,10 +198,14 @@ async def test_a_shared_lease_that_was_never_used_is_charged_to_nobody(engine: E
 
 async def test_only_the_owners_credential_is_used_and_others_are_named_as_the_reason(engine: Engine) -> None:
     await engine.credentials.add("things", {"key": "ann"})
-    await submit(engine, ["n1"], flow="own", owner="BEN")
+    (request,) = await submit(engine, ["n1"], flow="own", owner="BEN")
     result = await turn(engine.database, CROWD)
     assert result.leased == []
-    assert result.blocked[0].reasons[0].why == "it has no credential of BEN"
+    async with engine.database.transaction() as transaction:
+        told = await explain.why(transaction, request)
+        to_operator = await explain.why(transaction, request, operator=True)
+    assert told.fetches[0].blockers[0].why == "it has no credential of this owner"
+    assert to_operator.fetches[0].blockers[0].why == "it has no credential of this owner (the owner is BEN)"
     await engine.credentials.add("things", {"key": "ben"})
     await run(engine)
     assert engine.client.calls == [("things", "ben")]
@@ -223,3 +225,89 @@ async def test_a_cursor_in_a_header_leads_to_the_next_page_with_the_same_owner(e
         engine, "SELECT page, cursor, cursor_source, owner, stage FROM scrape_fetch WHERE page = 2 ORDER BY id"
     )
     assert found == [(2, "page-2", "things", "ANN", "WAITING")]
+
+
+async def test_a_cancelled_head_of_a_shared_call_hands_all_its_fetches_back_unused(engine: Engine) -> None:
+    await engine.credentials.add("things", {"key": "a"})
+    await submit(engine, [f"n{i}" for i in range(10)])
+    (head,) = (await turn(engine.database, CROWD)).leased
+    async with engine.database.transaction() as transaction:
+        request = await transaction.value("SELECT request_id FROM scrape_fetch WHERE id = %s", (head,))
+        await lifecycle.cancel(transaction, [request], reason="test")
+    assert (await retrieve(engine, [head])).next == []
+    assert engine.client.calls == []
+    await run(engine)
+    await turn(engine.database, CROWD)
+    assert await books(engine) == (1, 1)
+    done = await rows(
+        engine, "SELECT stage, count(*)::int, max(rotations)::int FROM scrape_fetch GROUP BY 1 ORDER BY 1"
+    )
+    assert done == [("CANCELLED", 1, 0), ("DONE", 9, 0)]
+
+
+async def test_a_cancelled_follower_leaves_the_shared_call_to_the_others(engine: Engine) -> None:
+    await engine.credentials.add("things", {"key": "a"})
+    requests = await submit(engine, [f"n{i}" for i in range(10)])
+    (head,) = (await turn(engine.database, CROWD)).leased
+    async with engine.database.transaction() as transaction:
+        follower = await transaction.value("SELECT request_id FROM scrape_fetch WHERE call_of = %s LIMIT 1", (head,))
+        await lifecycle.cancel(transaction, [follower], reason="test")
+    assert len((await retrieve(engine, [head])).next) == len(requests) - 1
+    await turn(engine.database, CROWD)
+    assert await books(engine) == (1, 1)
+
+
+async def test_what_goes_wrong_before_a_call_is_begun_returns_its_lease_unused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.credentials.add("things", {"key": "a"})
+    await submit(engine, ["n1", "n2"])
+    leased = (await turn(engine.database, CROWD)).leased
+
+    def broken(_claims: Any) -> Any:
+        raise RuntimeError("out of luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("beat_actors.pipeline.retrieve.by_call", broken)
+        with pytest.raises(RuntimeError):
+            await retrieve(engine, leased)
+    await run(engine)
+    await turn(engine.database, CROWD)
+    assert await books(engine) == (1, 1)
+    assert await rows(engine, "SELECT stage, rotations FROM scrape_fetch") == [("DONE", 0)] * 2
+
+
+async def test_a_call_that_cannot_be_put_together_is_not_charged(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_spec: FetchSpec, _secret: Secret) -> Call:
+        raise KeyError("id")
+
+    await engine.credentials.add("things", {"key": "a"})
+    await submit(engine, ["n1"], flow="own", owner="A")
+    monkeypatch.setitem(Things.endpoints, "own", replace(Things.endpoints["own"], build=broken))
+    await retrieve(engine, (await turn(engine.database, CROWD)).leased)
+    await turn(engine.database, CROWD)
+    assert await books(engine) == (0, 0)
+    assert await rows(engine, "SELECT kind FROM owner_breaker") == []
+    assert await rows(engine, "SELECT stage FROM scrape_fetch") == [("FAILED",)]
+
+
+async def test_a_worker_without_the_vaults_key_leaves_the_lease_to_others_and_blames_nobody(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credential, _ = await engine.credentials.add("things", {"key": "a"})
+    await submit(engine, ["n1", "n2"])
+    leased = (await turn(engine.database, CROWD)).leased
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(engine.vault), "_keys", {"another": None})
+        assert (await retrieve(engine, leased)).next == []
+        await rows(engine, "UPDATE scrape_fetch SET use_until = clock_timestamp() - interval '1 second' RETURNING 1")
+        await retrieve(engine, leased)
+        again = (await turn(engine.database, CROWD)).leased
+        assert (await retrieve(engine, again)).next == []
+    assert (await engine.credentials.info(credential)).state == "ready"
+    assert len((await retrieve(engine, again)).next) == 2
+    await turn(engine.database, CROWD)
+    assert await books(engine) == (1, 1)
+    assert await rows(engine, "SELECT max(rotations)::int FROM scrape_fetch") == [(0,)]

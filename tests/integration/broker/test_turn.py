@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.credentials.turn import WAKE_BATCH, turn
 from beat_actors.database import Database, migrate
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, StorageUnavailable
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
 from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
+from tests.stages import retrieve
 from tests.worlds import TOY, First, MovableClock, ScriptedClient, answer, engine_with, registered
 
 
@@ -105,10 +105,12 @@ async def test_s3_1_everyone_waits_with_reasons_and_nothing_is_stamped(engine: E
     async with engine.database.transaction() as transaction:
         found = await explain.why(transaction, request)
     assert "cooling down" in found.summary
+    assert f"{lane.blocked_until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" in found.summary  # with its day
     assert found.next_attempt_at == lane.blocked_until
     with pytest.raises(NoAvailableSources, match="No source is available at the moment") as nothing:
         await engine.credentials.get_enabled_cred("toy", "look")
-    assert nothing.value.earliest_at is not None
+    assert nothing.value.earliest_at == lane.blocked_until
+    assert nothing.value.earliest_at.tzinfo is UTC
 
 
 async def test_s3_8_an_edit_by_hand_takes_effect_at_the_next_turn(engine: Engine) -> None:
@@ -123,7 +125,18 @@ async def test_s3_8_an_edit_by_hand_takes_effect_at_the_next_turn(engine: Engine
     assert await rows(engine, "SELECT id FROM lane WHERE reasons IS NOT NULL") == []
 
 
-async def test_s3_3_a_deadline_before_the_earliest_time_fails_now_and_says_why(engine: Engine) -> None:
+async def test_s3_1_calls_that_are_out_take_room_also_from_who_only_asks_for_a_credential(engine: Engine) -> None:
+    credential, _ = await engine.credentials.add("toy-second", {"key": "a"})
+    assert await engine.credentials.get_enabled_cred("toy", "look") == credential
+    await submit(engine, 10)
+    assert len((await turn(engine.database, TOY)).leased) == 10  # all that the credential may do in a minute
+    assert await engine.credentials.fetch_enabled_sources("toy", "look") == []
+    with pytest.raises(NoAvailableSources) as nothing:
+        await engine.credentials.get_enabled_cred("toy", "look")
+    assert nothing.value.earliest_at is not None
+
+
+async def test_s3_2_and_s3_3_a_deadline_before_the_earliest_time_fails_now_and_says_why(engine: Engine) -> None:
     credential, _ = await engine.credentials.add("toy-first", {"key": "a"})
     async with engine.database.transaction() as transaction:
         await transaction.run(
@@ -433,8 +446,8 @@ async def test_p6_p7_a_call_that_cannot_be_put_together_costs_its_neighbours_not
     statuses = await rows(engine, "SELECT status, count(*) FROM scrape_request_log GROUP BY 1")
     assert [tuple(row) for row in statuses] == [("COMPLETE", 3)]
     assert engine.client.calls == [("toy-first", "a"), ("toy-first", "a"), ("toy-second", "b")]
-    (unmade,) = await rows(engine, "SELECT code, detail FROM trace_log WHERE outcome = 'malformed'")
-    assert tuple(unmade) == ("not_made", "the call could not be put together: ValueError")
+    # What was never sent is no call: nothing is traced and nothing is charged for it.
+    assert [row.outcome for row in await rows(engine, "SELECT outcome FROM trace_log")] == ["ok"] * 3
 
 
 async def test_p1_a_lease_whose_credential_was_removed_is_given_back(engine: Engine) -> None:
@@ -636,3 +649,89 @@ async def test_a_lease_is_to_be_used_before_its_claim_can_end(settings: Settings
         )
     await engine.close()
     assert (row.short, row.open) == (True, True)
+
+
+async def test_what_waits_in_its_queue_is_not_sent_again(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    clock.advance(60)
+    # The message at the head of the queue is older than this fetch's own, which waits behind it.
+    assert (await sweeps.unsent(engine.database, grace=5, oldest={"retrieve": 61.0})).send == []
+    assert (await sweeps.unsent(engine.database, grace=5, oldest={"ingest": 61.0, "retrieve": 2.0})).send == [
+        ("retrieve", leased)
+    ]
+
+
+async def test_a_head_that_is_said_to_be_ages_old_keeps_nothing_back_for_ever(
+    engine: Engine, clock: MovableClock
+) -> None:
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine)
+    leased = (await turn(engine.database, TOY)).leased
+    clock.advance(sweeps.LAST_RESORT + 6)
+    assert (await sweeps.unsent(engine.database, grace=5, oldest={"retrieve": 1e12})).send == [("retrieve", leased)]
+
+
+async def test_stages_that_fall_behind_slow_the_broker_down(settings: Settings) -> None:
+    settings = settings.model_copy(update={"broker_in_flight": 20, "broker_batch": 10})
+    engine = engine_with(settings, ScriptedClient(lambda source, call: answer()))
+    with registered(TOY):
+        for n in range(20):
+            await engine.credentials.add("toy-third", {"key": f"k{n}"})
+        await submit(engine, 100)
+        retrieved: list[int] = []
+        for _ in range(6):
+            retrieved += (await retrieve(engine, (await turn(engine.database, TOY)).leased)).next
+        assert len(retrieved) == 20
+        await process(engine, (await ingest(engine, retrieved)).next)
+        assert len((await turn(engine.database, TOY)).leased) == 10
+    await engine.close()
+
+
+async def test_a_turn_wakes_a_bounded_number_and_says_that_there_are_more(engine: Engine) -> None:
+    await submit(engine)
+    copied = """
+    INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority, not_before)
+    SELECT request_id, lane_id, platform, operation, params, priority, clock_timestamp() - interval '1 minute'
+    FROM scrape_fetch, generate_series(1, %s)
+    """
+    async with engine.database.transaction() as transaction:
+        await transaction.run(copied, (2 * WAKE_BATCH + 1,))
+    left = []
+    more = True
+    while more:
+        more = (await turn(engine.database, TOY)).more
+        left += [
+            row.n for row in await rows(engine, "SELECT count(*) AS n FROM scrape_fetch WHERE not_before IS NOT NULL")
+        ]
+    assert left == [WAKE_BATCH + 1, 1, 0]
+
+
+async def test_a_step_of_the_clock_gives_nothing_out_twice_and_strands_nothing(
+    engine: Engine, clock: MovableClock
+) -> None:
+    """A limit of ten calls a minute, while the database's clock steps forth and back and next to no time passes."""
+    await engine.credentials.add("toy-second", {"key": "a"})
+    await submit(engine, 40)
+    await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    await turn(engine.database, TOY)
+    assert len(engine.client.calls) == 10
+    for step in (300, -300, 300, -300, 7200, -7200):
+        clock.step(step)
+        assert (await turn(engine.database, TOY)).leased == []
+        assert engine.database.clock.said() is not None
+    clock.advance(70)
+    assert len((await turn(engine.database, TOY)).leased) == 10
+
+
+async def test_calls_that_are_out_at_a_step_of_the_clock_count_as_they_came_back(
+    engine: Engine, clock: MovableClock
+) -> None:
+    await engine.credentials.add("toy-second", {"key": "a"})
+    await submit(engine, 40)
+    await retrieve(engine, (await turn(engine.database, TOY)).leased)
+    clock.step(300)
+    assert (await turn(engine.database, TOY)).leased == []
+    clock.advance(70)
+    assert len((await turn(engine.database, TOY)).leased) == 10

@@ -1,24 +1,31 @@
 """The harness must be able to fail: it is given real defects, and has to see them."""
 
 import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from beat_actors.chaos import FAULTS, Fault, Rig, Timing, rehearse
+from beat_actors.chaos import Fault, Rig, Timing, rehearse
 from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.strikes import STEP_BY_STEP
 from beat_actors.chaos.waiting import until
 from beat_actors.cli.app import invoke
+from beat_actors.local import LocalError
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
-QUICK = Timing(lease=3.0, pause=7.0, outage=2.0, lock=2.0, storm=3.0, window=1.0, patience=40.0)
+QUICK = Timing(lease=3.0, pause=7.0, outage=2.0, lock=2.0, storm=3.0, window=1.0, patience=90.0)
 NO_FENCE = """
 import beat_actors.pipeline.process as process
 process.DONE = process.DONE.replace("AND f.fence = n.fence AND f.stage = 'INGESTED'", "")
 assert "fence =" not in process.DONE
 """
+TWICE = "SELECT fetch_id FROM profile_log GROUP BY fetch_id, profile_id HAVING count(*) > 1"
 
 
 async def nothing(_scene: Scene) -> None:
@@ -27,22 +34,33 @@ async def nothing(_scene: Scene) -> None:
 
 async def lose_a_row(scene: Scene) -> None:
     """What no fault may do, done by hand."""
-    await until(lambda: scene.ended() == len(scene.load.wanted), within=30, what="it did not end")
+    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.patience, what="it did not end")
     scene.rig.run("DELETE FROM scrape_request_log WHERE id = (SELECT min(id) FROM scrape_request_log)")
 
 
 async def call_behind_its_back(scene: Scene) -> None:
     """An upstream call that no lease was given for."""
-    url = f"{scene.rig.stack.simulator.url}/lama/a1/user?username=creator_000001"
+    url = f"{scene.rig.stack.simulator.url}/lama/a2/user?username=creator_000001"
     async with aiohttp.ClientSession() as http, http.get(url, headers={"x-access-key": "stolen"}) as response:
         assert response.status == 200
+
+
+async def wake_a_zombie(scene: Scene) -> None:
+    """A worker is frozen while it holds work, and wakes up when others have done all of it."""
+    scene.rig.book.arm(f"process.after_claim=pause:{scene.timing.patience}@1", *STEP_BY_STEP["process"])
+    (hit,) = await scene.fired(1)
+    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.patience, what="it did not end")
+    os.kill(hit.pid, signal.SIGCONT)
+    await until(lambda: bool(scene.rig.rows(TWICE)), within=scene.timing.patience, what="the zombie wrote nothing")
 
 
 CALM = Fault("calm", "-", "nothing", nothing, requests=20)
 LOSS = Fault("loss", "-", "a row is deleted", lose_a_row, requests=20)
 STOLEN = Fault("stolen", "-", "a call without a lease", call_behind_its_back, requests=20)
+ZOMBIE = Fault("zombie", "-", "a frozen worker wakes up too late", wake_a_zombie, requests=20)
 
 
+@pytest.mark.exhaustive
 def test_it_sees_what_is_wrong_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -65,13 +83,29 @@ def test_it_sees_what_is_wrong_and_nothing_else(
     ]
 
 
+@pytest.mark.exhaustive
 def test_it_sees_a_statement_without_its_fence(tmp_path: Path) -> None:
     """A worker that was frozen wakes up, and writes what another has written meanwhile."""
     (tmp_path / "sitecustomize.py").write_text(NO_FENCE)
-    (pause,) = [fault for fault in FAULTS if fault.name == "pause.process"]
-    after_claim = 0
     with Rig.running(QUICK, worker_env={"PYTHONPATH": str(tmp_path)}) as rig:
-        card = asyncio.run(rehearse(rig, pause, after_claim))
-    assert card.extra["point"] == "process.after_claim"
+        card = asyncio.run(rehearse(rig, ZOMBIE, 0))
     assert card.findings.dup > 0
     assert "verdict=BROKEN" in card.line()
+
+
+def test_a_stack_that_does_not_start_is_a_failure_and_ends_no_other_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextlib.contextmanager
+    def running(*_arguments: object, **_options: object) -> Iterator[Rig]:
+        raise LocalError("postgres did not start")
+        yield
+
+    monkeypatch.setattr("beat_actors.cli.chaos.FAULTS", (CALM,))
+    monkeypatch.setattr("beat_actors.cli.chaos.Rig.running", running)
+    assert invoke(["chaos", "--seeds", "2", "--only", "calm"]) == 1
+    said = capsys.readouterr()
+    for run in ("calm 0", "calm 1"):
+        assert f"{run} could not be held" in said.err
+    assert "postgres did not start" in said.err
+    assert "0 runs kept every promise, 0 of them late; 2 did not" in said.out

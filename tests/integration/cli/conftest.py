@@ -41,6 +41,7 @@ def beat(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     for name in [name for name in os.environ if name.startswith("BEAT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BEAT_DATABASE_URL", str(settings.database_url))
+    monkeypatch.setenv("BEAT_DATABASE_OWNER_URL", settings.owner_url)
     monkeypatch.setenv("BEAT_REDIS_URL", str(settings.redis_url))
     monkeypatch.setenv("BEAT_REDIS_NAMESPACE", settings.redis_namespace)
     monkeypatch.setenv("BEAT_VAULT_KEYS", settings.vault_keys.get_secret_value())

@@ -1,16 +1,19 @@
 """`beat doctor`, `beat migrate`, and where the settings come from."""
 
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from beat_actors.local import Home
+from beat_actors.local import Home, temporary_home
+from beat_actors.local.servers import SimulatorServer, running
 from beat_actors.settings import Settings
 from tests.conftest import Servers
 from tests.integration.cli.conftest import Beat
+from tests.worlds import lost_log_lines, restored_into_a_younger_cluster
 
 
 def findings(beat: Beat) -> dict[str, Any]:
@@ -19,8 +22,8 @@ def findings(beat: Beat) -> dict[str, Any]:
     return {one["check"]: one for one in said.json}
 
 
-def test_what_is_well_is_said_to_be(beat: Beat, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEAT_DATABASE_DIRECT_URL", database_url)
+def test_what_is_well_is_said_to_be(beat: Beat, process_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEAT_DATABASE_DIRECT_URL", process_url)
     assert beat("migrate").code == 0
     found = findings(beat)
     for check in (
@@ -28,6 +31,7 @@ def test_what_is_well_is_said_to_be(beat: Beat, database_url: str, monkeypatch: 
         "PostgreSQL",
         "schema",
         "statement timeout",
+        "database role",
         "clock",
         "leadership",
         "requests",
@@ -44,16 +48,69 @@ def test_a_pooler_in_the_way_of_the_leader_is_found(beat: Beat, servers: Servers
     assert ("BEAT_DATABASE_DIRECT_URL" in found["mend"]) == (servers.pooler is not None)
 
 
+@pytest.mark.parametrize(("role", "said"), [("beat", "a superuser"), ("beat_owner", "owns the schema")])
+def test_a_process_login_that_may_too_much_is_named(
+    beat: Beat, servers: Servers, database_url: str, role: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database_url if role == "beat" else servers.owner_url(database_url)
+    monkeypatch.setenv("BEAT_DATABASE_URL", url)
+    found = findings(beat)["database role"]
+    assert not found["ok"]
+    assert said in found["said"]
+    assert "beat db roles" in found["mend"]
+
+
+def test_the_roles_and_the_schema_are_made_with_the_variables_of_the_database_alone(
+    beat: Beat, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = servers.postgres.url_of(f"made_{uuid.uuid4().hex[:8]}")
+    for name in ("BEAT_REDIS_URL", "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS", "BEAT_DATABASE_OWNER_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("BEAT_DATABASE_URL", servers.process_url(url))
+    assert "set BEAT_DATABASE_ADMIN_URL and BEAT_DATABASE_OWNER_URL" in beat("db", "roles").err
+    monkeypatch.setenv("BEAT_DATABASE_OWNER_URL", servers.owner_url(url))
+    monkeypatch.setenv("BEAT_DATABASE_ADMIN_URL", "postgresql://beat:x@127.0.0.1:1/postgres")
+    assert "PostgreSQL did not make the roles" in beat("db", "roles").err
+    monkeypatch.setenv("BEAT_DATABASE_ADMIN_URL", servers.postgres.url_of("postgres"))
+    try:
+        said = beat("db", "roles")
+        assert (said.code, "processes connect as beat_process" in said.out) == (0, True), said
+        assert beat("migrate").code == 0
+        with psycopg.connect(servers.process_url(url)) as connection:
+            assert connection.execute("SELECT count(*) FROM lane").fetchone() == (0,)
+    finally:
+        with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+
+def test_a_database_that_was_restored_is_said_to_be(beat: Beat, database_url: str) -> None:
+    assert "cluster" not in findings(beat)
+    restored_into_a_younger_cluster(database_url)
+    assert "what came after the dump is not in it" in findings(beat)["cluster"]["said"]
+
+
+def test_lost_log_lines_are_named_with_what_to_do(beat: Beat, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        lost_log_lines(admin)
+    found = findings(beat)["worker h:1"]
+    assert (found["ok"], found["said"]) == (False, "3 lines of its log could not be written")
+    assert "free the device to which the log goes" in found["mend"]
+
+
 def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:
     found = findings(beat)
     assert "python -m actors" in found["workers"]["mend"]
     assert "python -m scheduler" in found["scheduler"]["mend"]
     assert "beat credentials add" in found["credentials"]["mend"]
+    assert found["deliverer"]["ok"]  # nobody wants to be told of anything
+    assert beat("webhooks", "add", "https://example.com/hooks").code == 0
+    assert "python -m scheduler.deliverer" in findings(beat)["deliverer"]["mend"]
 
 
 def test_each_dependency_may_be_away_alone(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEAT_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("BEAT_S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("BEAT_ENVIRONMENT", "rehearsal")
     monkeypatch.setenv("BEAT_SIMULATOR_URL", "http://127.0.0.1:1")
     found = findings(beat)
     assert found["PostgreSQL"]["ok"]
@@ -66,8 +123,28 @@ def test_each_dependency_may_be_away_alone(beat: Beat, monkeypatch: pytest.Monke
         assert variable in found[check]["mend"]
 
 
+def test_a_simulator_is_refused_in_production_and_shown_in_a_rehearsal(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(beat)["environment"]["said"].startswith("production")
+    monkeypatch.setenv("BEAT_SIMULATOR_URL", "http://127.0.0.1:1")
+    refused = findings(beat)["settings"]
+    assert not refused["ok"]
+    assert "BEAT_ENVIRONMENT=rehearsal" in refused["said"]
+    monkeypatch.setenv("BEAT_ENVIRONMENT", "rehearsal")
+    with temporary_home() as home, running(home, simulator := SimulatorServer(home.port("simulator"), 10)):
+        url = simulator.url
+        monkeypatch.setenv("BEAT_SIMULATOR_URL", url)
+        found = findings(beat)
+        assert found["environment"]["said"].startswith("rehearsal")
+        assert found["providers"]["said"] == f"simulated at {url}, so no data is real: 10 profiles, 0 faults on"
+        said = beat("scrape", "instagram", "x", "--timeout", "0")
+        assert "simulated data" in said.err
+
+
 def test_without_a_database_every_command_is_code_3(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEAT_DATABASE_URL", "postgresql://nobody:hidden-pw@127.0.0.1:1/nothing")
+    for name in ("BEAT_DATABASE_URL", "BEAT_DATABASE_OWNER_URL"):
+        monkeypatch.setenv(name, "postgresql://nobody:hidden-pw@127.0.0.1:1/nothing")
     assert not findings(beat)["PostgreSQL"]["ok"]
     for command in (("requests",), ("migrate",), ("credentials", "list"), ("scrape", "instagram", "x")):
         said = beat(*command)
@@ -85,7 +162,7 @@ def test_without_redis_a_request_is_accepted_all_the_same(beat: Beat, monkeypatc
 
 
 def test_a_database_without_schema_is_told_and_mended(beat: Beat, settings: Settings) -> None:
-    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+    with psycopg.connect(settings.owner_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
     found = findings(beat)
@@ -118,3 +195,10 @@ def test_the_stack_that_runs_here_is_found(
     stopped = beat("requests")
     assert stopped.code == 2
     assert "beat up" in stopped.err
+
+
+def test_settings_that_lose_what_was_committed_are_named(beat: Beat, servers: Servers, database_url: str) -> None:
+    """The server of the tests has them, since no test ends the machine."""
+    said = findings(beat)["durability"]
+    assert not said["ok"]
+    assert said["said"].startswith("fsync = off, full_page_writes = off")

@@ -41,6 +41,26 @@ def test_json_has_the_key_too(beat: Beat) -> None:
     assert made["expires_at"] is None
 
 
+def test_what_a_key_made_is_named_where_it_ends(beat: Beat, recorded) -> None:
+    """A rotation hands the webhooks over and prints their new secrets; a revocation says which are paused, and the list why."""
+    beat("keys", "create", "feeder", "--scope", "submit", "--account", "acme")
+    for host in ("one", "two"):
+        beat("webhooks", "add", f"https://{host}.example.com/hooks", "--account", "acme")
+    recorded.execute("UPDATE webhook_endpoint SET api_key_id = 1")
+    rotated = beat("keys", "rotate", "1")
+    key, *webhooks = rotated.out.splitlines()
+    assert parse(key) is not None
+    assert [line.split()[:2] for line in webhooks] == [["webhook", "1"], ["webhook", "2"]]
+    assert all(line.split()[2].startswith("whsec_") and line.split()[2] not in rotated.err for line in webhooks)
+    again = beat("keys", "rotate", "2", "--json").json
+    assert [one["id"] for one in again["webhooks"]] == [1, 2]
+    revoked = beat("keys", "revoke", "3", "--reason", "leaked")
+    assert "2 webhooks that it made are paused: 1 2" in revoked.err
+    assert [row[4:7] for row in beat("webhooks", "list").rows] == [["paused", "key_revoked", "key 3 feeder"]] * 2
+    assert "beat webhooks rotate 1" in beat("webhooks", "resume", "1").err
+    assert [row[4] for row in beat("webhooks", "list").rows] == ["active", "paused"]
+
+
 def test_every_change_is_on_record_with_who_made_it(beat: Beat, recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ana")
     beat("keys", "create", "feeder", "--scope", "submit")
@@ -65,7 +85,7 @@ def test_every_change_is_on_record_with_who_made_it(beat: Beat, recorded, monkey
     ("arguments", "code", "said"),
     [
         (("create", "x"), 2, "--scope"),
-        (("create", "x", "--scope", "root"), 2, "submit, read, operate, admin"),
+        (("create", "x", "--scope", "root"), 2, "submit, urgent, read, operate, admin"),
         (("create", "x", "--scope", "admin", "--account", "acme"), 2, "everybody's"),
         (("create", "x", "--scope", "read", "--days", "-1"), 2, "expires after 3650 days"),
         (("create", "x", "--scope", "read", "--days", "nan"), 2, "expires after 3650 days"),

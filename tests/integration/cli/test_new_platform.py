@@ -92,6 +92,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return checkout
 
 
+@pytest.mark.exhaustive
 def test_s10_11_the_new_platform_passes_the_suite_and_a_whole_run(checkout: Checkout) -> None:
     quiet = ("-v", "-p", "no:cacheprovider", "-p", "no:xdist")
     tests = ("tests/conformance", f"tests/unit/platforms/{NAME}", "-k", f"{NAME} or {SOURCE}")

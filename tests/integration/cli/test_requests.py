@@ -35,6 +35,19 @@ def test_one_request(beat: Beat, submit: Submit) -> None:
     assert beat("requests", str(one.id), "--json").json["id"] == one.id
 
 
+def test_the_command_line_asks_without_a_key_and_without_a_cap(beat: Beat, settings: Settings, monkeypatch) -> None:
+    monkeypatch.setenv("BEAT_OPEN_REQUESTS", "1")
+    for name in ("one", "two"):
+        assert beat("scrape", "instagram", name, "--timeout", "0").code == 5  # it goes on
+    ids = [row[0] for row in beat("requests").rows]
+    assert beat("cancel", *ids, "--reason", "test").code == 0
+    for number in ids:
+        assert beat("retry", number).code == 0
+    with psycopg.connect(str(settings.database_url)) as connection:
+        found = connection.execute("SELECT status, api_key_id, account_id FROM scrape_request_log").fetchall()
+    assert found == [("PENDING", None, None)] * 2
+
+
 def test_s4_5_what_takes_long_is_shown_before_it_is_taken_away(beat: Beat, submit: Submit, settings: Settings) -> None:
     (one,) = submit("somebody")
     with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
@@ -85,7 +98,7 @@ def test_why_names_each_blocker_and_when_it_clears(beat: Beat, submit: Submit, s
         )
     said = beat("why", str(one.id))
     assert said.code == 0
-    assert ["profile_by_handle", "graphapi", "3", "the hour is spent", "04:05:06 UTC"] in said.rows
+    assert ["profile_by_handle", "graphapi", "3", "the hour is spent", "2031-02-04 04:05:06 UTC"] in said.rows
     assert ["profile_by_handle", "lama", "", "dead", "not without a person"] in said.rows
     assert len(beat("why", str(one.id), "--json").json["fetches"][0]["blockers"]) == 2
 
@@ -100,7 +113,7 @@ def test_scrape_that_is_not_done_in_time_goes_on(beat: Beat) -> None:
 
 
 def test_scrape_shows_what_its_own_request_brought(beat: Beat, settings: Settings) -> None:
-    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+    with psycopg.connect(settings.owner_url, autocommit=True) as connection:
         # Stands for the workers: a request is complete as soon as it is asked for.
         connection.execute("""
             CREATE FUNCTION complete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -120,7 +133,7 @@ def test_scrape_shows_what_its_own_request_brought(beat: Beat, settings: Setting
 
 
 def test_scrape_that_failed_is_code_1_with_the_reason(beat: Beat, settings: Settings) -> None:
-    with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
+    with psycopg.connect(settings.owner_url, autocommit=True) as connection:
         connection.execute("""
             CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 NEW.status := 'FAILED'; NEW.data := '{"error": {"code": "missing", "message": "no such user"}}'; RETURN NEW;

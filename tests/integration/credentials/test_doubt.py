@@ -11,12 +11,12 @@ import pytest
 
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient, SimulatorConfig, running
+from tests.stages import retrieve
 from tests.worlds import MovableClock
 
 OWNER = "17841400000000007"

@@ -7,14 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+import psycopg
 import pytest
 
-from beat_actors.credentials import upkeep
+from beat_actors.credentials import life, upkeep
+from beat_actors.credentials.alerts import MOST_OF_SOURCE, TROUBLED
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.records import unpack
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.pipeline.upkeep import look_after
 from beat_actors.platforms.interface import (
     Answer,
@@ -34,13 +35,16 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
+from beat_actors.redaction import WITHHELD, Redactor
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
 from beat_actors.transport.http import Exchange
 from beat_actors.watch import Watch, credentials_in_trouble
-from tests.worlds import ERRORS, MovableClock, answer, engine_with, registered
+from tests.spellings import SPELLINGS
+from tests.stages import retrieve
+from tests.worlds import ERRORS, MovableClock, Unbounded, answer, engine_with, registered
 
 WATCH = Watch("credential", credentials_in_trouble)
 CANARY = "canary-4b1d"
@@ -120,7 +124,7 @@ CARE = Platform(
 )
 
 
-class Provider:
+class Provider(Unbounded):
     """Stands where the HTTP client stands. `at` holds what a path answers, `before` what happens while it is asked."""
 
     def __init__(self) -> None:
@@ -180,7 +184,8 @@ async def used(engine: Engine, count: int = 1) -> list[int]:
 
 
 async def alerts(engine: Engine) -> dict[str, str]:
-    """Those that are open: key -> cause."""
+    """Those that are open once the sweep has looked: key -> cause."""
+    await WATCH.run(engine.database)
     found = await rows(engine, "SELECT key, cause FROM alert WHERE resolved_at IS NULL ORDER BY id")
     return {row.key: row.cause for row in found}
 
@@ -201,6 +206,22 @@ async def assert_the_books_agree(engine: Engine) -> None:
 
 
 # Checks
+
+
+async def finished_well(engine: Engine, check: Any, **more: float) -> None:
+    """The answer to a check that was out: the secret is good."""
+    row = {
+        "id": check.id,
+        "generation": 1,
+        "method": "GET",
+        "url": "",
+        "ms": 1,
+        "outcome": "ok",
+        "code": "",
+        "detail": "",
+    }
+    async with engine.database.transaction() as transaction:
+        await upkeep.finish(transaction, [row | more])
 
 
 async def test_a_new_credential_is_checked_and_what_was_found_is_known(engine: Engine, clock: MovableClock) -> None:
@@ -296,12 +317,12 @@ async def test_p6_what_goes_wrong_beside_a_check_harms_no_other(engine: Engine, 
     engine.client.at["/check"] = falls_over
     await look_after(engine, ids)
     await turn(engine.database, CARE)
-    assert [(await engine.credentials.info(one)).check_outcome for one in ids] == ["ok", None, "ok"]
+    assert [(await engine.credentials.info(one)).check_outcome for one in ids] == ["ok", "malformed", "ok"]
     clock.advance(120)
     await upkeep.due(engine.database)
     await turn(engine.database, CARE)
     outcomes = await rows(engine, "SELECT outcome FROM trace_log ORDER BY outcome")
-    assert [row.outcome for row in outcomes] == ["ok", "ok", "unknown"]
+    assert [row.outcome for row in outcomes] == ["malformed", "ok", "ok"]
 
 
 async def test_s4_10_a_worker_that_dies_over_a_check_leaves_it_on_the_books(
@@ -384,12 +405,15 @@ async def test_a_dead_credential_is_out_at_once_with_one_alert_and_no_probes(
     engine.client.at["/check"] = lambda _, call: answer(401 if call.secret_query["key"] == "a" else 200)
     await upkept(engine)
     assert (await engine.credentials.info(credential)).state == "dead"
+    with pytest.raises(BadInput, match=f"beat credentials enable {credential}"):
+        await engine.credentials.reset(credential, reason="it does not end death")
     for _ in range(4):
         clock.advance(7 * HOUR)
         await upkept(engine)
         await used(engine)
         await WATCH.run(engine.database)
-    assert [path for path, key in engine.client.calls if key == "a"] == ["/check"]
+    # No fetch is sent to it; it is looked at again, and that is no news while it is refused.
+    assert [path for path, key in engine.client.calls if key == "a"] == ["/check"] * 5
     ((key, cause),) = (await alerts(engine)).items()
     assert key == f"credential:{credential}:dead"
     assert "credential" in cause
@@ -485,11 +509,92 @@ async def test_s3_8_what_is_enabled_by_hand_is_checked_and_its_alert_resolved(en
     assert await alerts(engine) == {}
 
 
+async def test_one_refusal_that_passes_is_not_for_ever(engine: Engine, clock: MovableClock) -> None:
+    """A check a minute later revives the credential. The waiting fetch goes on, and the audit log has an entry."""
+    credential, _ = await engine.credentials.add("checked", {"key": "a"})
+    await upkept(engine)
+    engine.client.at["/look"] = lambda *_: answer(401)
+    await used(engine)
+    await turn(engine.database, CARE)
+    assert (await engine.credentials.info(credential)).state == "dead"
+    assert await upkept(engine) == 0
+    clock.advance(70)
+    assert await upkept(engine) == 1
+    assert (await engine.credentials.info(credential)).state == "ready"
+    assert await kinds(engine, credential) == ["added", "dead", "revived"]
+    assert await alerts(engine) == {}
+    audited = "SELECT actor, target FROM audit_log WHERE action = 'credential.revive'"
+    assert await rows(engine, audited) == [("beat", f"credential/{credential}")]
+    assert len(await rows(engine, "SELECT FROM scrape_fetch WHERE stage = 'LEASED'")) == 1
+    await rows(engine, "UPDATE credential SET check_at = clock_timestamp() + interval '1 day' RETURNING id")
+
+
+async def test_the_dead_are_looked_at_less_and_less_often(engine: Engine, clock: MovableClock) -> None:
+    await engine.credentials.add("checked", {"key": "a"})
+    engine.client.at["/check"] = lambda *_: answer(401)
+    waits = []
+    for _ in range(8):
+        assert await upkept(engine) == 1
+        ((wait,),) = await rows(
+            engine, "SELECT extract(epoch FROM check_at - clock_timestamp())::float8 FROM credential"
+        )
+        waits.append(wait)
+        assert await upkept(engine) == 0
+        clock.advance(wait + 1)
+    for wait, least in zip(waits, [*life.LOOKS, *[life.LOOKS[-1]] * 2], strict=True):
+        assert 0.9 * least < wait < 1.2 * least
+
+
+async def test_a_grant_that_was_refused_for_a_while_is_refreshed_again(engine: Engine, clock: MovableClock) -> None:
+    engine.client.at["/token"] = lambda *_: answer(400)
+    credential, _ = await engine.credentials.add("granted", GRANT)
+    await upkept(engine)
+    assert (await engine.credentials.info(credential)).state == "dead"
+    engine.client.at["/token"] = tokens()
+    clock.advance(70)
+    assert await upkept(engine) == 1
+    assert (await engine.credentials.info(credential)).state == "dead"  # until the check, too, is well
+    assert await upkept(engine) == 1
+    assert (await engine.credentials.info(credential)).state == "ready"
+
+
+async def test_a_check_from_before_the_death_does_not_revive_at_the_next_look_either(
+    engine: Engine, clock: MovableClock
+) -> None:
+    credential, _ = await engine.credentials.add("checked", {"key": "a"})
+    await upkept(engine)
+    clock.advance(7 * HOUR)
+    (late,) = await upkeep.lease_checks(engine.database, CARE, [credential])
+    began = clock.now()
+    engine.client.at["/look"] = lambda *_: answer(401)
+    clock.advance(5)
+    await used(engine)
+    await turn(engine.database, CARE)
+    await finished_well(engine, late, began=began)
+    await turn(engine.database, CARE)
+    assert (await engine.credentials.info(credential)).state == "dead"
+    clock.advance(70)
+    await upkept(engine)
+    assert (await engine.credentials.info(credential)).state == "ready"
+
+
 async def test_the_dead_are_not_asked_for_the_sake_of_a_doubt(engine: Engine) -> None:
     credential, _ = await engine.credentials.add("checked", {"key": "a"})
     engine.client.at["/check"] = lambda *_: answer(401)
     await upkept(engine)
     assert await upkeep.lease_checks(engine.database, CARE, [credential]) == []
+    assert await upkept(engine) == 0
+
+
+async def test_a_check_that_was_out_when_the_credential_died_does_not_revive_it(engine: Engine) -> None:
+    credential, _ = await engine.credentials.add("checked", {"key": "a"})
+    (late,) = await upkeep.lease_checks(engine.database, CARE, [credential])
+    await rows(engine, "UPDATE credential SET dead_at = clock_timestamp(), check_at = NULL RETURNING id")
+    await finished_well(engine, late)
+    await turn(engine.database, CARE)
+    assert await rows(engine, "SELECT check_at, dead_at IS NOT NULL, check_outcome FROM credential") == [
+        (None, True, "ok")
+    ]
     assert await upkept(engine) == 0
 
 
@@ -640,10 +745,11 @@ async def test_a_grant_that_was_taken_back_is_dead_with_the_reason(engine: Engin
     credential, _ = await engine.credentials.add("granted", GRANT)
     await upkept(engine)
     info = await engine.credentials.info(credential)
-    assert (info.state, info.dead_reason) == ("dead", "the grant was taken back")
+    assert (info.state, info.dead_reason) == ("dead", "400")
     assert list(await alerts(engine)) == [f"credential:{credential}:dead"]
     clock.advance(7 * HOUR)
-    assert await upkept(engine) == 0
+    assert await upkept(engine) == 1
+    assert (await engine.credentials.info(credential)).state == "dead"
     engine.client.at["/token"] = tokens()
     await engine.credentials.replace(credential, {**GRANT, "grant": "new"}, reason="the user logged in again")
     await upkept(engine)
@@ -736,7 +842,7 @@ async def test_p8_no_secret_leaves_by_its_upkeep(engine: Engine, clock: MovableC
     for table in ("credential", "credential_event", "credential_call", "settlement", "trace_log", "alert", "lane"):
         told += str(await rows(engine, f"SELECT * FROM {table}"))
     assert "credential_refresh" in told
-    assert "***" in told
+    assert WITHHELD in told
     assert CANARY not in told
 
 
@@ -753,3 +859,79 @@ async def test_p8_an_answer_that_repeats_the_secret_is_kept_without_it(engine: E
     body = unpack(bytes(row.body))
     assert CANARY.encode() not in body
     assert body.count(b"***") == 2
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_p8_an_answer_that_spells_the_secret_leaves_it_nowhere(engine: Engine, status: int) -> None:
+    keys = [f"{n:02}Xq/7Zp+Kd9w=Rt4Lm2Vb8Ys6Hj{n:02}" for n in range(len(SPELLINGS))]
+    for key in keys:
+        await engine.credentials.add("checked", {"key": key})
+    ways = iter(SPELLINGS.values())
+
+    def spelt(_source: Source, call: Call) -> Answer:
+        said = next(ways)(call.secret_query["key"])
+        return answer(status, msgspec.json.encode({"error": said, "raw": 1}) + said.encode())
+
+    engine.client.at["/look"] = spelt
+    await used(engine, len(keys))
+    await turn(engine.database, CARE)
+    redactor = Redactor(keys)
+    (made,) = await rows(engine, "SELECT count(*) AS n FROM trace_log")
+    assert made.n >= len(keys) // 2
+    for table in (
+        "credential",
+        "credential_event",
+        "trace_log",
+        "alert",
+        "lane",
+        "scrape_fetch",
+        "scrape_request_log",
+        "outbox_event",
+    ):
+        for row in await rows(engine, f"SELECT to_jsonb(t) - 'secret' - 'fingerprint' AS row FROM {table} t"):
+            assert not redactor._found(msgspec.json.encode(row.row)), (table, row)
+    for row in await rows(engine, "SELECT body FROM raw_payload"):
+        assert not redactor._found(unpack(bytes(row.body)))
+
+
+async def test_refreshes_of_many_credentials_reach_each_of_them(engine: Engine, clock: MovableClock) -> None:
+    """A sweep leases as many as a source has room for, those that have been due for longest first."""
+    engine.client.at["/token"] = lambda _, call: answer(body=b'{"token": "t", "seconds": 3600}')
+    first, *_ = ids = [
+        (await engine.credentials.add("granted", GRANT | {"grant": f"grant-{n}"}))[0] for n in range(3 * upkeep.AT_ONCE)
+    ]
+    for _ in range(3):
+        await upkept(engine)
+        clock.advance(1)
+    assert [row.id for row in await rows(engine, "SELECT id FROM credential WHERE refreshed_at IS NULL")] == []
+    # Of those that are due, the last id has been for longest.
+    await rows(engine, "UPDATE credential SET refresh_at = clock_timestamp() - make_interval(secs => id) RETURNING id")
+    (send,) = (await upkeep.due(engine.database)).send
+    assert send == ("credentials", sorted(ids, reverse=True)[: upkeep.AT_ONCE])
+    assert first not in send[1]
+
+
+async def test_a_turn_waits_for_no_alert(engine: Engine) -> None:
+    """Alerts are the sweep's work, so their cost is none of the turn's."""
+    credential, _ = await engine.credentials.add("bare", {"key": "old"})
+    engine.client.at["/look"] = lambda *_: answer(401)
+    await used(engine)
+    await turn(engine.database, CARE)
+    assert await rows(engine, "SELECT key FROM alert") == []
+    assert list(await alerts(engine)) == [f"credential:{credential}:dead"]
+
+
+async def test_watching_many_credentials_reads_each_of_them_a_few_times(engine: Engine, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("""
+        INSERT INTO credential (platform, source, label, fingerprint, key_id, secret, dead_at)
+        SELECT 'care', 'bare', '', convert_to(n::text, 'UTF8'), 'k', '', CASE WHEN n % 4 = 0 THEN clock_timestamp() END FROM generate_series(1, 4000) n
+        """)
+        admin.execute("VACUUM ANALYZE credential")
+        values = {"platform": "care", "days": 7, "most": MOST_OF_SOURCE}
+        ((document,),) = admin.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {TROUBLED}", values).fetchall()
+    nodes = [document[0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes) < 10 * 4000
+    assert len(await alerts(engine)) == MOST_OF_SOURCE

@@ -7,11 +7,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.credentials import store, turn
+from beat_actors import watch
+from beat_actors.access.reader import Sees
+from beat_actors.credentials import loading, turn
 from beat_actors.data import reading
 from beat_actors.platforms.registry import platform as platform_named
-from beat_actors.requests import intake, lifecycle, queries
+from beat_actors.requests import intake, lifecycle, queries, sweeps
 
+pytestmark = pytest.mark.exhaustive
 MILLION = 1_000_000
 
 FILL = f"""
@@ -48,15 +51,25 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
     assert "scrape_request_log_pending" in text
     assert "Seq Scan" not in text
     assert pages < 300
-    text, pages = plan(million, turn.CANDIDATES, ([1, 2], [201, 201], 0))
-    assert "scrape_fetch_ready" in text
+    text, pages = plan(million, turn.CANDIDATES, ([1, 2], ["", ""], [201, 201], 0))
+    assert "scrape_fetch_turn" in text
     assert "Seq Scan" not in text
     assert pages < 900
-    for sql, params in ((store.HELD, {"platform": "toy"}), (turn.WAKE, (0, "toy"))):
+    for sql, params in ((loading.HELD, {"platform": "toy"}), (turn.WAKE, (0, "toy", 2000)), (turn.BEHIND, ("toy",))):
         text, pages = plan(million, sql, params)
         # What is out for credentials' own sake is a handful of rows.
         assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"credential_call"}
         assert pages < 20
+    # What the scheduler asks every few seconds reads the first rows of an index for each lane or platform.
+    for sql, params in (
+        (sweeps.DUE, (["toy", "other"],)),
+        (sweeps.WAITING, None),
+        (watch.STANDSTILL, {"idle": 10}),
+        (watch.WAITING, (3, 600)),
+    ):
+        text, pages = plan(million, sql, params)
+        assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"lane", "settlement"}
+        assert pages < 40
 
 
 @pytest.mark.timeout(300)
@@ -91,18 +104,20 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
         assert pages < 10_000, sql
 
 
-def test_what_an_account_brought_is_found_by_its_key(database_url: str) -> None:
-    """Each thing of a page costs a descent of an index, and so does each key of the feed."""
+def test_what_an_account_observed_is_found_by_its_key(database_url: str) -> None:
+    """Each thing of a page costs a few descents of an index, however many accounts have it."""
     orders = platform_named("shopify").entity_in("order")
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO account_seen SELECT 'account' || n % 7, 'shopify', 'orders', n::text FROM generate_series(1, 200000) n;"
-            'INSERT INTO "order" (platform_order_id, store, updated_at, created_at, currency, total_price, source, parser_version, request_id, observed_at)'
-            " SELECT n::text, 'shop', now(), now() - n * interval '1 minute', 'EUR', 1, 'shopify', 1, n, now() FROM generate_series(1, 5000) n;"
+            "INSERT INTO owner_grant (account_id, platform, owner, granted_by) "
+            "SELECT 'account' || n, 'shopify', 'shop', 'test' FROM generate_series(1, 5000) n;"
+            'INSERT INTO "order" (platform_order_id, account_id, owner, store, updated_at, created_at, currency, total_price, source, parser_version,'
+            " request_id, observed_at) SELECT (n / 7)::text, 'account' || n % 7, 'shop', 'shop', now(), now() - n / 7 * interval '1 minute', 'EUR', 1,"
+            " 'shopify', 1, n, now() FROM generate_series(1, 35000) n;"
         )
-        connection.execute('VACUUM ANALYZE account_seen, "order"')
-        sql = reading._list("shopify", orders, "store", True, False, False)
-        text, pages = plan(connection, sql, {"of": "shop", "limit": 101, "account": "account3"})
-    assert "account_seen_pkey" in text
-    assert '"Seq Scan", "Parallel Aware": false, "Async Capable": false, "Relation Name": "account_seen"' not in text
-    assert pages < 6000
+        connection.execute('VACUUM ANALYZE owner_grant, "order"')
+        for sees, most in ((Sees.OWN, 6000), (Sees.ALL, 12_000)):
+            sql = reading._list("shopify", orders, "store", sees, False, False)
+            text, pages = plan(connection, sql, {"of": "shop", "limit": 101, "account": "account3"})
+            assert '"Seq Scan", "Parallel Aware": false, "Async Capable": false, "Relation Name": "order"' not in text
+            assert pages < most, sees

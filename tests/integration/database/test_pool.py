@@ -9,16 +9,18 @@ import psycopg
 import pytest
 from pydantic import PostgresDsn
 
-from beat_actors.database import Database
+from beat_actors.database import Database, migrate
 from beat_actors.database import engine as module
-from beat_actors.errors import StorageLost, StorageUnavailable
+from beat_actors.errors import StorageContended, StorageForbidden, StorageLost, StorageReadOnly, StorageUnavailable
+from beat_actors.leadership import Leadership
 from beat_actors.settings import Settings
+from tests.conftest import Servers
 
 
 @pytest.fixture
-async def database(settings: Settings, database_url: str) -> AsyncIterator[Database]:
+async def database(settings: Settings, process_url: str) -> AsyncIterator[Database]:
     """On PostgreSQL itself: a pooler between would hide the end of a session."""
-    database = Database(settings.model_copy(update={"database_url": PostgresDsn(database_url)}), name="test")
+    database = Database(settings.model_copy(update={"database_url": PostgresDsn(process_url)}), name="test")
     yield database
     await database.close()
 
@@ -81,17 +83,17 @@ async def test_nobody_is_asked_twice_in_a_busy_pool(database: Database, monkeypa
     assert asked == [1]
 
 
-async def test_s2_9_a_pool_that_is_used_up_is_said_at_once_and_never_grows(
-    settings: Settings, database_url: str
+async def test_s2_9_and_s7_5_a_pool_that_is_used_up_is_said_at_once_and_never_grows(
+    settings: Settings, database_url: str, process_url: str
 ) -> None:
-    """Also S7.5: every connection is replaced when it is as old as it may be."""
+    """Every connection is replaced when it is as old as it may be."""
     limits = {
         "database_pool_size": 2,
         "database_max_overflow": 1,
         "database_pool_timeout": 0.2,
         "database_pool_recycle": 1,
     }
-    database = Database(settings.model_copy(update={"database_url": PostgresDsn(database_url), **limits}), name="small")
+    database = Database(settings.model_copy(update={"database_url": PostgresDsn(process_url), **limits}), name="small")
     try:
         held = asyncio.gather(*(_hold(database) for _ in range(20)), return_exceptions=True)
         with psycopg.connect(database_url, autocommit=True) as connection:
@@ -140,3 +142,132 @@ async def test_what_the_server_refuses_is_known_not_to_be_done(database_url: str
     with pytest.raises(StorageUnavailable) as refused:
         await be_ended()
     assert type(refused.value) is StorageUnavailable
+
+
+async def write(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO sweep (name, every, deadline, ended_at, ms) VALUES ('x', 1, 1, now(), 1) ON CONFLICT DO NOTHING"
+        )
+
+
+async def test_a_server_that_takes_no_writes_any_more_keeps_none_of_the_connections(database: Database) -> None:
+    """As after a fail-over: the sessions that stand lead to the demoted server, new ones to its successor."""
+
+    async def demoted() -> int:
+        async with database.transaction() as transaction:
+            await transaction.run("SET default_transaction_read_only = on")
+            return int(await transaction.value("SELECT pg_backend_pid() FROM pg_sleep(0.05)"))
+
+    before = await asyncio.gather(*(demoted() for _ in range(3)))
+    with pytest.raises(StorageReadOnly, match="takes no writes"):
+        await write(database)
+    await asyncio.gather(*(write(database) for _ in range(3)))
+    assert not set(before) & set(await use_all(database, 3))
+
+
+async def test_a_privilege_that_lacks_is_said_to_lack(database_url: str, database: Database) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("REVOKE INSERT ON sweep FROM beat_process")
+    with pytest.raises(StorageForbidden, match="permission denied for table sweep"):
+        await write(database)
+
+
+async def test_a_login_that_is_refused_is_said_to_be(settings: Settings, process_url: str) -> None:
+    wrong = process_url.replace("beat_process", "nobody_at_all")
+    database = Database(settings.model_copy(update={"database_url": PostgresDsn(wrong)}), name="test")
+    with pytest.raises(StorageForbidden, match="refuses the login"):
+        await write(database)
+    await database.close()
+
+
+async def test_what_values_are_read_by_is_not_left_to_the_database(database_url: str, settings: Settings) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        for name, value in (
+            ("datestyle", "German, DMY"),
+            ("timezone", "Asia/Kathmandu"),
+            ("client_encoding", "latin1"),
+            ("default_transaction_isolation", "serializable"),
+        ):
+            admin.execute(f"ALTER DATABASE {admin.info.dbname} SET {name} = '{value}'")
+    database = Database(settings, name="test")
+    async with database.transaction() as transaction:
+        row = await transaction.row(
+            "SELECT make_timestamptz(2026, 2, 3, 4, 5, 6, 'UTC') AS at, current_setting('transaction_isolation') AS isolation, chr(8364) AS euro"
+        )
+    assert (row.at.isoformat(), row.isolation, row.euro) == ("2026-02-03T04:05:06+00:00", "read committed", "€")
+    async with database.statements() as alone:
+        assert await alone.value("SHOW timezone") == "UTC"
+    await database.close()
+
+
+@pytest.mark.parametrize(("default", "used"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
+async def test_a_commit_waits_for_the_disk_whatever_the_database_says(
+    database_url: str, settings: Settings, default: str, used: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {admin.info.dbname} SET synchronous_commit = '{default}'")
+    database = Database(settings, name="test")
+    async with database.transaction() as transaction:
+        assert await transaction.value("SHOW synchronous_commit") == used
+    async with database.statements() as alone:
+        assert await alone.value("SHOW synchronous_commit") == used
+    await database.close()
+
+
+async def test_of_several_hosts_the_one_that_answers_is_used(
+    settings: Settings, servers: Servers, database_url: str
+) -> None:
+    def both(url: str) -> str:
+        at = url.index("@") + 1
+        return f"{url[:at]}127.0.0.1:1,{url[at:]}?target_session_attrs=read-write"
+
+    update = {
+        "database_url": PostgresDsn(both(servers.process_url(database_url))),
+        "database_owner_url": PostgresDsn(both(servers.owner_url(database_url))),
+    }
+    settings = settings.model_copy(update=update)
+    database = Database(settings, name="test")
+    await write(database)
+    await database.close()
+    assert await asyncio.to_thread(migrate.upgrade, settings.owner_url, str(settings.database_url)) == migrate.head()
+    elected = asyncio.Event()
+    async with Leadership(settings, holder="test", on_elected=elected.set):
+        await asyncio.wait_for(elected.wait(), 20)
+
+
+PAIR = "INSERT INTO served_tenant (platform, priority, tenant) VALUES ('toy', 1, ''), ('toy', 2, '')"
+ADD = "UPDATE served_tenant SET tenant = tenant || 'x' WHERE platform = 'toy' AND priority = %s"
+
+
+async def test_a_deadlock_is_tried_again_and_harms_neither(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.run(PAIR)
+    both, tries = asyncio.Barrier(2), []
+
+    async def add(first: int, second: int) -> None:
+        async with database.transaction() as transaction:
+            await transaction.run(ADD, (first,))
+            tries.append(first)
+            if len(tries) <= 2:
+                await both.wait()
+            await transaction.run(ADD, (second,))
+
+    await asyncio.gather(database.again(lambda: add(1, 2)), database.again(lambda: add(2, 1)))
+    assert len(tries) == 3
+    async with database.transaction() as transaction:
+        assert [row.tenant for row in await transaction.rows("SELECT tenant FROM served_tenant")] == ["xx", "xx"]
+
+
+async def test_a_lock_that_is_never_free_is_given_up_as_contended(database: Database) -> None:
+    async def wait_for_it() -> None:
+        async with database.transaction() as transaction:
+            await transaction.run("SET LOCAL lock_timeout = '20ms'")
+            await transaction.run(ADD, (1,))
+
+    async with database.transaction() as holder:
+        await holder.run(PAIR)
+    async with database.transaction() as holder:
+        await holder.run(ADD, (1,))
+        with pytest.raises(StorageContended, match="broke the transaction off"):
+            await database.again(wait_for_it)

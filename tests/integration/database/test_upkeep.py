@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 from pydantic import PostgresDsn
 
@@ -11,9 +12,9 @@ from beat_actors.settings import Settings
 
 
 @pytest.fixture
-async def database(settings: Settings, database_url: str) -> AsyncIterator[Database]:
+async def database(settings: Settings, process_url: str) -> AsyncIterator[Database]:
     """On PostgreSQL itself: a setting of a session is not one of a pooler's."""
-    database = Database(settings.model_copy(update={"database_url": PostgresDsn(database_url)}), name="test")
+    database = Database(settings.model_copy(update={"database_url": PostgresDsn(process_url)}), name="test")
     yield database
     await database.close()
 
@@ -28,9 +29,10 @@ async def test_s2_13_what_changes_often_has_settings_of_its_own(database: Databa
     assert "fillfactor" in found.settings
 
 
-async def test_s2_13_dead_rows_are_counted_and_vacuumed_by_hand(database: Database) -> None:
+async def test_s2_13_dead_rows_are_counted_and_vacuumed_by_hand(database: Database, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("ALTER TABLE lane SET (autovacuum_enabled = false)")
     async with database.statements() as alone:
-        await alone.run("ALTER TABLE lane SET (autovacuum_enabled = false)")
         await alone.run(
             "INSERT INTO lane (platform, flow, operation, priority, sources) "
             "SELECT 'toy', 'f' || n, 'look', 1, '{a}' FROM generate_series(1, 500) n"

@@ -45,8 +45,11 @@ def what_it_took(system: System, ids: list[int]) -> Counter[Any]:
     return Counter((*row[:-1], tuple(row.calls)) for row in rows)
 
 
-async def test_s3_4_a_storm_on_every_instagram_credential_is_not_felt_by_youtube_and_shopify(system: System) -> None:
-    """Also S3.5: Instagram's requests wait, hold nothing, and go on where they are when the storm is over."""
+@pytest.mark.exhaustive
+async def test_s3_4_and_s3_5_a_storm_on_every_instagram_credential_is_not_felt_by_youtube_and_shopify(
+    system: System,
+) -> None:
+    """Instagram's requests wait, hold nothing, and go on when the storm is over."""
     engine = engine_of(system.stack)
     for n in range(2):
         await engine.credentials.add("ytapi", {"key": f"test-youtube-{n}"})

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import psutil
 import pytest
@@ -34,7 +35,23 @@ def patient(tmp_path: object) -> Iterator[System]:
         stack.home.erase()
 
 
-async def test_workers_that_are_told_to_stop_are_gone_in_time_though_their_calls_hang(patient: System) -> None:
+def process(system: System, name: str) -> psutil.Process:
+    """The process of the stack with this name."""
+    (status,) = [status for status in system.stack.supervisor.status() if status.name == name]
+    assert status.pid is not None
+    return psutil.Process(status.pid)
+
+
+def resume(one: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        one.resume()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("postgres_hangs", [False, True])
+async def test_workers_that_are_told_to_stop_are_gone_in_time_though_their_calls_hang(
+    patient: System, postgres_hangs: bool
+) -> None:
     system = patient
     engine = engine_of(system.stack)
     for source in ("arraybobo", "lama"):
@@ -46,13 +63,17 @@ async def test_workers_that_are_told_to_stop_are_gone_in_time_though_their_calls
     out = "SELECT count(*) FROM scrape_fetch WHERE stage = 'LEASED'"
     await system.until(lambda: system.value(out) > 0)
 
-    (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
-    assert workers.pid is not None
-    master = psutil.Process(workers.pid)
+    master = process(system, "workers")
     group = [master, *master.children(recursive=True)]
-    os.kill(master.pid, signal.SIGTERM)
-    _, alive = psutil.wait_procs(group, timeout=GRACE)
-    assert alive == []
+    with ExitStack() as frozen:
+        if postgres_hangs:
+            server = process(system, "postgres")
+            for one in (server, *server.children(recursive=True)):
+                one.suspend()
+                frozen.callback(resume, one)
+        os.kill(master.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(group, timeout=GRACE)
+        assert alive == []
 
     await system.with_simulator(lambda simulator: simulator.clear_faults())
     await system.all_ended(ids)

@@ -30,6 +30,7 @@ def alone(tmp_path: Path) -> Iterator[System]:
         stack.home.erase()
 
 
+@pytest.mark.exhaustive
 async def test_p4_calls_that_a_stalled_provider_counts_late_bring_no_window_over_its_limit(alone: System) -> None:
     """Stopped as a crowded machine or a jammed line would stop it, it counts what came meanwhile when it goes on."""
     system = alone

@@ -8,7 +8,6 @@ over, everything ends and nothing is left.
 """
 
 import asyncio
-import os
 import random
 import uuid
 from collections import defaultdict
@@ -37,21 +36,22 @@ from beat_actors.errors import Conflict, KeyReused
 from beat_actors.pipeline import alone
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import intake, lifecycle, replay, retry, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, copy_database
+from tests.extent import cases
 from tests.ledgers import assert_within_limits
 from tests.promises import BOOKS, LEFT, LOST, OPEN, REQUESTS, TWICE, Book
+from tests.stages import retrieve
 from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
 from tests.walks import ANSWERS, MIXED, READER, TABLE, TIME_LIMIT, WALK, Walk
 from tests.worlds import MovableClock, Script, ScriptedClient, registered
 
 SOURCES = list(WALK.sources)
-STEPS = int(os.environ.get("BEAT_TEST_STEPS", "2000"))
-"""Five times as many in CI. Of a hundred planned steps of an example, some are not possible and are not counted; more examples follow."""
+STEPS = cases(500, 10_000)
+"""Of a hundred planned steps of an example, some are not possible and are not counted; more examples follow."""
 PLANNED = 100
 # What is drawn may not depend on how far the engine got, which time has a hand in: one of those that are there, whichever that is.
 ANY = st.integers(0, 2**16)
@@ -96,6 +96,7 @@ STAGES = {"retrieve": retrieve, "ingest": ingest, "process": process, "suspects"
 
 class LifecycleMachine(RuleBasedStateMachine):
     url: str
+    process_url: str
     steps = 0
 
     def __init__(self) -> None:
@@ -109,13 +110,14 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.made: defaultdict[str, list[float]] = defaultdict(list)
         self.messages: list[tuple[str, list[int]]] = []
         self.stalled: list[Stalled] = []
+        self.through = True
         self.book = Book()
         READER.mended = False
         self.engine = self.runner.run(self._start(self._answer))
 
     async def _start(self, script: Script) -> Engine:
         settings = Settings(
-            database_url=self.url,
+            database_url=self.process_url,
             redis_url="redis://unused",
             vault_keys=VAULT_KEYS,
             message_keys=MESSAGE_KEYS,
@@ -345,6 +347,11 @@ class LifecycleMachine(RuleBasedStateMachine):
                 worker.task.cancel()
             self._wake(worker)
 
+    @rule(through=st.booleans())
+    def go_the_ordinary_way(self, through):
+        """From now on, whether ingest writes what it reads, or leaves that to `process`."""
+        self.through = through
+
     @rule(mood=st.sampled_from(["unreadable", "lists unreadable", "lists unreadable", "missing", "down"]))
     def work_in_a_bad_time(self, mood):
         """Long enough for requests to fail of it."""
@@ -435,7 +442,8 @@ class LifecycleMachine(RuleBasedStateMachine):
 
         async def worker():
             gate.set(own)
-            return stage, await STAGES[stage](self.engine, ids)
+            how = {"go_on": self.through} if stage == "ingest" else {}
+            return stage, await STAGES[stage](self.engine, ids, **how)
 
         task = asyncio.create_task(worker())
         if own is not None:
@@ -519,12 +527,14 @@ class LifecycleMachine(RuleBasedStateMachine):
             self._work(self.messages.pop())
 
 
+@pytest.mark.scaled
 @pytest.mark.timeout(1200)
 def test_p1_p2_p4_hold_whatever_order_things_come_in(servers, template):
     name = f"machine_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        copy_database(admin, name, template)
     LifecycleMachine.url = servers.postgres.url_of(name)
+    LifecycleMachine.process_url = servers.process_url(LifecycleMachine.url)
     with psycopg.connect(LifecycleMachine.url, autocommit=True) as connection:
         connection.execute(TABLE)
     LifecycleMachine.clock = MovableClock(LifecycleMachine.url)

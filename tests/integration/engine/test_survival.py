@@ -24,8 +24,8 @@ async def test_requests_end_complete_and_the_books_agree(system: System) -> None
     await system.assert_the_books_agree()
 
 
-async def test_s1_6_an_outage_is_answered_by_the_next_source(system: System) -> None:
-    """Also S1.9 and S1.10: the consumer sees one request, and which source answered."""
+async def test_s1_6_and_s1_10_an_outage_is_answered_by_the_next_source(system: System) -> None:
+    """The consumer sees one request, and which source answered."""
     await system.with_simulator(lambda simulator: simulator.add_fault("outage", "graphapi"))
     ids = await system.submit(40, start=100)
     await system.all_ended(ids)
@@ -119,8 +119,9 @@ async def test_p1_wiping_valkey_loses_nothing(system: System) -> None:
     await system.assert_the_books_agree()
 
 
-async def test_s6_4_unreadable_answers_go_to_the_next_source_and_blame_no_credential(system: System) -> None:
-    """Also S6.3 and S6.6."""
+async def test_s6_3_and_s6_4_and_s6_6_unreadable_answers_go_to_the_next_source_and_blame_no_credential(
+    system: System,
+) -> None:
     system.forget_the_outage()
     for variant in ("html", "truncated", "missing_key"):
         await system.with_simulator(lambda simulator, kind=variant: simulator.add_fault(kind, "graphapi", times=3))

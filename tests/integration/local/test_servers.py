@@ -1,5 +1,6 @@
 """The embedded servers, for real."""
 
+import json
 import os
 import shutil
 import stat
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from beat_actors.database import migrate
 from beat_actors.local import (
     UNSAFE_BUT_FAST,
     Home,
@@ -45,6 +47,31 @@ def test_postgres_and_valkey_keep_their_data_over_a_restart(home: Home) -> None:
             assert connection.execute("SELECT lower(word) FROM kept").fetchone() == ("äö",)
         with redis.Redis.from_url(valkey.url) as client:
             assert client.get("kept") == b"yes"
+
+
+def test_data_that_was_made_before_there_were_roles_is_taken_over(home: Home) -> None:
+    """As an older Beat left it: one superuser, who owns everything, and connections of processes as that one."""
+    postgres = PostgresServer.at(home, UNSAFE_BUT_FAST)
+    with running(home, postgres):
+        with psycopg.connect(postgres.url, autocommit=True) as admin:
+            admin.execute("ALTER DATABASE beat OWNER TO beat; ALTER SCHEMA public OWNER TO beat")
+            admin.execute(
+                "DROP OWNED BY beat_process; DROP ROLE beat_process; DROP OWNED BY beat_owner; DROP ROLE beat_owner"
+            )
+        migrate.upgrade(postgres.url)
+        with psycopg.connect(postgres.url, autocommit=True) as admin:
+            admin.execute(
+                "INSERT INTO lane (platform, flow, operation, priority, sources) VALUES ('a', 'b', 'c', 1, '{d}')"
+            )
+    secrets = json.loads((home.path / "secrets.json").read_text())
+    home.write("secrets.json", json.dumps({"postgres": secrets["postgres"]}))
+    again = PostgresServer.at(home, UNSAFE_BUT_FAST)
+    with running(home, again):
+        migrate.upgrade(again.owner_url, again.process_url)
+        with psycopg.connect(again.process_url, autocommit=True) as connection:
+            assert connection.execute("SELECT platform FROM lane").fetchall() == [("a",)]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("DROP TABLE lane")
 
 
 def test_the_servers_listen_on_the_loopback_and_want_a_password(home: Home) -> None:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from beat_actors import settings
 from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, running_env, temporary_home
+from beat_actors.local.stack import MESSAGES, SECRETS, VAULT
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ def test_the_environment_is_complete_and_stays_the_same(root: Path) -> None:
     second = Stack(root)
     second.close()
     assert first.env == second.env
+    assert second.env["BEAT_ENVIRONMENT"] == "rehearsal"
     key_id, key = second.env["BEAT_VAULT_KEYS"].split(":")
     assert (key_id, len(base64.b64decode(key, validate=True))) == ("local", 32)
     settings.load(
@@ -86,6 +89,20 @@ def test_a_lost_key_is_not_silently_replaced_while_its_data_exists(root: Path, l
     Stack(root).close()
 
 
+def test_each_process_is_given_its_own_secrets_alone(root: Path) -> None:
+    stack = Stack(root)
+    try:
+        held = {service.name: set(service.env) & set(SECRETS) for service in stack.faces()}
+        assert held == {
+            "workers": {VAULT, MESSAGES}, "scheduler": {MESSAGES}, "deliverer": {VAULT}, "api": {VAULT, MESSAGES},
+        }  # fmt: skip
+        users = {service.name: urlsplit(service.env["BEAT_REDIS_URL"]).username for service in stack.faces()}
+        assert users == {"workers": "worker", "scheduler": "scheduler", "deliverer": None, "api": "api"}
+        assert not any("BEAT_DATABASE_OWNER_URL" in service.env for service in stack.faces())
+    finally:
+        stack.close()
+
+
 def test_two_stacks_have_no_port_or_secret_in_common(root: Path, tmp_path: Path) -> None:
     one, other = Stack(root), Stack(tmp_path / "other")
     try:
@@ -97,14 +114,19 @@ def test_two_stacks_have_no_port_or_secret_in_common(root: Path, tmp_path: Path)
         other.home.erase()
 
 
+@pytest.mark.exhaustive
 def test_two_stacks_run_side_by_side_and_are_found_by_their_roots(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("beat_actors.simulator.__main__")
-    migrated: list[str] = []
+    migrated: list[tuple[str, str]] = []
+
+    def migrate(*urls: str) -> None:
+        migrated.append(urls)
+
     one = Stack(root, profiles=10, postgres_settings=UNSAFE_BUT_FAST)
     other = Stack(tmp_path / "other", profiles=10, postgres_settings=UNSAFE_BUT_FAST)
-    with one.running(migrate=migrated.append, faces=False), other.running(migrate=migrated.append, faces=False):
-        assert migrated == [one.postgres.url, other.postgres.url]
-        assert running_env(root) == one.env
+    with one.running(migrate=migrate, faces=False), other.running(migrate=migrate, faces=False):
+        assert migrated == [(each.postgres.owner_url, each.postgres.process_url) for each in (one, other)]
+        assert running_env(root) == {**one.env, "BEAT_DATABASE_OWNER_URL": one.postgres.owner_url}
         assert {status.state for status in one.supervisor.status()} == {"up"}
         with psycopg.connect(other.env["BEAT_DATABASE_URL"]) as connection:
             assert connection.execute("SELECT current_database()").fetchone() == ("beat",)

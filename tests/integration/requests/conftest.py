@@ -9,10 +9,10 @@ from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import Accepted, NewRequest
 from beat_actors.settings import Settings
+from tests.stages import retrieve
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
 

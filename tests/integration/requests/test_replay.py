@@ -10,10 +10,10 @@ from beat_actors.credentials.turn import turn
 from beat_actors.errors import BadInput, Malformed
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Flow, Parsed
 from beat_actors.requests import intake, replay, sweeps
 from beat_actors.requests.intake import NewRequest
+from tests.stages import retrieve
 from tests.worlds import TOY, First, Look
 
 

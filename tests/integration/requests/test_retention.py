@@ -2,8 +2,11 @@
 
 import asyncio
 
+import psycopg
+
 from beat_actors.database import Database
 from beat_actors.requests import retention
+from beat_actors.settings import Settings
 
 REQUESTS = """
 INSERT INTO scrape_request_log (platform, flow, params, status, scraped_at, created_at)
@@ -43,7 +46,8 @@ async def test_what_ended_long_ago_is_forgotten_and_nothing_else(database: Datab
         await transaction.run(FETCHES)
         for statement in OTHERS.split(";"):
             await transaction.run(statement)
-    swept = await retention.forget(database)
+    walk = retention.Retention()
+    swept = await walk.forget(database)
     assert swept.count == 3 + 1 + 1 + 1 + 1
     assert await counts(database) == {
         "scrape_request_log": 3,
@@ -53,7 +57,7 @@ async def test_what_ended_long_ago_is_forgotten_and_nothing_else(database: Datab
         "outbox_event": 1,
         "credential_event": 1,
     }
-    assert (await retention.forget(database)).count == 0
+    assert (await walk.forget(database)).count == 0
 
 
 async def test_what_is_retried_meanwhile_is_kept(database: Database) -> None:
@@ -63,7 +67,7 @@ async def test_what_is_retried_meanwhile_is_kept(database: Database) -> None:
         await retrying.run(
             "UPDATE scrape_request_log SET status = 'PENDING', scraped_at = NULL WHERE status = 'FAILED'"
         )
-        forgetting = asyncio.create_task(retention.forget(database))
+        forgetting = asyncio.create_task(retention.Retention().forget(database))
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         async with database.statements() as alone:
             while not await alone.value(waits):  # noqa: ASYNC110 - what is waited for is in the database
@@ -74,4 +78,36 @@ async def test_what_is_retried_meanwhile_is_kept(database: Database) -> None:
 async def test_a_scheduler_that_leads_no_more_forgets_nothing(database: Database) -> None:
     async with database.transaction() as transaction:
         await transaction.rows(REQUESTS)
-    assert (await retention.forget(database, epoch=7)).count == 0
+    assert (await retention.Retention().forget(database, epoch=7)).count == 0
+
+
+async def test_rows_that_may_not_go_hold_up_none_behind_them(database: Database) -> None:
+    async with database.transaction() as transaction:
+        for status, count in (("PENDING", 25), ("COMPLETE", 25), ("PENDING", 25), ("FAILED", 3)):
+            await transaction.run(
+                "INSERT INTO scrape_request_log (platform, flow, params, status, scraped_at, created_at) "
+                "SELECT 'instagram', 'f', '{}', %s, clock_timestamp() - interval '91 days', clock_timestamp() - interval '92 days' "
+                "FROM generate_series(1, %s)",
+                (status, count),
+            )
+    walk = retention.Retention(batch=10)
+    assert (await walk.forget(database)).count == 28
+    assert (await counts(database))["scrape_request_log"] == 50
+    assert (await walk.forget(database)).count == 0  # the walk begins anew
+
+
+async def test_a_batch_that_takes_too_long_is_made_smaller(settings: Settings, database_url: str) -> None:
+    database = Database(settings, name="slow")
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        # A row costs 10 ms and a statement has one second, so a batch of 125 never ends.
+        admin.execute("""
+        CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN OLD; END';
+        CREATE TRIGGER slowly BEFORE DELETE ON credential_event FOR EACH ROW EXECUTE FUNCTION slowly();
+        GRANT EXECUTE ON FUNCTION slowly TO PUBLIC;
+        INSERT INTO credential_event (credential_id, kind, at)
+        SELECT 1, 'k', clock_timestamp() - interval '92 days' FROM generate_series(1, 200) n
+        """)
+        admin.execute(f"ALTER DATABASE {admin.info.dbname} SET statement_timeout = '1s'")
+    assert (await retention.Retention().forget(database)).count == 200
+    assert (await counts(database))["credential_event"] == 0
+    await database.close()

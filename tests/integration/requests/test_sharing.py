@@ -240,7 +240,7 @@ async def test_s4_8_the_claims_boundary_is_the_deadline_itself(world) -> None:
     (lane,) = await world.rows("SELECT lane_id AS id FROM scrape_fetch")
 
     async def claimable(at: float) -> int:
-        return len(await world.rows(CANDIDATES, [lane.id], [10], at))
+        return len(await world.rows(CANDIDATES, [lane.id], [""], [10], at))
 
     assert await claimable(deadline.timestamp() - 0.00001) == 1
     assert await claimable(deadline.timestamp()) == 0

@@ -6,8 +6,8 @@ from beat_actors.credentials.turn import turn
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.requests import stuck, sweeps
+from tests.stages import retrieve
 from tests.worlds import TOY
 
 OPERATORS_QUERY = """
@@ -103,7 +103,7 @@ async def test_s4_9_what_has_no_time_left_is_failed_told_and_everybody_who_waits
     assert world.client.calls == []
 
 
-async def test_s3_5_and_s3_6_what_waits_goes_on_in_its_order_when_the_first_rest_ends(world, clock) -> None:
+async def test_s1_11_and_s3_5_and_s3_6_what_waits_goes_on_in_its_order_when_the_first_rest_ends(world, clock) -> None:
     """An hour for every credential; none is asked before it is over, then one probe, then no more than the limit."""
     await world.engine.credentials.add("toy-second", {"key": "b"})
     async with world.engine.database.transaction() as transaction:

@@ -23,9 +23,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def sweeping(settings: Settings, database_url: str, jobs: tuple[Job, ...]) -> AsyncIterator[None]:
+async def sweeping(settings: Settings, process_url: str, jobs: tuple[Job, ...]) -> AsyncIterator[None]:
     stopped = asyncio.Event()
-    direct = settings.model_copy(update={"database_direct_url": database_url})
+    direct = settings.model_copy(update={"database_direct_url": process_url})
     task = asyncio.create_task(sweep_until(stopped, direct, jobs))
     try:
         yield
@@ -41,7 +41,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_a_sweep_that_hangs_or_fails_stops_no_other_and_is_said_to_be_late(
-    settings: Settings, database_url: str, database: Database
+    settings: Settings, process_url: str, database: Database
 ) -> None:
     well: list[int] = []
 
@@ -64,7 +64,7 @@ async def test_a_sweep_that_hangs_or_fails_stops_no_other_and_is_said_to_be_late
         async with database.statements() as alone:
             return {alert.key: alert.action for alert in await list_alerts(alone)}
 
-    async with sweeping(settings, database_url, jobs):
+    async with sweeping(settings, process_url, jobs):
         await until(lambda: _among(said, {"sweep:hangs", "sweep:fails"}))
         alerts = await said()
         assert "did not end within 0.2 s" in alerts["sweep:hangs"]
@@ -84,7 +84,7 @@ async def _more(well: list[int], count: int) -> bool:
 
 
 async def test_what_an_older_version_swept_is_forgotten(
-    settings: Settings, database_url: str, database: Database
+    settings: Settings, process_url: str, database: Database
 ) -> None:
     async def works(_database: Database, _mailbox: Mailbox, _epoch: int) -> Swept:
         return Swept()
@@ -98,12 +98,12 @@ async def test_what_an_older_version_swept_is_forgotten(
 
     async with database.statements() as alone:
         await alone.run("INSERT INTO sweep (name, every, deadline) VALUES ('old', 1, 1)")
-    async with sweeping(settings, database_url, (Job("mine", works, 0.05, 1),)):
+    async with sweeping(settings, process_url, (Job("mine", works, 0.05, 1),)):
         await until(only_mine)
 
 
 async def test_every_sweep_of_the_daemon_runs_on_an_empty_database(
-    settings: Settings, database_url: str, database: Database
+    settings: Settings, process_url: str, database: Database
 ) -> None:
     async def all_ended() -> bool:
         async with database.statements() as alone:
@@ -111,5 +111,12 @@ async def test_every_sweep_of_the_daemon_runs_on_an_empty_database(
         assert [row for row in rows if row.error] == []
         return {row.name for row in rows} == {job.name for job in daemon.JOBS}
 
-    async with sweeping(settings, database_url, daemon.JOBS):
+    async with sweeping(settings, process_url, daemon.JOBS):
         await until(all_ended)
+
+
+async def test_no_local_time_zone_is_needed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", '"Europe/Rome"')  # quotes and all, which name no zone
+    stopped = asyncio.Event()
+    stopped.set()
+    await sweep_until(stopped, settings, ())

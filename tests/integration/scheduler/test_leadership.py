@@ -10,19 +10,19 @@ import pytest
 from beat_actors.credentials.turn import turn
 from beat_actors.database import Database
 from beat_actors.leadership import Leadership
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
+from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
 
 PATIENCE = 1.0
 
 
 @pytest.fixture
-def direct(settings: Settings, database_url: str) -> Settings:
+def direct(settings: Settings, process_url: str) -> Settings:
     """Leadership needs a session of its own, whatever pooler the rest goes through."""
-    return settings.model_copy(update={"database_direct_url": database_url})
+    return settings.model_copy(update={"database_direct_url": process_url})
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ async def test_s4_7_one_leads_and_the_other_takes_over_when_its_session_ends(
     assert (first.epoch is None) != (second.epoch is None)
 
 
-async def test_a_paused_leader_is_replaced_and_learns_of_it(candidates: tuple[Leadership, Leadership]) -> None:
+async def test_s4_7_a_paused_leader_is_replaced_and_learns_of_it(candidates: tuple[Leadership, Leadership]) -> None:
     first, second = candidates
     assert first._task is not None
     first._task.cancel()  # as SIGSTOP: it keeps its session and its lock, and gives no sign of life
@@ -72,7 +72,7 @@ async def test_a_paused_leader_is_replaced_and_learns_of_it(candidates: tuple[Le
     assert (first.epoch, second.epoch) == (None, 2)
 
 
-async def test_a_leader_that_was_replaced_writes_nothing(
+async def test_s4_7_a_leader_that_was_replaced_writes_nothing(
     candidates: tuple[Leadership, Leadership], settings: Settings
 ) -> None:
     first, _ = candidates

@@ -4,7 +4,9 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC
 
+import psycopg
 import pytest
 
 from beat_actors import watch
@@ -15,11 +17,13 @@ from beat_actors.database import Database
 from beat_actors.database.vitals import Reporter, processes
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
+from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
 from beat_actors.watch import Watch
-from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
+from tests.conftest import Servers
+from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, lost_log_lines, registered
 
 
 @pytest.fixture
@@ -175,6 +179,10 @@ async def test_s3_12_more_than_half_of_a_sources_credentials_are_out(engine: Eng
     assert await out(3) == 1
     assert await credentials.run(engine.database) == 0
     assert await open_keys(engine) == ["credentials:toy-first"]
+    async with engine.database.statements() as alone:
+        (said,) = await list_alerts(alone)
+        back = await alone.value("SELECT min(disabled_till) FROM credential")
+    assert f"comes back at {back.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" in said.automatic
     assert await out(2) == 1
     assert await events(engine) == ["opened credentials:toy-first", "resolved credentials:toy-first"]
 
@@ -404,7 +412,8 @@ async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine:
 
 async def test_a_process_that_cannot_report_works_on_and_ends_in_order(engine: Engine) -> None:
     """As one does that was deployed before its migration."""
-    await execute(engine, "ALTER TABLE process RENAME TO later")
+    with psycopg.connect(engine.settings.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE process RENAME TO later")
     reporter = Reporter(engine.database, name="worker").start()
     statements = engine.database.pulse.statements
     before = len(statements)
@@ -412,7 +421,8 @@ async def test_a_process_that_cannot_report_works_on_and_ends_in_order(engine: E
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     await reporter.close()
-    await execute(engine, "ALTER TABLE later RENAME TO process")
+    with psycopg.connect(engine.settings.owner_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE later RENAME TO process")
     assert await processes(engine.database) == []
 
 
@@ -457,3 +467,48 @@ async def test_poison_is_noticed_at_once_and_malformed_payloads_in_numbers(engin
     await execute(engine, "UPDATE quarantine SET resolved_at = clock_timestamp()")
     assert await rule.run(engine.database) == 1
     assert await open_keys(engine) == []
+
+
+async def test_lost_log_lines_are_noticed(engine: Engine, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        lost_log_lines(admin)
+    (said,) = await processes_in_trouble(engine.database)
+    assert (said.key, said.cause) == ("process:logs", "worker h:1: 3 lines of its log could not be written")
+    assert "free the device" in said.action
+
+
+@pytest.mark.parametrize("place", ["this", "another"])
+async def test_a_transaction_that_holds_up_events_is_named(
+    engine: Engine, servers: Servers, database_url: str, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(watch, "HELD_UP", 0.0)
+    url = servers.postgres.url_of("postgres") if place == "another" else database_url
+    with psycopg.connect(url, application_name="forgotten") as other:
+        other.execute("SELECT pg_current_xact_id()")
+        assert await watch.slow_database(engine.database) == []  # nothing waits for it
+        async with engine.database.statements() as alone:
+            await open_alert(alone, alert("toy:a"))
+        (said,) = await watch.slow_database(engine.database)
+        name = url.rpartition("/")[2]
+        for words in (f"session {other.info.backend_pid}", f"database {name}", "role beat", "application forgotten"):
+            assert words in said.cause
+        assert (said.key, f"pg_terminate_backend({other.info.backend_pid})" in said.action) == ("database:held", True)
+    assert await watch.slow_database(engine.database) == []
+
+
+async def test_a_prepared_transaction_that_holds_up_events_is_named(
+    engine: Engine, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "HELD_UP", 0.0)
+    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as other:
+        for statement in ("BEGIN", "SELECT pg_current_xact_id()", "PREPARE TRANSACTION 'it''s left'"):
+            other.execute(statement)
+        try:
+            async with engine.database.statements() as alone:
+                await open_alert(alone, alert("toy:a"))
+            (said,) = await watch.slow_database(engine.database)
+        finally:
+            other.execute("ROLLBACK PREPARED 'it''s left'")
+    assert "prepared transaction 'it''s left' (database postgres, role beat, prepared" in said.cause
+    assert "in the database postgres: COMMIT PREPARED 'it''s left'" in said.action
+    assert await watch.slow_database(engine.database) == []

@@ -64,7 +64,7 @@ def profile_call(source: str, handle: str) -> tuple[str, dict[str, str]]:
         "arraybobo": ("/ig/info_username/", {"user": handle}),
         "jotucker": ("/user_info_by_id", {"user_name": handle}),
         "bestsolutions": ("/profile", {"username": handle}),
-        "lama": ("/a1/user", {"username": handle}),
+        "lama": ("/a2/user", {"username": handle}),
     }[source]
 
 

@@ -34,6 +34,14 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
     await client.close()
 
 
+@pytest.fixture
+async def impatient(url: str) -> AsyncIterator[ProviderClient]:
+    """For what is never answered."""
+    client = simulated_client(url, patience=1.0)
+    yield client
+    await client.close()
+
+
 def spec_of(operation: str, person: Person, cursor: str | None = None) -> FetchSpec:
     return FetchSpec(operation, {"handle": person.handle, "profile_id": str(person.pk)}, cursor)
 
@@ -146,11 +154,11 @@ async def test_a_spent_plan_waits_for_the_reset(http: ProviderClient, admin: Sim
 
 
 @pytest.mark.parametrize("kind", ["hang", "reset", "gigabyte", "gzip_bomb", "redirect", "slow_loris"])
-async def test_a_hostile_answer_ends_as_a_failure(http: ProviderClient, admin: SimulatorClient, kind: str) -> None:
+async def test_a_hostile_answer_ends_as_a_failure(impatient: ProviderClient, admin: SimulatorClient, kind: str) -> None:
     source = instagram.sources["lama"]
     await admin.add_fault(kind, "lama")
     call = source.endpoints["profile_by_handle"].build(spec_of("profile_by_handle", person_at(42)), {"key": "key-1"})
-    exchange = await http.exchange(source, call)
+    exchange = await impatient.exchange(source, call)
     assert exchange.answer is None
     assert exchange.failure is not None
 

@@ -44,7 +44,7 @@ async def test_a_reset_tears_the_connection(caller: Caller, admin: SimulatorClie
     await admin.add_fault("reset", "lama")
     parts = urlsplit(caller.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    writer.write(b"GET /lama/a1/user?username=creator_000042 HTTP/1.1\r\nHost: x\r\nx-access-key: k\r\n\r\n")
+    writer.write(b"GET /lama/a2/user?username=creator_000042 HTTP/1.1\r\nHost: x\r\nx-access-key: k\r\n\r\n")
     with pytest.raises(ConnectionResetError):
         await reader.readexactly(1)
     writer.close()
@@ -144,13 +144,13 @@ async def test_hostile_answers(caller: Caller, admin: SimulatorClient) -> None:
     await admin.set_limits(enabled=False)
     await admin.add_fault("redirect", "lama")
     got = await caller.profile("lama")
-    assert (got.status, got.headers["location"].startswith("https://elsewhere.invalid/lama/a1/user")) == (302, True)
+    assert (got.status, got.headers["location"].startswith("https://elsewhere.invalid/lama/a2/user")) == (302, True)
     await admin.add_fault("redirect", "lama", body="loop")
-    assert (await caller.profile("lama")).headers["location"].startswith("/lama/a1/user")
+    assert (await caller.profile("lama")).headers["location"].startswith("/lama/a2/user")
 
     await admin.add_fault("gigabyte", "lama")
     async with caller.session.get(
-        f"{caller.url}/lama/a1/user?username=creator_000042", headers={"x-access-key": "k"}
+        f"{caller.url}/lama/a2/user?username=creator_000042", headers={"x-access-key": "k"}
     ) as response:
         read = 0
         while read < 5_000_000:
@@ -166,7 +166,7 @@ async def test_hostile_answers(caller: Caller, admin: SimulatorClient) -> None:
 
     await admin.add_fault("slow_loris", "lama", delay=0.05)
     async with caller.session.get(
-        f"{caller.url}/lama/a1/user?username=creator_000042", headers={"x-access-key": "k"}
+        f"{caller.url}/lama/a2/user?username=creator_000042", headers={"x-access-key": "k"}
     ) as response:
         assert len(await response.content.readany()) < int(response.headers["content-length"])
         response.close()

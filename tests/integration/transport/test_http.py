@@ -1,6 +1,7 @@
 """The HTTP client against a hostile provider: every call ends in time, in bounds, and tells no secret."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import resource
@@ -73,6 +74,14 @@ async def reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
+async def headed(request: web.Request) -> web.Response:
+    """The lines of one header apart, a long header, and a byte order mark before the body."""
+    response = web.Response(body=b"\xef\xbb\xbf{}", headers={"X-Long": "x" * int(request.query["long"])})
+    response.headers.add("Link", '<https://a.example>; rel="next"')
+    response.headers.add("Link", '<https://b.example>; rel="previous"')
+    return response
+
+
 async def truncated(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Length": "1000"})
     await response.prepare(request)
@@ -92,7 +101,7 @@ def total_timeout() -> float:
 async def client(total_timeout: float) -> AsyncIterator[ProviderClient]:
     app = web.Application()
     app[FOLLOWED] = []
-    for handler in (ok, hang, slow_loris, gigabyte, bomb, redirect, reset, truncated):
+    for handler in (ok, hang, slow_loris, gigabyte, bomb, redirect, reset, truncated, headed):
         app.router.add_get(f"/{handler.__name__}", handler)
     app.router.add_post("/form", form)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -150,6 +159,21 @@ async def test_what_never_ends_is_given_up(client: ProviderClient, path: str) ->
     assert exchange.failure is not None
     assert exchange.failure.kind == "timeout"
     assert SECRET not in f"{exchange!r}{exchange.failure!r}{exchange.failure}"
+
+
+async def test_lines_of_one_header_are_one_list_and_a_byte_order_mark_is_left_out(client: ProviderClient) -> None:
+    answer = (await client.exchange(Hostile(), Call("/headed", query={"long": "20000"}))).answer
+    assert answer is not None
+    assert answer.headers["link"] == '<https://a.example>; rel="next", <https://b.example>; rel="previous"'
+    assert len(answer.headers["x-long"]) == 20_000
+    assert answer.body == b"{}"
+
+
+async def test_a_header_that_is_too_long_is_refused_for_what_it_is(client: ProviderClient) -> None:
+    exchange = await client.exchange(Hostile(), Call("/headed", query={"long": "200000"}))
+    assert exchange.failure is not None
+    assert exchange.failure.kind == "headers"
+    assert "65536 bytes" in exchange.failure.detail
 
 
 async def test_a_refused_connection_is_the_upstreams_fault(client: ProviderClient) -> None:
@@ -213,3 +237,65 @@ async def test_the_version_that_is_set_is_the_one_that_is_called(
     await client.close()
     assert made.url.startswith(url)
     assert asked == [url.removesuffix("?")]
+
+
+class Elsewhere(Hostile):
+    """A host of its own."""
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("http://127.0.0.1:1", False),
+        ("http://no.such.host.invalid", False),
+        ("https://{authority}", False),
+        (None, True),
+    ],
+)
+async def test_whether_a_byte_was_sent_is_known(client: ProviderClient, url: str | None, sent: bool) -> None:
+    """Also where the TLS handshake fails. A connection that breaks later may have carried the call."""
+    source = Elsewhere()
+    source.base_url = Hostile.base_url if url is None else url.format(authority=Hostile.base_url.rpartition("/")[2])
+    exchange = await client.exchange(source, call("reset"))
+    assert exchange.failure is not None
+    assert (exchange.failure.kind, exchange.sent) == ("connection", sent)
+    assert SECRET not in str(exchange)
+
+
+async def test_a_url_that_is_none_is_told_from_a_host_that_is_not_reached(client: ProviderClient) -> None:
+    source = Elsewhere()
+    source.base_url = "http://[broken"
+    exchange = await client.exchange(source, call("ok"))
+    assert exchange.failure is not None
+    assert (exchange.failure.kind, exchange.sent) == ("request", False)
+
+
+async def test_slots_are_waited_for_host_by_host(client: ProviderClient) -> None:
+    """A host whose slots are all taken holds up nobody else's call."""
+    other = Elsewhere()
+    other.base_url = "http://other.invalid"
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(client._settings.http_max_per_host):
+            await held.enter_async_context(client.slot(Hostile(), call("ok")))
+        waiting = asyncio.create_task(held.enter_async_context(client.slot(Hostile(), call("ok"))))
+        async with client.slot(other, call("ok")):
+            assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert waiting.cancelled()
+    async with client.slot(Hostile(), call("ok")):
+        pass
+
+
+async def test_providers_that_one_simulator_answers_for_have_their_own_slots(client: ProviderClient) -> None:
+    """Calls to one provider take no slots of another, in a rehearsal as in production."""
+    simulated = client._settings.model_copy(update={"simulator_url": "http://127.0.0.1:1"})
+    first, second = Elsewhere(), Elsewhere()
+    first.base_url, second.base_url = "https://first.invalid", "https://second.invalid"
+    async with contextlib.AsyncExitStack() as held:
+        rehearsing = ProviderClient(simulated)
+        held.push_async_callback(rehearsing.close)
+        for _ in range(simulated.http_max_per_host):
+            await held.enter_async_context(rehearsing.slot(first, call("ok")))
+        async with asyncio.timeout(10), rehearsing.slot(second, call("ok")):
+            pass

@@ -10,10 +10,11 @@ from beat_actors.errors import BadInput
     ("held", "may"),
     [
         (["submit"], {"submit"}),
+        (["urgent"], {"urgent"}),
         (["read"], {"read"}),
         (["submit", "read"], {"submit", "read"}),
-        (["operate"], {"operate", "submit", "read"}),
-        (["admin"], {"admin", "operate", "submit", "read"}),
+        (["operate"], {"operate", "submit", "urgent", "read"}),
+        (["admin"], {"admin", "operate", "submit", "urgent", "read"}),
     ],
 )
 def test_what_a_scope_contains(held: list[str], may: set[str]) -> None:
@@ -30,5 +31,5 @@ def test_names_are_read_in_any_order_and_case() -> None:
 
 @pytest.mark.parametrize("names", [[], ["root"], ["read", ""]])
 def test_other_names_are_refused_with_those_that_exist(names: list[str]) -> None:
-    with pytest.raises(BadInput, match="submit, read, operate, admin"):
+    with pytest.raises(BadInput, match="submit, urgent, read, operate, admin"):
         named(names)

@@ -1,10 +1,10 @@
-"""Cards: the line that is printed, the promises that a card calls broken, and the table over many."""
+"""Cards: the line that is printed, and the promises that a card calls broken."""
 
 from dataclasses import replace
 
 import pytest
 
-from beat_actors.chaos.card import Budget, Card, matrix_table
+from beat_actors.chaos.card import Budget, Card
 from beat_actors.chaos.check import Findings
 
 CLEAN = Findings(
@@ -35,6 +35,7 @@ def test_a_line_is_key_value_and_ends_with_the_verdict() -> None:
         (replace(CARD, findings=replace(CLEAN, unbooked=1)), "unbooked=1"),
         (replace(CARD, findings=replace(CLEAN, extra_calls=4)), "extra_calls=4, more than 3"),
         (replace(CARD, findings=replace(CLEAN, extra_calls=6, late=2)), "extra_calls=6, more than 5"),
+        (replace(CARD, findings=replace(CLEAN, extra_calls=6, severed=2)), "extra_calls=6, more than 5"),
         (replace(CARD, findings=replace(CLEAN, failed=1)), "failed=1, not 0"),
         (replace(CARD, budget=Budget(ttr=10.0, failed=1)), "failed=0, not 1"),
         (replace(CARD, api_bad=3), "api_bad=3"),
@@ -64,16 +65,3 @@ def test_a_skipped_run_says_why_and_breaks_nothing() -> None:
     skipped = replace(CARD, skipped="no-library", findings=replace(CLEAN, lost=9))
     assert skipped.line() == "fault=kill.retrieve seed=7 skipped=no-library"
     assert skipped.broken == []
-
-
-def test_the_table_shows_the_worst_of_each_fault_and_what_so_many_clean_requests_prove() -> None:
-    other = replace(CARD, fault="redis.down", ttr_s=None)
-    table = matrix_table([CARD, replace(CARD, seed=8, ttr_s=5.5, drain_s=9.0), other])
-    assert "| `kill.retrieve` | 2 | 240 | 0 | 0 | 0 | 0 | 0 | 4 | 5.5 | 9.0 |" in table
-    assert "| `redis.down` | 1 | 120 | 0 | 0 | 0 | 0 | 0 | 2 | - | 6.5 |" in table
-    assert "3 runs, 360 requests accepted, 0 lost, doubled or unfinished" in table
-    assert "0.8333%" in table
-    lost = matrix_table([replace(CARD, findings=replace(CLEAN, lost=2))])
-    assert "2 lost, doubled or unfinished." in lost
-    assert "rule of three" not in lost
-    assert "skipped: no-library" in matrix_table([replace(CARD, skipped="no-library")])

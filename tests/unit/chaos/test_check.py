@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from beat_actors.chaos.check import Books, check, first_success, recovery
-from beat_actors.failpoints import Fired
+from beat_actors.failpoints.armed import Fired
 
 Request = namedtuple("Request", "id key status code items open_fetches ended_at")
 Fetch = namedtuple("Fetch", "id request_id operation params cursor page stage")
@@ -137,6 +137,21 @@ without_two = {
             {"unknown": 1},
             id="a call of unknown outcome that had not",
         ),
+        pytest.param(
+            {"charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "upstream_down", 5.0, "connection")]},
+            {"unbooked": 1},
+            id="a call that never arrived where the network is well",
+        ),
+        pytest.param(
+            {
+                "severed": True,
+                "charged": 4,
+                "traces": [*GOOD.traces, Trace(20, 2, "profile", "upstream_down", 5.0, "connection")],
+            },
+            {"severed": 1},
+            id="a call that never arrived where the fault breaks connections",
+        ),
+        pytest.param({"severed": True, "calls": 2}, {"unbooked": 1}, id="a good call that never arrived"),
     ],
 )
 def test_what_is_wrong_is_counted_under_its_name(change: dict[str, object], expected: dict[str, int]) -> None:

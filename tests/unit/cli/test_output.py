@@ -1,9 +1,13 @@
 """What is told cannot hurt a terminal or a script that reads it, and every failure has its exit code."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import aiohttp
 import pytest
 import redis
 
+from beat_actors.cli import up
 from beat_actors.cli.books import Neighbour, Report
 from beat_actors.cli.failures import exit_code, sentence
 from beat_actors.cli.output import printable, reason_of, show_rows
@@ -89,3 +93,10 @@ def test_s3_4_the_report_says_what_the_neighbours_felt(capsys: pytest.CaptureFix
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     told = lines.index("storm median of a request before it, and while every Instagram credential rested:")
     assert lines[told + 1 : told + 3] == ["youtube 101 ms, 100 ms", "shopify 120 ms, no answer"]
+
+
+def test_a_stack_that_starts_says_that_its_data_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    with up._starting(SimpleNamespace(home=SimpleNamespace(path=Path("home"), logs=Path("logs")))):  # type: ignore[arg-type]
+        pass
+    assert "this is a rehearsal: " in (said := capsys.readouterr().out)
+    assert "all data is simulated" in said

@@ -1,46 +1,88 @@
-"""Breakers: closed, open for 30 s × trips, then one probe."""
+"""Breakers: closed, open for 30 s × trips, then one probe. They judge calls by the time at which these began."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from beat_actors.credentials.breaker import Breaker
+from beat_actors.credentials.breaker import AT_LEAST, Breaker, Called
 
 NOW = 1_790_000_000.0
+TIMES = st.floats(NOW - 120, NOW, allow_nan=False)
+OUTCOMES = st.lists(st.builds(Called, TIMES, st.integers(1, 5), st.booleans()), max_size=30)
 
 
-def test_five_failures_in_a_row_open_it_for_thirty_seconds():
-    breaker = Breaker()
-    for _ in range(4):
-        breaker = breaker.failed(1, NOW, probe=False)
-    assert not breaker.is_open(NOW)
-    breaker = breaker.failed(1, NOW, probe=False)
-    assert breaker.is_open(NOW)
-    assert breaker.open_until == NOW + 30
-    assert breaker.needs_probe(NOW + 30)
+def failed(calls: int, at: float = NOW) -> Called:
+    return Called(at, calls, failed=True)
 
 
-def test_more_than_half_of_at_least_five_within_a_minute_open_it():
-    half = Breaker().succeeded(3, NOW, probe=False).failed(3, NOW + 1, probe=False)
-    assert not half.is_open(NOW + 1)
-    assert half.failed(1, NOW + 2, probe=False).is_open(NOW + 2)
+def well(calls: int, at: float = NOW) -> Called:
+    return Called(at, calls, failed=False)
+
+
+def test_s1_3_more_than_half_of_at_least_five_within_a_minute_open_it():
+    assert not Breaker().judged([failed(4)], NOW).is_open(NOW)
+    opened = Breaker().judged([failed(5)], NOW)
+    assert opened.open_until == NOW + 30
+    assert opened.needs_probe(NOW + 30)
+    half = Breaker().judged([well(3), failed(3)], NOW)
+    assert not half.is_open(NOW)
+    assert half.judged([failed(1)], NOW).is_open(NOW)
+
+
+def test_five_failures_that_are_spread_over_fifty_calls_are_no_outage():
+    assert not Breaker().judged([*[failed(1)] * 5, well(45)], NOW).is_open(NOW)
 
 
 def test_failures_of_an_earlier_minute_do_not_count():
-    old = Breaker().failed(2, NOW, probe=False).succeeded(1, NOW + 1, probe=False).failed(2, NOW + 2, probe=False)
-    assert not old.failed(1, NOW + 70, probe=False).is_open(NOW + 70)
+    old = Breaker().judged([failed(2, NOW), well(1, NOW + 1), failed(1, NOW + 2)], NOW + 2)
+    assert not old.judged([failed(2, NOW + 75)], NOW + 75).is_open(NOW + 75)
 
 
 @pytest.mark.parametrize(("trips", "rest"), [(1, 30), (2, 60), (9, 270), (10, 300), (40, 300)])
 def test_each_failed_probe_opens_it_for_longer(trips, rest):
-    breaker = Breaker().failed(5, NOW, probe=False)
+    breaker = Breaker().judged([failed(5)], NOW)
     now = NOW
     for _ in range(trips - 1):
         now = breaker.open_until or 0
-        breaker = breaker.failed(1, now, probe=True)
+        breaker = breaker.probed(failed(1, now), now)
     assert (breaker.open_until or 0) - now == rest
 
 
 def test_only_the_probe_closes_it():
-    breaker = Breaker().failed(5, NOW, probe=False)
-    assert breaker.succeeded(20, NOW + 1, probe=False).is_open(NOW + 1)
-    assert breaker.failed(20, NOW + 1, probe=False) == breaker
-    assert not breaker.succeeded(1, NOW + 31, probe=True).is_open(NOW + 31)
+    breaker = Breaker().judged([failed(5)], NOW)
+    assert breaker.judged([well(20, NOW + 1)], NOW + 1) == breaker
+    assert breaker.judged([failed(20, NOW + 1)], NOW + 1) == breaker
+    assert breaker.probed(well(1, NOW + 31), NOW + 32).open_until is None
+
+
+def test_a_probe_of_an_earlier_rest_decides_nothing():
+    again = Breaker().judged([failed(5)], NOW).probed(failed(1, NOW + 31), NOW + 40)
+    assert again.probed(well(1, NOW + 32), NOW + 80) == again
+    assert again.probed(failed(1, NOW + 32), NOW + 80) == again
+
+
+def test_stragglers_that_began_before_it_closed_do_not_open_it_again():
+    closed = Breaker().judged([failed(5)], NOW).probed(well(1, NOW + 31), NOW + 32)
+    assert closed.judged([failed(20, NOW - 1)], NOW + 33).open_until is None
+
+
+@given(OUTCOMES, st.randoms())
+def test_the_order_in_which_outcomes_are_written_does_not_matter(outcomes, rng):
+    shuffled = list(outcomes)
+    rng.shuffle(shuffled)
+    assert Breaker().counted(shuffled) == Breaker().counted(outcomes)
+    assert Breaker().judged(shuffled, NOW) == Breaker().judged(outcomes, NOW)
+
+
+@given(OUTCOMES)
+def test_it_opens_on_the_rate_of_the_calls_of_its_window_and_on_nothing_else(outcomes):
+    counted = Breaker().counted(outcomes)
+    assert 0 <= counted.failures <= counted.calls <= sum(one.calls for one in outcomes)
+    opens = Breaker().judged(outcomes, NOW).is_open(NOW)
+    assert opens == (counted.calls >= AT_LEAST and counted.failures * 2 > counted.calls)
+
+
+@given(OUTCOMES, TIMES)
+def test_what_began_before_its_last_change_never_counts(outcomes, since):
+    later = [one for one in outcomes if one.began > since]
+    assert Breaker(since=since).counted(outcomes) == Breaker(since=since).counted(later)

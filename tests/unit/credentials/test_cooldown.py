@@ -45,7 +45,7 @@ def test_a_first_short_pause_is_taken_at_its_word_and_a_second_climbs():
     since=st.none() | st.floats(NOW - 1e5, NOW + 1e4),
     chance=st.floats(0, 1),
 )
-def test_a_rest_is_never_shortened_nor_shorter_than_was_said(standing, said, ladder, since, chance):
+def test_s3_13_a_rest_is_never_shortened_nor_shorter_than_was_said(standing, said, ladder, since, chance):
     rest = cool(standing=standing, said=said, ladder=ladder, since=since, now=NOW, chance=chance)
     assert rest.until >= (standing or 0)
     assert rest.until >= NOW + (said or 0)

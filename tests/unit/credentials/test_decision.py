@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beat_actors.credentials import decision
 from beat_actors.credentials.breaker import Breaker
-from beat_actors.credentials.decision import AGEING, Desk, apply_settlements, decide
-from beat_actors.credentials.limits import calendar_day
+from beat_actors.credentials.decision import Desk, apply_settlements, decide
+from beat_actors.credentials.limits import AHEAD, calendar_day
 from beat_actors.credentials.state import (
     Budgets,
     Candidate,
@@ -23,6 +24,7 @@ from beat_actors.credentials.state import (
     Settlement,
     Snapshot,
     Wait,
+    told,
 )
 from beat_actors.platforms.interface import Limit, Outcome
 
@@ -48,8 +50,8 @@ def run(snapshot, candidates, *, capacity=10_000, seed=7):
     return plan
 
 
-def waiting(count, lane=1, age=0.0, start=1):
-    return [Candidate(start + i, lane, NOW - age) for i in range(count)]
+def waiting(count, lane=1, start=1, tenant=""):
+    return [Candidate(start + i, lane, tenant) for i in range(count)]
 
 
 def test_s1_12_with_all_healthy_the_first_hop_gets_everything():
@@ -138,10 +140,10 @@ def test_s1_11_after_a_rest_one_probe_goes_first():
 
 
 def test_an_open_breaker_sends_everything_to_the_next_source_and_then_one_probe():
-    breakers = {("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW + 30)}
+    breakers = {("first", "profile", "upstream", ""): Breaker(trips=1, open_until=NOW + 30)}
     members = [Credential(1, "first"), Credential(2, "second")]
     assert {lease.source for lease in run(world(members, breakers=breakers), waiting(9)).leases} == {"second"}
-    half = world(members, breakers={("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW)})
+    half = world(members, breakers={("first", "profile", "upstream", ""): Breaker(trips=1, open_until=NOW)})
     plan = run(half, waiting(9))
     assert [lease.source for lease in plan.leases if lease.probe] == ["first"]
     assert Counter(lease.source for lease in plan.leases) == {"first": 1, "second": 8}
@@ -153,17 +155,6 @@ def test_s3_1_when_nothing_leases_the_lane_waits_for_the_first_blocker_to_clear(
     (blocked,) = plan.blocked
     assert blocked.until == NOW + 60
     assert {reason.source for reason in blocked.reasons} == set(CHAIN)
-
-
-def test_classes_are_strict_and_waiting_raises_them():
-    limits = {"first": (Limit("hour", 3, 3600),)}
-    lanes = [Lane(1, "profile", 1, ("first",)), Lane(3, "profile", 3, ("first",))]
-    fresh = waiting(3, lane=3, start=1) + waiting(3, lane=1, start=100)
-    plan = run(world([Credential(1, "first")], limits=limits, lanes=lanes), fresh)
-    assert {lease.fetch_id for lease in plan.leases} == {100, 101, 102}
-    aged = waiting(3, lane=3, start=1, age=3 * AGEING) + waiting(3, lane=1, start=100)
-    plan = run(world([Credential(1, "first")], limits=limits, lanes=lanes), aged)
-    assert {lease.fetch_id for lease in plan.leases} == {1, 2, 3}
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 5))
@@ -286,7 +277,7 @@ def test_s6_6_a_hundred_unreadable_answers_never_touch_the_credential():
     apply_settlements(snapshot, [unreadable] * 100, plan, Random(1))
     credential = snapshot.credentials[1]
     assert (credential.enabled, credential.dead, credential.disabled_till, credential.ladder) == (True, False, None, 0)
-    assert snapshot.breakers["first", "profile", "parser"].is_open(NOW)
+    assert snapshot.breakers["first", "profile", "parser", ""].is_open(NOW)
 
 
 def test_a_dead_credential_is_out_at_once_and_said_once():
@@ -348,6 +339,43 @@ def test_what_one_source_does_not_see_is_missing_once_the_others_have_been_asked
     assert move.code == "missing"
 
 
+def test_an_answer_about_somebody_else_is_no_evidence_that_a_thing_is_missing():
+    _, _, move = settle_one(Outcome.MALFORMED, Fetch(9, CHAIN, "second", unreadable=("first",)))
+    assert isinstance(move, Wait)
+    last = unseen(Fetch(9, CHAIN, "third", excluded=move.excluded, unreadable=move.unreadable))
+    assert isinstance(last, Fail)
+    assert last.code == "malformed"
+
+
+def test_a_refusal_is_no_evidence_that_a_thing_is_missing():
+    _, _, move = settle_one(Outcome.REFUSED, Fetch(9, CHAIN, "first"))
+    last = unseen(Fetch(9, CHAIN, "third", excluded=move.excluded, unreadable=(*move.unreadable, "second")))
+    assert isinstance(last, Fail)
+    assert (last.code, "says whether it exists" in last.message) == ("malformed", True)
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_source_that_asks_for_less_is_asked_again_and_has_not_failed(probe):
+    snapshot, plan, move = settle_one(Outcome.TOO_MUCH, Fetch(9, CHAIN, "first"), probe=probe)
+    assert isinstance(move, Wait)
+    assert (move.excluded, move.unreadable, move.rotations, move.delay, move.why) == ((), (), 1, 0.0, "too_much")
+    assert not any(breaker.failures for breaker in snapshot.breakers.values())
+    del plan
+
+
+def test_what_a_source_refuses_for_an_unknown_reason_is_asked_of_the_next():
+    _, _, move = settle_one(Outcome.REFUSED, Fetch(9, CHAIN, "first"))
+    assert isinstance(move, Wait)
+    assert (move.unreadable, move.excluded, move.delay) == (("first",), ("first",), 0.0)
+    _, _, move = settle_one(Outcome.REFUSED, Fetch(9, CHAIN, "third", unreadable=("first", "second")))
+    assert isinstance(move, Wait)  # the reason may pass: once more, after a pause
+    assert (move.unreadable, move.excluded, move.retries) == ((), (), 1)
+    assert move.delay > 0
+    _, _, move = settle_one(Outcome.REFUSED, Fetch(9, CHAIN, "third", unreadable=("first", "second"), retries=1))
+    assert isinstance(move, Fail)
+    assert move.code == "refused"
+
+
 @pytest.mark.parametrize(
     "others",
     [
@@ -373,7 +401,7 @@ def test_a_lost_cursor_starts_the_listing_anew_elsewhere():
 
 def test_s1_6_a_listing_does_not_wait_for_the_end_of_an_outage():
     """The breaker has opened meanwhile: the cursor's source would not be asked again for long."""
-    breaker = {("first", "profile", "upstream"): Breaker(trips=1, open_until=NOW + 30)}
+    breaker = {("first", "profile", "upstream", ""): Breaker(trips=1, open_until=NOW + 30)}
     for retries in (0, 3):
         fetch = Fetch(9, ("first",), "first", cursor_source="first", retries=retries)
         plan = Plan()
@@ -407,15 +435,120 @@ def test_a_call_is_charged_when_it_is_settled_unless_it_was_never_made(outcome, 
         assert snapshot.breakers == {}
 
 
-def test_a_failed_probe_is_not_charged_to_the_fetch_that_carried_it():
+def test_a_failed_probe_of_a_breaker_is_charged_and_another_fetch_carries_the_next():
     snapshot = world([Credential(1, "first")])
-    snapshot.breakers["first", "profile", "upstream"] = Breaker(trips=1, open_until=NOW, probing=True)
+    snapshot.breakers["first", "profile", "upstream", ""] = Breaker(trips=1, open_until=NOW, probing=True)
     plan = Plan()
     probe = Settlement(1, "first", "profile", Outcome.UPSTREAM_DOWN, probe=True, fetch=Fetch(9, ("first",), "first"))
     apply_settlements(snapshot, [probe], plan, Random(1))
     (move,) = plan.moves
     assert isinstance(move, Wait)
-    assert (move.rotations, move.retries) == (0, 0)
-    breaker = snapshot.breakers["first", "profile", "upstream"]
+    assert (move.rotations, move.retries, move.excluded) == (1, 0, ())
+    breaker = snapshot.breakers["first", "profile", "upstream", ""]
     assert breaker.is_open(NOW)
     assert not breaker.probing
+    assert NOW + move.delay > (breaker.open_until or 0)
+
+
+def test_a_poisoned_fetch_ends_after_the_probes_that_it_may_carry():
+    snapshot = world([Credential(1, "first")])
+    snapshot.breakers["first", "profile", "upstream", ""] = Breaker(trips=1, open_until=NOW, probing=True)
+    plan = Plan()
+    spent = Fetch(9, ("first",), "first", rotations=snapshot.budgets.rotations)
+    probe = Settlement(1, "first", "profile", Outcome.UPSTREAM_DOWN, probe=True, fetch=spent)
+    apply_settlements(snapshot, [probe], plan, Random(1))
+    assert [type(move) for move in plan.moves] == [Fail]
+
+
+def test_a_credentials_failed_probe_is_not_charged_to_the_fetch_that_carried_it():
+    snapshot = world([Credential(1, "first", disabled_till=NOW - 1, probing=True)])
+    plan = Plan()
+    probe = Settlement(1, "first", "profile", Outcome.RATE_LIMITED, probe=True, fetch=Fetch(9, ("first",), "first"))
+    apply_settlements(snapshot, [probe], plan, Random(1))
+    (move,) = plan.moves
+    assert isinstance(move, Wait)
+    assert (move.rotations, move.retries) == (0, 0)
+
+
+def owned(owner: str, outcome: Outcome, calls: int = 1, **fields) -> Settlement:
+    return Settlement(1, "first", "profile", outcome, calls=calls, owner=owner, **fields)
+
+
+def test_one_owners_failures_open_its_own_breaker_alone():
+    snapshot = world([Credential(1, "first", owner="a"), Credential(2, "first", owner="b")])
+    apply_settlements(
+        snapshot, [owned("a", Outcome.UPSTREAM_DOWN, 40), owned("a", Outcome.MALFORMED, 40)], Plan(), Random(1)
+    )
+    opened = {key for key, breaker in snapshot.breakers.items() if breaker.is_open(NOW)}
+    assert opened == {("first", "profile", "upstream", "a"), ("first", "profile", "parser", "a")}
+    desk = Desk(snapshot, Random(1))
+    assert not desk.has_room(Lane(1, "profile", 1, ("first",), "a"))
+    assert desk.has_room(Lane(2, "profile", 1, ("first",), "b"))
+
+
+def test_several_owners_whose_calls_fail_are_an_outage_of_everybody_until_one_is_answered():
+    snapshot = world([Credential(n, "first", owner=owner) for n, owner in enumerate("abcd", 1)])
+    apply_settlements(snapshot, [owned(owner, Outcome.UPSTREAM_DOWN, 5) for owner in "abc"], Plan(), Random(1))
+    everybody = "first", "profile", "upstream", ""
+    assert snapshot.breakers[everybody].is_open(NOW)
+    assert not Desk(snapshot, Random(1)).has_room(Lane(4, "profile", 1, ("first",), "d"))
+    snapshot.now = NOW + 31
+    assert Desk(snapshot, Random(1)).has_room(Lane(4, "profile", 1, ("first",), "d"))
+    apply_settlements(snapshot, [owned("d", Outcome.OK, began=NOW + 31)], Plan(), Random(1))
+    assert snapshot.breakers[everybody].open_until is None
+    assert snapshot.breakers["first", "profile", "upstream", "a"].open_until is not None
+
+
+def test_owners_that_fail_among_many_that_are_answered_are_no_outage():
+    snapshot = world([Credential(n, "first", owner=owner) for n, owner in enumerate("abcd", 1)])
+    returned = [owned(owner, Outcome.UPSTREAM_DOWN, 5) for owner in "abc"] + [owned("d", Outcome.OK, 60)]
+    apply_settlements(snapshot, returned[::-1], Plan(), Random(1))
+    assert not snapshot.breakers.get(("first", "profile", "upstream", ""), Breaker()).is_open(NOW)
+
+
+def test_an_owner_looks_at_its_own_credentials_and_not_at_all_of_them(monkeypatch):
+    """A thousand owners with a credential and a lane each: the work grows with the owners, not with their square."""
+    looked = Counter()
+    usable = decision.usable
+    monkeypatch.setattr(decision, "usable", lambda one, *rest: looked.update([one.id]) or usable(one, *rest))
+    owners = range(1, 1001)
+    snapshot = world(
+        [Credential(n, "first", owner=f"shop-{n}", shared=False) for n in owners],
+        lanes=[Lane(n, "orders", 2, ("first",), owner=f"shop-{n}") for n in owners],
+    )
+    plan = run(snapshot, [Candidate(n, n, "") for n in owners])
+    assert {(lease.fetch_id, lease.credential_id) for lease in plan.leases} == {(n, n) for n in owners}
+    assert looked.total() == len(owners)
+
+
+def test_an_owners_credential_serves_calls_without_an_owner_only_where_it_is_shared():
+    lane = [Lane(1, "profile", 2, ("first",))]
+    own = Credential(1, "first", owner="shop", shared=False)
+    (blocked,) = run(world([own], lanes=lane), waiting(1)).blocked
+    assert blocked.reasons[0].why == "it has no credential that everybody may use"
+    assert len(run(world([replace(own, shared=True)], lanes=lane), waiting(1)).leases) == 1
+
+
+def test_reasons_of_many_credentials_are_kept_once_for_all_that_they_are_true_of():
+    out = [Credential(n, "first", disabled_till=NOW + n) for n in range(1, 5001)]
+    lanes = [Lane(1, "profile", 2, ("first",))]
+    (blocked,) = run(world(out, lanes=lanes), waiting(1)).blocked
+    kept = told(blocked.reasons)
+    assert [(reason["source"], reason["until"], reason["credentials"]) for reason in kept] == [("first", NOW + 1, 5000)]
+    assert blocked.until == NOW + 1
+    (few,) = run(world(out[:3], lanes=lanes), waiting(1)).blocked
+    assert [reason["credential_id"] for reason in told(few.reasons)] == [1, 2, 3]
+
+
+def test_a_call_is_leased_a_moment_before_there_is_room_where_no_source_has_any_now():
+    limit = Limit("second", 1, 1)
+    members = [Credential(1, "first"), Credential(2, "second"), Credential(3, "third")]
+    snapshot = world(members, limits=dict.fromkeys(CHAIN, (limit,)))
+    for credential_id, ago in ((1, 0.9), (3, 0.5)):
+        snapshot.window(f"credential:{credential_id}", limit).charge(NOW - ago)
+    opens = snapshot.window("credential:1", limit).next_room()
+    plan = run(snapshot, waiting(3))
+    assert [(lease.credential_id, lease.use_from) for lease in plan.leases] == [(2, None), (1, opens)]
+    assert NOW < opens <= NOW + AHEAD
+    (blocked,) = plan.blocked
+    assert NOW < blocked.until == snapshot.window("credential:3", limit).opens() < NOW + 1

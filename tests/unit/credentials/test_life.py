@@ -1,5 +1,6 @@
 """When a credential is looked at next, and what a check says about a doubtful answer: over plain values."""
 
+import json
 from datetime import UTC, datetime
 from random import Random
 
@@ -8,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beat_actors.credentials.breaker import Breaker
-from beat_actors.credentials.decision import Desk, usable
+from beat_actors.credentials.decision import Desk, apply_settlements, usable
 from beat_actors.credentials.life import AGAIN, next_check, next_refresh, verdict_of, without_doubt
-from beat_actors.credentials.settle import settle
 from beat_actors.credentials.state import Credential, Facts, Fetch, Plan, Settlement, Snapshot, Wait
-from beat_actors.platforms.interface import CHECK, REFRESH, Health, Limit, Outcome, Verdict
+from beat_actors.platforms.interface import CHECK, REFRESH, Answer, Health, Limit, Outcome, Verdict
+from beat_actors.platforms.registry import platforms
 
 NOW = 1_790_000_000.0
 SIX_HOURS = 21_600.0
@@ -25,7 +26,7 @@ def world(credential: Credential, *limits: Limit, **more) -> Snapshot:
 
 def settled(snapshot: Snapshot, outcome: Outcome, operation: str = CHECK, **fields) -> Plan:
     plan = Plan()
-    settle(snapshot, Settlement(1, "first", operation, outcome, **fields), plan, Random(1))
+    apply_settlements(snapshot, [Settlement(1, "first", operation, outcome, **fields)], plan, Random(1))
     return plan
 
 
@@ -81,6 +82,21 @@ def test_a_check_settles_a_doubt(health: Health | None, outcome: Outcome) -> Non
     assert (verdict.outcome, verdict.code) == (outcome, MISSING.code)
 
 
+def test_a_credential_whose_check_goes_well_is_not_dead_for_a_bare_401() -> None:
+    bare = Verdict(Outcome.CREDENTIAL_DEAD, "401", doubtful=True)
+    assert without_doubt(bare, Health(Verdict(Outcome.OK)), frozenset()).outcome is Outcome.REFUSED
+    gone = Health(Verdict(Outcome.CREDENTIAL_DEAD))
+    assert without_doubt(bare, gone, frozenset()).outcome is Outcome.CREDENTIAL_DEAD
+    assert without_doubt(bare, None, frozenset()).outcome is Outcome.DOUBTFUL
+
+
+@pytest.mark.parametrize(("source", "said"), [("lama", {"detail": "no"}), ("shopify", {"errors": "no"})])
+def test_a_bare_401_raises_a_doubt_where_a_check_can_settle_it(source: str, said: dict[str, str]) -> None:
+    (found,) = [one.sources[source] for one in platforms().values() if source in one.sources]
+    verdict = found.classify(Answer(401, {}, json.dumps(said).encode()))
+    assert (verdict.outcome, verdict.doubtful) == (Outcome.CREDENTIAL_DEAD, True)
+
+
 def test_an_unsettled_doubt_charges_the_call_and_sends_the_fetch_away_for_a_while() -> None:
     credential = Credential(1, "first")
     snapshot = world(credential, Limit("hour", 10, 3600))
@@ -128,15 +144,15 @@ def test_an_open_breaker_of_the_checks_stops_them_and_nothing_else() -> None:
     snapshot = world(credential)
     for _ in range(5):
         settled(snapshot, Outcome.MALFORMED)
-    assert snapshot.breakers["first", CHECK, "upstream"].is_open(NOW)
+    assert snapshot.breakers["first", CHECK, "upstream", ""].is_open(NOW)
     desk = Desk(snapshot, Random(0))
     assert desk.reserve(credential, CHECK) is None
     assert desk.reserve(credential, REFRESH) is False
     assert usable(credential, "look", NOW)
-    snapshot.breakers["first", CHECK, "upstream"] = Breaker(trips=1, open_until=NOW - 1)
+    snapshot.breakers["first", CHECK, "upstream", ""] = Breaker(trips=1, open_until=NOW - 1)
     desk = Desk(snapshot, Random(0))
     assert [desk.reserve(credential, CHECK) for _ in range(2)] == [True, None]
-    assert list(desk.probed) == [("first", CHECK, "upstream")]
+    assert list(desk.probed) == [("first", CHECK, "upstream", "")]
 
 
 def test_a_token_that_is_over_makes_its_credential_wait_for_the_refresh() -> None:

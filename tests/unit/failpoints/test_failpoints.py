@@ -11,17 +11,25 @@ import psutil
 import pytest
 
 from beat_actors.errors import BadSettings
-from beat_actors.failpoints import PAYLOADS, POINTS, VARIABLE, Armed, Book, FailpointHit, OwnRegister, pairs
+from beat_actors.failpoints import ENVIRONMENT, PAYLOADS, POINTS, VARIABLE, pairs
+from beat_actors.failpoints.armed import Armed, Book, FailpointHit, OwnRegister
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
+SETTINGS = {
+    "BEAT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "BEAT_REDIS_URL": "redis://127.0.0.1:1",
+    "BEAT_VAULT_KEYS": VAULT_KEYS,
+    "BEAT_MESSAGE_KEYS": MESSAGE_KEYS,
+}
 ROOT = Path(__file__).parents[3]
 CODE = "import sys\nfrom beat_actors.failpoints import hit\nfor n in range(5): hit('ingest.parse', f'payload_{n}'); print(n, flush=True)"
 
 
-def run(armed: str, code: str = CODE) -> subprocess.CompletedProcess[str]:
+def run(armed: str, code: str = CODE, environment: str = "rehearsal") -> subprocess.CompletedProcess[str]:
     """A process of its own that comes by five times."""
     return subprocess.run(
         (sys.executable, "-c", code),
-        env={VARIABLE: armed, "PATH": "/usr/bin:/bin"},
+        env={VARIABLE: armed, ENVIRONMENT: environment, "PATH": "/usr/bin:/bin"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -71,7 +79,7 @@ def test_a_paused_process_stops_whole_and_goes_on() -> None:
     code = f"import threading\nthreading.Thread(target=lambda: [print('tick', flush=True) for _ in range(3)]).start()\n{CODE}"
     process = subprocess.Popen(
         (sys.executable, "-c", code),
-        env={VARIABLE: "ingest.parse=pause:1@2", "PATH": "/usr/bin:/bin"},
+        env={VARIABLE: "ingest.parse=pause:1@2", ENVIRONMENT: "rehearsal", "PATH": "/usr/bin:/bin"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -93,6 +101,38 @@ def test_what_is_no_failpoint_stops_the_start(wrong: str) -> None:
         Armed.parse(wrong)
 
 
+@pytest.mark.parametrize("environment", ["", "production", "Rehearsal", "staging"])
+@pytest.mark.parametrize("armed", ["ingest.parse=kill@3", "@/nowhere"])
+def test_an_armed_process_does_not_start_in_production(environment: str, armed: str) -> None:
+    refused = run(armed, environment=environment)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert (
+        refused.stderr.strip()
+        .splitlines()[-1]
+        .endswith(
+            f"{VARIABLE}: it breaks this process on purpose, and the environment is production. "
+            f"Unset it, or set {ENVIRONMENT}=rehearsal"
+        )
+    )
+
+
+def test_in_production_the_processes_of_beat_refuse_to_start_and_say_why() -> None:
+    doctor = "from beat_actors.cli.app import invoke; raise SystemExit(invoke(['doctor']))"
+    for command in (("-m", "scheduler"), ("-m", "actors"), ("-c", "import api.app"), ("-c", doctor)):
+        refused = subprocess.run(
+            (sys.executable, *command),
+            env={VARIABLE: "ingest.parse=kill", "PATH": "/usr/bin:/bin", **SETTINGS},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert refused.returncode != 0, command
+        assert f"{VARIABLE}: it breaks this process on purpose" in refused.stderr, command
+
+
 def test_every_point_is_in_the_code_once_and_no_other_is() -> None:
     code = "".join(
         path.read_text()
@@ -102,5 +142,7 @@ def test_every_point_is_in_the_code_once_and_no_other_is() -> None:
     named = re.findall(r'\bhit\("([a-z]+\.[a-z_]+)"', code)
     assert sorted(named) == sorted(POINTS)
     assert set(POINTS) - set(PAYLOADS) == {
-        point for stage in ("turn", "retrieve", "ingest", "process", "intake", "sweep") for point in pairs(stage)
+        point
+        for stage in ("turn", "retrieve", "ingest", "through", "process", "intake", "sweep")
+        for point in pairs(stage)
     }

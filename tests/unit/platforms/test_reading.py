@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.reading import count, flag, instant, whole
+from beat_actors.platforms.reading import count, decoder, flag, instant, name, whole
 
 
 @pytest.mark.parametrize("value", [1.5, "1_000", "1.5", "1,000", " 7", "+7", "٧", "many", -1, "-1", 2**63, 1e400])
@@ -39,3 +39,18 @@ def test_no_time_is_the_beginning_of_the_epoch(nothing: Any) -> None:
 def test_a_time_is_seconds_or_iso() -> None:
     at = datetime(2020, 6, 1, 10, 56, 12, tzinfo=UTC)
     assert {instant(1591008972), instant("1591008972"), instant("2020-06-01T10:56:12Z")} == {at}
+
+
+def test_a_time_may_be_in_milliseconds_or_microseconds() -> None:
+    at = datetime(2020, 6, 1, 10, 56, 12, tzinfo=UTC)
+    assert {instant(1591008972000), instant("1591008972000"), instant(1591008972000000)} == {at}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_answer() -> None:
+    assert decoder(list[int])(b"\xef\xbb\xbf[1]") == [1]
+    with pytest.raises(Malformed):
+        decoder(list[int])(b"\xef\xbb\xbf\xef\xbb\xbf[1]")
+
+
+def test_a_name_is_compared_in_one_form() -> None:
+    assert name("Cafe\u0301") == name("CAF\u00c9") == "caf\u00e9"

@@ -1,8 +1,17 @@
 """Settings: wrong values stop the start with a sentence."""
 
-import pytest
+from types import SimpleNamespace
 
-from beat_actors.errors import BadSettings
+import pytest
+from redis.asyncio import SSLConnection as AsyncSSLConnection
+from redis.connection import SSLConnection
+
+from actors.broker import redis_client
+from api.limits import Limiter
+from beat_actors.credentials.vault import Vault
+from beat_actors.database.urls import connect_args
+from beat_actors.errors import BadSettings, SecretMissing
+from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.settings import load
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
@@ -57,9 +66,65 @@ def test_a_wrong_value_stops_the_start_and_names_the_variable(environment, name:
     assert "c2hvcnQ=" not in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8090", "http://elsewhere.invalid"])
+def test_production_sends_no_provider_key_to_a_simulator(environment, url: str) -> None:
+    environment.setenv("BEAT_SIMULATOR_URL", url)
+    for name in (None, "production"):
+        if name is not None:
+            environment.setenv("BEAT_ENVIRONMENT", name)
+        with pytest.raises(BadSettings, match="BEAT_SIMULATOR_URL sends every provider key to a simulator"):
+            load()
+    environment.setenv("BEAT_ENVIRONMENT", "rehearsal")
+    assert load().simulator_url == url
+
+
+def test_the_environment_is_production_unless_set_and_one_of_two(environment) -> None:
+    assert load().environment == "production"
+    environment.setenv("BEAT_ENVIRONMENT", "staging")
+    with pytest.raises(BadSettings, match=r"BEAT_ENVIRONMENT: .*'production' or 'rehearsal'"):
+        load()
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in GOOD:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(BadSettings) as refused:
         load()
-    assert str(refused.value).count("it is not set") == 4
+    assert str(refused.value).splitlines() == ["BEAT_DATABASE_URL: it is not set", "BEAT_REDIS_URL: it is not set"]
+
+
+def test_a_process_is_held_to_the_secrets_that_it_needs_and_to_no_other(environment) -> None:
+    for name in ("BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"):
+        environment.delenv(name)
+    settings = load()
+    assert (settings.vault_keys, settings.message_keys) == (None, None)
+    with pytest.raises(SecretMissing, match="BEAT_VAULT_KEYS is not set in this process, and it opens and seals"):
+        Vault(settings).open(1, "lama", "test", b"")
+    with pytest.raises(SecretMissing, match="BEAT_VAULT_KEYS is not set"):
+        Vault(settings).seal(1, "lama", {"key": "x"})
+    with pytest.raises(SecretMissing, match="BEAT_MESSAGE_KEYS is not set in this process, and it signs"):
+        settings.ring("message_keys")
+    with pytest.raises(BadSettings) as refused:
+        load("vault_keys", "message_keys")
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == ["BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"]
+
+
+def test_connections_over_several_hosts_are_made_with_tls_that_is_verified(environment) -> None:
+    """As docs/security.md words the URLs."""
+    environment.setenv("BEAT_DATABASE_URL", "postgresql://u:p@db/beat?sslmode=verify-full&sslrootcert=/path/ca.pem")
+    environment.setenv("BEAT_REDIS_URL", "rediss://u:p@redis:6379/0?ssl_ca_certs=/path/ca.pem")
+    environment.setenv("BEAT_S3_ENDPOINT_URL", "https://s3.example/")
+    settings = load()
+    told = connect_args(str(settings.database_url))
+    assert (told["sslmode"], told["sslrootcert"]) == ("verify-full", "/path/ca.pem")
+    database = SimpleNamespace(settings=settings)
+    pools = [
+        Limiter(settings)._client.connection_pool,
+        StackedLimiter(database)._redis.connection_pool,  # type: ignore[arg-type]
+        redis_client(settings).connection_pool,
+    ]
+    for pool in pools:
+        made = pool.make_connection()
+        assert isinstance(made, SSLConnection | AsyncSSLConnection)
+        assert pool.connection_kwargs["ssl_ca_certs"] == "/path/ca.pem"
+        assert pool.connection_kwargs.get("ssl_cert_reqs", "required") == "required"

@@ -6,7 +6,7 @@ depends on its impressions, which we do not know: it is held to the same limit.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -30,14 +30,19 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
-from beat_actors.platforms.reading import Id, decoder, whole
+from beat_actors.platforms.reading import Id, decoder, instant, whole
+from beat_actors.platforms.waits import LONGEST_WAIT
 
 HOUR = 3600.0
 CALLS_AN_HOUR = 200
+PAGE, PROFILE_PAGE = 50, 12
+"""Media that a listing, and a profile, ask for at a time."""
 USER_FIELDS = "id,ig_id,name,website,followers_count,follows_count,profile_picture_url,username,biography,media_count"
 MEDIA_FIELDS = (
     "id,caption,comments_count,like_count,media_type,media_product_type,media_url,thumbnail_url,permalink,timestamp"
 )
+# source: the reference of media. `view_count` is told of discovered media alone: an owner's are numbers of insights.
+DISCOVERED_FIELDS = f"{MEDIA_FIELDS},view_count"
 OWN_MEDIA_FIELDS = f"{MEDIA_FIELDS},username"
 CHILD_FIELDS = "id,media_type,media_url,thumbnail_url,permalink,timestamp,username"
 STORY_FIELDS = f"{OWN_MEDIA_FIELDS},shortcode"
@@ -87,13 +92,15 @@ decode_token = decoder(Debugged)
 
 
 def profile(spec: FetchSpec, secret: Secret) -> Call:
-    return _discovery(spec, secret, f"{USER_FIELDS},media.limit(12){{{MEDIA_FIELDS}}}")
+    return _discovery(spec, secret, f"{USER_FIELDS},media.limit({spec.at_most(PROFILE_PAGE)}){{{DISCOVERED_FIELDS}}}")
 
 
 def posts(spec: FetchSpec, secret: Secret) -> Call:
     # A top-level `after` does not page a nested edge: the cursor stands inside the field.
     after = f".after({spec.cursor})" if spec.cursor else ""
-    return _discovery(spec, secret, f"username,media_count,media{after}.limit(50){{{MEDIA_FIELDS}}}")
+    return _discovery(
+        spec, secret, f"username,media_count,media{after}.limit({spec.at_most(PAGE)}){{{DISCOVERED_FIELDS}}}"
+    )
 
 
 def _discovery(spec: FetchSpec, secret: Secret, fields: str) -> Call:
@@ -128,7 +135,7 @@ def of_medium(edge: str, fields: str, limit: int | None = None) -> CallBuilder:
 
 def _page(spec: FetchSpec, limit: int | None) -> dict[str, str]:
     after = {"after": spec.cursor} if spec.cursor else {}
-    return {"limit": str(limit), **after} if limit else {}
+    return {"limit": str(spec.at_most(limit)), **after} if limit else {}
 
 
 def demographics(spec: FetchSpec, secret: Secret) -> Call:
@@ -136,9 +143,16 @@ def demographics(spec: FetchSpec, secret: Secret) -> Call:
         "metric": spec.params["metric"],
         "period": "lifetime",
         "metric_type": "total_value",
-        "timeframe": spec.params["timeframe"],
+        **({"timeframe": spec.params["timeframe"]} if spec.params.get("timeframe") else {}),
         "breakdown": spec.params["breakdown"],
     }
+    return _call(f"/{secret['user_id']}/insights", query, secret)
+
+
+def daily(spec: FetchSpec, secret: Secret) -> Call:
+    """One metric of the account, a number for each day from `since` to `until` (seconds since the epoch), of which neither need be said."""
+    bounds = {name: str(spec.params[name]) for name in ("since", "until") if spec.params.get(name) is not None}
+    query = {"metric": spec.params["metric"], "period": "day", "metric_type": "time_series", **bounds}
     return _call(f"/{secret['user_id']}/insights", query, secret)
 
 
@@ -169,10 +183,8 @@ def token_health(answer: Answer) -> Health:
         return Health(verdict)
     try:
         token = decode_token(answer.body).data
-        ends = tuple(
-            datetime.fromtimestamp(at, UTC) if at else None for at in (token.expires_at, token.data_access_expires_at)
-        )
-    except (Malformed, ValueError, OverflowError, OSError) as error:
+        ends = tuple(_end(at) for at in (token.expires_at, token.data_access_expires_at))
+    except Malformed as error:
         return Health(Verdict(Outcome.MALFORMED, detail=str(error)[:300]))
     scopes = None if token.scopes is None else frozenset(token.scopes)
     if token.is_valid:
@@ -180,6 +192,14 @@ def token_health(answer: Answer) -> Health:
     fault = token.error or TokenFault()
     code = "/".join(str(part) for part in (fault.code, fault.subcode) if part is not None)
     return Health(Verdict(Outcome.CREDENTIAL_DEAD, code, "the token is not valid"), scopes, *ends)
+
+
+def _end(at: int | None) -> datetime | None:
+    """A time of 0 means never. Raises `Malformed` for a time that cannot be."""
+    found = instant(at)
+    if at and found is None:
+        raise Malformed(f"{at} is not a time", path="$.data.expires_at")
+    return found
 
 
 def _fault(body: bytes) -> Fault | str | None:
@@ -222,6 +242,7 @@ class GraphApi(Source):
     base_url = "https://graph.facebook.com/{version}"
     version_setting = "graph_version"
     secret_fields = ("token", "user_id")
+    public_fields = frozenset({"user_id"})
     limits = (Limit("rolling hour", CALLS_AN_HOUR, HOUR),)
     errors = (
         # It sees professional accounts alone: of a personal one it says the same as of none (unverified), and others see that.
@@ -248,26 +269,40 @@ class GraphApi(Source):
         ErrorRule(Outcome.PERMISSION_MISSING, code=10),
         ErrorRule(Outcome.PERMISSION_MISSING, code=3),
         *(ErrorRule(Outcome.PERMISSION_MISSING, code=code) for code in range(200, 300)),
+        # Its words for a query that takes it too long; they come with code 1 (recorded in public issues), or with none.
+        ErrorRule(Outcome.TOO_MUCH, message="reduce the amount of data"),
         ErrorRule(Outcome.UPSTREAM_DOWN, code=1),
         ErrorRule(Outcome.UPSTREAM_DOWN, code=2),
-        ErrorRule(Outcome.BAD_REQUEST, code=2500),
-        ErrorRule(Outcome.BAD_REQUEST, code=100),
+        # The app wants a proof that is not sent, or the token is of a kind that has no business discovery: a person has to mend that.
+        ErrorRule(Outcome.PERMISSION_MISSING, code=100, message="appsecret_proof|app secret proof"),
+        ErrorRule(Outcome.PERMISSION_MISSING, code=100, message=r"nonexisting field \(business_discovery\)"),
+        # "Invalid parameter" (100) stands for a hundred things, many of them about the app or the token: no rule for it.
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=HOUR),
+        ErrorRule(Outcome.UPSTREAM_DOWN, message=r'"is_transient"\s*:\s*true'),
     )
     endpoints = {
-        "profile_by_handle": Endpoint(profile, graph.discovered_profile, scopes=BASIC),
-        "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
+        "profile_by_handle": Endpoint(profile, graph.discovered_profile, scopes=BASIC, page=PROFILE_PAGE),
+        "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC, page=PAGE),
         # No one is found by the id here: in no chain, it pages on what the profile began, by the handle that goes along.
-        "posts_by_id": Endpoint(posts, graph.discovered_posts, scopes=BASIC),
+        "posts_by_id": Endpoint(posts, graph.discovered_posts, scopes=BASIC, page=PAGE),
         "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile, scopes=BASIC),
-        "own_posts": Endpoint(of_user("/media", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
-        "own_tagged": Endpoint(of_user("/tags", OWN_MEDIA_FIELDS, limit=50), graph.own_posts, scopes=BASIC),
-        "own_stories": Endpoint(of_user("/stories", STORY_FIELDS, limit=50), graph.own_stories, scopes=BASIC),
+        "own_posts": Endpoint(
+            of_user("/media", OWN_MEDIA_FIELDS, limit=PAGE), graph.own_posts, scopes=BASIC, page=PAGE
+        ),
+        "own_tagged": Endpoint(
+            of_user("/tags", OWN_MEDIA_FIELDS, limit=PAGE), graph.own_posts, scopes=BASIC, page=PAGE
+        ),
+        "own_stories": Endpoint(
+            of_user("/stories", STORY_FIELDS, limit=PAGE), graph.own_stories, scopes=BASIC, page=PAGE
+        ),
         "own_post": Endpoint(of_medium("", OWN_MEDIA_FIELDS), graph.own_post, scopes=BASIC),
         "own_story": Endpoint(of_medium("", STORY_FIELDS), graph.own_story, scopes=BASIC),
         "own_children": Endpoint(of_medium("/children", CHILD_FIELDS), graph.own_children, scopes=BASIC),
-        "own_comments": Endpoint(of_medium("/comments", COMMENT_FIELDS, limit=50), graph.own_comments, scopes=BASIC),
+        "own_comments": Endpoint(
+            of_medium("/comments", COMMENT_FIELDS, limit=PAGE), graph.own_comments, scopes=BASIC, page=PAGE
+        ),
         "profile_insights": Endpoint(demographics, insights.profile_insights, scopes=INSIGHTS),
+        "profile_insights_daily": Endpoint(daily, insights.profile_insights, scopes=INSIGHTS),
         "post_insights": Endpoint(post_insights, insights.post_insights, scopes=INSIGHTS),
         "story_insights": Endpoint(story_insights, insights.post_insights, scopes=INSIGHTS),
         "story_navigation": Endpoint(story_navigation, insights.post_insights, scopes=INSIGHTS),
@@ -285,7 +320,9 @@ class GraphApi(Source):
         return (whole(fault.code), whole(fault.error_subcode)) if isinstance(fault, Fault) else (None, None)
 
     def retry_after(self, answer: Answer) -> float | None:
-        return _usage(answer)[1] or None
+        """Its usage headers, which are in minutes, else what any provider may say."""
+        wait = _usage(answer)[1]
+        return min(wait, LONGEST_WAIT) if wait > 0 else super().retry_after(answer)
 
     def reported(self, answer: Answer) -> Reported | None:
         """A percentage of a limit that is counted over a rolling hour: at most so many calls are left of ours."""

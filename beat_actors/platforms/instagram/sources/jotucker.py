@@ -11,6 +11,7 @@ from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Pa
 from beat_actors.platforms.rapidapi import keyed
 
 HOST = "instagram-scraper2.p.rapidapi.com"
+PAGE = 50
 
 
 def by_handle(spec: FetchSpec, secret: Secret) -> Call:
@@ -23,7 +24,12 @@ def by_id(spec: FetchSpec, secret: Secret) -> Call:
 
 def posts(spec: FetchSpec, secret: Secret) -> Call:
     cursor = {"max_id": spec.cursor} if spec.cursor else {}
-    return keyed(HOST, "/medias_v2", {"user_id": spec.params["profile_id"], "batch_size": "50", **cursor}, secret)
+    return keyed(
+        HOST,
+        "/medias_v2",
+        {"user_id": spec.params["profile_id"], "batch_size": str(spec.at_most(PAGE)), **cursor},
+        secret,
+    )
 
 
 def post(spec: FetchSpec, secret: Secret) -> Call:
@@ -47,7 +53,7 @@ def hashtag(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def _page(spec: FetchSpec) -> dict[str, str]:
-    return {"batch_size": "50", **({"next_cursor": spec.cursor} if spec.cursor else {})}
+    return {"batch_size": str(spec.at_most(PAGE)), **({"next_cursor": spec.cursor} if spec.cursor else {})}
 
 
 def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
@@ -62,10 +68,10 @@ class JoTucker(InstagramBehindRapidApi):
     endpoints = {
         "profile_by_handle": Endpoint(by_handle, parse_profile),
         "profile_by_id": Endpoint(by_id, parse_profile),
-        "posts_by_id": Endpoint(posts, the_posts),
+        "posts_by_id": Endpoint(posts, the_posts, page=PAGE),
         "post_by_shortcode": Endpoint(post, the_post),
-        "comments_by_shortcode": Endpoint(comments, the_comments),
-        "followers_by_id": Endpoint(followers, the_follows),
-        "following_by_id": Endpoint(following, the_follows),
-        "hashtag_posts": Endpoint(hashtag, the_posts),
+        "comments_by_shortcode": Endpoint(comments, the_comments, page=PAGE),
+        "followers_by_id": Endpoint(followers, the_follows, page=PAGE),
+        "following_by_id": Endpoint(following, the_follows, page=PAGE),
+        "hashtag_posts": Endpoint(hashtag, the_posts, page=PAGE),
     }

@@ -1,13 +1,20 @@
 """Lama (lamadava, today HikerAPI): web-shaped profiles by name, flat private shapes by id.
 
 source: its response-codes page. 403 says that the account is private, not that the key is bad; 402 that the balance is spent;
-500, 503 and 504 are the upstream's and not charged. 15 calls a second is the paid plan.
+500, 503 and 504 are the upstream's and not charged. A 403 counts as private only where it says so.
+Comments come as its documentation of `/gql/comments` shows them; that their chunk is a pair, as that of followers is, is (unverified). 15 calls a second is the paid plan.
 """
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.instagram.payloads import PASSED_THROUGH
+from beat_actors.platforms.instagram.comments import a_chunk
+from beat_actors.platforms.instagram.entities import InstagramPost
+from beat_actors.platforms.instagram.payloads import PASSED_THROUGH, WITHOUT_CONTACTS, is_refusal, media_id_of
 from beat_actors.platforms.instagram.posts import the_post, the_posts
 from beat_actors.platforms.instagram.stories import the_list, the_stories
 from beat_actors.platforms.instagram.users import Follower, follow, the_follows, the_profile
@@ -28,6 +35,8 @@ from beat_actors.platforms.interface import (
     Verdict,
 )
 from beat_actors.platforms.reading import NOT_JSON, Count, Id, count, decoder
+
+POSTS, HASHTAG_POSTS = 200, 50
 
 
 class Users(msgspec.Struct, array_like=True):
@@ -50,7 +59,7 @@ def _call(path: str, query: dict[str, str], secret: Secret) -> Call:
 
 
 def by_handle(spec: FetchSpec, secret: Secret) -> Call:
-    return _call("/a1/user", {"username": spec.params["handle"]}, secret)
+    return _call("/a2/user", {"username": spec.params["handle"]}, secret)
 
 
 def by_id(spec: FetchSpec, secret: Secret) -> Call:
@@ -59,12 +68,12 @@ def by_id(spec: FetchSpec, secret: Secret) -> Call:
 
 def posts(spec: FetchSpec, secret: Secret) -> Call:
     cursor = {"end_cursor": spec.cursor} if spec.cursor else {}
-    query = {"user_id": spec.params["profile_id"], "max_amount": "200", **cursor}
+    query = {"user_id": spec.params["profile_id"], "max_amount": str(spec.at_most(POSTS)), **cursor}
     return _call("/v1/user/medias/chunk", query, secret)
 
 
 def post(spec: FetchSpec, secret: Secret) -> Call:
-    return _call("/a1/media", {"code": spec.params["shortcode"]}, secret)
+    return _call("/v1/media/by/code", {"code": spec.params["shortcode"]}, secret)
 
 
 def of_user(path: str, cursor: str) -> CallBuilder:
@@ -84,8 +93,15 @@ def stories(spec: FetchSpec, secret: Secret) -> Call:
 def hashtag(spec: FetchSpec, secret: Secret) -> Call:
     page = {"max_id": spec.cursor} if spec.cursor else {}
     return _call(
-        "/v1/hashtag/medias/recent/chunk", {"name": spec.params["hashtag"], "max_amount": "50", **page}, secret
+        "/v1/hashtag/medias/top/recent/chunk",
+        {"name": spec.params["hashtag"], "max_amount": str(spec.at_most(HASHTAG_POSTS)), **page},
+        secret,
     )
+
+
+def comments(spec: FetchSpec, secret: Secret) -> Call:
+    page = {"end_cursor": spec.cursor} if spec.cursor else {}
+    return _call("/gql/comments/chunk", {"media_id": media_id_of(spec.params["shortcode"]), **page}, secret)
 
 
 def balance(secret: Secret) -> Call:
@@ -112,6 +128,23 @@ def parse_follows(body: bytes, spec: FetchSpec) -> Parsed:
     return Parsed(found, str(page.cursor) if page.cursor else None)
 
 
+def without_filler(parse: Callable[[bytes, FetchSpec], Parsed]) -> Callable[[bytes, FetchSpec], Parsed]:
+    """Lama puts 0 where it is told no number of views or plays. source: of 94 recorded media none has views, also those with
+    millions of plays; lists of posts tell no plays at all."""
+
+    def read(body: bytes, spec: FetchSpec) -> Parsed:
+        page = parse(body, spec)
+        records = [
+            msgspec.structs.replace(one, views=one.views or None, plays=one.plays or None)
+            if isinstance(one, InstagramPost)
+            else one
+            for one in page.records
+        ]
+        return replace(page, records=records)
+
+    return read
+
+
 def balance_health(answer: Answer) -> Health:
     """A key without requests left is spent, though it lives."""
     verdict = Lama().classify(answer)
@@ -127,6 +160,7 @@ def balance_health(answer: Answer) -> Health:
 class Lama(Source):
     name = "lama"
     base_url = "https://api.hikerapi.com"
+    keeps = WITHOUT_CONTACTS
     secret_fields = ("key",)
     limits = (Limit("second", 15, 1),)
     errors = (
@@ -138,25 +172,27 @@ class Lama(Source):
         # What it reads users by (`web_profile_info`) says so falsely of nine in ten since 2 February 2026.
         ErrorRule(Outcome.UNSEEN, status=404, message='"UserNotFound"'),
         *PASSED_THROUGH,
-        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401),
-        ErrorRule(Outcome.PRIVATE, status=403),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, doubtful=True),
+        ErrorRule(Outcome.PRIVATE, status=403, message="private"),
         # Its own answer for a path that it does not have: a thing that is not there comes with an `exc_type`.
         ErrorRule(Outcome.UPSTREAM_DOWN, status=404, message=r'^\s*\{\s*"detail"\s*:\s*"not found"\s*\}'),
-        ErrorRule(Outcome.MISSING, status=404),
-        ErrorRule(Outcome.UPSTREAM_DOWN, status=408),
-        ErrorRule(Outcome.BAD_REQUEST, status=400),
-        ErrorRule(Outcome.BAD_REQUEST, status=422),
+        ErrorRule(Outcome.MISSING, status=404, message=r'"exc_type"\s*:\s*"[A-Za-z]*NotFound'),
     )
+    refusal = re.compile(rb'\s*\{\s*"(detail|exc_type)"\s*:')
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, parse_web_profile),
+        "profile_by_handle": Endpoint(by_handle, without_filler(parse_web_profile)),
         "profile_by_id": Endpoint(by_id, parse_flat_profile),
-        "posts_by_id": Endpoint(posts, the_posts),
-        "post_by_shortcode": Endpoint(post, the_post),
-        "reels_by_id": Endpoint(of_user("/v1/user/clips/chunk", "end_cursor"), the_posts),
-        "tagged_by_id": Endpoint(of_user("/v2/user/tag/medias", "page_id"), the_posts),
+        "posts_by_id": Endpoint(posts, without_filler(the_posts), page=POSTS),
+        "post_by_shortcode": Endpoint(post, without_filler(the_post)),
+        "reels_by_id": Endpoint(of_user("/v1/user/clips/chunk", "end_cursor"), without_filler(the_posts)),
+        "tagged_by_id": Endpoint(of_user("/v2/user/tag/medias", "page_id"), without_filler(the_posts)),
         "stories_by_id": Endpoint(stories, parse_stories),
+        "comments_by_shortcode": Endpoint(comments, a_chunk),
         "followers_by_id": Endpoint(of_user("/gql/user/followers/chunk", "end_cursor"), parse_follows),
         "following_by_id": Endpoint(of_user("/gql/user/following/chunk", "end_cursor"), parse_follows),
-        "hashtag_posts": Endpoint(hashtag, the_posts),
+        "hashtag_posts": Endpoint(hashtag, without_filler(the_posts), page=HASHTAG_POSTS),
     }
     check = Check(balance, balance_health)
+
+    def is_error(self, answer: Answer) -> bool:
+        return super().is_error(answer) or is_refusal(answer.body)

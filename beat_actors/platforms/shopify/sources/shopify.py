@@ -27,11 +27,16 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
+from beat_actors.platforms.keeping import only
 from beat_actors.platforms.shopify.payloads import (
     Customer,
+    CustomerPage,
     Order,
+    OrderPage,
     Product,
+    ProductPage,
     Shop,
+    ShopAnswer,
     customer_record,
     decode_customers,
     decode_orders,
@@ -71,7 +76,7 @@ def listing(path: str, shape: type[msgspec.Struct], **always: str) -> Callable[[
     """A page of a listing. With a cursor nothing but limit and fields may be said; the cursor remembers the rest."""
 
     def build(spec: FetchSpec, secret: Secret) -> Call:
-        query = {"limit": str(PAGE), "fields": fields(shape)}
+        query = {"limit": str(spec.at_most(PAGE)), "fields": fields(shape)}
         if spec.cursor:
             return call(secret, path, {**query, "page_info": spec.cursor})
         bounds = {name: str(spec.params[name]) for name in BOUNDS if name in spec.params}
@@ -118,15 +123,15 @@ class Shopify(Source):
     base_url = "https://store.myshopify.com"  # stands for the credential's own store, which every call names
     version_setting = "shopify_version"
     secret_fields = ("shop", "token")
+    public_fields = frozenset({"shop"})
     # At most 2 x 20 calls in any 20 s keep to the bucket exactly. Whatever the moment s that one counts from, k whole windows and
     # a rest of r seconds later there were at most 40(k + 1) calls, and 2(20k + r) leaked: 40 - 2r are left in it, 40 at most.
     # A longer window of that rate would let more than 40 in at once; a shorter one would forbid a burst that the bucket allows.
     limits = (Limit("bucket", BUCKET, BUCKET / LEAK),)
-    # A breaker belongs to the source, so to all stores. What is wrong with one store must not open it, and must not need a person
-    # where it passes by itself: such a refusal rests the credential (10, 30, 60 minutes, one probe after each), as a limit does.
+    # What is wrong with one store must not need a person where it passes by itself: such a refusal rests the credential (10, 30, 60 minutes, one probe after each), as a limit does.
     errors = (
         ErrorRule(Outcome.CREDENTIAL_DEAD, message=r"\[API\] invalid api key or access token"),
-        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, doubtful=True),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=403, message="invalid username provided for basic auth"),
         ErrorRule(Outcome.PERMISSION_MISSING, status=403, message="requires merchant approval"),
         ErrorRule(Outcome.PERMISSION_MISSING, status=403, message='"errors"'),
@@ -136,19 +141,25 @@ class Shopify(Source):
         ErrorRule(Outcome.RATE_LIMITED, status=420),  # the same, until August 2018
         ErrorRule(Outcome.RATE_LIMITED, status=430),  # taken for an attack
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=2),
-        ErrorRule(Outcome.MISSING, status=404),  # no such store, version or resource
-        ErrorRule(Outcome.BAD_REQUEST, status=400),
-        ErrorRule(Outcome.BAD_REQUEST, status=406),
-        ErrorRule(Outcome.BAD_REQUEST, status=422),
+        ErrorRule(
+            Outcome.MISSING, status=404, message=r'"errors"\s*:\s*"not found"'
+        ),  # no such store, version or resource
         ErrorRule(Outcome.UPSTREAM_DOWN, status=range(500, 600)),
     )
     endpoints = {
         # Without a status only the open orders are listed; products are listed whatever theirs.
-        "orders_by_store": Endpoint(listing("/orders.json", Order, status="any"), parse_orders),
-        "products_by_store": Endpoint(listing("/products.json", Product), parse_products),
-        "customers_by_store": Endpoint(listing("/customers.json", Customer), parse_customers),
-        "shop": Endpoint(shop, parse_shop),
+        "orders_by_store": Endpoint(
+            listing("/orders.json", Order, status="any"), parse_orders, keeps=only(OrderPage), page=PAGE
+        ),
+        "products_by_store": Endpoint(
+            listing("/products.json", Product), parse_products, keeps=only(ProductPage), page=PAGE
+        ),
+        "customers_by_store": Endpoint(
+            listing("/customers.json", Customer), parse_customers, keeps=only(CustomerPage), page=PAGE
+        ),
+        "shop": Endpoint(shop, parse_shop, keeps=only(ShopAnswer)),
     }
+    refusal = re.compile(rb'\s*\{\s*"errors?"\s*:')
     check = Check(lambda secret: call(secret, "/shop.json", {"fields": fields(Shop)}), read_check)
 
     def check_secret(self, secret: Secret) -> None:

@@ -2,7 +2,9 @@
 
 source: the provider's page; posts are asked for by `secUid`, which the profile brings. TikTok's errors come with status 200 and a
 `statusCode`: 10221 and 10202 nobody is there, 10222 and 10216 not public; an unknown user was recorded as 1. 10204 may say that a post is
-gone, or that the provider's address is blocked: (unverified), so it is not final. What a plan allows is told by the gateway's headers; 2 calls a second is (unverified) what no plan refuses.
+gone, or that the provider's address is blocked: (unverified), so it is not final.
+Comments are read in the names of TikTok's own web (`cid`, `aweme_id`), which no answer of this provider has confirmed
+(unverified). What a plan allows is told by the gateway's headers; 2 calls a second is (unverified) what no plan refuses.
 """
 
 import msgspec
@@ -10,12 +12,21 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import Answer, Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret
 from beat_actors.platforms.rapidapi import BY_STATUS, GATEWAY_ERRORS, RapidApiSource, keyed
-from beat_actors.platforms.reading import decoder
+from beat_actors.platforms.reading import Count, decoder, whole
 from beat_actors.platforms.tiktok.payloads import UserInfo, account_record
-from beat_actors.platforms.tiktok.web import Item, ItemList, OldList, old_posts, post_record, posts
+from beat_actors.platforms.tiktok.web import (
+    CommentList,
+    Item,
+    ItemList,
+    OldList,
+    comments,
+    old_posts,
+    post_record,
+    posts,
+)
 
 HOST = "tiktok-api23.p.rapidapi.com"
-POSTS = "30"
+POSTS, COMMENTS = 30, 50
 
 
 class Detail(msgspec.Struct, rename="camel"):
@@ -53,20 +64,29 @@ class Posts(ItemList, rename="camel"):
     body: OldList | None = None
 
 
+class Comments(CommentList):
+    """The list at the root, or in `data`."""
+
+    data: CommentList | None = None
+
+
 class ItemInfo(msgspec.Struct, rename="camel"):
     item_struct: Item
 
 
 class Status(msgspec.Struct, rename="camel"):
-    status_code: int | None = None
+    status_code: Count = None
+    # Lists of comments say it so.
+    of_comments: Count = msgspec.field(name="status_code", default=None)
     data: "Status | None" = None
 
     def code(self) -> int | None:
-        return self.status_code or (self.data.code() if self.data else None)
+        return whole(self.status_code) or whole(self.of_comments) or (self.data.code() if self.data else None)
 
 
 decode_answer = decoder(Page)
 decode_posts = decoder(Posts)
+decode_comments = decoder(Comments)
 decode_status = decoder(Status)
 
 
@@ -75,12 +95,17 @@ def by_handle(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def by_sec_uid(spec: FetchSpec, secret: Secret) -> Call:
-    query = {"secUid": spec.params["sec_uid"], "count": POSTS, "cursor": spec.cursor or "0"}
+    query = {"secUid": spec.params["sec_uid"], "count": str(spec.at_most(POSTS)), "cursor": spec.cursor or "0"}
     return keyed(HOST, "/api/user/posts", query, secret)
 
 
 def post(spec: FetchSpec, secret: Secret) -> Call:
     return keyed(HOST, "/api/post/detail", {"videoId": spec.params["post_id"]}, secret)
+
+
+def comments_on(spec: FetchSpec, secret: Secret) -> Call:
+    query = {"videoId": spec.params["post_id"], "count": str(spec.at_most(COMMENTS)), "cursor": spec.cursor or "0"}
+    return keyed(HOST, "/api/post/comments", query, secret)
 
 
 def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
@@ -95,6 +120,11 @@ def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
     if page.body is not None:
         return old_posts(page.body, spec, "$.body")
     return posts(page, spec, "$") if page.data is None else posts(page.data, spec, "$.data")
+
+
+def parse_comments(body: bytes, spec: FetchSpec) -> Parsed:
+    page = decode_comments(body)
+    return comments(page, spec, "$") if page.data is None else comments(page.data, spec, "$.data")
 
 
 def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
@@ -119,7 +149,7 @@ class Api23(RapidApiSource):
         *GATEWAY_ERRORS,
         ErrorRule(Outcome.MISSING, status=200, code=10221),
         ErrorRule(Outcome.MISSING, status=200, code=10202),
-        ErrorRule(Outcome.MISSING, status=200, code=1),
+        ErrorRule(Outcome.UNSEEN, status=200, code=1),  # TikTok's word for anything else that went wrong, too
         ErrorRule(Outcome.PRIVATE, status=200, code=10222),
         ErrorRule(Outcome.PRIVATE, status=200, code=10216),
         ErrorRule(Outcome.UPSTREAM_DOWN, status=200),
@@ -127,8 +157,9 @@ class Api23(RapidApiSource):
     )
     endpoints = {
         "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "posts_by_id": Endpoint(by_sec_uid, parse_posts),
+        "posts_by_id": Endpoint(by_sec_uid, parse_posts, page=POSTS),
         "post_by_id": Endpoint(post, parse_post),
+        "comments_by_post": Endpoint(comments_on, parse_comments, page=COMMENTS),
     }
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:

@@ -12,7 +12,7 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import Answer, Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret
 from beat_actors.platforms.rapidapi import BY_STATUS, GATEWAY_ERRORS, RapidApiSource, keyed
-from beat_actors.platforms.reading import Count, Id, Time, count, decoder, duration, instant, text
+from beat_actors.platforms.reading import Count, Id, Time, count, decoder, duration, instant, text, whole
 from beat_actors.platforms.tiktok.entities import TikTokComment, TikTokPost
 from beat_actors.platforms.tiktok.payloads import (
     UserInfo,
@@ -27,7 +27,7 @@ from beat_actors.platforms.tiktok.payloads import (
 )
 
 HOST = "tiktok-scraper7.p.rapidapi.com"
-POSTS, COMMENTS = "30", "50"
+POSTS, COMMENTS = 30, 50
 
 
 class Author(msgspec.Struct):
@@ -109,7 +109,7 @@ class Comments(msgspec.Struct):
 
 
 class Said(msgspec.Struct):
-    code: int | None = None
+    code: Count = None
 
 
 decode_profile = decoder(Profile)
@@ -128,7 +128,7 @@ def by_handle(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def posts(spec: FetchSpec, secret: Secret) -> Call:
-    return call("/user/posts", {"user_id": spec.params["profile_id"], "count": POSTS}, spec, secret)
+    return call("/user/posts", {"user_id": spec.params["profile_id"], "count": str(spec.at_most(POSTS))}, spec, secret)
 
 
 def post(spec: FetchSpec, secret: Secret) -> Call:
@@ -136,7 +136,7 @@ def post(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def comments(spec: FetchSpec, secret: Secret) -> Call:
-    return call("/comment/list", {"url": spec.params["post_id"], "count": COMMENTS}, spec, secret)
+    return call("/comment/list", {"url": spec.params["post_id"], "count": str(spec.at_most(COMMENTS))}, spec, secret)
 
 
 def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
@@ -225,20 +225,21 @@ class Tikwm(RapidApiSource):
         *GATEWAY_ERRORS,
         ErrorRule(Outcome.RATE_LIMITED, code=-1, message=r"free api limit: *\d+ *requests?/s", wait=1),
         ErrorRule(Outcome.QUOTA_EXHAUSTED, code=-1, message="free api limit", wait=86_400),
-        # It resolves links: one that leads to no public post is one that it cannot parse.
-        ErrorRule(Outcome.MISSING, code=-1, message="url parsing is failed|unique_id is invalid"),
+        # It resolves links: one that leads to no public post is one that it cannot parse, as is one that it failed to follow.
+        ErrorRule(Outcome.UNSEEN, code=-1, message="url parsing is failed"),
+        ErrorRule(Outcome.MISSING, code=-1, message="unique_id is invalid"),
         *BY_STATUS,
     )
     endpoints = {
         "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "posts_by_id": Endpoint(posts, parse_posts),
+        "posts_by_id": Endpoint(posts, parse_posts, page=POSTS),
         "post_by_id": Endpoint(post, parse_post),
-        "comments_by_post": Endpoint(comments, parse_comments),
+        "comments_by_post": Endpoint(comments, parse_comments, page=COMMENTS),
     }
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:
         try:
-            return decode_said(answer.body).code, None
+            return whole(decode_said(answer.body).code), None
         except Malformed:  # the parser says what is wrong with it
             return None, None
 

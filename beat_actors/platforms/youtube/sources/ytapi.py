@@ -42,15 +42,17 @@ from beat_actors.platforms.youtube.payloads import (
     decode_channels,
     decode_found,
     decode_playlist,
+    decode_replies,
     decode_threads,
     decode_videos,
     handle,
     listed,
     post,
+    reply,
     the_id,
 )
 
-BATCH = 50
+BATCH, COMMENTS = 50, 100
 CHANNEL_PARTS = "snippet,statistics,contentDetails,status"
 VIDEO_PARTS = "snippet,contentDetails,statistics,status,liveStreamingDetails"
 
@@ -101,13 +103,19 @@ def videos(spec: FetchSpec, secret: Secret) -> Call:
 
 
 def playlist(spec: FetchSpec, secret: Secret) -> Call:
-    query = {"part": "contentDetails,status", "playlistId": spec.params["playlist_id"], "maxResults": str(BATCH)}
+    query = {
+        "part": "contentDetails,status",
+        "playlistId": spec.params["playlist_id"],
+        "maxResults": str(spec.at_most(BATCH)),
+    }
     return call("/playlistItems", query | _page(spec), secret)
 
 
 def search(spec: FetchSpec, secret: Secret) -> Call:
     said = {name: str(spec.params[param]) for param, name in SEARCH.items() if param in spec.params}
-    return call("/search", {"part": "id", "type": "video", "maxResults": str(BATCH)} | said | _page(spec), secret)
+    return call(
+        "/search", {"part": "id", "type": "video", "maxResults": str(spec.at_most(BATCH))} | said | _page(spec), secret
+    )
 
 
 def threads(spec: FetchSpec, secret: Secret) -> Call:
@@ -116,9 +124,19 @@ def threads(spec: FetchSpec, secret: Secret) -> Call:
         "videoId": spec.params["post_id"],
         "order": spec.params["order"],
         "textFormat": "plainText",
-        "maxResults": "100",
+        "maxResults": str(spec.at_most(COMMENTS)),
     }
     return call("/commentThreads", query | _page(spec), secret)
+
+
+def replies(spec: FetchSpec, secret: Secret) -> Call:
+    query = {
+        "part": "snippet",
+        "parentId": spec.params["comment_id"],
+        "textFormat": "plainText",
+        "maxResults": str(spec.at_most(COMMENTS)),
+    }
+    return call("/comments", query | _page(spec), secret)
 
 
 def _page(spec: FetchSpec) -> dict[str, str]:
@@ -187,6 +205,12 @@ def parse_search(body: bytes, _spec: FetchSpec) -> Parsed:
 def parse_threads(body: bytes, spec: FetchSpec) -> Parsed:
     page = decode_threads(body)
     found = [each for i, thread in enumerate(page.all()) for each in comments(thread, spec, f"$.items[{i}]")]
+    return Parsed(found, page.next_page_token or None)
+
+
+def parse_replies(body: bytes, spec: FetchSpec) -> Parsed:
+    page = decode_replies(body)
+    found = [reply(each, spec, f"$.items[{i}]") for i, each in enumerate(page.all())]
     return Parsed(found, page.next_page_token or None)
 
 
@@ -317,6 +341,36 @@ UNGRANTED = (
 )
 DEAD = ("keyInvalid", "keyExpired", "API_KEY_INVALID", "API_KEY_EXPIRED", "CONSUMER_SUSPENDED", "CONSUMER_INVALID")
 QUOTA = ("quotaExceeded", "dailyLimitExceeded")
+# The thing is there, and not public. source: the errors that the reference lists for each method, as for the two below.
+CLOSED = (
+    "commentsDisabled",
+    "channelClosed",
+    "channelForbidden",
+    "channelSuspended",
+    "playlistForbidden",
+    "playlistItemsNotAccessible",
+    "subscriptionForbidden",
+)
+NOT_FOUND = (
+    "channelNotFound",
+    "commentNotFound",
+    "commentThreadNotFound",
+    "parentCommentNotFound",
+    "playlistItemNotFound",
+    "playlistNotFound",
+    "videoNotFound",
+)
+NEVER = (
+    "incompatibleParameters",
+    "invalidChannelId",
+    "invalidFilters",
+    "invalidParameter",
+    "invalidSearchFilter",
+    "invalidVideoId",
+    "missingRequiredParameter",
+)
+YOUTUBES = r'"domain":\s*"youtube\.'
+"""That YouTube itself says it, and not what stands before it, for which it would be `global`."""
 PACED = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
 
 
@@ -334,6 +388,8 @@ class YtApi(Source):
     name = "ytapi"
     base_url = "https://youtube.googleapis.com/youtube/v3"
     secret_fields = ("key",)
+    public_words = (".apps.googleusercontent.com",)
+    refusal = re.compile(rb'\s*\{\s*"error"\s*:')
     # A 403 is one of five things, and only its reason tells which. What is said of the key comes first; a quota of a day may also be
     # refused with 429 and the reason of a short one. What is left of the 403s that the API itself gives is about the thing asked for.
     errors = (
@@ -343,14 +399,19 @@ class YtApi(Source):
         *for_reasons(Outcome.QUOTA_EXHAUSTED, *QUOTA),
         *for_reasons(Outcome.RATE_LIMITED, *PACED, wait=30),
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=30),
-        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, code="authError"),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, doubtful=True),
         # Of the key or its project too, for a reason that is not known here: it rests, and is tried again.
         ErrorRule(Outcome.RATE_LIMITED, status=403, message=r'"domain":\s*"(usageLimits|googleapis\.com)"'),
-        ErrorRule(Outcome.PRIVATE, status=403, message=r'"reason"'),  # commentsDisabled, forbidden, …
+        *for_reasons(Outcome.PRIVATE, *CLOSED),
+        ErrorRule(Outcome.PRIVATE, status=403, code="forbidden", message=YOUTUBES),
+        ErrorRule(Outcome.REFUSED, status=403, message=r'"reason"'),
         ErrorRule(Outcome.RATE_LIMITED, status=403),  # not the API but what stands before it
-        ErrorRule(Outcome.MISSING, status=404, message=r'"reason"'),  # playlistNotFound, videoNotFound, …
+        *for_reasons(Outcome.MISSING, *NOT_FOUND),
+        ErrorRule(Outcome.MISSING, status=404, code="notFound", message=YOUTUBES),
         ErrorRule(Outcome.UPSTREAM_DOWN, code="processingFailure"),
-        ErrorRule(Outcome.BAD_REQUEST, status=400, message=r'"reason"'),
+        ErrorRule(Outcome.REFUSED, code="invalidPageToken"),  # it has expired: the listing is begun anew
+        *for_reasons(Outcome.BAD_REQUEST, *NEVER),
         ErrorRule(Outcome.UPSTREAM_DOWN, status=range(500, 600)),
     )
     endpoints = {
@@ -359,11 +420,12 @@ class YtApi(Source):
         ),
         "profile_by_handle": Endpoint(channels("forHandle", "handle"), parse_profile),
         "profile_by_username": Endpoint(channels("forUsername", "username"), parse_profile),
-        "posts_by_playlist": Endpoint(playlist, parse_playlist),
-        "posts_by_search": Endpoint(search, parse_search),
+        "posts_by_playlist": Endpoint(playlist, parse_playlist, page=BATCH),
+        "posts_by_search": Endpoint(search, parse_search, page=BATCH),
         "post_by_id": Endpoint(video, parse_post, many=Many(BATCH, joined("post_id"), divided("post_id"))),
         "posts_by_ids": Endpoint(videos, parse_posts),
-        "comments_by_post": Endpoint(threads, parse_threads),
+        "comments_by_post": Endpoint(threads, parse_threads, page=COMMENTS),
+        "replies_by_comment": Endpoint(replies, parse_replies, page=COMMENTS),
     }
     limits = (
         Limit("units", UNITS, DAY, operations=frozenset(endpoints) - {"posts_by_search"} | {CHECK}, calendar=RESETS, reserve=RESERVE),

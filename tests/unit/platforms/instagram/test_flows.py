@@ -69,10 +69,8 @@ def test_a_next_page_stays_with_its_source_and_its_owner() -> None:
     [
         (Parsed([POST], None), 1),
         (Parsed([POST], "next"), 20),
-        (Parsed([], "next"), 1),
-        (Parsed([POST], "this"), 1),
     ],
-    ids=["the last", "enough", "empty", "leads to itself"],
+    ids=["the last", "enough"],
 )
 def test_pages_end(flow: str, parsed: Parsed, items: int) -> None:
     spec = FetchSpec("any", {"profile_id": "1"}, "this", "jotucker", 3)
@@ -129,3 +127,33 @@ def test_a_listing_that_was_begun_anew_counts_from_its_own_beginning(flow: str) 
     (second,) = follow_ups(begun, wanted, Parsed(twelve("first"), "next"), 37 + 12)
     assert (second.cursor, second.source, second.page, second.params["listed"]) == ("next", "jotucker", 2, 12)
     assert not follow_ups(second, wanted, Parsed(twelve("second"), "more"), 37 + 24)
+
+
+def test_the_days_of_insights_are_asked_in_seconds_or_not_at_all() -> None:
+    spec = first(
+        "refresh_profile_insights_daily", user_id=USER, since="2026-06-01T02:00:00+02:00", until="2026-06-08T00:00:00Z"
+    )
+    assert (spec.owner, spec.params["since"], spec.params["until"]) == (USER, 1_780_272_000, 1_780_876_800)
+    build = platform.sources["graphapi"].endpoints["profile_insights_daily"].build
+    secret = {"token": "t", "user_id": USER}
+    asked = {"metric": "reach", "period": "day", "metric_type": "time_series"}
+    assert build(spec, secret).query == {**asked, "since": "1780272000", "until": "1780876800"}
+    plain = first("refresh_profile_insights_daily", user_id=USER, metric="follower_count")
+    assert build(plain, secret).query == {**asked, "metric": "follower_count"}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"since": "2026-06-01T00:00:00Z"},
+        {"until": "2026-06-01T00:00:00Z"},
+        {"since": "2026-06-01T00:00:00Z", "until": "2026-06-01T00:00:00Z"},
+        {"since": "2026-06-01T00:00:00Z", "until": "2026-07-02T00:00:00Z"},
+        {"since": "1900-06-01T00:00:00Z", "until": "1900-06-02T00:00:00Z"},
+        {"since": "2026-06-01T00:00:00", "until": "2026-06-02T00:00:00"},
+        {"metric": "views"},
+    ],
+)
+def test_days_of_insights_that_cannot_be_asked_for_are_refused(params: dict[str, str]) -> None:
+    with pytest.raises(BadInput):
+        first("refresh_profile_insights_daily", user_id=USER, **params)

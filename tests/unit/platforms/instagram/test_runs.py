@@ -10,7 +10,6 @@ from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.instagram import platform
 from beat_actors.platforms.instagram.flows import more_posts
 from beat_actors.platforms.interface import FetchSpec, Flow
@@ -21,6 +20,7 @@ from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, 
 from beat_actors.simulator.shapes import relations
 from beat_actors.simulator.shapes.graph_media import media_id
 from beat_actors.transport.http import ProviderClient
+from tests.stages import retrieve
 from tests.worlds import MovableClock, engine_with
 
 PEOPLE = Population(200, 1, drift_seconds=0)
@@ -61,8 +61,8 @@ async def engine(settings: Settings, url: str, admin: SimulatorClient) -> AsyncI
     del admin
     settings = settings.model_copy(update={"simulator_url": url})
     engine = engine_with(settings, ProviderClient(settings))
-    for source in ("arraybobo", "jotucker", "lama"):
-        await engine.credentials.add(source, {"key": f"{source}-1"})
+    for n, source in enumerate(("arraybobo", "jotucker", "lama")):
+        await engine.credentials.add(source, {"key": f"key-{n}-a81f3c2e7d"})
     for name, person in (("own", PERSON), ("other", SOMEBODY_ELSE)):
         await engine.credentials.add("graphapi", {"token": f"token-{name}", "user_id": str(person.fbid)})
     yield engine
@@ -102,11 +102,12 @@ async def test_a_post_is_kept(engine: Engine) -> None:
     ]
 
 
-async def test_stories_are_the_same_by_their_owner_and_by_anybody(engine: Engine) -> None:
+async def test_stories_are_the_same_by_their_owner_and_by_anybody_and_kept_apart(engine: Engine) -> None:
     assert await run(engine, "refresh_stories_posts", profile_id=PK) == ("COMPLETE", len(STORIES))
     assert await run(engine, "refresh_own_stories", user_id=USER) == ("COMPLETE", len(STORIES))
-    kept = await rows(engine, "SELECT story_id, graph_id, profile_id FROM instagram_story ORDER BY taken_at DESC")
-    assert kept == [(str(story.pk), media_id(PERSON, story), PK) for story in STORIES]
+    kept = "SELECT story_id, graph_id, profile_id FROM instagram_story WHERE owner = %s ORDER BY taken_at DESC"
+    assert await rows(engine, kept, USER) == [(str(story.pk), media_id(PERSON, story), None) for story in STORIES]
+    assert await rows(engine, kept, "") == [(str(story.pk), None, PK) for story in STORIES]
     assert await rows(engine, "SELECT DISTINCT post_id FROM post_log ORDER BY 1") == sorted(
         (str(story.pk),) for story in STORIES
     )
@@ -181,14 +182,18 @@ async def test_reels_are_all_that_there_are(engine: Engine) -> None:
     assert await rows(engine, "SELECT count(*) FROM instagram_post WHERE post_type = 'reels'") == [(len(films),)]
 
 
-async def test_comments_by_shortcode_and_by_id_are_the_same_rows(engine: Engine) -> None:
+async def test_comments_by_shortcode_and_by_id_are_the_same_comments_and_kept_apart(engine: Engine) -> None:
     status, items = await run(engine, "refresh_comments", shortcode=POST.shortcode)
     assert (status, await count(engine, "instagram_comment")) == ("COMPLETE", items)
     wanted = media_id(PERSON, POST)
     assert await run(engine, "refresh_own_comments", media_id=wanted, user_id=USER) == ("COMPLETE", items)
-    assert await rows(engine, "SELECT shortcode, post_id, count(*) FROM instagram_comment GROUP BY 1, 2") == [
-        (POST.shortcode, wanted, items)
+    assert await rows(
+        engine, "SELECT owner, shortcode, post_id, count(*) FROM instagram_comment GROUP BY 1, 2, 3 ORDER BY 1"
+    ) == [
+        ("", POST.shortcode, None, items),
+        (USER, None, wanted, items),
     ]
+    assert await rows(engine, "SELECT count(DISTINCT comment_id) FROM instagram_comment") == [(items,)]
 
 
 async def test_an_own_account_is_read_with_its_posts(engine: Engine) -> None:
@@ -266,3 +271,14 @@ async def test_an_account_that_the_graph_api_does_not_see_is_looked_for_elsewher
     assert traced == [("graphapi", "unseen"), ("arraybobo", "missing")]
     ((error,),) = await rows(engine, "SELECT data->'error'->>'code' FROM scrape_request_log")
     assert error == "missing"
+
+
+async def test_an_account_tells_its_owner_a_number_for_each_day(engine: Engine) -> None:
+    bounds = {"since": "2026-06-01T00:00:00Z", "until": "2026-06-08T00:00:00Z"}
+    assert await run(engine, "refresh_profile_insights_daily", user_id=USER, **bounds) == ("COMPLETE", 7)
+    kept = "SELECT metric, period, ends_at::date::text, owner FROM instagram_profile_insight ORDER BY ends_at"
+    assert await rows(engine, kept) == [("reach", "day", f"2026-06-0{day}", USER) for day in range(1, 8)]
+    # Days that were told before stay one row each.
+    assert await run(engine, "refresh_profile_insights_daily", user_id=USER, **bounds) == ("COMPLETE", 7)
+    assert await rows(engine, "SELECT count(*) FROM instagram_profile_insight") == [(7,)]
+    assert (await run(engine, "refresh_profile_insights_daily", user_id=USER, metric="follower_count"))[0] == "COMPLETE"

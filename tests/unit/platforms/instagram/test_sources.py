@@ -1,12 +1,15 @@
 """What Instagram's sources ask, how they judge a refusal, and how they check a credential."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.instagram.entities import InstagramPost
+from beat_actors.platforms.instagram.payloads import shortcode_of
 from beat_actors.platforms.interface import Answer, FetchSpec, Health, Outcome
 from tests.conformance.recordings.instagram import PARAMS
 from tests.conftest import FIXTURES
@@ -59,7 +62,8 @@ def test_demographics_are_asked_as_totals() -> None:
         ("lama", "tagged_by_id", "/v2/user/tag/medias", "page_id"),
         ("lama", "followers_by_id", "/gql/user/followers/chunk", "end_cursor"),
         ("lama", "following_by_id", "/gql/user/following/chunk", "end_cursor"),
-        ("lama", "hashtag_posts", "/v1/hashtag/medias/recent/chunk", "max_id"),
+        ("lama", "comments_by_shortcode", "/gql/comments/chunk", "end_cursor"),
+        ("lama", "hashtag_posts", "/v1/hashtag/medias/top/recent/chunk", "max_id"),
         ("graphapi", "own_posts", "/17841400000000001/media", "after"),
         ("graphapi", "own_comments", "/18000000000000001/comments", "after"),
     ],
@@ -87,15 +91,17 @@ def test_a_credential_belongs_to_its_account() -> None:
         *((fault(code), Outcome.RATE_LIMITED) for code in (4, 17, 32, 341, 368, 613, 80001, 80002)),
         (fault(17, subcode=2446079), Outcome.RATE_LIMITED),
         (fault(613, subcode=1996), Outcome.RATE_LIMITED),
-        *((fault(code), Outcome.UPSTREAM_DOWN) for code in (1, 2, 999_999)),
+        *((fault(code), Outcome.UPSTREAM_DOWN) for code in (1, 2)),
+        (fault(999_999), Outcome.REFUSED),
+        (b'{"error": {"code": 999999, "is_transient": true}}', Outcome.UPSTREAM_DOWN),
         (fault(110, subcode=2207013), Outcome.UNSEEN),
-        (fault(100, subcode=2207013), Outcome.BAD_REQUEST),  # the same subcode, another code
+        (fault(100, subcode=2207013), Outcome.REFUSED),  # the same subcode, another code
         (fault(24, subcode=2207024), Outcome.MISSING),
         (fault(803), Outcome.MISSING),
         (fault(100, subcode=33), Outcome.MISSING),
         (fault(100, subcode=2108006), Outcome.BAD_REQUEST),
-        (fault(100), Outcome.BAD_REQUEST),
-        (fault(2500), Outcome.BAD_REQUEST),
+        (fault(100), Outcome.REFUSED),
+        (fault(2500), Outcome.REFUSED),
     ],
 )
 def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
@@ -112,7 +118,7 @@ def test_the_graph_apis_codes(body: bytes, outcome: Outcome) -> None:
         ({"error": {"code": "110", "error_subcode": 2207013}}, Outcome.UNSEEN),
         ({"error": {"code": 100, "error_subcode": "33"}}, Outcome.MISSING),
         ({"data": [], "error": {"code": 4}}, Outcome.RATE_LIMITED),
-        ({"error": "something else"}, Outcome.UPSTREAM_DOWN),
+        ({"error": "something else"}, Outcome.REFUSED),
     ],
 )
 def test_a_code_may_be_text_and_the_error_stand_anywhere(body: Any, outcome: Outcome) -> None:
@@ -186,14 +192,14 @@ def test_a_key_rests_no_longer_than_the_period_whose_quota_is_spent(period: str,
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (400, Outcome.BAD_REQUEST),
+        (400, Outcome.REFUSED),
         (401, Outcome.CREDENTIAL_DEAD),
         (402, Outcome.QUOTA_EXHAUSTED),
-        (403, Outcome.PRIVATE),
-        (404, Outcome.MISSING),
+        (403, Outcome.REFUSED),
+        (404, Outcome.REFUSED),
         (408, Outcome.UPSTREAM_DOWN),
-        (410, Outcome.UPSTREAM_DOWN),
-        (422, Outcome.BAD_REQUEST),
+        (410, Outcome.REFUSED),
+        (422, Outcome.REFUSED),
         (429, Outcome.RATE_LIMITED),
         (500, Outcome.UPSTREAM_DOWN),
         (503, Outcome.UPSTREAM_DOWN),
@@ -312,3 +318,62 @@ def test_a_check_reads_whatever_comes() -> None:
     for name in ("graphapi", "lama"):
         for body in (b"", b"<html>", b"\xff\xfe", b'"text"', b"null", b"{"):
             assert health(name, 200, body).verdict.outcome is Outcome.MALFORMED
+
+
+@pytest.mark.parametrize("operation", ["profile_by_handle", "posts_by_handle", "posts_by_id"])
+def test_how_often_discovered_media_were_viewed_is_asked_for_and_kept(operation: str) -> None:
+    assert re.search(
+        r"media\.limit\(\d+\)\{[a-z_,]*\bview_count\b[a-z_,]*\}", call("graphapi", operation).query["fields"]
+    )
+    payload = json.loads((FIXTURES / "instagram/graphapi/discovery_medias_p1.json").read_text())
+    first, second = payload["business_discovery"]["media"]["data"][:2]
+    first["view_count"] = 4_711
+    payload["business_discovery"].setdefault("username", "somebody")
+    spec = FetchSpec("posts_by_handle", {"handle": payload["business_discovery"]["username"]}, source="graphapi")
+    parse = platform.sources["graphapi"].endpoints["posts_by_handle"].parse
+    found = [each for each in parse(json.dumps(payload).encode(), spec).records if isinstance(each, InstagramPost)]
+    assert [each.views for each in found[:2]] == [4_711, second.get("view_count")]
+
+
+@pytest.mark.parametrize("operation", ["own_posts", "own_tagged", "own_post"])
+def test_what_is_told_of_discovered_media_alone_is_not_asked_of_ones_own(operation: str) -> None:
+    assert "view_count" not in call("graphapi", operation).query["fields"]
+
+
+@pytest.mark.parametrize("shortcode", ["CUT8mV0hZtM", "aZ-_9"])
+def test_the_second_source_of_comments_is_asked_by_the_id_that_a_shortcode_says(shortcode: str) -> None:
+    asked = call("lama", "comments_by_shortcode", shortcode=shortcode).query["media_id"]
+    assert shortcode_of(asked) == shortcode
+    assert shortcode_of(
+        call("lama", "comments_by_shortcode", shortcode=f"{shortcode:-<11}token").query["media_id"]
+    ) == (f"{shortcode:-<11}")
+
+
+def test_a_tokens_ends_may_be_told_in_milliseconds() -> None:
+    body = json.dumps({"data": {"is_valid": True, "expires_at": 4_102_444_800_000}}).encode()
+    assert health("graphapi", 200, body).expires_at == datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])
+@pytest.mark.parametrize(
+    ("message", "outcome", "wait"),
+    [
+        ("You are not subscribed to this API.", Outcome.CREDENTIAL_DEAD, None),
+        (
+            "You have exceeded the MONTHLY quota for Requests on your current plan, BASIC.",
+            Outcome.QUOTA_EXHAUSTED,
+            86_400,
+        ),
+        ("You have exceeded the rate limit per second for your plan, BASIC", Outcome.RATE_LIMITED, 2),
+        ("Please wait a few minutes before you try again.", Outcome.UPSTREAM_DOWN, 60),
+        ("something new", Outcome.REFUSED, None),
+    ],
+)
+def test_an_error_inside_a_200_is_the_error_that_it_is(
+    source: str, message: str, outcome: Outcome, wait: float | None
+) -> None:
+    for body in ({"message": message}, {"messages": message, "info": "Your Client (working)"}):
+        verdict = platform.sources[source].classify(Answer(200, {}, json.dumps(body).encode()))
+        assert (verdict.outcome, verdict.retry_after) == (outcome, wait)
+    recorded = json.dumps({"user": {"biography": message}, "message": message}).encode()
+    assert platform.sources[source].classify(Answer(200, {}, recorded)).outcome is Outcome.OK

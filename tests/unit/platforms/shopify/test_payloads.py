@@ -41,6 +41,8 @@ def test_a_recorded_order_is_kept_without_the_buyer() -> None:
         "pending",
         "118281733",
     )
+    assert (record.test, record.source_name, record.is_closed, record.closed_at) == (True, "web", False, None)
+    assert (record.current_total_price, record.current_total_tax) == (Decimal("9.50"), None)
     assert record.updated_at.isoformat() == "2016-05-17T08:14:36+00:00"
     assert record.processed_at is None
     assert [item["id"] for item in record.line_items] == ["144475388", "5"]
@@ -48,6 +50,22 @@ def test_a_recorded_order_is_kept_without_the_buyer() -> None:
     buyer = recorded("order")["order"]
     for gone in (buyer["email"], buyer["customer"]["first_name"], *filter(None, buyer["shipping_address"].values())):
         assert str(gone) not in kept or str(gone) in ("US", "KY")
+
+
+def test_an_order_tells_what_is_left_of_its_amounts_and_whether_it_is_closed() -> None:
+    left = {
+        "current_total_price": "7.20",
+        "current_subtotal_price": "6.00",
+        "current_total_tax": "1.20",
+        "current_total_discounts": "0.00",
+    }
+    record = one_order(**left, closed_at="2026-05-17T04:14:36-04:00", test=False, source_name="pos")
+    assert {name: str(getattr(record, name)) for name in left} == left
+    assert record.total_price == Decimal("10.00")
+    assert (record.is_closed, record.closed_at.isoformat()) == (True, "2026-05-17T08:14:36+00:00")
+    assert (record.test, record.source_name) == (False, "pos")
+    older = one_order(closed_at=..., test=..., source_name=..., current_total_price=...)
+    assert (older.is_closed, older.test, older.source_name, older.current_total_price) == (None, None, None, None)
 
 
 def test_what_belongs_to_an_order_is_kept_without_who_and_where() -> None:

@@ -37,6 +37,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
         message_keys=MESSAGE_KEYS,
+        environment="rehearsal",
         simulator_url=url,
     )
     client = ProviderClient(settings)
@@ -113,7 +114,7 @@ async def test_two_tokens_open_two_stores(http: ProviderClient) -> None:
     # A store's cursor is worth nothing at another.
     cursor = SOURCE.next_cursor(await ask(http, FETCHES["orders"](STORE.domain)))
     refused = await ask(http, replace(FETCHES["orders"](other.domain), cursor=cursor), "shpat_store-000008")
-    assert SOURCE.classify(refused).outcome is Outcome.BAD_REQUEST
+    assert SOURCE.classify(refused).outcome is Outcome.REFUSED
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def link(value: str) -> str | None:
 def test_the_next_page_stands_in_the_header() -> None:
     at = "https://example.myshopify.com/admin/api/2025-10/orders.json?"
     assert link(f'<{at}limit=250&page_info=prev>; rel="previous", <{at}limit=250&page_info=next>; rel="next"') == "next"
+    assert link(f'<{at}limit=250&page_info=next>; rel="next", <{at}limit=250&page_info=prev>; rel="previous"') == "next"
     assert link(f'<{at}fields=id,name&page_info=eyJh%3D%3D&limit=3>; rel="next"') == "eyJh=="
     assert link(f"<{at}page_info=a+b/c=>; rel=next") == "a+b/c="
     assert link(f'<{at}page_info=prev>; rel="previous"') is None
@@ -183,11 +184,12 @@ UNRECOGNIZED = "[API] Invalid API key or access token (unrecognized login or wro
         (420, "Locked", Outcome.RATE_LIMITED),
         (430, "Shopify Security Rejection", Outcome.RATE_LIMITED),
         (404, "Not Found", Outcome.MISSING),
-        (400, {"page_info": "Invalid value."}, Outcome.BAD_REQUEST),
-        (422, {"query": "is not valid"}, Outcome.BAD_REQUEST),
+        (400, {"page_info": "Invalid value."}, Outcome.REFUSED),
+        (422, {"query": "is not valid"}, Outcome.REFUSED),
         (500, "Internal Server Error", Outcome.UPSTREAM_DOWN),
         (503, "Service Unavailable", Outcome.UPSTREAM_DOWN),
-        (418, "teapot", Outcome.UPSTREAM_DOWN),
+        (418, "teapot", Outcome.REFUSED),
+        (404, "no such page", Outcome.REFUSED),
     ],
 )
 def test_a_refusal_is_judged_as_what_it_is(status: int, errors: Any, outcome: Outcome) -> None:

@@ -338,6 +338,39 @@ def test_the_comments_on_another_post_are_malformed() -> None:
     assert refused.value.path == "$.data.comments[0].video_id"
 
 
+def web_comments(**more: Any) -> dict[str, Any]:
+    """The recorded comment in the names of TikTok's own web."""
+    (told,) = recorded("tikwm/tikwm_comment_list")["data"]["comments"]
+    user = {"uid": told["user"]["id"], "unique_id": told["user"]["unique_id"]}
+    numbers = {"digg_count": told["digg_count"], "reply_comment_total": told["reply_total"]}
+    comment = {
+        "cid": told["id"],
+        "aweme_id": POST_ID,
+        "text": told["text"],
+        "create_time": told["create_time"],
+        "user": user,
+    }
+    return {"status_code": 0, "comments": [comment | numbers], "cursor": 50, "has_more": 1} | more
+
+
+@pytest.mark.parametrize("wrap", [lambda page: page, lambda page: {"data": page}], ids=["root", "data"])
+def test_the_webs_comments_are_those_of_the_other_source(wrap: Any) -> None:
+    (known,) = parsed("tikwm", "comments_by_post", recorded("tikwm/tikwm_comment_list"), post_id=POST_ID).records
+    found = parsed("api23", "comments_by_post", wrap(web_comments()), post_id=POST_ID)
+    assert (list(found.records), found.next_cursor) == ([known], "50")
+    assert parsed("api23", "comments_by_post", wrap(web_comments(has_more=0)), post_id=POST_ID).next_cursor is None
+
+
+def test_a_post_without_comments_has_none_and_a_page_without_a_list_is_malformed() -> None:
+    assert parsed("api23", "comments_by_post", {"comments": None, "has_more": 0}, post_id=POST_ID).records == []
+    for page in ({}, {"has_more": 1}, {"data": {"cursor": 3}}):
+        with pytest.raises(Malformed):
+            parsed("api23", "comments_by_post", page, post_id=POST_ID)
+    with pytest.raises(Malformed) as refused:
+        parsed("api23", "comments_by_post", web_comments(), post_id="7")
+    assert refused.value.path == "$.comments[0].aweme_id"
+
+
 @pytest.mark.parametrize("source", ["tikwm", "api23"])
 def test_yes_and_no_may_be_1_and_0(source: str) -> None:
     record = profile(source, {"verified": 1, "secret": 0, "privateAccount": ...})

@@ -10,7 +10,6 @@ from beat_actors.data import reading
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.tiktok import platform
 from beat_actors.platforms.tiktok.simulator import plays
 from beat_actors.requests import intake
@@ -18,6 +17,7 @@ from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
+from tests.stages import retrieve
 from tests.worlds import engine_with
 
 PEOPLE = Population(200, 1, drift_seconds=0)

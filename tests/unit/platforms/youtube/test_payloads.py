@@ -213,6 +213,7 @@ def test_an_answer_without_items_is_nothing_only_if_it_says_so(payload: Any) -> 
             read("post_by_id", nothing, post_id=VIDEO)
         assert read("posts_by_ids", nothing, post_ids=[VIDEO]) == Parsed([])
         assert read("comments_by_post", nothing, post_id=VIDEO) == Parsed([])
+        assert read("replies_by_comment", nothing, post_id=VIDEO, comment_id="c1") == Parsed([])
         assert read("posts_by_playlist", nothing) == Parsed([], None, [])
 
 
@@ -342,3 +343,26 @@ def test_a_name_from_before_there_were_handles_is_no_other_handle() -> None:
     item = changed(recorded("channels_list_single_b")["items"][0], {"snippet.customUrl": "oldname"})
     (found,) = read("profile_by_handle", {"items": [item]}, handle="Somebody").records
     assert found.handle == "somebody"
+
+
+def replies(**snippet: Any) -> Any:
+    """The recorded comments as a list of answers; `snippet` is what the first of them says besides."""
+    recording = recorded("commentThreads_by_video_p1")
+    listed = [thread["snippet"]["topLevelComment"] for thread in recording["items"]]
+    listed[0]["snippet"] |= snippet
+    return {**recording, "items": listed}
+
+
+def test_what_answers_a_comment_is_read_with_the_comment_that_it_answers() -> None:
+    page = read("replies_by_comment", replies(parentId="c1"), post_id=COMMENTED, comment_id="c1")
+    assert len(page.records) == 5
+    assert {(each.parent_id, each.post_id) for each in page.records} == {("c1", COMMENTED)}
+    assert page.next_cursor is not None
+    assert page.records[0].likes == 0
+
+
+@pytest.mark.parametrize(("name", "of"), [("parentId", "another"), ("videoId", VIDEO)])
+def test_an_answer_to_another_comment_is_not_read(name: str, of: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        read("replies_by_comment", replies(**{name: of}), post_id=COMMENTED, comment_id="c1")
+    assert refused.value.path == f"$.items[0].snippet.{name}"

@@ -11,7 +11,6 @@ from beat_actors.data import reading
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.youtube import platform
 from beat_actors.platforms.youtube import simulator as double
 from beat_actors.requests import intake
@@ -19,6 +18,7 @@ from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
+from tests.stages import retrieve
 from tests.worlds import MovableClock, engine_with
 
 PEOPLE = Population(300, 1, drift_seconds=0)
@@ -164,14 +164,26 @@ async def test_comments_are_kept_with_their_answers(engine: Engine) -> None:
         "SELECT count(*) FILTER (WHERE parent_id IS NULL), count(parent_id) AS answers, count(DISTINCT post_id) AS of FROM youtube_comment",
     )
     assert (threads, of) == (min(post.comments, 250, 150), 1)
-    assert answers == sum(1 for n in range(threads) if n % 4 == 1)
+    # Five answers come along with each thread that has any; the rest is asked for by its comment.
+    assert answers == 5 * sum(1 for n in range(threads) if n % 4 == 1)
+    ((answered, known),) = await rows(
+        engine,
+        "SELECT parent_id, count(*) FROM youtube_comment WHERE parent_id IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT 1",
+    )
+    assert known == 5
+    assert await run(engine, request("refresh_comment_replies", post_id=name, comment_id=answered)) == ["COMPLETE"]
+    assert await rows(engine, "SELECT count(*) FROM youtube_comment WHERE parent_id = %s", answered) == [(7,)]
 
 
 async def test_comments_that_are_off_end_the_request_and_leave_the_key_alone(engine: Engine) -> None:
     name = NAMES[next(post.ordinal for post in THERE if double.takes_no_comments(post))]
     assert await run(engine, request("refresh_post_comments", post_id=name)) == ["FAILED"]
     ((error,),) = await rows(engine, "SELECT data->'error' FROM scrape_request_log")
-    assert (error["code"], "commentsDisabled" in error["message"]) == ("private", True)
+    assert (error["code"], "commentsDisabled" in error["message"], "(HTTP 403)" in error["message"]) == (
+        "private",
+        False,
+        True,
+    )
     ((state, ladder, denied),) = await rows(engine, "SELECT disabled_till, ladder, denied FROM credential")
     assert (state, ladder, denied) == (None, 0, [])
 

@@ -39,6 +39,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
         redis_url="redis://localhost",
         vault_keys=VAULT_KEYS,
         message_keys=MESSAGE_KEYS,
+        environment="rehearsal",
         simulator_url=url,
     )
     client = ProviderClient(settings)
@@ -199,7 +200,13 @@ async def test_comments_come_newest_first_with_their_answers(http: ProviderClien
     assert times == sorted(times, reverse=True)
     answer = next(record for record in comments if record.parent_id)
     assert answer.profile_id == double.channel_id(PEOPLE, author.index)
-    assert next(record for record in threads if record.comment_id == answer.parent_id).replies == 1
+    assert next(record for record in threads if record.comment_id == answer.parent_id).replies == 7
+    assert sum(record.parent_id == answer.parent_id for record in comments) == 5
+    (page,) = await every_page(http, YouTubeCrawler.fetch_replies_by_comment(name, answer.parent_id))
+    assert len(page.records) == 7
+    assert answer in page.records
+    gone = YouTubeCrawler.fetch_replies_by_comment(name, "Ugxnobody")
+    assert await outcome(http, gone) is Outcome.MISSING
 
 
 async def test_comments_may_be_off(http: ProviderClient) -> None:
@@ -211,7 +218,7 @@ async def test_a_cursor_is_worth_nothing_elsewhere_and_bad_parameters_are_refuse
     uploads = YouTubeCrawler.fetch_posts_by_playlist(UPLOADS)
     cursor = (await read(http, uploads)).next_cursor
     search = YouTubeCrawler.fetch_posts_by_search(q="tea")
-    assert await outcome(http, replace(search, cursor=cursor)) is Outcome.BAD_REQUEST
+    assert await outcome(http, replace(search, cursor=cursor)) is Outcome.REFUSED
     assert await outcome(http, uploads, maxResults="51") is Outcome.BAD_REQUEST
     assert await outcome(http, uploads, part="") is Outcome.BAD_REQUEST
     assert await outcome(http, YouTubeCrawler.fetch_profile_by_id("")) is Outcome.BAD_REQUEST

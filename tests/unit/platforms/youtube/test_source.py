@@ -47,6 +47,7 @@ def test_each_operation_asks_for_its_parts_and_as_much_as_a_call_gives() -> None
             crawler.fetch_post_by_id("v1"),
             crawler.fetch_posts_by_ids(["v1", "v2"]),
             crawler.fetch_comments_by_post("v1", "relevance"),
+            crawler.fetch_replies_by_comment("v1", "c1"),
         )
     }
     assert set(asked) == set(SOURCE.endpoints)
@@ -73,11 +74,19 @@ def test_each_operation_asks_for_its_parts_and_as_much_as_a_call_gives() -> None
     assert "maxResults" not in asked["posts_by_ids"].query  # not taken together with ids
     threads = asked["comments_by_post"].query
     assert (threads["maxResults"], threads["order"], threads["textFormat"]) == ("100", "relevance", "plainText")
+    assert asked["replies_by_comment"].query == {
+        "part": "snippet",
+        "parentId": "c1",
+        "textFormat": "plainText",
+        "maxResults": "100",
+    }
 
 
-@pytest.mark.parametrize("operation", ["posts_by_playlist", "posts_by_search", "comments_by_post"])
+@pytest.mark.parametrize(
+    "operation", ["posts_by_playlist", "posts_by_search", "comments_by_post", "replies_by_comment"]
+)
 def test_a_cursor_asks_for_the_next_page_of_the_same_listing(operation: str) -> None:
-    params = {"playlist_id": "UU1", "q": "tea", "post_id": "v1", "order": "time", "found": 50}
+    params = {"playlist_id": "UU1", "q": "tea", "post_id": "v1", "order": "time", "found": 50, "comment_id": "c1"}
     first, second = (built(FetchSpec(operation, params, cursor)) for cursor in (None, "CAoQAA"))
     assert second.query == {**first.query, "pageToken": "CAoQAA"}
 
@@ -121,7 +130,10 @@ def test_s9_8_units_and_searches_are_two_quotas_of_pacific_days() -> None:
         (fault(404, "channelNotFound"), Outcome.MISSING, None),
         (fault(404, "commentThreadNotFound"), Outcome.MISSING, None),
         (fault(400, "missingRequiredParameter"), Outcome.BAD_REQUEST, None),
-        (fault(400, "invalidPageToken"), Outcome.BAD_REQUEST, None),
+        (fault(400, "invalidPageToken"), Outcome.REFUSED, None),
+        (fault(400, "newlyInvented"), Outcome.REFUSED, None),
+        (fault(403, "newlyInvented", domain="youtube.video"), Outcome.REFUSED, None),
+        (fault(404, "newlyInvented"), Outcome.REFUSED, None),
         (fault(400, "processingFailure"), Outcome.UPSTREAM_DOWN, None),
         (fault(500, "backendError"), Outcome.UPSTREAM_DOWN, None),
         (fault(503, None), Outcome.UPSTREAM_DOWN, None),
@@ -235,7 +247,7 @@ def refused(status: int, error: str, **more: str) -> Answer:
         (refused(403, "org_internal"), Outcome.CREDENTIAL_DEAD),
         (refused(429, "rate_limit_exceeded"), Outcome.RATE_LIMITED),
         (refused(403, "access_denied"), Outcome.RATE_LIMITED),  # not known to be final: it rests, and is tried again
-        (refused(400, "newly_invented"), Outcome.UPSTREAM_DOWN),
+        (refused(400, "newly_invented"), Outcome.REFUSED),
         (refused(500, "internal_failure"), Outcome.UPSTREAM_DOWN),
         (Answer(400, {}, b"<html>malformed</html>"), Outcome.UPSTREAM_DOWN),
     ],

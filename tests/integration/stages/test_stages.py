@@ -7,45 +7,32 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
-from beat_actors.errors import NoAvailableSources
+from beat_actors.errors import NoAvailableSources, SecretMissing
 from beat_actors.pipeline import alone
 from beat_actors.pipeline.alone import try_alone
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.retrieve import retrieve
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import explain, intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
-from beat_actors.simulator import SimulatorClient, SimulatorConfig, running
-from beat_actors.transport.http import ProviderClient
+from beat_actors.simulator import SimulatorClient
 from tests.observing import rows
-from tests.worlds import MovableClock, engine_with
+from tests.stages import retrieve
+from tests.worlds import MovableClock, ScriptedClient, engine_with
 
 CHAIN = platform.chains["profile_by_handle"]
 FLOW = "refresh_profile_by_handle"
-
-
-@pytest.fixture
-async def url() -> AsyncIterator[str]:
-    async with running(SimulatorConfig(profiles=50, seed=1, drift_seconds=0)) as url:
-        yield url
-
-
-@pytest.fixture
-async def admin(url: str) -> AsyncIterator[SimulatorClient]:
-    async with SimulatorClient(url) as client:
-        await client.set_limits(enabled=False)
-        yield client
 
 
 @pytest.fixture
@@ -55,41 +42,27 @@ def clock(database_url: str) -> Iterator[MovableClock]:
     clock.close()
 
 
-@pytest.fixture
-async def engine(settings: Settings, url: str, admin: SimulatorClient) -> AsyncIterator[Engine]:
-    del admin
-    settings = settings.model_copy(update={"simulator_url": url})
-    engine = engine_with(settings, ProviderClient(settings))
-    for source in CHAIN:
-        secret = (
-            {"token": "own-token", "user_id": "17841400000000001"} if source == "graphapi" else {"key": f"{source}-1"}
-        )
-        await engine.credentials.add(source, secret)
-    yield engine
-    await engine.close()
-
-
 async def accept(engine: Engine, handle: str = "creator_000001") -> int:
     wanted = NewRequest("instagram", FLOW, {"handle": handle, "posts": 0})
     ((accepted),) = await intake.accept(engine.database, [wanted])
     return accepted.id
 
 
-async def to_the_last_stage(engine: Engine) -> list[int]:
+async def to_the_last_stage(engine: Engine, reader: Engine | None = None) -> list[int]:
     """The fetches that are read and not yet processed."""
     for _ in range(10):
         retrieved = await retrieve(engine, (await turn(engine.database, platform)).leased)
-        ingested = await ingest(engine, retrieved.next)
+        ingested = await ingest(reader or engine, retrieved.next)
         if ingested.next:
             return list(ingested.next)
     raise AssertionError("nothing was read")
 
 
 @pytest.mark.parametrize("refusals", range(len(CHAIN)))
-async def test_s1_7_the_call_that_a_source_refuses_goes_to_the_next(
+async def test_s1_7_and_s1_10_the_call_that_a_source_refuses_goes_to_the_next(
     engine: Engine, admin: SimulatorClient, refusals: int
 ) -> None:
-    """Also S1.10: it is one request with one end, and its consumer is told who answered and nothing of who did not."""
+    """The request has one end, and its consumer is told which source answered and nothing of the others."""
     for source in CHAIN[:refusals]:
         await admin.add_fault("outage", source)
     request = await accept(engine)
@@ -102,6 +75,43 @@ async def test_s1_7_the_call_that_a_source_refuses_goes_to_the_next(
         engine.database, "SELECT status, data - 'items' FROM scrape_request_log WHERE id = %s", (request,)
     )
     assert told == [("COMPLETE", {"source": CHAIN[refusals]})]
+
+
+async def test_what_providers_answered_is_read_without_a_key_of_the_vault_or_of_messages(
+    engine: Engine, settings: Settings
+) -> None:
+    request = await accept(engine)
+    reader = engine_with(settings.model_copy(update={"vault_keys": None, "message_keys": None}), ScriptedClient(never))
+    with pytest.raises(SecretMissing):
+        reader.vault.require()
+    try:
+        await process(reader, await to_the_last_stage(engine, reader))
+    finally:
+        await reader.close()
+    assert await status_of(engine, request) == "COMPLETE"
+
+
+def never(source: Any, _call: Any) -> Any:
+    raise AssertionError(f"{source.name} was called")
+
+
+async def test_the_process_for_suspects_is_started_without_secrets(
+    engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nopen({str(tmp_path / 'seen')!r}, 'w').write(chr(10).join(os.environ))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("BEAT_DATABASE_URL", str(settings.database_url))
+    monkeypatch.setenv("BEAT_REDIS_URL", str(settings.redis_url))
+    for name in ("BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS", "BEAT_DATABASE_OWNER_URL", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "not a key")  # the child would not start with it
+    request = await accept(engine)
+    await try_alone(await to_the_last_stage(engine))
+    assert await status_of(engine, request) == "COMPLETE"
+    seen = set((tmp_path / "seen").read_text().splitlines())
+    assert "BEAT_DATABASE_URL" in seen
+    assert not seen & alone.WITHHELD
 
 
 async def test_s2_1_each_claim_is_measured_from_when_the_work_was_handed_over(engine: Engine) -> None:
@@ -137,10 +147,10 @@ async def status_of(engine: Engine, request: int) -> Any:
     return status
 
 
-async def test_s1_9_with_all_five_down_a_request_waits_and_is_answered_when_one_is_back(
+async def test_s1_9_and_s3_2_with_all_five_down_a_request_waits_and_is_answered_when_one_is_back(
     clock: MovableClock, engine: Engine, admin: SimulatorClient
 ) -> None:
-    """The fifth of S1.9's cases; the others are those of S1.7. What a consumer is told then is S3.2's."""
+    """The fifth case; the test of S1.7 has the other four."""
     for source in CHAIN:
         await admin.add_fault("outage", source)
     requests = [await accept(engine, f"creator_{n:06d}") for n in range(5)]
@@ -304,6 +314,7 @@ def environment(settings: Settings, failpoints: str = "") -> dict[str, str]:
         "BEAT_REDIS_URL": str(settings.redis_url),
         "BEAT_VAULT_KEYS": settings.vault_keys.get_secret_value(),
         "BEAT_MESSAGE_KEYS": settings.message_keys.get_secret_value(),
+        "BEAT_ENVIRONMENT": "rehearsal",
         "BEAT_FAILPOINTS": failpoints,
     }
 
@@ -363,6 +374,7 @@ def test_p6_a_suspect_that_takes_all_memory_is_refused_it() -> None:
     assert said.stderr.splitlines()[-1] == "MemoryError"
 
 
+@pytest.mark.exhaustive
 async def test_p6_a_suspect_that_never_ends_is_ended(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

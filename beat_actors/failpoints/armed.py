@@ -1,7 +1,6 @@
-"""Failpoints: named places where a rehearsal can kill, freeze or break the process that comes by.
+"""The actions of failpoints, and how they are armed. Belongs to the `rehearsal` extra; loaded only in a rehearsal with `BEAT_FAILPOINTS` set.
 
-Nothing is armed unless `BEAT_FAILPOINTS` was set when the process started; `hit` is then one comparison. The variable holds
-`point=action` pairs, separated by commas:
+The variable holds `point=action` pairs, separated by commas:
 
     retrieve.after_http=kill@3                   the third time that this process comes by
     ingest.parse~lama+creator_000007=kill        each time, where these words stand in what is at hand
@@ -19,28 +18,13 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from beat_actors.errors import BadSettings
-
-VARIABLE = "BEAT_FAILPOINTS"
-BOUNDARIES = {
-    "turn": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
-    "retrieve": ("before_claim", "after_claim", "after_http", "before_commit", "after_commit", "after_send"),
-    "ingest": ("before_claim", "after_claim", "after_parse", "before_commit", "after_commit", "after_send"),
-    "process": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
-    "intake": ("before_commit", "after_commit"),
-    "sweep": ("before_send",),
-}
-"""Where a stage may be cut: each is hit once a batch. `after_send` is the last before Dramatiq's acknowledgement."""
-PAYLOADS = ("ingest.parse", "process.write")
-"""Hit for each payload of a batch."""
-POINTS = (*(f"{stage}.{boundary}" for stage, boundaries in BOUNDARIES.items() for boundary in boundaries), *PAYLOADS)
+from beat_actors.failpoints import POINTS, VARIABLE, Register
 
 SPEC = re.compile(
     r"(?P<point>[a-z]+\.[a-z_]+)(~(?P<words>[^=\s]+))?=(?P<action>kill|raise|pause:(?P<seconds>[0-9.]+))(@(?P<nth>[0-9]+))?"
@@ -105,12 +89,6 @@ class Fired(msgspec.Struct, frozen=True):
     subject: str
 
 
-class Register(Protocol):
-    """What is armed, and how often it was hit."""
-
-    def hit(self, point: str, subject: object) -> None: ...
-
-
 class OwnRegister:
     """Armed for the life of this process, which counts for itself."""
 
@@ -170,25 +148,8 @@ class Book:
         return fired
 
 
-def hit(point: str, subject: object = None) -> None:
-    """Come by `point`, with `subject` (a batch's ids, a payload's parameters) at hand."""
-    if _register is not None:
-        _register.hit(point, subject)
-
-
-def from_environment() -> Register | None:
-    """What `BEAT_FAILPOINTS` arms. Raises `BadSettings`."""
-    text = os.environ.get(VARIABLE, "").strip()
-    if not text:
-        return None
+def register(text: str) -> Register:
+    """What the value of `BEAT_FAILPOINTS` arms. Raises `BadSettings`."""
     # Before the logs are set up: this is read at import.
     logging.getLogger(__name__).warning("failpoints are armed: %s=%s", VARIABLE, text)
     return Book(Path(text[1:])) if text.startswith("@") else OwnRegister(text)
-
-
-def pairs(stage: str) -> Sequence[str]:
-    """The boundaries of a stage as points."""
-    return [f"{stage}.{boundary}" for boundary in BOUNDARIES[stage]]
-
-
-_register: Register | None = from_environment()

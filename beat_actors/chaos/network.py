@@ -1,0 +1,44 @@
+"""F7, the network: connections that break between Beat and what it talks to."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from beat_actors.chaos.proxy import BREAKS
+from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.strikes import drained
+from beat_actors.chaos.waiting import until
+
+# A transaction is some five chunks in each direction, a message two: most get through, and hundreds do not.
+RATES = {"postgres": 0.01, "valkey": 0.05, "simulator": 0.1}
+LONGEST_DELAY = 0.2
+
+
+async def resets(scene: Scene, *, servers: Sequence[str]) -> None:
+    """The proxies before these servers break connections while the requests arrive, and until something was broken in every way."""
+    proxies = scene.rig.proxies
+    assert proxies is not None
+    chosen = {name: getattr(proxies, name) for name in servers}
+    scene.severed = "simulator" in servers
+    before = {name: Counter(proxy.broken) for name, proxy in chosen.items()}
+    for name, proxy in chosen.items():
+        proxy.disturb(rate=RATES[name], longest=LONGEST_DELAY)
+    try:
+        await asyncio.sleep(scene.timing.outage)
+        await until(
+            lambda: (
+                all(set(BREAKS) <= set(proxy.broken - before[name]) for name, proxy in chosen.items())
+                or scene.ended() == len(scene.load.wanted)
+            ),
+            within=scene.timing.patience,
+            what="not every way of breaking was used",
+        )
+    finally:
+        for proxy in chosen.values():
+            proxy.calm()
+    broken = {name: proxy.broken - before[name] for name, proxy in chosen.items()}
+    scene.extra |= {f"broken_{name}": count.total() for name, count in broken.items()}
+    for name, count in broken.items():
+        scene.complain(not count, f"no connection to {name} was broken")
+    scene.heal()
+    await drained(scene)

@@ -1,0 +1,75 @@
+"""Steps of the database's clock, as one process finds them: NTP on a bad day, or a fail-over to a host with another clock.
+
+Between two looks the database's clock has to go on as this process's own does. Where it went on further, it stepped forth: times from before
+the step are moved by it for what limits calls, so that no window empties at once. Where it went back, nothing is moved; whatever lies in the
+future counts as just now.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+BOUND = 0.25
+"""Seconds that the clock may gain or lose between two looks and be believed; and the share of the time between them."""
+DRIFT = 0.001
+TOLD_FOR = 3600.0
+"""Seconds after a step for which the process reports it."""
+
+
+def elapsed() -> float:
+    """Seconds on a clock of this host that never steps, and goes on while the host sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The clock stepped forth by `seconds`; `before`: what it would have shown when that was found (epoch seconds)."""
+
+    before: float
+    seconds: float
+
+
+class StepWatch:
+    """One for each process and database. `steps`: those forth that times from before them have to be moved by."""
+
+    def __init__(self) -> None:
+        self.steps: deque[Step] = deque(maxlen=20)
+        self._last: tuple[float, float, float] | None = None
+        self._told: tuple[float, float] | None = None
+
+    def look(self, now: float, asked: float, answered: float) -> None:
+        """`now`: the database's clock, which was read between two moments of `elapsed`."""
+        if self._last is not None:
+            before, first, last = self._last
+            bound = BOUND + DRIFT * (answered - first)
+            gained, lost = now - before - (answered - first), (asked - last) - (now - before)
+            if gained > bound:
+                self.steps.append(Step(now - gained, gained))
+                self._tell(gained, answered)
+            elif lost > bound:
+                self.steps = deque((one for one in self.steps if one.before + one.seconds <= now), maxlen=20)
+                self._tell(-lost, answered)
+        self._last = (now, asked, answered)
+
+    def moved(self, at: float) -> float:
+        """A time of the database's clock as it is after the steps forth since."""
+        for step in self.steps:
+            if at <= step.before:
+                at += step.seconds
+        return at
+
+    def said(self, clock: Callable[[], float] = elapsed) -> str | None:
+        """A sentence on the last step, while it is recent."""
+        if self._told is None or clock() - self._told[1] > TOLD_FOR:
+            return None
+        seconds = self._told[0]
+        return f"the clock of the database stepped {'forth' if seconds > 0 else 'back'} by {abs(seconds):.1f} s"
+
+    def _tell(self, seconds: float, at: float) -> None:
+        self._told = (seconds, at)
+        log.error("database_clock_stepped", seconds=round(seconds, 2))

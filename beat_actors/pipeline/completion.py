@@ -1,0 +1,203 @@
+"""What calls came to, committed: the transition, the payload and the trace of each, and what the broker is to settle."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import psycopg
+import structlog
+
+from beat_actors.credentials.breaker import bucket_of
+from beat_actors.database import jsonb
+from beat_actors.engine import Engine
+from beat_actors.errors import StorageUnavailable
+from beat_actors.failpoints import hit
+from beat_actors.pipeline import smaller
+from beat_actors.pipeline.answers import Called
+from beat_actors.pipeline.call import plain, reported, traced
+from beat_actors.pipeline.leases import return_unused, shared_settlement
+from beat_actors.pipeline.records import pack
+from beat_actors.pipeline.stage import SETTLE, StageResult, settlement_row
+from beat_actors.platforms.interface import Outcome, Verdict
+
+log = structlog.get_logger(__name__)
+
+AGAIN, AGAIN_MOST = 0.1, 2.0
+"""Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""
+
+# One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace. A payload, and all that
+# is read from it, is of the time at which its answer came, however long it waits for a stage.
+FINISH = """
+WITH n AS (
+    SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(
+        i integer, id bigint, fence integer, ok boolean, head boolean, method text, url text, status integer, ms real,
+        bytes integer, outcome text, code text, detail text, at double precision)
+), moved AS (
+    UPDATE scrape_fetch f SET stage = CASE WHEN n.ok THEN 'RETRIEVED' ELSE 'SETTLING' END, lease_until = NULL,
+        stage_attempts = 0, payload_at = CASE WHEN n.ok THEN coalesce(least(to_timestamp(n.at), now()), now()) ELSE f.payload_at END, sent_at = clock_timestamp()
+    FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' AND f.lease_until IS NOT NULL
+    RETURNING n.i, f.id, f.request_id, f.attempt, f.platform, f.source, f.operation, f.credential_id, f.payload_at
+), payload AS (
+    INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body, next_cursor)
+    SELECT m.id, m.payload_at, m.attempt, m.source, b.body, b.next_cursor
+    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)b::bytea[], %(cursors)s::text[]) AS b(i, body, next_cursor) USING (i)
+), trace AS (
+    INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms,
+                           bytes, outcome, code, detail)
+    SELECT m.id, m.request_id, m.attempt, m.platform, m.source, m.operation, m.credential_id, n.method, n.url, n.status, n.ms,
+           n.bytes, n.outcome, n.code, n.detail
+    FROM moved m JOIN n USING (i) WHERE n.head
+)
+SELECT i FROM moved
+"""
+
+
+async def complete(engine: Engine, calls: Sequence[Sequence[Called]], result: StageResult) -> None:
+    """Commit these calls together, and each by itself where one of them cannot be committed. What is to be done next is added to `result`.
+
+    Raises `StorageUnavailable` where PostgreSQL does not answer for as long as a lease lasts.
+    """
+    try:
+        await _finish_in_time(engine, list(chain.from_iterable(calls)), result)
+    except StorageUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - one of them cannot be committed: its neighbours can
+        engine.own_trouble.caused(error)
+        for called in calls:
+            await _finish_alone(engine, called, result)
+
+
+async def _finish_alone(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+    """Commit one call by itself. What of it PostgreSQL cannot hold is left out, and the answer counts as one that cannot be read. One that
+    cannot be committed for another reason ends as of unknown outcome, with its lease."""
+    try:
+        try:
+            await _finish_in_time(engine, called, result)
+        except psycopg.DataError as error:
+            await _finish_in_time(engine, _unstored(called, error), result)
+    except StorageUnavailable:
+        raise
+    except Exception:
+        log.exception("not_completed", fetches=[item.claim.id for item in called], source=called[0].claim.source)
+
+
+def _unstored(called: Sequence[Called], error: psycopg.DataError) -> list[Called]:
+    said = Verdict(Outcome.MALFORMED, "not_stored", f"PostgreSQL cannot hold the answer: {type(error).__name__}")
+    return [
+        replace(item, attempt=item.attempt.without_answer(), verdict=said, body=b"", next_cursor=None)
+        for item in called
+    ]
+
+
+async def _finish_in_time(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+    """Commit while the leases may still hold: what came back is paid for, and PostgreSQL may be away for a moment.
+
+    The fence makes a repeated commit safe whose first answer was lost: it finds nothing to do, and the sweeps send what it left.
+    """
+    ends, pause = time.monotonic() + engine.settings.stage_lease, AGAIN
+    while True:
+        try:
+            await _finish(engine, called, result)
+        except StorageUnavailable as error:
+            if time.monotonic() + pause >= ends:
+                raise
+            log.warning("commit_tried_again", calls=len(called), error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AGAIN_MOST)
+        else:
+            return
+
+
+async def _finish(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+    """Commit what came back. Unused leases were no call: they leave no trace row, and their charge is returned."""
+    calls = [_call_row(i, item) for i, item in enumerate(called)]
+    kept = [i for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK]
+    payloads = {
+        "indexes": kept,
+        "bodies": [pack(called[i].body) for i in kept],
+        "cursors": [called[i].next_cursor for i in kept],
+    }
+    async with engine.database.transaction() as transaction:
+        unused = [item for item in called if item.verdict.outcome is Outcome.UNUSED]
+        made = [row for row, item in zip(calls, called, strict=True) if item.verdict.outcome is not Outcome.UNUSED]
+        rows = await transaction.rows(FINISH, {"calls": jsonb(made), **payloads})
+        passed = {row.i for row in rows}
+        await return_unused(transaction, [item.claim for item in unused], result, claimed=True)
+        finished = [item for i, item in enumerate(called) if i in passed]
+        await smaller.remember(
+            transaction, [item.claim for item in finished if item.verdict.outcome is Outcome.TOO_MUCH]
+        )
+        settlements = _settlements(finished)
+        if settlements:
+            await transaction.run(SETTLE, (jsonb(settlements),))
+        hit("retrieve.before_commit", [item.claim.id for item in called])
+    zombies = len(called) - len(unused) - len(finished)
+    if zombies:
+        log.warning("fenced_writes", stage="retrieve", rejected=zombies)
+    result.zombies += zombies
+    result.next += [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]
+    # Always: a finished call frees capacity, whatever came of it.
+    result.ring |= {item.claim.platform for item in called}
+
+
+def _call_row(i: int, item: Called) -> dict[str, Any]:
+    row = {
+        "i": i,
+        "id": item.claim.id,
+        "fence": item.claim.fence,
+        "ok": item.verdict.outcome is Outcome.OK,
+        "head": item.is_head and item.attempt.made,
+        "at": item.attempt.at,
+    }
+    return row | traced(item.attempt, item.verdict)
+
+
+def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
+    """One row for each call that did not go well, and one for all that went well at the same time with the same credential and operation."""
+    rows = []
+    well: defaultdict[tuple[Any, ...], list[Called]] = defaultdict(list)
+    for item in finished:
+        claim, verdict = item.claim, item.verdict
+        if item.is_head and verdict.outcome is Outcome.UNREACHED:
+            told = {"code": verdict.code, "detail": plain(verdict.detail)}
+            seen = {"began": item.attempt.began, "process": item.attempt.process}
+            rows.append(settlement_row(claim, verdict.outcome.value, **told, **seen))
+            continue
+        if item.is_head and not item.attempt.made and verdict.outcome is Outcome.CREDENTIAL_DEAD:
+            told = {"code": verdict.code, "detail": plain(verdict.detail)}
+            rows.append(settlement_row(claim, verdict.outcome.value, calls=0, **told))  # its secret does not open
+            continue
+        if item.is_head and not item.attempt.made:
+            rows.append(settlement_row(claim, Outcome.UNUSED.value, fetch_id=None))
+        if not item.is_head or not item.attempt.made:
+            if verdict.outcome is not Outcome.OK:
+                rows.append(shared_settlement(claim, verdict.outcome, verdict.code))
+        elif verdict.outcome is Outcome.OK:
+            when = bucket_of(item.attempt.began)
+            well[claim.credential_id, claim.generation, claim.operation, claim.probe, claim.owner, when].append(item)
+        else:
+            rows.append(
+                settlement_row(
+                    claim,
+                    verdict.outcome.value,
+                    code=verdict.code,
+                    detail=plain(verdict.detail),
+                    retry_after=verdict.retry_after,
+                    at=item.attempt.at,
+                    began=item.attempt.began,
+                    **reported(verdict),
+                )
+            )
+    for group in well.values():
+        # The lowest count is the newest: what is left only falls within a batch.
+        reports = [item.verdict for item in group if item.verdict.reported is not None]
+        least = min(reports, key=lambda verdict: verdict.reported.remaining if verdict.reported else 0, default=None)
+        latest = max((item.attempt.at for item in group if item.attempt.at is not None), default=None)
+        began = min((item.attempt.began for item in group if item.attempt.began is not None), default=None)
+        fields = {"fetch_id": None, "calls": len(group), "at": latest, "began": began, **reported(least)}
+        rows.append(settlement_row(group[0].claim, Outcome.OK.value, **fields))
+    return rows

@@ -1,0 +1,195 @@
+"""In which columns personal data is, whom it concerns, by what it is found, and which setting ends its time.
+
+`places()` is one list for people and for code: what platforms declare of their entities (`Personal`), and the engine's own tables.
+`docs/privacy.md` is written from it, and whatever erases or exports a person's data goes through it. A test compares it with the schema, so a table without an entry is an error.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from beat_actors.platforms.registry import platforms
+
+ENTITY, LOG, REQUEST, RAW = "BEAT_ENTITY_DAYS", "BEAT_LOG_DAYS", "BEAT_REQUEST_DAYS", "BEAT_RAW_PAYLOAD_DAYS"
+BY_REQUEST = "BEAT_REQUEST_DAYS after its request ended"
+KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Columns of a table that hold personal data.
+
+    `subject`: the columns by which a person is found, each holding an id or a handle; empty where a person is found only through another
+    table. `account`, `store`: the columns that name the customer's account, and the store or other owner of the credential. `until`: the
+    setting after which a row goes, or why it stays. `partitioned`: rows go by whole days.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    kind: str
+    until: str
+    subject: tuple[str, ...] = ()
+    account: str | None = None
+    store: str | None = None
+    partitioned: bool = False
+
+
+ENGINE = (
+    Place("asset_log", ("entity_key", "url", "stored_url"), "URLs of a thing's media", f"{ENTITY}, with the thing", (), None, "owner"),
+    Place("profile_log", ("profile_id", "dimensions"), "profiles as they were at each observation", LOG, ("profile_id",), "account_id", "owner", True),
+    Place("post_log", ("post_id", "dimensions"), "posts as they were at each observation", LOG, (), "account_id", "owner", True),
+    Place("change_log", ("keys", "account_id", "owner"), "keys of things that changed", LOG, ("keys",), "account_id", "owner", True),
+    Place("trace_log", ("url", "detail"), "handles in URLs; 300 characters of a provider's refusal", LOG, partitioned=True),
+    Place("raw_payload", ("body",), "what a provider answered, cut down as its source declares", RAW, partitioned=True),
+    Place("scrape_request_log", ("params", "data", "work_data", "tags", "account_id", "idempotency_key"), "handles that were asked for, and by which account", f"{REQUEST} after its end", (), "account_id"),
+    Place("scrape_fetch", ("params", "cursor", "listing", "records", "error", "owner", "tenant"), "handles, and for which account; records on their way to the tables", BY_REQUEST, (), None, "owner"),
+    Place("settlement", ("detail", "facts"), "words of a provider, for seconds", "the next dispatch cycle"),
+    Place("outbox_event", ("subject", "data"), "handles in events", REQUEST),
+    Place("webhook_delivery", ("data", "error"), "handles in events", LOG),
+    Place("webhook_endpoint", ("url", "account_id", "last_error"), "an account's address for events", "until it is removed", (), "account_id"),
+    Place("quarantine", ("error", "detail"), "values that could not be read, beside their place", f"{REQUEST} after it was resolved"),
+    Place("audit_log", ("actor", "target", "detail"), "operators' names, reasons, ids of what they changed", KEPT, ("actor",)),
+    Place("credential", ("label", "owner", "check_detail", "dead_reason", "disabled_reason"), "whose credential it is", "until it is removed", (), None, "owner"),
+    Place("credential_event", ("cause",), "operators' names and reasons", REQUEST),
+    Place("api_key", ("name", "account_id"), "for whom a key was made", KEPT, ("name",), "account_id"),
+    Place("owner_grant", ("account_id", "owner", "granted_by"), "which account may use whose credentials, and who allowed it", "until it is withdrawn", ("granted_by",), "account_id", "owner"),
+    Place("owner_breaker", ("owner",), "whose calls failed", "until they go well again", (), None, "owner"),
+    Place("lane", ("owner",), "whose credential is waited for", KEPT, (), None, "owner"),
+    Place("served_tenant", ("tenant",), "which account was served last", "until the next is served", (), "tenant"),
+    Place("alert", ("key", "cause", "impact", "action"), "a store's or an account's name where an alert is about it", f"{REQUEST} after it was resolved"),
+)  # fmt: skip
+
+NOTHING_PERSONAL = {
+    "alembic_version": "the schema's revision",
+    "breaker": "sources and operations",
+    "broker_decision": "numbers of credentials and dispatch groups",
+    "data_refresh": "digests of what was asked for",
+    "credential_call": "numbers of credentials",
+    "credential_usage": "numbers of credentials",
+    "flow_setting": "flows",
+    "leader": "hosts",
+    "process": "hosts",
+    "smaller_page": "digests of what was asked for",
+    "refusal": "sources, operations and their codes",
+    "schema_compatibility": "the schema's revision",
+    "sweep": "jobs",
+    "webhook_test": "numbers of keys and accounts",
+}
+"""Tables with text that hold nothing personal, and what the text is."""
+
+
+OTHER_COLUMNS = frozenset(
+    [
+        "source",
+        "platform",
+        "post_id",
+        "operation",
+        "recent",
+        "process",
+        "source_name",
+        "unreached",
+        "shortcode",
+        "comment_id",
+        "owner",
+        "state",
+        "kind",
+        "outcome",
+        "post_type",
+        "parent_id",
+        "metric",
+        "breakdown",
+        "period",
+        "insight_id",
+        "privacy_status",
+        "language",
+        "currency",
+        "status",
+        "metrics",
+        "code",
+        "flow",
+        "type",
+        "key_id",
+        "secret",
+        "scopes",
+        "category",
+        "account_type",
+        "carousel_id",
+        "graph_id",
+        "media_type",
+        "story_id",
+        "timeframe",
+        "music_title",
+        "music_id",
+        "region",
+        "uploads_playlist_id",
+        "audio_language",
+        "category_id",
+        "broadcast",
+        "fulfillment_status",
+        "financial_status",
+        "plan",
+        "timezone",
+        "entity",
+        "field",
+        "method",
+        "next_cursor",
+        "accepted_as",
+        "idempotency_owner",
+        "idempotency_digest",
+        "work",
+        "stage",
+        "unreadable",
+        "excluded",
+        "waiting_for",
+        "cursor_source",
+        "old_secret",
+        "events",
+        "old_key_id",
+        "path",
+        "action",
+        "fingerprint",
+        "check_outcome",
+        "denied",
+        "prefix",
+        "hash",
+        "sources",
+        "reasons",
+        "automatic",
+        "told",
+        "severity",
+    ]
+)
+"""Names of text columns that hold ids of things, states, sealed or hashed secrets, or words of Beat, in whatever table of the list."""
+
+
+def places() -> list[Place]:
+    """All of them: those of the platforms' entities, as they are declared, and the engine's own."""
+    found = []
+    for _, platform in sorted(platforms().items()):
+        for entity in platform.entities:
+            if entity.personal is not None and entity.personal.fields:
+                store = "store" if "store" in entity.record.__struct_fields__ else "owner"
+                found.append(
+                    Place(
+                        table=entity.table,
+                        columns=entity.personal.fields,
+                        kind=entity.personal.what,
+                        until=ENTITY,
+                        subject=entity.personal.subject,
+                        account="account_id",
+                        store=store,
+                    )
+                )
+    return [*found, *ENGINE]
+
+
+def table() -> str:
+    """The list as a Markdown table."""
+    return "\n".join(("| table | what | columns | found by | how long |", "|---|---|---|---|---|", *_rows()))
+
+
+def _rows() -> Iterator[str]:
+    for place in places():
+        found = [f"`{name}`" for name in (*place.subject, *filter(None, (place.account, place.store)))]
+        columns = ", ".join(f"`{name}`" for name in place.columns)
+        until = f"`{place.until}`" if place.until.startswith("BEAT_") and " " not in place.until else place.until
+        yield f"| `{place.table}` | {place.kind} | {columns} | {', '.join(dict.fromkeys(found)) or 'its request'} | {until} |"

@@ -1,0 +1,93 @@
+"""When a process rests for its own trouble, and for how long."""
+
+import errno
+
+import pytest
+
+from beat_actors.own_trouble import IN_A_ROW, REST, REST_AT_MOST, OwnTrouble, is_exhausted
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def own(clock: Clock) -> OwnTrouble:
+    return OwnTrouble(clock)
+
+
+def fail(own: OwnTrouble, *hosts: str) -> None:
+    for host in hosts:
+        own.not_reached(host)
+
+
+def test_one_host_is_the_hosts_trouble_and_a_success_between_two_is_nobodys(own: OwnTrouble) -> None:
+    fail(own, *["a"] * 50)
+    assert own.takes_calls
+    own.reached()
+    fail(own, *["a", "b"] * 2)
+    own.reached()
+    fail(own, *["a", "b"] * 2)
+    assert own.takes_calls
+    fail(own, "a")
+    assert not own.takes_calls
+
+
+def test_it_looks_again_after_rests_that_grow_and_is_over_with_the_first_connection(
+    own: OwnTrouble, clock: Clock
+) -> None:
+    fail(own, *["a", "b"] * IN_A_ROW)
+    rests = []
+    for _ in range(8):
+        before = clock.now
+        while not own.takes_calls:
+            clock.now += 1
+        rests.append(clock.now - before)
+        assert own.is_cut_off
+        fail(own, "a")
+    assert rests == [REST, 2 * REST, 4 * REST, 8 * REST, 16 * REST, *[REST_AT_MOST] * 3]
+    own.reached()
+    assert (own.takes_calls, own.is_cut_off, own.told()) == (True, False, {})
+
+
+def test_a_process_without_descriptors_rests_though_its_old_connections_work(own: OwnTrouble, clock: Clock) -> None:
+    own.exhausted()
+    own.reached()
+    assert not own.takes_calls
+    clock.now += REST
+    assert own.takes_calls
+    own.reached()
+    assert own.told() == {}
+
+
+def test_a_key_that_opens_nothing_is_tried_again_later_and_stops_nothing_else(own: OwnTrouble, clock: Clock) -> None:
+    own.cannot_open("k1")
+    assert (own.may_open("k1"), own.may_open("k2"), own.takes_calls) == (False, True, True)
+    clock.now += REST
+    assert own.may_open("k1")
+    own.opens("k1")
+    assert own.told() == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "exhausted"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.EMFILE, "too many open files"), True),
+        (OSError(errno.ECONNREFUSED, "refused"), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_ran_out_is_known_also_where_it_was_wrapped(error: Exception, exhausted: bool) -> None:
+    assert is_exhausted(error) is exhausted
+    wrapped = RuntimeError()
+    wrapped.__cause__ = error
+    assert is_exhausted(wrapped) is exhausted
