@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -21,6 +22,11 @@ from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeySer
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 from tests.pgbouncer import PgBouncer
+
+# What passes passes again. `make test ARGS=--hypothesis-profile=random` takes other examples each time.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("random", derandomize=False)
+hypothesis.settings.load_profile("same")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VAULT_KEYS = f"test:{base64.b64encode(bytes(range(32))).decode()}"
