@@ -8,7 +8,7 @@ import dramatiq
 from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE, PlatformName
 from actors.wakes import Wakes
 from actors.worker import engine, mailbox
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.failpoints import hit
 from beat_actors.platforms.registry import platform as platform_named
 

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 BEFOREHAND = (
     "uvloop",
     "actors.watchdog",
-    "beat_actors.credentials.turn",
+    "beat_actors.broker.turn",
     "beat_actors.credentials.upkeep",
     "beat_actors.database.vitals",
     "beat_actors.engine",

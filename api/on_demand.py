@@ -16,8 +16,8 @@ from api.scrape_requests import PRIORITIES, send
 from api.services import Provider
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError, TooManyOpen
-from beat_actors.limits import overview
-from beat_actors.limits.limiter import Standing
+from beat_actors.quotas import overview
+from beat_actors.quotas.limiter import Standing
 from beat_actors.requests import intake, on_demand
 from beat_actors.text import check_text
 

@@ -13,7 +13,7 @@ from api.scrape_requests import row_id, send, switch, whole
 from api.services import Provider
 from beat_actors import alerts, audit, quarantine
 from beat_actors.access.scopes import Scope
-from beat_actors.credentials import flows, sources
+from beat_actors.broker import flows, sources
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound

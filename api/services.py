@@ -18,8 +18,8 @@ from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
 from beat_actors.database.vitals import Reporter
-from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.logs import AT_EXIT, buffer
+from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.requests import queries
 from beat_actors.requests.open_requests import OpenRequests
 from beat_actors.whole import start_threads

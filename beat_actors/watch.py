@@ -11,14 +11,14 @@ from math import ceil
 from typing import Any
 
 from beat_actors.alerts import SOURCE_RULE, Alert, report
+from beat_actors.broker.windows import Window
 from beat_actors.credentials.alerts import troubles
-from beat_actors.credentials.limits import Window
 from beat_actors.database import Database, columns, upkeep
 from beat_actors.database.vitals import Vitals, processes
-from beat_actors.limits.limiter import StackedLimiter
-from beat_actors.limits.overview import LimitView, overview
 from beat_actors.platforms.registry import platforms
 from beat_actors.process_alerts import processes_in_trouble
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.overview import LimitView, overview
 from beat_actors.requests.intake import Priority
 from beat_actors.webhooks import alerts as webhooks
 

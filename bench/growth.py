@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import psycopg
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database, migrate
 from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running

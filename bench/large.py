@@ -9,7 +9,7 @@ import time
 import psycopg
 
 from actors.mailbox import Mailbox
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings

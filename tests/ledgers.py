@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from beat_actors.credentials.limits import calendar_day
+from beat_actors.broker.windows import calendar_day
 from beat_actors.platforms.interface import Limit, Platform
 
 

@@ -7,9 +7,9 @@ from cyclopts import App, Parameter
 
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, run, who
-from beat_actors.limits import overview
-from beat_actors.limits.limiter import StackedLimiter
-from beat_actors.limits.overview import LimitView
+from beat_actors.quotas import overview
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.overview import LimitView
 
 app = App(name="limits", help="Limits on on-demand requests: what is used, what is left and until when; reset.")
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))

@@ -8,13 +8,13 @@ from msgspec import UNSET
 from beat_actors import alerts as alert_rows
 from beat_actors import quarantine as quarantine_rows
 from beat_actors.alerts import AlertView
+from beat_actors.broker import flows as flow_rows
+from beat_actors.broker import sources as source_rows
+from beat_actors.broker.flows import FlowView, Number
+from beat_actors.broker.sources import SourceView
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, run, who
-from beat_actors.credentials import flows as flow_rows
-from beat_actors.credentials import sources as source_rows
-from beat_actors.credentials.flows import FlowView, Number
 from beat_actors.credentials.manager import source_named
-from beat_actors.credentials.sources import SourceView
 from beat_actors.quarantine import Cluster, Entry, Replay
 
 Json = Annotated[bool, Parameter(negative="")]

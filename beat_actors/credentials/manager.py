@@ -11,12 +11,12 @@ import psycopg
 
 from beat_actors import audit
 from beat_actors.access import grants
+from beat_actors.broker.decision import Desk
+from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
+from beat_actors.broker.state import Lane
+from beat_actors.broker.store import lock
 from beat_actors.credentials.alerts import watch
-from beat_actors.credentials.decision import Desk
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
-from beat_actors.credentials.loading import HELD, UNTAKEN, load_groups, load_snapshot
-from beat_actors.credentials.state import Lane
-from beat_actors.credentials.store import lock
 from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Transaction, columns, jsonb
 from beat_actors.database.vitals import SEEN_WITHIN

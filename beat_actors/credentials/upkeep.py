@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from beat_actors.credentials import loading, store
-from beat_actors.credentials.decision import Desk
-from beat_actors.credentials.turn import USE_WITHIN
+from beat_actors.broker import loading, store
+from beat_actors.broker.decision import Desk
+from beat_actors.broker.turn import USE_WITHIN
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.platforms.interface import CHECK, REFRESH, UPKEEP, Platform
 from beat_actors.platforms.registry import platforms

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from beat_actors.credentials.life import without_doubt
+from beat_actors.credentials.health import without_doubt
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
 from beat_actors.pipeline import smaller, upkeep

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from beat_actors.credentials.breaker import bucket_of
+from beat_actors.broker.breaker import bucket_of
 from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, Missing, Private, StorageUnavailable

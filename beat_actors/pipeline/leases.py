@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 
-from beat_actors.credentials.limits import AHEAD
-from beat_actors.credentials.turn import USE_WITHIN
+from beat_actors.broker.turn import USE_WITHIN
+from beat_actors.broker.windows import AHEAD
 from beat_actors.database import Transaction, jsonb
 from beat_actors.engine import Engine
 from beat_actors.pipeline.stage import SETTLE, StageResult, settlement_row

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from beat_actors.credentials.life import next_refresh, verdict_of
+from beat_actors.credentials.health import next_refresh, verdict_of
 from beat_actors.credentials.manager import Renewal
 from beat_actors.credentials.upkeep import finish, lease_checks, lease_due
 from beat_actors.engine import Engine

@@ -15,7 +15,7 @@ from api.services import Services
 from beat_actors.access import keys
 from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process

@@ -14,8 +14,8 @@ import api.on_demand
 import api.scrape_requests
 from beat_actors.access import grants
 from beat_actors.access.reader import Sees
-from beat_actors.credentials import loading, turn
-from beat_actors.credentials.state import Credential, Snapshot
+from beat_actors.broker import loading, turn
+from beat_actors.broker.state import Credential, Snapshot
 from beat_actors.data import changes, reading, refreshing
 from beat_actors.requests import explain, intake, queries, retry
 from beat_actors.webhooks import deliveries, endpoints

@@ -23,10 +23,10 @@ from actors.mailbox import Mailbox
 from beat_actors.chaos.proxy import Proxy
 from beat_actors.database import Database
 from beat_actors.errors import LimitsUnavailable
-from beat_actors.limits.limiter import StackedLimiter
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import ValkeyServer, running
 from beat_actors.primary import WrongServer
+from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.settings import Settings
 from tests.integration.actors.conftest import until
 

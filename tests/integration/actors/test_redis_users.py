@@ -18,8 +18,8 @@ from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.cli.session import queue_depths
 from beat_actors.database import Database
-from beat_actors.limits.limiter import StackedLimiter
-from beat_actors.limits.stack import stacks
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.stack import stacks
 from beat_actors.redis_users import COMMANDS, rules
 from beat_actors.settings import Settings
 from tests.integration.actors.conftest import Post, post_over, until

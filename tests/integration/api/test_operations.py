@@ -10,7 +10,7 @@ from actors.queues import Queues
 from beat_actors import watch
 from beat_actors.access.scopes import Scope
 from beat_actors.alerts import Alert, open_alert
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake

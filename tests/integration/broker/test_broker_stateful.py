@@ -17,8 +17,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from beat_actors.broker.turn import turn
 from beat_actors.credentials import upkeep
-from beat_actors.credentials.turn import turn
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.upkeep import look_after
 from beat_actors.requests import intake, sweeps

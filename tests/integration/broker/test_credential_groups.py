@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.credentials import loading, turn
-from beat_actors.credentials.state import Snapshot
+from beat_actors.broker import loading, turn
+from beat_actors.broker.state import Snapshot
 from beat_actors.database import Database
 from beat_actors.platforms.interface import Limit
 from beat_actors.platforms.registry import platform as platform_named

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from beat_actors.credentials.fair import LOWER_SHARE
-from beat_actors.credentials.turn import CANDIDATES, turn
+from beat_actors.broker.fair import LOWER_SHARE
+from beat_actors.broker.turn import CANDIDATES, turn
 from beat_actors.engine import Engine
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest

@@ -7,8 +7,8 @@ import pytest
 from msgspec import UNSET
 
 from beat_actors import audit
-from beat_actors.credentials import flows
-from beat_actors.credentials.turn import turn
+from beat_actors.broker import flows
+from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Answer, Endpoint, Many

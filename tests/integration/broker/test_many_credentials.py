@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Transaction
 from beat_actors.engine import Engine
 from beat_actors.requests import intake

@@ -6,8 +6,8 @@ from random import Random
 import psycopg
 import pytest
 
-from beat_actors.credentials.loading import LEAST_LANES, MOST_LANES, MOST_OF_GROUP, load_lanes, load_snapshot
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.loading import LEAST_LANES, MOST_LANES, MOST_OF_GROUP, load_lanes, load_snapshot
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.credentials.turn import CANDIDATES
+from beat_actors.broker.turn import CANDIDATES
 
 TENANTS, EACH, WANTED = 500, 20, 20
 LANES = 500

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput, Missing
 from beat_actors.pipeline.ingest import ingest

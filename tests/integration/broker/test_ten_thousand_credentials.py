@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from beat_actors.credentials import turn as turns
-from beat_actors.credentials.loading import MOST_OF_GROUP
-from beat_actors.credentials.turn import turn
+from beat_actors.broker import turn as turns
+from beat_actors.broker.loading import MOST_OF_GROUP
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database, Transaction
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from beat_actors.credentials.turn import WAKE_BATCH, turn
+from beat_actors.broker.turn import WAKE_BATCH, turn
 from beat_actors.database import Database, migrate
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, StorageUnavailable

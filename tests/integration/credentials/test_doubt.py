@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake, sweeps

@@ -10,9 +10,9 @@ import msgspec
 import psycopg
 import pytest
 
-from beat_actors.credentials import life, upkeep
+from beat_actors.broker.turn import turn
+from beat_actors.credentials import health, upkeep
 from beat_actors.credentials.alerts import MOST_OF_SOURCE, TROUBLED
-from beat_actors.credentials.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.records import unpack
@@ -541,7 +541,7 @@ async def test_the_dead_are_looked_at_less_and_less_often(engine: Engine, clock:
         waits.append(wait)
         assert await upkept(engine) == 0
         clock.advance(wait + 1)
-    for wait, least in zip(waits, [*life.LOOKS, *[life.LOOKS[-1]] * 2], strict=True):
+    for wait, least in zip(waits, [*health.LOOKS, *[health.LOOKS[-1]] * 2], strict=True):
         assert 0.9 * least < wait < 1.2 * least
 
 

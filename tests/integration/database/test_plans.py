@@ -9,7 +9,7 @@ import pytest
 
 from beat_actors import watch
 from beat_actors.access.reader import Sees
-from beat_actors.credentials import loading, turn
+from beat_actors.broker import loading, turn
 from beat_actors.data import reading
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, lifecycle, queries, sweeps

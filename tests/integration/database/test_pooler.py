@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from pydantic import PostgresDsn
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import durability
 from beat_actors.errors import BadSettings
 from beat_actors.local.home import temporary_home

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 )
 
 from beat_actors import quarantine
+from beat_actors.broker.turn import turn
 from beat_actors.credentials.manager import CredentialManager
-from beat_actors.credentials.turn import turn
 from beat_actors.credentials.vault import Vault
 from beat_actors.engine import Engine
 from beat_actors.errors import Conflict, KeyReused

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from beat_actors import quarantine
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.errors import BadInput, Malformed
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process

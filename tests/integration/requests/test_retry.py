@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.errors import BadInput, Conflict, NotFound
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beat_actors.credentials.turn import CANDIDATES, turn
+from beat_actors.broker.turn import CANDIDATES, turn
 from beat_actors.errors import KeyReused
 from beat_actors.requests import explain, intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import psycopg
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.leadership import Leadership
 from beat_actors.requests import intake, sweeps

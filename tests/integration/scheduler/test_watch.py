@@ -11,8 +11,8 @@ import pytest
 
 from beat_actors import watch
 from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_alerts, silence
-from beat_actors.credentials import flows
-from beat_actors.credentials.turn import turn
+from beat_actors.broker import flows
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.database.vitals import Reporter, processes
 from beat_actors.engine import Engine

@@ -19,7 +19,7 @@ from beat_actors.access import grants, keys
 from beat_actors.access.grants import Use
 from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.engine import Engine

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from actors.wakes import Wakes
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.pipeline.retrieve import Retriever
 from beat_actors.pipeline.stage import StageResult

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process

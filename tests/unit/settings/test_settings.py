@@ -11,7 +11,7 @@ from api.limits import Limiter
 from beat_actors.credentials.vault import Vault
 from beat_actors.database.urls import connect_args
 from beat_actors.errors import BadSettings, SecretMissing
-from beat_actors.limits.limiter import StackedLimiter
+from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.settings import load
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 

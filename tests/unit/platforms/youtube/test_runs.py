@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from beat_actors.credentials.limits import calendar_day
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
+from beat_actors.broker.windows import calendar_day
 from beat_actors.data import reading
 from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest

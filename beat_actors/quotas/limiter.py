@@ -22,11 +22,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from beat_actors.database import Database
 from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError
-from beat_actors.limits.forecast import BUCKETS, Usage
-from beat_actors.limits.stack import REMEMBERED, UNBOUNDED, Stack, most, stacks
 from beat_actors.logins import said
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.primary import async_primary
+from beat_actors.quotas.forecast import BUCKETS, Usage
+from beat_actors.quotas.stack import REMEMBERED, UNBOUNDED, Stack, most, stacks
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.requests.intake import Priority
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.credentials import decision
-from beat_actors.credentials.breaker import Breaker
-from beat_actors.credentials.decision import Desk, apply_settlements, decide
-from beat_actors.credentials.limits import AHEAD, calendar_day
-from beat_actors.credentials.state import (
+from beat_actors.broker import decision
+from beat_actors.broker.breaker import Breaker
+from beat_actors.broker.decision import Desk, apply_settlements, decide
+from beat_actors.broker.state import (
     Budgets,
     Candidate,
     Credential,
@@ -26,6 +25,7 @@ from beat_actors.credentials.state import (
     Wait,
     told,
 )
+from beat_actors.broker.windows import AHEAD, calendar_day
 from beat_actors.platforms.interface import Limit, Outcome
 
 NOW = 1_790_000_000.0

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from beat_actors.database import Database
-from beat_actors.limits.limiter import StackedLimiter
+from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.settings import Settings
 
 

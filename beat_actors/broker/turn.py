@@ -14,11 +14,11 @@ from typing import Any
 
 from beat_actors import audit
 from beat_actors.access import grants
-from beat_actors.credentials import loading, store
-from beat_actors.credentials.decision import Desk, apply_settlements, decide
-from beat_actors.credentials.exhaustion import newly_full
-from beat_actors.credentials.flows import load_rooms
-from beat_actors.credentials.state import (
+from beat_actors.broker import loading, store
+from beat_actors.broker.decision import Desk, apply_settlements, decide
+from beat_actors.broker.exhaustion import newly_full
+from beat_actors.broker.flows import load_rooms
+from beat_actors.broker.state import (
     Blocked,
     Budgets,
     Candidate,

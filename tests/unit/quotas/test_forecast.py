@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from beat_actors.limits.forecast import BUCKETS, Usage
 from beat_actors.platforms.interface import RequestLimit
+from beat_actors.quotas.forecast import BUCKETS, Usage
 
 DAY = 86_400
 NOON = 20_000 * DAY + DAY / 2

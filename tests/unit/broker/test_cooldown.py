@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.credentials.cooldown import CLEAN_HOUR, LADDER, Cooldown, cool, cool_until_reset, step_now
+from beat_actors.broker.cooldown import CLEAN_HOUR, LADDER, Cooldown, cool, cool_until_reset, step_now
 
 NOW = 1_790_000_000.0
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from beat_actors.database import Database
 from beat_actors.errors import LimitsUnavailable, RateLimitError
-from beat_actors.limits.limiter import StackedLimiter, Taken
-from beat_actors.limits.stack import Stack, most, stacks
 from beat_actors.platforms.interface import RequestLimit
+from beat_actors.quotas.limiter import StackedLimiter, Taken
+from beat_actors.quotas.stack import Stack, most, stacks
 from beat_actors.requests.intake import Priority
 from beat_actors.settings import LimitChange, Settings
-from tests.integration.limits.conftest import ServerClock
+from tests.integration.quotas.conftest import ServerClock
 
 CUSTOMER, STANDARD, BATCH = Priority.CUSTOMER, Priority.STANDARD, Priority.BATCH
 

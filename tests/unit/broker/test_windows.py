@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beat_actors.credentials.limits import BUCKETS, SPARSE, Window, calendar_day, margin
+from beat_actors.broker.windows import BUCKETS, SPARSE, Window, calendar_day, margin
 from beat_actors.platforms.interface import Limit
 
 NOON = 1_790_000_000.0

@@ -6,9 +6,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.credentials.decision import Desk, decide
-from beat_actors.credentials.fair import LOWER_SHARE
-from beat_actors.credentials.state import Candidate, Credential, Lane, Plan, Snapshot
+from beat_actors.broker.decision import Desk, decide
+from beat_actors.broker.fair import LOWER_SHARE
+from beat_actors.broker.state import Candidate, Credential, Lane, Plan, Snapshot
 
 LANES = [
     Lane(10 * priority + n, "profile", priority, ("first",), flow=flow)

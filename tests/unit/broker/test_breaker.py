@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.credentials.breaker import AT_LEAST, Breaker, Called
+from beat_actors.broker.breaker import AT_LEAST, Breaker, Called
 
 NOW = 1_790_000_000.0
 TIMES = st.floats(NOW - 120, NOW, allow_nan=False)

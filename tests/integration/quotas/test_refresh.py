@@ -12,11 +12,11 @@ import redis
 from beat_actors.access import keys
 from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
-from beat_actors.credentials.turn import turn
+from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.engine import Engine
-from beat_actors.limits.off_peak import moment
 from beat_actors.platforms.interface import Limit, OnDemand, Platform, RequestLimit
+from beat_actors.quotas.off_peak import moment
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import LimitChange, Settings

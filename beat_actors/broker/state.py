@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from beat_actors.credentials.breaker import ALONE, Breaker, Witnesses
-from beat_actors.credentials.limits import Window
+from beat_actors.broker.breaker import ALONE, Breaker, Witnesses
+from beat_actors.broker.windows import Window
 from beat_actors.platforms.interface import Limit, Outcome
 
 BreakerKey = tuple[str, str, str, str]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from beat_actors.credentials.breaker import Breaker, Called
-from beat_actors.credentials.state import BreakerKey, Plan, Settlement, Snapshot
+from beat_actors.broker.breaker import Breaker, Called
+from beat_actors.broker.state import BreakerKey, Plan, Settlement, Snapshot
 from beat_actors.platforms.interface import UPKEEP, Outcome
 
 KINDS = ("upstream", "parser")

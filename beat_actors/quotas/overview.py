@@ -7,10 +7,10 @@ import msgspec
 from beat_actors import audit
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.limits.forecast import Usage
-from beat_actors.limits.limiter import StackedLimiter
-from beat_actors.limits.stack import Stack, most
 from beat_actors.platforms.interface import RequestLimit
+from beat_actors.quotas.forecast import Usage
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.stack import Stack, most
 from beat_actors.requests.intake import Priority
 from beat_actors.text import check_text
 

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from beat_actors import audit
+from beat_actors.broker.state import FlowRoom
+from beat_actors.broker.store import lock
 from beat_actors.credentials.manager import UNBLOCK
-from beat_actors.credentials.state import FlowRoom
-from beat_actors.credentials.store import lock
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Flow, Platform

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 
-from beat_actors.credentials.fair import Classes
-from beat_actors.credentials.limits import CUSTOMER, Window
-from beat_actors.credentials.outages import EVERYBODY, KINDS, judge
-from beat_actors.credentials.settle import settle, windows_of
-from beat_actors.credentials.state import (
+from beat_actors.broker.fair import Classes
+from beat_actors.broker.outages import EVERYBODY, KINDS, judge
+from beat_actors.broker.outcomes import settle, windows_of
+from beat_actors.broker.state import (
     Blocked,
     BreakerKey,
     Candidate,
@@ -26,6 +25,7 @@ from beat_actors.credentials.state import (
     Settlement,
     Snapshot,
 )
+from beat_actors.broker.windows import CUSTOMER, Window
 from beat_actors.platforms.interface import Outcome
 
 RESTS_FOR: dict[str, str] = {

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from beat_actors.credentials.breaker import Breaker
-from beat_actors.credentials.limits import Window
-from beat_actors.credentials.state import BreakerKey, Checked, Credential, Happened, Settlement
+from beat_actors.broker.breaker import Breaker
+from beat_actors.broker.state import BreakerKey, Checked, Credential, Happened, Settlement
+from beat_actors.broker.windows import Window
 from beat_actors.database import Transaction, columns, jsonb
 from beat_actors.platforms.interface import Outcome
 

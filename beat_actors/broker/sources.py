@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from beat_actors import audit
+from beat_actors.broker.store import lock
 from beat_actors.credentials.manager import UNBLOCK, source_named
-from beat_actors.credentials.store import lock
 from beat_actors.database import Database
 from beat_actors.errors import BadInput
 from beat_actors.platforms.registry import platforms

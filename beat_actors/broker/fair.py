@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
-from beat_actors.credentials.state import Candidate, Lane
+from beat_actors.broker.state import Candidate, Lane
 
 LOWER_SHARE = 20
 """One of so many leases goes to a lower class that can use it, so that a flood of urgent work does not stop the rest."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from beat_actors.credentials.state import Facts
+from beat_actors.broker.state import Facts
 from beat_actors.platforms.interface import FINAL, Health, Outcome, Verdict
 
 # Nothing was learned: asked again soon, and not at once, because whatever stands in the way does so for the others too.

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from beat_actors.credentials.breaker import Breaker, Witnesses
-from beat_actors.credentials.limits import Window
-from beat_actors.credentials.outages import ALL_OWNERS, KINDS, OWNERS
-from beat_actors.credentials.settle import subject_of
-from beat_actors.credentials.state import BreakerKey, Budgets, Credential, Lane, Snapshot, Unread
+from beat_actors.broker.breaker import Breaker, Witnesses
+from beat_actors.broker.outages import ALL_OWNERS, KINDS, OWNERS
+from beat_actors.broker.outcomes import subject_of
+from beat_actors.broker.state import BreakerKey, Budgets, Credential, Lane, Snapshot, Unread
+from beat_actors.broker.windows import Window
 from beat_actors.database import Transaction, jsonb
 from beat_actors.database.vitals import SEEN_WITHIN
 from beat_actors.platforms.interface import Limit, Platform

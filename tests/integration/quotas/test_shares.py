@@ -12,14 +12,14 @@ from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.errors import RateLimitError
-from beat_actors.limits import overview
-from beat_actors.limits.limiter import StackedLimiter
-from beat_actors.limits.stack import stacks
+from beat_actors.quotas import overview
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.stack import stacks
 from beat_actors.requests.intake import Priority
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import Doorbell, app_over, bearer
 from tests.integration.api.promised import Promised as Client
-from tests.integration.limits.conftest import ServerClock
+from tests.integration.quotas.conftest import ServerClock
 
 MINUTE = "refresh_profile_insta_minute"
 CUSTOMER = Priority.CUSTOMER

@@ -3,11 +3,9 @@
 import re
 from random import Random
 
-from beat_actors.credentials.cooldown import CLEAN_HOUR, cool, cool_until_reset
-from beat_actors.credentials.life import BRAND_NEW, next_check, next_look
-from beat_actors.credentials.limits import LATE, Window, calendar_day
-from beat_actors.credentials.outages import is_one_process_alone, rests_until
-from beat_actors.credentials.state import (
+from beat_actors.broker.cooldown import CLEAN_HOUR, cool, cool_until_reset
+from beat_actors.broker.outages import is_one_process_alone, rests_until
+from beat_actors.broker.state import (
     Checked,
     Credential,
     Fail,
@@ -18,6 +16,8 @@ from beat_actors.credentials.state import (
     Snapshot,
     Wait,
 )
+from beat_actors.broker.windows import LATE, Window, calendar_day
+from beat_actors.credentials.health import BRAND_NEW, next_check, next_look
 from beat_actors.platforms.interface import CHECK, FINAL, NOT_SENT, REFRESH, UPKEEP, Outcome
 
 ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL, Outcome.UNSEEN, Outcome.REFUSED, Outcome.TOO_MUCH}

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from beat_actors.credentials.decision import exhausted_by_report
-from beat_actors.credentials.settle import windows_of
-from beat_actors.credentials.state import Credential, Snapshot
+from beat_actors.broker.decision import exhausted_by_report
+from beat_actors.broker.outcomes import windows_of
+from beat_actors.broker.state import Credential, Snapshot
 from beat_actors.platforms.interface import Platform
 
 SHORT = 10.0
