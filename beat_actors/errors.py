@@ -126,6 +126,10 @@ class StorageTooSlow(StorageUnavailable):
     """PostgreSQL did not answer in time; whether it did what was asked is not known."""
 
 
+class StorageBrokenOff(StorageUnavailable):
+    """PostgreSQL broke a statement off, for its time limit or by hand; nothing was changed."""
+
+
 class StorageLost(StorageUnavailable):
     """The connection to PostgreSQL was lost; whether it did what was asked is not known."""
 

@@ -15,6 +15,7 @@ from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.platforms.interface import CHECK, REFRESH, UPKEEP, Platform
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept
+from beat_actors.settings import Settings
 
 # Of a source's checks, and of its refreshes, so many are out at once: none is in a hurry, and an outage costs no more.
 AT_ONCE = 10
@@ -96,6 +97,11 @@ SELECT DISTINCT platform FROM orphan
 """
 
 
+def lease_seconds(settings: Settings) -> float:
+    """How long a call's lease holds: until it is begun, its time, and that of its commit."""
+    return settings.http_total_timeout + 2 * USE_WITHIN
+
+
 async def lease_due(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[Any]:
     """Leave to check or refresh those of these credentials for which it is due, as far as there is room."""
     return await database.again(lambda: _lease_due(database, platform, credential_ids))
@@ -143,7 +149,7 @@ async def _lease(
         if snapshot.room[credential.source, operation] > 0:  # else it stays due, and is the next one's
             asked.append({"id": number, "operation": operation, "probe": desk.reserve(credential, operation)})
     values = {"asked": jsonb(asked), "check": CHECK, "refresh": REFRESH, "later": LATER, "use_within": USE_WITHIN}
-    leased = await transaction.rows(LEASE, {**values, "lease": database.settings.http_total_timeout + 2 * USE_WITHIN})
+    leased = await transaction.rows(LEASE, {**values, "lease": lease_seconds(database.settings)})
     await store.save_credentials(transaction, snapshot.credentials.values())
     await store.save_breakers(transaction, platform.name, [(key, snapshot.breakers[key]) for key in desk.probed])
     return leased

@@ -5,7 +5,14 @@ Everything else is a fault of the statement, and is raised as it is.
 
 import psycopg
 
-from beat_actors.errors import StorageContended, StorageForbidden, StorageLost, StorageReadOnly, StorageUnavailable
+from beat_actors.errors import (
+    StorageBrokenOff,
+    StorageContended,
+    StorageForbidden,
+    StorageLost,
+    StorageReadOnly,
+    StorageUnavailable,
+)
 from beat_actors.logins import said
 
 UNAVAILABLE = (
@@ -50,6 +57,8 @@ def meaning(error: psycopg.Error, *, sent: bool) -> StorageUnavailable | None:
         return StorageForbidden(f"PostgreSQL answers, and refuses: {words}; give the role its privileges: beat migrate")
     if state.startswith(LOGIN) or (not sent and _is_login(words)):
         return StorageForbidden(f"PostgreSQL answers, and refuses the login: {words}; correct BEAT_DATABASE_URL")
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return StorageBrokenOff(f"PostgreSQL did not answer: {words}")
     if isinstance(error, UNAVAILABLE) or state == TRANSACTION_TIMEOUT:
         # What the server says of itself, it says instead of doing it.
         kind = StorageLost if sent and error.sqlstate is None else StorageUnavailable

@@ -7,10 +7,10 @@ import psycopg
 import structlog
 
 from beat_actors.engine import Engine
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import StorageBrokenOff, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.records import unpack_records
-from beat_actors.pipeline.stage import UNSUSPECTED, StageResult, claim_all, give_back, left_undone_given_back
+from beat_actors.pipeline.stage import UNSUSPECTED, StageResult, claim_all, give_back, left_undone_given_back, renewing
 from beat_actors.pipeline.writing import write
 from beat_actors.requests.lifecycle import fail_fetches
 
@@ -58,13 +58,15 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fal
     async with left_undone_given_back(engine.database, claims, "INGESTED"):
         try:
             await engine.database.again(lambda: _commit(engine, sound, result))
-        except StorageUnavailable:
-            raise
-        except Exception:  # noqa: BLE001 - one of them cannot be written: its neighbours can
-            for claim in sound:
-                await _commit_alone(engine, claim, result)
+        except Exception as error:
+            if isinstance(error, StorageUnavailable) and not isinstance(error, StorageBrokenOff):
+                raise
+            # One of them cannot be written, or takes too long: its neighbours can.
+            async with renewing(engine.database, sound):
+                for claim in sound:
+                    await _commit_alone(engine, claim, result)
         for claim in poison:
-            died = "its worker died each time that it was processed"
+            died = "it could not be written, or its worker died, each time that it was processed"
             await _quarantine(engine, claim, died, died)
     if claims:
         hit("process.after_commit", fetch_ids)
@@ -77,11 +79,13 @@ async def _commit_alone(engine: Engine, claim: Any, result: StageResult) -> None
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         said = f"PostgreSQL refuses it: {str(error).splitlines()[0]}"
         await _quarantine(engine, claim, said, "PostgreSQL refuses what was read of the answer")
-    except StorageUnavailable:
-        raise
     except Exception as error:
+        if isinstance(error, StorageUnavailable) and not isinstance(error, StorageBrokenOff):
+            raise
         engine.own_trouble.caused(error)
-        log.exception("not_processed", fetch=claim.id, request=claim.request_id)
+        broken_off = isinstance(error, StorageBrokenOff)
+        log.error("not_processed", fetch=claim.id, request=claim.request_id, error=str(error), exc_info=not broken_off)
+        # That PostgreSQL takes this shows that it is not PostgreSQL that is slow: where it does not, no try is counted.
         await give_back(engine.database, [claim], "INGESTED", tried=True)
 
 

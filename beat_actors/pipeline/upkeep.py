@@ -16,7 +16,7 @@ import structlog
 
 from beat_actors.credentials.health import next_refresh, verdict_of
 from beat_actors.credentials.manager import Renewal
-from beat_actors.credentials.upkeep import finish, lease_checks, lease_due
+from beat_actors.credentials.upkeep import finish, lease_checks, lease_due, lease_seconds
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.pipeline.call import (
@@ -43,6 +43,12 @@ PLATFORMS = "SELECT DISTINCT platform FROM credential WHERE id = ANY(%s) ORDER B
 FOREVER = 10**9
 # Seconds for which what a check found is taken at its word.
 RECENT = 60.0
+KEPT_FOR = 900.0
+"""Seconds for which a new secret waits for PostgreSQL: the provider gives it once, and may take the old one no longer."""
+AGAIN, AGAIN_MOST = 0.1, 2.0
+"""Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""
+LAST = 1.5
+"""Seconds that a commit is still given when its process ends, within those that the process waits for it."""
 KNOWN = """
 SELECT id, generation, scopes, expires_at, data_access_expires_at FROM credential
 WHERE id = ANY(%s) AND check_outcome = 'ok' AND checked_at > clock_timestamp() - make_interval(secs => %s)
@@ -68,8 +74,15 @@ async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResu
     for name in names:
         started = time.monotonic()
         calls = await lease_due(engine.database, platforms()[name], credential_ids)
-        if calls:
-            await _make_and_finish(engine, name, calls, started, {}, result)
+        # A new secret does not wait for the calls beside it: its process may die meanwhile.
+        checks = [call for call in calls if call.operation != REFRESH]
+        batches = [*([checks] if checks else []), *([call] for call in calls if call.operation == REFRESH)]
+        ended = await asyncio.gather(
+            *(_make_and_finish(engine, name, batch, started, {}, result) for batch in batches), return_exceptions=True
+        )
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
     return result
 
 
@@ -113,7 +126,7 @@ async def _make_and_finish(
     made: list[Made] = []
     try:
         made = await _make_all(engine, calls, started, standing)
-        await _finish(engine, platform, made, claims, result)
+        await _finish_in_time(engine, platform, made, claims, result)
     except BaseException as error:
         unmade = [_unmade(call) for call in calls if call.id not in standing.begun]
         if unmade:
@@ -129,7 +142,7 @@ async def _make_and_finish(
 
 async def _finish_alone(engine: Engine, platform: str, item: Made, claims: dict[int, Any], result: StageResult) -> None:
     try:
-        await _finish(engine, platform, [item], claims, result)
+        await _finish_in_time(engine, platform, [item], claims, result)
     except StorageUnavailable:
         raise
     except Exception:
@@ -184,6 +197,41 @@ async def _make(engine: Engine, call: Any, started: float, standing: Standing) -
             call, made, Verdict(Outcome.MALFORMED, detail="the refresh gave no token, or none with an end that can be")
         )
     return Made(call, made, made.refreshed(source, found.verdict), renewed=found)
+
+
+async def _finish_in_time(
+    engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult
+) -> None:
+    """Commit what came back, also while PostgreSQL is away for a moment: a new secret for `KEPT_FOR` seconds, the rest while its lease may
+    hold. Where the process ends meanwhile, the commit is tried on for `LAST` seconds.
+
+    Raises `StorageUnavailable` where PostgreSQL does not answer for so long.
+    """
+    kept_for = KEPT_FOR if any(item.renewed for item in made) else lease_seconds(engine.settings)
+    commit = asyncio.ensure_future(_finish_again(engine, platform, made, claims, result, time.monotonic() + kept_for))
+    try:
+        await asyncio.shield(commit)
+    except asyncio.CancelledError:
+        await asyncio.wait([commit], timeout=LAST)
+        commit.cancel()
+        await asyncio.wait([commit])
+        raise
+
+
+async def _finish_again(
+    engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult, ends: float
+) -> None:
+    """A repeated commit whose first answer was lost finds nothing to do: the generation and the call's row are its fences."""
+    pause = AGAIN
+    while True:
+        try:
+            return await _finish(engine, platform, made, claims, result)
+        except StorageUnavailable as error:
+            if time.monotonic() + pause >= ends:
+                raise
+            log.warning("commit_tried_again", stage="upkeep", calls=len(made), error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AGAIN_MOST)
 
 
 async def _finish(

@@ -146,8 +146,9 @@ WITH wanted AS (
 UPDATE scrape_fetch f SET expires_at = dated.deadline FROM dated WHERE f.id = dated.id RETURNING f.platform
 """
 
+# What was read goes with it: a replay reads the payload again.
 FAIL_FETCHES = """
-UPDATE scrape_fetch f SET stage = 'FAILED', lease_until = NULL, waiting_for = NULL, error = i.error
+UPDATE scrape_fetch f SET stage = 'FAILED', lease_until = NULL, waiting_for = NULL, records = NULL, error = i.error
 FROM jsonb_to_recordset(%s::jsonb) AS i(id bigint, error jsonb)
 WHERE f.id = i.id AND f.stage = ANY(%s)
 RETURNING f.id, f.request_id, f.run, f.is_first, f.error

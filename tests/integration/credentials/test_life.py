@@ -1,6 +1,7 @@
 """A credential's life: checked, refreshed, dead, replaced; and the books agree about every call that was made for its own sake."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,8 @@ from beat_actors.broker.turn import turn
 from beat_actors.credentials import health, upkeep
 from beat_actors.credentials.alerts import MOST_OF_SOURCE, TROUBLED
 from beat_actors.engine import Engine
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, StorageUnavailable
+from beat_actors.pipeline import upkeep as upkeeping
 from beat_actors.pipeline.records import unpack
 from beat_actors.pipeline.upkeep import look_after
 from beat_actors.platforms.interface import (
@@ -720,6 +722,76 @@ async def test_p7_a_token_that_came_late_is_kept(engine: Engine, clock: MovableC
     assert (await engine.credentials.info(credential)).state == "ready"
     assert [row.outcome for row in await rows(engine, "SELECT outcome FROM trace_log")] == ["unknown"]
     await assert_the_books_agree(engine)
+
+
+class Server:
+    """The test's database, which can be put out of reach: it ends its connections and takes no new ones."""
+
+    def __init__(self, database_url: str) -> None:
+        self._name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+        self._url = psycopg.conninfo.make_conninfo(database_url, dbname="postgres")
+
+    async def stop(self) -> None:
+        self._run(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS false")
+        self._run(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self._name}' AND usename = 'beat_process'"
+        )
+
+    def start(self) -> None:
+        self._run(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS true")
+
+    def _run(self, sql: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as admin:
+            admin.execute(sql)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["process-goes-on", "process-ends"])
+async def test_p7_a_new_secret_outlives_a_postgresql_that_is_away(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Also where the process is to end meanwhile. The secrets that come beside one that takes its time do not wait for it."""
+    engine.client.at["/token"] = tokens()
+    credential, _ = await engine.credentials.add("granted", GRANT)
+    server, refused, real = Server(database_url), asyncio.Event(), upkeeping._finish
+
+    async def finish(*args: Any) -> None:
+        try:
+            await real(*args)
+        except StorageUnavailable:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(upkeeping, "_finish", finish)
+    engine.client.before["/token"] = server.stop
+    looking = asyncio.create_task(look_after(engine, [credential]))
+    await asyncio.wait([looking, asyncio.create_task(refused.wait())], return_when=asyncio.FIRST_COMPLETED)
+    if ends:
+        looking.cancel()
+        await asyncio.sleep(0)
+    server.start()
+    with contextlib.suppress(asyncio.CancelledError):
+        await looking
+    async with engine.database.transaction() as transaction:
+        secret = (await engine.credentials.reveal(transaction, [credential]))[credential]
+    assert secret["token"] == f"{CANARY}-token-1"
+    await turn(engine.database, CARE)
+    assert (await engine.credentials.info(credential)).state == "ready"
+    await assert_the_books_agree(engine)
+
+
+async def test_p7_a_new_secret_does_not_wait_for_the_calls_beside_it(engine: Engine) -> None:
+    engine.client.at["/token"] = tokens()
+    slow, _ = await engine.credentials.add("granted", GRANT)
+    quick, _ = await engine.credentials.add("granted", {**GRANT, "grant": "another"})
+    hangs = asyncio.Event()
+    engine.client.before["/token"] = hangs.wait  # the first that is asked
+    looking = asyncio.create_task(look_after(engine, [slow, quick]))
+    generations: dict[int, int] = {}
+    while len(set(generations.values())) < 2 and not looking.done():
+        generations = dict(await rows(engine, "SELECT id, generation FROM credential"))
+    assert sorted(generations.values()) == [1, 2]
+    hangs.set()
+    await looking
 
 
 async def test_a_secret_that_a_person_gives_meanwhile_stands(engine: Engine) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import psycopg
 import pytest
 
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
-from beat_actors.errors import StorageContended, StorageUnavailable
+from beat_actors.errors import StorageBrokenOff, StorageContended, StorageUnavailable
 from beat_actors.pipeline import ingest as ingests
 from beat_actors.pipeline import process as processes
 from beat_actors.pipeline import retrieve as retrieves
@@ -17,6 +18,7 @@ from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import Parsed
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from tests.observing import rows
 from tests.stages import retrieve
@@ -73,6 +75,46 @@ async def test_what_breaks_the_commit_of_process_harms_only_itself(
     assert await rows(engine.database, STATES) == [("DONE", False, 1), ("INGESTED", False, 1), ("DONE", False, 1)]
     await process(engine, ready)
     assert await rows(engine.database, "SELECT DISTINCT status FROM scrape_request_log") == [("COMPLETE",)]
+
+
+SLOW = """
+CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+CREATE TRIGGER slow BEFORE UPDATE ON scrape_fetch FOR EACH ROW WHEN (NEW.stage = 'DONE' AND NEW.id = {id}) EXECUTE FUNCTION be_slow();
+"""
+
+
+async def test_a_write_that_always_meets_its_time_limit_is_isolated_and_its_neighbours_are_written(
+    engine: Engine, database_url: str
+) -> None:
+    ready = sorted((await ingest(engine, await retrieved(engine))).next)
+    dbname = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(SLOW.format(id=ready[1]))
+        admin.execute(f"ALTER DATABASE {dbname} SET statement_timeout = '100ms'")
+    await engine.database.engine.dispose()  # what is connected anew has the limit
+    await process(engine, ready)
+    assert await rows(engine.database, STATES) == [("DONE", False, 1), ("INGESTED", False, 1), ("DONE", False, 1)]
+    for tries in range(2, engine.settings.stage_attempts + 2):
+        await process(engine, ready, alone=tries > SUSPECT)
+    assert (await rows(engine.database, STATES))[1][0] == "FAILED"
+    assert await rows(engine.database, "SELECT records FROM scrape_fetch WHERE id = %s", (ready[1],)) == [(None,)]
+    assert await rows(engine.database, "SELECT kind, fetch_id FROM quarantine") == [("poison", ready[1])]
+
+
+async def test_where_postgresql_is_slow_for_all_no_try_is_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = sorted((await ingest(engine, await retrieved(engine))).next)
+
+    async def slow(*_: Any, **__: Any) -> None:
+        raise StorageBrokenOff("a test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_commit", slow)
+        patch.setattr(processes, "give_back", slow)
+        with pytest.raises(StorageBrokenOff):
+            await process(engine, ready)
+    assert set(await rows(engine.database, STATES)) == {("INGESTED", False, 0)}
 
 
 async def test_a_payload_for_which_there_is_no_memory_harms_only_itself(
