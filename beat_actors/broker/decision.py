@@ -17,6 +17,7 @@ from beat_actors.broker.state import (
     BreakerKey,
     Candidate,
     Credential,
+    Denial,
     FlowRoom,
     Lane,
     Lease,
@@ -26,8 +27,10 @@ from beat_actors.broker.state import (
     Snapshot,
 )
 from beat_actors.broker.windows import CUSTOMER, Window
+from beat_actors.credentials.health import LOOK_LASTS
 from beat_actors.platforms.interface import Outcome
 
+GRANT_IT = "grant it at the provider, then: beat credentials enable ID --reason ..."
 RESTS_FOR: dict[str, str] = {
     Outcome.RATE_LIMITED: "the provider said that it is asked too often",
     Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
@@ -112,6 +115,11 @@ class Desk:
             self._start_probe(source, operation, owner)
         if credential.needs_probe(self.snapshot.now):
             credential.probing = credential.changed = probe = True
+        if operation in credential.denied:
+            # One call looks whether it may do it now; the others wait for what that comes to.
+            look = replace(credential.denials.get(operation, Denial()), at=self.snapshot.now + LOOK_LASTS)
+            credential.denials = {**credential.denials, operation: look}
+            credential.changed = probe = True
         return probe
 
     def _crowded(self, source: str, operation: str) -> bool:
@@ -198,8 +206,10 @@ class Desk:
             return because("dead: its secret was refused, and a person has to replace it", None)
         if not credential.enabled:
             return because("disabled by hand", None)
-        if lane.operation in credential.denied:
-            return because(f"it may not do {lane.operation}", None)
+        if not credential.may(lane.operation, now):
+            until = credential.denied_until(lane.operation)
+            why = f"the provider does not let it do {lane.operation}; it is tried again later"
+            return Reason(credential.source, why, until, credential.id, hint=GRANT_IT)
         if credential.rests(now):
             return because(f"cooling down: {_rests_for(credential)}", credential.disabled_till)
         if credential.is_stale(now):
@@ -251,6 +261,7 @@ class Pool:
     def __init__(self, snapshot: Snapshot, source: str, lane: Lane) -> None:
         self.now = snapshot.now
         self.priority = lane.priority
+        self.operation = lane.operation
         members = [
             credential
             for credential in snapshot.serving(source, lane.owner)
@@ -277,13 +288,18 @@ class Pool:
         take(credential, windows)
         return at if at > self.now else None
 
+    def _may(self, credential: Credential) -> bool:
+        """Asked anew for each lease, since a lease may have been a probe's."""
+        is_out = credential.probing or exhausted_by_report(credential, self.now)
+        return not is_out and credential.may(self.operation, self.now)
+
     def _has_room(self, credential: Credential) -> bool:
-        if credential.probing or exhausted_by_report(credential, self.now):
+        if not self._may(credential):
             return False
         return has_room(self.windows[credential.id], self.priority)
 
     def _opens(self, credential: Credential) -> bool:
-        if credential.probing or exhausted_by_report(credential, self.now):
+        if not self._may(credential):
             return False
         return all(window.opens(self.priority) <= self.now for window in self.windows[credential.id])
 
@@ -317,7 +333,7 @@ def usable(credential: Credential, operation: str, now: float) -> bool:
         credential.enabled
         and not credential.dead
         and not credential.probing
-        and operation not in credential.denied
+        and credential.may(operation, now)
         and not credential.rests(now)
         and not credential.is_stale(now)
     )

@@ -13,7 +13,7 @@ from typing import Any
 from beat_actors.broker.breaker import Breaker, Witnesses
 from beat_actors.broker.outages import ALL_OWNERS, KINDS, OWNERS
 from beat_actors.broker.outcomes import subject_of
-from beat_actors.broker.state import BreakerKey, Budgets, Credential, Lane, Snapshot, Unread
+from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Lane, Snapshot, Unread
 from beat_actors.broker.windows import Window
 from beat_actors.database import Transaction, jsonb
 from beat_actors.database.vitals import SEEN_WITHIN
@@ -21,7 +21,7 @@ from beat_actors.platforms.interface import Limit, Platform
 from beat_actors.requests.intake import Priority
 
 COLUMNS = """c.id, c.source, c.owner, c.weight, c.enabled, extract(epoch FROM c.disabled_till)::double precision AS disabled_till,
-       c.dead_at IS NOT NULL AS dead, c.denied, c.ladder, extract(epoch FROM c.ladder_at)::double precision AS ladder_at, c.probing,
+       c.dead_at IS NOT NULL AS dead, c.denied, c.denials, c.ladder, extract(epoch FROM c.ladder_at)::double precision AS ladder_at, c.probing,
        c.reported_remaining, extract(epoch FROM c.reported_reset_at)::double precision AS reported_reset_at,
        c.disabled_reason, c.dead_reason, c.generation, c.refreshes, c.shared,
        c.dead_at IS NOT NULL AND (c.check_at IS NOT NULL OR c.refresh_at IS NOT NULL) AS unproven,
@@ -29,6 +29,8 @@ COLUMNS = """c.id, c.source, c.owner, c.weight, c.enabled, extract(epoch FROM c.
        CASE WHEN c.refreshes THEN extract(epoch FROM c.expires_at)::double precision END AS good_until,
        extract(epoch FROM c.refreshed_at)::double precision AS refreshed_at,
        extract(epoch FROM c.full_until)::double precision AS full_until"""
+# Whether it may do none of the operations, and it is not yet time to see whether it may do one of those that it may not.
+_DENIED = "(c.denied @> g.operations AND coalesce(c.denied_until > to_timestamp(%(now)s), false))"
 CREDENTIALS = f"SELECT {COLUMNS} FROM credential c WHERE c.platform = %s AND c.id = ANY(%s)"  # noqa: S608 - constants
 # Of each owner's group as many as are wanted, and how many it has; the group is found by an index. Those that may do none of the operations
 # come after those that may.
@@ -39,8 +41,8 @@ CROSS JOIN LATERAL (
     SELECT id, usable, extract(epoch FROM soonest)::double precision AS soonest, count(*) OVER () AS of
     FROM (
         SELECT c.id, c.enabled AND c.dead_at IS NULL AND NOT c.probing AND coalesce(soonest <= to_timestamp(%(now)s), true)
-               AND NOT (c.refreshes AND coalesce(c.expires_at <= to_timestamp(%(now)s), true)) AND NOT c.denied @> g.operations AS usable,
-               CASE WHEN c.enabled AND c.dead_at IS NULL AND NOT c.denied @> g.operations THEN soonest END AS soonest
+               AND NOT (c.refreshes AND coalesce(c.expires_at <= to_timestamp(%(now)s), true)) AND NOT {_DENIED} AS usable,
+               CASE WHEN c.enabled AND c.dead_at IS NULL THEN CASE WHEN {_DENIED} THEN greatest(soonest, c.denied_until) ELSE soonest END END AS soonest
         FROM credential c CROSS JOIN LATERAL (SELECT greatest(
             c.disabled_till, c.full_until, CASE WHEN c.reported_remaining <= 0 THEN c.reported_reset_at END) AS soonest) s
         WHERE c.platform = %(platform)s AND c.source = g.source AND c.owner = g.owner
@@ -52,7 +54,7 @@ CROSS JOIN LATERAL (SELECT * FROM credential WHERE id = one.id OFFSET 0) c
 """  # noqa: S608 - constants
 _SHARED = "SELECT {what} FROM credential c WHERE c.platform = %(platform)s AND c.source = g.source AND c.shared"
 _SOONEST, _HASH = "greatest(c.disabled_till, c.full_until)", "hashint8(c.id)"
-_FITS = """c.enabled AND c.dead_at IS NULL AND NOT c.probing AND NOT c.denied @> g.operations
+_FITS = f"""c.enabled AND c.dead_at IS NULL AND NOT c.probing AND NOT {_DENIED}
     AND NOT (c.refreshes AND coalesce(c.expires_at <= to_timestamp(%(now)s), true))"""
 _READY = f"{_SHARED.format(what='c.id, true, NULL::timestamptz')} AND {_FITS} AND {_SOONEST} IS NULL AND {_HASH}"
 _OVER = f"{_SHARED.format(what='c.id, true, NULL::timestamptz')} AND {_FITS} AND {_SOONEST} <= to_timestamp(%(now)s) ORDER BY {_SOONEST}"
@@ -287,6 +289,7 @@ def _credential(row: Any) -> Credential:
     for name in ("i", "usable", "soonest", "of"):
         fields.pop(name, None)
     fields["denied"] = frozenset(fields["denied"])
+    fields["denials"] = {operation: Denial(**said) for operation, said in fields["denials"].items()}
     return Credential(**fields)
 
 

@@ -8,6 +8,7 @@ from beat_actors.broker.outages import is_one_process_alone, rests_until
 from beat_actors.broker.state import (
     Checked,
     Credential,
+    Denial,
     Fail,
     Fetch,
     Happened,
@@ -34,6 +35,8 @@ ROTATES = frozenset(
         Outcome.TOO_MUCH,
     }
 )
+MAY = frozenset({Outcome.OK, Outcome.MISSING, Outcome.PRIVATE, Outcome.UNSEEN})
+"""After one of these the provider is seen to let the credential do the operation."""
 MEANING = {
     Outcome.MISSING: "it does not exist",
     Outcome.PRIVATE: "it is not public",
@@ -221,6 +224,8 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
         "code": settlement.code,
         "detail": settlement.detail,
     }
+    if outcome in MAY and settlement.probe and settlement.operation in credential.denied:
+        _allow(credential, settlement, plan, cause)
     if outcome is Outcome.OK and credential.unproven and settlement.operation in UPKEEP:
         _prove(snapshot, credential, settlement, plan)
     if outcome is Outcome.QUOTA_EXHAUSTED and (days := _own_days(snapshot, settlement)):
@@ -232,13 +237,35 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
         _rest(snapshot, credential, settlement, plan, rng)
     elif outcome is Outcome.CREDENTIAL_DEAD and (not credential.dead or credential.unproven):
         _dead(snapshot, credential, settlement, plan, cause, rng)
-    elif outcome is Outcome.PERMISSION_MISSING and settlement.operation not in credential.denied | UPKEEP:
-        credential.denied |= {settlement.operation}
-        credential.changed = True
-        plan.events.append(Happened(credential.id, "denied", None, cause))
+    elif outcome is Outcome.PERMISSION_MISSING and settlement.operation not in UPKEEP:
+        _deny(snapshot, credential, settlement, plan, cause, rng)
     elif outcome in ANSWERED and settlement.probe and credential.needs_probe(snapshot.now):
         credential.disabled_till, credential.disabled_reason, credential.changed = None, None, True
         plan.events.append(Happened(credential.id, "recovered", None, cause))
+
+
+def _deny(
+    snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, cause: dict[str, str], rng: Random
+) -> None:
+    """The provider does not let the credential do the operation. A person can grant it, and none may tell Beat: it is tried again later, less
+    and less often."""
+    operation, is_known = settlement.operation, settlement.operation in credential.denied
+    if is_known and not settlement.probe:
+        return  # calls that were out together with the one that was refused say nothing new
+    looks = credential.denials[operation].looks + 1 if is_known and operation in credential.denials else 0
+    denial = Denial(looks, next_look(looks, snapshot.now, rng.random()), settlement.detail or settlement.code)
+    credential.denied |= {operation}
+    credential.denials = {**credential.denials, operation: denial}
+    credential.changed = True
+    if not is_known:
+        plan.events.append(Happened(credential.id, "denied", denial.at, cause))
+
+
+def _allow(credential: Credential, settlement: Settlement, plan: Plan, cause: dict[str, str]) -> None:
+    credential.denied -= {settlement.operation}
+    credential.denials = {name: one for name, one in credential.denials.items() if name != settlement.operation}
+    credential.changed = True
+    plan.events.append(Happened(credential.id, "allowed", None, cause))
 
 
 def _checked(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:

@@ -12,6 +12,16 @@ BreakerKey = tuple[str, str, str, str]
 """(source, operation, kind, owner); kind is 'upstream' or 'parser', and the owner is empty where it is everybody's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """An operation that the provider does not let a credential do, and what it `said`. At `at` one call is let through to see whether that is
+    still so, after `looks` such calls."""
+
+    looks: int = 0
+    at: float = 0.0
+    said: str = ""
+
+
 @dataclass(slots=True)
 class Credential:
     """A credential as the turn works on it. `changed` marks what has to be written back.
@@ -19,6 +29,7 @@ class Credential:
     `generation` rises with each new secret. `unproven`: dead since `dead_since`, and to be seen to work: its secret is
     new, or it is looked at again, for the `looks`-th time at `look_at`.
     `shared`: it also serves calls that need no owner, whoever asks; otherwise it serves its owner's calls alone.
+    `denied`: operations that the provider does not let it do; one of which `denials` says nothing is to be tried again at once.
     `refreshes`: its secret is good until `good_until` only, and got at `refreshed_at`; `refused`: the provider took it no longer.
     """
 
@@ -30,6 +41,7 @@ class Credential:
     disabled_till: float | None = None
     dead: bool = False
     denied: frozenset[str] = frozenset()
+    denials: dict[str, Denial] = field(default_factory=dict)
     ladder: int = 0
     ladder_at: float | None = None
     probing: bool = False
@@ -54,6 +66,15 @@ class Credential:
     def breaks_for(self) -> str:
         """The owner whose breakers judge the calls for the credential's own sake; empty: everybody's."""
         return "" if self.shared else self.owner or ""
+
+    def denied_until(self, operation: str) -> float | None:
+        """When an operation is tried again that it may not do; `None` for one that it may."""
+        return self.denials.get(operation, Denial()).at if operation in self.denied else None
+
+    def may(self, operation: str, now: float) -> bool:
+        """Whether the operation may be tried: nothing says that the provider does not let it, or it is time to see whether it does now."""
+        until = self.denied_until(operation)
+        return until is None or until <= now
 
     def needs_probe(self, now: float) -> bool:
         return self.disabled_till is not None and self.disabled_till <= now

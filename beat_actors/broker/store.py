@@ -17,7 +17,7 @@ UPDATE credential c SET
     disabled_till = CASE WHEN n.disabled_till IS NULL THEN NULL ELSE greatest(c.disabled_till, to_timestamp(n.disabled_till)) END,
     disabled_reason = n.disabled_reason,
     dead_at = CASE WHEN n.dead THEN coalesce(c.dead_at, clock_timestamp()) END, dead_reason = n.dead_reason,
-    denied = n.denied, ladder = n.ladder, ladder_at = to_timestamp(n.ladder_at), probing = n.probing,
+    denied = n.denied, denials = n.denials, denied_until = to_timestamp(n.denied_until), ladder = n.ladder, ladder_at = to_timestamp(n.ladder_at), probing = n.probing,
     reported_remaining = n.reported_remaining, reported_reset_at = to_timestamp(n.reported_reset_at),
     dead_looks = n.looks,
     check_at = CASE WHEN n.look_at IS NOT NULL THEN to_timestamp(n.look_at) WHEN n.dead AND NOT n.unproven THEN NULL ELSE c.check_at END,
@@ -27,7 +27,8 @@ UPDATE credential c SET
 FROM jsonb_to_recordset(%s::jsonb) AS n(
     id bigint, disabled_till double precision, disabled_reason text, dead boolean, dead_reason text, denied text[],
     ladder smallint, ladder_at double precision, probing boolean, reported_remaining integer, reported_reset_at double precision,
-    unproven boolean, refused boolean, good_until double precision, looks smallint, look_at double precision)
+    unproven boolean, refused boolean, good_until double precision, looks smallint, look_at double precision,
+    denials jsonb, denied_until double precision)
 WHERE c.id = n.id AND c.id = ANY(%s)
 """
 # The ids once more as an array, so that the rows are found by them, and the table is not read for a join.
@@ -124,6 +125,8 @@ async def save_credentials(transaction: Transaction, credentials: Iterable[Crede
             "dead": c.dead,
             "dead_reason": c.dead_reason,
             "denied": sorted(c.denied),
+            "denials": {operation: asdict(c.denials[operation]) for operation in sorted(c.denied & c.denials.keys())},
+            "denied_until": min((c.denied_until(operation) or 0.0 for operation in c.denied), default=None),
             "ladder": c.ladder,
             "ladder_at": c.ladder_at,
             "probing": c.probing,

@@ -70,7 +70,7 @@ TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential
          credential_call
 """
 REST_NO_MORE = """
-UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}',
+UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL,
     ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, full_until = NULL, check_at = 'infinity'
 """
 CHECK_THEM = "UPDATE credential SET check_at = clock_timestamp() + make_interval(secs => random() * %s)"

@@ -118,6 +118,7 @@ def show(credential: int, /, *, json: Annotated[bool, Parameter(negative="")] = 
         ("until (UTC)", _until(found)),
         ("why", _why(found)),
         ("may not do", ", ".join(found.denied) or None),
+        ("tried again", _moment(found.denied_until) if found.denied else None),
         ("weight", str(found.weight)),
         ("calls", str(found.calls)),
         ("check", _finding(found)),

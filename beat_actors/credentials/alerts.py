@@ -15,17 +15,21 @@ MOST_OF_SOURCE = 100
 TROUBLED = """
 WITH usable AS (
     SELECT source, count(*) AS of FROM credential WHERE enabled AND dead_at IS NULL GROUP BY source
+), refused AS (
+    SELECT source, operation, count(*) AS of FROM credential, unnest(denied) AS operation WHERE enabled AND dead_at IS NULL GROUP BY 1, 2
 ), troubled AS (
-    SELECT c.id, c.source, c.label, c.dead_at, c.dead_reason, ends.at AS ends_at, ends.at = c.expires_at AS is_expiry,
+    SELECT c.id, c.source, c.label, c.denied, c.denials, c.dead_at, c.dead_reason, ends.at AS ends_at, ends.at = c.expires_at AS is_expiry,
         c.refreshes AND c.expires_at < clock_timestamp() - interval '10 minutes' AS late,
         ends.at < clock_timestamp() + make_interval(days => %(days)s) AS ending
     FROM credential c
     CROSS JOIN LATERAL (SELECT least(c.data_access_expires_at, CASE WHEN NOT c.refreshes THEN c.expires_at END) AS at) ends
     WHERE c.enabled AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
 ), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY source ORDER BY id) AS rank FROM troubled WHERE dead_at IS NOT NULL OR late OR ending
+    SELECT *, row_number() OVER (PARTITION BY source ORDER BY id) AS rank FROM troubled WHERE dead_at IS NOT NULL OR late OR ending OR denied <> '{}'
 )
-SELECT r.*, coalesce(u.of, 0) - (r.dead_at IS NULL)::integer AS others
+SELECT r.*, coalesce(u.of, 0) - (r.dead_at IS NULL)::integer AS others, (
+    SELECT jsonb_agg(jsonb_build_object('operation', operation, 'said', r.denials->operation->>'said', 'others', coalesce(u.of, 0) - coalesce(d.of, 0)))
+    FROM unnest(r.denied) AS operation LEFT JOIN refused d USING (operation) WHERE d.source = r.source) AS refusals
 FROM ranked r LEFT JOIN usable u ON u.source = r.source WHERE r.rank <= %(most)s ORDER BY r.id
 """
 OPENED = """
@@ -73,6 +77,8 @@ def _alerts(row: Any) -> Iterator[Alert]:
             action=f"beat credentials show {row.id}",
             source=row.source,
         )
+    for refusal in row.refusals or ():
+        yield _denied(row, who, refusal)
     if row.ending:
         yield Alert(
             key=f"credential:{row.id}:expiry",
@@ -83,3 +89,18 @@ def _alerts(row: Any) -> Iterator[Alert]:
             action=action,
             source=row.source,
         )
+
+
+def _denied(row: Any, who: str, refusal: dict[str, Any]) -> Alert:
+    """One for each operation that the provider does not let a credential do."""
+    operation, others = refusal["operation"], refusal["others"]
+    can = f"{others} other{'' if others == 1 else 's'} of {row.source} can" if others else f"none of {row.source} can"
+    return Alert(
+        key=f"credential:{row.id}:denied:{operation}",
+        severity="warning",
+        cause=f"The provider does not let {who} do {operation}{': ' if refusal['said'] else ''}{refusal['said'] or ''}",
+        impact=f"It makes no such calls; {can}",
+        automatic="Other credentials and sources are asked; one call tries it again after a minute, and then less and less often",
+        action=f'grant it at the provider, then: beat credentials enable {row.id} --reason "it was granted"',
+        source=row.source,
+    )

@@ -13,6 +13,8 @@ SPREAD = 0.1
 # Seconds after which a dead credential is looked at again, the last for ever after. The first is soon: what a provider refuses for some
 # minutes is not dead, and one refusal is not believed for good.
 LOOKS = (60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
+LOOK_LASTS = 120.0
+"""Seconds within which the call has ended that looks whether a credential may do now what it might not. Where nothing is heard of it, another is let through."""
 REFRESH_AFTER = 0.8
 # A secret that is refused although it was got so recently is not refused for its age.
 BRAND_NEW = 300.0
@@ -30,7 +32,7 @@ def next_check(outcome: Outcome, facts: Facts | None, now: float, every: float, 
 
 
 def next_look(looks: int, now: float, chance: float) -> float:
-    """When a dead credential that was looked at so often is looked at again."""
+    """When a dead credential, or an operation that the provider does not let one do, is looked at again that was looked at so often."""
     return now + LOOKS[min(looks, len(LOOKS) - 1)] * (1 + SPREAD * chance)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 LIST = """
 SELECT c.id, c.platform, c.source, c.label, c.owner, c.shared, c.weight, c.enabled, c.disabled_till, c.disabled_reason, c.dead_at, c.dead_reason,
-       c.denied, c.ladder, c.reported_remaining, c.reported_reset_at, c.key_id, c.created_at, c.scopes, c.expires_at,
+       c.denied, c.denied_until, c.ladder, c.reported_remaining, c.reported_reset_at, c.key_id, c.created_at, c.scopes, c.expires_at,
        c.data_access_expires_at, c.check_at, c.checked_at, c.check_outcome, c.check_detail, c.refreshes, c.refreshed_at,
        coalesce(u.calls, 0) AS calls,
        CASE WHEN c.dead_at IS NOT NULL THEN 'dead' WHEN NOT c.enabled THEN 'disabled'
@@ -23,7 +23,7 @@ RECORDED = "SELECT at, kind, until, cause FROM credential_event WHERE credential
 class CredentialInfo:
     """A credential as people see it; the secret is not part of it.
 
-    `shared`: it also serves calls that need no owner, of all accounts. `expires_at` is its token's end where it `refreshes`; `check_at` is NULL where the next check is at once, or never.
+    `shared`: it also serves calls that need no owner, of all accounts. `expires_at` is its token's end where it `refreshes`; `denied`: operations that the provider does not let it do; one call looks at `denied_until` whether that is still so. `check_at` is NULL where the next check is at once, or never.
     """
 
     id: int
@@ -39,6 +39,7 @@ class CredentialInfo:
     dead_at: datetime | None
     dead_reason: str | None
     denied: list[str]
+    denied_until: datetime | None
     ladder: int
     reported_remaining: int | None
     reported_reset_at: datetime | None

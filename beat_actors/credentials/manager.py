@@ -44,7 +44,7 @@ UPDATE credential SET owner = %(owner)s, fingerprint = %(fingerprint)s, key_id =
     check_at = CASE WHEN %(checked)s THEN clock_timestamp() END, checked_at = NULL, check_outcome = NULL, check_detail = NULL,
     scopes = NULL, expires_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, data_access_expires_at = NULL,
     refresh_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, refreshed_at = NULL,
-    disabled_till = NULL, disabled_reason = NULL, denied = '{}', ladder = 0, ladder_at = NULL, probing = false,
+    disabled_till = NULL, disabled_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL, ladder = 0, ladder_at = NULL, probing = false,
     reported_remaining = NULL, reported_reset_at = NULL, updated_at = clock_timestamp()
 WHERE id = %(id)s
 """
@@ -223,7 +223,7 @@ class CredentialManager:
             "enable",
             "enabled",
             "enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, dead_looks = 0, "
-            "denied = '{}', probing = false, check_at = NULL, refresh_at = NULL",
+            "denied = '{}', denials = '{}', denied_until = NULL, probing = false, check_at = NULL, refresh_at = NULL",
             reason,
         )
 

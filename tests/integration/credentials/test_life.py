@@ -39,6 +39,7 @@ from beat_actors.platforms.interface import (
 )
 from beat_actors.redaction import WITHHELD, Redactor
 from beat_actors.requests import intake
+from beat_actors.requests.explain import why
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
@@ -529,6 +530,63 @@ async def test_one_refusal_that_passes_is_not_for_ever(engine: Engine, clock: Mo
     assert await rows(engine, audited) == [("beat", f"credential/{credential}")]
     assert len(await rows(engine, "SELECT FROM scrape_fetch WHERE stage = 'LEASED'")) == 1
     await rows(engine, "UPDATE credential SET check_at = clock_timestamp() + interval '1 day' RETURNING id")
+
+
+async def test_what_a_credential_may_not_do_is_told_and_tried_again(engine: Engine, clock: MovableClock) -> None:
+    """Nobody tells Beat that the permission was granted: one call finds it out, and what waits goes on."""
+    credential, _ = await engine.credentials.add("bare", {"key": "a"})
+    await engine.credentials.add("bare", {"key": "b"})
+    await rows(engine, "UPDATE credential SET enabled = (id = %s) RETURNING id", credential)
+    engine.client.at["/look"] = lambda *_: answer(403, b'{"error": "not granted"}')
+    await used(engine, 3)
+    assert (await turn(engine.database, CARE)).leased == []
+    info = await engine.credentials.info(credential)
+    assert (info.state, info.denied) == ("ready", ["look"])
+    assert 55 < info.denied_until.timestamp() - clock.now() < 75
+    ((key, cause),) = (await alerts(engine)).items()
+    assert (key, "do look: " in cause) == (f"credential:{credential}:denied:look", True)
+    async with engine.database.transaction() as transaction:
+        said = await why(transaction, 1, operator=True)
+    (blocker,) = [one for one in said.fetches[0].blockers if one.credential_id == credential]
+    assert "does not let it do look" in blocker.why
+    assert "beat credentials enable" in blocker.why
+    assert said.next_attempt_at == info.denied_until
+    made = engine.client.made("/look")
+    for waited in (70, 700):
+        clock.advance(waited)
+        leased = (await turn(engine.database, CARE)).leased
+        assert len(leased) == 1
+        await retrieve(engine, leased)
+        await turn(engine.database, CARE)
+        assert (await turn(engine.database, CARE)).leased == []
+    assert engine.client.made("/look") == made + 2
+    assert await kinds(engine, credential) == ["added", "denied"]
+    engine.client.at["/look"] = lambda *_: answer()
+    clock.advance(4500)
+    await retrieve(engine, (await turn(engine.database, CARE)).leased)
+    assert len((await turn(engine.database, CARE)).leased) == 2
+    assert (await engine.credentials.info(credential)).denied == []
+    assert await kinds(engine, credential) == ["added", "denied", "allowed"]
+    assert await alerts(engine) == {}
+
+
+async def test_a_credential_of_many_that_is_to_be_tried_again_is_found(engine: Engine, clock: MovableClock) -> None:
+    """Whether it has an owner or serves all calls, and also where what it may not do was noted by the version before."""
+    await rows(engine, MANY_DENIED)
+    wanted = NewRequest("care", "look", {"name": "n", "source": ""})
+    await intake.accept(engine.database, [wanted])
+    assert (await turn(engine.database, CARE)).leased == []
+    clock.advance(3601)
+    assert len((await turn(engine.database, CARE)).leased) == 1
+
+
+MANY_DENIED = """
+INSERT INTO credential (platform, source, label, fingerprint, key_id, secret, denied, denials, denied_until)
+SELECT 'care', 'bare', '', int4send(i), 'test', '', '{look}', jsonb_build_object('look', jsonb_build_object('looks', 1, 'said', '',
+    'at', extract(epoch FROM clock_timestamp()) + CASE WHEN i = 777 THEN 3600 ELSE 86400 END)),
+    clock_timestamp() + make_interval(secs => CASE WHEN i = 777 THEN 3600 ELSE 86400 END)
+FROM generate_series(1, 1200) i RETURNING id
+"""
 
 
 async def test_the_dead_are_looked_at_less_and_less_often(engine: Engine, clock: MovableClock) -> None:

@@ -16,6 +16,7 @@ from beat_actors.broker.state import (
     Budgets,
     Candidate,
     Credential,
+    Denial,
     Fail,
     Fetch,
     Lane,
@@ -26,6 +27,7 @@ from beat_actors.broker.state import (
     told,
 )
 from beat_actors.broker.windows import AHEAD, calendar_day
+from beat_actors.credentials.health import LOOKS
 from beat_actors.platforms.interface import Limit, Outcome
 
 NOW = 1_790_000_000.0
@@ -86,7 +88,7 @@ def test_s3_10_disabled_ones_are_out_and_the_rest_share_by_weight():
         Credential(1, "first", enabled=False),
         Credential(1, "first", dead=True),
         Credential(1, "first", disabled_till=NOW + 1),
-        Credential(1, "first", denied=frozenset({"profile"})),
+        Credential(1, "first", denied=frozenset({"profile"}), denials={"profile": Denial(at=NOW + 1)}),
         Credential(1, "first", probing=True),
         Credential(1, "first", reported_remaining=0, reported_reset_at=NOW + 60),
     ],
@@ -293,6 +295,53 @@ def test_a_missing_permission_is_about_one_operation():
     snapshot.lanes = [Lane(1, "profile", 2, ("first",)), Lane(2, "posts", 2, ("first",))]
     plan = run(snapshot, waiting(1, lane=1) + waiting(1, lane=2, start=50))
     assert [lease.fetch_id for lease in plan.leases] == [50]
+
+
+@pytest.mark.parametrize("denials", [{}, {"profile": Denial(3, NOW, "no")}])
+def test_what_a_credential_may_not_do_is_tried_again_by_one_call(denials):
+    snapshot = world([Credential(1, "first", denied=frozenset({"profile"}), denials=denials)])
+    plan = run(snapshot, waiting(5))
+    assert [(lease.fetch_id, lease.probe) for lease in plan.leases] == [(1, True)]
+    (blocked,) = plan.blocked
+    assert blocked.until == snapshot.credentials[1].denials["profile"].at > NOW
+    assert "does not let it do profile" in blocked.reasons[0].why
+
+
+def test_a_refusal_that_stands_is_looked_at_less_and_less_often_and_costs_the_fetch_nothing():
+    credential, waits = Credential(1, "first"), []
+    settle_one(Outcome.PERMISSION_MISSING, Fetch(9, CHAIN, "first"), credential=credential)
+    for looks in range(7):
+        assert credential.denials["profile"].looks == looks
+        waits.append(credential.denials["profile"].at - NOW)
+        fetch = Fetch(9, CHAIN, "first", rotations=4)
+        _, plan, move = settle_one(Outcome.PERMISSION_MISSING, fetch, credential=credential, probe=True)
+        assert (move.rotations, plan.events) == (4, [])
+    assert waits == sorted(waits)
+    assert LOOKS[0] <= waits[0] < 1.2 * LOOKS[0]
+    assert LOOKS[-1] <= waits[-1]
+    settle_one(Outcome.PERMISSION_MISSING, Fetch(9, CHAIN, "first"), credential=credential)
+    assert credential.denials["profile"].looks == 7  # it was out together with the first that was refused
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.MISSING, Outcome.PRIVATE, Outcome.UNSEEN])
+def test_what_the_provider_lets_it_do_again_is_open(outcome):
+    denied = {"denied": frozenset({"profile", "posts"}), "denials": {"profile": Denial(2), "posts": Denial(1)}}
+    snapshot = world([Credential(1, "first", **denied), Credential(2, "second")])
+    plan = Plan()
+    apply_settlements(snapshot, [Settlement(1, "first", "profile", outcome)], plan, Random(3))
+    assert snapshot.credentials[1].denied == {"profile", "posts"}  # a call that had begun before says nothing
+    apply_settlements(snapshot, [Settlement(1, "first", "profile", outcome, probe=True)], plan, Random(3))
+    assert (snapshot.credentials[1].denied, snapshot.credentials[1].denials) == ({"posts"}, {"posts": Denial(1)})
+    assert [event.kind for event in plan.events] == ["allowed"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UPSTREAM_DOWN, Outcome.UNKNOWN, Outcome.RATE_LIMITED])
+def test_what_does_not_show_whether_it_may_leaves_it_denied(outcome):
+    denied = {"denied": frozenset({"profile"}), "denials": {"profile": Denial(2, NOW + 9)}}
+    snapshot, _, _ = settle_one(
+        outcome, Fetch(9, CHAIN, "first"), credential=Credential(1, "first", **denied), probe=True
+    )
+    assert snapshot.credentials[1].denials == {"profile": Denial(2, NOW + 9)}
 
 
 def test_rotations_and_retries_are_counted_apart_and_both_end():
