@@ -13,6 +13,9 @@ ARGS  ?=
 WORKERS ?= 3
 DIST    ?= loadscope --no-loadscope-reorder
 
+# Where bytecode is not kept, each of the many processes of a stack and of the tests compiles all that it imports, which is most of its time.
+export PYTHONDONTWRITEBYTECODE :=
+
 # `python3.13` may exist and not start (a version manager's shim), so each candidate is asked.
 PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \

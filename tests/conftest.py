@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from tests.pgbouncer import PgBouncer
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("random", derandomize=False)
 hypothesis.settings.load_profile("same")
+
+# jsonschema imports this where it is installed, and it compiles grammars of IRIs meanwhile, for two seconds. No test reads an IRI.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VAULT_KEYS = f"test:{base64.b64encode(bytes(range(32))).decode()}"
@@ -64,6 +68,23 @@ def fastest() -> Path | None:
         if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM:
             return IN_MEMORY
     return None
+
+
+FUZZ = Path(__file__).parent / "integration/api/test_fuzz.py"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The plugins are named in pyproject.toml, so that no process loads those that happen to be installed. The fuzzer's is large."""
+    if not _without_fuzz(config):
+        config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path == FUZZ and _without_fuzz(config) else None
+
+
+def _without_fuzz(config: pytest.Config) -> bool:
+    return str(config.option.markexpr) == "not exhaustive"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

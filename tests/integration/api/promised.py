@@ -15,6 +15,18 @@ OPEN_ENDED = frozenset({"Thing", "Document"})
 """Lists that are read along with a thing come under their own names; the rest of the document is OpenAPI's."""
 
 
+MADE: dict[frozenset[tuple[str, type]], "Promises"] = {}
+"""What was made once: a document and its validators take longer than most calls."""
+
+
+def promises_of(app: App) -> "Promises":
+    """Those of all applications with the same resources."""
+    resources = frozenset((path, type(resource)) for path, resource in app.resources.items())
+    if resources not in MADE:
+        MADE[resources] = Promises(app)
+    return MADE[resources]
+
+
 class Promises:
     """What an application says of its answers."""
 
@@ -63,7 +75,7 @@ class Promised(falcon.testing.ASGIConductor):
 
     def __init__(self, app: App, **options: Any) -> None:
         super().__init__(app, **options)
-        self.promises = Promises(app)
+        self.promises = promises_of(app)
 
     async def simulate_request(self, method: str, path: str = "/", **options: Any) -> Any:  # type: ignore[override]
         result = await super().simulate_request(method, path, **options)
