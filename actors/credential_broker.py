@@ -5,7 +5,7 @@ from functools import partial
 
 import dramatiq
 
-from actors.mailbox import CREDENTIAL_BROKER, RETRIEVE, PlatformName
+from actors.mailbox import CREDENTIAL_BROKER, FIRST, RETRIEVE, PlatformName
 from actors.wakes import Wakes
 from actors.worker import engine, mailbox
 from beat_actors.broker.turn import turn
@@ -15,13 +15,13 @@ from beat_actors.platforms.registry import platform as platform_named
 wakes = Wakes(mailbox.ring)
 
 
-@dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="dispatch")
+@dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="dispatch", priority=FIRST)
 async def dispatch(platform: PlatformName) -> None:
     """There may be something to lease: new requests, follow-ups, or a lane whose time has come."""
     await _turn(platform)
 
 
-@dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="settle")
+@dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="settle", priority=FIRST)
 async def settle(platform: PlatformName) -> None:
     """Outcomes came back, and with them capacity: the same turn settles them and leases again."""
     await _turn(platform)
@@ -31,7 +31,8 @@ async def _turn(platform: str) -> None:
     # Not before it has the lock: a turn that waits for it will see whatever is rung for meanwhile.
     begun = partial(asyncio.to_thread, mailbox.heard, platform)
     result = await turn(engine().database, platform_named(platform), begun=begun)
-    await mailbox.send(RETRIEVE, result.leased)
+    await mailbox.express([fetch_id for fetch_id in result.leased if fetch_id in result.urgent])
+    await mailbox.send(RETRIEVE, [fetch_id for fetch_id in result.leased if fetch_id not in result.urgent])
     if result.more:
         await mailbox.ring(platform)
     if result.clears_in is not None:

@@ -2,11 +2,11 @@
 
 import dramatiq
 
-from actors.mailbox import CREDENTIALS, Ids
+from actors.mailbox import CREDENTIALS, LATER, Ids
 from actors.worker import engine, runner
 
 
-@dramatiq.actor(queue_name=CREDENTIALS, actor_name="credentials")
+@dramatiq.actor(queue_name=CREDENTIALS, actor_name="credentials", priority=LATER)
 async def credentials(credential_ids: Ids) -> None:
     """Hand them to this process's runner, which checks or refreshes those for which that is due."""
     engine().vault.require()

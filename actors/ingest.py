@@ -2,13 +2,13 @@
 
 import dramatiq
 
-from actors.mailbox import INGEST, PROCESS, Ids
+from actors.mailbox import INGEST, LATER, PROCESS, Ids
 from actors.worker import engine, mailbox
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.ingest import ingest as run
 
 
-@dramatiq.actor(queue_name=INGEST, actor_name="ingest")
+@dramatiq.actor(queue_name=INGEST, actor_name="ingest", priority=LATER)
 async def ingest(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids, go_on=True)
     await mailbox.send(PROCESS, result.next)

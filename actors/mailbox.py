@@ -29,7 +29,11 @@ INGEST = "ingest"
 PROCESS = "process"
 CREDENTIALS = "credentials"
 SUSPECTS = "suspects"
+EXPRESS = "express"
+"""The actor that takes urgent leases, from the queue `retrieve`."""
 QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
+# Dramatiq's priorities, for messages that a process has fetched and not begun. Turns are short, and all others' work comes from them.
+FIRST, SOON, LATER = 0, 1, 2
 # What the actors take; a message with anything else is set aside before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -60,7 +64,13 @@ class Mailbox:
         """Hand fetches to a stage, or credentials to their upkeep, `BEAT_STAGE_BATCH` to a message. False where Redis did not take them."""
         if not ids:
             return True
-        return await asyncio.to_thread(self._send, stage, list(ids))
+        return await asyncio.to_thread(self._send, stage, stage, list(ids))
+
+    async def express(self, ids: Sequence[int]) -> bool:
+        """Hand over leases whose calls somebody waits for: their messages go before all that wait. False where Redis did not take them."""
+        if not ids:
+            return True
+        return await asyncio.to_thread(self._send, RETRIEVE, EXPRESS, list(ids))
 
     def heard(self, platform: str) -> None:
         """The turn begins: from now on a ring means another turn."""
@@ -137,12 +147,12 @@ class Mailbox:
             return False
         return True
 
-    def _send(self, stage: str, ids: list[int]) -> bool:
+    def _send(self, queue: str, actor: str, ids: list[int]) -> bool:
         try:
-            starts = range(0, len(ids), self._batch)
-            self._broker.send([_message(stage, stage, ids[start : start + self._batch]) for start in starts])
+            batches = [ids[start : start + self._batch] for start in range(0, len(ids), self._batch)]
+            self._broker.send([_message(queue, actor, batch) for batch in batches], first=actor == EXPRESS)
         except (RedisError, OSError) as error:
-            log.warning("not_sent", actor=stage, ids=len(ids), error=type(error).__name__)
+            log.warning("not_sent", actor=actor, ids=len(ids), error=type(error).__name__)
             return False
         return True
 

@@ -2,13 +2,13 @@
 
 import dramatiq
 
-from actors.mailbox import PROCESS, Ids
+from actors.mailbox import LATER, PROCESS, Ids
 from actors.worker import engine, mailbox
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.process import process as run
 
 
-@dramatiq.actor(queue_name=PROCESS, actor_name="process")
+@dramatiq.actor(queue_name=PROCESS, actor_name="process", priority=LATER)
 async def process(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids)
     for platform in result.ring:  # follow-ups wait

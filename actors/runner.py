@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from actors.mailbox import CREDENTIALS, INGEST, RETRIEVE, Mailbox
+from actors.mailbox import CREDENTIALS, INGEST, PROCESS, RETRIEVE, Mailbox
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
+from beat_actors.pipeline.onward import Onward
 from beat_actors.pipeline.retrieve import LAST, Retriever
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.pipeline.upkeep import look_after
@@ -25,12 +26,15 @@ CALLING = (RETRIEVE, CREDENTIALS)
 
 
 class Runner:
-    """One for each process. Make it inside the event loop that the actors share."""
+    """One for each process. Make it inside the event loop that the actors share.
 
-    def __init__(self, engine: Engine, mailbox: Mailbox) -> None:
+    `parses`: whether this process may parse what providers answer, and so goes on with it.
+    """
+
+    def __init__(self, engine: Engine, mailbox: Mailbox, *, parses: bool) -> None:
         self._engine = engine
         self._mailbox = mailbox
-        self._retriever = Retriever(engine, self._deliver)
+        self._retriever = Retriever(engine, self._deliver, Onward(engine, self._deliver_read) if parses else None)
         self._upkeep: set[asyncio.Task[None]] = set()
 
     def takes(self, queue_name: str) -> bool:
@@ -70,3 +74,8 @@ class Runner:
         await self._mailbox.send(INGEST, result.next)
         await self._mailbox.settle(result.ring)
         hit("retrieve.after_send", result.next)
+
+    async def _deliver_read(self, result: StageResult, left: Sequence[int]) -> None:
+        await self._mailbox.send(INGEST, left)
+        await self._mailbox.send(PROCESS, result.next)
+        await self._mailbox.settle(result.ring)

@@ -38,21 +38,22 @@ end
 """
 
 _PUT = """
-local function put(ids, messages, channel, queue, first)
+local function put(ids, messages, channel, queue, first, end_of_queue)
     for i = first, #ARGV, 2 do
         cleared("hset", messages, ARGV[i], ARGV[i + 1])
-        cleared("rpush", ids, ARGV[i])
+        cleared(end_of_queue, ids, ARGV[i])
     end
     redis.call("publish", channel, queue)
 end
 """
 
-# KEYS: ids, messages. ARGV: the bell's channel, the queue, then id and message for each. Returns the keys that were deleted.
+# KEYS: ids, messages. ARGV: the bell's channel, the queue, rpush or lpush (before what waits), then id and message for each. Returns the keys
+# that were deleted.
 SEND = (
     CLEARED
     + _PUT
     + """
-put(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 3)
+put(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, ARGV[3])
 return unusable
 """
 )
@@ -72,7 +73,7 @@ local at, ends = tonumber(said or "", 10), redis.pcall("pttl", KEYS[1])
 local stands = at and at <= now and now - at < tonumber(ARGV[1])
 if said and (not at or at ~= at or ends == -1) then unusable[#unusable + 1] = KEYS[1] end
 if not stands then
-    put(KEYS[2], KEYS[3], ARGV[2], ARGV[3], 4)
+    put(KEYS[2], KEYS[3], ARGV[2], ARGV[3], 4, "rpush")
     redis.call("set", KEYS[1], string.format("%.0f", now), "px", ARGV[1])
 end
 return unusable

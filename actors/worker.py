@@ -10,7 +10,7 @@ import uvloop
 from dramatiq import Broker, Middleware, Worker
 
 from actors.broker import build_broker
-from actors.mailbox import Mailbox
+from actors.mailbox import INGEST, QUEUES, Mailbox
 from actors.parent import DRAIN
 from actors.runner import Runner
 from actors.watchdog import Watchdog
@@ -34,6 +34,7 @@ mailbox = Mailbox(settings, broker)
 _engine: Engine | None = None
 _runner: Runner | None = None
 _reporter: Reporter | None = None
+_parses = False
 
 
 def engine() -> Engine:
@@ -41,7 +42,7 @@ def engine() -> Engine:
     global _engine, _runner, _reporter
     if _engine is None:
         _engine = Engine.start(settings, name="worker")
-        _runner = Runner(_engine, mailbox)
+        _runner = Runner(_engine, mailbox, parses=_parses)
         _reporter = Reporter(_engine.database, name="worker", own_trouble=_engine.own_trouble).start()
     return _engine
 
@@ -85,6 +86,12 @@ class OwnEngine(Middleware):
 
     def __init__(self) -> None:
         self._stops_at = 0.0
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        global _parses
+        del broker
+        # Where others are to parse what providers answer, this process holds keys that open credentials.
+        _parses = INGEST in (worker.consumer_whitelist or QUEUES)
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         del broker, worker

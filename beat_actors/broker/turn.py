@@ -32,6 +32,7 @@ from beat_actors.broker.state import (
     Wait,
     told,
 )
+from beat_actors.broker.windows import CUSTOMER
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.database.clock import StepWatch
 from beat_actors.errors import NoAvailableSources
@@ -182,10 +183,12 @@ USE_WITHIN = 10.0
 class TurnResult:
     """What the turn did, and what is to be sent: fetches to retrieve, and whether another turn would find more to do.
 
-    `clears_in`: seconds until the first of the lanes that it blocked may have room, from the turn's end on.
+    `urgent`: those of `leased` whose call somebody waits for, of class customer. `clears_in`: seconds until the first of the lanes that it
+    blocked may have room, from the turn's end on.
     """
 
     leased: list[int] = field(default_factory=list)
+    urgent: set[int] = field(default_factory=set)
     settled: int = 0
     moved: int = 0
     failed: int = 0
@@ -468,6 +471,9 @@ async def _lease(
         plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
         # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
         result.leased = [lease.fetch_id for lease in plan.leases if lease.call_of is None]
+        customers = {lane.id for lane in snapshot.lanes if lane.priority == CUSTOMER}
+        waited_for = {item.fetch_id for item in candidates if item.lane_id in customers}
+        result.urgent = {lease.call_of or lease.fetch_id for lease in plan.leases if lease.fetch_id in waited_for}
     blocked = [_blocked_json(item) for item in plan.blocked]
     looked_at = [lane.id for lane in snapshot.lanes]
     unblocked = {

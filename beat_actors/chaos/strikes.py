@@ -29,8 +29,8 @@ FROZEN = PATIENCE + DEAD
 # F1: processes die, freeze or are asked to stop.
 
 
-STEP_BY_STEP = dict.fromkeys(("ingest", "process"), ("through.before_write=raise",))
-"""What has to be armed for all boundaries of a stage to be passed: by the ordinary way, ingest does the work of both."""
+STEP_BY_STEP = dict.fromkeys(("ingest", "process"), ("through.before_read=raise", "through.before_write=raise"))
+"""What has to be armed for all boundaries of a stage to be passed: on the ordinary way, the process that retrieved does the work of both."""
 
 
 async def kill_at_boundaries(scene: Scene, *, stage: str) -> None:

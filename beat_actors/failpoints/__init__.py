@@ -18,13 +18,14 @@ BOUNDARIES = {
     "turn": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
     "retrieve": ("before_claim", "after_claim", "after_http", "before_commit", "after_commit", "after_send"),
     "ingest": ("before_claim", "after_claim", "after_parse", "before_commit", "after_commit", "after_send"),
-    "through": ("before_write", "before_commit", "after_commit"),
+    "through": ("before_read", "before_write", "before_commit", "after_commit"),
     "process": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
     "intake": ("before_commit", "after_commit"),
     "sweep": ("before_send",),
 }
 """Where a stage may be cut: each is hit once a batch. `after_send` is the last before Dramatiq's acknowledgement. `through` is the
-ordinary way, on which ingest writes what it read; raised at its `before_write`, it leaves that to `process`."""
+ordinary way, on which the process that retrieved goes on: raised at its `before_read`, it leaves that to `ingest`, and at its
+`before_write` to `process`."""
 PAYLOADS = ("ingest.parse", "process.write")
 """Hit for each payload of a batch."""
 POINTS = (*(f"{stage}.{boundary}" for stage, boundaries in BOUNDARIES.items() for boundary in boundaries), *PAYLOADS)

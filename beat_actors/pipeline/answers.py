@@ -21,6 +21,7 @@ from beat_actors.pipeline.call import (
     unreadable,
     unused,
 )
+from beat_actors.pipeline.records import pack
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Health, Outcome, Source, Verdict
 from beat_actors.platforms.registry import platforms
 
@@ -29,12 +30,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's."""
+    """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's: `frame` is its packed body."""
 
     claim: Any
     attempt: Attempt
     verdict: Verdict
-    body: bytes = b""
+    frame: bytes = b""
     next_cursor: str | None = None
 
     @property
@@ -60,7 +61,7 @@ async def make(engine: Engine, claims: Sequence[Any], standing: Standing, starte
         assert made.verdict is not None
         verdict = smaller.judged(made.verdict, endpoint, spec)
         return [Called(claim, made, verdict) for claim in claims]
-    bodies: Sequence[bytes] = [b""] * len(claims)
+    frames: Sequence[bytes] = [b""] * len(claims)
     cursor = None
     try:
         verdict = smaller.judged(source.classify(answer), endpoint, spec)
@@ -69,12 +70,12 @@ async def make(engine: Engine, claims: Sequence[Any], standing: Standing, starte
             if body is None or (cursor is not None and made.redactor.holds(cursor)):
                 verdict = echoed(answer.status)
             else:
-                bodies = _kept(source, endpoint, _shares(endpoint, body, specs), verdict)
+                frames = [pack(body) for body in _kept(source, endpoint, _shares(endpoint, body, specs), verdict)]
     except Exception as error:  # noqa: BLE001
         broken = caused_by_process(engine, error, begun=True)
         verdict = unreadable(error) if broken is None or broken.verdict is None else broken.verdict
     verdict = made.judged(verdict)
-    return [Called(claim, made, verdict, body, cursor) for claim, body in zip(claims, bodies, strict=True)]
+    return [Called(claim, made, verdict, frame, cursor) for claim, frame in zip(claims, frames, strict=True)]
 
 
 def unmade(claims: Sequence[Any]) -> list[Called]:

@@ -31,7 +31,11 @@ class Batches(Generic[T]):
 
     def add(self, item: T) -> None:
         """To be done within `every` seconds, or when there is room."""
-        self._items.append(item)
+        self.add_all([item])
+
+    def add_all(self, items: Sequence[T]) -> None:
+        """These, in one batch where it takes so many."""
+        self._items.extend(items)
         self._look()
 
     async def done(self) -> None:
@@ -43,6 +47,8 @@ class Batches(Generic[T]):
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         due = self._began + self._every
+        if not self._items:
+            return
         if len(self._items) >= self._enough or loop.time() >= due:
             self._start()
         elif self._timer is None:

@@ -19,8 +19,8 @@ from beat_actors.failpoints import hit
 from beat_actors.pipeline import smaller
 from beat_actors.pipeline.answers import Called
 from beat_actors.pipeline.call import plain, reported, traced
+from beat_actors.pipeline.ingest import Retrieved
 from beat_actors.pipeline.leases import return_unused, shared_settlement
-from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.stage import SETTLE, StageResult, settlement_row
 from beat_actors.platforms.interface import Outcome, Verdict
 
@@ -30,17 +30,20 @@ AGAIN, AGAIN_MOST = 0.1, 2.0
 """Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""
 
 # One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace. A payload, and all that
-# is read from it, is of the time at which its answer came, however long it waits for a stage.
+# is read from it, is of the time at which its answer came, however long it waits for a stage. What `goes_on` is held for this process as by
+# the claim of ingest, of which the rows have the fields.
 FINISH = """
 WITH n AS (
     SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(
         i integer, id bigint, fence integer, ok boolean, head boolean, method text, url text, status integer, ms real,
-        bytes integer, outcome text, code text, detail text, at double precision)
+        bytes integer, outcome text, code text, detail text, at double precision, goes_on boolean)
 ), moved AS (
-    UPDATE scrape_fetch f SET stage = CASE WHEN n.ok THEN 'RETRIEVED' ELSE 'SETTLING' END, lease_until = NULL,
-        stage_attempts = 0, payload_at = CASE WHEN n.ok THEN coalesce(least(to_timestamp(n.at), now()), now()) ELSE f.payload_at END, sent_at = clock_timestamp()
+    UPDATE scrape_fetch f SET stage = CASE WHEN n.ok THEN 'RETRIEVED' ELSE 'SETTLING' END,
+        lease_until = CASE WHEN n.goes_on THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
+        claimed_at = CASE WHEN n.goes_on THEN clock_timestamp() ELSE f.claimed_at END,
+        fence = f.fence + n.goes_on::integer, stage_attempts = n.goes_on::integer, payload_at = CASE WHEN n.ok THEN coalesce(least(to_timestamp(n.at), now()), now()) ELSE f.payload_at END, sent_at = clock_timestamp()
     FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' AND f.lease_until IS NOT NULL
-    RETURNING n.i, f.id, f.request_id, f.attempt, f.platform, f.source, f.operation, f.credential_id, f.payload_at
+    RETURNING n.i, n.goes_on, f.*
 ), payload AS (
     INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body, next_cursor)
     SELECT m.id, m.payload_at, m.attempt, m.source, b.body, b.next_cursor
@@ -52,33 +55,41 @@ WITH n AS (
            n.bytes, n.outcome, n.code, n.detail
     FROM moved m JOIN n USING (i) WHERE n.head
 )
-SELECT i FROM moved
+SELECT m.i, m.goes_on, m.id, m.request_id, m.fence, m.platform, m.operation, m.params, m.cursor, m.page, m.owner, m.listing, m.source,
+    m.credential_id, m.probe, m.payload_at, m.run, m.priority, m.is_first, m.parser_version, m.stage_attempts,
+    r.flow, r.account_id, r.params AS request_params, r.items
+FROM moved m LEFT JOIN scrape_request_log r ON m.goes_on AND r.id = m.request_id
 """
 
 
-async def complete(engine: Engine, calls: Sequence[Sequence[Called]], result: StageResult) -> None:
+async def complete(
+    engine: Engine, calls: Sequence[Sequence[Called]], result: StageResult, held: list[Retrieved] | None = None
+) -> None:
     """Commit these calls together, and each by itself where one of them cannot be committed. What is to be done next is added to `result`.
 
+    `held`: where it is given, what was retrieved is not to be sent to ingest, but stays claimed by this process and is added here.
     Raises `StorageUnavailable` where PostgreSQL does not answer for as long as a lease lasts.
     """
     try:
-        await _finish_in_time(engine, list(chain.from_iterable(calls)), result)
+        await _finish_in_time(engine, list(chain.from_iterable(calls)), result, held)
     except StorageUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - one of them cannot be committed: its neighbours can
         engine.own_trouble.caused(error)
         for called in calls:
-            await _finish_alone(engine, called, result)
+            await _finish_alone(engine, called, result, held)
 
 
-async def _finish_alone(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+async def _finish_alone(
+    engine: Engine, called: Sequence[Called], result: StageResult, held: list[Retrieved] | None
+) -> None:
     """Commit one call by itself. What of it PostgreSQL cannot hold is left out, and the answer counts as one that cannot be read. One that
     cannot be committed for another reason ends as of unknown outcome, with its lease."""
     try:
         try:
-            await _finish_in_time(engine, called, result)
+            await _finish_in_time(engine, called, result, held)
         except psycopg.DataError as error:
-            await _finish_in_time(engine, _unstored(called, error), result)
+            await _finish_in_time(engine, _unstored(called, error), result, held)
     except StorageUnavailable:
         raise
     except Exception:
@@ -88,12 +99,14 @@ async def _finish_alone(engine: Engine, called: Sequence[Called], result: StageR
 def _unstored(called: Sequence[Called], error: psycopg.DataError) -> list[Called]:
     said = Verdict(Outcome.MALFORMED, "not_stored", f"PostgreSQL cannot hold the answer: {type(error).__name__}")
     return [
-        replace(item, attempt=item.attempt.without_answer(), verdict=said, body=b"", next_cursor=None)
+        replace(item, attempt=item.attempt.without_answer(), verdict=said, frame=b"", next_cursor=None)
         for item in called
     ]
 
 
-async def _finish_in_time(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+async def _finish_in_time(
+    engine: Engine, called: Sequence[Called], result: StageResult, held: list[Retrieved] | None
+) -> None:
     """Commit while the leases may still hold: what came back is paid for, and PostgreSQL may be away for a moment.
 
     The fence makes a repeated commit safe whose first answer was lost: it finds nothing to do, and the sweeps send what it left.
@@ -101,7 +114,7 @@ async def _finish_in_time(engine: Engine, called: Sequence[Called], result: Stag
     ends, pause = time.monotonic() + engine.settings.stage_lease, AGAIN
     while True:
         try:
-            await _finish(engine, called, result)
+            await _finish(engine, called, result, held)
         except StorageUnavailable as error:
             if time.monotonic() + pause >= ends:
                 raise
@@ -112,19 +125,19 @@ async def _finish_in_time(engine: Engine, called: Sequence[Called], result: Stag
             return
 
 
-async def _finish(engine: Engine, called: Sequence[Called], result: StageResult) -> None:
+async def _finish(engine: Engine, called: Sequence[Called], result: StageResult, held: list[Retrieved] | None) -> None:
     """Commit what came back. Unused leases were no call: they leave no trace row, and their charge is returned."""
-    calls = [_call_row(i, item) for i, item in enumerate(called)]
+    calls = [_call_row(i, item, goes_on=held is not None) for i, item in enumerate(called)]
     kept = [i for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK]
     payloads = {
         "indexes": kept,
-        "bodies": [pack(called[i].body) for i in kept],
+        "bodies": [called[i].frame for i in kept],
         "cursors": [called[i].next_cursor for i in kept],
     }
     async with engine.database.transaction() as transaction:
         unused = [item for item in called if item.verdict.outcome is Outcome.UNUSED]
         made = [row for row, item in zip(calls, called, strict=True) if item.verdict.outcome is not Outcome.UNUSED]
-        rows = await transaction.rows(FINISH, {"calls": jsonb(made), **payloads})
+        rows = await transaction.rows(FINISH, {"calls": jsonb(made), "lease": engine.settings.stage_lease, **payloads})
         passed = {row.i for row in rows}
         await return_unused(transaction, [item.claim for item in unused], result, claimed=True)
         finished = [item for i, item in enumerate(called) if i in passed]
@@ -139,17 +152,22 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult)
     if zombies:
         log.warning("fenced_writes", stage="retrieve", rejected=zombies)
     result.zombies += zombies
-    result.next += [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]
+    if held is None:
+        result.next += [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]
+    else:
+        held += [Retrieved.held(row, called[row.i].frame, called[row.i].next_cursor) for row in rows if row.goes_on]
     # Always: a finished call frees capacity, whatever came of it.
     result.ring |= {item.claim.platform for item in called}
 
 
-def _call_row(i: int, item: Called) -> dict[str, Any]:
+def _call_row(i: int, item: Called, *, goes_on: bool) -> dict[str, Any]:
+    ok = item.verdict.outcome is Outcome.OK
     row = {
         "i": i,
         "id": item.claim.id,
         "fence": item.claim.fence,
-        "ok": item.verdict.outcome is Outcome.OK,
+        "ok": ok,
+        "goes_on": ok and goes_on,
         "head": item.is_head and item.attempt.made,
         "at": item.attempt.at,
     }

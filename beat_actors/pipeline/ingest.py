@@ -5,7 +5,8 @@ import traceback
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -34,7 +35,47 @@ from beat_actors.platforms.registry import platforms
 
 log = structlog.get_logger(__name__)
 
-Read = tuple[Any, dict[str, Any], Outcome]
+
+class Retrieved(NamedTuple):
+    """A fetch whose answer is stored, claimed by this process: what CLAIM returns. `waited`: seconds since it was handed over. `body`: the
+    packed answer. `poison`: it was tried too often, and comes without its body. `items`: of the whole request so far."""
+
+    id: int
+    request_id: int
+    fence: int
+    platform: str
+    operation: str
+    params: dict[str, Any]
+    cursor: str | None
+    page: int
+    owner: str | None
+    listing: dict[str, Any] | None
+    source: str
+    credential_id: int
+    probe: bool
+    payload_at: datetime
+    run: int
+    priority: int
+    is_first: bool
+    parser_version: int | None
+    stage_attempts: int
+    poison: bool
+    waited: float
+    body: bytes | None
+    next_cursor: str | None
+    flow: str
+    account_id: str | None
+    request_params: dict[str, Any]
+    items: int
+
+    @classmethod
+    def held(cls, row: Any, body: bytes, next_cursor: str | None) -> "Retrieved":
+        """One that stays with the process that retrieved it; `row` has the other fields."""
+        fields = {name: getattr(row, name) for name in cls._fields if hasattr(row, name)}
+        return cls(**fields, body=body, next_cursor=next_cursor, poison=False, waited=0.0)
+
+
+Read = tuple[Retrieved, dict[str, Any], Outcome]
 """A claim, its row for FINISH, and what its payload came to."""
 
 # Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
@@ -90,36 +131,42 @@ WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED' RETURNING f.id
 
 
 async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False, go_on: bool = False) -> StageResult:
-    """Claim these fetches, parse their payloads, and commit records or the reason why there are none.
-
-    `alone`: in this process nothing else is held, so suspects may be claimed. `go_on`: what can be read is written at once, as the stage
-    `process` does, so that the ordinary way has one claim and one transaction less. Records are kept for that stage only where this fails.
-    """
+    """Claim these fetches, and `read` them. `alone`: in this process nothing else is held, so suspects may be claimed."""
     result = StageResult()
     hit("ingest.before_claim", fetch_ids)
-    claims = await engine.database.again(lambda: claim_all(engine, CLAIM, fetch_ids, alone=alone))
-    if not claims:
+    rows = await engine.database.again(lambda: claim_all(engine, CLAIM, fetch_ids, alone=alone))
+    if not rows:
         return result
+    claims = [Retrieved(**row._asdict()) for row in rows]
     engine.database.pulse.claimed(claims)
     hit("ingest.after_claim", fetch_ids)
     async with left_undone_given_back(engine.database, claims, "RETRIEVED"), renewing(engine.database, claims):
-        read = await _read_all(engine, claims)
-        hit("ingest.after_parse", fetch_ids)
-        if go_on:
-            read = await _go_on(engine, read, result)
-        try:
-            if read:
-                await engine.database.again(lambda: _commit(engine, read, result))
-        except StorageUnavailable:
-            raise
-        except Exception:  # noqa: BLE001 - one of them cannot be stored: its neighbours can
-            for item in read:
-                await _commit_alone(engine, item, result)
+        await read(engine, claims, result, go_on=go_on)
     hit("ingest.after_commit", fetch_ids)
     return result
 
 
-async def _read_all(engine: Engine, claims: Sequence[Any]) -> list[Read]:
+async def read(engine: Engine, claims: Sequence[Retrieved], result: StageResult, *, go_on: bool) -> None:
+    """Parse the payloads of these claims, and commit records or the reason why there are none. What is to be done next is added to `result`.
+
+    `go_on`: what can be read is written at once, as the stage `process` does, so that the ordinary way has one claim and one transaction
+    less. Records are kept for that stage only where this fails.
+    """
+    found = await _read_all(engine, claims)
+    hit("ingest.after_parse", [claim.id for claim in claims])
+    if go_on:
+        found = await _go_on(engine, found, result)
+    try:
+        if found:
+            await engine.database.again(lambda: _commit(engine, found, result))
+    except StorageUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - one of them cannot be stored: its neighbours can
+        for item in found:
+            await _commit_alone(engine, item, result)
+
+
+async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
     """Parse the payloads. One for which this process has no memory is given back: another process may read it. Between two payloads the
     process's calls go on."""
     read: list[Read] = []
@@ -218,7 +265,7 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
     result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
 
 
-def _read(claim: Any) -> tuple[dict[str, Any], Outcome]:
+def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
     """Parse one payload: the row for FINISH, and what it came to. Nothing that a payload does raises here."""
     row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": 0}
     if claim.poison:

@@ -52,7 +52,7 @@ UPDATE scrape_fetch f SET fence = f.fence + 1,
     lease_until = CASE WHEN j.good THEN clock_timestamp() + make_interval(secs => %(lease)s) END
 FROM useful j WHERE f.id = j.id
 RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
-    f.call_of, f.credential_id, f.probe, extract(epoch FROM coalesce(f.use_from + make_interval(secs => %(within)s), f.use_until))::double precision AS use_until,
+    f.priority, f.call_of, f.credential_id, f.probe, extract(epoch FROM coalesce(f.use_from + make_interval(secs => %(within)s), f.use_until))::double precision AS use_until,
     extract(epoch FROM f.use_from)::double precision AS use_from,
     extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation,
     j.subject, coalesce(j.halvings, 0) AS halvings, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited

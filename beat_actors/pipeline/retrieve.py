@@ -1,7 +1,7 @@
 """Retrieve: claim leases, make their calls, and commit each answer soon after it came.
 
 A lease is taken and its call begun without waiting for it: what a process has out is counted in calls, not in threads, and a provider
-that hangs delays nobody's calls but its own.
+that hangs delays nobody's calls but its own. Answers that somebody waits for have commits of their own, which wait for no others.
 """
 
 import asyncio
@@ -13,13 +13,16 @@ from typing import Any
 
 import structlog
 
+from beat_actors.broker.windows import CUSTOMER
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.answers import Called, check, decided, make, unmade
 from beat_actors.pipeline.batches import Batches
 from beat_actors.pipeline.call import Standing
 from beat_actors.pipeline.completion import complete
+from beat_actors.pipeline.ingest import Retrieved
 from beat_actors.pipeline.leases import by_call, claim
+from beat_actors.pipeline.onward import Onward
 from beat_actors.pipeline.stage import Held, Renewer, StageResult, held
 from beat_actors.platforms.interface import Health
 
@@ -36,6 +39,8 @@ ENOUGH, MOST = 20, 50
 """Calls for which a commit begins at once, and that one commit takes at most."""
 COMMITS = 2
 """Commits at a time. Where PostgreSQL is slow, more answers come into one."""
+URGENT_TOGETHER, URGENT_COMMITS = 10, 4
+"""The same for urgent answers: calls that one commit takes at most, and commits at a time."""
 DELIVERED_TOGETHER = 100
 """Commits that are told in one delivery at most."""
 LAST = 2.0
@@ -45,15 +50,18 @@ LAST = 2.0
 class Retriever:
     """The calls of a process. One for each process and event loop.
 
-    `deliver` is told what is to be done next, soon after each commit. Commits do not wait for it.
+    `deliver` is told what is to be done next, soon after each commit. Commits do not wait for it. `onward`: takes what was retrieved and
+    stays in this process.
     """
 
-    def __init__(self, engine: Engine, deliver: Deliver) -> None:
+    def __init__(self, engine: Engine, deliver: Deliver, onward: Onward | None = None) -> None:
         self._engine = engine
         self._deliver = deliver
+        self._onward = onward
         self._renewer = Renewer(engine.database, on_lost=self._break_off)
         self._calls: dict[asyncio.Task[list[Called]], set[Held]] = {}
         self._committing = Batches(self._commit, every=COMMIT_EVERY, enough=ENOUGH, most=MOST, at_once=COMMITS)
+        self._urgent = Batches(self._commit, every=0.0, enough=1, most=URGENT_TOGETHER, at_once=URGENT_COMMITS)
         self._telling = Batches(self._tell, every=0.0, enough=1, most=DELIVERED_TOGETHER, at_once=1)
         self._doubtful: dict[Generation, list[Sequence[Called]]] = {}
         self._asking: dict[Generation, asyncio.Task[Found]] = {}
@@ -79,14 +87,16 @@ class Retriever:
         try:
             shared = by_call(claims)
         except BaseException:
-            self._committing.add(unmade(claims))
+            self._commit_soon(unmade(claims))
             raise
         standing = Standing(self._engine.database, claims, started)
         for one in shared:
             self._begin(one, standing, started)
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the calls that are out, so long at most, and commit what they came to."""
+        """Wait for the calls that are out, so long at most, and commit what they came to. What is retrieved is left to other processes."""
+        if self._onward is not None:
+            self._onward.take_no_more()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_done()
@@ -99,17 +109,22 @@ class Retriever:
             task.cancel()
         await self.drain(LAST)
         await self._renewer.close()
+        if self._onward is not None:
+            await self._onward.close()
 
     async def _all_done(self) -> None:
         while self._calls or self._asking:
             await asyncio.wait([*self._calls, *self._asking.values()])
+        await self._urgent.done()
         await self._committing.done()
         await self._telling.done()
+        if self._onward is not None:
+            await self._onward.done()
 
     def _begin(self, claims: Sequence[Any], standing: Standing, started: float) -> None:
         """Begin one call for these claims."""
         if self._closed:
-            self._committing.add(unmade(claims))
+            self._commit_soon(unmade(claims))
             return
         task = asyncio.create_task(make(self._engine, claims, standing, started))
         self._calls[task] = held(claims)
@@ -126,14 +141,17 @@ class Retriever:
             if any(item.verdict.doubtful for item in called):
                 self._doubt(called)
             else:
-                self._committing.add(called)
+                self._commit_soon(called)
             return
         if error is not None:
             log.error("call_failed", fetch=head.id, source=head.source, operation=head.operation, exc_info=error)
         if head.id in standing.begun:
             self._renewer.release(claims)
         else:
-            self._committing.add(unmade(claims))
+            self._commit_soon(unmade(claims))
+
+    def _commit_soon(self, called: Sequence[Called]) -> None:
+        (self._urgent if _is_urgent(called) else self._committing).add(called)
 
     def _doubt(self, called: Sequence[Called]) -> None:
         """Where the credential may be at fault, its check is asked before anybody acts on the answer: once for all that doubt it until the
@@ -141,7 +159,7 @@ class Retriever:
         claim = called[0].claim
         secret = claim.credential_id, claim.generation
         if self._closed:
-            self._committing.add(decided(called, {}))
+            self._commit_soon(decided(called, {}))
             return
         self._doubtful.setdefault(secret, []).append(called)
         if secret not in self._asking:
@@ -153,17 +171,21 @@ class Retriever:
         del self._asking[secret]
         found = {} if task.cancelled() else task.result()
         for called in self._doubtful.pop(secret):
-            self._committing.add(decided(called, found))
+            self._commit_soon(decided(called, found))
 
     async def _commit(self, calls: Sequence[Sequence[Called]]) -> None:
         claims = [item.claim for called in calls for item in called]
         result = StageResult()
+        onward = self._onward if self._onward is not None and self._onward.has_room else None
+        held = None if onward is None else list[Retrieved]()
         hit("retrieve.after_http", [each.id for each in claims])
         try:
-            await complete(self._engine, calls, result)
+            await complete(self._engine, calls, result, held)
             hit("retrieve.after_commit", [each.id for each in claims])
         finally:
             self._renewer.release(claims)
+            if onward is not None and held:
+                onward.take(held, urgent=_is_urgent(calls[0]))
             if result != StageResult():
                 self._telling.add(result)
 
@@ -180,3 +202,8 @@ class Retriever:
                 fetches -= lost
                 if not fetches:
                     task.cancel()
+
+
+def _is_urgent(called: Sequence[Called]) -> bool:
+    """Whether somebody waits for one of the fetches that this call answers."""
+    return any(item.claim.priority == CUSTOMER for item in called)

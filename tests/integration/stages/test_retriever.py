@@ -169,12 +169,12 @@ async def test_answers_that_cannot_be_stored_leave_their_neighbours_ready(engine
     """Each is then committed by itself, and all that are ready are told."""
     real, tried = completion._finish, 0
 
-    async def refuses_batches(engine: Engine, called: Any, result: StageResult) -> None:
+    async def refuses_batches(engine: Engine, called: Any, result: StageResult, held: Any) -> None:
         nonlocal tried
         tried += 1
         if len(called) > 1:
             raise completion.psycopg.DataError("one of them")
-        await real(engine, called, result)
+        await real(engine, called, result, held)
 
     monkeypatch.setattr(completion, "_finish", refuses_batches)
     monkeypatch.setattr("beat_actors.pipeline.retrieve.COMMIT_EVERY", 3600)
@@ -198,10 +198,10 @@ async def test_a_call_that_cannot_be_committed_harms_no_other_and_its_lease_is_n
     async with toy_engine(settings, client, "abc") as engine:
         ids, real = await leased(engine, "a", "b", "c"), completion._finish
 
-        async def refuses_one(engine: Engine, called: Any, result: StageResult) -> None:
+        async def refuses_one(engine: Engine, called: Any, result: StageResult, held: Any) -> None:
             if any(item.claim.id == ids[1] for item in called):
                 raise RuntimeError("one of them")
-            await real(engine, called, result)
+            await real(engine, called, result, held)
 
         monkeypatch.setattr(completion, "_finish", refuses_one)
         client.hanging = {"a", "b", "c"}

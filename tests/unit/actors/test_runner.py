@@ -26,7 +26,7 @@ async def test_upkeep_that_is_broken_off_hands_back_what_it_leased_before_the_ru
 
     monkeypatch.setattr(module, "look_after", look_after)
     engine: Any = SimpleNamespace(database=None)
-    of = Runner(engine, mailbox=None)  # type: ignore[arg-type]
+    of = Runner(engine, mailbox=None, parses=False)  # type: ignore[arg-type]
     of.look_after([1])
     await began.wait()
     await of.close(0.0)
