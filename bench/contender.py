@@ -28,7 +28,7 @@ class WrongCounts(RunFailed):
 class World:
     """What a run works on: an empty database with the contender's schema, an empty Valkey, and the upstream.
 
-    `{upstream_url}/lama/a1/user?username={handle}` answers for each of `handles`; it is also a root for BEAT_SIMULATOR_URL.
+    `{upstream_url}/lama/a2/user?username={handle}` answers for each of `handles`; it is also a root for BEAT_SIMULATOR_URL.
     """
 
     database_url: str

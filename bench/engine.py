@@ -51,6 +51,8 @@ class Setup:
     stage_batch: int = 100
     pooled_url: str = ""
     calls_per_host: int = 64
+    defaults: bool = False
+    """As an installation has it that sets nothing but where things are."""
 
     def env(self) -> dict[str, str]:
         return {
@@ -63,14 +65,24 @@ class Setup:
             "BEAT_MESSAGE_KEYS": KEY,
             "BEAT_ENVIRONMENT": "rehearsal",
             "BEAT_SIMULATOR_URL": self.upstream_url,
+            "BEAT_LOG_LEVEL": "WARNING",
+            **({} if self.defaults else self._tuned()),
+        }
+
+    def _tuned(self) -> dict[str, str]:
+        return {
             "BEAT_STAGE_BATCH": str(self.stage_batch),
             # An outage may cost more calls than by default: the upstream answers within a millisecond here.
             "BEAT_BROKER_IN_FLIGHT": "1000",
             "BEAT_BROKER_IN_FLIGHT_PER_SOURCE": "800",
             "BEAT_BROKER_BATCH": "400",
             "BEAT_HTTP_MAX_PER_HOST": str(self.calls_per_host),
-            "BEAT_LOG_LEVEL": "WARNING",
         }
+
+
+def settings_of(setup: Setup) -> Settings:
+    """Of what works beside the workers."""
+    return Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=KEY, message_keys=KEY)
 
 
 async def prepare(
@@ -105,10 +117,7 @@ async def _accept(engine: Engine, handles: Sequence[str], count: int) -> None:
 
 @asynccontextmanager
 async def _engine(setup: Setup) -> AsyncIterator[Engine]:
-    engine = Engine.start(
-        Settings(database_url=setup.database_url, redis_url=setup.redis_url, vault_keys=KEY, message_keys=KEY),
-        name="bench",
-    )
+    engine = Engine.start(settings_of(setup), name="bench")
     try:
         yield engine
     finally:

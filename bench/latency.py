@@ -18,7 +18,6 @@ from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest, Priority
-from beat_actors.settings import Settings
 from bench import engine
 from bench.contender import handle
 from bench.upstream import upstream
@@ -41,10 +40,10 @@ def main() -> None:
         postgres, valkey, answers = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, HANDLES)
         with running(home, postgres, valkey, answers):
             migrate.upgrade(postgres.url)
-            setup = engine.Setup(postgres.url, valkey.url, f"http://127.0.0.1:{answers.port}", stage_batch=50)
+            setup = engine.Setup(postgres.url, valkey.url, f"http://127.0.0.1:{answers.port}", defaults=True)
             asyncio.run(engine.prepare(setup, [handle(0)], 1))
             with engine.working(setup), psycopg.connect(postgres.url, autocommit=True) as connection:
-                time.sleep(3)
+                until_they_listen(setup)
                 began = time.time()
                 asyncio.run(load(setup, options.rate, options.seconds))
                 ended = time.time()
@@ -57,14 +56,21 @@ def main() -> None:
         print(f"urgent, {name}: p50 {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, p99 {cuts[98]:.0f} ms (of {len(values)})")
 
 
+def until_they_listen(setup: engine.Setup) -> None:
+    """Raises `TimeoutError` where a worker does not start within a minute."""
+    mailbox, ends = Mailbox(engine.settings_of(setup)), time.monotonic() + 60
+    try:
+        while mailbox.listeners() < setup.processes:
+            if time.monotonic() > ends:
+                raise TimeoutError("the workers did not start")
+            time.sleep(0.1)
+    finally:
+        mailbox.close()
+
+
 async def load(setup: engine.Setup, rate: int, seconds: int) -> None:
     """Offer the batch evenly, and an urgent request at each step."""
-    settings = Settings(
-        database_url=setup.database_url,
-        redis_url=setup.redis_url,
-        vault_keys=engine.KEY,
-        message_keys=engine.KEY,
-    )
+    settings = engine.settings_of(setup)
     beat, mailbox = Engine.start(settings, name="bench"), Mailbox(settings)
     number = 0
     begin = time.monotonic()

@@ -1,6 +1,6 @@
 """The upstream: ready-made bodies behind nginx, which costs next to nothing; without nginx on PATH, the simulator.
 
-A body is what Lama's `/a1/user` answers: a web-shaped profile with 12 posts. Captions are cut, so that it has 27 kB.
+A body is what Lama's `/a2/user` answers: a web-shaped profile with 12 posts. Captions are cut, so that it has 27 kB.
 """
 
 import os
@@ -31,7 +31,7 @@ http {{
         listen 127.0.0.1:{port} backlog=1024;
         root {place}/bodies;
         location = / {{ return 204; }}
-        location = /lama/a1/user {{ try_files /$arg_username.json =404; }}
+        location = /lama/a2/user {{ try_files /$arg_username.json =404; }}
     }}
 }}
 """

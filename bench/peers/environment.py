@@ -10,4 +10,4 @@ HEADERS = {"x-access-key": "bench"}
 
 
 def url(handle: str) -> str:
-    return f"{UPSTREAM_URL}/lama/a1/user?username={quote(handle)}"
+    return f"{UPSTREAM_URL}/lama/a2/user?username={quote(handle)}"

@@ -1,4 +1,4 @@
-"""The validated parse: Lama's `/a1/user` straight into typed structs, then into the two records that are stored."""
+"""The validated parse: Lama's `/a2/user` straight into typed structs, then into the two records that are stored."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
