@@ -107,7 +107,7 @@ class Unbounded:
     """Slots of hosts that take any number of calls."""
 
     @asynccontextmanager
-    async def slot(self, _source: Source, _call: Call) -> AsyncIterator[None]:
+    async def slot(self, _source: Source, _call: Call, *, urgent: bool = False) -> AsyncIterator[None]:
         yield
 
 

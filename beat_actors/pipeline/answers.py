@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from beat_actors.broker.windows import CUSTOMER
 from beat_actors.credentials.health import without_doubt
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
@@ -44,6 +45,11 @@ class Called:
         return self.claim.call_of is None
 
 
+def is_urgent(claims: Sequence[Any]) -> bool:
+    """Whether somebody waits for one of these fetches."""
+    return any(claim.priority == CUSTOMER for claim in claims)
+
+
 async def make(engine: Engine, claims: Sequence[Any], standing: Standing, started: float) -> list[Called]:
     """Make one call for these claims, the one to which it was leased first. Never raises for what happens to it."""
     head = claims[0]
@@ -52,7 +58,15 @@ async def make(engine: Engine, claims: Sequence[Any], standing: Standing, starte
         endpoint = source.endpoints[head.operation]
         specs = [_spec(claim) for claim in claims]
         spec = specs[0] if endpoint.many is None else endpoint.many.join(specs)
-        made = await attempt(engine, source, head, lambda secret: endpoint.build(spec, secret), started, standing)
+        made = await attempt(
+            engine,
+            source,
+            head,
+            lambda secret: endpoint.build(spec, secret),
+            started,
+            standing,
+            urgent=is_urgent(claims),
+        )
     except Exception as error:  # noqa: BLE001 - the answers of its neighbours are paid for
         broken = caused_by_process(engine, error, begun=head.id in standing.begun)
         made = broken or Attempt(NO_EXCHANGE, not_made(error))

@@ -141,7 +141,14 @@ class Standing:
 
 
 async def attempt(
-    engine: Engine, source: Source, lease: Any, build: Callable[[Secret], Call], started: float, standing: Standing
+    engine: Engine,
+    source: Source,
+    lease: Any,
+    build: Callable[[Secret], Call],
+    started: float,
+    standing: Standing,
+    *,
+    urgent: bool = False,
 ) -> Attempt:
     """Open the leased credential's secret and make the call. `started`: before the lease was taken, on `time.monotonic`.
 
@@ -171,7 +178,7 @@ async def attempt(
         try:
             async with asyncio.timeout(lease.use_until - time_of(lease, started)):
                 await standing.its_time(lease)
-                await held.enter_async_context(engine.client.slot(source, call))
+                await held.enter_async_context(engine.client.slot(source, call, urgent=urgent))
                 if not await standing.allows(lease):
                     return unused("its credential was put out of use before the call")
         except TimeoutError:

@@ -13,10 +13,9 @@ from typing import Any
 
 import structlog
 
-from beat_actors.broker.windows import CUSTOMER
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
-from beat_actors.pipeline.answers import Called, check, decided, make, unmade
+from beat_actors.pipeline.answers import Called, check, decided, is_urgent, make, unmade
 from beat_actors.pipeline.batches import Batches
 from beat_actors.pipeline.call import Standing
 from beat_actors.pipeline.completion import complete
@@ -151,7 +150,7 @@ class Retriever:
             self._commit_soon(unmade(claims))
 
     def _commit_soon(self, called: Sequence[Called]) -> None:
-        (self._urgent if _is_urgent(called) else self._committing).add(called)
+        (self._urgent if is_urgent([item.claim for item in called]) else self._committing).add(called)
 
     def _doubt(self, called: Sequence[Called]) -> None:
         """Where the credential may be at fault, its check is asked before anybody acts on the answer: once for all that doubt it until the
@@ -185,7 +184,7 @@ class Retriever:
         finally:
             self._renewer.release(claims)
             if onward is not None and held:
-                onward.take(held, urgent=_is_urgent(calls[0]))
+                onward.take(held, urgent=is_urgent([item.claim for item in calls[0]]))
             if result != StageResult():
                 self._telling.add(result)
 
@@ -202,8 +201,3 @@ class Retriever:
                 fetches -= lost
                 if not fetches:
                     task.cancel()
-
-
-def _is_urgent(called: Sequence[Called]) -> bool:
-    """Whether somebody waits for one of the fetches that this call answers."""
-    return any(item.claim.priority == CUSTOMER for item in called)

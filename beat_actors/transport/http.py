@@ -1,6 +1,5 @@
 """The one HTTP client for provider calls: a total deadline, a budget of decompressed bytes, no redirects, no cookies, no secrets in what it reports."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.platforms.reading import BYTE_ORDER_MARK
 from beat_actors.redaction import HIDDEN
 from beat_actors.settings import Settings
+from beat_actors.transport.slots import Slots
 
 LONGEST_HEADER = 65_536
 """Bytes of one header line: providers put long links and reports of usage into them."""
@@ -68,7 +68,7 @@ class ProviderClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots: WeakValueDictionary[str, Slots] = WeakValueDictionary()
         self._session = aiohttp.ClientSession(
             # Idle connections are given up before providers close them, which a call would notice as a failure.
             # It has no limit of its own: `slot` is waited for before the call, so that no call grows old in the connector's queue.
@@ -87,16 +87,17 @@ class ProviderClient:
         self._session._retry_connection = False
 
     @asynccontextmanager
-    async def slot(self, source: Source, call: Call) -> AsyncIterator[None]:
-        """Wait until fewer than `http_max_per_host` calls to the provider's host are out, and be one of them while the block runs.
+    async def slot(self, source: Source, call: Call, *, urgent: bool = False) -> AsyncIterator[None]:
+        """Wait until fewer than `http_max_per_host` calls to the provider's host are out, and be one of them while the block runs. Urgent
+        calls go before others that wait.
 
         A simulator that answers for several providers stands for as many hosts: calls to one do not take the slots of another.
         """
         host = urlsplit(call.base or source.base_url).netloc
         slots = self._slots.get(host)
         if slots is None:
-            slots = self._slots[host] = asyncio.Semaphore(self._settings.http_max_per_host)
-        async with slots:
+            slots = self._slots[host] = Slots(self._settings.http_max_per_host)
+        async with slots.one(urgent=urgent):
             yield
 
     async def exchange(self, source: Source, call: Call) -> Exchange:

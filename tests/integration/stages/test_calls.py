@@ -35,7 +35,7 @@ class Narrow(ScriptedClient):
         self.entered = entered
 
     @asynccontextmanager
-    async def slot(self, _source: Source, _call: Call) -> AsyncIterator[None]:
+    async def slot(self, _source: Source, _call: Call, *, urgent: bool = False) -> AsyncIterator[None]:
         await self.entered()
         yield
 

@@ -143,7 +143,7 @@ async def test_what_is_closed_keeps_the_lease_of_a_call_that_was_begun_and_retur
         async def __aexit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(client, "slot", lambda *_: Slot())
+    monkeypatch.setattr(client, "slot", lambda *_, **__: Slot())
     retriever = Retriever(engine, Delivered())
     (begun, waiting) = await leased(engine, "begun", "waiting")
     await retriever.take([begun])
