@@ -31,13 +31,14 @@ ON CONFLICT (name) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.hol
 RETURNING epoch
 """
 SEEN = "UPDATE leader SET seen_at = clock_timestamp() WHERE name = %s AND epoch = %s"
-# Whoever holds the lock and is not seen: its session ends, and with it the lock.
+# Whoever holds the lock and is not seen: its session ends, and with it the lock. It is not seen either where it was seen in the future: the clock
+# stepped back since.
 DEPOSE = """
 SELECT pg_terminate_backend(l.pid) FROM pg_locks l
 WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND l.classid::bigint = hashtext('beat.leader')::bigint & 4294967295 AND l.objid::bigint = hashtext(%(name)s)::bigint & 4294967295
-  AND NOT EXISTS (SELECT FROM leader WHERE name = %(name)s AND seen_at > clock_timestamp() - make_interval(secs => %(patience)s))
+  AND NOT EXISTS (SELECT FROM leader WHERE name = %(name)s AND abs(extract(epoch FROM clock_timestamp() - seen_at)) < %(patience)s)
 """
 
 

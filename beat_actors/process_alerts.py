@@ -17,8 +17,8 @@ WORDS = {
         "free the device to which the log goes, or see that its collector reads; look at that host's df and its log collector",
     ),
     CLOCK: (
-        "times that were set before the step come earlier or later by it; no limit gives anything out twice",
-        "what was charged before a step forth stays as old as it was; after a step back it counts as just now; this alert ends after an hour",
+        "deadlines, ends of tokens, days and the dates of what is observed go by the clock as it is; no limit gives anything out twice",
+        "rests and charges are moved by it; leases and waits last no longer than they were to last; after a step forth nothing is forgotten for an hour; this alert ends after an hour",
         "look at the clock of the database's host: chronyc tracking, or whether another server took over; let NTP slew and not step it",
     ),
     REDIS_KEYS: (

@@ -21,6 +21,7 @@ from beat_actors import watch
 from beat_actors.alerts import report
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, jsonb
+from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.vitals import Reporter
 from beat_actors.errors import LimitsUnavailable, StorageUnavailable
@@ -30,6 +31,7 @@ from beat_actors.logins import without_logins
 from beat_actors.logs import configure
 from beat_actors.privacy.retention import Entities
 from beat_actors.requests import replay, retention, sweeps
+from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES, Watch
@@ -83,6 +85,16 @@ async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept
     return Swept(count=await deliveries.forget(database, epoch))
 
 
+def _unless_stepped(sweep: Sweep) -> Sweep:
+    """What forgets goes by the clock. Within an hour after a step forth was found it forgets nothing, so that a clock that is wrong can be set
+    right before."""
+
+    async def run(database: Database, mailbox: Mailbox, epoch: int) -> Swept:
+        return Swept() if database.clock.stepped_forth(TOLD_FOR) else await sweep(database, mailbox, epoch)
+
+    return run
+
+
 def _watch(one: Watch) -> Sweep:
     async def run(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
         return Swept(count=await one.run(database, epoch))
@@ -122,6 +134,7 @@ JOBS = (
     Job("due", _reads(sweeps.due), every=0.5, deadline=5),
     Job("waiting", _reads(sweeps.waiting), every=2, deadline=5),
     Job("unsent", _unsent, every=2, deadline=10),
+    Job("steps_back", _writes(StepsBack()), every=1, deadline=30),
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
@@ -132,9 +145,9 @@ JOBS = (
     Job("returned", _returned, every=5, deadline=10),
     Job("requeued", _requeued, every=1, deadline=10),
     Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
-    Job("retention", _writes(retention.Retention().forget), every=60, deadline=30),
-    Job("entities", _writes(Entities().forget), every=600, deadline=30),
-    Job("webhooks_forgotten", _forgotten, every=60, deadline=10),
+    Job("retention", _unless_stepped(_writes(retention.Retention().forget)), every=60, deadline=30),
+    Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
+    Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
     Job("watch_redis", _redis, every=15, deadline=60),
     Job("watch_workers", Workers(), every=15, deadline=60),
     # Slow answers are what some of them are about, so they are patient.

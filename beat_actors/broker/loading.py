@@ -16,6 +16,7 @@ from beat_actors.broker.outcomes import subject_of
 from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Lane, Snapshot, Unread
 from beat_actors.broker.windows import Window
 from beat_actors.database import Transaction, jsonb
+from beat_actors.database.clock import StepWatch
 from beat_actors.database.vitals import SEEN_WITHIN
 from beat_actors.platforms.interface import Limit, Platform
 from beat_actors.requests.intake import Priority
@@ -28,7 +29,8 @@ COLUMNS = """c.id, c.source, c.owner, c.weight, c.enabled, extract(epoch FROM c.
        extract(epoch FROM c.dead_at)::double precision AS dead_since, c.dead_looks AS looks,
        CASE WHEN c.refreshes THEN extract(epoch FROM c.expires_at)::double precision END AS good_until,
        extract(epoch FROM c.refreshed_at)::double precision AS refreshed_at,
-       extract(epoch FROM c.full_until)::double precision AS full_until"""
+       extract(epoch FROM c.full_until)::double precision AS full_until,
+       extract(epoch FROM c.updated_at)::double precision AS written"""
 # Whether it may do none of the operations, and it is not yet time to see whether it may do one of those that it may not.
 _DENIED = "(c.denied @> g.operations AND coalesce(c.denied_until > to_timestamp(%(now)s), false))"
 CREDENTIALS = f"SELECT {COLUMNS} FROM credential c WHERE c.platform = %s AND c.id = ANY(%s)"  # noqa: S608 - constants
@@ -194,7 +196,7 @@ async def load_snapshot(
     ids = {*credential_ids, *(row.credential_id for row in returned)}
     if ids:
         rows = await transaction.rows(CREDENTIALS, (platform.name, list(ids)))
-        await _add(transaction, snapshot, [_credential(row) for row in rows])
+        await _add(transaction, snapshot, [_credential(row, transaction.clock) for row in rows])
     owners = {credential.breaks_for for credential in snapshot.credentials.values()} | {row.owner for row in returned}
     await load_breakers(transaction, platform.name, snapshot, owners, {(row.source, row.operation) for row in returned})
     return snapshot
@@ -270,7 +272,7 @@ async def load_groups(
             times = [row.soonest for row in rows if not row.usable]
             until = snapshot.now + 1.0 if not times else None if None in times else max(times)
             snapshot.unread[key] = Unread(sizes[i] - len(rows), until, usable=not times)
-    await _add(transaction, snapshot, [_credential(row) for row in found])
+    await _add(transaction, snapshot, [_credential(row, transaction.clock) for row in found])
 
 
 async def _add(transaction: Transaction, snapshot: Snapshot, credentials: Iterable[Credential]) -> None:
@@ -284,8 +286,14 @@ async def _add(transaction: Transaction, snapshot: Snapshot, credentials: Iterab
             _hold(snapshot, row, "credential")
 
 
-def _credential(row: Any) -> Credential:
+def _credential(row: Any, clock: StepWatch) -> Credential:
     fields = row._asdict()
+    written = fields.pop("written")
+    for name in ("disabled_till", "reported_reset_at"):
+        # A step forth does not shorten what the provider asked for.
+        until = clock.moved_rest(fields[name], written)
+        fields["changed"] = fields.get("changed", False) or until != fields[name]
+        fields[name] = until
     for name in ("i", "usable", "soonest", "of"):
         fields.pop(name, None)
     fields["denied"] = frozenset(fields["denied"])

@@ -1,8 +1,8 @@
 """Steps of the database's clock, as one process finds them: NTP on a bad day, or a fail-over to a host with another clock.
 
 Between two looks the database's clock has to go on as this process's own does. Where it went on further, it stepped forth: times from before
-the step are moved by it for what limits calls, so that no window empties at once. Where it went back, nothing is moved; whatever lies in the
-future counts as just now.
+the step are moved by it for what limits calls, so that no window empties at once, and so are the rests of credentials. Where it went back,
+whatever lies in the future counts as just now for a limit; the leading scheduler sets right what else was set before (`requests.steps`).
 """
 
 import time
@@ -34,11 +34,24 @@ class Step:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class StepBack:
+    """The clock stepped back by `seconds`; `found`: what it showed when that was found (epoch seconds), which was at `found_by` on
+    `time.monotonic`."""
+
+    found: float
+    seconds: float
+    found_by: float
+
+
 class StepWatch:
-    """One for each process and database. `steps`: those forth that times from before them have to be moved by."""
+    """One for each process and database. `steps`: those forth that times from before them have to be moved by. `back`: steps back, for whoever
+    sets right what they leave."""
 
     def __init__(self) -> None:
         self.steps: deque[Step] = deque(maxlen=20)
+        self.back: deque[StepBack] = deque(maxlen=20)
+        self._forth: float | None = None
         self._last: tuple[float, float, float] | None = None
         self._told: tuple[float, float] | None = None
 
@@ -50,18 +63,38 @@ class StepWatch:
             gained, lost = now - before - (answered - first), (asked - last) - (now - before)
             if gained > bound:
                 self.steps.append(Step(now - gained, gained))
+                self._forth = answered
                 self._tell(gained, answered)
             elif lost > bound:
                 self.steps = deque((one for one in self.steps if one.before + one.seconds <= now), maxlen=20)
+                self.back.append(StepBack(now, lost, time.monotonic()))
                 self._tell(-lost, answered)
         self._last = (now, asked, answered)
 
-    def moved(self, at: float) -> float:
-        """A time of the database's clock as it is after the steps forth since."""
+    def moved(self, at: float, *, ahead: float = 0.0) -> float:
+        """A time of the database's clock as it is after the steps forth since. `ahead`: seconds before it, at most, that it was set."""
         for step in self.steps:
-            if at <= step.before:
+            if at - ahead <= step.before:
                 at += step.seconds
         return at
+
+    def moved_rest(self, until: float | None, written: float | None) -> float | None:
+        """The end of a rest that lasts as long as it was to last, whatever steps forth came after it was `written`."""
+        for step in self.steps:
+            if until is not None and written is not None and written <= step.before < until:
+                until += step.seconds
+        return until
+
+    def stepped_forth(self, within: float) -> bool:
+        """Whether a step forth was found so recently (seconds) that leases may seem to have ended whose holders live."""
+        return self._forth is not None and elapsed() - self._forth < within
+
+    def expected(self) -> float | None:
+        """What the database's clock shows now, unless it stepped since the last look; `None` before the first."""
+        if self._last is None:
+            return None
+        now, _, answered = self._last
+        return now + elapsed() - answered
 
     def said(self, clock: Callable[[], float] = elapsed) -> str | None:
         """A sentence on the last step, while it is recent."""

@@ -11,13 +11,14 @@ import structlog
 
 from beat_actors.broker.turn import USE_WITHIN
 from beat_actors.broker.windows import AHEAD
-from beat_actors.database import Transaction, jsonb
+from beat_actors.database import Transaction, clock, jsonb
 from beat_actors.engine import Engine
 from beat_actors.pipeline.stage import SETTLE, StageResult, settlement_row
 from beat_actors.platforms.interface import Outcome
 
 log = structlog.get_logger(__name__)
 
+# A lease that a step back of the clock made last longer lasts no longer than one that is given now.
 # Claims each lease once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, whose
 # credential has been put out of use since, that nobody wants any more or whose deadline has passed, is handed back. A row that
 # another worker holds is skipped, not waited for. Fetches that one call answers come with the one to which it was leased, and only with it:
@@ -52,8 +53,9 @@ UPDATE scrape_fetch f SET fence = f.fence + 1,
     lease_until = CASE WHEN j.good THEN clock_timestamp() + make_interval(secs => %(lease)s) END
 FROM useful j WHERE f.id = j.id
 RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
-    f.priority, f.call_of, f.credential_id, f.probe, extract(epoch FROM coalesce(f.use_from + make_interval(secs => %(within)s), f.use_until))::double precision AS use_until,
-    extract(epoch FROM f.use_from)::double precision AS use_from,
+    f.priority, f.call_of, f.credential_id, f.probe, extract(epoch FROM least(
+        coalesce(f.use_from + make_interval(secs => %(within)s), f.use_until), clock_timestamp() + make_interval(secs => %(most)s)))::double precision AS use_until,
+    extract(epoch FROM CASE WHEN f.use_from IS NOT NULL THEN least(f.use_from, clock_timestamp() + make_interval(secs => %(ahead)s)) END)::double precision AS use_from,
     extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation,
     j.subject, coalesce(j.halvings, 0) AS halvings, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 """
@@ -75,7 +77,12 @@ async def claim(engine: Engine, fetch_ids: Sequence[int], result: StageResult) -
         # As for a lease that can be used at once, of which this much is left at `use_from`.
         within = min(USE_WITHIN, lease) - AHEAD
         values = {"ids": list(fetch_ids), "lease": lease, "keys": engine.usable_keys, "within": within}
+        values |= {"most": USE_WITHIN, "ahead": AHEAD}
+        asked = clock.elapsed()
         claimed = await transaction.rows(CLAIM, values)
+        if claimed:
+            transaction.clock.look(claimed[-1].claimed_at, asked, clock.elapsed())
+            claimed = [_after_steps(claim, transaction.clock) for claim in claimed]
         lapsed = [claim for claim in claimed if claim.stage == "SETTLING"]
         await return_unused(transaction, lapsed, result)
         if len(claimed) < len(fetch_ids):
@@ -84,6 +91,14 @@ async def claim(engine: Engine, fetch_ids: Sequence[int], result: StageResult) -
                 log.error("vault_key_missing", keys=[row.key_id for row in sealed], hint="start this process with them")
     engine.database.pulse.claimed(claimed)
     return [claim for claim in claimed if claim.stage == "LEASED"]
+
+
+def _after_steps(claim: Any, watch: clock.StepWatch) -> Any:
+    """The claim with its time from which it may be used as late as it was to be, though the clock stepped forth since it was given."""
+    if claim.use_from is None:
+        return claim
+    later = watch.moved(claim.use_from, ahead=AHEAD) - claim.use_from
+    return claim._replace(use_from=claim.use_from + later, use_until=claim.use_until + later) if later else claim
 
 
 async def return_unused(

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 import psycopg
 
-from beat_actors.database import Database, columns
+from beat_actors.database import Database, clock, columns
+from beat_actors.database.clock import TOLD_FOR
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
 from beat_actors.requests.lifecycle import SUSPECT
@@ -18,9 +19,10 @@ from beat_actors.requests.lifecycle import SUSPECT
 BATCH = 1000
 
 # Cheap enough to ask twice a second: the table of lanes, and for each platform the first row of two indexes. Only platforms with
-# something to do.
+# something to do, and a row with the time.
 DUE = """
-SELECT p.platform FROM unnest(%s::text[]) AS p(platform)
+SELECT NULL AS platform, extract(epoch FROM clock_timestamp())::double precision AS now UNION ALL
+SELECT p.platform, NULL FROM unnest(%s::text[]) AS p(platform)
 WHERE EXISTS (SELECT FROM lane l WHERE l.platform = p.platform AND l.reasons IS NOT NULL AND l.blocked_until <= clock_timestamp())
    OR (SELECT f.not_before FROM scrape_fetch f WHERE f.platform = p.platform AND f.stage = 'WAITING' AND f.not_before IS NOT NULL
        ORDER BY f.platform, f.not_before LIMIT 1) <= clock_timestamp()
@@ -49,11 +51,12 @@ RETURNING f.id, f.stage, f.stage_attempts
 """
 # A lease that was claimed, and whose holder is gone: nobody knows whether the call was made. It stays charged, is traced as
 # unknown so that the books agree, and the fetch goes back to the broker. The fence rises, so the holder, if it is only late,
-# writes nothing.
+# writes nothing. Nothing is done where the clock is ahead of what the caller expects it to show: it may just have stepped.
 ORPHANED = """
 WITH orphan AS (
     SELECT id FROM scrape_fetch
-    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() AND beat_leads(%s) ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+    WHERE stage = 'LEASED' AND lease_until < clock_timestamp() AND coalesce(clock_timestamp() < to_timestamp(%s) + interval '2 seconds', true)
+      AND beat_leads(%s) ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE scrape_fetch f SET stage = 'SETTLING', fence = f.fence + 1, lease_until = NULL FROM orphan WHERE f.id = orphan.id
     RETURNING f.*
@@ -173,10 +176,14 @@ STAGE_OF = {"LEASED": "retrieve", "RETRIEVED": "ingest", "INGESTED": "process"}
 
 
 async def due(database: Database) -> Swept:
-    """Waiting work whose time has come, and outcomes that nobody was told of."""
+    """Waiting work whose time has come, and outcomes that nobody was told of. Notes steps of the database's clock, for the other sweeps."""
     async with database.statements() as alone:
+        asked = clock.elapsed()
         rows = await alone.rows(DUE, (list(platforms()),))
-    return Swept(ring={row.platform for row in rows}, count=len(rows))
+        now = next(row.now for row in rows if row.now is not None)
+        database.clock.look(now, asked, clock.elapsed())
+    ring = {row.platform for row in rows if row.platform is not None}
+    return Swept(ring=ring, count=len(ring))
 
 
 async def waiting(database: Database) -> Swept:
@@ -214,8 +221,10 @@ async def unsent(
 
 async def orphaned(database: Database, epoch: int | None = None) -> Swept:
     """Calls whose worker is gone."""
+    if database.clock.stepped_forth(database.settings.stage_lease):
+        return Swept()  # holders that live renew their leases meanwhile
     async with database.statements() as alone:
-        rows = await alone.rows(ORPHANED, (epoch, BATCH))
+        rows = await alone.rows(ORPHANED, (database.clock.expected(), epoch, BATCH))
     return Swept(ring={row.platform for row in rows}, count=len(rows))
 
 
@@ -237,6 +246,8 @@ async def check_and_cancel_long_running_tasks(database: Database, epoch: int | N
         for flow in platform.flows.values()
     ]
     names = dict(zip(("platforms", "flows", "limits"), columns(flows, 3), strict=True))
+    if database.clock.stepped_forth(max((limit for _, _, limit in flows), default=0.0)):
+        return Swept()  # what was claimed before it seems to have been worked on for so much longer
     async with database.statements() as alone:
         rows = await alone.rows(OVERDUE, {**names, "epoch": epoch, "limit": BATCH})
     return Swept(count=len(rows))
@@ -277,7 +288,8 @@ async def partitions(database: Database, epoch: int | None = None) -> Swept:
                 errors.append(error)
                 return 0
 
-        for parent, days in KEPT.items():
+        # After a step forth the clock may be wrong: what it says is past its age is kept for an hour more.
+        for parent, days in () if database.clock.stepped_forth(TOLD_FOR) else KEPT.items():
             await attempt(DROP, parent, getattr(settings, days))
         for row in await alone.rows(UNMADE, (AHEAD,)):
             made += await attempt(MAKE, row.parent, row.day)

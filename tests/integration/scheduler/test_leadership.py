@@ -72,6 +72,17 @@ async def test_s4_7_a_paused_leader_is_replaced_and_learns_of_it(candidates: tup
     assert (first.epoch, second.epoch) == (None, 2)
 
 
+async def test_s4_7_a_paused_leader_that_was_seen_before_the_clock_stepped_back_is_replaced(
+    candidates: tuple[Leadership, Leadership], database_url: str
+) -> None:
+    first, second = candidates
+    assert first._task is not None
+    first._task.cancel()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE leader SET seen_at = clock_timestamp() + interval '1 hour'")
+    await until(lambda: second.epoch == 2)
+
+
 async def test_s4_7_a_leader_that_was_replaced_writes_nothing(
     candidates: tuple[Leadership, Leadership], settings: Settings
 ) -> None:
