@@ -81,6 +81,10 @@ class Bell:
             self._refused.discard(queue_name)
             self._renew.set()
 
+    def wake(self, queue_name: str) -> None:
+        """Let this process's consumer of the queue look now: there is room again for what lies in it. Safe to call from any thread."""
+        self._wake(queue_name)
+
     def is_well(self) -> bool:
         """Whether it listens, or was never asked to."""
         return self._thread is None or self._thread.is_alive()
@@ -118,11 +122,12 @@ class WokenConsumer(_RedisConsumer):
         self._looked = 0.0
 
     def __next__(self) -> Any:
+        if not self.message_cache:
+            self._woken.clear()  # before looking, so that what comes after the look, and room that comes, is not slept through
         rests = self.broker.rests(self.queue_name)
         if rests:
             self.close()
         if not self.message_cache:
-            self._woken.clear()  # before looking, so that what comes after the look is not slept through
             room = 0 if rests else max(self.prefetch - len(self.queued_message_ids), 0)
             # One whose hands are full looks too, for the heartbeat, or what it holds would be taken for a dead worker's.
             if room or time.monotonic() - self._looked >= IDLE_POLL:

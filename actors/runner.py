@@ -5,7 +5,7 @@ claimed comes back when its leases run out, and what it did not claim is sent ag
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -28,7 +28,8 @@ CALLING = (RETRIEVE, CREDENTIALS)
 class Runner:
     """One for each process. Make it inside the event loop that the actors share.
 
-    `parses`: whether this process may parse what providers answer, and so goes on with it.
+    `parses`: whether this process may parse what providers answer, and so goes on with it. `on_room`: told of a queue that has room again
+    after there was none.
     """
 
     def __init__(self, engine: Engine, mailbox: Mailbox, *, parses: bool) -> None:
@@ -36,12 +37,16 @@ class Runner:
         self._mailbox = mailbox
         self._retriever = Retriever(engine, self._deliver, Onward(engine, self._deliver_read) if parses else None)
         self._upkeep: set[asyncio.Task[None]] = set()
+        self.on_room: Callable[[str], None] = lambda _queue: None
+        self._full: set[str] = set()
 
     def takes(self, queue_name: str) -> bool:
         """Whether there is room for what lies in this queue, and this process can do it. Safe to call from any thread."""
         if queue_name not in CALLING:
             return True
         has_room = len(self._upkeep) < MOST_UPKEEP if queue_name == CREDENTIALS else not self._retriever.is_full
+        if not has_room:
+            self._full.add(queue_name)
         return has_room and self._engine.own_trouble.takes_calls
 
     async def retrieve(self, fetch_ids: Sequence[int]) -> None:
@@ -52,7 +57,7 @@ class Runner:
         """Begin the checks and refreshes of these credentials that are due."""
         task = asyncio.create_task(self._look_after(credential_ids))
         self._upkeep.add(task)
-        task.add_done_callback(self._upkeep.discard)
+        task.add_done_callback(self._looked_after)
 
     async def close(self, seconds: float) -> None:
         """Wait for what is out, so long at most; then break it off, and give it `LAST` seconds to hand back what was not begun."""
@@ -70,7 +75,18 @@ class Runner:
                 "upkeep_broken_off", credentials=list(credential_ids)[:20], meaning="they stay due, and are sent again"
             )
 
+    def _looked_after(self, task: asyncio.Task[None]) -> None:
+        self._upkeep.discard(task)
+        self._tell_of_room(CREDENTIALS)
+
+    def _tell_of_room(self, queue_name: str) -> None:
+        """What was found to be full is looked at again now, and not when its consumer's next second is over."""
+        if queue_name in self._full and self.takes(queue_name):
+            self._full.discard(queue_name)
+            self.on_room(queue_name)
+
     async def _deliver(self, result: StageResult) -> None:
+        self._tell_of_room(RETRIEVE)  # a commit released what it held
         await self._mailbox.send(INGEST, result.next)
         await self._mailbox.settle(result.ring)
         hit("retrieve.after_send", result.next)

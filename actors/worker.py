@@ -60,7 +60,7 @@ def is_open() -> bool:
 
 
 async def _open() -> None:
-    engine()
+    runner().on_room = broker.bell.wake
 
 
 async def _close(seconds: float) -> None:

@@ -300,6 +300,24 @@ def test_sending_many_is_one_round_trip(post: Post) -> None:
     assert sorted(post.arrived) == [[n] for n in range(1, 201)]
 
 
+def test_a_consumer_looks_at_once_when_there_is_room_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where room comes just as it finds that there is none. Its own next look is an hour away."""
+    monkeypatch.setattr("actors.broker.IDLE_POLL", 3600.0)
+    is_full = iter([True, True, False, False])
+
+    def rests(_queue: str) -> bool:
+        full = next(is_full, False)
+        if full:
+            post.broker.bell.wake("ingest")
+        return full
+
+    post.send(1)
+    post.broker.rests = rests
+    consumer: Any = post.broker.consume("ingest", prefetch=10)
+    assert [next(consumer), next(consumer)] == [None, None]
+    assert next(consumer).args[0] == [1]
+
+
 def test_a_process_that_rests_gives_back_what_it_fetched_and_leaves_the_rest_to_others(post: Post) -> None:
     consumer: Any = post.broker.consume("ingest", prefetch=10)
     for n in range(1, 4):
