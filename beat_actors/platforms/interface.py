@@ -471,7 +471,8 @@ class Flow:
     """What a consumer may ask for. `params` validates the request's parameters; `first` names its first fetch.
 
     At most `workers` x `concurrency` of its calls are out at once; a flow that declares nothing has as many as the broker gives one
-    platform. `time_limit`: seconds that one stage may work on a fetch of it.
+    platform. `time_limit`: seconds that one stage may work on a fetch of it. `apart`: its fetches stand by themselves; where one is refused or
+    cannot be read, the first one too, the others are asked all the same, and the request is complete without it.
     """
 
     name: str
@@ -482,6 +483,7 @@ class Flow:
     concurrency: int = 20
     time_limit: float = 600.0
     resume: Resume | None = None
+    apart: bool = False
 
     def validate(self, params: Mapping[str, Any]) -> msgspec.Struct:
         """Raises `BadInput` with the field's path."""

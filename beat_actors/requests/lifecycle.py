@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from beat_actors.database import Transaction, jsonb
+from beat_actors.requests.follow_ups import stands_apart, those_beside
 
 SUSPECT = 3
 """Tries of a stage after which a fetch is tried in a process of its own: it may be what kills the workers."""
@@ -149,13 +150,15 @@ UPDATE scrape_fetch f SET expires_at = dated.deadline FROM dated WHERE f.id = da
 # What was read goes with it: a replay reads the payload again.
 FAIL_FETCHES = """
 UPDATE scrape_fetch f SET stage = 'FAILED', lease_until = NULL, waiting_for = NULL, records = NULL, error = i.error
-FROM jsonb_to_recordset(%s::jsonb) AS i(id bigint, error jsonb)
-WHERE f.id = i.id AND f.stage = ANY(%s)
-RETURNING f.id, f.request_id, f.run, f.is_first, f.error
+FROM jsonb_to_recordset(%s::jsonb) AS i(id bigint, error jsonb), lane l
+WHERE f.id = i.id AND f.stage = ANY(%s) AND l.id = f.lane_id
+RETURNING f.id, f.request_id, f.run, f.is_first, f.error, f.platform, l.flow
 """
 
 # A follow-up that finds nothing, or nothing public, leaves the request complete with what it has.
 SOFT = frozenset({"missing", "private"})
+APART = frozenset({"refused", "bad_request", "malformed", "poison"})
+"""How a fetch fails, beside these, that harms none of those that stand beside it."""
 
 
 async def close(transaction: Transaction, closings: Sequence[Closing]) -> list[Any]:
@@ -227,9 +230,15 @@ async def fail_fetches(
         return []
     rows = jsonb([{"id": fetch_id, "error": error} for fetch_id, error in errors])
     failed = await transaction.rows(FAIL_FETCHES, (rows, list(stages)))
-    return await close(transaction, [Closing(row.request_id, row.run, data=_consequence(row)) for row in failed])
+    apart = {row.id for row in failed if row.error.get("code") in APART and stands_apart(row.platform, row.flow)}
+    beside = await those_beside(transaction, [row.id for row in failed if row.is_first and row.id in apart])
+    closings = [
+        Closing(row.request_id, row.run, beside.get(row.id, 0), data=_consequence(row, apart=row.id in apart))
+        for row in failed
+    ]
+    return await close(transaction, closings)
 
 
-def _consequence(row: Any) -> dict[str, Any]:
-    soft = not row.is_first and row.error.get("code") in SOFT
+def _consequence(row: Any, *, apart: bool) -> dict[str, Any]:
+    soft = apart or (not row.is_first and row.error.get("code") in SOFT)
     return {"partial": row.error} if soft else {"error": row.error}

@@ -328,6 +328,7 @@ FLOWS = {
             Own,
             lambda params: InstagramCrawler.fetch_profile_insights(params.user_id)[0],
             other_insights,
+            apart=True,
         ),
         Flow("refresh_profile_insights_daily", OwnInsightsDaily, insights_daily, no_more),
         Flow("refresh_post_insights", OwnPostInsights, insights_of_post, navigation),

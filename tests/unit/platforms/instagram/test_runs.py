@@ -11,15 +11,16 @@ from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.instagram import platform
+from beat_actors.platforms.instagram.crawler import InstagramCrawler
 from beat_actors.platforms.instagram.flows import more_posts
-from beat_actors.platforms.interface import FetchSpec, Flow
+from beat_actors.platforms.interface import Answer, FetchSpec, Flow
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.simulator.shapes import relations
 from beat_actors.simulator.shapes.graph_media import media_id
-from beat_actors.transport.http import ProviderClient
+from beat_actors.transport.http import Exchange, ProviderClient
 from tests.stages import retrieve
 from tests.worlds import MovableClock, engine_with
 
@@ -131,6 +132,31 @@ async def test_an_account_is_asked_nine_times_for_its_insights_with_its_own_toke
     assert len(told) == 9
     logged = await rows(engine, "SELECT count(*) FROM profile_log WHERE profile_id = %s AND metrics ? 'value'", USER)
     assert logged == [(await count(engine, "instagram_profile_insight"),)]
+
+
+@pytest.mark.parametrize("nth", [0, 4])
+async def test_a_refused_metric_of_the_insights_does_not_fail_the_other_eight(
+    clock: MovableClock, engine: Engine, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Also where it is the first that is asked."""
+    refused = InstagramCrawler.fetch_profile_insights(USER)[nth].params
+    exchange = engine.client.exchange
+
+    async def refuse(source: Any, call: Any) -> Exchange:
+        found = await exchange(source, call)
+        if (call.query.get("metric"), call.query.get("breakdown")) != (refused["metric"], refused["breakdown"]):
+            return found
+        body = b'{"error": {"message": "(#100) The timeframe is no longer supported", "type": "OAuthException", "code": 100}}'
+        return replace(found, answer=Answer(400, {}, body))
+
+    monkeypatch.setattr(engine.client, "exchange", refuse)
+    status, _ = await run(engine, "refresh_profile_insights", clock, user_id=USER)
+    assert status == "COMPLETE"
+    assert await rows(engine, "SELECT data->'partial'->>'code' FROM scrape_request_log") == [("refused",)]
+    assert await rows(engine, "SELECT stage, count(*) FROM scrape_fetch GROUP BY 1 ORDER BY 1") == [
+        ("DONE", 8),
+        ("FAILED", 1),
+    ]
 
 
 @pytest.mark.parametrize(
