@@ -61,7 +61,13 @@ def alive() -> dict[str, str]:
 
 
 async def readiness(services: Services) -> tuple[int, dict[str, Any]]:
-    """200 or 503, and what each dependency says."""
+    """200 or 503, and what each dependency says. All who ask at once share one look, since no key and no rate bounds them."""
+    if services.looking is None or services.looking.done():
+        services.looking = asyncio.create_task(_looked(services))
+    return await asyncio.shield(services.looking)
+
+
+async def _looked(services: Services) -> tuple[int, dict[str, Any]]:
     database, redis, scheduler = await asyncio.gather(_database(services), _redis(services), _scheduler(services))
     # Redis only hurries things: without it requests are accepted, and found by the scheduler's sweep. Without the scheduler
     # they are accepted too, and wait.

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +13,6 @@ from falcon.asgi import Request, Response
 from api.access import OPEN, Scopes
 from api.calls import Call, Calls, answer
 from api.problems import STATUS
-from api.scrape_requests import send
 from beat_actors.access.scopes import Scope
 
 NUMBERS = frozenset({"request_id", "credential_id", "entry_id", "alert_id", "webhook_id", "delivery_id"})
@@ -190,20 +190,22 @@ class Document:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._made: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def made(self) -> dict[str, Any]:
-        if self._made is None:
-            self._made = document(self._resources)
-        return self._made
+        return document(self._resources)
+
+    @cached_property
+    def _encoded(self) -> bytes:
+        return msgspec.json.encode(self.made)
 
     async def on_get(self, _req: Request, resp: Response) -> None:
-        send(resp, self.made)
+        resp.content_type = "application/json"
+        resp.data = self._encoded
 
 
 class Page:
-    """GET the document as a page to read."""
+    """GET the document as a page to read. It is made once too: whoever asks for it needs no key, and has no rate."""
 
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {"GET": Call("This document, to read.", {200: None})}
@@ -211,12 +213,16 @@ class Page:
     def __init__(self, document: Document) -> None:
         self._document = document
 
+    @cached_property
+    def _encoded(self) -> bytes:
+        return page(self._document.made).encode()
+
     async def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = "text/html; charset=utf-8"
         resp.set_header(
             "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
         )
-        resp.text = page(self._document.made)
+        resp.data = self._encoded
 
 
 STYLE = """

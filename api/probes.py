@@ -1,11 +1,13 @@
 """The health of a process on a listener of its own: who probes it is answered when no connection is left for callers."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
 from api.health import alive, readiness
 from api.services import HEADERS, Opener, Provider
+from api.untaken import end_untaken
 
 
 class Probed(Provider):
@@ -17,6 +19,7 @@ class Probed(Provider):
     def __init__(self, opener: Opener) -> None:
         super().__init__(opener)
         self._runner: web.AppRunner | None = None
+        self._bounding: asyncio.Task[None] | None = None
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Raises `OSError` where the port is taken; the process ends then."""
@@ -28,8 +31,11 @@ class Probed(Provider):
         await self._runner.setup()
         settings = self.services.database.settings
         await web.TCPSite(self._runner, settings.health_host, settings.health_port, reuse_port=True).start()
+        self._bounding = asyncio.create_task(end_untaken((settings.api_port, settings.health_port)))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
+        if self._bounding is not None:
+            self._bounding.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
         await super().process_shutdown(scope, event)

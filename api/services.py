@@ -1,5 +1,6 @@
 """What the resources work with: opened when the server starts, closed when it stops; and the headers that every answer carries."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,8 @@ class Services:
     finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
     reporter: Reporter = field(init=False)
+    looking: asyncio.Task[tuple[int, dict[str, Any]]] | None = field(init=False, default=None)
+    """Whether all is ready: the look that is out, or the last one."""
 
     def __post_init__(self) -> None:
         settings = self.database.settings

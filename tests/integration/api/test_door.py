@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
+from api import untaken
 from api.__main__ import HEAD_BYTES, MAX_CONNECTIONS, RESERVED_FILES, connections
 from api.services import HEADERS
 from beat_actors.access.scopes import Scope
@@ -22,6 +25,7 @@ from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.service import answers_http
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import bearer
+from tests.integration.local.processes import eventually
 
 ROUTE = "/v1/scrape-requests"
 FEW = 2 * RESERVED_FILES
@@ -128,6 +132,41 @@ async def test_a_connection_on_which_no_call_comes_is_closed(served: Served, sen
     answered = await reader.read()  # until it is closed
     assert (b" 200 OK" in answered) is sent.endswith(b"\r\n")
     writer.close()
+
+
+@pytest.mark.exhaustive
+async def test_a_caller_that_takes_nothing_of_its_answers_keeps_no_connection(served: Served) -> None:
+    """The server would wait for it for ever, and needs no key for that."""
+    callers = []
+    for _ in range(20):
+        caller = socket.socket()
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        await asyncio.to_thread(caller.connect, ("127.0.0.1", served.port))
+        caller.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 40)
+        callers.append(caller)
+
+    def all_closed() -> bool:
+        kept = [one for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == served.port]
+        return not any(one.status == psutil.CONN_ESTABLISHED for one in kept)
+
+    assert await asyncio.to_thread(eventually, all_closed, within=90)
+    for caller in callers:
+        caller.close()
+    assert await got(f"{served.url}/healthz") == (200, {"status": "ok"})
+
+
+@pytest.mark.skipif(untaken.OPTION is None, reason="the system cannot do it")
+async def test_connections_have_the_time_of_the_socket_that_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as caller:
+        port = listening.getsockname()[1]
+        before = len(list(untaken.DESCRIPTORS.iterdir()))
+        assert not untaken.bounded(port + 1)
+        assert len(list(untaken.DESCRIPTORS.iterdir())) == before
+        await asyncio.wait_for(untaken.end_untaken([port]), 20)
+        caller.connect(("127.0.0.1", port))
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, untaken.OPTION) == untaken.UNTAKEN_MS
 
 
 @pytest.mark.exhaustive

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import falcon.asgi
 import pytest
 from openapi_spec_validator import validate
 
+from api import openapi
 from api.access import OPEN
 from api.app import create_app
 from api.openapi import document, page
@@ -77,6 +79,20 @@ async def test_it_is_served_as_a_document_and_as_a_page(bare: Any) -> None:
     for method, path, operation in operations():
         assert f"<b>{method}</b> <code>{path}</code>" in read.text
         assert operation["operationId"]
+
+
+async def test_what_needs_no_key_is_made_once_however_often_it_is_asked_for(bare: Any, monkeypatch: Any) -> None:
+    made: list[str] = []
+    for name in ("document", "page"):
+        real = getattr(openapi, name)
+        monkeypatch.setattr(openapi, name, lambda given, name=name, real=real: made.append(name) or real(given))
+    for path in ("/openapi.json", "/docs"):
+        resource = bare.app.resources[path]
+        answers = [falcon.asgi.Response() for _ in range(3)]
+        for answer in answers:
+            await resource.on_get(None, answer)
+        assert len({id(answer.data) for answer in answers}) == 1
+    assert sorted(made) == ["document", "page"]
 
 
 def test_the_page_shows_text_as_text() -> None:

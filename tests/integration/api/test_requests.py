@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api import body
+from api import body, health
 from api.body import MAX_DEPTH, MAX_LIST_BYTES
 from beat_actors.access.scopes import Scope
 from beat_actors.access.tokens import mint
@@ -660,6 +660,31 @@ async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
     behind = await api.simulate_get("/readyz")
     assert behind.status_code == 503
     assert "beat migrate" in behind.json["checks"]["database"]
+
+
+async def test_all_who_ask_at_once_whether_it_is_ready_share_one_look(bare, monkeypatch) -> None:
+    """It needs no key, so no rate bounds it."""
+    asked, begun, go_on = health._asked, asyncio.Event(), asyncio.Event()
+    looks: list[str] = []
+
+    async def held(services: Any, question: str) -> Any:
+        looks.append(question)
+        begun.set()
+        await go_on.wait()
+        return await asked(services, question)
+
+    monkeypatch.setattr(health, "_asked", held)
+    monkeypatch.setattr(health, "PATIENCE", 60.0)
+    sent = [asyncio.create_task(bare.simulate_get("/readyz")) for _ in range(20)]
+    await begun.wait()
+    sent[0].cancel()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*sent[1:])} == {200}
+    assert len(looks) == 2  # the schema and the sweeps
+    assert (await bare.simulate_get("/readyz")).status_code == 200
+    assert len(looks) == 4  # and it is looked at anew
 
 
 async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_when_to_come_back(

@@ -115,6 +115,14 @@ def test_processes_reach_redis_and_postgres_as_who_they_are() -> None:
     assert SERVICES["deliverer"]["environment"]["BEAT_REDIS_URL"] == "redis://valkey:6379/0"
 
 
+def test_the_door_and_the_deliverer_are_processes_with_bounds_of_their_own() -> None:
+    """The bounds on connections are those of `python -m api`; a server that is started in another way has none of them."""
+    commands = {name: service.get("command", []) for name, service in SERVICES.items()}
+    assert commands["api"][:3] == ["python", "-m", "api"]
+    assert commands["scheduler"] == ["python", "-m", "scheduler"]
+    assert commands["deliverer"] == ["python", "-m", "scheduler.deliverer"]
+
+
 def test_what_is_secret_has_no_default() -> None:
     secret = r"\$\{(\w*(?:PASSWORD|SECRET|KEYS|S3_KEY))(?!\w)(?!:\?)"
     assert re.findall(secret, TEXT) == []
