@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -175,16 +176,20 @@ class StackedLimiter:
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
 
-    def counter(self, limit: RequestLimit, subject: str = "") -> str:
-        """The key under which Redis has the number of calls."""
-        return f"{self.settings.limit_prefix}{limit.name}" + (f":{subject}" if limit.per_subject else "")
+    def counter(self, limit: RequestLimit, subject: str = "", account_id: str | None = None) -> str:
+        """The key under which Redis has the number of calls. Of one subject each account has its own: what others ask for is no
+        business of it."""
+        key = f"{self.settings.limit_prefix}{limit.name}"
+        if not limit.per_subject:
+            return key
+        return f"{key}:{subject}" if account_id is None else f"{key}_share:{quote(account_id, safe='')}:{subject}"
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     def _counters(self, stack: Stack, subject: str, account_id: str | None) -> list[_Counter]:
         """The limits in their order, then the account's shares: the script reads a limit before the shares of it."""
-        counters = [_Counter(self.counter(limit, subject), limit) for limit in stack.limits]
+        counters = [_Counter(self.counter(limit, subject, account_id), limit) for limit in stack.limits]
         if account_id is not None:
             counters += [_Counter(f"{self.counter(one.limit)}:{account_id}", one.limit, one.of) for one in stack.shares]
         return counters

@@ -1,5 +1,6 @@
 """One account takes at most its share of an on-demand budget: what it asks for does not refuse the others."""
 
+import re
 from collections.abc import AsyncIterator
 from itertools import count as count_from
 from typing import Any
@@ -21,7 +22,8 @@ from tests.integration.api.conftest import Doorbell, app_over, bearer
 from tests.integration.api.promised import Promised as Client
 from tests.integration.quotas.conftest import ServerClock
 
-MINUTE = "refresh_profile_insta_minute"
+MINUTE, HANDLE = "refresh_profile_insta_minute", "refresh_profile_insta_handle"
+STANDING = re.compile(r'"(\w+)";r=(\d+)')
 CUSTOMER = Priority.CUSTOMER
 HANDLES = count_from(0)
 
@@ -72,6 +74,27 @@ async def test_an_account_is_told_its_own_share_and_not_what_others_used(api, da
     assert (told["ratelimit-limit"], told["ratelimit-remaining"]) == ("30", "29")
     assert f'"{MINUTE}_share";r=29' in told["ratelimit"]
     assert f'"{MINUTE}"' not in told["ratelimit"] + told["ratelimit-policy"]
+
+
+async def test_what_others_ask_for_takes_no_handle_from_an_account_and_does_not_show(api, database) -> None:
+    acme, globex, own = [await account_key(database, account) for account in ("acme", "globex", None)]
+    alone = (await refresh(api, "h1", globex)).headers["ratelimit"]
+    assert (await refresh(api, "creator", acme)).status_code == 202
+    again = await refresh(api, "creator", acme)
+    assert (again.status_code, again.json["limit"]) == (429, HANDLE)
+    theirs = await refresh(api, "creator", globex)
+    assert theirs.status_code == 202
+    standing = {name: left for name, left in STANDING.findall(theirs.headers["ratelimit"]) if name == HANDLE}
+    assert standing == {name: left for name, left in STANDING.findall(alone) if name == HANDLE} == {HANDLE: "0"}
+    assert (await refresh(api, "creator", own)).status_code == 202
+
+
+async def test_accounts_and_handles_with_signs_share_no_counter(database) -> None:
+    limiter = StackedLimiter(database)
+    (limit,) = [one for one in limiter.stack_of("instagram").limits if one.per_subject]
+    asked = [("a:b", "c"), ("a", "b:c"), (None, "a:b:c"), ("a", "b%3Ac")]
+    assert len({limiter.counter(limit, subject, account) for account, subject in asked}) == len(asked)
+    await limiter.close()
 
 
 async def test_batch_work_over_a_share_is_deferred(api, database) -> None:
