@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from beat_actors.database import Transaction
-from beat_actors.platforms.interface import Outcome
+from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
 from beat_actors.requests.lanes import KNOWN
@@ -150,7 +150,10 @@ async def why(
 
 
 def _answers_many(platform: str, call: Mapping[str, Any]) -> bool:
-    """Whether one such call answers requests of several accounts. It is recorded with one of them, so that an account sees none."""
+    """Whether one such call answers requests of several accounts, as a check of a credential does for all whose doubt it ends. It is
+    recorded with one of them, so that an account sees none."""
+    if call["operation"] in UPKEEP:
+        return True
     known = platforms().get(platform)
     source = None if known is None else known.sources.get(call["source"])
     endpoint = None if source is None else source.endpoints.get(call["operation"])

@@ -1,5 +1,6 @@
 """Deny by default: every route of the table, called without a key, with every kind of bad one, with too little, and by another tenant."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from beat_actors.access.scopes import CONTAINS, Scope
 from beat_actors.access.tokens import CHECKSUM, DIGITS, _checksum, mint
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
+from beat_actors.platforms.interface import CHECK, REFRESH
 from tests.integration.api.conftest import Keys, bearer
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
@@ -287,6 +289,36 @@ async def test_an_account_is_not_shown_whose_neighbour_it_had_in_a_call(bare, da
     assert "rival" in (await bare.simulate_get(path, headers=operator)).text
     shown = await bare.simulate_get(path, headers=acme)
     assert (len(shown.json["calls"]), "rival" in shown.text) == (1, False)
+
+
+async def test_what_providers_said_and_which_credential_was_used_is_for_who_operates(bare, database, new_key) -> None:
+    """In calls and in what a fetch waits for. That a credential was checked or refreshed may be another account's doing."""
+    readers = [bearer(await new_key(Scope.SUBMIT, Scope.READ, account_id=account)) for account in ("acme", None)]
+    operator = bearer(await new_key(Scope.OPERATE))
+    request = (await bare.simulate_post("/v1/scrape-requests", json=GOOD, headers=readers[0])).json["id"]
+    reasons = [
+        {"source": "graphapi", "credential_id": 4711, "why": "cooling down", "until": 4e9, "hint": "canary's command"}
+    ]
+    async with database.transaction() as transaction:
+        await transaction.run("UPDATE lane SET reasons = %s::jsonb, checked_at = now()", (json.dumps(reasons),))
+        for operation in ("x", CHECK, REFRESH):
+            await transaction.run(
+                "INSERT INTO trace_log (at, fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, outcome, code, detail) "
+                "VALUES (now(), 1, %s, 1, 'instagram', 'lama', %s, 4711, 'GET', 'https://canary.invalid', 'bad_request', 'canary_code', 'canary words')",
+                (request, operation),
+            )
+    path = f"/v1/scrape-requests/{request}/explain"
+    told = await bare.simulate_get(path, headers=operator)
+    assert [call["operation"] for call in told.json["calls"]] == ["x", CHECK, REFRESH]
+    for word in ("4711", "canary.invalid", "canary_code", "canary words", "canary's command"):
+        assert word in told.text
+    shown = [await bare.simulate_get(path, headers=headers) for headers in readers]
+    for answer in shown:
+        assert "canary" not in answer.text
+        assert "4711" not in answer.text
+        assert answer.json["fetches"][0]["blockers"][0]["why"] == "cooling down"
+        assert answer.json["calls"][0]["why"] == "it says that it cannot be asked for like this"
+    assert [call["operation"] for call in shown[0].json["calls"]] == ["x"]
 
 
 async def test_no_body_is_read_from_who_may_not_send_one(bare, new_key) -> None:

@@ -24,6 +24,8 @@ from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, Stora
         (0, "0"),
         ("a\tb\nc", r"a\tb\nc"),
         ("\x1b[2J", r"\x1b[2J"),
+        ("\x9b2J", r"\x9b2J"),
+        ("a\u202eb\u2066c", r"a\u202eb\u2066c"),
         ("čeština", "čeština"),
     ],
 )
