@@ -17,7 +17,6 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
-from beat_actors import watch
 from beat_actors.alerts import report
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, jsonb
@@ -34,7 +33,9 @@ from beat_actors.requests import replay, retention, sweeps
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings, load
-from beat_actors.watch import WATCHES, Watch
+from beat_actors.watch import WATCHES
+from beat_actors.watch import servers as servers_rules
+from beat_actors.watch.rule import Watch
 from beat_actors.webhooks import deliveries
 from beat_actors.whole import run, start_threads
 
@@ -108,7 +109,7 @@ async def _redis(database: Database, mailbox: Mailbox, epoch: int) -> Swept:
     except OSError:
         info = None
     async with database.statements() as alone:
-        return Swept(count=await report(alone, "redis", watch.redis(info), epoch=epoch))
+        return Swept(count=await report(alone, "redis", servers_rules.redis(info), epoch=epoch))
 
 
 @dataclass(slots=True)
@@ -126,7 +127,7 @@ class Workers:
         if not listening and not before:
             return Swept()
         async with database.statements() as alone:
-            return Swept(count=await report(alone, "workers", watch.workers(listening), epoch=epoch))
+            return Swept(count=await report(alone, "workers", servers_rules.workers(listening), epoch=epoch))
 
 
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.

@@ -7,7 +7,6 @@ import pytest
 
 from actors.broker import build_broker
 from actors.queues import Queues
-from beat_actors import watch
 from beat_actors.access.scopes import Scope
 from beat_actors.alerts import Alert, open_alert
 from beat_actors.broker.turn import turn
@@ -16,6 +15,7 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
+from beat_actors.watch import sources as sources_rules
 from tests.integration.api.conftest import Keys, app_over, bearer
 from tests.integration.api.promised import Promised
 
@@ -122,7 +122,7 @@ async def test_a_source_that_is_drained_gets_nothing_more_until_it_is_closed(api
     said = {blocker["why"] for fetch in why["fetches"] for blocker in fetch["blockers"] if blocker["source"] == "lama"}
     assert said == {"drained by hand: nothing is sent to it"}
     assert {breaker["by_hand"] for breaker in view["breakers"]} == {True}
-    assert [alert.key for alert in await watch.sources_down(database) if alert.source == "lama"] == []
+    assert [alert.key for alert in await sources_rules.sources_down(database) if alert.source == "lama"] == []
     view = await done(api, "/v1/sources/lama/breaker/close")
     assert (view["breakers"], view["credentials"], view["usable"]) == ([], 1, 1)
     assert len(await leased(database)) == 1

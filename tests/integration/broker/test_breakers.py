@@ -14,7 +14,8 @@ from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
-from beat_actors.watch import owners_out, quarantined
+from beat_actors.watch.quarantine import quarantined
+from beat_actors.watch.sources import owners_out
 from tests.integration.broker.test_shared_calls import CROWD, rows, script
 from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered

@@ -44,7 +44,8 @@ from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
 from beat_actors.transport.http import Exchange
-from beat_actors.watch import Watch, credentials_in_trouble
+from beat_actors.watch.credentials import credentials_in_trouble
+from beat_actors.watch.rule import Watch
 from tests.spellings import SPELLINGS
 from tests.stages import retrieve
 from tests.worlds import ERRORS, MovableClock, Unbounded, answer, engine_with, registered

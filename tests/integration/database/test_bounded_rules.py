@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors import watch
 from beat_actors.database import Database
 from beat_actors.requests import sweeps
 from beat_actors.settings import Settings
+from beat_actors.watch import quarantine as quarantine_rules
 
 UNRESOLVED, WAITING = 60_000, 60_000
 QUARANTINE = f"""
@@ -47,11 +47,11 @@ def read(connection: psycopg.Connection[Any], sql: str, params: Any) -> tuple[se
 def test_what_nobody_resolves_makes_no_look_at_the_quarantine_dearer(admin: psycopg.Connection[Any]) -> None:
     admin.execute(QUARANTINE)
     admin.execute("VACUUM ANALYZE quarantine")
-    params = {"sets": watch.QUARANTINE_SETS, "most": 100}
-    whole, pages = read(admin, watch.QUARANTINE, params)
+    params = {"sets": quarantine_rules.QUARANTINE_SETS, "most": 100}
+    whole, pages = read(admin, quarantine_rules.QUARANTINE, params)
     assert whole <= {"refusal"}
     assert pages < 1000
-    found = admin.execute(watch.QUARANTINE, params).fetchall()
+    found = admin.execute(quarantine_rules.QUARANTINE, params).fetchall()
     assert sorted((kind, source, of) for kind, _, source, _, of, _ in found) == [
         (kind, source, 100) for kind in ("message", "poison") for source in ("source0", "source1")
     ]
@@ -61,9 +61,9 @@ async def test_an_alert_says_that_it_stopped_counting(
     settings: Settings, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admin.execute(QUARANTINE)
-    monkeypatch.setattr(watch, "QUARANTINE_COUNTED", 50)
+    monkeypatch.setattr(quarantine_rules, "QUARANTINE_COUNTED", 50)
     database = Database(settings, name="test")
-    alerts = await watch.quarantined(database)
+    alerts = await quarantine_rules.quarantined(database)
     await database.close()
     assert len(alerts) == 4
     assert all("50 or more" in alert.cause for alert in alerts)

@@ -7,12 +7,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors import watch
 from beat_actors.access.reader import Sees
 from beat_actors.broker import loading, turn
 from beat_actors.data import reading
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, lifecycle, queries, sweeps
+from beat_actors.watch import requests as requests_rules
 
 pytestmark = pytest.mark.exhaustive
 MILLION = 1_000_000
@@ -64,8 +64,8 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
     for sql, params in (
         (sweeps.DUE, (["toy", "other"],)),
         (sweeps.WAITING, None),
-        (watch.STANDSTILL, {"idle": 10}),
-        (watch.WAITING, (3, 600)),
+        (requests_rules.STANDSTILL, {"idle": 10}),
+        (requests_rules.WAITING, (3, 600)),
     ):
         text, pages = plan(million, sql, params)
         assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"lane", "settlement"}

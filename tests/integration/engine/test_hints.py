@@ -12,7 +12,7 @@ from beat_actors.alerts import list_alerts
 from beat_actors.database import Database
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.settings import Settings
-from beat_actors.watch import Watch
+from beat_actors.watch.rule import Watch
 from tests.integration.engine.conftest import System
 
 pytestmark = pytest.mark.timeout(120)

@@ -3,16 +3,16 @@
 import pytest
 import redis
 
-from beat_actors import watch
 from beat_actors.alerts import list_alerts
 from beat_actors.database import Database
 from beat_actors.errors import LimitsUnavailable
 from beat_actors.settings import LimitChange, Settings
-from beat_actors.watch import Watch
+from beat_actors.watch import usage as usage_rules
+from beat_actors.watch.rule import Watch
 from tests.worlds import MovableClock
 
 NAME = "refresh_profile_insta_daily"
-RULE = Watch("limit", watch.limits)
+RULE = Watch("limit", usage_rules.limits)
 
 
 async def told(database: Database) -> list[str]:

@@ -11,7 +11,8 @@ from beat_actors.alerts import list_alerts
 from beat_actors.database import Database
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings
-from beat_actors.watch import Watch, late_sweeps
+from beat_actors.watch.requests import late_sweeps
+from beat_actors.watch.rule import Watch
 from scheduler import daemon
 from scheduler.daemon import Job, sweep_until
 

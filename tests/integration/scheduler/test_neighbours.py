@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from actors.mailbox import Mailbox
-from beat_actors import watch
 from beat_actors.alerts import list_alerts
 from beat_actors.database import Database
 from beat_actors.settings import Settings
+from beat_actors.watch import servers as servers_rules
 from scheduler.daemon import JOBS, Workers
 
 
@@ -41,7 +41,7 @@ async def test_redis_away_or_nearly_full_is_noticed(
 
 @pytest.mark.parametrize(("used", "most"), [(10, 0), (69, 100)])
 def test_redis_with_room_is_no_alert(used: int, most: int) -> None:
-    assert watch.redis({"used_memory": used, "maxmemory": most}) == []
+    assert servers_rules.redis({"used_memory": used, "maxmemory": most}) == []
 
 
 async def test_no_worker_at_two_looks_is_noticed(

@@ -6,7 +6,8 @@ import pytest
 from beat_actors.alerts import list_alerts
 from beat_actors.database import Database
 from beat_actors.requests import sweeps
-from beat_actors.watch import Watch, partitions
+from beat_actors.watch.database import partitions
+from beat_actors.watch.rule import Watch
 
 TRACE = """
 INSERT INTO trace_log (at, platform, source, operation, credential_id, method, url, outcome)

@@ -9,7 +9,6 @@ from datetime import UTC
 import psycopg
 import pytest
 
-from beat_actors import watch
 from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_alerts, silence
 from beat_actors.broker import flows
 from beat_actors.broker.turn import turn
@@ -21,7 +20,13 @@ from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
-from beat_actors.watch import Watch
+from beat_actors.watch import credentials as credentials_rules
+from beat_actors.watch import database as database_rules
+from beat_actors.watch import quarantine as quarantine_rules
+from beat_actors.watch import requests as requests_rules
+from beat_actors.watch import sources as sources_rules
+from beat_actors.watch import usage as usage_rules
+from beat_actors.watch.rule import Watch
 from tests.conftest import Servers
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, lost_log_lines, registered
 
@@ -165,7 +170,7 @@ async def test_what_a_person_silenced_stays_silent(engine: Engine) -> None:
 
 async def test_s3_12_more_than_half_of_a_sources_credentials_are_out(engine: Engine) -> None:
     ids = [(await engine.credentials.add("toy-first", {"key": key}))[0] for key in "abcd"]
-    credentials = Watch("credentials", watch.credentials_out)
+    credentials = Watch("credentials", credentials_rules.credentials_out)
 
     async def out(count: int) -> int:
         await execute(
@@ -198,7 +203,7 @@ async def test_s1_3_a_source_that_fails_opens_one_alert_for_all_of_its_operation
         " SELECT 'toy', 'toy-first', o, 'upstream', 1, clock_timestamp() + interval '30 seconds' FROM unnest(%s::text[]) o",
         ["look", "stare"],
     )
-    rule = Watch("source", watch.sources_down)
+    rule = Watch("source", sources_rules.sources_down)
     assert await rule.run(engine.database) == 1
     async with engine.database.statements() as alone:
         (standing,) = await list_alerts(alone)
@@ -219,7 +224,7 @@ async def test_s9_10_half_and_four_fifths_of_a_daily_limit(engine: Engine, used:
         f"credential:{credential}",
         used,
     )
-    quota = Watch("quota", watch.quotas)
+    quota = Watch("quota", usage_rules.quotas)
     assert await quota.run(engine.database) == len(levels)
     async with engine.database.statements() as alone:
         assert [one.severity for one in await list_alerts(alone)] == levels
@@ -238,7 +243,7 @@ async def test_s9_10_a_quota_that_fills_rises_and_does_not_read_as_healed(engine
         " VALUES (%s, 'day', extract(epoch FROM date_trunc('day', clock_timestamp()))::bigint, ARRAY[16])",
         subject,
     )
-    quota = Watch("quota", watch.quotas)
+    quota = Watch("quota", usage_rules.quotas)
     for used in (16, 25, 0, 16, 25):
         await execute(engine, "UPDATE credential_usage SET counts = ARRAY[%s]", used)
         await quota.run(engine.database)
@@ -254,8 +259,8 @@ async def test_s9_10_four_fifths_are_told_also_after_a_half_was_over(engine: Eng
 
 
 async def test_s7_9_the_backlog_alert_does_not_flutter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (watch.BACKLOG_OPENS, watch.BACKLOG_RESOLVES) == (50_000, 40_000)
-    backlog = Watch("backlog", watch.backlog)
+    assert (requests_rules.BACKLOG_OPENS, requests_rules.BACKLOG_RESOLVES) == (50_000, 40_000)
+    backlog = Watch("backlog", requests_rules.backlog)
 
     async def pending(count: int) -> int:
         await execute(engine, "DELETE FROM asset_log")
@@ -278,9 +283,9 @@ async def test_s7_9_the_backlog_alert_does_not_flutter(engine: Engine, monkeypat
 async def test_s2_2_a_broker_that_stands_still_is_noticed(engine: Engine, clock: MovableClock) -> None:
     await engine.credentials.add("toy-first", {"key": "a"})
     await intake.accept(engine.database, [NewRequest("toy", "look", {"name": "n"})])
-    rule = Watch("claims", watch.standstill)
+    rule = Watch("claims", requests_rules.standstill)
     assert await rule.run(engine.database) == 0
-    clock.advance(watch.IDLE_BROKER + 1)
+    clock.advance(requests_rules.IDLE_BROKER + 1)
     assert await rule.run(engine.database) == 1
     assert await open_keys(engine) == ["claims:toy"]
     await turn(engine.database, TOY)
@@ -297,18 +302,18 @@ async def test_a_broker_whose_room_is_all_taken_does_not_stand_still(
         engine.database, "settings", engine.database.settings.model_copy(update={"broker_in_flight": 2})
     )
     assert len((await turn(engine.database, TOY)).leased) == 2
-    clock.advance(watch.IDLE_BROKER + 2)
+    clock.advance(requests_rules.IDLE_BROKER + 2)
     for _ in range(3):
         assert (await turn(engine.database, TOY)).leased == []
-    assert await Watch("claims", watch.standstill).run(engine.database) == 0
+    assert await Watch("claims", requests_rules.standstill).run(engine.database) == 0
     async with engine.database.statements() as alone:
         assert await alone.value("SELECT count(*) FROM broker_decision") == 2
-    clock.advance(watch.IDLE_BROKER + 2)
-    assert await Watch("claims", watch.standstill).run(engine.database) == 1
+    clock.advance(requests_rules.IDLE_BROKER + 2)
+    assert await Watch("claims", requests_rules.standstill).run(engine.database) == 1
 
 
 async def test_a_sweep_has_time_to_run_under_a_new_leader(engine: Engine, clock: MovableClock) -> None:
-    rule = Watch("sweep", watch.late_sweeps)
+    rule = Watch("sweep", requests_rules.late_sweeps)
     elect = (
         "INSERT INTO leader (name, epoch, elected_at) VALUES ('scheduler', 1, clock_timestamp())"
         " ON CONFLICT (name) DO UPDATE SET elected_at = excluded.elected_at"
@@ -334,8 +339,8 @@ async def test_s2_3_what_waits_long_is_noticed_with_its_blockers_and_batch_work_
     wanted = [NewRequest("toy", "look", {"name": name}, priority=priority) for name, priority in PRIORITIES]
     ((batch,), (standard,)) = [await intake.accept(engine.database, [one]) for one in wanted]
     await turn(engine.database, TOY)
-    rule = Watch("waiting", watch.waiting)
-    clock.advance(watch.LONG_WAIT - 60)
+    rule = Watch("waiting", requests_rules.waiting)
+    clock.advance(requests_rules.LONG_WAIT - 60)
     assert await rule.run(engine.database) == 0
     clock.advance(61)
     assert await rule.run(engine.database) == 1
@@ -355,12 +360,12 @@ async def test_s2_3_what_waits_long_is_noticed_with_its_blockers_and_batch_work_
 
 async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any process: a worker notices what the scheduler's own statements do not show."""
-    rule = Watch("database", watch.slow_database)
+    rule = Watch("database", database_rules.slow_database)
     worker = Database(engine.settings, name="worker")
     reporter = Reporter(worker, name="worker")
     await reporter.report()
     assert await rule.run(engine.database) == 0
-    monkeypatch.setattr(watch, "SLOW_QUERY", 0.05)
+    monkeypatch.setattr(database_rules, "SLOW_QUERY", 0.05)
     async with worker.statements() as alone:
         await alone.rows("SELECT pg_sleep(0.1)")
     assert await rule.run(engine.database) == 0
@@ -377,7 +382,7 @@ async def test_s2_14_slow_statements_are_noticed(engine: Engine, monkeypatch: py
 
 
 async def test_s2_14_a_pool_that_is_exhausted_is_noticed(engine: Engine) -> None:
-    rule = Watch("database", watch.slow_database)
+    rule = Watch("database", database_rules.slow_database)
     settings = engine.settings.model_copy(
         update={"database_pool_size": 1, "database_max_overflow": 0, "database_pool_timeout": 0.1}
     )
@@ -398,9 +403,9 @@ async def test_s2_14_a_pool_that_is_exhausted_is_noticed(engine: Engine) -> None
 
 
 async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine: Engine) -> None:
-    rule = Watch("database", watch.slow_database)
+    rule = Watch("database", database_rules.slow_database)
     reporter = Reporter(engine.database, name="worker")
-    for _ in range(watch.FEW_CLAIMS - 1):
+    for _ in range(database_rules.FEW_CLAIMS - 1):
         engine.database.pulse.claims.note(10.0)
     await reporter.report()
     assert await rule.run(engine.database) == 0
@@ -441,9 +446,9 @@ async def test_a_process_that_was_killed_is_forgotten(engine: Engine) -> None:
 async def test_s2_14_connections_that_are_nearly_used_up_are_noticed(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = Watch("connections", watch.connections)
+    rule = Watch("connections", database_rules.connections)
     assert await rule.run(engine.database) == 0
-    monkeypatch.setattr(watch, "CONNECTIONS_SHARE", 0.001)
+    monkeypatch.setattr(database_rules, "CONNECTIONS_SHARE", 0.001)
     assert await rule.run(engine.database) == 1
     async with engine.database.statements() as alone:
         (said,) = await list_alerts(alone)
@@ -452,7 +457,7 @@ async def test_s2_14_connections_that_are_nearly_used_up_are_noticed(
 
 
 async def test_poison_is_noticed_at_once_and_malformed_payloads_in_numbers(engine: Engine) -> None:
-    rule = Watch("quarantine", watch.quarantined)
+    rule = Watch("quarantine", quarantine_rules.quarantined)
     insert = "INSERT INTO quarantine (kind, platform, source, operation, error) VALUES (%s, 'toy', 'toy-first', 'look', 'why')"
     for _ in range(4):
         await execute(engine, insert, "malformed")
@@ -481,34 +486,34 @@ async def test_lost_log_lines_are_noticed(engine: Engine, database_url: str) -> 
 async def test_a_transaction_that_holds_up_events_is_named(
     engine: Engine, servers: Servers, database_url: str, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    monkeypatch.setattr(watch, "HELD_UP", 0.0)
+    monkeypatch.setattr(database_rules, "HELD_UP", 0.0)
     url = servers.postgres.url_of("postgres") if place == "another" else database_url
     with psycopg.connect(url, application_name="forgotten") as other:
         other.execute("SELECT pg_current_xact_id()")
-        assert await watch.slow_database(engine.database) == []  # nothing waits for it
+        assert await database_rules.slow_database(engine.database) == []  # nothing waits for it
         async with engine.database.statements() as alone:
             await open_alert(alone, alert("toy:a"))
-        (said,) = await watch.slow_database(engine.database)
+        (said,) = await database_rules.slow_database(engine.database)
         name = url.rpartition("/")[2]
         for words in (f"session {other.info.backend_pid}", f"database {name}", "role beat", "application forgotten"):
             assert words in said.cause
         assert (said.key, f"pg_terminate_backend({other.info.backend_pid})" in said.action) == ("database:held", True)
-    assert await watch.slow_database(engine.database) == []
+    assert await database_rules.slow_database(engine.database) == []
 
 
 async def test_a_prepared_transaction_that_holds_up_events_is_named(
     engine: Engine, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "HELD_UP", 0.0)
+    monkeypatch.setattr(database_rules, "HELD_UP", 0.0)
     with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as other:
         for statement in ("BEGIN", "SELECT pg_current_xact_id()", "PREPARE TRANSACTION 'it''s left'"):
             other.execute(statement)
         try:
             async with engine.database.statements() as alone:
                 await open_alert(alone, alert("toy:a"))
-            (said,) = await watch.slow_database(engine.database)
+            (said,) = await database_rules.slow_database(engine.database)
         finally:
             other.execute("ROLLBACK PREPARED 'it''s left'")
     assert "prepared transaction 'it''s left' (database postgres, role beat, prepared" in said.cause
     assert "in the database postgres: COMMIT PREPARED 'it''s left'" in said.action
-    assert await watch.slow_database(engine.database) == []
+    assert await database_rules.slow_database(engine.database) == []

@@ -20,7 +20,7 @@ from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient
-from beat_actors.watch import Watch
+from beat_actors.watch.rule import Watch
 from tests.conftest import VAULT_KEYS
 from tests.observing import rows
 from tests.stages import retrieve

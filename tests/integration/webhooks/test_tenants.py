@@ -17,7 +17,7 @@ from beat_actors.alerts import list_alerts
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import Conflict, TooManyTests
-from beat_actors.watch import Watch
+from beat_actors.watch.rule import Watch
 from beat_actors.webhooks import alerts, deliveries, endpoints
 from beat_actors.webhooks.endpoints import Reader
 from scheduler.deliverer import deliver_until

@@ -11,13 +11,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from beat_actors import watch
 from beat_actors.alerts import list_alerts
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.watch import Watch
+from beat_actors.watch import database as database_rules
+from beat_actors.watch.rule import Watch
 from beat_actors.webhooks import alerts as webhook_alerts
 from beat_actors.webhooks import deliveries, endpoints
 from beat_actors.webhooks.addresses import is_public
@@ -470,12 +470,12 @@ async def test_in_a_younger_cluster_what_was_not_sent_is_sent(
     waiting = await tell(database, count=2)
     restored_into_a_younger_cluster(database_url)
     waiting += await tell(database)  # over a connection of before, as a pooler keeps it
-    assert await watch.slow_database(database) == []
+    assert await database_rules.slow_database(database) == []
     await database.engine.dispose()  # the next connection is a new one
     waiting += await tell(database)
     await pass_(deliverer)
     assert receiver.ids() == sent + waiting
-    (said,) = await watch.slow_database(database)
+    (said,) = await database_rules.slow_database(database)
     assert (said.key, "made is not in it" in said.impact) == ("database:restored", True)
     restored_into_a_younger_cluster(database_url)  # and once more
     await database.engine.dispose()
@@ -493,4 +493,4 @@ async def test_a_new_cluster_that_counts_on_changes_nothing(database, database_u
     ids = await tell(database)
     await pass_(deliverer)
     assert receiver.ids() == ids
-    assert await watch.slow_database(database) == []
+    assert await database_rules.slow_database(database) == []

@@ -1,0 +1,40 @@
+"""Credentials that are out, or about to be."""
+
+from datetime import UTC
+
+from beat_actors.alerts import Alert
+from beat_actors.credentials.alerts import troubles
+from beat_actors.database import Database
+
+CREDENTIALS = """
+SELECT platform, source, count(*) AS of, count(*) FILTER (WHERE gone) AS gone, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+       min(disabled_till) FILTER (WHERE gone AND enabled AND dead_at IS NULL) AS back_at
+FROM (SELECT *, NOT enabled OR dead_at IS NOT NULL OR coalesce(disabled_till > clock_timestamp(), false) AS gone FROM credential) c
+GROUP BY 1, 2 HAVING count(*) FILTER (WHERE gone) * 2 > count(*)
+"""
+
+
+async def credentials_in_trouble(database: Database) -> list[Alert]:
+    """What time alone brings about: an end that comes near, a token that nobody refreshed, an edit by hand."""
+    async with database.statements() as alone:
+        return await troubles(alone)
+
+
+async def credentials_out(database: Database) -> list[Alert]:
+    """Sources of whose credentials more than half are out."""
+    async with database.statements() as alone:
+        rows = await alone.rows(CREDENTIALS)
+    return [
+        Alert(
+            key=f"credentials:{row.source}",
+            severity="critical" if row.gone == row.of else "warning",
+            cause=f"{row.gone} of {row.of} credentials of {row.source} are out ({row.dead} of them dead)",
+            impact="its operations go to other sources or wait" if row.gone == row.of else "it has less than half its capacity",
+            automatic=f"the first comes back at {row.back_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, with one probe"
+            if row.back_at is not None
+            else "nothing: none of them comes back by itself",
+            action=f"beat credentials list --source {row.source}; add one, or replace the dead",
+            source=row.source,
+        )
+        for row in rows
+    ]  # fmt: skip

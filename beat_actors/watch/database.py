@@ -1,0 +1,172 @@
+"""PostgreSQL, by what Beat's processes and its own views say of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from beat_actors.alerts import Alert
+from beat_actors.database import Database, upkeep
+from beat_actors.database.vitals import Vitals, processes
+from beat_actors.watch.rule import listed
+
+SLOW_QUERY = 1.0
+"""Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
+SLOW_CLAIM, FEW_CLAIMS = 5.0, 5
+"""Seconds for which the median claim of a process may have waited, where it made so many in the last minute."""
+CONNECTIONS_SHARE = 0.8
+# The transaction before which the feed of changes and webhooks stop, where something has waited behind it for `seconds`. No row where
+# nothing has. Only locks tell a plain role which session of another role, in any database, has written what.
+HOLDER = """
+SELECT extract(epoch FROM clock_timestamp() - since)::integer AS waits, a.pid, p.gid, coalesce(a.datname, p.database) AS database,
+       coalesce(a.usename, p.owner) AS role, nullif(a.application_name, '') AS application, a.state,
+       extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::integer AS age, quote_literal(p.gid) AS quoted
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::xid AS xid, least(
+        (SELECT occurred_at FROM outbox_event WHERE xid >= beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT 1),
+        (SELECT at FROM change_log WHERE xid >= beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT 1)) AS since) oldest
+LEFT JOIN pg_prepared_xacts p ON p.transaction = oldest.xid
+LEFT JOIN pg_locks l ON l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.transactionid = oldest.xid
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE since < clock_timestamp() - make_interval(secs => %(seconds)s) AND (a.pid IS NOT NULL OR p.gid IS NOT NULL) LIMIT 1
+"""
+RESTORED = "SELECT restored_at FROM database_cluster WHERE restored_at > clock_timestamp() - interval '1 day'"
+HELD_UP = 15.0
+"""Seconds for which events or changes may wait for a transaction before somebody is told."""
+IN_DEFAULT = "SELECT parent, sum(held)::bigint AS held, min(day) AS since, max(day) AS until FROM beat_in_default() GROUP BY 1 ORDER BY 1"
+
+
+async def slow_database(database: Database) -> list[Alert]:
+    """What processes say of their last minute: slow statements, pools that were used up, work that lay until it was taken up. Also the
+    transaction, of any database of the server, that holds up the feed of changes and webhooks; and that the database was restored."""
+    living = await processes(database)
+    async with database.statements() as alone:
+        holder = await alone.row(HOLDER, {"seconds": HELD_UP})
+        restored_at = await alone.value(RESTORED)
+    found = (
+        _held_up(holder) if holder is not None else None,
+        _restored(restored_at) if restored_at is not None else None,
+        _slow_statements(living),
+        _exhausted_pools(living, database.settings.database_pool_timeout),
+        _slow_claims(living),
+    )
+    return [alert for alert in found if alert is not None]
+
+
+def _held_up(row: Any) -> Alert:
+    where = f"database {row.database}, role {row.role}"
+    if row.gid is not None:
+        who = f"prepared transaction {row.quoted} ({where}, prepared {row.age} s ago)"
+        action = f"in the database {row.database}: COMMIT PREPARED {row.quoted}, or ROLLBACK PREPARED {row.quoted}"
+    else:
+        age = "" if row.age is None else f", began {row.age} s ago"
+        details = f"application {row.application or 'without a name'}{f', {row.state}' if row.state else ''}{age}"
+        who = f"a transaction of session {row.pid} ({where}, {details})"
+        action = f"end it where it began, or as an administrator: SELECT pg_terminate_backend({row.pid})"
+    return Alert(
+        key="database:held",
+        severity="critical",
+        cause=f"{who} is open and has written; events and changes have waited for it for {row.waits} s",
+        impact="/v1/changes and webhooks tell nothing that was written since it began; requests themselves go on, and nothing is lost",
+        automatic="all of it is told in order as soon as this transaction ends; Beat ends no transaction of others",
+        action=action,
+    )
+
+
+def _restored(at: datetime) -> Alert:
+    return Alert(
+        key="database:restored",
+        severity="warning",
+        cause=f"this database was restored into another cluster, found at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        impact="what was accepted or told after the dump was made is not in it; webhooks that were sent after it are sent again, and "
+        "cursors of /v1/changes that were given after it are answered with 410",
+        automatic="webhooks and /v1/changes go on behind all that was restored; this alert ends after a day",
+        action="tell consumers to read anew what they follow, and accounts to ask again for what they miss",
+    )
+
+
+def _slow_statements(living: Sequence[Vitals]) -> Alert | None:
+    slow = [each for each in living if each.statement_p99 >= SLOW_QUERY]
+    if not slow:
+        return None
+    worst = max(each.statement_p99 for each in slow)
+    return Alert(
+        key="database:slow",
+        severity="warning" if worst < 5 * SLOW_QUERY else "critical",
+        cause=f"the slowest hundredth of statements takes up to {worst:.1f} s ({_kinds(slow)})",
+        impact="everything takes longer, and the API may answer 503",
+        automatic="connections and statements are bounded, workers wait and come back by themselves",
+        action="beat db processes; look for long transactions and locks: beat db connections",
+    )
+
+
+def _exhausted_pools(living: Sequence[Vitals], timeout: float) -> Alert | None:
+    short = [each for each in living if each.pool_exhausted]
+    if not short:
+        return None
+    times = sum(each.pool_exhausted for each in short)
+    return Alert(
+        key="database:pool",
+        severity="warning",
+        cause=f"{times} times within the minute no connection of the process's own pool came free in {timeout:g} s ({_kinds(short)})",
+        impact="what found none was put back or answered with 503; nothing is lost",
+        automatic="it is tried again; no process takes more connections than its pool has",
+        action="beat db processes; where statements are not slow, raise BEAT_DATABASE_POOL_SIZE or run more processes",
+    )
+
+
+def _slow_claims(living: Sequence[Vitals]) -> Alert | None:
+    slow = [each for each in living if each.claims >= FEW_CLAIMS and each.claim_p50 >= SLOW_CLAIM]
+    if not slow:
+        return None
+    worst = max(each.claim_p50 for each in slow)
+    return Alert(
+        key="database:claims",
+        severity="warning",
+        cause=f"half of the work that is taken up has waited for more than {worst:.0f} s since it was handed over ({_kinds(slow)})",
+        impact="everything takes longer; leases that are not taken up within 10 s go back to the broker, uncharged",
+        automatic="nothing is lost; the broker gives out no more than may be in flight",
+        action="beat queues and beat db processes say where it waits; run more workers, or mend the database",
+    )
+
+
+def _kinds(found: Sequence[Vitals]) -> str:
+    """How many of each kind of process, and one of them."""
+    counted = Counter(each.name for each in found)
+    return (
+        listed([f"{count} of {name}" for name, count in sorted(counted.items())]) + f"; {found[0].host}:{found[0].pid}"
+    )
+
+
+async def connections(database: Database) -> list[Alert]:
+    """PostgreSQL's connections, when they are nearly used up."""
+    found = await upkeep.connections(database)
+    if found.used < found.most * CONNECTIONS_SHARE:
+        return []
+    return [
+        Alert(
+            key="connections:postgresql",
+            severity="critical" if found.used >= found.most else "warning",
+            cause=f"{found.used} of {found.most} connections of PostgreSQL are taken: "
+            + listed([f"{each.name} {each.connections}" for each in found.clients]),
+            impact="whoever finds none free waits, and the API answers 503",
+            automatic="each process of Beat keeps to its own pool (BEAT_DATABASE_POOL_SIZE) and comes back by itself",
+            action="beat db connections; end what is not Beat's, make pools smaller, or put PgBouncer before PostgreSQL",
+        )
+    ]
+
+
+async def partitions(database: Database) -> list[Alert]:
+    """Tables of which rows came into the default partition, because their day had none."""
+    async with database.statements() as alone:
+        rows = await alone.rows(IN_DEFAULT)
+    return [
+        Alert(
+            key=f"partition:{row.parent}",
+            severity="warning",
+            cause=f"{row.held:,} rows of {row.parent} lie in its default partition (of {row.since} to {row.until})",
+            impact="nothing is lost; they are read more slowly, and their day is not dropped as a whole",
+            automatic="each ten minutes their days get partitions and they are moved; past retention they are deleted",
+            action="see that a scheduler runs; SELECT error FROM sweep WHERE name = 'partitions' says what stands in the way",
+        )
+        for row in rows
+    ]

@@ -1,0 +1,87 @@
+"""Providers that fail, or whose answers cannot be read, for all or for single owners."""
+
+from collections.abc import Sequence
+
+from beat_actors.alerts import SOURCE_RULE, Alert
+from beat_actors.database import Database
+from beat_actors.platforms.registry import platforms
+from beat_actors.watch.rule import listed
+
+SOURCES = """
+SELECT platform, source, array_agg(operation ORDER BY operation) AS operations, max(trips) AS trips, min(open_until) AS open_until
+FROM breaker WHERE kind = %s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
+"""
+OWNERS = """
+SELECT platform, source, count(DISTINCT owner) AS count, (array_agg(DISTINCT owner))[1:5] AS some FROM owner_breaker
+WHERE open_until IS NOT NULL GROUP BY 1, 2
+"""
+
+
+async def sources_down(database: Database) -> list[Alert]:
+    """Providers that fail: one alert for each, whatever the number of its operations."""
+    async with database.statements() as alone:
+        rows = await alone.rows(SOURCES, ("upstream",))
+    return [
+        Alert(
+            key=f"{SOURCE_RULE}:{row.source}",
+            severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
+            cause=f"{row.source} does not answer as it should: {listed(row.operations)}",
+            impact=_impact(row.platform, row.source, row.operations),
+            automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
+            action="look at the provider's status page; nothing has to be done for recovery: beat sources",
+            source=row.source,
+        )
+        for row in rows
+    ]
+
+
+async def unreadable(database: Database) -> list[Alert]:
+    """Providers whose answers their parsers cannot read: either side may have changed."""
+    async with database.statements() as alone:
+        rows = await alone.rows(SOURCES, ("parser",))
+    return [
+        Alert(
+            key=f"parser:{row.source}",
+            severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
+            cause=f"what {row.source} answers cannot be read: {listed(row.operations)}",
+            impact=_impact(row.platform, row.source, row.operations),
+            automatic="the answers are kept in quarantine, the next sources are asked, no credential is blamed; a probe tries again",
+            action="compare a quarantined payload with the parser: SELECT error, path FROM quarantine WHERE resolved_at IS NULL",
+            source=row.source,
+        )
+        for row in rows
+    ]
+
+
+async def owners_out(database: Database) -> list[Alert]:
+    """Single owners whose calls fail or cannot be read, while their source answers others."""
+    async with database.statements() as alone:
+        rows = await alone.rows(OWNERS)
+    return [
+        Alert(
+            key=f"owners:{row.source}",
+            severity="warning",
+            cause=f"calls for {row.count} {'owner' if row.count == 1 else 'owners'} of {row.source} fail or cannot be read: {listed(row.some)}",
+            impact=f"what is asked of them on {row.platform} waits; other owners are served",
+            automatic="one probe for each owner after each rest (30 s to 5 min) finds out when its calls go well again",
+            action=f"beat sources {row.source}, then look at the owner's store or account at the provider",
+            source=row.source,
+        )
+        for row in rows
+    ]
+
+
+def _alone(platform: str, source: str, operations: Sequence[str]) -> bool:
+    """Whether some of these operations have no other source."""
+    chains = platforms()[platform].chains if platform in platforms() else {}
+    return any(chains.get(operation) == (source,) for operation in operations)
+
+
+def _impact(platform: str, source: str, operations: Sequence[str]) -> str:
+    chains = platforms()[platform].chains if platform in platforms() else {}
+    only = [operation for operation in operations if chains.get(operation) == (source,)]
+    if only:
+        return (
+            f"{listed(only)} of {platform} have no other source: they wait, and the last known data is served as stale"
+        )
+    return f"{platform} goes on with the other sources of {listed(operations)}"

@@ -1,0 +1,105 @@
+"""How much is used of daily limits, and of the limits on on-demand requests."""
+
+from math import ceil
+
+from beat_actors.alerts import Alert
+from beat_actors.broker.windows import Window
+from beat_actors.database import Database, columns
+from beat_actors.platforms.registry import platforms
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.overview import LimitView, overview
+
+DAY = 86_400.0
+QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))
+MOST_QUOTAS = 200
+"""Limits that are told of by themselves: those of which most is used."""
+# Parameters: sources, names of their daily limits, from how many calls on each is told, how many rows.
+QUOTAS = """
+WITH told(source, limit_name, least) AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])), used AS (
+    SELECT subject, limit_name, head, counts, (SELECT sum(n) FROM unnest(counts) n) AS calls FROM credential_usage
+    WHERE limit_name IN (SELECT limit_name FROM told)
+)
+SELECT used.subject, used.limit_name, used.head, used.counts, told.source, extract(epoch FROM clock_timestamp())::double precision AS now
+FROM used LEFT JOIN credential c ON c.id = CASE WHEN subject LIKE 'credential:%%' THEN substr(subject, 12)::bigint END
+JOIN told ON told.limit_name = used.limit_name AND told.source = coalesce(c.source, substr(subject, 8))
+WHERE used.calls >= told.least ORDER BY used.calls / told.least DESC, used.subject, used.limit_name LIMIT %s
+"""
+
+
+async def quotas(database: Database) -> list[Alert]:
+    """Daily limits that are half, or four fifths, used: one alert for a window, told once at each level."""
+    daily = {
+        (source.name, limit.name): limit
+        for platform in platforms().values()
+        for source in platform.sources.values()
+        for limit in source.limits
+        if limit.calendar is not None or limit.seconds >= DAY
+    }
+    least = min(share for share, _ in QUOTA_LEVELS)
+    wanted = [(source, name, ceil(limit.calls * least)) for (source, name), limit in daily.items()]
+    async with database.statements() as alone:
+        rows = await alone.rows(QUOTAS, (*columns(wanted, 3), MOST_QUOTAS))
+    return [
+        alert
+        for row in rows
+        for alert in _quota(
+            Window(row.subject, daily[row.source, row.limit_name], row.now, row.head, row.counts), row.source
+        )
+    ]
+
+
+def _quota(window: Window, source: str) -> list[Alert]:
+    limit, used = window.limit, window.used
+    severity = next((severity for share, severity in QUOTA_LEVELS if used >= limit.calls * share), None)
+    if severity is None:
+        return []
+    day = f":{window.head}" if limit.calendar is not None else ""
+    resets = (
+        f"at midnight in {limit.calendar}" if limit.calendar is not None else "as the oldest calls leave the window"
+    )
+    return [
+        Alert(
+            key=f"quota:{window.subject}:{limit.name}{day}",
+            severity=severity,
+            cause=f"{used:,} of {limit.calls:,} calls of {window.subject}'s limit {limit.name!r} are used ({source})",
+            impact="when it is used up, this credential waits, and its work goes to others or waits too",
+            automatic=f"{limit.reserve:.0%} are kept for customer-facing requests; room comes back {resets}",
+            action=f"beat credentials list --source {source}; add a credential, or move batch work to another hour",
+            source=source,
+            again_after=max(limit.seconds, DAY),
+        )
+    ]  # fmt: skip
+
+
+async def limits(database: Database) -> list[Alert]:
+    """Daily limits on on-demand requests that are half, or four fifths, used: one alert for a window, told once at each level."""
+    limiter = StackedLimiter(database)
+    try:
+        views = await overview(limiter)
+    finally:
+        await limiter.close()
+    return [alert for view in views if view.seconds >= DAY for alert in _limit(view)]
+
+
+def _limit(view: LimitView) -> list[Alert]:
+    used = view.used or 0
+    severity = next((severity for share, severity in QUOTA_LEVELS if used >= view.calls * share), None)
+    if severity is None:
+        return []
+    window = f":{view.renews_at:%Y-%m-%d}" if view.window == "calendar" and view.renews_at is not None else ""
+    end = (
+        f"at {view.rate:,.0f} calls an hour nothing is left at {view.exhausted_at:%m-%d %H:%M} UTC"
+        if view.exhausted_at is not None
+        else "at the rate of late it lasts"
+    )
+    return [
+        Alert(
+            key=f"limit:{view.name}{window}",
+            severity=severity,
+            cause=f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used ({view.name}); {end}",
+            impact="when it is used up, on-demand requests are refused with 429; all other work goes on",
+            automatic="requests that are not customer-facing are paced; batch work leaves a reserve to the others and is deferred to off-peak hours",
+            action=f"beat limits; send what can wait with priority batch, or beat limits reset {view.name} --reason …",
+            again_after=float(view.seconds),
+        )
+    ]
