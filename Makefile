@@ -28,7 +28,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth limits latency serve wheels notice sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency serve wheels notice sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,9 @@ bench: $(READY) $(PEERS)/.ready ## Beat beside what one would use instead; ARGS=
 
 growth: $(READY) ## how the cost grows: turns, writes, processes, batches, PgBouncer, memory; ARGS="--only turns" narrows
 	@$(BIN)/python -m bench.growth $(ARGS)
+
+visits: $(READY) ## what it costs to visit again what is known; ARGS="--beside ../other-checkout --only writes" compares
+	@$(BIN)/python -m bench.visits $(ARGS)
 
 limits: $(READY) ## how much of a provider's limit is used; ARGS="--credentials 5 --latency 0-3"
 	@$(BIN)/python -m bench.limits $(ARGS)

@@ -157,6 +157,7 @@ def writes(postgres: PostgresServer, most: int) -> None:
     ones = [1] * SCRAPES
     values = {
         "platform": "instagram",
+        "log_days": 90,
         "fetches": ones,
         "requests": ones,
         "accounts": [""] * SCRAPES,

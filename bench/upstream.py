@@ -6,7 +6,7 @@ A body is what Lama's `/a2/user` answers: a web-shaped profile with 12 posts. Ca
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,15 +70,18 @@ class Nginx:
     name = "nginx, 27 kB a body"
 
     @classmethod
-    def at(cls, home: Home, profiles: int) -> "Nginx":
-        account = unprivileged()
-        place = home.place_for(account) / "nginx"
+    def at(cls, home: Home, profiles: int, change: Callable[[bytes], bytes] | None = None) -> "Nginx":
+        """`change` makes other bodies of them; a home has one server for each change."""
+        account, server_name = unprivileged(), f"nginx-{change.__name__}" if change else "nginx"
+        place = home.place_for(account) / server_name
         (place / "bodies").mkdir(parents=True)
         for folder in (place, place / "bodies"):
             folder.chmod(0o755)
         for number, body in enumerate(bodies(profiles)):
-            (place / "bodies" / f"{Population(profiles).handle(number)}.json").write_bytes(body)
-        server = cls(place, home.port("nginx"))
+            (place / "bodies" / f"{Population(profiles).handle(number)}.json").write_bytes(
+                change(body) if change else body
+            )
+        server = cls(place, home.port(server_name))
         # Started as root, nginx gives its worker to another; that one must be able to read the bodies.
         user = "user nobody nogroup;" if os.geteuid() == 0 else ""
         (place / "nginx.conf").write_text(CONFIGURATION.format(place=place, port=server.port, user=user))
@@ -94,7 +97,7 @@ class Nginx:
             "-e",
             str(self.place / "error.log"),
         )
-        return Service(name="nginx", argv=argv, ready=lambda: answers_http(self.port))
+        return Service(name=self.place.name, argv=argv, ready=lambda: answers_http(self.port))
 
 
 def upstream(home: Home, profiles: int) -> Nginx | Simulated:
