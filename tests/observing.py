@@ -8,7 +8,7 @@ import msgspec
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
-from beat_actors.database import Database
+from beat_actors.database import Database, Transaction
 from beat_actors.pipeline.entities import write_records
 from beat_actors.platforms.interface import Record
 from beat_actors.platforms.registry import platform as platform_named
@@ -32,19 +32,36 @@ async def observe(
     """Records of one type, all read from one answer; the request that brought them. `owner`: whose credential made the call. `at`: when the
     answer came; now if it is not given."""
     async with database.transaction() as transaction:
-        request = int(await transaction.value(REQUEST, (platform, account_id)))
-        values = {
-            "platform": platform,
-            "fetches": [fetch],
-            "requests": [request],
-            "accounts": [account_id or ""],
-            "owners": [owner or ""],
-            "observed": [at or await transaction.value("SELECT clock_timestamp()")],
-            "sources": [source],
-            "versions": [1],
-            "records": [msgspec.json.encode(records).decode()],
-        }
-        await transaction.run(write_records(platform_named(platform).entity_of(records[0])), values)
+        return await observe_in(
+            transaction, platform, *records, account_id=account_id, owner=owner, source=source, fetch=fetch, at=at
+        )
+
+
+async def observe_in(
+    transaction: Transaction,
+    platform: str,
+    *records: Record,
+    account_id: str | None = None,
+    owner: str | None = None,
+    source: str = "graphapi",
+    fetch: int = 1,
+    at: datetime | None = None,
+) -> int:
+    """The same in this transaction."""
+    request = int(await transaction.value(REQUEST, (platform, account_id)))
+    values = {
+        "platform": platform,
+        "log_days": transaction.settings.log_days,
+        "fetches": [fetch],
+        "requests": [request],
+        "accounts": [account_id or ""],
+        "owners": [owner or ""],
+        "observed": [at or await transaction.value("SELECT clock_timestamp()")],
+        "sources": [source],
+        "versions": [1],
+        "records": [msgspec.json.encode(records).decode()],
+    }
+    await transaction.run(write_records(platform_named(platform).entity_of(records[0])), values)
     return request
 
 

@@ -16,6 +16,7 @@ from beat_actors.cli.session import Session
 from beat_actors.client import REQUESTS, Client, NotThere, Problem
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput
+from beat_actors.pipeline.entities import logged
 from beat_actors.platforms.interface import Flow
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, queries
@@ -27,14 +28,13 @@ FIRST_LOOK, LAST_LOOK = 0.03, 0.5
 
 STATUSES = "SELECT status FROM scrape_request_log WHERE id = ANY(%s)"
 # What these requests brought, not what is known from other times. The partition key keeps old days out of the search.
-PROFILES = """
-SELECT request_id, dimensions, metrics, source FROM profile_log
-WHERE request_id = ANY(%(ids)s) AND observed_at >= %(since)s ORDER BY observed_at
-"""
-POSTS = """
-SELECT request_id, post_id, dimensions, metrics, source FROM post_log
-WHERE request_id = ANY(%(ids)s) AND observed_at >= %(since)s ORDER BY observed_at
-"""
+BROUGHT = "l.request_id = ANY(%(ids)s) AND l.observed_at >= %(since)s"
+PROFILES = (
+    f"SELECT request_id, dimensions, metrics, source FROM {logged('profile_log', BROUGHT)} l ORDER BY observed_at"  # noqa: S608
+)
+POSTS = (
+    f"SELECT request_id, post_id, dimensions, metrics, source FROM {logged('post_log', BROUGHT)} l ORDER BY observed_at"  # noqa: S608
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.pipeline.entities import SUBJECTS, column_types
+from beat_actors.pipeline.entities import SUBJECTS, column_types, logged
 from beat_actors.platforms.interface import Entity, Listed, Platform
 from beat_actors.platforms.reading import name as bare_name
 
@@ -163,7 +163,11 @@ async def history(
         "account": reader.account_id,
         "limit": limit + 1,
     }
-    conditions = [visible(reader.sees, "l", "%(account)s::text", "l.platform")]
+    conditions = [
+        "l.platform = %(platform)s",
+        f"l.{SUBJECTS[entity.log]} = %(subject)s",
+        visible(reader.sees, "l", "%(account)s::text", "l.platform"),
+    ]
     if since is not None:
         conditions.append("l.observed_at >= %(since)s")
         values["since"] = since
@@ -176,9 +180,9 @@ async def history(
     # What one fetch observed of a subject was written at once and never changes, so counting within it is safe.
     rows = await transaction.rows(
         f"""
-        SELECT l.observed_at, l.fetch_id, l.source, l.request_id, l.dimensions, l.metrics FROM {entity.log} l
-        WHERE {" AND ".join(["l.platform = %(platform)s", f"l.{SUBJECTS[entity.log]} = %(subject)s", *conditions])}
-        ORDER BY l.observed_at DESC, l.fetch_id DESC, l.dimensions, l.metrics LIMIT %(limit)s OFFSET {moment.passed if moment else 0}
+        SELECT observed_at, fetch_id, source, request_id, dimensions, metrics
+        FROM {logged(entity.log, f"{' AND '.join(conditions)} ORDER BY l.observed_at DESC, l.fetch_id DESC, l.dimensions, l.metrics LIMIT %(limit)s OFFSET {moment.passed if moment else 0}")} l
+        ORDER BY observed_at DESC, fetch_id DESC, dimensions, metrics
         """,  # noqa: S608 - put together from declarations
         values,
     )

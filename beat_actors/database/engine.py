@@ -49,8 +49,11 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 class Transaction:
     """One open transaction. Rows come back as named tuples."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], pulse: Pulse, watch: clock.StepWatch) -> None:
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], pulse: Pulse, watch: clock.StepWatch, settings: Settings
+    ) -> None:
         self.connection = connection
+        self.settings = settings
         self.clock = watch
         self._pulse = pulse
 
@@ -142,7 +145,7 @@ class Database:
         """
         async with self._connection() as connection:
             try:
-                yield Transaction(connection, self.pulse, self.clock)
+                yield Transaction(connection, self.pulse, self.clock, self.settings)
                 await connection.commit()
             except BaseException:
                 if not connection.closed:
@@ -167,7 +170,7 @@ class Database:
         async with self._connection() as connection:
             await connection.set_autocommit(True)
             try:
-                yield Transaction(connection, self.pulse, self.clock)
+                yield Transaction(connection, self.pulse, self.clock, self.settings)
             finally:
                 if not connection.closed:
                     await connection.set_autocommit(False)

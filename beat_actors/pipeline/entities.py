@@ -2,8 +2,14 @@
 
 A record's fields are columns: the key, dimensions and metrics. Current state is upserted. The last observation wins, whichever order
 observations are written in: each carries the time at which its answer came, and an older one that is written later only adds what
-no newer one has told. An unknown value never overwrites a known one. Every observation is logged whole. What it changed goes to the change log. Media URLs
+no newer one has told. An unknown value never overwrites a known one. Every observation is logged. What it changed goes to the change log. Media URLs
 that are new become assets to store.
+
+Most observations tell what is known. So the log has an observation's dimensions once: a later one with the same dimensions has its metrics and
+the place of the row that has the rest (`dimensions_at`, `dimensions_fetch`; `logged` reads both together). The thing's row keeps that place and
+a hash of the dimensions, and whether they are the same is decided under that row's lock. An observation is logged whole where its
+dimensions are not those of the state, because it is older or its fetch told the thing in two ways, and once the row that has the dimensions is as
+old as `REPEAT` says, so that it is dropped with its day no earlier than most of what refers to it.
 
 Every row says for which account it was observed (`account_id`, empty for the installation's own requests) and with whose credential
 (`owner`, empty where any credential could have made the call). State is kept apart by both: what one account has observed never
@@ -32,6 +38,8 @@ SQL_TYPES: dict[type, str] = {
     list: "jsonb",
 }
 SUBJECTS = {"profile_log": "profile_id", "post_log": "post_id"}
+REPEAT = 0.1
+"""The share of `BEAT_LOG_DAYS` after which dimensions are logged again though they are the same."""
 
 
 @cache
@@ -53,7 +61,7 @@ def column_types(entity: Entity) -> Mapping[str, str]:
 def write_records(entity: Entity) -> str:
     """One statement: fetches and what was read for each -> current state, log rows and assets due.
 
-    Parameters: `platform`; the arrays `fetches`, `requests`, `accounts`, `owners`, `observed` (when each answer came), `sources`,
+    Parameters: `platform`; `log_days`; the arrays `fetches`, `requests`, `accounts`, `owners`, `observed` (when each answer came), `sources`,
     `versions`; `records`, a JSON array of records for each fetch. JSON and not jsonb: it is read once, and building the tree would cost more than reading the text.
     """
     columns = column_types(entity)
@@ -77,62 +85,130 @@ def write_records(entity: Entity) -> str:
     lasting = [name for name in others if name not in entity.volatile]
     known = ", ".join(f"t.{name}" for name in lasting)
     seen = ", ".join(f"coalesce(excluded.{name}, t.{name})" for name in lasting)
-    assets = "\nUNION ALL ".join(
-        f"(SELECT DISTINCT ON ({entity.key}, owner) {entity.key} AS entity_key, owner, '{field}' AS field, {field} AS url "  # noqa: S608
-        f"FROM newest WHERE {field} IS NOT NULL ORDER BY {entity.key}, owner, observed_at DESC, i DESC)"
-        for field in entity.assets
+    shared = _shares_dimensions(entity)
+    hashed = (
+        f", hash_record_extended(ROW({', '.join(f'r.{name}' for name in dimensions)}), 0) AS dimensions_hash"
+        if shared
+        else ""
     )
-    due = f""", due AS (
-    INSERT INTO asset_log (platform, entity, entity_key, field, owner, url)
-    SELECT %(platform)s, '{entity.table}', a.entity_key, a.field, a.owner, a.url FROM ({assets}) a
-    -- What is known already is not even locked: an upsert that changes nothing still writes.
-    LEFT JOIN asset_log k ON k.platform = %(platform)s AND k.entity = '{entity.table}' AND k.entity_key = a.entity_key
-        AND k.field = a.field AND k.owner = a.owner AND split_part(k.url, '?', 1) = split_part(a.url, '?', 1)
-    WHERE k.id IS NULL ORDER BY a.entity_key, a.field, a.owner
-    ON CONFLICT (platform, entity, entity_key, field, owner) DO UPDATE SET url = excluded.url, status = 'PENDING'
-    WHERE split_part(asset_log.url, '?', 1) <> split_part(excluded.url, '?', 1)
-)"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
-    newest = f"{version} DESC NULLS LAST, " if version else ""
+    newest = f"r.{version} DESC NULLS LAST, " if version else ""
     return f"""
 WITH g AS (
     SELECT * FROM unnest(%(fetches)s::bigint[], %(requests)s::bigint[], %(accounts)s::text[], %(owners)s::text[],
         %(observed)s::timestamptz[], %(sources)s::text[], %(versions)s::integer[], %(records)b::text[])
         WITH ORDINALITY AS g(fetch_id, request_id, account_id, owner, observed_at, source, parser_version, records, i)
 ), r AS (
-    SELECT r.*, g.source, g.parser_version, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id, g.i
+    SELECT r.*, g.source, g.parser_version, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id,
+        row_number() OVER (PARTITION BY r.{entity.key}, g.account_id, g.owner ORDER BY {
+        newest
+    }g.observed_at DESC, g.i DESC, r.n DESC) AS place{hashed}
     FROM g CROSS JOIN LATERAL ROWS FROM (json_to_recordset(g.records::json) AS ({declared}))
         WITH ORDINALITY AS r({", ".join(names)}, n)
-), newest AS (
-    SELECT DISTINCT ON ({entity.key}, account_id, owner) * FROM r ORDER BY {entity.key}, account_id, owner, {newest}observed_at DESC, i DESC, n DESC
 ), current AS (
-    INSERT INTO "{entity.table}" AS t ({", ".join(names)}, account_id, owner, source, parser_version, request_id, observed_at, changed_at)
-    SELECT {", ".join(names)}, account_id, owner, source, parser_version, request_id, observed_at, observed_at FROM newest
+    INSERT INTO "{entity.table}" AS t ({
+        ", ".join(names)
+    }, account_id, owner, source, parser_version, request_id, observed_at, changed_at{
+        ", dimensions_hash, dimensions_at, dimensions_fetch" if shared else ""
+    })
+    SELECT {", ".join(names)}, account_id, owner, source, parser_version, request_id, observed_at, observed_at{
+        ", dimensions_hash, observed_at, fetch_id" if shared else ""
+    } FROM r WHERE place = 1
+    ORDER BY {entity.key}, account_id, owner
     ON CONFLICT ({entity.key}, account_id, owner) DO UPDATE SET {updates},
         source = CASE WHEN {newer} THEN excluded.source ELSE t.source END,
         parser_version = CASE WHEN {newer} THEN excluded.parser_version ELSE t.parser_version END,
         request_id = CASE WHEN {newer} THEN excluded.request_id ELSE t.request_id END,
         observed_at = greatest(excluded.observed_at, t.observed_at),
-        changed_at = CASE WHEN NOT ({newer}) OR ROW({known}) IS DISTINCT FROM ROW({seen}) THEN greatest(excluded.observed_at, t.observed_at)
-                          ELSE t.changed_at END
+        changed_at = CASE WHEN NOT ({newer}) OR ROW({known}) IS DISTINCT FROM ROW({
+        seen
+    }) THEN greatest(excluded.observed_at, t.observed_at)
+                          ELSE t.changed_at END{_dimensions_of(newer) if shared else ""}
     WHERE {newer} OR {adds}
-    RETURNING {entity.key} AS key, request_id, account_id, owner, changed_at = observed_at AS changed
+    RETURNING {entity.key} AS key, request_id, account_id, owner, changed_at = observed_at AS changed{
+        ", dimensions_hash, dimensions_at, dimensions_fetch" if shared else ""
+    }
 ), told AS (
     INSERT INTO change_log (at, platform, kind, request_id, account_id, owner, keys)
-    SELECT now(), %(platform)s, '{entity.kind}', request_id, account_id, owner, array_agg(key ORDER BY key) FROM current WHERE changed
+    SELECT now(), %(platform)s, '{
+        entity.kind
+    }', request_id, account_id, owner, array_agg(key ORDER BY key) FROM current WHERE changed
     GROUP BY request_id, account_id, owner ORDER BY request_id
-){due if entity.assets else ""}
+){_due(entity) if entity.assets else ""}
 {_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
 """  # noqa: S608 - as above
 
 
+def logged(log: str, which: str) -> str:
+    """A subquery: the rows `l` of a log for which `which` holds, each with the dimensions that were observed. `which` may have an order and a limit.
+
+    Columns: `observed_at`, `fetch_id`, `request_id`, `source`, the log's subject, `dimensions`, `metrics`. Where the row that has the dimensions was
+    dropped with an earlier day, they are empty. Each is found by one look into the index of the log.
+    """
+    subject, itself = (
+        SUBJECTS[log],
+        "(l.dimensions_at, l.dimensions_fetch) IS NOT DISTINCT FROM (l.observed_at, l.fetch_id)",
+    )
+    return f"""(
+    SELECT l.observed_at, l.fetch_id, l.request_id, l.source, l.{subject}, l.metrics,
+        CASE WHEN l.dimensions_at IS NULL OR {itself} THEN l.dimensions ELSE coalesce(w.dimensions, '{{}}') END AS dimensions
+    FROM (SELECT * FROM {log} l WHERE {which}) l
+    LEFT JOIN LATERAL (
+        SELECT w.dimensions FROM {log} w WHERE w.platform = l.platform AND w.{subject} = l.{subject} AND w.account_id = l.account_id AND w.owner = l.owner
+            AND w.observed_at = l.dimensions_at AND w.fetch_id = l.dimensions_fetch
+            AND w.dimensions_at = w.observed_at AND w.dimensions_fetch = w.fetch_id AND NOT {itself} LIMIT 1) w ON true)"""  # noqa: S608 - names of Beat
+
+
+def _shares_dimensions(entity: Entity) -> bool:
+    """Where several things are logged under one subject, a row does not tell which it is of, so each is logged whole."""
+    return entity.log is not None and entity.subject is None
+
+
+def _dimensions_of(newer: str) -> str:
+    same = f"{newer} AND t.dimensions_hash = excluded.dimensions_hash AND t.dimensions_at > excluded.observed_at - {REPEAT} * make_interval(days => %(log_days)s)"
+    return f""",
+        dimensions_hash = CASE WHEN {newer} THEN excluded.dimensions_hash ELSE t.dimensions_hash END,
+        dimensions_at = CASE WHEN {same} THEN t.dimensions_at WHEN {newer} THEN excluded.dimensions_at ELSE t.dimensions_at END,
+        dimensions_fetch = CASE WHEN {same} THEN t.dimensions_fetch WHEN {newer} THEN excluded.dimensions_fetch ELSE t.dimensions_fetch END"""
+
+
+def _due(entity: Entity) -> str:
+    """Media that a thing's row did not have before, by the URL without its query. Most observations have none, and so look nothing up."""
+    path = "split_part({}, '?', 1)".format
+    assets = "\nUNION ALL ".join(
+        f"(SELECT DISTINCT ON (r.{entity.key}, r.owner) r.{entity.key} AS entity_key, r.owner, '{field}' AS field, r.{field} AS url "  # noqa: S608
+        f'FROM r LEFT JOIN "{entity.table}" o ON (o.{entity.key}, o.account_id, o.owner) = (r.{entity.key}, r.account_id, r.owner) '
+        f"WHERE r.place = 1 AND r.{field} IS NOT NULL AND {path(f'o.{field}')} IS DISTINCT FROM {path(f'r.{field}')} "
+        f"ORDER BY r.{entity.key}, r.owner, r.observed_at DESC)"
+        for field in entity.assets
+    )
+    return f""", due AS (
+    INSERT INTO asset_log (platform, entity, entity_key, field, owner, url)
+    SELECT %(platform)s, '{entity.table}', a.entity_key, a.field, a.owner, a.url FROM ({assets}) a
+    -- What is known already is not even locked: an upsert that changes nothing still writes.
+    LEFT JOIN asset_log k ON k.platform = %(platform)s AND k.entity = '{entity.table}' AND k.entity_key = a.entity_key
+        AND k.field = a.field AND k.owner = a.owner AND {path("k.url")} = {path("a.url")}
+    WHERE k.id IS NULL ORDER BY a.entity_key, a.field, a.owner
+    ON CONFLICT (platform, entity, entity_key, field, owner) DO UPDATE SET url = excluded.url, status = 'PENDING'
+    WHERE {path("asset_log.url")} <> {path("excluded.url")}
+)"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
+
+
 def _observations(entity: Entity, dimensions: list[str], metrics: list[str]) -> str:
+    into = f"observed_at, platform, {SUBJECTS[entity.log or '']}, account_id, owner, source, parser_version, request_id, fetch_id, metrics, dimensions"
+    told = f"r.observed_at, %(platform)s, r.{entity.subject or entity.key}, r.account_id, r.owner, r.source, r.parser_version, r.request_id, r.fetch_id, {_object(metrics)}"
+    whole = _object(dimensions)
+    if not _shares_dimensions(entity):
+        return f"INSERT INTO {entity.log} ({into}) SELECT {told}, {whole} FROM r"  # noqa: S608 - as above
+    # An observation that is not the state, because it is older or the fetch told it in two ways, matches nothing and is logged whole.
+    place = "(c.dimensions_at, c.dimensions_fetch) = (r.observed_at, r.fetch_id)"
     return f"""
-INSERT INTO {entity.log} (observed_at, platform, {SUBJECTS[entity.log or ""]}, account_id, owner, source, parser_version, request_id, fetch_id, dimensions, metrics)
-SELECT observed_at, %(platform)s, {entity.subject or entity.key}, account_id, owner, source, parser_version, request_id, fetch_id,
-    {_object(dimensions)}, {_object(metrics)} FROM r
+INSERT INTO {entity.log} ({into}, dimensions_at, dimensions_fetch)
+SELECT {told}, CASE WHEN c.key IS NULL OR {place} THEN {whole} ELSE '{{}}' END, c.dimensions_at, c.dimensions_fetch
+FROM r LEFT JOIN current c ON c.key = r.{entity.key} AND c.account_id = r.account_id AND c.owner = r.owner
+    AND c.dimensions_hash = r.dimensions_hash
 """  # noqa: S608 - as above
 
 
 def _object(names: list[str]) -> str:
-    pairs = ", ".join(f"'{name}', {name}" for name in names)
+    pairs = ", ".join(f"'{name}', r.{name}" for name in names)
     return f"jsonb_strip_nulls(jsonb_build_object({pairs}))"

@@ -39,7 +39,9 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Non
     for (platform_name, table), rows in sorted(by_table.items()):
         entity = platforms()[platform_name].entity_in(table)
         values = dict(zip(WRITTEN, columns(rows, len(WRITTEN)), strict=True))
-        await transaction.run(write_records(entity), {"platform": platform_name, **values})
+        await transaction.run(
+            write_records(entity), {"platform": platform_name, "log_days": transaction.settings.log_days, **values}
+        )
 
 
 def _closing(claim: Any, records: Records) -> Closing:
