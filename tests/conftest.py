@@ -2,13 +2,11 @@
 
 import base64
 import contextlib
-import gc
 import os
 import shutil
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
+from tests.databases import Databases
 from tests.pgbouncer import PgBouncer
 
 # What passes passes again. `make test ARGS=--hypothesis-profile=random` takes other examples each time.
@@ -39,11 +38,12 @@ MESSAGE_KEYS = f"test:{base64.b64encode(bytes(range(32, 64))).decode()}"
 
 @dataclass(frozen=True)
 class Servers:
-    """`pooler`: a PgBouncer in transaction mode before PostgreSQL, where BEAT_TEST_PGBOUNCER names its binary. Where BEAT_TEST_REDIS
+    """`databases`: copies of the template, once there is one. `pooler`: a PgBouncer in transaction mode before PostgreSQL, where BEAT_TEST_PGBOUNCER names its binary. Where BEAT_TEST_REDIS
     names one, `valkey` is that server."""
 
     postgres: PostgresServer
     valkey: ValkeyServer
+    databases: Databases
     pooler: PgBouncer | None = None
 
     def owner_url(self, database_url: str) -> str:
@@ -92,6 +92,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "integration" not in item.path.parts)
 
 
+TEMPLATE = "beat_template"
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     binary = os.environ.get("BEAT_TEST_PGBOUNCER")
@@ -100,68 +103,27 @@ def servers() -> Iterator[Servers]:
         valkey = ValkeyServer.at(home, binary=os.environ.get("BEAT_TEST_REDIS"))
         pooler = PgBouncer.at(home, postgres, binary) if binary else None
         with running(home, postgres, valkey, *([pooler] if pooler else [])):
-            yield Servers(postgres, valkey, pooler)
+            databases = Databases(postgres, TEMPLATE)
+            yield Servers(postgres, valkey, databases, pooler)
+            databases.close()
 
 
 @pytest.fixture(scope="session")
 def template(servers: Servers) -> str:
     """A database that the others are copied from, migrated by the owner."""
-    owner, process = (servers.postgres.url_of("beat_template", role) for role in ("beat_owner", "beat_process"))
+    owner, process = (servers.postgres.url_of(TEMPLATE, role) for role in ("beat_owner", "beat_process"))
     roles.provide(servers.postgres.url_of("postgres"), owner_url=owner, process_url=process)
     migrate.upgrade(owner, process)
-    with psycopg.connect(servers.postgres.url_of("beat_template"), autocommit=True) as admin:
+    with psycopg.connect(servers.postgres.url_of(TEMPLATE), autocommit=True) as admin:
         # Only for what tests make themselves, as tables of platforms that are not Beat's.
         admin.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO beat_process")
-    return "beat_template"
-
-
-DEFAULTS = """
-SELECT split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
-FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) setting
-WHERE d.datname = %s AND s.setrole = 0
-"""
-UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-
-
-def copy_database(admin: psycopg.Connection, name: str, template: str) -> None:
-    """Copy the template with the settings that a migration gives a database, which `CREATE DATABASE ... TEMPLATE` leaves out.
-
-    Beat's roles have production's limits on time; the superuser, who does what a test does beside Beat, has none.
-    """
-    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER beat_owner STRATEGY file_copy")
-    for setting, value in admin.execute(DEFAULTS, (template,)).fetchall():
-        admin.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
-    for setting in UNLIMITED:
-        admin.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting} = 0")
-
-
-def drop_database(admin: psycopg.Connection, name: str) -> None:
-    """PostgreSQL waits up to a minute for a connection that was broken off while it was made, and that Python has not closed yet."""
-    admin.execute("SET statement_timeout = '1s'")
-    try:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    except psycopg.errors.QueryCanceled:
-        gc.collect()
-        admin.execute("RESET statement_timeout")
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextmanager
-def copied_database(servers: Servers, template: str, name: str) -> Iterator[str]:
-    """A copy of the template, owned and reached as it is; the superuser's URL."""
-    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-        copy_database(admin, name, template)
-        admin.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO beat_process")
-        try:
-            yield servers.postgres.url_of(name)
-        finally:
-            drop_database(admin, name)
+    return TEMPLATE
 
 
 @pytest.fixture
 def database_url(servers: Servers, template: str) -> Iterator[str]:
-    """A fresh, migrated database, as the superuser: for what a test does beside Beat."""
-    with copied_database(servers, template, f"test_{uuid.uuid4().hex[:12]}") as url:
+    """A migrated database as a fresh copy is, as the superuser: for what a test does beside Beat."""
+    with servers.databases.database(f"test_{uuid.uuid4().hex[:12]}") as url:
         yield url
 
 

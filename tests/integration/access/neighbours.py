@@ -16,7 +16,7 @@ import psycopg
 from falcon.testing import Result
 
 from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, Servers, copied_database
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, Servers
 from tests.integration.access.bazaar import HANDLES, STORES, TABLES, Provider
 from tests.integration.access.installations import Installation
 from tests.integration.access.views import NOBODYS, Eyes
@@ -56,7 +56,7 @@ def installations(servers: Servers, template: str) -> Iterator["Neighbours"]:
     provider = Provider()
 
     def installed(accounts: Sequence[str]) -> Installation:
-        url = opened.enter_context(copied_database(servers, template, f"test_{uuid.uuid4().hex[:12]}"))
+        url = opened.enter_context(servers.databases.database(f"test_{uuid.uuid4().hex[:12]}"))
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(TABLES)
         return Installation(url, settings_of(servers, url), provider, accounts)

@@ -28,7 +28,8 @@ from beat_actors.database import Database
 from beat_actors.local.home import temporary_home
 from beat_actors.settings import Settings
 from bench.api import serving
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, Servers, copy_database
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, Servers
+from tests.databases import copy_database
 
 DOCUMENT = document(create_app(lambda: pytest.fail("not started")).resources)
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -24,7 +24,8 @@ from beat_actors.pipeline.upkeep import look_after
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, copy_database
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.databases import copy_database
 from tests.ledgers import assert_within_limits
 from tests.stages import retrieve
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered

@@ -40,7 +40,8 @@ from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import intake, lifecycle, replay, retry, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, copy_database
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.databases import copy_database
 from tests.extent import cases
 from tests.ledgers import assert_within_limits
 from tests.promises import BOOKS, LEFT, LOST, OPEN, REQUESTS, TWICE, Book
