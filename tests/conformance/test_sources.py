@@ -234,16 +234,14 @@ def test_s1_1_a_recorded_refusal_is_judged_as_what_it_is(refusal: Refusal) -> No
 
 
 @every_recording
-@pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b"<html><body>Sorry</body></html>", b'"text"', b"\xff\xfe", b"{"]
-)
-def test_s6_9_what_is_no_answer_is_malformed(recording: Recording, body: bytes) -> None:
-    if (recording.source, recording.operation, body) in EMPTY:
-        assert not read(recording, body).records
-        return
-    with pytest.raises(Malformed) as refused:
-        read(recording, body)
-    assert refused.value.path.startswith("$")
+def test_s6_9_what_is_no_answer_is_malformed(recording: Recording) -> None:
+    for body in (b"", b"null", b"[]", b"<html><body>Sorry</body></html>", b'"text"', b"\xff\xfe", b"{"):
+        if (recording.source, recording.operation, body) in EMPTY:
+            assert not read(recording, body).records
+            continue
+        with pytest.raises(Malformed) as refused:
+            read(recording, body)
+        assert refused.value.path.startswith("$"), body
 
 
 @every_recording

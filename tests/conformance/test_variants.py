@@ -67,13 +67,14 @@ def at_path(value: Any, path: Path) -> Any:
 
 
 def put(value: Any, path: Path, new: Any) -> Any:
-    """A copy of `value` with something else at `path`, or nothing."""
-    changed = copy.deepcopy(value)
-    holder = at_path(changed, path[:-1])
-    if new is GONE:
-        del holder[path[-1]]
+    """A copy of `value` with something else at `path`, or nothing. What is beside the path is shared."""
+    changed = copy.copy(value)
+    if len(path) > 1:
+        changed[path[0]] = put(value[path[0]], path[1:], new)
+    elif new is GONE:
+        del changed[path[0]]
     else:
-        holder[path[-1]] = new
+        changed[path[0]] = new
     return changed
 
 
@@ -139,10 +140,10 @@ DAMAGES: tuple[Any, ...] = (
 
 
 @every_recording
-@pytest.mark.parametrize("said", SAID_OTHERWISE)
-def test_s6_9_the_same_said_otherwise_is_read_the_same(recording: Recording, said: str) -> None:
-    payload = msgspec.json.decode(recording.body())
-    assert read(recording, msgspec.json.encode(SAID_OTHERWISE[said](payload))) == read(recording)
+def test_s6_9_the_same_said_otherwise_is_read_the_same(recording: Recording) -> None:
+    payload, before = msgspec.json.decode(recording.body()), read(recording)
+    for said, change in SAID_OTHERWISE.items():
+        assert read(recording, msgspec.json.encode(change(payload))) == before, said
 
 
 def keys_of(recording: Recording, parsed: Parsed) -> set[tuple[str, str]]:
@@ -240,26 +241,27 @@ HOSTILE = (
 
 
 @every_recording
-@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
-def test_p6_an_answer_made_to_break_a_parser_is_malformed(recording: Recording, body: bytes) -> None:
-    with pytest.raises(Malformed) as refused:
-        read(recording, body)
-    assert refused.value.path.startswith("$")
+def test_p6_an_answer_made_to_break_a_parser_is_malformed(recording: Recording) -> None:
+    for body in HOSTILE:
+        with pytest.raises(Malformed) as refused:
+            read(recording, body)
+        assert refused.value.path.startswith("$"), body[:64]
 
 
 @every_source
-@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("status", [200, 400, 403, 429, 500])
-def test_p6_an_answer_made_to_break_it_is_judged(platform: Any, source: Any, status: int, body: bytes) -> None:
+def test_p6_an_answer_made_to_break_it_is_judged(platform: Any, source: Any, status: int) -> None:
     headers = {
         "x-app-usage": "[" * 100_000,
         "x-business-use-case-usage": '{"1":[null,{"call_count":"many"}]}',
         "retry-after": "soon",
     }
-    verdict = source.classify(Answer(status, headers, body))
-    assert (verdict.outcome is Outcome.OK) <= (status == 200)
-    for declared in filter(None, (source.check, source.refresh)):
-        assert declared.read(Answer(status, headers, body)).verdict.outcome is not Outcome.OK
+    for body in HOSTILE:
+        verdict = source.classify(Answer(status, headers, body))
+        assert (verdict.outcome is Outcome.OK) <= (status == 200), body[:64]
+        for declared in filter(None, (source.check, source.refresh)):
+            found = declared.read(Answer(status, headers, body)).verdict.outcome
+            assert found is not Outcome.OK, body[:64]
 
 
 @every_endpoint
