@@ -37,12 +37,13 @@ FROM pg_database d WHERE d.datname = %s
 """
 END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 # The rows of the catalogue that were written since the counters began, also by transactions that were rolled back: 0 as long as nobody
-# changed the schema or analysed a table. The tables that were vacuumed, which no counter tells. The tables that rows were put into or
+# changed the schema or analysed a table. The tables that were vacuumed, which no counter tells; of those that the template fills,
+# autovacuum may have vacuumed the template's. The tables that rows were put into or
 # changed in, and the sequences that were looked at. No table is opened, which is most of what a new session would cost.
 WRITTEN = """
 WITH known AS (
     SELECT oid, quote_ident(relname) AS name, relkind, relnamespace = 'pg_catalog'::regnamespace AS catalogue,
-           (relpages, reltuples) <> (0, -1) AS sized,
+           (relpages, reltuples) <> (0, -1) AND NOT quote_ident(relname) = ANY (%s) AS sized,
            pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid) + pg_stat_get_tuples_deleted(oid) > 0 AS written
     FROM pg_class
     WHERE relkind IN ('r', 'S') AND NOT relisshared AND relnamespace IN ('pg_catalog'::regnamespace, 'public'::regnamespace)
@@ -155,7 +156,7 @@ class Databases:
         """Take back what was written. False where that cannot be."""
         held = self._rows
         with psycopg.connect(self._postgres.url_of(name), autocommit=True) as connection:
-            changed, tables, sequences = connection.execute(WRITTEN).fetchone() or (True, [], [])
+            changed, tables, sequences = connection.execute(WRITTEN, (list(held),)).fetchone() or (True, [], [])
             if changed:
                 return False
             if tables:

@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def serving(home: Home, settings: Settings, log: Path, *, files: int | None = No
         try:
             while not answers_http(served.port, "/healthz"):
                 assert process.poll() is None, log.read_text()
+                time.sleep(0.05)  # or it would take the time of the process that it waits for
             yield served
         finally:
             process.terminate()

@@ -11,8 +11,7 @@ from tests.conftest import Servers
 from tests.databases import Databases
 
 RELATIONS = """
-SELECT quote_ident(relname), relkind::text, relpages, reltuples,
-       pg_stat_get_tuples_inserted(oid), pg_stat_get_tuples_updated(oid), pg_stat_get_dead_tuples(oid)
+SELECT quote_ident(relname), relkind::text, pg_stat_get_tuples_inserted(oid), pg_stat_get_tuples_updated(oid), pg_stat_get_dead_tuples(oid)
 FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S') ORDER BY 1
 """
 WHICH = "SELECT oid FROM pg_database WHERE datname = current_database()"
