@@ -12,7 +12,7 @@ import psycopg
 import redis
 
 from beat_actors.chaos.scene import Scene
-from beat_actors.chaos.strikes import drained
+from beat_actors.chaos.strikes import drained, survived_without_redis
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.local.servers import PostgresServer, ValkeyServer
 
@@ -69,7 +69,7 @@ async def redis_failover(scene: Scene) -> None:
 
 async def redis_killed(scene: Scene) -> None:
     """What the old primary held and had not sent yet is lost with it."""
-    new = _replica(scene)
+    new, mark = _replica(scene), scene.rig.mark()
     await scene.pause(0.2, 0.8)
     async with _readiness(scene, "redis"):
         await asyncio.to_thread(scene.rig.hold, "valkey")
@@ -78,6 +78,7 @@ async def redis_killed(scene: Scene) -> None:
             second.replicaof("NO", "ONE")
         _lead_to(scene, new)
     await drained(scene)
+    survived_without_redis(scene, mark)
 
 
 async def postgres_failover(scene: Scene) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from beat_actors.chaos.proxy import BREAKS
 from beat_actors.chaos.scene import Scene
-from beat_actors.chaos.strikes import drained
+from beat_actors.chaos.strikes import drained, survived_without_redis
 from beat_actors.chaos.waiting import until
 
 # A transaction is some five chunks in each direction, a message two: most get through, and hundreds do not.
@@ -18,7 +18,7 @@ async def resets(scene: Scene, *, servers: Sequence[str]) -> None:
     """The proxies before these servers break connections while the requests arrive, and until something was broken in every way."""
     proxies = scene.rig.proxies
     assert proxies is not None
-    chosen = {name: getattr(proxies, name) for name in servers}
+    chosen, mark = {name: getattr(proxies, name) for name in servers}, scene.rig.mark()
     scene.severed = "simulator" in servers
     before = {name: Counter(proxy.broken) for name, proxy in chosen.items()}
     for name, proxy in chosen.items():
@@ -42,3 +42,5 @@ async def resets(scene: Scene, *, servers: Sequence[str]) -> None:
         scene.complain(not count, f"no connection to {name} was broken")
     scene.heal()
     await drained(scene)
+    if servers == ("valkey",):
+        survived_without_redis(scene, mark)

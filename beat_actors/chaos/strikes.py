@@ -237,6 +237,15 @@ async def poison_parse(scene: Scene) -> None:
     _nobody_else_quarantined(scene, len(marked))
 
 
+def survived_without_redis(scene: Scene, mark: Mark) -> None:
+    """What could not be sent was left to the sweeps, and broke nothing off that had been committed."""
+    broken_off = [line for event in BROKEN_OFF for line in scene.rig.logged(event, mark)]
+    scene.complain(bool(broken_off), f"a Redis that was away broke off: {', '.join(map(str, broken_off[:3]))[:500]}")
+
+
+BROKEN_OFF = ("batch_failed", "sweep_failed", "upkeep_broken_off")
+
+
 async def poison_write(scene: Scene) -> None:
     """What is to be written kills whoever writes it: there is no other source for that, so its request fails, alone."""
     (row,) = scene.rig.rows("SELECT last_value AS id FROM scrape_request_log_id_seq")
