@@ -48,7 +48,7 @@ ENGINE = (
     Place("webhook_endpoint", ("url", "account_id", "last_error"), "an account's address for events", "until it is removed", (), "account_id"),
     Place("quarantine", ("error", "detail"), "values that could not be read, beside their place", f"{REQUEST} after it was resolved"),
     Place("audit_log", ("actor", "target", "detail"), "operators' names, reasons, ids of what they changed", KEPT, ("actor",)),
-    Place("credential", ("label", "owner", "check_detail", "dead_reason", "disabled_reason"), "whose credential it is", "until it is removed", (), None, "owner"),
+    Place("credential", ("label", "owner", "check_detail", "dead_reason", "disabled_reason", "denials"), "whose credential it is", "until it is removed", (), None, "owner"),
     Place("credential_event", ("cause",), "operators' names and reasons", REQUEST),
     Place("api_key", ("name", "account_id"), "for whom a key was made", KEPT, ("name",), "account_id"),
     Place("owner_grant", ("account_id", "owner", "granted_by"), "which account may use whose credentials, and who allowed it", "until it is withdrawn", ("granted_by",), "account_id", "owner"),
