@@ -17,6 +17,7 @@ from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound, RedisUnavailable, StorageUnavailable
 from beat_actors.quotas import overview
 from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.requests.intake import Priority
 from beat_actors.settings import Settings
 from tests.integration.actors.conftest import Post
 
@@ -96,13 +97,16 @@ async def test_a_message_that_cannot_be_used_says_why_and_shows_no_secret(post: 
         await queues.message("no-such-id")
 
 
-async def test_what_cannot_be_recorded_is_not_done(post: Post, queues: Queues, settings: Settings) -> None:
+async def test_what_cannot_be_recorded_is_not_done(
+    post: Post, queues: Queues, settings: Settings, database: Database
+) -> None:
     """Redis knows no transaction of PostgreSQL, so the record comes before the change."""
     sent = post.send(7)
     away = Database(settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"}), name="test")
-    limits = StackedLimiter(away)
+    knows, limits = StackedLimiter(database), StackedLimiter(away)
     stack = limits.stack_of("instagram")
-    await limits._redis.set(limits.counter(stack.limits[0]), 3)
+    await knows.take(stack, "somebody", Priority.STANDARD)
+    await knows.close()
     reason = {"actor": "test", "reason": "x"}
     for change in (
         queues.drop(away, sent.message_id, **reason),
@@ -115,7 +119,7 @@ async def test_what_cannot_be_recorded_is_not_done(post: Post, queues: Queues, s
             await change
     view = await looked(queues)
     assert (view.waiting, view.requeueing) == (1, None)
-    assert await limits._redis.get(limits.counter(stack.limits[0])) == b"3"
+    assert [one.used for one in await limits.look(stack)] == [1] * 3
     await limits.close()
     await away.close()
 
