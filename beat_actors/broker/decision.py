@@ -267,9 +267,8 @@ class Pool:
             for credential in snapshot.serving(source, lane.owner)
             if usable(credential, lane.operation, snapshot.now)
         ]
-        self.windows: dict[int, list[Window]] = {
-            credential.id: windows_of(snapshot, credential.id, source, lane.operation) for credential in members
-        }
+        self._snapshot = snapshot
+        self._windows: dict[int, list[Window]] = {}
         self._with_room = Drawing(members, self._has_room)
         self._soon = Drawing(members, self._opens)
 
@@ -283,10 +282,18 @@ class Pool:
 
     def take(self, credential: Credential) -> float | None:
         """Take room for one call from all limits, which have it; the time from which they do, `None` for now."""
-        windows = self.windows[credential.id]
+        windows = self._windows_of(credential)
         at = max((window.next_room(self.priority) for window in windows), default=self.now)
         take(credential, windows)
         return at if at > self.now else None
+
+    def _windows_of(self, credential: Credential) -> list[Window]:
+        """Looked up for those that are drawn, which few of many are."""
+        windows = self._windows.get(credential.id)
+        if windows is None:
+            windows = windows_of(self._snapshot, credential.id, credential.source, self.operation)
+            self._windows[credential.id] = windows
+        return windows
 
     def _may(self, credential: Credential) -> bool:
         """Asked anew for each lease, since a lease may have been a probe's."""
@@ -296,30 +303,39 @@ class Pool:
     def _has_room(self, credential: Credential) -> bool:
         if not self._may(credential):
             return False
-        return has_room(self.windows[credential.id], self.priority)
+        return has_room(self._windows_of(credential), self.priority)
 
     def _opens(self, credential: Credential) -> bool:
         if not self._may(credential):
             return False
-        return all(window.opens(self.priority) <= self.now for window in self.windows[credential.id])
+        return all(window.opens(self.priority) <= self.now for window in self._windows_of(credential))
+
+
+MISSES = 4
+"""Draws in a row that do not fit, after which all members are looked at."""
 
 
 class Drawing:
     """Credentials that are drawn by weight, until none of them fits any more: within a turn, what does not fit never will."""
 
     def __init__(self, members: list[Credential], fits: Callable[[Credential], bool]) -> None:
-        self._members = members
+        self._members = list(members)
         self._fits = fits
         self._weigh()
 
     def draw(self, rng: Random) -> Credential | None:
         """One at random; `None` when there is none. Takes nothing."""
+        misses = 0
         while self._members:
-            member = self._members[bisect(self._cumulated, rng.random() * self._cumulated[-1])]
-            if self._fits(member):
-                return member
-            # A limit of the whole source empties every member at once: one pass, not one pass each.
-            self._members = [other for other in self._members if self._fits(other)]
+            place = bisect(self._cumulated, rng.random() * self._cumulated[-1])
+            if self._fits(self._members[place]):
+                return self._members[place]
+            misses += 1
+            if misses < MISSES:
+                self._members[place] = self._members[-1]
+                self._members.pop()
+            else:  # a limit of the whole source empties every member at once: one pass, not one draw each
+                self._members = [other for other in self._members if self._fits(other)]
             self._weigh()
         return None
 

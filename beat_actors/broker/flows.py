@@ -12,7 +12,7 @@ from beat_actors import audit
 from beat_actors.broker.state import FlowRoom
 from beat_actors.broker.store import lock
 from beat_actors.credentials.manager import UNBLOCK
-from beat_actors.database import Database, Transaction
+from beat_actors.database import Database
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Flow, Platform
 from beat_actors.platforms.registry import platforms
@@ -67,18 +67,18 @@ class FlowView(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime | None
 
 
-async def load_rooms(transaction: Transaction, platform: Platform, held: Sequence[Any]) -> dict[str, FlowRoom]:
-    """What is left for each flow of the platform; `held`: the calls that are out, rows with `flow` and `calls`."""
-    set_to = {row.flow: row for row in await transaction.rows(SETTINGS, (platform.name,))}
+def rooms(platform: Platform, settings: Sequence[Any], held: Sequence[Any]) -> dict[str, FlowRoom]:
+    """What is left for each flow of the platform. `settings`: rows of SETTINGS; `held`: the calls that are out, rows with `flow` and `calls`."""
+    set_to = {row.flow: row for row in settings}
     out: Counter[str] = Counter()
     for row in held:
         out[row.flow] += row.calls
-    rooms = {}
+    found = {}
     for name, flow in platform.flows.items():
         row = set_to.get(name)
         workers, concurrency = _in_force(flow, row)
-        rooms[name] = FlowRoom(name, workers * concurrency, row is not None and row.paused, out[name])
-    return rooms
+        found[name] = FlowRoom(name, workers * concurrency, row is not None and row.paused, out[name])
+    return found
 
 
 def flow_named(name: str, platform: str | None = None) -> Platform:

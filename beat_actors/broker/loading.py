@@ -8,29 +8,29 @@ used soonest. What is used up is known from `credential.full_until`, which the t
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from beat_actors.broker.breaker import Breaker, Witnesses
 from beat_actors.broker.outages import ALL_OWNERS, KINDS, OWNERS
 from beat_actors.broker.outcomes import subject_of
 from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Lane, Snapshot, Unread
 from beat_actors.broker.windows import Window
-from beat_actors.database import Transaction, jsonb
+from beat_actors.database import Answer, Pipeline, Transaction, jsonb
 from beat_actors.database.clock import StepWatch
 from beat_actors.database.vitals import SEEN_WITHIN
 from beat_actors.platforms.interface import Limit, Platform
 from beat_actors.requests.intake import Priority
 
-COLUMNS = """c.id, c.source, c.owner, c.weight, c.enabled, extract(epoch FROM c.disabled_till)::double precision AS disabled_till,
-       c.dead_at IS NOT NULL AS dead, c.denied, c.denials, c.ladder, extract(epoch FROM c.ladder_at)::double precision AS ladder_at, c.probing,
-       c.reported_remaining, extract(epoch FROM c.reported_reset_at)::double precision AS reported_reset_at,
+COLUMNS = """c.id, c.source, c.owner, c.weight, c.enabled, date_part('epoch', c.disabled_till) AS disabled_till,
+       c.dead_at IS NOT NULL AS dead, c.denied, c.denials, c.ladder, date_part('epoch', c.ladder_at) AS ladder_at, c.probing,
+       c.reported_remaining, date_part('epoch', c.reported_reset_at) AS reported_reset_at,
        c.disabled_reason, c.dead_reason, c.generation, c.refreshes, c.shared,
        c.dead_at IS NOT NULL AND (c.check_at IS NOT NULL OR c.refresh_at IS NOT NULL) AS unproven,
-       extract(epoch FROM c.dead_at)::double precision AS dead_since, c.dead_looks AS looks,
-       CASE WHEN c.refreshes THEN extract(epoch FROM c.expires_at)::double precision END AS good_until,
-       extract(epoch FROM c.refreshed_at)::double precision AS refreshed_at,
-       extract(epoch FROM c.full_until)::double precision AS full_until,
-       extract(epoch FROM c.updated_at)::double precision AS written"""
+       date_part('epoch', c.dead_at) AS dead_since, c.dead_looks AS looks,
+       CASE WHEN c.refreshes THEN date_part('epoch', c.expires_at) END AS good_until,
+       date_part('epoch', c.refreshed_at) AS refreshed_at,
+       date_part('epoch', c.full_until) AS full_until,
+       date_part('epoch', c.updated_at) AS written"""
 # Whether it may do none of the operations, and it is not yet time to see whether it may do one of those that it may not.
 _DENIED = "(c.denied @> g.operations AND coalesce(c.denied_until > to_timestamp(%(now)s), false))"
 CREDENTIALS = f"SELECT {COLUMNS} FROM credential c WHERE c.platform = %s AND c.id = ANY(%s)"  # noqa: S608 - constants
@@ -40,7 +40,7 @@ OF_OWNERS = f"""
 SELECT {COLUMNS}, g.i, one.usable, one.soonest, one.of
 FROM jsonb_to_recordset(%(groups)s::jsonb) AS g(i integer, source text, owner text, operations text[])
 CROSS JOIN LATERAL (
-    SELECT id, usable, extract(epoch FROM soonest)::double precision AS soonest, count(*) OVER () AS of
+    SELECT id, usable, date_part('epoch', soonest) AS soonest, count(*) OVER () AS of
     FROM (
         SELECT c.id, c.enabled AND c.dead_at IS NULL AND NOT c.probing AND coalesce(soonest <= to_timestamp(%(now)s), true)
                AND NOT (c.refreshes AND coalesce(c.expires_at <= to_timestamp(%(now)s), true)) AND NOT {_DENIED} AS usable,
@@ -54,11 +54,11 @@ CROSS JOIN LATERAL (
 ) one
 CROSS JOIN LATERAL (SELECT * FROM credential WHERE id = one.id OFFSET 0) c
 """  # noqa: S608 - constants
-_SHARED = "SELECT {what} FROM credential c WHERE c.platform = %(platform)s AND c.source = g.source AND c.shared"
-_SOONEST, _HASH = "greatest(c.disabled_till, c.full_until)", "hashint8(c.id)"
-_FITS = f"""c.enabled AND c.dead_at IS NULL AND NOT c.probing AND NOT {_DENIED}
-    AND NOT (c.refreshes AND coalesce(c.expires_at <= to_timestamp(%(now)s), true))"""
-_READY = f"{_SHARED.format(what='c.id, true, NULL::timestamptz')} AND {_FITS} AND {_SOONEST} IS NULL AND {_HASH}"
+_SHARED = "SELECT {what} FROM credential c WHERE platform = %(platform)s AND c.source = g.source AND shared"
+_SOONEST, _HASH = "greatest(disabled_till, full_until)", "hashint8(c.id)"
+_FITS = f"""enabled AND dead_at IS NULL AND NOT probing AND NOT {_DENIED}
+    AND NOT (refreshes AND coalesce(expires_at <= to_timestamp(%(now)s), true))"""
+_READY = f"{_SHARED.format(what='c.id, true, NULL')} AND {_FITS} AND {_SOONEST} IS NULL AND {_HASH}"
 _OVER = f"{_SHARED.format(what='c.id, true, NULL::timestamptz')} AND {_FITS} AND {_SOONEST} <= to_timestamp(%(now)s) ORDER BY {_SOONEST}"
 _LATER = f"{_SHARED.format(what=f'c.id, false, {_SOONEST}')} AND {_FITS} AND {_SOONEST} > to_timestamp(%(now)s) ORDER BY {_SOONEST}"
 # The same of a source's shared credentials, of which there may be very many. Each part reads the first rows of an index and passes over
@@ -69,7 +69,7 @@ SHARED = f"""
 SELECT {COLUMNS}, g.i, one.usable, one.soonest, one.of
 FROM jsonb_to_recordset(%(groups)s::jsonb) AS g(i integer, source text, operations text[])
 CROSS JOIN LATERAL (
-    SELECT id, usable, extract(epoch FROM soonest)::double precision AS soonest, found AS of
+    SELECT id, usable, date_part('epoch', soonest) AS soonest, found AS of
     FROM (
         SELECT *, count(*) OVER () AS found, row_number() OVER () AS place
         FROM (
@@ -87,11 +87,12 @@ CROSS JOIN LATERAL (
 ) one
 CROSS JOIN LATERAL (SELECT * FROM credential WHERE id = one.id OFFSET 0) c
 """  # noqa: S608 - constants
+SHARED = " ".join(SHARED.split())  # psycopg keeps what it parsed of a statement of at most 4,096 characters
 # How many shared credentials a source has; asked where a group is larger than what was loaded, and not all of that can be used.
 COUNT = f"""
 SELECT g.i, ({_SHARED.format(what="count(*)")}) AS of FROM jsonb_to_recordset(%(groups)s::jsonb) AS g(i integer, source text)
 """  # noqa: S608 - constants
-MOST_OF_GROUP = 400
+MOST_OF_GROUP, LEAST_OF_GROUP = 400, 100
 # Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn,
 # and never not at all.
 HELD = """
@@ -152,11 +153,28 @@ USAGE = (
 )
 
 
+class Basis(NamedTuple):
+    """Answers to what everyone asks who decides: the time, everybody's breakers, the windows of the platform's sources."""
+
+    now: Answer
+    breakers: Answer
+    usage: Answer
+
+
+async def ask_basis(pipeline: Pipeline, platform: Platform) -> Basis:
+    return Basis(
+        await pipeline.now(),
+        await pipeline.run(BREAKERS, {"platform": platform.name, "all_owners": ALL_OWNERS}),
+        await pipeline.run(USAGE, ([subject_of("source", 0, name) for name in platform.sources],)),
+    )
+
+
 async def load_snapshot(
     transaction: Transaction,
     platform: Platform,
     credential_ids: Collection[int] = (),
     *,
+    basis: Basis | None = None,
     returned: Sequence[Any] = (),
     budgets: Budgets | None = None,
     held: Sequence[Any] = (),
@@ -165,62 +183,77 @@ async def load_snapshot(
     """The platform's breakers, the windows of its sources, and these credentials with theirs and the breakers of their owners. Lanes are
     loaded when what came back has been moved, and groups of credentials with `load_groups`.
 
-    `returned`: rows of `settlement`, with whose credentials and owners it is the same. `held`: rows of HELD and UNTAKEN, calls that take room. `seed`: draws of groups that are too large which credentials are loaded.
-    For a turn, take the platform's lock first.
+    `basis`: where it has been asked already. `returned`: rows of `settlement`, with whose credentials and owners it is the same. `held`: rows
+    of HELD and UNTAKEN, calls that take room. `seed`: draws of groups that are too large which credentials are loaded. For a turn, take the
+    platform's lock first.
     """
-    now = await transaction.now()
-    breakers = _breakers(await transaction.rows(BREAKERS, {"platform": platform.name, "all_owners": ALL_OWNERS}))
-    many = {
-        (source.name, operation): endpoint.many.size
-        for source in platform.sources.values()
-        for operation, endpoint in source.endpoints.items()
-        if endpoint.many is not None
-    }
+    if basis is None:
+        async with transaction.pipeline() as pipeline:
+            basis = await ask_basis(pipeline, platform)
     snapshot = Snapshot(
-        now,
+        float(basis.now.value),
         {},
-        breakers,
+        _breakers(basis.breakers.rows),
         (),
         {},
         {name: source.limits for name, source in platform.sources.items()},
         budgets or Budgets(),
-        many=many,
+        many={
+            (source.name, operation): endpoint.many.size
+            for source in platform.sources.values()
+            for operation, endpoint in source.endpoints.items()
+            if endpoint.many is not None
+        },
         checks=frozenset(source.name for source in platform.sources.values() if source.check is not None),
         seed=seed,
     )
-    await _load_windows(transaction, snapshot, {f"source:{name}": name for name in platform.sources}, "source")
+    sources = {subject_of("source", 0, name): name for name in platform.sources}
+    _add_windows(transaction, snapshot, basis.usage.rows, sources, "source")
     snapshot.held = defaultdict(list)
     for row in held:
         snapshot.held[row.credential_id].append(row)
         _hold(snapshot, row, "source")
     ids = {*credential_ids, *(row.credential_id for row in returned)}
     if ids:
-        rows = await transaction.rows(CREDENTIALS, (platform.name, list(ids)))
-        await _add(transaction, snapshot, [_credential(row, transaction.clock) for row in rows])
+        async with transaction.pipeline() as pipeline:
+            found = await pipeline.run(CREDENTIALS, (platform.name, list(ids)))
+            usage = await pipeline.run(USAGE, ([subject_of("credential", number, "") for number in ids],))
+        _add(transaction, snapshot, [_credential(row, transaction.clock) for row in found.rows], usage.rows)
     owners = {credential.breaks_for for credential in snapshot.credentials.values()} | {row.owner for row in returned}
-    await load_breakers(transaction, platform.name, snapshot, owners, {(row.source, row.operation) for row in returned})
+    if owners - {""}:
+        called = {(row.source, row.operation) for row in returned}
+        async with transaction.pipeline() as pipeline:
+            breakers = await _ask_breakers(pipeline, platform.name, snapshot, owners, called)
+        _add_breakers(snapshot, breakers)
     return snapshot
 
 
-async def load_breakers(
-    transaction: Transaction,
+async def _ask_breakers(
+    pipeline: Pipeline,
     platform: str,
     snapshot: Snapshot,
     owners: Iterable[str],
     called: Collection[tuple[str, str]] = (),
-) -> None:
+) -> list[Answer]:
     """The breakers of these owners that the snapshot does not have yet. `called`: (source, operation) of outcomes that are to be judged, for
     which it matters whether the breakers of several owners are open."""
     names = sorted({owner for owner in owners if owner} - {key[3] for key in snapshot.breakers})
     if not names:
-        return
-    found = _breakers(await transaction.rows(OWNERS_BREAKERS, {"platform": platform, "owners": names}))
+        return []
+    answers = [await pipeline.run(OWNERS_BREAKERS, {"platform": platform, "owners": names})]
     if called:
         calls = jsonb([{"source": source, "operation": operation} for source, operation in called])
         # As many more as may be closed by the outcomes.
         values = {"platform": platform, "calls": calls, "kinds": list(KINDS), "most": OWNERS + len(names)}
-        found |= _breakers(await transaction.rows(OPEN_BREAKERS, values))
-    snapshot.breakers |= {key: breaker for key, breaker in found.items() if key not in snapshot.breakers}
+        answers.append(await pipeline.run(OPEN_BREAKERS, values))
+    return answers
+
+
+def _add_breakers(snapshot: Snapshot, answers: Iterable[Answer]) -> None:
+    for answer in answers:
+        snapshot.breakers |= {
+            key: breaker for key, breaker in _breakers(answer.rows).items() if key not in snapshot.breakers
+        }
 
 
 def _breakers(rows: Iterable[Any]) -> dict[BreakerKey, Breaker]:
@@ -242,29 +275,49 @@ async def load_witnesses(transaction: Transaction) -> Witnesses:
 
 
 async def load_groups(
-    transaction: Transaction, platform: str, snapshot: Snapshot, wanted: Mapping[tuple[str, str], Iterable[str]]
+    transaction: Transaction,
+    platform: str,
+    snapshot: Snapshot,
+    wanted: Mapping[tuple[str, str], Iterable[str]],
+    *,
+    most: int = MOST_OF_GROUP,
+    owners: Iterable[str] = (),
 ) -> None:
-    """Of these groups, (source, owner) -> the operations that are asked for, what a turn has a use for; with no owner, the shared ones."""
+    """Of these groups, (source, owner) -> the operations that are asked for, what a turn has a use for, at most `most` of each; with no owner,
+    the shared ones. With it the breakers of these owners."""
     groups: list[dict[str, Any]] = [
         {"i": i, "source": source, "owner": owner, "operations": sorted(operations)}
         for i, ((source, owner), operations) in enumerate(wanted.items())
     ]
-    values = {"platform": platform, "now": snapshot.now, "seed": snapshot.seed, "most": MOST_OF_GROUP}
+    values = {"platform": platform, "now": snapshot.now, "seed": snapshot.seed, "most": most}
     values["place"] = Random(snapshot.seed).getrandbits(32) - 2**31
-    found = []
-    for sql, of in (
-        (OF_OWNERS, [group for group in groups if group["owner"]]),
-        (SHARED, [group for group in groups if not group["owner"]]),
-    ):
-        if of:
-            found += await transaction.rows(sql, {**values, "groups": jsonb(of)})
+    of_owners = [group for group in groups if group["owner"]]
+    shared = [group for group in groups if not group["owner"]]
+    async with transaction.pipeline() as pipeline:
+        breakers = await _ask_breakers(pipeline, platform, snapshot, owners)
+        answers = [
+            await pipeline.run(sql, {**values, "groups": jsonb(of)})
+            for sql, of in ((OF_OWNERS, of_owners), (SHARED, shared))
+            if of
+        ]
+    _add_breakers(snapshot, breakers)
+    found = [row for answer in answers for row in answer.rows]
     loaded: dict[int, list[Any]] = defaultdict(list)
     for row in found:
         loaded[row.i].append(row)
     sizes = {i: rows[0].of for i, rows in loaded.items()}
-    cut = [g for g in groups if not g["owner"] and sizes.get(g["i"], 0) > len(loaded[g["i"]])]
-    if counted := [group for group in cut if not all(row.usable for row in loaded[group["i"]])]:
-        sizes |= {row.i: row.of for row in await transaction.rows(COUNT, {**values, "groups": jsonb(counted)})}
+    cut = [group for group in shared if sizes.get(group["i"], 0) > len(loaded[group["i"]])]
+    counted = [group for group in cut if not all(row.usable for row in loaded[group["i"]])]
+    new = [_credential(row, transaction.clock) for row in found if row.id not in snapshot.credentials]
+    limited = [subject_of("credential", one.id, "") for one in new if _is_limited(snapshot, one.source)]
+    if counted or limited:
+        async with transaction.pipeline() as pipeline:
+            counts = await pipeline.run(COUNT, {**values, "groups": jsonb(counted)}) if counted else Answer()
+            usage = await pipeline.run(USAGE, (limited,)) if limited else Answer()
+        sizes |= {row.i: row.of for row in counts.rows}
+        _add(transaction, snapshot, new, usage.rows)
+    else:
+        _add(transaction, snapshot, new, ())
     for i, key in enumerate(wanted):
         rows = loaded[i]
         if rows and sizes[i] > len(rows):
@@ -272,33 +325,57 @@ async def load_groups(
             times = [row.soonest for row in rows if not row.usable]
             until = snapshot.now + 1.0 if not times else None if None in times else max(times)
             snapshot.unread[key] = Unread(sizes[i] - len(rows), until, usable=not times)
-    await _add(transaction, snapshot, [_credential(row, transaction.clock) for row in found])
 
 
-async def _add(transaction: Transaction, snapshot: Snapshot, credentials: Iterable[Credential]) -> None:
-    """Those that the snapshot does not have yet, with their windows and what is held of them."""
-    new = {one.id: one for one in sorted(credentials, key=lambda one: one.id) if one.id not in snapshot.credentials}
+def _is_limited(snapshot: Snapshot, source: str) -> bool:
+    """Whether the source's credentials have limits of their own."""
+    return any(limit.scope == "credential" for limit in snapshot.limits.get(source, ()))
+
+
+def _add(transaction: Transaction, snapshot: Snapshot, credentials: Iterable[Credential], usage: Sequence[Any]) -> None:
+    """Credentials that the snapshot does not have yet, with their windows and what is held of them. `usage`: rows of USAGE."""
+    new = {one.id: one for one in sorted(credentials, key=lambda one: one.id)}
     snapshot.add(new.values())
-    limited = {f"credential:{one.id}": one.source for one in new.values() if snapshot.limits.get(one.source)}
-    await _load_windows(transaction, snapshot, limited, "credential")
-    for number in new:
-        for row in snapshot.held.get(number, ()):
+    _add_windows(
+        transaction, snapshot, usage, {f"credential:{one.id}": one.source for one in new.values()}, "credential"
+    )
+    for number in new.keys() & snapshot.held.keys():
+        for row in snapshot.held[number]:
             _hold(snapshot, row, "credential")
 
 
 def _credential(row: Any, clock: StepWatch) -> Credential:
-    fields = row._asdict()
-    written = fields.pop("written")
-    for name in ("disabled_till", "reported_reset_at"):
-        # A step forth does not shorten what the provider asked for.
-        until = clock.moved_rest(fields[name], written)
-        fields["changed"] = fields.get("changed", False) or until != fields[name]
-        fields[name] = until
-    for name in ("i", "usable", "soonest", "of"):
-        fields.pop(name, None)
-    fields["denied"] = frozenset(fields["denied"])
-    fields["denials"] = {operation: Denial(**said) for operation, said in fields["denials"].items()}
-    return Credential(**fields)
+    # A step forth does not shorten what the provider asked for.
+    disabled_till = clock.moved_rest(row.disabled_till, row.written)
+    reported_reset_at = clock.moved_rest(row.reported_reset_at, row.written)
+    return Credential(
+        row.id,
+        row.source,
+        row.owner,
+        row.weight,
+        row.enabled,
+        disabled_till,
+        row.dead,
+        frozenset(row.denied),
+        {operation: Denial(**said) for operation, said in row.denials.items()},
+        row.ladder,
+        row.ladder_at,
+        row.probing,
+        row.reported_remaining,
+        reported_reset_at,
+        row.disabled_reason,
+        row.dead_reason,
+        row.generation,
+        row.unproven,
+        row.dead_since,
+        row.looks,
+        refreshes=row.refreshes,
+        good_until=row.good_until,
+        refreshed_at=row.refreshed_at,
+        shared=row.shared,
+        full_until=row.full_until,
+        changed=(disabled_till, reported_reset_at) != (row.disabled_till, row.reported_reset_at),
+    )
 
 
 def _hold(snapshot: Snapshot, row: Any, scope: str) -> None:
@@ -308,28 +385,41 @@ def _hold(snapshot: Snapshot, row: Any, scope: str) -> None:
             snapshot.window(subject_of(scope, row.credential_id, row.source), limit).hold(row.calls)
 
 
-async def load_lanes(
-    transaction: Transaction, platform: str, snapshot: Snapshot, capacity: int, rng: Random
-) -> set[int]:
-    """Load the lanes for one turn that can give `capacity` leases, with the breakers of their owners. The ids of those among them that were
-    not blocked, where there are more such lanes than were loaded."""
-    most = max(LEAST_LANES, min(MOST_LANES, capacity))
-    values = {
-        "platform": platform,
-        "now": snapshot.now,
-        "share": rng.random(),
-        "most": most,
-        "priorities": list(Priority),
-    }
-    found = await transaction.rows(LANES, values)
-    rows = _shared_out(found, most, rng)
+async def ask_lanes(pipeline: Pipeline, platform: str, snapshot: Snapshot, room: int, rng: Random) -> Answer:
+    """The lanes that have something ready, for a turn that can give at most `room` leases."""
+    values = {"platform": platform, "now": snapshot.now, "share": rng.random(), "most": _most_lanes(room)}
+    return await pipeline.run(LANES, {**values, "priorities": list(Priority)})
+
+
+def _most_lanes(room: int) -> int:
+    return max(LEAST_LANES, min(MOST_LANES, room))
+
+
+def choose_lanes(snapshot: Snapshot, found: Sequence[Any], room: int, capacity: int, rng: Random) -> set[int]:
+    """Set the lanes that a turn with `capacity` leases looks at. `found`: what `ask_lanes` found with `room`. The ids of those among them that
+    were not blocked, where there are more such lanes than were chosen."""
+    rows = _shared_out(found, _most_lanes(capacity), rng)
     snapshot.lanes = [
         Lane(row.id, row.operation, row.priority, tuple(row.sources), row.owner, row.flow) for row in rows
     ]
-    await load_breakers(transaction, platform, snapshot, (lane.owner for lane in snapshot.lanes))
     unblocked = Counter(row.priority for row in found if not row.blocked)
-    loaded = {row.id for row in rows if not row.blocked}
-    return loaded if len(loaded) < unblocked.total() or most in unblocked.values() else set()
+    chosen = {row.id for row in rows if not row.blocked}
+    return chosen if len(chosen) < unblocked.total() or _most_lanes(room) in unblocked.values() else set()
+
+
+async def load_served(transaction: Transaction, platform: str, snapshot: Snapshot, capacity: int) -> None:
+    """The credentials that the snapshot's lanes ask, and the breakers of their owners, for a turn with `capacity` leases."""
+    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for lane in snapshot.lanes:
+        for source in lane.sources:
+            wanted[source, lane.owner].add(lane.operation)
+    owners = [lane.owner for lane in snapshot.lanes]
+    await load_groups(transaction, platform, snapshot, wanted, most=most_of_group(capacity), owners=owners)
+
+
+def most_of_group(capacity: int) -> int:
+    """Credentials of a group that a turn with `capacity` leases loads: two for each lease, since the limits of some are full."""
+    return min(MOST_OF_GROUP, max(LEAST_OF_GROUP, 2 * capacity))
 
 
 def _shared_out(found: Sequence[Any], most: int, rng: Random) -> list[Any]:
@@ -344,16 +434,17 @@ def _shared_out(found: Sequence[Any], most: int, rng: Random) -> list[Any]:
     return sorted(chosen, key=lambda row: int(row.id))
 
 
-async def _load_windows(transaction: Transaction, snapshot: Snapshot, subjects: Mapping[str, str], scope: str) -> None:
-    """The windows of this scope of subjects, each with its source."""
+def _add_windows(
+    transaction: Transaction, snapshot: Snapshot, usage: Iterable[Any], subjects: Mapping[str, str], scope: str
+) -> None:
+    """The windows of this scope. `usage`: rows of USAGE; `subjects`: each with its source."""
     limits: dict[str, dict[str, Limit]] = {
         source: {limit.name: limit for limit in declared if limit.scope == scope}
         for source, declared in snapshot.limits.items()
     }
-    wanted = [subject for subject, source in subjects.items() if limits.get(source)]
     steps = [(step.before, step.seconds) for step in transaction.clock.steps]
-    for row in await transaction.rows(USAGE, (wanted,)) if wanted else ():
-        limit = limits[subjects[row.subject]].get(row.limit_name)
+    for row in usage:
+        limit = limits.get(subjects.get(row.subject, ""), {}).get(row.limit_name)
         if limit is not None:
             window = Window(row.subject, limit, snapshot.now, row.head, row.counts, steps)
             snapshot.windows[row.subject, row.limit_name] = window

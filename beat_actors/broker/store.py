@@ -7,7 +7,7 @@ from typing import Any
 from beat_actors.broker.breaker import Breaker
 from beat_actors.broker.state import BreakerKey, Checked, Credential, Happened, Settlement
 from beat_actors.broker.windows import Window
-from beat_actors.database import Transaction, columns, jsonb
+from beat_actors.database import Pipeline, Transaction, columns, jsonb
 from beat_actors.platforms.interface import Outcome
 
 # `disabled_till` only ever grows here: a rest that a person or another turn made longer is not shortened. The one write that
@@ -108,15 +108,19 @@ FROM jsonb_to_recordset(%s::jsonb) AS n(credential_id bigint, kind text, until d
 """
 
 
-async def lock(transaction: Transaction, platform: str) -> None:
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('beat.broker'), hashtext(%s))"
+Writer = Transaction | Pipeline
+
+
+async def lock(writer: Writer, platform: str) -> None:
     """Serialize with every other turn of the platform, cluster-wide, until the transaction ends.
 
     A statement of its own: what is read in the same statement would be as old as the wait for the lock.
     """
-    await transaction.run("SELECT pg_advisory_xact_lock(hashtext('beat.broker'), hashtext(%s))", (platform,))
+    await writer.run(LOCK, (platform,))
 
 
-async def save_credentials(transaction: Transaction, credentials: Iterable[Credential]) -> None:
+async def save_credentials(writer: Writer, credentials: Iterable[Credential]) -> None:
     changed = [
         {
             "id": c.id,
@@ -142,16 +146,16 @@ async def save_credentials(transaction: Transaction, credentials: Iterable[Crede
         if c.changed
     ]
     if changed:
-        await transaction.run(SAVE_CREDENTIALS, (jsonb(changed), [each["id"] for each in changed]))
+        await writer.run(SAVE_CREDENTIALS, (jsonb(changed), [each["id"] for each in changed]))
 
 
-async def save_full(transaction: Transaction, until: Mapping[int, float | None]) -> None:
+async def save_full(writer: Writer, until: Mapping[int, float | None]) -> None:
     """Until when the limits of these credentials have no room."""
     if until:
-        await transaction.run(SAVE_FULL, {"ids": list(until), "until": list(until.values())})
+        await writer.run(SAVE_FULL, {"ids": list(until), "until": list(until.values())})
 
 
-async def save_checked(transaction: Transaction, checked: Sequence[Checked]) -> None:
+async def save_checked(writer: Writer, checked: Sequence[Checked]) -> None:
     """To be done before the credentials are saved: a check that found one dead ends its being checked."""
     rows = [
         {
@@ -165,12 +169,10 @@ async def save_checked(transaction: Transaction, checked: Sequence[Checked]) -> 
         for item in checked
     ]
     if rows:
-        await transaction.run(SAVE_CHECKED, (jsonb(rows),))
+        await writer.run(SAVE_CHECKED, (jsonb(rows),))
 
 
-async def save_breakers(
-    transaction: Transaction, platform: str, breakers: Sequence[tuple[BreakerKey, Breaker]]
-) -> None:
+async def save_breakers(writer: Writer, platform: str, breakers: Sequence[tuple[BreakerKey, Breaker]]) -> None:
     rows = [
         {
             "source": source,
@@ -190,29 +192,29 @@ async def save_breakers(
         for (source, operation, kind, owner), b in breakers
     ]
     if everybodys := [row for row in rows if not row["owner"]]:
-        await transaction.run(SAVE_BREAKERS, (platform, jsonb(everybodys)))
+        await writer.run(SAVE_BREAKERS, (platform, jsonb(everybodys)))
     if owners := [row for row in rows if row["owner"]]:
-        await transaction.run(SAVE_OWNERS_BREAKERS, {"platform": platform, "rows": jsonb(owners)})
+        await writer.run(SAVE_OWNERS_BREAKERS, {"platform": platform, "rows": jsonb(owners)})
 
 
-async def save_windows(transaction: Transaction, windows: Iterable[Window]) -> None:
+async def save_windows(writer: Writer, windows: Iterable[Window]) -> None:
     rows = []
     for window in windows:
         if window.dirty:
             head, counts = window.stored()
             rows.append({"subject": window.subject, "limit_name": window.limit.name, "head": head, "counts": counts})
     if rows:
-        await transaction.run(SAVE_USAGE, (jsonb(rows),))
+        await writer.run(SAVE_USAGE, (jsonb(rows),))
 
 
-async def count_calls(transaction: Transaction, calls: dict[int, int]) -> None:
+async def count_calls(writer: Writer, calls: dict[int, int]) -> None:
     """Add to each credential's total, which is what the ledger is held against."""
     counted: list[tuple[Any, ...]] = [(credential_id, n) for credential_id, n in sorted(calls.items()) if n]
     if counted:
-        await transaction.run(COUNT_CALLS, columns(counted, 2))
+        await writer.run(COUNT_CALLS, columns(counted, 2))
 
 
-async def count_refusals(transaction: Transaction, platform: str, settlements: Iterable[Settlement]) -> None:
+async def count_refusals(writer: Writer, platform: str, settlements: Iterable[Settlement]) -> None:
     """Count the calls that were refused for a reason that no rule knows, by source and operation."""
     counted: dict[tuple[str, str], tuple[int, str]] = {}
     for each in settlements:
@@ -221,12 +223,12 @@ async def count_refusals(transaction: Transaction, platform: str, settlements: I
             counted[each.source, each.operation] = (calls + each.calls, each.code)
     if counted:
         rows = [(*key, *value) for key, value in sorted(counted.items())]
-        await transaction.run(COUNT_REFUSALS, (platform, *columns(rows, 4)))
+        await writer.run(COUNT_REFUSALS, (platform, *columns(rows, 4)))
 
 
-async def save_events(transaction: Transaction, events: Sequence[Happened]) -> None:
+async def save_events(writer: Writer, events: Sequence[Happened]) -> None:
     rows = [
         {"credential_id": e.credential_id, "kind": e.kind, "until": e.until, "cause": dict(e.cause)} for e in events
     ]
     if rows:
-        await transaction.run(SAVE_EVENTS, (jsonb(rows),))
+        await writer.run(SAVE_EVENTS, (jsonb(rows),))

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from math import ceil
 from random import Random, SystemRandom
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from beat_actors import audit
 from beat_actors.access import grants
-from beat_actors.broker import loading, store
+from beat_actors.broker import loading, recording, store
 from beat_actors.broker.decision import Desk, apply_settlements, decide
 from beat_actors.broker.exhaustion import newly_full
-from beat_actors.broker.flows import load_rooms
+from beat_actors.broker.flows import SETTINGS, rooms
 from beat_actors.broker.state import (
     Blocked,
     Budgets,
@@ -25,7 +26,6 @@ from beat_actors.broker.state import (
     Facts,
     Fail,
     Fetch,
-    Lane,
     Plan,
     Settlement,
     Snapshot,
@@ -33,7 +33,7 @@ from beat_actors.broker.state import (
     told,
 )
 from beat_actors.broker.windows import CUSTOMER
-from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.database import Answer, Database, Pipeline, Transaction, jsonb
 from beat_actors.database.clock import StepWatch
 from beat_actors.errors import NoAvailableSources
 from beat_actors.failpoints import hit
@@ -59,7 +59,7 @@ WAKE_BATCH = 2000
 # Fetches whose answer is stored and has not gone through the stages after it.
 BEHIND = "SELECT count(*) FROM scrape_fetch WHERE platform = %s AND stage IN ('RETRIEVED', 'INGESTED')"
 # Parameters: lane ids, the tenant served last in each lane's class, rows wanted of each lane, the turn's time. Rows: the oldest fetches of
-# the next tenants of each lane, in the rotation's order; of `rows` wanted, at most `rows` tenants and at most five times as many fetches.
+# the next tenants of each lane, in the rotation's order; of `rows` wanted, at most `rows` tenants and at most three times as many fetches.
 #
 # `tenants` steps from one tenant to the next through the index (lane_id, tenant, id), and once round its end, so that neither a tenant's
 # backlog nor the number of tenants makes a step dearer. All look-ups are ordered by the tenant, which this index alone gives: the planner
@@ -83,7 +83,7 @@ CROSS JOIN LATERAL (
         ) step(tenant, round)
         WHERE s.n < l.rows AND (NOT step.round OR step.tenant <= l.served COLLATE "C")
     )
-    SELECT tenant, n, ceil(least(l.rows, 4.0 * l.rows / count(*) OVER ()))::integer AS wanted FROM tenants WHERE n > 0
+    SELECT tenant, n, ceil(least(l.rows, 2.0 * l.rows / count(*) OVER ()))::integer AS wanted FROM tenants WHERE n > 0
 ) t
 CROSS JOIN LATERAL (
     SELECT id FROM scrape_fetch
@@ -175,6 +175,7 @@ SELECT to_timestamp(%(now)s), %(platform)s, %(seed)s, %(settled)s, 0, '{"blocked
 WHERE NOT EXISTS (SELECT FROM broker_decision WHERE platform = %(platform)s AND at > to_timestamp(%(now)s - 3))
 """
 SETTLEMENT_BATCH = 2000
+RECORDERS: WeakKeyDictionary[Database, recording.Recorder] = WeakKeyDictionary()
 # Seconds within which a lease must be taken up, so that what is known of credentials and breakers when it is given still holds.
 USE_WITHIN = 10.0
 
@@ -216,24 +217,32 @@ async def _turn(
     database: Database, platform: Platform, seed: int, begun: Callable[[], Awaitable[None]] | None
 ) -> TurnResult:
     settings = database.settings
-    rng, plan, result = Random(seed), Plan(), TurnResult()
+    rng, plan, result, detail = Random(seed), Plan(), TurnResult(), dict[str, Any]()
+    recorder = RECORDERS.setdefault(database, recording.Recorder())
     hit("turn.before_claim", platform.name)
     async with database.transaction() as transaction:
-        await store.lock(transaction, platform.name)
+        async with transaction.pipeline() as pipeline:  # with the transaction's begin
+            await store.lock(pipeline, platform.name)
         if begun is not None:
             await begun()
         of_platform = {"platform": platform.name}
-        held = await transaction.rows(loading.HELD, of_platform)
-        settlements = await transaction.rows(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
+        async with transaction.pipeline() as pipeline:
+            asked_held = await pipeline.run(loading.HELD, of_platform)
+            taken = await pipeline.run(TAKE_SETTLEMENTS, (platform.name, SETTLEMENT_BATCH))
+            flows = await pipeline.run(SETTINGS, (platform.name,))
+            tenants = await pipeline.run(SERVED, (platform.name,))
+            basis = await loading.ask_basis(pipeline, platform)
+        read_at = time.monotonic()
         hit("turn.after_claim", platform.name)
+        held, settlements = asked_held.rows, taken.rows
         fetches = await _settling(transaction, settlements)
         await _end_unknown(transaction, platform, fetches)
         if len(settlements) == SETTLEMENT_BATCH:
             held += await transaction.rows(loading.UNTAKEN, of_platform)
-        read_at = time.monotonic()
         snapshot = await loading.load_snapshot(
             transaction,
             platform,
+            basis=basis,
             returned=settlements,
             budgets=Budgets(settings.rotation_budget, settings.retry_budget),
             held=held,
@@ -246,27 +255,57 @@ async def _turn(
         if any(each.outcome is Outcome.UNREACHED for each in returned):
             snapshot.witnesses = await loading.load_witnesses(transaction)
         snapshot.check_every = settings.credential_check_every
-        await loading.load_groups(transaction, platform.name, snapshot, _asked(returned))
+        if asked := _asked(returned):
+            await loading.load_groups(transaction, platform.name, snapshot, asked)
         apply_settlements(snapshot, returned, plan, rng)
         await _move(transaction, platform, snapshot, plan, {row.id: row for row in fetches.values()}, result)
-        woken = await transaction.run(WAKE, (snapshot.now, platform.name, WAKE_BATCH))
-        result.more = woken == WAKE_BATCH
+        snapshot.flows = rooms(platform, flows.rows, held)
+        snapshot.served = {row.priority: row.tenant for row in tenants.rows}
+        room = _room(settings, platform, held, snapshot)
         # After the moves: a fetch that goes on may have opened a lane.
-        capacity = await _capacity(transaction, settings, platform, held, snapshot)
-        others = await loading.load_lanes(transaction, platform.name, snapshot, capacity, rng)
-        await loading.load_groups(transaction, platform.name, snapshot, _served(snapshot.lanes))
-        ready = await _lease(transaction, settings, platform, snapshot, capacity, others, plan, rng, result)
-        await _save(transaction, platform, snapshot, plan, returned)
+        async with transaction.pipeline() as pipeline:
+            woken = await pipeline.run(WAKE, (snapshot.now, platform.name, WAKE_BATCH))
+            behind = await pipeline.run(BEHIND, (platform.name,))
+            lanes = await loading.ask_lanes(pipeline, platform.name, snapshot, room, rng)
+        result.more = woken.touched == WAKE_BATCH
+        # Stages that fall behind slow the broker down, as calls that are out do: what it leases beyond them would only wait elsewhere.
+        capacity = max(0, min(room, settings.broker_in_flight - int(behind.value)))
+        if capacity:
+            others = loading.choose_lanes(snapshot, lanes.rows, room, capacity, rng)
+            await loading.load_served(transaction, platform.name, snapshot, capacity)
+            candidates = await _candidates(transaction, snapshot, desk := Desk(snapshot, rng), capacity)
+            decide(snapshot, [Candidate(*row[:3]) for row in candidates], capacity, plan, desk)
+            result.more |= _goes_on(settings, plan, candidates, others, capacity)
+        async with transaction.pipeline() as pipeline:
+            leased = await _lease(pipeline, settings, platform, snapshot, plan) if plan.leases else None
+            hopeless = await _note_lanes(pipeline, platform, snapshot, plan, rng) if capacity else None
+            await _save(pipeline, platform, snapshot, plan, returned)
+        if leased is not None:
+            await _take_leases(transaction, plan, leased.rows, result)
+            customers = {lane.id for lane in snapshot.lanes if lane.priority == CUSTOMER}
+            waited_for = {row.fetch_id for row in candidates if row.lane_id in customers}
+            result.urgent = {lease.call_of or lease.fetch_id for lease in plan.leases if lease.fetch_id in waited_for}
+        if hopeless is not None:
+            await _fail_hopeless(transaction, hopeless.rows, result)
+        await _record_revivals(transaction, plan)
+        result.blocked = plan.blocked
         result.settled = len(returned)
         result.more |= len(returned) == SETTLEMENT_BATCH
         if result.leased or plan.moves or plan.blocked:
-            detail = {"blocked": [_blocked_json(item) for item in plan.blocked], "moved": len(plan.moves)}
+            detail = {
+                "moved": len(plan.moves),
+                "capacity": capacity,
+                "leases": recording.leases(plan.leases, snapshot.now),
+                "blocked": recording.blocked(plan.blocked),
+                **recorder.revision(recording.rules(settings, platform, snapshot.flows), platform.name, snapshot.now),
+            }
             decided = (snapshot.now, platform.name, seed, result.settled, len(result.leased), jsonb(detail))
-            await transaction.run(DECIDED, decided)
+            await transaction.last.run(DECIDED, decided)
             hit("turn.before_commit", platform.name)
-        elif ready:
+        elif lanes.rows:
             ran = {"now": snapshot.now, "platform": platform.name, "seed": seed, "settled": result.settled}
-            await transaction.run(TURNED, ran)
+            await transaction.last.run(TURNED, ran)
+    recorder.written(platform.name, detail, snapshot.now)
     if result.leased:
         hit("turn.after_commit", result.leased)
     # A time that has passed already is for the sweep: a turn at once would find what this one found.
@@ -343,15 +382,6 @@ def _asked(settlements: Iterable[Settlement]) -> dict[tuple[str, str], set[str]]
     return wanted
 
 
-def _served(lanes: Iterable[Lane]) -> dict[tuple[str, str], set[str]]:
-    """The groups of credentials that these lanes ask, and for which operations."""
-    wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for lane in lanes:
-        for source in lane.sources:
-            wanted[source, lane.owner].add(lane.operation)
-    return wanted
-
-
 def _fetch(row: Any, platform: Platform) -> Fetch:
     chain = (row.cursor_source,) if row.cursor_source else platform.chains[row.operation]
     return Fetch(
@@ -409,10 +439,9 @@ def _lane_of(platform: Platform, row: Any, wait: Wait) -> LaneKey:
     return LaneKey(platform.name, row.flow, row.operation, row.priority, open_sources or chain, row.owner or "")
 
 
-async def _capacity(
-    transaction: Transaction, settings: Settings, platform: Platform, held: Sequence[Any], snapshot: Snapshot
-) -> int:
-    """How many leases the turn can give: of the platform; and, in the snapshot, of each of its sources, operations and flows."""
+def _room(settings: Settings, platform: Platform, held: Sequence[Any], snapshot: Snapshot) -> int:
+    """How many leases the turn can give as far as calls that are out go: of the platform; and, in the snapshot, of each of its sources and
+    operations."""
     out: Counter[tuple[str, str]] = Counter()
     for row in held:
         out[row.source, row.operation] += row.calls
@@ -421,80 +450,75 @@ async def _capacity(
         for source in platform.sources.values()
         for operation in source.endpoints
     }
-    snapshot.flows = await load_rooms(transaction, platform, held)
-    # Stages that fall behind slow the broker down, as calls that are out do: what it leases beyond them would only wait elsewhere.
-    behind = int(await transaction.value(BEHIND, (platform.name,)))
-    return max(0, min(settings.broker_batch, settings.broker_in_flight - max(out.total(), behind)))
+    return max(0, min(settings.broker_batch, settings.broker_in_flight - out.total()))
 
 
-async def _lease(
-    transaction: Transaction,
-    settings: Settings,
-    platform: Platform,
-    snapshot: Snapshot,
-    capacity: int,
-    others: Collection[int],
-    plan: Plan,
-    rng: Random,
-    result: TurnResult,
-) -> bool:
-    """Give what there is room for; whether anything is ready. `others`: as `load_lanes` gives it."""
-    snapshot.served = {row.priority: row.tenant for row in await transaction.rows(SERVED, (platform.name,))}
-    desk = Desk(snapshot, rng)
+async def _candidates(transaction: Transaction, snapshot: Snapshot, desk: Desk, capacity: int) -> list[Any]:
+    """Rows of CANDIDATES: of the lanes with room twice as many fetches as can be leased, over all lanes together; of the others one each."""
     with_room = [desk.has_room(lane) for lane in snapshot.lanes]
-    # Twice what can be given, over all lanes together: many lanes need few fetches each.
     most = min(capacity + 1, max(1, ceil(2 * (capacity + 1) / max(1, sum(with_room)))))
-    rows = [most if room else 1 for room in with_room]
+    wanted = [most if room else 1 for room in with_room]
     served = [snapshot.served.get(lane.priority, "") for lane in snapshot.lanes]
-    found = await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], served, rows, snapshot.now))
-    candidates = [Candidate(row.fetch_id, row.lane_id, row.tenant) for row in found]
-    if capacity == 0:
-        return bool(candidates)  # the stages ring again when they have room
-    decide(snapshot, candidates, capacity, plan, desk)
-    given = len(plan.leases)
-    if plan.leases:
-        await transaction.run(SERVE, (platform.name, list(plan.served), list(plan.served.values())))
-        arrays = (
-            [lease.fetch_id for lease in plan.leases],
-            [lease.source for lease in plan.leases],
-            [lease.credential_id for lease in plan.leases],
-            [lease.probe for lease in plan.leases],
-            [lease.call_of for lease in plan.leases],
-            [lease.use_from for lease in plan.leases],
-        )
-        # Before a stage's lease can end: a worker that froze between claim and call must not call once its fetch was given up.
-        use_until = snapshot.now + min(USE_WITHIN, settings.stage_lease)
-        leased = {row.id for row in await transaction.rows(LEASE, (*arrays, use_until))}
-        if len(leased) < given:
-            await _fail_ungranted(transaction, [n.fetch_id for n in plan.leases if n.fetch_id not in leased], result)
-        # What was cancelled or expired at this very moment took no lease.
-        plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
-        # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
-        result.leased = [lease.fetch_id for lease in plan.leases if lease.call_of is None]
-        customers = {lane.id for lane in snapshot.lanes if lane.priority == CUSTOMER}
-        waited_for = {item.fetch_id for item in candidates if item.lane_id in customers}
-        result.urgent = {lease.call_of or lease.fetch_id for lease in plan.leases if lease.fetch_id in waited_for}
-    blocked = [_blocked_json(item) for item in plan.blocked]
-    looked_at = [lane.id for lane in snapshot.lanes]
+    return await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], served, wanted, snapshot.now))
+
+
+async def _lease(pipeline: Pipeline, settings: Settings, platform: Platform, snapshot: Snapshot, plan: Plan) -> Answer:
+    """Write the plan's leases. The rows: the fetches that took theirs."""
+    await pipeline.run(SERVE, (platform.name, list(plan.served), list(plan.served.values())))
+    arrays = (
+        [lease.fetch_id for lease in plan.leases],
+        [lease.source for lease in plan.leases],
+        [lease.credential_id for lease in plan.leases],
+        [lease.probe for lease in plan.leases],
+        [lease.call_of for lease in plan.leases],
+        [lease.use_from for lease in plan.leases],
+    )
+    # Before a stage's lease can end: a worker that froze between claim and call must not call once its fetch was given up.
+    use_until = snapshot.now + min(USE_WITHIN, settings.stage_lease)
+    return await pipeline.run(LEASE, (*arrays, use_until))
+
+
+async def _note_lanes(
+    pipeline: Pipeline, platform: Platform, snapshot: Snapshot, plan: Plan, rng: Random
+) -> Answer | None:
+    """Note what lanes wait for. The rows: the fetches that wait longer than their deadline."""
     unblocked = {
         "platform": platform.name,
         "blocked": [item.lane_id for item in plan.blocked],
-        "looked_at": looked_at,
+        "looked_at": [lane.id for lane in snapshot.lanes],
         "share": rng.random(),
         "most": 2 * loading.MOST_LANES,
     }
-    await transaction.run(UNBLOCK, unblocked)
-    if blocked:
-        await transaction.run(BLOCK, (snapshot.now, jsonb(blocked)))
-        await _fail_hopeless(transaction, blocked, result)
-    result.blocked = plan.blocked
-    result.more |= given == settings.broker_batch and len(candidates) > given
+    await pipeline.run(UNBLOCK, unblocked)
+    if plan.blocked:
+        blocked = [_blocked_json(item) for item in plan.blocked]
+        await pipeline.run(BLOCK, (snapshot.now, jsonb(blocked)))
+        if dated := [item for item in blocked if item["until"] is not None]:
+            return await pipeline.run(HOPELESS, (jsonb(dated),))
+    return None
+
+
+async def _take_leases(transaction: Transaction, plan: Plan, rows: Sequence[Any], result: TurnResult) -> None:
+    """`rows`: of LEASE."""
+    leased = {row.id for row in rows}
+    if len(leased) < len(plan.leases):
+        await _fail_ungranted(transaction, [n.fetch_id for n in plan.leases if n.fetch_id not in leased], result)
+    # What was cancelled or expired at this very moment took no lease.
+    plan.leases = [lease for lease in plan.leases if lease.fetch_id in leased]
+    # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
+    result.leased = [lease.fetch_id for lease in plan.leases if lease.call_of is None]
+
+
+def _goes_on(settings: Settings, plan: Plan, found: Sequence[Any], others: set[int], capacity: int) -> bool:
+    """Whether another turn can give more at once. `found`: rows of CANDIDATES; `others`: as `choose_lanes` gives them."""
+    given, blocked = len(plan.leases), {item.lane_id for item in plan.blocked}
+    if given == settings.broker_batch and (others or len(found) > given):
+        return True
     # Lanes that were not looked at: this turn gave what it could to those that were, or noted that they are blocked.
-    newly_blocked = any(item.lane_id in others for item in plan.blocked)
-    result.more |= newly_blocked or (bool(others) and (0 < given < capacity or given == settings.broker_batch))
+    if others and (blocked & others or 0 < given < capacity):
+        return True
     # Many small tenants beside a large one: of the large one, more waits than was read, and there is room for it.
-    result.more |= 0 < given < capacity and _is_cut_short(found, {item.lane_id for item in plan.blocked})
-    return bool(candidates)
+    return 0 < given < capacity and _is_cut_short(found, blocked)
 
 
 def _is_cut_short(found: Sequence[Any], blocked: Collection[int]) -> bool:
@@ -510,10 +534,8 @@ async def _fail_ungranted(transaction: Transaction, ids: list[int], result: Turn
     result.failed += len(errors)
 
 
-async def _fail_hopeless(transaction: Transaction, blocked: list[dict[str, Any]], result: TurnResult) -> None:
-    """Fail what would still be waiting at its deadline: the consumer learns now what it would otherwise learn then."""
-    dated = [item for item in blocked if item["until"] is not None]
-    rows = await transaction.rows(HOPELESS, (jsonb(dated),)) if dated else []
+async def _fail_hopeless(transaction: Transaction, rows: Sequence[Any], result: TurnResult) -> None:
+    """Fail what would still be waiting at its deadline: the consumer learns now what it would otherwise learn then. `rows`: of HOPELESS."""
     errors = [
         (
             row.id,
@@ -535,21 +557,24 @@ def _for_accounts(reason: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _save(
-    transaction: Transaction, platform: Platform, snapshot: Snapshot, plan: Plan, settlements: Sequence[Settlement]
+    pipeline: Pipeline, platform: Platform, snapshot: Snapshot, plan: Plan, settlements: Sequence[Settlement]
 ) -> None:
     calls: Counter[int] = Counter()
     for settlement in settlements:
         if settlement.credential_id and settlement.outcome not in NOT_SENT:
             calls[settlement.credential_id] += settlement.calls
-    await store.save_windows(transaction, snapshot.windows.values())
-    await store.count_calls(transaction, calls)
-    await store.count_refusals(transaction, platform.name, settlements)
-    await store.save_checked(transaction, plan.checked)
-    await store.save_credentials(transaction, snapshot.credentials.values())
-    await store.save_full(transaction, newly_full(snapshot, platform))
+    await store.save_windows(pipeline, snapshot.windows.values())
+    await store.count_calls(pipeline, calls)
+    await store.count_refusals(pipeline, platform.name, settlements)
+    await store.save_checked(pipeline, plan.checked)
+    await store.save_credentials(pipeline, snapshot.credentials.values())
+    await store.save_full(pipeline, newly_full(snapshot, platform))
     breakers = [(key, snapshot.breakers[key]) for key in sorted(plan.touched_breakers)]
-    await store.save_breakers(transaction, platform.name, breakers)
-    await store.save_events(transaction, plan.events)
+    await store.save_breakers(pipeline, platform.name, breakers)
+    await store.save_events(pipeline, plan.events)
+
+
+async def _record_revivals(transaction: Transaction, plan: Plan) -> None:
     for event in plan.events:
         if event.kind == "revived":
             target = f"credential/{event.credential_id}"

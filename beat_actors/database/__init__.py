@@ -1,5 +1,5 @@
 """PostgreSQL: the pool, the transaction, the schema."""
 
-from beat_actors.database.engine import Database, Transaction, columns, jsonb
+from beat_actors.database.engine import Answer, Database, Pipeline, Transaction, columns, jsonb
 
-__all__ = ["Database", "Transaction", "columns", "jsonb"]
+__all__ = ["Answer", "Database", "Pipeline", "Transaction", "columns", "jsonb"]

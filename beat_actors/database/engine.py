@@ -39,11 +39,71 @@ TRUSTED_FOR = 1.0
 USED_AT, MADE_AT = "beat_used_at", "beat_made_at"
 # What values are read by: a database or a role may have others as its defaults.
 PINNED = {"DateStyle": "ISO, MDY", "TimeZone": "UTC"}
+NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 # A commit that Beat has answered for has to be on disk, and on that of a synchronous standby where there is one, or a fail-over loses it.
 # Settings that wait for more than that (`remote_apply`) stay. Behind a pooler in transaction mode this is not certain; see `durability`.
 DURABLE = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')
 """
+
+
+class Answer:
+    """What a statement of a `Pipeline` came to: its `rows`, and how many rows it `touched`. Empty until the pipeline has ended."""
+
+    __slots__ = ("rows", "touched")
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self.touched = 0
+
+    @property
+    def value(self) -> Any:
+        """The first value of the first row."""
+        return self.rows[0][0]
+
+
+class Pipeline:
+    """Statements that are sent together, in one round trip. See `Transaction.pipeline`."""
+
+    def __init__(self) -> None:
+        self._queued: list[tuple[bytes, Params | None, bool, Answer]] = []
+        self._now: Answer | None = None
+
+    async def run(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> Answer:
+        """Queue a statement. Its answer is there when the pipeline has ended."""
+        answer = Answer()
+        self._queued.append((sql.encode(), params, binary, answer))
+        return answer
+
+    async def now(self) -> Answer:
+        """The database's clock (epoch seconds). Steps of it since the last look are noted."""
+        self._now = await self.run(NOW)
+        return self._now
+
+    async def end(
+        self, connection: psycopg.AsyncConnection[Any], watch: clock.StepWatch, *, commits: bool = False
+    ) -> None:
+        """Send what is queued, and fill in the answers."""
+        if not self._queued and not commits:
+            return
+        asked, cursors = clock.elapsed(), []
+        async with connection.pipeline() as sending:
+            # psycopg asks for a flush after the last sync, and PostgreSQL then no longer counts the time that the transaction is idle: a
+            # process that froze would keep its locks for good.
+            sending._exit_gen = sending._sync_gen  # type: ignore[method-assign]
+            for sql, params, binary, _ in self._queued:
+                cursors.append(connection.cursor(row_factory=namedtuple_row, binary=binary))
+                await cursors[-1].execute(sql, params)
+            if commits:
+                await connection.commit()
+        answered = clock.elapsed()
+        for cursor, (*_, answer) in zip(cursors, self._queued, strict=True):
+            answer.touched = cursor.rowcount
+            if cursor.pgresult is not None and cursor.pgresult.nfields:  # cheaper to ask than its description
+                answer.rows = await cursor.fetchall()
+            await cursor.close()
+        if self._now is not None:
+            watch.look(self._now.value, asked, answered)
 
 
 class Transaction:
@@ -55,6 +115,8 @@ class Transaction:
         self.connection = connection
         self.settings = settings
         self.clock = watch
+        self.last = Pipeline()
+        """What is queued here is sent with the commit, in one round trip."""
         self._pulse = pulse
 
     async def rows(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> list[Any]:
@@ -63,6 +125,19 @@ class Transaction:
             with self._pulse.beat():
                 await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Pipeline]:
+        """Statements none of which needs the answer of another, in one round trip and not one each. PostgreSQL runs them in the order in
+        which they are queued, each with a snapshot of its own, as when they are sent one by one. All are sent at the end of the block; the
+        first that fails raises there, and those after it are not run."""
+        pipeline = Pipeline()
+        yield pipeline
+        with self._pulse.beat():
+            await pipeline.end(self.connection, self.clock)
+
+    async def commit(self) -> None:
+        await self.last.end(self.connection, self.clock, commits=True)
 
     async def row(self, sql: LiteralString | str, params: Params | None = None) -> Any | None:
         found = await self.rows(sql, params)
@@ -75,7 +150,7 @@ class Transaction:
     async def now(self) -> float:
         """The database's clock (epoch seconds). Steps of it since the last look are noted."""
         asked = clock.elapsed()
-        now = float(await self.value("SELECT extract(epoch FROM clock_timestamp())::double precision"))
+        now = float(await self.value(NOW))
         self.clock.look(now, asked, clock.elapsed())
         return now
 
@@ -145,8 +220,9 @@ class Database:
         """
         async with self._connection() as connection:
             try:
-                yield Transaction(connection, self.pulse, self.clock, self.settings)
-                await connection.commit()
+                transaction = Transaction(connection, self.pulse, self.clock, self.settings)
+                yield transaction
+                await transaction.commit()
             except BaseException:
                 if not connection.closed:
                     await connection.rollback()

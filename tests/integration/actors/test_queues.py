@@ -14,10 +14,7 @@ from psycopg.rows import namedtuple_row
 from actors.mailbox import INGEST, MOST_LOOKED_AT, QUEUES, RETRIEVE, Mailbox
 from actors.queues import Look, Queues, QueueView
 from beat_actors.database import Database
-from beat_actors.errors import BadInput, NotFound, RedisUnavailable, StorageUnavailable
-from beat_actors.quotas import overview
-from beat_actors.quotas.limiter import StackedLimiter
-from beat_actors.requests.intake import Priority
+from beat_actors.errors import BadInput, NotFound, RedisUnavailable
 from beat_actors.settings import Settings
 from tests.integration.actors.conftest import Post
 
@@ -95,33 +92,6 @@ async def test_a_message_that_cannot_be_used_says_why_and_shows_no_secret(post: 
     assert "hunter2" not in repr(found)
     with pytest.raises(NotFound):
         await queues.message("no-such-id")
-
-
-async def test_what_cannot_be_recorded_is_not_done(
-    post: Post, queues: Queues, settings: Settings, database: Database
-) -> None:
-    """Redis knows no transaction of PostgreSQL, so the record comes before the change."""
-    sent = post.send(7)
-    away = Database(settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"}), name="test")
-    knows, limits = StackedLimiter(database), StackedLimiter(away)
-    stack = limits.stack_of("instagram")
-    await knows.take(stack, "somebody", Priority.STANDARD)
-    await knows.close()
-    reason = {"actor": "test", "reason": "x"}
-    for change in (
-        queues.drop(away, sent.message_id, **reason),
-        queues.requeue(away, sent.message_id, **reason),
-        queues.purge(away, INGEST, "waiting", **reason),
-        queues.requeue_dead(away, INGEST, **reason),
-        overview.reset(away, limits, stack.limits[0].name, **reason),
-    ):
-        with pytest.raises(StorageUnavailable):
-            await change
-    view = await looked(queues)
-    assert (view.waiting, view.requeueing) == (1, None)
-    assert [one.used for one in await limits.look(stack)] == [1] * 3
-    await limits.close()
-    await away.close()
 
 
 async def test_the_dead_are_listed_and_requeued_and_the_audit_log_says_who(
@@ -256,6 +226,15 @@ async def test_a_purge_leaves_what_workers_hold(
         post.broker.acknowledge(INGEST, redis_id)
     assert post.is_empty()
     assert [row.action for row in audited(database_url)] == ["queue.purge"]
+
+
+async def test_what_cannot_be_recorded_is_not_done(post: Post, queues: Queues, settings: Settings) -> None:
+    away = Database(settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"}), name="test")
+    sent = post.send(1)
+    with pytest.raises(Exception, match="PostgreSQL did not answer"):
+        await queues.drop(away, sent.message_id, **BY)
+    assert (await queues.message(sent.message_id)).state == "waiting"
+    await away.close()
 
 
 async def test_bad_questions_are_answered_with_what_there_is(queues: Queues, database: Database) -> None:

@@ -170,12 +170,6 @@ async def test_too_many_calls_are_told_when_to_come_back_and_change_nothing(
     assert (await bare.simulate_get("/healthz", headers=headers)).status_code == 200
 
 
-async def test_a_list_of_requests_is_one_call(bare, new_key, long_window) -> None:
-    headers = bearer(await new_key(Scope.SUBMIT, rate_limit=5))
-    answer = await bare.simulate_post(ROUTE, json={"requests": [GOOD] * 1000}, headers=headers)
-    assert (answer.json["accepted"], answer.headers["ratelimit-remaining"]) == (1000, "4")
-
-
 async def test_who_may_not_is_counted_too(bare, new_key, long_window) -> None:
     headers = bearer(await new_key(Scope.READ, rate_limit=2))
     answers = [await bare.simulate_post(ROUTE, json=GOOD, headers=headers) for _ in range(4)]

@@ -6,7 +6,15 @@ from random import Random
 import psycopg
 import pytest
 
-from beat_actors.broker.loading import LEAST_LANES, MOST_LANES, MOST_OF_GROUP, load_lanes, load_snapshot
+from beat_actors.broker.loading import (
+    LEAST_LANES,
+    MOST_LANES,
+    MOST_OF_GROUP,
+    ask_lanes,
+    choose_lanes,
+    load_served,
+    load_snapshot,
+)
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.platforms.registry import platform as platform_named
@@ -98,7 +106,10 @@ async def test_a_turn_loads_the_breakers_of_the_owners_that_it_looks_at(database
     async with database.transaction() as transaction:
         snapshot = await load_snapshot(transaction, SHOPIFY)
         assert not snapshot.breakers
-        await load_lanes(transaction, "shopify", snapshot, 2000, Random(1))
+        async with transaction.pipeline() as pipeline:
+            lanes = await ask_lanes(pipeline, "shopify", snapshot, 2000, Random(1))
+        choose_lanes(snapshot, lanes.rows, 2000, 2000, Random(1))
+        await load_served(transaction, "shopify", snapshot, 2000)
     assert {key[3] for key in snapshot.breakers} == {lane.owner for lane in snapshot.lanes}
     result = await turn(database, SHOPIFY)
     assert not result.leased

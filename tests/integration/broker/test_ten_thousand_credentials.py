@@ -8,7 +8,7 @@ import pytest
 from beat_actors.broker import turn as turns
 from beat_actors.broker.loading import MOST_OF_GROUP
 from beat_actors.broker.turn import turn
-from beat_actors.database import Database, Transaction
+from beat_actors.database import Answer, Database, Pipeline
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
@@ -55,14 +55,20 @@ async def database(settings: Settings, world: psycopg.Connection) -> AsyncIterat
 def touched(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     """Table -> rows that the last turn read and wrote, as PostgreSQL counted them in the turn's own transaction."""
     seen: dict[str, tuple[int, int]] = {}
-    run = Transaction.run
+    run, end = Pipeline.run, Pipeline.end
+    asked: list[Answer] = []
 
-    async def counted(self, sql, params=None):
+    async def counted(self, sql, params=None, **options):
         if sql == turns.DECIDED:
-            seen.update({row.relname: (row.read, row.written) for row in await self.rows(READ)})
-        return await run(self, sql, params)
+            asked.append(await run(self, READ))
+        return await run(self, sql, params, **options)
 
-    monkeypatch.setattr(Transaction, "run", counted)
+    async def ended(self, *args, **options):
+        await end(self, *args, **options)
+        seen.update({row.relname: (row.read, row.written) for answer in asked for row in answer.rows})
+
+    monkeypatch.setattr(Pipeline, "run", counted)
+    monkeypatch.setattr(Pipeline, "end", ended)
     return seen
 
 

@@ -608,7 +608,29 @@ async def test_the_flight_recorder_has_every_transition(engine: Engine) -> None:
     assert events[1].until - datetime.now(UTC) > timedelta(seconds=690)
     decisions = await rows(engine, "SELECT seed, leased, settled, detail FROM broker_decision ORDER BY at")
     assert [(d.leased, d.settled) for d in decisions] == [(1, 0), (0, 1)]
-    assert decisions[1].detail["blocked"][0]["reasons"]
+    blocked = {reason["source"]: reason for reason in decisions[1].detail["blocked"]}
+    assert (blocked["toy-first"]["lanes"], blocked["toy-first"]["credentials"]) == (1, 1)
+
+
+async def test_a_decision_says_what_was_given_and_by_which_rules(engine: Engine) -> None:
+    """What a replay of history needs beside the fetches; the rules once for each revision."""
+    await engine.credentials.add("toy-first", {"key": "a"})
+    for count in (1, 2):  # of two the first is asked for already
+        await submit(engine, count)
+        assert len((await turn(engine.database, TOY)).leased) == 1
+    async with engine.database.statements() as alone:
+        await alone.run("INSERT INTO flow_setting (platform, flow, paused) VALUES ('toy', 'look', true)")
+    await submit(engine, 3)
+    await turn(engine.database, TOY)
+    first, second, third = [row.detail for row in await rows(engine, "SELECT detail FROM broker_decision ORDER BY at")]
+    leased = await rows(engine, "SELECT id, credential_id FROM scrape_fetch WHERE stage = 'LEASED' ORDER BY id")
+    given = [(detail["leases"]["fetches"], detail["leases"]["credentials"]) for detail in (first, second, third)]
+    assert given == [*(([row.id], [row.credential_id]) for row in leased), ([], [])]
+    assert first["capacity"] == engine.settings.broker_batch
+    assert first["rules"]["limits"]["toy-first"][0]["calls"] == TOY.sources["toy-first"].limits[0].calls
+    assert (second["revision"], "rules" in second) == (first["revision"], False)
+    assert third["revision"] != first["revision"]
+    assert third["rules"]["flows"]["look"] == 0
 
 
 async def test_a_frozen_turn_is_let_go(engine: Engine, settings: Settings, database_url: str) -> None:

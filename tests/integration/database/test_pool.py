@@ -271,3 +271,21 @@ async def test_a_lock_that_is_never_free_is_given_up_as_contended(database: Data
         await holder.run(ADD, (1,))
         with pytest.raises(StorageContended, match="broke the transaction off"):
             await database.again(wait_for_it)
+
+
+async def idle_after_a_pipeline(database: Database) -> None:
+    """In a transaction, until its session has ended."""
+    async with database.transaction() as transaction:
+        async with transaction.pipeline() as pipeline:
+            await pipeline.run("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+            own = await pipeline.run("SELECT pg_backend_pid(), pg_sleep(0.2)")
+        async with database.statements() as other:
+            while await other.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (own.value,)):
+                pass
+        await transaction.run("SELECT")
+
+
+async def test_a_transaction_that_is_idle_after_a_pipeline_is_ended_by_the_server(database: Database) -> None:
+    """The answers come after all has been sent, when psycopg would ask for a flush: PostgreSQL then counts no idle time any more."""
+    with pytest.raises(StorageUnavailable):
+        await idle_after_a_pipeline(database)

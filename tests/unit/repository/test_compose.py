@@ -78,12 +78,6 @@ def test_an_image_can_be_pinned(name: str) -> None:
     assert re.match(r"\$\{BEAT_(\w+_)?IMAGE:-[^}]+\}$", SERVICES[name]["image"])
 
 
-def test_the_image_is_built_on_the_one_that_can_be_pinned() -> None:
-    stages = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert set(stages) == {"${BASE}"}
-    assert "BEAT_BASE_IMAGE" in variables(TEXT)
-
-
 def test_a_release_whose_images_are_not_pinned_is_refused() -> None:
     names = variables(TEXT)
     assert set(names) == {
