@@ -3,7 +3,9 @@
 The stages stay what they are for whatever is resumed: what this process may not parse, has no room for, or breaks off goes to `ingest`.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -17,8 +19,9 @@ log = structlog.get_logger(__name__)
 
 Deliver = Callable[[StageResult, Sequence[int]], Awaitable[None]]
 
-MOST = 300
-"""Fetches that wait here at most, with their packed answers in memory. More than that is left to `ingest`, in whichever process has time."""
+MOST, MOST_BYTES = 300, 64_000_000
+"""Fetches that wait here, and bytes of their packed answers, above which more is left to `ingest`, in whichever process has time. Urgent ones
+and others count apart. Commits that run at the same time may each fill the same room."""
 TOGETHER, AT_ONCE = 50, 2
 """Fetches that are written in one transaction at most, and transactions at a time."""
 URGENT_TOGETHER, URGENT_AT_ONCE = 10, 4
@@ -33,21 +36,26 @@ class Onward:
     def __init__(self, engine: Engine, deliver: Deliver) -> None:
         self._engine = engine
         self._deliver = deliver
-        self._waiting = 0
+        self._waiting: Counter[bool] = Counter()
+        self._bytes: Counter[bool] = Counter()
         self._closed = False
         self._renewer = Renewer(engine.database)
-        self._urgent = Batches(self._read, every=0.0, enough=1, most=URGENT_TOGETHER, at_once=URGENT_AT_ONCE)
-        self._others = Batches(self._read, every=0.0, enough=1, most=TOGETHER, at_once=AT_ONCE)
+        self._urgent = Batches(
+            partial(self._read, urgent=True), every=0.0, enough=1, most=URGENT_TOGETHER, at_once=URGENT_AT_ONCE
+        )
+        self._others = Batches(partial(self._read, urgent=False), every=0.0, enough=1, most=TOGETHER, at_once=AT_ONCE)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether what is retrieved now may stay in this process."""
-        return not self._closed and self._waiting < MOST
+    def has_room(self, bodies: Sequence[bytes], *, urgent: bool) -> bool:
+        """Whether fetches with these packed answers may stay in this process."""
+        fetches = self._waiting[urgent] + len(bodies)
+        size = self._bytes[urgent] + sum(map(len, bodies))
+        return not self._closed and fetches <= MOST and size <= MOST_BYTES
 
     def take(self, claims: Sequence[Retrieved], *, urgent: bool) -> None:
         """Read and write these, which this process has claimed."""
         self._renewer.hold(claims)
-        self._waiting += len(claims)
+        self._waiting[urgent] += len(claims)
+        self._bytes[urgent] += _size(claims)
         batches = self._urgent if urgent else self._others
         batches.add_all(claims)
 
@@ -63,7 +71,7 @@ class Onward:
     async def close(self) -> None:
         await self._renewer.close()
 
-    async def _read(self, claims: Sequence[Retrieved]) -> None:
+    async def _read(self, claims: Sequence[Retrieved], *, urgent: bool) -> None:
         result, left = StageResult(), list[int]()
         try:
             async with left_undone_given_back(self._engine.database, claims, "RETRIEVED"):
@@ -74,6 +82,11 @@ class Onward:
             log.warning("left_to_ingest", fetches=len(claims), error=type(error).__name__)
             left = [claim.id for claim in claims]
         finally:
-            self._waiting -= len(claims)
+            self._waiting[urgent] -= len(claims)
+            self._bytes[urgent] -= _size(claims)
             self._renewer.release(claims)
         await self._deliver(result, left)
+
+
+def _size(claims: Sequence[Retrieved]) -> int:
+    return sum(len(claim.body or b"") for claim in claims)

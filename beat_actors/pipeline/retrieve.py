@@ -174,8 +174,12 @@ class Retriever:
 
     async def _commit(self, calls: Sequence[Sequence[Called]]) -> None:
         claims = [item.claim for called in calls for item in called]
+        frames = [item.frame for called in calls for item in called]
+        urgent = is_urgent([item.claim for item in calls[0]])
         result = StageResult()
-        onward = self._onward if self._onward is not None and self._onward.has_room else None
+        onward = self._onward
+        if onward is not None and not onward.has_room(frames, urgent=urgent):
+            onward = None
         held = None if onward is None else list[Retrieved]()
         hit("retrieve.after_http", [each.id for each in claims])
         try:
@@ -184,7 +188,7 @@ class Retriever:
         finally:
             self._renewer.release(claims)
             if onward is not None and held:
-                onward.take(held, urgent=is_urgent([item.claim for item in calls[0]]))
+                onward.take(held, urgent=urgent)
             if result != StageResult():
                 self._telling.add(result)
 

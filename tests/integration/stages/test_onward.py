@@ -95,6 +95,44 @@ async def test_what_there_is_no_room_for_is_left_to_ingest(engine, monkeypatch) 
     assert (await ingest(engine, ids, go_on=True)).next == []
 
 
+async def test_answers_that_need_more_memory_than_there_is_are_left_to_ingest(engine, monkeypatch) -> None:
+    monkeypatch.setattr(onward, "MOST_BYTES", 1)
+    ids, process = await leased(engine, *"ab"), Process(engine)
+    await process.run(ids)
+    assert sorted(process.for_ingest) == ids
+
+
+async def test_fetches_that_one_call_answered_stay_only_where_there_is_room_for_all(engine, monkeypatch) -> None:
+    monkeypatch.setattr(onward, "MOST", 1)
+    onwards = Onward(engine, Process(engine)._read)
+    assert onwards.has_room([b""], urgent=False)
+    assert not onwards.has_room([b"", b""], urgent=False)
+
+
+async def test_an_urgent_answer_stays_where_others_have_used_up_the_room(engine, monkeypatch) -> None:
+    begun, goes, real = asyncio.Event(), asyncio.Event(), onward.read
+
+    async def reads_slowly(engine: Engine, claims: Any, result: StageResult, *, go_on: bool) -> None:
+        if claims[0].priority != Priority.CUSTOMER:
+            begun.set()
+            await goes.wait()
+        await real(engine, claims, result, go_on=go_on)
+
+    monkeypatch.setattr(onward, "read", reads_slowly)
+    monkeypatch.setattr(onward, "MOST", 1)
+    process = Process(engine)
+    await process.retriever.take(await leased(engine, "a"))
+    await asyncio.wait_for(begun.wait(), 60)
+    await process.retriever.take(await leased(engine, "b", priority=Priority.CUSTOMER))
+    while process.retriever._calls:
+        await asyncio.wait(list(process.retriever._calls))
+    await process.retriever._urgent.done()
+    goes.set()
+    await process.run([])
+    assert process.for_ingest == []
+    assert set(await stages(engine)) == {"DONE"}
+
+
 async def test_a_process_that_ends_leaves_to_others_what_it_retrieves(engine) -> None:
     ids, process = await leased(engine, "a"), Process(engine)
     await process.retriever.take(ids)
