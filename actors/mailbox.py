@@ -113,8 +113,8 @@ class Mailbox:
             raise ConnectionError(f"Redis does not answer: {said(error)}") from None
 
     async def oldest(self) -> dict[str, float]:
-        """Seconds since the message at the head of each queue was sent, for queues in which one waits. Raises `OSError` where Redis does
-        not answer."""
+        """Seconds since the oldest of the first messages of each queue was sent, for queues in which one waits. Raises `OSError` where
+        Redis does not answer."""
         try:
             return await asyncio.to_thread(self._oldest)
         except RedisError as error:
@@ -124,13 +124,13 @@ class Mailbox:
         self._broker.client.close()
 
     def _oldest(self) -> dict[str, float]:
-        now, heads = self._heads(keys=[self._namespace], args=[MAX_BYTES, *QUEUES])
-        read = {
-            queue: self._broker.encoder.decode(head)
-            for queue, head in zip(QUEUES, heads, strict=True)
-            if head is not None
+        now, found = self._heads(keys=[self._namespace], args=[MAX_BYTES, *QUEUES])
+        decode = self._broker.encoder.decode
+        return {
+            queue: (now - min(decode(head)["message_timestamp"] for head in heads)) / 1000
+            for queue, heads in zip(QUEUES, found, strict=True)
+            if heads
         }
-        return {queue: (now - fields["message_timestamp"]) / 1000 for queue, fields in read.items()}
 
     def _step(self) -> int:
         arguments: list[str | int] = [f"{self._namespace}:bell", MOST_LOOKED_AT, MAX_BYTES, *QUEUES]

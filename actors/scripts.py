@@ -40,8 +40,8 @@ end
 _PUT = """
 local function put(ids, messages, channel, queue, first, end_of_queue)
     for i = first, #ARGV, 2 do
+        cleared(end_of_queue, ids, ARGV[i])  -- first: where it may not be called, no message is left without its id
         cleared("hset", messages, ARGV[i], ARGV[i + 1])
-        cleared(end_of_queue, ids, ARGV[i])
     end
     redis.call("publish", channel, queue)
 end
@@ -106,21 +106,20 @@ return {fetched, unusable}
 )
 
 # KEYS: the namespace. ARGV: the most bytes of a message, then queues.
-# Returns the time in ms, and for each queue the first message that waits, or false; one of the first ten ids has it, or none is looked at.
+# Returns the time in ms, and for each queue the messages under its first ten ids: the one that waits for longest may have urgent ones before it.
 HEADS = """
 local now = redis.call("time")
 local found = {now[1] * 1000 + math.floor(now[2] / 1000), {}}
 for i = 2, #ARGV do
-    local queue, head = KEYS[1] .. ":" .. ARGV[i], false
+    local queue, heads = KEYS[1] .. ":" .. ARGV[i], {}
     local ids = redis.pcall("lrange", queue, 0, 9)
     for _, id in ipairs(ids.err and {} or ids) do
         local size = redis.pcall("hstrlen", queue .. ".msgs", id)
         if type(size) == "number" and size > 0 and size <= tonumber(ARGV[1]) then
-            head = redis.call("hget", queue .. ".msgs", id)
-            break
+            heads[#heads + 1] = redis.call("hget", queue .. ".msgs", id)
         end
     end
-    found[2][i - 1] = head
+    found[2][i - 1] = heads
 end
 return found
 """
