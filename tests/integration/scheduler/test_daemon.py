@@ -36,7 +36,7 @@ async def sweeping(settings: Settings, process_url: str, jobs: tuple[Job, ...]) 
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 - polling is the test
             await asyncio.sleep(0.05)
 

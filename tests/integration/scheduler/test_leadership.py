@@ -40,7 +40,7 @@ async def candidates(direct: Settings) -> AsyncIterator[tuple[Leadership, Leader
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - polling is the test
             await asyncio.sleep(0.02)
 
