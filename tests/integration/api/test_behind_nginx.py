@@ -21,7 +21,7 @@ from beat_actors.database import Database
 from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.service import answers_http
 from beat_actors.settings import Settings
-from tests.conftest import Servers, copied_database
+from tests.conftest import Servers
 from tests.images import ROOT
 from tests.integration.access.neighbours import settings_of
 from tests.integration.api.conftest import bearer
@@ -117,7 +117,7 @@ def home() -> Iterator[Home]:
 @pytest.fixture(scope="module")
 def own(servers: Servers, template: str) -> Iterator[Settings]:
     """Of an API that these tests share, since it takes a second to start."""
-    with copied_database(servers, template, f"test_{uuid.uuid4().hex[:12]}") as url:
+    with servers.databases.database(f"test_{uuid.uuid4().hex[:12]}") as url:
         yield settings_of(servers, url)
 
 

@@ -43,7 +43,13 @@ def skeleton(to: Path) -> Path:
 
 
 def inventory(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """The files, but for bytecode that is kept beside them."""
+    files = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def folders_of(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_dir() and path.name != "__pycache__")
 
 
 def entry_points(root: Path) -> dict[str, str]:
@@ -184,7 +190,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_what_cannot_be_written_whole_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = skeleton(tmp_path)
     planned = scaffold.plan(root, "flickr")
-    before, folders = inventory(root), sorted(path for path in root.rglob("*") if path.is_dir())
+    before, folders = inventory(root), folders_of(root)
     make, made = scaffold._make, []
 
     def full(path: Path, text: str, done: list[Path]) -> None:
@@ -197,7 +203,7 @@ def test_what_cannot_be_written_whole_is_taken_back(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="the disk is full"):
         scaffold.write(planned)
     assert inventory(root) == before
-    assert sorted(path for path in root.rglob("*") if path.is_dir()) == folders
+    assert folders_of(root) == folders
 
 
 def test_a_folder_that_is_no_checkout_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
