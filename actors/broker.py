@@ -240,13 +240,13 @@ class BeatBroker(RedisBroker):
         self.send([message])
         return message
 
-    def send(self, messages: Sequence[Message], *, first: bool = False) -> None:
-        """Sign messages for one queue, put them into it, and ring the bell, in one round trip. `first`: before what waits there.
+    def send(self, messages: Sequence[Message]) -> None:
+        """Sign messages for one queue, put them into it, and ring the bell, in one round trip.
 
         Raises `redis.RedisError` where Redis did not take them, and `ValueError` for what no worker would take.
         """
         queue_name = messages[0].queue_name
-        args: list[Any] = [self.bell.channel, queue_name, "lpush" if first else "rpush"]
+        args: list[Any] = [self.bell.channel, queue_name]
         for message in messages:
             args += (message.message_id, self.encoder.encode(message.asdict()))
         unusable_keys().found(self._send(keys=self._keys(queue_name, "", ".msgs"), args=args))

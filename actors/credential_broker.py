@@ -5,7 +5,7 @@ from functools import partial
 
 import dramatiq
 
-from actors.mailbox import CREDENTIAL_BROKER, FIRST, RETRIEVE, PlatformName
+from actors.mailbox import CREDENTIAL_BROKER, EXPRESS, FIRST, RETRIEVE, PlatformName
 from actors.wakes import Wakes
 from actors.worker import engine, mailbox
 from beat_actors.broker.turn import turn
@@ -31,7 +31,7 @@ async def _turn(platform: str) -> None:
     # Not before it has the lock: a turn that waits for it will see whatever is rung for meanwhile.
     begun = partial(asyncio.to_thread, mailbox.heard, platform)
     result = await turn(engine().database, platform_named(platform), begun=begun)
-    await mailbox.express([fetch_id for fetch_id in result.leased if fetch_id in result.urgent])
+    await mailbox.send(EXPRESS, [fetch_id for fetch_id in result.leased if fetch_id in result.urgent])
     await mailbox.send(RETRIEVE, [fetch_id for fetch_id in result.leased if fetch_id not in result.urgent])
     if result.more:
         await mailbox.ring(platform)

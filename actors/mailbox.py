@@ -30,8 +30,8 @@ PROCESS = "process"
 CREDENTIALS = "credentials"
 SUSPECTS = "suspects"
 EXPRESS = "express"
-"""The actor that takes urgent leases, from the queue `retrieve`."""
-QUEUES = (CREDENTIAL_BROKER, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
+"""The way of urgent leases. Every process that takes `retrieve` takes it too."""
+QUEUES = (CREDENTIAL_BROKER, EXPRESS, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
 # Dramatiq's priorities, for messages that a process has fetched and not begun. Turns are short, and all others' work comes from them.
 FIRST, SOON, LATER = 0, 1, 2
 # What the actors take; a message with anything else is set aside before it reaches one.
@@ -64,13 +64,7 @@ class Mailbox:
         """Hand fetches to a stage, or credentials to their upkeep, `BEAT_STAGE_BATCH` to a message. False where Redis did not take them."""
         if not ids:
             return True
-        return await asyncio.to_thread(self._send, stage, stage, list(ids))
-
-    async def express(self, ids: Sequence[int]) -> bool:
-        """Hand over leases whose calls somebody waits for: their messages go before all that wait. False where Redis did not take them."""
-        if not ids:
-            return True
-        return await asyncio.to_thread(self._send, RETRIEVE, EXPRESS, list(ids))
+        return await asyncio.to_thread(self._send, stage, list(ids))
 
     def heard(self, platform: str) -> None:
         """The turn begins: from now on a ring means another turn."""
@@ -113,8 +107,8 @@ class Mailbox:
             raise ConnectionError(f"Redis does not answer: {said(error)}") from None
 
     async def oldest(self) -> dict[str, float]:
-        """Seconds since the oldest of the first messages of each queue was sent, for queues in which one waits. Raises `OSError` where
-        Redis does not answer."""
+        """Seconds since the message at the head of each queue was sent, for queues in which one waits. Raises `OSError` where Redis does
+        not answer."""
         try:
             return await asyncio.to_thread(self._oldest)
         except RedisError as error:
@@ -124,13 +118,13 @@ class Mailbox:
         self._broker.client.close()
 
     def _oldest(self) -> dict[str, float]:
-        now, found = self._heads(keys=[self._namespace], args=[MAX_BYTES, *QUEUES])
-        decode = self._broker.encoder.decode
-        return {
-            queue: (now - min(decode(head)["message_timestamp"] for head in heads)) / 1000
-            for queue, heads in zip(QUEUES, found, strict=True)
-            if heads
+        now, heads = self._heads(keys=[self._namespace], args=[MAX_BYTES, *QUEUES])
+        read = {
+            queue: self._broker.encoder.decode(head)
+            for queue, head in zip(QUEUES, heads, strict=True)
+            if head is not None
         }
+        return {queue: (now - fields["message_timestamp"]) / 1000 for queue, fields in read.items()}
 
     def _step(self) -> int:
         arguments: list[str | int] = [f"{self._namespace}:bell", MOST_LOOKED_AT, MAX_BYTES, *QUEUES]
@@ -147,12 +141,12 @@ class Mailbox:
             return False
         return True
 
-    def _send(self, queue: str, actor: str, ids: list[int]) -> bool:
+    def _send(self, stage: str, ids: list[int]) -> bool:
         try:
-            batches = [ids[start : start + self._batch] for start in range(0, len(ids), self._batch)]
-            self._broker.send([_message(queue, actor, batch) for batch in batches], first=actor == EXPRESS)
+            starts = range(0, len(ids), self._batch)
+            self._broker.send([_message(stage, stage, ids[start : start + self._batch]) for start in starts])
         except (RedisError, OSError) as error:
-            log.warning("not_sent", actor=actor, ids=len(ids), error=type(error).__name__)
+            log.warning("not_sent", actor=stage, ids=len(ids), error=type(error).__name__)
             return False
         return True
 

@@ -26,7 +26,7 @@ import structlog
 from dramatiq import Broker, Worker, get_broker
 from dramatiq.asyncio import get_event_loop_thread
 
-from actors.mailbox import CREDENTIALS, QUEUES, RETRIEVE
+from actors.mailbox import CREDENTIALS, EXPRESS, QUEUES, RETRIEVE
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.errors import BadSettings
 from beat_actors.log_buffer import WRITER
@@ -64,7 +64,7 @@ STEADY = 30.0
 FAILING_FOR = 120.0
 """Seconds without a single worker that started, after which the parent ends. Its supervisor can then start it on another host."""
 SECRETS: tuple[Secret, ...] = ("message_keys",)
-OPENING = {RETRIEVE, CREDENTIALS}
+OPENING = {EXPRESS, RETRIEVE, CREDENTIALS}
 """The queues whose work opens credentials. Workers of the others parse what providers answered, and are started without the vault's keys."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BAD_USAGE = 2
@@ -262,7 +262,8 @@ def _options(words: Sequence[str]) -> Options:
     given = parser.parse_args(words)
     if given.processes < 1 or given.threads < 1:
         parser.error("--processes and --threads are at least 1")
-    return Options(given.processes, given.threads, frozenset(given.queues))
+    queues = frozenset(given.queues)
+    return Options(given.processes, given.threads, queues | {EXPRESS} if RETRIEVE in queues else queues)
 
 
 def prepare() -> None:

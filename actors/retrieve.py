@@ -16,11 +16,11 @@ async def retrieve(fetch_ids: Ids) -> None:
     await runner().retrieve(fetch_ids)
 
 
-@dramatiq.actor(queue_name=RETRIEVE, actor_name=EXPRESS, priority=SOON)
+@dramatiq.actor(queue_name=EXPRESS, actor_name=EXPRESS, priority=SOON)
 async def express(fetch_ids: Ids) -> None:
     """The same for calls that somebody waits for. Where this process may parse, it goes on with their answers to the end."""
     engine().vault.require()
     if not engine().own_trouble.takes_calls:
-        await mailbox.express(fetch_ids)
+        await mailbox.send(EXPRESS, fetch_ids)
         return
     await runner().retrieve(fetch_ids)

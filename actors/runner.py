@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from actors.mailbox import CREDENTIALS, INGEST, PROCESS, RETRIEVE, Mailbox
+from actors.mailbox import CREDENTIALS, EXPRESS, INGEST, PROCESS, RETRIEVE, Mailbox
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
 from beat_actors.pipeline.onward import Onward
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 MOST_UPKEEP = 32
 """Messages of upkeep at a time. A source has ten checks or refreshes out at most."""
-CALLING = (RETRIEVE, CREDENTIALS)
+CALLING = (EXPRESS, RETRIEVE, CREDENTIALS)
 """Queues whose work is calls to providers."""
 
 
@@ -86,7 +86,8 @@ class Runner:
             self.on_room(queue_name)
 
     async def _deliver(self, result: StageResult) -> None:
-        self._tell_of_room(RETRIEVE)  # a commit released what it held
+        for queue_name in (EXPRESS, RETRIEVE):  # a commit released what it held
+            self._tell_of_room(queue_name)
         await self._mailbox.send(INGEST, result.next)
         await self._mailbox.settle(result.ring)
         hit("retrieve.after_send", result.next)

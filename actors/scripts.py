@@ -38,22 +38,21 @@ end
 """
 
 _PUT = """
-local function put(ids, messages, channel, queue, first, end_of_queue)
+local function put(ids, messages, channel, queue, first)
     for i = first, #ARGV, 2 do
-        cleared(end_of_queue, ids, ARGV[i])  -- first: where it may not be called, no message is left without its id
         cleared("hset", messages, ARGV[i], ARGV[i + 1])
+        cleared("rpush", ids, ARGV[i])
     end
     redis.call("publish", channel, queue)
 end
 """
 
-# KEYS: ids, messages. ARGV: the bell's channel, the queue, rpush or lpush (before what waits), then id and message for each. Returns the keys
-# that were deleted.
+# KEYS: ids, messages. ARGV: the bell's channel, the queue, then id and message for each. Returns the keys that were deleted.
 SEND = (
     CLEARED
     + _PUT
     + """
-put(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, ARGV[3])
+put(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 3)
 return unusable
 """
 )
@@ -73,7 +72,7 @@ local at, ends = tonumber(said or "", 10), redis.pcall("pttl", KEYS[1])
 local stands = at and at <= now and now - at < tonumber(ARGV[1])
 if said and (not at or at ~= at or ends == -1) then unusable[#unusable + 1] = KEYS[1] end
 if not stands then
-    put(KEYS[2], KEYS[3], ARGV[2], ARGV[3], 4, "rpush")
+    put(KEYS[2], KEYS[3], ARGV[2], ARGV[3], 4)
     redis.call("set", KEYS[1], string.format("%.0f", now), "px", ARGV[1])
 end
 return unusable
@@ -106,20 +105,21 @@ return {fetched, unusable}
 )
 
 # KEYS: the namespace. ARGV: the most bytes of a message, then queues.
-# Returns the time in ms, and for each queue the messages under its first ten ids: the one that waits for longest may have urgent ones before it.
+# Returns the time in ms, and for each queue the first message that waits, or false; one of the first ten ids has it, or none is looked at.
 HEADS = """
 local now = redis.call("time")
 local found = {now[1] * 1000 + math.floor(now[2] / 1000), {}}
 for i = 2, #ARGV do
-    local queue, heads = KEYS[1] .. ":" .. ARGV[i], {}
+    local queue, head = KEYS[1] .. ":" .. ARGV[i], false
     local ids = redis.pcall("lrange", queue, 0, 9)
     for _, id in ipairs(ids.err and {} or ids) do
         local size = redis.pcall("hstrlen", queue .. ".msgs", id)
         if type(size) == "number" and size > 0 and size <= tonumber(ARGV[1]) then
-            heads[#heads + 1] = redis.call("hget", queue .. ".msgs", id)
+            head = redis.call("hget", queue .. ".msgs", id)
+            break
         end
     end
-    found[2][i - 1] = heads
+    found[2][i - 1] = head
 end
 return found
 """

@@ -21,7 +21,7 @@ LIMITS = "+get +hmget +hexists +hgetall +hincrby +hdel +pexpireat"
 COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "api": (CONNECTION, SEND, QUEUES, LIMITS),
-        "worker": (CONNECTION, SEND, QUEUES, "+lpop +lpush +subscribe +unsubscribe"),
+        "worker": (CONNECTION, SEND, QUEUES, "+lpop +subscribe +unsubscribe"),
         "scheduler": (CONNECTION, SEND, QUEUES, LIMITS, "+info +pubsub|numsub"),
         "operator": (CONNECTION, SEND, QUEUES, LIMITS, "+info +pubsub|numsub"),
     }

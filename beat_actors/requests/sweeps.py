@@ -36,11 +36,13 @@ SELECT DISTINCT l.platform FROM lane l CROSS JOIN LATERAL (
 """
 # Work of a stage that nobody holds and whose message has had its time: lost with Redis, or never sent. Also work whose
 # holder's lease ran out, save in LEASED, where a claimed lease may have been a call.
+# An urgent lease waits for no queue's head: whatever has become of its message, or of those who take `express`, a worker of `retrieve` takes it.
 UNSENT = """
 WITH lost AS (
     SELECT id, stage_attempts FROM scrape_fetch
     WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND sent_at < clock_timestamp() - make_interval(secs =>
-        %(grace)s + CASE stage WHEN 'LEASED' THEN %(retrieve)s WHEN 'RETRIEVED' THEN %(ingest)s ELSE %(process)s END)
+        %(grace)s + CASE WHEN stage = 'LEASED' AND priority = 1 THEN 0 WHEN stage = 'LEASED' THEN %(retrieve)s
+        WHEN stage = 'RETRIEVED' THEN %(ingest)s ELSE %(process)s END)
       AND (call_of IS NULL OR stage <> 'LEASED')  -- what shares a call comes along with it
       AND (lease_until IS NULL OR (stage <> 'LEASED' AND lease_until < clock_timestamp()))
       AND beat_leads(%(epoch)s)

@@ -1,11 +1,9 @@
 """Whatever lies under the names that Beat reads in Redis: workers go on, sweeps do not stop, and what people look at is shown."""
 
 import json
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from dramatiq import Message
 from structlog.testing import capture_logs
 
 from actors.broker import HEARTBEAT_TIMEOUT
@@ -217,11 +215,3 @@ async def test_the_age_of_each_queue_is_that_of_its_first_message(mailbox: Mailb
     oldest = await mailbox.oldest()
     assert oldest.keys() == {"retrieve", "ingest"}
     assert all(0 <= seconds < 60 for seconds in oldest.values())
-
-
-async def test_urgent_messages_do_not_hide_how_long_those_behind_them_wait(mailbox: Mailbox) -> None:
-    """Or the sweep sends again what still waits there, each time that it looks."""
-    sent = int((time.time() - 100) * 1000)
-    mailbox._broker.send([Message(RETRIEVE, "retrieve", ([1],), {}, {}, message_timestamp=sent)])
-    assert await mailbox.express([2])
-    assert (await mailbox.oldest())["retrieve"] > 90

@@ -14,7 +14,6 @@ import redis
 from psycopg.rows import namedtuple_row
 
 from actors.encoder import MAX_BYTES
-from actors.mailbox import RETRIEVE, Mailbox
 from beat_actors import quarantine
 from beat_actors.settings import Settings, parse_keys
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
@@ -330,18 +329,3 @@ def test_a_process_that_rests_gives_back_what_it_fetched_and_leaves_the_rest_to_
     post.broker.rests = lambda _queue: False
     post.work()
     assert sorted([first.args[0], *post.arrived]) == [[1], [2], [3]]
-
-
-async def test_urgent_leases_are_fetched_before_what_waits(settings: Settings) -> None:
-    mailbox = Mailbox(settings)
-    try:
-        await mailbox.send(RETRIEVE, [1, 2])
-        assert await mailbox.express([3])
-        fetched = mailbox._broker.fetch(RETRIEVE, 2)
-        read = [mailbox._broker.encoder.decode(data) for _, _, data in fetched if data is not None]
-        assert [(message["actor_name"], message["args"]) for message in read] == [
-            ("express", [[3]]),
-            ("retrieve", [[1, 2]]),
-        ]
-    finally:
-        mailbox.close()

@@ -188,19 +188,6 @@ async def test_the_command_line_looks_and_mends_as_its_user(as_user: Users, post
     mailbox.close()
 
 
-async def test_a_message_that_may_not_be_sent_leaves_nothing_in_redis(settings: Settings, admin: redis.Redis) -> None:
-    """As of a worker whose user is of a release without urgent messages."""
-    admin.execute_command("ACL", "SETUSER", "older", "reset", "on", ">secret", *known_rules(admin, settings, "api"))
-    host = str(settings.redis_url).rpartition("@")[2]
-    mailbox = Mailbox(settings.model_copy(update={"redis_url": f"redis://older:secret@{host}"}))
-    try:
-        assert not await mailbox.express([1])
-        assert not admin.exists(*(f"{settings.redis_namespace}:retrieve{suffix}" for suffix in ("", ".msgs")))
-    finally:
-        mailbox.close()
-        admin.execute_command("ACL", "DELUSER", "older")
-
-
 REFUSED: list[tuple[Any, ...]] = [
     ("FLUSHALL",), ("FLUSHDB",), ("SWAPDB", 0, 1), ("SELECT", 1), ("SHUTDOWN", "NOSAVE"), ("SAVE",), ("BGREWRITEAOF",),
     ("CONFIG", "GET", "*"), ("CONFIG", "SET", "dir", "/tmp"), ("DEBUG", "SLEEP", 0), ("MONITOR",), ("SLOWLOG", "GET"),

@@ -17,7 +17,7 @@ from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
 from beat_actors.requests import explain, intake, lifecycle, sweeps
-from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
@@ -683,6 +683,18 @@ async def test_what_waits_in_its_queue_is_not_sent_again(engine: Engine, clock: 
     assert (await sweeps.unsent(engine.database, grace=5, oldest={"ingest": 61.0, "retrieve": 2.0})).send == [
         ("retrieve", leased)
     ]
+
+
+async def test_an_urgent_lease_that_nobody_took_is_sent_to_retrieve_whatever_waits_there(
+    engine: Engine, clock: MovableClock
+) -> None:
+    """Also while no worker takes the queue `express`, as before an upgrade."""
+    await engine.credentials.add("toy-first", {"key": "a"})
+    await submit(engine, priority=Priority.CUSTOMER)
+    leased = (await turn(engine.database, TOY)).leased
+    clock.advance(6)
+    found = await sweeps.unsent(engine.database, grace=5, oldest={"retrieve": 61.0, "express": 61.0})
+    assert found.send == [("retrieve", leased)]
 
 
 async def test_a_head_that_is_said_to_be_ages_old_keeps_nothing_back_for_ever(

@@ -92,7 +92,7 @@ async def test_a_lease_for_a_moment_later_is_not_used_before(settings: Settings)
         leased = (await turn(engine.database, TOY)).leased
         assert await rows(engine.database, "SELECT use_from, use_until > now() FROM scrape_fetch") == [(None, True)]
         async with engine.database.transaction() as transaction:
-            await transaction.run(later, (0.3,))
+            await transaction.run(later, (0.2,))
         await retrieve(engine, leased)
         assert begun == [(True,)]
         assert await rows(engine.database, "SELECT stage FROM scrape_fetch") == [("RETRIEVED",)]
