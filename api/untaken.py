@@ -11,8 +11,8 @@ from pathlib import Path
 UNTAKEN_MS = 20_000
 """For the caller to take something of what was sent to it."""
 DESCRIPTORS = Path("/proc/self/fd")
-LOOKED_EVERY = 0.05
-"""Seconds."""
+LOOKED_EVERY, LOOKED_AGAIN = 0.05, 1.0
+"""Seconds: until a port is open, and after that, when all connections that came before the time was set are there."""
 OPTION: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 """Linux has it, and its connections have the options of the socket that accepted them."""
 
@@ -24,12 +24,15 @@ async def end_untaken(ports: Collection[int]) -> None:
     while True:
         missing -= {port for port in missing if bounded(port)}
         if not missing:
-            return
+            break
         await asyncio.sleep(LOOKED_EVERY)
+    await asyncio.sleep(LOOKED_AGAIN)
+    for port in ports:
+        bounded(port)
 
 
 def bounded(port: int) -> bool:
-    """Set the time on each socket of this process that listens on this port. Whether there is one."""
+    """Set the time on each socket of this process that has this port, connections too. Whether one listens."""
     found = False
     for descriptor in DESCRIPTORS.iterdir():
         with contextlib.suppress(OSError):  # it was closed meanwhile
@@ -37,16 +40,12 @@ def bounded(port: int) -> bool:
             if not stat.S_ISSOCK(os.fstat(number).st_mode):
                 continue
             with socket.socket(fileno=os.dup(number)) as one:
-                if _listens(one, port) and OPTION is not None:
+                if _has(one, port) and OPTION is not None:
                     one.setsockopt(socket.IPPROTO_TCP, OPTION, UNTAKEN_MS)
-                    found = True
+                    found |= bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     return found
 
 
-def _listens(one: socket.socket, port: int) -> bool:
-    return (
-        one.family in (socket.AF_INET, socket.AF_INET6)
-        and one.type == socket.SOCK_STREAM
-        and bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-        and one.getsockname()[1] == port
-    )
+def _has(one: socket.socket, port: int) -> bool:
+    is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+    return is_tcp and bool(one.getsockname()[1] == port)

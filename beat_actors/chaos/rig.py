@@ -24,7 +24,7 @@ from beat_actors.access.scopes import Scope
 from beat_actors.chaos.layout import Layout, Proxies, both_hosts, follow, rerouted, second_postgres, second_valkey
 from beat_actors.chaos.proxy import Proxy
 from beat_actors.chaos.timing import Timing
-from beat_actors.chaos.waiting import until
+from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.database import migrate
 from beat_actors.engine import Engine
 from beat_actors.failpoints import VARIABLE
@@ -73,6 +73,7 @@ REST_NO_MORE = """
 UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL,
     ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, full_until = NULL, check_at = 'infinity'
 """
+CHECK_NONE, CHECKS = "UPDATE credential SET check_at = 'infinity'", "SELECT FROM credential_call"
 CHECK_THEM = "UPDATE credential SET check_at = clock_timestamp() + make_interval(secs => random() * %s)"
 
 
@@ -302,6 +303,10 @@ class Rig:
         self.book.arm()
         self.thaw()
         await self.ready()
+        # A check that is out would be in the books of the next run and not in its ledger. One whose worker is gone is none.
+        await asyncio.to_thread(self.run, CHECK_NONE)
+        with contextlib.suppress(ChaosError):
+            await until(lambda: not self.rows(CHECKS), within=self.timing.lease, what="checks did not end")
         # In a thread: another rig's clients share this loop, and would measure the wait for these locks as their own.
         await asyncio.to_thread(self._forget)
 

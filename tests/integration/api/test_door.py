@@ -158,17 +158,22 @@ async def test_a_caller_that_takes_nothing_of_its_answers_keeps_no_connection(se
 
 
 @pytest.mark.skipif(untaken.OPTION is None, reason="the system cannot do it")
-async def test_connections_have_the_time_of_the_socket_that_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as caller:
+async def test_connections_have_the_time_of_the_socket_that_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those too that came before it had one."""
+    monkeypatch.setattr(untaken, "LOOKED_AGAIN", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as caller, socket.socket() as early:
         port = listening.getsockname()[1]
+        early.connect(("127.0.0.1", port))
+        first, _ = listening.accept()
         before = len(list(untaken.DESCRIPTORS.iterdir()))
         assert not untaken.bounded(port + 1)
         assert len(list(untaken.DESCRIPTORS.iterdir())) == before
         await asyncio.wait_for(untaken.end_untaken([port]), 20)
         caller.connect(("127.0.0.1", port))
         accepted, _ = listening.accept()
-        with accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, untaken.OPTION) == untaken.UNTAKEN_MS
+        with first, accepted:
+            for one in (first, accepted):
+                assert one.getsockopt(socket.IPPROTO_TCP, untaken.OPTION) == untaken.UNTAKEN_MS
 
 
 @pytest.mark.exhaustive

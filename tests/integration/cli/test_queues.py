@@ -58,4 +58,4 @@ def test_what_waits_is_purged_and_counted(beat: Beat, broker: BeatBroker) -> Non
 def test_a_queue_that_is_none_is_bad_input(beat: Beat) -> None:
     said = beat("queues", "list", "nonsense")
     assert said.code == 2
-    assert "credential_broker, retrieve" in said.err
+    assert "credential_broker, express, retrieve" in said.err
