@@ -93,10 +93,10 @@ async def test_a_master_that_is_killed_leaves_no_orphans(system: System) -> None
     """Workers without a master would go on for days with the code of yesterday."""
     system.forget_the_outage()
     ids = await system.submit(50, start=900)
+    await system.until(lambda: bool(system.worker_processes()))  # the test before has just started a master
     (workers,) = [status for status in system.stack.supervisor.status() if status.name == "workers"]
     assert workers.pid is not None
     children = system.worker_processes()
-    assert children
     os.kill(workers.pid, signal.SIGKILL)
     await system.until(lambda: not any(psutil.pid_exists(child) for child in children))
     await system.all_ended(ids)
