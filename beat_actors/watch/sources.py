@@ -19,34 +19,42 @@ WHERE open_until IS NOT NULL GROUP BY 1, 2
 
 async def sources_down(database: Database) -> list[Alert]:
     """Providers that fail: one alert for each, whatever the number of its operations."""
-    async with database.statements() as alone:
-        rows = await alone.rows(SOURCES, ("upstream",))
-    return [
-        Alert(
-            key=f"{SOURCE_RULE}:{row.source}",
-            severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
-            cause=f"{row.source} does not answer as it should: {listed(row.operations)}",
-            impact=_impact(row.platform, row.source, row.operations),
-            automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
-            action="look at the provider's status page; nothing has to be done for recovery: beat sources",
-            source=row.source,
-        )
-        for row in rows
-    ]
+    return await _of_open_breakers(
+        database,
+        "upstream",
+        SOURCE_RULE,
+        cause="{source} does not answer as it should: {operations}",
+        automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
+        action="look at the provider's status page; nothing has to be done for recovery: beat sources",
+    )
 
 
 async def unreadable(database: Database) -> list[Alert]:
     """Providers whose answers their parsers cannot read: either side may have changed."""
+    return await _of_open_breakers(
+        database,
+        "parser",
+        "parser",
+        cause="what {source} answers cannot be read: {operations}",
+        automatic="the answers are kept in quarantine, the next sources are asked, no credential is blamed; a probe tries again",
+        action="compare a quarantined payload with the parser: SELECT error, path FROM quarantine WHERE resolved_at IS NULL",
+    )
+
+
+async def _of_open_breakers(
+    database: Database, kind: str, rule: str, *, cause: str, automatic: str, action: str
+) -> list[Alert]:
+    """An alert of this rule for each source that has open breakers of this kind."""
     async with database.statements() as alone:
-        rows = await alone.rows(SOURCES, ("parser",))
+        rows = await alone.rows(SOURCES, (kind,))
     return [
         Alert(
-            key=f"parser:{row.source}",
+            key=f"{rule}:{row.source}",
             severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
-            cause=f"what {row.source} answers cannot be read: {listed(row.operations)}",
+            cause=cause.format(source=row.source, operations=listed(row.operations)),
             impact=_impact(row.platform, row.source, row.operations),
-            automatic="the answers are kept in quarantine, the next sources are asked, no credential is blamed; a probe tries again",
-            action="compare a quarantined payload with the parser: SELECT error, path FROM quarantine WHERE resolved_at IS NULL",
+            automatic=automatic,
+            action=action,
             source=row.source,
         )
         for row in rows
