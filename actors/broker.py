@@ -43,7 +43,7 @@ TIME_LIMIT = 600_000
 # An idle consumer looks for itself this often: a heartbeat for Dramatiq, and the safety net for a lost wake-up.
 IDLE_POLL = 1.0
 LISTEN_FOR = 5.0
-"""Seconds of one wait for the bell."""
+"""Seconds for which the subscription waits for a message before it looks whether it is to be made anew."""
 
 
 class Bell:
@@ -68,9 +68,10 @@ class Bell:
 
     @contextmanager
     def following(self, queue_name: str) -> Iterator[None]:
-        """Around a write for this queue. When a server takes one after a refusal, the bell subscribes anew within `LISTEN_FOR` seconds.
+        """Put this around a write to the queue. If the server refuses the write, and a later one succeeds, the bell makes its subscription
+        anew, within `LISTEN_FOR` seconds: after a fail-over the old subscription may be on the old server.
 
-        Not right after the refusal: the name may still lead to the server that refused.
+        It does not do so at the refusal, when the host name may still lead to the server that refused.
         """
         try:
             yield
@@ -81,9 +82,11 @@ class Bell:
             self._refused.discard(queue_name)
             self._renew.set()
 
-    def wake(self, queue_name: str) -> None:
-        """Let this process's consumer of the queue look now: there is room again for what lies in it. Safe to call from any thread."""
-        self._wake(queue_name)
+    def wake(self, queue_name: str | None) -> None:
+        """Let this process's consumer of the queue look now, or all of them. Safe to call from any thread."""
+        for name, event in list(self._events.items()):
+            if queue_name is None or name == queue_name:
+                event.set()
 
     def is_well(self) -> bool:
         """Whether it listens, or was never asked to."""
@@ -95,19 +98,14 @@ class Bell:
                 with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
                     self._renew.clear()  # before subscribing, so that what is found meanwhile is not forgotten
                     subscription.subscribe(self.channel)
-                    self._wake(None)  # whatever was sent while nobody listened
+                    self.wake(None)  # whatever was sent while nobody listened
                     while not self._renew.is_set():
                         message = subscription.get_message(timeout=LISTEN_FOR)
                         if message is not None:
-                            self._wake(message["data"].decode("ascii", "replace"))
+                            self.wake(message["data"].decode("ascii", "replace"))
             except redis.RedisError as error:
                 log.warning("bell_lost", error=type(error).__name__)
                 time.sleep(IDLE_POLL)
-
-    def _wake(self, queue_name: str | None) -> None:
-        for name, event in list(self._events.items()):
-            if queue_name is None or name == queue_name:
-                event.set()
 
 
 class WokenConsumer(_RedisConsumer):
