@@ -50,7 +50,7 @@ def test_a_bell_that_nobody_listens_for_ends_the_worker(post: Post, monkeypatch:
     post.broker.add_middleware(Watchdog(ended.append))
     with post.working() as worker:
         assert ailment(worker) is None
-        monkeypatch.setattr(Bell, "_wake", falls_over)
+        monkeypatch.setattr(Bell, "wake", falls_over)
         post.send(1)
         until(lambda: ended == [UNHEALTHY], "it ends")
         assert ailment(worker) == "nobody listens for the bell any more"
