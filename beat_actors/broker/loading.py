@@ -156,9 +156,9 @@ USAGE = (
 class Basis(NamedTuple):
     """Answers to what everyone asks who decides: the time, everybody's breakers, the windows of the platform's sources."""
 
-    now: Answer
-    breakers: Answer
-    usage: Answer
+    now: Answer[float]
+    breakers: Answer[Any]
+    usage: Answer[Any]
 
 
 async def ask_basis(pipeline: Pipeline, platform: Platform) -> Basis:
@@ -191,7 +191,7 @@ async def load_snapshot(
         async with transaction.pipeline() as pipeline:
             basis = await ask_basis(pipeline, platform)
     snapshot = Snapshot(
-        float(basis.now.value),
+        float(basis.now.only),
         {},
         _breakers(basis.breakers.rows),
         (),
@@ -234,7 +234,7 @@ async def _ask_breakers(
     snapshot: Snapshot,
     owners: Iterable[str],
     called: Collection[tuple[str, str]] = (),
-) -> list[Answer]:
+) -> list[Answer[Any]]:
     """The breakers of these owners that the snapshot does not have yet. `called`: (source, operation) of outcomes that are to be judged, for
     which it matters whether the breakers of several owners are open."""
     names = sorted({owner for owner in owners if owner} - {key[3] for key in snapshot.breakers})
@@ -249,7 +249,7 @@ async def _ask_breakers(
     return answers
 
 
-def _add_breakers(snapshot: Snapshot, answers: Iterable[Answer]) -> None:
+def _add_breakers(snapshot: Snapshot, answers: Iterable[Answer[Any]]) -> None:
     for answer in answers:
         snapshot.breakers |= {
             key: breaker for key, breaker in _breakers(answer.rows).items() if key not in snapshot.breakers
@@ -312,8 +312,8 @@ async def load_groups(
     limited = [subject_of("credential", one.id, "") for one in new if _is_limited(snapshot, one.source)]
     if counted or limited:
         async with transaction.pipeline() as pipeline:
-            counts = await pipeline.run(COUNT, {**values, "groups": jsonb(counted)}) if counted else Answer()
-            usage = await pipeline.run(USAGE, (limited,)) if limited else Answer()
+            counts = await pipeline.run(COUNT, {**values, "groups": jsonb(counted)}) if counted else Answer[Any]()
+            usage = await pipeline.run(USAGE, (limited,)) if limited else Answer[Any]()
         sizes |= {row.i: row.of for row in counts.rows}
         _add(transaction, snapshot, new, usage.rows)
     else:
@@ -385,7 +385,7 @@ def _hold(snapshot: Snapshot, row: Any, scope: str) -> None:
             snapshot.window(subject_of(scope, row.credential_id, row.source), limit).hold(row.calls)
 
 
-async def ask_lanes(pipeline: Pipeline, platform: str, snapshot: Snapshot, room: int, rng: Random) -> Answer:
+async def ask_lanes(pipeline: Pipeline, platform: str, snapshot: Snapshot, room: int, rng: Random) -> Answer[Any]:
     """The lanes that have something ready, for a turn that can give at most `room` leases."""
     values = {"platform": platform, "now": snapshot.now, "share": rng.random(), "most": _most_lanes(room)}
     return await pipeline.run(LANES, {**values, "priorities": list(Priority)})

@@ -269,7 +269,7 @@ async def _turn(
             lanes = await loading.ask_lanes(pipeline, platform.name, snapshot, room, rng)
         result.more = woken.touched == WAKE_BATCH
         # Stages that fall behind slow the broker down, as calls that are out do: what it leases beyond them would only wait elsewhere.
-        capacity = max(0, min(room, settings.broker_in_flight - int(behind.value)))
+        capacity = max(0, min(room, settings.broker_in_flight - int(behind.only[0])))
         if capacity:
             others = loading.choose_lanes(snapshot, lanes.rows, room, capacity, rng)
             await loading.load_served(transaction, platform.name, snapshot, capacity)
@@ -462,7 +462,9 @@ async def _candidates(transaction: Transaction, snapshot: Snapshot, desk: Desk, 
     return await transaction.rows(CANDIDATES, ([lane.id for lane in snapshot.lanes], served, wanted, snapshot.now))
 
 
-async def _lease(pipeline: Pipeline, settings: Settings, platform: Platform, snapshot: Snapshot, plan: Plan) -> Answer:
+async def _lease(
+    pipeline: Pipeline, settings: Settings, platform: Platform, snapshot: Snapshot, plan: Plan
+) -> Answer[Any]:
     """Write the plan's leases. The rows: the fetches that took theirs."""
     await pipeline.run(SERVE, (platform.name, list(plan.served), list(plan.served.values())))
     arrays = (
@@ -480,7 +482,7 @@ async def _lease(pipeline: Pipeline, settings: Settings, platform: Platform, sna
 
 async def _note_lanes(
     pipeline: Pipeline, platform: Platform, snapshot: Snapshot, plan: Plan, rng: Random
-) -> Answer | None:
+) -> Answer[Any] | None:
     """Note what lanes wait for. The rows: the fetches that wait longer than their deadline."""
     unblocked = {
         "platform": platform.name,

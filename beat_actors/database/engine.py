@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, Generic, LiteralString, TypeVar, cast, overload
 
 import msgspec
 import psycopg
@@ -25,11 +25,13 @@ from sqlalchemy.pool import QueuePool
 from beat_actors.database import clock, cluster
 from beat_actors.database.failures import meaning
 from beat_actors.database.pulse import Pulse
+from beat_actors.database.sql import Statement, Statements
 from beat_actors.database.urls import DRIVER, connect_args
 from beat_actors.errors import StorageContended, StorageReadOnly, StorageUnavailable
 from beat_actors.settings import Settings
 
 T = TypeVar("T")
+R = TypeVar("R")
 TRIES, FIRST_PAUSE = 5, 0.02
 """How often what was broken off is tried; the pause before the next try is random, and twice as long at most each time (seconds)."""
 Params = Sequence[Any] | Mapping[str, Any]
@@ -39,43 +41,48 @@ TRUSTED_FOR = 1.0
 USED_AT, MADE_AT = "beat_used_at", "beat_made_at"
 # What values are read by: a database or a role may have others as its defaults.
 PINNED = {"DateStyle": "ISO, MDY", "TimeZone": "UTC"}
-NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-# A commit that Beat has answered for has to be on disk, and on that of a synchronous standby where there is one, or a fail-over loses it.
-# Settings that wait for more than that (`remote_apply`) stay. Behind a pooler in transaction mode this is not certain; see `durability`.
-DURABLE = """
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')
-"""
+STATEMENTS = Statements(__file__)
+NOW = STATEMENTS("now", float)
+DURABLE = STATEMENTS("durable", str)
+SQL = LiteralString | str
 
 
-class Answer:
+class Answer(Generic[R]):
     """What a statement of a `Pipeline` came to: its `rows`, and how many rows it `touched`. Empty until the pipeline has ended."""
 
     __slots__ = ("rows", "touched")
 
     def __init__(self) -> None:
-        self.rows: list[Any] = []
+        self.rows: list[R] = []
         self.touched = 0
 
     @property
-    def value(self) -> Any:
-        """The first value of the first row."""
-        return self.rows[0][0]
+    def only(self) -> R:
+        """The first row. Raises IndexError where there is none."""
+        return self.rows[0]
 
 
 class Pipeline:
     """Statements that are sent together, in one round trip. See `Transaction.pipeline`."""
 
     def __init__(self) -> None:
-        self._queued: list[tuple[bytes, Params | None, bool, Answer]] = []
-        self._now: Answer | None = None
+        self._queued: list[tuple[bytes, Any, Params | None, bool, Answer[Any]]] = []
+        self._now: Answer[float] | None = None
 
-    async def run(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> Answer:
+    @overload
+    async def run(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> Answer[R]: ...
+    @overload
+    async def run(self, sql: SQL, params: Params | None = None, *, binary: bool = False) -> Answer[Any]: ...
+
+    async def run(
+        self, sql: Statement[Any] | SQL, params: Params | None = None, *, binary: bool = False
+    ) -> Answer[Any]:
         """Queue a statement. Its answer is there when the pipeline has ended."""
-        answer = Answer()
-        self._queued.append((sql.encode(), params, binary, answer))
+        answer = Answer[Any]()
+        self._queued.append((*_sent(sql), params, binary, answer))
         return answer
 
-    async def now(self) -> Answer:
+    async def now(self) -> Answer[float]:
         """The database's clock (epoch seconds). Steps of it since the last look are noted."""
         self._now = await self.run(NOW)
         return self._now
@@ -86,13 +93,13 @@ class Pipeline:
         """Send what is queued, and fill in the answers."""
         if not self._queued and not commits:
             return
-        asked, cursors = clock.elapsed(), []
+        asked, cursors = clock.elapsed(), list[psycopg.AsyncCursor[Any]]()
         async with connection.pipeline() as sending:
             # psycopg asks for a flush after the last sync, and PostgreSQL then no longer counts the time that the transaction is idle: a
             # process that froze would keep its locks for good.
             sending._exit_gen = sending._sync_gen  # type: ignore[method-assign]
-            for sql, params, binary, _ in self._queued:
-                cursors.append(connection.cursor(row_factory=namedtuple_row, binary=binary))
+            for sql, factory, params, binary, _ in self._queued:
+                cursors.append(connection.cursor(row_factory=factory, binary=binary))
                 await cursors[-1].execute(sql, params)
             if commits:
                 await connection.commit()
@@ -103,11 +110,11 @@ class Pipeline:
                 answer.rows = await cursor.fetchall()
             await cursor.close()
         if self._now is not None:
-            watch.look(self._now.value, asked, answered)
+            watch.look(self._now.only, asked, answered)
 
 
 class Transaction:
-    """One open transaction. Rows come back as named tuples."""
+    """One open transaction. Rows come back as named tuples: of the statement's type, or of any where the statement is a text."""
 
     def __init__(
         self, connection: psycopg.AsyncConnection[Any], pulse: Pulse, watch: clock.StepWatch, settings: Settings
@@ -119,11 +126,17 @@ class Transaction:
         """What is queued here is sent with the commit, in one round trip."""
         self._pulse = pulse
 
-    async def rows(self, sql: LiteralString | str, params: Params | None = None, *, binary: bool = False) -> list[Any]:
+    @overload
+    async def rows(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> list[R]: ...
+    @overload
+    async def rows(self, sql: SQL, params: Params | None = None, *, binary: bool = False) -> list[Any]: ...
+
+    async def rows(self, sql: Statement[Any] | SQL, params: Params | None = None, *, binary: bool = False) -> list[Any]:
         """Run a query. `binary`: results in binary, which pays where there are bytes among them."""
-        async with self.connection.cursor(row_factory=namedtuple_row, binary=binary) as cursor:
+        sent, factory = _sent(sql)
+        async with self.connection.cursor(row_factory=factory, binary=binary) as cursor:
             with self._pulse.beat():
-                await cursor.execute(sql.encode(), params)
+                await cursor.execute(sent, params)
             return await cursor.fetchall()
 
     @asynccontextmanager
@@ -139,26 +152,37 @@ class Transaction:
     async def commit(self) -> None:
         await self.last.end(self.connection, self.clock, commits=True)
 
-    async def row(self, sql: LiteralString | str, params: Params | None = None) -> Any | None:
+    @overload
+    async def row(self, sql: Statement[R], params: Params | None = None) -> R | None: ...
+    @overload
+    async def row(self, sql: SQL, params: Params | None = None) -> Any | None: ...
+
+    async def row(self, sql: Statement[Any] | SQL, params: Params | None = None) -> Any | None:
         found = await self.rows(sql, params)
         return found[0] if found else None
 
-    async def value(self, sql: LiteralString | str, params: Params | None = None) -> Any:
+    @overload
+    async def value(self, sql: Statement[R], params: Params | None = None) -> R | None: ...
+    @overload
+    async def value(self, sql: SQL, params: Params | None = None) -> Any: ...
+
+    async def value(self, sql: Statement[Any] | SQL, params: Params | None = None) -> Any:
+        """The first column of the first row, None where there is no row. A `Statement` has one column only."""
         found = await self.row(sql, params)
-        return found[0] if found is not None else None
+        return found if found is None or isinstance(sql, Statement) else found[0]
 
     async def now(self) -> float:
         """The database's clock (epoch seconds). Steps of it since the last look are noted."""
         asked = clock.elapsed()
-        now = float(await self.value(NOW))
+        (now,) = await self.rows(NOW)
         self.clock.look(now, asked, clock.elapsed())
         return now
 
-    async def run(self, sql: LiteralString | str, params: Params | None = None) -> int:
+    async def run(self, sql: Statement[Any] | SQL, params: Params | None = None) -> int:
         """Run a statement that returns no rows; the number of rows that it touched."""
         async with self.connection.cursor() as cursor:
             with self._pulse.beat():
-                await cursor.execute(sql.encode(), params)
+                await cursor.execute(_sent(sql)[0], params)
             return cursor.rowcount
 
     async def select(self, statement: Executable) -> list[Any]:
@@ -312,6 +336,11 @@ class Database:
         await self.engine.dispose()
 
 
+def _sent(sql: Statement[Any] | SQL) -> tuple[bytes, Any]:
+    """What goes to the server, and the row factory."""
+    return (sql.sent, sql.rows) if isinstance(sql, Statement) else (sql.encode(), namedtuple_row)
+
+
 def jsonb(value: Any) -> str:
     """A value as JSON text for a `::jsonb` parameter."""
     return msgspec.json.encode(value).decode()
@@ -338,7 +367,7 @@ def _pin(dbapi_connection: Any, _record: Any) -> None:
     cursor = dbapi_connection.cursor()
     for name, value in wrong.items():
         cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
-    cursor.execute(DURABLE)
+    cursor.execute(DURABLE.text)
     cursor.close()
     dbapi_connection.commit()
 

@@ -280,7 +280,7 @@ async def idle_after_a_pipeline(database: Database) -> None:
             await pipeline.run("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
             own = await pipeline.run("SELECT pg_backend_pid(), pg_sleep(0.2)")
         async with database.statements() as other:
-            while await other.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (own.value,)):
+            while await other.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (own.only[0],)):
                 pass
         await transaction.run("SELECT")
 

@@ -1,0 +1,115 @@
+"""Statements in `.sql` files, by name: each with its contract, and with the type of its rows.
+
+The file `fetches.sql` beside `fetches.py` holds that module's statements:
+
+    -- fragment: told
+    id, platform, flow, status
+
+    -- name: end
+    -- Ends requests that nobody waits for any more.
+    -- Parameters: ids (bigint[]), status (text).
+    -- Locks: the requests, in the order of their ids.
+    -- No row: all of them had ended before; nothing is to be done.
+    UPDATE scrape_request_log SET status = %(status)s WHERE id = ANY(%(ids)s) RETURNING {{told}}
+
+and the module binds it with `END = SQL("end", Ended)`, where `Ended` is a NamedTuple with the columns as its fields, or, of a statement with
+one column, the type of that column. `tests/integration/database/test_statements.py` holds the files against this form and the types against
+the database.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+from psycopg import AsyncCursor, Cursor
+
+R = TypeVar("R")
+
+_PART = re.compile(r"^-- (name|fragment): (\w+)$", re.MULTILINE)
+_FRAGMENT = re.compile(r"\{\{(\w+)\}\}")
+_COMMENT = re.compile(r"(^|\s+)--(\s.*)?$")
+
+LOADED: list["Statement[Any]"] = []
+"""Every statement that a module has bound."""
+
+
+class Statement(Generic[R]):
+    """One statement. `row`: the type of its rows, None where it gives none."""
+
+    __slots__ = ("_known", "contract", "name", "row", "sent", "text")
+
+    def __init__(self, name: str, contract: str, text: str, row: type[R] | None) -> None:
+        self.name, self.contract, self.text, self.row = name, contract, text, row
+        self.sent = text.encode()
+        self._known = False
+
+    @property
+    def is_scalar(self) -> bool:
+        return self.row is not None and not hasattr(self.row, "_fields")
+
+    def rows(self, cursor: "AsyncCursor[Any] | Cursor[Any]") -> Callable[[Sequence[Any]], Any]:
+        """A row factory of psycopg. Raises TypeError where the columns are not those of the type."""
+        if not self._known and cursor.description is not None:
+            self._check([column.name for column in cursor.description])
+            self._known = True
+        return _first if self.is_scalar else getattr(self.row, "_make", tuple)
+
+    def _check(self, columns: Sequence[str]) -> None:
+        fields = [*getattr(self.row, "_fields", columns[:1] if self.is_scalar else ())]
+        if list(columns) != fields:
+            raise TypeError(f"the statement {self.name} gives the columns {list(columns)}, its type has {fields}")
+
+    def __repr__(self) -> str:
+        return f"<statement {self.name}>"
+
+
+def _first(values: Sequence[Any]) -> Any:
+    return values[0]
+
+
+class Statements:
+    """The statements of the file beside `module`, a path: `SQL = Statements(__file__)`."""
+
+    def __init__(self, module: str) -> None:
+        self.path = Path(module).with_suffix(".sql")
+        self._contracts: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        fragments: dict[str, str] = {}
+        _, *parts = _PART.split(self.path.read_text())
+        for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            if name in fragments or name in self._texts:
+                raise ValueError(f"{self.path.name} has two parts that are called {name}")
+            contract, text = _divided(body)
+            text = _FRAGMENT.sub(lambda found: fragments[found[1]], text)
+            if kind == "fragment":
+                fragments[name] = text
+            else:
+                self._contracts[name], self._texts[name] = contract, text
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._texts)
+
+    @overload
+    def __call__(self, name: str) -> Statement[None]: ...
+    @overload
+    def __call__(self, name: str, row: type[R]) -> Statement[R]: ...
+
+    def __call__(self, name: str, row: type[Any] | None = None) -> Statement[Any]:
+        """Bind a statement. Raises KeyError where the file has none of this name."""
+        statement = Statement(f"{self.path.stem}.{name}", self._contracts[name], self._texts[name], row)
+        LOADED.append(statement)
+        return statement
+
+
+def _divided(body: str) -> tuple[str, str]:
+    """The comment at the head of a part, and its statement without comments and indentation: psycopg keeps what it parsed of a statement of
+    at most 4,096 characters."""
+    lines = body.strip().splitlines()
+    head = 0
+    while head < len(lines) and lines[head].startswith("--"):
+        head += 1
+    contract = "\n".join(line.removeprefix("--").strip() for line in lines[:head])
+    stripped = (_COMMENT.sub("", line).strip() for line in lines[head:])
+    return contract, "\n".join(line for line in stripped if line)
