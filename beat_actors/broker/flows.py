@@ -10,9 +10,9 @@ from msgspec import UNSET, UnsetType
 
 from beat_actors import audit
 from beat_actors.broker.state import FlowRoom
-from beat_actors.broker.store import lock
+from beat_actors.broker.store import between_turns
 from beat_actors.credentials.manager import UNBLOCK
-from beat_actors.database import Database
+from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Flow, Platform
 from beat_actors.platforms.registry import platforms
@@ -138,14 +138,16 @@ async def change(
     values: dict[str, Any] = {"platform": of, "flow": name, "paused": paused}
     for field, value in changes.items():
         values |= {field: value if isinstance(value, int) else None, f"sets_{field}": value is not UNSET}
-    async with database.transaction() as transaction:
-        await lock(transaction, of)  # a turn that is under way gives out what it found free before
+
+    async def changed(transaction: Transaction) -> None:
         await transaction.run(CHANGE, values)
         await transaction.run(UNBLOCK, (of,))
         target = f"flow/{of}/{name}"
         await audit.record(
             transaction, actor=actor, action="flow.set", target=target, detail={**detail, "reason": reason}
         )
+
+    await between_turns(database, of, changed)
     (view,) = await overview(database, name, of)
     return view
 

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from beat_actors import audit
-from beat_actors.broker.store import lock
+from beat_actors.broker.store import between_turns
 from beat_actors.credentials.manager import UNBLOCK, source_named
-from beat_actors.database import Database
+from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
@@ -137,12 +137,14 @@ async def _turn(
         raise BadInput(f"{source} has the operations {', '.join(sorted(declared.endpoints))}", field="operation")
     operations = sorted(declared.endpoints) if operation is None else [operation]
     values = {"platform": platform, "source": source, "operations": operations, **more}
-    async with database.transaction() as transaction:
-        await lock(transaction, platform)  # a turn that is under way would write back what it had read
+
+    async def change(transaction: Transaction) -> None:
         await transaction.run(sql, values)
         await transaction.run(UNBLOCK, (platform,))
         detail = {"operations": operations, "reason": reason, **more}
         await audit.record(transaction, actor=actor, action=f"breaker.{verb}", target=f"source/{source}", detail=detail)
+
+    await between_turns(database, platform, change)
     return operations
 
 

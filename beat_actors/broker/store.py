@@ -1,13 +1,13 @@
 """How the broker's state is written back to PostgreSQL, where it changed; `loading` reads it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from beat_actors.broker.breaker import Breaker
 from beat_actors.broker.state import BreakerKey, Checked, Credential, Happened, Settlement
 from beat_actors.broker.windows import Window
-from beat_actors.database import Pipeline, Transaction, columns, jsonb
+from beat_actors.database import Database, Pipeline, Transaction, columns, jsonb
 from beat_actors.platforms.interface import Outcome
 
 # `disabled_till` only ever grows here: a rest that a person or another turn made longer is not shortened. The one write that
@@ -118,6 +118,21 @@ async def lock(writer: Writer, platform: str) -> None:
     A statement of its own: what is read in the same statement would be as old as the wait for the lock.
     """
     await writer.run(LOCK, (platform,))
+
+
+async def between_turns(database: Database, platform: str, change: Callable[[Transaction], Awaitable[None]]) -> None:
+    """Run `change` in a transaction that no turn of the platform overlaps: a turn that is under way would write back what it had read.
+
+    It runs again where PostgreSQL breaks it off, as when the turns before it took longer than the lock's time-out. Raises
+    `StorageContended` after five tries.
+    """
+
+    async def once() -> None:
+        async with database.transaction() as transaction:
+            await lock(transaction, platform)
+            await change(transaction)
+
+    await database.again(once)
 
 
 async def save_credentials(writer: Writer, credentials: Iterable[Credential]) -> None:

@@ -1,7 +1,6 @@
 """CredentialManager: everything that people and stages do with credentials, save choosing one, which is the broker's turn."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -14,7 +13,7 @@ from beat_actors.access import grants
 from beat_actors.broker.decision import Desk
 from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
 from beat_actors.broker.state import Lane
-from beat_actors.broker.store import lock
+from beat_actors.broker.store import between_turns, lock
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
 from beat_actors.credentials.vault import Revealed, Vault
@@ -119,35 +118,39 @@ class CredentialManager:
                 f"a credential of {source} belongs to no owner, so there is nothing to grant", field="account"
             )
         fingerprint = self.vault.fingerprint(source, secret)
-        async with self.database.transaction() as transaction:
-            if account_id is not None and owner is not None:
-                use = grants.Use(account_id, platform, owner)
-                await grants.grant(transaction, use, reason="its credential was added for it", actor=self.actor)
-            known = await transaction.value(KNOWN, (source, fingerprint))
-            if known is not None:
-                return known, False
-            new_id = await transaction.value("SELECT nextval(pg_get_serial_sequence('credential', 'id'))")
-            key_id, sealed = self.vault.seal(new_id, source, secret)
-            values = {
-                "id": new_id,
-                "platform": platform,
-                "source": source,
-                "label": label or f"{source} {new_id}",
-                "owner": owner,
-                "shared": account_id is None if shared is None else shared,
-                "fingerprint": fingerprint,
-                "key_id": key_id,
-                "secret": sealed,
-                "weight": weight,
-                "refreshes": declared.is_refreshed(secret),
-            }
-            if await transaction.value(INSERT, values) is None:
-                return await transaction.value(KNOWN, (source, fingerprint)), False
-            await transaction.run(EVENT, (new_id, "added", jsonb({"label": label})))
-            told = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
-            await self._record(transaction, "add", new_id, **told)
-            await transaction.run(UNBLOCK, (platform,))
-            return new_id, True
+
+        async def once() -> tuple[int, bool]:
+            async with self.database.transaction() as transaction:
+                if account_id is not None and owner is not None:
+                    use = grants.Use(account_id, platform, owner)
+                    await grants.grant(transaction, use, reason="its credential was added for it", actor=self.actor)
+                known = await transaction.value(KNOWN, (source, fingerprint))
+                if known is not None:
+                    return known, False
+                new_id = await transaction.value("SELECT nextval(pg_get_serial_sequence('credential', 'id'))")
+                key_id, sealed = self.vault.seal(new_id, source, secret)
+                values = {
+                    "id": new_id,
+                    "platform": platform,
+                    "source": source,
+                    "label": label or f"{source} {new_id}",
+                    "owner": owner,
+                    "shared": account_id is None if shared is None else shared,
+                    "fingerprint": fingerprint,
+                    "key_id": key_id,
+                    "secret": sealed,
+                    "weight": weight,
+                    "refreshes": declared.is_refreshed(secret),
+                }
+                if await transaction.value(INSERT, values) is None:
+                    return await transaction.value(KNOWN, (source, fingerprint)), False
+                await transaction.run(EVENT, (new_id, "added", jsonb({"label": label})))
+                told = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
+                await self._record(transaction, "add", new_id, **told)
+                await transaction.run(UNBLOCK, (platform,))
+                return new_id, True
+
+        return await self.database.again(once)
 
     async def replace(self, credential_id: int, secret: Mapping[str, str], *, reason: str) -> None:
         """Give a credential a new secret, which is checked at once; a dead one lives again when that check is well.
@@ -171,11 +174,14 @@ class CredentialManager:
             "checked": declared.check is not None,
             "to_prove": refreshes or declared.check is not None,
         }
+
+        async def replace(transaction: Transaction) -> None:
+            await transaction.run(REPLACE, values)
+            await transaction.run(EVENT, (credential_id, "replaced", jsonb({"reason": reason})))
+            await self._record(transaction, "replace", credential_id, source=info.source, reason=reason)
+
         try:
-            async with self._changing(info.platform) as transaction:
-                await transaction.run(REPLACE, values)
-                await transaction.run(EVENT, (credential_id, "replaced", jsonb({"reason": reason})))
-                await self._record(transaction, "replace", credential_id, source=info.source, reason=reason)
+            await self._between_turns(info.platform, replace)
         except psycopg.errors.UniqueViolation:
             async with self.database.transaction() as transaction:
                 known = await transaction.value(KNOWN, (info.source, values["fingerprint"]))
@@ -343,25 +349,29 @@ class CredentialManager:
         chain = platforms()[platform].chains[operation]
         return tuple(source for source in chain if source not in exclusions), Desk(snapshot, rng)
 
-    @asynccontextmanager
-    async def _changing(self, platform: str) -> AsyncIterator[Transaction]:
-        """A transaction that changes credentials of the platform."""
-        async with self.database.transaction() as transaction:
-            await lock(transaction, platform)  # a turn that is under way would write back what it had read
-            yield transaction
+    async def _between_turns(self, platform: str, change: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Change credentials of the platform; what waits for one looks again."""
+
+        async def changed(transaction: Transaction) -> None:
+            await change(transaction)
             await transaction.run(UNBLOCK, (platform,))
             await watch(transaction, platform)
+
+        await between_turns(self.database, platform, changed)
 
     async def _change(self, credential_id: int, verb: str, kind: str, assignments: str, reason: str) -> None:
         check_text(reason, "reason", longest=1000)
         info = await self.info(credential_id)
-        async with self._changing(info.platform) as transaction:
+
+        async def change(transaction: Transaction) -> None:
             await transaction.run(
                 f"UPDATE credential SET {assignments}, updated_at = clock_timestamp() WHERE id = %s",  # noqa: S608 - the assignments are this module's own text
                 (credential_id,),
             )
             await transaction.run(EVENT, (credential_id, kind, jsonb({"reason": reason})))
             await self._record(transaction, verb, credential_id, source=info.source, reason=reason)
+
+        await self._between_turns(info.platform, change)
 
     async def _record(self, transaction: Transaction, verb: str, credential_id: int, **detail: Any) -> None:
         target = f"credential/{credential_id}"
