@@ -1,6 +1,6 @@
-"""The chaos harness behind `beat chaos`: the whole of Beat as real processes, faults by seed, and books held against each other.
+"""The chaos harness behind `beat chaos`: the whole of Beat as real processes, faults by seed, and a check of what came of it.
 
-A run is Jepsen's total-queue check: unique ids go in, a fault strikes, all of it drains, and set arithmetic over what was accepted,
+A run is Jepsen's total-queue check: unique ids go in, a fault happens, all work drains, and set arithmetic over what was accepted,
 the database and the simulator's ledger says whether a promise broke. Only the command line imports this package.
 """
 

@@ -1,6 +1,6 @@
-"""The matrix: every fault by name, what it does, and what recovery from it may take.
+"""The matrix: every fault by name, what it does, and how long Beat may take to recover from it.
 
-A fault is a coroutine over a scene: it strikes while the load arrives, and heals what it broke before it returns.
+The modules of `families` have the coroutine of each fault. It runs while the requests arrive, and heals what it broke before it returns.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -8,8 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from beat_actors.chaos import failovers, network, strikes
 from beat_actors.chaos.card import Budget
+from beat_actors.chaos.families import (
+    clocks,
+    failovers,
+    network,
+    poison,
+    processes,
+    providers,
+    repetition,
+    schedulers,
+    stores,
+    storms,
+)
 from beat_actors.chaos.layout import Layout
 from beat_actors.chaos.scene import Scene
 from beat_actors.failpoints import BOUNDARIES
@@ -17,22 +28,22 @@ from beat_actors.failpoints import BOUNDARIES
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`budget` of `ttr` is that of a process or of a store. `brief`: whether it belongs to the selection that CI runs.
+    """`what`: in words. `recovers`: whose time to recover applies, "process" or "store". `requests`: how many arrive.
 
-    `breaks_api`: whether the API's connections may break off; otherwise it answers 202, or 503 with Retry-After.
+    `brief`: whether CI runs the fault. `breaks_api`: whether connections to the API may break off. Otherwise the API must answer 202, or 503
+    with Retry-After. `api`: seconds in which it must answer. `layout`: of the stack that the fault needs.
     """
 
     name: str
     family: str
     what: str
-    strike: Callable[[Scene], Coroutine[Any, Any, None]]
+    inject: Callable[[Scene], Coroutine[Any, Any, None]]
     recovers: str | None = None
     requests: int = 120
     brief: bool = False
     breaks_api: bool = False
     api: float | None = None
     layout: Layout = Layout.PLAIN
-    """Of the stack that the fault strikes."""
 
     def budget(self, scene: Scene) -> Budget:
         timing = scene.timing
@@ -49,7 +60,7 @@ def _stages() -> list[Fault]:
                 f"kill.{stage}",
                 "F1",
                 f"SIGKILL of the worker at each of the {points} boundaries of {stage}",
-                partial(strikes.kill_at_boundaries, stage=stage),
+                partial(processes.kill_at_boundaries, stage=stage),
                 recovers="process",
                 brief=True,
             )
@@ -59,7 +70,7 @@ def _stages() -> list[Fault]:
                 f"pause.{stage}",
                 "F1",
                 f"a worker frozen beyond its lease at a boundary of {stage}, another one with each seed",
-                partial(strikes.pause_at_boundary, stage=stage),
+                partial(processes.pause_at_boundary, stage=stage),
                 recovers="process",
                 brief=stage == "retrieve",
             )
@@ -92,56 +103,56 @@ RESET = (
 FAULTS: tuple[Fault, ...] = (
     *_stages(),
     Fault(
-        "kill.intake", "F1", "SIGKILL of the API before and after it commits a request", strikes.kill_intake,
+        "kill.intake", "F1", "SIGKILL of the API before and after it commits a request", processes.kill_intake,
         recovers="process", breaks_api=True,
     ),
     Fault(
-        "kill.anywhere", "F1", "SIGKILL of a worker at moments of the dice", strikes.kill_anywhere, recovers="process",
+        "kill.anywhere", "F1", "SIGKILL of a worker at random moments", processes.kill_anywhere, recovers="process",
     ),
     Fault(
-        "kill.starting", "F1", "SIGKILL of every worker, and again while they start", strikes.kill_while_starting,
+        "kill.starting", "F1", "SIGKILL of every worker, and again while they start", processes.kill_while_starting,
         recovers="process",
     ),
     Fault(
-        "kill.parent", "F1", "SIGKILL of the parent of the workers of one group after the other", strikes.kill_parents,
+        "kill.parent", "F1", "SIGKILL of the parent of the workers of one group after the other", processes.kill_parents,
         recovers="process",
     ),
     Fault(
-        "stop.workers", "F1", "SIGTERM of one group of workers after the other, as a deploy does", strikes.rolling_restart,
+        "stop.workers", "F1", "SIGTERM of one group of workers after the other, as a deploy does", processes.rolling_restart,
         recovers="process",
     ),
     Fault(
         "scheduler.kill", "F2", "SIGKILL of the only scheduler, also between a sweep and its messages, while messages are lost",
-        strikes.scheduler_killed, recovers="process", brief=True,
+        schedulers.scheduler_killed, recovers="process", brief=True,
     ),
     Fault(
         "scheduler.pause", "F2", "of two schedulers the one that leads is frozen, and every message is lost",
-        strikes.leader_frozen, recovers="process", brief=True,
+        schedulers.leader_frozen, recovers="process", brief=True,
     ),
     Fault(
         "scheduler.two", "F2", "of two schedulers the one that leads is killed three times, and every message is lost",
-        strikes.leader_killed, recovers="process",
+        schedulers.leader_killed, recovers="process",
     ),
     Fault(
-        "poison.parse", "F3", "payloads that kill the worker that parses them", strikes.poison_parse, brief=True, requests=60,
+        "poison.parse", "F3", "payloads that kill the worker that parses them", poison.poison_parse, brief=True, requests=60,
     ),
-    Fault("poison.write", "F3", "a record that kills the worker that writes it", strikes.poison_write, requests=60),
+    Fault("poison.write", "F3", "a record that kills the worker that writes it", poison.poison_write, requests=60),
     Fault(
         "duplicate.delivery", "F4", "every stage message of every fetch sent again, several times, also after its end",
-        strikes.duplicate_delivery, brief=True,
+        repetition.duplicate_delivery, brief=True,
     ),
     Fault(
         "duplicate.submission", "F4", "every request submitted by 50 clients at once under one idempotency key",
-        strikes.duplicate_submission, requests=20, brief=True,
+        repetition.duplicate_submission, requests=20, brief=True,
     ),
-    Fault("cancel", "F4", "some of the requests cancelled at moments of the dice, while workers die", strikes.cancellations),
-    Fault("redis.wipe", "F5", "FLUSHALL, twenty times in two seconds", strikes.redis_wiped, recovers="store", brief=True, api=1.0),
+    Fault("cancel", "F4", "some of the requests cancelled at random moments, while workers die", repetition.cancellations),
+    Fault("redis.wipe", "F5", "FLUSHALL, twenty times in two seconds", stores.redis_wiped, recovers="store", brief=True, api=1.0),
     Fault(
-        "redis.lost", "F5", "Valkey killed, and its data lost", strikes.redis_lost, recovers="store", api=1.0,
+        "redis.lost", "F5", "Valkey killed, and its data lost", stores.redis_lost, recovers="store", api=1.0,
     ),
-    Fault("redis.down", "F5", "Valkey down", strikes.redis_down, recovers="store", brief=True, api=1.0),
-    Fault("redis.hung", "F5", "Valkey frozen: it takes connections and never answers", strikes.redis_hung, recovers="store", api=1.0),
-    Fault("redis.full", "F5", "Valkey at maxmemory: it refuses every write", strikes.redis_full, recovers="store", api=1.0),
+    Fault("redis.down", "F5", "Valkey down", stores.redis_down, recovers="store", brief=True, api=1.0),
+    Fault("redis.hung", "F5", "Valkey frozen: it takes connections and never answers", stores.redis_hung, recovers="store", api=1.0),
+    Fault("redis.full", "F5", "Valkey at maxmemory: it refuses every write", stores.redis_full, recovers="store", api=1.0),
     Fault(
         "redis.failover", "F5", "the replica of Valkey is promoted; the old primary follows it, and refuses writes, loads data and lacks its primary",
         failovers.redis_failover, recovers="store", brief=True, api=1.0, layout=Layout.PROXIED,
@@ -150,14 +161,14 @@ FAULTS: tuple[Fault, ...] = (
         "redis.killed", "F5", "Valkey killed for good, and its replica promoted", failovers.redis_killed, recovers="store", api=1.0,
         layout=Layout.PROXIED,
     ),
-    Fault("postgres.down", "F6", "PostgreSQL stopped at once and kept down", strikes.postgres_down, recovers="store", brief=True, api=3.0),
-    Fault("postgres.hung", "F6", "PostgreSQL frozen: it takes connections and never answers", strikes.postgres_hung, recovers="store", api=3.0),
-    Fault("postgres.restart", "F6", "PostgreSQL restarted three times", strikes.postgres_restarted, recovers="store", api=3.0),
+    Fault("postgres.down", "F6", "PostgreSQL stopped at once and kept down", stores.postgres_down, recovers="store", brief=True, api=3.0),
+    Fault("postgres.hung", "F6", "PostgreSQL frozen: it takes connections and never answers", stores.postgres_hung, recovers="store", api=3.0),
+    Fault("postgres.restart", "F6", "PostgreSQL restarted three times", stores.postgres_restarted, recovers="store", api=3.0),
     Fault(
-        "postgres.slow", "F6", "scrape_fetch under an ACCESS EXCLUSIVE lock", strikes.postgres_locked, recovers="store", brief=True,
+        "postgres.slow", "F6", "scrape_fetch under an ACCESS EXCLUSIVE lock", stores.postgres_locked, recovers="store", brief=True,
         api=3.0,
     ),
-    Fault("postgres.full", "F6", "every connection taken by somebody else", strikes.postgres_full, recovers="store", api=3.0),
+    Fault("postgres.full", "F6", "every connection taken by somebody else", stores.postgres_full, recovers="store", api=3.0),
     Fault(
         "postgres.failover", "F6", "the primary killed for good, and its synchronous standby promoted", failovers.postgres_failover,
         recovers="store", brief=True, api=3.0, layout=Layout.STANDBY,
@@ -168,7 +179,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     *(
         Fault(
-            f"reset.{name}", "F7", f"connections to {what} reset, half closed and delayed by the dice",
+            f"reset.{name}", "F7", f"connections to {what} reset, half closed and delayed at random",
             partial(network.resets, servers=servers), recovers="store", brief=name == "all", api=6.0, layout=Layout.PROXIED,
         )
         for name, what, servers in RESET
@@ -176,19 +187,19 @@ FAULTS: tuple[Fault, ...] = (
     *(
         Fault(
             f"hostile.{name}", "F8", f"the first two sources answer every call with: {name.replace('_', ' ')}",
-            partial(strikes.hostile, kinds={name: details}),
+            partial(providers.hostile, kinds={name: details}),
         )
         for name, details in HOSTILE.items()
     ),
     Fault(
-        "hostile.mixed", "F8", "the first two sources answer with all of these in turn", partial(strikes.hostile, kinds=HOSTILE),
+        "hostile.mixed", "F8", "the first two sources answer with all of these in turn", partial(providers.hostile, kinds=HOSTILE),
         brief=True,
     ),
     Fault(
         "hang.beside", "F8", "every source of one platform takes connections and never answers, while another platform is healthy",
-        strikes.beside_a_hang, brief=True,
+        providers.beside_a_hang, brief=True,
     ),
-    Fault("storm", "F9", "429 on every credential, then all of them back at once", strikes.storm, brief=True),
-    Fault("clock.ahead", "F9", "one group of workers with its clock 90 s ahead", partial(strikes.skewed, seconds=90)),
-    Fault("clock.behind", "F9", "one group of workers with its clock 90 s behind", partial(strikes.skewed, seconds=-90)),
+    Fault("storm", "F9", "429 on every credential, then all of them back at once", storms.storm, brief=True),
+    Fault("clock.ahead", "F9", "one group of workers with its clock 90 s ahead", partial(clocks.skewed, seconds=90)),
+    Fault("clock.behind", "F9", "one group of workers with its clock 90 s behind", partial(clocks.skewed, seconds=-90)),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a rehearsal strikes: a stack over a data root of its own, with two groups of workers, and every way to hurt it."""
+"""What the faults break: a stack over a data root of its own, with two groups of workers, and every way to break it."""
 
 import asyncio
 import contextlib
@@ -213,7 +213,7 @@ class Rig:
             if (pid := int(row.holder.rpartition(":")[2])) in names
         ]
 
-    # Ways to hurt it.
+    # Ways to break it.
 
     def hold(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         self.supervisor.hold(name, number)

@@ -38,7 +38,7 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
     scene = Scene(rig, seed, dice, load)
     load_task = asyncio.create_task(_submit(scene))
     try:
-        await fault.strike(scene)
+        await fault.inject(scene)
     except ChaosError as error:
         scene.complaints.append(str(error))
     await load_task

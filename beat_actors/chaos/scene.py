@@ -1,23 +1,32 @@
-"""What a fault has at hand while it strikes, and what it leaves for the checker."""
+"""What a fault works with during a run, and what it leaves for the checker."""
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
+
+import psutil
 
 from beat_actors.chaos.load import Load
-from beat_actors.chaos.rig import Rig
+from beat_actors.chaos.rig import Mark, Rig
 from beat_actors.chaos.timing import Timing
-from beat_actors.chaos.waiting import until
+from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.failpoints.armed import Fired
 
 GRACE = 1.0
+"""Seconds after a frozen process goes on, in which it may still write."""
+BROKEN_OFF = ("batch_failed", "sweep_failed", "upkeep_broken_off")
+"""Log events of work that a process gave up after the database had committed its part."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """`failed`: requests that are to fail. `extra_calls`: answers that the fault makes useless. `healed_at`: when it was over, in
-    epoch seconds; `None` while it lasts.
+    """One run of a fault.
+
+    `dice`: the random numbers of the seed. `failed`: requests that must fail. `extra_calls`: answers of providers that the fault makes
+    useless. `healed_at`: when the fault was over, in epoch seconds; `None` while it lasts. `extra`: what else the card shows.
     """
 
     rig: Rig
@@ -28,28 +37,29 @@ class Scene:
     extra_calls: int = 0
     healed_at: float | None = None
     quiet_at: float = 0.0
-    """Before then, something that was frozen may still wake up."""
+    """Epoch seconds. A process that was frozen may write until then."""
     extra: dict[str, object] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
-    """What took longer than it may."""
+    """What took too long, but kept its promise."""
     skipped: str = ""
     severed: bool = False
-    """Connections to the providers were broken on their way: a call may not have arrived, and an answer may have been lost."""
+    """The fault broke connections to providers. A call may not have arrived, and an answer may have been lost."""
 
     @property
     def timing(self) -> Timing:
         return self.rig.timing
 
     def heal(self) -> None:
+        """Say that the fault is over now."""
         self.healed_at = time.time()
 
     async def pause(self, least: float, most: float) -> None:
-        """Wait, by the dice."""
+        """Wait for a time between `least` and `most` seconds that the seed chooses."""
         await asyncio.sleep(self.dice.uniform(least, most))
 
     async def fired(self, count: int) -> list[Fired]:
-        """Wait until so many failpoints fired. Raises `ChaosError` where they are never reached: nothing was rehearsed then."""
+        """Wait until `count` failpoints fired. Raises `ChaosError` where they did not: the run has not tested anything then."""
         await until(
             lambda: len(self.hits()) >= count,
             within=self.timing.patience,
@@ -58,15 +68,43 @@ class Scene:
         return self.hits()
 
     def hits(self) -> list[Fired]:
-        """What struck. What was armed to raise only leads work another way."""
+        """The failpoints that killed or froze a process. One that raises only leads work another way."""
         return [hit for hit in self.rig.book.hits() if hit.fired and not hit.armed.endswith("=raise")]
 
-    def ended(self) -> int:
-        (row,) = self.rig.rows(
-            "SELECT count(*) AS n FROM scrape_request_log WHERE status IN ('COMPLETE', 'FAILED', 'CANCELLED')"
-        )
+    def kill_worker(self) -> None:
+        """Kill one worker, which the seed chooses. Do nothing while no worker lives."""
+        if victims := self.rig.workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.dice.choice(victims).kill()
+
+    def count(self, sql: str, *params: Any) -> int:
+        """The one number that a query selects as `n`."""
+        (row,) = self.rig.rows(sql, *params)
         return int(row.n)
 
+    def ended(self) -> int:
+        """How many requests have ended."""
+        return self.count(
+            "SELECT count(*) AS n FROM scrape_request_log WHERE status IN ('COMPLETE', 'FAILED', 'CANCELLED')"
+        )
+
+    async def drained(self) -> None:
+        """Wait until every request has ended, or `timing.patience` is over. The checker reports the requests that have not ended."""
+        with contextlib.suppress(ChaosError):
+            await until(
+                lambda: self.ended() == len(self.load.wanted), within=self.timing.patience, what="it did not end"
+            )
+
     def complain(self, broken: bool, what: str) -> None:
+        """Where `broken`, the run has broken a promise."""
         if broken:
             self.complaints.append(what)
+
+    def complain_of_broken_off(self, mark: Mark) -> None:
+        """A process without Redis leaves unsent messages to the sweeps. It must not give up work that the database has committed."""
+        lines = [line for event in BROKEN_OFF for line in self.rig.logged(event, mark)]
+        self.complain(bool(lines), f"a Redis that was away broke off: {', '.join(map(str, lines[:3]))[:500]}")
+
+    def note_longest(self, name: str, seconds: float) -> None:
+        """Show the longest time that was given under this name."""
+        self.extra[name] = f"{max(seconds, float(str(self.extra.get(name, 0)))):.1f}"

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from beat_actors.chaos import Fault, Rig, Timing, rehearse
+from beat_actors.chaos.families.processes import STEP_BY_STEP
 from beat_actors.chaos.scene import Scene
-from beat_actors.chaos.strikes import STEP_BY_STEP
 from beat_actors.chaos.waiting import until
 from beat_actors.cli.app import invoke
 from beat_actors.local import LocalError

@@ -1,4 +1,4 @@
-"""F5 and F6: another server takes over, and the old one stays without taking writes, or does not come back."""
+"""F5 and F6: another server of Valkey or PostgreSQL takes over. The old one refuses writes, or does not come back."""
 
 import asyncio
 import contextlib
@@ -12,18 +12,17 @@ import psycopg
 import redis
 
 from beat_actors.chaos.scene import Scene
-from beat_actors.chaos.strikes import drained, survived_without_redis
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.local.servers import PostgresServer, ValkeyServer
 
 FILLER, KEYS = "chaos-filler", 200
 FOLLOWER = {"replica-serve-stale-data": "no", "key-load-delay": 50_000, "loading-process-events-interval-bytes": 1024}
-"""Settings of the old primary: without its primary it answers MASTERDOWN, and LOADING while it loads keys, 50 ms for each."""
+"""Settings of the old primary. It answers MASTERDOWN while it finds no primary, and LOADING while it loads keys, at 50 ms for each."""
 LOADS_FOR = 15.0
-"""Seconds until it has loaded all, with time to spare; consumers try again every three."""
+"""Seconds in which a client must meet the answer LOADING. Consumers try again every three seconds."""
 REFUSALS = ("READONLY", "LOADING", "MASTERDOWN")
 JUST_NOW = 2
-"""Seconds for which a connection that was used still counts as in use."""
+"""Seconds after its last command in which a connection counts as in use."""
 OLD_WRITERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'beat %%' AND xact_start < %s"
 BEHIND = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()"
 STILL_USED = """
@@ -33,8 +32,11 @@ WHERE application_name LIKE 'beat %' AND state_change > clock_timestamp() - inte
 
 
 async def redis_failover(scene: Scene) -> None:
-    """The old primary keeps its connections and becomes a replica: it answers READONLY, MASTERDOWN while it finds no primary, and LOADING
-    while it loads the new one's data, since its own had moved on."""
+    """Promote the replica. The old primary keeps its connections and becomes a replica.
+
+    It answers READONLY, MASTERDOWN while it finds no primary, and LOADING while it loads the new primary's data: it has a write of its own,
+    so it cannot continue from where the new primary began.
+    """
     old, new = scene.rig.primary, _replica(scene)
     await scene.pause(0.2, 0.8)
     with _client(old) as first, _client(new) as second:
@@ -51,7 +53,7 @@ async def redis_failover(scene: Scene) -> None:
                 first.replicaof("127.0.0.1", nobody.getsockname()[1])
                 await asyncio.sleep(scene.timing.outage / 2)
             first.replicaof("127.0.0.1", new.port)
-            with contextlib.suppress(ChaosError):  # which is complained of below, when the fault is healed
+            with contextlib.suppress(ChaosError):  # the missing answer is reported below, after the fault is healed
                 await until(
                     lambda: _refusals(first)["LOADING"] > before["LOADING"], within=LOADS_FOR, what="it loads unseen"
                 )
@@ -60,7 +62,7 @@ async def redis_failover(scene: Scene) -> None:
         scene.extra |= {kind.lower(): count for kind, count in refused.items()}
         for kind, count in refused.items():
             scene.complain(not count, f"nobody was answered {kind}")
-        await drained(scene)
+        await scene.drained()
         with contextlib.suppress(ChaosError):
             await until(lambda: not _uses(first), within=scene.timing.store_budget, what="it is still used")
         uses = _uses(first)
@@ -68,7 +70,7 @@ async def redis_failover(scene: Scene) -> None:
 
 
 async def redis_killed(scene: Scene) -> None:
-    """What the old primary held and had not sent yet is lost with it."""
+    """Kill the primary for good and promote the replica. What the primary had not sent to the replica is lost."""
     new, mark = _replica(scene), scene.rig.mark()
     await scene.pause(0.2, 0.8)
     async with _readiness(scene, "redis"):
@@ -77,23 +79,23 @@ async def redis_killed(scene: Scene) -> None:
         with _client(new) as second:
             second.replicaof("NO", "ONE")
         _lead_to(scene, new)
-    await drained(scene)
-    survived_without_redis(scene, mark)
+    await scene.drained()
+    scene.complain_of_broken_off(mark)
 
 
 async def postgres_failover(scene: Scene) -> None:
-    """The primary dies with whatever is on its way; what it had confirmed, the standby has."""
+    """Kill the primary for good and promote the standby, which has all that the primary confirmed."""
     standby = _standby(scene)
     await scene.pause(0.2, 0.8)
     async with _readiness(scene, "database"):
         await asyncio.to_thread(scene.rig.hold, "postgres", signal.SIGQUIT)
         await asyncio.sleep(scene.timing.outage)
         await _promote(scene, standby)
-    await drained(scene)
+    await scene.drained()
 
 
 async def postgres_switchover(scene: Scene) -> None:
-    """The old primary keeps its connections and takes no writes; the standby is promoted when it has all that was written."""
+    """Make the primary read only under its connections, and promote the standby when it has all that was written."""
     old, standby = scene.rig.stack.postgres, _standby(scene)
     await scene.pause(0.2, 0.8)
     async with await psycopg.AsyncConnection.connect(old.url, autocommit=True) as first:
@@ -106,16 +108,16 @@ async def postgres_switchover(scene: Scene) -> None:
             await _reached(first, BEHIND, 1, "the standby did not catch up")
             await asyncio.sleep(scene.timing.outage)
             await _promote(scene, standby)
-        await drained(scene)
+        await scene.drained()
         await _reached(first, STILL_USED, 0, "processes went on using the old primary")
 
 
 GRACE_OF_RELOAD = 1.0
-"""Seconds in which every session has read its settings anew."""
+"""Seconds in which every session reads the settings again."""
 
 
 async def _reached(connection: psycopg.AsyncConnection[Any], sql: str, wanted: int, what: str, *params: Any) -> None:
-    """Wait until the query says so. Raises `ChaosError` with `what` after ten seconds."""
+    """Wait until the query returns `wanted`. Raises `ChaosError` with `what` after ten seconds."""
     deadline = asyncio.get_running_loop().time() + 10.0
     while await _value(connection, sql, *params) != wanted:
         if asyncio.get_running_loop().time() > deadline:
@@ -129,7 +131,7 @@ async def _value(connection: psycopg.AsyncConnection[Any], sql: str, *params: An
 
 
 async def _promote(scene: Scene, standby: PostgresServer) -> None:
-    """Returns when the standby takes writes."""
+    """Promote the standby, and return when it takes writes."""
     async with await psycopg.AsyncConnection.connect(standby.url_of("postgres"), autocommit=True) as connection:
         promoted = await _value(connection, "SELECT pg_promote(true, 30)")
     scene.complain(not promoted, "the standby was not promoted")
@@ -138,9 +140,9 @@ async def _promote(scene: Scene, standby: PostgresServer) -> None:
 
 @contextlib.asynccontextmanager
 async def _readiness(scene: Scene, dependency: str) -> AsyncIterator[None]:
-    """Around a fault that is over at the end of the block: `/readyz` of the API tells of the dependency within it, and no more after it.
+    """Around a fault that ends with the block: `/readyz` must report the dependency during the block, and report it well after the block.
 
-    Without the database the API is not ready (503); without Redis it is, and says what is missing.
+    Without the database the API is not ready (503). Without Redis it is ready, and says that Redis is missing.
     """
     seen: set[tuple[int, bool]] = set()
     watch = asyncio.create_task(_watch(scene, dependency, seen))
@@ -161,7 +163,7 @@ async def _readiness(scene: Scene, dependency: str) -> AsyncIterator[None]:
 
 
 async def _watch(scene: Scene, dependency: str, seen: set[tuple[int, bool]]) -> None:
-    """Collect each status of `/readyz`, and whether the dependency was well."""
+    """Collect each pair of the status of `/readyz` and whether it reported the dependency as well."""
     timeout = aiohttp.ClientTimeout(total=5.0)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         while True:
@@ -173,7 +175,7 @@ async def _watch(scene: Scene, dependency: str, seen: set[tuple[int, bool]]) -> 
 
 
 def _lead_to(scene: Scene, new: ValkeyServer) -> None:
-    """New connections find the new primary."""
+    """Lead new connections to the new primary."""
     assert scene.rig.proxies is not None
     scene.rig.proxies.valkey.lead_to(new.port)
     scene.rig.primary = new
@@ -195,7 +197,7 @@ def _client(server: ValkeyServer) -> redis.Redis:
 
 
 def _uses(client: redis.Redis) -> list[str]:
-    """What others do with the server: listen, or a command that was answered just now. Replication has connections of its own kind."""
+    """The connections of other clients that subscribe, or that had a command answered just now. Those of replication are not among them."""
     own = str(client.client_id())
     found: Any = client.client_list(_type="normal") + client.client_list(_type="pubsub")
     return [
@@ -206,6 +208,6 @@ def _uses(client: redis.Redis) -> list[str]:
 
 
 def _refusals(client: redis.Redis) -> Mapping[str, int]:
-    """How often the server answered with each of the errors of a server that takes no writes."""
+    """How often the server answered with each error of a server that takes no writes."""
     found: Any = client.info("errorstats")
     return {kind: int(found.get(f"errorstat_{kind}", {}).get("count", 0)) for kind in REFUSALS}

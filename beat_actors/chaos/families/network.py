@@ -1,4 +1,4 @@
-"""F7, the network: connections that break between Beat and what it talks to."""
+"""F7: connections between Beat and its servers break."""
 
 import asyncio
 from collections import Counter
@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 from beat_actors.chaos.proxy import BREAKS
 from beat_actors.chaos.scene import Scene
-from beat_actors.chaos.strikes import drained, survived_without_redis
 from beat_actors.chaos.waiting import until
 
-# A transaction is some five chunks in each direction, a message two: most get through, and hundreds do not.
 RATES = {"postgres": 0.01, "valkey": 0.05, "simulator": 0.1}
+"""The share of chunks that a proxy disturbs. A transaction is about five chunks in each direction and a message two, so most get through."""
 LONGEST_DELAY = 0.2
 
 
 async def resets(scene: Scene, *, servers: Sequence[str]) -> None:
-    """The proxies before these servers break connections while the requests arrive, and until something was broken in every way."""
+    """Let the proxies of these servers break connections while the requests arrive, and until each of them broke one in every way."""
     proxies = scene.rig.proxies
     assert proxies is not None
     chosen, mark = {name: getattr(proxies, name) for name in servers}, scene.rig.mark()
@@ -41,6 +40,6 @@ async def resets(scene: Scene, *, servers: Sequence[str]) -> None:
     for name, count in broken.items():
         scene.complain(not count, f"no connection to {name} was broken")
     scene.heal()
-    await drained(scene)
+    await scene.drained()
     if servers == ("valkey",):
-        survived_without_redis(scene, mark)
+        scene.complain_of_broken_off(mark)

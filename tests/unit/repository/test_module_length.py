@@ -1,0 +1,35 @@
+"""A module that has grown long holds more than one thing that a reader looks for."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("beat_actors", "actors", "api", "scheduler")
+MOST_LINES = 400
+LONGER = frozenset(
+    {
+        "api/data.py",
+        "api/operations.py",
+        "api/scrape_requests.py",
+        "beat_actors/broker/decision.py",
+        "beat_actors/broker/loading.py",
+        "beat_actors/broker/outcomes.py",
+        "beat_actors/broker/turn.py",
+        "beat_actors/client.py",
+        "beat_actors/platforms/instagram/posts.py",
+        "beat_actors/platforms/interface.py",
+        "beat_actors/platforms/youtube/simulator.py",
+        "beat_actors/platforms/youtube/sources/ytapi.py",
+    }
+)
+"""Modules that are still longer. No other module may become one of them."""
+
+
+def length(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+def test_no_module_is_too_long() -> None:
+    modules = {path.relative_to(ROOT).as_posix(): path for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+    assert len(modules) > 100
+    long = {name: lines for name, path in modules.items() if (lines := length(path)) > MOST_LINES}
+    assert {name: lines for name, lines in long.items() if name not in LONGER} == {}
