@@ -161,6 +161,10 @@ class Transaction:
         found = await self.rows(sql, params)
         return found[0] if found else None
 
+    async def only(self, sql: Statement[R], params: Params | None = None) -> R:
+        """The first row of a statement that always gives one. Raises IndexError where there is none."""
+        return (await self.rows(sql, params))[0]
+
     @overload
     async def value(self, sql: Statement[R], params: Params | None = None) -> R | None: ...
     @overload

@@ -12,11 +12,13 @@ The file `fetches.sql` beside `fetches.py` holds that module's statements:
     -- No row: all of them had ended before; nothing is to be done.
     UPDATE scrape_request_log SET status = %(status)s WHERE id = ANY(%(ids)s) RETURNING {{told}}
 
-and the module binds it with `END = SQL("end", Ended)`, where `Ended` is a NamedTuple with the columns as its fields, or, of a statement with
-one column, the type of that column. `tests/integration/database/test_statements.py` holds the files against this form and the types against
+and the module binds it with `END = SQL("end", Ended)`, where `Ended` has the columns as its fields (a NamedTuple, a msgspec struct or a
+dataclass), or, of a statement with one column, is the type of that column. `{{intake.told}}` is the fragment of another file in the same
+directory. `tests/integration/database/test_statements.py` holds the files against this form and the types against
 the database.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +29,7 @@ from psycopg import AsyncCursor, Cursor
 R = TypeVar("R")
 
 _PART = re.compile(r"^-- (name|fragment): (\w+)$", re.MULTILINE)
-_FRAGMENT = re.compile(r"\{\{(\w+)\}\}")
+_FRAGMENT = re.compile(r"\{\{(?:(\w+)\.)?(\w+)\}\}")
 _COMMENT = re.compile(r"(^|\s+)--(\s.*)?$")
 
 LOADED: list["Statement[Any]"] = []
@@ -37,31 +39,49 @@ LOADED: list["Statement[Any]"] = []
 class Statement(Generic[R]):
     """One statement. `row`: the type of its rows, None where it gives none."""
 
-    __slots__ = ("_known", "contract", "name", "row", "sent", "text")
+    __slots__ = ("_fields", "_known", "_make", "contract", "name", "row", "sent", "text")
 
     def __init__(self, name: str, contract: str, text: str, row: type[R] | None) -> None:
         self.name, self.contract, self.text, self.row = name, contract, text, row
         self.sent = text.encode()
         self._known = False
+        self._fields = None if row is None else _fields(row)
+        self._make = tuple if row is None else _maker(row, self._fields)
 
     @property
     def is_scalar(self) -> bool:
-        return self.row is not None and not hasattr(self.row, "_fields")
+        return self.row is not None and self._fields is None
 
     def rows(self, cursor: "AsyncCursor[Any] | Cursor[Any]") -> Callable[[Sequence[Any]], Any]:
         """A row factory of psycopg. Raises TypeError where the columns are not those of the type."""
         if not self._known and cursor.description is not None:
             self._check([column.name for column in cursor.description])
             self._known = True
-        return _first if self.is_scalar else getattr(self.row, "_make", tuple)
+        return self._make
 
     def _check(self, columns: Sequence[str]) -> None:
-        fields = [*getattr(self.row, "_fields", columns[:1] if self.is_scalar else ())]
+        fields = list(columns[:1]) if self.is_scalar else list(self._fields or ())
         if list(columns) != fields:
             raise TypeError(f"the statement {self.name} gives the columns {list(columns)}, its type has {fields}")
 
     def __repr__(self) -> str:
         return f"<statement {self.name}>"
+
+
+def _fields(row: type[Any]) -> tuple[str, ...] | None:
+    """The names of the columns; None of a type that is one column's."""
+    if dataclasses.is_dataclass(row):
+        return tuple(field.name for field in dataclasses.fields(row))
+    found: tuple[str, ...] | None = getattr(row, "_fields", None) or getattr(row, "__struct_fields__", None)
+    return found
+
+
+def _maker(row: type[Any], fields: tuple[str, ...] | None) -> Callable[[Sequence[Any]], Any]:
+    """What makes a row of the values of its columns."""
+    if fields is None:
+        return _first
+    make: Callable[[Sequence[Any]], Any] | None = getattr(row, "_make", None)
+    return make or (lambda values: row(**dict(zip(fields, values, strict=True))))
 
 
 def _first(values: Sequence[Any]) -> Any:
@@ -75,17 +95,22 @@ class Statements:
         self.path = Path(module).with_suffix(".sql")
         self._contracts: dict[str, str] = {}
         self._texts: dict[str, str] = {}
-        fragments: dict[str, str] = {}
+        self._fragments: dict[str, str] = {}
         _, *parts = _PART.split(self.path.read_text())
         for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-            if name in fragments or name in self._texts:
+            if name in self._fragments or name in self._texts:
                 raise ValueError(f"{self.path.name} has two parts that are called {name}")
             contract, text = _divided(body)
-            text = _FRAGMENT.sub(lambda found: fragments[found[1]], text)
+            text = _FRAGMENT.sub(lambda found: self._fragment(found[1], found[2]), text)
             if kind == "fragment":
-                fragments[name] = text
+                self._fragments[name] = text
             else:
                 self._contracts[name], self._texts[name] = contract, text
+
+    def _fragment(self, file: str | None, name: str) -> str:
+        if file is None:
+            return self._fragments[name]
+        return Statements(str(self.path.with_stem(file)))._fragments[name]
 
     @property
     def names(self) -> list[str]:
@@ -98,7 +123,9 @@ class Statements:
 
     def __call__(self, name: str, row: type[Any] | None = None) -> Statement[Any]:
         """Bind a statement. Raises KeyError where the file has none of this name."""
-        statement = Statement(f"{self.path.stem}.{name}", self._contracts[name], self._texts[name], row)
+        statement = Statement(
+            f"{self.path.parent.name}/{self.path.stem}.{name}", self._contracts[name], self._texts[name], row
+        )
         LOADED.append(statement)
         return statement
 

@@ -4,12 +4,14 @@ import ast
 import importlib
 import pkgutil
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from psycopg.pq import ExecStatus
@@ -66,9 +68,9 @@ def binds_statements(module: str) -> bool:
     return path.with_suffix(".py").exists() and path.with_suffix(".sql").exists()
 
 
-def bound() -> dict[str, Statement[Any]]:
+def bound() -> list[Statement[Any]]:
     import_everything()
-    return {f"{statement.name}": statement for statement in LOADED}
+    return list(LOADED)
 
 
 def in_files() -> list[tuple[Path, str]]:
@@ -111,11 +113,11 @@ def test_every_statement_has_its_contract() -> None:
 
 
 @pytest.fixture(scope="module")
-def names() -> dict[str, Statement[Any]]:
+def statements() -> list[Statement[Any]]:
     return bound()
 
 
-def test_the_rows_of_every_statement_are_of_its_type(settings: Settings, names: dict[str, Statement[Any]]) -> None:
+def test_the_rows_of_every_statement_are_of_its_type(settings: Settings, statements: list[Statement[Any]]) -> None:
     """PostgreSQL is asked for the columns and their types, of each statement, without running it."""
     wrong = []
     with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
@@ -126,13 +128,13 @@ def test_the_rows_of_every_statement_are_of_its_type(settings: Settings, names: 
                 "SELECT t.oid::integer, t.typname, e.typname FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'"
             )
         }
-        for name, statement in sorted(names.items()):
+        for statement in statements:
             try:
                 columns = described(connection, statement)
             except psycopg.Error as error:
-                wrong.append(f"{name}: {error}")
+                wrong.append(f"{statement.name}: {error}")
                 continue
-            wrong += [f"{name}: {fault}" for fault in faults(statement, columns, kinds)]
+            wrong += [f"{statement.name}: {fault}" for fault in faults(statement, columns, kinds)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -186,3 +188,32 @@ def test_the_type_of_a_row_is_held_against_the_columns_when_a_statement_first_ru
 
     with pytest.raises(TypeError, match=r"the statement a\.b gives the columns \['x', 'y'\]"):
         statement.rows(Cursor())  # type: ignore[arg-type]
+
+
+class Pair(msgspec.Struct, kw_only=True):
+    x: int
+    y: str
+
+
+@dataclass(frozen=True)
+class Other:
+    x: int
+    y: str
+
+
+def test_a_row_may_be_a_struct_or_a_dataclass() -> None:
+    class Cursor:
+        description = (type("Column", (), {"name": "x"}), type("Column", (), {"name": "y"}))
+
+    for row in (Pair, Other):
+        statement = Statement[Any]("a.b", "", "SELECT 1 AS x, 'a' AS y", row)
+        assert not statement.is_scalar
+        assert statement.rows(Cursor())((1, "a")) == row(x=1, y="a")  # type: ignore[arg-type]
+
+
+def test_a_file_may_name_a_fragment_of_another(tmp_path: Path) -> None:
+    (tmp_path / "one.sql").write_text("-- fragment: own\nid, platform\n")
+    (tmp_path / "other.sql").write_text("-- name: all\n-- All of them.\nSELECT {{one.own}} FROM scrape_fetch\n")
+    statement = Statements(str(tmp_path / "other.py"))("all")
+    LOADED.remove(statement)
+    assert statement.text == "SELECT id, platform FROM scrape_fetch"
