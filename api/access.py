@@ -1,4 +1,4 @@
-"""Who may call what. Every resource says which scope each of its methods needs, and what says nothing is not served."""
+"""Who may call what. Each resource declares the scope that each of its methods needs. A resource that declares none is not served."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -16,15 +16,18 @@ from beat_actors.access.reader import Reader
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import Forbidden
 from beat_actors.requests.intake import Priority
+from beat_actors.shapes import one_of
 
 OPEN: Final = "open"
-"""For whoever asks: says nothing of what is stored, and needs no key."""
+"""The method needs no key, and its answer tells nothing of what is stored."""
 Scopes = Mapping[str, Scope | Literal["open"]]
 """By HTTP method. It stands as `scopes` on each resource."""
+PRIORITIES = one_of(priority.name.lower() for priority in Priority)
+"""The names of the priorities, as a constraint of a body's field."""
 
 
 class App(Front):
-    """Falcon's, but for one thing: what does not say who may call it, and what it takes and answers, cannot be added."""
+    """Falcon's application. It adds no route that does not declare who may call it, what it takes and what it answers."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -46,7 +49,7 @@ class App(Front):
                 f"{uri_template}: {type(resource).__name__} does not say what each method takes and answers"
             )
         for method, scope in declared.items():
-            if scope != OPEN:  # what is open asks nobody, or says by itself who does not answer
+            if scope != OPEN:  # an open route waits for no store, or reports by itself the store that does not answer
                 name = f"on_{method.lower()}"
                 setattr(resource, name, answered_in_time(getattr(resource, name)))
         super().add_route(uri_template, resource)
@@ -60,13 +63,13 @@ class App(Front):
 
 
 class Gate:
-    """Falcon middleware: whose key it is, how often it calls, what it may. All before a byte of the body is read."""
+    """Falcon middleware: it finds the caller by the key, holds the key to its rate, and checks its scopes, before the body is read."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
     async def process_resource(self, req: Request, resp: Response, resource: Any, _params: dict[str, Any]) -> None:
-        # A method that the resource does not have needs a key, whichever: Falcon says then that there is none.
+        # A method that the resource does not have needs any key. Falcon then answers that there is no such method.
         scope = resource.scopes.get(req.method)
         if scope == OPEN:
             return
@@ -84,26 +87,26 @@ class Gate:
 
 
 def caller_of(req: Request) -> Caller:
-    """Whose call it is. Only for what is not `OPEN`."""
+    """The caller of a route that is not `OPEN`."""
     caller: Caller = req.context.caller
     return caller
 
 
 def room_of(req: Request) -> Room:
-    """The room that this process has for what callers send. Only for what is not `OPEN`."""
+    """The process's room for bodies, in a call of a route that is not `OPEN`."""
     room: Room = req.context.room
     return room
 
 
 def account_of(caller: Caller, named: str | None) -> str | None:
-    """The account that a call is about: the key's own where it has one. Raises `Forbidden` where another one is named."""
+    """The account of a call: that of the key, or the one that the call names. Raises `Forbidden` where it names another one than the key's."""
     if caller.account_id is None or named in (None, caller.account_id):
         return caller.account_id or named
     raise Forbidden("this key is of another account than the one that is named")
 
 
 def reader_of(caller: Caller) -> Reader:
-    """Whose eyes the caller reads with."""
+    """The reader whose rows the caller sees."""
     return Reader(caller.account_id, operates=Scope.OPERATE in caller.scopes)
 
 
@@ -122,8 +125,17 @@ def is_urgent(caller: Caller) -> bool:
     return Scope.URGENT in caller.scopes
 
 
+def operates(caller: Caller) -> bool:
+    return Scope.OPERATE in caller.scopes
+
+
+def account_is_its_own(caller: Caller) -> bool:
+    """Whether the key belongs to an account."""
+    return caller.account_id is not None
+
+
 def owner_of(caller: Caller) -> str:
-    """Whose the idempotency keys are that it sends: its account's, or of no account its own."""
+    """The owner of the idempotency keys that the caller sends: its account, or the key itself where it has no account."""
     return caller.actor if caller.account_id is None else f"account:{caller.account_id}"
 
 

@@ -6,8 +6,9 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, caller_of
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.scrape_requests import send, whole
-from api.services import Provider
+from api.parameters import whole
+from api.replies import send
+from api.resource import Resource
 from beat_actors.access import grants
 from beat_actors.access.grants import GrantView, Use
 from beat_actors.access.scopes import Scope
@@ -34,7 +35,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     owner: str
 
 
-class AccountGrants:
+class AccountGrants(Resource):
     """GET lists the owners that an account may use; POST grants one; DELETE takes one away."""
 
     scopes: Scopes = {"GET": Scope.OPERATE, "POST": Scope.OPERATE, "DELETE": Scope.OPERATE}
@@ -52,9 +53,6 @@ class AccountGrants:
             needs=frozenset({"platform", "owner", "reason"}),
         ),
     }
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
 
     async def on_get(self, req: Request, resp: Response, account: str) -> None:
         check_text(account, "account_id", longest=grants.LONGEST, one_line=True)

@@ -13,7 +13,8 @@ from api.openapi import Document, Page
 from api.operations import ROUTES
 from api.patience import Hourglass
 from api.probes import Probed
-from api.scrape_requests import Cancel, Explain, Retry, RetryMatching, ScrapeRequest, ScrapeRequests
+from api.retries import Retry, RetryMatching
+from api.scrape_requests import Cancel, Explain, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from api.webhooks import ROUTES as WEBHOOKS
 from beat_actors.database import Database

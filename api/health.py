@@ -10,8 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.access import OPEN, Scopes
 from api.calls import Call, Calls, answer
 from api.patience import in_time
-from api.scrape_requests import send
-from api.services import Provider, Services
+from api.replies import send
+from api.resource import Resource
+from api.services import Services
 from beat_actors.database import migrate
 from beat_actors.errors import StorageForbidden, StorageReadOnly, StorageUnavailable
 
@@ -40,14 +41,11 @@ class Healthz:
         send(resp, alive())
 
 
-class Readyz:
+class Readyz(Resource):
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {
         "GET": Call("It can keep its word, or which dependency is missing.", {200: READY}, refusals={503: READY})
     }
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         resp.status, body = await readiness(self._provider.services)

@@ -9,8 +9,9 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, caller_of
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.scrape_requests import send, whole
-from api.services import Provider
+from api.parameters import whole
+from api.replies import send
+from api.resource import Resource
 from beat_actors.access import keys, scopes
 from beat_actors.access.keys import GRACE, LONGEST_LIFE, RATE_LIMIT, Created, KeyView, NewKey
 from beat_actors.access.scopes import Scope
@@ -35,7 +36,7 @@ MADE_FIELDS: dict[str, Any] = {"id": int, "key": str, "prefix": str, "expires_at
 MADE = answer("KeyMade", **MADE_FIELDS)
 
 
-class Keys:
+class Keys(Resource):
     """GET lists the keys; POST makes one."""
 
     scopes: Scopes = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
@@ -43,9 +44,6 @@ class Keys:
         "GET": Call("All keys, without what opens.", {200: answer("KeyList", keys=list[KeyView])}),
         "POST": Call("Make a key; it is in this answer and in no other.", {201: MADE}, body=Wanted),
     }
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         async with self._provider.services.database.transaction() as transaction:
@@ -61,7 +59,7 @@ class Keys:
         send(resp, _shown(created))
 
 
-class Key:
+class Key(Resource):
     """DELETE revokes a key, by its id or its prefix; `?reason=` goes on record."""
 
     scopes: Scopes = {"DELETE": Scope.ADMIN}
@@ -74,9 +72,6 @@ class Key:
         )
     }
 
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-
     async def on_delete(self, req: Request, resp: Response, key: str) -> None:
         reason = req.get_param("reason")
         if not reason:
@@ -87,7 +82,7 @@ class Key:
         send(resp, told)
 
 
-class Rotation:
+class Rotation(Resource):
     """POST makes a key's successor; the old one works on for `?grace=` seconds. Its webhooks are the successor's, with new secrets."""
 
     scopes: Scopes = {"POST": Scope.ADMIN}
@@ -105,9 +100,6 @@ class Rotation:
             query={"grace": up_to(LONGEST)},
         )
     }
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, key: str) -> None:
         grace = timedelta(seconds=whole(req, "grace", default=int(GRACE.total_seconds()), most=LONGEST))

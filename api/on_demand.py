@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of, owner_of, priority_of
+from api.access import PRIORITIES, Scopes, account_of, caller_of, owner_of, priority_of
 from api.body import read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer
 from api.problems import STATUS, problem
-from api.scrape_requests import PRIORITIES, send
-from api.services import Provider
+from api.replies import location, send
+from api.resource import Resource
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError, TooManyOpen
 from beat_actors.quotas import overview
@@ -36,7 +36,7 @@ class Reset(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
-class Refresh:
+class Refresh(Resource):
     """POST: 202 with the request, which batch work may find deferred; 429 where a limit has no room."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
@@ -54,9 +54,6 @@ class Refresh:
             refusals={429: answer("Refusal", status=answer("RefusalStatus", type=str, message=str, code=int))},
         )
     }
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, platform: str, name: str) -> None:
         check_text(name, "handle", longest=255)
@@ -88,30 +85,26 @@ class Refresh:
         accepted = refreshing.accepted
         if refreshing.deferred_to is None:
             self._provider.bell.ring([platform])
-        location = f"/v1/scrape-requests/{accepted.id}"
         resp.status = 202
-        resp.set_header("Location", location)
+        resp.set_header("Location", location(accepted.id))
         _tell(resp, refreshing.standings)
         if refreshing.replayed:
             resp.set_header("Idempotency-Replayed", "true")
-        body = {"id": accepted.id, "created": accepted.created, "location": location}
+        body = {"id": accepted.id, "created": accepted.created, "location": location(accepted.id)}
         send(resp, body | {"deferred_to": refreshing.deferred_to})
 
 
-class Limits:
+class Limits(Resource):
     """GET every limit: used, left, rate, and when it will be exhausted."""
 
     scopes: Scopes = {"GET": Scope.OPERATE}
     calls: Calls = {"GET": Call("How the limits stand.", {200: answer("LimitList", limits=list[overview.LimitView])})}
 
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"limits": await overview.overview(self._provider.services.limits)})
 
 
-class LimitReset:
+class LimitReset(Resource):
     """POST a reason: the limit is empty again, and who emptied it is on record."""
 
     scopes: Scopes = {"POST": Scope.OPERATE}
@@ -120,9 +113,6 @@ class LimitReset:
             "Empty a limit; it is on record.", {200: answer("LimitEmptied", name=str, used_before=int)}, body=Reset
         )
     }
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
 
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         check_text(name, "name", longest=200)

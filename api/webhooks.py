@@ -6,11 +6,12 @@ from typing import Annotated
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import Scopes, account_of, caller_of
+from api.access import Scopes, account_of, caller_of, operates
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.scrape_requests import operates, row_id, send, whole
-from api.services import Provider
+from api.parameters import row_id, whole
+from api.replies import send
+from api.resource import Resource
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput, Forbidden
 from beat_actors.moments import in_utc
@@ -50,10 +51,7 @@ class MadeWebhook(EndpointView, frozen=True, kw_only=True):
 DELIVERY = answer("DeliveryId", delivery_id=int)
 
 
-class _Resource:
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-
+class _Resource(Resource):
     @property
     def _allow_private(self) -> bool:
         return self._provider.services.database.settings.webhook_allow_private

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import api.on_demand
-import api.scrape_requests
+import api.submissions
 from beat_actors.access import grants
 from beat_actors.access.reader import Sees
 from beat_actors.broker import loading, turn
@@ -50,7 +50,7 @@ def _without(patch: pytest.MonkeyPatch, module: Any, statement: str, condition: 
 
 @mutant("the grant, when a request is accepted: of one, and of each of a list")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _holds_all(patch, intake, api.scrape_requests)
+    _holds_all(patch, intake, api.submissions)
 
 
 @mutant("the grant, when a request runs again")
@@ -177,7 +177,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("whose an idempotency key is")
 def _(patch: pytest.MonkeyPatch) -> None:
-    for module in (api.scrape_requests, api.on_demand):
+    for module in (api.submissions, api.on_demand):
         patch.setattr(module, "owner_of", lambda _: "everybody")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api import app, body, room, scrape_requests
+from api import app, body, room, submissions
 from api.body import MAX_BYTES, MAX_LIST_BYTES, MAX_VALUES
 from api.problems import TooManyBodies
 from api.room import Places, Room, Turns
@@ -207,9 +207,9 @@ async def test_a_key_without_work_is_forgotten() -> None:
 
 
 async def test_one_long_list_is_checked_at_a_time_and_others_are_answered_meanwhile(api, monkeypatch) -> None:
-    prepared, checked = scrape_requests.prepared, []
+    prepared, checked = submissions.prepared, []
     monkeypatch.setattr(
-        scrape_requests, "prepared", lambda item, caller: checked.append(item["tags"]["of"]) or prepared(item, caller)
+        submissions, "prepared", lambda item, caller: checked.append(item["tags"]["of"]) or prepared(item, caller)
     )
     lists = {of: [{**GOOD, "tags": {"of": of}}] * 120 for of in "abc"}
     sent = [asyncio.create_task(api.simulate_post(ROUTE, json={"requests": many})) for many in lists.values()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api import scrape_requests, waiting
+from api import finished, waiting
 from api.waiting import Waiting
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
@@ -145,7 +145,7 @@ async def test_many_waits_that_end_together_leave_connections_to_others(
 ) -> None:
     """The requests of one key's waits are read a few at a time, so that their reads are not before everybody else's."""
     many, other = [bearer(await new_key(Scope.SUBMIT, Scope.READ)) for _ in range(2)]
-    read, at_once, most, go_on, reads = scrape_requests._read, 0, 0, asyncio.Event(), asyncio.Semaphore(0)
+    read, at_once, most, go_on, reads = finished._read, 0, 0, asyncio.Event(), asyncio.Semaphore(0)
     go_on.set()
 
     async def counted(provider: Any, request_id: int, caller: Any) -> Any:
@@ -164,7 +164,7 @@ async def test_many_waits_that_end_together_leave_connections_to_others(
         begun.release()
         return await until_ended(self, *given)
 
-    monkeypatch.setattr(scrape_requests, "_read", counted)
+    monkeypatch.setattr(finished, "_read", counted)
     monkeypatch.setattr(Waiting, "until_ended", waits_for)
     async with Promised(app_over(settings, bell)) as api:
         asked = (await api.simulate_post(ROUTE, json=GOOD, headers=many)).json["location"]
@@ -188,7 +188,7 @@ async def test_many_waits_that_end_together_leave_connections_to_others(
 async def test_of_many_waits_whose_time_is_up_at_once_few_read_anew(settings, bell, new_key, monkeypatch) -> None:
     """The others are answered as the request was when they began to wait, so that nobody is kept or refused."""
     key = bearer(await new_key(Scope.SUBMIT, Scope.READ))
-    read, held, reads = scrape_requests._read, asyncio.Event(), 0
+    read, held, reads = finished._read, asyncio.Event(), 0
     begun, over = asyncio.Semaphore(0), asyncio.Event()
 
     async def counted(*given: Any) -> Any:
@@ -203,7 +203,7 @@ async def test_of_many_waits_whose_time_is_up_at_once_few_read_anew(settings, be
         await over.wait()
         return False
 
-    monkeypatch.setattr(scrape_requests, "_read", counted)
+    monkeypatch.setattr(finished, "_read", counted)
     monkeypatch.setattr(Waiting, "until_ended", waits_until_over)
     async with Promised(app_over(settings, bell)) as api:
         asked = (await api.simulate_post(ROUTE, json=GOOD, headers=key)).json["location"]

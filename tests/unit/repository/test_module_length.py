@@ -7,9 +7,6 @@ PACKAGES = ("beat_actors", "actors", "api", "scheduler")
 MOST_LINES = 400
 LONGER = frozenset(
     {
-        "api/data.py",
-        "api/operations.py",
-        "api/scrape_requests.py",
         "beat_actors/broker/decision.py",
         "beat_actors/broker/loading.py",
         "beat_actors/broker/outcomes.py",

@@ -10,8 +10,8 @@ from api import body, data, room, waiting
 from api.__main__ import BACKLOG, HEAD_BYTES, IDLE_MS, MAX_CONNECTIONS, RESERVED_FILES
 from api.app import create_app
 from api.room import MIB
-from api.scrape_requests import AT_A_TIME, MAX_ITEMS
 from api.services import Provider
+from api.submissions import AT_A_TIME, MAX_ITEMS
 from api.untaken import UNTAKEN_MS
 from beat_actors import redaction
 from beat_actors.access import keyring, keys

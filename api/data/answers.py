@@ -1,0 +1,115 @@
+"""The shapes of the answers with data, and the ways to fill them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.calls import FOLLOW, answer, up_to
+from api.replies import location
+from beat_actors.data import reading
+from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
+from beat_actors.data.reading import Item
+from beat_actors.platforms.interface import Entity, Platform
+from beat_actors.shapes import one_of
+
+
+class FreshnessBlock(msgspec.Struct, kw_only=True):
+    """How old the data of an answer are. `mode`: fresh, partial or stale. `refresh`: the path of the request that refreshes them."""
+
+    mode: Annotated[str, one_of((FRESH, PARTIAL, STALE))]
+    as_of: datetime | None
+    source: str | None
+    max_age: float
+    why: str | None
+    next_attempt_at: datetime | None
+    refresh_started: bool
+    refresh: str | None
+
+
+class ListedItem(msgspec.Struct, kw_only=True):
+    """One thing of a list."""
+
+    id: str
+    dimensions: dict[str, Any]
+    metrics: dict[str, Any]
+    as_of: datetime
+    changed_at: datetime | None
+    source: str
+
+
+MOST_ALONG = 200
+"""Items of each list that are answered along with a thing."""
+LONGEST_AGE = 366 * 86_400
+"""Seconds."""
+
+
+AGE: dict[str, Any] = {"max_age": up_to(LONGEST_AGE), "allow_stale": bool}
+PAGE: dict[str, Any] = {**AGE, "limit": up_to(reading.MAX_PAGE, least=1), "cursor": str}
+HISTORY_PAGE = PAGE | {"since": datetime, "until": datetime}
+VALUES: dict[str, Any] = {"dimensions": dict[str, Any], "metrics": dict[str, Any]}
+OF = answer("Of", kind=str, id=str)
+THING = answer("Thing", platform=str, kind=str, id=str, **VALUES, changed_at=datetime | None, freshness=FreshnessBlock)
+ITEMS = answer(
+    "Items", platform=str, kind=str, of=OF, items=list[ListedItem], next_cursor=str | None, freshness=FreshnessBlock
+)
+HISTORY = answer(
+    "History",
+    platform=str,
+    kind=str,
+    of=OF,
+    snapshots=list[reading.Snapshot],
+    next_cursor=str | None,
+    freshness=FreshnessBlock,
+)
+TO_COME = answer("ToCome", freshness=FreshnessBlock)
+TELLS = FOLLOW | {"ETag": "What `If-None-Match` asks by."}
+IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
+
+
+def told(found: Freshness) -> dict[str, Any]:
+    """The freshness block of an answer."""
+    block = msgspec.structs.asdict(found)
+    return block | {"refresh": None if found.refresh is None else location(found.refresh)}
+
+
+def send_marked(req: Request, resp: Response, body: Mapping[str, Any]) -> None:
+    """Answer with an ETag, or with 304 where the caller has this answer already."""
+    encoded = msgspec.json.encode(body)
+    mark = hashlib.blake2b(encoded, digest_size=12).hexdigest()
+    resp.etag = mark
+    if any(tag in ("*", mark) for tag in (req.if_none_match or ())):
+        resp.status = 304
+        return
+    resp.content_type = "application/json"
+    resp.data = encoded
+
+
+def thing_body(platform: Platform, entity: Entity, item: Item, along: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """A thing, with the lists that are answered along with it."""
+    dimensions, metrics = reading.split(entity, item.fields)
+    return {
+        "platform": platform.name,
+        "kind": entity.kind,
+        "id": item.fields[entity.key],
+        "dimensions": dimensions,
+        "metrics": metrics,
+        "changed_at": item.changed_at,
+        **along,
+    }
+
+
+def item_body(entity: Entity, item: Item) -> dict[str, Any]:
+    """A thing as a list shows it."""
+    dimensions, metrics = reading.split(entity, item.fields)
+    return {
+        "id": item.fields[entity.key],
+        "dimensions": dimensions,
+        "metrics": metrics,
+        "as_of": item.as_of,
+        "changed_at": item.changed_at,
+        "source": item.source,
+    }

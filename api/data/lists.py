@@ -1,0 +1,55 @@
+"""/v1/KIND/PLATFORM/NAME/LIST: what is listed under one thing."""
+
+from falcon.asgi import Request, Response
+
+from api.access import caller_of, reader_of
+from api.calls import Call, Calls
+from api.data.answers import IF_NONE_MATCH, ITEMS, PAGE, TELLS, TO_COME, item_body
+from api.data.kinds import Demand, OfKind
+from api.parameters import page_of
+from api.services import Provider
+from beat_actors.data import freshness, reading
+from beat_actors.errors import NotFound
+from beat_actors.platforms.interface import Entity, Listed, Platform
+from beat_actors.platforms.registry import platform as platform_named
+from beat_actors.text import check_text
+
+
+class List(OfKind):
+    """GET: a page of what is listed under one thing, newest first."""
+
+    def __init__(self, provider: Provider, kind: str, name: str) -> None:
+        super().__init__(provider, kind)
+        self._name = name
+        does, answers = f"The {name} of one of the {kind}, newest first.", {200: ITEMS, 202: TO_COME, 304: None}
+        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
+
+    def _listed(self, platform: Platform) -> tuple[Entity, Listed]:
+        """Raises `NotFound` where the platform has no such list."""
+        try:
+            return reading.lists_under(platform, self._kind)[self._name]
+        except KeyError:
+            raise NotFound(f"{platform.name} keeps no {self._name} of {self._kind}") from None
+
+    async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
+        where, caller = platform_named(platform), caller_of(req)
+        other, listed = self._listed(where)
+        check_text(name, "name", longest=255, one_line=True)
+        demand = Demand.of(req, other.max_age)
+        limit, cursor = page_of(req, reading.MAX_PAGE)
+        async with self._provider.services.database.statements() as alone:
+            owner = await self._find(alone, caller, where, name)
+            of = reading.value_of(owner.entity, listed, owner.item.fields)
+            page = await reading.items(
+                alone, where, other, listed, of, limit=limit, cursor=cursor, reader=reader_of(caller)
+            )
+            found = freshness.of_items(page.items, demand.max_age)
+            plan = await self._plan(alone, caller, found, owner, listed.refetch)
+        body = {
+            "platform": where.name,
+            "kind": other.kind,
+            "of": owner.named(),
+            "items": [item_body(other, one) for one in page.items],
+            "next_cursor": page.next_cursor,
+        }
+        await self._answer(req, resp, demand, found, plan, other, body)

@@ -1,0 +1,34 @@
+"""The routes of operators. Each change needs a reason, which the audit log keeps."""
+
+from api.operations.alerts import Alerts, AlertSilence
+from api.operations.audit import Audit
+from api.operations.credentials import Credential, CredentialChange, Credentials, CredentialSecret
+from api.operations.flows import Flow, Flows
+from api.operations.quarantine import Quarantine, QuarantineEntry, QuarantineReplay, QuarantineResolve
+from api.operations.queues import Queue, QueueMessage, QueueMessageChange, QueuePurge, QueueRequeue, Queues
+from api.operations.sources import SourceBreaker, Sources
+from api.resource import Resource
+
+ROUTES: dict[str, type[Resource]] = {
+    "/v1/credentials": Credentials,
+    "/v1/credentials/{credential_id}": Credential,
+    "/v1/credentials/{credential_id}/secret": CredentialSecret,
+    "/v1/credentials/{credential_id}/change/{change}": CredentialChange,
+    "/v1/sources": Sources,
+    "/v1/sources/{source}/breaker/{change}": SourceBreaker,
+    "/v1/flows": Flows,
+    "/v1/flows/{flow}": Flow,
+    "/v1/queues": Queues,
+    "/v1/queues/{queue}": Queue,
+    "/v1/queues/{queue}/purge": QueuePurge,
+    "/v1/queues/{queue}/requeue": QueueRequeue,
+    "/v1/messages/{message_id}": QueueMessage,
+    "/v1/messages/{message_id}/{change}": QueueMessageChange,
+    "/v1/quarantine": Quarantine,
+    "/v1/quarantine/{entry_id}": QuarantineEntry,
+    "/v1/quarantine/resolve": QuarantineResolve,
+    "/v1/quarantine/replay": QuarantineReplay,
+    "/v1/alerts": Alerts,
+    "/v1/alerts/{alert_id}/silence": AlertSilence,
+    "/v1/audit": Audit,
+}

@@ -1,0 +1,72 @@
+"""/v1/flows: look at flows, and change how many of their calls may be out."""
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.access import Scopes, caller_of
+from api.body import read
+from api.calls import Call, Calls, answer
+from api.operations.reasons import READ, Text
+from api.replies import send
+from api.resource import Resource
+from beat_actors.access.scopes import Scope
+from beat_actors.broker import flows
+from beat_actors.text import check_text
+
+
+class FlowChange(msgspec.Struct, forbid_unknown_fields=True):
+    """A field that is left out does not change. `null` for a number restores the number that the flow declares.
+
+    `platform`: needed where several platforms have a flow of that name.
+    """
+
+    reason: Text
+    workers: int | msgspec.UnsetType | None = msgspec.UNSET
+    concurrency: int | msgspec.UnsetType | None = msgspec.UNSET
+    paused: bool | None = None
+    platform: str | None = None
+
+
+class Flows(Resource):
+    """GET: each flow, with how many of its calls may be out at once, how many are out, and how many wait."""
+
+    scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "Flows: how many calls may be out, are out, and wait.",
+            {200: answer("FlowList", flows=list[flows.FlowView])},
+            query={"platform": str},
+        )
+    }
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        platform = req.get_param("platform")
+        check_text(platform or "", "platform", longest=100)
+        send(resp, {"flows": await flows.overview(self._provider.services.database, platform=platform)})
+
+
+class Flow(Resource):
+    """PATCH: change how many calls of a flow may be out at once, or pause it. The change takes effect at once."""
+
+    scopes: Scopes = {"PATCH": Scope.OPERATE}
+    calls: Calls = {
+        "PATCH": Call(
+            "Change how many calls of a flow may be out, or pause it.", {200: flows.FlowView}, body=FlowChange
+        )
+    }
+
+    async def on_patch(self, req: Request, resp: Response, flow: str) -> None:
+        given, services = await read(req, FlowChange), self._provider.services
+        check_text(flow, "flow", longest=100)
+        view = await flows.change(
+            services.database,
+            flow,
+            given.platform,
+            workers=given.workers,
+            concurrency=given.concurrency,
+            paused=given.paused,
+            actor=caller_of(req).actor,
+            reason=given.reason,
+        )
+        self._provider.bell.ring([view.platform])
+        send(resp, view)

@@ -1,0 +1,129 @@
+"""/v1/quarantine: look at what could not be used, resolve it, or have it read again."""
+
+from typing import Annotated
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.access import caller_of
+from api.body import read
+from api.calls import Call, Calls, answer, up_to
+from api.operations.reasons import CHANGE, READ, Text
+from api.parameters import row_id, whole
+from api.replies import send
+from api.resource import Resource
+from beat_actors import quarantine
+from beat_actors.shapes import one_of
+
+
+class Resolution(msgspec.Struct, forbid_unknown_fields=True):
+    """A cluster of the quarantine, as the caller saw it: no entry after `newest` is resolved. A field that is left out matches any value.
+    An empty `path` matches entries without one."""
+
+    reason: Text
+    kind: Annotated[str, one_of(quarantine.KINDS)]
+    newest: int
+    platform: str | None = None
+    source: str | None = None
+    operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
+
+
+class Replay(msgspec.Struct, forbid_unknown_fields=True):
+    """A cluster that is read again, as the caller saw it. `rate`: entries a second."""
+
+    reason: Text
+    kind: Annotated[str, one_of(quarantine.REPLAYABLE)]
+    newest: int
+    platform: str | None = None
+    source: str | None = None
+    operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
+    rate: float = 10.0
+
+
+class Quarantine(Resource):
+    """GET: the entries of the quarantine, in clusters of similar ones."""
+
+    scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "What could not be used, by what looks alike.",
+            {200: answer("ClusterList", clusters=list[quarantine.Cluster])},
+            query={"limit": up_to(1000)},
+        )
+    }
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        limit = whole(req, "limit", default=100, most=1000)
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, {"clusters": await quarantine.clusters(transaction, limit=limit)})
+
+
+class QuarantineEntry(Resource):
+    """GET: one entry."""
+
+    scopes = READ
+    calls: Calls = {"GET": Call("One entry of the quarantine.", {200: quarantine.Entry})}
+
+    async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, await quarantine.entry(transaction, row_id(entry_id)))
+
+
+class QuarantineResolve(Resource):
+    """POST: take a cluster off the list, once its cause is mended."""
+
+    scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Take a cluster that has been dealt with off the list.",
+            {200: answer("Resolved", resolved=int)},
+            body=Resolution,
+        )
+    }
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, Resolution)
+        async with self._provider.services.database.transaction() as transaction:
+            count = await quarantine.resolve(
+                transaction,
+                given.kind,
+                newest=given.newest,
+                platform=given.platform,
+                source=given.source,
+                operation=given.operation,
+                path=given.path,
+                parser_version=given.parser_version,
+                actor=caller_of(req).actor,
+                reason=given.reason,
+            )
+        send(resp, {"resolved": count})
+
+
+class QuarantineReplay(Resource):
+    """POST: have a cluster read again, some entries a second. Beat asks the provider only for entries whose payload is not kept."""
+
+    scopes = CHANGE
+    calls: Calls = {"POST": Call("Read a cluster anew, some entries a second.", {202: quarantine.Replay}, body=Replay)}
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, Replay)
+        async with self._provider.services.database.transaction() as transaction:
+            found = await quarantine.replay(
+                transaction,
+                given.kind,
+                newest=given.newest,
+                platform=given.platform,
+                source=given.source,
+                operation=given.operation,
+                path=given.path,
+                parser_version=given.parser_version,
+                rate=given.rate,
+                actor=caller_of(req).actor,
+                reason=given.reason,
+            )
+        resp.status = 202
+        send(resp, found)

@@ -1,0 +1,68 @@
+"""Read the parameters of a path, of a query and of the header Prefer. Each function raises `BadInput` for any other text."""
+
+from datetime import datetime
+
+from falcon.asgi import Request
+
+from api.waiting import LONGEST
+from beat_actors.errors import BadInput
+from beat_actors.moments import in_utc
+
+
+def wait_of(req: Request) -> int:
+    """Seconds that the caller would wait: `wait` of the query, or of the header Prefer (RFC 7240), which is only a wish and raises nothing."""
+    if req.get_param("wait") is not None:
+        return whole(req, "wait", default=0, most=LONGEST)
+    for preference in (req.get_header("Prefer") or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        text = value.strip().strip('"')
+        if name.strip().lower() == "wait" and text.isascii() and text.isdigit() and len(text) <= 9:
+            return min(int(text), LONGEST)
+    return 0
+
+
+def row_id(text: str) -> int:
+    """The number of a row, from a path."""
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) >= 2**63:
+        raise BadInput("a request's id is a number", field="id")
+    return int(text)
+
+
+def whole(req: Request, name: str, *, default: int, most: int) -> int:
+    """A query parameter that is a whole number from 0 to `most`."""
+    text = req.get_param(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > most:
+        raise BadInput(f"{name} is a whole number up to {most}", field=name)
+    return int(text)
+
+
+def switch(req: Request, name: str, *, default: bool = False) -> bool:
+    """A query parameter that is `true` or `false`."""
+    text = req.get_param(name)
+    if text not in (None, "", "true", "false"):
+        raise BadInput(f"{name} is true or false", field=name)
+    return text == "true" if text else default
+
+
+def page_of(req: Request, most: int, *, default: int = 100) -> tuple[int, str | None]:
+    """`limit`, which is at least 1, and `cursor`, which is `None` for the first page."""
+    limit = whole(req, "limit", default=default, most=most)
+    if limit < 1:
+        raise BadInput(f"limit is 1 to {most}", field="limit")
+    return limit, req.get_param("cursor")
+
+
+def moment(req: Request, name: str) -> datetime | None:
+    """A query parameter that is an instant with its time zone."""
+    text = req.get_param(name)
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.tzinfo is None:
+        raise BadInput(f"{name} is a time with its zone, such as 2030-01-31T12:00:00Z", field=name)
+    return in_utc(parsed, name)
