@@ -100,28 +100,14 @@ ON CONFLICT (platform, priority) DO UPDATE SET tenant = excluded.tenant
 # A lease that is to be used later has a `use_until` that is over: workers of the version that does not know `use_from` hand it back unused.
 # An owner's credential is leased only while the account that asks holds the owner's grant, whatever was granted when it asked.
 LEASE = """
-WITH lease AS (
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::bigint[], %s::double precision[])
-        AS n(fetch_id, source, credential_id, probe, call_of, use_from)
-), fetched AS (
-    UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
-        call_of = n.call_of, use_from = to_timestamp(n.use_from),
-        use_until = to_timestamp(CASE WHEN n.use_from IS NULL THEN %s ELSE 0 END), lease_until = NULL, stage_attempts = 0,
-        waiting_for = NULL, sent_at = clock_timestamp()
-    FROM lease n WHERE f.id = n.fetch_id AND f.stage = 'WAITING' AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))
-    RETURNING f.id, f.request_id
-), begun AS (
-    -- An array and not a join, so that the rows are found by their ids whatever the table's statistics say.
-    SELECT id FROM scrape_request_log WHERE id = ANY(ARRAY(SELECT request_id FROM fetched)) AND picked_at IS NULL
-    ORDER BY id FOR NO KEY UPDATE
-), request AS (
-    UPDATE scrape_request_log SET status = CASE WHEN status = 'PENDING' THEN 'PROCESSING' ELSE status END, picked_at = clock_timestamp()
-    WHERE id = ANY(ARRAY(SELECT id FROM begun)) RETURNING id, waiters
-), joined AS (
-    UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp()
-    WHERE joined_to = ANY(ARRAY(SELECT id FROM request WHERE waiters > 0)) AND status = 'PENDING'
-)
-SELECT id FROM fetched
+UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
+    call_of = n.call_of, use_from = to_timestamp(n.use_from),
+    use_until = to_timestamp(CASE WHEN n.use_from IS NULL THEN %s ELSE 0 END), lease_until = NULL, stage_attempts = 0,
+    waiting_for = NULL, sent_at = clock_timestamp()
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::bigint[], %s::double precision[])
+    AS n(fetch_id, source, credential_id, probe, call_of, use_from)
+WHERE f.id = n.fetch_id AND f.stage = 'WAITING' AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))
+RETURNING f.id
 """
 UNGRANTED = """
 SELECT id, owner FROM scrape_fetch
@@ -477,7 +463,7 @@ async def _lease(
     )
     # Before a stage's lease can end: a worker that froze between claim and call must not call once its fetch was given up.
     use_until = snapshot.now + min(USE_WITHIN, settings.stage_lease)
-    return await pipeline.run(LEASE, (*arrays, use_until))
+    return await pipeline.run(LEASE, (use_until, *arrays))
 
 
 async def _note_lanes(

@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 # credential has been put out of use since, that nobody wants any more or whose deadline has passed, is handed back. A row that
 # another worker holds is skipped, not waited for. Fetches that one call answers come with the one to which it was leased, and only with it:
 # where that one is handed back no call is made, and all of them are handed back. A lease whose secret this process has no key for is
-# left to processes that have; where there is none, it is handed back when it is too old.
+# left to processes that have; where there is none, it is handed back when it is too old. The first claim for a request marks it, and those
+# that joined it, as PROCESSING: here and not with the lease, which is given under the platform's lock.
 CLAIM = """
 WITH head AS (
     SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL AND call_of IS NULL
@@ -46,18 +47,30 @@ WITH head AS (
         SELECT s.halvings FROM smaller_page s WHERE s.source = j.source AND s.operation = j.operation AND s.subject = j.subject
           AND s.until > now()) AS halvings, j.good AND coalesce(h.good, true) AS good
     FROM judged j LEFT JOIN judged h ON h.id = j.call_of
+), claimed AS (
+    UPDATE scrape_fetch f SET fence = f.fence + 1,
+        attempt = f.attempt + j.good::integer, claimed_at = clock_timestamp(),
+        stage = CASE WHEN j.good THEN 'LEASED' ELSE 'SETTLING' END,
+        lease_until = CASE WHEN j.good THEN clock_timestamp() + make_interval(secs => %(lease)s) END
+    FROM useful j WHERE f.id = j.id
+    RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
+        f.priority, f.call_of, f.credential_id, f.probe, extract(epoch FROM least(
+            coalesce(f.use_from + make_interval(secs => %(within)s), f.use_until), clock_timestamp() + make_interval(secs => %(most)s)))::double precision AS use_until,
+        extract(epoch FROM CASE WHEN f.use_from IS NOT NULL THEN least(f.use_from, clock_timestamp() + make_interval(secs => %(ahead)s)) END)::double precision AS use_from,
+        extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation,
+        j.subject, coalesce(j.halvings, 0) AS halvings, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
+), begun AS (
+    -- An array and not a join, so that the rows are found by their ids whatever the table's statistics say.
+    SELECT id FROM scrape_request_log WHERE id = ANY(ARRAY(SELECT request_id FROM claimed WHERE stage = 'LEASED')) AND picked_at IS NULL
+    ORDER BY id FOR NO KEY UPDATE
+), request AS (
+    UPDATE scrape_request_log SET status = CASE WHEN status = 'PENDING' THEN 'PROCESSING' ELSE status END, picked_at = clock_timestamp()
+    WHERE id = ANY(ARRAY(SELECT id FROM begun)) RETURNING id, waiters
+), joined AS (
+    UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp()
+    WHERE joined_to = ANY(ARRAY(SELECT id FROM request WHERE waiters > 0)) AND status = 'PENDING'
 )
-UPDATE scrape_fetch f SET fence = f.fence + 1,
-    attempt = f.attempt + j.good::integer, claimed_at = clock_timestamp(),
-    stage = CASE WHEN j.good THEN 'LEASED' ELSE 'SETTLING' END,
-    lease_until = CASE WHEN j.good THEN clock_timestamp() + make_interval(secs => %(lease)s) END
-FROM useful j WHERE f.id = j.id
-RETURNING f.id, f.request_id, f.fence, f.attempt, f.stage, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.source,
-    f.priority, f.call_of, f.credential_id, f.probe, extract(epoch FROM least(
-        coalesce(f.use_from + make_interval(secs => %(within)s), f.use_until), clock_timestamp() + make_interval(secs => %(most)s)))::double precision AS use_until,
-    extract(epoch FROM CASE WHEN f.use_from IS NOT NULL THEN least(f.use_from, clock_timestamp() + make_interval(secs => %(ahead)s)) END)::double precision AS use_from,
-    extract(epoch FROM clock_timestamp())::double precision AS claimed_at, j.key_id, j.secret, j.generation,
-    j.subject, coalesce(j.halvings, 0) AS halvings, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
+SELECT * FROM claimed
 """
 # The keys that leases which were left alone want, and this process does not hold.
 SEALED = """

@@ -7,6 +7,8 @@ import pytest
 
 from beat_actors.broker.turn import CANDIDATES, turn
 from beat_actors.errors import KeyReused
+from beat_actors.pipeline.leases import claim
+from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import explain, intake, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
 from tests.worlds import TOY, answer
@@ -18,7 +20,6 @@ async def test_identical_work_in_flight_is_joined_and_every_waiter_gets_its_answ
     leased = (await turn(world.engine.database, TOY)).leased
     third = await world.ask()
     assert [one.accepted_as for one in (first, second, third)] == ["new", "joined", "joined"]
-    assert await world.statuses() == dict.fromkeys((first.id, second.id, third.id), "PROCESSING")
     await world.work(leased)
     assert len(world.client.calls) == 1
     assert await world.statuses() == dict.fromkeys((first.id, second.id, third.id), "COMPLETE")
@@ -28,6 +29,17 @@ async def test_identical_work_in_flight_is_joined_and_every_waiter_gets_its_answ
     leader, joined = await world.request(first.id), await world.request(second.id)
     assert (joined.joined_to, joined.data, joined.observed_at) == (first.id, leader.data, leader.observed_at)
     assert (await world.ask()).accepted_as == "new"
+
+
+async def test_requests_are_processing_from_the_claim_of_their_call_on(world) -> None:
+    """Also what joins later: the call that answers it is out."""
+    first = await world.ask()
+    second = await world.ask()
+    leased = (await turn(world.engine.database, TOY)).leased
+    assert await world.statuses() == dict.fromkeys((first.id, second.id), "PENDING")
+    await claim(world.engine, leased, StageResult())
+    third = await world.ask()
+    assert await world.statuses() == dict.fromkeys((first.id, second.id, third.id), "PROCESSING")
 
 
 async def test_other_parameters_another_account_and_force_are_work_of_their_own(world) -> None:
