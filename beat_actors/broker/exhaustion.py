@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from beat_actors.broker.decision import exhausted_by_report
-from beat_actors.broker.outcomes import windows_of
+from beat_actors.broker.pool import exhausted_by_report
 from beat_actors.broker.state import Credential, Snapshot
 from beat_actors.platforms.interface import Platform
 
@@ -34,7 +33,7 @@ def _full_until(snapshot: Snapshot, credential: Credential, operations: Iterable
     for operation in operations:
         own = [
             window
-            for window in windows_of(snapshot, credential.id, credential.source, operation)
+            for window in snapshot.windows_of(credential.id, credential.source, operation)
             if window.limit.scope == "credential" and window.left() <= 0
         ]
         until = max((window.next_room() for window in own), default=snapshot.now)

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from beat_actors.broker.breaker import Breaker, Witnesses
 from beat_actors.broker.outages import ALL_OWNERS, KINDS, OWNERS
-from beat_actors.broker.outcomes import subject_of
 from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Lane, Snapshot, Unread
-from beat_actors.broker.windows import Window
+from beat_actors.broker.windows import Window, subject_of
 from beat_actors.database import Answer, Pipeline, Transaction, jsonb
 from beat_actors.database.clock import StepWatch
 from beat_actors.database.vitals import SEEN_WITHIN

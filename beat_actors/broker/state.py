@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beat_actors.broker.breaker import ALONE, Breaker, Witnesses
-from beat_actors.broker.windows import Window
+from beat_actors.broker.windows import Window, subject_of
 from beat_actors.platforms.interface import Limit, Outcome
 
 BreakerKey = tuple[str, str, str, str]
@@ -257,6 +257,14 @@ class Snapshot:
         if found is None:
             found = self.windows[key] = Window(subject, limit, self.now)
         return found
+
+    def windows_of(self, credential_id: int, source: str, operation: str) -> list[Window]:
+        """Every window that a call of this operation with this credential counts in."""
+        return [
+            self.window(subject_of(limit.scope, credential_id, source), limit)
+            for limit in self.limits.get(source, ())
+            if limit.operations is None or operation in limit.operations
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ BACK_AT_MOST = 3600.0
 wrong, and what was counted is today's."""
 
 
+def subject_of(scope: str, credential_id: int, source: str) -> str:
+    """What a limit of this scope counts for."""
+    return f"credential:{credential_id}" if scope == "credential" else f"source:{source}"
+
+
 def margin(limit: Limit) -> float:
     """Seconds by which a window is made longer, because the provider's clock and this one are not the same."""
     return min(max(limit.seconds * 0.02, 0.02), 2.0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.broker import decision
+from beat_actors.broker import pool
 from beat_actors.broker.breaker import Breaker
 from beat_actors.broker.decision import Desk, apply_settlements, decide
 from beat_actors.broker.state import (
@@ -558,8 +558,8 @@ def test_owners_that_fail_among_many_that_are_answered_are_no_outage():
 def test_an_owner_looks_at_its_own_credentials_and_not_at_all_of_them(monkeypatch):
     """A thousand owners with a credential and a lane each: the work grows with the owners, not with their square."""
     looked = Counter()
-    usable = decision.usable
-    monkeypatch.setattr(decision, "usable", lambda one, *rest: looked.update([one.id]) or usable(one, *rest))
+    usable = pool.usable
+    monkeypatch.setattr(pool, "usable", lambda one, *rest: looked.update([one.id]) or usable(one, *rest))
     owners = range(1, 1001)
     snapshot = world(
         [Credential(n, "first", owner=f"shop-{n}", shared=False) for n in owners],

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beat_actors.broker.breaker import Breaker
-from beat_actors.broker.decision import Desk, apply_settlements, usable
+from beat_actors.broker.decision import Desk, apply_settlements
+from beat_actors.broker.pool import usable
 from beat_actors.broker.state import Credential, Facts, Fetch, Plan, Settlement, Snapshot, Wait
 from beat_actors.credentials.health import AGAIN, next_check, next_refresh, verdict_of, without_doubt
 from beat_actors.platforms.interface import CHECK, REFRESH, Answer, Health, Limit, Outcome, Verdict

@@ -7,9 +7,7 @@ PACKAGES = ("beat_actors", "actors", "api", "scheduler")
 MOST_LINES = 400
 LONGER = frozenset(
     {
-        "beat_actors/broker/decision.py",
         "beat_actors/broker/loading.py",
-        "beat_actors/broker/outcomes.py",
         "beat_actors/broker/turn.py",
         "beat_actors/client.py",
         "beat_actors/platforms/instagram/posts.py",
