@@ -3,7 +3,7 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
-from beat_actors.platforms.youtube import simulator as double
+from beat_actors.platforms.youtube.simulator import ids as double
 from beat_actors.simulator import Person, Population
 from tests.conformance.recordings import Recording, Refusal
 

@@ -12,7 +12,8 @@ from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.youtube import platform
-from beat_actors.platforms.youtube import simulator as double
+from beat_actors.platforms.youtube.simulator import ids as double
+from beat_actors.platforms.youtube.simulator.channels import rounded
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
@@ -131,7 +132,7 @@ async def test_s10_9_a_channel_appears_where_every_profile_does(engine: Engine) 
         posts, listed = reading.lists_under(platform, "profiles")["posts"]
         page = await reading.items(transaction, platform, posts, listed, CHANNEL, limit=20)
     assert profile is not None
-    assert profile.fields["followers"] == double._rounded(PERSON.followers)
+    assert profile.fields["followers"] == rounded(PERSON.followers)
     assert [item.fields["post_id"] for item in page.items] == [NAMES[post.ordinal] for post in THERE[:10]]
     logged = await rows(engine, "SELECT profile_id, (metrics->>'views')::int FROM profile_log")
     assert logged == [(CHANNEL, PERSON.followers * 90)]

@@ -10,7 +10,8 @@ import pytest
 from beat_actors.errors import BeatError
 from beat_actors.platforms.interface import Answer, FetchSpec, Outcome, Parsed
 from beat_actors.platforms.youtube import YouTubeCrawler, platform
-from beat_actors.platforms.youtube import simulator as double
+from beat_actors.platforms.youtube.simulator import ids as double
+from beat_actors.platforms.youtube.simulator.bodies import iso
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient
@@ -175,7 +176,7 @@ async def test_a_search_is_paged_and_kept_to_its_bounds(http: ProviderClient) ->
     assert len(videos) == 50
     since, until = (THERE[n][1].taken_at for n in (40, 10))
     spec = YouTubeCrawler.fetch_posts_by_search(
-        profile_id=CHANNEL, published_after=double._iso(since), published_before=double._iso(until), order="date"
+        profile_id=CHANNEL, published_after=iso(since), published_before=iso(until), order="date"
     )
     assert [name for page in await every_page(http, spec) for name in page.listed] == [name for name, _ in THERE[11:41]]
 
