@@ -1,10 +1,11 @@
 """YouTube's own Data API, version 3, with an API key or with a grant of OAuth.
 
-source: Google's reference of the API, its list of errors and its quota calculator. Each call here costs one unit of the project's
-10,000 a day, whatever its parts; a search costs none of them and has a quota of its own, 100 a day. Both are given out at midnight,
-Pacific time. A page's cursor stands in its body. What does not exist is left out of an answer's items.
+source: Google's reference of the API, its list of errors and its quota calculator. Each call here costs one unit of the project's 10,000 a
+day, however many parts it asks for. A search costs none of them and has a quota of its own, 100 a day. Both quotas begin anew at midnight,
+Pacific time. The body of a page has the cursor of the next one. The items of an answer leave out what does not exist.
 
-A grant's refresh token brings access tokens, of about an hour, from Google's token endpoint (source: its guide to OAuth for web servers).
+A grant's refresh token gets access tokens from Google's token endpoint. They are valid for about an hour (source: Google's guide to OAuth for
+web servers).
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from beat_actors.errors import BadInput, BeatError, Malformed, Missing
+from beat_actors.errors import BadInput, BeatError, Malformed
 from beat_actors.platforms.interface import (
     CHECK,
     Answer,
@@ -26,7 +27,6 @@ from beat_actors.platforms.interface import (
     Limit,
     Many,
     Outcome,
-    Parsed,
     Refresh,
     Renewed,
     Secret,
@@ -34,23 +34,11 @@ from beat_actors.platforms.interface import (
     Verdict,
 )
 from beat_actors.platforms.reading import Id, decoder
-from beat_actors.platforms.youtube.entities import YouTubeAccount, YouTubePost
-from beat_actors.platforms.youtube.payloads import (
-    Page,
-    account,
-    comments,
-    decode_channels,
-    decode_found,
-    decode_playlist,
-    decode_replies,
-    decode_threads,
-    decode_videos,
-    handle,
-    listed,
-    post,
-    reply,
-    the_id,
-)
+from beat_actors.platforms.youtube.channels import parse_profile
+from beat_actors.platforms.youtube.comments import parse_replies, parse_threads
+from beat_actors.platforms.youtube.listings import parse_playlist, parse_search
+from beat_actors.platforms.youtube.payloads import Page
+from beat_actors.platforms.youtube.videos import parse_post, parse_posts
 
 BATCH, COMMENTS = 50, 100
 CHANNEL_PARTS = "snippet,statistics,contentDetails,status"
@@ -58,7 +46,7 @@ VIDEO_PARTS = "snippet,contentDetails,statistics,status,liveStreamingDetails"
 
 UNITS, SEARCHES, DAY = 10_000, 100, 86_400
 RESETS = "America/Los_Angeles"
-# A tenth of each is kept for customers until late in the day.
+# A tenth of each quota is kept for customers until late in the day.
 RESERVE = 0.1
 
 TOKENS = "https://oauth2.googleapis.com"
@@ -143,77 +131,6 @@ def _page(spec: FetchSpec) -> dict[str, str]:
     return {"pageToken": spec.cursor} if spec.cursor else {}
 
 
-def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
-    items = decode_channels(body).all()
-    if not items:
-        raise Missing("there is no such channel")
-    found, named = account(items[0], "$.items[0]"), items[0].snippet.custom_url if items[0].snippet else None
-    if spec.operation == "profile_by_handle" and named and not named.startswith("@"):
-        # A name that it had before there were handles, and that says nothing of whose handle was asked for.
-        found = msgspec.structs.replace(found, handle=handle(spec.params["handle"]))
-    the_channel_asked_for(spec, found)
-    return Parsed([found])
-
-
-def the_channel_asked_for(spec: FetchSpec, found: YouTubeAccount) -> None:
-    """Raises `Malformed` where the answer is of another one. An old user name is told nowhere, so it cannot be compared."""
-    if spec.operation == "profile_by_id" and found.profile_id != spec.params["profile_id"]:
-        said = f"asked for {spec.params['profile_id']!r}, the answer is of {found.profile_id!r}"
-        raise Malformed(said, path="$.items[0].id")
-    if spec.operation == "profile_by_handle" and found.handle not in (None, handle(spec.params["handle"])):
-        said = f"asked for {spec.params['handle']!r}, the answer is of {found.handle!r}"
-        raise Malformed(said, path="$.items[0].snippet.customUrl")
-
-
-def parse_post(body: bytes, spec: FetchSpec) -> Parsed:
-    found = _posts(body, [spec.params["post_id"]])
-    if not found:
-        raise Missing("there is no such video, or it is private")
-    return Parsed(found)
-
-
-def parse_posts(body: bytes, spec: FetchSpec) -> Parsed:
-    return Parsed(_posts(body, spec.params["post_ids"]))
-
-
-def _posts(body: bytes, asked: Sequence[str]) -> list[YouTubePost]:
-    found = [post(item, f"$.items[{i}]") for i, item in enumerate(decode_videos(body).all())]
-    for i, each in enumerate(found):
-        if each.post_id not in asked:
-            raise Malformed(f"nobody asked for {each.post_id!r}", path=f"$.items[{i}].id")
-    return found
-
-
-def parse_playlist(body: bytes, _spec: FetchSpec) -> Parsed:
-    """The ids of the videos that are there; a record for each that is there no more, because nothing else will tell of it."""
-    page = decode_playlist(body)
-    items = [listed(item, f"$.items[{i}]") for i, item in enumerate(page.all())]
-    gone = [YouTubePost(post_id=post_id, privacy_status=how) for post_id, how in items if how is not None]
-    return Parsed(gone, page.next_page_token or None, [post_id for post_id, how in items if how is None])
-
-
-def parse_search(body: bytes, _spec: FetchSpec) -> Parsed:
-    page = decode_found(body)
-    ids = [
-        the_id(item.id.video_id, f"$.items[{i}].id.videoId")
-        for i, item in enumerate(page.all())
-        if item.id.kind in (None, "youtube#video")
-    ]
-    return Parsed((), page.next_page_token or None, ids)
-
-
-def parse_threads(body: bytes, spec: FetchSpec) -> Parsed:
-    page = decode_threads(body)
-    found = [each for i, thread in enumerate(page.all()) for each in comments(thread, spec, f"$.items[{i}]")]
-    return Parsed(found, page.next_page_token or None)
-
-
-def parse_replies(body: bytes, spec: FetchSpec) -> Parsed:
-    page = decode_replies(body)
-    found = [reply(each, spec, f"$.items[{i}]") for i, each in enumerate(page.all())]
-    return Parsed(found, page.next_page_token or None)
-
-
 class Named(msgspec.Struct):
     id: Id | None = None
 
@@ -231,8 +148,11 @@ def joined(param: str) -> Callable[[Sequence[FetchSpec]], FetchSpec]:
 
 
 def divided(param: str) -> Callable[[bytes, Sequence[FetchSpec]], list[bytes]]:
-    """Each spec gets its own item. One that has none gets those that nobody asked for, if there are any: an item whose id cannot be read
-    may be its own, and is then malformed; it must not pass for missing."""
+    """The `split` of a call for many: the payload of each spec has its own item.
+
+    A spec without an item gets the items that no spec asked for. One of them may be its item with an id that cannot be read. Its fetch then
+    ends as malformed and not as missing.
+    """
 
     def split(body: bytes, specs: Sequence[FetchSpec]) -> list[bytes]:
         wanted = {spec.params[param] for spec in specs}
@@ -304,7 +224,7 @@ class Fault(msgspec.Struct):
 
 
 class Refusal(msgspec.Struct):
-    """The token endpoint's `error` is its reason."""
+    """The body of an error. For the token endpoint, `error` is the reason."""
 
     error: Fault | str
 
@@ -316,7 +236,7 @@ def first_reason(details: Sequence[Detail] | None) -> str | None:
     return next((detail.reason for detail in details or () if detail.reason), None)
 
 
-# What a person has to mend at Google: the API is not enabled, or the key is kept to other APIs, hosts, sites or apps.
+# A person must change something at Google: the API is not enabled, or the key is restricted to other APIs, hosts, sites or apps.
 MISCONFIGURED = (
     "accessNotConfigured",
     "ipRefererBlocked",
@@ -329,7 +249,7 @@ MISCONFIGURED = (
     "insufficientPermissions",
     "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
 )
-# What a person has to grant again, or to mend in the client: no waiting brings a token.
+# A person must grant access again, or repair the OAuth client. Waiting does not help.
 UNGRANTED = (
     "invalid_grant",
     "invalid_client",
@@ -341,7 +261,7 @@ UNGRANTED = (
 )
 DEAD = ("keyInvalid", "keyExpired", "API_KEY_INVALID", "API_KEY_EXPIRED", "CONSUMER_SUSPENDED", "CONSUMER_INVALID")
 QUOTA = ("quotaExceeded", "dailyLimitExceeded")
-# The thing is there, and not public. source: the errors that the reference lists for each method, as for the two below.
+# The thing exists and is not public. source: the errors that the reference lists for each method, also for the next two.
 CLOSED = (
     "commentsDisabled",
     "channelClosed",
@@ -370,12 +290,12 @@ NEVER = (
     "missingRequiredParameter",
 )
 YOUTUBES = r'"domain":\s*"youtube\.'
-"""That YouTube itself says it, and not what stands before it, for which it would be `global`."""
+"""Matches an error of YouTube itself. The servers before it answer with the domain `global`."""
 PACED = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
 
 
 def for_reasons(outcome: Outcome, *reasons: str, wait: float | None = None) -> tuple[ErrorRule, ...]:
-    """Rules for reasons. Google's own (in capitals) stand in the details, YouTube's in the errors."""
+    """One rule for each reason. The details have Google's own reasons, in capitals; the errors have those of YouTube."""
     return tuple(
         ErrorRule(outcome, subcode=reason, wait=wait)
         if reason.isupper()
@@ -390,8 +310,8 @@ class YtApi(Source):
     secret_fields = ("key",)
     public_words = (".apps.googleusercontent.com",)
     refusal = re.compile(rb'\s*\{\s*"error"\s*:')
-    # A 403 is one of five things, and only its reason tells which. What is said of the key comes first; a quota of a day may also be
-    # refused with 429 and the reason of a short one. What is left of the 403s that the API itself gives is about the thing asked for.
+    # A 403 has one of five meanings, and only its reason tells which. The rules about the key come first. An exhausted daily quota may also
+    # be answered with 429 and the reason of a short limit. Every other 403 of the API itself is about the thing that was asked for.
     errors = (
         *for_reasons(Outcome.CREDENTIAL_DEAD, *DEAD, *UNGRANTED),
         *for_reasons(Outcome.PERMISSION_MISSING, *MISCONFIGURED),
@@ -401,16 +321,16 @@ class YtApi(Source):
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=30),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, code="authError"),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, doubtful=True),
-        # Of the key or its project too, for a reason that is not known here: it rests, and is tried again.
+        # About the key or its project too, for a reason that is not listed here: the credential rests and is tried again.
         ErrorRule(Outcome.RATE_LIMITED, status=403, message=r'"domain":\s*"(usageLimits|googleapis\.com)"'),
         *for_reasons(Outcome.PRIVATE, *CLOSED),
         ErrorRule(Outcome.PRIVATE, status=403, code="forbidden", message=YOUTUBES),
         ErrorRule(Outcome.REFUSED, status=403, message=r'"reason"'),
-        ErrorRule(Outcome.RATE_LIMITED, status=403),  # not the API but what stands before it
+        ErrorRule(Outcome.RATE_LIMITED, status=403),  # from a server before the API
         *for_reasons(Outcome.MISSING, *NOT_FOUND),
         ErrorRule(Outcome.MISSING, status=404, code="notFound", message=YOUTUBES),
         ErrorRule(Outcome.UPSTREAM_DOWN, code="processingFailure"),
-        ErrorRule(Outcome.REFUSED, code="invalidPageToken"),  # it has expired: the listing is begun anew
+        ErrorRule(Outcome.REFUSED, code="invalidPageToken"),  # the cursor has expired: the listing begins again
         *for_reasons(Outcome.BAD_REQUEST, *NEVER),
         ErrorRule(Outcome.UPSTREAM_DOWN, status=range(500, 600)),
     )
@@ -440,7 +360,7 @@ class YtApi(Source):
                 raise BadInput(f"a {name} is made of letters, digits and signs, without spaces", field=name)
 
     def error_key(self, answer: Answer) -> tuple[str | None, str | None]:
-        """YouTube's reason, and Google's; the token endpoint's own."""
+        """The reason of YouTube and that of Google, or the reason of the token endpoint."""
         try:
             fault = decode_refusal(answer.body).error
         except Malformed:
