@@ -28,25 +28,11 @@ from beat_actors.platforms.interface import (
     Verdict,
 )
 from beat_actors.platforms.keeping import only
-from beat_actors.platforms.shopify.payloads import (
-    Customer,
-    CustomerPage,
-    Order,
-    OrderPage,
-    Product,
-    ProductPage,
-    Shop,
-    ShopAnswer,
-    customer_record,
-    decode_customers,
-    decode_orders,
-    decode_products,
-    decode_shop,
-    fields,
-    order_record,
-    product_record,
-    store_record,
-)
+from beat_actors.platforms.shopify.customers import Customer, CustomerPage, customer_record, decode_customers
+from beat_actors.platforms.shopify.orders import Order, OrderPage, decode_orders, order_record
+from beat_actors.platforms.shopify.payloads import fields
+from beat_actors.platforms.shopify.products import Product, ProductPage, decode_products, product_record
+from beat_actors.platforms.shopify.shops import Shop, ShopAnswer, decode_shop, store_record
 from beat_actors.platforms.shopify.stores import domain
 
 PAGE = 250
