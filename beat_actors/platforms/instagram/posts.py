@@ -1,7 +1,7 @@
-"""Posts as Instagram's private API, its web and the gateways tell of them, alone and in lists.
+"""A post as Instagram's private API, its web and the gateways tell of it.
 
-The private API says `code`, `taken_at` and `like_count`, the web `shortcode`, `taken_at_timestamp` and
-`edge_media_preview_like.count`, and today's web mixes both. Each is read wherever it comes, in whatever it is wrapped.
+The private API has `code`, `taken_at` and `like_count`, the web has `shortcode`, `taken_at_timestamp` and `edge_media_preview_like.count`, and
+today's web mixes both. Each field is read under any of its names, and the post is found in any of its wrappers.
 """
 
 from collections.abc import Sequence
@@ -9,19 +9,17 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.errors import Malformed, Missing
+from beat_actors.errors import Missing
 from beat_actors.platforms.instagram.entities import InstagramPost
 from beat_actors.platforms.instagram.payloads import (
     Author,
     Candidates,
     Caption,
     Counted,
-    PageInfo,
     Text,
     Url,
     an_id,
     moment,
-    next_page,
     own_id,
     shortcode,
     shortcode_of,
@@ -30,8 +28,7 @@ from beat_actors.platforms.instagram.payloads import (
     words,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Flag, Id, Time, decoder, duration, flag, text, whole
-from beat_actors.platforms.reading import name as compared
+from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, text, whole
 
 POST_TYPES = {1: "image", 2: "reels", 8: "carousel"}
 TYPENAMES = {"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel"}
@@ -65,7 +62,7 @@ class Node(msgspec.Struct):
     thumbnail_url: str | None = None
     video_url: str | None = None
     video_duration: Count = None
-    # The private API's, and the same flattened by Lama.
+    # Fields of the private API, and the same flattened by Lama.
     code: str | None = None
     media_type: Count = None
     taken_at: Time = None
@@ -83,7 +80,7 @@ class Node(msgspec.Struct):
     play_count: Count = None
     ig_play_count: Count = None
     like_and_view_counts_disabled: bool | None = None
-    # The web's.
+    # Fields of the web.
     shortcode: str | None = None
     typename: str | None = msgspec.field(name="__typename", default=None)
     is_video: bool | None = None
@@ -97,45 +94,22 @@ class Node(msgspec.Struct):
     edge_media_to_parent_comment: Counted | None = None
     edge_media_preview_like: Counted | None = None
     edge_liked_by: Counted | None = None
-    # The web's of 2016. The private API has something else under such names.
+    # Fields of the web of 2016. The private API uses these names for other things.
     likes: Counted | Other = None
     comments: Counted | Other = None
     date: Time = None
-    # A post may stand one level further down.
+    # Some answers have the post one level further down.
     media: "Node | None" = None
     media_or_ad: "Node | None" = None
 
     def authors(self) -> list[Author]:
-        """Who made it, as far as it is told: a post may have several authors, and stands in the list of each."""
+        """The authors that the node names. A post may have several, and is in the list of each."""
         named = (self.user, self.owner, *(self.coauthor_producers or ()))
         return [each for each in named if each is not None and (each.who() or each.username)]
 
     def is_of_the_web(self) -> bool:
         told = (self.shortcode, self.typename, self.taken_at_timestamp, self.display_url, self.edge_media_to_caption)
         return any(each is not None for each in told)
-
-
-class Edge(msgspec.Struct):
-    node: Node
-
-
-class Connection(msgspec.Struct):
-    """A list of the web. A profile may tell no more of it than its count."""
-
-    edges: list[Edge] | None = None
-    count: Count = None
-    page_info: PageInfo | None = None
-
-
-class OfUser(msgspec.Struct):
-    edge_owner_to_timeline_media: Connection | None = None
-    edge_user_to_photos_of_you: Connection | None = None
-
-
-class OfHashtag(msgspec.Struct):
-    name: str | None = None
-    edge_hashtag_to_ranked_media: Connection | None = None
-    edge_hashtag_to_media: Connection | None = None
 
 
 class Items(msgspec.Struct):
@@ -149,80 +123,20 @@ class PostData(Items):
 
 
 class PostAnswer(Node):
-    """A post at the root, in `items`, in `media_or_ad`, or in the web's `data` or `graphql`: which, depends on the path and the year."""
+    """A post at the root, in `items`, in `media_or_ad`, or in the web's `data` or `graphql`, depending on the path and the year."""
 
     items: list[Node] | None = None
     data: PostData | None = None
     graphql: PostData | None = None
 
 
-class Paging(msgspec.Struct):
-    max_id: Id | None = None
-    more_available: Flag = None
-
-
-class ListData(Items):
-    """A null user or hashtag is one that there is not."""
-
-    user: OfUser | msgspec.UnsetType | None = msgspec.UNSET
-    hashtag: OfHashtag | msgspec.UnsetType | None = msgspec.UNSET
-    xdt_api__v1__feed__user_timeline_graphql_connection: Connection | None = None
-    xdt_api__v1__clips__user__connection_v2: Connection | None = None
-    xdt_api__v1__usertags__user_id__feed_connection: Connection | None = None
-
-
-class Layout(msgspec.Struct):
-    medias: list[Node] | None = None
-
-
-class Section(msgspec.Struct):
-    layout_content: Layout | None = None
-
-
-class Response(Items):
-    """A hashtag's posts stand in the rows in which they are shown."""
-
-    sections: list[Section] | None = None
-    next_max_id: Id | None = None
-    more_available: Flag = None
-
-
-class Listing(Response):
-    """The private API's list with the cursor of its next page, or the web's edges in `data`; Lama's v2 has it in `response`."""
-
-    paging_info: Paging | None = None
-    next_page_id: Id | None = None
-    response: Response | None = None
-    data: ListData | None = None
-
-
-class Chunk(msgspec.Struct, array_like=True):
-    """Lama's pair: a page, and the next page's cursor or nothing."""
-
-    media: list[Node]
-    cursor: Id | None = None
-
-
-OF_ONE = frozenset({"posts_by_id", "posts_by_handle", "reels_by_id"})
-"""The lists of what one account has made."""
-LISTS = {
-    "posts_by_id": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
-    "posts_by_handle": ("xdt_api__v1__feed__user_timeline_graphql_connection", "user.edge_owner_to_timeline_media"),
-    "reels_by_id": ("xdt_api__v1__clips__user__connection_v2", "user.edge_owner_to_timeline_media"),
-    "tagged_by_id": ("xdt_api__v1__usertags__user_id__feed_connection", "user.edge_user_to_photos_of_you"),
-    "hashtag_posts": ("hashtag.edge_hashtag_to_ranked_media", "hashtag.edge_hashtag_to_media"),
-}
-"""Where the web has the posts that an operation asks for, today's way first."""
-
 decode_post = decoder(PostAnswer)
-decode_listing = decoder(Listing)
-decode_chunk = decoder(Chunk)
 
 
 def the_post(body: bytes, spec: FetchSpec) -> Parsed:
-    """Raises `Missing` where an answer says that there is none, and `Malformed` for another than was asked for."""
+    """The post that was asked for. Raises `Missing` where the answer says that there is none, and `Malformed` where it has another post."""
     node, at = _the_node(decode_post(body))
-    node, at = _inner(node, at)
+    node, at = inner(node, at)
     found = post_record(node, at)
     the_post_asked_for(spec, found.shortcode, f"{at}.{'code' if node.shortcode is None else 'shortcode'}")
     return Parsed([found])
@@ -254,95 +168,7 @@ def _first(items: Sequence[Node], at: str) -> tuple[Node, str]:
     return items[0], f"{at}[0]"
 
 
-def the_posts(body: bytes, spec: FetchSpec) -> Parsed:
-    """A page of posts. Raises `Missing` where the one whose they are is not there, and `Malformed` for an answer that is no list."""
-    if body.lstrip()[:1] == b"[":
-        chunk = decode_chunk(body)
-        return Parsed(_records(_placed(chunk.media, "$[0]"), spec), str(chunk.cursor) if chunk.cursor else None)
-    page = decode_listing(body)
-    for part, at in ((page, "$"), (page.response, "$.response")):
-        if part is not None and (nodes := _listed(part, at)) is not None:
-            return Parsed(_records(nodes, spec), _next(page))
-    return _of_the_web(page.data, spec)
-
-
-def _listed(part: Response, at: str) -> list[tuple[Node, str]] | None:
-    if part.items is not None:
-        return _placed(part.items, f"{at}.items")
-    if part.sections is None:
-        return None
-    rows = ((i, row.layout_content.medias or []) for i, row in enumerate(part.sections) if row.layout_content)
-    return [each for i, row in rows for each in _placed(row, f"{at}.sections[{i}].layout_content.medias")]
-
-
-def _of_the_web(data: ListData | None, spec: FetchSpec) -> Parsed:
-    named = LISTS[spec.operation]
-    owner = named[-1].partition(".")[0]
-    if data is not None and getattr(data, owner) is None:  # recorded: HTTP 200 with a null user where the id is unknown
-        raise Missing(f"there is no such {owner}")
-    tag = data.hashtag.name if data is not None and isinstance(data.hashtag, OfHashtag) else None
-    if owner == "hashtag" and tag and compared(tag) != compared(str(spec.params["hashtag"])):
-        raise Malformed(
-            f"asked for {spec.params['hashtag']!r}, the answer is of {tag[:100]!r}", path="$.data.hashtag.name"
-        )
-    for path in named:
-        connection = data
-        for name in path.split("."):
-            connection = getattr(connection, name, None)
-        if isinstance(connection, Connection):
-            found = _records(_nodes(connection, f"$.data.{path}"), spec)
-            return Parsed(found, next_page(connection.page_info))
-    raise Malformed("an answer without its posts", path=f"$.data.{named[-1]}" if data is not None else "$.items")
-
-
-def _next(page: Listing) -> str | None:
-    paging, inner = page.paging_info or Paging(), page.response or Response()
-    cursor = page.next_max_id or paging.max_id or page.next_page_id or inner.next_max_id
-    over = any(flag(each.more_available) is False for each in (page, paging))
-    return str(cursor) if cursor and not over else None
-
-
-def posts_of(
-    connection: Connection, at: str, *, profile_id: str | None = None, handle: str | None = None
-) -> list[InstagramPost]:
-    return [post_record(node, where, profile_id, handle) for node, where in _nodes(connection, at)]
-
-
-def _nodes(connection: Connection, at: str) -> list[tuple[Node, str]]:
-    if connection.edges is None:
-        raise Malformed("a list without its edges", path=f"{at}.edges")
-    return [_inner(edge.node, f"{at}.edges[{i}].node") for i, edge in enumerate(connection.edges)]
-
-
-def _placed(nodes: Sequence[Node], at: str) -> list[tuple[Node, str]]:
-    return [_inner(node, f"{at}[{i}]") for i, node in enumerate(nodes)]
-
-
-def _records(nodes: Sequence[tuple[Node, str]], spec: FetchSpec) -> list[InstagramPost]:
-    """Raises `Malformed` for somebody else's posts. What an item leaves out of its author is who was asked for."""
-    if spec.operation not in OF_ONE:
-        return [post_record(node, at) for node, at in nodes]
-    # Whom the Graph API alone knows has no id that Instagram tells.
-    asked = str(spec.params.get("profile_id") or "")
-    profile_id, handle = asked if asked.isdigit() else None, str(spec.params.get("handle") or "").lower() or None
-    _the_author_asked_for(nodes, profile_id, handle)
-    return [post_record(node, at, profile_id, handle) for node, at in nodes]
-
-
-def _the_author_asked_for(nodes: Sequence[tuple[Node, str]], profile_id: str | None, handle: str | None) -> None:
-    """Posts that several have made together name another of them first, so it is the page that is judged and not an item."""
-    for node, _ in nodes:
-        authors = node.authors()
-        if not authors or any(each.is_one_of(profile_id, handle) for each in authors):
-            return
-    if nodes:
-        node, at = nodes[0]
-        found = next(each.who() or each.handle() for each in node.authors())
-        path = f"{at}.{'user.pk' if node.user is not None else 'owner.id'}"
-        raise Malformed(f"asked for the posts of {profile_id or handle}, these are of {found}", path=path)
-
-
-def _inner(node: Node, at: str) -> tuple[Node, str]:
+def inner(node: Node, at: str) -> tuple[Node, str]:
     if node.media is not None:
         return node.media, f"{at}.media"
     return (node, at) if node.media_or_ad is None else (node.media_or_ad, f"{at}.media_or_ad")
@@ -352,7 +178,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
     author = node.owner if node.user is None else node.user
     author, web = author or Author(), node.is_of_the_web()
     if not author.is_one_of(profile_id, handle) and (author.who() or author.handle()):
-        profile_id = handle = None  # somebody else's, with whom it was made
+        profile_id = handle = None  # a post of several authors that names another one first
     own = own_id(node.pk, node.id)
     code = node.shortcode or node.code or shortcode_of(own) or ""
     captions = (node.edge_media_to_caption.edges if node.edge_media_to_caption else None) or []
@@ -360,7 +186,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
     older = node.comments if isinstance(node.comments, Counted) else Counted()
     videos = node.video_versions or []
     code = shortcode(code, f"{at}.{'shortcode' if web else 'code'}")
-    # Where the owner hides it, the number of likes that is told is not the number of likes (it is -1, or 3).
+    # Where the owner hides the number of likes, the answer has another number in its place (-1, or 3).
     hidden = node.like_and_view_counts_disabled
     return InstagramPost(
         shortcode=code,
@@ -393,7 +219,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
 
 
 def _kind(node: Node) -> str | None:
-    """What is no video may be a picture or several: that alone does not tell."""
+    """`None` where the node only tells that it is not a video: it may be one picture or several."""
     told = POST_TYPES.get(whole(node.media_type) or 0) or TYPENAMES.get(node.typename or "")
     return told or ("reels" if node.is_video else None)
 
@@ -409,7 +235,7 @@ def _likes(node: Node, at: str) -> int | None:
 
 
 def _picture(node: Node) -> str | None:
-    """The web's square own_id, as its lists show it; a carousel's is that of its first part."""
+    """The picture that represents the post: the web's square thumbnail, or that of the first part of a carousel."""
     told = node.thumbnail_src or node.display_url or node.thumbnail_url or node.display_uri
     part = (node.carousel_media or node.resources or [Child()])[0]
     return told or _first_of(node.image_versions2) or _first_of(part.image_versions2) or part.thumbnail_url

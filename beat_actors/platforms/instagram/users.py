@@ -19,7 +19,7 @@ from beat_actors.platforms.instagram.payloads import (
     the_id,
     the_one_asked_for,
 )
-from beat_actors.platforms.instagram.posts import Connection, posts_of
+from beat_actors.platforms.instagram.post_lists import Connection, posts_of
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.reading import Count, Flag, Id, decoder, flag, text, whole
 

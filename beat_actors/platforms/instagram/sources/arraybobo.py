@@ -4,7 +4,8 @@ source: the provider's endpoint list. 100 calls in 30 seconds is what its operat
 Stories come in the private API's shape or in the web's.
 """
 
-from beat_actors.platforms.instagram.posts import the_post, the_posts
+from beat_actors.platforms.instagram.post_lists import the_posts
+from beat_actors.platforms.instagram.posts import the_post
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
 from beat_actors.platforms.instagram.stories import the_stories
 from beat_actors.platforms.instagram.users import the_profile

@@ -3,7 +3,7 @@
 source: the provider's endpoint list. 2 calls a second is what its operators have found to hold.
 """
 
-from beat_actors.platforms.instagram.posts import the_posts
+from beat_actors.platforms.instagram.post_lists import the_posts
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
 from beat_actors.platforms.instagram.users import the_profile
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret

@@ -4,7 +4,8 @@ source: the provider's endpoint list. 5 calls a second is what its operators hav
 """
 
 from beat_actors.platforms.instagram.comments import the_comments
-from beat_actors.platforms.instagram.posts import the_post, the_posts
+from beat_actors.platforms.instagram.post_lists import the_posts
+from beat_actors.platforms.instagram.posts import the_post
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
 from beat_actors.platforms.instagram.users import the_follows, the_profile
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret

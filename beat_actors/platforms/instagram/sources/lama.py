@@ -15,7 +15,8 @@ from beat_actors.errors import Malformed
 from beat_actors.platforms.instagram.comments import a_chunk
 from beat_actors.platforms.instagram.entities import InstagramPost
 from beat_actors.platforms.instagram.payloads import PASSED_THROUGH, WITHOUT_CONTACTS, is_refusal, media_id_of
-from beat_actors.platforms.instagram.posts import the_post, the_posts
+from beat_actors.platforms.instagram.post_lists import the_posts
+from beat_actors.platforms.instagram.posts import the_post
 from beat_actors.platforms.instagram.stories import the_list, the_stories
 from beat_actors.platforms.instagram.users import Follower, follow, the_follows, the_profile
 from beat_actors.platforms.interface import (
