@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 
@@ -10,6 +9,7 @@ from beat_actors.broker.windows import CUSTOMER
 from beat_actors.credentials.health import without_doubt
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
+from beat_actors.fetches.claims import Lease
 from beat_actors.pipeline import smaller, upkeep
 from beat_actors.pipeline.call import (
     NO_EXCHANGE,
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 class Called:
     """A claimed fetch, how its call went, how that is judged, and what of the answer is this fetch's: `frame` is its packed body."""
 
-    claim: Any
+    claim: Lease
     attempt: Attempt
     verdict: Verdict
     frame: bytes = b""
@@ -45,12 +45,12 @@ class Called:
         return self.claim.call_of is None
 
 
-def is_urgent(claims: Sequence[Any]) -> bool:
+def is_urgent(claims: Sequence[Lease]) -> bool:
     """Whether somebody waits for one of these fetches."""
     return any(claim.priority == CUSTOMER for claim in claims)
 
 
-async def make(engine: Engine, claims: Sequence[Any], standing: Standing, started: float) -> list[Called]:
+async def make(engine: Engine, claims: Sequence[Lease], standing: Standing, started: float) -> list[Called]:
     """Make one call for these claims, the one to which it was leased first. Never raises for what happens to it."""
     head = claims[0]
     try:
@@ -92,14 +92,14 @@ async def make(engine: Engine, claims: Sequence[Any], standing: Standing, starte
     return [Called(claim, made, verdict, frame, cursor) for claim, frame in zip(claims, frames, strict=True)]
 
 
-def unmade(claims: Sequence[Any]) -> list[Called]:
+def unmade(claims: Sequence[Lease]) -> list[Called]:
     """For claims whose call was not begun: their leases are to be returned unused."""
     made = unused("it was broken off before the call")
     assert made.verdict is not None
     return [Called(claim, made, made.verdict) for claim in claims]
 
 
-async def check(engine: Engine, claim: Any) -> Mapping[tuple[int, int], Health]:
+async def check(engine: Engine, claim: Lease) -> Mapping[tuple[int, int], Health]:
     """What the check of this claim's credential finds, by credential and generation. Nothing where it cannot be asked: an answer that waits
     for it was paid for."""
     try:
@@ -120,7 +120,7 @@ def decided(called: Sequence[Called], found: Mapping[tuple[int, int], Health]) -
     return [judged(item) if item.verdict.doubtful else item for item in called]
 
 
-def _spec(claim: Any) -> FetchSpec:
+def _spec(claim: Lease) -> FetchSpec:
     return FetchSpec(
         claim.operation, claim.params, claim.cursor, claim.source, claim.page, claim.owner, halvings=claim.halvings
     )

@@ -12,54 +12,23 @@ import psycopg
 import structlog
 
 from beat_actors.broker.breaker import bucket_of
-from beat_actors.database import jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.fetches.claims import Retrieved
+from beat_actors.fetches.completion import answered
+from beat_actors.fetches.settlements import settle, settlement_row, shared_settlement
 from beat_actors.pipeline import smaller
 from beat_actors.pipeline.answers import Called
 from beat_actors.pipeline.call import plain, reported, traced
-from beat_actors.pipeline.ingest import Retrieved
-from beat_actors.pipeline.leases import return_unused, shared_settlement
-from beat_actors.pipeline.stage import SETTLE, StageResult, settlement_row
+from beat_actors.pipeline.leases import return_unused
+from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import Outcome, Verdict
 
 log = structlog.get_logger(__name__)
 
 AGAIN, AGAIN_MOST = 0.1, 2.0
 """Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""
-
-# One statement: the fenced transition, and only for the rows that passed the fence their payload and their trace. A payload, and all that
-# is read from it, is of the time at which its answer came, however long it waits for a stage. What `goes_on` is held for this process as by
-# the claim of ingest, of which the rows have the fields.
-FINISH = """
-WITH n AS (
-    SELECT * FROM jsonb_to_recordset(%(calls)s::jsonb) AS r(
-        i integer, id bigint, fence integer, ok boolean, head boolean, method text, url text, status integer, ms real,
-        bytes integer, outcome text, code text, detail text, at double precision, goes_on boolean)
-), moved AS (
-    UPDATE scrape_fetch f SET stage = CASE WHEN n.ok THEN 'RETRIEVED' ELSE 'SETTLING' END,
-        lease_until = CASE WHEN n.goes_on THEN clock_timestamp() + make_interval(secs => %(lease)s) END,
-        claimed_at = CASE WHEN n.goes_on THEN clock_timestamp() ELSE f.claimed_at END,
-        fence = f.fence + n.goes_on::integer, stage_attempts = n.goes_on::integer, payload_at = CASE WHEN n.ok THEN coalesce(least(to_timestamp(n.at), now()), now()) ELSE f.payload_at END, sent_at = clock_timestamp()
-    FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' AND f.lease_until IS NOT NULL
-    RETURNING n.i, n.goes_on, f.*
-), payload AS (
-    INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body, next_cursor)
-    SELECT m.id, m.payload_at, m.attempt, m.source, b.body, b.next_cursor
-    FROM moved m JOIN unnest(%(indexes)s::integer[], %(bodies)b::bytea[], %(cursors)s::text[]) AS b(i, body, next_cursor) USING (i)
-), trace AS (
-    INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms,
-                           bytes, outcome, code, detail)
-    SELECT m.id, m.request_id, m.attempt, m.platform, m.source, m.operation, m.credential_id, n.method, n.url, n.status, n.ms,
-           n.bytes, n.outcome, n.code, n.detail
-    FROM moved m JOIN n USING (i) WHERE n.head
-)
-SELECT m.i, m.goes_on, m.id, m.request_id, m.fence, m.platform, m.operation, m.params, m.cursor, m.page, m.owner, m.listing, m.source,
-    m.credential_id, m.probe, m.payload_at, m.run, m.priority, m.is_first, m.parser_version, m.stage_attempts,
-    r.flow, r.account_id, r.params AS request_params, r.items
-FROM moved m LEFT JOIN scrape_request_log r ON m.goes_on AND r.id = m.request_id
-"""
 
 
 async def complete(
@@ -128,25 +97,20 @@ async def _finish_in_time(
 async def _finish(engine: Engine, called: Sequence[Called], result: StageResult, held: list[Retrieved] | None) -> None:
     """Commit what came back. Unused leases were no call: they leave no trace row, and their charge is returned."""
     calls = [_call_row(i, item, goes_on=held is not None) for i, item in enumerate(called)]
-    kept = [i for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK]
-    payloads = {
-        "indexes": kept,
-        "bodies": [called[i].frame for i in kept],
-        "cursors": [called[i].next_cursor for i in kept],
-    }
+    payloads = [
+        (i, item.frame, item.next_cursor) for i, item in enumerate(called) if item.verdict.outcome is Outcome.OK
+    ]
     async with engine.database.transaction() as transaction:
         unused = [item for item in called if item.verdict.outcome is Outcome.UNUSED]
         made = [row for row, item in zip(calls, called, strict=True) if item.verdict.outcome is not Outcome.UNUSED]
-        rows = await transaction.rows(FINISH, {"calls": jsonb(made), "lease": engine.settings.stage_lease, **payloads})
+        rows = await answered(transaction, made, payloads)
         passed = {row.i for row in rows}
         await return_unused(transaction, [item.claim for item in unused], result, claimed=True)
         finished = [item for i, item in enumerate(called) if i in passed]
         await smaller.remember(
             transaction, [item.claim for item in finished if item.verdict.outcome is Outcome.TOO_MUCH]
         )
-        settlements = _settlements(finished)
-        if settlements:
-            await transaction.run(SETTLE, (jsonb(settlements),))
+        await settle(transaction, _settlements(finished))
         hit("retrieve.before_commit", [item.claim.id for item in called])
     zombies = len(called) - len(unused) - len(finished)
     if zombies:
@@ -155,7 +119,7 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult,
     if held is None:
         result.next += [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]
     else:
-        held += [Retrieved.held(row, called[row.i].frame, called[row.i].next_cursor) for row in rows if row.goes_on]
+        held += [row.claimed(called[row.i].frame, called[row.i].next_cursor) for row in rows if row.goes_on]
     # Always: a finished call frees capacity, whatever came of it.
     result.ring |= {item.claim.platform for item in called}
 
@@ -193,7 +157,7 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
             rows.append(settlement_row(claim, Outcome.UNUSED.value, fetch_id=None))
         if not item.is_head or not item.attempt.made:
             if verdict.outcome is not Outcome.OK:
-                rows.append(shared_settlement(claim, verdict.outcome, verdict.code))
+                rows.append(shared_settlement(claim, verdict.outcome.value, verdict.code))
         elif verdict.outcome is Outcome.OK:
             when = bucket_of(item.attempt.began)
             well[claim.credential_id, claim.generation, claim.operation, claim.probe, claim.owner, when].append(item)

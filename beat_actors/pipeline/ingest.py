@@ -5,30 +5,24 @@ import traceback
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 import structlog
 
 from beat_actors.broker.breaker import bucket_of
-from beat_actors.database import Transaction, columns, jsonb
+from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed, Missing, Private, StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.fetches import completion
+from beat_actors.fetches.claims import Retrieved, claim_retrieved
+from beat_actors.fetches.holding import give_back
+from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
 from beat_actors.pipeline.records import decode, encode, pack, unpack
-from beat_actors.pipeline.stage import (
-    SETTLE,
-    UNSUSPECTED,
-    StageResult,
-    claim_all,
-    give_back,
-    left_undone_given_back,
-    renewing,
-    settlement_row,
-)
+from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing
 from beat_actors.pipeline.writing import write
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
@@ -36,108 +30,20 @@ from beat_actors.platforms.registry import platforms
 log = structlog.get_logger(__name__)
 
 
-class Retrieved(NamedTuple):
-    """A fetch whose answer is stored, claimed by this process: what CLAIM returns. `waited`: seconds since it was handed over. `body`: the
-    packed answer. `poison`: it was tried too often, and comes without its body. `items`: of the whole request so far."""
-
-    id: int
-    request_id: int
-    fence: int
-    platform: str
-    operation: str
-    params: dict[str, Any]
-    cursor: str | None
-    page: int
-    owner: str | None
-    listing: dict[str, Any] | None
-    source: str
-    credential_id: int
-    probe: bool
-    payload_at: datetime
-    run: int
-    priority: int
-    is_first: bool
-    parser_version: int | None
-    stage_attempts: int
-    poison: bool
-    waited: float
-    body: bytes | None
-    next_cursor: str | None
-    flow: str
-    account_id: str | None
-    request_params: dict[str, Any]
-    items: int
-
-    @classmethod
-    def held(cls, row: Any, body: bytes, next_cursor: str | None) -> "Retrieved":
-        """One that stays with the process that retrieved it; `row` has the other fields."""
-        fields = {name: getattr(row, name) for name in cls._fields if hasattr(row, name)}
-        return cls(**fields, body=body, next_cursor=next_cursor, poison=False, waited=0.0)
-
-
 Read = tuple[Retrieved, dict[str, Any], Outcome]
-"""A claim, its row for FINISH, and what its payload came to."""
+"""A claim, the row that is committed of it, and what its payload came to."""
 
-# Tries are counted before the work, so that a payload that kills its worker counts too; at the limit the row comes back
-# with `poison` set, and its payload is never touched again.
-CLAIM = f"""
-WITH mine AS (
-    SELECT id FROM scrape_fetch
-    WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND {UNSUSPECTED}
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-), claimed AS (
-    UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
-        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-    FROM mine WHERE f.id = mine.id
-    RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.listing, f.source, f.credential_id,
-        f.probe, f.payload_at, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.stage_attempts > %(attempts)s AS poison,
-        extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
-)
-SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.account_id, r.params AS request_params, r.items
-FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
-LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
-"""  # noqa: S608 - a constant
-FINISH = """
-WITH n AS (
-    SELECT r.*, p.records FROM jsonb_to_recordset(%(results)s::jsonb) AS r(
-        id bigint, fence integer, version integer, kind text, error text, path text)
-    LEFT JOIN unnest(%(ids)s::bigint[], %(records)b::bytea[]) AS p(id, records) USING (id)
-), moved AS (
-    UPDATE scrape_fetch f SET stage = CASE WHEN n.error IS NULL THEN 'INGESTED' ELSE 'SETTLING' END, records = n.records,
-        parser_version = n.version, lease_until = NULL, stage_attempts = 0, sent_at = clock_timestamp()
-    FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED'
-    RETURNING f.*, n.kind, n.error AS said, n.path
-), quarantined AS (
-    INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error, path)
-    SELECT kind, platform, source, operation, parser_version, id, request_id, payload_at, said, path FROM moved WHERE kind IS NOT NULL
-)
-SELECT id FROM moved
-"""
-# Records that cannot be read, of pages that can. Nothing else is locked: the fetches are this transaction's already.
-SET_ASIDE = """
-INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error, path)
-SELECT 'malformed', f.platform, f.source, f.operation, f.parser_version, f.id, f.request_id, f.payload_at, n.error, n.path
-FROM jsonb_to_recordset(%s::jsonb) AS n(id bigint, error text, path text) JOIN scrape_fetch f ON f.id = n.id
-"""
-
-
-# The end of the ordinary way: what INGESTED and DONE are to the stages by themselves.
-DONE = """
-UPDATE scrape_fetch f SET stage = 'DONE', parser_version = n.version, lease_until = NULL, records = NULL
-FROM unnest(%s::bigint[], %s::integer[], %s::integer[]) AS n(id, fence, version)
-WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED' RETURNING f.id
-"""
+SQL = Statements(__file__)
+SET_ASIDE = SQL("set_aside")
 
 
 async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False, go_on: bool = False) -> StageResult:
     """Claim these fetches, and `read` them. `alone`: in this process nothing else is held, so suspects may be claimed."""
     result = StageResult()
     hit("ingest.before_claim", fetch_ids)
-    rows = await engine.database.again(lambda: claim_all(engine, CLAIM, fetch_ids, alone=alone))
-    if not rows:
+    claims = await engine.database.again(lambda: claim_retrieved(engine.database, fetch_ids, alone=alone))
+    if not claims:
         return result
-    claims = [Retrieved(**row._asdict()) for row in rows]
     engine.database.pulse.claimed(claims)
     hit("ingest.after_claim", fetch_ids)
     async with left_undone_given_back(engine.database, claims, "RETRIEVED"), renewing(engine.database, claims):
@@ -200,10 +106,7 @@ async def _go_on(engine: Engine, read: list[Read], result: StageResult) -> list[
 async def _write_through(engine: Engine, good: Sequence[Read], result: StageResult) -> None:
     """From the payload to the end of the fetch in one transaction."""
     async with engine.database.transaction() as transaction:
-        rows = await transaction.rows(
-            DONE, columns([(claim.id, claim.fence, row["version"]) for claim, row, _ in good], 3)
-        )
-        passed = {row.id for row in rows}
+        passed = await completion.written_at_once(transaction, [(claim, row["version"]) for claim, row, _ in good])
         done = [item for item in good if item[0].id in passed]
         await _keep_aside(transaction, done)
         followed = await write(
@@ -223,10 +126,8 @@ async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:
         for hole in row.get("holes", ())
     ]
     if holes:
-        await transaction.run(SET_ASIDE, (jsonb(holes),))
-    settlements = _settlements(done)
-    if settlements:
-        await transaction.run(SETTLE, (jsonb(settlements),))
+        await transaction.run(SET_ASIDE, {"holes": jsonb(holes)})
+    await settle(transaction, _settlements(done))
 
 
 def _count(read: Sequence[Read], done: Sequence[Read], result: StageResult) -> None:
@@ -254,19 +155,18 @@ async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None
 async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> None:
     async with engine.database.transaction() as transaction:
         good = [row for _, row, outcome in read if outcome is Outcome.PARSED]
-        found = {"ids": [row["id"] for row in good], "records": [pack(row["records"]) for row in good]}
+        records = [(row["id"], pack(row["records"])) for row in good]
         results = [{name: row[name] for name in row if name not in ("records", "holes")} for _, row, _ in read]
-        rows = await transaction.rows(FINISH, {"results": jsonb(results), **found})
-        passed = {row.id for row in rows}
+        passed = await completion.read(transaction, results, records)
         done = [item for item in read if item[0].id in passed]
         await _keep_aside(transaction, done)
-        hit("ingest.before_commit", found["ids"])
+        hit("ingest.before_commit", [fetch_id for fetch_id, _ in records])
     _count(read, done, result)
     result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
 
 
 def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
-    """Parse one payload: the row for FINISH, and what it came to. Nothing that a payload does raises here."""
+    """Parse one payload: the row that is committed, and what it came to. Nothing that a payload does raises here."""
     row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": 0}
     if claim.poison:
         return row | {"kind": "poison", "error": "its worker died each time that it was parsed"}, Outcome.MALFORMED

@@ -11,8 +11,9 @@ import structlog
 
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
+from beat_actors.fetches.claims import Retrieved
 from beat_actors.pipeline.batches import Batches
-from beat_actors.pipeline.ingest import Retrieved, read
+from beat_actors.pipeline.ingest import read
 from beat_actors.pipeline.stage import Renewer, StageResult, left_undone_given_back
 
 log = structlog.get_logger(__name__)

@@ -1,45 +1,25 @@
 """Process: one transaction that writes what was read, adds follow-ups, and ends what is done. All of it or nothing."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
 import structlog
 
+from beat_actors.database import Statements
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageBrokenOff, StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.fetches import completion
+from beat_actors.fetches.claims import Ingested, claim_ingested
+from beat_actors.fetches.holding import give_back
 from beat_actors.pipeline.records import unpack_records
-from beat_actors.pipeline.stage import UNSUSPECTED, StageResult, claim_all, give_back, left_undone_given_back, renewing
+from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing
 from beat_actors.pipeline.writing import write
 from beat_actors.requests.lifecycle import fail_fetches
 
 log = structlog.get_logger(__name__)
-
-CLAIM = f"""
-WITH mine AS (
-    SELECT id FROM scrape_fetch
-    WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND {UNSUSPECTED}
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
-    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
-RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.page,
-    f.records, f.is_first, f.payload_at, f.owner,
-    (SELECT r.account_id FROM scrape_request_log r WHERE r.id = f.request_id) AS account_id,
-    f.stage_attempts > %(attempts)s AS poison, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
-"""  # noqa: S608 - a constant
-DONE = """
-UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
-FROM unnest(%s::bigint[], %s::integer[]) AS n(id, fence)
-WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
-"""
-QUARANTINE = """
-INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error)
-SELECT 'poison', platform, source, operation, parser_version, id, request_id, payload_at, %s FROM scrape_fetch WHERE id = %s
-"""
+SQL = Statements(__file__)
+QUARANTINE = SQL("quarantine")
 
 
 async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False) -> StageResult:
@@ -49,7 +29,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fal
     """
     result = StageResult()
     hit("process.before_claim", fetch_ids)
-    claims = await engine.database.again(lambda: claim_all(engine, CLAIM, fetch_ids, alone=alone))
+    claims = await engine.database.again(lambda: claim_ingested(engine.database, fetch_ids, alone=alone))
     if claims:
         engine.database.pulse.claimed(claims)
         hit("process.after_claim", fetch_ids)
@@ -73,7 +53,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fal
     return result
 
 
-async def _commit_alone(engine: Engine, claim: Any, result: StageResult) -> None:
+async def _commit_alone(engine: Engine, claim: Ingested, result: StageResult) -> None:
     try:
         await engine.database.again(lambda: _commit(engine, [claim], result))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -89,12 +69,11 @@ async def _commit_alone(engine: Engine, claim: Any, result: StageResult) -> None
         await give_back(engine.database, [claim], "INGESTED", tried=True)
 
 
-async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) -> None:
+async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResult) -> None:
     if not claims:
         return
     async with engine.database.transaction() as transaction:
-        rows = await transaction.rows(DONE, ([claim.id for claim in claims], [claim.fence for claim in claims]))
-        passed = {row.id for row in rows}
+        passed = await completion.written(transaction, claims)
         done = [claim for claim in claims if claim.id in passed]
         followed = await write(transaction, [(claim, unpack_records(claim.records)) for claim in done])
         hit("process.before_commit", passed)
@@ -104,9 +83,9 @@ async def _commit(engine: Engine, claims: Sequence[Any], result: StageResult) ->
     result.ring |= followed
 
 
-async def _quarantine(engine: Engine, claim: Any, error: str, told: str) -> None:
+async def _quarantine(engine: Engine, claim: Ingested, error: str, told: str) -> None:
     """`error` is for operators, `told` for whose request it is: the first may quote what the provider said."""
     async with engine.database.transaction() as transaction:
-        await transaction.run(QUARANTINE, (error, claim.id))
+        await transaction.run(QUARANTINE, {"error": error, "id": claim.id})
         await fail_fetches(transaction, [(claim.id, {"code": "poison", "message": told})], stages=("INGESTED",))
     log.error("quarantined", fetch=claim.id, request=claim.request_id, error=told)

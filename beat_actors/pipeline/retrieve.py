@@ -9,20 +9,20 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import structlog
 
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
+from beat_actors.fetches.claims import Lease, Retrieved
+from beat_actors.fetches.holding import Held, held
 from beat_actors.pipeline.answers import Called, check, decided, is_urgent, make, unmade
 from beat_actors.pipeline.batches import Batches
 from beat_actors.pipeline.call import Standing
 from beat_actors.pipeline.completion import complete
-from beat_actors.pipeline.ingest import Retrieved
 from beat_actors.pipeline.leases import by_call, claim
 from beat_actors.pipeline.onward import Onward
-from beat_actors.pipeline.stage import Held, Renewer, StageResult, held
+from beat_actors.pipeline.stage import Renewer, StageResult
 from beat_actors.platforms.interface import Health
 
 log = structlog.get_logger(__name__)
@@ -120,7 +120,7 @@ class Retriever:
         if self._onward is not None:
             await self._onward.done()
 
-    def _begin(self, claims: Sequence[Any], standing: Standing, started: float) -> None:
+    def _begin(self, claims: Sequence[Lease], standing: Standing, started: float) -> None:
         """Begin one call for these claims."""
         if self._closed:
             self._commit_soon(unmade(claims))
@@ -129,7 +129,7 @@ class Retriever:
         self._calls[task] = held(claims)
         task.add_done_callback(partial(self._ended, claims, standing))
 
-    def _ended(self, claims: Sequence[Any], standing: Standing, task: asyncio.Task[list[Called]]) -> None:
+    def _ended(self, claims: Sequence[Lease], standing: Standing, task: asyncio.Task[list[Called]]) -> None:
         """The last resort: where a call is broken off before it was begun, its lease is returned unused; one that was begun keeps its lease,
         and the sweep that finds it says that its outcome is unknown."""
         del self._calls[task]

@@ -6,9 +6,9 @@ and how many, each endpoint declares (`page`); which refusals ask for less, the 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from beat_actors.database import Transaction, columns
+from beat_actors.fetches.claims import Lease
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.transport.http import TOO_LARGE
 
@@ -39,7 +39,7 @@ def judged(verdict: Verdict, endpoint: Endpoint, spec: FetchSpec) -> Verdict:
     return verdict
 
 
-async def remember(transaction: Transaction, claims: Sequence[Any]) -> None:
+async def remember(transaction: Transaction, claims: Sequence[Lease]) -> None:
     """Halve the page of the calls of these claims, whose source asked for less."""
     less = {(claim.source, claim.operation, claim.subject): claim.halvings + 1 for claim in claims}
     if less:

@@ -2,17 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from beat_actors.database import Transaction, columns
 from beat_actors.failpoints import hit
+from beat_actors.fetches.claims import Ingested, Retrieved
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.follow_ups import follow_up
 from beat_actors.requests.lifecycle import Closing, close
 
-Read = tuple[Any, Records]
+Claimed: TypeAlias = Retrieved | Ingested
+Read = tuple[Claimed, Records]
 """A claim, and what was read for it."""
 
 # The arrays that `write_records` takes, in the order of the rows that `_write` makes.
@@ -44,7 +46,7 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Non
         )
 
 
-def _closing(claim: Any, records: Records) -> Closing:
+def _closing(claim: Claimed, records: Records) -> Closing:
     data: dict[str, Any] = {"source": claim.source} if claim.is_first else {}
     if records.partial is not None:
         data["partial"] = records.partial

@@ -12,9 +12,6 @@ from typing import Any
 from beat_actors.database import Transaction, jsonb
 from beat_actors.requests.follow_ups import stands_apart, those_beside
 
-SUSPECT = 3
-"""Tries of a stage after which a fetch is tried in a process of its own: it may be what kills the workers."""
-
 
 @dataclass(frozen=True, slots=True)
 class Closing:

@@ -12,9 +12,9 @@ import psycopg
 
 from beat_actors.database import Database, clock, columns
 from beat_actors.database.clock import TOLD_FOR
+from beat_actors.fetches.claims import SUSPECT
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
-from beat_actors.requests.lifecycle import SUSPECT
 
 BATCH = 1000
 

@@ -13,12 +13,12 @@ from beat_actors.broker.turn import WAKE_BATCH, turn
 from beat_actors.database import Database, migrate
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, StorageUnavailable
+from beat_actors.fetches.claims import SUSPECT
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
 from beat_actors.requests import explain, intake, lifecycle, sweeps
 from beat_actors.requests.intake import NewRequest, Priority
-from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
 from tests.stages import retrieve

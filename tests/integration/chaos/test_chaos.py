@@ -21,9 +21,9 @@ pytestmark = pytest.mark.timeout(480)
 
 QUICK = Timing(lease=3.0, pause=7.0, outage=2.0, lock=2.0, storm=3.0, window=1.0, patience=90.0)
 NO_FENCE = """
-import beat_actors.pipeline.process as process
-process.DONE = process.DONE.replace("AND f.fence = n.fence AND f.stage = 'INGESTED'", "")
-assert "fence =" not in process.DONE
+from beat_actors.fetches.completion import WRITTEN
+WRITTEN.sent = WRITTEN.sent.replace(b"AND f.fence = n.fence AND f.stage = 'INGESTED'", b"")
+assert b"fence =" not in WRITTEN.sent
 """
 TWICE = "SELECT fetch_id FROM profile_log GROUP BY fetch_id, profile_id HAVING count(*) > 1"
 

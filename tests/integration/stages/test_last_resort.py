@@ -9,6 +9,7 @@ import pytest
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageBrokenOff, StorageContended, StorageUnavailable
+from beat_actors.fetches.claims import SUSPECT
 from beat_actors.pipeline import ingest as ingests
 from beat_actors.pipeline import process as processes
 from beat_actors.pipeline import retrieve as retrieves
@@ -18,7 +19,6 @@ from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import Parsed
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
-from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from tests.observing import rows
 from tests.stages import retrieve
@@ -192,7 +192,7 @@ async def test_a_claim_that_loses_a_deadlock_is_made_again(
         ready, module = (await retrieve(engine, ready)).next, ingests
     if stage == "process":
         ready, module = (await ingest(engine, ready)).next, processes
-    name = "claim" if stage == "retrieve" else "claim_all"
+    name = {"retrieve": "claim", "ingest": "claim_retrieved", "process": "claim_ingested"}[stage]
     real, lost = getattr(module, name), 0
 
     async def loses(*args: Any, **fields: Any) -> Any:

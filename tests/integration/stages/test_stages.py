@@ -17,6 +17,7 @@ import pytest
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, SecretMissing
+from beat_actors.fetches.claims import SUSPECT
 from beat_actors.pipeline import alone
 from beat_actors.pipeline.alone import try_alone
 from beat_actors.pipeline.ingest import ingest
@@ -24,7 +25,6 @@ from beat_actors.pipeline.process import process
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import explain, intake
 from beat_actors.requests.intake import NewRequest
-from beat_actors.requests.lifecycle import SUSPECT
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient
 from tests.observing import rows

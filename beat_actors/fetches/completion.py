@@ -1,0 +1,93 @@
+"""How a stage ends: its effect and the fetch's transition in one statement, fenced by the claim. No row means that the claim was taken over."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from beat_actors.database import Statements, Transaction, columns, jsonb
+from beat_actors.fetches.claims import Retrieved
+from beat_actors.fetches.holding import Claim
+
+SQL = Statements(__file__)
+
+
+class Answered(NamedTuple):
+    """A fetch whose call is committed; `i` is its place among the calls. Where it `goes_on`, it is claimed for ingest as well, and has what a
+    claim has; else `flow`, `account_id`, `request_params` and `items` are None."""
+
+    i: int
+    goes_on: bool
+    id: int
+    request_id: int
+    fence: int
+    platform: str
+    operation: str
+    params: dict[str, Any]
+    cursor: str | None
+    page: int
+    owner: str | None
+    listing: dict[str, Any] | None
+    source: str
+    credential_id: int
+    probe: bool
+    payload_at: datetime | None
+    run: int
+    priority: int
+    is_first: bool
+    parser_version: int | None
+    stage_attempts: int
+    flow: str | None
+    account_id: str | None
+    request_params: dict[str, Any] | None
+    items: int | None
+
+    def claimed(self, body: bytes, next_cursor: str | None) -> Retrieved:
+        """The claim for ingest, of one that goes on."""
+        fields = {name: getattr(self, name) for name in Retrieved._fields if hasattr(self, name)}
+        return Retrieved(**fields, body=body, next_cursor=next_cursor, poison=False, waited=0.0)
+
+
+ANSWERED = SQL("answered", Answered)
+UNUSED = SQL("unused", int)
+READ = SQL("read", int)
+WRITTEN_AT_ONCE = SQL("written_at_once", int)
+WRITTEN = SQL("written", int)
+
+
+async def answered(
+    transaction: Transaction,
+    calls: Sequence[dict[str, Any]],
+    payloads: Sequence[tuple[int, bytes, str | None]],
+) -> list[Answered]:
+    """Commit calls that were made. `payloads`: (i, packed body, next cursor) of those that went well."""
+    indexes, bodies, cursors = columns(payloads, 3)
+    values = {"calls": jsonb(calls), "indexes": indexes, "bodies": bodies, "cursors": cursors}
+    return await transaction.rows(ANSWERED, values | {"lease": transaction.settings.stage_lease})
+
+
+async def unused(transaction: Transaction, claims: Sequence[Claim]) -> set[int]:
+    """End these claims of leases, for which no call was made; those that stood."""
+    return set(await transaction.rows(UNUSED, _fenced(claims)))
+
+
+async def read(
+    transaction: Transaction, results: Sequence[dict[str, Any]], records: Sequence[tuple[int, bytes]]
+) -> set[int]:
+    """Commit what was read. `results`: an object for each fetch; `records`: (fetch, packed records) of those that have some."""
+    ids, packed = columns(records, 2)
+    return set(await transaction.rows(READ, {"results": jsonb(results), "ids": ids, "records": packed}))
+
+
+async def written_at_once(transaction: Transaction, done: Sequence[tuple[Claim, int]]) -> set[int]:
+    """End fetches (claim, version of the parser) that were read and are written in this transaction; those that may be."""
+    values = _fenced([claim for claim, _ in done]) | {"versions": [version for _, version in done]}
+    return set(await transaction.rows(WRITTEN_AT_ONCE, values))
+
+
+async def written(transaction: Transaction, claims: Sequence[Claim]) -> set[int]:
+    """End fetches that are written in this transaction; those that may be."""
+    return set(await transaction.rows(WRITTEN, _fenced(claims)))
+
+
+def _fenced(claims: Sequence[Claim]) -> dict[str, list[int]]:
+    return {"ids": [claim.id for claim in claims], "fences": [claim.fence for claim in claims]}
