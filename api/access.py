@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 from falcon.asgi import Request, Response
 from falcon.constants import COMBINED_METHODS
 
+from api.deadline import answered_in_time, left
 from api.front import Front
-from api.patience import answered_in_time, left
 from api.problems import TooManyCalls
 from api.room import Room
 from api.services import Provider

@@ -6,12 +6,12 @@ from actors.mailbox import Mailbox
 from api import data, problems
 from api.access import App, Gate
 from api.accounts import AccountGrants
+from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
 from api.openapi import Document, Page
 from api.operations import ROUTES
-from api.patience import Hourglass
 from api.probes import Probed
 from api.retries import Retry, RetryMatching
 from api.scrape_requests import Cancel, Explain, ScrapeRequest, ScrapeRequests
@@ -29,7 +29,7 @@ Python's own 5 ms add up to more than a hundred in one call."""
 def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     """`opener` is called when the server starts, inside its event loop."""
     provider = provided(opener)
-    application = App(middleware=[Hourglass(), provider, Gate(provider)])
+    application = App(middleware=[StartOfCall(), provider, Gate(provider)])
     problems.install(application)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
     application.add_route("/v1/scrape-requests/retry", RetryMatching(provider))

@@ -15,7 +15,7 @@ import msgspec
 from falcon.asgi import Request
 
 from api.access import caller_of, room_of
-from api.patience import elsewhere
+from api.deadline import uncounted
 from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from api.room import Body, Turns
 from beat_actors.errors import BadInput
@@ -47,14 +47,14 @@ async def read(req: Request, shape: type[T], *, most: int = MAX_BYTES) -> T:
     """The body as a value of this shape. `most`: bytes that it may have. Raises `BadInput` and its kinds, `TooManyBodies`."""
     _check_type(req)
     key_id, room = caller_of(req).key_id, room_of(req)
-    with elsewhere(), room.body(key_id) as held:
+    with uncounted(), room.body(key_id) as held:
         return await _decoded(await _in_time(req, most, held), shape, room.turns, key_id)
 
 
 async def read_optional(req: Request, shape: type[T]) -> T:
     """As `read`; for an empty body, whatever its headers say, the shape with its defaults. Raises `BadInput` and its kinds, `TooManyBodies`."""
     key_id, room = caller_of(req).key_id, room_of(req)
-    with elsewhere(), room.body(key_id) as held:
+    with uncounted(), room.body(key_id) as held:
         body = await _in_time(req, MAX_BYTES, held)
         if not body:
             return shape()

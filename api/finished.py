@@ -10,7 +10,7 @@ from falcon.asgi import Response
 from api.access import (
     account_is_its_own,
 )
-from api.patience import elsewhere, in_time
+from api.deadline import in_time, uncounted
 from api.services import Provider
 from api.waiting import COME_BACK, LONGEST, LOOK_WITHIN
 from beat_actors.access.keyring import Caller
@@ -35,7 +35,7 @@ async def finished(provider: Provider, request_id: int, caller: Caller, wait: in
         return request
     waiting, ended = provider.waiting, False
     if waiting.room(caller.key_id):
-        with elsewhere():
+        with uncounted():
             ended = await waiting.until_ended(request_id, wait, caller.key_id)
         if ended or not waiting.looks.full(caller.key_id):
             request = await _looked(provider, request_id, caller)
@@ -50,7 +50,7 @@ async def _looked(provider: Provider, request_id: int, caller: Caller) -> Reques
     """Read the request when the key has a place among its reads. Raises `StorageTooSlow` where it gets none in time."""
     async with AsyncExitStack() as place:
         try:
-            with elsewhere():
+            with uncounted():
                 async with asyncio.timeout(LOOK_WITHIN):
                     await place.enter_async_context(provider.waiting.looks.of(caller.key_id))
         except TimeoutError:

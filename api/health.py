@@ -1,4 +1,4 @@
-"""/healthz: the process lives. /readyz: it can keep its word, or which dependency is missing."""
+"""/healthz: the process is alive. /readyz: the process can serve calls, or which dependency is missing."""
 
 import asyncio
 from typing import Any
@@ -9,14 +9,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.access import OPEN, Scopes
 from api.calls import Call, Calls, answer
-from api.patience import in_time
+from api.deadline import in_time
 from api.replies import send
 from api.resource import Resource
 from api.services import Services
 from beat_actors.database import migrate
 from beat_actors.errors import StorageForbidden, StorageReadOnly, StorageUnavailable
 
-PATIENCE = 1.5
+WITHIN = 1.5
+"""Seconds in which a dependency must answer."""
 SLOWER = "it does not answer, or takes no writes; work is slower, nothing is lost"
 SWEEPS = """
 SELECT coalesce((SELECT seen_at < clock_timestamp() - interval '10 seconds' FROM leader WHERE name = 'scheduler'), true) AS absent,
@@ -35,7 +36,7 @@ READY = answer("Readiness", status=str, checks=dict[str, str])
 
 class Healthz:
     scopes: Scopes = {"GET": OPEN}
-    calls: Calls = {"GET": Call("The process lives.", {200: answer("Health", status=str)})}
+    calls: Calls = {"GET": Call("The process is alive.", {200: answer("Health", status=str)})}
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, alive())
@@ -44,7 +45,7 @@ class Healthz:
 class Readyz(Resource):
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {
-        "GET": Call("It can keep its word, or which dependency is missing.", {200: READY}, refusals={503: READY})
+        "GET": Call("The process can serve calls, or which dependency is missing.", {200: READY}, refusals={503: READY})
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
@@ -76,7 +77,7 @@ async def _looked(services: Services) -> tuple[int, dict[str, Any]]:
 
 async def _database(services: Services) -> str:
     try:
-        row = await in_time(_asked(services, SCHEMA), within=PATIENCE)
+        row = await in_time(_asked(services, SCHEMA), within=WITHIN)
     except StorageReadOnly:
         return READ_ONLY
     except StorageForbidden:
@@ -99,7 +100,7 @@ async def _database(services: Services) -> str:
 
 async def _scheduler(services: Services) -> str:
     try:
-        row = await in_time(_asked(services, SWEEPS), within=PATIENCE)
+        row = await in_time(_asked(services, SWEEPS), within=WITHIN)
     except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
         return "not known, because the database does not answer"
     if row is None or row.absent:
@@ -114,7 +115,7 @@ async def _asked(services: Services, question: str) -> Any:
 
 async def _redis(services: Services) -> str:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WITHIN):
             return "ok" if await services.ping() else SLOWER
     except TimeoutError:
         return SLOWER

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 WINDOW = 60
 ADVANCE = 100
 """The part of a key's rate that is taken in advance is one in so many."""
-PATIENCE = 0.5
+TIMEOUT = 0.5
 """Seconds that calls wait for Redis to count them."""
 REST = 2.0
 """Seconds that Redis is left alone after it did not answer."""
@@ -116,8 +116,8 @@ class Limiter:
     def __init__(self, settings: Settings) -> None:
         self._client = Redis.from_url(
             str(settings.redis_url),
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
             retry=Retry(NoBackoff(), 0),  # a lost answer must not count a call twice
             single_connection_client=True,  # a pool looks for answers that nobody read, before each call
         )
@@ -156,7 +156,7 @@ class Limiter:
         while self._waiting:
             calls, self._waiting = self._waiting, []
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     answers = await self._together(calls)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 self._away_until = time.monotonic() + REST

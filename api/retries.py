@@ -9,9 +9,9 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, account_is_its_own, account_of, caller_of, is_urgent, operates
 from api.body import read
 from api.calls import FOLLOW, Call, Calls, answer
+from api.deadline import in_time
 from api.finished import SOON
 from api.parameters import row_id
-from api.patience import in_time
 from api.problems import problem
 from api.replies import location, send
 from api.resource import Resource

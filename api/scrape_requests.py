@@ -9,9 +9,9 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, account_is_its_own, account_of, caller_of, operates
 from api.body import MAX_LIST_BYTES, read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer, up_to
+from api.deadline import in_time
 from api.finished import SOON, finished
 from api.parameters import moment, row_id, switch, wait_of, whole
-from api.patience import in_time
 from api.replies import location, send
 from api.resource import Resource
 from api.submissions import MANY, AcceptedAnswer, Submission, accepted_body, prepared, submit, submit_many

@@ -17,7 +17,7 @@ from api.access import (
     owner_of,
     priority_of,
 )
-from api.patience import elsewhere, in_time
+from api.deadline import in_time, uncounted
 from api.problems import problem
 from api.replies import location, send
 from api.services import Provider
@@ -147,7 +147,7 @@ async def submit_many(provider: Provider, body: dict[str, Any], req: Request, re
     if req.get_param("wait") is not None:
         raise BadInput("wait is for a single request; many are followed by their ids", field="wait")
     caller = caller_of(req)
-    with elsewhere():  # the checks use the processor and wait for no store
+    with uncounted():  # the checks use the processor and wait for no store
         async with AsyncExitStack() as stack:
             if len(items) > AT_A_TIME:
                 await stack.enter_async_context(provider.room.turns.of(caller.key_id))

@@ -20,8 +20,8 @@ from api.data.answers import (
     told,
 )
 from api.data.kinds import Demand, OfKind, Owner, unknown
+from api.deadline import bounds_itself, in_time, left
 from api.parameters import whole
-from api.patience import bounds_itself, in_time, left
 from api.services import Provider
 from beat_actors.data import catalog, freshness, reading, refreshing
 from beat_actors.data.freshness import FRESH, Freshness

@@ -9,8 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+import api.deadline
 import api.limits
-import api.patience
 from beat_actors.broker import breaker, outcomes, turn
 from beat_actors.data import reading, refreshing
 from beat_actors.pipeline import call
@@ -40,7 +40,7 @@ def ample() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(breaker, "AT_LEAST", 10**9)
         patch.setattr(call, "time_of", answered)
-        patch.setattr(api.patience.Patience.__init__, "__defaults__", (60.0,))
+        patch.setattr(api.deadline.Deadline.__init__, "__defaults__", (60.0,))
         patch.setattr(outcomes, "BACKOFF", 7200.0)
         patch.setattr(outcomes, "BACKOFF_AT_MOST", 7200.0)
         patch.setattr(turn, "USE_WITHIN", 900.0)

@@ -674,7 +674,7 @@ async def test_all_who_ask_at_once_whether_it_is_ready_share_one_look(bare, monk
         return await asked(services, question)
 
     monkeypatch.setattr(health, "_asked", held)
-    monkeypatch.setattr(health, "PATIENCE", 60.0)
+    monkeypatch.setattr(health, "WITHIN", 60.0)
     sent = [asyncio.create_task(bare.simulate_get("/readyz")) for _ in range(20)]
     await begun.wait()
     sent[0].cancel()
