@@ -37,8 +37,8 @@ from beat_actors.database import Answer, Database, Pipeline, Transaction, jsonb
 from beat_actors.database.clock import StepWatch
 from beat_actors.errors import NoAvailableSources
 from beat_actors.failpoints import hit
+from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.platforms.interface import NOT_SENT, UPKEEP, Outcome, Platform
-from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import fail_fetches
 from beat_actors.settings import Settings
 

@@ -18,12 +18,12 @@ from beat_actors.access.reader import Reader, visible
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError, TooManyOpen
+from beat_actors.fetches.lanes import KNOWN
 from beat_actors.platforms.interface import FINAL, Entity, Platform, Refetch
 from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.requests import intake, queries
 from beat_actors.requests.explain import waits_for
 from beat_actors.requests.intake import NewRequest, Prepared
-from beat_actors.requests.lanes import KNOWN
 from beat_actors.requests.open_requests import OpenRequests
 
 PAUSE = 60.0

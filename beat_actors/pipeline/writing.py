@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 from beat_actors.database import Transaction, columns
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Ingested, Retrieved
+from beat_actors.fetches.follow_ups import follow_up
 from beat_actors.pipeline.entities import write_records
 from beat_actors.pipeline.records import Records
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.follow_ups import follow_up
 from beat_actors.requests.lifecycle import Closing, close
 
 Claimed: TypeAlias = Retrieved | Ingested

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from beat_actors.database import Transaction
+from beat_actors.fetches.lanes import KNOWN
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
-from beat_actors.requests.lanes import KNOWN
 from beat_actors.requests.queries import RequestView, get_request
 
 _FETCHES = """

@@ -10,20 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
-from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.moments import planned
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
-from beat_actors.requests.lanes import LaneKey, lane_ids
-from beat_actors.requests.lifecycle import TELL, TOLD
 from beat_actors.requests.queries import ITEM
 from beat_actors.text import check_text
 
@@ -113,108 +112,21 @@ class Prepared:
         return Use(self.request.account_id, self.request.platform, self.first.owner)
 
 
-# An idempotency key that its owner used before inserts nothing; rows from before keys had owners are looked for too. Neither does what loses a race, against a request that became visible
-# after the statement began: it returns no row, and the statement is run again for it. Where the keys of one call were used for
-# something else, nothing of it is inserted.
-#
-# A request is locked before another joins it, so that it cannot end meanwhile; and it counts those that joined it, so that
-# whoever ends it learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come.
-# The ids are drawn first, so that requests and fetches go in together, and in the order of the call: where a lane is new nothing is
-# inserted in the first round, since ids in another order would tell that nobody used that lane before.
-SUBMIT = f"""
-WITH lanes AS (
-    SELECT w.i, l.id AS lane_id
-    FROM jsonb_to_recordset(%(lanes)s::jsonb) AS w(
-        i integer, platform text, flow text, operation text, priority smallint, sources text[], owner text)
-    JOIN lane l USING (platform, flow, operation, priority, sources, owner)
-), input AS MATERIALIZED (
-    SELECT i.*, decode(i.work_hex, 'hex') AS work, decode(i.digest_hex, 'hex') AS digest, lanes.lane_id
-    FROM jsonb_to_recordset(%(items)s::jsonb) AS i(
-        n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text, idempotency_owner text,
-        expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, work_hex text, digest_hex text, apart boolean,
-        max_age double precision, lane integer, operation text, fetch_params jsonb, cursor_source text, owner text,
-        not_before timestamptz, waiting_for text)
-    JOIN lanes ON lanes.i = i.lane WHERE (SELECT count(*) FROM lanes) = jsonb_array_length(%(lanes)s::jsonb)
-), earlier AS MATERIALIZED (
-    SELECT i.n, r.id, r.accepted_as, r.idempotency_digest IS NOT DISTINCT FROM i.digest AS same
-    FROM input i JOIN scrape_request_log r ON r.idempotency_owner = i.idempotency_owner AND r.idempotency_key = i.idempotency_key
-    WHERE i.idempotency_key IS NOT NULL
-    UNION ALL
-    SELECT i.n, r.id, r.accepted_as, r.idempotency_digest IS NOT DISTINCT FROM i.digest AS same
-    FROM input i JOIN scrape_request_log r
-        ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key AND r.idempotency_owner IS NULL
-       AND r.api_key_id IS NOT DISTINCT FROM i.api_key_id
-    WHERE i.idempotency_key IS NOT NULL
-), asked AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.* FROM (
-        SELECT * FROM input i WHERE NOT EXISTS (SELECT FROM earlier e WHERE e.n = i.n) AND NOT EXISTS (SELECT FROM earlier WHERE NOT same)
-        ORDER BY n) i
-), found AS MATERIALIZED (
-    SELECT a.id, s.joined_to, s.items, s.observed_at, s.data
-    FROM asked a CROSS JOIN LATERAL (
-        SELECT coalesce(r.joined_to, r.id) AS joined_to, r.items, r.observed_at, r.data FROM scrape_request_log r
-        WHERE r.work = a.work AND r.status = 'COMPLETE' AND r.observed_at >= clock_timestamp() - make_interval(secs => a.max_age)
-        ORDER BY r.observed_at DESC LIMIT 1) s
-    WHERE a.max_age > 0 AND NOT a.apart
-), rest AS MATERIALIZED (
-    SELECT a.*, min(id) OVER alike AS first_id, count(*) OVER alike AS alike, min(priority) OVER alike AS urgency,
-           first_value(lane_id) OVER (alike ORDER BY priority) AS urgent_lane,
-           CASE WHEN bool_and(expires_at IS NOT NULL) OVER alike THEN max(expires_at) OVER alike END AS deadline
-    FROM asked a WHERE id NOT IN (SELECT id FROM found)
-    WINDOW alike AS (PARTITION BY work, CASE WHEN apart THEN id END)
-), flying AS MATERIALIZED (
-    SELECT id, work, picked_at, priority, expires_at FROM scrape_request_log
-    WHERE work = ANY(ARRAY(SELECT work FROM rest WHERE NOT apart)) AND live AND NOT apart
-    ORDER BY id FOR NO KEY UPDATE
-), new AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, work, apart, waiters)
-    OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work, apart,
-           alike - 1
-    FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM flying)) ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING id
-), fetched AS (
-    INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner,
-                              tenant, not_before, waiting_for, created_at)
-    SELECT id, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, deadline, owner,
-           beat_tenant(account_id, api_key_id), not_before, waiting_for, coalesce(not_before, clock_timestamp())
-    FROM rest JOIN new USING (id) ORDER BY n
-), joining AS MATERIALIZED (
-    SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS flies,
-           r.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(r.expires_at > f.expires_at, true)) AS urges
-    FROM rest r LEFT JOIN flying f ON f.work = r.work AND NOT r.apart LEFT JOIN new ON new.id = r.first_id
-    WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
-), joined AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
-    OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
-           'joined', joined_to, false, 0,
-           CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at
-    FROM joining ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING id
-), counted AS (
-    UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
-    FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM joining JOIN joined USING (id) WHERE flies GROUP BY 1) c
-    WHERE r.id = c.joined_to
-), stored AS (
-    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data)
-    OVERRIDING SYSTEM VALUE
-    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
-           'stored', f.joined_to, false, 0,
-           'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data
-    FROM asked a JOIN found f USING (id) ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING {TOLD}
-), event AS (
-    {TELL} stored
-)
-SELECT n, id, accepted_as, false AS created, same, false AS urged FROM earlier
-UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
-UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
-UNION ALL SELECT n, id, 'joined', true, true, urges AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
-"""  # noqa: S608 - put together from constants
+class Submitted(NamedTuple):
+    """What became of the item `n`. `same`: whether its idempotency key, if it was used before, was used for the same. `urged`: whether it made
+    the fetches that it waits for more urgent, or later to expire."""
+
+    n: int
+    id: int
+    accepted_as: str
+    created: bool
+    same: bool
+    urged: bool
+
+
+SQL = Statements(__file__)
+SUBMIT = SQL("submit", Submitted)
+USED = SQL("used", bool)
 
 
 def prepare(request: NewRequest) -> Prepared:
@@ -281,16 +193,12 @@ def check_key(key: str) -> None:
         raise BadInput("an idempotency key cannot be empty", field="Idempotency-Key")
 
 
-# One look-up in the unique index of keys.
-USED = "SELECT EXISTS (SELECT FROM scrape_request_log WHERE idempotency_owner = %s AND idempotency_key = %s)"
-
-
 async def key_was_used(database: Database, owner: str, key: str | None) -> bool:
     """Whether this owner has used the idempotency key before, so that its answer is repeated and nothing new is accepted."""
     if key is None:
         return False
     async with database.statements() as alone:
-        return bool(await alone.value(USED, (owner, key)))
+        return await alone.only(USED, {"owner": owner, "key": key})
 
 
 async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:

@@ -11,7 +11,7 @@ from sqlalchemy import Select, column, func, literal_column, select, table
 from beat_actors.data import cursors
 from beat_actors.database import Database, Transaction
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.requests.lanes import KNOWN
+from beat_actors.fetches.lanes import KNOWN
 from beat_actors.shapes import between, one_of
 
 ITEM = "\x1f"

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 
 from beat_actors.database import Database, Transaction
+from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import retry
-from beat_actors.requests.lanes import LaneKey, lane_ids
 from beat_actors.requests.lifecycle import SOFT, fail_fetches
 from beat_actors.requests.sweeps import Swept
 

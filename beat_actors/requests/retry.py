@@ -13,8 +13,8 @@ from beat_actors.access import grants
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, Conflict, Forbidden, NotFound, StorageUnavailable
+from beat_actors.fetches.lanes import lane_ids
 from beat_actors.requests.intake import NewRequest, Prepared, Priority, prepare, resumed
-from beat_actors.requests.lanes import lane_ids
 from beat_actors.requests.open_requests import Tenant
 from beat_actors.requests.queries import Filter, cursor_after, newest_first
 

@@ -13,6 +13,7 @@ import psycopg
 from beat_actors.database import Database, clock, columns
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.fetches.claims import SUSPECT
+from beat_actors.fetches.ending import date
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
 
@@ -260,7 +261,7 @@ async def stranded(database: Database, epoch: int | None = None) -> Swept:
     async with database.statements() as alone:
         rows = await alone.rows(STRANDED, {"seconds": LAST_RESORT, "epoch": epoch, "limit": BATCH})
         forgotten = [row.id for row in await alone.rows(FORGOTTEN, {"seconds": PASSED_BY, "limit": BATCH})]
-        dated = await lifecycle.date(alone, forgotten) if forgotten else set()
+        dated = await date(alone, forgotten) if forgotten else set()
     return Swept(ring={row.platform for row in rows} | dated, count=len(rows) + len(dated))
 
 

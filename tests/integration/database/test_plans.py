@@ -88,11 +88,11 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
     ids = {"ids": list(range(1, 101))}
     end = {**ids, "status": "FAILED", "error": "{}", "account_id": None, "late": True}
     for sql, params in (
-        (intake.SUBMIT, {"lanes": json.dumps([lane]), "items": json.dumps(items)}),
-        (lifecycle.CLOSE_JOINED, ids),
-        (lifecycle.LOCK_FETCHES, (ids["ids"],)),
-        (lifecycle.LOCK_REQUESTS, ids),
-        (lifecycle.END, end),
+        (intake.SUBMIT.text, {"lanes": json.dumps([lane]), "items": json.dumps(items)}),
+        (lifecycle.CLOSE_JOINED.text, ids),
+        (lifecycle.LOCK_FETCHES.text, ids),
+        (lifecycle.LOCK_REQUESTS.text, ids),
+        (lifecycle.END.text, end),
         (queries.ENDED, (ids["ids"],)),
         (
             "SELECT id FROM scrape_request_log WHERE collected_at IS NULL AND scraped_at IS NOT NULL ORDER BY id DESC LIMIT 50",

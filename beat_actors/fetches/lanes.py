@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from beat_actors.database import Transaction, jsonb
+from beat_actors.database import Statements, Transaction, jsonb
+
+SQL = Statements(__file__)
 
 
 class LaneKey(NamedTuple):
@@ -15,6 +17,19 @@ class LaneKey(NamedTuple):
     owner: str = ""
 
 
+class Lane(NamedTuple):
+    """A row of `lane`."""
+
+    id: int
+    platform: str
+    flow: str
+    operation: str
+    priority: int
+    sources: list[str]
+    owner: str
+
+
+FIND_OR_CREATE = SQL("find_or_create", Lane)
 # Why the lane `l` waits and until when, as far as the broker has found it out for the fetch `f`: another account may have waited
 # in this lane before, and that it did is nobody else's business.
 _LOOKED = "f.not_before IS NULL AND l.checked_at >= f.created_at"
@@ -22,23 +37,6 @@ _LOOKED = "f.not_before IS NULL AND l.checked_at >= f.created_at"
 _CLEARS_AT = """CASE WHEN jsonb_array_length(l.reasons) > 0
     THEN (SELECT to_timestamp(min((r->>'until')::double precision)) FROM jsonb_array_elements(l.reasons) r) ELSE l.blocked_until END"""
 KNOWN = f"CASE WHEN {_LOOKED} THEN l.reasons END AS reasons, CASE WHEN {_LOOKED} THEN {_CLEARS_AT} END AS blocked_until"
-# Creates what is missing. Two callers may create the same lane at once: the loser sees nothing and asks again.
-FIND_OR_CREATE = """
-WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS w(
-        platform text, flow text, operation text, priority smallint, sources text[], owner text)
-), found AS (
-    SELECT l.id, l.platform, l.flow, l.operation, l.priority, l.sources, l.owner
-    FROM lane l JOIN wanted USING (platform, flow, operation, priority, sources, owner)
-), made AS (
-    INSERT INTO lane (platform, flow, operation, priority, sources, owner)
-    SELECT platform, flow, operation, priority, sources, owner FROM wanted
-    EXCEPT SELECT platform, flow, operation, priority, sources, owner FROM found
-    ON CONFLICT DO NOTHING
-    RETURNING id, platform, flow, operation, priority, sources, owner
-)
-SELECT * FROM found UNION ALL SELECT * FROM made
-"""
 
 
 async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[LaneKey, int]:
@@ -46,8 +44,8 @@ async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[
     wanted = set(keys)
     ids: dict[LaneKey, int] = {}
     while wanted:
-        rows = await transaction.rows(FIND_OR_CREATE, (jsonb([key._asdict() for key in sorted(wanted)]),))
-        for row in rows:
+        asked = {"lanes": jsonb([key._asdict() for key in sorted(wanted)])}
+        for row in await transaction.rows(FIND_OR_CREATE, asked):
             key = LaneKey(row.platform, row.flow, row.operation, row.priority, tuple(row.sources), row.owner)
             ids[key] = row.id
         wanted -= ids.keys()

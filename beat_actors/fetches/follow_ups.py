@@ -1,33 +1,53 @@
 """Fetches that follow others, of the same run of a request."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from beat_actors.database import Transaction, jsonb
+from beat_actors.database import Statements, Transaction, jsonb
+from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.lanes import LaneKey, lane_ids
 
-# What nobody wants any more, the request having ended or been run anew meanwhile, is not asked for. The deadline is its parent's.
-FOLLOW_UP = """
-INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner, tenant, listing)
-SELECT n.request_id, n.run, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, p.expires_at, n.owner, p.tenant, n.listing
-FROM jsonb_to_recordset(%s::jsonb) AS n(
-    request_id bigint, run integer, parent bigint, lane_id integer, platform text, operation text, params jsonb, cursor text,
-    cursor_source text, page integer, priority smallint, owner text, listing jsonb)
-JOIN scrape_fetch p ON p.id = n.parent
-JOIN scrape_request_log r ON r.id = n.request_id AND r.live AND r.retry_count = n.run
-"""
-# Of fetches that have failed those whose request goes on, with what it asks for.
-GOES_ON = """
-SELECT f.id, f.request_id, f.run, f.platform, f.operation, f.params, f.priority, l.flow, r.params AS request_params
-FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id JOIN scrape_request_log r ON r.id = f.request_id
-WHERE f.id = ANY(%s) AND r.live AND r.retry_count = f.run
-"""
+SQL = Statements(__file__)
 
 
-async def follow_up(transaction: Transaction, wanted: Sequence[tuple[Any, FetchSpec]]) -> set[str]:
-    """Add these fetches, each with the fetch (id, request_id, run, platform, flow, priority) that it follows; the platforms that have new work.
+class Followed(Protocol):
+    """A fetch that others follow."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def request_id(self) -> int: ...
+    @property
+    def run(self) -> int: ...
+    @property
+    def platform(self) -> str: ...
+    @property
+    def flow(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+
+
+class GoesOn(NamedTuple):
+    """A fetch that has failed, of a request that goes on."""
+
+    id: int
+    request_id: int
+    run: int
+    platform: str
+    operation: str
+    params: dict[str, Any]
+    priority: int
+    flow: str
+    request_params: dict[str, Any]
+
+
+ADD = SQL("add")
+GOES_ON = SQL("goes_on", GoesOn)
+
+
+async def follow_up(transaction: Transaction, wanted: Sequence[tuple[Followed, FetchSpec]]) -> set[str]:
+    """Add these fetches, each with the fetch that it follows; the platforms that have new work.
 
     The caller counts them to their requests, by `Closing.added`.
     """
@@ -53,11 +73,11 @@ async def follow_up(transaction: Transaction, wanted: Sequence[tuple[Any, FetchS
         }
         for (claim, spec), key in zip(wanted, keys, strict=True)
     ]
-    await transaction.run(FOLLOW_UP, (jsonb(rows),))
+    await transaction.run(ADD, {"fetches": jsonb(rows)})
     return {claim.platform for claim, _ in wanted}
 
 
-def _lane(claim: Any, spec: FetchSpec) -> LaneKey:
+def _lane(claim: Followed, spec: FetchSpec) -> LaneKey:
     pinned = spec.source
     chain = (pinned,) if pinned else platforms()[claim.platform].chains[spec.operation]
     return LaneKey(claim.platform, claim.flow, spec.operation, claim.priority, chain, spec.owner or "")
@@ -72,7 +92,7 @@ def stands_apart(platform: str, flow: str) -> bool:
 async def those_beside(transaction: Transaction, fetch_ids: Sequence[int]) -> dict[int, int]:
     """Add what stands beside these fetches, which are the first of their requests and failed; how many, by fetch."""
     wanted = []
-    for row in await transaction.rows(GOES_ON, (list(fetch_ids),)) if fetch_ids else ():
+    for row in await transaction.rows(GOES_ON, {"ids": list(fetch_ids)}) if fetch_ids else ():
         spec = FetchSpec(row.operation, row.params)
         specs = platforms()[row.platform].flows[row.flow].follow_ups(spec, row.request_params, Parsed(()), 0)
         wanted += [(row, each) for each in specs]

@@ -1,0 +1,127 @@
+-- fragment: told
+id, platform, flow, status, account_id, retry_count, tags, data
+
+-- fragment: told_of_r
+r.id, r.platform, r.flow, r.status, r.account_id, r.retry_count, r.tags, r.data
+
+-- fragment: tell
+-- An event for each of the rows with the columns of `told`: every request's end is told, in the statement that ends it.
+INSERT INTO outbox_event (event_id, type, subject, data)
+SELECT md5('request ' || id || ' ' || status || ' ' || retry_count)::uuid, 'beat.scrape_request.' || lower(status),
+       'scrape_request/' || id, jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', status,
+           'account_id', account_id, 'tags', tags, 'data', data)
+FROM
+
+-- name: close
+-- Counts ended fetches off their requests, and ends the requests that have none left. A request that was cancelled or has expired meanwhile is
+-- left as it is; what its fetches come to is for those that joined it, if there are any.
+-- Each closing is counted once by its caller: the fetch's own transition, in the same transaction, happens once.
+-- Moves: PENDING, PROCESSING -> COMPLETE, FAILED.
+-- Parameters: closings (jsonb: a list of objects with the columns of `c`).
+-- Rows: those that ended for themselves (`ended`), and those that others wait for (`awaited`), for `close_joined`.
+-- Locks: the requests by their ids. Everywhere the order is: fetches, the requests that have them by their ids, then those that joined.
+-- The latter change only while the one that they joined is locked.
+-- No row: of a request, that it goes on, or was run anew.
+WITH closing AS (
+    SELECT request_id, run, count(*)::integer AS closed, sum(added)::integer AS added, sum(items)::integer AS items,
+           min(observed_at) AS observed_at,
+           (array_agg(data ORDER BY data ? 'error'))[1] || coalesce((array_agg(data) FILTER (WHERE data ? 'partial'))[1], '{}')
+               || coalesce((array_agg(data) FILTER (WHERE data ? 'error'))[1], '{}') AS data
+    FROM jsonb_to_recordset(%(closings)s::jsonb) AS c(
+        request_id bigint, run integer, added integer, items integer, data jsonb, observed_at timestamptz)
+    GROUP BY request_id, run
+), locked AS (
+    SELECT r.id, r.status IN ('PENDING', 'PROCESSING') AS waits FROM scrape_request_log r JOIN closing c ON r.id = c.request_id
+    WHERE r.live AND r.retry_count = c.run ORDER BY r.id FOR NO KEY UPDATE OF r
+), closed AS (
+    UPDATE scrape_request_log r SET
+        open_fetches = r.open_fetches - c.closed + c.added,
+        live = r.open_fetches - c.closed + c.added > 0,
+        items = r.items + c.items,
+        observed_at = least(r.observed_at, c.observed_at),
+        data = CASE WHEN l.waits THEN coalesce(r.data, '{}') || c.data || jsonb_build_object('items', r.items + c.items)
+                    ELSE r.data END,
+        work_data = CASE WHEN l.waits THEN NULL
+                         ELSE coalesce(r.work_data, '{}') || c.data || jsonb_build_object('items', r.items + c.items) END,
+        status = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.status
+                      WHEN (coalesce(r.data, '{}') || c.data) ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
+        scraped_at = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.scraped_at ELSE clock_timestamp() END
+    FROM closing c, locked l WHERE r.id = c.request_id AND r.id = l.id AND r.retry_count = c.run
+    RETURNING {{told_of_r}}, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
+), event AS (
+    {{tell}} closed WHERE ended
+)
+SELECT id, status, ended, awaited FROM closed WHERE ended OR awaited
+
+-- name: close_joined
+-- Ends what joined requests, as those would have ended: a statement of its own, because a request may have joined after `close` began, and it
+-- is the lock that tells. The counter on the locked row says whether there is any.
+-- Moves: PENDING, PROCESSING -> COMPLETE, FAILED.
+-- Parameters: ids (bigint[]: the requests that were joined, locked by the caller).
+-- Locks: those that joined, by the request that they joined and their ids.
+-- No row: all of them have ended by themselves.
+WITH work AS (
+    SELECT id, items, observed_at, coalesce(work_data, data) AS data FROM scrape_request_log WHERE id = ANY(%(ids)s)
+), waiting AS (
+    SELECT id FROM scrape_request_log WHERE joined_to = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING')
+    ORDER BY joined_to, id FOR NO KEY UPDATE
+), closed AS (
+    UPDATE scrape_request_log r SET status = CASE WHEN work.data ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
+        scraped_at = clock_timestamp(), items = work.items, observed_at = work.observed_at, data = work.data
+    FROM waiting, work WHERE r.id = waiting.id AND work.id = r.joined_to
+    RETURNING {{told_of_r}}
+), event AS (
+    {{tell}} closed
+)
+SELECT id, status FROM closed
+
+-- name: lock_fetches
+-- Locks what waits of requests, or of those that they joined, before the requests themselves are locked.
+-- Parameters: ids (bigint[]: requests).
+-- Locks: the fetches by their ids.
+-- No row: nothing of them waits.
+SELECT f.id FROM scrape_fetch f JOIN (
+    SELECT DISTINCT coalesce(joined_to, id) AS id FROM scrape_request_log WHERE id = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING')
+) r ON f.request_id = r.id WHERE f.stage = 'WAITING' ORDER BY f.id FOR NO KEY UPDATE OF f
+
+-- name: lock_requests
+-- Locks requests that have not ended, and those that they joined.
+-- Parameters: ids (bigint[]: requests).
+-- Locks: each request that has fetches before those that joined it, by their ids.
+-- No row: all of them have ended.
+SELECT r.id FROM scrape_request_log r WHERE (r.id = ANY(%(ids)s) AND r.status IN ('PENDING', 'PROCESSING')) OR r.id = ANY(ARRAY(
+    SELECT joined_to FROM scrape_request_log WHERE id = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING')))
+ORDER BY coalesce(r.joined_to, r.id), r.joined_to IS NOT NULL, r.id FOR NO KEY UPDATE
+
+-- name: end
+-- Ends requests from outside: cancelled, or past their deadline. Where nobody else waits for their fetches, what waits never runs. A call that is
+-- out was paid for: what it brings is kept.
+-- Moves: PENDING, PROCESSING -> FAILED, CANCELLED. Fetches: WAITING -> CANCELLED.
+-- Parameters: ids (bigint[]), status (text: FAILED or CANCELLED), error (jsonb), account_id (text or null: end those of this account alone),
+-- late (boolean: end those alone whose deadline has passed).
+-- Locks: fetches and requests, which `lock_fetches` and `lock_requests` have locked in this transaction.
+-- No row: of a request, that it has ended, is not this account's, or is not late.
+WITH target AS MATERIALIZED (
+    SELECT id, joined_to FROM scrape_request_log
+    WHERE id = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING') AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+      AND (NOT %(late)s OR expires_at <= clock_timestamp())
+), leaving AS (
+    SELECT joined_to AS id, count(*)::integer AS n FROM target WHERE joined_to IS NOT NULL GROUP BY 1
+), changed AS (
+    UPDATE scrape_request_log r SET
+        status = CASE WHEN t.id IS NULL THEN r.status ELSE %(status)s END,
+        scraped_at = CASE WHEN t.id IS NULL THEN r.scraped_at ELSE clock_timestamp() END,
+        data = CASE WHEN t.id IS NULL THEN r.data ELSE coalesce(r.data, '{}') || jsonb_build_object('error', %(error)s::jsonb
+            || CASE WHEN %(late)s THEN jsonb_build_object('expires_at', r.expires_at) ELSE '{}' END) END,
+        work_data = CASE WHEN t.id IS NULL THEN r.work_data ELSE r.data END,
+        waiters = r.waiters - coalesce(l.n, 0),
+        live = r.live AND ((t.id IS NULL AND r.status IN ('PENDING', 'PROCESSING')) OR r.waiters > coalesce(l.n, 0))
+    FROM (SELECT id FROM target UNION SELECT id FROM leaving) a LEFT JOIN target t USING (id) LEFT JOIN leaving l USING (id)
+    WHERE r.id = a.id
+    RETURNING {{told_of_r}}, r.live, t.id IS NOT NULL AS ended
+), cancelled AS (
+    UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM changed c WHERE f.request_id = c.id AND NOT c.live AND f.stage = 'WAITING'
+), event AS (
+    {{tell}} changed WHERE ended
+)
+SELECT id FROM changed WHERE ended ORDER BY id
