@@ -1,4 +1,4 @@
-"""Ringing the broker without keeping the caller: what was accepted is committed, and Redis may take its time or be away."""
+"""Wake the broker without delay for the caller. The request is committed, so Redis may be slow or away."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Bell:
-    """One for each process. `ring` never raises. At most one ring for a platform is under way; those that come meanwhile become one more after it."""
+    """One for each process. `ring` never raises. One wake-up of a platform is on its way at a time; all that come meanwhile become one more after it."""
 
     def __init__(self, ring: Callable[[str], Awaitable[Any]]) -> None:
         self._ring = ring
@@ -21,7 +21,7 @@ class Bell:
                 self._tasks[platform] = asyncio.create_task(self._work(platform))
 
     async def close(self) -> None:
-        """Ends when what was begun is done."""
+        """Wait for the wake-ups that are on their way."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _work(self, platform: str) -> None:

@@ -1,4 +1,4 @@
-"""In front of Falcon: calls that Falcon cannot take as the server hands them over, and errors outside of its handlers."""
+"""Before Falcon: calls that Falcon cannot read as the server passes them on, and errors outside of its handlers."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,13 +22,13 @@ PROBLEM_HEADERS = [
 
 
 class Front(falcon.asgi.App[Request, Response]):
-    """Falcon's application. It answers HTTP/1.0 too, and every error comes as a problem, with the headers of every answer."""
+    """Falcon's application. It answers HTTP/1.0 too. Each error is answered as a problem, with the headers of every answer."""
 
     async def __call__(self, scope: Event, receive: Any, send: Any) -> None:  # type: ignore[override]
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        if scope.get("http_version") == "1":  # as the server calls 1.0, which Falcon does not know
+        if scope.get("http_version") == "1":  # the server's name for 1.0, which Falcon does not know
             scope = {**scope, "http_version": "1.0"}
         call = _Call(receive, send)
         try:
@@ -43,7 +43,7 @@ class Front(falcon.asgi.App[Request, Response]):
 
 
 class _Call:
-    """One call's two ends."""
+    """The two ends of one call."""
 
     __slots__ = ("_receive", "_send", "_whole", "answered")
 
@@ -52,7 +52,7 @@ class _Call:
         self._whole = self.answered = False
 
     async def receive(self) -> Event:
-        """Raises `BodyBroken` where the body ends before it is whole: its framing is wrong, or the caller is gone."""
+        """Raises `BodyBroken` where the body ends too early: its framing is wrong, or the caller is gone."""
         event = await self._receive()
         if event["type"] == "http.request":
             self._whole = not event.get("more_body", False)

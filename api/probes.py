@@ -1,4 +1,4 @@
-"""The health of a process on a listener of its own: who probes it is answered when no connection is left for callers."""
+"""The health of a process on a listener of its own, so that a probe has its answer when no connection is left for callers."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ class Probed(Provider):
         self._bounding: asyncio.Task[None] | None = None
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Raises `OSError` where the port is taken; the process ends then."""
+        """Raises `OSError` where the port is taken. The process then ends."""
         await super().process_startup(scope, event)
         listener = web.Application()
         listener.router.add_get("/healthz", self._healthz)

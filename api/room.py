@@ -14,13 +14,13 @@ from api.problems import TooManyBodies
 
 MIB = 1 << 20
 MAX_BODIES = 64
-"""Bodies of one key that are read or wait to be decoded."""
+"""The most bodies of one key that are read or wait to be decoded."""
 MAX_BYTES_OF_KEY = 8 * MIB
-"""Of these bodies together, as announced or, where more than that or nothing was announced, as they came."""
+"""The most bytes of these bodies together: those that were announced, or those that came where they are more."""
 MAX_BYTES_OF_ALL = 64 * MIB
-"""Of all keys' bodies. Beyond it each key has one body at a time."""
+"""The most bytes of the bodies of all keys. Beyond it, each key has one body at a time."""
 MAX_PAUSE = 1.0
-"""Seconds that the work of others is given at most after one piece of work."""
+"""The most seconds for other work after one piece of work."""
 
 
 class Room:
@@ -33,7 +33,7 @@ class Room:
 
     @contextmanager
     def body(self, key_id: int) -> Iterator["Body"]:
-        """Room for one body of this key, until it is decoded. Raises `TooManyBodies`."""
+        """Hold room for one body of this key until the block ends. Raises `TooManyBodies`."""
         if self._bodies[key_id] >= MAX_BODIES:
             raise TooManyBodies(f"{MAX_BODIES} bodies of one key are read at a time, and as many are on their way")
         self._bodies[key_id] += 1
@@ -47,7 +47,7 @@ class Room:
                 del self._bodies[key_id], self._bytes[key_id]
 
     def take(self, key_id: int, count: int) -> None:
-        """Raises `TooManyBodies` where so many bytes more are too many."""
+        """Raises `TooManyBodies` where there is no room for so many more bytes."""
         if self._bytes[key_id] + count > MAX_BYTES_OF_KEY:
             raise TooManyBodies(f"{MAX_BYTES_OF_KEY} bytes of one key's bodies are read at a time")
         if self._bytes.total() + count > MAX_BYTES_OF_ALL and self._bodies[key_id] > 1:
@@ -56,7 +56,7 @@ class Room:
 
 
 class Body:
-    """What one body takes of the room."""
+    """The room that one body takes."""
 
     __slots__ = ("_key_id", "_room", "bytes")
 
@@ -65,14 +65,14 @@ class Body:
         self.bytes = 0
 
     def grow(self, size: int) -> None:
-        """Have room for a body of at least this many bytes. Raises `TooManyBodies`."""
+        """Take room for a body of at least this many bytes. Raises `TooManyBodies`."""
         if size > self.bytes:
             self._room.take(self._key_id, size - self.bytes)
             self.bytes = size
 
 
 class Places:
-    """`most` at a time with one key; further ones wait, in the order in which they came."""
+    """At most `most` calls of one key at a time. The others wait, in the order in which they came."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -91,7 +91,7 @@ class Places:
                 del self._wanted[key_id], self._of_key[key_id]
 
     def full(self, key_id: int) -> bool:
-        """Whether one more with this key would wait."""
+        """Whether one more call of this key would wait."""
         return key_id in self._of_key and self._of_key[key_id].locked()
 
 
@@ -110,8 +110,8 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, key_id: int) -> AsyncIterator[None]:
-        """Begins when it is this key's turn; what is done within it is done by nobody else."""
-        # A key has one place in the queue of all, and queues its other work for that place.
+        """Wait for this key's turn. No other call works within such a block meanwhile."""
+        # A key has one place in the common queue. Its other work queues for that place.
         async with self._of_key.of(key_id), self._one:
             if (pause := self._free_at - self._clock()) > 0:
                 await self._sleep(pause)

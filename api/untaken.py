@@ -1,4 +1,4 @@
-"""Ends connections whose callers take nothing of their answers, which the server has no time-out for and would keep for ever."""
+"""End connections whose callers do not read their answers. The server has no time-out for them, and would keep them for ever."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 UNTAKEN_MS = 20_000
-"""For the caller to take something of what was sent to it."""
+"""The time in which a caller must read a part of what was sent to it."""
 DESCRIPTORS = Path("/proc/self/fd")
 LOOKED_EVERY, LOOKED_AGAIN = 0.05, 1.0
 """Seconds: until a port is open, and after that, when all connections that came before the time was set are there."""

@@ -1,4 +1,4 @@
-"""Waiting for requests to end: one query for all that are waited for, whoever waits, and no connection that is held meanwhile."""
+"""Wait for requests to end. One query looks for all of them, for all callers, and no wait holds a connection."""
 
 import asyncio
 from collections import Counter
@@ -12,24 +12,25 @@ from beat_actors.errors import StorageUnavailable
 log = structlog.get_logger(__name__)
 
 EVERY = 0.1
-"""Seconds between two looks, while anybody waits."""
+"""Seconds between two such queries, while any caller waits."""
 LONGEST = 60
+"""Seconds that a caller may wait."""
 MAX_WAITS = 1000
-"""Callers that wait in one process."""
+"""The most callers that wait in one process."""
 MAX_WAITS_OF_KEY = 100
-"""Of them with one key."""
+"""The most of them with one key."""
 LOOKS_OF_KEY = 2
-"""Requests that are read at a time for callers with one key who want to wait. Many waits that end together take few connections."""
+"""Requests that are read at a time for the waiting callers of one key, so that many waits that end together take few connections."""
 LOOK_WITHIN = 5.0
-"""Seconds in which such a read has to begin."""
+"""Seconds in which such a read must begin."""
 COME_BACK = (10, 20)
-"""Seconds, from and to, after which those look again for whom there was no room; at random, so that they do not come together."""
+"""The range of seconds after which a caller looks again for whom there was no room. It is random, so that callers do not come together."""
 
 Ended = Callable[[Collection[int]], Awaitable[set[int]]]
 
 
 class Waiting:
-    """One for each process. `ended` says which of some requests have ended."""
+    """One for each process. `ended` returns those of some requests that have ended."""
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
@@ -40,7 +41,7 @@ class Waiting:
         self._watch: asyncio.Task[None] | None = None
 
     async def until_ended(self, request_id: int, seconds: float, key_id: int) -> bool:
-        """Whether the request has ended within so many seconds. Never raises: while the database is away, nothing is known to end.
+        """Whether the request has ended within so many seconds. Never raises: while the database is away, no request is known to have ended.
 
         `key_id`: of the caller's key, which is to have `room`.
         """
@@ -69,7 +70,7 @@ class Waiting:
         return self._of_key[key_id] < MAX_WAITS_OF_KEY and self._of_key.total() < MAX_WAITS
 
     async def close(self) -> None:
-        """Let nobody wait any longer."""
+        """End all waits."""
         if self._watch is not None:
             self._watch.cancel()
         for event in self._events.values():
