@@ -1,4 +1,4 @@
-"""What a run printed: one line of `key=value`. A card says itself which promise broke."""
+"""The result of a run, which is printed as one line of `key=value`, and the promises that it broke."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, field
 from beat_actors.chaos.check import Findings
 
 NOTHING_MAY = ("lost", "dup", "nonterminal", "over_issued", "unbooked")
-"""Counts that are 0 while every promise holds."""
+"""Counts that must be 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a run may come to. `ttr`: seconds to the first success. `failed`: requests that are to fail, with a reason.
+    """What a run may take. `ttr`: seconds to the first success. `failed`: requests that must fail, with a reason.
 
-    `extra_calls`: answers beyond one for each fetch and one for each call of unknown outcome or given up, because some could not be used.
-    `api`: seconds in which the API answers, the slowest hundredth aside.
+    `extra_calls`: answers that the fault makes useless, beside those of unknown or late calls. `api`: seconds in which the API must answer,
+    except for the slowest hundredth.
     """
 
     ttr: float | None = None
@@ -25,7 +25,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One (fault, seed). `ttr_s`, `api_p99_s`: `None` where it does not apply. `extra`: what only this fault measures."""
+    """The result of one fault with one seed. `ttr_s`, `api_p99_s`: `None` where they do not apply. `extra`: what only this fault measures."""
 
     fault: str
     seed: int
@@ -40,14 +40,14 @@ class Card:
     budget: Budget
     extra: dict[str, object] = field(default_factory=dict)
     complaints: Sequence[str] = ()
-    """What the fault itself found wrong."""
+    """Promises that the fault itself saw broken."""
     late: Sequence[str] = ()
-    """What it found slow."""
+    """What the fault itself found too slow."""
     skipped: str = ""
 
     @property
     def broken(self) -> list[str]:
-        """The promises that did not hold, in words; empty for a good run."""
+        """The promises that did not hold, in words. Empty for a good run."""
         if self.skipped:
             return []
         counts = asdict(self.findings)
@@ -63,7 +63,7 @@ class Card:
 
     @property
     def slow(self) -> list[str]:
-        """The budgets of time that were not kept, in words. A crowded machine exceeds them too, so they are no promise broken."""
+        """The budgets of time that were not kept, in words. A busy machine exceeds them too, so they break no promise."""
         budgets = (("ttr_s", self.ttr_s, self.budget.ttr), ("api_p99_s", self.api_p99_s, self.budget.api))
         if self.skipped:
             return []
@@ -98,5 +98,5 @@ class Card:
 
 
 def seconds(value: float | None) -> str:
-    """As it is shown: to a tenth, and `-` where it does not apply."""
+    """The text for a time: to a tenth of a second, and `-` for `None`."""
     return "-" if value is None else f"{value:.1f}"

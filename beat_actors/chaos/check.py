@@ -1,6 +1,6 @@
-"""The books, and the set arithmetic over them: what was accepted, what the database holds, what the providers counted. Pure.
+"""The books of a run, and the set arithmetic over them: what the API accepted, what the database holds, what the providers counted.
 
-Every count is of things that must not be: it is 0 where the promises held.
+The module does no I/O. Each count of `Findings` that a promise forbids is 0 where the promise held.
 """
 
 from collections import Counter, defaultdict
@@ -34,7 +34,7 @@ class Books:
     good_calls: int
     over_limit: int
     severed: bool = False
-    """Whether connections to the providers were broken between the two sides."""
+    """Whether the fault broke connections between Beat and the providers."""
 
 
 QUERIES = {
@@ -53,10 +53,11 @@ CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHE
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the arithmetic found; `reasons` names the rows behind each count.
+    """What the arithmetic found. `reasons` names the rows behind each count.
 
-    `unknown`: calls that were out when their worker ended. `late`: calls that were given up at their timeout, answered or not. `severed`: calls whose
-    connection the fault broke between Beat and the provider, so that each side may count them differently. `extra_calls`: answers that were given beyond one for each fetch.
+    `unknown`: calls that were out when their worker ended. `late`: calls that Beat gave up at their timeout, answered or not. `severed`:
+    calls whose connection the fault broke between Beat and the provider, so that the two may count them differently. `extra_calls`: answers
+    that the providers gave beyond one for each fetch.
     """
 
     accepted: int
@@ -103,9 +104,9 @@ def check(books: Books) -> Findings:
 
 
 def recovery(books: Books, fired: Sequence[Fired]) -> float | None:
-    """The longest time from a process's end or pause to the first success of what it held; `None` where nothing was left to do.
+    """The longest time from the end or pause of a process to the first success of what it held; `None` where it held nothing.
 
-    Where another process was struck in between, the time runs from then: two faults are not one.
+    Where the fault hit another process in between, the time runs from then.
     """
     ended: defaultdict[int, float] = defaultdict(float)
     for request in books.requests:
@@ -125,13 +126,13 @@ def recovery(books: Books, fired: Sequence[Fired]) -> float | None:
 
 
 def first_success(books: Books, healed_at: float) -> float | None:
-    """Seconds from the end of a fault until a request ended well; `None` where none was left."""
+    """Seconds from the end of a fault to the next end of a request; `None` where no request was left."""
     later = [row.ended_at for row in books.requests if row.ended_at is not None and row.ended_at > healed_at]
     return min(later) - healed_at if later else None
 
 
 def _lost(books: Books) -> list[str]:
-    """Accepted and not there, or ended without its event, or complete without what it is said to have brought."""
+    """Requests that were accepted and are gone, that ended without an event, or that are complete with fewer items than they count."""
     there = {row.id for row in books.requests}
     found = [f"{key} was accepted as {id}, and is gone" for key, ids in books.ids.items() for id in ids - there]
     found += [f"{key} was never accepted" for key in books.keys - books.ids.keys()]
@@ -146,7 +147,7 @@ def _lost(books: Books) -> list[str]:
 
 
 def _duplicates(books: Books) -> list[str]:
-    """Anything that was done twice: requests for a key, effects of a fetch, follow-ups, payloads, traces, events, counted items."""
+    """All that was done twice: requests for a key, effects of a fetch, follow-ups, payloads, traces, events, items."""
     found = [f"{key} became requests {sorted(ids)}" for key, ids in books.ids.items() if len(ids) > 1]
     found += _twice("key", (row.key for row in books.requests))
     found += _twice("effect", ((row.fetch_id, row.subject) for row in books.effects))
@@ -173,7 +174,7 @@ def _unfinished(books: Books) -> list[str]:
 
 
 def _unbooked(books: Books, unknown: int) -> list[str]:
-    """Beat's three counts of calls against the simulator's; a call of unknown outcome, or one that was cut off, may not have arrived."""
+    """Compare the calls that Beat traced and charged with those that the simulator counted. `unknown`: calls that may not have arrived."""
     traced = len(books.traces)
     found = []
     if books.charged != traced:
@@ -188,7 +189,7 @@ def _unbooked(books: Books, unknown: int) -> list[str]:
 
 
 def _of_fetches(traces: Sequence[Any]) -> list[Any]:
-    """Without the calls that were made for a credential's own sake."""
+    """The traces without those of checks and refreshes of credentials."""
     return [trace for trace in traces if trace.operation not in UPKEEP]
 
 

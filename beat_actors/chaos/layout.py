@@ -30,7 +30,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Before each server that the processes talk to."""
+    """One proxy before each server that the processes use."""
 
     postgres: Proxy
     valkey: Proxy
@@ -40,7 +40,7 @@ class Proxies:
         return self.postgres, self.valkey, self.simulator
 
     def routes(self, stack: Stack) -> Mapping[str, str]:
-        """What stands for each server's address in the environment of a process."""
+        """For each server's address, the address that a process is given instead."""
         ports = (stack.postgres.port, stack.valkey.port, stack.simulator.port)
         return {address(port): address(proxy.port) for port, proxy in zip(ports, self.all(), strict=True)}
 
@@ -66,7 +66,7 @@ def second_valkey(stack: Stack) -> tuple[ValkeyServer, Service]:
 
 
 def second_postgres(stack: Stack) -> tuple[PostgresServer, Service]:
-    """A streaming standby of the stack's PostgreSQL, which runs. From when the standby streams, `follow` makes commits wait for it."""
+    """A streaming standby of the stack's running PostgreSQL. Once the standby streams, `follow` makes commits wait for it."""
     account, first = unprivileged(), stack.postgres
     place = _second_place(first.place)
     if account:
@@ -91,7 +91,7 @@ def second_postgres(stack: Stack) -> tuple[PostgresServer, Service]:
 
 
 def follow(first: PostgresServer) -> None:
-    """Commits on the first server wait until the standby has them on disk."""
+    """From now on, each commit on the first server waits until the standby has it on disk."""
     with psycopg.connect(first.url_of("postgres"), autocommit=True) as connection:
         connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{SLOT}'")
         connection.execute("SELECT pg_reload_conf()")

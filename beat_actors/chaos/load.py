@@ -1,4 +1,4 @@
-"""The clients: requests with idempotency keys that arrive over a while, each asked for again until it is accepted."""
+"""The clients: requests with idempotency keys, which arrive over a while. A client sends each of them again until it is accepted."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ AGAIN = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One request: its idempotency key, whose profile, how long after the beginning it is asked for, and of which platform."""
+    """One request: its idempotency key, the handle of the profile, the seconds after the beginning when it is sent, and the platform."""
 
     key: str
     handle: str
@@ -26,7 +26,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer of the API. `status` is 0 where the connection broke. `retry_after`: whether it said when to come again."""
+    """One answer of the API. `status`: 0 where the connection broke. `retry_after`: whether the answer had this header."""
 
     at: float
     seconds: float
@@ -36,7 +36,7 @@ class Answered:
 
 @dataclass(slots=True)
 class Load:
-    """What was asked for, and what the API said. `authorization`: the header that it wants. `ids`: every id that a 202 gave for a key."""
+    """The requests of a run and the API's answers. `authorization`: the header that the API needs. `ids`: each id that a 202 gave for a key."""
 
     wanted: list[Wanted]
     authorization: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -55,7 +55,7 @@ class Load:
         )
 
     async def run(self, api_url: str, *, patience: float) -> None:
-        """Until every request is accepted, or patience is over."""
+        """Send every request until it is accepted. Raises `TimeoutError` after `patience` seconds."""
         queue: asyncio.Queue[Wanted] = asyncio.Queue()
         for wanted in sorted(self.wanted, key=lambda one: one.after):
             queue.put_nowait(wanted)
@@ -96,7 +96,7 @@ class Load:
                 if status == 202:
                     self.ids[wanted.key].add(int(answer["id"]))
         except (aiohttp.ClientError, TimeoutError, ConnectionError):
-            pass  # nobody knows whether it was accepted: the key finds out
+            pass  # whether the request was accepted is not known: the next try, with the same key, will tell
         self.answers.append(Answered(at, time.monotonic() - began, status, retry_after))
         return status == 202
 
@@ -120,6 +120,6 @@ async def at_once(load: Load, api_url: str, copies: int, *, patience: float) -> 
 def choose(
     dice: Random, name: str, count: int, population: int, window: float, platform: str = "instagram"
 ) -> list[Wanted]:
-    """So many profiles of the simulator's population, spread over `window` seconds; the same dice choose the same."""
+    """Requests for `count` profiles of the simulator's population, spread over `window` seconds. The same `dice` choose the same ones."""
     handles = [f"creator_{n:06d}" for n in dice.sample(range(population), count)]
     return [Wanted(f"{name}-{n}", handle, dice.uniform(0.0, window), platform) for n, handle in enumerate(handles)]

@@ -55,22 +55,22 @@ class Proxy:
             proxy._loop.close()
 
     def lead_to(self, target: int) -> None:
-        """New connections go to this port; those that stand stay where they are."""
+        """Lead new connections to this port. Open connections keep their server."""
         self._loop.call_soon_threadsafe(setattr, self, "_target", target)
 
     def disturb(self, *, rate: float, longest: float) -> None:
-        """From now on, break each chunk that passes with the probability `rate`, in a way that the dice choose.
+        """From now on, break each chunk that passes with the probability `rate`, in a way that is chosen at random.
 
         `longest`: seconds of a delay, at most.
         """
         self._rate, self._longest = rate, longest
 
     def calm(self) -> None:
-        """Break nothing any more. Connections of which one direction was closed stay so."""
+        """Break no more chunks. A direction that was closed stays closed."""
         self._rate = 0.0
 
     def reset_all(self) -> None:
-        """Reset every connection that stands."""
+        """Reset every open connection."""
         asyncio.run_coroutine_threadsafe(self._reset_all(), self._loop).result()
 
     async def _listen(self) -> asyncio.Server:
@@ -115,7 +115,7 @@ class Proxy:
             pair.close()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pair: "_Pair") -> None:
-        """One direction, until its end, which is passed on as such."""
+        """Copy one direction until its end, and pass the end on."""
         while data := await reader.read(CHUNK):
             kind = self._choose()
             if kind == "reset":
@@ -154,7 +154,7 @@ class _Pair:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST; what is not sent yet is lost."""
+    """Close with RST. Data that are not sent yet are lost."""
     with contextlib.suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()

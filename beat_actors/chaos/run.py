@@ -1,4 +1,4 @@
-"""One run: a clean stack, requests that arrive, a fault among them, the drain, and the books."""
+"""One run: a clean stack, requests that arrive, a fault meanwhile, the drain, and the check."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from beat_actors.credentials.upkeep import count_due
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 
-# Work of any kind that is not over; a dead worker's messages may still come, and find nothing.
+# All work that is not over. Messages of dead workers may still arrive, and find nothing to do.
 UNFINISHED = """
 SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING'))
      + (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING', 'RETRIEVED', 'INGESTED'))
@@ -26,7 +26,7 @@ SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PRO
 
 
 async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
-    """Hold one run. Raises `ChaosError` where the stack does not come up; a fault that could not be inflicted breaks the card."""
+    """Make one run. Raises `ChaosError` where the stack does not start. A fault that could not be injected is a complaint of the card."""
     dice = Random(f"{fault.name} {seed}")
     await rig.clean()
     began = time.monotonic()
@@ -67,12 +67,12 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
 
 
 async def _submit(scene: Scene) -> None:
-    with contextlib.suppress(TimeoutError):  # what was never accepted is found by its key
+    with contextlib.suppress(TimeoutError):  # the check finds a request that was never accepted by its key
         await scene.load.run(scene.rig.stack.api_url, patience=scene.timing.outage + scene.timing.patience)
 
 
 async def _drain(scene: Scene) -> float:
-    """Wait until nothing is left to do, checks of credentials among it, or patience is over; when that was."""
+    """Wait until no work is left, checks of credentials included, or `timing.patience` is over. Returns the time of that, in epoch seconds."""
     database = Database(scene.rig.settings(), name="chaos")
     try:
         with contextlib.suppress(TimeoutError):
@@ -87,9 +87,9 @@ async def _drain(scene: Scene) -> float:
 async def _unfinished(database: Database) -> int:
     try:
         async with database.transaction() as transaction:
-            # Work that is due becomes a call, and that a settlement: looked for in this order, it is found.
+            # A check that is due becomes a call, and the call a settlement. In this order, none of them is missed.
             return await count_due(transaction) + int(await transaction.value(UNFINISHED))
-    except StorageUnavailable:  # it is the fault, and goes on
+    except StorageUnavailable:  # the fault, which is not over
         return 1
 
 
@@ -116,7 +116,7 @@ def _time_to_recover(fault: Fault, scene: Scene, books: Books) -> float | None:
 
 
 def _proper(answer: Answered, fault: Fault) -> bool:
-    """202, or 503 with the word when to come again. A connection that breaks off is neither, unless that is the fault."""
+    """Whether the answer is 202, or 503 with `Retry-After`. A connection may break off only where the fault breaks the API."""
     if answer.status == 0:
         return fault.breaks_api
     return answer.status == 202 or (answer.status == 503 and answer.retry_after)

@@ -1,4 +1,4 @@
-"""How long faults last. Recovery is to be quicker than a fault that does not end, so a pause outlasts the budget to recover from it."""
+"""How long faults last. A pause is longer than the budget to recover, so that recovery cannot be the end of the pause."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Waiting for what a rehearsal needs, and the error when it does not come."""
+"""Wait for what a run needs, and the error where it does not come."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from beat_actors.errors import BeatError
 
 
 class ChaosError(BeatError):
-    """The rehearsal itself could not be held: it says nothing of the engine."""
+    """The run itself failed, which tells nothing of the engine."""
 
     code = "chaos"
 
 
 async def until(condition: Callable[[], bool], *, within: float, what: str, every: float = 0.1) -> None:
-    """Poll until it holds, in a thread. Raises `ChaosError` with `what` where it does not in time."""
+    """Poll the condition in a thread until it holds. Raises `ChaosError` with `what` where it does not hold within `within` seconds."""
     deadline = time.monotonic() + within
     while not await asyncio.to_thread(condition):
         if time.monotonic() > deadline:
