@@ -1,4 +1,4 @@
-"""`python -m api`: serves the API with granian, with the bounds of its door.
+"""`python -m api`: serve the API with granian, with bounds on connections and on the time that callers take.
 
 HTTP/1 only: with its protocol fixed, the server times a connection from its first moment on, and closes one that sends nothing.
 Where it looks for HTTP/2 first, a silent connection is kept for ever. HTTP/2 is the proxy's.
@@ -28,20 +28,20 @@ from beat_actors.logs import configure, say
 from beat_actors.settings import Settings, load
 
 MAX_CONNECTIONS = 4096
-"""Open connections of one process; further ones wait in the backlog."""
+"""The most open connections of one process. Further ones wait in the backlog."""
 BACKLOG = 2048
 RESERVED_FILES = 512
-"""File descriptors that a process needs besides: its pool, Redis, the listener of its health."""
+"""File descriptors that a process needs beside these: for its pool, Redis, and the listener of its health."""
 IDLE_MS = 10_000
-"""For the head of a call to arrive: from the connection's first moment on, and from the answer before."""
+"""The time in which the head of a call must arrive after the connection was opened, or after the answer before."""
 HEAD_BYTES = 32 << 10
-"""Of a call's first line and headers together."""
+"""The most bytes of a call's first line and headers together."""
 STOP_SECONDS = 5
 LOGGING: dict[str, Any] = {
     "handlers": {"log": {"()": "beat_actors.logs.handler"}},
     "loggers": {"_granian": {"handlers": ["log"], "propagate": False}},
 }
-"""Granian's own lines go where all others go. Its handler would wait for whoever reads its standard output."""
+"""The lines of granian go where all others go. Its own handler would wait for a slow reader of its standard output."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -84,7 +84,7 @@ def server(settings: Settings, workers: int, most: int) -> AbstractServer[Any]:
 
 
 def connections() -> int:
-    """How many a process may hold open, after its limit of open files was raised for them as far as the system lets it."""
+    """How many connections a process may hold, after its limit of open files was raised as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + RESERVED_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

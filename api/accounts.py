@@ -21,7 +21,7 @@ GRANTED = answer("Granted", account_id=str, platform=str, owner=str, granted=boo
 
 
 class NewGrant(msgspec.Struct, forbid_unknown_fields=True):
-    """`owner`: whom a credential belongs to, as a store's domain or the Graph API's id of an account."""
+    """`owner`: of credentials, as a store's domain or the Graph API's id of an account."""
 
     platform: str
     owner: str
@@ -36,7 +36,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AccountGrants(Resource):
-    """GET lists the owners that an account may use; POST grants one; DELETE takes one away."""
+    """GET: list the owners that an account may use. POST: grant one. DELETE: revoke one."""
 
     scopes: Scopes = {"GET": Scope.OPERATE, "POST": Scope.OPERATE, "DELETE": Scope.OPERATE}
     calls: Calls = {

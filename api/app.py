@@ -22,8 +22,8 @@ from beat_actors.logs import configure
 from beat_actors.settings import load
 
 SWITCH_SECONDS = 0.001
-"""For so long at most a thread that decodes a large body keeps the interpreter from the event loop, at each of the loop's system calls;
-Python's own 5 ms add up to more than a hundred in one call."""
+"""The longest time that a thread which decodes a large body keeps the interpreter, at each system call of the event loop. The default, 5 ms,
+adds up to more than 100 ms in one call."""
 
 
 def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
@@ -57,7 +57,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
 
 
 def open_services() -> Services:
-    """From the environment. Raises `BadSettings`."""
+    """Open the services by the settings of the environment. Raises `BadSettings`."""
     settings = load("message_keys")
     configure(settings, service="api")
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -1,4 +1,4 @@
-"""Reads JSON bodies from callers who may mean harm: bounded in bytes, values, depth and time, and of text that every store can hold.
+"""Read JSON bodies of callers that may be hostile. A body is bounded in bytes, values, depth and time, and every store can hold its text.
 
 The cheap checks come first. Bytes, values and depth are counted before anything is decoded; the body is decoded into the shape that
 the route takes; and only a body that has the shape is searched for duplicate names and unfit text. A large body is decoded in a
@@ -24,17 +24,17 @@ from beat_actors.text import check_text, is_fit
 T = TypeVar("T")
 MAX_BYTES = 64 << 10
 MAX_LIST_BYTES = 1 << 20
-"""Of a list of requests."""
+"""The most bytes of a list of requests."""
 MAX_SECONDS = 10.0
 MAX_VALUES = 20_000
-"""Values of one body. The names of an object's fields are not counted; an empty list or object counts as two."""
+"""The most values of one body. The names of fields do not count. An empty list or object counts as two."""
 MAX_DEPTH = 32
 MAX_TEXT = 20_000
 MAX_NAME = 200
 BIGGEST = 2**63 - 1
 """What a PostgreSQL bigint holds."""
 INLINE_BYTES = 8 << 10
-"""A body up to this size is decoded at once; a larger one in a thread."""
+"""A body up to this size is decoded on the event loop, a larger one in a thread."""
 
 # An unterminated text matches as well, so that the search is linear whatever the body is.
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -44,7 +44,7 @@ _LARGE = ThreadPoolExecutor(max_workers=1, thread_name_prefix="body")
 
 
 async def read(req: Request, shape: type[T], *, most: int = MAX_BYTES) -> T:
-    """The body as a value of this shape. `most`: bytes that it may have. Raises `BadInput` and its kinds, `TooManyBodies`."""
+    """Read the body as a value of this shape. `most`: its most bytes. Raises `BadInput` and its kinds, `TooManyBodies`."""
     _check_type(req)
     key_id, room = caller_of(req).key_id, room_of(req)
     with uncounted(), room.body(key_id) as held:
@@ -52,7 +52,7 @@ async def read(req: Request, shape: type[T], *, most: int = MAX_BYTES) -> T:
 
 
 async def read_optional(req: Request, shape: type[T]) -> T:
-    """As `read`; for an empty body, whatever its headers say, the shape with its defaults. Raises `BadInput` and its kinds, `TooManyBodies`."""
+    """As `read`. An empty body, with any headers, is the shape with its defaults. Raises `BadInput` and its kinds, `TooManyBodies`."""
     key_id, room = caller_of(req).key_id, room_of(req)
     with uncounted(), room.body(key_id) as held:
         body = await _in_time(req, MAX_BYTES, held)
@@ -63,7 +63,7 @@ async def read_optional(req: Request, shape: type[T]) -> T:
 
 
 def decode(body: bytes, shape: type[T]) -> T:
-    """The value of this shape that a body is. Raises `BadInput`."""
+    """Decode a body as a value of this shape. Raises `BadInput`."""
     _measure(body)
     try:
         value = msgspec.json.decode(body, type=shape)
@@ -77,7 +77,7 @@ def decode(body: bytes, shape: type[T]) -> T:
 
 
 def check_value(value: Any) -> None:
-    """Raises `BadInput` where a text holds characters that are no text, or a number is too large; the error names the place."""
+    """Raises `BadInput` where a text has characters that no store can hold, or a number is too large. The error names the place."""
     if not _is_fit(value):
         _name_unfit(value, "$")
 
@@ -120,7 +120,7 @@ async def _decoded(body: bytes, shape: type[T], turns: Turns, key_id: int) -> T:
 
 
 def _measure(body: bytes) -> None:
-    """Raises `BadInput` for more values or levels than a body may have, at the cost of a few passes over its bytes."""
+    """Raises `BadInput` for more values or levels than a body may have. It makes a few passes over the bytes and decodes nothing."""
     opened = body.count(b"[") + body.count(b"{")
     if opened <= MAX_DEPTH and opened + body.count(b",") < MAX_VALUES:
         return

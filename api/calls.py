@@ -1,4 +1,4 @@
-"""What each method of a resource takes and answers, declared beside it; /openapi.json is made of these declarations."""
+"""Declarations of what each method of a resource takes and answers. /openapi.json is made of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ FOLLOW = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`does`: in a sentence. `answers`: the shape of each answer that is no problem, by its status; `None` has no body.
+    """One method. `does`: in a sentence. `answers`: the shape of each answer that is no problem, by its status; `None` for no body.
 
     `query`: the type of each parameter, none of which must be given unless `needs` names it. `body`: its shape. `optional`: it may
     be left out. `either`: another shape that it may have. `headers`: request headers and what they are for. `refusals`: the shape of
@@ -45,5 +45,5 @@ def up_to(most: int, *, least: int = 0) -> Any:
 
 
 def answer(called: str, /, **fields: Any) -> Any:
-    """The shape of an answer that is put together where it is sent."""
+    """The shape of an answer, declared where the answer is made."""
     return msgspec.defstruct(called, list(fields.items()), kw_only=True)

@@ -1,4 +1,4 @@
-"""/v1/keys: who may use the API. A key is in the answer that makes it, and in no other."""
+"""/v1/keys: the keys of the API. The text of a key is only in the answer that makes it."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ LONGEST = int(LONGEST_LIFE.total_seconds())
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """A key as the API takes it. `expires_in`: seconds."""
+    """The body that makes a key. `expires_in`: seconds."""
 
     name: str
     scopes: list[Annotated[str, one_of(Scope)]]
@@ -37,7 +37,7 @@ MADE = answer("KeyMade", **MADE_FIELDS)
 
 
 class Keys(Resource):
-    """GET lists the keys; POST makes one."""
+    """GET: list the keys. POST: make one."""
 
     scopes: Scopes = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
     calls: Calls = {
@@ -60,7 +60,7 @@ class Keys(Resource):
 
 
 class Key(Resource):
-    """DELETE revokes a key, by its id or its prefix; `?reason=` goes on record."""
+    """DELETE: revoke a key, by its id or its prefix. The audit log keeps `?reason=`."""
 
     scopes: Scopes = {"DELETE": Scope.ADMIN}
     calls: Calls = {
@@ -83,7 +83,7 @@ class Key(Resource):
 
 
 class Rotation(Resource):
-    """POST makes a key's successor; the old one works on for `?grace=` seconds. Its webhooks are the successor's, with new secrets."""
+    """POST: make the successor of a key. The old key works for `?grace=` more seconds. Its webhooks become the successor's, with new secrets."""
 
     scopes: Scopes = {"POST": Scope.ADMIN}
     calls: Calls = {

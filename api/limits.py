@@ -23,11 +23,11 @@ log = structlog.get_logger(__name__)
 
 WINDOW = 60
 ADVANCE = 100
-"""The part of a key's rate that is taken in advance is one in so many."""
+"""A process takes one part in so many of a key's rate in advance."""
 TIMEOUT = 0.5
 """Seconds that calls wait for Redis to count them."""
 REST = 2.0
-"""Seconds that Redis is left alone after it did not answer."""
+"""Seconds without a call to Redis after it did not answer."""
 
 # A sliding window in two numbers: the calls of this minute, and those of the minute before by the share of it that is still within
 # the last sixty seconds. The server's own clock, so that all processes agree. A call that is refused is not counted.
@@ -87,7 +87,7 @@ return {answers, unusable}
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Whether a call may go on, how many more may now, and the whole seconds until more may."""
+    """Whether a call may go on, how many more calls may now, and the whole seconds until more may."""
 
     granted: bool
     remaining: int
@@ -103,7 +103,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Advance:
-    """`left` calls that were taken and may be given out until `until`, after which `remaining` more may be taken."""
+    """Calls that the process took in advance. It may let `left` of them go on until `until`. `remaining` more can be taken after them."""
 
     left: int
     remaining: int

@@ -1,4 +1,4 @@
-"""/v1/profiles/…/refresh: fetch a profile anew for somebody who waits, within limits. /v1/limits: how these stand, and their reset."""
+"""/v1/profiles/…/refresh: refresh a profile on demand, within limits. /v1/limits: the state of these limits, and their reset."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ PROBLEM, JSON = "application/problem+json", "application/json"
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """What may be said of a refresh. A body is not needed."""
+    """The body of a refresh. It may be left out."""
 
     priority: Annotated[str, PRIORITIES] = "standard"
     account_id: str | None = None
@@ -37,7 +37,7 @@ class Reset(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Refresh(Resource):
-    """POST: 202 with the request, which batch work may find deferred; 429 where a limit has no room."""
+    """POST: 202 with the request, which is deferred where a limit has no room for a batch request now; 429 where a limit has no room."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
@@ -95,7 +95,7 @@ class Refresh(Resource):
 
 
 class Limits(Resource):
-    """GET every limit: used, left, rate, and when it will be exhausted."""
+    """GET: each limit, with what is used and left of it, its rate, and when it will be exhausted."""
 
     scopes: Scopes = {"GET": Scope.OPERATE}
     calls: Calls = {"GET": Call("How the limits stand.", {200: answer("LimitList", limits=list[overview.LimitView])})}
@@ -105,7 +105,7 @@ class Limits(Resource):
 
 
 class LimitReset(Resource):
-    """POST a reason: the limit is empty again, and who emptied it is on record."""
+    """POST: reset the counter of a limit. The audit log keeps who did so, and why."""
 
     scopes: Scopes = {"POST": Scope.OPERATE}
     calls: Calls = {
@@ -125,7 +125,7 @@ class LimitReset(Resource):
 
 
 def _refuse(req: Request, resp: Response, refusal: RateLimitError) -> None:
-    """In the body that the caller takes: a problem, or for `Accept: application/json` the one that clients have always known."""
+    """Answer with a problem, or for `Accept: application/json` with the body that older clients know."""
     resp.status = STATUS[RateLimitError]
     resp.set_header("Retry-After", str(max(1, math.ceil(refusal.retry_after))))
     _tell(resp, refusal.standings, refusal.limit)
@@ -137,14 +137,14 @@ def _refuse(req: Request, resp: Response, refusal: RateLimitError) -> None:
 
 
 def _tell(resp: Response, standings: Sequence[Standing], refused: str | None = None) -> None:
-    """How the limits stand: all of them in RateLimit-Policy and RateLimit, the narrowest in the three older headers."""
+    """Set the headers of the limits: RateLimit-Policy and RateLimit with all of them, the three older headers with the one that has least left."""
     if not standings:
         return
     resp.set_header("RateLimit-Policy", ", ".join(f'"{one.name}";q={one.calls};w={one.seconds}' for one in standings))
     resp.set_header(
         "RateLimit", ", ".join(f'"{one.name}";r={one.left};t={math.ceil(one.renews_in)}' for one in standings)
     )
-    # One handle's limit says nothing of the next handle, unless it is what refused.
+    # The limit of one handle tells nothing of other handles, so it is shown only where it refused the call.
     shared = [one for one in standings if one.name == refused] or [one for one in standings if not one.per_subject]
     narrowest = min(shared or standings, key=lambda one: one.left)
     resp.set_header("RateLimit-Limit", str(narrowest.calls))

@@ -1,4 +1,4 @@
-"""/openapi.json, an OpenAPI 3.1 document of every route that is served, and /docs, the same to read."""
+"""/openapi.json, an OpenAPI 3.1 document of each route that is served, and /docs, the same as a page for people."""
 
 import html
 import re
@@ -20,7 +20,7 @@ REF = "#/components/schemas/{name}"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What went wrong (RFC 9457). `type` is stable, `detail` says what to do, `field` names what of the call is at fault."""
+    """What went wrong (RFC 9457). `type` is stable, `detail` says what to do, `field` names the part of the call that is at fault."""
 
     type: str
     title: str
@@ -46,7 +46,7 @@ Resources = Mapping[str, Any]
 
 
 def document(resources: Resources) -> dict[str, Any]:
-    """The document of these resources by their paths."""
+    """The document that describes these resources, by their paths."""
     described = list(_described(resources))
     types = [Problem, *(shape for *_, call in described for shape in _types(call))]
     schemas, components = msgspec.json.schema_components(types, ref_template=REF)
@@ -139,7 +139,7 @@ def _headers(told: Mapping[str, str]) -> dict[str, Any]:
 def _date(
     kinds: Iterable[tuple[msgspec.inspect.Type, dict[str, Any]]], components: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Say of every time that it is one: msgspec says so only of those that must have a zone, and all that are answered have one."""
+    """Give every time the format `date-time`. msgspec gives it only to times that must have a zone, and all times in answers have one."""
     seen: set[type] = set()
     left = list(kinds)
     while left:
@@ -161,7 +161,7 @@ def _date(
 
 
 def _fits(kind: msgspec.inspect.Type, schema: Mapping[str, Any]) -> bool:
-    """Whether this part of a union is the one that is described so."""
+    """Whether the schema describes this part of a union."""
     if isinstance(kind, msgspec.inspect.StructType):
         return "$ref" in schema
     if isinstance(kind, msgspec.inspect.DateTimeType):
@@ -183,7 +183,7 @@ def _response(shape: Any, shown: Mapping[str, Any], text: str) -> dict[str, Any]
 
 
 class Document:
-    """GET the document. It is made once, of what the application serves."""
+    """GET: the document. It is made once, from the routes that the application serves."""
 
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {"GET": Call("This document.", {200: answer("Document", openapi=str, info=dict, paths=dict)})}
@@ -205,7 +205,7 @@ class Document:
 
 
 class Page:
-    """GET the document as a page to read. It is made once too: whoever asks for it needs no key, and has no rate."""
+    """GET: the document as a page. It is made once too, because its callers need no key and have no rate."""
 
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {"GET": Call("This document, to read.", {200: None})}
@@ -239,7 +239,7 @@ nav a { margin-right: 1rem; } .dim { opacity: .7; }
 
 
 def page(made: Mapping[str, Any]) -> str:
-    """Everything in one page, without a script."""
+    """The whole document as one page without a script."""
     tags: dict[str, list[str]] = {}
     for path, methods in made["paths"].items():
         for method, operation in methods.items():

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json, derived from the engine's error classes in this one place."""
+"""Answers to errors as application/problem+json, derived from the engine's error classes."""
 
 import math
 import uuid
@@ -168,7 +168,7 @@ async def _unexpected(req: Request, resp: Response, error: Exception, _params: d
 
 
 def unexpected(error: Exception, method: str, route: str) -> dict[str, Any]:
-    """The body for an error that nobody foresaw. What happened stays in the log, under an id that the caller can give.
+    """The body for an unexpected error. The log has the error, under an id that is in the body.
 
     `route`: the template of the route, empty where none matched; a path holds handles, which the log is not to keep.
     """

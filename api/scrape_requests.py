@@ -75,7 +75,7 @@ class ScrapeRequests(Resource):
         caller, wait = caller_of(req), wait_of(req)
         reads = Scope.READ in caller.scopes
         if wait and not reads:
-            raise Forbidden("to wait for the answer is to read it, and this key cannot", scope=Scope.READ)
+            raise Forbidden("a call that waits reads the request: it also needs the scope read", scope=Scope.READ)
         (accepted,) = await submit(self._provider, [prepared(body, caller)], req, resp)
         resp.set_header("Location", location(accepted.id))
         if wait or (reads and accepted.accepted_as == "stored"):

@@ -1,4 +1,4 @@
-"""What the resources work with: opened when the server starts, closed when it stops; and the headers that every answer carries."""
+"""The services that the resources use, from the start to the stop of the server, and the headers of every answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Services:
-    """`ring` asks for a turn of a platform's broker and never raises; `ping` says whether Redis answers.
+    """`ring` wakes the broker of a platform and never raises. `ping` tells whether Redis answers.
 
     The rest is made of the database's settings: `limiter` holds keys to their rates, `limits` on-demand requests to their stack.
     """
@@ -61,7 +61,7 @@ class Services:
     refresher: Refresher = field(init=False)
     reporter: Reporter = field(init=False)
     looking: asyncio.Task[tuple[int, dict[str, Any]]] | None = field(init=False, default=None)
-    """Whether all is ready: the look that is out, or the last one."""
+    """The check of the dependencies that runs, or the last one."""
 
     def __post_init__(self) -> None:
         settings = self.database.settings
@@ -87,7 +87,7 @@ class Services:
 
 
 class Provider:
-    """Falcon middleware that holds the services for the server's life and sets the headers that every answer carries."""
+    """Falcon middleware that holds the services while the server runs, and sets the headers of every answer."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
@@ -103,7 +103,7 @@ class Provider:
         return self._services
 
     async def process_startup(self, _scope: Any, _event: Any) -> None:
-        """Raises `NotWhole` where the process cannot have its threads; it ends then, and serves nothing."""
+        """Raises `NotWhole` where the process cannot have its threads. The process then ends and serves no call."""
         try:
             start_threads("api")
             self._services = self._opener()
@@ -121,5 +121,5 @@ class Provider:
 
     async def process_response(self, _req: Request, resp: Response, _resource: Any, _succeeded: bool) -> None:
         for name, value in HEADERS.items():
-            if resp.get_header(name) is None:  # a resource may say it otherwise
+            if resp.get_header(name) is None:  # a resource may set another value
                 resp.set_header(name, value)

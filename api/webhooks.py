@@ -1,4 +1,4 @@
-"""/v1/webhooks: where events go, what became of each, and hands to send it again. A secret is in the answer that makes it, and in no other."""
+"""/v1/webhooks: the endpoints that get events, and their deliveries, which can be sent again. A secret is only in the answer that makes it."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,7 +21,7 @@ from beat_actors.webhooks.endpoints import EndpointView, Reader
 
 
 class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """An endpoint as the API takes it. `events`: types, or beginnings of types that end in `.*`."""
+    """The body that adds an endpoint. `events`: types, or beginnings of types that end in `.*`."""
 
     url: str
     events: list[str] = msgspec.field(default_factory=lambda: ["*"])
@@ -29,7 +29,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):
-    """What is not named stays. `state`: active or paused."""
+    """A field that is left out does not change. `state`: active or paused."""
 
     url: str | None = None
     events: list[str] | None = None
@@ -37,13 +37,13 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Since(msgspec.Struct, forbid_unknown_fields=True):
-    """`since`: with its zone; what failed of the events from then on is sent again."""
+    """`since`: a time with its zone. The failed deliveries of events from then on are sent again."""
 
     since: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class MadeWebhook(EndpointView, frozen=True, kw_only=True):
-    """An endpoint and what signs what is sent to it."""
+    """An endpoint, with the secret that signs its deliveries."""
 
     secret: str
 
@@ -58,7 +58,7 @@ class _Resource(Resource):
 
 
 class Webhooks(_Resource):
-    """GET lists the endpoints; POST adds one."""
+    """GET: list the endpoints. POST: add one."""
 
     scopes: Scopes = {"GET": Scope.READ, "POST": Scope.SUBMIT}
     calls: Calls = {
@@ -98,7 +98,7 @@ class Webhooks(_Resource):
 
 
 class Webhook(_Resource):
-    """GET one; PATCH changes its URL, its events, or pauses and resumes it; DELETE drops it with its deliveries."""
+    """GET: one endpoint. PATCH: change its URL or its events, pause or resume it. DELETE: delete it with its deliveries."""
 
     scopes: Scopes = {"GET": Scope.READ, "PATCH": Scope.SUBMIT, "DELETE": Scope.SUBMIT}
     calls: Calls = {
@@ -138,7 +138,7 @@ class Webhook(_Resource):
 
 
 class SecretRotation(_Resource):
-    """POST gives an endpoint a new secret; for 24 h both sign."""
+    """POST: give an endpoint a new secret. For 24 h, both secrets sign."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
@@ -157,7 +157,7 @@ class SecretRotation(_Resource):
 
 
 class TestEvent(_Resource):
-    """POST sends an event of the type `beat.webhook.test` to this endpoint alone."""
+    """POST: send an event of the type `beat.webhook.test` to this endpoint alone."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {"POST": Call("Send a test event to this endpoint alone.", {202: DELIVERY})}
@@ -170,7 +170,7 @@ class TestEvent(_Resource):
 
 
 class Deliveries(_Resource):
-    """GET lists deliveries, newest first: `?state=`, `?limit=`, `?cursor=`."""
+    """GET: list the deliveries, newest first: `?state=`, `?limit=`, `?cursor=`."""
 
     scopes: Scopes = {"GET": Scope.READ}
     calls: Calls = {
@@ -200,7 +200,7 @@ class Deliveries(_Resource):
 
 
 class Resend(_Resource):
-    """POST sends one delivery again."""
+    """POST: send one delivery again."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {"POST": Call("Send one delivery again.", {202: DELIVERY})}
@@ -214,7 +214,7 @@ class Resend(_Resource):
 
 
 class ResendFailed(_Resource):
-    """POST sends again all that failed of the events since a time, 10,000 at most."""
+    """POST: send all failed deliveries of events since a time again, at most 10,000."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
@@ -238,9 +238,9 @@ def _reader(req: Request) -> Reader:
 
 
 def _may_read(req: Request) -> None:
-    """What is sent to an endpoint is what its owner may read."""
+    """Raises `Forbidden` where the key may not read, since an endpoint gets what its owner may read."""
     if Scope.READ not in caller_of(req).scopes:
-        raise Forbidden("to be told of events is to read: this call needs the scope read too", scope=Scope.READ)
+        raise Forbidden("an endpoint gets what its key may read: this call also needs the scope read", scope=Scope.READ)
 
 
 ROUTES = {
