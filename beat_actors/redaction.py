@@ -26,15 +26,23 @@ RUN = 12
 LOOKED_AT = 4096
 """Of words to be kept, at most so many characters are looked at; what lies behind them is cut off."""
 
-# The text is sampled: of a run of eleven one sample of eight at every fourth place lies wholly inside. Twelve characters of a secret
-# have eleven letters and digits, or the secret is compared with its signs as well.
-_GRAM, _STEP, _LEAST_RUN = 8, 4, 11
-# More samples than these that fit and lead to nothing are an attempt to cost time.
-_MOST_CANDIDATES = 500
+# The text is sampled: of a run of eleven one sample of four at every eighth place lies wholly inside, and of a run of nineteen two. Twelve
+# characters of a secret have eleven letters and digits, or the secret is compared with its signs as well.
+_GRAM, _STEP, _LEAST_RUN, _TWO_SAMPLES = 4, 8, 11, 19
+# So many samples are looked up at once; only where one of them fits are they looked at one by one.
+_BLOCK = 128
+# More samples than these that fit and lead to nothing are an attempt to cost time: 500, and one of 32 in a long text.
+_MOST_CANDIDATES, _CHARACTERS_FOR_ONE = 500, 256
 _MOST_VIEWS, _DEEPEST, _MOST_ROUNDS = 80, 3, 4
 
 _ALNUM = bytes(c for c in range(256) if chr(c).isascii() and chr(c).isalnum())
 _NOT_ALNUM = bytes(c for c in range(256) if c not in _ALNUM)
+# Letters, whatever their case, and digits as numbers under 64, far enough apart: four of them make an `int` of one digit, which costs Python half
+# as much as one of two, and fall into different places of a set.
+_NUMBERS = {character: at * 7 // 4 for at, character in enumerate(b"abcdefghijklmnopqrstuvwxyz0123456789")}
+_NUMBERED = bytes(_NUMBERS.get(c, 0) for c in bytes(range(256)).lower())
+_BETWEEN = b"\xff"
+"""Stands in no form, so that nothing is found across two ways."""
 _NOT_GRAPHIC = bytes(c for c in range(256) if not 0x20 < c < 0x7F)
 _LOWER = bytes(range(256)).lower()
 _NAMED = {
@@ -42,33 +50,47 @@ _NAMED = {
 }
 
 
-_CODE, _LETTER_CODE = rb"[0-7][0-9A-Fa-f]", rb"3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]"
+_CODE = rb"[0-7][0-9A-Fa-f]"
 
 
-def _escapes(code: bytes, decimal: bytes, name: bytes, blank: bytes, again: bytes = b"*") -> re.Pattern[bytes]:
-    """Percent, JSON and HTML escapes for the characters with these codes. `again`: how often an escape may itself be escaped."""
+def _escapes(again: bytes = b"*") -> re.Pattern[bytes]:
+    """Percent, JSON and HTML escapes. `again`: how often an escape may itself be escaped."""
     return re.compile(
         rb"[%%\\&](?:(?<=%%)(?:25)%(again)b(%(code)b)|(?<=[%%\\])\\%(again)b[uU]00(%(code)b)|(?<=\\)\\%(again)b[xX](%(code)b)"
-        rb"|(?<=&)(?:amp;)%(again)b#[xX]0*(%(code)b|[0-9A-Fa-f]);?|(?<=&)(?:amp;)%(again)b#0*(%(decimal)b);?"
-        rb"|(?<=&)(?:amp;)%(again)b(%(name)b);|(?<=\\)\\%(again)b(%(blank)b))"
-        % {b"code": code, b"decimal": decimal, b"name": name, b"blank": blank, b"again": again}
+        rb"|(?<=&)(?:amp;)%(again)b#[xX]0*(%(code)b|[0-9A-Fa-f]);?|(?<=&)(?:amp;)%(again)b#0*(?P<decimal>[0-9]{1,3});?"
+        rb"|(?<=&)(?:amp;)%(again)b(?P<name>[A-Za-z]{2,12});|(?<=\\)\\%(again)b(?P<blank>[nrtbf]))"
+        % {b"code": _CODE, b"again": again}
     )
 
 
-_ESCAPE = _escapes(_CODE, rb"[0-9]{1,3}", rb"[A-Za-z]{2,12}", rb"[nrtbf]")
-_ESCAPE_ONCE = _escapes(_CODE, rb"[0-9]{1,3}", rb"[A-Za-z]{2,12}", rb"[nrtbf]", b"{0}")
-# Of letters and digits only: without signs a secret is spelt with no others. Each of the hints is looked for at the speed of memory.
-_LETTER = _escapes(_LETTER_CODE, rb"[0-9]{1,3}", rb"(?!)", rb"(?!)")
-_HINTS = tuple(
-    re.compile(hint.replace(b"C", _LETTER_CODE))
-    for hint in (rb"%(?:25)*(?:C)|%u00", rb"\\u00(?:C)", rb"&(?:amp;)*#", rb"\\x(?:C)")
-)
+_ESCAPE, _ESCAPE_ONCE = _escapes(), _escapes(b"{0}")
+
+
+_Escapes = tuple[tuple[tuple[bytes, ...], re.Pattern[bytes]], ...]
+
+
+def _escapes_by_sign(code: bytes, name: bytes, blank: bytes) -> _Escapes:
+    """The same for characters with these codes, a pattern for each sign that begins an escape, which is found at the speed of memory; and what
+    of it a text has to hold in any case."""
+    patterns = (
+        rb"%%(?:(?:25)*(%(code)b)|\\*[uU]00(%(code)b))",
+        rb"\\\\*+(?:[uU]00(%(code)b)|[xX](%(code)b)|(?P<blank>%(blank)b))",
+        rb"&(?:amp;)*(?:#(?:[xX]0*(%(code)b|[0-9A-Fa-f]);?|0*(?P<decimal>[0-9]{1,3});?)|(?P<name>%(name)b);)",
+    )
+    values = {b"code": code, b"name": name, b"blank": blank}
+    hints: tuple[tuple[bytes, ...], ...] = ((b"%",), (b"\\",), (b"#", b";"))
+    return tuple((hint, re.compile(pattern % values)) for hint, pattern in zip(hints, patterns, strict=True))
+
+
+_ANY_ESCAPE = _escapes_by_sign(_CODE, rb"[A-Za-z]{2,12}+", rb"[nrtbf]")
+# Of letters and digits only: without signs a secret is spelt with no others.
+_LETTER_ESCAPE = _escapes_by_sign(rb"3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]", rb"(?!)", rb"(?!)")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){8,}[0-9A-Fa-f]?")
-_SPACED = bytes(
-    c if c in _ALNUM or chr(c) in "+/" else 0x2B if c == 0x2D else 0x2F if c == 0x5F else 0x20 for c in range(256)
-)
 _LONG = 24
+# A text in which each letter, digit and sign of base64 is an `x`: a long run of one known character is found many times faster than one of a class.
+_IN_RUNS = bytes(ord("x") if c in _ALNUM or chr(c) in "+/-_" else 0x20 for c in range(256))
+_LONG_RUN = re.compile(b"x" * _LONG + b"x*+")
 # What stands for a credential, or may: long, of letters and digits together.
 _OPAQUE = re.compile(r"(?=[A-Za-z_+=%-]*[0-9])(?=[0-9_+=%-]*[A-Za-z])[A-Za-z0-9_+=%-]{20,}")
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -132,10 +154,8 @@ class Redactor:
     def _found(self, body: bytes) -> bool:
         if not self._spelt:
             return False
-        text = body
-        if self._has_signs or any(hint.search(body) for hint in _HINTS):
-            text = _unescaped(body, _ESCAPE if self._has_signs else _LETTER) or body
-        if self._strikes(text) or (self._has_signs and text is not body and self._strikes(body)):
+        text = _undone(body, _ANY_ESCAPE if self._has_signs else _LETTER_ESCAPE)
+        if self._strikes(text) or (text is not body and self._strikes(body)):
             return True
         decoded = _long_runs(text)
         return bool(decoded) and self._strikes(decoded)
@@ -149,18 +169,20 @@ class _Table:
 
     def __init__(self, form: Callable[[bytes], bytes], public: Iterable[bytes]) -> None:
         self._form = form
-        self._public = b" ".join(form(value) for value in public)
+        self._public = _BETWEEN.join(form(value) for value in public)
         self._grams: set[int] = set()
-        self._ways: list[tuple[bytes, int]] = []
+        self._ways: dict[int, bytes] = {}
         self._needles: list[bytes] = []
 
     def add(self, spelling: bytes, run: int) -> None:
         text = self._form(spelling)
         for way in (text, text[::-1]):
             if len(way) >= run:
-                self._ways.append((way, run))
-                for first in range(_GRAM):
-                    self._grams.update(memoryview(way[first : _whole(first, way)]).cast("Q"))
+                self._ways[run] = self._ways.get(run, b"") + _BETWEEN + way
+                # Of two samples of a text one lies in the first half of each sixteen places here.
+                firsts, step = (_STEP, 2 * _STEP) if run >= _TWO_SAMPLES else (_GRAM, _GRAM)
+                for first in range(min(firsts, len(way) - _GRAM + 1)):
+                    self._grams.update(_samples(way, first, step))
             elif len(way) >= SHORTEST - 2:
                 self._needles.append(way)
 
@@ -168,35 +190,43 @@ class _Table:
         if not self._grams and not self._needles:
             return False
         text = self._form(view)
-        if any(needle in text for needle in self._needles):
-            return True
-        return any(self._sampled(text, first) for first in (0, _STEP)) if self._grams else False
+        return any(needle in text for needle in self._needles) or bool(self._grams and self._holds_run(text))
 
-    def _sampled(self, text: bytes, first: int) -> bool:
-        if len(text) < first + _GRAM:
-            return False
-        samples = memoryview(text)[first : _whole(first, text)].cast("Q")
-        if self._grams.isdisjoint(samples):
-            return False
-        places = [first + _GRAM * at for at, sample in enumerate(samples) if sample in self._grams]
-        return len(places) > _MOST_CANDIDATES or any(self._is_run(text, place) for place in places)
+    def _holds_run(self, text: bytes) -> bool:
+        samples = _samples(text, 0, _STEP)
+        left = _MOST_CANDIDATES + len(text) // _CHARACTERS_FOR_ONE
+        for first in range(0, len(samples), _BLOCK):
+            block = samples[first : first + _BLOCK]
+            if self._grams.isdisjoint(block):
+                continue
+            for at, sample in enumerate(block, first):
+                if sample in self._grams:
+                    left -= 1
+                    if left < 0 or self._is_run(text, at * _STEP):
+                        return True
+        return False
 
     def _is_run(self, text: bytes, place: int) -> bool:
+        # A run around the sample goes on for a sample's length at least, to one side or the other.
+        sides = text[max(0, place - _GRAM) : place + _GRAM], text[place : place + 2 * _GRAM]
+        if not any(side in ways for ways in self._ways.values() for side in sides):
+            return False
         return any(
-            len(piece) == run and piece in way and piece not in self._public and piece[::-1] not in self._public
-            for way, run in self._ways
+            len(piece) == run and piece in ways and piece not in self._public and piece[::-1] not in self._public
+            for run, ways in self._ways.items()
             for start in range(max(0, place + _GRAM - run), place + 1)
             for piece in (text[start : start + run],)
         )
 
 
-def _whole(first: int, text: bytes) -> int:
-    """The end of the last whole sample, where they begin at `first`."""
-    return first + (len(text) - first) // _GRAM * _GRAM
+def _samples(text: bytes, first: int, step: int) -> memoryview:
+    """The whole samples at `first`, `first + step` and so on, as numbers."""
+    end = first + (len(text) - first) // _GRAM * _GRAM
+    return memoryview(text)[first : max(first, end)].cast("I")[:: step // _GRAM]
 
 
 def _alnum(data: bytes) -> bytes:
-    return data.translate(_LOWER, _NOT_ALNUM)
+    return data.translate(_NUMBERED, _NOT_ALNUM)
 
 
 def _graphic(data: bytes) -> bytes:
@@ -245,27 +275,40 @@ def _views(data: bytes) -> Iterator[bytes]:
         layer = below
 
 
-def _unescaped(data: bytes, escape: re.Pattern[bytes] = _ESCAPE) -> bytes | None:
+def _unescaped(data: bytes) -> bytes | None:
     """`None` where there is nothing to undo."""
-    if b"%" not in data and b"\\" not in data and b"&" not in data:
-        return None
-    text, found = data, 1
-    for _ in range(_MOST_ROUNDS):
-        text, found = escape.subn(_character, text)
-        if not found:
-            break
+    text = _undone(data, (((b"%", b"\\", b"&"), _ESCAPE),))
     return None if text == data else text
 
 
+def _undone(text: bytes, escapes: _Escapes) -> bytes:
+    """Without these escapes; the same object where there are none."""
+    for _ in range(_MOST_ROUNDS):
+        found = [
+            one for hints, escape in escapes if any(hint in text for hint in hints) for one in escape.finditer(text)
+        ]
+        if not found:
+            break
+        parts, done = list[bytes](), 0
+        for one in sorted(found, key=re.Match.start):
+            if one.start() >= done:
+                parts += text[done : one.start()], _character(one)
+                done = one.end()
+        parts.append(text[done:])
+        before, text = text, b"".join(parts)
+        if text == before:
+            return before
+    return text
+
+
 def _character(found: re.Match[bytes]) -> bytes:
-    *hexes, decimal, name, blank = found.groups()
-    code = next((one for one in hexes if one is not None), None)
-    if code is not None:
-        return bytes((int(code, 16),))
-    if decimal is not None:
-        number = int(decimal)
+    kind, said = found.lastgroup, found[found.lastindex or 0]
+    if kind == "decimal":
+        number = int(said)
         return bytes((number,)) if number < 128 else b" "
-    return b" " if blank is not None else _NAMED.get(name, found[0])
+    if kind == "name":
+        return _NAMED.get(said, found[0])
+    return b" " if kind == "blank" else bytes((int(said, 16),))
 
 
 def _unescaped_once(data: bytes) -> bytes | None:
@@ -286,12 +329,10 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 def _long_runs(data: bytes) -> bytes:
     """What the long runs of letters, digits and the signs of base64 stand for, in base64 and in hexadecimal."""
-    parts: list[bytes] = []
-    for run in data.translate(_SPACED).split():
-        if len(run) >= _LONG:
-            parts.append(binascii.a2b_base64(run[: len(run) // 4 * 4]))
-            if not run.translate(None, _HEX_DIGITS):
-                parts.append(binascii.unhexlify(run[: len(run) // 2 * 2]))
+    standard = data.translate(_STANDARD)
+    runs = [standard[slice(*found.span())] for found in _LONG_RUN.finditer(data.translate(_IN_RUNS))]
+    parts = [binascii.a2b_base64(run[: len(run) & ~3]) for run in runs]
+    parts += [binascii.unhexlify(run[: len(run) & ~1]) for run in runs if not run.translate(None, _HEX_DIGITS)]
     return b" ".join(parts)
 
 

@@ -1,6 +1,7 @@
 """What may be kept of a provider's words: whatever way a secret is spelt in them, they are dropped; what holds none is kept as it is."""
 
 import json
+import random
 import string
 from itertools import product
 from urllib.parse import quote
@@ -67,6 +68,29 @@ def test_a_body_is_masked_or_not_kept(secret: str, spelling: str, before: str) -
     body = json.dumps({"text": before, "link": SPELLINGS[spelling](secret)}).encode()
     kept = Redactor([secret]).body(body)
     assert kept is None or kept != body
+
+
+@pytest.mark.parametrize("key", KEYS.values())
+def test_a_run_is_known_wherever_it_stands_in_a_body(key: str) -> None:
+    redactor = Redactor([key])
+    for before, at in product(range(16), range(len(key) - 11)):
+        for piece in (key[at : at + 12], key[at : at + 12][::-1], key[at : at + 12].encode().hex(":")):
+            assert redactor.body(f"{'w' * before} {piece} {'w' * 20}".encode()) is None, (before, piece)
+
+
+@pytest.mark.parametrize(
+    "form", ["%{:02x}", "%u00{:02x}", "\\u00{:02x}", "\\U00{:02X}", "\\x{:02x}", "&#{};", "&#x{:x}"]
+)
+def test_escaped_letters_are_known_in_a_body_of_a_secret_without_signs(form: str) -> None:
+    key = KEYS["letters"]
+    spelt = "".join(form.format(ord(c)) if at % 2 else c for at, c in enumerate(key))
+    assert Redactor([key]).body(f'{{"biography": "I am {spelt}; and you?"}}'.encode()) is None
+
+
+def test_a_long_body_of_numbers_is_no_attempt_to_cost_time() -> None:
+    draw = random.Random(7)
+    body = json.dumps([draw.randrange(10**18, 10**19) for _ in range(50_000)]).encode()
+    assert Redactor([*KEYS.values(), "deadbeef0123456789abcdef01234567"]).body(body) is body
 
 
 def test_what_the_provider_says_besides_is_kept() -> None:
