@@ -9,11 +9,13 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from xdist.scheduler import LoadScopeScheduling
 
 from beat_actors.database import Database, migrate, roles
 from beat_actors.local.home import temporary_home
@@ -87,9 +89,29 @@ def _without_fuzz(config: pytest.Config) -> bool:
     return str(config.option.markexpr) == "not exhaustive"
 
 
+ON_ONE_STACK = tuple(
+    Path(__file__).parent / "integration/engine" / f"test_{name}.py"
+    for name in ("client", "first_minutes", "survival", "hints")
+)
+"""The modules that one running stack serves, one after the other in this order."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that start servers and processes come first, so that none of them is left for one process at the end."""
-    items.sort(key=lambda item: "integration" not in item.path.parts)
+    order = {path: number for number, path in enumerate(ON_ONE_STACK)}
+    items.sort(key=lambda item: (order.get(item.path, len(order)), "integration" not in item.path.parts))
+
+
+class Modules(LoadScopeScheduling):
+    """Each module is one unit of work, and so are those that share a stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(__file__).parent.parent / nodeid.partition("::")[0]
+        return "one stack" if path in ON_ONE_STACK else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return Modules(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 TEMPLATE = "beat_template"

@@ -129,8 +129,10 @@ async def test_an_alert_counts_the_lines_that_were_lost(settings: Settings, data
         process.terminate()
         process.wait(30)
     async with database.transaction() as transaction:
-        (alert,) = await list_alerts(transaction)
-    assert alert.key == "process:logs"
+        alerts = {alert.key: alert for alert in await list_alerts(transaction)}
+    # The scheduler runs its own rules meanwhile, and what they find depends on the machine and on its Redis.
+    assert "process:logs" in alerts
+    alert = alerts["process:logs"]
     assert "lines of its log could not be written: the device is full" in alert.cause
     assert "no work is lost" in alert.impact
     assert "free the device" in alert.action

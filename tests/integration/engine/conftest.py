@@ -21,6 +21,7 @@ from beat_actors.local.servers import UNSAFE_BUT_FAST
 from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient
+from tests.conftest import ON_ONE_STACK
 
 CREDENTIALS = {"graphapi": 4, "arraybobo": 4, "jotucker": 4, "lama": 4, "bestsolutions": 2}
 PATIENCE = 90.0
@@ -162,10 +163,9 @@ class System:
         assert ledger["over_limit"] == 0
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@contextlib.contextmanager
+def stack_in(root: Path) -> Iterator[System]:
     """Short leases and timeouts, so that what dies is missed soon."""
-    root: Path = tmp_path_factory.mktemp("stack") / "beat"
     stack = Stack(
         root,
         postgres_settings=UNSAFE_BUT_FAST,
@@ -179,6 +179,32 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             yield system
     finally:
         stack.home.erase()
+
+
+SHARED = contextlib.ExitStack()
+"""Holds the stack that the modules of `ON_ONE_STACK` share, from the first of them to the last."""
+
+
+@pytest.fixture(scope="session")
+def shared_system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return SHARED.enter_context(stack_in(tmp_path_factory.mktemp("stack") / "beat"))
+
+
+@pytest.fixture(scope="module")
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A stack of the module's own, or the shared one."""
+    if request.path in ON_ONE_STACK:
+        yield request.getfixturevalue("shared_system")
+    else:
+        with stack_in(tmp_path_factory.mktemp("stack") / "beat") as system:
+            yield system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    yield
+    if nextitem is None or nextitem.path not in ON_ONE_STACK:
+        SHARED.close()
 
 
 def engine_of(stack: Stack) -> Engine:
