@@ -74,7 +74,7 @@ def test_what_is_past_its_deadline_is_found_by_an_index_for_each_lane(admin: psy
     admin.execute("UPDATE scrape_fetch SET expires_at = now() - interval '2 minutes' WHERE id = 777")
     admin.execute("VACUUM ANALYZE scrape_fetch, scrape_request_log, lane")
     params = {"seconds": 60, "limit": 100}
-    whole, pages = read(admin, sweeps.FORGOTTEN, params)
+    whole, pages = read(admin, sweeps.FORGOTTEN.text, params)
     assert whole <= {"lane"}
     assert pages < 50
-    assert len(admin.execute(sweeps.FORGOTTEN, params).fetchall()) == 1
+    assert len(admin.execute(sweeps.FORGOTTEN.text, params).fetchall()) == 1

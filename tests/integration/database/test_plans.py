@@ -62,8 +62,8 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
         assert pages < 20
     # What the scheduler asks every few seconds reads the first rows of an index for each lane or platform.
     for sql, params in (
-        (sweeps.DUE, (["toy", "other"],)),
-        (sweeps.WAITING, None),
+        (sweeps.DUE.text, {"platforms": ["toy", "other"]}),
+        (sweeps.WAITING.text, None),
         (requests_rules.STANDSTILL, {"idle": 10}),
         (requests_rules.WAITING, (3, 600)),
     ):

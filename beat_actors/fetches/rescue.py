@@ -1,0 +1,69 @@
+"""What takes a fetch from a holder that is gone, late or stuck, and what finds work that nobody holds. `requests.sweeps` runs it."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from beat_actors.database import Statements, Transaction, columns
+
+SQL = Statements(__file__)
+
+
+class Unsent(NamedTuple):
+    """Work without a message and without a holder, that was tried `stage_attempts` times."""
+
+    id: int
+    stage: str
+    stage_attempts: int
+
+
+class Seized(NamedTuple):
+    """A fetch that was taken from its holder."""
+
+    id: int
+    request_id: int
+
+
+class Walked(NamedTuple):
+    """A batch of a walk: how many rows it read, and the last one's time in epoch seconds."""
+
+    read: int
+    last: float | None
+
+
+UNSENT = SQL("unsent", Unsent)
+ORPHANED = SQL("orphaned", str)
+OVERDUE = SQL("overdue", int)
+STRANDED = SQL("stranded", str)
+SEIZE = SQL("seize", Seized)
+LEASES_AFTER_STEP = SQL("leases_after_step")
+PAUSES_AFTER_STEP = SQL("pauses_after_step", Walked)
+
+
+async def unsent(
+    transaction: Transaction, waits: Mapping[str, float], *, grace: float, epoch: int | None, limit: int
+) -> list[Unsent]:
+    """Work that was sent more than `grace` seconds ago, and as many more as its stage `waits`, by the stages' names."""
+    return await transaction.rows(UNSENT, {"grace": grace, "epoch": epoch, "limit": limit, **waits})
+
+
+async def orphaned(transaction: Transaction, *, expected: float | None, epoch: int | None, limit: int) -> set[str]:
+    """End claims of calls whose worker is gone; their platforms. `expected`: what the database's clock should show."""
+    return set(await transaction.rows(ORPHANED, {"expected": expected, "epoch": epoch, "limit": limit}))
+
+
+async def overdue(
+    transaction: Transaction, flows: Sequence[tuple[str, str, float]], *, epoch: int | None, limit: int
+) -> list[int]:
+    """Take away what is held for longer than its flow allows: (platform, flow, seconds)."""
+    names = dict(zip(("platforms", "flows", "limits"), columns(flows, 3), strict=True))
+    return await transaction.rows(OVERDUE, {**names, "epoch": epoch, "limit": limit})
+
+
+async def stranded(transaction: Transaction, *, seconds: float, epoch: int | None, limit: int) -> list[str]:
+    """Settle what has waited for so long with nothing that could settle it; the platform of each."""
+    return await transaction.rows(STRANDED, {"seconds": seconds, "epoch": epoch, "limit": limit})
+
+
+async def seize(transaction: Transaction, *, seconds: float, limit: int) -> list[Seized]:
+    """Take away what somebody has held for longer than that."""
+    return await transaction.rows(SEIZE, {"seconds": seconds, "limit": limit})
