@@ -6,11 +6,12 @@ no call.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import psycopg
 
-from beat_actors.database import Database, Transaction
+from beat_actors.database import Database, Statements, Transaction
+from beat_actors.fetches.anew import ask_again, reread
 from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import retry
@@ -19,69 +20,53 @@ from beat_actors.requests.sweeps import Swept
 
 BATCH = 100
 
-# Asked by itself, and nothing more where there is nothing: it is asked each second, and hardly ever so.
-ANY_DUE = "SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp())"
-TAKE = """
-SELECT id, fetch_id FROM quarantine
-WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() AND beat_leads(%s) ORDER BY replay_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
-"""
-LOCK_FETCHES = """
-SELECT id FROM scrape_fetch WHERE request_id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s))) ORDER BY id FOR NO KEY UPDATE
-"""
-LOCK_REQUESTS = """
-SELECT r.id FROM scrape_request_log r WHERE r.id = ANY(ARRAY(SELECT request_id FROM scrape_fetch WHERE id = ANY(%s)))
-ORDER BY r.id FOR NO KEY UPDATE
-"""
-# What is known of each, now that nobody moves it. A payload belongs to the page that the fetch was at when it came: with another
-# source's cursor it would be taken for another page.
-LOOK = """
-SELECT q.id, f.id AS fetch_id, f.request_id, r.status, r.live, f.stage, f.run = r.retry_count AS counts,
-       coalesce(r.data->'error'->>'code' = 'expired', false) AS late,
-       (f.cursor_source IS NULL OR f.cursor_source = q.source)
-         AND EXISTS (SELECT FROM raw_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at) AS kept
-FROM quarantine q LEFT JOIN scrape_fetch f ON f.id = q.fetch_id LEFT JOIN scrape_request_log r ON r.id = f.request_id
-WHERE q.id = ANY(%s) ORDER BY q.id
-"""
-# The whole run goes on: what is done counts as done, and what failed beside that which is read anew is open as well, save what a
-# request completes without. A deadline that has passed is gone for the fetches too, and for what follows them.
-REOPEN = """
-WITH mine AS MATERIALIZED (
-    SELECT f.id, f.id = ANY(%(fetches)s) OR (f.stage = 'FAILED' AND (f.is_first OR f.error->>'code' <> ALL(%(soft)s))) AS open
-    FROM scrape_fetch f JOIN scrape_request_log r ON r.id = f.request_id AND r.retry_count = f.run WHERE r.id = ANY(%(requests)s)
-), again AS (
-    UPDATE scrape_request_log r SET status = 'PROCESSING', retry_count = retry_count + 1, live = true, joined_to = NULL,
-        open_fetches = (SELECT count(*) FROM mine JOIN scrape_fetch f USING (id) WHERE f.request_id = r.id AND mine.open),
-        waiters = 0, scraped_at = NULL, collected_at = NULL, data = data - 'error', work_data = NULL,
-        expires_at = CASE WHEN expires_at > clock_timestamp() THEN expires_at END
-    WHERE id = ANY(%(requests)s) RETURNING id, flow, retry_count, expires_at
-), moved AS (
-    UPDATE scrape_fetch f SET run = again.retry_count, expires_at = again.expires_at
-    FROM mine, again WHERE f.id = mine.id AND again.id = f.request_id
-    RETURNING f.id, f.platform, again.flow, f.operation, f.priority, f.cursor_source, f.owner, mine.open
-)
-SELECT * FROM moved WHERE open AND id <> ALL(%(fetches)s)
-"""
-# With every source open to it again, as after a retry.
-ASK_AGAIN = """
-UPDATE scrape_fetch f SET stage = 'WAITING', lane_id = n.lane_id, fence = f.fence + 1, excluded = '{}', unreadable = '{}', rotations = 0,
-    retries = 0, stage_attempts = 0, lease_until = NULL, not_before = NULL, waiting_for = NULL, records = NULL, error = NULL
-FROM unnest(%s::bigint[], %s::integer[]) AS n(id, lane_id) WHERE f.id = n.id
-"""
-# What failed had asked everybody, the last one too: it is not to ask again if this cannot be read either.
-REREAD = """
-UPDATE scrape_fetch f SET stage = 'RETRIEVED', source = q.source,
-    unreadable = CASE WHEN f.stage = 'FAILED' AND f.source IS NOT NULL THEN f.unreadable || f.source ELSE f.unreadable END,
-    payload_at = q.payload_at, probe = false, call_of = NULL, error = NULL,
-    fence = f.fence + 1, stage_attempts = 0, lease_until = NULL, not_before = NULL, waiting_for = NULL, sent_at = clock_timestamp()
-FROM quarantine q WHERE q.id = ANY(%s) AND f.id = q.fetch_id
-RETURNING f.id
-"""
-# Those that waited for it failed with it, and join it again.
-JOINED = """
-SELECT id FROM scrape_request_log WHERE joined_to = ANY(%s) AND status = 'FAILED' ORDER BY id LIMIT %s
-"""
-RESOLVE = "UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = %s WHERE id = ANY(%s)"
-LATER = "UPDATE quarantine SET replay_at = clock_timestamp() + interval '10 seconds' WHERE id = ANY(%s)"
+SQL = Statements(__file__)
+
+
+class Entry(NamedTuple):
+    """An entry of the quarantine that is due."""
+
+    id: int
+    fetch_id: int
+
+
+class Known(NamedTuple):
+    """What is known of an entry. Where its fetch is gone, `fetch_id` is None and all after it but `late` say nothing. `counts`: whether the fetch
+    is of its request's last run. `late`: whether the request ended by its deadline. `kept`: whether the payload can be read."""
+
+    id: int
+    fetch_id: int | None
+    request_id: int
+    status: str
+    live: bool
+    stage: str
+    counts: bool
+    late: bool
+    kept: bool
+
+
+class Beside(NamedTuple):
+    """A fetch that failed beside those that are read anew, and is to be asked for again."""
+
+    id: int
+    platform: str
+    flow: str
+    operation: str
+    priority: int
+    cursor_source: str | None
+    owner: str | None
+    open: bool
+
+
+ANY_DUE = SQL("any_due", bool)
+TAKE = SQL("take", Entry)
+LOCK_FETCHES = SQL("lock_fetches", int)
+LOCK_REQUESTS = SQL("lock_requests", int)
+LOOK = SQL("look", Known)
+REOPEN = SQL("reopen", Beside)
+JOINED = SQL("joined", int)
+RESOLVE = SQL("resolve")
+LATER = SQL("later")
 
 
 @dataclass(slots=True)
@@ -99,7 +84,7 @@ class Found:
 async def due(database: Database, epoch: int | None = None) -> Swept:
     """Entries whose time has come. Sends the fetches whose payload is to be read to ingest."""
     async with database.statements() as alone:
-        if not await alone.value(ANY_DUE):
+        if not await alone.only(ANY_DUE):
             return Swept()
     try:
         found = await _decide(database, epoch, BATCH)
@@ -110,14 +95,14 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     joined: list[int] = []
     if found.reopened:
         async with database.statements() as alone:
-            joined = [row.id for row in await alone.rows(JOINED, (found.reopened, retry.MAX_RETRIES))]
+            joined = await alone.rows(JOINED, {"ids": found.reopened, "limit": retry.MAX_RETRIES})
     requests = sorted({*found.refetched.values(), *joined})
     if requests:
         outcomes = await retry.retry_all(database, requests)
         swept.ring |= {outcome.platform for outcome in outcomes if outcome.error is None}
     if found.refetched:  # only now: whoever dies before it does it again, and finds that the request runs
         async with database.statements() as alone:
-            await alone.run(RESOLVE, ("refetched", list(found.refetched)))
+            await alone.run(RESOLVE, {"outcome": "refetched", "ids": list(found.refetched)})
     return swept
 
 
@@ -126,10 +111,10 @@ async def _one(database: Database, epoch: int | None) -> Found:
         return await _decide(database, epoch, 1)
     except psycopg.errors.UniqueViolation:
         async with database.transaction() as transaction:
-            (taken,) = await transaction.rows(TAKE, (epoch, 1)) or [None]
+            taken = await transaction.row(TAKE, {"epoch": epoch, "limit": 1})
             if taken is None:
                 return Found()
-            (row,) = await transaction.rows(LOOK, ([taken.id],))
+            row = await transaction.only(LOOK, {"ids": [taken.id]})
             return Found(refetched={row.id: row.request_id}, count=1)
 
 
@@ -137,15 +122,15 @@ async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
     """Take up to `limit` entries and have their payloads read where they are kept."""
     found = Found()
     async with database.transaction() as transaction:
-        taken = await transaction.rows(TAKE, (epoch, limit))
+        taken = await transaction.rows(TAKE, {"epoch": epoch, "limit": limit})
         if not taken:
             return found
         fetches = sorted({row.fetch_id for row in taken})
-        await transaction.rows(LOCK_FETCHES, (fetches,))
-        await transaction.rows(LOCK_REQUESTS, (fetches,))
-        rows = await transaction.rows(LOOK, ([row.id for row in taken],))
+        await transaction.rows(LOCK_FETCHES, {"ids": fetches})
+        await transaction.rows(LOCK_REQUESTS, {"ids": fetches})
+        rows = await transaction.rows(LOOK, {"ids": [row.id for row in taken]})
         # Of several answers to one fetch that could not be read, one is enough.
-        newest = {row.fetch_id: row for row in rows if row.fetch_id is not None}
+        newest: dict[int | None, Known] = {row.fetch_id: row for row in rows if row.fetch_id is not None}
         outcomes: dict[str, list[int]] = {"reparsed": [], "not needed": [], "gone": []}
         later: list[int] = []
         for row in rows:
@@ -159,14 +144,14 @@ async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
         again = [row for row in rows if row.id in outcomes["reparsed"] and not row.live]
         if again:
             found.reopened = sorted({row.request_id for row in again})
-            found.ring = await _reopen(transaction, found.reopened, [row.fetch_id for row in again])
+            found.ring = await _reopen(transaction, found.reopened, [row.fetch_id for row in again if row.fetch_id])
         if outcomes["reparsed"]:
-            found.reread = [row.id for row in await transaction.rows(REREAD, (outcomes["reparsed"],))]
+            found.reread = await reread(transaction, outcomes["reparsed"])
         for outcome, entries in outcomes.items():
             if entries:
-                await transaction.run(RESOLVE, (outcome, entries))
+                await transaction.run(RESOLVE, {"outcome": outcome, "ids": entries})
         if later:
-            await transaction.run(LATER, (later,))
+            await transaction.run(LATER, {"ids": later})
     found.count = len(taken) - len(later)
     return found
 
@@ -179,13 +164,13 @@ async def _reopen(transaction: Transaction, requests: list[int], fetches: list[i
         return set()
     keys = {row.id: key for row in beside if (key := _lane(row)) is not None}
     lanes = await lane_ids(transaction, set(keys.values()))
-    await transaction.run(ASK_AGAIN, (list(keys), [lanes[key] for key in keys.values()]))
+    await ask_again(transaction, {fetch_id: lanes[key] for fetch_id, key in keys.items()})
     gone = {"code": "unknown_operation", "message": "this version of Beat cannot ask for it any more"}
     await fail_fetches(transaction, [(row.id, gone) for row in beside if row.id not in keys], stages=("FAILED",))
     return {row.platform for row in beside if row.id in keys}
 
 
-def _lane(row: Any) -> LaneKey | None:
+def _lane(row: Beside) -> LaneKey | None:
     platform = platforms().get(row.platform)
     if platform is None or row.operation not in platform.chains:
         return None
@@ -193,7 +178,7 @@ def _lane(row: Any) -> LaneKey | None:
     return LaneKey(row.platform, row.flow, row.operation, row.priority, chain, row.owner or "")
 
 
-def _outcome(row: Any) -> str | None:
+def _outcome(row: Known) -> str | None:
     """What is to become of an entry; `None`: not yet, because somebody works on its fetch, or on what is beside it."""
     if row.fetch_id is None:
         return "gone"
