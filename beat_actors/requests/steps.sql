@@ -53,7 +53,7 @@ UPDATE credential SET
     expires_at = CASE WHEN refreshes THEN expires_at - {{by}} ELSE expires_at END,
     denials = '{}', denied_until = NULL, updated_at = clock_timestamp()
 WHERE platform = %(platform)s AND beat_leads(%(epoch)s)
-  AND (updated_at > clock_timestamp() OR updated_at < to_timestamp(%(found)s - %(unsure)s))
+  AND (updated_at > clock_timestamp() OR updated_at < to_timestamp(%(found)s::double precision - %(unsure)s))
   AND greatest(disabled_till, reported_reset_at, full_until, nullif(check_at, 'infinity'), refresh_at, denied_until) > clock_timestamp()
 
 -- fragment: closer
@@ -104,7 +104,7 @@ SELECT count(*) AS read, extract(epoch FROM max(next_at))::double precision AS l
 WITH moved AS (
     UPDATE webhook_endpoint SET open_until = open_until - make_interval(secs => %(seconds)s)
     WHERE open_until > clock_timestamp() AND beat_leads(%(epoch)s)
-      AND coalesce(last_failure_at > clock_timestamp() OR last_failure_at < to_timestamp(%(found)s - %(unsure)s), true)
+      AND coalesce(last_failure_at > clock_timestamp() OR last_failure_at < to_timestamp(%(found)s::double precision - %(unsure)s), true)
     RETURNING id
 )
 SELECT 0 AS read, NULL::double precision AS last FROM moved UNION ALL SELECT 0, NULL LIMIT 1
