@@ -1,7 +1,7 @@
-"""What of a provider's answer is kept: an answer is cut down by its source's declaration before anything of it is stored.
+"""What Beat keeps of a provider's answer. The source declares it, and the answer is cut down to it before any of it is stored.
 
-`only` keeps the fields of a shape, for answers about people that Beat need not know (a store's buyers). `without` blanks fields by
-their names, for answers of which much is read. Either way the parser reads what is kept, so a replay reads the same.
+`only` keeps the fields of a shape, for answers about people whom Beat does not need to know, as the buyers of a store. `without` blanks fields
+by their names, for answers of which most is read. The parser reads what is kept in both cases, so that a replay reads the same.
 """
 
 import re
@@ -17,8 +17,11 @@ NOTHING = b""
 
 
 def only(shape: type[msgspec.Struct]) -> Keep:
-    """Keep the fields of `shape`, at every depth. A value of another type than the field's leaves an empty one of its own type, so that
-    the parser still says what is wrong and where. Of a body that is not JSON nothing is kept."""
+    """Keep the fields of `shape`, at every depth.
+
+    A value of a wrong type is replaced by an empty value of that type, so that the parser still finds what is wrong and where. Nothing is kept
+    of a body that is not JSON.
+    """
     cut = _cutter(shape)
 
     def keep(body: bytes) -> bytes:
@@ -31,7 +34,7 @@ def only(shape: type[msgspec.Struct]) -> Keep:
 
 
 def without(*names: str) -> Keep:
-    """Put null in the place of the texts and numbers that fields of these `names` hold, at every depth."""
+    """Replace the texts and numbers of fields with these `names` by null, at every depth."""
     spelt = b"|".join(name.encode() for name in sorted(names))
     field = re.compile(rb'("(?:%s)"\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)' % spelt, re.DOTALL)
 
@@ -42,7 +45,7 @@ def without(*names: str) -> Keep:
 
 
 def _cutter(kind: Any) -> Callable[[Any], Any]:
-    """What cuts a value down to the type `kind` of a field."""
+    """A function that cuts a value down to the type `kind` of its field."""
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     fields: Mapping[str, Callable[[Any], Any]] | None = None
     item: Callable[[Any], Any] | None = None

@@ -1,4 +1,4 @@
-"""What the RapidAPI gateway puts around every provider that it sells: key headers, quota headers, its own errors.
+"""What the RapidAPI gateway adds to each provider behind it: headers of keys and quotas, and its own errors.
 
 source: the gateway's documentation and recorded headers; `-requests-reset` is in seconds (2163603 was recorded: 25 days).
 """
@@ -16,7 +16,7 @@ SPENT = re.compile(r"exceeded the (hourly|daily|monthly) quota", re.IGNORECASE)
 
 
 def _in_its_words(outcome: Outcome, status: int, message: str, wait: float | None = None) -> tuple[ErrorRule, ...]:
-    """The gateway's words decide with the status that it gives them, and with 200."""
+    """Rules for a message of the gateway, which it sends with this status or with 200."""
     return tuple(ErrorRule(outcome, status=each, message=message, wait=wait) for each in (status, 200))
 
 
@@ -26,19 +26,19 @@ GATEWAY_ERRORS = (
     *_in_its_words(Outcome.RATE_LIMITED, 429, "rate limit per second", 2),
     *_in_its_words(Outcome.CREDENTIAL_DEAD, 403, "not subscribed to this api"),
     *_in_its_words(Outcome.CREDENTIAL_DEAD, 401, "invalid api key"),
-    # A path that the provider took away, or that the plan lacks: that the thing is not there, it does not say.
+    # The provider has removed the path, or the plan does not include it. The answer does not tell that the thing is missing.
     ErrorRule(Outcome.UPSTREAM_DOWN, status=404, message="endpoint .* does not exist|api doesn't exist"),
-    # A page, or nothing: the provider's own trouble, whatever the status.
+    # A page, or nothing, with any status: the provider has a fault.
     ErrorRule(Outcome.UPSTREAM_DOWN, status=range(400, 429), message=NOT_JSON),
 )
 THING_NOT_FOUND = (
     r"\b(user|username|account|profile|media|post|video|story|stories|reel|hashtag|comment)s?\b[^\"]{0,40}"
     r"\b(not found|not exist|doesn.?t exist|unavailable)"
 )
-"""The words with which an answer says of the thing itself, and not of a path or an endpoint, that it is not there."""
-# After the provider's own, and what it passes through of the platform's: what is left by status. That our key is dead the gateway says
-# in its own words; any other 401 is of the session that the provider has with the platform. A 404 without a word about the thing is the
-# gateway's or a route's: no evidence that the thing is missing.
+"""Matches an answer that says that the thing itself is missing, and not a path or an endpoint."""
+# The rules after the provider's own and those of the platform behind it. The gateway has its own message for a dead key, so any other 401 is
+# about the session of the provider with the platform. A 404 that does not name the thing comes from the gateway or from a route, and does not
+# prove that the thing is missing.
 BY_STATUS = (
     ErrorRule(Outcome.RATE_LIMITED, status=429),
     ErrorRule(Outcome.UPSTREAM_DOWN, status=401),
@@ -47,16 +47,16 @@ BY_STATUS = (
 
 
 class RapidApiSource(Source):
-    """Subclass and declare `host`; where the provider has refusals of its own, also `errors`, with these around them."""
+    """Subclass it and declare `host`. A provider with refusals of its own also declares `errors`: between `GATEWAY_ERRORS` and `BY_STATUS`."""
 
     host: ClassVar[str]
     secret_fields = ("key",)
-    # No answer that is one begins with a message.
+    # No answer with data begins with a message.
     refusal = re.compile(rb'\s*\{\s*"messages?"\s*:\s*"')
     errors: ClassVar[tuple[ErrorRule, ...]] = (*GATEWAY_ERRORS, *BY_STATUS)
 
     def retry_after(self, answer: Answer) -> float | None:
-        """Only a spent quota is told by its reset header; a per-second refusal carries the month's reset too, and so does an hour's.
+        """The header of the monthly reset counts only for a spent quota. Refusals by the second and by the hour have it too.
 
         A spent short window has headers of its own (`x-ratelimit-remaining`, `x-ratelimit-reset`).
         """
@@ -79,4 +79,5 @@ class RapidApiSource(Source):
 
 
 def keyed(host: str, path: str, query: Mapping[str, str], secret: Mapping[str, str]) -> Call:
+    """A call to a provider behind the gateway."""
     return Call(path, query=query, headers={"X-RapidAPI-Key": secret["key"], "X-RapidAPI-Host": host})

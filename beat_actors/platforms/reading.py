@@ -1,4 +1,4 @@
-"""What parsers of every platform read with: typed decoding with the path of what is wrong, counts, texts, times."""
+"""Readers for the parsers of all platforms: typed decoding, counts, texts and times. An error has the path of the wrong value."""
 
 import math
 import re
@@ -17,19 +17,19 @@ Count = int | float | str | None
 Time = int | float | str | None
 Flag = bool | int | None
 NOT_JSON = r"\A(?!\s*[\[{])"
-"""What an error's body begins with that is no JSON, for an error table: a page, a line of text, or nothing."""
+"""For an error table: matches a body that is not JSON, such as a page, a line of text, or nothing."""
 DIGITS = re.compile(r"-?[0-9]{1,40}")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A later time in seconds lies beyond the year 5138: it is told in milliseconds, or in microseconds.
+# A larger number of seconds lies after the year 5138, so it is one of milliseconds or microseconds.
 LATEST = 10**11
 MARKS = "".join(char for char in map(chr, range(0x300, 0x1_E000)) if unicodedata.category(char) in ("Mn", "Mc"))
 WORD = rf"\w{MARKS}"
-"""What stands in a character class for the letters and digits of every script, with the marks that many scripts write words with."""
+"""For a character class: the letters and digits of every script, and the marks that many scripts need to write words."""
 UNTEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def decoder(shape: type[T]) -> Callable[[bytes], T]:
-    """A typed decoder straight from bytes, with or without a byte order mark.
+    """A decoder of bytes into a type, with or without a byte order mark.
 
     Raises `Malformed` with the path of the key that is missing or of another type.
     """
@@ -50,7 +50,7 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
 
 
 def count(value: Count, path: str) -> int | None:
-    """A count, or `None` where it is hidden. Raises `Malformed` for what is no count."""
+    """A count, or `None` where it is hidden. Raises `Malformed`."""
     if value is None or value == "":
         return None
     number = whole(value)
@@ -62,19 +62,19 @@ def count(value: Count, path: str) -> int | None:
 
 
 def whole(value: Count) -> int | None:
-    """A whole number, told as one, as its digits, or with nothing behind the point."""
+    """A whole number that the payload has as a number, as text, or with zeros after the point; `None` for any other value."""
     if isinstance(value, str):
         return int(value) if DIGITS.fullmatch(value) else None
     return None if value is None or value != value // 1 else int(value)
 
 
 def flag(value: Flag) -> bool | None:
-    """Yes or no, which some answers say as 1 or 0."""
+    """Yes or no, for which some answers have 1 or 0."""
     return bool(value) if value in (0, 1) else None
 
 
 def text(value: str | None) -> str | None:
-    """Text that every store can hold; NUL and lone surrogates become U+FFFD."""
+    """Text that every store can hold. NUL and lone surrogates become U+FFFD."""
     if not value:
         return value
     try:
@@ -85,12 +85,12 @@ def text(value: str | None) -> str | None:
 
 
 def composed(value: str) -> str:
-    """Text in one of the forms in which its letters may be composed (NFC)."""
+    """Text in the normal form NFC, so that equal texts have equal bytes."""
     return unicodedata.normalize("NFC", value)
 
 
 def name(value: str) -> str:
-    """A name as it is kept and compared: in small letters, and in one of the forms in which its letters may be composed (NFC)."""
+    """A name as it is kept and compared: in small letters and in the normal form NFC."""
     return composed(value.lower())
 
 
@@ -109,7 +109,7 @@ def instant(value: Time) -> datetime | None:
 
 
 def duration(value: Count) -> float | None:
-    """Seconds; a picture has none, and some providers say 0 then."""
+    """Seconds; `None` for a picture, for which some providers have 0."""
     try:
         seconds = float(value or 0)
     except (ValueError, OverflowError):
@@ -118,7 +118,7 @@ def duration(value: Count) -> float | None:
 
 
 def timestamp(value: str | None, path: str) -> datetime | None:
-    """An ISO time, in UTC where it names no zone. Raises `Malformed` for what is no time."""
+    """An ISO time, which is in UTC where it names no zone. Raises `Malformed`."""
     try:
         found = datetime.fromisoformat(value) if value else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which platforms there are. A platform is found by its entry point in the group `beat.platforms`, in this distribution or another."""
+"""The installed platforms. Each is found by an entry point of the group `beat.platforms`, of this distribution or of another one."""
 
 from collections.abc import Mapping
 from functools import cache

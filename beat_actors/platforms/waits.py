@@ -1,6 +1,6 @@
-"""How long a provider asks to wait: read from headers and bodies in every form that is in use, and bounded.
+"""How long a provider asks to wait. The time is read from headers and bodies, in each form that is in use, and bounded.
 
-Only ASCII digits are numbers. A date is measured from the answer's own `Date`, so that no clock of ours is needed.
+Only ASCII digits are numbers. A date is compared with the answer's own `Date`, so that the clock of this machine does not matter.
 """
 
 import re
@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT = 86_400.0
-"""Seconds: a longer wait than a day is a mistake of the provider's (milliseconds, a date in another century)."""
+"""Seconds. A provider that asks for more than a day is mistaken: it sent milliseconds, or a date in another century."""
 LONGEST_RESET = 32 * 86_400.0
-"""Seconds: a quota is given out anew once a month at the latest."""
+"""Seconds. Every quota begins anew within a month."""
 NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 IN_BODY = re.compile(
     r'"(?:retry_?after|retry_?delay|retry_?in)(_?ms|_?milliseconds)?"\s*:\s*"?([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*(ms\b)?',
@@ -20,16 +20,16 @@ IN_BODY = re.compile(
 
 
 def seconds(value: str | None) -> float | None:
-    """A header's number of seconds, or `None` where it is no number."""
+    """The number of seconds in a header, or `None` where it is not a number."""
     found = NUMBER.fullmatch((value or "").strip(" \t"))
     return float(found[0]) if found else None
 
 
 def told(headers: Mapping[str, str], body: bytes) -> float | None:
-    """Seconds that the answer asks to wait, as it says it; `None` where it says nothing.
+    """Seconds that the answer asks to wait, not bounded; `None` where it does not ask.
 
-    `Retry-After` is a number of seconds, a date, or a list of either (of which the longest counts). Where the header is missing, a field
-    of the body (`retry_after`, `retryDelay`) is read.
+    `Retry-After` is a number of seconds, a date, or a list of them, of which the longest counts. Where the header is missing, a field of the
+    body (`retry_after`, `retryDelay`) is read.
     """
     header = headers.get("retry-after")
     if header is None:
@@ -40,13 +40,13 @@ def told(headers: Mapping[str, str], body: bytes) -> float | None:
 
 
 def reset(value: str | None) -> float | None:
-    """Seconds until a quota is given out anew; `None` where the number cannot be that."""
+    """Seconds until a quota begins anew; `None` for a number that cannot be that time."""
     found = seconds(value)
     return found if found is not None and found <= LONGEST_RESET else None
 
 
 def _parts(header: str) -> list[str]:
-    """The members of a list. A date has a comma of its own."""
+    """The members of a list. A comma within a date does not separate members."""
     found: list[str] = []
     for part in header.split(","):
         if found and re.fullmatch(r"\s*[A-Za-z]{3,9}", found[-1]):

@@ -1,4 +1,4 @@
-"""How values are read that look alike in all of Instagram's APIs: ids, counts, times, shortcodes; and Instagram's own refusals.
+"""Readers for the values that all of Instagram's APIs share: ids, counts, times, shortcodes; and Instagram's own refusals.
 
 The shapes are in `private`, `web` and `graph`. Tolerant where a value is optional, strict where it is the point: a user has an id
 and a follower count, a post a shortcode.
@@ -29,7 +29,7 @@ WITHOUT_CONTACTS = without(
     "latitude",
     "longitude",
 )
-"""Nobody reads how to reach an account's holder, or where they live, so it is not kept."""
+"""Fields that tell how to reach the holder of an account, or where they live. No parser reads them, so they are not kept."""
 
 # Instagram's own refusals, which a provider passes through. They concern the provider's session, not our key.
 # source: the texts are those of recorded answers. An outage that quotes one of them says nothing of the thing.
@@ -62,7 +62,7 @@ decode_envelope = decoder(Envelope)
 
 
 def is_refusal(body: bytes) -> bool:
-    """Whether an answer is one of Instagram's own refusals, whatever its status."""
+    """Whether an answer, with any status, is one of Instagram's own refusals."""
     # A look for the word alone costs a twentieth, and nearly no good answer has it.
     if b'"fail"' not in body or FAILED.search(body) is None:
         return False
@@ -105,7 +105,7 @@ class Candidates(msgspec.Struct):
 
 
 class Author(msgspec.Struct):
-    """A user, as far as others name him. The private API calls the id `pk`, the web `id`; newer answers have it as text beside."""
+    """A user as other things name them. The private API calls the id `pk`, the web `id`. Newer answers also have it as text."""
 
     pk: Id | None = None
     pk_id: Id | None = None
@@ -122,7 +122,7 @@ class Author(msgspec.Struct):
         return name.lower() if name else None
 
     def is_one_of(self, profile_id: str | None, handle: str | None) -> bool:
-        """Whether this is the one with that id, or where either has none, with that name."""
+        """Whether this is the user with that id; or with that name, where one of the two ids is unknown."""
         who, name = self.who(), self.handle()
         if who is not None and profile_id is not None:
             return who == profile_id
@@ -130,24 +130,24 @@ class Author(msgspec.Struct):
 
 
 def own_id(*values: Id | None) -> Id | None:
-    """The first of the names for an id that is there. Empty, it is not."""
+    """The first value that is an id. An empty text is none."""
     return next((value for value in values if value is not None and value != ""), None)
 
 
 def moment(*values: Time) -> datetime | None:
-    """The first of the names for a time that is there."""
+    """The first value that is a time."""
     return next((instant(value) for value in values if value is not None), None)
 
 
 def counted(path: str, **named: Count) -> int | None:
-    """A count that is told under one of several names, with the path of the one that is."""
+    """A count that the payload has under one of several names. Its error has the path of the name that is there."""
     return next(
         (count(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None), None
     )
 
 
 def told(path: str, **named: Count) -> int | None:
-    """As `counted`, for what an owner may hide. -1 under one name says nothing of what another tells."""
+    """As `counted`, for a count that an owner may hide. Where one name has -1, another may have the count."""
     found = (shown(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None)
     return next((value for value in found if value is not None), None)
 
@@ -166,7 +166,7 @@ def the_one_asked_for(
     path: str = "$.user.pk",
     name: str = "$.user.username",
 ) -> None:
-    """Some gateways answer with somebody else's data. Raises `Malformed` where they do."""
+    """Raises `Malformed` where the answer is about another account. Some gateways mix up answers."""
     asked, asked_id = spec.params.get("handle"), spec.params.get("profile_id")
     if spec.operation.endswith("by_handle") and asked and handle and handle.lower() != asked.lower():
         raise Malformed(f"asked for {asked!r}, the answer is of {handle!r}", path=name)
@@ -175,7 +175,7 @@ def the_one_asked_for(
 
 
 def the_post_asked_for(spec: FetchSpec, found: str, path: str) -> None:
-    """Raises `Malformed` where the answer is of another post than `spec` asks for."""
+    """Raises `Malformed` where the answer has another post than `spec` asks for."""
     asked = spec.params["shortcode"]
     # A private account's links carry a token behind the eleven characters that name the post.
     if found[:11] != asked[:11]:
@@ -183,7 +183,7 @@ def the_post_asked_for(spec: FetchSpec, found: str, path: str) -> None:
 
 
 def shown(value: Count, path: str) -> int | None:
-    """A count that the owner may hide: it is then told as -1."""
+    """A count; `None` for -1, which stands for a count that the owner hides."""
     return None if value in (-1, "-1") else count(value, path)
 
 
@@ -194,7 +194,7 @@ def shortcode(value: str, path: str) -> str:
 
 
 def shortcode_of(pk: Id | None) -> str | None:
-    """The shortcode says the id again, to the base of 64; `None` where there is no id."""
+    """The shortcode of an id, which is the id in base 64; `None` where there is no id."""
     found = bare_id(pk)
     if found is None or not re.fullmatch(r"[0-9]{1,25}", found):
         return None
@@ -206,12 +206,12 @@ def shortcode_of(pk: Id | None) -> str | None:
 
 
 def id_of(code: str) -> str | None:
-    """The id that a shortcode of today says; `None` for shorter texts, which may be none."""
+    """The id of a shortcode of today's length; `None` for a shorter text, which may not be a shortcode."""
     return media_id_of(code) if len(code) >= 11 else None
 
 
 def media_id_of(code: str) -> str:
-    """The id that a shortcode says. A private account's links carry a token behind the eleven characters that name the post."""
+    """The id of a shortcode. The links of private accounts have a token after the eleven characters that name the post."""
     number = 0
     for letter in code[:11]:
         number = number * 64 + ALPHABET.index(letter)
@@ -219,7 +219,7 @@ def media_id_of(code: str) -> str:
 
 
 def the_id(value: Id | None, path: str) -> str:
-    """The id of a thing that is nothing without one. Raises `Malformed` where it is no number."""
+    """An id that must be there. Raises `Malformed` where it is not a number."""
     found = bare_id(value)
     if found is None or not re.fullmatch(r"[0-9]{1,25}", found):
         raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
@@ -232,5 +232,5 @@ def an_id(value: Id | None, path: str) -> str | None:
 
 
 def bare_id(value: Id | None) -> str | None:
-    """Media ids may come as `123_456`, the second part being the owner's."""
+    """The first part of an id as `123_456`, whose second part is the owner's id."""
     return None if value is None else str(value).partition("_")[0]

@@ -91,7 +91,7 @@ class Users(msgspec.Struct):
 
 
 class FollowAnswer(Users):
-    """The web's edges, or the private API's list with the cursor of its next page; Lama's v2 has it in `response`."""
+    """The web's edges, or the private API's list with the cursor of its next page. Version 2 of Lama wraps it in `response`."""
 
     data: FollowData | None = None
     response: Users | None = None
@@ -103,7 +103,7 @@ decode_follows = decoder(FollowAnswer)
 
 
 def the_profile(body: bytes, spec: FetchSpec, at: str) -> Parsed:
-    """The account, and its latest posts where they came along. `at`: where this source has its user, for what is said when there is none."""
+    """The account, and its latest posts where the answer has them. `at`: the path where this source has the user, for the error without one."""
     answer = decode_user(body)
     for name, holder in (("data", answer.data), ("graphql", answer.graphql)):
         if holder is not None and holder.user is not msgspec.UNSET:
@@ -126,7 +126,7 @@ def _profile(user: User | None, spec: FetchSpec, at: str) -> Parsed:
 
 
 def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
-    """Raises `Malformed` for somebody else than was asked for, and for who has no id, no name or no follower count."""
+    """Raises `Malformed` for another user than was asked for, and for one without an id, a name or a follower count."""
     web = user.edge_followed_by or user.edge_follow or user.edge_owner_to_timeline_media
     profile_id = the_id(user.who(), f"{at}.{'id' if web else 'pk'}")
     # Some gateways leave the name out of the web's answer: the caller knows it.
@@ -174,7 +174,7 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
 
 
 def the_follows(body: bytes, spec: FetchSpec) -> Parsed:
-    """Raises `Missing` where the one whose list was asked for is not there."""
+    """Raises `Missing` where the owner of the list does not exist."""
     answer = decode_follows(body)
     edge = "edge_followed_by" if spec.operation == "followers_by_id" else "edge_follow"
     at = f"$.data.user.{edge}"
@@ -194,7 +194,7 @@ def the_follows(body: bytes, spec: FetchSpec) -> Parsed:
 
 
 def follow(user: Follower, spec: FetchSpec, at: str) -> InstagramFollow:
-    """One line of a list of followers, or of those who are followed: which of them, the operation says."""
+    """One entry of a list. The operation tells whether it follows the account or is followed by it."""
     other = the_id(own_id(user.pk, user.pk_id, user.id), f"{at}.id")
     profile_id, handle = str(spec.params["profile_id"]), user.handle()
     if not handle:
