@@ -141,7 +141,7 @@ async def change(
 
     async def changed(transaction: Transaction) -> None:
         await transaction.run(CHANGE, values)
-        await transaction.run(UNBLOCK, (of,))
+        await transaction.run(UNBLOCK, {"platform": of})
         target = f"flow/{of}/{name}"
         await audit.record(
             transaction, actor=actor, action="flow.set", target=target, detail={**detail, "reason": reason}

@@ -140,7 +140,7 @@ async def _turn(
 
     async def change(transaction: Transaction) -> None:
         await transaction.run(sql, values)
-        await transaction.run(UNBLOCK, (platform,))
+        await transaction.run(UNBLOCK, {"platform": platform})
         detail = {"operations": operations, "reason": reason, **more}
         await audit.record(transaction, actor=actor, action=f"breaker.{verb}", target=f"source/{source}", detail=detail)
 

@@ -1,41 +1,39 @@
 """The alerts about credentials: derived from their rows, whoever changed them, so that an edit by hand resolves one too."""
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from beat_actors.alerts import Alert, open_alerts, resolve_alerts
-from beat_actors.database import Transaction
+from beat_actors.database import Statements, Transaction
 
 # Days before its end at which a person is told of a credential that only a person can replace.
 DAYS_BEFORE = 7
 # Credentials of one source that have alerts of their own. That many of a source are out is one alert of the source.
 MOST_OF_SOURCE = 100
-# `late`: its token is over, and by itself it would have been refreshed before. One pass over the credentials counts those of each source,
-# and another one looks for trouble; rows: at most `most` of each source, those with the lowest ids.
-TROUBLED = """
-WITH usable AS (
-    SELECT source, count(*) AS of FROM credential WHERE enabled AND dead_at IS NULL GROUP BY source
-), refused AS (
-    SELECT source, operation, count(*) AS of FROM credential, unnest(denied) AS operation WHERE enabled AND dead_at IS NULL GROUP BY 1, 2
-), troubled AS (
-    SELECT c.id, c.source, c.label, c.denied, c.denials, c.dead_at, c.dead_reason, ends.at AS ends_at, ends.at = c.expires_at AS is_expiry,
-        c.refreshes AND c.expires_at < clock_timestamp() - interval '10 minutes' AS late,
-        ends.at < clock_timestamp() + make_interval(days => %(days)s) AS ending
-    FROM credential c
-    CROSS JOIN LATERAL (SELECT least(c.data_access_expires_at, CASE WHEN NOT c.refreshes THEN c.expires_at END) AS at) ends
-    WHERE c.enabled AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
-), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY source ORDER BY id) AS rank FROM troubled WHERE dead_at IS NOT NULL OR late OR ending OR denied <> '{}'
-)
-SELECT r.*, coalesce(u.of, 0) - (r.dead_at IS NULL)::integer AS others, (
-    SELECT jsonb_agg(jsonb_build_object('operation', operation, 'said', r.denials->operation->>'said', 'others', coalesce(u.of, 0) - coalesce(d.of, 0)))
-    FROM unnest(r.denied) AS operation LEFT JOIN refused d USING (operation) WHERE d.source = r.source) AS refusals
-FROM ranked r LEFT JOIN usable u ON u.source = r.source WHERE r.rank <= %(most)s ORDER BY r.id
-"""
-OPENED = """
-SELECT a.key FROM alert a LEFT JOIN credential c ON c.id::text = split_part(a.key, ':', 2)
-WHERE a.resolved_at IS NULL AND a.key LIKE 'credential:%%' AND (%(platform)s::text IS NULL OR c.platform = %(platform)s)
-"""
+
+
+class Troubled(NamedTuple):
+    """A credential in trouble. `ends_at`: when its token or its access to data ends; `is_expiry`: it is the token. `late`: its token is over,
+    and by itself would have been refreshed before. `others`: other credentials of its source that can be used. `refusals`: an object with
+    `operation`, what the provider `said`, and `others` that can do it, for each operation that it is denied."""
+
+    id: int
+    source: str
+    label: str
+    dead_at: datetime | None
+    dead_reason: str | None
+    ends_at: datetime | None
+    is_expiry: bool | None
+    late: bool | None
+    ending: bool | None
+    others: int
+    refusals: list[dict[str, Any]] | None
+
+
+SQL = Statements(__file__)
+TROUBLED = SQL("troubled", Troubled)
+OPENED = SQL("opened", str)
 
 
 async def troubles(transaction: Transaction, platform: str | None = None) -> list[Alert]:
@@ -47,12 +45,12 @@ async def troubles(transaction: Transaction, platform: str | None = None) -> lis
 async def watch(transaction: Transaction, platform: str | None = None) -> None:
     """Open what is to be open, and resolve the rest."""
     wanted = {alert.key: alert for alert in await troubles(transaction, platform)}
-    opened = {row.key for row in await transaction.rows(OPENED, {"platform": platform})}
+    opened = set(await transaction.rows(OPENED, {"platform": platform}))
     await open_alerts(transaction, [wanted[key] for key in sorted(wanted.keys() - opened)])
     await resolve_alerts(transaction, sorted(opened - wanted.keys()))
 
 
-def _alerts(row: Any) -> Iterator[Alert]:
+def _alerts(row: Troubled) -> Iterator[Alert]:
     who, action = f"credential {row.id} of {row.source} ({row.label})", f"beat credentials replace {row.id}"
     left = f"{row.others} other{'' if row.others == 1 else 's'} of {row.source} can be used"
     gravest = "warning" if row.others else "critical"
@@ -91,7 +89,7 @@ def _alerts(row: Any) -> Iterator[Alert]:
         )
 
 
-def _denied(row: Any, who: str, refusal: dict[str, Any]) -> Alert:
+def _denied(row: Troubled, who: str, refusal: dict[str, Any]) -> Alert:
     """One for each operation that the provider does not let a credential do."""
     operation, others = refusal["operation"], refusal["others"]
     can = f"{others} other{'' if others == 1 else 's'} of {row.source} can" if others else f"none of {row.source} can"

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -17,7 +17,7 @@ from beat_actors.broker.store import between_turns, lock
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
 from beat_actors.credentials.vault import Revealed, Vault
-from beat_actors.database import Database, Transaction, columns, jsonb
+from beat_actors.database import Database, Statement, Statements, Transaction, arrays, jsonb
 from beat_actors.database.vitals import SEEN_WITHIN
 from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound
 from beat_actors.platforms.interface import Source
@@ -25,47 +25,37 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
 from beat_actors.webhooks.endpoints import seal_anew
 
-# A duplicate is found by its fingerprint; the id is drawn first because the seal is bound to it. What is refreshed has no token yet.
-INSERT = """
-INSERT INTO credential (id, platform, source, label, owner, shared, fingerprint, key_id, secret, weight, refreshes, expires_at)
-OVERRIDING SYSTEM VALUE
-VALUES (%(id)s, %(platform)s, %(source)s, %(label)s, %(owner)s, %(shared)s, %(fingerprint)s, %(key_id)s, %(secret)s, %(weight)s, %(refreshes)s,
-        CASE WHEN %(refreshes)s THEN clock_timestamp() END)
-ON CONFLICT (source, fingerprint) DO NOTHING RETURNING id
-"""
-# What was known was known of the old secret. A dead credential stays dead until its new one is seen to work, where that can be seen.
-REPLACE = """
-UPDATE credential SET owner = %(owner)s, fingerprint = %(fingerprint)s, key_id = %(key_id)s, secret = %(secret)s,
-    generation = generation + 1, refreshes = %(refreshes)s,
-    dead_at = CASE WHEN %(to_prove)s THEN dead_at END,
-    dead_reason = CASE WHEN %(to_prove)s AND dead_at IS NOT NULL THEN 'its new secret has not been seen to work yet' END,
-    dead_looks = 0,
-    check_at = CASE WHEN %(checked)s THEN clock_timestamp() END, checked_at = NULL, check_outcome = NULL, check_detail = NULL,
-    scopes = NULL, expires_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, data_access_expires_at = NULL,
-    refresh_at = CASE WHEN %(refreshes)s THEN clock_timestamp() END, refreshed_at = NULL,
-    disabled_till = NULL, disabled_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL, ladder = 0, ladder_at = NULL, probing = false,
-    reported_remaining = NULL, reported_reset_at = NULL, updated_at = clock_timestamp()
-WHERE id = %(id)s
-"""
-# The generation is the fence: of two refreshers one finds its own, and what a person gave meanwhile is not overwritten. It is all the
-# fence there is, because a token that came late is a good one, and the grant that it was got with may be spent.
-RENEW = """
-UPDATE credential c SET fingerprint = n.fingerprint, key_id = n.key_id, secret = n.secret, generation = c.generation + 1,
-    refreshed_at = clock_timestamp(), expires_at = to_timestamp(n.expires_at), refresh_at = to_timestamp(n.refresh_at)
-FROM unnest(%s::bigint[], %s::integer[], %s::bytea[], %s::text[], %s::bytea[], %s::double precision[], %s::double precision[])
-    AS n(id, generation, fingerprint, key_id, secret, expires_at, refresh_at)
-WHERE c.id = n.id AND c.generation = n.generation RETURNING c.id
-"""
-KNOWN = "SELECT id FROM credential WHERE source = %s AND fingerprint = %s"
-EVENT = "INSERT INTO credential_event (credential_id, kind, until, cause) VALUES (%s, %s, NULL, %s)"
-# Live processes that use the vault and lack a key, or hold another one of that name. Parameters: seconds, the key's fingerprint.
-LACKING = """
-SELECT name, host, pid FROM process WHERE seen_at > clock_timestamp() - make_interval(secs => %s) AND NOT %s = ANY(vault_keys)
-ORDER BY name, host, pid
-"""
-SECRETS = "SELECT id, source, key_id, secret FROM credential WHERE id = ANY(%s)"
-# What waits may have waited for just this credential: the next turn looks at every lane again.
-UNBLOCK = "UPDATE lane SET blocked_until = clock_timestamp() WHERE platform = %s AND reasons IS NOT NULL"
+
+class Lacking(NamedTuple):
+    """A live process without a key of the vault."""
+
+    name: str
+    host: str
+    pid: int
+
+
+class Sealed(NamedTuple):
+    """A credential's secret as it is stored."""
+
+    id: int
+    source: str
+    key_id: str
+    secret: bytes
+
+
+SQL = Statements(__file__)
+NEXT_ID = SQL("next_id", int)
+INSERT = SQL("insert", int)
+REPLACE = SQL("replace")
+RENEW = SQL("renew", int)
+KNOWN = SQL("known", int)
+EVENT = SQL("event")
+LACKING = SQL("lacking", Lacking)
+SECRETS = SQL("secrets", Sealed)
+OTHERWISE_SEALED = SQL("otherwise_sealed", Sealed)
+SEAL_ANEW = SQL("seal_anew")
+UNBLOCK = SQL("unblock")
+ENABLE, DISABLE, SHARE, RESET = SQL("enable"), SQL("disable"), SQL("share"), SQL("reset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,37 +107,36 @@ class CredentialManager:
             raise BadInput(
                 f"a credential of {source} belongs to no owner, so there is nothing to grant", field="account"
             )
-        fingerprint = self.vault.fingerprint(source, secret)
+        secret_of = {"source": source, "fingerprint": self.vault.fingerprint(source, secret)}
 
         async def once() -> tuple[int, bool]:
             async with self.database.transaction() as transaction:
                 if account_id is not None and owner is not None:
                     use = grants.Use(account_id, platform, owner)
                     await grants.grant(transaction, use, reason="its credential was added for it", actor=self.actor)
-                known = await transaction.value(KNOWN, (source, fingerprint))
+                known = await transaction.value(KNOWN, secret_of)
                 if known is not None:
                     return known, False
-                new_id = await transaction.value("SELECT nextval(pg_get_serial_sequence('credential', 'id'))")
+                new_id = await transaction.only(NEXT_ID)
                 key_id, sealed = self.vault.seal(new_id, source, secret)
                 values = {
                     "id": new_id,
                     "platform": platform,
-                    "source": source,
+                    **secret_of,
                     "label": label or f"{source} {new_id}",
                     "owner": owner,
                     "shared": account_id is None if shared is None else shared,
-                    "fingerprint": fingerprint,
                     "key_id": key_id,
                     "secret": sealed,
                     "weight": weight,
                     "refreshes": declared.is_refreshed(secret),
                 }
                 if await transaction.value(INSERT, values) is None:
-                    return await transaction.value(KNOWN, (source, fingerprint)), False
-                await transaction.run(EVENT, (new_id, "added", jsonb({"label": label})))
+                    return await transaction.only(KNOWN, secret_of), False
+                await self._event(transaction, new_id, "added", {"label": label})
                 told = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
                 await self._record(transaction, "add", new_id, **told)
-                await transaction.run(UNBLOCK, (platform,))
+                await transaction.run(UNBLOCK, {"platform": platform})
                 return new_id, True
 
         return await self.database.again(once)
@@ -177,14 +166,14 @@ class CredentialManager:
 
         async def replace(transaction: Transaction) -> None:
             await transaction.run(REPLACE, values)
-            await transaction.run(EVENT, (credential_id, "replaced", jsonb({"reason": reason})))
+            await self._event(transaction, credential_id, "replaced", {"reason": reason})
             await self._record(transaction, "replace", credential_id, source=info.source, reason=reason)
 
         try:
             await self._between_turns(info.platform, replace)
         except psycopg.errors.UniqueViolation:
             async with self.database.transaction() as transaction:
-                known = await transaction.value(KNOWN, (info.source, values["fingerprint"]))
+                known = await transaction.value(KNOWN, values | {"source": info.source})
             raise BadInput(f"credential {known} of {info.source} has this secret already", field="secret") from None
 
     async def renew(self, transaction: Transaction, platform: str, renewals: Sequence[Renewal]) -> set[int]:
@@ -201,51 +190,43 @@ class CredentialManager:
             times = (item.expires_at, item.refresh_at)
             fingerprint = self.vault.fingerprint(item.source, given)
             rows.append((item.credential_id, item.generation, fingerprint, *sealed, *times))
-        return {row.id for row in await transaction.rows(RENEW, columns(rows, 7))}
+        names = ("ids", "generations", "fingerprints", "key_ids", "secrets", "expires_at", "refresh_at")
+        return set(await transaction.rows(RENEW, arrays(rows, *names)))
 
     async def overview(self, source: str | None = None) -> Sequence[CredentialInfo]:
         async with self.database.transaction() as transaction:
-            rows = await transaction.rows(LIST, {"source": source, "id": None})
-            return [CredentialInfo(**row._asdict()) for row in rows]
+            return await transaction.rows(LIST, {"source": source, "id": None})
 
     async def info(self, credential_id: int) -> CredentialInfo:
         """Raises `NotFound`."""
         async with self.database.transaction() as transaction:
-            row = await transaction.row(LIST, {"source": None, "id": credential_id})
-        if row is None:
+            found = await transaction.row(LIST, {"source": None, "id": credential_id})
+        if found is None:
             raise NotFound(f"there is no credential {credential_id}; `beat credentials list` shows them")
-        return CredentialInfo(**row._asdict())
+        return found
 
     async def history(self, credential_id: int, *, limit: int = 20) -> Sequence[CredentialEvent]:
         """What happened to a credential, newest first."""
         async with self.database.transaction() as transaction:
-            rows = await transaction.rows(RECORDED, (credential_id, limit))
-            return [CredentialEvent(**row._asdict()) for row in rows]
+            return await transaction.rows(RECORDED, {"id": credential_id, "limit": limit})
 
     async def enable(self, credential_id: int, *, reason: str) -> None:
         """Back into use at once: enabled, no rest left, alive. The next call shows whether the provider agrees."""
-        await self._change(
-            credential_id,
-            "enable",
-            "enabled",
-            "enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, dead_looks = 0, "
-            "denied = '{}', denials = '{}', denied_until = NULL, probing = false, check_at = NULL, refresh_at = NULL",
-            reason,
-        )
+        await self._change(credential_id, "enable", "enabled", ENABLE, reason)
 
     async def disable(self, credential_id: int, *, reason: str) -> None:
         """Out of use from the broker's next turn on, until it is enabled by hand."""
-        await self._change(credential_id, "disable", "disabled", "enabled = false", reason)
+        await self._change(credential_id, "disable", "disabled", DISABLE, reason)
 
     async def share(self, credential_id: int, *, reason: str) -> None:
         """Let the credential also serve calls that need no owner, of all accounts. Raises `NotFound`."""
-        await self._change(credential_id, "share", "shared", "shared = true", reason)
+        await self._change(credential_id, "share", "shared", SHARE, reason, shared=True)
 
     async def unshare(self, credential_id: int, *, reason: str) -> None:
         """Let the credential serve its owner's calls alone. Raises `NotFound`, and `BadInput` where it has no owner."""
         if (await self.info(credential_id)).owner is None:
             raise BadInput(f"credential {credential_id} has no owner, so it can only serve everybody's calls")
-        await self._change(credential_id, "unshare", "unshared", "shared = false", reason)
+        await self._change(credential_id, "unshare", "unshared", SHARE, reason, shared=False)
 
     async def reset(self, credential_id: int, *, reason: str) -> None:
         """End a rest now, and start again at the foot of the ladder. Raises `NotFound`, and `BadInput` where the credential is dead."""
@@ -255,14 +236,7 @@ class CredentialManager:
                 f"credential {credential_id} is dead ({info.dead_reason}), and a reset only ends a rest; "
                 f"`beat credentials enable {credential_id}` puts it back into use, `beat credentials replace {credential_id}` gives it a new secret"
             )
-        await self._change(
-            credential_id,
-            "reset",
-            "reset",
-            "disabled_till = NULL, disabled_reason = NULL, ladder = 0, ladder_at = NULL, probing = false, "
-            "reported_remaining = NULL, reported_reset_at = NULL",
-            reason,
-        )
+        await self._change(credential_id, "reset", "reset", RESET, reason)
 
     async def rotate_keys(self, *, batch: int = 200) -> int:
         """Seal again, with the ring's first key, whatever another key sealed; returns how many. Calls go on meanwhile.
@@ -270,7 +244,7 @@ class CredentialManager:
         Raises `KeyNotEverywhere` while a live process that uses the vault has not registered that key.
         """
         async with self.database.statements() as alone:
-            lacking = await alone.rows(LACKING, (SEEN_WITHIN, self.vault.sealing_fingerprint))
+            lacking = await alone.rows(LACKING, {"seconds": SEEN_WITHIN, "key": self.vault.sealing_fingerprint})
         if lacking:
             where = ", ".join(f"{row.name} {row.host}:{row.pid}" for row in lacking[:10])
             raise KeyNotEverywhere(
@@ -280,10 +254,8 @@ class CredentialManager:
         rotated = 0
         while True:
             async with self.database.transaction() as transaction:
-                rows = await transaction.rows(
-                    "SELECT id, source, key_id, secret FROM credential WHERE key_id <> %s ORDER BY id LIMIT %s FOR NO KEY UPDATE",
-                    (self.vault.sealing_key_id, batch),
-                )
+                by_another = {"key": self.vault.sealing_key_id, "limit": batch}
+                rows = await transaction.rows(OTHERWISE_SEALED, by_another)
                 endpoints = await seal_anew(transaction, self.vault, batch=batch)
                 if not rows and not endpoints:
                     return rotated
@@ -292,11 +264,7 @@ class CredentialManager:
                 for row in rows:
                     opened = self.vault.open(row.id, row.source, row.key_id, row.secret)
                     sealed.append((row.id, *self.vault.seal(row.id, row.source, opened)))
-                rotated += await transaction.run(
-                    "UPDATE credential c SET key_id = n.key_id, secret = n.secret "
-                    "FROM unnest(%s::bigint[], %s::text[], %s::bytea[]) AS n(id, key_id, secret) WHERE c.id = n.id",
-                    columns(sealed, 3),
-                )
+                rotated += await transaction.run(SEAL_ANEW, arrays(sealed, "ids", "key_ids", "secrets"))
                 detail = {
                     "key_id": self.vault.sealing_key_id,
                     "credentials": [row.id for row in rows],
@@ -306,7 +274,7 @@ class CredentialManager:
 
     async def reveal(self, transaction: Transaction, ids: Collection[int]) -> dict[int, Revealed]:
         """Open these secrets, for the call that is about to be made and nothing else."""
-        rows = await transaction.rows(SECRETS, (list(ids),))
+        rows = await transaction.rows(SECRETS, {"ids": list(ids)})
         return {row.id: self.vault.open(row.id, row.source, row.key_id, row.secret) for row in rows}
 
     async def fetch_enabled_sources(
@@ -354,24 +322,26 @@ class CredentialManager:
 
         async def changed(transaction: Transaction) -> None:
             await change(transaction)
-            await transaction.run(UNBLOCK, (platform,))
+            await transaction.run(UNBLOCK, {"platform": platform})
             await watch(transaction, platform)
 
         await between_turns(self.database, platform, changed)
 
-    async def _change(self, credential_id: int, verb: str, kind: str, assignments: str, reason: str) -> None:
+    async def _change(
+        self, credential_id: int, verb: str, kind: str, statement: Statement[None], reason: str, **values: Any
+    ) -> None:
         check_text(reason, "reason", longest=1000)
         info = await self.info(credential_id)
 
         async def change(transaction: Transaction) -> None:
-            await transaction.run(
-                f"UPDATE credential SET {assignments}, updated_at = clock_timestamp() WHERE id = %s",  # noqa: S608 - the assignments are this module's own text
-                (credential_id,),
-            )
-            await transaction.run(EVENT, (credential_id, kind, jsonb({"reason": reason})))
+            await transaction.run(statement, {"id": credential_id, **values})
+            await self._event(transaction, credential_id, kind, {"reason": reason})
             await self._record(transaction, verb, credential_id, source=info.source, reason=reason)
 
         await self._between_turns(info.platform, change)
+
+    async def _event(self, transaction: Transaction, credential_id: int, kind: str, cause: dict[str, Any]) -> None:
+        await transaction.run(EVENT, {"id": credential_id, "kind": kind, "cause": jsonb(cause)})
 
     async def _record(self, transaction: Transaction, verb: str, credential_id: int, **detail: Any) -> None:
         target = f"credential/{credential_id}"

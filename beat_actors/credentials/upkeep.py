@@ -5,13 +5,14 @@ Such a call is leased under the platform's lock and takes room from the credenti
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from beat_actors.broker import loading, store
 from beat_actors.broker.decision import Desk
 from beat_actors.broker.turn import USE_WITHIN
-from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.platforms.interface import CHECK, REFRESH, UPKEEP, Platform
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept
@@ -22,79 +23,41 @@ AT_ONCE = 10
 # Seconds after which one that found no room, or that nobody heard of again, is due once more.
 LATER = 30.0
 BATCH = 500
-# Before a token is there, or after its end, there is nothing to check. Of each source's checks and refreshes at most `most`, those that
-# came due first.
-DUE = """
-SELECT id, platform, operation FROM (
-SELECT c.id, c.platform, row_number() OVER (PARTITION BY c.source, due.refresh ORDER BY due.at NULLS FIRST, c.id) AS rank, due.at, CASE WHEN due.refresh THEN %(refresh)s ELSE %(check)s END AS operation
-FROM credential c
-CROSS JOIN LATERAL (SELECT
-    c.refreshes AND c.source = ANY(%(refreshed)s) AND (c.refresh_at <= clock_timestamp() OR (c.refresh_at IS NULL AND c.dead_at IS NULL)) AS refresh,
-    c.source = ANY(%(checked)s) AND (NOT c.refreshes OR c.expires_at > clock_timestamp())
-        AND (c.check_at <= clock_timestamp() OR (c.check_at IS NULL AND c.dead_at IS NULL)) AS check, CASE WHEN c.refreshes AND (c.refresh_at IS NULL OR c.refresh_at <= clock_timestamp()) THEN c.refresh_at ELSE c.check_at END AS at
-) due
-WHERE (due.refresh OR due.check) AND (%(ids)s::bigint[] IS NULL OR c.id = ANY(%(ids)s))
-  AND c.enabled AND NOT c.probing AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp())
-  AND NOT EXISTS (SELECT FROM credential_call k WHERE k.credential_id = c.id)
-) ranked WHERE rank <= %(most)s ORDER BY at NULLS FIRST, id LIMIT %(batch)s
-"""
-# The call's row is the lease. What was looked at is not due again for a while, whatever becomes of it: what the call finds out says
-# when the next one is. So a message that comes twice finds nothing to do.
-LEASE = """
-WITH asked AS (
-    SELECT * FROM jsonb_to_recordset(%(asked)s::jsonb) AS n(id bigint, operation text, probe boolean)
-), later AS (
-    UPDATE credential c SET
-        check_at = CASE WHEN a.operation = %(check)s THEN clock_timestamp() + make_interval(secs => %(later)s) ELSE c.check_at END,
-        refresh_at = CASE WHEN a.operation = %(refresh)s THEN clock_timestamp() + make_interval(secs => %(later)s) ELSE c.refresh_at END
-    FROM asked a WHERE c.id = a.id
-), leased AS (
-    INSERT INTO credential_call (credential_id, platform, source, operation, generation, probe, lease_until)
-    SELECT c.id, c.platform, c.source, a.operation, c.generation, a.probe, clock_timestamp() + make_interval(secs => %(lease)s)
-    FROM asked a JOIN credential c ON c.id = a.id WHERE a.probe IS NOT NULL RETURNING *
-)
-SELECT l.*, c.key_id, c.secret, extract(epoch FROM clock_timestamp())::double precision AS claimed_at,
-       extract(epoch FROM clock_timestamp())::double precision + %(use_within)s AS use_until, NULL::double precision AS use_from
-FROM leased l JOIN credential c ON c.id = l.credential_id ORDER BY l.id
-"""
-# Whose row is gone was given up meanwhile, and has been traced and settled as unknown: a zombie writes nothing.
-FINISH = """
-WITH n AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS r(
-        id bigint, generation integer, fetch_id bigint, request_id bigint, attempt integer, method text, url text, status integer,
-        ms real, bytes integer, outcome text, code text, detail text, retry_after double precision, reported_remaining integer,
-        reported_reset double precision, at double precision, began double precision, facts jsonb, process text)
-), done AS (
-    DELETE FROM credential_call k USING n WHERE k.id = n.id
-    RETURNING k.credential_id, k.platform, k.source, k.operation, k.probe, n.*
-), trace AS (
-    INSERT INTO trace_log (fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms,
-                           bytes, outcome, code, detail)
-    SELECT fetch_id, request_id, attempt, platform, source, operation, credential_id, method, url, status, ms, bytes, outcome,
-           code, detail
-    FROM done WHERE outcome NOT IN ('unused', 'unreached')
-), settled AS (
-    INSERT INTO settlement (platform, credential_id, source, operation, outcome, probe, code, detail, retry_after,
-                            reported_remaining, reported_reset, at, began, generation, facts, process)
-    SELECT platform, credential_id, source, operation, outcome, probe, code, detail, retry_after, reported_remaining,
-           reported_reset, coalesce(to_timestamp(at), clock_timestamp()), to_timestamp(began), generation, facts, coalesce(process, '')
-    FROM done
-)
-SELECT id FROM done
-"""
-ORPHANED = """
-WITH orphan AS (
-    DELETE FROM credential_call WHERE lease_until < clock_timestamp() AND beat_leads(%s) RETURNING *
-), trace AS (
-    INSERT INTO trace_log (platform, source, operation, credential_id, method, url, outcome, detail)
-    SELECT platform, source, operation, credential_id, '', '', 'unknown', 'the worker was gone before it could say how the call went'
-    FROM orphan
-), settled AS (
-    INSERT INTO settlement (platform, credential_id, source, operation, outcome, probe, generation, at)
-    SELECT platform, credential_id, source, operation, 'unknown', probe, generation, clock_timestamp() FROM orphan
-)
-SELECT DISTINCT platform FROM orphan
-"""
+
+
+class Due(NamedTuple):
+    """A credential, and the operation that is due for it."""
+
+    id: int
+    platform: str
+    operation: str
+
+
+class LeasedCall(NamedTuple):
+    """A call that may be made for a credential's own sake: its row of `credential_call` and the credential's sealed secret. `claimed_at`,
+    `use_until`, `use_from`: epoch seconds."""
+
+    id: int
+    credential_id: int
+    platform: str
+    source: str
+    operation: str
+    generation: int
+    probe: bool
+    lease_until: datetime
+    key_id: str
+    secret: bytes
+    claimed_at: float
+    use_until: float
+    use_from: float | None
+
+
+SQL = Statements(__file__)
+DUE = SQL("due", Due)
+LEASE = SQL("lease", LeasedCall)
+FINISH = SQL("finish", int)
+OUT = SQL("out", int)
+ORPHANED = SQL("orphaned", str)
 
 
 def lease_seconds(settings: Settings) -> float:
@@ -102,12 +65,12 @@ def lease_seconds(settings: Settings) -> float:
     return settings.http_total_timeout + 2 * USE_WITHIN
 
 
-async def lease_due(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[Any]:
+async def lease_due(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[LeasedCall]:
     """Leave to check or refresh those of these credentials for which it is due, as far as there is room."""
     return await database.again(lambda: _lease_due(database, platform, credential_ids))
 
 
-async def _lease_due(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[Any]:
+async def _lease_due(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[LeasedCall]:
     async with database.transaction() as transaction:
         await store.lock(transaction, platform.name)
         due = await transaction.rows(DUE, _due_of(credential_ids))
@@ -115,10 +78,10 @@ async def _lease_due(database: Database, platform: Platform, credential_ids: Col
         return await _lease(transaction, database, platform, wanted)
 
 
-async def lease_checks(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[Any]:
+async def lease_checks(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[LeasedCall]:
     """Leave to check these credentials now, whether it is due or not, as far as there is room."""
 
-    async def lease() -> list[Any]:
+    async def lease() -> list[LeasedCall]:
         async with database.transaction() as transaction:
             await store.lock(transaction, platform.name)
             return await _lease(transaction, database, platform, dict.fromkeys(credential_ids, CHECK), dead=False)
@@ -128,7 +91,7 @@ async def lease_checks(database: Database, platform: Platform, credential_ids: C
 
 async def _lease(
     transaction: Transaction, database: Database, platform: Platform, wanted: Mapping[int, str], *, dead: bool = True
-) -> list[Any]:
+) -> list[LeasedCall]:
     """`dead`: also for dead credentials that are looked at again."""
     if not wanted:
         return []
@@ -157,14 +120,14 @@ async def _lease(
 
 async def finish(transaction: Transaction, rows: Sequence[Mapping[str, Any]]) -> set[int]:
     """Trace and settle calls that came back, rows of FINISH; the ids of those that had not been given up."""
-    return {row.id for row in await transaction.rows(FINISH, (jsonb(rows),))}
+    return set(await transaction.rows(FINISH, {"calls": jsonb(rows)}))
 
 
 async def count_due(transaction: Transaction) -> int:
     """Credentials that are to be checked or refreshed, or are just now."""
     # In this order: what is leased between the two looks is counted twice, and not overlooked.
     due = await transaction.rows(DUE, _due_of(None))
-    return len(due) + int(await transaction.value("SELECT count(*) FROM credential_call"))
+    return len(due) + await transaction.only(OUT)
 
 
 async def due(database: Database, epoch: int | None = None) -> Swept:
@@ -172,11 +135,11 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     async with database.statements() as alone:
         # After a step forth leases seem to have ended whose holders live.
         is_sure = not database.clock.stepped_forth(lease_seconds(database.settings))
-        orphans = await alone.rows(ORPHANED, (epoch,)) if is_sure else []
+        orphans = await alone.rows(ORPHANED, {"epoch": epoch}) if is_sure else []
         rows = await alone.rows(DUE, _due_of(None, most=AT_ONCE))
     found = [row.id for row in rows]
     send = [("credentials", found)] if found else []
-    return Swept(ring={row.platform for row in orphans}, send=send, count=len(found) + len(orphans))
+    return Swept(ring=set(orphans), send=send, count=len(found) + len(orphans))
 
 
 def _due_of(credential_ids: Collection[int] | None, *, most: int = BATCH) -> dict[str, Any]:

@@ -356,6 +356,11 @@ def columns(rows: Iterable[Sequence[Any]], width: int) -> tuple[list[Any], ...]:
     return turned or tuple([] for _ in range(width))
 
 
+def arrays(rows: Iterable[Sequence[Any]], *names: str) -> dict[str, list[Any]]:
+    """`columns` as parameters with names, in their order."""
+    return dict(zip(names, columns(rows, len(names)), strict=True))
+
+
 def _json_by_msgspec(dbapi_connection: Any, _record: Any) -> None:
     set_json_loads(msgspec.json.decode, dbapi_connection.driver_connection)
 

@@ -1063,7 +1063,7 @@ async def test_watching_many_credentials_reads_each_of_them_a_few_times(engine: 
         """)
         admin.execute("VACUUM ANALYZE credential")
         values = {"platform": "care", "days": 7, "most": MOST_OF_SOURCE}
-        ((document,),) = admin.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {TROUBLED}", values).fetchall()
+        ((document,),) = admin.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {TROUBLED.text}", values).fetchall()
     nodes = [document[0]["Plan"]]
     for node in nodes:
         nodes += node.get("Plans", [])
