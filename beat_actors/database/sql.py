@@ -101,13 +101,14 @@ class Statements:
             if name in self._fragments or name in self._texts:
                 raise ValueError(f"{self.path.name} has two parts that are called {name}")
             contract, text = _divided(body)
-            text = _FRAGMENT.sub(lambda found: self._fragment(found[1], found[2]), text)
+            text = _FRAGMENT.sub(lambda found: self.fragment(found[2], found[1]), text)
             if kind == "fragment":
                 self._fragments[name] = text
             else:
                 self._contracts[name], self._texts[name] = contract, text
 
-    def _fragment(self, file: str | None, name: str) -> str:
+    def fragment(self, name: str, file: str | None = None) -> str:
+        """A fragment's text; `file`: of another file in the same directory."""
         if file is None:
             return self._fragments[name]
         return Statements(str(self.path.with_stem(file)))._fragments[name]

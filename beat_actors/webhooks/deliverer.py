@@ -15,7 +15,7 @@ from beat_actors.errors import StorageUnavailable, VaultError
 from beat_actors.webhooks import deliveries
 from beat_actors.webhooks.backoff import delay
 from beat_actors.webhooks.client import Reply, WebhookClient
-from beat_actors.webhooks.deliveries import Outcome
+from beat_actors.webhooks.deliveries import Claimed, Outcome
 from beat_actors.webhooks.endpoints import opened
 from beat_actors.webhooks.signing import sign
 
@@ -96,13 +96,13 @@ class Deliverer:
             self._outcomes = outcomes + self._outcomes
             raise
 
-    async def _deliver(self, row: Any) -> None:
+    async def _deliver(self, row: Claimed) -> None:
         outcome = await self._call(row)
         self._outcomes.append(outcome)
         self._settled.set()
         log.info("webhook", delivery=row.id, endpoint=row.endpoint_id, attempt=row.attempt, status=outcome.status)
 
-    async def _call(self, row: Any) -> Outcome:
+    async def _call(self, row: Claimed) -> Outcome:
         reply = await self._attempt(row)
         return Outcome(
             row.id,
@@ -116,9 +116,9 @@ class Deliverer:
             pause=reply.pause,
         )
 
-    async def _attempt(self, row: Any) -> Reply:
+    async def _attempt(self, row: Claimed) -> Reply:
         try:
-            secrets = opened(self._vault, row)
+            secrets = opened(self._vault, row.endpoint_id, row)
             body = msgspec.json.encode({"type": row.type, "timestamp": row.occurred_at, "data": row.data})
             headers = {
                 "content-type": "application/json",

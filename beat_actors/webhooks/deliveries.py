@@ -5,11 +5,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from beat_actors.database import Database, jsonb
+from beat_actors.database import Database, Statements, jsonb
 from beat_actors.webhooks.backoff import FAILURES, open_seconds
-from beat_actors.webhooks.makers import MAKER_LIVES
 
 PROCESS = "deliverer"
 """The name by which a process that delivers reports and connects."""
@@ -23,153 +24,53 @@ LEASE = 60.0
 """Seconds after which a delivery whose sender said nothing is made again; more than a call may take."""
 FORGOTTEN = 5000
 
-# The outbox in the order in which its transactions began, up to the oldest that still runs, as the feed of changes goes. Whoever
-# finds the position locked leaves it to who holds it. Position and deliveries move together: an event is told once, or again.
-FAN_OUT = """
-WITH position AS (
-    SELECT xid, id FROM webhook_position FOR NO KEY UPDATE SKIP LOCKED
-), batch AS MATERIALIZED (
-    SELECT o.* FROM position p CROSS JOIN LATERAL (
-        SELECT xid, id, event_id, type, data, occurred_at FROM outbox_event
-        WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT %(limit)s) o
-), told AS (
-    INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
-    SELECT e.id, b.event_id, b.type, b.data, b.occurred_at, clock_timestamp(), clock_timestamp() + interval '24 hours' FROM batch b JOIN webhook_endpoint e
-        ON e.state <> 'disabled' AND b.occurred_at >= e.created_at
-       AND (e.account_id IS NULL OR e.account_id = b.data->>'account_id')
-       AND EXISTS (SELECT FROM unnest(e.events) w WHERE w = b.type OR (right(w, 1) = '*' AND starts_with(b.type, left(w, -1))))
-    ORDER BY b.xid, b.id
-    ON CONFLICT (endpoint_id, event_id) DO NOTHING
-), moved AS (
-    UPDATE webhook_position SET (xid, id) = (SELECT xid, id FROM batch ORDER BY xid DESC, id DESC LIMIT 1)
-    WHERE EXISTS (SELECT FROM batch)
-)
-SELECT count(*) FROM batch
-"""
-# An endpoint, `e`, that may be sent to and has something due. The first in the order of the index is asked for: to look for any row
-# at all may mean to read past all that ended.
-DUE = f"""
-e.state = 'active' AND {MAKER_LIVES} AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
-AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
-     ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()
-"""  # noqa: S608 - this module's own text
-# Whether any of the others finds something to do: one statement in the place of five. What is late is asked in the order of its index.
-LOOK = f"""
-SELECT EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active') AS active,
-       EXISTS (SELECT FROM webhook_position p CROSS JOIN LATERAL (
-           SELECT FROM outbox_event WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot()))
-           ORDER BY xid, id LIMIT 1) o) AS news,
-       coalesce((SELECT expires_at FROM webhook_delivery WHERE state = 'pending' ORDER BY expires_at LIMIT 1) <= clock_timestamp(), false)
-           AS late,
-       EXISTS (SELECT FROM webhook_endpoint e WHERE {DUE}) AS due
-"""  # noqa: S608 - this module's own text
-# By account and by endpoint. There are as many rows as calls are out.
-OUT = """
-out AS MATERIALIZED (
-    SELECT e.id, coalesce(e.account_id, '') AS account, count(*) AS out
-    FROM webhook_delivery d JOIN webhook_endpoint e ON e.id = d.endpoint_id
-    WHERE d.lease_until > clock_timestamp() GROUP BY 1, 2
-), of_account AS MATERIALIZED (SELECT account, sum(out) AS out FROM out GROUP BY 1)
-"""
-# Endpoints with due deliveries and room, those of the accounts with the fewest calls out first. An account is locked before its
-# deliveries are counted and claimed, by a statement of its own, so that what another process claimed is seen; what is locked is left
-# to the process that has it. Nothing waits for these locks.
-CANDIDATES = f"""
-WITH {OUT}, due AS (
-    SELECT e.id, coalesce(e.account_id, '') AS account, row_number() OVER (PARTITION BY e.account_id ORDER BY random()) AS turn
-    FROM webhook_endpoint e LEFT JOIN out o ON o.id = e.id
-    WHERE {DUE} AND coalesce(o.out, 0) < CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(per_endpoint)s END
-), fair AS MATERIALIZED (
-    SELECT due.id, account FROM due LEFT JOIN of_account a USING (account)
-    WHERE coalesce(a.out, 0) < %(per_account)s ORDER BY coalesce(a.out, 0) + due.turn, random() LIMIT %(limit)s
-), accounts AS MATERIALIZED (SELECT DISTINCT account FROM fair), locked AS MATERIALIZED (
-    SELECT account FROM accounts WHERE pg_try_advisory_xact_lock(hashtext('beat.webhooks.account'), hashtext(account))
-)
-SELECT fair.id FROM fair JOIN locked USING (account)
-"""  # noqa: S608 - this module's own text
-# The oldest of each endpoint, and of those one after the other by account, beginning with the accounts that have the fewest calls out.
-# An endpoint that has failed too often in a row gets one probe; the others wait for what becomes of it.
-CLAIM = f"""
-WITH {OUT}, room AS (
-    SELECT e.id, coalesce(e.account_id, '') AS account,
-           greatest(CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(per_endpoint)s END - coalesce(o.out, 0), 0) AS room
-    FROM webhook_endpoint e LEFT JOIN out o ON o.id = e.id WHERE e.id = ANY(%(endpoints)s) AND e.state = 'active'
-), due AS (
-    SELECT d.id, room.account, row_number() OVER (PARTITION BY room.id ORDER BY d.next_at, d.id) AS turn
-    FROM room CROSS JOIN LATERAL (
-        SELECT id, next_at FROM webhook_delivery
-        WHERE endpoint_id = room.id AND state = 'pending' AND next_at <= clock_timestamp() AND expires_at > clock_timestamp()
-        ORDER BY next_at, id LIMIT room.room) d
-), ranked AS (
-    SELECT id, account, row_number() OVER (PARTITION BY account ORDER BY turn, id) AS nth FROM due
-), fair AS MATERIALIZED (
-    SELECT id FROM (SELECT ranked.id, coalesce(a.out, 0) + ranked.nth AS place FROM ranked LEFT JOIN of_account a USING (account)) r
-    WHERE place <= %(per_account)s ORDER BY place, id LIMIT %(limit)s
-)
-UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp() + make_interval(secs => %(lease)s),
-    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM fair, webhook_endpoint e WHERE d.id = fair.id AND e.id = d.endpoint_id AND d.state = 'pending' AND d.next_at <= clock_timestamp()
-RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
-    CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,
-    extract(epoch FROM clock_timestamp())::bigint AS at
-"""  # noqa: S608 - this module's own text
-LOCK = "SELECT id FROM webhook_endpoint WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
-# While its breaker is open an endpoint's rest decides when it is tried again: that a probe failed says nothing of its delivery, whose
-# own delay does not grow and which is due when the rest is over. All other delays are the delivery's own, and a success of another
-# delivery does not shorten them.
-SETTLE = """
-WITH said AS (
-    SELECT o.*, e.failures >= %(failures)s AND NOT o.delivered AS probe
-    FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
-        id bigint, attempt integer, endpoint_id bigint, delivered boolean, gone boolean, status integer, error text,
-        delay double precision, pause double precision) JOIN webhook_endpoint e ON e.id = o.endpoint_id
-), outcome AS (
-    SELECT *, clock_timestamp() + make_interval(secs => CASE WHEN probe THEN pause ELSE delay END) AS again FROM said
-), settled AS (
-    UPDATE webhook_delivery d SET lease_until = NULL, status = o.status, error = o.error,
-        state = CASE WHEN o.delivered THEN 'delivered' WHEN o.gone OR o.again >= d.expires_at THEN 'failed' ELSE 'pending' END,
-        ended_at = CASE WHEN o.delivered OR o.gone OR o.again >= d.expires_at THEN clock_timestamp() END,
-        next_at = o.again, resent_after = d.resent_after + o.probe::integer
-    FROM outcome o WHERE d.id = o.id AND d.attempt = o.attempt AND d.state = 'pending' AND d.lease_until IS NOT NULL
-    RETURNING d.endpoint_id, o.delivered, o.gone, o.error, o.pause
-), sum AS (
-    SELECT endpoint_id, bool_or(delivered) AS well, bool_or(gone) AS gone, count(*) FILTER (WHERE NOT delivered)::integer AS failed,
-           max(error) FILTER (WHERE NOT delivered) AS error, max(pause) AS pause
-    FROM settled GROUP BY 1
-)
-UPDATE webhook_endpoint e SET
-    state = CASE WHEN s.gone THEN 'disabled' ELSE e.state END,
-    failures = CASE WHEN s.well THEN 0 ELSE e.failures + s.failed END,
-    trips = CASE WHEN s.well THEN 0 WHEN {trips} THEN e.trips + 1 ELSE e.trips END,
-    open_until = CASE WHEN s.well AND s.pause = 0 THEN NULL ELSE greatest(
-        CASE WHEN s.pause > 0 THEN clock_timestamp() + make_interval(secs => s.pause) END,
-        CASE WHEN {trips} THEN clock_timestamp() + make_interval(secs => (%(rests)s::double precision[])
-            [least(e.trips + 1, cardinality(%(rests)s::double precision[]))]) ELSE e.open_until END) END,
-    last_success_at = CASE WHEN s.well THEN clock_timestamp() ELSE e.last_success_at END,
-    last_failure_at = CASE WHEN s.failed > 0 THEN clock_timestamp() ELSE e.last_failure_at END,
-    last_error = CASE WHEN s.failed > 0 THEN s.error WHEN s.well THEN NULL ELSE e.last_error END
-FROM sum s WHERE e.id = s.endpoint_id
-RETURNING e.id, s.gone
-""".replace(
-    "{trips}",
-    "NOT s.well AND e.failures + s.failed >= %(failures)s AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())",
-)
-LATE = """
-UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), lease_until = NULL,
-    error = coalesce('not accepted within 24 h; last: ' || error, 'not sent within 24 h: the endpoint was paused or resting')
-WHERE id = ANY(ARRAY(SELECT id FROM webhook_delivery
-    WHERE state = 'pending' AND expires_at <= clock_timestamp() AND coalesce(lease_until <= clock_timestamp(), true)
-    ORDER BY expires_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
-"""
-REFUSED = """
-UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), error = 'the endpoint said 410: it is disabled'
-WHERE endpoint_id = ANY(%s) AND state = 'pending' AND lease_until IS NULL
-"""
-FORGET = """
-DELETE FROM webhook_delivery WHERE id = ANY(ARRAY(
-    SELECT id FROM webhook_delivery WHERE state <> 'pending' AND ended_at < clock_timestamp() - make_interval(days => %s)
-      AND beat_leads(%s) ORDER BY ended_at LIMIT %s))
-"""
+
+class Look(NamedTuple):
+    """What there is to do: `news` to tell, `late` and `due` deliveries; and whether any endpoint is `active`."""
+
+    active: bool
+    news: bool
+    late: bool
+    due: bool
+
+
+class Claimed(NamedTuple):
+    """A delivery that its claimer alone sends. `tries`: attempts since it was made, or sent again by hand. `at`: epoch seconds of now.
+    The old secret counts where `old_key_id` is not None."""
+
+    id: int
+    attempt: int
+    tries: int
+    endpoint_id: int
+    event_id: UUID
+    type: str
+    data: dict[str, Any]
+    occurred_at: datetime
+    url: str
+    key_id: str
+    secret: bytes
+    old_key_id: str | None
+    old_secret: bytes | None
+    at: int
+
+
+class Settled(NamedTuple):
+    """An endpoint of which outcomes were written. `gone`: it wants nothing any more."""
+
+    id: int
+    gone: bool
+
+
+SQL = Statements(__file__)
+FAN_OUT = SQL("fan_out", int)
+LOOK = SQL("look", Look)
+CANDIDATES = SQL("candidates", int)
+CLAIM = SQL("claim", Claimed)
+LOCK = SQL("lock", int)
+SETTLE = SQL("settle", Settled)
+LATE = SQL("late")
+REFUSED = SQL("refused")
+FORGET = SQL("forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +91,22 @@ class Outcome:
     pause: float = 0.0
 
 
-async def look(database: Database) -> Any:
-    """What there is to do: `news` to tell, `late` and `due` deliveries; and whether any endpoint is `active`."""
+async def look(database: Database) -> Look:
     async with database.statements() as alone:
-        return await alone.row(LOOK)
+        return await alone.only(LOOK)
 
 
 async def fan_out(database: Database) -> int:
     """Tell the next events of the outbox to the endpoints that want them; how many events were looked at."""
     async with database.statements() as alone:
-        return int(await alone.value(FAN_OUT, {"limit": EVENTS}))
+        return await alone.only(FAN_OUT, {"limit": EVENTS})
 
 
-async def claim(database: Database, limit: int) -> list[Any]:
+async def claim(database: Database, limit: int) -> list[Claimed]:
     """Up to so many deliveries whose time has come, each with its endpoint; they are the caller's for `LEASE` seconds."""
     values = {"failures": FAILURES, "per_endpoint": PER_ENDPOINT, "per_account": PER_ACCOUNT, "limit": limit}
     async with database.transaction() as transaction:
-        endpoints = [row.id for row in await transaction.rows(CANDIDATES, values)]
+        endpoints = await transaction.rows(CANDIDATES, values)
         if not endpoints:
             return []
         return await transaction.rows(CLAIM, values | {"endpoints": endpoints, "lease": LEASE})
@@ -219,22 +119,22 @@ async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
         for one in sorted(outcomes, key=lambda one: one.id)
     ]
     async with database.transaction() as transaction:
-        before = await transaction.rows(LOCK, (sorted({one.endpoint_id for one in outcomes}),))
+        before = await transaction.rows(LOCK, {"endpoints": sorted({one.endpoint_id for one in outcomes})})
         if not before:
             return
         values = {"outcomes": jsonb(rows), "failures": FAILURES, "rests": open_seconds()}
         settled = await transaction.rows(SETTLE, values)
         if gone := [row.id for row in settled if row.gone]:
-            await transaction.run(REFUSED, (gone,))
+            await transaction.run(REFUSED, {"endpoints": gone})
 
 
 async def fail_late(database: Database) -> int:
     """End what nobody took within 24 h; how many."""
     async with database.statements() as alone:
-        return await alone.run(LATE, (EVENTS,))
+        return await alone.run(LATE, {"limit": EVENTS})
 
 
 async def forget(database: Database, epoch: int | None = None) -> int:
     """Drop what ended longer ago than logs are kept; how many, up to `FORGOTTEN` at once."""
     async with database.statements() as alone:
-        return await alone.run(FORGET, (database.settings.log_days, epoch, FORGOTTEN))
+        return await alone.run(FORGET, {"days": database.settings.log_days, "epoch": epoch, "limit": FORGOTTEN})

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 import msgspec
@@ -13,13 +13,13 @@ import msgspec
 from beat_actors import audit
 from beat_actors.credentials.vault import Vault
 from beat_actors.data import cursors
-from beat_actors.database import Transaction, jsonb
+from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, Conflict, NotFound, TooManyTests
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.addresses import check_url
 from beat_actors.webhooks.backoff import FAILURES
-from beat_actors.webhooks.makers import MAKER_LIVES, SEALED_FOR
+from beat_actors.webhooks.makers import SEALED_FOR
 from beat_actors.webhooks.signing import new_secret
 
 TEST = "beat.webhook.test"
@@ -32,82 +32,6 @@ MOST_RESENT = 10_000
 MAX_PAGE = 200
 STATES = ("pending", "delivered", "failed")
 PATTERN = re.compile(r"\*|beat(\.[a-z_]+){1,3}(\.\*)?")
-
-SEEN = "(%(account)s::text IS NULL AND (%(all)s OR e.api_key_id = %(key)s) OR e.account_id = %(account)s)"
-# Who made it is shown to those who operate, to keys of the same account, and to the maker itself.
-SHOWS_MAKER = "(%(all)s OR k.account_id = %(account)s OR k.id = %(key)s)"
-VIEW = f"""e.id, e.account_id, e.url, e.events, CASE WHEN e.state = 'active' AND NOT ({MAKER_LIVES}) THEN 'paused' ELSE e.state END AS state,
-    CASE WHEN e.state = 'paused' THEN 'asked' WHEN e.state = 'disabled' THEN 'gone'
-         WHEN NOT ({MAKER_LIVES}) THEN (SELECT CASE WHEN k.revoked_at IS NULL THEN 'key_expired' ELSE 'key_revoked' END
-                                        FROM api_key k WHERE k.id = e.api_key_id) END AS reason,
-    (SELECT k.id FROM api_key k WHERE k.id = e.api_key_id AND {SHOWS_MAKER}) AS api_key_id,
-    (SELECT k.name FROM api_key k WHERE k.id = e.api_key_id AND {SHOWS_MAKER}) AS api_key_name,
-    CASE WHEN e.failures >= {FAILURES} THEN 'open' ELSE 'closed' END AS breaker, e.failures,
-    CASE WHEN e.open_until > clock_timestamp() THEN e.open_until END AS open_until, e.last_success_at, e.last_failure_at, e.last_error,
-    e.created_at"""  # noqa: S608 - this module's own text
-CREATE = f"""
-INSERT INTO webhook_endpoint AS e (id, account_id, url, events, api_key_id, key_id, secret) OVERRIDING SYSTEM VALUE
-VALUES (%(id)s, %(account)s, %(url)s, %(events)s, %(key)s, %(key_id)s, %(secret)s) RETURNING {VIEW}
-"""  # noqa: S608 - this module's own text
-NEXT_ID = "SELECT nextval(pg_get_serial_sequence('webhook_endpoint', 'id'))"
-COUNT = """
-SELECT count(*) FROM webhook_endpoint WHERE account_id IS NOT DISTINCT FROM %s::text
-"""
-# Two that add an endpoint at once count one after the other.
-ALONE = "SELECT pg_advisory_xact_lock(hashtext('beat.webhooks'))"
-LIST = f"SELECT {VIEW} FROM webhook_endpoint e WHERE {SEEN} ORDER BY e.id"  # noqa: S608 - as above
-FIND = f"SELECT {VIEW} FROM webhook_endpoint e WHERE e.id = %(id)s AND {SEEN}"  # noqa: S608 - as above
-# Whoever resumes an endpoint whose maker's key has ended answers for it from then on.
-CHANGE = f"""
-UPDATE webhook_endpoint e SET url = coalesce(%(url)s, url), events = coalesce(%(events)s::text[], events),
-    state = coalesce(%(state)s, state),
-    failures = CASE WHEN %(anew)s THEN 0 ELSE failures END, trips = CASE WHEN %(anew)s THEN 0 ELSE trips END,
-    open_until = CASE WHEN %(anew)s THEN NULL ELSE open_until END,
-    api_key_id = CASE WHEN %(state)s = 'active' AND NOT ({MAKER_LIVES}) THEN %(key)s ELSE api_key_id END
-WHERE e.id = %(id)s RETURNING {VIEW}
-"""  # noqa: S608 - as above
-ROTATE = """
-UPDATE webhook_endpoint SET old_key_id = key_id, old_secret = secret, old_until = clock_timestamp() + interval '24 hours',
-    key_id = %s, secret = %s WHERE id = %s RETURNING old_until
-"""
-# One window of a minute for each subject, the endpoint and its account. Rows of long ago are dropped on the way.
-COUNT_TEST = """
-WITH gone AS (
-    DELETE FROM webhook_test WHERE subject = ANY(ARRAY(
-        SELECT subject FROM webhook_test WHERE began < clock_timestamp() - interval '1 hour' AND NOT (subject = ANY(%(subjects)s::text[]))
-        ORDER BY began LIMIT 100 FOR UPDATE SKIP LOCKED))
-)
-INSERT INTO webhook_test AS t (subject, began, sent) SELECT subject, clock_timestamp(), 1 FROM unnest(%(subjects)s::text[]) AS s(subject)
-ON CONFLICT (subject) DO UPDATE SET
-    began = CASE WHEN t.began <= clock_timestamp() - interval '1 minute' THEN excluded.began ELSE t.began END,
-    sent = CASE WHEN t.began <= clock_timestamp() - interval '1 minute' THEN 1 ELSE t.sent + 1 END
-RETURNING subject, sent, extract(epoch FROM began + interval '1 minute' - clock_timestamp())::float8 AS seconds
-"""
-TELL = """
-INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
-VALUES (%s, %s, %s, %s::jsonb, clock_timestamp(), clock_timestamp(), clock_timestamp() + interval '24 hours') RETURNING id
-"""
-DELIVERIES = """
-SELECT id, event_id, type, occurred_at, state, attempt, CASE WHEN state = 'pending' THEN next_at END AS next_at, expires_at,
-       status, error, ended_at
-FROM webhook_delivery WHERE endpoint_id = %(id)s AND (%(state)s::text IS NULL OR state = %(state)s)
-  AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s
-"""
-# What is out at this moment is left alone. Delays start anew; `attempt` goes on, since it is the fence.
-RESEND = """
-WITH again AS (
-    SELECT id FROM webhook_delivery WHERE endpoint_id = %(endpoint)s AND state <> 'pending'
-      AND CASE WHEN %(id)s::bigint IS NULL THEN state = 'failed' AND occurred_at >= %(since)s ELSE id = %(id)s END
-    ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE
-)
-UPDATE webhook_delivery d SET state = 'pending', next_at = clock_timestamp(), expires_at = clock_timestamp() + interval '24 hours',
-    ended_at = NULL, lease_until = NULL, resent_after = attempt FROM again WHERE d.id = again.id RETURNING d.id
-"""
-OTHERWISE_SEALED = """
-SELECT id, key_id, secret, CASE WHEN old_until > clock_timestamp() THEN old_key_id END AS old_key_id, old_secret
-FROM webhook_endpoint WHERE key_id <> %(key)s OR old_key_id <> %(key)s ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE
-"""
-SEAL_ANEW = "UPDATE webhook_endpoint SET key_id = %s, secret = %s, old_key_id = %s, old_secret = %s WHERE id = %s"
 
 
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +75,56 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class Tests(NamedTuple):
+    """How many test events a subject has in its window, with this one; the window ends in so many seconds."""
+
+    subject: str
+    sent: int
+    seconds: float
+
+
+class Signing(Protocol):
+    """The sealed signing secrets of an endpoint; the old one counts where `old_key_id` is not None."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def secret(self) -> bytes: ...
+    @property
+    def old_key_id(self) -> str | None: ...
+    @property
+    def old_secret(self) -> bytes | None: ...
+
+
+class Sealed(NamedTuple):
+    """An endpoint with its `Signing` secrets."""
+
+    id: int
+    key_id: str
+    secret: bytes
+    old_key_id: str | None
+    old_secret: bytes | None
+
+
+SQL = Statements(__file__)
+NEXT_ID = SQL("next_id", int)
+COUNT = SQL("count", int)
+ALONE = SQL("alone")
+CREATE = SQL("create", EndpointView)
+LIST = SQL("list", EndpointView)
+FIND, FIND_TO_CHANGE = SQL("find", EndpointView), SQL("find_to_change", EndpointView)
+CHANGE = SQL("change", EndpointView)
+DELETE = SQL("delete")
+ROTATE = SQL("rotate", datetime)
+COUNT_TEST = SQL("count_test", Tests)
+TELL = SQL("tell", int)
+DELIVERIES = SQL("deliveries", DeliveryView)
+STATE_OF = SQL("state_of", str)
+RESEND = SQL("resend", int)
+OTHERWISE_SEALED = SQL("otherwise_sealed", Sealed)
+SEAL_ANEW = SQL("seal_anew")
+
+
 class Deliveries(msgspec.Struct, frozen=True):
     deliveries: list[DeliveryView]
     next_cursor: str | None
@@ -167,14 +141,15 @@ class Reader:
 
     @property
     def sees(self) -> dict[str, Any]:
-        return {"account": self.account_id, "all": self.all, "key": self.key_id}
+        return {"account": self.account_id, "all": self.all, "key": self.key_id, "failures": FAILURES}
 
 
-def opened(vault: Vault, row: Any) -> list[str]:
+def opened(vault: Vault, number: int, row: Signing) -> list[str]:
     """The secrets that sign for this endpoint, the newest first. Raises `VaultError`."""
-    sealed = [(row.key_id, row.secret)] + ([(row.old_key_id, row.old_secret)] if row.old_key_id else [])
-    number = getattr(row, "endpoint_id", None) or row.id
-    return [vault.open(number, SEALED_FOR, key_id, bytes(secret))["secret"] for key_id, secret in sealed]
+    sealed = [(row.key_id, row.secret)]
+    if row.old_key_id is not None and row.old_secret is not None:
+        sealed.append((row.old_key_id, row.old_secret))
+    return [vault.open(number, SEALED_FOR, key_id, secret)["secret"] for key_id, secret in sealed]
 
 
 async def create(
@@ -196,31 +171,36 @@ async def create(
     if account_id is not None:
         check_text(account_id, "account_id", longest=255, one_line=True)
     wanted = _checked(events)
-    await transaction.value(ALONE)
+    await transaction.run(ALONE)
     most = MOST_OF_THE_INSTALLATION if account_id is None else MOST_ENDPOINTS
-    if await transaction.value(COUNT, (account_id,)) >= most:
+    if await transaction.only(COUNT, {"account": account_id}) >= most:
         raise Conflict(f"there are {most} endpoints already, which is all that there may be; delete one first")
-    number, secret = await transaction.value(NEXT_ID), new_secret()
+    number, secret = await transaction.only(NEXT_ID), new_secret()
     key_id, sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
-    values = {"id": number, "account": account_id, "url": url, "events": wanted, "key": api_key_id, "all": True}
-    row = await transaction.row(CREATE, values | {"key_id": key_id, "secret": sealed})
-    assert row is not None
+    values: dict[str, Any] = {
+        "id": number,
+        "account": account_id,
+        "url": url,
+        "events": wanted,
+        "key": api_key_id,
+        "all": True,
+    }
+    values |= {"key_id": key_id, "secret": sealed, "failures": FAILURES}
+    made = await transaction.only(CREATE, values)
     await _audit(transaction, actor, "create", number, {"account_id": account_id, "host": _host(url), "events": wanted})
-    return EndpointView(**row._asdict()), secret
+    return made, secret
 
 
 async def overview(transaction: Transaction, reader: Reader) -> list[EndpointView]:
-    rows = await transaction.rows(LIST, reader.sees)
-    return [EndpointView(**row._asdict()) for row in rows]
+    return await transaction.rows(LIST, reader.sees)
 
 
 async def find(transaction: Transaction, number: int, reader: Reader, *, lock: bool = False) -> EndpointView:
     """Raises `NotFound`, also for an endpoint of somebody else."""
-    statement = f"{FIND} FOR NO KEY UPDATE OF e" if lock else FIND
-    row = await transaction.row(statement, {"id": number} | reader.sees)
-    if row is None:
+    found = await transaction.row(FIND_TO_CHANGE if lock else FIND, {"id": number} | reader.sees)
+    if found is None:
         raise NotFound(f"there is no webhook {number}; list them to see which there are")
-    return EndpointView(**row._asdict())
+    return found
 
 
 async def change(
@@ -240,18 +220,17 @@ async def change(
     state = None if paused is None else "paused" if paused else "active"
     anew = url is not None or (state == "active" and before.state != "active")
     values = {"id": number, "url": url, "events": _checked(events) if events is not None else None}
-    row = await transaction.row(CHANGE, values | {"state": state, "anew": anew} | reader.sees)
-    assert row is not None
+    after = await transaction.only(CHANGE, values | {"state": state, "anew": anew} | reader.sees)
     detail = {"host": _host(url) if url else None, "events": values["events"], "state": state}
     detail = {name: value for name, value in detail.items() if value is not None}
     await _audit(transaction, reader.actor, "change", number, detail)
-    return EndpointView(**row._asdict())
+    return after
 
 
 async def delete(transaction: Transaction, number: int, reader: Reader) -> None:
     """Its deliveries go with it."""
     found = await find(transaction, number, reader, lock=True)
-    await transaction.run("DELETE FROM webhook_endpoint WHERE id = %s", (number,))
+    await transaction.run(DELETE, {"id": number})
     await _audit(
         transaction, reader.actor, "delete", number, {"account_id": found.account_id, "host": _host(found.url)}
     )
@@ -261,7 +240,8 @@ async def rotate(transaction: Transaction, vault: Vault, number: int, reader: Re
     """A new secret, and until when the one before it signs as well."""
     await find(transaction, number, reader, lock=True)
     secret = new_secret()
-    until = await transaction.value(ROTATE, (*vault.seal(number, SEALED_FOR, {"secret": secret}), number))
+    key_id, sealed = vault.seal(number, SEALED_FOR, {"secret": secret})
+    until = await transaction.only(ROTATE, {"id": number, "key_id": key_id, "secret": sealed})
     await _audit(transaction, reader.actor, "rotate", number, {"old_until": until})
     return secret, until
 
@@ -277,9 +257,10 @@ async def send_test(transaction: Transaction, number: int, reader: Reader) -> in
     await _count_test(transaction, number, found.account_id)
     event = uuid4()
     told = {"message": "This is a test.", "webhook_id": number}
-    delivery = await transaction.value(TELL, (number, event, TEST, jsonb(told)))
+    values = {"endpoint": number, "event": event, "type": TEST, "data": jsonb(told)}
+    delivery = await transaction.only(TELL, values)
     await _audit(transaction, reader.actor, "test", number, {"event_id": event})
-    return int(delivery)
+    return delivery
 
 
 async def deliveries(
@@ -299,7 +280,7 @@ async def deliveries(
     before = cursors.read(cursor, cursors.Before).id if cursor else None
     await find(transaction, number, reader)
     values = {"id": number, "state": state, "before": before, "limit": limit + 1}
-    rows = [DeliveryView(**row._asdict()) for row in await transaction.rows(DELIVERIES, values)]
+    rows = await transaction.rows(DELIVERIES, values)
     following = cursors.write(cursors.Before(rows[limit - 1].id)) if len(rows) > limit else None
     return Deliveries(rows[:limit], following)
 
@@ -309,8 +290,7 @@ async def resend(transaction: Transaction, number: int, delivery: int, reader: R
     await find(transaction, number, reader)
     values = {"endpoint": number, "id": delivery, "since": None, "limit": 1}
     if not await transaction.rows(RESEND, values):
-        here = "SELECT state FROM webhook_delivery WHERE endpoint_id = %s AND id = %s"
-        if await transaction.value(here, (number, delivery)) is None:
+        if await transaction.value(STATE_OF, values) is None:
             raise NotFound(f"webhook {number} has no delivery {delivery}; list its deliveries to see which there are")
         raise Conflict(f"delivery {delivery} is pending: it is tried again by itself")
     await _audit(transaction, reader.actor, "resend", number, {"delivery": delivery})
@@ -329,9 +309,10 @@ async def seal_anew(transaction: Transaction, vault: Vault, *, batch: int) -> li
     """Seal again, with the ring's first key, the secrets of up to so many endpoints that another key sealed; which they were."""
     rows = await transaction.rows(OTHERWISE_SEALED, {"key": vault.sealing_key_id, "limit": batch})
     for row in rows:
-        sealed = [vault.seal(row.id, SEALED_FOR, {"secret": secret}) for secret in opened(vault, row)]
+        sealed = [vault.seal(row.id, SEALED_FOR, {"secret": secret}) for secret in opened(vault, row.id, row)]
         new, old = sealed[0], sealed[1] if len(sealed) > 1 else (None, None)
-        await transaction.run(SEAL_ANEW, (*new, *old, row.id))
+        names = ("id", "key_id", "secret", "old_key_id", "old_secret")
+        await transaction.run(SEAL_ANEW, dict(zip(names, (row.id, *new, *old), strict=True)))
     return [row.id for row in rows]
 
 

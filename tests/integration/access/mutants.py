@@ -17,6 +17,7 @@ from beat_actors.access.reader import Sees
 from beat_actors.broker import loading, turn
 from beat_actors.broker.state import Credential, Snapshot
 from beat_actors.data import changes, reading, refreshing
+from beat_actors.database import Statement
 from beat_actors.requests import explain, intake, queries, retry
 from beat_actors.webhooks import deliveries, endpoints
 
@@ -44,8 +45,10 @@ def _holds_all(patch: pytest.MonkeyPatch, *modules: Any) -> None:
 
 def _without(patch: pytest.MonkeyPatch, module: Any, statement: str, condition: str, instead: str = "") -> None:
     sql = getattr(module, statement)
-    assert condition in sql
-    patch.setattr(module, statement, sql.replace(condition, instead))
+    text = sql.text if isinstance(sql, Statement) else sql
+    assert condition in text
+    text = text.replace(condition, instead)
+    patch.setattr(module, statement, Statement(sql.name, "", text, sql.row) if isinstance(sql, Statement) else text)
 
 
 @mutant("the grant, when a request is accepted: of one, and of each of a list")
@@ -206,12 +209,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("the account, in one webhook and its deliveries")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _without(patch, endpoints, "FIND", endpoints.SEEN, "true")
+    _without(patch, endpoints, "FIND", endpoints.SQL.fragment("seen"), "true")
 
 
 @mutant("the account, in the list of webhooks")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _without(patch, endpoints, "LIST", endpoints.SEEN, "true")
+    _without(patch, endpoints, "LIST", endpoints.SQL.fragment("seen"), "true")
 
 
 @mutant("the account, in whom an event is sent to")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -168,7 +168,9 @@ def faults(
 
 
 def fits(hint: Any, kind: str, element: str | None) -> bool:
-    options = [one for one in get_args(hint) if one is not type(None)] if isinstance(hint, UnionType) else [hint]
+    options = (
+        [one for one in get_args(hint) if one is not type(None)] if get_origin(hint) in (Union, UnionType) else [hint]
+    )
     if element is not None:
         return all(
             one is list or (get_origin(one) is list and fits(get_args(one)[0], element, None)) for one in options

@@ -314,7 +314,7 @@ async def test_a_claim_reads_an_index_and_a_handful_of_pages_at_many_deliveries(
         admin.execute("ANALYZE webhook_delivery")
     async with database.statements() as alone:
         for statement, params in ((deliveries.CANDIDATES, values), (deliveries.CLAIM, values)):
-            (row,) = await alone.rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", params)
+            (row,) = await alone.rows(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.text}", params)
             whole = row[0][0]["Plan"]
             text = json.dumps(whole)
             assert re.search(r'"Seq Scan"[^{]*"Relation Name": "webhook_delivery"', text) is None
