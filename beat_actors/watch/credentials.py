@@ -1,17 +1,25 @@
 """Credentials that are out, or about to be."""
 
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.credentials.alerts import troubles
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 
-CREDENTIALS = """
-SELECT platform, source, count(*) AS of, count(*) FILTER (WHERE gone) AS gone, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-       min(disabled_till) FILTER (WHERE gone AND enabled AND dead_at IS NULL) AS back_at
-FROM (SELECT *, NOT enabled OR dead_at IS NOT NULL OR coalesce(disabled_till > clock_timestamp(), false) AS gone FROM credential) c
-GROUP BY 1, 2 HAVING count(*) FILTER (WHERE gone) * 2 > count(*)
-"""
+
+class Out(NamedTuple):
+    """A source `of` whose credentials many are `gone`, some of them `dead`. `back_at`: when the first comes back by itself."""
+
+    platform: str
+    source: str
+    of: int
+    gone: int
+    dead: int
+    back_at: datetime | None
+
+
+OUT = Statements(__file__)("out", Out)
 
 
 async def credentials_in_trouble(database: Database) -> list[Alert]:
@@ -23,7 +31,7 @@ async def credentials_in_trouble(database: Database) -> list[Alert]:
 async def credentials_out(database: Database) -> list[Alert]:
     """Sources of whose credentials more than half are out."""
     async with database.statements() as alone:
-        rows = await alone.rows(CREDENTIALS)
+        rows = await alone.rows(OUT)
     return [
         Alert(
             key=f"credentials:{row.source}",

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 from beat_actors.alerts import Alert
-from beat_actors.database import Database, upkeep
+from beat_actors.database import Database, Statements, upkeep
 from beat_actors.database.vitals import Vitals, processes
 from beat_actors.watch.rule import listed
 
@@ -15,24 +15,37 @@ SLOW_QUERY = 1.0
 SLOW_CLAIM, FEW_CLAIMS = 5.0, 5
 """Seconds for which the median claim of a process may have waited, where it made so many in the last minute."""
 CONNECTIONS_SHARE = 0.8
-# The transaction before which the feed of changes and webhooks stop, where something has waited behind it for `seconds`. No row where
-# nothing has. Only locks tell a plain role which session of another role, in any database, has written what.
-HOLDER = """
-SELECT extract(epoch FROM clock_timestamp() - since)::integer AS waits, a.pid, p.gid, coalesce(a.datname, p.database) AS database,
-       coalesce(a.usename, p.owner) AS role, nullif(a.application_name, '') AS application, a.state,
-       extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::integer AS age, quote_literal(p.gid) AS quoted
-FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::xid AS xid, least(
-        (SELECT occurred_at FROM outbox_event WHERE xid >= beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT 1),
-        (SELECT at FROM change_log WHERE xid >= beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT 1)) AS since) oldest
-LEFT JOIN pg_prepared_xacts p ON p.transaction = oldest.xid
-LEFT JOIN pg_locks l ON l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.transactionid = oldest.xid
-LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE since < clock_timestamp() - make_interval(secs => %(seconds)s) AND (a.pid IS NOT NULL OR p.gid IS NOT NULL) LIMIT 1
-"""
-RESTORED = "SELECT restored_at FROM database_cluster WHERE restored_at > clock_timestamp() - interval '1 day'"
 HELD_UP = 15.0
 """Seconds for which events or changes may wait for a transaction before somebody is told."""
-IN_DEFAULT = "SELECT parent, sum(held)::bigint AS held, min(day) AS since, max(day) AS until FROM beat_in_default() GROUP BY 1 ORDER BY 1"
+
+
+class Holder(NamedTuple):
+    """A transaction for which others wait: a session's, or a prepared one (`gid`, and `quoted` as a literal). `waits`, `age`: seconds."""
+
+    waits: int
+    pid: int | None
+    gid: str | None
+    database: str | None
+    role: str | None
+    application: str | None
+    state: str | None
+    age: int | None
+    quoted: str | None
+
+
+class InDefault(NamedTuple):
+    """Rows that a table's default partition holds, and the days that they belong to."""
+
+    parent: str
+    held: int
+    since: date | None
+    until: date | None
+
+
+SQL = Statements(__file__)
+HOLDER = SQL("holder", Holder)
+RESTORED = SQL("restored", datetime)
+IN_DEFAULT = SQL("in_default", InDefault)
 
 
 async def slow_database(database: Database) -> list[Alert]:
@@ -52,7 +65,7 @@ async def slow_database(database: Database) -> list[Alert]:
     return [alert for alert in found if alert is not None]
 
 
-def _held_up(row: Any) -> Alert:
+def _held_up(row: Holder) -> Alert:
     where = f"database {row.database}, role {row.role}"
     if row.gid is not None:
         who = f"prepared transaction {row.quoted} ({where}, prepared {row.age} s ago)"

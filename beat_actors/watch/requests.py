@@ -1,11 +1,11 @@
 """Work that waits long or stands still, and sweeps that are late."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from beat_actors.alerts import Alert
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.requests.intake import Priority
 from beat_actors.watch.rule import listed
 
@@ -15,51 +15,61 @@ IDLE_BROKER = 10
 """Seconds without a turn, while work is ready, after which the broker is said to stand still."""
 LONG_WAIT = 600
 """Seconds for which a request that is no batch work may wait before somebody is told."""
-BACKLOG = """
-SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIMIT %s) pending) AS pending,
-       EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
-"""
-# While nobody led nothing ran; whoever is elected has the same time as ever. What is said to be late stays so until it ended well.
-LATE = """
-SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep s
-WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
-  AND (NOT EXISTS (SELECT FROM leader WHERE name = 'scheduler'
-                   AND elected_at >= clock_timestamp() - make_interval(secs => 3 * s.every + s.deadline))
-       OR EXISTS (SELECT FROM alert WHERE key = 'sweep:' || s.name AND resolved_at IS NULL))
-"""
-# One row of an index for each lane; what is batch work may wait.
-WAITING = """
-SELECT l.platform, l.flow, min(first.created_at) AS since, extract(epoch FROM clock_timestamp() - min(first.created_at))::float8 AS seconds,
-       (array_agg(first.request_id ORDER BY first.created_at))[1] AS request_id,
-       (array_agg(l.reasons ORDER BY first.created_at))[1] AS reasons, min(l.blocked_until) AS until
-FROM lane l CROSS JOIN LATERAL (
-    SELECT f.created_at, f.request_id FROM scrape_fetch f
-    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
-WHERE l.priority < %s AND first.created_at < clock_timestamp() - make_interval(secs => %s)
-GROUP BY l.platform, l.flow ORDER BY 1, 2
-"""
-STANDSTILL = """
-SELECT l.platform, count(*) AS lanes FROM lane l CROSS JOIN LATERAL (
-    SELECT f.created_at FROM scrape_fetch f
-    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
-WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
-  AND first.created_at < clock_timestamp() - make_interval(secs => %(idle)s)
-  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
-GROUP BY 1
-"""
+
+
+class Backlog(NamedTuple):
+    """Media that wait. `stands`: an alert about them is open."""
+
+    pending: int
+    stands: bool
+
+
+class Late(NamedTuple):
+    """A sweep that is late: seconds since it ended well, its interval (seconds), and what it last said."""
+
+    name: str
+    ago: int
+    every: float
+    error: str | None
+
+
+class Waiting(NamedTuple):
+    """A flow's fetch that has waited longest, and what is in its way. `until`: when the first blocker of the flow clears."""
+
+    platform: str
+    flow: str
+    since: datetime
+    seconds: float
+    request_id: int
+    reasons: list[dict[str, Any]] | None
+    until: datetime | None
+
+
+class Standstill(NamedTuple):
+    """Lanes of a platform with work that is ready."""
+
+    platform: str
+    lanes: int
+
+
+SQL = Statements(__file__)
+BACKLOG = SQL("backlog", Backlog)
+LATE = SQL("late", Late)
+WAITING = SQL("waiting", Waiting)
+STANDSTILL = SQL("standstill", Standstill)
 
 
 async def backlog(database: Database) -> list[Alert]:
     """Media that wait to be stored. It opens at 50,000 and is resolved below 40,000, so that it does not flutter."""
     async with database.statements() as alone:
-        row = await alone.row(BACKLOG, (BACKLOG_OPENS,))
-    if row is None or row.pending < (BACKLOG_RESOLVES if row.stands else BACKLOG_OPENS):
+        found = await alone.only(BACKLOG, {"most": BACKLOG_OPENS})
+    if found.pending < (BACKLOG_RESOLVES if found.stands else BACKLOG_OPENS):
         return []
     return [
         Alert(
             key="backlog:assets",
             severity="warning",
-            cause=f"{'at least ' if row.pending == BACKLOG_OPENS else ''}{row.pending:,} media files wait to be stored",
+            cause=f"{'at least ' if found.pending == BACKLOG_OPENS else ''}{found.pending:,} media files wait to be stored",
             impact="pictures are served from the provider's URLs, which expire; data is not affected",
             automatic="pictures of profiles go before those of posts; work on data is not held up",
             action="add workers: nothing is lost by waiting, save URLs that expire",
@@ -104,7 +114,7 @@ async def standstill(database: Database) -> list[Alert]:
 async def waiting(database: Database) -> list[Alert]:
     """Flows of which a request that somebody waits for has not been leased anything for long."""
     async with database.statements() as alone:
-        rows = await alone.rows(WAITING, (Priority.BATCH, LONG_WAIT))
+        rows = await alone.rows(WAITING, {"batch": Priority.BATCH, "seconds": LONG_WAIT})
     return [
         Alert(
             key=f"waiting:{row.platform}:{row.flow}",

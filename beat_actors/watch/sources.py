@@ -1,20 +1,34 @@
 """Providers that fail, or whose answers cannot be read, for all or for single owners."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from beat_actors.alerts import SOURCE_RULE, Alert
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.platforms.registry import platforms
 from beat_actors.watch.rule import listed
 
-SOURCES = """
-SELECT platform, source, array_agg(operation ORDER BY operation) AS operations, max(trips) AS trips, min(open_until) AS open_until
-FROM breaker WHERE kind = %s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
-"""
-OWNERS = """
-SELECT platform, source, count(DISTINCT owner) AS count, (array_agg(DISTINCT owner))[1:5] AS some FROM owner_breaker
-WHERE open_until IS NOT NULL GROUP BY 1, 2
-"""
+
+class OpenBreakers(NamedTuple):
+    """A source's operations whose breakers are open."""
+
+    platform: str
+    source: str
+    operations: list[str]
+
+
+class OwnersOut(NamedTuple):
+    """How many owners of a source have open breakers, and some of them."""
+
+    platform: str
+    source: str
+    owners: int
+    some: list[str]
+
+
+SQL = Statements(__file__)
+OPEN_BREAKERS = SQL("open_breakers", OpenBreakers)
+OWNERS = SQL("owners", OwnersOut)
 
 
 async def sources_down(database: Database) -> list[Alert]:
@@ -46,7 +60,7 @@ async def _of_open_breakers(
 ) -> list[Alert]:
     """An alert of this rule for each source that has open breakers of this kind."""
     async with database.statements() as alone:
-        rows = await alone.rows(SOURCES, (kind,))
+        rows = await alone.rows(OPEN_BREAKERS, {"kind": kind})
     return [
         Alert(
             key=f"{rule}:{row.source}",
@@ -69,7 +83,7 @@ async def owners_out(database: Database) -> list[Alert]:
         Alert(
             key=f"owners:{row.source}",
             severity="warning",
-            cause=f"calls for {row.count} {'owner' if row.count == 1 else 'owners'} of {row.source} fail or cannot be read: {listed(row.some)}",
+            cause=f"calls for {row.owners} {'owner' if row.owners == 1 else 'owners'} of {row.source} fail or cannot be read: {listed(row.some)}",
             impact=f"what is asked of them on {row.platform} waits; other owners are served",
             automatic="one probe for each owner after each rest (30 s to 5 min) finds out when its calls go well again",
             action=f"beat sources {row.source}, then look at the owner's store or account at the provider",

@@ -1,10 +1,11 @@
 """How much is used of daily limits, and of the limits on on-demand requests."""
 
 from math import ceil
+from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.broker.windows import Window
-from beat_actors.database import Database, columns
+from beat_actors.database import Database, Statements, arrays
 from beat_actors.platforms.registry import platforms
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.overview import LimitView, overview
@@ -13,17 +14,20 @@ DAY = 86_400.0
 QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))
 MOST_QUOTAS = 200
 """Limits that are told of by themselves: those of which most is used."""
-# Parameters: sources, names of their daily limits, from how many calls on each is told, how many rows.
-QUOTAS = """
-WITH told(source, limit_name, least) AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])), used AS (
-    SELECT subject, limit_name, head, counts, (SELECT sum(n) FROM unnest(counts) n) AS calls FROM credential_usage
-    WHERE limit_name IN (SELECT limit_name FROM told)
-)
-SELECT used.subject, used.limit_name, used.head, used.counts, told.source, extract(epoch FROM clock_timestamp())::double precision AS now
-FROM used LEFT JOIN credential c ON c.id = CASE WHEN subject LIKE 'credential:%%' THEN substr(subject, 12)::bigint END
-JOIN told ON told.limit_name = used.limit_name AND told.source = coalesce(c.source, substr(subject, 8))
-WHERE used.calls >= told.least ORDER BY used.calls / told.least DESC, used.subject, used.limit_name LIMIT %s
-"""
+
+
+class Used(NamedTuple):
+    """A window of a daily limit, as `Window` takes it. `now`: epoch seconds."""
+
+    subject: str
+    limit_name: str
+    head: int
+    counts: list[int]
+    source: str
+    now: float
+
+
+USED = Statements(__file__)("used", Used)
 
 
 async def quotas(database: Database) -> list[Alert]:
@@ -38,7 +42,7 @@ async def quotas(database: Database) -> list[Alert]:
     least = min(share for share, _ in QUOTA_LEVELS)
     wanted = [(source, name, ceil(limit.calls * least)) for (source, name), limit in daily.items()]
     async with database.statements() as alone:
-        rows = await alone.rows(QUOTAS, (*columns(wanted, 3), MOST_QUOTAS))
+        rows = await alone.rows(USED, {**arrays(wanted, "sources", "limits", "least"), "most": MOST_QUOTAS})
     return [
         alert
         for row in rows

@@ -10,6 +10,7 @@ import pytest
 from beat_actors.access.reader import Sees
 from beat_actors.broker import loading, turn
 from beat_actors.data import reading
+from beat_actors.database import Statement
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, lifecycle, queries, sweeps
 from beat_actors.watch import requests as requests_rules
@@ -34,9 +35,10 @@ def million(database_url: str) -> psycopg.Connection[Any]:
         yield connection
 
 
-def plan(connection: psycopg.Connection[Any], sql: str, params: Any = None) -> tuple[str, int]:
+def plan(connection: psycopg.Connection[Any], sql: str | Statement[Any], params: Any = None) -> tuple[str, int]:
     """The plan as text, and the pages that it touched."""
-    row = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params).fetchone()
+    text = sql.text if isinstance(sql, Statement) else sql
+    row = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", params).fetchone()
     assert row is not None
     document = row[0][0]["Plan"]
     return json.dumps(document), document["Shared Hit Blocks"] + document["Shared Read Blocks"]
@@ -65,7 +67,7 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
         (sweeps.DUE.text, {"platforms": ["toy", "other"]}),
         (sweeps.WAITING.text, None),
         (requests_rules.STANDSTILL, {"idle": 10}),
-        (requests_rules.WAITING, (3, 600)),
+        (requests_rules.WAITING, {"batch": 3, "seconds": 600}),
     ):
         text, pages = plan(million, sql, params)
         assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"lane", "settlement"}

@@ -1,0 +1,49 @@
+-- name: backlog
+-- How many media wait to be stored, counted up to a limit by an index.
+-- Parameters: most (integer): the limit.
+-- Rows: `Backlog`, one.
+-- Locks: none.
+-- No row: never.
+SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIMIT %(most)s) pending) AS pending,
+       EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
+
+-- name: late
+-- Sweeps that have not ended well for three of their intervals and a deadline. While nobody led no sweep ran; a leader that is elected has the
+-- same time as ever. A sweep that is told to be late stays so until it ended well.
+-- Rows: `Late`.
+-- Locks: none.
+-- No row: none is late.
+SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep s
+WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
+  AND (NOT EXISTS (SELECT FROM leader WHERE name = 'scheduler'
+                   AND elected_at >= clock_timestamp() - make_interval(secs => 3 * s.every + s.deadline))
+       OR EXISTS (SELECT FROM alert WHERE key = 'sweep:' || s.name AND resolved_at IS NULL))
+
+-- name: waiting
+-- The fetches that have waited longest, by flow. One row of an index for each lane.
+-- Parameters: batch (integer): the priority of batch work, which may wait, seconds (integer) of waiting.
+-- Rows: `Waiting`, by platform and flow.
+-- Locks: none.
+-- No row: none has waited for so long.
+SELECT l.platform, l.flow, min(first.created_at) AS since, extract(epoch FROM clock_timestamp() - min(first.created_at))::float8 AS seconds,
+       (array_agg(first.request_id ORDER BY first.created_at))[1] AS request_id,
+       (array_agg(l.reasons ORDER BY first.created_at))[1] AS reasons, min(l.blocked_until) AS until
+FROM lane l CROSS JOIN LATERAL (
+    SELECT f.created_at, f.request_id FROM scrape_fetch f
+    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+WHERE l.priority < %(batch)s AND first.created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+GROUP BY l.platform, l.flow ORDER BY 1, 2
+
+-- name: standstill
+-- Platforms with work that is ready and that no dispatch cycle took. One row of an index for each lane.
+-- Parameters: idle (integer): seconds.
+-- Rows: `Standstill`.
+-- Locks: none.
+-- No row: there is no such platform.
+SELECT l.platform, count(*) AS lanes FROM lane l CROSS JOIN LATERAL (
+    SELECT f.created_at FROM scrape_fetch f
+    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
+  AND first.created_at < clock_timestamp() - make_interval(secs => %(idle)s)
+  AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
+GROUP BY 1
