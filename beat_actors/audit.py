@@ -9,14 +9,7 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.database import Transaction, jsonb
-
-RECORD = "INSERT INTO audit_log (actor, action, target, detail) VALUES (%s, %s, %s, %s::jsonb)"
-ENTRIES = """
-SELECT id, at, actor, action, target, detail FROM audit_log
-WHERE (%(target)s::text IS NULL OR target = %(target)s) AND (%(actor)s::text IS NULL OR actor = %(actor)s)
-ORDER BY id DESC LIMIT %(limit)s
-"""
+from beat_actors.database import Statements, Transaction, jsonb
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +23,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any]
 
 
+SQL = Statements(__file__)
+RECORD = SQL("record")
+ENTRIES = SQL("entries", Entry)
+
+
 async def record(
     transaction: Transaction, *, actor: str, action: str, target: str, detail: Mapping[str, Any] | None = None
 ) -> None:
@@ -37,7 +35,8 @@ async def record(
 
     `detail` is what one needs to understand it later, and never a secret.
     """
-    await transaction.run(RECORD, (actor, action, target, jsonb(detail or {})))
+    values = {"actor": actor, "action": action, "target": target, "detail": jsonb(detail or {})}
+    await transaction.run(RECORD, values)
 
 
 async def entries(
@@ -45,4 +44,4 @@ async def entries(
 ) -> list[Entry]:
     """What was changed, newest first; of one target or by one actor, where they are named."""
     wanted = {"target": target, "actor": actor, "limit": limit}
-    return [Entry(**row._asdict()) for row in await transaction.rows(ENTRIES, wanted)]
+    return await transaction.rows(ENTRIES, wanted)

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import psycopg
 import structlog
-from psycopg.rows import tuple_row
 
+from beat_actors.database.sql import Statements
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -22,24 +22,10 @@ NAME = "scheduler"
 PATIENCE = 5.0
 """Seconds without a sign of life after which a leader is replaced."""
 BEAT = 1.0
-# No row comes back where another holds the lock.
-ELECT = """
-INSERT INTO leader (name, epoch, holder, seen_at, elected_at)
-SELECT %(name)s, 1, %(holder)s, clock_timestamp(), clock_timestamp() WHERE pg_try_advisory_lock(hashtext('beat.leader'), hashtext(%(name)s))
-ON CONFLICT (name) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder, seen_at = excluded.seen_at,
-    elected_at = excluded.elected_at
-RETURNING epoch
-"""
-SEEN = "UPDATE leader SET seen_at = clock_timestamp() WHERE name = %s AND epoch = %s"
-# Whoever holds the lock and is not seen: its session ends, and with it the lock. It is not seen either where it was seen in the future: the clock
-# stepped back since.
-DEPOSE = """
-SELECT pg_terminate_backend(l.pid) FROM pg_locks l
-WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid()
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.classid::bigint = hashtext('beat.leader')::bigint & 4294967295 AND l.objid::bigint = hashtext(%(name)s)::bigint & 4294967295
-  AND NOT EXISTS (SELECT FROM leader WHERE name = %(name)s AND abs(extract(epoch FROM clock_timestamp() - seen_at)) < %(patience)s)
-"""
+SQL = Statements(__file__)
+ELECT = SQL("elect", int)
+SEEN = SQL("seen")
+DEPOSE = SQL("depose", bool)
 
 
 class Leadership:
@@ -89,18 +75,20 @@ class Leadership:
     async def _step(self) -> None:
         connection = self._connection or await self._connect()
         if self.epoch is not None:
-            if (await connection.execute(SEEN, (NAME, self.epoch))).rowcount == 0:
+            if (await connection.execute(SEEN.sent, {"name": NAME, "epoch": self.epoch})).rowcount == 0:
                 await self._step_down(because="another one was elected")
             return
         if not await self._elected(connection):
-            await connection.execute(DEPOSE, {"name": NAME, "patience": self._patience})
+            await connection.execute(DEPOSE.sent, {"name": NAME, "patience": self._patience})
             await self._elected(connection)
 
     async def _elected(self, connection: psycopg.AsyncConnection[Any]) -> bool:
-        elected = await (await connection.execute(ELECT, {"name": NAME, "holder": self._holder})).fetchone()
-        if elected is None:
+        async with connection.cursor(row_factory=ELECT.rows) as cursor:
+            await cursor.execute(ELECT.sent, {"name": NAME, "holder": self._holder})
+            epoch = await cursor.fetchone()
+        if epoch is None:
             return False
-        (self.epoch,) = elected
+        self.epoch = epoch
         log.info("leading", epoch=self.epoch, holder=self._holder)
         self._on_elected()
         return True
@@ -110,7 +98,6 @@ class Leadership:
         self._connection = await psycopg.AsyncConnection.connect(
             self._url,
             autocommit=True,
-            row_factory=tuple_row,
             application_name="beat leader",
             target_session_attrs="read-write",  # of several hosts, as for the pool
             connect_timeout=2,

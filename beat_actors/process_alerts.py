@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from beat_actors.alerts import Alert
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.database.vitals import Vitals, processes
 from beat_actors.own_trouble import CLOCK, LOGS, REDIS_KEYS, VAULT_KEY
 
+SEALED_WITH = Statements(__file__)("sealed_with", str)
 NAMED = 4
 """Processes that an alert names."""
 
@@ -41,7 +42,7 @@ async def processes_in_trouble(database: Database) -> list[Alert]:
     found: dict[str, dict[str, list[str]]] = {}
     living = await processes(database)
     async with database.statements() as alone:
-        sealed = [row.key_id for row in await alone.rows("SELECT DISTINCT key_id FROM credential ORDER BY 1")]
+        sealed = await alone.rows(SEALED_WITH)
     for each in living:
         for kind, said in (dict(each.troubles) | _lacking(each, sealed)).items():
             found.setdefault(kind, {}).setdefault(said, []).append(f"{each.name} {each.host}:{each.pid}")

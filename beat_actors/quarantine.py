@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from beat_actors import audit
-from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, NotFound
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
@@ -17,45 +17,6 @@ log = structlog.get_logger(__name__)
 
 MOST_MESSAGES = 1000
 """Messages that may stand here unresolved: somebody who floods a queue is not to fill the database."""
-# Counting stops at the limit, over an index of its own.
-SET_ASIDE = """
-INSERT INTO quarantine (kind, operation, error, detail)
-SELECT 'message', %(queue)s, %(why)s, %(detail)s::jsonb
-WHERE (SELECT count(*) FROM (
-    SELECT FROM quarantine WHERE kind = 'message' AND resolved_at IS NULL LIMIT %(most)s) standing) < %(most)s
-"""
-# What has one cause looks alike: the same kind, place and path. Bounded by the index of what is open.
-CLUSTERS = """
-SELECT kind, platform, source, operation, path, parser_version, count(*) AS count, min(at) AS first_at, max(at) AS last_at,
-       max(id) AS newest, count(replay_at) AS replaying, (array_agg(left(error, 300) ORDER BY id DESC))[1] AS error
-FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count(*) DESC, max(id) DESC LIMIT %s
-"""
-ONE = """
-SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
-FROM quarantine WHERE id = %s
-"""
-# What is not named may be any; what stands at no path is named by an empty one.
-OF_CLUSTER = """(%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
-    AND (%(platform)s::text IS NULL OR platform = %(platform)s) AND (%(path)s::text IS NULL OR coalesce(path, '') = %(path)s)
-    AND (%(parser_version)s::integer IS NULL OR parser_version = %(parser_version)s)"""
-RESOLVE = f"""
-UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = 'resolved' WHERE resolved_at IS NULL AND kind = %(kind)s
-    AND {OF_CLUSTER}
-    AND id <= %(newest)s
-"""  # noqa: S608 - a constant
-# One after the other, the oldest first: what is read anew is work, and a hundred thousand at once would be in everybody's way.
-REPLAY = f"""
-WITH chosen AS (
-    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM quarantine
-    WHERE resolved_at IS NULL AND replay_at IS NULL AND fetch_id IS NOT NULL AND kind = %(kind)s
-      AND {OF_CLUSTER}
-      AND id <= %(newest)s
-), due AS (
-    UPDATE quarantine q SET replay_at = clock_timestamp() + make_interval(secs => c.place / %(rate)s::double precision)
-    FROM chosen c WHERE q.id = c.id RETURNING q.replay_at
-)
-SELECT count(*) AS count, max(replay_at) AS last_at FROM due
-"""  # noqa: S608 - as above
 REPLAYABLE = ("malformed", "poison")
 MOST_A_SECOND = 50.0
 KINDS = ("malformed", "poison", "implausible", "message")
@@ -111,6 +72,14 @@ class Replay(msgspec.Struct, frozen=True):
     last_at: datetime | None
 
 
+SQL = Statements(__file__)
+SET_ASIDE = SQL("set_aside")
+CLUSTERS = SQL("clusters", Cluster)
+ONE = SQL("one", Entry)
+RESOLVE = SQL("resolve")
+REPLAY = SQL("replay", Replay)
+
+
 class QuarantineFull(BeatError):
     """As many messages stand in quarantine as may; further ones stay where they are."""
 
@@ -133,15 +102,15 @@ async def set_aside_message(database: Database, queue: str, why: str, detail: Ma
 
 async def clusters(transaction: Transaction, *, limit: int = 100) -> list[Cluster]:
     """What stands in quarantine, by what looks alike, the most frequent first."""
-    return [Cluster(**row._asdict()) for row in await transaction.rows(CLUSTERS, (limit,))]
+    return await transaction.rows(CLUSTERS, {"limit": limit})
 
 
 async def entry(transaction: Transaction, entry_id: int) -> Entry:
     """Raises `NotFound`."""
-    row = await transaction.row(ONE, (entry_id,))
-    if row is None:
+    found = await transaction.row(ONE, {"id": entry_id})
+    if found is None:
         raise NotFound(f"nothing in quarantine has the id {entry_id}")
-    return Entry(**row._asdict())
+    return found
 
 
 async def resolve(
@@ -198,16 +167,15 @@ async def replay(
         raise BadInput(f"rate is more than 0 and at most {MOST_A_SECOND:g} a second", field="rate")
     check_text(reason, "reason", longest=1000)
     values = _cluster(kind, newest, platform, source, operation, path, parser_version) | {"rate": rate}
-    row = await transaction.row(REPLAY, values)
-    assert row is not None
+    due = await transaction.only(REPLAY, values)
     await audit.record(
         transaction,
         actor=actor,
         action="quarantine.replay",
         target=f"quarantine/{kind}",
-        detail={**values, "count": row.count, "reason": reason},
+        detail={**values, "count": due.count, "reason": reason},
     )
-    return Replay(row.count, row.last_at)
+    return due
 
 
 def _cluster(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from beat_actors import audit
-from beat_actors.database import Transaction, columns
+from beat_actors.database import Statements, Transaction, arrays
 from beat_actors.errors import BadInput, NotFound, NotGranted
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lifecycle import fail_fetches
@@ -21,32 +21,6 @@ from beat_actors.text import check_text
 
 LONGEST = 255
 MAX_PAGE = 1000
-
-# 0 rows: the account holds the grant already.
-GRANT = """
-INSERT INTO owner_grant (account_id, platform, owner, granted_by) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING account_id
-"""
-# 0 rows: the account does not hold the grant.
-REVOKE = "DELETE FROM owner_grant WHERE account_id = %s AND platform = %s AND owner = %s RETURNING account_id"
-# What waits for a credential of the owner in the account's name, the oldest first. Locks the fetches in the order of their ids.
-WAITING = """
-SELECT f.id FROM lane l JOIN scrape_fetch f ON f.lane_id = l.id AND f.stage = 'WAITING'
-JOIN scrape_request_log r ON r.id = f.request_id AND r.account_id = %s
-WHERE l.platform = %s AND l.owner = %s ORDER BY f.id LIMIT 10000 FOR NO KEY UPDATE OF f
-"""
-# Read in the order of the primary key, a page at a time.
-LIST = """
-SELECT account_id, platform, owner, granted_at, granted_by FROM owner_grant
-WHERE (%(account)s::text IS NULL OR account_id = %(account)s) AND (%(platform)s::text IS NULL OR platform = %(platform)s)
-  AND (%(owner)s::text IS NULL OR owner = %(owner)s)
-  AND (account_id, platform, owner) > (%(after_account)s, %(after_platform)s, %(after_owner)s)
-ORDER BY account_id, platform, owner LIMIT %(limit)s
-"""
-# Arrays of equal length -> those for which no grant is held. One look-up by the primary key for each.
-MISSING = """
-SELECT w.account_id, w.platform, w.owner FROM unnest(%s::text[], %s::text[], %s::text[]) AS w(account_id, platform, owner)
-WHERE NOT EXISTS (SELECT FROM owner_grant g WHERE g.account_id = w.account_id AND g.platform = w.platform AND g.owner = w.owner)
-"""
 
 
 class Use(NamedTuple):
@@ -67,10 +41,17 @@ class GrantView(msgspec.Struct, frozen=True, kw_only=True):
     granted_by: str
 
 
+SQL = Statements(__file__)
+GRANT, REVOKE = SQL("grant", str), SQL("revoke", str)
+WAITING = SQL("waiting", int)
+LIST = SQL("list", GrantView)
+MISSING = SQL("missing", Use)
+
+
 async def grant(transaction: Transaction, use: Use, *, reason: str, actor: str) -> bool:
     """Let an account use an owner; false where it could already. Audited. Raises `BadInput`."""
     _check(use, reason)
-    new = await transaction.value(GRANT, (*use, actor)) is not None
+    new = await transaction.value(GRANT, {**use._asdict(), "actor": actor}) is not None
     if new:
         await _record(transaction, "grant", use, reason, actor)
     return new
@@ -83,9 +64,9 @@ async def revoke(transaction: Transaction, use: Use, *, reason: str, actor: str)
     the others when it comes to them. Raises `NotFound` where the account does not hold the grant.
     """
     _check(use, reason)
-    if await transaction.value(REVOKE, use) is None:
+    if await transaction.value(REVOKE, use._asdict()) is None:
         raise NotFound(f"account {use.account_id} holds no grant of {use.platform} {use.owner}")
-    waiting = [row.id for row in await transaction.rows(WAITING, use)]
+    waiting = await transaction.rows(WAITING, use._asdict())
     await fail_fetches(transaction, [(number, taken(use.owner)) for number in waiting], stages=("WAITING",))
     await _record(transaction, "revoke", use, reason, actor)
 
@@ -103,7 +84,7 @@ async def overview(
     place = after or Use("", "", "")
     values = {"account": account_id, "platform": platform, "owner": owner, "limit": limit}
     values |= {"after_account": place.account_id, "after_platform": place.platform, "after_owner": place.owner}
-    return [GrantView(**row._asdict()) for row in await transaction.rows(LIST, values)]
+    return await transaction.rows(LIST, values)
 
 
 async def missing(transaction: Transaction, uses: Iterable[Use]) -> set[Use]:
@@ -111,7 +92,7 @@ async def missing(transaction: Transaction, uses: Iterable[Use]) -> set[Use]:
     asked = sorted(set(uses))
     if not asked:
         return set()
-    return {Use(*row) for row in await transaction.rows(MISSING, columns(asked, 3))}
+    return set(await transaction.rows(MISSING, arrays(asked, "accounts", "platforms", "owners")))
 
 
 def taken(owner: str) -> dict[str, str]:

@@ -8,13 +8,13 @@ import asyncio
 import hmac
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import structlog
 
 from beat_actors.access.scopes import Scope, allowed
 from beat_actors.access.tokens import Token, parse
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.errors import StorageTooSlow, StorageUnavailable, Unauthenticated
 
 log = structlog.get_logger(__name__)
@@ -27,19 +27,27 @@ SEEN = 60.0
 """Seconds between two notes of a key's last use, in each process."""
 MOST_KEPT = 10_000
 
-LOOK = """
-SELECT id, prefix, hash, name, account_id, scopes, rate_limit, revoked_at IS NOT NULL AS revoked,
-       extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds_left
-FROM api_key WHERE prefix = ANY(%s)
-"""
-# Several processes note the same keys: in one order, once, and never waiting for one another.
-NOTE = """
-UPDATE api_key SET last_used = clock_timestamp() WHERE id IN (
-    SELECT id FROM api_key WHERE id = ANY(%s) AND coalesce(last_used < clock_timestamp() - interval '30 seconds', true)
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-"""
 NO_KEY = "the call carries no key; send one as `Authorization: Bearer beat_…` (`beat keys create` makes it)"
 NOT_A_KEY = "this is no key of this installation; is it whole, and from here?"
+
+
+class Key(NamedTuple):
+    """A key as it stands in the database. `hash`: of the whole token."""
+
+    id: int
+    prefix: str
+    hash: bytes
+    name: str
+    account_id: str | None
+    scopes: list[str]
+    rate_limit: int
+    revoked: bool
+    seconds_left: float | None
+
+
+SQL = Statements(__file__)
+LOOK = SQL("look", Key)
+NOTE = SQL("note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class _Known:
     """A row as it was at `at`."""
 
     at: float
-    row: Any
+    row: Key
     caller: Caller
 
 
@@ -140,9 +148,9 @@ class Keyring:
             try:
                 async with self._database.statements() as alone:
                     if asked:
-                        self._learn(asked, await alone.rows(LOOK, (list(asked),)))
+                        self._learn(asked, await alone.rows(LOOK, {"prefixes": list(asked)}))
                     if used:
-                        await alone.run(NOTE, (sorted(used),))
+                        await alone.run(NOTE, {"ids": sorted(used)})
             except Exception as error:
                 if not isinstance(error, StorageUnavailable):
                     log.exception("keys_not_read")
@@ -150,7 +158,7 @@ class Keyring:
                     if not answer.done():
                         answer.set_exception(error)
 
-    def _learn(self, asked: dict[str, asyncio.Future[_Known | None]], rows: list[Any]) -> None:
+    def _learn(self, asked: dict[str, asyncio.Future[_Known | None]], rows: list[Key]) -> None:
         found = {row.prefix: row for row in rows}
         now = time.monotonic()
         if len(self._known) > MOST_KEPT:

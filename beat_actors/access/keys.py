@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -13,7 +13,7 @@ from beat_actors.access import scopes as scopes_
 from beat_actors.access.scopes import OF_AN_ACCOUNT, Scope
 from beat_actors.access.tokens import Minted, mint
 from beat_actors.credentials.vault import Vault
-from beat_actors.database import Transaction
+from beat_actors.database import Statements, Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
@@ -23,25 +23,6 @@ RATE_LIMIT = 6_000
 MOST_CALLS = 1_000_000
 LONGEST_LIFE = timedelta(days=3650)
 GRACE = timedelta(hours=24)
-
-CREATE = """
-INSERT INTO api_key (prefix, hash, name, account_id, scopes, rate_limit, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp() + %s) RETURNING id, expires_at
-"""
-LIST = """
-SELECT id, prefix, name, account_id, scopes, rate_limit, created_at, expires_at, revoked_at, last_used,
-       CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= clock_timestamp() THEN 'expired' ELSE 'active' END AS state
-FROM api_key ORDER BY id
-"""
-# Locked, so that of two who change one key at once the second sees what the first did.
-FIND = """
-SELECT id, prefix, name, account_id, scopes, rate_limit, revoked_at, expires_at - created_at AS life,
-       expires_at <= clock_timestamp() AS expired
-FROM api_key WHERE id = %s OR prefix = %s FOR NO KEY UPDATE
-"""
-REVOKE = "UPDATE api_key SET revoked_at = clock_timestamp() WHERE id = %s"
-# `least` passes over NULL: a key without an end gets one.
-RETIRE = "UPDATE api_key SET expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s RETURNING expires_at"
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +39,35 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None
     last_used: datetime | None
     state: Annotated[str, one_of(("active", "expired", "revoked"))]
+
+
+class Inserted(NamedTuple):
+    """A key that was added."""
+
+    id: int
+    expires_at: datetime | None
+
+
+class Found(NamedTuple):
+    """A key that is changed. `life`: from its making to its end."""
+
+    id: int
+    prefix: str
+    name: str
+    account_id: str | None
+    scopes: list[str]
+    rate_limit: int
+    revoked_at: datetime | None
+    life: timedelta | None
+    expired: bool | None
+
+
+SQL = Statements(__file__)
+CREATE = SQL("create", Inserted)
+LIST = SQL("list", KeyView)
+FIND = SQL("find", Found)
+REVOKE = SQL("revoke")
+RETIRE = SQL("retire", datetime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,7 @@ async def create(transaction: Transaction, new: NewKey, *, actor: str) -> Create
 
 
 async def overview(transaction: Transaction) -> list[KeyView]:
-    return [KeyView(**row._asdict()) for row in await transaction.rows(LIST)]
+    return await transaction.rows(LIST)
 
 
 async def revoke(transaction: Transaction, which: str, *, reason: str, actor: str) -> Revoked:
@@ -141,7 +151,7 @@ async def revoke(transaction: Transaction, which: str, *, reason: str, actor: st
     alive = row.revoked_at is None
     webhooks = await paused_by(transaction, row.id)
     if alive:
-        await transaction.run(REVOKE, (row.id,))
+        await transaction.run(REVOKE, {"id": row.id})
         detail = {"prefix": row.prefix, "name": row.name, "reason": reason, "webhooks": len(webhooks)}
         await audit.record(transaction, actor=actor, action="key.revoke", target=f"key/{row.id}", detail=detail)
     return Revoked(row.id, alive, webhooks)
@@ -163,7 +173,7 @@ async def rotate(
         raise BadInput(f"key {row.id} does not work any more, so nobody waits for a successor; create a new one")
     new = NewKey(row.name, scopes_.named(row.scopes), row.account_id, row.rate_limit, row.life)
     created = await _insert(transaction, new)
-    works_until = await transaction.value(RETIRE, (grace, row.id))
+    works_until = await transaction.only(RETIRE, {"id": row.id, "grace": grace})
     handed = await hand_over(transaction, vault, before=row.id, after=created.id, until=works_until)
     detail = {"successor": created.id, "prefix": created.minted.token.prefix, "works_until": works_until}
     detail["webhooks"] = len(handed)
@@ -173,18 +183,23 @@ async def rotate(
 
 async def _insert(transaction: Transaction, new: NewKey) -> Created:
     minted = mint()
-    told = (new.name, new.account_id, list(new.scopes), new.rate_limit, new.life)
-    row = await transaction.row(CREATE, (minted.token.prefix, minted.token.digest, *told))
-    assert row is not None
+    values: dict[str, Any] = {
+        "prefix": minted.token.prefix,
+        "hash": minted.token.digest,
+        "name": new.name,
+        "account": new.account_id,
+    }
+    values |= {"scopes": list(new.scopes), "rate_limit": new.rate_limit, "life": new.life}
+    row = await transaction.only(CREATE, values)
     return Created(row.id, minted, new, row.expires_at)
 
 
-async def _find(transaction: Transaction, which: str) -> Any:
+async def _find(transaction: Transaction, which: str) -> Found:
     check_text(which, "key", longest=200)
     number = int(which) if re.fullmatch(r"[0-9]{1,18}", which) else None
     # As it is listed, or the whole key as it was found somewhere it should not be.
     prefix = which.removeprefix("beat_").partition("_")[0]
-    row = await transaction.row(FIND, (number, prefix))
+    row = await transaction.row(FIND, {"id": number, "prefix": prefix})
     if row is None:
         raise NotFound("there is no such key; `beat keys list` shows their ids and prefixes")
     return row

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import structlog
@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError
 from beat_actors.logins import said
 from beat_actors.platforms.interface import RequestLimit
@@ -42,13 +42,15 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 SCRIPT = Path(__file__).with_name("stack.lua").read_text()
 
-# What was taken from the limit since it was last reset, by bucket. The window is one bucket longer than it says.
-TAKEN = """
-SELECT floor(extract(epoch FROM created_at) / %(width)s)::bigint AS bucket, count(*) AS calls FROM scrape_request_log
-WHERE platform = %(platform)s AND on_demand AND created_at > clock_timestamp() - make_interval(secs => %(seconds)s + %(width)s)
-  AND created_at > coalesce((SELECT max(at) FROM audit_log WHERE target = %(target)s AND action = 'limit.reset'), '-infinity')
-GROUP BY 1
-"""
+
+class Bucket(NamedTuple):
+    """How many calls a bucket has, a thousandth of a limit's window; it is numbered from 1970 on."""
+
+    bucket: int
+    calls: int
+
+
+TAKEN = Statements(__file__)("taken", Bucket)
 
 
 @dataclass(frozen=True, slots=True)

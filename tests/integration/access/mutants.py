@@ -69,12 +69,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @mutant("the grant, when a credential is leased: there, and when it is revoked")
 def _(patch: pytest.MonkeyPatch) -> None:
     _without(patch, turn, "LEASE", " AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))")
-    _without(patch, grants, "WAITING", "l.owner = %s", "l.owner = 'nobody' || %s")
+    _without(patch, grants, "WAITING", "l.owner = %(owner)s", "l.owner = 'nobody' || %(owner)s")
 
 
 @mutant("that what waits fails when a grant is revoked, where nothing could be leased")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _without(patch, grants, "WAITING", "l.owner = %s", "l.owner = 'nobody' || %s")
+    _without(patch, grants, "WAITING", "l.owner = %(owner)s", "l.owner = 'nobody' || %(owner)s")
 
 
 @mutant("the grant, in what is read")

@@ -133,8 +133,8 @@ async def test_a_new_key_works_at_once_though_its_prefix_was_tried_before(databa
     with pytest.raises(Unauthenticated):
         await ring.caller(minted.text)
     async with database.transaction() as transaction:
-        token = minted.token
-        await transaction.run(keys.CREATE, (token.prefix, token.digest, "late", None, ["read"], 10, None))
+        values = {"prefix": minted.token.prefix, "hash": minted.token.digest, "name": "late", "account": None}
+        await transaction.run(keys.CREATE, values | {"scopes": ["read"], "rate_limit": 10, "life": None})
     assert (await ring.caller(minted.text)).name == "late"
 
 

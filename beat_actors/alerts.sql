@@ -1,0 +1,97 @@
+-- fragment: opened
+-- Opens alerts, `standing`, or brings up to date those of their keys that are open. An open alert of which nobody was told is told when
+-- nothing keeps it back any more, and one that has become graver is told again.
+standing AS (
+    SELECT s.*, split_part(s.key, ':', 1) <> %(source_rule)s AND EXISTS (
+        SELECT FROM alert o WHERE o.resolved_at IS NULL AND o.source = s.source AND split_part(o.key, ':', 1) = %(source_rule)s) AS explained
+    FROM jsonb_to_recordset(%(standing)s::jsonb) AS s(
+        key text, severity text, cause text, impact text, automatic text, action text, source text, again_after double precision)
+    WHERE beat_leads(%(epoch)s)
+), known AS (
+    SELECT s.*, a.id, a.told AS before,
+           CASE WHEN NOT a.silenced AND NOT s.explained AND coalesce(array_position('{info,warning,critical}', s.severity) > array_position('{info,warning,critical}', a.told), true)
+                THEN s.severity ELSE a.told END AS now_told
+    FROM standing s JOIN alert a ON a.key = s.key AND a.resolved_at IS NULL
+), updated AS (
+    UPDATE alert a SET severity = k.severity, cause = k.cause, impact = k.impact, automatic = k.automatic, action = k.action,
+        explained = k.explained, told = k.now_told
+    FROM known k WHERE a.id = k.id AND a.resolved_at IS NULL
+      AND (a.severity, a.cause, a.impact, a.automatic, a.action, a.explained, a.told)
+          IS DISTINCT FROM (k.severity, k.cause, k.impact, k.automatic, k.action, k.explained, k.now_told)
+    RETURNING a.*, CASE WHEN k.before IS NULL THEN 'opened' ELSE 'escalated' END AS state, k.before IS DISTINCT FROM a.told AS tell
+), opened AS (
+    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, explained, told)
+    SELECT key, severity, cause, impact, automatic, action, source, explained, CASE WHEN NOT explained THEN severity END
+    FROM standing s
+    WHERE NOT EXISTS (SELECT FROM alert a WHERE a.key = s.key AND (
+        a.resolved_at IS NULL OR a.opened_at > clock_timestamp() - make_interval(secs => s.again_after)
+                                 AND array_position('{info,warning,critical}', coalesce(a.told, a.severity)) >= array_position('{info,warning,critical}', s.severity)))
+    ON CONFLICT (key) WHERE resolved_at IS NULL DO NOTHING
+    RETURNING *, 'opened' AS state, NOT explained AS tell
+)
+
+-- fragment: events
+-- The events about alerts that were opened, escalated or resolved, `changed`. An event's id is derived from what it says, so that it is
+-- written once.
+, event AS (
+    INSERT INTO outbox_event (event_id, type, subject, data)
+    SELECT md5('alert ' || id || ' ' || state || CASE WHEN state = 'escalated' THEN ' ' || severity ELSE '' END)::uuid,
+           'beat.alert.' || state, 'alert/' || key,
+           jsonb_build_object('id', id, 'key', key, 'severity', severity, 'cause', cause, 'impact', impact, 'automatic', automatic,
+                              'action', action, 'source', source, 'opened_at', opened_at)
+    FROM changed WHERE tell ON CONFLICT (event_id) DO NOTHING
+)
+SELECT count(*) AS changed FROM changed
+
+-- name: open
+-- Opens alerts, or brings up to date those of their keys that are open.
+-- Parameters: standing (jsonb): an array of `Alert`, source_rule (text): the rule whose alerts silence those of other rules about the same
+-- source, epoch (bigint): the leader's, NULL: no leader is asked for.
+-- Rows: one: how many were opened or told anew.
+-- Locks: the alerts; it waits for a transaction that opens one of the same key. The new events.
+-- No row: never.
+WITH {{opened}}, changed AS (SELECT * FROM opened UNION ALL SELECT * FROM updated WHERE tell) {{events}}
+
+-- name: resolve
+-- Resolves alerts. The end of an alert of which nobody was told is not told either.
+-- Parameters: keys (text[]).
+-- Rows: one: how many were resolved.
+-- Locks: the alerts, the new events.
+-- No row: never.
+WITH changed AS (
+    UPDATE alert SET resolved_at = clock_timestamp() WHERE key = ANY(%(keys)s) AND resolved_at IS NULL
+    RETURNING *, 'resolved' AS state, NOT silenced AND told IS NOT NULL AS tell
+) {{events}}
+
+-- name: report
+-- Makes the open alerts of a rule those of `standing`. A leader that has been replaced neither opens, nor changes, nor resolves anything.
+-- Parameters: standing (jsonb): an array of `Alert`, rule (text), source_rule (text) as of `open`, epoch (bigint): the leader's, NULL: no
+-- leader is asked for.
+-- Rows: one: how many were opened, told anew or resolved.
+-- Locks: the alerts; it waits for a transaction that opens one of the same key. The new events.
+-- No row: never.
+WITH {{opened}}, resolved AS (
+    UPDATE alert SET resolved_at = clock_timestamp()
+    WHERE resolved_at IS NULL AND split_part(key, ':', 1) = %(rule)s AND key NOT IN (SELECT key FROM standing) AND beat_leads(%(epoch)s)
+    RETURNING *, 'resolved' AS state, NOT silenced AND told IS NOT NULL AS tell
+), changed AS (
+    SELECT * FROM opened UNION ALL SELECT * FROM updated WHERE tell UNION ALL SELECT * FROM resolved
+) {{events}}
+
+-- name: list
+-- Alerts: the open ones, the gravest first, then those that are over, newest first.
+-- Parameters: all (boolean): also those that are over, limit (integer).
+-- Rows: `AlertView`.
+-- Locks: none.
+-- No row: there is none.
+SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, resolved_at, silenced OR explained AS silenced FROM alert
+WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at IS NOT NULL, array_position('{critical,warning,info}', severity), id DESC
+LIMIT %(limit)s
+
+-- name: silence
+-- Says whether people are told of an alert.
+-- Parameters: id (bigint), silenced (boolean).
+-- Rows: its key.
+-- Locks: the alert.
+-- No row: no such alert is open.
+UPDATE alert SET silenced = %(silenced)s WHERE id = %(id)s AND resolved_at IS NULL RETURNING key

@@ -1,0 +1,64 @@
+-- fragment: of_cluster
+-- Whether an entry belongs to a cluster. A field that is NULL may be any; an empty path names entries without one.
+(%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND (%(platform)s::text IS NULL OR platform = %(platform)s) AND (%(path)s::text IS NULL OR coalesce(path, '') = %(path)s)
+    AND (%(parser_version)s::integer IS NULL OR parser_version = %(parser_version)s)
+
+-- name: set_aside
+-- Records a message that cannot be used. It counts up to the limit, by an index of its own.
+-- Parameters: queue, why (text), detail (jsonb), most (integer): messages that may stand unresolved.
+-- Locks: the new row alone. Two at once may exceed the limit by one each.
+-- No row: so many messages stand already.
+INSERT INTO quarantine (kind, operation, error, detail)
+SELECT 'message', %(queue)s, %(why)s, %(detail)s::jsonb
+WHERE (SELECT count(*) FROM (
+    SELECT FROM quarantine WHERE kind = 'message' AND resolved_at IS NULL LIMIT %(most)s) standing) < %(most)s
+
+-- name: clusters
+-- Open entries by what looks alike, the most frequent first. What has one cause looks alike: the same kind, place, path and parser. Bounded by
+-- the index of open entries.
+-- Parameters: limit (integer).
+-- Rows: `Cluster`.
+-- Locks: none.
+-- No row: no entry is open.
+SELECT kind, platform, source, operation, path, parser_version, count(*) AS count, min(at) AS first_at, max(at) AS last_at,
+       max(id) AS newest, count(replay_at) AS replaying, (array_agg(left(error, 300) ORDER BY id DESC))[1] AS error
+FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count(*) DESC, max(id) DESC LIMIT %(limit)s
+
+-- name: one
+-- An entry.
+-- Parameters: id (bigint).
+-- Rows: `Entry`.
+-- Locks: none.
+-- No row: there is no such entry.
+SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
+FROM quarantine WHERE id = %(id)s
+
+-- name: resolve
+-- Takes the open entries of a cluster off the list.
+-- Parameters: kind (text); platform, source, operation, path (text) and parser_version
+-- (integer), NULL: any, an empty path: none; newest (bigint): no entry with a higher id.
+-- Locks: the entries.
+-- No row: no such entry is open.
+UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = 'resolved' WHERE resolved_at IS NULL AND kind = %(kind)s
+    AND {{of_cluster}}
+    AND id <= %(newest)s
+
+-- name: replay
+-- Makes the open entries of a cluster due to be read anew, one after the other, the oldest first: to read them is work, and a hundred thousand
+-- at once would be in the way of all other work.
+-- Parameters: kind (text); platform, source, operation, path (text) and parser_version
+-- (integer), NULL: any, an empty path: none; newest (bigint): no entry with a higher id, rate (double precision): entries a second.
+-- Rows: `Replay`, one.
+-- Locks: the entries.
+-- No row: never.
+WITH chosen AS (
+    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM quarantine
+    WHERE resolved_at IS NULL AND replay_at IS NULL AND fetch_id IS NOT NULL AND kind = %(kind)s
+      AND {{of_cluster}}
+      AND id <= %(newest)s
+), due AS (
+    UPDATE quarantine q SET replay_at = clock_timestamp() + make_interval(secs => c.place / %(rate)s::double precision)
+    FROM chosen c WHERE q.id = c.id RETURNING q.replay_at
+)
+SELECT count(*) AS count, max(replay_at) AS last_at FROM due
