@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 import api.deadline
 import api.limits
-from beat_actors.broker import breaker, outcomes, turn
+from beat_actors.broker import breaker, moves, turn
 from beat_actors.data import reading, refreshing
 from beat_actors.pipeline import call
 from tests.extent import cases
@@ -41,8 +41,8 @@ def ample() -> Iterator[None]:
         patch.setattr(breaker, "AT_LEAST", 10**9)
         patch.setattr(call, "time_of", answered)
         patch.setattr(api.deadline.Deadline.__init__, "__defaults__", (60.0,))
-        patch.setattr(outcomes, "BACKOFF", 7200.0)
-        patch.setattr(outcomes, "BACKOFF_AT_MOST", 7200.0)
+        patch.setattr(moves, "BACKOFF", 7200.0)
+        patch.setattr(moves, "BACKOFF_AT_MOST", 7200.0)
         patch.setattr(turn, "USE_WITHIN", 900.0)
         patch.setattr(refreshing, "PAUSE", 7200.0)
         patch.setattr(api.limits, "WINDOW", 86_400)
