@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from beat_actors import audit
+from beat_actors.broker.lanes import look_again
+from beat_actors.broker.loading import Held
 from beat_actors.broker.state import FlowRoom
 from beat_actors.broker.store import between_turns
-from beat_actors.credentials.manager import UNBLOCK
-from beat_actors.database import Database, Transaction
+from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Flow, Platform
 from beat_actors.platforms.registry import platforms
@@ -20,27 +21,7 @@ from beat_actors.text import check_text
 
 MOST = 1000
 """Workers of one flow, and calls of one worker."""
-SETTINGS = "SELECT flow, workers, concurrency, paused FROM flow_setting WHERE platform = %s"
-OVERVIEW = """
-SELECT platform, flow, s.workers, s.concurrency, coalesce(s.paused, false) AS paused, s.changed_at, coalesce(o.calls, 0) AS out,
-       coalesce(w.fetches, 0) AS waiting, extract(epoch FROM clock_timestamp() - w.since)::float8 AS waiting_for
-FROM unnest(%(platforms)s::text[], %(flows)s::text[]) AS asked(platform, flow)
-LEFT JOIN flow_setting s USING (platform, flow)
-LEFT JOIN (SELECT f.platform, l.flow, count(*) FILTER (WHERE f.call_of IS NULL) AS calls
-           FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.stage = 'LEASED' GROUP BY 1, 2) o USING (platform, flow)
-LEFT JOIN (SELECT l.platform, l.flow, sum(n.fetches)::integer AS fetches, min(n.since) AS since FROM lane l CROSS JOIN LATERAL (
-               SELECT count(*) AS fetches, min(created_at) AS since FROM (SELECT created_at FROM scrape_fetch WHERE lane_id BETWEEN l.id AND l.id AND stage = 'WAITING'
-                   AND not_before IS NULL ORDER BY lane_id, id LIMIT %(most)s) found) n GROUP BY 1, 2) w USING (platform, flow)
-ORDER BY platform, flow
-"""
-CHANGE = """
-INSERT INTO flow_setting AS s (platform, flow, workers, concurrency, paused)
-VALUES (%(platform)s, %(flow)s, %(workers)s, %(concurrency)s, coalesce(%(paused)s, false))
-ON CONFLICT (platform, flow) DO UPDATE SET
-    workers = CASE WHEN %(sets_workers)s THEN excluded.workers ELSE s.workers END,
-    concurrency = CASE WHEN %(sets_concurrency)s THEN excluded.concurrency ELSE s.concurrency END,
-    paused = coalesce(%(paused)s, s.paused), changed_at = clock_timestamp()
-"""
+SQL = Statements(__file__)
 MOST_WAITING = 10_001
 
 Number = int | UnsetType | None
@@ -67,17 +48,43 @@ class FlowView(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime | None
 
 
-def rooms(platform: Platform, settings: Sequence[Any], held: Sequence[Any]) -> dict[str, FlowRoom]:
-    """What is left for each flow of the platform. `settings`: rows of SETTINGS; `held`: the calls that are out, rows with `flow` and `calls`."""
+class Setting(NamedTuple):
+    """What an operator set of a flow; None where it is as the flow declares."""
+
+    flow: str
+    workers: int | None
+    concurrency: int | None
+    paused: bool
+
+
+class FlowRow(NamedTuple):
+    platform: str
+    flow: str
+    workers: int | None
+    concurrency: int | None
+    paused: bool
+    changed_at: datetime | None
+    out: int
+    waiting: int
+    waiting_for: float | None
+
+
+SETTINGS = SQL("settings", Setting)
+OVERVIEW = SQL("overview", FlowRow)
+CHANGE = SQL("change")
+
+
+def rooms(platform: Platform, settings: Sequence[Setting], held: Sequence[Held]) -> dict[str, FlowRoom]:
+    """What is left for each flow of the platform. `held`: the calls that are out."""
     set_to = {row.flow: row for row in settings}
     out: Counter[str] = Counter()
     for row in held:
         out[row.flow] += row.calls
     found = {}
     for name, flow in platform.flows.items():
-        row = set_to.get(name)
-        workers, concurrency = _in_force(flow, row)
-        found[name] = FlowRoom(name, workers * concurrency, row is not None and row.paused, out[name])
+        setting = set_to.get(name)
+        workers, concurrency = _in_force(flow, setting)
+        found[name] = FlowRoom(name, workers * concurrency, setting is not None and setting.paused, out[name])
     return found
 
 
@@ -141,7 +148,7 @@ async def change(
 
     async def changed(transaction: Transaction) -> None:
         await transaction.run(CHANGE, values)
-        await transaction.run(UNBLOCK, {"platform": of})
+        await look_again(transaction, of)
         target = f"flow/{of}/{name}"
         await audit.record(
             transaction, actor=actor, action="flow.set", target=target, detail={**detail, "reason": reason}
@@ -152,13 +159,13 @@ async def change(
     return view
 
 
-def _in_force(flow: Flow, row: Any) -> tuple[int, int]:
+def _in_force(flow: Flow, row: Setting | FlowRow | None) -> tuple[int, int]:
     if row is None:
         return flow.workers, flow.concurrency
     return row.workers or flow.workers, row.concurrency or flow.concurrency
 
 
-def _view(row: Any) -> FlowView:
+def _view(row: FlowRow) -> FlowView:
     flow = platforms()[row.platform].flows[row.flow]
     workers, concurrency = _in_force(flow, row)
     return FlowView(

@@ -1,53 +1,22 @@
 """Sources as operators see and steer them: how many credentials can be used, which breakers are open, and hands to open and close them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from beat_actors import audit
+from beat_actors.broker.lanes import look_again
 from beat_actors.broker.store import between_turns
-from beat_actors.credentials.manager import UNBLOCK, source_named
-from beat_actors.database import Database, Transaction
+from beat_actors.credentials.manager import source_named
+from beat_actors.database import Database, Statement, Statements, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
 
 LONGEST = 7 * 86_400
 """Seconds for which a breaker may be held open by hand: longer is to take the source's credentials out."""
-BREAKERS = """
-SELECT b.*, CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
-FROM (
-    SELECT platform, source, operation, kind, '' AS owner, calls, failures, trips, open_until, probing, by_hand FROM breaker
-    WHERE %(source)s::text IS NULL OR source = %(source)s
-    UNION ALL
-    (SELECT platform, source, operation, kind, owner, calls, failures, trips, open_until, probing, false FROM owner_breaker
-     WHERE open_until IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s) ORDER BY open_until DESC LIMIT 200)
-) b ORDER BY source, operation, kind, owner
-"""
-CREDENTIALS = """
-SELECT source, count(*) AS of, count(*) FILTER (WHERE enabled AND dead_at IS NULL
-    AND coalesce(disabled_till <= clock_timestamp(), true)) AS usable, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
-FROM credential GROUP BY 1
-"""
-IN_FLIGHT = """
-SELECT source, count(*) FILTER (WHERE call_of IS NULL) AS calls FROM scrape_fetch
-WHERE stage = 'LEASED' AND source IS NOT NULL GROUP BY 1
-"""
-# Opened by hand it is as if it had tripped for the first time: when its time is over, one probe decides.
-OPEN = """
-INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand)
-SELECT %(platform)s, %(source)s, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true
-FROM unnest(%(operations)s::text[]) o
-ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failures = 0, recent = '[]', since = clock_timestamp(),
-    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true
-"""
-CLOSE = """
-WITH owners AS (
-    DELETE FROM owner_breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
-)
-DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
-"""
+SQL = Statements(__file__)
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +33,42 @@ class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
     open_until: datetime | None
     probing: bool
     by_hand: bool
+
+
+class BreakerRow(NamedTuple):
+    platform: str
+    source: str
+    operation: str
+    kind: str
+    owner: str
+    calls: int
+    failures: int
+    trips: int
+    open_until: datetime | None
+    probing: bool
+    by_hand: bool
+    state: str
+
+
+class Usable(NamedTuple):
+    """Of how many credentials of the source how many can be used, and how many are dead."""
+
+    source: str
+    of: int
+    usable: int
+    dead: int
+
+
+class InFlight(NamedTuple):
+    source: str
+    calls: int
+
+
+BREAKERS = SQL("breakers", BreakerRow)
+CREDENTIALS = SQL("credentials", Usable)
+IN_FLIGHT = SQL("in_flight", InFlight)
+OPEN = SQL("open")
+CLOSE = SQL("close")
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +132,14 @@ async def close_breaker(
 
 
 async def _turn(
-    database: Database, sql: str, verb: str, source: str, operation: str | None, actor: str, reason: str, **more: Any
+    database: Database,
+    sql: Statement[None],
+    verb: str,
+    source: str,
+    operation: str | None,
+    actor: str,
+    reason: str,
+    **more: Any,
 ) -> list[str]:
     check_text(reason, "reason", longest=1000)
     if not reason.strip():
@@ -140,7 +152,7 @@ async def _turn(
 
     async def change(transaction: Transaction) -> None:
         await transaction.run(sql, values)
-        await transaction.run(UNBLOCK, {"platform": platform})
+        await look_again(transaction, platform)
         detail = {"operations": operations, "reason": reason, **more}
         await audit.record(transaction, actor=actor, action=f"breaker.{verb}", target=f"source/{source}", detail=detail)
 
@@ -148,6 +160,6 @@ async def _turn(
     return operations
 
 
-def _breaker(row: Any) -> BreakerView:
+def _breaker(row: BreakerRow) -> BreakerView:
     fields = row._asdict()
     return BreakerView(**{name: fields[name] for name in BreakerView.__struct_fields__})

@@ -11,6 +11,7 @@ import psycopg
 from beat_actors import audit
 from beat_actors.access import grants
 from beat_actors.broker.decision import Desk
+from beat_actors.broker.lanes import look_again
 from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
 from beat_actors.broker.state import Lane
 from beat_actors.broker.store import between_turns, lock
@@ -54,7 +55,6 @@ LACKING = SQL("lacking", Lacking)
 SECRETS = SQL("secrets", Sealed)
 OTHERWISE_SEALED = SQL("otherwise_sealed", Sealed)
 SEAL_ANEW = SQL("seal_anew")
-UNBLOCK = SQL("unblock")
 ENABLE, DISABLE, SHARE, RESET = SQL("enable"), SQL("disable"), SQL("share"), SQL("reset")
 
 
@@ -136,7 +136,7 @@ class CredentialManager:
                 await self._event(transaction, new_id, "added", {"label": label})
                 told = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
                 await self._record(transaction, "add", new_id, **told)
-                await transaction.run(UNBLOCK, {"platform": platform})
+                await look_again(transaction, platform)
                 return new_id, True
 
         return await self.database.again(once)
@@ -322,7 +322,7 @@ class CredentialManager:
 
         async def changed(transaction: Transaction) -> None:
             await change(transaction)
-            await transaction.run(UNBLOCK, {"platform": platform})
+            await look_again(transaction, platform)
             await watch(transaction, platform)
 
         await between_turns(self.database, platform, changed)

@@ -100,12 +100,6 @@ SELECT id, source, key_id, secret FROM credential WHERE key_id <> %(key)s ORDER 
 UPDATE credential c SET key_id = n.key_id, secret = n.secret
 FROM unnest(%(ids)s::bigint[], %(key_ids)s::text[], %(secrets)s::bytea[]) AS n(id, key_id, secret) WHERE c.id = n.id
 
--- name: unblock
--- Lets the next dispatch cycle look at every lane of a platform again: what waits there may have waited for what was just changed.
--- Parameters: platform (text).
--- Locks: its lanes that were blocked. Run under the platform's lock, so that no cycle changes them at once.
--- No row: no lane was blocked.
-UPDATE lane SET blocked_until = clock_timestamp() WHERE platform = %(platform)s AND reasons IS NOT NULL
 
 -- name: enable
 -- Puts a credential back into use at once: enabled, alive, no cooldown, nothing denied. Its check and refresh are due at once.

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from beat_actors.broker import loading, store
 from beat_actors.broker.decision import Desk
-from beat_actors.broker.turn import USE_WITHIN
 from beat_actors.database import Database, Statements, Transaction, jsonb
+from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.platforms.interface import CHECK, REFRESH, UPKEEP, Platform
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from beat_actors.broker.turn import USE_WITHIN
 from beat_actors.broker.windows import AHEAD
 from beat_actors.database import Transaction, clock
 from beat_actors.engine import Engine
 from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Lease, claim_leases, keys_wanted
+from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.fetches.settlements import settle, settlement_row, shared_settlement
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import Outcome

@@ -14,11 +14,11 @@ from typing import Any
 import structlog
 
 from beat_actors.broker.store import lock
-from beat_actors.broker.turn import USE_WITHIN
 from beat_actors.broker.windows import AHEAD
 from beat_actors.credentials.upkeep import lease_seconds
 from beat_actors.database import Database, Statement, Statements
 from beat_actors.database.clock import StepBack
+from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.fetches.rescue import LEASES_AFTER_STEP, PAUSES_AFTER_STEP, Walked
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept

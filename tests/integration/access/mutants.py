@@ -14,7 +14,7 @@ import api.on_demand
 import api.submissions
 from beat_actors.access import grants
 from beat_actors.access.reader import Sees
-from beat_actors.broker import loading, turn
+from beat_actors.broker import leasing, loading
 from beat_actors.broker.state import Credential, Snapshot
 from beat_actors.data import changes, reading, refreshing
 from beat_actors.database import Statement
@@ -44,11 +44,15 @@ def _holds_all(patch: pytest.MonkeyPatch, *modules: Any) -> None:
 
 
 def _without(patch: pytest.MonkeyPatch, module: Any, statement: str, condition: str, instead: str = "") -> None:
-    sql = getattr(module, statement)
-    text = sql.text if isinstance(sql, Statement) else sql
-    assert condition in text
-    text = text.replace(condition, instead)
-    patch.setattr(module, statement, Statement(sql.name, "", text, sql.row) if isinstance(sql, Statement) else text)
+    patch.setattr(module, statement, _replaced(getattr(module, statement), condition, instead))
+
+
+def _replaced(sql: Any, condition: str, instead: str) -> Any:
+    """The statement, or its text, with another condition."""
+    if isinstance(sql, Statement):
+        return Statement(sql.name, sql.contract, _replaced(sql.text, condition, instead), sql.row)
+    assert condition in sql
+    return sql.replace(condition, instead)
 
 
 @mutant("the grant, when a request is accepted: of one, and of each of a list")
@@ -68,7 +72,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("the grant, when a credential is leased: there, and when it is revoked")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _without(patch, turn, "LEASE", " AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))")
+    _without(patch, leasing, "LEASE", " AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))")
     _without(patch, grants, "WAITING", "l.owner = %(owner)s", "l.owner = 'nobody' || %(owner)s")
 
 
@@ -194,7 +198,9 @@ def _serves(patch: pytest.MonkeyPatch, *, owners: bool) -> None:
         return [one for one in snapshot.credentials.values() if one.source == source]
 
     patch.setattr(Snapshot, "serving", any_of)
-    patch.setattr(loading, "OF_OWNERS" if owners else "SHARED", loading.OF_OWNERS.replace("c.owner = g.owner", "true"))
+    patch.setattr(
+        loading, "OF_OWNERS" if owners else "SHARED", _replaced(loading.OF_OWNERS, "c.owner = g.owner", "true")
+    )
 
 
 @mutant("that a credential is shared, for calls that need no owner")

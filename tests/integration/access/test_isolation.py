@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 import api.deadline
 import api.limits
-from beat_actors.broker import breaker, moves, turn
+from beat_actors.broker import breaker, leasing, moves
 from beat_actors.data import reading, refreshing
 from beat_actors.pipeline import call
 from tests.extent import cases
@@ -43,7 +43,7 @@ def ample() -> Iterator[None]:
         patch.setattr(api.deadline.Deadline.__init__, "__defaults__", (60.0,))
         patch.setattr(moves, "BACKOFF", 7200.0)
         patch.setattr(moves, "BACKOFF_AT_MOST", 7200.0)
-        patch.setattr(turn, "USE_WITHIN", 900.0)
+        patch.setattr(leasing, "USE_WITHIN", 900.0)
         patch.setattr(refreshing, "PAUSE", 7200.0)
         patch.setattr(api.limits, "WINDOW", 86_400)
         yield

@@ -49,7 +49,7 @@ async def test_a_change_is_tried_again_where_turns_take_longer_than_a_lock_is_wa
 ) -> None:
     await CredentialManager(database, Vault(settings), actor="a test").add("lama", {"key": "k"})
     async with await psycopg.AsyncConnection.connect(str(settings.database_url)) as turn:
-        await turn.execute(LOCK, ("instagram",))
+        await turn.execute(LOCK.text, {"platform": "instagram"})
         changing = asyncio.create_task(change(hasty))
         begun = set()
         async with await psycopg.AsyncConnection.connect(str(settings.database_url), autocommit=True) as looking:

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from beat_actors.broker.fair import LOWER_SHARE
-from beat_actors.broker.turn import CANDIDATES, turn
+from beat_actors.broker.leasing import CANDIDATES
+from beat_actors.broker.turn import turn
+from beat_actors.database import jsonb
 from beat_actors.engine import Engine
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
@@ -106,7 +108,8 @@ async def test_a_turn_reads_as_much_for_many_tenants_as_for_few(engine: Engine) 
     async with engine.database.transaction() as transaction:
         lane = await transaction.value("SELECT id FROM lane ORDER BY id LIMIT 1")
         for tenants in (10, 30):
-            found = await transaction.rows(CANDIDATES, ([lane], ["account/t20"], [tenants], 0.0))
+            lanes = jsonb([{"id": lane, "served": "account/t20", "rows": tenants}])
+            found = await transaction.rows(CANDIDATES, {"lanes": lanes, "now": 0.0})
             assert len({row.tenant for row in found}) == tenants
             assert len(found) <= 5 * tenants
             assert found[0].tenant == "account/t21"

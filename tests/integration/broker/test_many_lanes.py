@@ -6,15 +6,8 @@ from random import Random
 import psycopg
 import pytest
 
-from beat_actors.broker.loading import (
-    LEAST_LANES,
-    MOST_LANES,
-    MOST_OF_GROUP,
-    ask_lanes,
-    choose_lanes,
-    load_served,
-    load_snapshot,
-)
+from beat_actors.broker.lanes import LEAST_LANES, MOST_LANES, ask_lanes, choose_lanes
+from beat_actors.broker.loading import MOST_OF_GROUP, load_served, load_snapshot
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.platforms.registry import platform as platform_named

@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.broker.turn import CANDIDATES
+from beat_actors.broker.leasing import CANDIDATES
+from beat_actors.database import jsonb
 
 TENANTS, EACH, WANTED = 500, 20, 20
 LANES = 500
@@ -38,8 +39,8 @@ def test_candidates_of_many_accounts_are_read_and_no_others(database_url: str, s
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(WAITING)
         (lane,) = connection.execute("SELECT id FROM lane WHERE owner = ''").fetchone() or (0,)
-        values = ([lane], [served], [WANTED], 0.0)
-        found = connection.execute(CANDIDATES, values).fetchall()
-        (told,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {CANDIDATES}", values).fetchone() or (None,)
+        values = {"lanes": jsonb([{"id": lane, "served": served, "rows": WANTED}]), "now": 0.0}
+        found = connection.execute(CANDIDATES.text, values).fetchall()
+        (told,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {CANDIDATES.text}", values).fetchone() or (None,)
     assert len({row[2] for row in found}) == WANTED
     assert rows_read((told if isinstance(told, list) else json.loads(told))[0]["Plan"]) < 10 * WANTED

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from beat_actors.access.reader import Sees
-from beat_actors.broker import loading, turn
+from beat_actors.broker import leasing, loading, turn
 from beat_actors.data import reading
-from beat_actors.database import Statement
+from beat_actors.database import Statement, jsonb
+from beat_actors.fetches.leasing import WAKE
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, lifecycle, queries, sweeps
 from beat_actors.watch import requests as requests_rules
@@ -25,6 +26,7 @@ SELECT 'toy', 'flow' || n % 5, '{{}}', CASE WHEN n % 10 = 0 THEN 'COMPLETE' ELSE
 INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority, stage)
 SELECT n, 1 + (n % 100000 = 1)::integer, 'toy', 'look', '{{}}', 2, CASE WHEN n % 10 = 0 THEN 'DONE' ELSE 'WAITING' END FROM generate_series(1, {MILLION}) n;
 """
+LANES = jsonb([{"id": lane, "served": "", "rows": 201} for lane in (1, 2)])
 
 
 @pytest.fixture
@@ -53,12 +55,13 @@ def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Co
     assert "scrape_request_log_pending" in text
     assert "Seq Scan" not in text
     assert pages < 300
-    text, pages = plan(million, turn.CANDIDATES, ([1, 2], ["", ""], [201, 201], 0))
+    text, pages = plan(million, leasing.CANDIDATES.text, {"lanes": LANES, "now": 0})
     assert "scrape_fetch_turn" in text
     assert "Seq Scan" not in text
     assert pages < 900
-    for sql, params in ((loading.HELD, {"platform": "toy"}), (turn.WAKE, (0, "toy", 2000)), (turn.BEHIND, ("toy",))):
-        text, pages = plan(million, sql, params)
+    values = {"platform": "toy", "now": 0, "most": 2000}
+    for statement in (loading.HELD, WAKE, turn.BEHIND):
+        text, pages = plan(million, statement.text, values)
         # What is out for credentials' own sake is a handful of rows.
         assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"credential_call"}
         assert pages < 20

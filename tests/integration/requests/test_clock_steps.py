@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from beat_actors.broker.turn import USE_WITHIN, turn
+from beat_actors.broker.turn import turn
 from beat_actors.broker.windows import AHEAD
 from beat_actors.credentials import upkeep
+from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.pipeline.leases import claim
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import sweeps

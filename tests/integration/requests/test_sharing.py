@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beat_actors.broker.turn import CANDIDATES, turn
+from beat_actors.broker.leasing import CANDIDATES
+from beat_actors.broker.turn import turn
+from beat_actors.database import jsonb
 from beat_actors.errors import KeyReused
 from beat_actors.pipeline.leases import claim
 from beat_actors.pipeline.stage import StageResult
@@ -252,7 +254,9 @@ async def test_s4_8_the_claims_boundary_is_the_deadline_itself(world) -> None:
     (lane,) = await world.rows("SELECT lane_id AS id FROM scrape_fetch")
 
     async def claimable(at: float) -> int:
-        return len(await world.rows(CANDIDATES, [lane.id], [""], [10], at))
+        lanes = jsonb([{"id": lane.id, "served": "", "rows": 10}])
+        async with world.engine.database.transaction() as transaction:
+            return len(await transaction.rows(CANDIDATES, {"lanes": lanes, "now": at}))
 
     assert await claimable(deadline.timestamp() - 0.00001) == 1
     assert await claimable(deadline.timestamp()) == 0

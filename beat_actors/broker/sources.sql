@@ -1,0 +1,44 @@
+-- name: breakers
+-- The breakers of everybody's calls, and of owners the 200 that stay open longest.
+-- Parameters: source (text; null: of all sources).
+-- No row: nothing has failed.
+SELECT b.*, CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
+FROM (
+    SELECT platform, source, operation, kind, '' AS owner, calls, failures, trips, open_until, probing, by_hand FROM breaker
+    WHERE %(source)s::text IS NULL OR source = %(source)s
+    UNION ALL
+    (SELECT platform, source, operation, kind, owner, calls, failures, trips, open_until, probing, false FROM owner_breaker
+     WHERE open_until IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s) ORDER BY open_until DESC LIMIT 200)
+) b ORDER BY source, operation, kind, owner
+
+-- name: credentials
+-- How many credentials each source has, how many of them can be used now as far as rests go, and how many are dead. It reads all of them.
+SELECT source, count(*) AS of, count(*) FILTER (WHERE enabled AND dead_at IS NULL
+    AND coalesce(disabled_till <= clock_timestamp(), true)) AS usable, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
+FROM credential GROUP BY 1
+
+-- name: in_flight
+-- How many calls of each source are out.
+-- No row: no call is out.
+SELECT source, count(*) FILTER (WHERE call_of IS NULL) AS calls FROM scrape_fetch
+WHERE stage = 'LEASED' AND source IS NOT NULL GROUP BY 1
+
+-- name: open
+-- Opens breakers by hand, as if each had tripped for the first time: when its time is over, one probe decides.
+-- Parameters: platform, source (text), operations (text[]), seconds (how long).
+-- Locks: the breakers, under the platform's lock.
+INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand)
+SELECT %(platform)s::text, %(source)s::text, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true
+FROM unnest(%(operations)s::text[]) o
+ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failures = 0, recent = '[]', since = clock_timestamp(),
+    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true
+
+-- name: close
+-- Forgets what breakers know, of everybody's calls and of owners'.
+-- Parameters: platform, source (text), operations (text[]).
+-- Locks: the breakers, under the platform's lock.
+-- No row: never; the statement gives none.
+WITH owners AS (
+    DELETE FROM owner_breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+)
+DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)

@@ -1,0 +1,44 @@
+-- name: wake
+-- Wakes fetches whose time has come, those whose time came first. What is left is for the next turn.
+-- Parameters: platform (text), now (epoch seconds: the turn's), most (bigint).
+-- Locks: the fetches; one that somebody else holds is passed over.
+-- No row: never; the statement gives none, and touches none where no fetch's time has come.
+UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL WHERE id = ANY(ARRAY(
+    SELECT id FROM scrape_fetch WHERE stage = 'WAITING' AND not_before <= to_timestamp(%(now)s) AND platform = %(platform)s
+    ORDER BY not_before LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED))
+
+-- name: lease
+-- Leases fetches that wait: WAITING to LEASED. A lease that is to be used later has a `use_until` that is over: workers of the version that
+-- does not know `use_from` hand it back unused. An owner's credential is leased only while the account that asks holds the owner's grant,
+-- whatever was granted when it asked.
+-- Parameters: leases (json array of {fetch_id, source, credential_id, probe, call_of, use_from}), use_until (epoch seconds).
+-- Rows: the fetches that took their lease.
+-- Locks: the fetches, under the platform's lock. Whoever else writes a fetch that waits holds it for one statement.
+-- No row: each was cancelled or has expired at this very moment, or its account has lost the grant.
+UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
+    call_of = n.call_of, use_from = to_timestamp(n.use_from),
+    use_until = to_timestamp(CASE WHEN n.use_from IS NULL THEN %(use_until)s ELSE 0 END), lease_until = NULL, stage_attempts = 0,
+    waiting_for = NULL, sent_at = clock_timestamp()
+FROM jsonb_to_recordset(%(leases)s::jsonb)
+    AS n(fetch_id bigint, source text, credential_id bigint, probe boolean, call_of bigint, use_from double precision)
+WHERE f.id = n.fetch_id AND f.stage = 'WAITING' AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))
+RETURNING f.id
+
+-- name: move
+-- Moves fetches on after their call: SETTLING to WAITING, in the lane of the sources that are left to them. A fetch that nobody wants any
+-- more, its request having ended or been run anew meanwhile, ends with it: SETTLING to CANCELLED.
+-- Parameters: now (epoch seconds), moves (json array, with the keys below; `delay` in seconds).
+-- Locks: the fetches, under the platform's lock.
+-- No row: never; the statement gives none, and touches none where each has left the stage.
+UPDATE scrape_fetch f SET stage = CASE WHEN r.live AND r.retry_count = f.run THEN 'WAITING' ELSE 'CANCELLED' END, lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
+    rotations = n.rotations, retries = n.retries, lease_until = NULL, use_until = NULL,
+    cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
+    cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
+    page = CASE WHEN n.drop_cursor THEN 1 ELSE f.page END,
+    listing = CASE WHEN n.drop_cursor THEN jsonb_strip_nulls(jsonb_build_object(
+        'restarts', coalesce((f.listing->>'restarts')::integer, 0) + 1, 'partial', f.listing->'partial')) ELSE f.listing END,
+    not_before = CASE WHEN n.delay > 0 THEN to_timestamp(%(now)s + n.delay) END, waiting_for = n.why
+FROM jsonb_to_recordset(%(moves)s::jsonb) AS n(
+    id bigint, lane_id integer, excluded text[], unreadable text[], rotations integer, retries integer,
+    delay double precision, why text, drop_cursor boolean), scrape_request_log r
+WHERE f.id = n.id AND f.stage = 'SETTLING' AND r.id = f.request_id
