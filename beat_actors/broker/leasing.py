@@ -9,7 +9,7 @@ from beat_actors.access import grants
 from beat_actors.broker.decision import Desk
 from beat_actors.broker.state import Plan, Snapshot
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
-from beat_actors.fetches.leasing import LEASE, USE_WITHIN
+from beat_actors.fetches.leasing import LEASE, UNGRANTED, USE_WITHIN
 from beat_actors.requests.lifecycle import fail_fetches
 from beat_actors.settings import Settings
 
@@ -30,15 +30,9 @@ class Served(NamedTuple):
     tenant: str
 
 
-class Ungranted(NamedTuple):
-    id: int
-    owner: str
-
-
 CANDIDATES = SQL("candidates", CandidateRow)
 SERVED = SQL("served", Served)
 SERVE = SQL("serve")
-UNGRANTED = SQL("ungranted", Ungranted)
 
 
 async def candidates(transaction: Transaction, snapshot: Snapshot, desk: Desk, capacity: int) -> Sequence[CandidateRow]:

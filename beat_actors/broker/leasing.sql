@@ -44,10 +44,3 @@ SELECT priority, tenant FROM served_tenant WHERE platform = %(platform)s
 -- Locks: the platform's rows, under the platform's lock.
 INSERT INTO served_tenant (platform, priority, tenant) SELECT %(platform)s::text, * FROM unnest(%(priorities)s::smallint[], %(tenants)s::text[])
 ON CONFLICT (platform, priority) DO UPDATE SET tenant = excluded.tenant
-
--- name: ungranted
--- Those of the fetches that still wait whose account has lost the grant of their owner.
--- Parameters: ids (bigint[]).
--- No row: each has left the stage otherwise, or its account holds the grant.
-SELECT id, owner FROM scrape_fetch
-WHERE id = ANY(%(ids)s) AND stage = 'WAITING' AND owner IS NOT NULL AND NOT beat_may_use_owner(request_id, platform, owner)

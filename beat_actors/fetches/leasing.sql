@@ -1,3 +1,9 @@
+-- fragment: granted
+-- Whether the account that asks for the fetch `f` may use its owner's credentials: it holds the grant, or the installation itself asks.
+(f.owner IS NULL OR NOT EXISTS (
+    SELECT FROM scrape_request_log r WHERE r.id = f.request_id AND r.account_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM owner_grant g WHERE g.account_id = r.account_id AND g.platform = f.platform AND g.owner = f.owner)))
+
 -- name: wake
 -- Wakes fetches whose time has come, those whose time came first. What is left is for the next turn.
 -- Parameters: platform (text), now (epoch seconds: the turn's), most (bigint).
@@ -21,8 +27,14 @@ UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n
     waiting_for = NULL, sent_at = clock_timestamp()
 FROM jsonb_to_recordset(%(leases)s::jsonb)
     AS n(fetch_id bigint, source text, credential_id bigint, probe boolean, call_of bigint, use_from double precision)
-WHERE f.id = n.fetch_id AND f.stage = 'WAITING' AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))
+WHERE f.id = n.fetch_id AND f.stage = 'WAITING' AND {{granted}}
 RETURNING f.id
+
+-- name: ungranted
+-- Those of the fetches that still wait whose account has lost the grant of their owner.
+-- Parameters: ids (bigint[]).
+-- No row: each has left the stage otherwise, or its account holds the grant.
+SELECT f.id, f.owner FROM scrape_fetch f WHERE f.id = ANY(%(ids)s) AND f.stage = 'WAITING' AND NOT {{granted}}
 
 -- name: move
 -- Moves fetches on after their call: SETTLING to WAITING, in the lane of the sources that are left to them. A fetch that nobody wants any

@@ -72,7 +72,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("the grant, when a credential is leased: there, and when it is revoked")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _without(patch, leasing, "LEASE", " AND (f.owner IS NULL OR beat_may_use_owner(f.request_id, f.platform, f.owner))")
+    _without(patch, leasing, "LEASE", "r.account_id IS NOT NULL", "false")
     _without(patch, grants, "WAITING", "l.owner = %(owner)s", "l.owner = 'nobody' || %(owner)s")
 
 
