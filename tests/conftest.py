@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import os
 import shutil
 import sys
@@ -96,6 +97,12 @@ ON_ONE_STACK = tuple(
 """The modules that one running stack serves, one after the other in this order."""
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end, and is not looked through again and again for what can be freed."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that start servers and processes come first, so that none of them is left for one process at the end."""
     order = {path: number for number, path in enumerate(ON_ONE_STACK)}
@@ -155,12 +162,11 @@ def process_url(servers: Servers, database_url: str) -> str:
     return servers.process_url(database_url)
 
 
-@pytest.fixture
-def settings(database_url: str, process_url: str, servers: Servers) -> Settings:
-    """Settings of a process that works on the test's own database, under a Redis prefix of its own."""
+def settings_over(servers: Servers, database_url: str) -> Settings:
+    """Settings of a process that works on this database, under a Redis prefix of its own."""
     return Settings(
         environment="rehearsal",
-        database_url=servers.engine_url(process_url),
+        database_url=servers.engine_url(servers.process_url(database_url)),
         database_owner_url=servers.owner_url(database_url),
         database_prepared_statements=servers.pooler is None,
         redis_url=servers.valkey.url,
@@ -169,6 +175,12 @@ def settings(database_url: str, process_url: str, servers: Servers) -> Settings:
         vault_keys=VAULT_KEYS,
         message_keys=MESSAGE_KEYS,
     )
+
+
+@pytest.fixture
+def settings(database_url: str, servers: Servers) -> Settings:
+    """Those of a process that works on the test's own database."""
+    return settings_over(servers, database_url)
 
 
 @pytest.fixture(autouse=True)

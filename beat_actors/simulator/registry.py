@@ -7,8 +7,9 @@
 
 import pkgutil
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -35,8 +36,14 @@ def _declared() -> Iterator[tuple[str, object]]:
     for module in _modules():
         for declared in getattr(module, "doubles", None) or (getattr(module, "double", None),):
             yield module.__name__, declared
-    for entry in entry_points(group=GROUP):
+    for entry in _entries():
         yield f"{GROUP}:{entry.name}", entry.load()
+
+
+@cache
+def _entries() -> tuple[EntryPoint, ...]:
+    """What is installed does not change while a process runs, and to ask reads a file of every distribution."""
+    return tuple(entry_points(group=GROUP))
 
 
 def _modules() -> Iterator[ModuleType]:

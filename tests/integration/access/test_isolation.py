@@ -21,7 +21,7 @@ from tests.integration.access.mutants import MUTANTS
 from tests.integration.access.neighbours import ACCOUNTS, OWNED, PUBLIC, READABLE, Leak, Neighbours, installations
 from tests.worlds import registered
 
-STEPS = cases(150, 2000)
+STEPS = cases(75, 2000)
 PLANNED = 50
 COMPARED = 5
 """An account is looked at after so many steps, one after the other; all of them in the end."""

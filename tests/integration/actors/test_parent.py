@@ -92,7 +92,7 @@ def test_workers_that_open_no_credential_run_without_the_keys_of_the_vault(worke
     running.ready(1)
 
 
-@pytest.mark.parametrize("queue", ["retrieve", "credentials"])
+@pytest.mark.parametrize("queue", ["retrieve", pytest.param("credentials", marks=pytest.mark.exhaustive)])
 def test_workers_that_open_credentials_do_not_start_without_the_keys_of_the_vault(
     workers: Callable[..., Workers], queue: str
 ) -> None:
@@ -176,7 +176,7 @@ def test_workers_that_cannot_start_end_it(workers: Callable[..., Workers], tmp_p
     ("words", "said"),
     [
         (("--processes", "0"), "at least 1"),
-        (("--queues", "ingst"), "invalid choice: 'ingst'"),
+        pytest.param(("--queues", "ingst"), "invalid choice: 'ingst'", marks=pytest.mark.exhaustive),
     ],
 )
 def test_words_that_make_no_sense_are_refused(
@@ -302,7 +302,11 @@ def test_a_process_that_cannot_have_its_threads_ends_and_says_so(settings: Setti
         assert connection.execute("SELECT FROM leader WHERE seen_at IS NOT NULL").fetchall() == []
 
 
-@pytest.mark.parametrize("script", [NO_LOOP, ONE_THREAD], ids=["no event loop", "no worker thread"])
+@pytest.mark.parametrize(
+    "script",
+    [NO_LOOP, pytest.param(ONE_THREAD, marks=pytest.mark.exhaustive)],
+    ids=["no event loop", "no worker thread"],
+)
 def test_workers_that_cannot_start_their_threads_end_and_say_so(settings: Settings, script: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", script], env=environment(settings), capture_output=True, text=True, timeout=30

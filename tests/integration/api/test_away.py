@@ -1,8 +1,9 @@
 """PostgreSQL or Valkey, stopped or frozen under the API: nothing is promised that is not committed, and nobody is kept waiting."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeySer
 from beat_actors.local.supervisor import Supervisor
 from beat_actors.requests import sweeps
 from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
+from tests.conftest import MESSAGE_KEYS, VAULT_KEYS, fastest
+from tests.databases import Databases
 from tests.integration.api.conftest import bearer
 from tests.integration.api.promised import Promised
 
@@ -50,11 +52,10 @@ def frozen(supervisor: Supervisor) -> Iterator[None]:
 
 @dataclass
 class Ours:
-    """Servers of this test alone, and the API over them."""
+    """Servers of this module alone, and the API over a database of the test's own."""
 
     postgres: Supervisor
     valkey: Supervisor
-    url: str
     database: Database
     api: falcon.testing.ASGIConductor
     services: Services
@@ -67,40 +68,65 @@ class Ours:
             return int(await transaction.value("SELECT count(*) FROM scrape_request_log"))
 
 
-@pytest.fixture
-async def ours() -> AsyncIterator[Ours]:
-    with temporary_home() as home:
+@dataclass
+class Own:
+    """Servers that may be frozen and stopped."""
+
+    postgres: PostgresServer
+    valkey: ValkeyServer
+    databases: Databases
+    under: Supervisor
+    beside: Supervisor
+
+
+@contextmanager
+def own_servers() -> Iterator[Own]:
+    with temporary_home(fastest()) as home:
         postgres, valkey = PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(home)
         with running(home, postgres) as under, running(home, valkey) as beside:
             migrate.upgrade(postgres.owner_url, postgres.process_url)
-            settings = Settings(
-                database_url=postgres.process_url,
-                redis_url=valkey.url,
-                vault_keys=VAULT_KEYS,
-                message_keys=MESSAGE_KEYS,
-            )
-            database, mailbox = Database(settings, name="test"), Mailbox(settings)
-            services: list[Services] = []
-
-            def opened() -> Services:
-                services.append(Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close))
-                return services[0]
-
-            app = create_app(opened)
-            async with database.transaction() as transaction:
-                key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,)), actor="test")
-            async with Promised(app, headers=bearer(key)) as api:
-                yield Ours(under, beside, postgres.url, database, api, services[0])
+            databases = Databases(postgres, postgres.database)
+            yield Own(postgres, valkey, databases, under, beside)
+            databases.close()
 
 
-async def test_without_postgres_a_post_is_503_and_says_when_to_come_back(ours: Ours) -> None:
-    assert (await ours.post("before")).status_code == 202
-    ours.postgres.stop()
-    for call in (ours.post("during"), ours.api.simulate_get(f"{ROUTE}/1"), ours.api.simulate_post(f"{ROUTE}/1/cancel")):
-        answer = await call
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-        assert answer.json["type"] == "urn:beat:problem:storage_unavailable"
-        assert "nothing was accepted" in answer.json["detail"]
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Own]:
+    """For tests that freeze them, after which all is as before."""
+    with own_servers() as own:
+        yield own
+
+
+@asynccontextmanager
+async def over(own: Own, name: str) -> AsyncIterator[Ours]:
+    """The API over the database of this name."""
+    settings = Settings(
+        database_url=own.postgres.url_of(name, "beat_process"),
+        redis_url=own.valkey.url,
+        redis_namespace=name,
+        vault_keys=VAULT_KEYS,
+        message_keys=MESSAGE_KEYS,
+    )
+    database, mailbox = Database(settings, name="test"), Mailbox(settings)
+    services: list[Services] = []
+
+    def opened() -> Services:
+        services.append(Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close))
+        return services[0]
+
+    app = create_app(opened)
+    async with database.transaction() as transaction:
+        key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,)), actor="test")
+    async with Promised(app, headers=bearer(key)) as api:
+        yield Ours(own.under, own.beside, database, api, services[0])
+
+
+@pytest.fixture
+async def ours(lasting: Own) -> AsyncIterator[Ours]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with lasting.databases.database(name):
+        async with over(lasting, name) as ours:
+            yield ours
 
 
 async def test_a_frozen_postgres_is_not_waited_for(ours: Ours) -> None:
@@ -127,17 +153,33 @@ async def test_what_was_accepted_stays_so_when_postgres_freezes_while_its_caller
     assert await ours.count() == 1
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
-async def test_without_valkey_a_post_is_202_and_the_scheduler_finds_the_work(ours: Ours, how: str) -> None:
-    if how == "stopped":
-        ours.valkey.stop()
+async def test_with_a_frozen_valkey_a_post_is_202_and_the_scheduler_finds_the_work(ours: Ours) -> None:
+    with frozen(ours.valkey):
         answers = [await ours.post(f"a{n}") for n in range(5)]
-    else:
-        with frozen(ours.valkey):
-            answers = [await ours.post(f"a{n}") for n in range(5)]
     assert {answer.status_code for answer in answers} == {202}
     assert await ours.count() == 5
     assert (await sweeps.waiting(ours.database)).ring == {"instagram"}
+
+
+async def test_without_valkey_a_post_is_202_and_without_postgres_503() -> None:
+    """The scheduler finds the work that no message announces. Where nothing is accepted, the answer says when to come back."""
+    with own_servers() as own:
+        async with over(own, own.postgres.database) as ours:
+            ours.valkey.stop()
+            answers = [await ours.post(f"a{n}") for n in range(5)]
+            assert {answer.status_code for answer in answers} == {202}
+            assert await ours.count() == 5
+            assert (await sweeps.waiting(ours.database)).ring == {"instagram"}
+            ours.postgres.stop()
+            for method, path, body in (
+                ("POST", ROUTE, GOOD),
+                ("GET", f"{ROUTE}/1", None),
+                ("POST", f"{ROUTE}/1/cancel", None),
+            ):
+                answer = await ours.api.simulate_request(method, path, **({} if body is None else {"json": body}))
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+                assert answer.json["type"] == "urn:beat:problem:storage_unavailable"
+                assert "nothing was accepted" in answer.json["detail"]
 
 
 FREEZE = 8.0

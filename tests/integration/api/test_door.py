@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ import pytest
 from api import untaken
 from api.__main__ import HEAD_BYTES, MAX_CONNECTIONS, RESERVED_FILES, connections
 from api.services import HEADERS
+from beat_actors.access import keys
+from beat_actors.access.keys import NewKey
 from beat_actors.access.scopes import Scope
+from beat_actors.database import Database
 from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.service import answers_http
 from beat_actors.settings import Settings
+from tests.conftest import Servers, settings_over
 from tests.integration.api.conftest import bearer
 from tests.integration.local.processes import eventually
 
@@ -92,6 +97,18 @@ def home() -> Iterator[Home]:
 async def served(home: Home, settings: Settings, tmp_path: Path) -> AsyncIterator[Served]:
     with serving(home, settings, tmp_path / "api.log") as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    servers: Servers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Served, Settings]]:
+    """One server for the tests after which it is as it was before."""
+    log = tmp_path_factory.mktemp("door") / "api.log"
+    with servers.databases.database(f"test_{uuid.uuid4().hex[:12]}") as url, temporary_home() as home:
+        settings = settings_over(servers, url)
+        with serving(home, settings, log) as served:
+            yield served, settings
 
 
 async def got(url: str) -> tuple[int, Any]:
@@ -191,7 +208,8 @@ async def test_health_is_answered_while_every_connection_is_taken(
         assert await waits == (200, {"status": "ok"})
 
 
-async def test_http_1_0_is_answered(served: Served) -> None:
+async def test_http_1_0_is_answered(lasting: tuple[Served, Settings]) -> None:
+    served, _ = lasting
     status, headers, body = await said(served, b"GET /healthz HTTP/1.0\r\n\r\n")
     assert (status, json.loads(body)) == (200, {"status": "ok"})
     assert headers.items() >= {name.lower(): value for name, value in HEADERS.items()}.items()
@@ -205,8 +223,13 @@ CHUNKS = {
 }
 
 
-async def test_chunks_that_are_none_are_the_callers_problem(served: Served, new_key) -> None:
-    token = bearer(await new_key(Scope.SUBMIT))["Authorization"].encode()
+async def test_chunks_that_are_none_are_the_callers_problem(lasting: tuple[Served, Settings]) -> None:
+    served, settings = lasting
+    database = Database(settings, name="test")
+    async with database.transaction() as transaction:
+        key = await keys.create(transaction, NewKey("test", (Scope.SUBMIT,)), actor="test")
+    await database.close()
+    token = bearer(key)["Authorization"].encode()
     head = b"POST " + ROUTE.encode() + b" HTTP/1.1\r\nHost: a\r\nAuthorization: " + token
     head += b"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     for case, chunks in CHUNKS.items():
@@ -216,7 +239,8 @@ async def test_chunks_that_are_none_are_the_callers_problem(served: Served, new_
         assert headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_head_has_a_largest_size(served: Served) -> None:
+async def test_a_head_has_a_largest_size(lasting: tuple[Served, Settings]) -> None:
+    served, _ = lasting
     status, headers, body = await said(
         served, b"GET /healthz?" + b"a=1&" * HEAD_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n"
     )
@@ -248,7 +272,8 @@ def test_the_connections_follow_what_the_system_lets_be_open(monkeypatch, files:
     assert held[0] == resource.RLIM_INFINITY or held[0] >= most
 
 
-async def test_a_refused_body_that_does_not_come_keeps_no_connection(served: Served) -> None:
+async def test_a_refused_body_that_does_not_come_keeps_no_connection(lasting: tuple[Served, Settings]) -> None:
+    served, _ = lasting
     head = (
         b"POST "
         + ROUTE.encode()

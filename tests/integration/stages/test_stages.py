@@ -335,7 +335,7 @@ async def engine_without(engine: Engine, *tables: str) -> None:
             await transaction.run(f"DELETE FROM {table}")
 
 
-@pytest.mark.parametrize("stage", ["RETRIEVED", "INGESTED"])
+@pytest.mark.parametrize("stage", ["RETRIEVED", pytest.param("INGESTED", marks=pytest.mark.exhaustive)])
 async def test_p6_a_suspect_that_kills_its_process_harms_neither_its_neighbours_nor_the_worker(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -388,7 +388,14 @@ async def test_p6_a_suspect_that_never_ends_is_ended(
     assert (stage, tries) == ("RETRIEVED", 1)
 
 
-@pytest.mark.parametrize("point", ["process.after_claim", "process.write", "process.before_commit"])
+POINTS = [
+    pytest.param("process.after_claim", marks=pytest.mark.exhaustive),
+    pytest.param("process.write", marks=pytest.mark.exhaustive),
+    "process.before_commit",
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
 async def test_s6_5_a_worker_that_is_killed_while_it_processes_leaves_no_row_changed(
     engine: Engine, settings: Settings, point: str
 ) -> None:
@@ -400,7 +407,7 @@ async def test_s6_5_a_worker_that_is_killed_while_it_processes_leaves_no_row_cha
     assert await written(engine, request) == before
     async with engine.database.transaction() as transaction:
         await transaction.run("UPDATE scrape_fetch SET lease_until = clock_timestamp() - interval '1 second'")
-    assert await asyncio.to_thread(process_alone, settings, fetches) == 0
+    await process(engine, fetches)
     after = await written(engine, request)
     assert after[-1] == [("COMPLETE", 13)]
     rows_of = dict(zip(WRITTEN, after, strict=False))
