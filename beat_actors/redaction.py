@@ -119,7 +119,7 @@ class Redactor:
     def holds(self, said: str | bytes) -> bool:
         """Whether a secret stands in these words, or may. For short texts: every spelling inside every other is undone."""
         data = said.encode("utf-8", "surrogatepass") if isinstance(said, str) else said
-        if not self._spelt:
+        if not self._spelt or not data:
             return False
         views = 0
         for views, view in enumerate(_views(data), 1):  # noqa: B007
@@ -329,9 +329,10 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 
 def _long_runs(data: bytes) -> bytes:
     """What the long runs of letters, digits and the signs of base64 stand for, in base64 and in hexadecimal."""
-    standard = data.translate(_STANDARD)
-    runs = [standard[slice(*found.span())] for found in _LONG_RUN.finditer(data.translate(_IN_RUNS))]
-    parts = [binascii.a2b_base64(run[: len(run) & ~3]) for run in runs]
+    runs = [data[slice(*found.span())] for found in _LONG_RUN.finditer(data.translate(_IN_RUNS))]
+    # Whole groups of four, so that each run is read as if it stood alone.
+    groups = b"".join([run[: len(run) & ~3] for run in runs])
+    parts = [binascii.a2b_base64(groups.translate(_STANDARD))]
     parts += [binascii.unhexlify(run[: len(run) & ~1]) for run in runs if not run.translate(None, _HEX_DIGITS)]
     return b" ".join(parts)
 

@@ -52,6 +52,7 @@ PASSED_THROUGH = (
     *(ErrorRule(Outcome.UPSTREAM_DOWN, status=status, message=r'"status"\s*:\s*"fail"') for status in (200, 400)),
 )
 FAILED = re.compile(rb'(?<!\\)"status"\s*:\s*"fail"')
+SHORTCODE, NUMBER = re.compile(r"[A-Za-z0-9_-]{5,64}"), re.compile(r"[0-9]{1,25}")
 
 
 class Envelope(msgspec.Struct):
@@ -131,31 +132,45 @@ class Author(msgspec.Struct):
 
 def own_id(*values: Id | None) -> Id | None:
     """The first value that is an id. An empty text is none."""
-    return next((value for value in values if value is not None and value != ""), None)
+    for value in values:
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def moment(*values: Time) -> datetime | None:
     """The first value that is a time."""
-    return next((instant(value) for value in values if value is not None), None)
+    for value in values:
+        if value is not None:
+            return instant(value)
+    return None
 
 
 def counted(path: str, **named: Count) -> int | None:
     """A count that the payload has under one of several names. Its error has the path of the name that is there."""
-    return next(
-        (count(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None), None
-    )
+    for name, value in named.items():
+        if value is not None:
+            return count(value, f"{path}.{name.replace('__', '.')}")
+    return None
 
 
 def told(path: str, **named: Count) -> int | None:
     """As `counted`, for a count that an owner may hide. Where one name has -1, another may have the count."""
-    found = (shown(value, f"{path}.{name.replace('__', '.')}") for name, value in named.items() if value is not None)
-    return next((value for value in found if value is not None), None)
+    for name, value in named.items():
+        if value is not None:
+            found = shown(value, f"{path}.{name.replace('__', '.')}")
+            if found is not None:
+                return found
+    return None
 
 
 def words(*captions: Caption) -> str | None:
     """The first that has any."""
-    texts = (caption.text if isinstance(caption, Text) else caption for caption in captions)
-    return text(next((each for each in texts if each), None))
+    for caption in captions:
+        said = caption.text if isinstance(caption, Text) else caption
+        if said:
+            return text(said)
+    return None
 
 
 def the_one_asked_for(
@@ -188,7 +203,7 @@ def shown(value: Count, path: str) -> int | None:
 
 
 def shortcode(value: str, path: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{5,64}", value):
+    if not SHORTCODE.fullmatch(value):
         raise Malformed(f"{value[:80]!r} is not a shortcode", path=path)
     return value
 
@@ -196,7 +211,7 @@ def shortcode(value: str, path: str) -> str:
 def shortcode_of(pk: Id | None) -> str | None:
     """The shortcode of an id, which is the id in base 64; `None` where there is no id."""
     found = bare_id(pk)
-    if found is None or not re.fullmatch(r"[0-9]{1,25}", found):
+    if found is None or not NUMBER.fullmatch(found):
         return None
     number, letters = int(found), ""
     while number:
@@ -221,7 +236,7 @@ def media_id_of(code: str) -> str:
 def the_id(value: Id | None, path: str) -> str:
     """An id that must be there. Raises `Malformed` where it is not a number."""
     found = bare_id(value)
-    if found is None or not re.fullmatch(r"[0-9]{1,25}", found):
+    if found is None or not NUMBER.fullmatch(found):
         raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
     return found
 

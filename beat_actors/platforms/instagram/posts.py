@@ -108,8 +108,13 @@ class Node(msgspec.Struct):
         return [each for each in named if each is not None and (each.who() or each.username)]
 
     def is_of_the_web(self) -> bool:
-        told = (self.shortcode, self.typename, self.taken_at_timestamp, self.display_url, self.edge_media_to_caption)
-        return any(each is not None for each in told)
+        return (
+            self.shortcode is not None
+            or self.typename is not None
+            or self.taken_at_timestamp is not None
+            or self.display_url is not None
+            or self.edge_media_to_caption is not None
+        )
 
 
 class Items(msgspec.Struct):

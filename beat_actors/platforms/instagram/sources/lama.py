@@ -137,7 +137,7 @@ def without_filler(parse: Callable[[bytes, FetchSpec], Parsed]) -> Callable[[byt
         page = parse(body, spec)
         records = [
             msgspec.structs.replace(one, views=one.views or None, plays=one.plays or None)
-            if isinstance(one, InstagramPost)
+            if isinstance(one, InstagramPost) and 0 in (one.views, one.plays)
             else one
             for one in page.records
         ]
