@@ -14,7 +14,7 @@ The file `fetches.sql` beside `fetches.py` holds that module's statements:
 
 and the module binds it with `END = SQL("end", Ended)`, where `Ended` has the columns as its fields (a NamedTuple, a msgspec struct or a
 dataclass), or, of a statement with one column, is the type of that column. `{{intake.told}}` is the fragment of another file in the same
-directory. `tests/integration/database/test_statements.py` holds the files against this form and the types against
+directory, and `{{fetches/lanes.known}}` of one in another directory beside it. `tests/integration/database/test_statements.py` holds the files against this form and the types against
 the database.
 """
 
@@ -29,7 +29,7 @@ from psycopg import AsyncCursor, Cursor
 R = TypeVar("R")
 
 _PART = re.compile(r"^-- (name|fragment): (\w+)$", re.MULTILINE)
-_FRAGMENT = re.compile(r"\{\{(?:(\w+)\.)?(\w+)\}\}")
+_FRAGMENT = re.compile(r"\{\{(?:([\w/]+)\.)?(\w+)\}\}")
 _COMMENT = re.compile(r"(^|\s+)--(\s.*)?$")
 
 LOADED: list["Statement[Any]"] = []
@@ -108,10 +108,11 @@ class Statements:
                 self._contracts[name], self._texts[name] = contract, text
 
     def fragment(self, name: str, file: str | None = None) -> str:
-        """A fragment's text; `file`: of another file in the same directory."""
+        """A fragment's text; `file`: of another file in the same directory, or, with the directory's name, in one beside it."""
         if file is None:
             return self._fragments[name]
-        return Statements(str(self.path.with_stem(file)))._fragments[name]
+        path = self.path.parent.parent / file if "/" in file else self.path.parent / file
+        return Statements(str(path)).fragment(name)
 
     @property
     def names(self) -> list[str]:

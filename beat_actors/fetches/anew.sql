@@ -1,6 +1,6 @@
 -- name: ask_again
 -- Lets fetches be asked for again, with every source open to them, as after a retry.
--- Moves: FAILED -> WAITING.
+-- Stages: FAILED -> WAITING.
 -- Parameters: ids (bigint[]) and lanes (integer[]), pairwise.
 -- Locks: the fetches, in no order; the caller has locked them.
 -- No row: none of them exists.
@@ -11,7 +11,7 @@ FROM unnest(%(ids)s::bigint[], %(lanes)s::integer[]) AS n(id, lane_id) WHERE f.i
 -- name: reread
 -- Lets the payloads of entries of the quarantine be read again. What failed had asked every source, the last one too: that one is not to be asked
 -- again if this cannot be read either.
--- Moves: FAILED, WAITING -> RETRIEVED.
+-- Stages: FAILED, WAITING -> RETRIEVED.
 -- Parameters: entries (bigint[]: of the quarantine).
 -- Locks: the fetches, in no order; the caller has locked them, and has seen that nobody works on them.
 -- No row: of an entry, that its fetch is gone.

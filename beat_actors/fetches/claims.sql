@@ -10,6 +10,8 @@
 -- secret this process has no key for is left to processes that have; where there is none, it is handed back when it is too old. A lease that a
 -- step back of the clock made last longer lasts no longer than one that is given now. The first claim for a request marks it, and
 -- those that joined it, as PROCESSING: here and not with the lease, which is given under the platform's lock.
+-- Stages: LEASED -> SETTLING.
+-- Status: PENDING -> PROCESSING.
 -- Parameters: ids (bigint[]), keys (text[]: the ids of the vault's keys that this process has), lease, within, most, ahead (seconds, double
 -- precision: for which a claim holds; from `use_from` on within which the call is to be made; that a lease may last at most; by which one may
 -- begin later at most).

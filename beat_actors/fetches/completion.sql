@@ -2,7 +2,7 @@
 -- Commits calls that were made: the fenced transition, and only for the rows that passed the fence their payload and their trace. A payload,
 -- and all that is read from it, is of the time at which its answer came, however long it waits for a stage. What `goes_on` is held for
 -- this process as by `claims.retrieved`, of which the rows have the fields.
--- Moves: LEASED -> RETRIEVED, SETTLING.
+-- Stages: LEASED -> RETRIEVED, SETTLING.
 -- Parameters: calls (jsonb: a list of objects with the columns of `n`), lease (seconds), indexes (integer[]: `i` of the calls that have
 -- a payload), bodies (bytea[]) and cursors (text[]), pairwise with indexes.
 -- Rows: those that passed; flow, account, parameters and items only of those that go on.
@@ -37,7 +37,7 @@ FROM moved m LEFT JOIN scrape_request_log r ON m.goes_on AND r.id = m.request_id
 
 -- name: unused
 -- Ends claims of leases for which no call was made. The caller settles them.
--- Moves: LEASED -> SETTLING.
+-- Stages: LEASED -> SETTLING.
 -- Parameters: ids (bigint[]) and fences (integer[]), pairwise.
 -- Locks: the fetches, in no order; each is held by its claim.
 -- No row: of a claim, that it was taken over.
@@ -47,7 +47,7 @@ WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' RETURNING f.id
 -- name: read
 -- Commits what ingest read: records for the stage process, or the reason why there are none, in quarantine where it has a `kind`. The caller
 -- settles the latter.
--- Moves: RETRIEVED -> INGESTED, SETTLING.
+-- Stages: RETRIEVED -> INGESTED, SETTLING.
 -- Parameters: results (jsonb: a list of objects with the columns of `r`), ids (bigint[]) and records (bytea[]), pairwise, of those that have some.
 -- Locks: the fetches, in no order; each is held by its claim.
 -- No row: of a fetch, that its claim was taken over. Nothing of it is written.
@@ -68,7 +68,7 @@ SELECT id FROM moved
 
 -- name: written_at_once
 -- Ends fetches whose records are written in the same transaction as they were read: what `read` and `written` are to the stages by themselves.
--- Moves: RETRIEVED -> DONE.
+-- Stages: RETRIEVED -> DONE.
 -- Parameters: ids (bigint[]), fences and versions (integer[]), pairwise.
 -- Locks: the fetches, in no order; each is held by its claim. Before the entities, and before the requests.
 -- No row: of a fetch, that its claim was taken over. Nothing of it may be written.
@@ -78,7 +78,7 @@ WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED' RETURNING f.id
 
 -- name: written
 -- Ends fetches whose records the stage process writes in this transaction.
--- Moves: INGESTED -> DONE.
+-- Stages: INGESTED -> DONE.
 -- Parameters: ids (bigint[]) and fences (integer[]), pairwise.
 -- Locks: the fetches, in no order; each is held by its claim. Before the entities, and before the requests.
 -- No row: of a fetch, that its claim was taken over. Nothing of it may be written.

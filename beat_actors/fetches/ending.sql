@@ -1,7 +1,7 @@
 -- name: fail
 -- Ends fetches that cannot be answered. What was read of them goes with it: a replay reads the payload again. The caller counts them off their
 -- requests (`lifecycle.close`), in the same transaction.
--- Moves: any of `stages` -> FAILED.
+-- Stages: WAITING, SETTLING, INGESTED -> FAILED.
 -- Parameters: errors (jsonb: a list of objects with the columns of `i`), stages (text[]: those in which a fetch may be).
 -- Locks: the fetches, in no order; the caller holds them, by a claim or the platform's lock.
 -- No row: of a fetch, that it is in another stage.

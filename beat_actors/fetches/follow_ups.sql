@@ -1,8 +1,7 @@
 -- name: add
--- Adds fetches that follow others, of the same run of a request. What nobody wants any more, the request having ended or been run anew
+-- Adds fetches that follow others, of the same run of a request, as WAITING. What nobody wants any more, the request having ended or been run anew
 -- meanwhile, is not added. Deadline and tenant are those of the fetch that it follows. The caller counts what it adds to the requests
 -- (`lifecycle.close`), in the same transaction.
--- Moves: nothing; what is added is WAITING.
 -- Parameters: fetches (jsonb: a list of objects with the columns of `n`; `parent` is the fetch that it follows).
 -- Locks: none but the new rows.
 INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner, tenant, listing)

@@ -30,13 +30,8 @@ class Lane(NamedTuple):
 
 
 FIND_OR_CREATE = SQL("find_or_create", Lane)
-# Why the lane `l` waits and until when, as far as the broker has found it out for the fetch `f`: another account may have waited
-# in this lane before, and that it did is nobody else's business.
-_LOOKED = "f.not_before IS NULL AND l.checked_at >= f.created_at"
-# By the reasons themselves, because a lane's own time also changes when somebody does something to a credential of another account.
-_CLEARS_AT = """CASE WHEN jsonb_array_length(l.reasons) > 0
-    THEN (SELECT to_timestamp(min((r->>'until')::double precision)) FROM jsonb_array_elements(l.reasons) r) ELSE l.blocked_until END"""
-KNOWN = f"CASE WHEN {_LOOKED} THEN l.reasons END AS reasons, CASE WHEN {_LOOKED} THEN {_CLEARS_AT} END AS blocked_until"
+KNOWN = SQL.fragment("known")
+"""Columns `reasons` and `blocked_until`: why the lane `l` waits and until when, as far as is known for the fetch `f`."""
 
 
 async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[LaneKey, int]:

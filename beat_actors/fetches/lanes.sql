@@ -1,3 +1,13 @@
+-- fragment: looked
+f.not_before IS NULL AND l.checked_at >= f.created_at
+
+-- fragment: known
+-- Why the lane `l` waits and until when, as far as the broker has found it out for the fetch `f`: another account may have waited in this lane
+-- before, and that it did is nobody else's business. Until when: by the reasons themselves, because a lane's own time also changes when somebody
+-- does something to a credential of another account.
+CASE WHEN {{looked}} THEN l.reasons END AS reasons, CASE WHEN {{looked}} THEN CASE WHEN jsonb_array_length(l.reasons) > 0
+THEN (SELECT to_timestamp(min((r->>'until')::double precision)) FROM jsonb_array_elements(l.reasons) r) ELSE l.blocked_until END END AS blocked_until
+
 -- name: find_or_create
 -- Finds lanes, and makes those that are missing.
 -- Parameters: lanes (jsonb: a list of objects with the columns of `w`).

@@ -23,7 +23,7 @@ RETURNING f.id, f.stage, f.stage_attempts
 -- Ends claims of leases whose holder is gone: nobody knows whether the call was made. It stays charged, is traced as unknown so that the books
 -- agree, and the fetch goes back to the broker. The fence rises, so the holder, if it is only late, writes nothing. Nothing is done where the
 -- clock is ahead of what the caller expects it to show: it may just have stepped.
--- Moves: LEASED -> SETTLING.
+-- Stages: LEASED -> SETTLING.
 -- Parameters: expected (epoch seconds or null: what the database's clock should show), epoch (bigint or null: of the leader), limit (integer).
 -- Rows: the platforms whose broker has something to apply.
 -- Locks: the fetches by their ids; what another holds is skipped.

@@ -10,13 +10,15 @@ import contextlib
 import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from beat_actors.database import Statements
 from beat_actors.engine import Engine
+from beat_actors.fetches.states import Stage
 from beat_actors.logs import configure
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
@@ -35,8 +37,9 @@ WITHHELD = frozenset(
         "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     }
 )  # fmt: skip
-STAGE = "SELECT stage FROM scrape_fetch WHERE id = %s"
-STAGES = {"RETRIEVED": ingest, "INGESTED": process}
+SQL = Statements(__file__)
+STAGE = SQL("stage", str)
+STAGES: Mapping[str | None, Callable[..., Awaitable[StageResult]]] = {Stage.RETRIEVED: ingest, Stage.INGESTED: process}
 
 
 class Began(msgspec.Struct, tag="began"):
@@ -113,7 +116,7 @@ async def _try(ids: Sequence[int]) -> None:
         for fetch_id in ids:
             _say(Began(fetch_id))
             async with engine.database.statements() as alone:
-                stage = await alone.value(STAGE, (fetch_id,))
+                stage = await alone.value(STAGE, {"id": fetch_id})
             if stage in STAGES:
                 _say(Ended(await STAGES[stage](engine, [fetch_id], alone=True)))
     finally:

@@ -7,25 +7,16 @@ and how many, each endpoint declares (`page`); which refusals ask for less, the 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from beat_actors.database import Transaction, columns
+from beat_actors.database import Statements, Transaction, columns
 from beat_actors.fetches.claims import Lease
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.transport.http import TOO_LARGE
 
 KEPT_FOR = 86_400.0
 """Seconds for which a smaller page is kept after the last time that less was asked for; then the whole page is tried again."""
-# Parameters: seconds, then arrays of (source, operation, subject, halvings) without duplicates and in their order. Locks their rows.
-REMEMBER = """
-INSERT INTO smaller_page AS s (source, operation, subject, halvings, until)
-SELECT n.source, n.operation, n.subject, n.halvings, now() + make_interval(secs => %s)
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::smallint[]) AS n(source, operation, subject, halvings)
-ON CONFLICT (source, operation, subject) DO UPDATE SET until = excluded.until,
-    halvings = CASE WHEN s.until > now() THEN greatest(s.halvings, excluded.halvings) ELSE excluded.halvings END
-"""
-# Rows whose time has passed, 1,000 at most. Those that another transaction holds are left to it.
-FORGET = """
-DELETE FROM smaller_page WHERE ctid = ANY(ARRAY(SELECT ctid FROM smaller_page WHERE until < now() LIMIT 1000 FOR UPDATE SKIP LOCKED))
-"""
+SQL = Statements(__file__)
+REMEMBER = SQL("remember")
+FORGET = SQL("forget")
 
 
 def judged(verdict: Verdict, endpoint: Endpoint, spec: FetchSpec) -> Verdict:
@@ -44,5 +35,6 @@ async def remember(transaction: Transaction, claims: Sequence[Lease]) -> None:
     less = {(claim.source, claim.operation, claim.subject): claim.halvings + 1 for claim in claims}
     if less:
         rows = sorted((*key, halvings) for key, halvings in less.items())
-        await transaction.run(REMEMBER, (KEPT_FOR, *columns(rows, 4)))
+        names = ("sources", "operations", "subjects", "halvings")
+        await transaction.run(REMEMBER, {"seconds": KEPT_FOR, **dict(zip(names, columns(rows, 4), strict=True))})
         await transaction.run(FORGET)

@@ -2,49 +2,67 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from beat_actors.database import Transaction
-from beat_actors.fetches.lanes import KNOWN
+from beat_actors.database import Statements, Transaction
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
 from beat_actors.requests.queries import RequestView, get_request
 
-_FETCHES = """
-SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt, f.rotations, f.retries, f.waiting_for, f.not_before,
-       f.excluded, f.unreadable, f.error, {known}, l.sources, f.lane_id, f.tenant,
-       f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
-       (SELECT count(*) FROM (
-            SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.tenant = f.tenant
-                AND o.stage = 'WAITING' AND o.not_before IS NULL AND o.id < f.id LIMIT 10001) own) AS own,
-       (SELECT count(*) FROM (
-            SELECT FROM lane u JOIN scrape_fetch o ON o.lane_id = u.id AND o.stage = 'WAITING' AND o.not_before IS NULL{whose}
-            WHERE f.stage = 'WAITING' AND u.platform = l.platform AND u.operation = l.operation AND u.owner = l.owner
-                AND u.priority < l.priority AND {can_run} LIMIT 10001) urgent) AS urgent
-FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id JOIN scrape_request_log r ON r.id = f.request_id AND r.retry_count = f.run
-WHERE f.request_id = %(request)s ORDER BY f.id
-"""
-# Ahead are those of its tenant that came before it in its lane, since tenants take turns; and all of more urgent lanes for the same,
-# but for those that wait for a person.
-FETCHES = _FETCHES.format(
-    known="l.reasons, l.blocked_until", whose="", can_run="(u.reasons IS NULL OR u.blocked_until IS NOT NULL)"
-)
-# An account counts its own fetches alone, and is told nothing of a lane that others wait in.
-FETCHES_OF_ACCOUNT = _FETCHES.format(
-    known=KNOWN,
-    whose=" AND o.tenant = f.tenant",
-    can_run="(u.reasons IS NULL OR u.blocked_until IS NOT NULL OR u.checked_at < o.created_at)",
-)
-CALLS = """
-SELECT at, fetch_id, source, operation, credential_id, url, status, ms, outcome, code, detail FROM trace_log
-WHERE request_id = %s ORDER BY at
-"""
+SQL = Statements(__file__)
 
 
-CAME_TO = {
+class FetchRow(NamedTuple):
+    """A fetch with its lane's `reasons` and `blocked_until`. `own`, `urgent`: how many are asked before it, of its tenant and of more urgent lanes."""
+
+    id: int
+    operation: str
+    page: int
+    stage: str
+    source: str | None
+    credential_id: int | None
+    attempt: int
+    rotations: int
+    retries: int
+    waiting_for: str | None
+    not_before: datetime | None
+    excluded: list[str]
+    unreadable: list[str]
+    error: dict[str, Any] | None
+    reasons: list[dict[str, Any]] | None
+    blocked_until: datetime | None
+    sources: list[str]
+    lane_id: int
+    tenant: str
+    worked_on: bool | None
+    own: int
+    urgent: int
+
+
+class CallRow(NamedTuple):
+    """A row of `trace_log`."""
+
+    at: datetime
+    fetch_id: int | None
+    source: str
+    operation: str
+    credential_id: int | None
+    url: str
+    status: int | None
+    ms: float | None
+    outcome: str
+    code: str
+    detail: str
+
+
+FETCHES = SQL("fetches", FetchRow)
+FETCHES_OF_ACCOUNT = SQL("fetches_of_account", FetchRow)
+CALLS = SQL("calls", CallRow)
+
+CAME_TO: Mapping[str, str] = {
     Outcome.OK: "it answered",
     Outcome.MISSING: "it says that no such thing exists",
     Outcome.PRIVATE: "it says that the thing is not public",
@@ -126,11 +144,11 @@ async def why(
     """
     request = await get_request(transaction, request_id, account_id=account_id)
     has_them = request.joined_to or request.id
-    sql = FETCHES if account_id is None else FETCHES_OF_ACCOUNT
-    rows = await transaction.rows(sql, {"request": has_them, "account": account_id})
+    statement = FETCHES if account_id is None else FETCHES_OF_ACCOUNT
+    rows = await transaction.rows(statement, {"request": has_them})
     tenants = await pace.tenants(transaction, rows) if operator else {}
     fetches = [_state(row, operator, tenants.get(row.lane_id)) for row in rows]
-    calls = [_call(row, operator) for row in await transaction.rows(CALLS, (has_them,))]
+    calls = [_call(row, operator) for row in await transaction.rows(CALLS, {"request": has_them})]
     if account_id is not None:
         calls = [call for call in calls if not _answers_many(request.platform, call)]
     waiting = [fetch for fetch in fetches if fetch.stage == "WAITING"]
@@ -160,14 +178,29 @@ def _answers_many(platform: str, call: Mapping[str, Any]) -> bool:
     return endpoint is not None and endpoint.many is not None
 
 
-def waits_for(row: Any, *, operator: bool = False) -> tuple[list[Blocker], datetime | None]:
+class Waiting(Protocol):
+    """A fetch with its lane's reasons."""
+
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def waiting_for(self) -> str | None: ...
+    @property
+    def not_before(self) -> datetime | None: ...
+    @property
+    def reasons(self) -> list[dict[str, Any]] | None: ...
+    @property
+    def blocked_until(self) -> datetime | None: ...
+
+
+def waits_for(row: Waiting, *, operator: bool = False) -> tuple[list[Blocker], datetime | None]:
     """What a waiting fetch waits for, and when it can run; `row` is a fetch with its lane's `reasons` and `blocked_until`.
 
     Only an `operator` is shown the reasons' hints: owners, and commands to type.
     """
     blockers: list[Blocker] = []
     if row.not_before is not None:
-        told = CAME_TO.get(row.waiting_for, row.waiting_for or "its last call failed")
+        told = CAME_TO.get(row.waiting_for or "", row.waiting_for or "its last call failed")
         blockers.append(Blocker(f"it pauses: {told}", row.not_before, row.source))
     for reason in row.reasons or []:
         until = reason.get("until")
@@ -179,12 +212,12 @@ def waits_for(row: Any, *, operator: bool = False) -> tuple[list[Blocker], datet
     return blockers, max(row.not_before, row.blocked_until or row.not_before)
 
 
-def _call(row: Any, operator: bool) -> dict[str, Any]:
+def _call(row: CallRow, operator: bool) -> dict[str, Any]:
     call = {**row._asdict(), "why": CAME_TO.get(row.outcome, "it failed")}
     return call if operator else call | OPERATORS_ONLY
 
 
-def _state(row: Any, operator: bool, tenants: int | None) -> FetchState:
+def _state(row: FetchRow, operator: bool, tenants: int | None) -> FetchState:
     blockers, earliest = waits_for(row, operator=operator) if row.stage == "WAITING" else ([], None)
     if not operator:
         # What is shut out is told once, and not for each of the credentials that it is true of.

@@ -7,7 +7,7 @@
 -- learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come. The ids are drawn first, so
 -- that requests and fetches go in together, and in the order of the call: where a lane is new nothing is inserted in the first round, since
 -- ids in another order would tell that nobody used that lane before.
--- Moves: nothing; what is inserted is PENDING, PROCESSING where it joins what is begun, or COMPLETE where it is stored. Fetches: WAITING.
+-- What is inserted is PENDING, PROCESSING where it joins what is begun, or COMPLETE where it is stored.
 -- Parameters: lanes (jsonb: a list of objects with the columns of `w`), items (jsonb: a list of objects with the columns of `i`, of
 -- which `lane` names one of the lanes).
 -- Rows: one for each item that was accepted now or before (`same`: as the same request). Those of an item whose key was used for another

@@ -16,7 +16,7 @@ FROM
 -- Counts ended fetches off their requests, and ends the requests that have none left. A request that was cancelled or has expired meanwhile is
 -- left as it is; what its fetches come to is for those that joined it, if there are any.
 -- Each closing is counted once by its caller: the fetch's own transition, in the same transaction, happens once.
--- Moves: PENDING, PROCESSING -> COMPLETE, FAILED.
+-- Status: PENDING, PROCESSING -> COMPLETE, FAILED.
 -- Parameters: closings (jsonb: a list of objects with the columns of `c`).
 -- Rows: those that ended for themselves (`ended`), and those that others wait for (`awaited`), for `close_joined`.
 -- Locks: the requests by their ids. Everywhere the order is: fetches, the requests that have them by their ids, then those that joined.
@@ -56,7 +56,7 @@ SELECT id, status, ended, awaited FROM closed WHERE ended OR awaited
 -- name: close_joined
 -- Ends what joined requests, as those would have ended: a statement of its own, because a request may have joined after `close` began, and it
 -- is the lock that tells. The counter on the locked row says whether there is any.
--- Moves: PENDING, PROCESSING -> COMPLETE, FAILED.
+-- Status: PENDING, PROCESSING -> COMPLETE, FAILED.
 -- Parameters: ids (bigint[]: the requests that were joined, locked by the caller).
 -- Locks: those that joined, by the request that they joined and their ids.
 -- No row: all of them have ended by themselves.
@@ -96,7 +96,8 @@ ORDER BY coalesce(r.joined_to, r.id), r.joined_to IS NOT NULL, r.id FOR NO KEY U
 -- name: end
 -- Ends requests from outside: cancelled, or past their deadline. Where nobody else waits for their fetches, what waits never runs. A call that is
 -- out was paid for: what it brings is kept.
--- Moves: PENDING, PROCESSING -> FAILED, CANCELLED. Fetches: WAITING -> CANCELLED.
+-- Status: PENDING, PROCESSING -> FAILED, CANCELLED.
+-- Stages: WAITING -> CANCELLED.
 -- Parameters: ids (bigint[]), status (text: FAILED or CANCELLED), error (jsonb), account_id (text or null: end those of this account alone),
 -- late (boolean: end those alone whose deadline has passed).
 -- Locks: fetches and requests, which `lock_fetches` and `lock_requests` have locked in this transaction.

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import SystemRandom
+from typing import NamedTuple
 
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.errors import KeyReused, LimitsUnavailable, RateLimitError
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.quotas.limiter import StackedLimiter, Standing, Taken
@@ -13,12 +14,20 @@ from beat_actors.quotas.off_peak import moment
 from beat_actors.requests import intake
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
 
-# The answer that the key brought first. What is deferred is not counted, and its first fetch is as old as the time to which it was.
-STORED = """
-SELECT r.id, r.accepted_as, r.idempotency_digest = %(digest)s AS same,
-    CASE WHEN NOT r.on_demand THEN (SELECT f.created_at FROM scrape_fetch f WHERE f.request_id = r.id ORDER BY f.id LIMIT 1) END AS deferred_to
-FROM scrape_request_log r WHERE r.idempotency_owner = %(owner)s AND r.idempotency_key = %(key)s
-"""
+SQL = Statements(__file__)
+
+
+class Stored(NamedTuple):
+    """A request that its key brought before. `same`: whether all was the same then. `deferred_to`: of one that was not counted."""
+
+    id: int
+    accepted_as: str
+    same: bool
+    deferred_to: datetime | None
+
+
+STORED = SQL("stored", Stored)
+NOW = SQL("now", datetime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ async def _defer(
 ) -> Refreshing:
     """Into the next off-peak hours, as batch work that the broker leases by its own ledger. What would be over by then is refused."""
     async with database.transaction() as transaction:
-        now = (await transaction.value("SELECT clock_timestamp()")).astimezone(UTC)
+        now = (await transaction.only(NOW)).astimezone(UTC)
         at = moment(now, database.settings.off_peak, SystemRandom().random())
         request = replace(
             prepared.request, on_demand=False, deferred_to=at, waiting_for=f"{why}; batch work runs off-peak then"

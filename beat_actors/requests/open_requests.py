@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from beat_actors.database import Database
+from beat_actors.database import Database, Statements
 from beat_actors.errors import TooManyOpen
 
 INTERVAL = 2.0
@@ -18,13 +18,8 @@ INTERVAL = 2.0
 MOST = 10_000
 """Tenants above which counts that are too old are dropped."""
 
-# One row. It reads at most `most` entries of the index scrape_request_log_open. It takes no lock.
-COUNT = """
-SELECT count(*) FROM (
-    SELECT 1 FROM scrape_request_log
-    WHERE beat_tenant(account_id, api_key_id) = beat_tenant(%(account)s::text, %(key)s::bigint)
-      AND status IN ('PENDING', 'PROCESSING') LIMIT %(most)s) open
-"""
+SQL = Statements(__file__)
+COUNT = SQL("count", int)
 
 Tenant = tuple[str | None, int | None]
 
@@ -89,6 +84,6 @@ class OpenRequests:
         before, at = known.accepted, time.monotonic()
         values = {"account": tenant[0], "key": tenant[1], "most": self._most + 1}
         async with self._database.statements() as alone:
-            known.count = int(await alone.value(COUNT, values))
+            known.count = await alone.only(COUNT, values)
         known.at = at
         known.accepted -= before

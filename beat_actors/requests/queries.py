@@ -9,9 +9,8 @@ import msgspec
 from sqlalchemy import Select, column, func, literal_column, select, table
 
 from beat_actors.data import cursors
-from beat_actors.database import Database, Transaction
+from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.fetches.lanes import KNOWN
 from beat_actors.shapes import between, one_of
 
 ITEM = "\x1f"
@@ -124,39 +123,29 @@ async def get_request(transaction: Transaction, request_id: int, *, account_id: 
 
 PERSON = 60.0
 """Seconds after which to look again at what only a person can change."""
-# Seconds until the first of what the request waits for may have cleared; NULL where it waits for nothing.
-CLEARS_IN = f"""
-SELECT coalesce(
-    extract(epoch FROM min(greatest(f.not_before, known.blocked_until)) - clock_timestamp())::double precision,
-    CASE WHEN bool_and(known.reasons IS NOT NULL) THEN {PERSON} END)
-FROM scrape_request_log r JOIN scrape_fetch f ON f.request_id = coalesce(r.joined_to, r.id) AND f.stage = 'WAITING'
-JOIN lane l ON l.id = f.lane_id CROSS JOIN LATERAL (SELECT {KNOWN}) known WHERE r.id = %s
-"""  # noqa: S608 - a constant
-COLLECT = """
-UPDATE scrape_request_log SET collected_at = coalesce(collected_at, clock_timestamp())
-WHERE id = %s AND scraped_at IS NOT NULL RETURNING collected_at
-"""
-ENDED = "SELECT id FROM scrape_request_log WHERE id = ANY(%s) AND scraped_at IS NOT NULL"
+SQL = Statements(__file__)
+CLEARS_IN = SQL("clears_in", float)
+COLLECT = SQL("collect", datetime)
+ENDED = SQL("ended", int)
 
 
 async def collect(transaction: Transaction, request: RequestView) -> RequestView:
     """Who asked for this request reads it: note when, the first time that there is a result to read."""
     if not request.ended or request.collected_at is not None:
         return request
-    collected_at = await transaction.value(COLLECT, (request.id,))
+    collected_at = await transaction.value(COLLECT, {"id": request.id})
     return msgspec.structs.replace(request, collected_at=collected_at)
 
 
 async def clears_in(transaction: Transaction, request_id: int) -> float | None:
     """Seconds until the first of its blockers clears; `None` where none is known."""
-    seconds = await transaction.value(CLEARS_IN, (request_id,))
-    return None if seconds is None else float(seconds)
+    return await transaction.value(CLEARS_IN, {"id": request_id, "person": PERSON})
 
 
 async def ended(database: Database, ids: Collection[int]) -> set[int]:
     """Those of these requests that have ended."""
     async with database.statements() as alone:
-        return {row.id for row in await alone.rows(ENDED, (sorted(ids),))}
+        return set(await alone.rows(ENDED, {"ids": sorted(ids)}))
 
 
 def newest_first(wanted: Filter) -> Select[Any]:

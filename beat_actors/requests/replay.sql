@@ -42,7 +42,7 @@ WHERE q.id = ANY(%(ids)s) ORDER BY q.id
 -- name: reopen
 -- Lets the whole run of requests go on: what is done counts as done, and what failed beside that which is read anew is open as well, save what a
 -- request completes without. A deadline that has passed is gone for the fetches too, and for what follows them.
--- Moves: FAILED -> PROCESSING. It writes fetches too, and moves none.
+-- Status: FAILED -> PROCESSING.
 -- Parameters: requests (bigint[]), fetches (bigint[]: those of which the payload is read), soft (text[]: codes of errors that a request
 -- completes without).
 -- Rows: the fetches that are to be asked for again beside those.

@@ -9,7 +9,7 @@ FROM scrape_request_log WHERE id = ANY(%(ids)s) AND (%(account_id)s::text IS NUL
 -- name: retry
 -- Runs requests again, each with its first fetch anew, or lets one join the same work that is in flight. They are locked, ended, and have
 -- no fetches that count. A deadline that has passed is gone: it was the last run's.
--- Moves: FAILED, CANCELLED -> PENDING, PROCESSING. Fetches: WAITING.
+-- Status: FAILED, CANCELLED -> PENDING, PROCESSING.
 -- Parameters: items (jsonb: a list of objects with the columns of `i`).
 -- Rows: one for each; `urged`: whether it made the fetches that it waits for more urgent, or later to expire.
 -- Locks: the requests that are joined, by their ids.

@@ -111,5 +111,5 @@ async def test_the_count_reads_the_index_where_many_are_open(database, capped, n
         """)
         await transaction.run("ANALYZE scrape_request_log")
         values = {"account": "acme", "key": None, "most": 100_001}
-        plan = [row[0] for row in await transaction.rows("EXPLAIN " + open_requests.COUNT, values)]
+        plan = [row[0] for row in await transaction.rows("EXPLAIN " + open_requests.COUNT.text, values)]
     assert any("scrape_request_log_open" in line for line in plan), plan

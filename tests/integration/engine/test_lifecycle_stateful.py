@@ -85,7 +85,7 @@ async def suspects(engine: Engine, fetch_ids: list[int]) -> StageResult:
     result = StageResult()
     for fetch_id in fetch_ids:
         async with engine.database.statements() as statements:
-            stage = await statements.value(alone.STAGE, (fetch_id,))
+            stage = await statements.value(alone.STAGE, {"id": fetch_id})
         if stage in alone.STAGES:
             tried = await alone.STAGES[stage](engine, [fetch_id], alone=True)
             result.next += tried.next
