@@ -15,6 +15,7 @@ import msgspec
 from beat_actors import audit
 from beat_actors.database import Statements, Transaction, arrays
 from beat_actors.errors import BadInput, NotFound, NotGranted
+from beat_actors.fetches.states import Stage
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.lifecycle import fail_fetches
 from beat_actors.text import check_text
@@ -67,7 +68,7 @@ async def revoke(transaction: Transaction, use: Use, *, reason: str, actor: str)
     if await transaction.value(REVOKE, use._asdict()) is None:
         raise NotFound(f"account {use.account_id} holds no grant of {use.platform} {use.owner}")
     waiting = await transaction.rows(WAITING, use._asdict())
-    await fail_fetches(transaction, [(number, taken(use.owner)) for number in waiting], stages=("WAITING",))
+    await fail_fetches(transaction, [(number, taken(use.owner)) for number in waiting], stages=(Stage.WAITING,))
     await _record(transaction, "revoke", use, reason, actor)
 
 

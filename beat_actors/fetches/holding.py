@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from beat_actors.database import Database, Statements
+from beat_actors.fetches.states import Stage
 
 SQL = Statements(__file__)
 
@@ -40,7 +41,7 @@ async def renew(database: Database, asked: Sequence[Held]) -> set[Held]:
         return set(await alone.rows(RENEW, {"lease": database.settings.stage_lease, **arrays}))
 
 
-async def give_back(database: Database, claims: Sequence[Claim], stage: str, *, tried: bool) -> None:
+async def give_back(database: Database, claims: Sequence[Claim], stage: Stage, *, tried: bool) -> None:
     """Let go of claims, for a sweep to send again. `tried`: they may be at fault, so the try counts."""
     if claims:
         arrays = {"ids": [claim.id for claim in claims], "fences": [claim.fence for claim in claims]}

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from beat_actors.database import Database, columns
+from beat_actors.database import Database, Statements, columns
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable, VaultError, VaultKeyMissing
 from beat_actors.own_trouble import OwnTrouble
@@ -21,19 +21,47 @@ from beat_actors.transport.http import Exchange
 NO_EXCHANGE = Exchange("", "", 0.0)
 # Bytes of an answer above which a thread looks for the secret, so that the other calls of the process go on.
 LONG = 1 << 18
-# Of leases (id, credential, generation of its secret) those whose credential may still be called. Reads one row for each lease of a batch.
-STANDING = """
-SELECT n.id FROM unnest(%s::bigint[], %s::bigint[], %s::integer[]) AS n(id, credential_id, generation)
-JOIN credential c ON c.id = n.credential_id AND c.generation = n.generation
-WHERE c.enabled AND (c.dead_at IS NULL OR %s) AND (c.disabled_till IS NULL OR c.disabled_till <= clock_timestamp())
-"""
-# Some that are sealed with the same key: where it is the right one, it opens them.
-OTHERS = "SELECT id, source, secret FROM credential WHERE key_id = %s AND id <> %s ORDER BY id DESC LIMIT 5"
 LOOK_EVERY = 1.0
 """Seconds at most for which what is known of a batch's credentials is relied upon."""
 SCOPE = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,99}")
 MOST_SCOPES = 200
 EXHAUSTED = "this process has no memory or no descriptors left"
+
+
+class Leased(Protocol):
+    """A claimed call, of a fetch or for a credential's own sake. `claimed_at`, `use_from` and `use_until`: epoch seconds."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def credential_id(self) -> int: ...
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def secret(self) -> bytes: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def claimed_at(self) -> float: ...
+    @property
+    def use_from(self) -> float | None: ...
+    @property
+    def use_until(self) -> float: ...
+
+
+class Sealed(NamedTuple):
+    """A credential's sealed secret."""
+
+    id: int
+    source: str
+    secret: bytes
+
+
+SQL = Statements(__file__)
+STANDING = SQL("standing", int)
+OTHERS = SQL("others", Sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +129,7 @@ class Standing:
     leases whose call was begun. `upkeep`: the calls are for the credentials' own sake, which a dead credential may need.
     """
 
-    def __init__(self, database: Database, leases: Sequence[Any], started: float, *, upkeep: bool = False) -> None:
+    def __init__(self, database: Database, leases: Sequence[Leased], started: float, *, upkeep: bool = False) -> None:
         self.begun: set[int] = set()
         self._database = database
         self._leases = {lease.id: (lease.id, lease.credential_id, lease.generation) for lease in leases}
@@ -110,7 +138,7 @@ class Standing:
         self._upkeep = upkeep
         self._looking = asyncio.Lock()
 
-    async def its_time(self, lease: Any) -> None:
+    async def its_time(self, lease: Leased) -> None:
         """Wait until the lease's call may be made, where that is later: by a clock that is not ahead of the database's."""
         while lease.use_from is not None:
             wait = lease.use_from - lease.claimed_at - (time.monotonic() - self._claimed)
@@ -118,7 +146,7 @@ class Standing:
                 return
             await asyncio.sleep(wait)
 
-    async def allows(self, lease: Any) -> bool:
+    async def allows(self, lease: Leased) -> bool:
         """False too where PostgreSQL cannot be asked."""
         if time.monotonic() - self._looked > LOOK_EVERY:
             async with self._looking:
@@ -128,22 +156,22 @@ class Standing:
 
     async def _look(self) -> None:
         asked = [row for lease_id, row in self._leases.items() if lease_id not in self.begun]
+        values = dict(zip(("ids", "credentials", "generations"), columns(asked, 3), strict=True))
         looked = time.monotonic()
         try:
             async with self._database.statements() as alone:
-                found = await alone.rows(STANDING, (*columns(asked, 3), self._upkeep))
+                stand = set(await alone.rows(STANDING, values | {"upkeep": self._upkeep}))
         except StorageUnavailable:
-            found = []
+            stand = set()
         else:
             self._looked = looked
-        stand = {row.id for row in found}
         self._leases = {lease_id: row for lease_id, row in self._leases.items() if lease_id in stand}
 
 
 async def attempt(
     engine: Engine,
     source: Source,
-    lease: Any,
+    lease: Leased,
     build: Callable[[Secret], Call],
     started: float,
     standing: Standing,
@@ -191,14 +219,14 @@ async def attempt(
     return _came_to(engine.own_trouble, exchange, now, hidden)
 
 
-async def _opens_nothing(engine: Engine, lease: Any) -> bool:
+async def _opens_nothing(engine: Engine, lease: Leased) -> bool:
     """Whether a key has opened nothing in this process, other credentials' secrets included: then the key is wrong, and no credential is
     to blame. It is so too where PostgreSQL cannot be asked for others."""
     if engine.vault.has_opened(lease.key_id):
         return False
     try:
         async with engine.database.statements() as alone:
-            others = await alone.rows(OTHERS, (lease.key_id, lease.credential_id))
+            others = await alone.rows(OTHERS, {"key": lease.key_id, "id": lease.credential_id})
     except StorageUnavailable:
         return True
     for other in others:
@@ -261,7 +289,7 @@ def echoed(status: int) -> Verdict:
     return Verdict(Outcome.MALFORMED, f"{status}/{ECHOED}", "the answer repeats the credential, so it is not kept")
 
 
-def time_of(lease: Any, started: float) -> float:
+def time_of(lease: Leased, started: float) -> float:
     """The database's clock now, never behind it: what lies between the statement's beginning and now is added to the time it gave."""
     return float(lease.claimed_at) + time.monotonic() - started
 

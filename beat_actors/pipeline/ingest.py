@@ -19,6 +19,7 @@ from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Retrieved, claim_retrieved
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
+from beat_actors.fetches.states import Stage
 from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
 from beat_actors.pipeline.records import decode, encode, pack, unpack
@@ -46,7 +47,7 @@ async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fals
         return result
     engine.database.pulse.claimed(claims)
     hit("ingest.after_claim", fetch_ids)
-    async with left_undone_given_back(engine.database, claims, "RETRIEVED"), renewing(engine.database, claims):
+    async with left_undone_given_back(engine.database, claims, Stage.RETRIEVED), renewing(engine.database, claims):
         await read(engine, claims, result, go_on=go_on)
     hit("ingest.after_commit", fetch_ids)
     return result
@@ -82,7 +83,7 @@ async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
             read.append((claim, *_read(claim)))
         except MemoryError as error:
             engine.own_trouble.caused(error)
-            await give_back(engine.database, [claim], "RETRIEVED", tried=True)
+            await give_back(engine.database, [claim], Stage.RETRIEVED, tried=True)
     return read
 
 
@@ -149,7 +150,7 @@ async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None
         raise
     except Exception:
         log.exception("not_ingested", fetch=claim.id, request=claim.request_id)
-        await give_back(engine.database, [claim], "RETRIEVED", tried=True)
+        await give_back(engine.database, [claim], Stage.RETRIEVED, tried=True)
 
 
 async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> None:

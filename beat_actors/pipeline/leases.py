@@ -15,6 +15,7 @@ from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Lease, claim_leases, keys_wanted
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.fetches.settlements import settle, settlement_row, shared_settlement
+from beat_actors.fetches.states import Stage
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import Outcome
 
@@ -32,14 +33,14 @@ async def claim(engine: Engine, fetch_ids: Sequence[int], result: StageResult) -
         if claimed:
             transaction.clock.look(claimed[-1].claimed_at, asked, clock.elapsed())
             claimed = [_after_steps(claim, transaction.clock) for claim in claimed]
-        lapsed = [claim for claim in claimed if claim.stage == "SETTLING"]
+        lapsed = [claim for claim in claimed if claim.stage == Stage.SETTLING]
         await return_unused(transaction, lapsed, result)
         if len(claimed) < len(fetch_ids):
             sealed = await keys_wanted(transaction, fetch_ids, keys)
             if sealed:
                 log.error("vault_key_missing", keys=sealed, hint="start this process with them")
     engine.database.pulse.claimed(claimed)
-    return [claim for claim in claimed if claim.stage == "LEASED"]
+    return [claim for claim in claimed if claim.stage == Stage.LEASED]
 
 
 def _after_steps(claim: Lease, watch: clock.StepWatch) -> Lease:

@@ -12,6 +12,7 @@ import structlog
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Retrieved
+from beat_actors.fetches.states import Stage
 from beat_actors.pipeline.batches import Batches
 from beat_actors.pipeline.ingest import read
 from beat_actors.pipeline.stage import Renewer, StageResult, left_undone_given_back
@@ -75,7 +76,7 @@ class Onward:
     async def _read(self, claims: Sequence[Retrieved], *, urgent: bool) -> None:
         result, left = StageResult(), list[int]()
         try:
-            async with left_undone_given_back(self._engine.database, claims, "RETRIEVED"):
+            async with left_undone_given_back(self._engine.database, claims, Stage.RETRIEVED):
                 hit("through.before_read", [claim.id for claim in claims])
                 await read(self._engine, claims, result, go_on=True)
         except Exception as error:  # noqa: BLE001 - they were given back, and their stage finds out which of them it was

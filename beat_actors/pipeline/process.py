@@ -12,6 +12,7 @@ from beat_actors.failpoints import hit
 from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Ingested, claim_ingested
 from beat_actors.fetches.holding import give_back
+from beat_actors.fetches.states import Stage
 from beat_actors.pipeline.records import unpack_records
 from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing
 from beat_actors.pipeline.writing import write
@@ -35,7 +36,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = Fal
         hit("process.after_claim", fetch_ids)
     poison = [claim for claim in claims if claim.poison]
     sound = [claim for claim in claims if not claim.poison]
-    async with left_undone_given_back(engine.database, claims, "INGESTED"):
+    async with left_undone_given_back(engine.database, claims, Stage.INGESTED):
         try:
             await engine.database.again(lambda: _commit(engine, sound, result))
         except Exception as error:
@@ -66,7 +67,7 @@ async def _commit_alone(engine: Engine, claim: Ingested, result: StageResult) ->
         broken_off = isinstance(error, StorageBrokenOff)
         log.error("not_processed", fetch=claim.id, request=claim.request_id, error=str(error), exc_info=not broken_off)
         # That PostgreSQL takes this shows that it is not PostgreSQL that is slow: where it does not, no try is counted.
-        await give_back(engine.database, [claim], "INGESTED", tried=True)
+        await give_back(engine.database, [claim], Stage.INGESTED, tried=True)
 
 
 async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResult) -> None:
@@ -87,5 +88,5 @@ async def _quarantine(engine: Engine, claim: Ingested, error: str, told: str) ->
     """`error` is for operators, `told` for whose request it is: the first may quote what the provider said."""
     async with engine.database.transaction() as transaction:
         await transaction.run(QUARANTINE, {"error": error, "id": claim.id})
-        await fail_fetches(transaction, [(claim.id, {"code": "poison", "message": told})], stages=("INGESTED",))
+        await fail_fetches(transaction, [(claim.id, {"code": "poison", "message": told})], stages=(Stage.INGESTED,))
     log.error("quarantined", fetch=claim.id, request=claim.request_id, error=told)

@@ -11,6 +11,7 @@ import structlog
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 from beat_actors.fetches.holding import Claim, Held, give_back, held, renew
+from beat_actors.fetches.states import Stage
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +96,7 @@ async def renewing(database: Database, claims: Sequence[Claim]) -> AsyncIterator
 
 
 @asynccontextmanager
-async def left_undone_given_back(database: Database, claims: Sequence[Claim], stage: str) -> AsyncIterator[None]:
+async def left_undone_given_back(database: Database, claims: Sequence[Claim], stage: Stage) -> AsyncIterator[None]:
     """The last resort: where the block raises, those of these claims that are still in `stage` are given back at once, and no try is
     counted against them. Where PostgreSQL is away, their leases run out."""
     try:

@@ -8,17 +8,20 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import structlog
 
 from beat_actors.credentials.health import next_refresh, verdict_of
 from beat_actors.credentials.manager import Renewal
-from beat_actors.credentials.upkeep import finish, lease_checks, lease_due, lease_seconds
+from beat_actors.credentials.upkeep import LeasedCall, finish, lease_checks, lease_due, lease_seconds
+from beat_actors.database import Statements
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
+from beat_actors.fetches.claims import Lease
 from beat_actors.pipeline.call import (
     NO_EXCHANGE,
     Attempt,
@@ -38,7 +41,6 @@ from beat_actors.platforms.registry import platforms
 
 log = structlog.get_logger(__name__)
 
-PLATFORMS = "SELECT DISTINCT platform FROM credential WHERE id = ANY(%s) ORDER BY 1"
 # Seconds that no token is good for, and whose end no column could hold.
 FOREVER = 10**9
 # Seconds for which what a check found is taken at its word.
@@ -49,17 +51,28 @@ AGAIN, AGAIN_MOST = 0.1, 2.0
 """Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""
 LAST = 1.5
 """Seconds that a commit is still given when its process ends, within those that the process waits for it."""
-KNOWN = """
-SELECT id, generation, scopes, expires_at, data_access_expires_at FROM credential
-WHERE id = ANY(%s) AND check_outcome = 'ok' AND checked_at > clock_timestamp() - make_interval(secs => %s)
-"""
+SQL = Statements(__file__)
+
+
+class Known(NamedTuple):
+    """What a check found of a credential's secret."""
+
+    id: int
+    generation: int
+    scopes: list[str] | None
+    expires_at: datetime | None
+    data_access_expires_at: datetime | None
+
+
+PLATFORMS = SQL("platforms", str)
+KNOWN = SQL("known", Known)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """A leased call, how it went, and what it found: `health` of a check, `renewed` of a refresh."""
 
-    call: Any
+    call: LeasedCall
     attempt: Attempt
     verdict: Verdict
     health: Health | None = None
@@ -70,7 +83,7 @@ async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResu
     """Check or refresh those of these credentials for which it is due."""
     result = StageResult()
     async with engine.database.statements() as alone:
-        names = [row.platform for row in await alone.rows(PLATFORMS, (list(credential_ids),))]
+        names = await alone.rows(PLATFORMS, {"ids": list(credential_ids)})
     for name in names:
         started = time.monotonic()
         calls = await lease_due(engine.database, platforms()[name], credential_ids)
@@ -86,14 +99,14 @@ async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResu
     return result
 
 
-async def ask(engine: Engine, claims: Sequence[Any]) -> dict[tuple[int, int], Health]:
+async def ask(engine: Engine, claims: Sequence[Lease]) -> dict[tuple[int, int], Health]:
     """What the checks of these claims' credentials say, by credential and generation; asked now, unless that was done just before.
 
     What cannot be asked now, for want of room or because the provider gives no answer, is left out. The caller rings the platform.
     """
     of_credential = {claim.credential_id: claim for claim in claims}
     async with engine.database.statements() as alone:
-        known = await alone.rows(KNOWN, (list(of_credential), RECENT))
+        known = await alone.rows(KNOWN, {"ids": list(of_credential), "seconds": RECENT})
     ok = Verdict(Outcome.OK)
     found = {(row.id, row.generation): _health(ok, row) for row in known}
     left = [claim for number, claim in of_credential.items() if (number, claim.generation) not in found]
@@ -108,13 +121,18 @@ async def ask(engine: Engine, claims: Sequence[Any]) -> dict[tuple[int, int], He
     return found
 
 
-def _health(verdict: Verdict, row: Any) -> Health:
+def _health(verdict: Verdict, row: Known) -> Health:
     scopes = None if row.scopes is None else frozenset(row.scopes)
     return Health(verdict, scopes, row.expires_at, row.data_access_expires_at)
 
 
 async def _make_and_finish(
-    engine: Engine, platform: str, calls: Sequence[Any], started: float, claims: dict[int, Any], result: StageResult
+    engine: Engine,
+    platform: str,
+    calls: Sequence[LeasedCall],
+    started: float,
+    claims: Mapping[int, Lease],
+    result: StageResult,
 ) -> list[Made]:
     """Make these calls and commit what came back, together; where that fails, each by itself. `claims`: for whose fetch each credential was
     asked, if for any.
@@ -140,7 +158,9 @@ async def _make_and_finish(
     return made
 
 
-async def _finish_alone(engine: Engine, platform: str, item: Made, claims: dict[int, Any], result: StageResult) -> None:
+async def _finish_alone(
+    engine: Engine, platform: str, item: Made, claims: Mapping[int, Lease], result: StageResult
+) -> None:
     try:
         await _finish_in_time(engine, platform, [item], claims, result)
     except StorageUnavailable:
@@ -149,12 +169,12 @@ async def _finish_alone(engine: Engine, platform: str, item: Made, claims: dict[
         log.exception("upkeep_failed", credential=item.call.credential_id, operation=item.call.operation)
 
 
-def _unmade(call: Any) -> Made:
+def _unmade(call: LeasedCall) -> Made:
     unused = Verdict(Outcome.UNUSED, detail="its process failed before the call")
     return Made(call, Attempt(NO_EXCHANGE, unused), unused)
 
 
-async def _make_all(engine: Engine, calls: Sequence[Any], started: float, standing: Standing) -> list[Made]:
+async def _make_all(engine: Engine, calls: Sequence[LeasedCall], started: float, standing: Standing) -> list[Made]:
     """All of them. What went wrong beside one is logged; the others are none the worse."""
     made = await asyncio.gather(*(_make(engine, call, started, standing) for call in calls), return_exceptions=True)
     ended = []
@@ -168,7 +188,7 @@ async def _make_all(engine: Engine, calls: Sequence[Any], started: float, standi
     return ended
 
 
-async def _make(engine: Engine, call: Any, started: float, standing: Standing) -> Made:
+async def _make(engine: Engine, call: LeasedCall, started: float, standing: Standing) -> Made:
     source = platforms()[call.platform].sources[call.source]
     declared = source.check if call.operation == CHECK else source.refresh
     assert declared is not None
@@ -200,7 +220,7 @@ async def _make(engine: Engine, call: Any, started: float, standing: Standing) -
 
 
 async def _finish_in_time(
-    engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult
+    engine: Engine, platform: str, made: Sequence[Made], claims: Mapping[int, Lease], result: StageResult
 ) -> None:
     """Commit what came back, also while PostgreSQL is away for a moment: a new secret for `KEPT_FOR` seconds, the rest while its lease may
     hold. Where the process ends meanwhile, the commit is tried on for `LAST` seconds.
@@ -219,7 +239,7 @@ async def _finish_in_time(
 
 
 async def _finish_again(
-    engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult, ends: float
+    engine: Engine, platform: str, made: Sequence[Made], claims: Mapping[int, Lease], result: StageResult, ends: float
 ) -> None:
     """A repeated commit whose first answer was lost finds nothing to do: the generation and the call's row are its fences."""
     pause = AGAIN
@@ -235,7 +255,7 @@ async def _finish_again(
 
 
 async def _finish(
-    engine: Engine, platform: str, made: Sequence[Made], claims: dict[int, Any], result: StageResult
+    engine: Engine, platform: str, made: Sequence[Made], claims: Mapping[int, Lease], result: StageResult
 ) -> None:
     """Commit what came back."""
     renewals = [_renewal(engine, item) for item in made if item.verdict.outcome is Outcome.OK and item.renewed]
@@ -268,7 +288,7 @@ def _renewal(engine: Engine, item: Made) -> Renewal:
     )
 
 
-def _row(item: Made, claim: Any, renewed: Collection[int]) -> dict[str, Any]:
+def _row(item: Made, claim: Lease | None, renewed: Collection[int]) -> dict[str, Any]:
     call, verdict, health = item.call, item.verdict, item.health
     row = {
         "id": call.id,

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from beat_actors.database import Statements, Transaction
+from beat_actors.fetches.states import Stage
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
 from beat_actors.requests.queries import RequestView, get_request
+from beat_actors.requests.states import Status
 
 SQL = Statements(__file__)
 
@@ -151,7 +153,7 @@ async def why(
     calls = [_call(row, operator) for row in await transaction.rows(CALLS, {"request": has_them})]
     if account_id is not None:
         calls = [call for call in calls if not _answers_many(request.platform, call)]
-    waiting = [fetch for fetch in fetches if fetch.stage == "WAITING"]
+    waiting = [fetch for fetch in fetches if fetch.stage == Stage.WAITING]
     times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
     earliest = min(times, default=None)
     eta = None
@@ -218,7 +220,7 @@ def _call(row: CallRow, operator: bool) -> dict[str, Any]:
 
 
 def _state(row: FetchRow, operator: bool, tenants: int | None) -> FetchState:
-    blockers, earliest = waits_for(row, operator=operator) if row.stage == "WAITING" else ([], None)
+    blockers, earliest = waits_for(row, operator=operator) if row.stage == Stage.WAITING else ([], None)
     if not operator:
         # What is shut out is told once, and not for each of the credentials that it is true of.
         blockers = list(dict.fromkeys(msgspec.structs.replace(one, credential_id=None) for one in blockers))
@@ -232,7 +234,7 @@ def _state(row: FetchRow, operator: bool, tenants: int | None) -> FetchState:
         rotations=row.rotations,
         retries=row.retries,
         ahead=row.own + row.urgent,
-        tenants=tenants if row.stage == "WAITING" else None,
+        tenants=tenants if row.stage == Stage.WAITING else None,
         blockers=blockers,
         next_attempt_at=earliest,
         error=row.error,
@@ -247,15 +249,17 @@ def _summary(
     earliest: datetime | None,
 ) -> str:
     made = f"{len(calls)} upstream call{'' if len(calls) == 1 else 's'}"
-    if request.status == "COMPLETE":
+    if request.status == Status.COMPLETE:
         return f"It is complete: {request.items} items after {made}."
-    if request.status in ("FAILED", "CANCELLED"):
+    if request.status in (Status.FAILED, Status.CANCELLED):
         error = (request.data or {}).get("error", {})
         said = f": {error.get('message')}" if error.get("message") else ""
         return f"It ended {request.status}{said} ({made})."
     blocked = [fetch for fetch in waiting if fetch.blockers]
     if not waiting:
-        stages = ", ".join(sorted({fetch.stage.lower() for fetch in fetches if fetch.stage not in ("DONE", "FAILED")}))
+        stages = ", ".join(
+            sorted({fetch.stage.lower() for fetch in fetches if fetch.stage not in (Stage.DONE, Stage.FAILED)})
+        )
         return f"It is being worked on ({stages or 'ending'}), after {made}."
     if not blocked:
         ahead, tenants = waiting[0].ahead, waiting[0].tenants or 1

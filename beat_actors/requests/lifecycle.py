@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.fetches.ending import Failed, date, fail
 from beat_actors.fetches.follow_ups import stands_apart, those_beside
+from beat_actors.requests.states import Status
 
 SQL = Statements(__file__)
 
@@ -87,19 +88,21 @@ async def cancel(
 
     Fetches that another request waits for go on.
     """
-    return await _end(transaction, ids, "CANCELLED", {"code": "cancelled", "message": reason}, account_id=account_id)
+    return await _end(
+        transaction, ids, Status.CANCELLED, {"code": "cancelled", "message": reason}, account_id=account_id
+    )
 
 
 async def expire(transaction: Transaction, ids: Collection[int]) -> list[int]:
     """End those of these requests whose deadline has passed, as FAILED; the ids that did."""
     error = {"code": "expired", "message": "its deadline passed before it could be completed"}
-    return await _end(transaction, ids, "FAILED", error, late=True)
+    return await _end(transaction, ids, Status.FAILED, error, late=True)
 
 
 async def _end(
     transaction: Transaction,
     ids: Collection[int],
-    status: str,
+    status: Status,
     error: dict[str, Any],
     *,
     account_id: str | None = None,

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from beat_actors.database import Statements, Transaction
+from beat_actors.fetches.states import Stage
 from beat_actors.requests.queries import RequestView
 
 UNKNOWN_TAKES = 2.0
@@ -54,7 +55,7 @@ PACE_OF_ACCOUNT = SQL("pace_of_account", Pace)
 
 async def tenants(transaction: Transaction, rows: Sequence[Waiting]) -> dict[int, int]:
     """How many tenants take turns, by the lane of each of these fetches that is ready. `rows`: as `explain` reads them."""
-    lanes = {row.lane_id for row in rows if row.stage == "WAITING" and row.not_before is None}
+    lanes = {row.lane_id for row in rows if row.stage == Stage.WAITING and row.not_before is None}
     if not lanes:
         return {}
     return {row.lane_id: row.tenants for row in await transaction.rows(TENANTS, {"lanes": sorted(lanes)})}
@@ -74,7 +75,7 @@ async def eta(
     `rows`: its fetches. `earliest`: when the first that waits can run. `own`: what is ahead was counted of its account alone; nothing
     but the account's own leases has a part in the estimate then.
     """
-    waiting = [row for row in rows if row.stage == "WAITING"]
+    waiting = [row for row in rows if row.stage == Stage.WAITING]
     first = waiting[0] if waiting else None
     asked = {
         "platform": request.platform,

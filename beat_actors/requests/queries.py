@@ -11,11 +11,12 @@ from sqlalchemy import Select, column, func, literal_column, select, table
 from beat_actors.data import cursors
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.requests.states import Status
 from beat_actors.shapes import between, one_of
 
 ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
-STATUSES = ("PENDING", "PROCESSING", "COMPLETE", "FAILED", "CANCELLED")
+STATUSES = tuple(status.value for status in Status)
 ACCEPTED_AS = ("new", "joined", "stored")
 MAX_PAGE = 200
 
@@ -65,7 +66,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, row: Any) -> Self:
         """`freshness` tells of a complete request how old its answer is, and whether it was fetched for it."""
-        complete = row.status == "COMPLETE" and row.observed_at is not None
+        complete = row.status == Status.COMPLETE and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
         said = row._asdict()
         if row.idempotency_key is not None:  # an item of a list has its number behind it

@@ -13,9 +13,11 @@ import psycopg
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.fetches.anew import ask_again, reread
 from beat_actors.fetches.lanes import LaneKey, lane_ids
+from beat_actors.fetches.states import Stage
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import retry
 from beat_actors.requests.lifecycle import SOFT, fail_fetches
+from beat_actors.requests.states import Status
 from beat_actors.requests.sweeps import Swept
 
 BATCH = 100
@@ -166,7 +168,7 @@ async def _reopen(transaction: Transaction, requests: list[int], fetches: list[i
     lanes = await lane_ids(transaction, set(keys.values()))
     await ask_again(transaction, {fetch_id: lanes[key] for fetch_id, key in keys.items()})
     gone = {"code": "unknown_operation", "message": "this version of Beat cannot ask for it any more"}
-    await fail_fetches(transaction, [(row.id, gone) for row in beside if row.id not in keys], stages=("FAILED",))
+    await fail_fetches(transaction, [(row.id, gone) for row in beside if row.id not in keys], stages=(Stage.FAILED,))
     return {row.platform for row in beside if row.id in keys}
 
 
@@ -182,9 +184,9 @@ def _outcome(row: Known) -> str | None:
     """What is to become of an entry; `None`: not yet, because somebody works on its fetch, or on what is beside it."""
     if row.fetch_id is None:
         return "gone"
-    if not row.counts or row.status in ("COMPLETE", "CANCELLED") or row.stage == "DONE":
+    if not row.counts or row.status in (Status.COMPLETE, Status.CANCELLED) or row.stage == Stage.DONE:
         return "not needed"
-    if row.live and row.stage != "WAITING":
+    if row.live and row.stage != Stage.WAITING:
         return None
     # What its deadline ended was broken off in the middle: there is no whole run to go on with.
     if row.kept and (row.live or not row.late):

@@ -18,8 +18,9 @@ from beat_actors.fetches.lanes import lane_ids
 from beat_actors.requests.intake import NewRequest, Prepared, Priority, prepare, resumed
 from beat_actors.requests.open_requests import Tenant
 from beat_actors.requests.queries import Filter, cursor_after, newest_first
+from beat_actors.requests.states import Status
 
-RETRYABLE = ("FAILED", "CANCELLED")
+RETRYABLE = (Status.FAILED.value, Status.CANCELLED.value)
 MAX_RETRIES = 1000
 ROUNDS = 5
 """Tries of a transaction that lost a race: each time, somebody else began the same work."""

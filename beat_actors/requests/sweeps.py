@@ -16,6 +16,7 @@ from beat_actors.database import Database, Statement, Statements, clock
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.fetches import ending, rescue
 from beat_actors.fetches.claims import SUSPECT
+from beat_actors.fetches.states import Stage
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
 
@@ -67,7 +68,7 @@ class Swept:
     count: int = 0
 
 
-STAGE_OF = {"LEASED": "retrieve", "RETRIEVED": "ingest", "INGESTED": "process"}
+STAGE_OF: Mapping[str, str] = {Stage.LEASED: "retrieve", Stage.RETRIEVED: "ingest", Stage.INGESTED: "process"}
 
 
 async def due(database: Database) -> Swept:
@@ -104,7 +105,7 @@ async def unsent(
     fresh: dict[str, list[int]] = {}
     swept = Swept(count=len(rows))
     for row in rows:
-        if row.stage_attempts >= SUSPECT and row.stage != "LEASED":
+        if row.stage_attempts >= SUSPECT and row.stage != Stage.LEASED:
             fresh.setdefault("suspects", []).append(row.id)
         elif row.stage_attempts:
             swept.send.append((STAGE_OF[row.stage], [row.id]))
