@@ -10,7 +10,9 @@ from beat_actors.requests import states as statuses
 
 REFUSE = """
 CREATE OR REPLACE FUNCTION refuse_move() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION '% does not go from % to %', TG_TABLE_NAME, TG_ARGV[0], to_jsonb(new); END $$
+$$ BEGIN
+    RAISE EXCEPTION '% does not go from % to %', TG_TABLE_NAME, to_jsonb(old)->>TG_ARGV[0], to_jsonb(new)->>TG_ARGV[0];
+END $$
 """
 
 

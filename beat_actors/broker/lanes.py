@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from beat_actors.broker.state import Blocked, Lane, Plan, Snapshot, told
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
 from beat_actors.errors import NoAvailableSources
+from beat_actors.fetches.states import Stage
 from beat_actors.requests.intake import Priority
 from beat_actors.requests.lifecycle import fail_fetches
 
@@ -114,7 +115,7 @@ async def fail_hopeless(transaction: Transaction, rows: Sequence[Hopeless]) -> i
         )
         for row in rows
     ]
-    await fail_fetches(transaction, errors, stages=("WAITING",))
+    await fail_fetches(transaction, errors, stages=(Stage.WAITING,))
     return len(errors)
 
 

@@ -10,6 +10,7 @@ from beat_actors.broker.decision import Desk
 from beat_actors.broker.state import Plan, Snapshot
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
 from beat_actors.fetches.leasing import LEASE, UNGRANTED, USE_WITHIN
+from beat_actors.fetches.states import Stage
 from beat_actors.requests.lifecycle import fail_fetches
 from beat_actors.settings import Settings
 
@@ -65,7 +66,7 @@ async def keep_taken(transaction: Transaction, plan: Plan, taken: Collection[int
     if not left:
         return 0
     errors = [(row.id, grants.taken(row.owner)) for row in await transaction.rows(UNGRANTED, {"ids": left})]
-    await fail_fetches(transaction, errors, stages=("WAITING",))
+    await fail_fetches(transaction, errors, stages=(Stage.WAITING,))
     return len(errors)
 
 

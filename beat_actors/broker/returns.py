@@ -9,6 +9,7 @@ from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.database.clock import StepWatch
 from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.fetches.leasing import MOVE
+from beat_actors.fetches.states import Stage
 from beat_actors.platforms.interface import UPKEEP, Outcome, Platform
 from beat_actors.requests.lifecycle import fail_fetches
 
@@ -83,7 +84,7 @@ async def end_unknown(transaction: Transaction, platform: Platform, fetches: Fet
         )
         for key in unknown
     ]
-    await fail_fetches(transaction, errors, stages=("SETTLING",))
+    await fail_fetches(transaction, errors, stages=(Stage.SETTLING,))
 
 
 def settlement_of(
@@ -175,7 +176,7 @@ async def move(
     fails = [
         (move.fetch_id, {"code": move.code, "message": move.message}) for move in plan.moves if isinstance(move, Fail)
     ]
-    await fail_fetches(transaction, fails, stages=("SETTLING",))
+    await fail_fetches(transaction, fails, stages=(Stage.SETTLING,))
     return moved, len(fails)
 
 

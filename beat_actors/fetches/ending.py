@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from beat_actors.database import Statements, Transaction, jsonb
+from beat_actors.fetches.states import Stage
 
 SQL = Statements(__file__)
 
@@ -25,7 +26,7 @@ DATE = SQL("date", str)
 
 
 async def fail(
-    transaction: Transaction, errors: Sequence[tuple[int, dict[str, Any]]], *, stages: Sequence[str]
+    transaction: Transaction, errors: Sequence[tuple[int, dict[str, Any]]], *, stages: Sequence[Stage]
 ) -> list[Failed]:
     """End these fetches (id, error) as FAILED if they are still in one of `stages`. Their requests are the caller's:
     `requests.lifecycle.fail_fetches` does both."""

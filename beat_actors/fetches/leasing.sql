@@ -14,9 +14,10 @@ UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL WHERE id = ANY(ARR
     ORDER BY not_before LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED))
 
 -- name: lease
--- Leases fetches that wait: WAITING to LEASED. A lease that is to be used later has a `use_until` that is over: workers of the version that
+-- Leases fetches that wait. A lease that is to be used later has a `use_until` that is over: workers of the version that
 -- does not know `use_from` hand it back unused. An owner's credential is leased only while the account that asks holds the owner's grant,
 -- whatever was granted when it asked.
+-- Stages: WAITING -> LEASED.
 -- Parameters: leases (json array of {fetch_id, source, credential_id, probe, call_of, use_from}), use_until (epoch seconds).
 -- Rows: the fetches that took their lease.
 -- Locks: the fetches, under the platform's lock. Whoever else writes a fetch that waits holds it for one statement.
@@ -37,8 +38,9 @@ RETURNING f.id
 SELECT f.id, f.owner FROM scrape_fetch f WHERE f.id = ANY(%(ids)s) AND f.stage = 'WAITING' AND NOT {{granted}}
 
 -- name: move
--- Moves fetches on after their call: SETTLING to WAITING, in the lane of the sources that are left to them. A fetch that nobody wants any
--- more, its request having ended or been run anew meanwhile, ends with it: SETTLING to CANCELLED.
+-- Moves fetches on after their call, into the lane of the sources that are left to them. A fetch that nobody wants any more, its request
+-- having ended or been run anew meanwhile, ends with it.
+-- Stages: SETTLING -> WAITING, CANCELLED.
 -- Parameters: now (epoch seconds), moves (json array, with the keys below; `delay` in seconds).
 -- Locks: the fetches, under the platform's lock.
 -- No row: never; the statement gives none, and touches none where each has left the stage.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.fetches.ending import Failed, date, fail
 from beat_actors.fetches.follow_ups import stands_apart, those_beside
+from beat_actors.fetches.states import Stage
 from beat_actors.requests.states import Status
 
 SQL = Statements(__file__)
@@ -119,7 +120,7 @@ async def _end(
 
 
 async def fail_fetches(
-    transaction: Transaction, errors: Sequence[tuple[int, dict[str, Any]]], *, stages: Sequence[str]
+    transaction: Transaction, errors: Sequence[tuple[int, dict[str, Any]]], *, stages: Sequence[Stage]
 ) -> list[Ended]:
     """End these fetches (id, error) as FAILED if they are still in one of `stages`, and what follows for their requests."""
     if not errors:

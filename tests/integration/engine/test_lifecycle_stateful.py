@@ -3,8 +3,8 @@
 Messages lie in a bag: they are delivered in any order, twice, or never. A worker may stop before any of its transactions, and wake
 up or die at any later time, whoever has done its work meanwhile. Consumers cancel, ask for the same again, retry, and have what could
 not be read read anew, at any stage of anything. After every step: P1, what has not ended has work that has not, and is wanted by
-somebody; P2, nothing is there twice, and each end is told once; P4, no provider saw more than it allows. In the end, with the faults
-over, everything ends and nothing is left.
+somebody; P2, nothing is there twice, and each end is told once; P4, no provider saw more than it allows. No fetch and no request moves
+otherwise than the tables of their stages and states say. In the end, with the faults over, everything ends and nothing is left.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.databases import copy_database
 from tests.extent import cases
 from tests.ledgers import assert_within_limits
+from tests.moves import hold_moves
 from tests.promises import BOOKS, LEFT, LOST, OPEN, REQUESTS, TWICE, Book
 from tests.stages import retrieve
 from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
@@ -538,6 +539,7 @@ def test_p1_p2_p4_hold_whatever_order_things_come_in(servers, template):
     LifecycleMachine.process_url = servers.process_url(LifecycleMachine.url)
     with psycopg.connect(LifecycleMachine.url, autocommit=True) as connection:
         connection.execute(TABLE)
+        hold_moves(connection)
     LifecycleMachine.clock = MovableClock(LifecycleMachine.url)
     LifecycleMachine.steps = 0
     try:

@@ -166,6 +166,13 @@ def test_each_move_of_the_table_is_made_by_a_statement(kind: Kind) -> None:
     assert arrows(kind.moves) - made == set()
 
 
+def test_the_picture_of_a_fetch_is_the_table() -> None:
+    drawn = set(
+        re.findall(r"^    ([A-Z]+) --> ([A-Z]+):", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    )
+    assert drawn == arrows(stages.MOVES)
+
+
 def test_what_fails_fetches_does_so_from_a_stage_that_may_fail() -> None:
     """`ending.fail` takes the stages as a parameter: each caller names them, and together they are those of its contract."""
     named = set()
