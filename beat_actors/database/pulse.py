@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol
 
 
 class LastMinute:
@@ -32,6 +32,13 @@ class LastMinute:
         return took[min(int(len(took) * share), len(took) - 1)] if took else 0.0
 
 
+class Waited(Protocol):
+    """A claimed fetch. `waited`: seconds since it was handed over."""
+
+    @property
+    def waited(self) -> float: ...
+
+
 class Pulse:
     """`statements`: how long each took, those that failed included. `exhausted`: how long somebody waited in vain for a connection of
     the pool. `claims`: how long each fetch that was claimed had waited since it was handed over."""
@@ -41,7 +48,7 @@ class Pulse:
         self.exhausted = LastMinute()
         self.claims = LastMinute()
 
-    def claimed(self, claims: Iterable[Any]) -> None:
+    def claimed(self, claims: Iterable[Waited]) -> None:
         """Note how long each of these had `waited`. What a stage takes up again after a worker's death has waited for the lease as well."""
         for claim in claims:
             self.claims.note(claim.waited)

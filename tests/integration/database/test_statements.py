@@ -219,3 +219,15 @@ def test_a_file_may_name_a_fragment_of_another(tmp_path: Path) -> None:
     statement = Statements(str(tmp_path / "other.py"))("all")
     LOADED.remove(statement)
     assert statement.text == "SELECT id, platform FROM scrape_fetch"
+
+
+def test_a_file_may_name_a_fragment_of_another_directory(tmp_path: Path) -> None:
+    for name in ("fetches", "requests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "fetches" / "lanes.sql").write_text("-- fragment: known\nl.reasons\n")
+    (tmp_path / "requests" / "explain.sql").write_text(
+        "-- name: all\n-- All.\nSELECT {{fetches/lanes.known}} FROM lane l\n"
+    )
+    statement = Statements(str(tmp_path / "requests" / "explain.py"))("all")
+    LOADED.remove(statement)
+    assert statement.text == "SELECT l.reasons FROM lane l"
