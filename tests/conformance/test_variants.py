@@ -31,6 +31,7 @@ from tests.conformance.test_sources import (
     platforms_of,
     read,
 )
+from tests.extent import ALL
 
 Path = tuple[str | int, ...]
 
@@ -181,9 +182,10 @@ def is_read(recording: Recording, payload: Any, path: Path, before: Any) -> bool
     return outcome(recording, nonsense) != before or outcome(recording, put(payload, path, GONE)) != before
 
 
+@pytest.mark.scaled
 @every_recording
 def test_s6_1_whatever_stands_at_a_key_is_read_or_refused_with_its_path(recording: Recording) -> None:
-    """Every key that the parser looks at, with each kind of damage. No record may come out that is another's than before."""
+    """Every key that the parser looks at, with each kind of damage, of which `make test` takes a third for each key in turn. No record may come out that is another's than before."""
     payload = small(recording)
     before = outcome(recording, payload)
     assert before[0] == "read"
@@ -201,7 +203,7 @@ def test_s6_1_whatever_stands_at_a_key_is_read_or_refused_with_its_path(recordin
             else ""
         )
         old = at_path(payload, path)
-        for damage in DAMAGES:
+        for damage in DAMAGES if ALL else DAMAGES[looked_at % 3 :: 3]:
             said, found = outcome(recording, put(payload, path, damage))
             if said != "read":
                 continue

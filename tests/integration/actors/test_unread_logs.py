@@ -115,7 +115,7 @@ def test_a_process_works_and_ends_whatever_becomes_of_its_log(
         assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize("module", ["actors", "api", *OTHERS])
+@pytest.mark.parametrize("module", ["actors", pytest.param("api", marks=pytest.mark.exhaustive), *OTHERS])
 def test_a_process_that_may_not_start_ends_though_nobody_reads_why(settings: Settings, module: str) -> None:
     with full_pipe() as stream, started(stream, settings, module, BEAT_REDIS_URL="nonsense") as process:
         assert process.wait(30) == 2

@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from beat_actors.platforms.shopify.entities import ShopifyStore
+from tests.extent import cases
 from tests.integration.api.test_data import CREATOR, NOON, insight, post
 from tests.observing import observe
 
@@ -88,6 +89,7 @@ def test_every_list_that_goes_on_is_among_them(routes) -> None:
     }
 
 
+@pytest.mark.scaled
 @given(forged=FORGED)
 @example(forged=written([DAY, "\0"]))
 @example(forged=written([None, "\0"]))
@@ -98,7 +100,7 @@ def test_every_list_that_goes_on_is_among_them(routes) -> None:
 @example(forged=written(["9" * 5000, 0, 0, DAY]))
 @example(forged=written(["0", 2**63, 0, DAY]))
 @example(forged="A" * 5000)
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=cases(15, 100), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_a_forged_cursor_is_a_problem_of_the_callers_on_every_route(api, routes, forged: str) -> None:
     for path, name in routes:
         answer = await api.simulate_get(path, params={name: forged})

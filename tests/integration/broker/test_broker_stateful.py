@@ -26,6 +26,7 @@ from beat_actors.requests.intake import NewRequest, Priority
 from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.databases import copy_database
+from tests.extent import cases
 from tests.ledgers import assert_within_limits
 from tests.stages import retrieve
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
@@ -237,13 +238,14 @@ class BrokerMachine(RuleBasedStateMachine):
         assert waiting == 0
 
 
+@pytest.mark.scaled
 @pytest.mark.timeout(300)
 def test_p4_nothing_is_over_issued_whatever_happens(servers, template):
     BrokerMachine.servers = servers
     run_state_machine_as_test(
         BrokerMachine,
         settings=hypothesis_settings(
-            max_examples=12,
+            max_examples=cases(6, 40),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

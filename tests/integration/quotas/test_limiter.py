@@ -18,6 +18,7 @@ from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.quotas.stack import Stack, most, stacks
 from beat_actors.requests.intake import Priority
 from beat_actors.settings import LimitChange, Settings
+from tests.extent import cases
 from tests.integration.quotas.conftest import ServerClock
 
 CUSTOMER, STANDARD, BATCH = Priority.CUSTOMER, Priority.STANDARD, Priority.BATCH
@@ -268,12 +269,13 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.scaled
 @given(limits=LIMITS, steps=STEPS, start=st.integers(0, 10**7))
 @example(
     limits=[RequestLimit("some", 5, 60)], steps=[("take", 0)] * 5 + [("take", 60_000)] + [("take", 0)] * 9, start=59_000
 )
 @example(limits=[RequestLimit("some", 1, 1)], steps=[("take", 0), ("give back", 0), ("take", 100_000)], start=0)
-@hypothesis_settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=cases(50, 400), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_s9_13_no_window_ever_holds_more_than_its_calls(
     limiter: StackedLimiter, server_clock: ServerClock, valkey: redis.Redis, limits, steps, start
 ) -> None:

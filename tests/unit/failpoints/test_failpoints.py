@@ -117,20 +117,26 @@ def test_an_armed_process_does_not_start_in_production(environment: str, armed: 
     )
 
 
-def test_in_production_the_processes_of_beat_refuse_to_start_and_say_why() -> None:
-    doctor = "from beat_actors.cli.app import invoke; raise SystemExit(invoke(['doctor']))"
-    for command in (("-m", "scheduler"), ("-m", "actors"), ("-c", "import api.app"), ("-c", doctor)):
-        refused = subprocess.run(
-            (sys.executable, *command),
-            env={VARIABLE: "ingest.parse=kill", "PATH": "/usr/bin:/bin", **SETTINGS},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert refused.returncode != 0, command
-        assert f"{VARIABLE}: it breaks this process on purpose" in refused.stderr, command
+DOCTOR = "from beat_actors.cli.app import invoke; raise SystemExit(invoke(['doctor']))"
+OTHERS = [
+    pytest.param(("-m", "scheduler"), marks=pytest.mark.exhaustive),
+    pytest.param(("-c", "import api.app"), marks=pytest.mark.exhaustive),
+]
+
+
+@pytest.mark.parametrize("command", [("-m", "actors"), ("-c", DOCTOR), *OTHERS])
+def test_in_production_the_processes_of_beat_refuse_to_start_and_say_why(command: tuple[str, str]) -> None:
+    refused = subprocess.run(
+        (sys.executable, *command),
+        env={VARIABLE: "ingest.parse=kill", "PATH": "/usr/bin:/bin", **SETTINGS},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert refused.returncode != 0, command
+    assert f"{VARIABLE}: it breaks this process on purpose" in refused.stderr, command
 
 
 def test_every_point_is_in_the_code_once_and_no_other_is() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from beat_actors.redaction import HIDDEN, WITHHELD, Redactor
 from tests.conftest import FIXTURES
+from tests.extent import cases
 from tests.spellings import SPELLINGS
 
 KEYS = {
@@ -48,22 +49,25 @@ def test_a_body_is_kept_without_the_secret_or_not_at_all(key: str, spelling: str
     assert kept is None or (HIDDEN.encode() in kept and key.encode() not in kept)
 
 
+@pytest.mark.scaled
 @given(secrets, spellings, spellings, around, around)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=cases(100, 1000))
 def test_any_secret_is_known_in_any_two_spellings(secret: str, inner: str, outer: str, before: str, after: str) -> None:
     spelt = SPELLINGS[outer](SPELLINGS[inner](secret))
     assert Redactor([secret]).holds(f"{before} {spelt} {after}")
 
 
+@pytest.mark.scaled
 @given(secrets, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=cases(100, 1000))
 def test_twelve_characters_in_a_row_are_enough(secret: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(secret) - 12))
     assert Redactor([secret]).holds(f"<{secret[at : at + 12]}>")
 
 
+@pytest.mark.scaled
 @given(secrets, st.sampled_from(sorted(WHOLE)), around)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=cases(100, 1000))
 def test_a_body_is_masked_or_not_kept(secret: str, spelling: str, before: str) -> None:
     body = json.dumps({"text": before, "link": SPELLINGS[spelling](secret)}).encode()
     kept = Redactor([secret]).body(body)

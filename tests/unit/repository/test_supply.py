@@ -100,7 +100,9 @@ def test_what_only_looks_like_a_secret_is_none() -> None:
     assert list(secrets.found(f"{damaged}\n{zeros}\nAKIA\nhttps://example.com")) == []
 
 
+@pytest.mark.exhaustive
 def test_nothing_in_the_repository_looks_like_a_secret() -> None:
+    """Which `make lint` asks as well."""
     files = secrets.committed()
     assert len(files) > 400
     assert secrets.look(files) == []
