@@ -25,7 +25,8 @@ async def poison_write(scene: Scene) -> None:
     marked = scene.count("SELECT last_value AS n FROM scrape_request_log_id_seq") + scene.dice.randint(5, 20)
     scene.rig.book.arm(f"process.write~{marked}=kill")
     scene.failed = 1
-    most = scene.rig.settings().stage_attempts
+    # The first write is a part of the only try of `ingest`, which writes at once what it has read. All others are tries of `process`.
+    most = 1 + scene.rig.settings().stage_attempts
     await until(lambda: len(scene.hits()) >= 1, within=scene.timing.patience, what="no poison was written")
     await scene.drained()
     scene.extra["deaths"] = len(scene.hits())
