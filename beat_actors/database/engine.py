@@ -13,11 +13,12 @@ from typing import Any, Generic, LiteralString, TypeVar, cast, overload
 
 import msgspec
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import set_json_loads
 from sqlalchemy import Executable, event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import QueuePool
@@ -276,6 +277,8 @@ class Database:
             try:
                 yield Transaction(connection, self.pulse, self.clock, self.settings)
             finally:
+                if connection.info.transaction_status is TransactionStatus.ACTIVE:
+                    await connection.close()  # the block was broken off, and its query still runs
                 if not connection.closed:
                     await connection.set_autocommit(False)
 
@@ -321,8 +324,12 @@ class Database:
         try:
             alive = dialect.do_ping(dbapi_connection)
         except dialect.loaded_dbapi.Error as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from error  # the driver's own clean-up failed, and its error replaced the cancellation
             if not dialect.is_disconnect(error, dbapi_connection, None):
-                raise
+                # A call before was broken off: its query still runs, or its cancellation came late. The server and the others are well.
+                raise DisconnectionError from error
             alive = False
         if not alive:
             raise InvalidatePoolError

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -81,6 +82,56 @@ async def test_nobody_is_asked_twice_in_a_busy_pool(database: Database, monkeypa
     monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
     await use_all(database, 1)
     assert asked == [1]
+
+
+async def test_a_connection_with_something_left_on_it_is_replaced_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was broken off leaves its query running, or a cancellation that arrives when the next call is made."""
+    monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
+    before = set(await use_all(database, 2))
+    dialect = database.engine.dialect
+    ping = dialect.do_ping
+
+    def cancelled(connection: Any) -> bool:
+        monkeypatch.setattr(dialect, "do_ping", ping)
+        connection.cursor().execute("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(1)")
+        return True
+
+    monkeypatch.setattr(dialect, "do_ping", cancelled)
+    (one,) = await use_all(database, 1)
+    assert one not in before
+    assert len(before & set(await use_all(database, 2))) == 1
+
+
+async def test_a_query_that_was_left_running_is_no_error_of_its_own(database: Database) -> None:
+    async def broken_off() -> None:
+        async with database.statements() as alone:
+            alone.connection.pgconn.send_query(b"SELECT pg_sleep(5)")
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await broken_off()
+    assert await use_all(database, 1)
+
+
+async def test_who_is_cancelled_while_a_connection_is_asked_is_cancelled(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clean-up of the driver may fail then, and its error stands where the cancellation was."""
+    monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
+    await use_all(database, 1)
+
+    def broken_off(_connection: Any) -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        raise psycopg.ProgrammingError("can't change 'autocommit' now: connection in transaction status ACTIVE")
+
+    monkeypatch.setattr(database.engine.dialect, "do_ping", broken_off)
+    task = asyncio.create_task(use_all(database, 1))
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_s2_9_and_s7_5_a_pool_that_is_used_up_is_said_at_once_and_never_grows(
