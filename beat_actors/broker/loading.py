@@ -16,7 +16,7 @@ from beat_actors.broker.returns import SettlementRow
 from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Snapshot, Unread
 from beat_actors.broker.windows import Window, subject_of
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
-from beat_actors.database.clock import StepWatch
+from beat_actors.database.clock import Step, StepWatch
 from beat_actors.database.vitals import SEEN_WITHIN
 from beat_actors.platforms.interface import Limit, Platform
 
@@ -113,6 +113,7 @@ BREAKERS = SQL("breakers", BreakerRow)
 OWNERS_BREAKERS = SQL("owners_breakers", BreakerRow)
 OPEN_BREAKERS = SQL("open_breakers", BreakerRow)
 WORKERS = SQL("workers", WorkerRow)
+CLOCK_STEPS = SQL("clock_steps", list)
 USAGE = SQL("usage", UsageRow)
 
 
@@ -130,6 +131,13 @@ async def ask_basis(pipeline: Pipeline, platform: Platform) -> Basis:
         await pipeline.run(BREAKERS, {"platform": platform.name, "all_owners": ALL_OWNERS}),
         await pipeline.run(USAGE, {"subjects": [subject_of("source", 0, name) for name in platform.sources]}),
     )
+
+
+async def learn_steps(transaction: Transaction) -> None:
+    """Learn of steps forth of the clock from before this process began to look, by which what was charged before them has to be moved."""
+    if transaction.clock.learns:
+        rows = await transaction.rows(CLOCK_STEPS)
+        transaction.clock.learn([Step(**step) for step in steps] for steps in rows)
 
 
 async def load_snapshot(
@@ -153,6 +161,7 @@ async def load_snapshot(
     if basis is None:
         async with transaction.pipeline() as pipeline:
             basis = await ask_basis(pipeline, platform)
+    await learn_steps(transaction)
     snapshot = Snapshot(
         float(basis.now.only),
         {},

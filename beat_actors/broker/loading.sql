@@ -149,6 +149,12 @@ CROSS JOIN LATERAL (
 SELECT id, troubles ? 'network' AS cut_off FROM process
 WHERE name = 'worker' AND seen_at > clock_timestamp() - make_interval(secs => %(seconds)s)
 
+-- name: clock_steps
+-- The steps forth of the database's clock that processes have found, one row for each process that has found some. Bounded by the processes
+-- of the last hour.
+-- No row: none has found any.
+SELECT clock_steps FROM process WHERE clock_steps <> '[]'
+
 -- name: usage
 -- What is used of limits.
 -- Parameters: subjects (text[]).

@@ -7,7 +7,7 @@ whatever lies in the future counts as just now for a limit; the leading schedule
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +19,8 @@ BOUND = 0.25
 DRIFT = 0.001
 TOLD_FOR = 3600.0
 """Seconds after a step for which the process reports it."""
+LEARNS_FOR = 60.0
+"""Seconds after its first look within which a process learns of steps from before it: others find and report them somewhat later."""
 
 
 def elapsed() -> float:
@@ -51,7 +53,10 @@ class StepWatch:
     def __init__(self) -> None:
         self.steps: deque[Step] = deque(maxlen=20)
         self.back: deque[StepBack] = deque(maxlen=20)
+        self.on_step: Callable[[], object] = lambda: None
+        """Called when a step is found."""
         self._forth: float | None = None
+        self._first: tuple[float, float] | None = None
         self._last: tuple[float, float, float] | None = None
         self._told: tuple[float, float] | None = None
 
@@ -70,6 +75,22 @@ class StepWatch:
                 self.back.append(StepBack(now, lost, time.monotonic()))
                 self._tell(-lost, answered)
         self._last = (now, asked, answered)
+        if self._first is None:
+            self._first = (now, answered)
+
+    @property
+    def learns(self) -> bool:
+        """Whether steps from before the first look may be unknown: it was just made, and no step was found since."""
+        return self._told is None and (self._first is None or elapsed() - self._first[1] < LEARNS_FOR)
+
+    def learn(self, found: Iterable[Iterable[Step]]) -> None:
+        """`found`: for each other process, the steps forth that it knows. Takes over those from before this one's first look, of the process
+        that knows most of them: what several have found are the same steps."""
+        if not self.learns or self._first is None:
+            return
+        first = self._first[0]
+        known = [[step for step in steps if step.before + step.seconds <= first] for steps in found]
+        self.steps = deque(max([list(self.steps), *known], key=_in_all), maxlen=20)
 
     def moved(self, at: float, *, ahead: float = 0.0) -> float:
         """A time of the database's clock as it is after the steps forth since. `ahead`: seconds before it, at most, that it was set."""
@@ -105,4 +126,9 @@ class StepWatch:
 
     def _tell(self, seconds: float, at: float) -> None:
         self._told = (seconds, at)
+        self.on_step()
         log.error("database_clock_stepped", seconds=round(seconds, 2))
+
+
+def _in_all(steps: Iterable[Step]) -> float:
+    return sum(step.seconds for step in steps)

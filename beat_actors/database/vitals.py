@@ -12,6 +12,7 @@ import psycopg
 import structlog
 
 from beat_actors.database.engine import Database, jsonb
+from beat_actors.database.sql import Statements
 from beat_actors.errors import StorageUnavailable
 from beat_actors.logs import buffer
 from beat_actors.own_trouble import CLOCK, LOGS, REDIS_KEYS, OwnTrouble
@@ -23,25 +24,8 @@ EVERY = 10.0
 """Seconds between two reports."""
 SEEN_WITHIN = 30
 """Seconds since its last report for which a process is said to live. One whose statements take longer still reports, only later."""
-# Who was killed cannot take its row away; the others do, in time.
-REPORT = """
-WITH gone AS (DELETE FROM process WHERE seen_at < clock_timestamp() - interval '1 hour')
-INSERT INTO process (id, name, host, pid, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99,
-                     troubles, vault_keys)
-VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, clock_timestamp(), %(statements)s, %(statement_p99)s, %(pool_used)s, %(pool_most)s,
-        %(pool_exhausted)s, %(claims)s, %(claim_p50)s, %(claim_p99)s, %(troubles)s::jsonb, %(vault_keys)s)
-ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, statements = excluded.statements, statement_p99 = excluded.statement_p99,
-    pool_used = excluded.pool_used, pool_most = excluded.pool_most, pool_exhausted = excluded.pool_exhausted, claims = excluded.claims,
-    claim_p50 = excluded.claim_p50, claim_p99 = excluded.claim_p99, troubles = excluded.troubles, vault_keys = excluded.vault_keys
-"""
 # The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
 NOT_TOLD = (StorageUnavailable, psycopg.Error)
-FORGET = "DELETE FROM process WHERE id = %s"
-LIVING = """
-SELECT name, host, pid, started_at, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99,
-       troubles, vault_keys
-FROM process WHERE seen_at > clock_timestamp() - make_interval(secs => %s) ORDER BY name, host, pid
-"""
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,10 +53,16 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     vault_keys: list[str] | None = None
 
 
+SQL = Statements(__file__)
+REPORT = SQL("report")
+FORGET = SQL("forget")
+LIVING = SQL("living", Vitals)
+
+
 async def processes(database: Database) -> list[Vitals]:
     """All that live."""
     async with database.statements() as alone:
-        return [Vitals(**row._asdict()) for row in await alone.rows(LIVING, (SEEN_WITHIN,))]
+        return await alone.rows(LIVING, {"seconds": SEEN_WITHIN})
 
 
 class Reporter:
@@ -91,6 +81,7 @@ class Reporter:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
+        self._database.clock.on_step = self._own_trouble.changed.set
         self._task = asyncio.create_task(self._report_for_ever())
         return self
 
@@ -102,7 +93,7 @@ class Reporter:
                 await self._task
             with contextlib.suppress(*NOT_TOLD):
                 async with self._database.statements() as alone:
-                    await alone.run(FORGET, (self._who["id"],))
+                    await alone.run(FORGET, {"id": self._who["id"]})
 
     async def report(self) -> None:
         """Once. Raises `StorageUnavailable`."""
@@ -124,6 +115,7 @@ class Reporter:
                     "claims": len(pulse.claims),
                     "claim_p50": pulse.claims.quantile(0.5),
                     "claim_p99": pulse.claims.quantile(0.99),
+                    "clock_steps": jsonb(list(self._database.clock.steps)),
                     "troubles": jsonb(
                         self._own_trouble.told() | {kind: words for kind, words in said.items() if words}
                     ),

@@ -1,6 +1,7 @@
 """A step of the database's clock, of a second, an hour or a day: nothing is given out twice, and nothing waits longer than it was to wait."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from beat_actors.broker.turn import turn
 from beat_actors.broker.windows import AHEAD
 from beat_actors.credentials import upkeep
+from beat_actors.database import Database
+from beat_actors.database.vitals import Reporter
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.pipeline.leases import claim
 from beat_actors.pipeline.stage import StageResult
@@ -29,6 +32,14 @@ async def world(settings: Settings, clock: MovableClock) -> AsyncIterator[World]
     del clock
     async with toy_engine(settings, ScriptedClient(lambda *_: answer()), "a") as engine:
         yield World(engine)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """The database, as another process has it."""
+    database = Database(settings, name="worker")
+    yield database
+    await database.close()
 
 
 async def leased(world: World, asked: int = 1) -> list[int]:
@@ -61,6 +72,26 @@ async def test_p4_a_rest_lasts_as_long_though_the_clock_steps_forth(
     assert (await turn(world.engine.database, TOY)).leased == []
     clock.advance(200)
     assert len((await turn(world.engine.database, TOY)).leased) == 1
+
+
+async def test_p4_a_process_that_starts_after_a_step_forth_learns_of_it_from_those_that_found_it(
+    world: World, clock: MovableClock
+) -> None:
+    settings = world.engine.settings
+    world.client.script = lambda *_: answer(429, retry_after=7000)
+    await retrieve(world.engine, await leased(world))
+    await turn(world.engine.database, TOY)
+    async with opened(settings) as other, opened(settings) as started:
+        for database in (world.engine.database, other):
+            await Reporter(database, name="worker").report()
+        clock.step(DAY)
+        for database in (world.engine.database, other):  # both find it, and each says so
+            await Reporter(database, name="worker").report()
+        assert (await turn(started, TOY)).leased == []
+        clock.advance(6900)
+        assert (await turn(started, TOY)).leased == []
+        clock.advance(200)
+        assert len((await turn(started, TOY)).leased) == 1
 
 
 async def test_p4_what_a_provider_says_to_be_left_holds_though_the_clock_steps_forth(
