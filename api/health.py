@@ -1,7 +1,7 @@
 """/healthz: the process is alive. /readyz: the process can serve calls, or which dependency is missing."""
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from falcon.asgi import Request, Response
@@ -13,23 +13,34 @@ from api.deadline import in_time
 from api.replies import send
 from api.resource import Resource
 from api.services import Services
-from beat_actors.database import migrate
+from beat_actors.database import Statement, Statements, migrate
 from beat_actors.errors import StorageForbidden, StorageReadOnly, StorageUnavailable
 
 WITHIN = 1.5
 """Seconds in which a dependency must answer."""
 SLOWER = "it does not answer, or takes no writes; work is slower, nothing is lost"
-SWEEPS = """
-SELECT coalesce((SELECT seen_at < clock_timestamp() - interval '10 seconds' FROM leader WHERE name = 'scheduler'), true) AS absent,
-       ARRAY(SELECT name FROM sweep WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline) ORDER BY 1) AS late
-"""
 
 
-SCHEMA = """
-SELECT version_num AS revision, (SELECT oldest FROM schema_compatibility) AS oldest,
-       current_setting('transaction_read_only')::boolean AS read_only
-FROM alembic_version
-"""
+R = TypeVar("R")
+
+
+class Sweeps(NamedTuple):
+    """Whether no scheduler leads, and which sweeps are late."""
+
+    absent: bool
+    late: list[str]
+
+
+class Schema(NamedTuple):
+    """The schema's revision, and the oldest one of code that works with it."""
+
+    revision: str
+    oldest: str | None
+    read_only: bool
+
+
+SQL = Statements(__file__)
+SWEEPS, SCHEMA = SQL("sweeps", Sweeps), SQL("schema", Schema)
 READ_ONLY = "it takes no writes: a standby, or in recovery"
 READY = answer("Readiness", status=str, checks=dict[str, str])
 
@@ -108,7 +119,7 @@ async def _scheduler(services: Services) -> str:
     return f"late sweeps: {', '.join(row.late)}; its log says why" if row.late else "ok"
 
 
-async def _asked(services: Services, question: str) -> Any:
+async def _asked(services: Services, question: Statement[R]) -> R | None:
     async with services.database.statements() as alone:
         return await alone.row(question)
 

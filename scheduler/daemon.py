@@ -19,7 +19,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from actors.mailbox import Mailbox
 from beat_actors.alerts import report
 from beat_actors.credentials import upkeep
-from beat_actors.database import Database, jsonb
+from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.vitals import Reporter
@@ -156,15 +156,8 @@ JOBS = (
 )
 QUIET = frozenset({"due", "waiting"})
 RECORD_EVERY = 2.0
-RECORD = """
-INSERT INTO sweep (name, every, deadline, ended_at, ms, error)
-SELECT name, every, deadline, clock_timestamp(), ms, error
-FROM jsonb_to_recordset(%s::jsonb) AS s(name text, every double precision, deadline double precision, ms double precision, error text)
-WHERE beat_leads(%s)
-ON CONFLICT (name) DO UPDATE SET every = excluded.every, deadline = excluded.deadline, ms = excluded.ms, error = excluded.error,
-    ended_at = CASE WHEN excluded.error IS NULL THEN excluded.ended_at ELSE sweep.ended_at END
-"""
-FORGET = "DELETE FROM sweep WHERE NOT (name = ANY(%s)) AND beat_leads(%s)"
+SQL = Statements(__file__)
+RECORD, FORGET = SQL("record"), SQL("forget")
 
 
 @dataclass(slots=True)
@@ -224,9 +217,9 @@ class Sweeper:
         ]
         try:
             async with asyncio.timeout(10), self.database.statements() as alone:
-                await alone.run(RECORD, (jsonb(rows), epoch))
+                await alone.run(RECORD, {"sweeps": jsonb(rows), "epoch": epoch})
                 if self._term != epoch:  # another version of the daemon may have had other sweeps
-                    await alone.run(FORGET, ([job.name for job in jobs], epoch))
+                    await alone.run(FORGET, {"names": [job.name for job in jobs], "epoch": epoch})
                     self._term = epoch
         except (StorageUnavailable, TimeoutError) as error:
             log.warning("sweeps_not_recorded", error=str(error))

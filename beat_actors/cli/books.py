@@ -3,53 +3,52 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from beat_actors.database import Transaction
+from beat_actors.database import Statements, Transaction
 
 ENDED = ("COMPLETE", "FAILED", "CANCELLED")
 
-PROGRESS = "SELECT status, count(*) AS n FROM scrape_request_log WHERE id > %s GROUP BY status"
-BY_SOURCE = """
-SELECT source, count(*) AS calls, count(*) FILTER (WHERE outcome = 'ok') AS ok,
-       count(*) FILTER (WHERE outcome IN ('rate_limited', 'quota_exhausted')) AS refused,
-       count(*) FILTER (WHERE outcome = 'upstream_down') AS down,
-       count(*) FILTER (WHERE outcome NOT IN ('ok', 'rate_limited', 'quota_exhausted', 'upstream_down')) AS other,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FILTER (WHERE outcome = 'ok') AS ms
-FROM trace_log WHERE at >= %s GROUP BY source ORDER BY calls DESC
-"""
-STATE = """
-SELECT (SELECT count(*) FROM credential WHERE disabled_till > clock_timestamp()) AS cooling,
-       (SELECT count(*) FROM credential WHERE platform = 'instagram' AND enabled AND dead_at IS NULL
-        AND (disabled_till IS NULL OR disabled_till <= clock_timestamp())) AS awake,
-       (SELECT coalesce(string_agg(source || ' ' || operation, ', ' ORDER BY source, operation), '')
-        FROM breaker WHERE open_until > clock_timestamp()) AS open,
-       (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,
-       (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING')) AS moving,
-       (SELECT count(*) FROM scrape_fetch WHERE stage = 'WAITING') AS waiting
-"""
-FOUND = "SELECT count(*) FROM scrape_request_log WHERE id = ANY(%s) AND id > %s"
-UNFINISHED = """
-SELECT (SELECT count(*) FROM scrape_fetch WHERE stage IN ('WAITING', 'LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING'))
-     + (SELECT count(*) FROM settlement)
-"""
-FALLBACKS = """
-SELECT count(*) FROM (SELECT FROM trace_log WHERE at >= %s AND fetch_id IS NOT NULL GROUP BY fetch_id HAVING count(DISTINCT source) > 1) f
-"""
-EVENTS = "SELECT kind, count(*) AS n FROM credential_event WHERE at >= %s AND kind <> 'added' GROUP BY kind"
-STILL_OUT = """
-SELECT source || ', ' || operation AS what, open_until AS until, 1 AS n FROM breaker WHERE open_until > clock_timestamp()
-UNION ALL
-SELECT source || ', ' || coalesce(disabled_reason, 'resting'), max(disabled_till), count(*) FROM credential
-WHERE disabled_till > clock_timestamp() GROUP BY source, disabled_reason ORDER BY until
-"""
-BOOKS = """
-SELECT (SELECT count(*) FROM trace_log) AS traced,
-       (SELECT coalesce(sum(calls), 0)::bigint FROM credential_usage WHERE limit_name = 'total') AS charged,
-       (SELECT count(*) FROM trace_log WHERE outcome = 'unknown') AS unknown,
-       (SELECT count(*) FROM settlement) + (SELECT count(*) FROM credential_call) AS unsettled,
-       (SELECT coalesce(max(id), 0) FROM scrape_request_log) AS last_request, clock_timestamp() AS now
-"""
+
+class Counted(NamedTuple):
+    """How many there are of something."""
+
+    what: str
+    n: int
+
+
+class Calls(NamedTuple):
+    """A source's calls by their outcome. `ms`: the median time of those that went well."""
+
+    source: str
+    calls: int
+    ok: int
+    refused: int
+    down: int
+    other: int
+    ms: float | None
+
+
+class State(NamedTuple):
+    """Credentials that are `cooling`, or of Instagram `awake`; `open` breakers; lanes that are `blocked`; fetches `moving` and `waiting`."""
+
+    cooling: int
+    awake: int
+    open: str
+    blocked: int
+    moving: int
+    waiting: int
+
+
+class Books(NamedTuple):
+    """Beat's own counts of calls, and the last request, at a moment."""
+
+    traced: int
+    charged: int
+    unknown: int
+    unsettled: int
+    last_request: int
+    now: datetime
 
 
 @dataclass(slots=True)
@@ -58,8 +57,8 @@ class Progress:
 
     total: int
     statuses: dict[str, int] = field(default_factory=dict)
-    sources: Sequence[Any] = ()
-    state: Any = None
+    sources: Sequence[Calls] = ()
+    state: State | None = None
     queues: dict[str, int] = field(default_factory=dict)
     news: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -76,6 +75,15 @@ class StillOut:
     what: str
     until: datetime
     n: int
+
+
+SQL = Statements(__file__)
+PROGRESS, EVENTS = SQL("progress", Counted), SQL("events", Counted)
+BY_SOURCE = SQL("by_source", Calls)
+STATE = SQL("state", State)
+UNFINISHED, FALLBACKS = SQL("unfinished", int), SQL("fallbacks", int)
+STILL_OUT = SQL("still_out", StillOut)
+BOOKS = SQL("books", Books)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class Report:
     complete: int
     failed: int
     lost: int
-    sources: Sequence[Any]
+    sources: Sequence[Calls]
     fallbacks: int
     events: dict[str, int]
     still_out: Sequence[StillOut]
@@ -134,17 +142,16 @@ class Report:
         return f"complete {self.complete} of {self.total} · lost {self.lost}{failed} · {books}"
 
 
-async def look(transaction: Transaction, before: Any, progress: Progress) -> None:
+async def look(transaction: Transaction, before: Books, progress: Progress) -> None:
     """Bring `progress` up to date."""
-    rows = await transaction.rows(PROGRESS, (before.last_request,))
-    progress.statuses = {row.status: row.n for row in rows}
-    progress.sources = await transaction.rows(BY_SOURCE, (before.now,))
-    progress.state = await transaction.row(STATE)
+    progress.statuses = dict(await transaction.rows(PROGRESS, {"after": before.last_request}))
+    progress.sources = await transaction.rows(BY_SOURCE, {"since": before.now})
+    progress.state = await transaction.only(STATE)
 
 
 async def account(
     transaction: Transaction,
-    before: Any,
+    before: Books,
     ledger: Any,
     progress: Progress,
     neighbours: Sequence[Neighbour],
@@ -152,17 +159,17 @@ async def account(
     seconds: float,
 ) -> Report:
     """Close the books. `before`: the row of `BOOKS` at the start; `ledger`: the simulator's, since then."""
-    after: Any = await transaction.row(BOOKS)
+    after = await transaction.only(BOOKS)
     statuses = progress.statuses
     return Report(
         total=progress.total,
         complete=statuses.get("COMPLETE", 0),
         failed=statuses.get("FAILED", 0) + statuses.get("CANCELLED", 0),
         lost=progress.total - progress.ended,
-        sources=await transaction.rows(BY_SOURCE, (before.now,)),
-        fallbacks=await transaction.value(FALLBACKS, (before.now,)),
-        events={row.kind: row.n for row in await transaction.rows(EVENTS, (before.now,))},
-        still_out=[StillOut(row.what, row.until, row.n) for row in await transaction.rows(STILL_OUT)],
+        sources=await transaction.rows(BY_SOURCE, {"since": before.now}),
+        fallbacks=await transaction.only(FALLBACKS, {"since": before.now}),
+        events=dict(await transaction.rows(EVENTS, {"since": before.now})),
+        still_out=await transaction.rows(STILL_OUT),
         ledger=ledger["calls"],
         over_limit=ledger["over_limit"],
         traced=after.traced - before.traced,

@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
 
 import aiohttp
 import psycopg
@@ -16,7 +17,7 @@ from beat_actors import failpoints
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.output import FAILED, show_json, show_rows
 from beat_actors.cli.session import Session, queue_depths, session
-from beat_actors.database import durability
+from beat_actors.database import Statements, durability
 from beat_actors.database import migrate as migrations
 from beat_actors.database.upkeep import shares_sessions
 from beat_actors.database.vitals import processes
@@ -28,30 +29,57 @@ SKEW = 2.0
 PATIENCE = 10.0
 OLDEST_SERVER = 160_000
 
-SERVER = """
-SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number,
-       current_setting('statement_timeout') AS patience, extract(epoch FROM clock_timestamp())::float8 AS now,
-       to_regclass('schema_compatibility') IS NOT NULL AS migrated, to_regclass('database_cluster') IS NOT NULL AS in_cluster,
-       pg_is_in_recovery() AS standby
-"""
-RESTORED = "SELECT restored_at FROM database_cluster"
-SCHEMA = "SELECT version_num AS revision, (SELECT oldest FROM schema_compatibility) AS oldest FROM alembic_version"
-# The scheduler sweeps twice a second over connections that it keeps; those of another user's are not visible, and are not missed.
-ACTIVE = "SELECT application_name AS name, count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'beat %' GROUP BY 1"
-# What a process could do to the database besides its work.
-ROLE = """
-SELECT current_user::text AS name, rolsuper AS super, rolcreaterole OR rolcreatedb OR rolreplication AS more,
-       EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('scrape_request_log') AND pg_has_role(current_user, relowner, 'USAGE')) AS owns,
-       has_schema_privilege('public', 'CREATE') AS creates,
-       coalesce((SELECT string_agg(rolname, ', ') FROM pg_roles WHERE rolname = ANY (%s) AND pg_has_role(current_user, oid, 'USAGE')), '')
-           AS files
-FROM pg_roles WHERE rolname = current_user
-"""
 FILES = ["pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"]
-WORK = """
-SELECT (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,
-       (SELECT count(*) FROM (SELECT FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING') LIMIT 100001) o) AS open
-"""
+
+
+class Server(NamedTuple):
+    """PostgreSQL: its version, its statement timeout, its clock (epoch seconds), and how far the database is migrated."""
+
+    version: str
+    number: int
+    patience: str
+    now: float
+    migrated: bool
+    in_cluster: bool
+    standby: bool
+
+
+class Schema(NamedTuple):
+    """The schema's revision, and the oldest one of code that works with it."""
+
+    revision: str
+    oldest: str | None
+
+
+class Active(NamedTuple):
+    """Connections of one kind of process."""
+
+    name: str
+    n: int
+
+
+class Role(NamedTuple):
+    """What the processes' login may do besides changing rows. `files`: roles of its that reach the database's host."""
+
+    name: str
+    super: bool
+    more: bool
+    owns: bool
+    creates: bool
+    files: str
+
+
+class Work(NamedTuple):
+    """Lanes that wait, and requests that have not ended."""
+
+    blocked: int
+    open: int
+
+
+SQL = Statements(__file__)
+SERVER, SCHEMA = SQL("server", Server), SQL("schema", Schema)
+RESTORED = SQL("restored", datetime)
+ACTIVE, ROLE, WORK = SQL("active", Active), SQL("role", Role), SQL("work", Work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +140,12 @@ def _environment(opened: Session) -> Finding:
 async def _postgres(opened: Session) -> list[Finding]:
     before = time.time()
     async with opened.engine.database.transaction() as transaction:
-        row = await transaction.row(SERVER)
-        assert row is not None
+        row = await transaction.only(SERVER)
         after = time.time()
         schema = await transaction.row(SCHEMA) if row.migrated else None
         work = await transaction.row(WORK) if row.migrated else None
         restored_at = await transaction.value(RESTORED) if row.in_cluster else None
-        role = await transaction.row(ROLE, (FILES,))
+        role = await transaction.only(ROLE, {"files": FILES})
     # The answer was written at some time in between.
     skew = max(before - row.now, row.now - after, 0.0)
     old = "use PostgreSQL 16 or newer" if row.number < OLDEST_SERVER else ""
@@ -153,7 +180,7 @@ async def _postgres(opened: Session) -> list[Finding]:
     return found
 
 
-def _schema(schema: Any, head: str | None) -> Finding:
+def _schema(schema: Schema | None, head: str | None) -> Finding:
     if schema is None:
         return Finding("schema", f"older than this code, which needs {head}", "run `beat migrate`")
     if migrations.works_with(schema.revision, schema.oldest):
@@ -178,7 +205,7 @@ def _durability(unsafe: list[str]) -> Finding:
     )
 
 
-def _role(role: Any) -> Finding:
+def _role(role: Role) -> Finding:
     """What the processes' login may do that no process needs."""
     if role.super:
         wrong = "a superuser: one injected statement runs programs on the database's host"
@@ -262,7 +289,7 @@ async def _redis(opened: Session) -> list[Finding]:
 async def _processes(opened: Session) -> list[Finding]:
     alive = await asyncio.to_thread(opened.mailbox.listeners)
     async with opened.engine.database.transaction() as transaction:
-        active = {row.name: row.n for row in await transaction.rows(ACTIVE)}
+        active = dict(await transaction.rows(ACTIVE))
     scheduler, deliverer = active.get("beat scheduler", 0), active.get(f"beat {PROCESS}", 0)
     wanted = (await look(opened.engine.database)).active
     troubled = [each for each in await processes(opened.engine.database) if each.troubles]

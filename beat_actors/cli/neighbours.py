@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from beat_actors.database import Transaction
+from beat_actors.database import Statements, Transaction
 
 # A request is a call or two; so many credentials that the providers' own limits hold nobody up.
 POOLS = {"ytapi": 2, "shopify": 3, "tikwm": 12, "api23": 6}
@@ -17,10 +17,15 @@ ROUNDS = 12
 """So many requests to each platform are measured at a time."""
 PAUSE = 0.1
 
-MEDIANS = """
-SELECT platform, 1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM scraped_at - created_at)) AS ms
-FROM scrape_request_log WHERE id = ANY(%s) AND status = 'COMPLETE' GROUP BY platform
-"""
+
+class Median(NamedTuple):
+    """The median time of a platform's requests."""
+
+    platform: str
+    ms: float
+
+
+MEDIANS = Statements(__file__)("medians", Median)
 
 
 def secret_of(source: str, key: str, i: int) -> Mapping[str, str]:
@@ -47,4 +52,4 @@ def rounds(key: str, start: int) -> Iterator[list[dict[str, Any]]]:
 
 async def medians(transaction: Transaction, requests: Sequence[int]) -> dict[str, float]:
     """Milliseconds from a request's acceptance to its end, by platform; by the database's clock."""
-    return {row.platform: float(row.ms) for row in await transaction.rows(MEDIANS, (list(requests),))}
+    return dict(await transaction.rows(MEDIANS, {"ids": list(requests)}))

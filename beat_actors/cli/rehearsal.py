@@ -63,7 +63,7 @@ class Rehearsal:
         self._progress = Progress(len(handles) + 2 * len(self._flood) + 2 * neighbours.ROUNDS * len(neighbours.FLOWS))
         self._show = show
         self._stopped = stopped
-        self._before: Any = None
+        self._before: books.Books  # since the simulator counts for this run
         self._started = time.monotonic()
         self._outage_began = 0.0
         self._open: set[str] = set()
@@ -84,7 +84,7 @@ class Rehearsal:
 
     async def _rehearse(self) -> Report | None:
         await self._simulator.reset_ledger()
-        self._before = await self._row(books.BOOKS)
+        self._before = await self._books()
         self._started = time.monotonic()
         measured = await self._storm()
         await self._outage()
@@ -97,7 +97,7 @@ class Rehearsal:
         for source in POOLS:
             await self._simulator.add_fault("rate_limit", source, seconds=60, retry_after=60)
         await self._submit_profiles(self._flood)
-        await self._until(lambda: self._progress.state.awake == 0)
+        await self._until(lambda: (state := self._progress.state) is not None and state.awake == 0)
         self._tell(f"every {PLATFORM} credential was answered 429 and rests; its requests wait, and more come")
         during = await self._measure(neighbours.ROUNDS, self._submit_profiles(self._flood))
         await self._simulator.clear_faults()
@@ -156,7 +156,7 @@ class Rehearsal:
         told = False
         while not self._stopped() and time.monotonic() < deadline:
             async with self._engine.database.transaction() as transaction:
-                left = await transaction.value(books.UNFINISHED)
+                left = await transaction.only(books.UNFINISHED)
                 checks = await count_due(transaction)
             if not left and not checks:
                 return
@@ -202,20 +202,23 @@ class Rehearsal:
 
     def _notice(self) -> None:
         self._progress.seconds = time.monotonic() - self._started
-        now = set(filter(None, self._progress.state.open.split(", ")))
+        state = self._progress.state
+        if state is None:
+            return
+        now = set(filter(None, state.open.split(", ")))
         for what in sorted(now - self._open):
             self._tell(f"breaker opens: {what}")
         for what in sorted(self._open - now):
             self._tell(f"breaker lets a probe through: {what}")
         self._open = now
-        if self._progress.state.cooling > self._cooling:
-            self._tell(f"{self._progress.state.cooling} credentials cool down")
-        self._cooling = self._progress.state.cooling
+        if state.cooling > self._cooling:
+            self._tell(f"{state.cooling} credentials cool down")
+        self._cooling = state.cooling
 
     async def _account(self, measured: Sequence[Neighbour]) -> Report:
         seconds = time.monotonic() - self._outage_began
         for _ in range(50):  # outcomes that came back last are settled within moments
-            if not (await self._row(books.BOOKS)).unsettled:
+            if not (await self._books()).unsettled:
                 break
             await asyncio.sleep(0.1)
         ledger = await self._simulator.ledger()
@@ -224,9 +227,9 @@ class Rehearsal:
                 transaction, self._before, ledger, self._progress, measured, len(self._handles), seconds
             )
 
-    async def _row(self, sql: str) -> Any:
+    async def _books(self) -> books.Books:
         async with self._engine.database.transaction() as transaction:
-            return await transaction.row(sql)
+            return await transaction.only(books.BOOKS)
 
     def _tell(self, news: str) -> None:
         self._progress.seconds = time.monotonic() - self._started

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from cyclopts import Parameter
@@ -14,7 +14,7 @@ from beat_actors.cli.output import FAILED, TIMED_OUT, reason_of, show_json, show
 from beat_actors.cli.remote import either
 from beat_actors.cli.session import Session
 from beat_actors.client import REQUESTS, Client, NotThere, Problem
-from beat_actors.database import Transaction
+from beat_actors.database import Statement, Statements, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.entities import logged
 from beat_actors.platforms.interface import Flow
@@ -26,14 +26,41 @@ from beat_actors.requests.queries import RequestView
 DONE = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
 FIRST_LOOK, LAST_LOOK = 0.03, 0.5
 
-STATUSES = "SELECT status FROM scrape_request_log WHERE id = ANY(%s)"
 # What these requests brought, not what is known from other times. The partition key keeps old days out of the search.
 BROUGHT = "l.request_id = ANY(%(ids)s) AND l.observed_at >= %(since)s"
-PROFILES = (
-    f"SELECT request_id, dimensions, metrics, source FROM {logged('profile_log', BROUGHT)} l ORDER BY observed_at"  # noqa: S608
+
+
+class Profile(NamedTuple):
+    """An observation of a profile."""
+
+    request_id: int
+    dimensions: dict[str, Any]
+    metrics: dict[str, Any]
+    source: str
+
+
+class Post(NamedTuple):
+    """An observation of a post."""
+
+    request_id: int
+    post_id: str
+    dimensions: dict[str, Any]
+    metrics: dict[str, Any]
+    source: str
+
+
+STATUSES = Statements(__file__)("statuses", str)
+PROFILES = Statement(
+    "cli/scrape.profiles",
+    "",
+    f"SELECT request_id, dimensions, metrics, source FROM {logged('profile_log', BROUGHT)} l ORDER BY observed_at",  # noqa: S608
+    Profile,
 )
-POSTS = (
-    f"SELECT request_id, post_id, dimensions, metrics, source FROM {logged('post_log', BROUGHT)} l ORDER BY observed_at"  # noqa: S608
+POSTS = Statement(
+    "cli/scrape.posts",
+    "",
+    f"SELECT request_id, post_id, dimensions, metrics, source FROM {logged('post_log', BROUGHT)} l ORDER BY observed_at",  # noqa: S608
+    Post,
 )
 
 
@@ -169,7 +196,7 @@ async def _wait(session: Session, ids: list[int], deadline: float) -> None:
     pause = FIRST_LOOK
     while True:
         async with session.engine.database.transaction() as transaction:
-            statuses = {row.status for row in await transaction.rows(STATUSES, (ids,))}
+            statuses = set(await transaction.rows(STATUSES, {"ids": ids}))
         if statuses <= DONE or time.monotonic() >= deadline:
             return
         await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0.0)))
@@ -187,9 +214,9 @@ async def _result(transaction: Transaction, subjects: Sequence[str], ids: Sequen
         profiles[row.request_id] = {"dimensions": row.dimensions, "metrics": row.metrics, "source": row.source}
     # A post that two pages showed counts once.
     posts: dict[int, dict[str, dict[str, Any]]] = {}
-    for row in await transaction.rows(POSTS, about):
-        found = posts.setdefault(row.request_id, {})
-        found[row.post_id] = {"dimensions": row.dimensions, "metrics": row.metrics, "source": row.source}
+    for post in await transaction.rows(POSTS, about):
+        found = posts.setdefault(post.request_id, {})
+        found[post.post_id] = {"dimensions": post.dimensions, "metrics": post.metrics, "source": post.source}
     return [
         Scraped(
             subject, request, profiles.get(has_them[request.id]), list(posts.get(has_them[request.id], {}).values())

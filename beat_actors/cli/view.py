@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beat_actors.cli.books import Progress, Report
+from beat_actors.cli.books import Progress, Report, State
 from beat_actors.cli.output import STYLES, out, say, table
 from beat_actors.local import Status
 
@@ -70,7 +70,7 @@ def picture(progress: Progress, services: Sequence[Status]) -> RenderableType:
     parts: list[RenderableType] = [head, _words((count, name) for name, count in sorted(progress.statuses.items()))]
     parts += [Text(), sources_table(progress.sources)]
     if progress.state is not None:
-        parts += [Text(), *_gauges(progress)]
+        parts += [Text(), *_gauges(progress.state, progress.queues)]
     parts.append(Text())
     parts += [Text(news, style="cyan") for news in progress.news[-NEWS:]]
     if services:
@@ -128,12 +128,11 @@ def print_report(report: Report) -> None:
     say(report.verdict(), "bold green" if report.good else "bold red")
 
 
-def _gauges(progress: Progress) -> list[RenderableType]:
-    state = progress.state
+def _gauges(state: State, queues: dict[str, int]) -> list[RenderableType]:
     fetches = _words([(state.waiting, "waiting"), (state.moving, "moving"), (state.blocked, "lanes blocked")])
     lines: list[RenderableType] = [Text.assemble(("fetches   ", "dim"), fetches)]
-    if progress.queues:
-        depths = _words((depth, queue) for queue, depth in progress.queues.items())
+    if queues:
+        depths = _words((depth, queue) for queue, depth in queues.items())
         lines.append(Text.assemble(("queues    ", "dim"), depths))
     resting = Text(f"{state.cooling} credentials cooling", style="yellow" if state.cooling else "")
     breakers = Text(f"breakers open: {state.open or 'none'}", style="yellow" if state.open else "")

@@ -8,13 +8,14 @@ loses nothing. The database ends those of Beat by its statement and idle timeout
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
-from beat_actors.database import Transaction
+from beat_actors.database import Statement, Statements, Transaction
 from beat_actors.errors import BadInput, CursorExpired
 
 MAX_PAGE = 1000
@@ -35,12 +36,6 @@ ORDER BY c.xid, c.id
 OWN = " AND c.account_id = %(account)s"
 FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
 FROM_TIME = "c.at >= %(at)s"
-# A cursor that is ahead of this database, or of what was restored of it, is from what was lost.
-KNOWN = """
-SELECT %(at)s::timestamptz > clock_timestamp() - make_interval(days => %(days)s)
-   AND %(xid)s::xid8 <= beat_xid_in_era(pg_snapshot_xmax(pg_current_snapshot()))
-   AND NOT EXISTS (SELECT FROM database_cluster WHERE %(xid)s::xid8 > last_xid AND %(xid)s::xid8 < era::text::xid8)
-"""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +63,30 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     id: cursors.RowId
     told: cursors.RowId
     at: datetime
+
+
+class Told(NamedTuple):
+    """A row of `change_log`, its `keys` as far as the filter leaves them. Where there is none, one row has None in all but `oldest` and
+    `now`."""
+
+    oldest: str
+    now: datetime
+    xid: str
+    id: int
+    at: datetime
+    platform: str
+    kind: str
+    request_id: int
+    keys: list[str]
+
+
+KNOWN = Statements(__file__)("known", bool)
+
+
+@cache
+def _told(begins: str, own: str, mine: str) -> Statement[Told]:
+    text = CHANGES.format(since=begins, own=own, visible=mine)
+    return Statement("data/changes.told", "", text, Told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +122,7 @@ async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> 
             )
     sees = wanted.reader.sees
     mine = visible(sees, "c", "%(account)s::text", "c.platform")
-    sql = CHANGES.format(since=begins, own=OWN if sees is Sees.OWN else "", visible=mine)
-    rows = await transaction.rows(sql, values)
+    rows = await transaction.rows(_told(begins, OWN if sees is Sees.OWN else "", mine), values)
     oldest, now = rows[0].oldest, rows[0].now
     rows = [row for row in rows if row.xid is not None]
     found: list[Change] = []
@@ -120,7 +138,7 @@ async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> 
     return Changes(found, cursors.write(Position(oldest, 0, 0, now)), more=False)
 
 
-def _changes(row: Any, keys: list[str]) -> Iterator[Change]:
+def _changes(row: Told, keys: list[str]) -> Iterator[Change]:
     for key in keys:
         yield Change(platform=row.platform, kind=row.kind, id=key, at=row.at, request_id=row.request_id)
 

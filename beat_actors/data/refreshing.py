@@ -9,16 +9,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from beat_actors.access import grants
 from beat_actors.access.reader import Reader, visible
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
-from beat_actors.database import Database, Transaction, jsonb
+from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError, TooManyOpen
-from beat_actors.fetches.lanes import KNOWN
 from beat_actors.platforms.interface import FINAL, Entity, Platform, Refetch
 from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.requests import intake, queries
@@ -30,37 +29,29 @@ PAUSE = 60.0
 """Seconds after a refresh that failed before the next is started. What is final, as that it does not exist, stands for the max age."""
 ON_ITS_WAY = "its refresh is on its way"
 
-# The request that refreshes it, or did so last, and what its first open fetch waits for; failing that, what holds up the lane into
-# which it would come, or that its sources are out: so that the reason is told from the first read on. An account is told nothing of a
-# lane for which the broker has not looked at its own fetch: others wait there.
-LOOK = f"""
-SELECT clock_timestamp() AS now, r.id, r.status, r.created_at, r.scraped_at, r.data->'error' AS error, f.stage, f.source, f.waiting_for,
-       f.not_before, coalesce(known.blocked_until, own.blocked_until, alike.blocked_until) AS blocked_until,
-       coalesce(known.reasons, own.reasons, alike.reasons, outage.reasons) AS reasons
-FROM (SELECT) one
-LEFT JOIN (data_refresh d JOIN scrape_request_log r ON r.id = d.request_id) ON d.work = %(work)s
-LEFT JOIN LATERAL (
-    SELECT * FROM scrape_fetch WHERE request_id = coalesce(r.joined_to, r.id) AND stage NOT IN ('DONE', 'FAILED', 'CANCELLED')
-    ORDER BY id LIMIT 1) f ON true
-LEFT JOIN LATERAL (SELECT {KNOWN} FROM lane l WHERE l.id = f.lane_id) known ON %(account)s::text IS NOT NULL
-LEFT JOIN lane own ON own.id = f.lane_id AND own.reasons IS NOT NULL AND %(account)s::text IS NULL
-LEFT JOIN LATERAL (
-    SELECT * FROM lane WHERE %(account)s::text IS NULL AND platform = %(platform)s AND operation = %(operation)s AND sources = %(sources)s AND owner = %(owner)s
-        AND (flow = %(flow)s OR NOT reasons @> '[{{"source": null}}]') AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
-LEFT JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_object('source', source, 'why', CASE WHEN by_hand
-                         THEN 'drained by hand: nothing is sent to it' ELSE 'outage: its breaker is open' END, 'until', extract(epoch FROM open_until))
-                     ORDER BY open_until) AS reasons
-    FROM breaker WHERE platform = %(platform)s AND operation = %(operation)s AND source = ANY(%(sources)s) AND kind = 'upstream'
-        AND open_until > clock_timestamp() HAVING count(*) = cardinality(%(sources)s)) outage ON true
-"""  # noqa: S608 - a constant
-UNDERWAY = """
-SELECT r.id FROM data_refresh d JOIN scrape_request_log r ON r.id = d.request_id
-WHERE d.work = %s AND r.status IN ('PENDING', 'PROCESSING')
-"""
-REMEMBER = """
-INSERT INTO data_refresh (work, request_id) VALUES (%s, %s) ON CONFLICT (work) DO UPDATE SET request_id = excluded.request_id
-"""
+
+class Look(NamedTuple):
+    """A request that refreshes a thing, and the first open fetch of it; None without one. `reasons`, `blocked_until`: of its lane."""
+
+    now: datetime
+    id: int | None
+    status: str | None
+    created_at: datetime | None
+    scraped_at: datetime | None
+    error: dict[str, Any] | None
+    stage: str | None
+    source: str | None
+    waiting_for: str | None
+    not_before: datetime | None
+    blocked_until: datetime | None
+    reasons: list[dict[str, Any]] | None
+
+
+SQL = Statements(__file__)
+LOOK = SQL("look", Look)
+LOCK = SQL("lock")
+UNDERWAY = SQL("underway", int)
+REMEMBER = SQL("remember")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +159,14 @@ class Refresher:
             )
             return Renewal(msgspec.structs.replace(freshness, why=told, next_attempt_at=until, **changed), wait)
 
-        recent = row.status == "COMPLETE" and row.created_at >= row.now - timedelta(seconds=freshness.max_age)
+        created = row.created_at if row.status == "COMPLETE" else None
+        recent = created is not None and created >= row.now - timedelta(seconds=freshness.max_age)
         if recent and (freshness.mode == STALE or complete):
-            return Renewal(msgspec.structs.replace(freshness, mode=FRESH, as_of=row.created_at))
+            return Renewal(msgspec.structs.replace(freshness, mode=FRESH, as_of=created))
         why, clears_at = _reasons(row)
         if row.status in ("PENDING", "PROCESSING"):
             return because(why or ON_ITS_WAY, clears_at, refresh=row.id)
-        if row.status in ("FAILED", "CANCELLED"):
+        if row.status in ("FAILED", "CANCELLED") and row.scraped_at is not None:
             again_at = row.scraped_at + timedelta(seconds=_pause(row.error, freshness.max_age))
             if again_at > row.now:
                 said = (row.error or {}).get("message") or row.status.lower()
@@ -198,7 +190,7 @@ class Refresher:
         task.add_done_callback(lambda _: self._starting.pop(plan.work))
         return await asyncio.shield(task)
 
-    async def _look(self, plan: Plan) -> Any:
+    async def _look(self, plan: Plan) -> Look:
         lane = plan.prepared.lane
         values = {
             "work": plan.work,
@@ -210,7 +202,7 @@ class Refresher:
             "account": plan.prepared.request.account_id,
         }
         async with self._database.statements() as alone:
-            return await alone.row(LOOK, values)
+            return await alone.only(LOOK, values)
 
     async def _start(self, plan: Plan) -> tuple[int, bool]:
         """As `_begin`. A refusal stands only where no refresh is underway. Raises `TooManyOpen` too."""
@@ -221,10 +213,10 @@ class Refresher:
         except (RateLimitError, LimitsUnavailable, TooManyOpen):
             # Another reader may have started it since this one looked, and a handle may be refreshed but once in some seconds.
             async with self._database.statements() as alone:
-                underway = await alone.value(UNDERWAY, (plan.work,))
+                underway = await alone.value(UNDERWAY, {"work": plan.work})
             if underway is None:
                 raise
-            return int(underway), False
+            return underway, False
 
     async def _begin(self, plan: Plan) -> tuple[int, bool]:
         """The request, and whether it is a new one. What the platform refreshes on demand is taken from those limits here too."""
@@ -238,12 +230,12 @@ class Refresher:
         try:
             async with self._database.transaction() as transaction:
                 key = int.from_bytes(plan.work[:8], "big", signed=True)
-                await transaction.run("SELECT pg_advisory_xact_lock(%s)", (key,))
-                underway = await transaction.value(UNDERWAY, (plan.work,))
+                await transaction.run(LOCK, {"key": key})
+                underway = await transaction.value(UNDERWAY, {"work": plan.work})
                 if underway is not None:
-                    return int(underway), False
+                    return underway, False
                 (accepted,) = await intake.submit(transaction, [plan.prepared])
-                await transaction.run(REMEMBER, (plan.work, accepted.id))
+                await transaction.run(REMEMBER, {"work": plan.work, "request": accepted.id})
             started = accepted.id
             return started, True
         finally:
@@ -296,7 +288,7 @@ async def _with_related(
     return found
 
 
-def _reasons(row: Any) -> tuple[str | None, datetime | None]:
+def _reasons(row: Look) -> tuple[str | None, datetime | None]:
     """Why it waits, in words, and when the first of it clears."""
     if row.stage not in (None, "WAITING"):  # a call is out, or its answer is being read
         return None, None

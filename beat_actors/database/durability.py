@@ -1,18 +1,24 @@
 """Whether PostgreSQL keeps what it has committed. Processes ask before they start, and `beat doctor` says the same."""
 
 import asyncio
+from typing import NamedTuple
 
 import psycopg
 
+from beat_actors.database.sql import Statements
 from beat_actors.database.upkeep import shares_sessions
 from beat_actors.errors import BadSettings
 from beat_actors.settings import Settings
 
-UNSAFE = """
-SELECT name, reset_val FROM pg_settings
-WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' OR name = 'synchronous_commit' AND reset_val IN ('off', 'local') ORDER BY 1
-"""
-"""Settings by which a commit may be lost, as a session has them that has set nothing itself."""
+
+class Setting(NamedTuple):
+    """A setting of PostgreSQL."""
+
+    name: str
+    value: str
+
+
+UNSAFE = Statements(__file__)("unsafe", Setting)
 PER_SESSION = "synchronous_commit"
 ACTION = (
     "Turn them on (for synchronous_commit: ALTER DATABASE ... SET synchronous_commit = on, and look for settings of roles in "
@@ -26,8 +32,11 @@ async def unsafe(url: str) -> list[str]:
     Beat's sessions turn `synchronous_commit` on. That is certain only where each connection has a session of PostgreSQL to itself: a pooler in
     transaction mode may run a transaction in a session that never heard of it. Raises `psycopg.Error` where nobody answers.
     """
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=2) as connection:
-        found: dict[str, str] = dict(await (await connection.execute(UNSAFE)).fetchall())
+    async with (
+        await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=2) as connection,
+        connection.cursor(row_factory=UNSAFE.rows) as cursor,
+    ):
+        found: dict[str, str] = dict(await (await cursor.execute(UNSAFE.sent)).fetchall())
     if PER_SESSION in found and not await shares_sessions(url):
         del found[PER_SESSION]
     return [f"{name} = {value}" for name, value in found.items()]

@@ -10,66 +10,16 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import scalar_row
 
+from beat_actors.database.sql import Statements
 from beat_actors.errors import BadInput
 
 LIMITED: LiteralString = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 """The attributes of both roles. None of the predefined roles, as pg_read_server_files, is granted to them."""
-
-# Only roles of the cluster's own: a superuser may have put either role into a group of the site.
-PREDEFINED = """
-SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
-WHERE r.rolname = %s AND (g.rolname ~ '^pg_' OR g.rolsuper OR g.rolcreatedb OR g.rolcreaterole OR g.rolreplication)
-"""
-
-# What stands in the schema and belongs to another role. Sequences of a column, indexes and row types follow their table; what an
-# extension brought stays with it.
-FOREIGN = """
-WITH own AS (SELECT oid FROM pg_roles WHERE rolname = %(owner)s), brought AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e')
-SELECT format('ALTER %%s %%s OWNER TO %%I', kind, name, %(owner)s::text) FROM (
-    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind,
-           c.oid::regclass::text AS name, 'pg_class'::regclass AS class, c.oid AS id, c.relowner AS held
-    FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND c.relkind = 'S'
-                      AND d.deptype IN ('a', 'i'))
-    UNION ALL
-    SELECT 'ROUTINE', p.oid::regprocedure::text, 'pg_proc'::regclass, p.oid, p.proowner
-    FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT 'TYPE', t.oid::regtype::text, 'pg_type'::regclass, t.oid, t.typowner
-    FROM pg_type t WHERE t.typnamespace = 'public'::regnamespace AND t.typtype IN ('e', 'd', 'r')
-) o
-WHERE held <> (SELECT oid FROM own) AND NOT EXISTS (SELECT FROM brought b WHERE b.classid = o.class AND b.objid = o.id)
-"""
-
-# Each row is a statement; their order does not matter. Only what the owner owns: an extension's view is not ours to grant.
-GRANTS = """
-WITH relation AS (
-    SELECT oid::regclass::text AS name, relkind = 'S' AS sequence,
-           CASE relname WHEN 'alembic_version' THEN 'SELECT' WHEN 'schema_compatibility' THEN 'SELECT' WHEN 'audit_log' THEN 'SELECT, INSERT'
-                        ELSE 'SELECT, INSERT, UPDATE, DELETE' END AS rights,
-           CASE relname WHEN 'alembic_version' THEN 'INSERT, UPDATE, DELETE' WHEN 'schema_compatibility' THEN 'INSERT, UPDATE, DELETE' WHEN 'audit_log' THEN 'UPDATE, DELETE' END AS withheld
-    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
-      AND relowner = current_user::regrole
-), routine AS (
-    SELECT oid::regprocedure::text AS name FROM pg_proc
-    WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
-), given (statement) AS (
-    SELECT format('GRANT USAGE ON SCHEMA public TO %%I', %(role)s::text)
-    UNION ALL SELECT format('REVOKE %%s ON %%s FROM %%I', withheld, name, %(role)s::text) FROM relation WHERE withheld IS NOT NULL
-    UNION ALL SELECT format('GRANT %%s ON %%s TO %%I', rights, string_agg(name, ', '), %(role)s::text)
-        FROM relation WHERE NOT sequence GROUP BY rights
-    UNION ALL SELECT format('GRANT USAGE, SELECT ON SEQUENCE %%s TO %%I', string_agg(name, ', '), %(role)s::text)
-        FROM relation WHERE sequence
-    UNION ALL SELECT format('REVOKE ALL ON ROUTINE %%s FROM PUBLIC', string_agg(name, ', ')) FROM routine
-    UNION ALL SELECT format('GRANT EXECUTE ON ROUTINE %%s TO %%I', string_agg(name, ', '), %(role)s::text) FROM routine
-    UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %%I', %(role)s::text)
-    UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO %%I', %(role)s::text)
-    UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON ROUTINES TO %%I', %(role)s::text)
-    UNION ALL SELECT 'ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC'
-)
-SELECT statement FROM given WHERE statement IS NOT NULL
-"""
+SQL = Statements(__file__)
+HAS_DATABASE, HAS_ROLE = SQL("has_database", bool), SQL("has_role", bool)
+PREDEFINED = SQL("predefined", str)
+FOREIGN, GRANTS = SQL("foreign", str), SQL("grants", str)
+CLOSE_SCHEMA = SQL("close_schema")
 
 
 def provide(admin_url: str, *, owner_url: str, process_url: str) -> None:
@@ -89,7 +39,7 @@ def provide(admin_url: str, *, owner_url: str, process_url: str) -> None:
             )
         for name, password in (owner, process):
             _provide_role(admin, name, password)
-        if admin.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone() is None:
+        if admin.execute(HAS_DATABASE.sent, {"name": database}).fetchone() == (False,):
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     with psycopg.connect(admin_url, dbname=database, autocommit=True) as admin:
         _hand_over(admin, database, owner[0], process[0])
@@ -103,14 +53,13 @@ def grant(connection: psycopg.Connection[Any], role: str) -> None:
     `psycopg.Error`.
     """
     with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
-        if cursor.execute("SELECT true FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+        if not cursor.execute(HAS_ROLE.sent, {"name": role}).fetchone():
             raise BadInput(
                 f"there is no role {role!r}, as which processes would connect; `beat db roles` makes it",
                 field="process_url",
             )
-        # In a database that PostgreSQL 14 or older made, everybody may create tables in this schema.
-        cursor.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        for statement in cursor.execute(GRANTS, {"role": role}).fetchall():
+        cursor.execute(CLOSE_SCHEMA.sent)
+        for statement in cursor.execute(GRANTS.sent, {"role": role}).fetchall():
             cursor.execute(statement)
 
 
@@ -129,13 +78,13 @@ def _login(url: str, which: str) -> tuple[str, str]:
 def _provide_role(admin: psycopg.Connection[Any], name: str, password: str) -> None:
     # Only the verifier travels: a password in a statement would come into a log of statements.
     verifier = admin.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-    known = admin.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is not None
+    known = admin.execute(HAS_ROLE.sent, {"name": name}).fetchone() == (True,)
     admin.execute(
         sql.SQL("{} ROLE {} WITH {} PASSWORD {}").format(
             sql.SQL("ALTER" if known else "CREATE"), sql.Identifier(name), sql.SQL(LIMITED), sql.Literal(verifier)
         )
     )
-    for (group,) in admin.execute(PREDEFINED, (name,)).fetchall():
+    for (group,) in admin.execute(PREDEFINED.sent, {"name": name}).fetchall():
         admin.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(group), sql.Identifier(name)))
 
 
@@ -150,5 +99,5 @@ def _hand_over(admin: psycopg.Connection[Any], database: str, owner: str, proces
         admin.execute(statement.format(**names))
     # One statement each: a lock is held for a moment, and what is left after an error is handed over the next time.
     with admin.cursor(row_factory=scalar_row) as cursor:
-        for statement in cursor.execute(FOREIGN, {"owner": owner}).fetchall():
+        for statement in cursor.execute(FOREIGN.sent, {"owner": owner}).fetchall():
             cursor.execute(statement)

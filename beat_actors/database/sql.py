@@ -14,8 +14,8 @@ The file `fetches.sql` beside `fetches.py` holds that module's statements:
 
 and the module binds it with `END = SQL("end", Ended)`, where `Ended` has the columns as its fields (a NamedTuple, a msgspec struct or a
 dataclass), or, of a statement with one column, is the type of that column. `{{intake.told}}` is the fragment of another file in the same
-directory, and `{{fetches/lanes.known}}` of one in another directory beside it. `tests/integration/database/test_statements.py` holds the files against this form and the types against
-the database.
+directory, and `{{fetches/lanes.known}}` of one in another directory beside it. `tests/integration/database/test_statements.py` holds the
+files against this form and the types against the database.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from typing import Any, Generic, TypeVar, overload
 from psycopg import AsyncCursor, Cursor
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _PART = re.compile(r"^-- (name|fragment): (\w+)$", re.MULTILINE)
 _FRAGMENT = re.compile(r"\{\{(?:([\w/]+)\.)?(\w+)\}\}")
@@ -36,12 +37,12 @@ LOADED: list["Statement[Any]"] = []
 """Every statement that a module has bound."""
 
 
-class Statement(Generic[R]):
+class Statement(Generic[R_co]):
     """One statement. `row`: the type of its rows, None where it gives none."""
 
     __slots__ = ("_fields", "_known", "_make", "contract", "name", "row", "sent", "text")
 
-    def __init__(self, name: str, contract: str, text: str, row: type[R] | None) -> None:
+    def __init__(self, name: str, contract: str, text: str, row: type[R_co] | None) -> None:
         self.name, self.contract, self.text, self.row = name, contract, text, row
         self.sent = text.encode()
         self._known = False

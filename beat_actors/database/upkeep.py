@@ -10,30 +10,11 @@ import psycopg
 from psycopg import sql
 
 from beat_actors.database.engine import Database
+from beat_actors.database.sql import Statements
 from beat_actors.errors import BadInput
 
-# Partitions are vacuumed one by one, so they are told one by one.
-TABLES = """
-SELECT s.relname AS name, pg_total_relation_size(s.relid) AS bytes, s.n_live_tup AS live, s.n_dead_tup AS dead,
-       (s.n_dead_tup / greatest(s.n_live_tup + s.n_dead_tup, 1)::float8) AS dead_share,
-       greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed_at, (s.vacuum_count + s.autovacuum_count)::integer AS vacuums,
-       coalesce(array_to_string(c.reloptions, ', '), '') AS settings
-FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
-WHERE s.schemaname = 'public' ORDER BY s.n_dead_tup DESC, bytes DESC, name
-"""
-
-# Of other roles' sessions PostgreSQL tells a plain role who they are, and not what they do: no kind, no state.
-# What a session of ours is called says which kind of process it is of; a pooler's are called as their last client was.
-CONNECTIONS = """
-SELECT coalesce(nullif(application_name, ''), '(no name)') AS name, count(*)::integer AS connections,
-       count(*) FILTER (WHERE state = 'active')::integer AS active,
-       count(*) FILTER (WHERE starts_with(state, 'idle in transaction'))::integer AS in_transaction,
-       coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS longest
-FROM pg_stat_activity WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1
-"""
 PATIENCE = 2.0
 """Seconds within which PostgreSQL says which session answers."""
-ROOM = "SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer"
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,11 +49,17 @@ class Connections(msgspec.Struct, frozen=True, kw_only=True):
     most: int
 
 
+SQL = Statements(__file__)
+TABLES = SQL("tables", Table)
+CONNECTIONS = SQL("connections", Clients)
+ROOM, SESSION = SQL("room", int), SQL("session", int)
+
+
 async def connections(database: Database) -> Connections:
     """Of all databases on the server, since they share it."""
     async with database.statements() as alone:
-        clients = [Clients(**row._asdict()) for row in await alone.rows(CONNECTIONS)]
-        most = int(await alone.value(ROOM))
+        clients = await alone.rows(CONNECTIONS)
+        most = await alone.only(ROOM)
     return Connections(clients=clients, used=sum(each.connections for each in clients), most=most)
 
 
@@ -97,7 +84,7 @@ async def shares_sessions(url: str) -> bool:
 
 
 async def _session(connection: psycopg.AsyncConnection[Any]) -> int:
-    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    row = await (await connection.execute(SESSION.sent)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -105,7 +92,7 @@ async def _session(connection: psycopg.AsyncConnection[Any]) -> int:
 async def tables(database: Database) -> list[Table]:
     """Every table, the one with the most dead rows first."""
     async with database.statements() as alone:
-        return [Table(**row._asdict()) for row in await alone.rows(TABLES)]
+        return await alone.rows(TABLES)
 
 
 async def vacuum(database: Database, name: str | None = None) -> list[str]:

@@ -7,8 +7,9 @@ instead, page by page, and goes on at the next run where its time was over. Rows
 import time
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
-from beat_actors.database import Database
+from beat_actors.database import Database, Statement
 from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept
@@ -22,14 +23,24 @@ Position = tuple[str, str, str]
 """Key, account_id and owner of the last row that was looked at."""
 
 
+class Page(NamedTuple):
+    """Rows of a page that were deleted and looked at, and the last one's `Position`."""
+
+    gone: int
+    seen: int
+    key: str
+    account_id: str
+    owner: str
+
+
 @cache
-def forget_page(platform: str, entity: Entity) -> str:
+def forget_page(platform: str, entity: Entity) -> Statement[Page]:
     """One page of an entity's table: deletes what is too old, and of `asset_log` what no other row of that key and owner needs.
 
     Parameters: `key`, `account`, `owner` (the position), `page` (rows), `days`, `epoch`. One row: how many were deleted (`gone`) and
     looked at (`seen`), and the position of the last; no row where the table ends. A row that is observed meanwhile stays.
     """
-    return f"""
+    text = f"""
 WITH limits AS MATERIALIZED (
     SELECT clock_timestamp() - make_interval(days => %(days)s) AS oldest
 ), page AS MATERIALIZED (
@@ -50,6 +61,7 @@ WITH limits AS MATERIALIZED (
 SELECT (SELECT count(*) FROM gone)::integer AS gone, (SELECT count(*) FROM page)::integer AS seen, key, account_id, owner
 FROM page ORDER BY key DESC, account_id DESC, owner DESC LIMIT 1
 """  # noqa: S608 - every name comes from a platform's declaration
+    return Statement(f"privacy/retention.{entity.table}", "", text, Page)
 
 
 @dataclass(slots=True)

@@ -97,7 +97,7 @@ def test_every_statement_has_its_contract() -> None:
             where = f"{path.relative_to(ROOT)}: {name}"
             if not one.contract:
                 lacking.append(f"{where} has no contract")
-            if "%s" in one.text:
+            if "%s" in one.text.replace("%%", ""):
                 lacking.append(f"{where} has a parameter without a name")
             told = one.contract.partition("Parameters:")[2]
             lacking += [

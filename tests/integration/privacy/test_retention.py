@@ -117,7 +117,7 @@ def test_a_page_reads_an_index_and_no_table(database_url: str) -> None:
         connection.execute(ASSETS)
         connection.execute("VACUUM ANALYZE instagram_account, asset_log")
         at = dict(zip(("key", "account", "owner"), START, strict=True))
-        sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {forget_page('instagram', entity)}"
+        sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {forget_page('instagram', entity).text}"
         row = connection.execute(sql, {**at, "days": 30, "epoch": None, "page": 200}).fetchone()
     assert row is not None
     text, plan = json.dumps(row[0]), row[0][0]["Plan"]
