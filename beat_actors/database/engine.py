@@ -45,6 +45,7 @@ PINNED = {"DateStyle": "ISO, MDY", "TimeZone": "UTC"}
 STATEMENTS = Statements(__file__)
 NOW = STATEMENTS("now", float)
 DURABLE = STATEMENTS("durable", str)
+PIN = STATEMENTS("pin", str)
 SQL = LiteralString | str
 
 
@@ -382,7 +383,7 @@ def _pin(dbapi_connection: Any, _record: Any) -> None:
     wrong = {name: value for name, value in PINNED.items() if info.parameter_status(name) != value}
     cursor = dbapi_connection.cursor()
     for name, value in wrong.items():
-        cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+        cursor.execute(PIN.text, {"name": name, "value": value})
     cursor.execute(DURABLE.text)
     cursor.close()
     dbapi_connection.commit()

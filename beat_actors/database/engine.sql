@@ -8,3 +8,10 @@ SELECT extract(epoch FROM clock_timestamp())::double precision AS now
 -- that (`remote_apply`) stay. Behind a pooler in transaction mode this is not certain; see `durability`.
 -- No row: the session's commits wait already.
 SELECT set_config('synchronous_commit', 'on', false) AS set_to WHERE current_setting('synchronous_commit') IN ('off', 'local')
+
+-- name: pin
+-- Sets a setting of the session, so that values are read as they are written.
+-- Parameters: name, value (text).
+-- Rows: the value.
+-- Locks: none.
+SELECT set_config(%(name)s, %(value)s, false) AS set_to

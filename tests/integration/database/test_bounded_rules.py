@@ -48,10 +48,10 @@ def test_what_nobody_resolves_makes_no_look_at_the_quarantine_dearer(admin: psyc
     admin.execute(QUARANTINE)
     admin.execute("VACUUM ANALYZE quarantine")
     params = {"sets": quarantine_rules.QUARANTINE_SETS, "most": 100}
-    whole, pages = read(admin, quarantine_rules.QUARANTINE, params)
+    whole, pages = read(admin, quarantine_rules.TOLD.text, params)
     assert whole <= {"refusal"}
     assert pages < 1000
-    found = admin.execute(quarantine_rules.QUARANTINE, params).fetchall()
+    found = admin.execute(quarantine_rules.TOLD.text, params).fetchall()
     assert sorted((kind, source, of) for kind, _, source, _, of, _ in found) == [
         (kind, source, 100) for kind in ("message", "poison") for source in ("source0", "source1")
     ]

@@ -1,0 +1,69 @@
+"""Statements stand in `.sql` files beside their modules, with their contracts and the types of their rows."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("beat_actors", "actors", "api", "scheduler")
+LATER = (
+    "beat_actors/broker",
+    "beat_actors/chaos",
+    "beat_actors/database/migrations",
+    "beat_actors/pipeline",
+    "beat_actors/requests",
+)
+"""Folders that are not held to it yet, and the migrations, which keep theirs."""
+COMPOSED = {
+    "beat_actors/cli/scrape.py": "what is read of the logs",
+    "beat_actors/data/changes.py": "who reads, and from where",
+    "beat_actors/data/reading.py": "a platform's declarations, and who reads",
+    "beat_actors/data/refreshing.py": "a platform's declarations, and who reads",
+    "beat_actors/database/migrate.py": "names, and what no schema knows yet",
+    "beat_actors/database/roles.py": "names and passwords of roles",
+    "beat_actors/database/upkeep.py": "names of tables",
+    "beat_actors/privacy/retention.py": "a platform's declarations",
+}
+"""Modules that put a statement together when they run, and of what."""
+BEGINS = re.compile(
+    r"\s*(SELECT|INSERT INTO|UPDATE \S+ (\w+ )?SET|DELETE FROM|WITH (RECURSIVE )?\w+ (\([\w, ]+\) )?AS|LOCK TABLE|SET LOCAL|SET statement_timeout"
+    r"|VACUUM|TRUNCATE|CREATE (ROLE|DATABASE|TABLE)|ALTER (ROLE|DATABASE|SCHEMA)|GRANT \w+ ON|REVOKE \w+ ON)\s"
+)
+
+
+def texts(tree: ast.Module) -> Iterator[ast.Constant]:
+    """The strings of a module that are no docstrings."""
+    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node
+
+
+def statements(source: str) -> list[int]:
+    """The lines of the strings that begin as a statement does."""
+    return sorted(node.lineno for node in texts(ast.parse(source)) if BEGINS.match(str(node.value)))
+
+
+def test_no_statement_stands_in_a_module() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix(): statements(path.read_text())
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    found = {name: lines for name, lines in found.items() if lines and not name.startswith(LATER)}
+    assert {name: lines for name, lines in found.items() if name not in COMPOSED} == {}
+    assert COMPOSED.keys() - found.keys() == set(), "these compose no statement any more"
+
+
+def test_statements_are_found_in_texts_of_each_kind() -> None:
+    source = '''
+"""SELECT in a docstring."""
+ONE = "SELECT id FROM lane"
+TWO = f"""
+WITH a AS (SELECT 1) SELECT {ONE}
+"""
+THREE = "UPDATE lane SET priority = 1"
+WORDS = ("SELECT", "Update the lane", "with a lane")
+'''
+    assert statements(source) == [3, 4, 7]
