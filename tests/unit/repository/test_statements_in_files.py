@@ -8,7 +8,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("beat_actors", "actors", "api", "scheduler")
 LATER = (
-    "beat_actors/broker",
     "beat_actors/chaos",
     "beat_actors/database/migrations",
     "beat_actors/pipeline",
