@@ -109,7 +109,9 @@ class ProviderClient:
         try:
             answer = await self._send(base, call, progress)
         except TransportFailure as error:
-            failure = error
+            failure = error.with_traceback(
+                None
+            )  # which would keep the bytes that were read for as long as the failure is kept
         except aiohttp.ClientResponseError as error:
             said = f"the answer's status line or headers cannot be read, or one is longer than {LONGEST_HEADER} bytes"
             failure = TransportFailure("headers", said, error.status or None)

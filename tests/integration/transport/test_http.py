@@ -146,6 +146,7 @@ async def test_every_hostile_answer_is_classified_and_bounded(client: ProviderCl
     assert exchange.answer is None
     assert exchange.failure is not None
     assert exchange.failure.kind == kind
+    assert exchange.failure.__traceback__ is None, "its frames hold what was read of the answer"
     assert SECRET not in f"{exchange!r}{exchange.failure!r}{exchange.failure}"
     if path == "gigabyte":
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
