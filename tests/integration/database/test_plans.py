@@ -98,7 +98,7 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
         (lifecycle.LOCK_FETCHES.text, ids),
         (lifecycle.LOCK_REQUESTS.text, ids),
         (lifecycle.END.text, end),
-        (queries.ENDED, (ids["ids"],)),
+        (queries.ENDED.text, ids),
         (
             "SELECT id FROM scrape_request_log WHERE collected_at IS NULL AND scraped_at IS NOT NULL ORDER BY id DESC LIMIT 50",
             None,
