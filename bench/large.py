@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import statistics
 import time
 
 import psycopg
@@ -17,7 +18,8 @@ from scheduler.daemon import JOBS, Job
 
 TURN_MS, STATEMENT_S = 50.0, 1.0
 """What a turn may take, as a median, and a statement of a sweep, at most."""
-REPEATS = 9
+REPEATS, WARM_UP = 9, 12
+"""Turns that are measured, and those before them: after these the process has prepared its statements, and PostgreSQL their plans."""
 CREDENTIALS = """
 INSERT INTO credential (platform, source, label, fingerprint, key_id, secret, check_at)
 SELECT 'instagram', 'lama', 'bench', convert_to(n::text, 'UTF8'), 'bench', '', now() + interval '1 day' FROM generate_series(1, %s) n
@@ -71,7 +73,7 @@ async def _turns(settings: Settings, connection: psycopg.Connection, platform: s
     database = Database(settings, name="bench")
     took, leased = [], 0
     try:
-        for _ in range(REPEATS + 2):
+        for _ in range(WARM_UP + REPEATS):
             started = time.perf_counter()
             leased = len((await turn(database, platforms()[platform])).leased)
             took.append((time.perf_counter() - started) * 1000)
@@ -79,7 +81,7 @@ async def _turns(settings: Settings, connection: psycopg.Connection, platform: s
             await asyncio.sleep(1.5)  # until the second's limits have room again
     finally:
         await database.close()
-    median = sorted(took[2:])[REPEATS // 2]
+    median = statistics.median(took[WARM_UP:])
     print(f"large: a turn of {platform}: {median:6.1f} ms, {leased} leases{_over(median, TURN_MS)}", flush=True)
 
 

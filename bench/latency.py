@@ -1,7 +1,7 @@
 """What one urgent request takes while a batch keeps the engine at a share of its capacity: `python -m bench.latency`.
 
 The upstream answers within a millisecond, so what is measured is the engine's own share: from the request's insertion to its
-completion, and how much of that lies before its first lease. One run on one machine.
+completion, and how much of that lies before its call is claimed. One run on one machine.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
                 took = connection.execute(TOOK, (began + 3,)).fetchall()
                 (batch,) = connection.execute(BATCH, (began, ended)).fetchone() or (0,)
     print(f"batch: {options.rate} requests/s offered, {batch / options.seconds:.0f}/s completed meanwhile")
-    for name, values in (("whole", [row[0] for row in took]), ("until leased", [row[1] for row in took])):
+    for name, values in (("whole", [row[0] for row in took]), ("until claimed", [row[1] for row in took])):
         cuts = statistics.quantiles(values, n=100)
         print(f"urgent, {name}: p50 {cuts[49]:.0f} ms, p95 {cuts[94]:.0f} ms, p99 {cuts[98]:.0f} ms (of {len(values)})")
 

@@ -375,8 +375,8 @@ async def load_served(transaction: Transaction, platform: str, snapshot: Snapsho
 
 
 def most_of_group(capacity: int) -> int:
-    """Credentials of a group that a turn with `capacity` leases loads: two for each lease, since the limits of some are full."""
-    return min(MOST_OF_GROUP, max(LEAST_OF_GROUP, 2 * capacity))
+    """Credentials of a group that a turn with `capacity` leases loads: three for two leases, since the limits of some are full."""
+    return min(MOST_OF_GROUP, max(LEAST_OF_GROUP, capacity + capacity // 2))
 
 
 def _add_windows(

@@ -121,6 +121,7 @@ def test_one_that_dies_is_replaced_and_the_others_go_on(workers: Callable[..., W
     assert (died["pid"], died["code"], died["again_in_s"]) == (victim.pid, -signal.SIGKILL, 0.0)
 
 
+@pytest.mark.exhaustive
 def test_one_that_dies_again_and_again_is_waited_for_longer(workers: Callable[..., Workers]) -> None:
     running = workers("--processes", "1", "--threads", "1")
     for deaths in range(1, 4):
@@ -244,6 +245,7 @@ sys.exit(parent.main(["--processes", "2", "--threads", "1"]))
 """
 
 
+@pytest.mark.exhaustive
 def test_a_worker_that_cannot_start_for_a_moment_is_tried_again_and_the_others_go_on(
     workers: Callable[..., Workers], tmp_path: Path
 ) -> None:
@@ -259,6 +261,7 @@ def test_a_worker_that_cannot_start_for_a_moment_is_tried_again_and_the_others_g
     assert running.process.wait(30) == 0
 
 
+@pytest.mark.exhaustive
 def test_workers_of_which_none_starts_for_long_end_their_parent(
     workers: Callable[..., Workers], tmp_path: Path
 ) -> None:
@@ -316,6 +319,7 @@ def test_workers_that_cannot_start_their_threads_end_and_say_so(settings: Settin
     assert "worker_cannot_start" in ended.stderr
 
 
+@pytest.mark.exhaustive
 def test_workers_whose_log_is_on_a_full_device_start_and_report_it(settings: Settings) -> None:
     def told() -> bool:
         with psycopg.connect(str(settings.database_url)) as connection:

@@ -93,7 +93,7 @@ OTHERS = [pytest.param(one, marks=pytest.mark.exhaustive) for one in ("scheduler
 @pytest.mark.parametrize(
     "log", [pytest.param(full_device, marks=pytest.mark.exhaustive), full_pipe], ids=["full device", "full pipe"]
 )
-@pytest.mark.parametrize("module", ["actors", "api", *OTHERS])
+@pytest.mark.parametrize("module", ["actors", pytest.param("api", marks=pytest.mark.exhaustive), *OTHERS])
 def test_a_process_works_and_ends_whatever_becomes_of_its_log(
     settings: Settings, module: str, log: Callable[[], AbstractContextManager[int]]
 ) -> None:
@@ -115,7 +115,7 @@ def test_a_process_works_and_ends_whatever_becomes_of_its_log(
         assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize("module", ["actors", pytest.param("api", marks=pytest.mark.exhaustive), *OTHERS])
+@pytest.mark.parametrize("module", [pytest.param("actors", marks=pytest.mark.exhaustive), "api", *OTHERS])
 def test_a_process_that_may_not_start_ends_though_nobody_reads_why(settings: Settings, module: str) -> None:
     with full_pipe() as stream, started(stream, settings, module, BEAT_REDIS_URL="nonsense") as process:
         assert process.wait(30) == 2

@@ -231,7 +231,7 @@ async def recovered(ours: Ours) -> bool:
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("both", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 async def test_no_route_waits_for_a_frozen_postgres(ours: Ours, known: bool, both: bool) -> None:
     """Nor where Redis is frozen with it, nor where not even the key can be looked up. After the thaw all is as before."""
     if known:

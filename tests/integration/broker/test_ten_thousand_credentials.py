@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from beat_actors.broker import turn as turns
-from beat_actors.broker.loading import MOST_OF_GROUP
+from beat_actors.broker.loading import MOST_OF_GROUP, most_of_group
 from beat_actors.broker.turn import turn
 from beat_actors.database import Answer, Database, Pipeline
 from beat_actors.requests import intake
@@ -136,7 +136,8 @@ async def test_credentials_whose_limits_are_used_up_are_passed_over_after_they_w
     world.execute(FULL)
     world.execute("UPDATE credential SET enabled = id <= 1000")
     noted = "SELECT count(*) FROM credential WHERE full_until > now()"
-    for met in (MOST_OF_GROUP, 2 * MOST_OF_GROUP):
+    most = most_of_group(database.settings.broker_batch)
+    for met in (most, 2 * most):
         result = await turn(database, TOY)
         assert not result.leased
         assert any("others of its credentials" in reason.why for reason in result.blocked[0].reasons)

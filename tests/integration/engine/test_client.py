@@ -189,6 +189,7 @@ async def test_changes_are_followed_from_a_cursor(beat: Client) -> None:
             break
 
 
+@pytest.mark.exhaustive
 async def test_a_call_survives_the_end_of_the_process_that_answers_it(beat: Client, system: System) -> None:
     """The answer is lost, the call is made again, and it counts once."""
     before = system.value("SELECT count(*) FROM scrape_request_log")

@@ -132,6 +132,7 @@ async def test_work_ends_whatever_lies_under_a_key(
     system.assert_nothing_lost_or_doubled(ids)
 
 
+@pytest.mark.exhaustive
 async def test_an_alert_names_the_keys_that_were_made_anew(system: System, valkey: redis.Redis) -> None:
     keys = [f"{SPACE}:rung:instagram", f"{SPACE}:ingest", f"{SPACE}:__heartbeats__", f"{SPACE}:credential_broker.msgs"]
     for key in keys:

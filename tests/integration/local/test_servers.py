@@ -49,6 +49,7 @@ def test_postgres_and_valkey_keep_their_data_over_a_restart(home: Home) -> None:
             assert client.get("kept") == b"yes"
 
 
+@pytest.mark.exhaustive
 def test_data_that_was_made_before_there_were_roles_is_taken_over(home: Home) -> None:
     """As an older Beat left it: one superuser, who owns everything, and connections of processes as that one."""
     postgres = PostgresServer.at(home, UNSAFE_BUT_FAST)
