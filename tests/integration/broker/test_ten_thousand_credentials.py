@@ -134,9 +134,9 @@ async def test_credentials_whose_limits_are_used_up_are_passed_over_after_they_w
 ) -> None:
     """Nothing is known of what is full before a turn has met it: each turn meets others, says that more can serve, and notes what it met."""
     world.execute(FULL)
-    world.execute("UPDATE credential SET enabled = id <= 1000")
-    noted = "SELECT count(*) FROM credential WHERE full_until > now()"
     most = most_of_group(database.settings.broker_batch)
+    world.execute("UPDATE credential SET enabled = id <= %s", (5 * most // 2,))
+    noted = "SELECT count(*) FROM credential WHERE full_until > now()"
     for met in (most, 2 * most):
         result = await turn(database, TOY)
         assert not result.leased
