@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
-from pydantic import PostgresDsn
 
 from beat_actors.broker import flows, sources
 from beat_actors.broker.store import LOCK
@@ -21,10 +19,11 @@ WAITS = "SELECT waitstart FROM pg_locks WHERE locktype = 'advisory' AND NOT gran
 
 
 @pytest.fixture
-async def hasty(settings: Settings) -> AsyncIterator[Database]:
+async def hasty(settings: Settings, database_url: str) -> AsyncIterator[Database]:
     """Waits 50 ms for a lock."""
-    url = f"{settings.database_url}?options={quote('-c lock_timeout=50ms')}"
-    database = Database(settings.model_copy(update={"database_url": PostgresDsn(url)}), name="a test")
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {admin.info.dbname} SET lock_timeout = '50ms'")
+    database = Database(settings, name="a test")
     yield database
     await database.close()
 
@@ -45,14 +44,15 @@ async def pause(database: Database) -> None:
 
 @pytest.mark.parametrize("change", [disable, open_breaker, pause], ids=lambda change: change.__name__)
 async def test_a_change_is_tried_again_where_turns_take_longer_than_a_lock_is_waited_for(
-    settings: Settings, database: Database, hasty: Database, change: Callable[[Database], Awaitable[Any]]
+    settings: Settings, database_url: str, hasty: Database, change: Callable[[Database], Awaitable[Any]]
 ) -> None:
-    await CredentialManager(database, Vault(settings), actor="a test").add("lama", {"key": "k"})
-    async with await psycopg.AsyncConnection.connect(str(settings.database_url)) as turn:
+    await CredentialManager(hasty, Vault(settings), actor="a test").add("lama", {"key": "k"})
+    async with await psycopg.AsyncConnection.connect(database_url) as turn:
+        await turn.execute("SET lock_timeout = 0")
         await turn.execute(LOCK.text, {"platform": "instagram"})
         changing = asyncio.create_task(change(hasty))
         begun = set()
-        async with await psycopg.AsyncConnection.connect(str(settings.database_url), autocommit=True) as looking:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as looking:
             while len(begun) < 2 and not changing.done():
                 begun |= {row[0] for row in await (await looking.execute(WAITS)).fetchall()} - {None}
                 await asyncio.sleep(0.005)
