@@ -68,10 +68,10 @@ class Bell:
 
     @contextmanager
     def following(self, queue_name: str) -> Iterator[None]:
-        """Put this around a write to the queue. If the server refuses the write, and a later one succeeds, the bell makes its subscription
-        anew, within `LISTEN_FOR` seconds: after a fail-over the old subscription may be on the old server.
+        """Put this around each write to the queue. After a fail-over the subscription may still be on the old server, which refuses writes.
+        So the first write that succeeds after a refusal makes this process subscribe anew, within `LISTEN_FOR` seconds.
 
-        It does not do so at the refusal, when the host name may still lead to the server that refused.
+        The refusal itself does not: the host name may still lead to the old server then.
         """
         try:
             yield

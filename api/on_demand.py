@@ -84,7 +84,7 @@ class Refresh(Resource):
             return
         accepted = refreshing.accepted
         if refreshing.deferred_to is None:
-            self._provider.bell.ring([platform])
+            self._provider.wakeups.send([platform])
         resp.status = 202
         resp.set_header("Location", location(accepted.id))
         _tell(resp, refreshing.standings)

@@ -54,7 +54,7 @@ class Retry(Resource):
 
     async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
         retried = await in_time(self._retry(row_id(request_id), caller_of(req)))
-        self._provider.bell.ring([retried.platform])
+        self._provider.wakeups.send([retried.platform])
         resp.status = 202
         resp.set_header("Location", location(retried.id))
         resp.set_header("Retry-After", str(SOON))
@@ -103,7 +103,7 @@ class RetryMatching(Resource):
         )
         found = await in_time(retried)
         again = [one for one in found.outcomes if one.error is None]
-        self._provider.bell.ring(sorted({one.platform for one in again}))
+        self._provider.wakeups.send(sorted({one.platform for one in again}))
         resp.status = 202
         refused = len(found.outcomes) - len(again)
         outcomes = [_retried(one) for one in found.outcomes]

@@ -9,10 +9,10 @@ import structlog
 from falcon.asgi import Request, Response
 
 from actors.queues import Queues
-from api.bell import Bell
 from api.limits import Limiter
 from api.room import Room
 from api.waiting import Waiting
+from api.wakeups import Wakeups
 from beat_actors.access.keyring import Keyring
 from beat_actors.credentials.vault import Vault
 from beat_actors.data.finder import Finder
@@ -92,7 +92,7 @@ class Provider:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._services: Services | None = None
-        self.bell = Bell(lambda platform: self.services.ring(platform))
+        self.wakeups = Wakeups(lambda platform: self.services.ring(platform))
         self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
 
@@ -115,7 +115,7 @@ class Provider:
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         await self.waiting.close()
-        await self.bell.close()
+        await self.wakeups.close()
         if self._services is not None:
             await self._services.close()
 

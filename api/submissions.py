@@ -133,7 +133,7 @@ async def submit(
         requests = intake.keyed(requests, key, owner_of(caller_of(req)), said=said)
     accepted = await in_time(_insert(provider, requests))
     # The requests are committed: a sweep finds them where this message is lost.
-    provider.bell.ring(sorted({item.request.platform for item in requests}))
+    provider.wakeups.send(sorted({item.request.platform for item in requests}))
     if not all(one.created for one in accepted):
         resp.set_header("Idempotency-Replayed", "true")
     return accepted

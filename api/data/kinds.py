@@ -117,7 +117,7 @@ class OfKind(Resource):
                 renewal = Renewal(msgspec.structs.replace(found, why=str(refusal)))
             found = renewal.freshness
             if found.refresh_started and plan is not None:
-                self._provider.bell.ring([plan.platform.name])
+                self._provider.wakeups.send([plan.platform.name])
             if found.mode == STALE and not demand.allow_stale:
                 if found.refresh is None and plan is not None and not may_start:
                     raise Forbidden("a refresh needs a key with the scope submit", scope=Scope.SUBMIT)

@@ -70,7 +70,7 @@ class Credentials(_Resource):
             shared=given.shared,
         )
         info = await manager.info(number)
-        self._provider.bell.ring([info.platform])
+        self._provider.wakeups.send([info.platform])
         resp.status = 201 if new else 200
         resp.set_header("Location", f"/v1/credentials/{number}")
         send(resp, info)
@@ -106,7 +106,7 @@ class CredentialSecret(_Resource):
         manager = self._manager(req)
         await manager.replace(number, given.secret, reason=given.reason)
         info = await manager.info(number)
-        self._provider.bell.ring([info.platform])
+        self._provider.wakeups.send([info.platform])
         send(resp, info)
 
 
@@ -132,5 +132,5 @@ class CredentialChange(_Resource):
         given, number = await read(req, Reason), row_id(credential_id)
         await changes[change](number, reason=given.reason)
         info = await manager.info(number)
-        self._provider.bell.ring([info.platform])
+        self._provider.wakeups.send([info.platform])
         send(resp, info)

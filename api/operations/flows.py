@@ -68,5 +68,5 @@ class Flow(Resource):
             actor=caller_of(req).actor,
             reason=given.reason,
         )
-        self._provider.bell.ring([view.platform])
+        self._provider.wakeups.send([view.platform])
         send(resp, view)

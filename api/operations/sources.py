@@ -66,5 +66,5 @@ class SourceBreaker(Resource):
         else:
             raise NotFound("a breaker is changed by open or close")
         (view,) = await sources.overview(services.database, source)
-        self._provider.bell.ring([view.platform])
+        self._provider.wakeups.send([view.platform])
         send(resp, view)

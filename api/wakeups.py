@@ -1,19 +1,20 @@
-"""Wake the broker without delay for the caller. The request is committed, so Redis may be slow or away."""
+"""Wake the broker after a request is committed. The caller does not wait for it, since Redis may be slow or away."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 
-class Bell:
-    """One for each process. `ring` never raises. One wake-up of a platform is on its way at a time; all that come meanwhile become one more after it."""
+class Wakeups:
+    """One for each process. `send` never raises. A platform has one wake-up on its way at a time. Those that are asked for meanwhile become
+    one more, which is sent after it."""
 
-    def __init__(self, ring: Callable[[str], Awaitable[Any]]) -> None:
-        self._ring = ring
+    def __init__(self, wake: Callable[[str], Awaitable[Any]]) -> None:
+        self._wake = wake
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
-    def ring(self, platforms: Iterable[str]) -> None:
+    def send(self, platforms: Iterable[str]) -> None:
         for platform in platforms:
             if platform in self._tasks:
                 self._again.add(platform)
@@ -28,7 +29,7 @@ class Bell:
         try:
             while True:
                 self._again.discard(platform)
-                await self._ring(platform)
+                await self._wake(platform)
                 if platform not in self._again:
                     return
         finally:
