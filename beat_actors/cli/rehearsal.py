@@ -212,7 +212,7 @@ class Rehearsal:
             self._tell(f"breaker lets a probe through: {what}")
         self._open = now
         if state.cooling > self._cooling:
-            self._tell(f"{state.cooling} credentials cool down")
+            self._tell("1 credential cools down" if state.cooling == 1 else f"{state.cooling} credentials cool down")
         self._cooling = state.cooling
 
     async def _account(self, measured: Sequence[Neighbour]) -> Report:
