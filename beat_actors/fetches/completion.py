@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from beat_actors.database import Statements, Transaction, columns, jsonb
+from beat_actors.database import Statements, Transaction, arrays, jsonb
 from beat_actors.fetches.claims import Retrieved
 from beat_actors.fetches.holding import Claim
 
@@ -43,10 +43,11 @@ class Answered(NamedTuple):
 
     def claimed(self, body: bytes, next_cursor: str | None) -> Retrieved:
         """The claim for ingest, of one that goes on."""
-        fields = {name: getattr(self, name) for name in Retrieved._fields if hasattr(self, name)}
+        fields = {name: getattr(self, name) for name in OF_BOTH}
         return Retrieved(**fields, body=body, next_cursor=next_cursor, poison=False, waited=0.0)
 
 
+OF_BOTH = tuple(name for name in Retrieved._fields if name in Answered._fields)
 ANSWERED = SQL("answered", Answered)
 UNUSED = SQL("unused", int)
 READ = SQL("read", int)
@@ -60,8 +61,7 @@ async def answered(
     payloads: Sequence[tuple[int, bytes, str | None]],
 ) -> list[Answered]:
     """Commit calls that were made. `payloads`: (i, packed body, next cursor) of those that went well."""
-    indexes, bodies, cursors = columns(payloads, 3)
-    values = {"calls": jsonb(calls), "indexes": indexes, "bodies": bodies, "cursors": cursors}
+    values = {"calls": jsonb(calls), **arrays(payloads, "indexes", "bodies", "cursors")}
     return await transaction.rows(ANSWERED, values | {"lease": transaction.settings.stage_lease})
 
 
@@ -74,8 +74,7 @@ async def read(
     transaction: Transaction, results: Sequence[dict[str, Any]], records: Sequence[tuple[int, bytes]]
 ) -> set[int]:
     """Commit what was read. `results`: an object for each fetch; `records`: (fetch, packed records) of those that have some."""
-    ids, packed = columns(records, 2)
-    return set(await transaction.rows(READ, {"results": jsonb(results), "ids": ids, "records": packed}))
+    return set(await transaction.rows(READ, {"results": jsonb(results), **arrays(records, "ids", "records")}))
 
 
 async def written_at_once(transaction: Transaction, done: Sequence[tuple[Claim, int]]) -> set[int]:

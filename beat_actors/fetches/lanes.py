@@ -30,8 +30,6 @@ class Lane(NamedTuple):
 
 
 FIND_OR_CREATE = SQL("find_or_create", Lane)
-KNOWN = SQL.fragment("known")
-"""Columns `reasons` and `blocked_until`: why the lane `l` waits and until when, as far as is known for the fetch `f`."""
 
 
 async def lane_ids(transaction: Transaction, keys: Collection[LaneKey]) -> dict[LaneKey, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from beat_actors.database import Statements, Transaction, columns
+from beat_actors.database import Statements, Transaction, arrays
 
 SQL = Statements(__file__)
 
@@ -55,8 +55,8 @@ async def overdue(
     transaction: Transaction, flows: Sequence[tuple[str, str, float]], *, epoch: int | None, limit: int
 ) -> list[int]:
     """Take away what is held for longer than its flow allows: (platform, flow, seconds)."""
-    names = dict(zip(("platforms", "flows", "limits"), columns(flows, 3), strict=True))
-    return await transaction.rows(OVERDUE, {**names, "epoch": epoch, "limit": limit})
+    values = arrays(flows, "platforms", "flows", "limits")
+    return await transaction.rows(OVERDUE, {**values, "epoch": epoch, "limit": limit})
 
 
 async def stranded(transaction: Transaction, *, seconds: float, epoch: int | None, limit: int) -> list[str]:

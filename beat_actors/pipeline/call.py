@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from beat_actors.database import Database, Statements, columns
+from beat_actors.database import Database, Statements, arrays
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable, VaultError, VaultKeyMissing
 from beat_actors.own_trouble import OwnTrouble
@@ -156,7 +156,7 @@ class Standing:
 
     async def _look(self) -> None:
         asked = [row for lease_id, row in self._leases.items() if lease_id not in self.begun]
-        values = dict(zip(("ids", "credentials", "generations"), columns(asked, 3), strict=True))
+        values = arrays(asked, "ids", "credentials", "generations")
         looked = time.monotonic()
         try:
             async with self._database.statements() as alone:

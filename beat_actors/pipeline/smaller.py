@@ -7,7 +7,7 @@ and how many, each endpoint declares (`page`); which refusals ask for less, the 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from beat_actors.database import Statements, Transaction, columns
+from beat_actors.database import Statements, Transaction, arrays
 from beat_actors.fetches.claims import Lease
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Verdict
 from beat_actors.transport.http import TOO_LARGE
@@ -35,6 +35,6 @@ async def remember(transaction: Transaction, claims: Sequence[Lease]) -> None:
     less = {(claim.source, claim.operation, claim.subject): claim.halvings + 1 for claim in claims}
     if less:
         rows = sorted((*key, halvings) for key, halvings in less.items())
-        names = ("sources", "operations", "subjects", "halvings")
-        await transaction.run(REMEMBER, {"seconds": KEPT_FOR, **dict(zip(names, columns(rows, 4), strict=True))})
+        values = arrays(rows, "sources", "operations", "subjects", "halvings")
+        await transaction.run(REMEMBER, {"seconds": KEPT_FOR, **values})
         await transaction.run(FORGET)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from beat_actors.database import Transaction, columns
+from beat_actors.database import Transaction, arrays
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Ingested, Retrieved
 from beat_actors.fetches.follow_ups import follow_up
@@ -40,7 +40,7 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Non
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):
         entity = platforms()[platform_name].entity_in(table)
-        values = dict(zip(WRITTEN, columns(rows, len(WRITTEN)), strict=True))
+        values = arrays(rows, *WRITTEN)
         await transaction.run(
             write_records(entity), {"platform": platform_name, "log_days": transaction.settings.log_days, **values}
         )
