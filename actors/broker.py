@@ -244,7 +244,7 @@ class BeatBroker(RedisBroker):
         Raises `redis.RedisError` where Redis did not take them, and `ValueError` for what no worker would take.
         """
         queue_name = messages[0].queue_name
-        args: list[Any] = [self.bell.channel, queue_name]
+        args: list[bytes | str] = [self.bell.channel, queue_name]
         for message in messages:
             args += (message.message_id, self.encoder.encode(message.asdict()))
         unusable_keys().found(self._send(keys=self._keys(queue_name, "", ".msgs"), args=args))
@@ -253,7 +253,7 @@ class BeatBroker(RedisBroker):
         """Send a message unless `flag` says that one was sent within `stands_for` ms, and set the flag. Raises as `send` does."""
         queue_name, encoded = message.queue_name, self.encoder.encode(message.asdict())
         keys = [flag, *self._keys(queue_name, "", ".msgs")]
-        args: list[Any] = [stands_for, self.bell.channel, queue_name, message.message_id, encoded]
+        args: list[bytes | str | int] = [stands_for, self.bell.channel, queue_name, message.message_id, encoded]
         unusable_keys().found(self._ring(keys=keys, args=args))
 
     def fetch(self, queue_name: str, count: int) -> list[tuple[bytes, int, bytes | None]]:

@@ -154,5 +154,5 @@ class Mailbox:
         return f"{self._namespace}:rung:{platform}"
 
 
-def _message(queue: str, actor: str, argument: Any) -> Message[Any]:
+def _message(queue: str, actor: str, argument: object) -> Message[Any]:
     return Message(queue_name=queue, actor_name=actor, args=(argument,), kwargs={}, options={})

@@ -193,7 +193,13 @@ class Queues:
         return await self._acted(verb, message_id)
 
     async def _acted(self, verb: str, message_id: str) -> MessageView:
-        args: list[Any] = [verb, unquote_to_bytes(message_id), MAX_BYTES, f"{self._namespace}:bell", *QUEUES]
+        args: list[bytes | str | int] = [
+            verb,
+            unquote_to_bytes(message_id),
+            MAX_BYTES,
+            f"{self._namespace}:bell",
+            *QUEUES,
+        ]
         row, unusable = await self._ask(lambda: self._act(keys=[self._namespace], args=args))
         unusable_keys().found(unusable)
         if not row:

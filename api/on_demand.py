@@ -15,9 +15,8 @@ from api.problems import STATUS, problem
 from api.replies import location, send
 from api.resource import Resource
 from beat_actors.access.scopes import Scope
-from beat_actors.errors import RateLimitError, TooManyOpen
+from beat_actors.errors import RateLimitError, Standing, TooManyOpen
 from beat_actors.quotas import overview
-from beat_actors.quotas.limiter import Standing
 from beat_actors.requests import intake, on_demand
 from beat_actors.text import check_text
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -150,6 +151,18 @@ class LimitsUnavailable(BeatError):
     code = "limits_unavailable"
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a limit stands for one request: what is left to it, and the seconds until more is (0 where the window is empty)."""
+
+    name: str
+    calls: int
+    seconds: int
+    left: int
+    renews_in: float
+    per_subject: bool
+
+
 class RateLimitError(BeatError):
     """Concurrency Limit Exceeded
 
@@ -162,7 +175,9 @@ class RateLimitError(BeatError):
     NUMBER = 2
     """The code by which clients have always known this refusal."""
 
-    def __init__(self, limit: str, retry_after: float, standings: Sequence[Any], *, per_subject: bool = False) -> None:
+    def __init__(
+        self, limit: str, retry_after: float, standings: Sequence[Standing], *, per_subject: bool = False
+    ) -> None:
         super().__init__(
             f"{self.MESSAGE}: {limit} has no room for {math.ceil(retry_after)} s; nothing was accepted or counted"
         )

@@ -28,7 +28,7 @@ def said(error: BaseException) -> str:
     return without_logins(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
-def hide_logins(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def hide_logins(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Structlog's processor for what is about to be written, tracebacks included."""
     for name, value in event.items():
         if isinstance(value, str):

@@ -4,10 +4,11 @@ The module does no I/O. Each count of `Findings` that a promise forbids is 0 whe
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
+from beat_actors.database import Composed
 from beat_actors.failpoints.armed import Fired
 from beat_actors.platforms.interface import UPKEEP
 
@@ -16,19 +17,83 @@ CUT_OFF = frozenset({"connection", "closed"})
 OVER = frozenset({"DONE", "FAILED", "CANCELLED"})
 
 
+class Request(NamedTuple):
+    """`ended_at` in epoch seconds."""
+
+    id: int
+    key: str | None
+    status: str
+    code: str | None
+    items: int
+    open_fetches: int
+    ended_at: float | None
+
+
+class Fetch(NamedTuple):
+    """`params` as text."""
+
+    id: int
+    request_id: int
+    operation: str
+    params: str
+    cursor: str | None
+    page: int
+    stage: str
+
+
+class Effect(NamedTuple):
+    """A row of a log of observations."""
+
+    request_id: int
+    fetch_id: int
+    subject: str
+
+
+class Event(NamedTuple):
+    """An event that was published or is to be."""
+
+    subject: str
+    type: str
+
+
+class Payload(NamedTuple):
+    """An answer that is kept."""
+
+    fetch_id: int
+    attempt: int
+
+
+class Trace(NamedTuple):
+    """A call that was made. `ms`: how long it took."""
+
+    fetch_id: int | None
+    attempt: int | None
+    operation: str
+    outcome: str
+    code: str
+    ms: float
+
+
+class Turn(NamedTuple):
+    """A turn of the broker: when (epoch seconds), and how many leases it gave."""
+
+    at: float
+    leased: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """Everything that is known after a run. Rows are named tuples with the columns of `QUERIES`."""
+    """Everything that is known after a run."""
 
     keys: frozenset[str]
     ids: Mapping[str, set[int]]
-    requests: Sequence[Any]
-    fetches: Sequence[Any]
-    effects: Sequence[Any]
-    events: Sequence[Any]
-    payloads: Sequence[Any]
-    traces: Sequence[Any]
-    turns: Sequence[Any]
+    requests: Sequence[Request]
+    fetches: Sequence[Fetch]
+    effects: Sequence[Effect]
+    events: Sequence[Event]
+    payloads: Sequence[Payload]
+    traces: Sequence[Trace]
+    turns: Sequence[Turn]
     charged: int
     calls: int
     good_calls: int
@@ -37,18 +102,32 @@ class Books:
     """Whether the fault broke connections between Beat and the providers."""
 
 
-QUERIES = {
-    "requests": "SELECT id, idempotency_key AS key, status, data->'error'->>'code' AS code, items, open_fetches, "
+REQUESTS = Composed(
+    "chaos/check.requests",
+    "SELECT id, idempotency_key AS key, status, data->'error'->>'code' AS code, items, open_fetches, "
     "extract(epoch FROM scraped_at)::float8 AS ended_at FROM scrape_request_log",
-    "fetches": "SELECT id, request_id, operation, params::text AS params, cursor, page, stage FROM scrape_fetch",
-    "effects": "SELECT request_id, fetch_id, 'profile ' || profile_id AS subject FROM profile_log UNION ALL "
+    Request,
+)
+FETCHES = Composed(
+    "chaos/check.fetches",
+    "SELECT id, request_id, operation, params::text AS params, cursor, page, stage FROM scrape_fetch",
+    Fetch,
+)
+EFFECTS = Composed(
+    "chaos/check.effects",
+    "SELECT request_id, fetch_id, 'profile ' || profile_id AS subject FROM profile_log UNION ALL "
     "SELECT request_id, fetch_id, 'post ' || post_id FROM post_log",
-    "events": "SELECT subject, type FROM outbox_event",
-    "payloads": "SELECT fetch_id, attempt FROM raw_payload",
-    "traces": "SELECT fetch_id, attempt, operation, outcome, code, ms FROM trace_log",
-    "turns": "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision",
-}
-CHARGED = "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'"
+    Effect,
+)
+EVENTS = Composed("chaos/check.events", "SELECT subject, type FROM outbox_event", Event)
+PAYLOADS = Composed("chaos/check.payloads", "SELECT fetch_id, attempt FROM raw_payload", Payload)
+TRACES = Composed("chaos/check.traces", "SELECT fetch_id, attempt, operation, outcome, code, ms FROM trace_log", Trace)
+TURNS = Composed("chaos/check.turns", "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision", Turn)
+CHARGED = Composed(
+    "chaos/check.charged",
+    "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'",
+    int,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +267,12 @@ def _unbooked(books: Books, unknown: int) -> list[str]:
     return found
 
 
-def _of_fetches(traces: Sequence[Any]) -> list[Any]:
+def _of_fetches(traces: Sequence[Trace]) -> list[Trace]:
     """The traces without those of checks and refreshes of credentials."""
     return [trace for trace in traces if trace.operation not in UPKEEP]
 
 
-def _twice(what: str, things: Any) -> list[str]:
+def _twice(what: str, things: Iterable[object]) -> list[str]:
     return [f"{what} {thing} is there {n} times" for thing, n in Counter(things).items() if n > 1]
 
 

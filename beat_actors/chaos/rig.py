@@ -25,7 +25,7 @@ from beat_actors.chaos.layout import Layout, Proxies, both_hosts, follow, rerout
 from beat_actors.chaos.proxy import Proxy
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import ChaosError, until
-from beat_actors.database import migrate
+from beat_actors.database import Statement, migrate
 from beat_actors.engine import Engine
 from beat_actors.failpoints import VARIABLE
 from beat_actors.failpoints.armed import Book
@@ -151,12 +151,9 @@ class Rig:
 
     def settings(self) -> Settings:
         """For an engine or a mailbox of our own."""
+        env = self.stack.env.items()
         return Settings.model_validate(
-            {
-                name.removeprefix("BEAT_").lower(): value
-                for name, value in self.stack.env.items()
-                if name.startswith("BEAT_")
-            }
+            {name.removeprefix("BEAT_").lower(): value for name, value in env if name.startswith("BEAT_")}
         )
 
     # What the database, the logs and the processes say.
@@ -164,6 +161,10 @@ class Rig:
     def rows(self, sql: str, *params: Any) -> list[Any]:
         with psycopg.connect(self.postgres_url, autocommit=True, row_factory=namedtuple_row) as connection:
             return connection.execute(sql.encode(), params).fetchall()
+
+    def rows_of(self, statement: Statement[T]) -> list[T]:
+        with psycopg.connect(self.postgres_url, autocommit=True, row_factory=statement.rows) as connection:
+            return connection.execute(statement.sent).fetchall()
 
     def run(self, sql: str, *params: Any) -> None:
         with psycopg.connect(self.postgres_url, autocommit=True) as connection:

@@ -4,25 +4,41 @@ import asyncio
 import contextlib
 import time
 from random import Random
-from typing import Any
 
 from beat_actors.chaos.card import Card
-from beat_actors.chaos.check import CHARGED, QUERIES, Books, check, first_success, recovery
+from beat_actors.chaos.check import (
+    CHARGED,
+    EFFECTS,
+    EVENTS,
+    FETCHES,
+    PAYLOADS,
+    REQUESTS,
+    TRACES,
+    TURNS,
+    Books,
+    check,
+    first_success,
+    recovery,
+)
 from beat_actors.chaos.faults import Fault
 from beat_actors.chaos.load import Answered, Load, choose
 from beat_actors.chaos.rig import POPULATION, Rig
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import ChaosError
 from beat_actors.credentials.upkeep import count_due
-from beat_actors.database import Database
+from beat_actors.database import Composed, Database
 from beat_actors.errors import StorageUnavailable
 
 # All work that is not over. Messages of dead workers may still arrive, and find nothing to do.
-UNFINISHED = """
+UNFINISHED = Composed(
+    "chaos/run.unfinished",
+    """
 SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING'))
      + (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING', 'RETRIEVED', 'INGESTED'))
      + (SELECT count(*) FROM settlement)
-"""
+""",
+    int,
+)
 
 
 async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
@@ -88,23 +104,29 @@ async def _unfinished(database: Database) -> int:
     try:
         async with database.transaction() as transaction:
             # A check that is due becomes a call, and the call a settlement. In this order, none of them is missed.
-            return await count_due(transaction) + int(await transaction.value(UNFINISHED))
+            return await count_due(transaction) + await transaction.only(UNFINISHED)
     except StorageUnavailable:  # the fault, which is not over
         return 1
 
 
 async def _books(scene: Scene) -> Books:
-    rows: dict[str, Any] = {name: await asyncio.to_thread(scene.rig.rows, sql) for name, sql in QUERIES.items()}
+    rows_of = scene.rig.rows_of
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     return Books(
         keys=frozenset(wanted.key for wanted in scene.load.wanted),
         ids=scene.load.ids,
-        charged=scene.rig.rows(CHARGED)[0].n,
+        requests=await asyncio.to_thread(rows_of, REQUESTS),
+        fetches=await asyncio.to_thread(rows_of, FETCHES),
+        effects=await asyncio.to_thread(rows_of, EFFECTS),
+        events=await asyncio.to_thread(rows_of, EVENTS),
+        payloads=await asyncio.to_thread(rows_of, PAYLOADS),
+        traces=await asyncio.to_thread(rows_of, TRACES),
+        turns=await asyncio.to_thread(rows_of, TURNS),
+        charged=rows_of(CHARGED)[0],
         calls=ledger["calls"],
         good_calls=ledger["ok"],
         over_limit=ledger["over_limit"],
         severed=scene.severed,
-        **rows,
     )
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from beat_actors.database import Statements, Transaction
+from beat_actors.simulator.ledger import LedgerReport
 
 ENDED = ("COMPLETE", "FAILED", "CANCELLED")
 
@@ -152,7 +153,7 @@ async def look(transaction: Transaction, before: Books, progress: Progress) -> N
 async def account(
     transaction: Transaction,
     before: Books,
-    ledger: Any,
+    ledger: LedgerReport,
     progress: Progress,
     neighbours: Sequence[Neighbour],
     profiles: int,

@@ -108,7 +108,7 @@ def show(credential: int, /, *, json: Annotated[bool, Parameter(negative="")] = 
     if json:
         show_json({"credential": found, "history": history})
         return
-    lines: list[tuple[str, Any]] = [
+    lines: list[tuple[str, object]] = [
         ("id", str(found.id)),
         ("source", found.source),
         ("label", found.label),
@@ -267,7 +267,7 @@ def _read_secret(forms: Sequence[tuple[str, ...]]) -> dict[str, str]:
         return {name: getpass.getpass(f"{name}: ") for name in _chosen(forms)}
     text = sys.stdin.read(65_536).strip()
     try:
-        given: Any = json_module.loads(text)
+        given: object = json_module.loads(text)
     except ValueError:
         given = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):

@@ -30,7 +30,7 @@ STYLES = {
 }  # fmt: skip
 
 
-def printable(value: Any) -> str:
+def printable(value: object) -> str:
     """A value on one line. A label or a provider's message must not move the cursor or break a column, so controls are shown escaped."""
     text = "" if value is None else str(value)
     if text.isprintable():
@@ -62,7 +62,7 @@ def tell(message: object) -> None:
         print(f"beat: {text}", file=sys.stderr, flush=True)
 
 
-def show_json(value: Any) -> None:
+def show_json(value: object) -> None:
     """For scripts: one JSON document on standard output. Controls and overrides of the writing direction are escaped, since people read
     it as well."""
     text = json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
@@ -74,7 +74,7 @@ def _escaped(found: re.Match[str]) -> str:
     return json.dumps(one)[1:-1] if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp", "Cs") else one
 
 
-def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str = "") -> None:
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str = "") -> None:
     """A table on a terminal; tab-separated lines without a head when piped. Numbers stand to the right."""
     if not sys.stdout.isatty():
         for row in rows:
@@ -85,7 +85,7 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: s
         out.print(Text(empty, style="dim"))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         number = all(isinstance(row[index], int | float | None) for row in rows)
@@ -95,7 +95,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     return made
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: object) -> Text:
     if isinstance(value, int) and not isinstance(value, bool):
         return Text(f"{value:,}")
     text = printable(value)

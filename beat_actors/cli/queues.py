@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
 from rich.console import Group, RenderableType
@@ -138,7 +138,7 @@ def _picture(found: Look) -> RenderableType:
     )
 
 
-def _row(queue: QueueView) -> tuple[Any, ...]:
+def _row(queue: QueueView) -> tuple[object, ...]:
     dead = Text(f"{queue.dead:,}", style="bold red") if queue.dead and sys.stdout.isatty() else queue.dead
     oldest = "" if queue.oldest is None else f"{queue.oldest:,.1f}"
     actors = ", ".join(f"{actor} {count}" for actor, count in sorted(queue.actors.items()))
@@ -157,14 +157,14 @@ def _row(queue: QueueView) -> tuple[Any, ...]:
     )
 
 
-def _line(message: MessageView) -> tuple[Any, ...]:
+def _line(message: MessageView) -> tuple[object, ...]:
     where = (
         message.unusable or message.worker or (f"died {message.died_at:%Y-%m-%d %H:%M:%S}" if message.died_at else "")
     )
     return (message.id, message.state, message.actor or "", _of(message.args), message.bytes, where)
 
 
-def _of(args: list[Any] | None) -> str:
+def _of(args: list[object] | None) -> str:
     """What a message is about, in few characters."""
     if not args:
         return ""

@@ -166,7 +166,7 @@ def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = F
     say(printable(found.summary))
     if found.eta is not None:
         say(f"Complete at about {found.eta:%Y-%m-%d %H:%M:%S} UTC, as things go now.")
-    blockers: list[tuple[Any, ...]] = [
+    blockers: list[tuple[object, ...]] = [
         (fetch.operation, blocker.source or "any", _id(blocker.credential_id), blocker.why, _clears(blocker.until))
         for fetch in found.fetches
         for blocker in fetch.blockers
@@ -198,7 +198,7 @@ def _show(request: RequestView, json: bool) -> None:
         show_json(request)
         return
     error = (request.data or {}).get("error") or (request.data or {}).get("partial") or {}
-    lines: list[tuple[str, Any]] = [
+    lines: list[tuple[str, object]] = [
         ("id", str(request.id)),
         ("status", request.status),
         ("platform", request.platform),

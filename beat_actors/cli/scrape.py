@@ -78,7 +78,7 @@ class Scraped:
         data = self.request.data or {}
         return reason_of(data.get("error") or data.get("partial") or {})
 
-    def row(self) -> tuple[Any, ...]:
+    def row(self) -> tuple[object, ...]:
         request = self.request
         took = None
         if request.scraped_at is not None:

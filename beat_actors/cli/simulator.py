@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -110,7 +110,7 @@ def _ask(question: Callable[[SimulatorClient], Awaitable[T]]) -> T:
     if url is None:
         raise BadSettings("BEAT_SIMULATOR_URL is not set: the calls go to the real providers")
 
-    async def ask() -> Any:
+    async def ask() -> T:
         async with SimulatorClient(url) as client:
             return await question(client)
 

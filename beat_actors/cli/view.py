@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beat_actors.cli.books import Progress, Report, State
+from beat_actors.cli.books import Calls, Progress, Report, State
 from beat_actors.cli.output import STYLES, out, say, table
 from beat_actors.local import Status
 
@@ -84,7 +84,7 @@ def picture(progress: Progress, services: Sequence[Status]) -> RenderableType:
     )
 
 
-def sources_table(rows: Sequence[Any]) -> Table:
+def sources_table(rows: Sequence[Calls]) -> Table:
     cells = [
         (row.source, row.calls, row.ok, row.refused or None, row.down or None, row.other or None, _ms(row.ms))
         for row in rows
@@ -149,7 +149,7 @@ def _services(services: Sequence[Status]) -> Text:
     return line
 
 
-def _words(pairs: Any) -> Text:
+def _words(pairs: Iterable[tuple[int, str]]) -> Text:
     line = Text()
     for count, name in pairs:
         line.append(f"{count:,} ", "bold").append(f"{name.lower()}  ", STYLES.get(name, "dim"))

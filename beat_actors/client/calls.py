@@ -67,7 +67,7 @@ class Calls:
             if cursor is None:
                 return
 
-    async def _post(self, path: str, body: Any, kind: type[T], *, key: str | None = None) -> T:
+    async def _post(self, path: str, body: object, kind: type[T], *, key: str | None = None) -> T:
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
         return await self._call("POST", path, kind, data=msgspec.json.encode(body), headers=headers)
 
@@ -95,7 +95,7 @@ def path_of(kind: str, platform: str, name: str) -> str:
     return f"/v1/{quote(kind, safe='')}/{quote(platform, safe='')}/{quote(name, safe='')}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return value.isoformat() if isinstance(value, datetime) else str(value)

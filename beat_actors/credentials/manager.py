@@ -363,5 +363,5 @@ def source_named(source: str) -> tuple[str, Source]:
     for platform in platforms().values():
         if source in platform.sources:
             return platform.name, platform.sources[source]
-    known: list[Any] = sorted(name for platform in platforms().values() for name in platform.sources)
+    known = sorted(name for platform in platforms().values() for name in platform.sources)
     raise BadInput(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")

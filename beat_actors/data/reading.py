@@ -5,17 +5,17 @@ One thing may have several rows: one for each account that had it observed and, 
 unknown in it is taken from the one observed before it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
-from beat_actors.database import Transaction
+from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.pipeline.entities import SUBJECTS, column_types, logged
 from beat_actors.platforms.interface import Entity, Listed, Platform
@@ -24,7 +24,26 @@ from beat_actors.platforms.reading import name as bare_name
 MAX_PAGE = 1000
 MAX_PASSED = 1_000_000
 """Observations of one fetch that a cursor can have passed: PostgreSQL reads as many for the next page."""
-OBSERVED = ("source", "observed_at", "changed_at")
+
+
+class Observed(NamedTuple):
+    """What every thing's row says of its observation. `age`: seconds since it."""
+
+    source: str
+    observed_at: datetime
+    changed_at: datetime | None
+    age: float
+
+
+class Logged(NamedTuple):
+    """A row of a log."""
+
+    observed_at: datetime
+    fetch_id: int
+    source: str
+    request_id: int | None
+    dimensions: dict[str, Any]
+    metrics: dict[str, Any]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +96,13 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     passed: Annotated[int, msgspec.Meta(ge=0, le=MAX_PASSED)]
 
 
+class Found(NamedTuple):
+    """A thing that was asked for. `nth`: its place among those that were asked for, from 1 on."""
+
+    nth: int
+    item: Item
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A thing that somebody asks for, by its key or one of its names."""
@@ -108,7 +134,7 @@ async def find_all(transaction: Transaction, asked: Sequence[Asked]) -> list[Ite
             "accounts": [asked[place].reader.account_id for place in places],
         }
         for row in await transaction.rows(_find(platform, entity, sees), values):
-            found[places[row.nth - 1]] = _item(entity, row)
+            found[places[row.nth - 1]] = row.item
     return found
 
 
@@ -117,7 +143,7 @@ async def items(
     platform: Platform,
     entity: Entity,
     listed: Listed,
-    of: Any,
+    of: object,
     *,
     limit: int,
     cursor: str | None = None,
@@ -132,7 +158,7 @@ async def items(
     values = {"of": of, "limit": limit + 1, "account": reader.account_id}
     if place is not None:
         values |= {"newest": place.newest, "key": place.key}
-    found = [_item(entity, row) for row in await transaction.rows(sql, values)]
+    found = await transaction.rows(sql, values)
     page = found[:limit]
     after = None
     if len(found) > limit:
@@ -145,7 +171,7 @@ async def history(
     transaction: Transaction,
     platform: Platform,
     entity: Entity,
-    subject: Any,
+    subject: object,
     *,
     since: datetime | None,
     until: datetime | None,
@@ -178,14 +204,12 @@ async def history(
         conditions.append("l.observed_at <= %(at)s AND (l.observed_at, l.fetch_id) <= (%(at)s, %(fetch)s)")
         values |= {"at": moment.at, "fetch": moment.fetch_id}
     # What one fetch observed of a subject was written at once and never changes, so counting within it is safe.
-    rows = await transaction.rows(
-        f"""
+    text = f"""
         SELECT observed_at, fetch_id, source, request_id, dimensions, metrics
         FROM {logged(entity.log, f"{' AND '.join(conditions)} ORDER BY l.observed_at DESC, l.fetch_id DESC, l.dimensions, l.metrics LIMIT %(limit)s OFFSET {moment.passed if moment else 0}")} l
         ORDER BY observed_at DESC, fetch_id DESC, dimensions, metrics
-        """,  # noqa: S608 - put together from declarations
-        values,
-    )
+        """  # noqa: S608 - put together from declarations
+    rows = await transaction.rows(Composed("data/reading.history", text, Logged), values)
     page = rows[:limit]
     after = None
     if len(rows) > limit:
@@ -222,29 +246,37 @@ def lists_under(platform: Platform, kind: str) -> dict[str, tuple[Entity, Listed
     }
 
 
-def value_of(parent: Entity, listed: Listed, fields: Mapping[str, Any]) -> Any:
+def value_of(parent: Entity, listed: Listed, fields: Mapping[str, object]) -> object | None:
     """By what the list's things point to this one; `None` where that is not known."""
     return fields.get(listed.theirs or parent.key)
 
 
 @cache
-def _find(platform: str, entity: Entity, sees: Sees) -> str:
+def _find(platform: str, entity: Entity, sees: Sees) -> Statement[Found]:
     ways = [f"p.{entity.key} = asked.name", *(f"p.{name} IN (asked.name, asked.bare)" for name in entity.names)]
     mine = visible(sees, "p", "asked.account", f"'{platform}'")
     found = "\nUNION ALL ".join(
         f'SELECT p.*, {rank} AS rank FROM "{entity.table}" p WHERE {way} AND {mine}'  # noqa: S608 - declared
         for rank, way in enumerate(ways)
     )
-    return f"""
-SELECT asked.nth, {_columns(entity)}, extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age
+    text = f"""
+SELECT asked.nth, {_columns(entity)}
 FROM unnest(%(names)s::text[], %(bare)s::text[], %(accounts)s::text[]) WITH ORDINALITY asked (name, bare, account, nth)
 CROSS JOIN LATERAL (SELECT * FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1) p
 {_before(platform, entity, sees, "asked.account")}
 """  # noqa: S608 - declared
+    item, columns = _item_of(entity)
+    return Composed(
+        "data/reading.find",
+        text,
+        Found,
+        columns=("nth", *columns),
+        make=lambda values: Found(cast(int, values[0]), item(values[1:])),
+    )
 
 
 @cache
-def _list(platform: str, entity: Entity, field: str, sees: Sees, goes_on: bool, undated: bool) -> str:
+def _list(platform: str, entity: Entity, field: str, sees: Sees, goes_on: bool, undated: bool) -> Statement[Item]:
     """In the order of an index on (field, newest DESC): what has no time comes first."""
     order = [f"p.{name} DESC" for name in (entity.newest, entity.key) if name]
     after = ""
@@ -256,14 +288,16 @@ def _list(platform: str, entity: Entity, field: str, sees: Sees, goes_on: bool, 
         after = f" AND (p.{entity.newest}, p.{entity.key}) < (%(newest)s, %(key)s)"
     account = "%(account)s::text"
     # The reader sees one row of a thing, the newest: a newer one that the reader sees too takes this one's place.
-    return f"""
-SELECT {_columns(entity)}, extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age FROM "{entity.table}" p
+    text = f"""
+SELECT {_columns(entity)} FROM "{entity.table}" p
 {_before(platform, entity, sees, account)}
 WHERE p.{field} = %(of)s{after} AND {visible(sees, "p", account, f"'{platform}'")} AND NOT EXISTS (
     SELECT FROM "{entity.table}" n WHERE n.{entity.key} = p.{entity.key} AND {visible(sees, "n", account, f"'{platform}'")}
         AND (n.observed_at, n.account_id, n.owner) > (p.observed_at, p.account_id, p.owner))
 ORDER BY {", ".join(order)} LIMIT %(limit)s
 """  # noqa: S608 - declared
+    item, columns = _item_of(entity)
+    return Composed("data/reading.list", text, Item, columns=columns, make=item)
 
 
 def _before(platform: str, entity: Entity, sees: Sees, account: str) -> str:
@@ -275,11 +309,23 @@ def _before(platform: str, entity: Entity, sees: Sees, account: str) -> str:
 
 def _columns(entity: Entity) -> str:
     fields = (f"coalesce(p.{name}, q.{name}) AS {name}" for name in column_types(entity))
-    return ", ".join([*fields, *(f"p.{name}" for name in OBSERVED)])
+    age = "extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age"
+    return ", ".join([*fields, "p.source", "p.observed_at", "p.changed_at", age])
 
 
-def _item(entity: Entity, row: Any) -> Item:
-    fields = {name: value for name in column_types(entity) if (value := getattr(row, name)) is not None}
-    return Item(
-        fields=fields, as_of=row.observed_at, changed_at=row.changed_at, source=row.source, age=max(row.age, 0.0)
-    )
+def _item_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[str, ...]]:
+    """What makes an item of the values of `_columns`, and their names."""
+    names = tuple(column_types(entity))
+
+    def item(values: Sequence[object]) -> Item:
+        fields = {name: value for name, value in zip(names, values, strict=False) if value is not None}
+        observed = Observed._make(values[len(names) :])
+        return Item(
+            fields=fields,
+            as_of=observed.observed_at,
+            changed_at=observed.changed_at,
+            source=observed.source,
+            age=max(observed.age, 0.0),
+        )
+
+    return item, (*names, *Observed._fields)

@@ -16,7 +16,7 @@ import msgspec
 from beat_actors.access import grants
 from beat_actors.access.reader import Reader, visible
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
-from beat_actors.database import Database, Statements, Transaction, jsonb
+from beat_actors.database import Composed, Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, LimitsUnavailable, RateLimitError, TooManyOpen
 from beat_actors.platforms.interface import FINAL, Entity, Platform, Refetch
 from beat_actors.quotas.limiter import StackedLimiter, Taken
@@ -280,9 +280,12 @@ async def _with_related(
         other = platform.entity_named(kind)
         listed = next(listed for listed in entity.lists if listed.under == kind)
         mine = visible(reader.sees, "p", "%(account)s::text", f"'{platform.name}'")
-        found[path] = await transaction.value(
+        text = (
             f'SELECT {name} FROM "{other.table}" p WHERE {listed.theirs or other.key} = %(of)s AND {name} IS NOT NULL AND {mine} '  # noqa: S608
-            "ORDER BY observed_at DESC LIMIT 1",
+            "ORDER BY observed_at DESC LIMIT 1"
+        )
+        found[path] = await transaction.value(
+            Composed("data/refreshing.belongs_to", text, object),
             {"of": fields.get(listed.field), "account": reader.account_id},
         )
     return found

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, LiteralString, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 import psycopg
@@ -26,7 +26,7 @@ from sqlalchemy.pool import QueuePool
 from beat_actors.database import clock, cluster
 from beat_actors.database.failures import meaning
 from beat_actors.database.pulse import Pulse
-from beat_actors.database.sql import Statement, Statements
+from beat_actors.database.sql import Composed, Statement, Statements
 from beat_actors.database.urls import DRIVER, connect_args
 from beat_actors.errors import StorageContended, StorageReadOnly, StorageUnavailable
 from beat_actors.settings import Settings
@@ -35,6 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 TRIES, FIRST_PAUSE = 5, 0.02
 """How often what was broken off is tried; the pause before the next try is random, and twice as long at most each time (seconds)."""
+RowMaker = Callable[[psycopg.AsyncCursor[Any]], Callable[[Sequence[Any]], R]]
 Params = Sequence[Any] | Mapping[str, Any]
 DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 # Seconds for which a connection that was just used is taken to live; one that was lost meanwhile fails one transaction.
@@ -46,7 +47,6 @@ STATEMENTS = Statements(__file__)
 NOW = STATEMENTS("now", float)
 DURABLE = STATEMENTS("durable", str)
 PIN = STATEMENTS("pin", str)
-SQL = LiteralString | str
 
 
 class Answer(Generic[R]):
@@ -68,19 +68,12 @@ class Pipeline:
     """Statements that are sent together, in one round trip. See `Transaction.pipeline`."""
 
     def __init__(self) -> None:
-        self._queued: list[tuple[bytes, Any, Params | None, bool, Answer[Any]]] = []
+        self._queued: list[tuple[bytes, RowMaker[Any], Params | None, bool, Answer[Any]]] = []
         self._now: Answer[float] | None = None
 
-    @overload
-    async def run(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> Answer[R]: ...
-    @overload
-    async def run(self, sql: SQL, params: Params | None = None, *, binary: bool = False) -> Answer[Any]: ...
-
-    async def run(
-        self, sql: Statement[Any] | SQL, params: Params | None = None, *, binary: bool = False
-    ) -> Answer[Any]:
+    async def run(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> Answer[R]:
         """Queue a statement. Its answer is there when the pipeline has ended."""
-        answer = Answer[Any]()
+        answer = Answer[R]()
         self._queued.append((*_sent(sql), params, binary, answer))
         return answer
 
@@ -116,7 +109,7 @@ class Pipeline:
 
 
 class Transaction:
-    """One open transaction. Rows come back as named tuples: of the statement's type, or of any where the statement is a text."""
+    """One open transaction. Rows are of the statement's type."""
 
     def __init__(
         self, connection: psycopg.AsyncConnection[Any], pulse: Pulse, watch: clock.StepWatch, settings: Settings
@@ -128,12 +121,7 @@ class Transaction:
         """What is queued here is sent with the commit, in one round trip."""
         self._pulse = pulse
 
-    @overload
-    async def rows(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> list[R]: ...
-    @overload
-    async def rows(self, sql: SQL, params: Params | None = None, *, binary: bool = False) -> list[Any]: ...
-
-    async def rows(self, sql: Statement[Any] | SQL, params: Params | None = None, *, binary: bool = False) -> list[Any]:
+    async def rows(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> list[R]:
         """Run a query. `binary`: results in binary, which pays where there are bytes among them."""
         sent, factory = _sent(sql)
         async with self.connection.cursor(row_factory=factory, binary=binary) as cursor:
@@ -154,12 +142,7 @@ class Transaction:
     async def commit(self) -> None:
         await self.last.end(self.connection, self.clock, commits=True)
 
-    @overload
-    async def row(self, sql: Statement[R], params: Params | None = None) -> R | None: ...
-    @overload
-    async def row(self, sql: SQL, params: Params | None = None) -> Any | None: ...
-
-    async def row(self, sql: Statement[Any] | SQL, params: Params | None = None) -> Any | None:
+    async def row(self, sql: Statement[R], params: Params | None = None) -> R | None:
         found = await self.rows(sql, params)
         return found[0] if found else None
 
@@ -167,12 +150,7 @@ class Transaction:
         """The first row of a statement that always gives one. Raises IndexError where there is none."""
         return (await self.rows(sql, params))[0]
 
-    @overload
-    async def value(self, sql: Statement[R], params: Params | None = None) -> R | None: ...
-    @overload
-    async def value(self, sql: SQL, params: Params | None = None) -> Any: ...
-
-    async def value(self, sql: Statement[Any] | SQL, params: Params | None = None) -> Any:
+    async def value(self, sql: Statement[R], params: Params | None = None) -> R | None:
         """The first column of the first row, None where there is no row. A `Statement` has one column only."""
         found = await self.row(sql, params)
         return found if found is None or isinstance(sql, Statement) else found[0]
@@ -184,19 +162,19 @@ class Transaction:
         self.clock.look(now, asked, clock.elapsed())
         return now
 
-    async def run(self, sql: Statement[Any] | SQL, params: Params | None = None) -> int:
+    async def run(self, sql: Statement[object], params: Params | None = None) -> int:
         """Run a statement that returns no rows; the number of rows that it touched."""
         async with self.connection.cursor() as cursor:
             with self._pulse.beat():
                 await cursor.execute(_sent(sql)[0], params)
             return cursor.rowcount
 
-    async def select(self, statement: Executable) -> list[Any]:
-        """Run a query that SQLAlchemy Core built."""
+    async def select(self, statement: Executable, row: type[R]) -> list[R]:
+        """Run a query that SQLAlchemy Core built. `row`: has its columns as its fields."""
         compiled = statement.compile(  # type: ignore[attr-defined]
             dialect=DIALECT, compile_kwargs={"render_postcompile": True}
         )
-        return await self.rows(str(compiled), compiled.params)
+        return await self.rows(Composed("select", str(compiled), row), compiled.params)
 
 
 class Database:
@@ -348,23 +326,25 @@ class Database:
         await self.engine.dispose()
 
 
-def _sent(sql: Statement[Any] | SQL) -> tuple[bytes, Any]:
-    """What goes to the server, and the row factory."""
-    return (sql.sent, sql.rows) if isinstance(sql, Statement) else (sql.encode(), namedtuple_row)
+def _sent(sql: Statement[R] | str) -> tuple[bytes, RowMaker[R]]:
+    """What goes to the server, and the row factory. A text is what tests and benchmarks send; its rows are named tuples of any columns."""
+    if isinstance(sql, Statement):
+        return sql.sent, sql.rows
+    return sql.encode(), cast("RowMaker[R]", namedtuple_row)
 
 
-def jsonb(value: Any) -> str:
+def jsonb(value: object) -> str:
     """A value as JSON text for a `::jsonb` parameter."""
     return msgspec.json.encode(value).decode()
 
 
-def columns(rows: Iterable[Sequence[Any]], width: int) -> tuple[list[Any], ...]:
+def columns(rows: Iterable[Sequence[object]], width: int) -> tuple[list[object], ...]:
     """Rows turned into the column arrays that `unnest` takes."""
     turned = tuple(list(column) for column in zip(*rows, strict=True))
     return turned or tuple([] for _ in range(width))
 
 
-def arrays(rows: Iterable[Sequence[Any]], *names: str) -> dict[str, list[Any]]:
+def arrays(rows: Iterable[Sequence[object]], *names: str) -> dict[str, list[object]]:
     """`columns` as parameters with names, in their order."""
     return dict(zip(names, columns(rows, len(names)), strict=True))
 

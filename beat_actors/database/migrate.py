@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.rows import namedtuple_row
+from psycopg.rows import args_row
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -27,6 +27,18 @@ LOCK_TIMEOUT = "2s"
 """What a migration waits for a lock at a time: whoever asks for the table meanwhile waits behind it, and processes wait no longer."""
 AGAIN_AFTER = 1.0
 """Seconds between two tries of a migration that got no lock."""
+
+
+class Blocker(NamedTuple):
+    """A session that holds what the migration waits for. `seconds`: since its transaction began."""
+
+    pid: int
+    role: str
+    name: str
+    seconds: int | None
+    query: str
+
+
 BLOCKERS = """
 SELECT b.pid, coalesce(a.usename, '') AS role, coalesce(a.application_name, '') AS name,
        extract(epoch FROM clock_timestamp() - a.xact_start)::integer AS seconds, coalesce(left(a.query, 200), '') AS query
@@ -140,11 +152,10 @@ def _tell(url: str, pid: int, done: threading.Event, waits: Callable[[str], None
     told: set[int] = set()
     with (
         contextlib.suppress(psycopg.Error),
-        psycopg.connect(url, autocommit=True, row_factory=namedtuple_row) as watching,
+        psycopg.connect(url, autocommit=True, row_factory=args_row(Blocker)) as watching,
     ):
         while not done.wait(0.5):
-            blockers: list[Any] = list(watching.execute(BLOCKERS, (pid,)).fetchall())
-            for row in blockers:
+            for row in watching.execute(BLOCKERS, (pid,)).fetchall():
                 if row.pid not in told:
                     told.add(row.pid)
                     since = "" if row.seconds is None else f", whose transaction began {row.seconds} s ago"

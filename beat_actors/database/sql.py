@@ -47,13 +47,13 @@ class Statement(Generic[R_co]):
         self.sent = text.encode()
         self._known = False
         self._fields = None if row is None else _fields(row)
-        self._make = tuple if row is None else _maker(row, self._fields)
+        self._make: Callable[[Sequence[Any]], Any] = tuple if row is None else _maker(row, self._fields)
 
     @property
     def is_scalar(self) -> bool:
         return self.row is not None and self._fields is None
 
-    def rows(self, cursor: "AsyncCursor[Any] | Cursor[Any]") -> Callable[[Sequence[Any]], Any]:
+    def rows(self, cursor: "AsyncCursor[Any] | Cursor[Any]") -> Callable[[Sequence[Any]], R_co]:
         """A row factory of psycopg. Raises TypeError where the columns are not those of the type."""
         if not self._known and cursor.description is not None:
             self._check([column.name for column in cursor.description])
@@ -77,16 +77,50 @@ def _fields(row: type[Any]) -> tuple[str, ...] | None:
     return found
 
 
-def _maker(row: type[Any], fields: tuple[str, ...] | None) -> Callable[[Sequence[Any]], Any]:
+def _maker(row: type[R], fields: tuple[str, ...] | None) -> Callable[[Sequence[object]], R]:
     """What makes a row of the values of its columns."""
     if fields is None:
         return _first
-    make: Callable[[Sequence[Any]], Any] | None = getattr(row, "_make", None)
+    make: Callable[[Sequence[object]], R] | None = getattr(row, "_make", None)
     return make or (lambda values: row(**dict(zip(fields, values, strict=True))))
 
 
 def _first(values: Sequence[Any]) -> Any:
     return values[0]
+
+
+class Composed(Statement[R_co]):
+    """A statement that a module puts together when it runs, of names that no parameter carries: a platform's tables and columns.
+
+    `make`: makes a row of the values of `columns`, where a platform declares the columns too."""
+
+    __slots__ = ()
+
+    @overload
+    def __init__(self: "Composed[None]", name: str, text: str, row: None = None) -> None: ...
+    @overload
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        row: type[R_co],
+        *,
+        columns: Sequence[str] = (),
+        make: Callable[[Sequence[object]], R_co] | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        row: type[R_co] | None = None,
+        *,
+        columns: Sequence[str] = (),
+        make: Callable[[Sequence[object]], R_co] | None = None,
+    ) -> None:
+        super().__init__(name, "", text, row)
+        if make is not None:
+            self._fields, self._make = tuple(columns), make
 
 
 class Statements:

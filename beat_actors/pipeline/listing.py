@@ -4,14 +4,14 @@ A flow says whether more is wanted and where the next page is; the rule here say
 of a listing goes along from fetch to fetch (`scrape_fetch.listing`) and is bounded, however long the listing is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from beat_actors.platforms.interface import FetchSpec, Parsed, Platform
+from beat_actors.platforms.interface import FetchSpec, Parsed, Platform, Record
 
 EMPTY_PAGES = 5
 """Pages in a row without anything new that are followed where they name a next one."""
@@ -82,7 +82,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
         return replace_(self, recent=(*self.recent, mark)[-RECENT:], marks=marks)
 
 
-def listing_of(kept: Any) -> Listing:
+def listing_of(kept: Mapping[str, object] | None) -> Listing:
     """What is remembered, from `scrape_fetch.listing`."""
     return Listing() if kept is None else msgspec.convert(kept, Listing)
 
@@ -92,7 +92,7 @@ def holding_the_mark(follow_ups: Iterable[FetchSpec], mark: str) -> list[FetchSp
     return [each for each in follow_ups if mark not in each.params]
 
 
-def _key(record: Any, platform: Platform) -> str:
+def _key(record: Record, platform: Platform) -> str:
     entity = platform.entity_of(record)
     return f"{entity.table}:{getattr(record, entity.key)}"
 

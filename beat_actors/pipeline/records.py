@@ -51,7 +51,7 @@ def unpack(frame: bytes) -> bytes:
         raise ValueError(f"not a zstd frame: {error}") from None
 
 
-def encode(records: Any) -> bytes:
+def encode(records: object) -> bytes:
     """`records` is a `Records`, or what is encoded as one. Raises `Malformed` for text that PostgreSQL cannot hold."""
     encoded = msgspec.json.encode(records)
     if b"\\u0000" in encoded and ESCAPED_NUL.search(encoded):

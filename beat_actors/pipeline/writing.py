@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from beat_actors.database import Transaction, arrays
+from beat_actors.database import Composed, Transaction, arrays
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Ingested, Retrieved
 from beat_actors.fetches.follow_ups import follow_up
@@ -30,7 +30,7 @@ async def write(transaction: Transaction, read: Sequence[Read]) -> set[str]:
 
 
 async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> None:
-    by_table: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    by_table: defaultdict[tuple[str, str], list[tuple[object, ...]]] = defaultdict(list)
     for claim, records in read:
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
@@ -42,7 +42,8 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Non
         entity = platforms()[platform_name].entity_in(table)
         values = arrays(rows, *WRITTEN)
         await transaction.run(
-            write_records(entity), {"platform": platform_name, "log_days": transaction.settings.log_days, **values}
+            Composed("pipeline/entities.write_records", write_records(entity)),
+            {"platform": platform_name, "log_days": transaction.settings.log_days, **values},
         )
 
 

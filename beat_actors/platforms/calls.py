@@ -75,7 +75,7 @@ class Call:
     secret_query: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     method: str = "GET"
-    json_body: Any = None
+    json_body: object = None
     form: Mapping[str, str] | None = field(default=None, repr=False)
     base: str | None = None
 

@@ -7,7 +7,7 @@ by their names, for answers of which most is read. The parser reads what is kept
 import re
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Union, get_args, get_origin
 
 import msgspec
 
@@ -44,11 +44,11 @@ def without(*names: str) -> Keep:
     return keep
 
 
-def _cutter(kind: Any) -> Callable[[Any], Any]:
+def _cutter(kind: object) -> Callable[[object], object]:
     """A function that cuts a value down to the type `kind` of its field."""
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    fields: Mapping[str, Callable[[Any], Any]] | None = None
-    item: Callable[[Any], Any] | None = None
+    fields: Mapping[str, Callable[[object], object]] | None = None
+    item: Callable[[object], object] | None = None
     for member in members:
         if isinstance(member, type) and issubclass(member, msgspec.Struct):
             fields = {one.encode_name: _cutter(one.type) for one in msgspec.structs.fields(member)}
@@ -56,7 +56,7 @@ def _cutter(kind: Any) -> Callable[[Any], Any]:
             item = _cutter(get_args(member)[0])
     is_leaf = fields is None and item is None
 
-    def cut(value: Any) -> Any:
+    def cut(value: object) -> object:
         if isinstance(value, dict):
             return (
                 {} if fields is None else {name: fields[name](each) for name, each in value.items() if name in fields}

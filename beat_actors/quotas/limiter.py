@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from beat_actors.database import Database, Statements
-from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError
+from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError, Standing
 from beat_actors.logins import said
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.primary import async_primary
@@ -51,18 +51,6 @@ class Bucket(NamedTuple):
 
 
 TAKEN = Statements(__file__)("taken", Bucket)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a limit stands for one request: what is left to it, and the seconds until more is (0 where the window is empty)."""
-
-    name: str
-    calls: int
-    seconds: int
-    left: int
-    renews_in: float
-    per_subject: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
-from beat_actors.database import Database, Statements, Transaction, jsonb
+from beat_actors.database import Composed, Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.fetches.lanes import LaneKey, lane_ids
@@ -90,6 +90,13 @@ class Accepted:
     id: int
     created: bool
     accepted_as: str = "new"
+
+
+class Marks(NamedTuple):
+    """How far the runs before came, if there were any, and the database's time."""
+
+    now: datetime
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +174,17 @@ def _with_params(request: NewRequest, platform: Platform, flow: Flow, params: Ma
     return Prepared(request, worded, first, lane, flow.resume, _digest(what), _digest(what + how))
 
 
-def _digest(value: Any) -> bytes:
+def _digest(value: object) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(value, order="sorted"), digest_size=16).digest()
 
 
-def keyed(prepared: Sequence[Prepared], key: str, owner: str = "", *, said: Any = None) -> list[Prepared]:
+def keyed(prepared: Sequence[Prepared], key: str, owner: str = "", *, said: object = None) -> list[Prepared]:
     """One idempotency key of this owner for requests that are accepted together: a key for each, and one digest of all that was said.
 
     `said`: what was said beside them, as requests that were refused. Raises `BadInput` for a key that cannot be one.
     """
     check_key(key)
-    whole: Any = [item.digest.hex() for item in prepared]
+    whole = [item.digest.hex() for item in prepared]
     digest = _digest(whole if said is None else [whole, said])
     keys = [key, *(f"{key}{ITEM}{n}" for n in range(1, len(prepared)))]
     return [
@@ -254,12 +261,11 @@ async def resumed(transaction: Transaction, item: Prepared) -> Prepared:
     platform = platform_named(item.request.platform)
     entity = platform.entity_in(resume.table)
     # Each account goes on from where its own runs ended: it cannot read what others' runs have listed.
-    row = await transaction.row(
-        f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}"
-            WHERE {entity.key} = %s AND account_id = %s AND owner = %s) AS since""",  # noqa: S608 - declared
-        (item.params[resume.param], item.request.account_id or "", item.first.owner or ""),
-    )
-    found = {resume.since: row.since, resume.until: row.now} if row is not None else {}
+    text = f"""SELECT clock_timestamp() AS now, (SELECT {resume.field} FROM "{entity.table}"
+            WHERE {entity.key} = %s AND account_id = %s AND owner = %s) AS since"""  # noqa: S608 - declared
+    about = (item.params[resume.param], item.request.account_id or "", item.first.owner or "")
+    marks = await transaction.only(Composed("requests/intake.marks", text, Marks), about)
+    found = {resume.since: marks.since, resume.until: marks.now}
     filled = {
         name: value.isoformat() for name, value in found.items() if value is not None and item.params[name] is None
     }

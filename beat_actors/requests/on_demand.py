@@ -7,9 +7,9 @@ from random import SystemRandom
 from typing import NamedTuple
 
 from beat_actors.database import Database, Statements
-from beat_actors.errors import KeyReused, LimitsUnavailable, RateLimitError
+from beat_actors.errors import KeyReused, LimitsUnavailable, RateLimitError, Standing
 from beat_actors.platforms.registry import platform as platform_named
-from beat_actors.quotas.limiter import StackedLimiter, Standing, Taken
+from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.quotas.off_peak import moment
 from beat_actors.requests import intake
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import msgspec
 from sqlalchemy import Select, column, func, literal_column, select, table
@@ -20,17 +20,41 @@ STATUSES = tuple(status.value for status in Status)
 ACCEPTED_AS = ("new", "joined", "stored")
 MAX_PAGE = 200
 
-REQUESTS = table(
-    "scrape_request_log",
-    *(
-        column(name)
-        for name in (
-            "id", "platform", "flow", "params", "status", "priority", "account_id", "idempotency_key", "created_at",
-            "picked_at", "scraped_at", "expires_at", "retry_count", "items", "data", "tags", "accepted_as", "joined_to",
-            "observed_at", "collected_at", "api_key_id",
-        )
-    ),
-)  # fmt: skip
+
+class Row(NamedTuple):
+    """A row of `REQUESTS`."""
+
+    id: int
+    platform: str
+    flow: str
+    params: dict[str, Any]
+    status: str
+    priority: int
+    account_id: str | None
+    idempotency_key: str | None
+    created_at: datetime
+    picked_at: datetime | None
+    scraped_at: datetime | None
+    expires_at: datetime | None
+    retry_count: int
+    items: int
+    data: dict[str, Any] | None
+    tags: dict[str, str] | None
+    accepted_as: str
+    joined_to: int | None
+    observed_at: datetime | None
+    collected_at: datetime | None
+    api_key_id: int | None
+
+
+class InStatus(NamedTuple):
+    """How many requests are in a status."""
+
+    status: str
+    n: int
+
+
+REQUESTS = table("scrape_request_log", *(column(name) for name in Row._fields))
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +88,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     freshness: dict[str, Any] | None
 
     @classmethod
-    def of(cls, row: Any) -> Self:
+    def of(cls, row: Row) -> Self:
         """`freshness` tells of a complete request how old its answer is, and whether it was fetched for it."""
         complete = row.status == Status.COMPLETE and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
@@ -116,7 +140,7 @@ async def get_request(transaction: Transaction, request_id: int, *, account_id: 
     query = select(REQUESTS).where(REQUESTS.c.id == request_id)
     if account_id is not None:
         query = query.where(REQUESTS.c.account_id == account_id)
-    rows = await transaction.select(query)
+    rows = await transaction.select(query, Row)
     if not rows:
         raise NotFound(f"there is no request {request_id}")
     return RequestView.of(rows[0])
@@ -160,7 +184,7 @@ def newest_first(wanted: Filter) -> Select[Any]:
 async def list_scrape_data(transaction: Transaction, wanted: Filter) -> Page:
     """One page of requests."""
     query = newest_first(wanted).limit(wanted.limit + 1)
-    found = [RequestView.of(row) for row in await transaction.select(query)]
+    found = [RequestView.of(row) for row in await transaction.select(query, Row)]
     page = found[: wanted.limit]
     return Page(page, cursor_after(page[-1].id) if len(found) > wanted.limit else None)
 
@@ -168,7 +192,7 @@ async def list_scrape_data(transaction: Transaction, wanted: Filter) -> Page:
 async def count_by_status(transaction: Transaction, wanted: Filter) -> dict[str, int]:
     """How many requests there are in each status, under the same filter."""
     query = _filtered(select(REQUESTS.c.status, func.count().label("n")), wanted).group_by(REQUESTS.c.status)
-    found = {row.status: row.n for row in await transaction.select(query)}
+    found = {row.status: row.n for row in await transaction.select(query, InStatus)}
     return {status: found.get(status, 0) for status in STATUSES}
 
 

@@ -17,7 +17,7 @@ from beat_actors.errors import BadInput, BeatError, Conflict, Forbidden, NotFoun
 from beat_actors.fetches.lanes import lane_ids
 from beat_actors.requests.intake import NewRequest, Prepared, Priority, prepare, resumed
 from beat_actors.requests.open_requests import Tenant
-from beat_actors.requests.queries import Filter, cursor_after, newest_first
+from beat_actors.requests.queries import Filter, Row, cursor_after, newest_first
 from beat_actors.requests.states import Status
 
 RETRYABLE = (Status.FAILED.value, Status.CANCELLED.value)
@@ -107,7 +107,7 @@ async def retry_matching(
     if not 1 <= limit <= MAX_RETRIES:
         raise BadInput(f"limit is 1 to {MAX_RETRIES}", field="limit")
     async with database.statements() as alone:
-        rows = await alone.select(newest_first(wanted).limit(limit + 1))
+        rows = await alone.select(newest_first(wanted).limit(limit + 1), Row)
     ids = [row.id for row in rows]
     tenants = [(row.account_id, row.api_key_id) for row in rows[:limit]]
     async with nullcontext() if room is None else room(tenants):

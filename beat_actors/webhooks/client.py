@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import AddrInfoType
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from beat_actors.platforms import waits
@@ -114,7 +116,7 @@ class WebhookClient:
         await self._session.close()
 
 
-def _socket(info: tuple[Any, ...], *, allow_private: bool) -> socket.socket:
+def _socket(info: AddrInfoType, *, allow_private: bool) -> socket.socket:
     """A socket for this entry of `getaddrinfo`. Raises `PrivateAddress`; names and literal addresses both come by here."""
     family, kind, protocol, _, address = info
     if not allow_private:
@@ -122,7 +124,7 @@ def _socket(info: tuple[Any, ...], *, allow_private: bool) -> socket.socket:
     return MeteredSocket(family, kind, protocol)
 
 
-def _retry_after(headers: Any) -> float:
+def _retry_after(headers: CIMultiDictProxy[str]) -> float:
     """Seconds that the endpoint asks for, in any form that is read of a provider, and no more than `LONGEST_PAUSE`."""
     said = {name: ", ".join(headers.getall(name)) for name in ("retry-after", "date") if name in headers}
     return min(waits.told(said, b"") or 0.0, LONGEST_PAUSE)

@@ -8,7 +8,7 @@ import msgspec
 
 from beat_actors.platforms.instagram.crawler import InstagramCrawler
 from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
-from beat_actors.platforms.interface import FetchSpec, Flow, OnDemand, Parsed, RequestLimit
+from beat_actors.platforms.interface import FetchSpec, Flow, FollowUps, OnDemand, Parsed, RequestLimit
 from beat_actors.platforms.reading import WORD, name
 
 Handle = Annotated[
@@ -244,7 +244,7 @@ def _own_listing(name: str, operation: str) -> Flow:
     return Flow(name, OwnListed, lambda params: InstagramCrawler.fetch_own(operation, params.user_id), more_pages)
 
 
-def _own_medium(name: str, operation: str, params: type[msgspec.Struct], follow_ups: Any) -> Flow:
+def _own_medium(name: str, operation: str, params: type[msgspec.Struct], follow_ups: FollowUps) -> Flow:
     return Flow(
         name,
         params,

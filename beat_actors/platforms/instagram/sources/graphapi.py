@@ -228,7 +228,7 @@ def _usage(answer: Answer) -> tuple[float, float]:
     return percent, wait
 
 
-def _entries(usage: Any) -> list[dict[str, Any]]:
+def _entries(usage: object) -> list[dict[str, Any]]:
     if not isinstance(usage, dict):
         return []
     nested = [
