@@ -6,7 +6,10 @@ from typing import Self
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
+from beat_actors.errors import BadSettings
 from beat_actors.own_trouble import OwnTrouble
+from beat_actors.platforms.registry import platforms
+from beat_actors.routes import ALL
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient
 
@@ -22,7 +25,11 @@ class Engine:
 
     @classmethod
     def start(cls, settings: Settings, *, name: str, actor: str | None = None) -> Self:
-        """Inside a running event loop. Connections are made when they are first needed. `actor`: in whose name; default: `name`."""
+        """Inside a running event loop. Connections are made when they are first needed. `actor`: in whose name; default: `name`.
+
+        Raises `BadSettings` where BEAT_SOURCES names a source that no platform has.
+        """
+        _check_sources(settings)
         database, vault = Database(settings, name=name), Vault(settings)
         return cls(
             settings, database, vault, CredentialManager(database, vault, actor=actor or name), ProviderClient(settings)
@@ -36,3 +43,15 @@ class Engine:
     async def close(self) -> None:
         await self.client.close()
         await self.database.close()
+
+
+def _check_sources(settings: Settings) -> None:
+    """A proxy that is set for a mistyped source would be left out without a word."""
+    if not settings.sources:
+        return
+    known = {name for platform in platforms().values() for name in platform.sources}
+    unknown = sorted(settings.sources.keys() - known - {ALL})
+    if unknown:
+        raise BadSettings(
+            f"BEAT_SOURCES: there is no source {', '.join(unknown)}; there is: {', '.join(sorted(known))}"
+        )

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beat_actors.errors import BadSettings, SecretMissing
+from beat_actors.routes import Route, Sources, route
 
 Kind = TypeVar("Kind", bound="DatabaseSettings")
 Secret = Literal["vault_keys", "message_keys"]
@@ -176,6 +177,16 @@ class Settings(DatabaseSettings):
         ),
     ] = None
 
+    sources: Annotated[
+        Sources,
+        Field(
+            description="how calls leave, by source, as JSON: `{SOURCE: {base_url, simulated, proxy, ca_file, user_agent}}`; the entry `*` holds for "
+            "all sources ([going-live.md](going-live.md)). `proxy`: `http://`, `https://`, `socks4://` or `socks5://`, with a user and a password "
+            "where it wants them. `ca_file`: the authorities (PEM) that are trusted for it, and no others. `simulated`: false calls the provider "
+            "although BEAT_SIMULATOR_URL is set"
+        ),
+    ] = {}
+
     api_host: Annotated[str, Field(description="address that the API listens on")] = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535, description="port that the API listens on")] = 8000
 
@@ -293,6 +304,10 @@ class Settings(DatabaseSettings):
         return [
             f"{key_id}:{hmac.digest(key, FINGERPRINT, 'sha256').hex()[:16]}" for key_id, key in self.ring(name).items()
         ]
+
+    def route(self, source: str) -> Route:
+        """How the calls of a source leave."""
+        return route(self.sources, self.simulator_url, source)
 
     @model_validator(mode="after")
     def _relations(self) -> Self:

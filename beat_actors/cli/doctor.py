@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +13,9 @@ import redis
 from cyclopts import Parameter
 
 from beat_actors import failpoints
+from beat_actors.cli import providers
 from beat_actors.cli.failures import sentence
+from beat_actors.cli.finding import Finding
 from beat_actors.cli.output import FAILED, show_json, show_rows
 from beat_actors.cli.session import Session, queue_depths, session
 from beat_actors.database import Statements, durability
@@ -80,15 +81,6 @@ SQL = Statements(__file__)
 SERVER, SCHEMA = SQL("server", Server), SQL("schema", Schema)
 RESTORED = SQL("restored", datetime)
 ACTIVE, ROLE, WORK = SQL("active", Active), SQL("role", Role), SQL("work", Work)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`mend` is what to do; empty where all is well."""
-
-    check: str
-    said: str
-    mend: str = ""
 
 
 Check = Callable[[Session], Awaitable[list[Finding]]]
@@ -332,22 +324,7 @@ async def _s3(opened: Session) -> list[Finding]:
 
 
 async def _providers(opened: Session) -> list[Finding]:
-    url = opened.engine.settings.simulator_url
-    if url is None:
-        return [Finding("providers", "the real ones")]
-    # Not by the simulator's client, which a production installation does not have.
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3), raise_for_status=True) as http,
-        http.get(f"{url.rstrip('/')}/_simulator/state") as response,
-    ):
-        state = await response.json()
-    faults = len(state.get("faults", ()))
-    return [
-        Finding(
-            "providers",
-            f"simulated at {url}, so no data is real: {state.get('population')} profiles, {faults} faults on",
-        )
-    ]
+    return await providers.examine(opened.engine.settings)
 
 
 CHECKS: tuple[tuple[str, Check, str], ...] = (
@@ -357,5 +334,9 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("Redis", _redis, "start it, or correct BEAT_REDIS_URL; until then work is slower, and nothing is lost"),
     ("workers", _processes, "mend PostgreSQL and Redis first"),
     ("S3", _s3, "start it, or correct BEAT_S3_ENDPOINT_URL"),
-    ("providers", _providers, "start it (beat simulator run), or unset BEAT_SIMULATOR_URL to call the real providers"),
+    (
+        "providers",
+        _providers,
+        "start the simulator (beat simulator run), or unset BEAT_SIMULATOR_URL to call the real providers",
+    ),
 )

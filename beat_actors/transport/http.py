@@ -14,8 +14,10 @@ from beat_actors.own_trouble import is_exhausted
 from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.platforms.reading import BYTE_ORDER_MARK
 from beat_actors.redaction import HIDDEN
+from beat_actors.routes import Route
 from beat_actors.settings import Settings
 from beat_actors.transport.slots import Slots
+from beat_actors.transport.ways import PROXY_FAILURES, CannotTrust, Ways
 
 LONGEST_HEADER = 65_536
 """Bytes of one header line: providers put long links and reports of usage into them."""
@@ -69,22 +71,24 @@ class ProviderClient:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._slots: WeakValueDictionary[str, Slots] = WeakValueDictionary()
-        self._session = aiohttp.ClientSession(
-            # Idle connections are given up before providers close them, which a call would notice as a failure.
-            # It has no limit of its own: `slot` is waited for before the call, so that no call grows old in the connector's queue.
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=10),
+        self._ways = Ways(self._open_session)
+        self._routes: dict[str, Route] = {}
+
+    def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
             trace_configs=[_noting_connections()],
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie set for one credential must not travel with another
             timeout=aiohttp.ClientTimeout(
-                total=settings.http_total_timeout, sock_connect=settings.http_connect_timeout, sock_read=None
+                total=self._settings.http_total_timeout,
+                sock_connect=self._settings.http_connect_timeout,
+                sock_read=None,
             ),
-            headers={"Accept-Encoding": "gzip", "User-Agent": "beat/0.1"},
+            headers={"Accept-Encoding": "gzip"},
             trust_env=False,
             max_line_size=LONGEST_HEADER,
             max_field_size=LONGEST_HEADER,
         )
-        # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.
-        self._session._retry_connection = False
 
     @asynccontextmanager
     async def slot(self, source: Source, call: Call, *, urgent: bool = False) -> AsyncIterator[None]:
@@ -102,16 +106,23 @@ class ProviderClient:
 
     async def exchange(self, source: Source, call: Call) -> Exchange:
         """Make the call, inside its `slot`. Never raises for what the network or the provider does."""
-        base = self._base_url(source, call)
+        route = self._routes.get(source.name)
+        if route is None:
+            route = self._routes[source.name] = self._settings.route(source.name)
+        base = self._base_url(source, call, route)
         began = time.perf_counter()
         progress = Progress()
         answer, failure = None, None
         try:
-            answer = await self._send(base, call, progress)
+            answer = await self._send(base, call, route, progress)
         except TransportFailure as error:
             failure = error.with_traceback(
                 None
             )  # which would keep the bytes that were read for as long as the failure is kept
+        except CannotTrust as error:
+            failure = TransportFailure("ca file", str(error))
+        except PROXY_FAILURES as error:
+            failure = TransportFailure("proxy", _refusal(error, route))
         except aiohttp.ClientResponseError as error:
             said = f"the answer's status line or headers cannot be read, or one is longer than {LONGEST_HEADER} bytes"
             failure = TransportFailure("headers", said, error.status or None)
@@ -126,26 +137,27 @@ class ProviderClient:
         return Exchange(shown, call.method, took * 1000, answer, failure, answered_after, sent=progress.connected)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._ways.close()
 
-    def _base_url(self, source: Source, call: Call) -> str:
-        simulator, base = self._settings.simulator_url, (call.base or source.base_url).rstrip("/")
-        if simulator:
-            return f"{simulator.rstrip('/')}/{source.name}"
+    def _base_url(self, source: Source, call: Call, route: Route) -> str:
+        base = route.base_url or (call.base or source.base_url).rstrip("/")
         if source.version_setting is None:
             return base
         return base.replace("{version}", getattr(self._settings, source.version_setting))
 
-    async def _send(self, base: str, call: Call, progress: Progress) -> Answer:
-        async with self._session.request(
+    async def _send(self, base: str, call: Call, route: Route, progress: Progress) -> Answer:
+        session, options = self._ways.of(route, base)
+        headers = {**options.pop("headers"), **call.headers}
+        async with session.request(
             call.method,
             base + call.path,
             params={**call.query, **call.secret_query},
-            headers=call.headers,
+            headers=headers,
             json=call.json_body,
             data=call.form,
             allow_redirects=False,  # a redirect would carry the key to another host
             trace_request_ctx=progress,
+            **options,
         ) as response:
             progress.answered = time.perf_counter()
             if 300 <= response.status < 400:
@@ -172,6 +184,15 @@ def _kind(error: Exception, progress: Progress) -> str:
     if not progress.connected and isinstance(error, ValueError):
         return "request"
     return "closed" if isinstance(error, RuntimeError) else "connection"
+
+
+def _refusal(error: Exception, route: Route) -> str:
+    """What a proxy did, in no words of its own: they may hold its password or the provider's URL."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy {route.through} refuses with HTTP {error.status}" + (
+            ": it wants other credentials" if error.status == 407 else ""
+        )
+    return f"the proxy {route.through} does not answer, or refuses: {type(error).__name__}"
 
 
 def _noting_connections() -> aiohttp.TraceConfig:

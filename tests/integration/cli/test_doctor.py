@@ -1,5 +1,6 @@
 """`beat doctor`, `beat migrate`, and where the settings come from."""
 
+import json
 import os
 import uuid
 from pathlib import Path
@@ -137,9 +138,42 @@ def test_a_simulator_is_refused_in_production_and_shown_in_a_rehearsal(
         monkeypatch.setenv("BEAT_SIMULATOR_URL", url)
         found = findings(beat)
         assert found["environment"]["said"].startswith("rehearsal")
-        assert found["providers"]["said"] == f"simulated at {url}, so no data is real: 10 profiles, 0 faults on"
+        assert found["simulated sources"]["said"].endswith(f"ytapi, at {url}: 10 profiles, 0 faults on")
+        assert found["real sources"]["said"] == "none"
         said = beat("scrape", "instagram", "x", "--timeout", "0")
         assert "simulated data" in said.err
+
+
+def test_real_and_simulated_sources_are_told_apart(beat: Beat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "graphapi" in findings(beat)["real sources"]["said"]
+    with temporary_home() as home, running(home, simulator := SimulatorServer(home.port("simulator"), 10)):
+        own = {"lama": {"proxy": "socks5://beat:hidden-pw@127.0.0.1:1080"}, "ytapi": {"simulated": False}}
+        monkeypatch.setenv("BEAT_SOURCES", json.dumps(own))
+        found = findings(beat)
+        assert found["route lama"]["said"] == (
+            "called at https://api.hikerapi.com, through socks5://127.0.0.1:1080, as beat/0.1"
+        )
+        monkeypatch.setenv("BEAT_ENVIRONMENT", "rehearsal")
+        monkeypatch.setenv("BEAT_SIMULATOR_URL", simulator.url)
+        found = findings(beat)
+        assert found["real sources"]["said"] == "ytapi"
+        assert "lama" in found["simulated sources"]["said"]
+        # A simulator that stands where a provider should: production is not to take it for one.
+        monkeypatch.delenv("BEAT_SIMULATOR_URL")
+        monkeypatch.setenv("BEAT_ENVIRONMENT", "production")
+        monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lama": {"base_url": f"{simulator.url}/lama"}}))
+        found = findings(beat)
+        assert not found["source lama"]["ok"]
+        assert "take base_url of lama out of BEAT_SOURCES" in found["source lama"]["mend"]
+        monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lama": {"ca_file": str(tmp_path / "none.pem")}}))
+        assert "PEM file" in findings(beat)["route lama"]["mend"]
+    monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lamma": {"user_agent": "x"}}))
+    assert "there is no source lamma; there is: " in findings(beat)["settings"]["said"]
+    # Neither the password nor the URL around it is repeated where the value is wrong.
+    monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lama": {"proxy": "socks5://beat:hidden-pw@127.0.0.1"}}))
+    refused = findings(beat)["settings"]["said"]
+    assert refused.startswith("BEAT_SOURCES: proxy is a URL with a port")
+    assert "hidden-pw" not in refused
 
 
 def test_without_a_database_every_command_is_code_3(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:

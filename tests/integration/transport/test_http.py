@@ -227,7 +227,7 @@ async def test_the_version_that_is_set_is_the_one_that_is_called(
 ) -> None:
     asked = []
 
-    async def send(_client: ProviderClient, base: str, call: Call, _clock: object) -> Answer:
+    async def send(_client: ProviderClient, base: str, call: Call, *_more: object) -> Answer:
         asked.append(base + call.path)
         return Answer(200, {}, b"{}")
 
