@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from cyclopts import App, CycloptsError
 
+from beat_actors.cli.installing import WHERE_SIMULATOR
 from beat_actors.cli.output import BAD_INPUT, INTERRUPTED, tell
 
 EPILOGUE = (
@@ -20,7 +21,11 @@ EPILOGUE = (
     "With --debug, an error shows its traceback."
 )
 COMMANDS = (
-    ("up", "up:up", "Start everything on this machine and rehearse an outage on it; then keep serving."),
+    (
+        "up",
+        "up:up",
+        "Start everything on this machine: with a rehearsal on simulated providers, or --real; then keep serving.",
+    ),
     ("scrape", "scrape:scrape", "Refresh profiles now, wait for them, and show what came."),
     ("requests", "requests:requests", "List requests, newest first, or show one."),
     ("why", "requests:why", "Say why a request is not done, and when it can be."),
@@ -71,8 +76,8 @@ REMOTE = frozenset({"scrape", "requests", "why", "retry", "cancel"})
 OF_NO_STACK = frozenset({"up", "simulator", "settings", "new-platform", "chaos"})
 """Those that speak to no Beat that runs already, so that it makes no difference which one is named."""
 
-OF_REHEARSAL = frozenset({"up", "simulator", "chaos"})
-"""Those that the production wheel does not contain; the extra `rehearsal` brings them."""
+OF_REHEARSAL = frozenset({"simulator", "chaos"})
+"""Those that the production wheel does not contain; another wheel brings them."""
 
 app = App(
     name="beat",
@@ -143,7 +148,7 @@ def _refusal(given: Sequence[str], url: str | None) -> str | None:
         return "--url names the API of a Beat elsewhere, such as --url https://beat.example.com. See: beat --help"
     command = next((argument for argument in given if not argument.startswith("-")), None)
     if command in OF_REHEARSAL and find_spec("beat_actors.simulator") is None:
-        return f"beat {command} is for rehearsals, and this installation is for production. Add it: pip install 'beat-actors[rehearsal]'"
+        return f"beat {command} is for rehearsals, and this installation is for production. {WHERE_SIMULATOR}"
     known = {name for name, _, _ in COMMANDS}
     if command not in known - REMOTE or {"--help", "-h"} & set(given):
         return None

@@ -1,29 +1,30 @@
-"""`beat up`: the whole stack on this machine, the rehearsal on it, and then at your service."""
+"""`beat up`: the whole stack on this machine, with a rehearsal on simulated providers or with the real ones, and then at your service."""
 
-import asyncio
 import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from actors.mailbox import Mailbox
-from beat_actors.cli.books import Report
+from beat_actors.cli.installing import WHERE_SIMULATOR
 from beat_actors.cli.output import FAILED, INTERRUPTED, out, program, say, tell
-from beat_actors.cli.rehearsal import Rehearsal, choose_handles
 from beat_actors.cli.session import default_root, quiet_logs
-from beat_actors.cli.view import View, print_report
 from beat_actors.database import migrate
-from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
-from beat_actors.local import Interrupted, Stack
+from beat_actors.local import Interrupted, Stack, packages
 from beat_actors.local.first_key import FILE
 
 MOST_PROFILES = 100_000
+REAL_TIPS = (
+    ("credentials add ytapi", "a provider's key, which is checked at once"),
+    ("doctor", "which sources are real, and whether all is well"),
+)
 
 
 def up(
@@ -32,6 +33,7 @@ def up(
     profiles: int = 500,
     seed: int | None = None,
     rehearse: Annotated[bool, Parameter(name="--rehearsal", negative="--no-rehearsal")] = True,
+    real: Annotated[bool, Parameter(negative="")] = False,
     root: Path | None = None,
 ) -> int:
     """Start everything on this machine and rehearse: a storm on every Instagram credential beside the other platforms' requests, then
@@ -47,14 +49,18 @@ def up(
         Refresh another choice of profiles; the same seed makes the same choice.
     rehearse
         With --no-rehearsal, start the stack alone.
+    real
+        Call the real providers: no simulator, no rehearsal, no simulated credentials. The data root is one of its own.
     root
         Where data, logs and keys are kept: BEAT_ROOT, or .beat in this folder.
     """
     if not 1 <= profiles <= MOST_PROFILES:
         raise BadInput(f"--profiles is 1 to {MOST_PROFILES}, not {profiles}", field="profiles")
+    _check_providers(real, rehearse)
+    packages.check()
     quiet_logs()
     population = max(2 * profiles, 1000)
-    stack = Stack(root or default_root(), profiles=population)
+    stack = Stack(root or default_root(), profiles=population, real=real)
     try:
         with contextlib.ExitStack() as life:
             with _starting(stack):
@@ -62,7 +68,10 @@ def up(
             if stack.first_key.new:
                 say(f"the API key of this machine, shown this once and kept in {stack.home.path / FILE}:")
                 say(f"  {stack.first_key.text}")
-            code = _work(stack, choose_handles(profiles, population, seed) if rehearse else [], once)
+            if real:
+                say("calls go to the real providers, with the credentials that you add; each may cost money")
+            handles = _handles(profiles, population, seed) if rehearse and not real else []
+            code = _work(stack, handles, once)
             if not once or stack.supervisor.stop_requested.is_set():
                 tell("stopping in order; nothing is lost (Ctrl-C once more ends it at once)")
     except Interrupted:
@@ -71,42 +80,42 @@ def up(
     return code
 
 
-def _work(stack: Stack, handles: list[str], once: bool) -> int:
-    report = _rehearse(stack, handles) if handles else None
-    stopped = stack.supervisor.stop_requested
+def _check_providers(real: bool, rehearse: bool) -> None:
+    """Raises `BadInput` where the installation or the environment cannot do what is asked."""
+    if real:
+        if os.environ.get("BEAT_SIMULATOR_URL"):
+            raise BadInput(
+                "--real calls the providers, and BEAT_SIMULATOR_URL names a simulator; unset it", field="real"
+            )
+        return
+    if find_spec("beat_actors.simulator") is None:
+        raise BadInput(f"without --real, beat up needs simulated providers. {WHERE_SIMULATOR}", field="real")
+    if rehearse and os.environ.get("BEAT_SOURCES"):
+        raise BadInput(
+            "the rehearsal makes credentials for simulated providers, and BEAT_SOURCES may send their calls elsewhere; unset it, or give --no-rehearsal",
+            field="rehearse",
+        )
+
+
+def _handles(profiles: int, population: int, seed: int | None) -> Sequence[str]:
+    from beat_actors.cli import rehearsing  # not part of a production installation
+
+    return rehearsing.choose_handles(profiles, population, seed)
+
+
+def _work(stack: Stack, handles: Sequence[str], once: bool) -> int:
+    stopped, good = stack.supervisor.stop_requested, True
+    if handles:
+        from beat_actors.cli import rehearsing
+
+        good = rehearsing.rehearse(stack, handles)
     if stopped.is_set():
         return INTERRUPTED
-    if report is not None:
-        print_report(report)
     if once:
-        return 0 if report is None or report.good else FAILED
+        return 0 if good else FAILED
     _invite(stack)
     stopped.wait()
     return 0
-
-
-def _rehearse(stack: Stack, handles: list[str]) -> Report | None:
-    async def run() -> Report | None:
-        settings = stack.settings
-        engine, mailbox = Engine.start(settings, name="rehearsal"), Mailbox(settings)
-        try:
-            with View(stack.supervisor.status) as view:
-                rehearsal = Rehearsal(
-                    engine,
-                    mailbox,
-                    stack.api_url,
-                    authorization=stack.authorization,
-                    handles=handles,
-                    key=stack.home.secret("rehearsal"),
-                    show=view.show,
-                    stopped=stack.supervisor.stop_requested.is_set,
-                )
-                return await rehearsal.run()
-        finally:
-            mailbox.close()
-            await engine.close()
-
-    return asyncio.run(run())
 
 
 @contextlib.contextmanager
@@ -115,12 +124,14 @@ def _starting(stack: Stack) -> Iterator[None]:
     started = time.monotonic()
     with _spinner(stack) if sys.stdout.isatty() else contextlib.nullcontext():
         if not sys.stdout.isatty():
+            simulator = "" if stack.real else "the provider simulator, "
             say(
-                f"starting PostgreSQL, Valkey, S3, the provider simulator, workers, scheduler, deliverer and API over {stack.home.path}"
+                f"starting PostgreSQL, Valkey, S3, {simulator}workers, scheduler, deliverer and API over {stack.home.path}"
             )
         yield
     say(f"everything is up after {time.monotonic() - started:.1f} s; logs are in {stack.home.logs}")
-    say("this is a rehearsal: the simulator answers for the providers, and all data is simulated")
+    if not stack.real:
+        say("this is a rehearsal: the simulator answers for the providers, and all data is simulated")
 
 
 @contextlib.contextmanager
@@ -152,9 +163,13 @@ def _invite(stack: Stack) -> None:
     if stack.home.path != (Path.cwd() / ".beat"):
         say(f"  export BEAT_ROOT={stack.home.path}")
     for command, what in (
-        ("scrape instagram creator_000007", "one profile, now"),
-        ("simulator fault outage arraybobo --seconds 60", "then scrape again, and see who answers"),
-        ("credentials list", "who is ready, who rests, and until when"),
+        REAL_TIPS
+        if stack.real
+        else (
+            ("scrape instagram creator_000007", "one profile, now"),
+            ("simulator fault outage arraybobo --seconds 60", "then scrape again, and see who answers"),
+            ("credentials list", "who is ready, who rests, and until when"),
+        )
     ):
         line = f"  {beat} {command}"
         say(f"{line:<58}  {what}")

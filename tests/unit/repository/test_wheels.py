@@ -84,7 +84,7 @@ def test_every_file_of_the_tree_is_in_one_of_the_wheels_and_in_no_two(wheels: tu
 
 def test_the_production_wheel_has_no_simulator_no_chaos_and_nothing_to_arm(wheels: tuple[Path, Path]) -> None:
     production, rehearsal = map(files, wheels)
-    wanted = ("/simulator/", "/chaos/", "/simulator.py", "/chaos.py", "/armed.py", "/up.py")
+    wanted = ("/simulator/", "/chaos/", "/simulator.py", "/chaos.py", "/armed.py", "/rehearsing.py")
     code = {name for name in production if "/cli/templates/" not in name}
     assert not [name for name in code if any(part in name for part in wanted)]
     assert all(any(part in name for name in rehearsal) for part in wanted)
@@ -117,13 +117,21 @@ def test_beat_works_from_the_production_wheel_alone(production: Path) -> None:
     assert "PostgreSQL did not answer" in examined.stdout
 
 
-@pytest.mark.parametrize("command", ["up", "simulator", "chaos"])
+@pytest.mark.parametrize("command", ["simulator", "chaos"])
 def test_a_command_of_the_extra_says_which_to_install(production: Path, command: str) -> None:
     for arguments in ((command,), (command, "--help")):
         said = beat(production, *arguments)
         assert said.returncode == 2
         assert said.stderr.count("\n") == 1
-        assert "pip install 'beat-actors[rehearsal]'" in said.stderr
+        assert "beat_actors_rehearsal-0.1.0-py3-none-any.whl" in said.stderr
+        assert "pip install 'beat-actors" not in said.stderr
+
+
+def test_beat_up_of_the_production_wheel_starts_real_providers_alone(production: Path) -> None:
+    said = beat(production, "up", "--root", "nowhere")
+    assert said.returncode == 2
+    assert "without --real, beat up needs simulated providers" in said.stderr
+    assert not (production / "nowhere").exists()
 
 
 def test_nothing_can_be_armed_in_the_production_wheel(production: Path) -> None:
