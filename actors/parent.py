@@ -7,7 +7,6 @@ others go on, and the new one takes messages within some fifty milliseconds.
 import argparse
 import contextlib
 import ctypes
-import gc
 import importlib
 import multiprocessing
 import os
@@ -27,6 +26,7 @@ from dramatiq import Broker, Worker, get_broker
 from dramatiq.asyncio import get_event_loop_thread
 
 from actors.mailbox import CREDENTIALS, EXPRESS, QUEUES, RETRIEVE
+from beat_actors import heap
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.errors import BadSettings
 from beat_actors.log_buffer import WRITER
@@ -271,8 +271,7 @@ def prepare() -> None:
     for module in BEFOREHAND:
         importlib.import_module(module)
     platforms()
-    gc.collect()
-    gc.freeze()  # the children share it, as long as no collection writes to it
+    heap.freeze()
 
 
 def main(words: Sequence[str] | None = None) -> int:

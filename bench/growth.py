@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 import msgspec
 import psutil
 import psycopg
+import uvloop
 
+from beat_actors import heap
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database, migrate
 from beat_actors.local.home import Home, temporary_home
@@ -26,7 +28,7 @@ from beat_actors.pipeline.entities import write_records
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
-from bench import engine
+from bench import engine, forgotten
 from bench.contender import handle
 from bench.large import measure
 from bench.upstream import bodies, upstream
@@ -73,8 +75,11 @@ def main() -> None:
     parser.add_argument(
         "--credentials", type=int, default=10_000, help="credentials of one source of the large installation"
     )
-    parser.add_argument("--only", default="turns,large,writes,runs,pooled,memory", help="parts, with commas")
+    parser.add_argument("--only", default="turns,large,writes,forgotten,runs,pooled,memory", help="parts, with commas")
     options = parser.parse_args()
+    # As a worker's process has it.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    heap.collect_less()
     with temporary_home() as home:
         postgres, valkey, answers = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, options.count)
         with running(home, postgres, valkey, answers) as supervisor:
@@ -83,6 +88,7 @@ def main() -> None:
                 "turns": lambda: turns(postgres, options.fetches),
                 "large": lambda: large(postgres, valkey, options),
                 "writes": lambda: writes(postgres, options.rows),
+                "forgotten": lambda: forget(postgres, options.fetches // 5),
                 "runs": lambda: runs(postgres, valkey, upstream_url, options.count),
                 "pooled": lambda: pooled(supervisor, home, postgres, valkey, upstream_url, options.count),
                 "memory": lambda: memory(postgres, valkey, upstream_url, options.count, options.long),
@@ -118,6 +124,11 @@ def large(postgres: PostgresServer, valkey: ValkeyServer, options: argparse.Name
         settings = settings_of(url, valkey.url)
         sizes = {"credentials": options.credentials, "owners": options.owners, "waiting": options.fetches}
         measure(settings, connection, **sizes)
+
+
+def forget(postgres: PostgresServer, requests: int) -> None:
+    with database_of(postgres) as (url, connection):
+        forgotten.measure(settings_of(url), connection, requests)
 
 
 def settings_of(url: str, redis_url: str = "redis://127.0.0.1") -> Settings:
