@@ -1,6 +1,6 @@
 """What could not be used is set aside here and looked at by people. The stages set aside payloads in their own statements."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -40,6 +40,29 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     newest: int
     replaying: int
     error: str
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The open entries of a cluster, as somebody saw it. `newest`: no entry with a higher id. A field that is None matches any value, an
+    empty `path` entries without one."""
+
+    kind: Annotated[str, one_of(KINDS)]
+    newest: int
+    platform: str | None = None
+    source: str | None = None
+    operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
+
+    def checked(self, kinds: Sequence[str]) -> dict[str, Any]:
+        """The parameters of a statement. Raises `BadInput` for what no entry can have."""
+        if self.kind not in kinds:
+            raise BadInput(f"kind is one of {', '.join(kinds)}", field="kind")
+        for name in ("platform", "source", "operation", "path"):
+            check_text(getattr(self, name) or "", name, longest=1000)
+        if self.parser_version is not None and not 0 <= self.parser_version < 2**31:
+            raise BadInput("parser_version is as the list shows it", field="parser_version")
+        return {name: getattr(self, name) for name in Selection.__struct_fields__}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,84 +136,31 @@ async def entry(transaction: Transaction, entry_id: int) -> Entry:
     return found
 
 
-async def resolve(
-    transaction: Transaction,
-    kind: str,
-    *,
-    newest: int,
-    actor: str,
-    reason: str,
-    platform: str | None = None,
-    source: str | None = None,
-    operation: str | None = None,
-    path: str | None = None,
-    parser_version: int | None = None,
-) -> int:
-    """Take what has been dealt with off the list; how many. `newest`: nothing that came after this id. Raises `BadInput`.
-
-    The fields are those of a cluster: what is not named may be any. `path`: empty names what stands at none.
-    """
-    if kind not in KINDS:
-        raise BadInput(f"a kind is {', '.join(KINDS)}", field="kind")
+async def resolve(transaction: Transaction, selection: Selection, *, actor: str, reason: str) -> int:
+    """Take entries that have been dealt with off the list; how many. Raises `BadInput`."""
+    values = selection.checked(KINDS)
     check_text(reason, "reason", longest=1000)
-    values = _cluster(kind, newest, platform, source, operation, path, parser_version)
     count = await transaction.run(RESOLVE, values)
-    detail = {**values, "count": count, "reason": reason}
-    await audit.record(
-        transaction, actor=actor, action="quarantine.resolve", target=f"quarantine/{kind}", detail=detail
-    )
+    await _record(transaction, "resolve", selection.kind, {**values, "count": count, "reason": reason}, actor)
     return count
 
 
 async def replay(
-    transaction: Transaction,
-    kind: str,
-    *,
-    newest: int,
-    actor: str,
-    reason: str,
-    platform: str | None = None,
-    source: str | None = None,
-    operation: str | None = None,
-    path: str | None = None,
-    parser_version: int | None = None,
-    rate: float = 10.0,
+    transaction: Transaction, selection: Selection, *, actor: str, reason: str, rate: float = 10.0
 ) -> Replay:
-    """Have what stands in quarantine read anew, `rate` entries a second, the oldest first: after a parser was mended.
+    """Have these entries read again, `rate` entries a second, the oldest first, after a parser was corrected.
 
-    The payload that is kept is parsed again; only where it is kept no more is the provider asked again. `newest`: nothing that came
-    after this id. The fields are those of a cluster, as in `resolve`. Raises `BadInput`.
+    The payload that is kept is parsed again. Only where none is kept any more, the provider is asked again. Raises `BadInput`.
     """
-    if kind not in REPLAYABLE:
-        raise BadInput(f"what can be read anew is {' or '.join(REPLAYABLE)}", field="kind")
+    values = selection.checked(REPLAYABLE) | {"rate": rate}
     if not 0 < rate <= MOST_A_SECOND:
         raise BadInput(f"rate is more than 0 and at most {MOST_A_SECOND:g} a second", field="rate")
     check_text(reason, "reason", longest=1000)
-    values = _cluster(kind, newest, platform, source, operation, path, parser_version) | {"rate": rate}
     due = await transaction.only(REPLAY, values)
-    await audit.record(
-        transaction,
-        actor=actor,
-        action="quarantine.replay",
-        target=f"quarantine/{kind}",
-        detail={**values, "count": due.count, "reason": reason},
-    )
+    await _record(transaction, "replay", selection.kind, {**values, "count": due.count, "reason": reason}, actor)
     return due
 
 
-def _cluster(
-    kind: str,
-    newest: int,
-    platform: str | None,
-    source: str | None,
-    operation: str | None,
-    path: str | None,
-    parser_version: int | None,
-) -> dict[str, Any]:
-    """Raises `BadInput` for what no entry can have."""
-    texts = {"platform": platform, "source": source, "operation": operation, "path": path}
-    for name, text in texts.items():
-        check_text(text or "", name, longest=1000)
-    if parser_version is not None and not 0 <= parser_version < 2**31:
-        raise BadInput("parser_version is as the list shows it", field="parser_version")
-    return {"kind": kind, "newest": newest, "parser_version": parser_version, **texts}
+async def _record(transaction: Transaction, verb: str, kind: str, detail: dict[str, Any], actor: str) -> None:
+    action, target = f"quarantine.{verb}", f"quarantine/{kind}"
+    await audit.record(transaction, actor=actor, action=action, target=target, detail=detail)

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import caller_of
@@ -16,31 +15,18 @@ from beat_actors import quarantine
 from beat_actors.shapes import one_of
 
 
-class Resolution(msgspec.Struct, forbid_unknown_fields=True):
+class Resolution(quarantine.Selection, frozen=True, kw_only=True):
     """A cluster of the quarantine, as the caller saw it: no entry after `newest` is resolved. A field that is left out matches any value.
     An empty `path` matches entries without one."""
 
     reason: Text
-    kind: Annotated[str, one_of(quarantine.KINDS)]
-    newest: int
-    platform: str | None = None
-    source: str | None = None
-    operation: str | None = None
-    path: str | None = None
-    parser_version: int | None = None
 
 
-class Replay(msgspec.Struct, forbid_unknown_fields=True):
+class Replay(quarantine.Selection, frozen=True, kw_only=True):
     """A cluster that is read again, as the caller saw it. `rate`: entries a second."""
 
     reason: Text
     kind: Annotated[str, one_of(quarantine.REPLAYABLE)]
-    newest: int
-    platform: str | None = None
-    source: str | None = None
-    operation: str | None = None
-    path: str | None = None
-    parser_version: int | None = None
     rate: float = 10.0
 
 
@@ -90,13 +76,7 @@ class QuarantineResolve(Resource):
         async with self._provider.services.database.transaction() as transaction:
             count = await quarantine.resolve(
                 transaction,
-                given.kind,
-                newest=given.newest,
-                platform=given.platform,
-                source=given.source,
-                operation=given.operation,
-                path=given.path,
-                parser_version=given.parser_version,
+                given,
                 actor=caller_of(req).actor,
                 reason=given.reason,
             )
@@ -114,13 +94,7 @@ class QuarantineReplay(Resource):
         async with self._provider.services.database.transaction() as transaction:
             found = await quarantine.replay(
                 transaction,
-                given.kind,
-                newest=given.newest,
-                platform=given.platform,
-                source=given.source,
-                operation=given.operation,
-                path=given.path,
-                parser_version=given.parser_version,
+                given,
                 rate=given.rate,
                 actor=caller_of(req).actor,
                 reason=given.reason,

@@ -15,7 +15,7 @@ from beat_actors.broker.sources import SourceView
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, run, who
 from beat_actors.credentials.manager import source_named
-from beat_actors.quarantine import Cluster, Entry, Replay
+from beat_actors.quarantine import Cluster, Entry, Replay, Selection
 
 Json = Annotated[bool, Parameter(negative="")]
 
@@ -238,17 +238,21 @@ def resolve(
         Only what could not be read there; "" for what has none.
     """
 
+    selection = Selection(
+        kind=kind,
+        newest=newest,
+        platform=platform,
+        source=source,
+        operation=operation,
+        path=path,
+        parser_version=parser_version,
+    )
+
     async def work(session: Session) -> int:
         async with session.engine.database.transaction() as transaction:
             return await quarantine_rows.resolve(
                 transaction,
-                kind,
-                newest=newest,
-                platform=platform,
-                source=source,
-                operation=operation,
-                path=path,
-                parser_version=parser_version,
+                selection,
                 actor=who(),
                 reason=reason,
             )
@@ -284,17 +288,21 @@ def replay(
         Entries a second.
     """
 
+    selection = Selection(
+        kind=kind,
+        newest=newest,
+        platform=platform,
+        source=source,
+        operation=operation,
+        path=path,
+        parser_version=parser_version,
+    )
+
     async def work(session: Session) -> Replay:
         async with session.engine.database.transaction() as transaction:
             return await quarantine_rows.replay(
                 transaction,
-                kind,
-                newest=newest,
-                platform=platform,
-                source=source,
-                operation=operation,
-                path=path,
-                parser_version=parser_version,
+                selection,
                 rate=rate,
                 actor=who(),
                 reason=reason,

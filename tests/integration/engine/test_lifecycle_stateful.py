@@ -256,8 +256,9 @@ class LifecycleMachine(RuleBasedStateMachine):
         async def replay_all():
             async with self.engine.database.transaction() as transaction:
                 for kind in quarantine.REPLAYABLE:
-                    said = {"actor": "machine", "reason": "the parser was mended"}
-                    await quarantine.replay(transaction, kind, newest=2**62, rate=quarantine.MOST_A_SECOND, **said)
+                    said = {"actor": "machine", "reason": "the parser was corrected"}
+                    everything = quarantine.Selection(kind=kind, newest=2**62)
+                    await quarantine.replay(transaction, everything, rate=quarantine.MOST_A_SECOND, **said)
 
         self.runner.run(replay_all())
 

@@ -68,11 +68,10 @@ async def fetches(world):
     return [(row.name, row.stage) for row in found]
 
 
-async def ask_for_replay(world, **fields):
+async def ask_for_replay(world, *, rate=50.0, **fields):
+    selection = quarantine.Selection(kind="malformed", newest=10**9, **fields)
     async with world.engine.database.transaction() as transaction:
-        return await quarantine.replay(
-            transaction, "malformed", newest=10**9, actor="test", reason="mended", **{"rate": 50.0, **fields}
-        )
+        return await quarantine.replay(transaction, selection, actor="test", reason="corrected", rate=rate)
 
 
 async def sweep(world):
@@ -321,5 +320,7 @@ async def test_what_is_not_of_the_leader_is_left_alone(world, parser) -> None:
 async def test_what_cannot_be_read_anew_is_refused(world, kind: str, rate: float, field: str) -> None:
     async with world.engine.database.transaction() as transaction:
         with pytest.raises(BadInput) as refused:
-            await quarantine.replay(transaction, kind, newest=1, rate=rate, actor="test", reason="x")
+            await quarantine.replay(
+                transaction, quarantine.Selection(kind=kind, newest=1), rate=rate, actor="test", reason="x"
+            )
     assert refused.value.field == field

@@ -95,7 +95,8 @@ async def test_a_replay_does_not_bring_an_old_value_back_as_the_newest(
     await process(engine, (await ingest(engine, fetch)).next)
     newest = await state(engine.database)
     async with engine.database.transaction() as transaction:
-        await quarantine.replay(transaction, "malformed", newest=10**9, actor="test", reason="mended", rate=50.0)
+        everything = quarantine.Selection(kind="malformed", newest=10**9)
+        await quarantine.replay(transaction, everything, actor="test", reason="corrected", rate=50.0)
     async with asyncio.timeout(60):
         while (await rows(engine.database, "SELECT status FROM scrape_request_log WHERE id = %s", (old,))) != [
             ("COMPLETE",)
