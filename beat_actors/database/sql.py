@@ -14,11 +14,13 @@ The file `fetches.sql` beside `fetches.py` holds that module's statements:
 
 and the module binds it with `END = SQL("end", Ended)`, where `Ended` has the columns as its fields (a NamedTuple, a msgspec struct or a
 dataclass), or, of a statement with one column, is the type of that column. `{{intake.told}}` is the fragment of another file in the same
-directory, and `{{fetches/lanes.known}}` of one in another directory beside it. `tests/integration/database/test_statements.py` holds the
+directory, and `{{fetches/lanes.known}}` of one in another directory beside it. `{table}` is a name that the module gives
+when it binds the statement. `tests/integration/database/test_statements.py` holds the
 files against this form and the types against the database.
 """
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,7 +84,14 @@ def _maker(row: type[R], fields: tuple[str, ...] | None) -> Callable[[Sequence[o
     if fields is None:
         return _first
     make: Callable[[Sequence[object]], R] | None = getattr(row, "_make", None)
+    if make is None and not _by_name(row):
+        return lambda values: row(*values)
     return make or (lambda values: row(**dict(zip(fields, values, strict=True))))
+
+
+def _by_name(row: type[Any]) -> bool:
+    """Whether its fields are given by their names alone."""
+    return any(one.kind is one.KEYWORD_ONLY for one in inspect.signature(row).parameters.values())
 
 
 def _first(values: Sequence[Any]) -> Any:
@@ -154,15 +163,19 @@ class Statements:
         return list(self._texts)
 
     @overload
-    def __call__(self, name: str) -> Statement[None]: ...
+    def __call__(self, name: str, row: None = None, **names: str) -> Statement[None]: ...
     @overload
-    def __call__(self, name: str, row: type[R]) -> Statement[R]: ...
+    def __call__(self, name: str, row: type[R], **names: str) -> Statement[R]: ...
 
-    def __call__(self, name: str, row: type[Any] | None = None) -> Statement[Any]:
-        """Bind a statement. Raises KeyError where the file has none of this name."""
-        statement = Statement(
-            f"{self.path.parent.name}/{self.path.stem}.{name}", self._contracts[name], self._texts[name], row
-        )
+    def __call__(self, name: str, row: type[Any] | None = None, **names: str) -> Statement[Any]:
+        """Bind a statement. `names`: of tables and columns that the text has in braces, for statements of one shape. Raises KeyError where
+        the file has none of this name, ValueError for what is no name."""
+        text, called = self._texts[name], f"{self.path.parent.name}/{self.path.stem}.{name}"
+        for place, value in names.items():
+            if not value.isidentifier() or f"{{{place}}}" not in text:
+                raise ValueError(f"{called} has no place {place} for {value!r}")
+            text = text.replace(f"{{{place}}}", value)
+        statement = Statement(" ".join((called, *names.values())), self._contracts[name], text, row)
         LOADED.append(statement)
         return statement
 

@@ -33,7 +33,14 @@ class Batch(NamedTuple):
 
 
 TABLES = {
-    name: SQL(name, Batch) for name in ("scrape_request_log", "outbox_event", "alert", "quarantine", "credential_event")
+    table: SQL("forget", Batch, table=table, came=came, ended=ended)
+    for table, came, ended in (
+        ("scrape_request_log", "created_at", "scraped_at"),
+        ("outbox_event", "occurred_at", "occurred_at"),
+        ("alert", "opened_at", "resolved_at"),
+        ("quarantine", "at", "resolved_at"),
+        ("credential_event", "at", "at"),
+    )
 }
 
 

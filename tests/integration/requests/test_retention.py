@@ -83,12 +83,17 @@ async def test_a_scheduler_that_leads_no_more_forgets_nothing(database: Database
 
 async def test_rows_that_may_not_go_hold_up_none_behind_them(database: Database) -> None:
     async with database.transaction() as transaction:
-        for status, count in (("PENDING", 25), ("COMPLETE", 25), ("PENDING", 25), ("FAILED", 3)):
+        for status, ended, count in (
+            ("PENDING", None, 25),
+            ("COMPLETE", 91, 25),
+            ("PENDING", None, 25),
+            ("FAILED", 91, 3),
+        ):
             await transaction.run(
                 "INSERT INTO scrape_request_log (platform, flow, params, status, scraped_at, created_at) "
-                "SELECT 'instagram', 'f', '{}', %s, clock_timestamp() - interval '91 days', clock_timestamp() - interval '92 days' "
+                "SELECT 'instagram', 'f', '{}', %s, clock_timestamp() - make_interval(days => %s), clock_timestamp() - interval '92 days' "
                 "FROM generate_series(1, %s)",
-                (status, count),
+                (status, ended, count),
             )
     walk = retention.Retention(batch=10)
     assert (await walk.forget(database)).count == 28
