@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from beat_actors.database import Database, Statement, Statements, Transaction
 
 SUSPECT = 3
@@ -44,9 +46,8 @@ class Lease(NamedTuple):
     waited: float
 
 
-class Retrieved(NamedTuple):
-    """A fetch whose answer is stored. `waited`: seconds since it was handed over. `body`: the packed answer. `poison`: it was tried too often,
-    and comes without its body. `items`: of the whole request so far."""
+class CalledFetch(msgspec.Struct, frozen=True):
+    """A fetch whose call was made."""
 
     id: int
     request_id: int
@@ -61,12 +62,18 @@ class Retrieved(NamedTuple):
     source: str
     credential_id: int
     probe: bool
-    payload_at: datetime
     run: int
     priority: int
     is_first: bool
     parser_version: int | None
     stage_attempts: int
+
+
+class Retrieved(CalledFetch, frozen=True):
+    """A fetch whose answer is stored. `waited`: seconds since it was handed over. `body`: the packed answer. `poison`: it was tried too often,
+    and comes without its body. `items`: of the whole request so far."""
+
+    payload_at: datetime
     poison: bool
     waited: float
     body: bytes | None

@@ -88,7 +88,7 @@ WITH mine AS (
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM mine WHERE f.id = mine.id
     RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.listing, f.source, f.credential_id,
-        f.probe, f.payload_at, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.stage_attempts > %(attempts)s AS poison,
+        f.probe, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.payload_at, f.stage_attempts > %(attempts)s AS poison,
         extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 )
 SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.account_id, r.params AS request_params, r.items

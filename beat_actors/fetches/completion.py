@@ -2,40 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from beat_actors.database import Statements, Transaction, arrays, jsonb
-from beat_actors.fetches.claims import Retrieved
+from beat_actors.fetches.claims import CalledFetch, Retrieved
 from beat_actors.fetches.holding import Claim
 
 SQL = Statements(__file__)
 
 
-class Answered(NamedTuple):
+class Answered(CalledFetch, frozen=True):
     """A fetch whose call is committed; `i` is its place among the calls. Where it `goes_on`, it is claimed for ingest as well, and has what a
-    claim has; else `flow`, `account_id`, `request_params` and `items` are None."""
+    claim has; else `flow`, `account_id`, `request_params` and `items` are None, and `payload_at` too where there is no payload."""
 
     i: int
     goes_on: bool
-    id: int
-    request_id: int
-    fence: int
-    platform: str
-    operation: str
-    params: dict[str, Any]
-    cursor: str | None
-    page: int
-    owner: str | None
-    listing: dict[str, Any] | None
-    source: str
-    credential_id: int
-    probe: bool
     payload_at: datetime | None
-    run: int
-    priority: int
-    is_first: bool
-    parser_version: int | None
-    stage_attempts: int
     flow: str | None
     account_id: str | None
     request_params: dict[str, Any] | None
@@ -47,7 +29,7 @@ class Answered(NamedTuple):
         return Retrieved(**fields, body=body, next_cursor=next_cursor, poison=False, waited=0.0)
 
 
-OF_BOTH = tuple(name for name in Retrieved._fields if name in Answered._fields)
+OF_BOTH = tuple(name for name in Retrieved.__struct_fields__ if name in Answered.__struct_fields__)
 ANSWERED = SQL("answered", Answered)
 UNUSED = SQL("unused", int)
 READ = SQL("read", int)

@@ -30,8 +30,8 @@ WITH n AS (
            n.bytes, n.outcome, n.code, n.detail
     FROM moved m JOIN n USING (i) WHERE n.head
 )
-SELECT m.i, m.goes_on, m.id, m.request_id, m.fence, m.platform, m.operation, m.params, m.cursor, m.page, m.owner, m.listing, m.source,
-    m.credential_id, m.probe, m.payload_at, m.run, m.priority, m.is_first, m.parser_version, m.stage_attempts,
+SELECT m.id, m.request_id, m.fence, m.platform, m.operation, m.params, m.cursor, m.page, m.owner, m.listing, m.source,
+    m.credential_id, m.probe, m.run, m.priority, m.is_first, m.parser_version, m.stage_attempts, m.i, m.goes_on, m.payload_at,
     r.flow, r.account_id, r.params AS request_params, r.items
 FROM moved m LEFT JOIN scrape_request_log r ON m.goes_on AND r.id = m.request_id
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import structlog
 
@@ -112,7 +113,10 @@ async def _write_through(engine: Engine, good: Sequence[Read], result: StageResu
         await _keep_aside(transaction, done)
         followed = await write(
             transaction,
-            [(claim._replace(parser_version=row["version"]), decode(row["records"])) for claim, row, _ in done],
+            [
+                (msgspec.structs.replace(claim, parser_version=row["version"]), decode(row["records"]))
+                for claim, row, _ in done
+            ],
         )
         hit("through.before_commit", passed)
     _count(good, done, result)
