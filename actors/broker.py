@@ -46,8 +46,8 @@ LISTEN_FOR = 5.0
 """Seconds for which the subscription waits for a message before it looks whether it is to be made anew."""
 
 
-class Bell:
-    """Wakes this process's consumers when a message for their queue is sent anywhere: one subscription, one event a queue."""
+class WakeUps:
+    """Wakes the consumers of this process when any process sends a message for their queue: one subscription, and one event for each queue."""
 
     def __init__(self, client: redis.Redis, channel: str) -> None:
         self._client = client
@@ -61,7 +61,7 @@ class Bell:
     def event(self, queue_name: str) -> threading.Event:
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._listen, name="bell", daemon=True)
+                thread = threading.Thread(target=self._listen, name="wake-ups", daemon=True)
                 thread.start()
                 self._thread = thread  # which is one that lives
             return self._events.setdefault(queue_name, threading.Event())
@@ -98,25 +98,25 @@ class Bell:
                 with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
                     self._renew.clear()  # before subscribing, so that what is found meanwhile is not forgotten
                     subscription.subscribe(self.channel)
-                    self.wake(None)  # whatever was sent while nobody listened
+                    self.wake(None)  # for what was sent while nothing listened
                     while not self._renew.is_set():
                         message = subscription.get_message(timeout=LISTEN_FOR)
                         if message is not None:
                             self.wake(message["data"].decode("ascii", "replace"))
             except redis.RedisError as error:
-                log.warning("bell_lost", error=type(error).__name__)
+                log.warning("wake_ups_lost", error=type(error).__name__)
                 time.sleep(IDLE_POLL)
 
 
 class WokenConsumer(_RedisConsumer):
-    """Waits for the bell where Dramatiq's consumer sleeps, and treats a timeout as the lost connection that it is.
+    """Waits for a wake-up where Dramatiq's consumer sleeps, and treats a timeout as the lost connection that it is.
 
     What it holds is counted by the ids that messages lie under in Redis: those are unique, whatever the messages say.
     """
 
     def __init__(self, broker: "BeatBroker", queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
-        self._woken = broker.bell.event(queue_name)
+        self._woken = broker.wake_ups.event(queue_name)
         self._looked = 0.0
 
     def __next__(self) -> Any:
@@ -127,9 +127,9 @@ class WokenConsumer(_RedisConsumer):
             self.close()
         if not self.message_cache:
             room = 0 if rests else max(self.prefetch - len(self.queued_message_ids), 0)
-            # One whose hands are full looks too, for the heartbeat, or what it holds would be taken for a dead worker's.
+            # One that holds as much as it may looks too, for the heartbeat, or what it holds would be taken for a dead worker's.
             if room or time.monotonic() - self._looked >= IDLE_POLL:
-                with _closing(), self.broker.bell.following(self.queue_name):
+                with _closing(), self.broker.wake_ups.following(self.queue_name):
                     self.message_cache = self.broker.fetch(self.queue_name, room)
                 self._looked = time.monotonic()
             if not self.message_cache:
@@ -170,7 +170,7 @@ class WokenConsumer(_RedisConsumer):
 
 
 class BeatBroker(RedisBroker):
-    """`enqueue` rings the bell. Retries and delays are rows in PostgreSQL, so no delay queues are declared or consumed."""
+    """`enqueue` wakes the consumers of the queue. Retries and delays are rows in PostgreSQL, so no delay queues are declared or consumed."""
 
     def __init__(self, client: redis.Redis, *, listener: redis.Redis, namespace: str, encoder: SignedEncoder) -> None:
         middleware = [TimeLimit(time_limit=TIME_LIMIT), AsyncIO(), KeepUnrecorded()]
@@ -184,13 +184,13 @@ class BeatBroker(RedisBroker):
         # Operators read this name, and Dramatiq makes a pattern of it.
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
         self.broker_id = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.bell = Bell(listener, f"{namespace}:bell")
+        self.wake_ups = WakeUps(listener, f"{namespace}:bell")
         self.encoder = encoder
         self._send, self._ring, self._fetch, self._ack, self._nack, self._requeue, self._return = (
             client.register_script(text)
             for text in (
                 scripts.SEND,
-                scripts.RING,
+                scripts.SEND_ONCE,
                 scripts.FETCH,
                 scripts.ACK,
                 scripts.NACK,
@@ -239,21 +239,21 @@ class BeatBroker(RedisBroker):
         return message
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Sign messages for one queue, put them into it, and ring the bell, in one round trip.
+        """Sign messages for one queue, put them into it, and publish the wake-up, in one round trip.
 
         Raises `redis.RedisError` where Redis did not take them, and `ValueError` for what no worker would take.
         """
         queue_name = messages[0].queue_name
-        args: list[bytes | str] = [self.bell.channel, queue_name]
+        args: list[bytes | str] = [self.wake_ups.channel, queue_name]
         for message in messages:
             args += (message.message_id, self.encoder.encode(message.asdict()))
         unusable_keys().found(self._send(keys=self._keys(queue_name, "", ".msgs"), args=args))
 
-    def ring(self, flag: str, message: Message, *, stands_for: int) -> None:
+    def send_once(self, flag: str, message: Message, *, stands_for: int) -> None:
         """Send a message unless `flag` says that one was sent within `stands_for` ms, and set the flag. Raises as `send` does."""
         queue_name, encoded = message.queue_name, self.encoder.encode(message.asdict())
         keys = [flag, *self._keys(queue_name, "", ".msgs")]
-        args: list[bytes | str | int] = [stands_for, self.bell.channel, queue_name, message.message_id, encoded]
+        args: list[bytes | str | int] = [stands_for, self.wake_ups.channel, queue_name, message.message_id, encoded]
         unusable_keys().found(self._ring(keys=keys, args=args))
 
     def fetch(self, queue_name: str, count: int) -> list[tuple[bytes, int, bytes | None]]:
@@ -361,5 +361,5 @@ def build_broker(settings: Settings) -> BeatBroker:
         redis_client(settings),
         listener=redis_client(settings, socket_timeout=40.0),
         namespace=settings.redis_namespace,
-        encoder=SignedEncoder(settings.ring("message_keys")),
+        encoder=SignedEncoder(settings.key_ring("message_keys")),
     )

@@ -12,7 +12,7 @@ from beat_actors.broker.turn import turn
 from beat_actors.failpoints import hit
 from beat_actors.platforms.registry import platform as platform_named
 
-wakes = Wakes(mailbox.ring)
+wakes = Wakes(mailbox.wake)
 
 
 @dramatiq.actor(queue_name=CREDENTIAL_BROKER, actor_name="dispatch", priority=FIRST)
@@ -28,13 +28,13 @@ async def settle(platform: PlatformName) -> None:
 
 
 async def _turn(platform: str) -> None:
-    # Not before it has the lock: a turn that waits for it will see whatever is rung for meanwhile.
-    begun = partial(asyncio.to_thread, mailbox.heard, platform)
+    # Not before it has the lock: a turn that waits for it sees what the wake-ups meanwhile are for.
+    begun = partial(asyncio.to_thread, mailbox.turn_begins, platform)
     result = await turn(engine().database, platform_named(platform), begun=begun)
     await mailbox.send(EXPRESS, [fetch_id for fetch_id in result.leased if fetch_id in result.urgent])
     await mailbox.send(RETRIEVE, [fetch_id for fetch_id in result.leased if fetch_id not in result.urgent])
     if result.more:
-        await mailbox.ring(platform)
+        await mailbox.wake(platform)
     if result.clears_in is not None:
         wakes.wake(platform, result.clears_in)
     hit("turn.after_send", result.leased)

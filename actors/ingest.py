@@ -12,5 +12,5 @@ from beat_actors.pipeline.ingest import ingest as run
 async def ingest(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids, go_on=True)
     await mailbox.send(PROCESS, result.next)
-    await mailbox.settle(result.ring)
+    await mailbox.settle(result.wake)
     hit("ingest.after_send", fetch_ids)

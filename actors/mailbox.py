@@ -37,8 +37,8 @@ FIRST, SOON, LATER = 0, 1, 2
 # What the actors take; a message with anything else is set aside before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
-# One ring that has not been heard yet is enough. Its flag says when it was set, and stands for so long, should the message be lost.
-RUNG_FOR_MS = 2000
+# One wake-up that no turn has answered yet is enough. A flag says when it was sent, and is ignored after this time, since the message may be lost.
+ASKED_FOR_MS = 2000
 
 
 class Mailbox:
@@ -51,14 +51,14 @@ class Mailbox:
         self._requeue = self._broker.client.register_script(queue_scripts.STEP)
         self._heads = self._broker.client.register_script(scripts.HEADS)
 
-    async def ring(self, platform: str) -> bool:
+    async def wake(self, platform: str) -> bool:
         """Ask for a turn of the platform's broker, unless one has been asked for and has not begun."""
-        return await asyncio.to_thread(self._ring, platform, "dispatch")
+        return await asyncio.to_thread(self._ask, platform, "dispatch")
 
     async def settle(self, platforms: Collection[str]) -> None:
         """Say that outcomes came back on these platforms."""
         for platform in sorted(platforms):
-            await asyncio.to_thread(self._ring, platform, "settle")
+            await asyncio.to_thread(self._ask, platform, "settle")
 
     async def send(self, stage: str, ids: Sequence[int]) -> bool:
         """Hand fetches to a stage, or credentials to their upkeep, `BEAT_STAGE_BATCH` to a message. False where Redis did not take them."""
@@ -66,9 +66,9 @@ class Mailbox:
             return True
         return await asyncio.to_thread(self._send, stage, list(ids))
 
-    def heard(self, platform: str) -> None:
-        """The turn begins: from now on a ring means another turn."""
-        self._broker.client.delete(self._rung(platform))
+    def turn_begins(self, platform: str) -> None:
+        """The turn begins: from now on a wake-up means another turn."""
+        self._broker.client.delete(self._asked(platform))
 
     async def return_messages_of_the_dead(self) -> None:
         """Put what dead workers held back into the queues. Dramatiq does not do it here.
@@ -92,9 +92,9 @@ class Mailbox:
             raise ConnectionError(f"Redis does not answer: {said(error)}") from None
 
     def listeners(self) -> int:
-        """Worker processes that wait for the bell. Raises `OSError` where Redis does not answer."""
+        """Worker processes that wait for wake-ups. Raises `OSError` where Redis does not answer."""
         try:
-            ((_, count),) = self._broker.client.pubsub_numsub(self._broker.bell.channel)
+            ((_, count),) = self._broker.client.pubsub_numsub(self._broker.wake_ups.channel)
         except RedisError as error:
             raise ConnectionError(f"Redis does not answer: {said(error)}") from None
         return int(count)
@@ -132,10 +132,10 @@ class Mailbox:
         unusable_keys().found(unusable)
         return int(requeued)
 
-    def _ring(self, platform: str, actor: str) -> bool:
+    def _ask(self, platform: str, actor: str) -> bool:
         try:
             message = _message(CREDENTIAL_BROKER, actor, platform)
-            self._broker.ring(self._rung(platform), message, stands_for=RUNG_FOR_MS)
+            self._broker.send_once(self._asked(platform), message, stands_for=ASKED_FOR_MS)
         except (RedisError, OSError) as error:
             log.warning("not_sent", actor=actor, platform=platform, error=type(error).__name__)
             return False
@@ -150,7 +150,7 @@ class Mailbox:
             return False
         return True
 
-    def _rung(self, platform: str) -> str:
+    def _asked(self, platform: str) -> str:
         return f"{self._namespace}:rung:{platform}"
 
 

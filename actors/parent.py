@@ -214,7 +214,7 @@ def _deaf() -> Iterator[None]:
 def _work(options: Options, ready: ctypes.c_bool, forked: float) -> None:
     """A worker process, from its fork to its end."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent has heard it too
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the parent gets it too
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         importlib.import_module("actors.all")

@@ -11,6 +11,6 @@ from beat_actors.pipeline.process import process as run
 @dramatiq.actor(queue_name=PROCESS, actor_name="process", priority=LATER)
 async def process(fetch_ids: Ids) -> None:
     result = await run(engine(), fetch_ids)
-    for platform in result.ring:  # follow-ups wait
-        await mailbox.ring(platform)
+    for platform in result.wake:  # follow-ups wait
+        await mailbox.wake(platform)
     hit("process.after_send", fetch_ids)

@@ -87,7 +87,7 @@ return found
 """
 )
 
-# KEYS: namespace. ARGV: what to do (show, requeue or drop); the message's id; the largest message in bytes; the bell's channel; the queues
+# KEYS: namespace. ARGV: what to do (show, requeue or drop); the message's id; the largest message in bytes; the channel of wake-ups; the queues
 # to look in.
 # Returns {queue, id, state, worker or time of death, size, message} as it was before, or false where there is no such message; and the keys
 # of another type, of which those that it writes to were deleted.
@@ -170,7 +170,7 @@ return {seen_as(0, "zcard", full(ARGV[1]) .. ".XQ"), ms, unusable}
 """
 )
 
-# KEYS: namespace. ARGV: the bell's channel, the most that are looked at, the most bytes of a message, queues.
+# KEYS: namespace. ARGV: the channel of wake-ups, the most that are looked at, the most bytes of a message, queues.
 # As many of each queue's dead as its pace allows since the last step. Those of other actors stay where they are and are passed over,
 # by their number, since those that die meanwhile come behind them. A plan that is none, or whose queue's keys are of another type, is
 # deleted, and the other queues go on. Returns how many were requeued, and the keys of what was deleted.

@@ -110,7 +110,7 @@ class Queues:
     def __init__(self, settings: Settings) -> None:
         self._client = redis_client(settings)
         self._namespace = settings.redis_namespace
-        self._encoder = SignedEncoder(settings.ring("message_keys"))
+        self._encoder = SignedEncoder(settings.key_ring("message_keys"))
         self._look, self._list, self._act, self._purge, self._plan = (
             self._client.register_script(text)
             for text in (

@@ -69,7 +69,7 @@ class Runner:
     async def _look_after(self, credential_ids: Sequence[int]) -> None:
         try:
             result = await look_after(self._engine, credential_ids)
-            await self._mailbox.settle(result.ring)
+            await self._mailbox.settle(result.wake)
         except Exception:
             log.exception(
                 "upkeep_broken_off", credentials=list(credential_ids)[:20], meaning="they stay due, and are sent again"
@@ -89,10 +89,10 @@ class Runner:
         for queue_name in (EXPRESS, RETRIEVE):  # a commit released what it held
             self._tell_of_room(queue_name)
         await self._mailbox.send(INGEST, result.next)
-        await self._mailbox.settle(result.ring)
+        await self._mailbox.settle(result.wake)
         hit("retrieve.after_send", result.next)
 
     async def _deliver_read(self, result: StageResult, left: Sequence[int]) -> None:
         await self._mailbox.send(INGEST, left)
         await self._mailbox.send(PROCESS, result.next)
-        await self._mailbox.settle(result.ring)
+        await self._mailbox.settle(result.wake)

@@ -47,7 +47,7 @@ local function put(ids, messages, channel, queue, first)
 end
 """
 
-# KEYS: ids, messages. ARGV: the bell's channel, the queue, then id and message for each. Returns the keys that were deleted.
+# KEYS: ids, messages. ARGV: the channel of wake-ups, the queue, then id and message for each. Returns the keys that were deleted.
 SEND = (
     CLEARED
     + _PUT
@@ -57,11 +57,11 @@ return unusable
 """
 )
 
-# KEYS: the flag of a wake-up, ids, messages. ARGV: ms for which the flag stands, the bell's channel, the queue, id, message.
+# KEYS: the flag of a wake-up, ids, messages. ARGV: ms for which the flag stands, the channel of wake-ups, the queue, id, message.
 # Sends the message unless a wake-up was sent and no turn has begun since. The flag's value is the time at which it was set, so one that does not
 # expire, that is older, that lies in the future or that cannot be read counts as absent. Returns the keys that held something else than they
 # are for: of another type, no number, or without an expiry.
-RING = (
+SEND_ONCE = (
     CLEARED
     + _PUT
     + """

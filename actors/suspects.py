@@ -19,4 +19,4 @@ async def suspects(fetch_ids: Ids) -> None:
     async with _busy:
         result = await try_alone(fetch_ids)
     await mailbox.send(PROCESS, result.next)
-    await mailbox.settle(result.ring)
+    await mailbox.settle(result.wake)

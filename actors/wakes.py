@@ -11,8 +11,8 @@ twice a second: that is late for a limit by the second."""
 class Wakes:
     """Asks for a turn at the time at which a lane has room: one timer for each platform, the earliest, which holds no thread."""
 
-    def __init__(self, ring: Callable[[str], Awaitable[object]]) -> None:
-        self._ring = ring
+    def __init__(self, wake: Callable[[str], Awaitable[object]]) -> None:
+        self._wake = wake
         self._timers: dict[str, tuple[float, asyncio.Task[None]]] = {}
 
     def wake(self, platform: str, seconds: float) -> None:
@@ -28,4 +28,4 @@ class Wakes:
     async def _wait(self, platform: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._timers.pop(platform, None)
-        await self._ring(platform)
+        await self._wake(platform)

@@ -69,9 +69,9 @@ def ailment(worker: Worker) -> str | None:
     dead = [name for name, consumer in worker.consumers.items() if not consumer.is_alive()]
     if dead:
         return f"nobody fetches from {', '.join(sorted(dead))} any more"
-    bell = getattr(worker.broker, "bell", None)
-    if bell is not None and not bell.is_well():
-        return "nobody listens for the bell any more"
+    wake_ups = getattr(worker.broker, "wake_ups", None)
+    if wake_ups is not None and not wake_ups.is_well():
+        return "nothing listens for wake-ups any more"
     missing = sum(not thread.is_alive() for thread in worker.workers)
     if missing:
         return f"{missing} of {len(worker.workers)} worker threads have ended"

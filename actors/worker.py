@@ -60,7 +60,7 @@ def is_open() -> bool:
 
 
 async def _open() -> None:
-    runner().on_room = broker.bell.wake
+    runner().on_room = broker.wake_ups.wake
 
 
 async def _close(seconds: float) -> None:

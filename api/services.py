@@ -27,7 +27,7 @@ from beat_actors.whole import start_threads
 
 log = structlog.get_logger(__name__)
 
-Ring = Callable[[str], Awaitable[Any]]
+Wake = Callable[[str], Awaitable[Any]]
 Ping = Callable[[], Awaitable[bool]]
 Opener = Callable[[], "Services"]
 
@@ -42,13 +42,13 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Services:
-    """`ring` wakes the broker of a platform and never raises. `ping` tells whether Redis answers.
+    """`wake` wakes the broker of a platform and never raises. `ping` tells whether Redis answers.
 
     The rest is made of the database's settings: `limiter` holds keys to their rates, `limits` on-demand requests to their stack.
     """
 
     database: Database
-    ring: Ring
+    wake: Wake
     ping: Ping
     hang_up: Callable[[], None] = lambda: None
     vault: Vault = field(init=False)
@@ -92,7 +92,7 @@ class Provider:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._services: Services | None = None
-        self.wakeups = Wakeups(lambda platform: self.services.ring(platform))
+        self.wakeups = Wakeups(lambda platform: self.services.wake(platform))
         self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
 

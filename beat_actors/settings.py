@@ -290,7 +290,7 @@ class Settings(DatabaseSettings):
             parse_keys(value.get_secret_value())
         return value
 
-    def ring(self, name: Secret) -> dict[str, bytes]:
+    def key_ring(self, name: Secret) -> dict[str, bytes]:
         """A key ring, in order: key id -> 32 bytes. Raises `SecretMissing` where this process was not given it."""
         given = getattr(self, name)
         if given is None:
@@ -302,7 +302,8 @@ class Settings(DatabaseSettings):
         if getattr(self, name) is None:
             return None
         return [
-            f"{key_id}:{hmac.digest(key, FINGERPRINT, 'sha256').hex()[:16]}" for key_id, key in self.ring(name).items()
+            f"{key_id}:{hmac.digest(key, FINGERPRINT, 'sha256').hex()[:16]}"
+            for key_id, key in self.key_ring(name).items()
         ]
 
     def route(self, source: str) -> Route:

@@ -82,7 +82,7 @@ async def load(setup: engine.Setup, rate: int, seconds: int) -> None:
                 wanted.append(_request(number, Priority.BATCH))
             await intake.accept(beat.database, wanted)
             await intake.accept(beat.database, [_request(step, Priority.CUSTOMER)])
-            await mailbox.ring("instagram")
+            await mailbox.wake("instagram")
             await asyncio.sleep(max(0.0, begin + (step + 1) * EVERY - time.monotonic()))
     finally:
         mailbox.close()

@@ -182,8 +182,8 @@ class Sweeper:
                     hit("sweep.before_send", job.name)
                 for queue, ids in swept.send:
                     await self.mailbox.send(queue, ids)
-                for platform in swept.ring:
-                    await self.mailbox.ring(platform)
+                for platform in swept.wake:
+                    await self.mailbox.wake(platform)
         except TimeoutError:
             said = f"it did not end within {job.deadline:g} s"
             log.error("sweep_late", sweep=job.name, deadline=job.deadline)

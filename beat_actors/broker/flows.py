@@ -125,7 +125,7 @@ async def change(
     actor: str,
     reason: str,
 ) -> FlowView:
-    """In force for every lease that is given from now on; calls that are out end. Ring the broker after it.
+    """In force for every lease that is given from now on; calls that are out end. Wake the broker after it.
 
     Raises `BadInput` and `UnknownFlow`.
     """

@@ -332,7 +332,7 @@ class Rig:
         return all(status.state == "up" for status in wanted) and self._listeners() >= len(GROUPS)
 
     def _listeners(self) -> int:
-        """Worker processes that wait for the bell: a master is up long before they are."""
+        """Worker processes that wait for wake-ups: a master is up long before they are."""
         channel = f"{self.settings().redis_namespace}:bell"
         ((_, count),) = self.valkey().pubsub_numsub(channel)
         return int(count)

@@ -60,7 +60,7 @@ def add(
         credential, new = await session.engine.credentials.add(
             source, secret, label=label, weight=weight, account_id=account, shared=shared
         )
-        await session.ring(platform)
+        await session.wake(platform)
         found = await session.engine.credentials.info(credential)
         return (await _checked(session, found, declared) if new else found), new
 
@@ -85,7 +85,7 @@ def replace(credential: int, /, *, reason: str, json: Annotated[bool, Parameter(
 
     async def work(session: Session) -> CredentialInfo:
         await session.engine.credentials.replace(credential, secret, reason=reason)
-        await session.ring(before.platform)
+        await session.wake(before.platform)
         return await _checked(session, await session.engine.credentials.info(credential), declared)
 
     found = run(work)
@@ -190,7 +190,7 @@ def rotate_keys() -> None:
 def _change(credential: int, change: Callable[[Session], Awaitable[None]], done: str) -> None:
     async def work(session: Session) -> None:
         await change(session)
-        await session.ring((await session.engine.credentials.info(credential)).platform)
+        await session.wake((await session.engine.credentials.info(credential)).platform)
 
     run(work)
     say(f"credential {credential} {done}")

@@ -69,7 +69,7 @@ def close(source: str, /, *, reason: str, operation: str | None = None) -> None:
 
     async def work(session: Session) -> list[str]:
         closed = await source_rows.close_breaker(session.engine.database, source, operation, actor=who(), reason=reason)
-        await session.ring(source_named(source)[0])
+        await session.wake(source_named(source)[0])
         return closed
 
     say(f"{source} is asked again: {', '.join(run(work))}")
@@ -159,7 +159,7 @@ def _change(
             actor=who(),
             reason=reason,
         )
-        await session.ring(view.platform)
+        await session.wake(view.platform)
         return view
 
     view = run(work)

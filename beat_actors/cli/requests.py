@@ -245,13 +245,13 @@ def _fields(wanted: Filter) -> dict[str, Any]:
 
 async def _retry(session: Session, request_id: int) -> None:
     retried = await retry_.retry(session.engine.database, request_id, actor=who())
-    await session.ring(retried.platform)
+    await session.wake(retried.platform)
 
 
 async def _retry_matching(session: Session, wanted: Filter, limit: int) -> Again:
     found = await retry_.retry_matching(session.engine.database, wanted, limit=limit, actor=who())
     for platform in sorted({one.platform for one in found.outcomes if one.error is None}):
-        await session.ring(platform)
+        await session.wake(platform)
     refused = [(one.id, str(one.error)) for one in found.outcomes if one.error is not None]
     return len(found.outcomes) - len(refused), refused, found.next_cursor is not None
 

@@ -185,7 +185,7 @@ async def _scrape(
         tell("simulated data: the provider simulator answers, not the providers")
     deadline = time.monotonic() + timeout
     accepted = await intake.accept(session.engine.database, wanted)
-    await session.ring(wanted[0].platform)
+    await session.wake(wanted[0].platform)
     ids = [one.id for one in accepted]
     await _wait(session, ids, deadline)
     async with session.engine.database.transaction() as transaction:

@@ -33,9 +33,9 @@ class Session:
     engine: Engine
     mailbox: Mailbox
 
-    async def ring(self, platform: str) -> None:
+    async def wake(self, platform: str) -> None:
         """Wake the platform's broker; where that fails, work is later and not lost, and the user is told so."""
-        if not await self.mailbox.ring(platform):
+        if not await self.mailbox.wake(platform):
             tell(ASLEEP)
 
 

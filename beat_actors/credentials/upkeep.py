@@ -139,7 +139,7 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
         rows = await alone.rows(DUE, _due_of(None, most=AT_ONCE))
     found = [row.id for row in rows]
     send = [("credentials", found)] if found else []
-    return Swept(ring=set(orphans), send=send, count=len(found) + len(orphans))
+    return Swept(wake=set(orphans), send=send, count=len(found) + len(orphans))
 
 
 def _due_of(credential_ids: Collection[int] | None, *, most: int = BATCH) -> dict[str, Any]:

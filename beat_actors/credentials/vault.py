@@ -57,7 +57,7 @@ class Vault:
 
     @cached_property
     def _keys(self) -> dict[str, AESGCM]:
-        return {key_id: AESGCM(key) for key_id, key in self._settings.ring("vault_keys").items()}
+        return {key_id: AESGCM(key) for key_id, key in self._settings.key_ring("vault_keys").items()}
 
     @property
     def sealing_key_id(self) -> str:
@@ -70,7 +70,7 @@ class Vault:
 
     def require(self) -> None:
         """Raises `SecretMissing`, before anything is claimed that could not be done."""
-        self._settings.ring("vault_keys")
+        self._settings.key_ring("vault_keys")
 
     @property
     def sealing_fingerprint(self) -> str:

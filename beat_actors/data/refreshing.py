@@ -139,7 +139,7 @@ class Refresher:
     ) -> Renewal:
         """What can be said of an answer that is not fresh. Starts its refresh where it `may_start` and none is underway or just failed.
 
-        `complete`: a refresh tells all that was changed, so that what it did not mention is as it was. Ring the broker where one was started.
+        `complete`: a refresh tells all that was changed, so that what it did not mention is as it was. Wake the broker where one was started.
         """
         older = f"it is older than {freshness.max_age:g} s" if freshness.as_of is not None else "it was never observed"
         if plan is None:

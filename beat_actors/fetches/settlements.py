@@ -31,7 +31,7 @@ class Called(Protocol):
 
 
 async def settle(transaction: Transaction, settlements: Sequence[dict[str, Any]]) -> None:
-    """Hand these (`settlement_row`) to the broker. The caller rings it after the commit."""
+    """Hand these (`settlement_row`) to the broker. The caller wakes it after the commit."""
     if settlements:
         await transaction.run(SETTLE, {"settlements": jsonb(settlements)})
 

@@ -121,7 +121,7 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult,
     else:
         held += [row.claimed(called[row.i].frame, called[row.i].next_cursor) for row in rows if row.goes_on]
     # Always: a finished call frees capacity, whatever came of it.
-    result.ring |= {item.claim.platform for item in called}
+    result.wake |= {item.claim.platform for item in called}
 
 
 def _call_row(i: int, item: Called, *, goes_on: bool) -> dict[str, Any]:

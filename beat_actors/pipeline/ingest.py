@@ -120,7 +120,7 @@ async def _write_through(engine: Engine, good: Sequence[Read], result: StageResu
         )
         hit("through.before_commit", passed)
     _count(good, done, result)
-    result.ring |= followed
+    result.wake |= followed
 
 
 async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:
@@ -139,7 +139,7 @@ def _count(read: Sequence[Read], done: Sequence[Read], result: StageResult) -> N
     result.zombies += len(read) - len(done)
     if len(read) > len(done):
         log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
-    result.ring |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
+    result.wake |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
 
 
 async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None:

@@ -67,7 +67,7 @@ async def return_unused(
         for claim in claims
     ]
     await settle(transaction, rows)
-    result.ring |= {claim.platform for claim in claims}
+    result.wake |= {claim.platform for claim in claims}
 
 
 def by_call(claims: Sequence[Lease]) -> list[list[Lease]]:

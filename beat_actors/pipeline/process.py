@@ -81,7 +81,7 @@ async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResul
     result.zombies += len(claims) - len(done)
     if len(claims) > len(done):
         log.warning("fenced_writes", stage="process", rejected=len(claims) - len(done))
-    result.ring |= followed
+    result.wake |= followed
 
 
 async def _quarantine(engine: Engine, claim: Ingested, error: str, told: str) -> None:

@@ -77,7 +77,7 @@ class Retriever:
         started = time.monotonic()
         hit("retrieve.before_claim", fetch_ids)
         claims = await self._engine.database.again(lambda: claim(self._engine, fetch_ids, result))
-        if result.ring:
+        if result.wake:
             self._telling.add(result)
         if not claims:
             return

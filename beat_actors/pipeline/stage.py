@@ -21,16 +21,16 @@ RENEW_EVERY = 2.0
 
 @dataclass(slots=True)
 class StageResult:
-    """`next` fetches are ready for the following stage; `ring` platforms want a turn of the broker."""
+    """`next` fetches are ready for the following stage; `wake`: platforms that want a turn of the broker."""
 
     next: list[int] = field(default_factory=list)
-    ring: set[str] = field(default_factory=set)
+    wake: set[str] = field(default_factory=set)
     zombies: int = 0
 
     def add(self, other: "StageResult") -> None:
         """What another batch came to is to be done as well."""
         self.next += other.next
-        self.ring |= other.ring
+        self.wake |= other.wake
         self.zombies += other.zombies
 
 

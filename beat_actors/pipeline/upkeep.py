@@ -102,7 +102,7 @@ async def look_after(engine: Engine, credential_ids: Sequence[int]) -> StageResu
 async def ask(engine: Engine, claims: Sequence[Lease]) -> dict[tuple[int, int], Health]:
     """What the checks of these claims' credentials say, by credential and generation; asked now, unless that was done just before.
 
-    What cannot be asked now, for want of room or because the provider gives no answer, is left out. The caller rings the platform.
+    What cannot be asked now, for want of room or because the provider gives no answer, is left out. The caller wakes the platform.
     """
     of_credential = {claim.credential_id: claim for claim in claims}
     async with engine.database.statements() as alone:
@@ -267,7 +267,7 @@ async def _finish(
             return await finish(transaction, rows)
 
     passed = await engine.database.again(commit)
-    result.ring.add(platform)
+    result.wake.add(platform)
     if len(passed) < len(made):
         result.zombies += len(made) - len(passed)
         log.warning("fenced_writes", stage="upkeep", rejected=result.zombies)

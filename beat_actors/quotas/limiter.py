@@ -185,7 +185,7 @@ class StackedLimiter:
         return counters
 
     async def _remember(self, stack: Stack) -> None:
-        """Tell Redis what it does not know any more. Of several processes that do, the first is heard."""
+        """Tell Redis what it does not know any more. Where several processes do, the first one counts."""
         for limit in stack.limits:
             if not _is_remembered(limit):
                 continue

@@ -240,7 +240,7 @@ async def accept(database: Database, requests: Sequence[NewRequest]) -> list[Acc
 
 
 async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accepted]:
-    """Insert these requests, in order; when this returns, they are committed. Ring the brokers of their platforms afterwards.
+    """Insert these requests, in order; when this returns, they are committed. Wake the brokers of their platforms afterwards.
 
     Raises `KeyReused` and `NotGranted`, and then nothing was accepted.
     """

@@ -55,7 +55,7 @@ class Refreshing:
 
 
 async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) -> Refreshing:
-    """Accept, or defer where it is batch work; when this returns, the request is committed. Ring the broker afterwards.
+    """Accept, or defer where it is batch work; when this returns, the request is committed. Wake the broker afterwards.
 
     An idempotency key that was used before brings its answer again, and takes nothing from the limits. Raises `NotFound` where the
     platform declares no such refresh, `BadInput`, `KeyReused`, `RateLimitError`, `LimitsUnavailable`.

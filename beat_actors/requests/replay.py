@@ -79,7 +79,7 @@ class Found:
     reread: list[int] = field(default_factory=list)
     reopened: list[int] = field(default_factory=list)
     refetched: dict[int, int] = field(default_factory=dict)
-    ring: set[str] = field(default_factory=set)
+    wake: set[str] = field(default_factory=set)
     count: int = 0
 
 
@@ -93,7 +93,7 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     except psycopg.errors.UniqueViolation:
         # Somebody else asks for the same as one of them just now, so it cannot run beside it: each by itself, until it is that one's turn.
         found = await _one(database, epoch)
-    swept = Swept(found.ring, [("ingest", sorted(found.reread))] if found.reread else [], found.count)
+    swept = Swept(found.wake, [("ingest", sorted(found.reread))] if found.reread else [], found.count)
     joined: list[int] = []
     if found.reopened:
         async with database.statements() as alone:
@@ -101,7 +101,7 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     requests = sorted({*found.refetched.values(), *joined})
     if requests:
         outcomes = await retry.retry_all(database, requests)
-        swept.ring |= {outcome.platform for outcome in outcomes if outcome.error is None}
+        swept.wake |= {outcome.platform for outcome in outcomes if outcome.error is None}
     if found.refetched:  # only now: whoever dies before it does it again, and finds that the request runs
         async with database.statements() as alone:
             await alone.run(RESOLVE, {"outcome": "refetched", "ids": list(found.refetched)})
@@ -146,7 +146,7 @@ async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
         again = [row for row in rows if row.id in outcomes["reparsed"] and not row.live]
         if again:
             found.reopened = sorted({row.request_id for row in again})
-            found.ring = await _reopen(transaction, found.reopened, [row.fetch_id for row in again if row.fetch_id])
+            found.wake = await _reopen(transaction, found.reopened, [row.fetch_id for row in again if row.fetch_id])
         if outcomes["reparsed"]:
             found.reread = await reread(transaction, outcomes["reparsed"])
         for outcome, entries in outcomes.items():

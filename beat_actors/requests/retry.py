@@ -75,7 +75,7 @@ class Many:
 async def retry(
     database: Database, request_id: int, *, account_id: str | None = None, actor: str | None = None, urgent: bool = True
 ) -> Retried:
-    """Run one request again. Ring the broker of its platform afterwards. `actor`: whose doing it is, for the audit log. `urgent`: the
+    """Run one request again. Wake the broker of its platform afterwards. `actor`: whose doing it is, for the audit log. `urgent`: the
     priority customer may be asked for.
 
     Raises `NotFound`, also for one that is not this account's where one is named, `Conflict` for one that cannot run again, and

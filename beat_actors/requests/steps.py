@@ -64,7 +64,7 @@ class StepsBack:
             self._left.popleft()
         if found:
             log.warning("set_right_after_step_back", seconds=[round(step.seconds, 2) for step in found], rows=count)
-        return Swept(ring=set(platforms()) if found else set(), count=count)
+        return Swept(wake=set(platforms()) if found else set(), count=count)
 
 
 async def _leases(database: Database, epoch: int | None) -> int:

@@ -63,7 +63,7 @@ KEPT = {
 class Swept:
     """What a sweep found: platforms whose broker should turn, and messages to send: (stage, fetches) or (queue, credentials)."""
 
-    ring: set[str] = field(default_factory=set)
+    wake: set[str] = field(default_factory=set)
     send: list[tuple[str, list[int]]] = field(default_factory=list)
     count: int = 0
 
@@ -78,15 +78,15 @@ async def due(database: Database) -> Swept:
         rows = await alone.rows(DUE, {"platforms": list(platforms())})
         now = next(row.now for row in rows if row.now is not None)
         database.clock.look(now, asked, clock.elapsed())
-    ring = {row.platform for row in rows if row.platform is not None}
-    return Swept(ring=ring, count=len(ring))
+    wake = {row.platform for row in rows if row.platform is not None}
+    return Swept(wake=wake, count=len(wake))
 
 
 async def waiting(database: Database) -> Swept:
     """Every platform on which anything waits: derives each lane's state anew, so that edits by hand take effect."""
     async with database.statements() as alone:
         rows = await alone.rows(WAITING)
-    return Swept(ring=set(rows), count=len(rows))
+    return Swept(wake=set(rows), count=len(rows))
 
 
 async def unsent(
@@ -120,8 +120,8 @@ async def orphaned(database: Database, epoch: int | None = None) -> Swept:
     if database.clock.stepped_forth(database.settings.stage_lease):
         return Swept()  # holders that live renew their leases meanwhile
     async with database.statements() as alone:
-        ring = await rescue.orphaned(alone, expected=database.clock.expected(), epoch=epoch, limit=BATCH)
-    return Swept(ring=ring, count=len(ring))
+        wake = await rescue.orphaned(alone, expected=database.clock.expected(), epoch=epoch, limit=BATCH)
+    return Swept(wake=wake, count=len(wake))
 
 
 async def expired(database: Database, epoch: int | None = None) -> Swept:
@@ -154,14 +154,14 @@ async def stranded(database: Database, epoch: int | None = None) -> Swept:
         rows = await rescue.stranded(alone, seconds=LAST_RESORT, epoch=epoch, limit=BATCH)
         forgotten = await alone.rows(FORGOTTEN, {"seconds": PASSED_BY, "limit": BATCH})
         dated = await ending.date(alone, forgotten) if forgotten else set()
-    return Swept(ring={*rows} | dated, count=len(rows) + len(dated))
+    return Swept(wake={*rows} | dated, count=len(rows) + len(dated))
 
 
 async def stuck_probes(database: Database, epoch: int | None = None) -> Swept:
     """Probes whose fetch ended some other way."""
     async with database.statements() as alone:
         freed = [platform for free in FREE for platform in await alone.rows(free, {"epoch": epoch})]
-    return Swept(ring=set(freed), count=len(freed))
+    return Swept(wake=set(freed), count=len(freed))
 
 
 async def partitions(database: Database, epoch: int | None = None) -> Swept:

@@ -32,7 +32,7 @@ async def duplicate_delivery(scene: Scene) -> None:
                 ids = [id for id, at in fresh if at == stage]
                 for _ in range(REDELIVERIES):
                     sent += len(ids) * await mailbox.send(queue, ids)
-            await mailbox.ring("instagram")
+            await mailbox.wake("instagram")
             await asyncio.sleep(0.01)
         everything = [row.id for row in await asyncio.to_thread(scene.rig.rows, "SELECT id FROM scrape_fetch")]
         for queue in STAGES.values():

@@ -150,29 +150,29 @@ async def test_a_flag_that_is_none_silences_no_platform(
     mailbox: Mailbox, post: Post, value: str | None, ends: int | None
 ) -> None:
     """The flag's own time counts: another's flag is no wake-up, whenever it ends. `None`: a key of another type."""
-    rung = f"{post.settings.redis_namespace}:rung:instagram"
+    asked = f"{post.settings.redis_namespace}:rung:instagram"
     queue = f"{post.settings.redis_namespace}:credential_broker"
     if value is None:
-        post.client.rpush(rung, "garbage")
+        post.client.rpush(asked, "garbage")
     else:
-        post.client.set(rung, value)
+        post.client.set(asked, value)
     if ends:
-        post.client.expire(rung, ends)
+        post.client.expire(asked, ends)
     with capture_logs() as logs:
-        assert await mailbox.ring("instagram")
+        assert await mailbox.wake("instagram")
         assert post.client.llen(queue) == 1
-        assert await mailbox.ring("instagram")
-    assert post.client.llen(queue) == 1, "a wake-up that nobody has heard is enough"
-    assert 0 < post.client.pttl(rung) <= 2000
+        assert await mailbox.wake("instagram")
+    assert post.client.llen(queue) == 1, "a wake-up that no turn has answered yet is enough"
+    assert 0 < post.client.pttl(asked) <= 2000
     if ends is None or value in (None, "garbage"):
-        assert [one["keys"] for one in logs if one["event"] == "redis_keys_unusable"] == [[rung]]
+        assert [one["keys"] for one in logs if one["event"] == "redis_keys_unusable"] == [[asked]]
 
 
-async def test_a_wake_up_that_nobody_heard_is_sent_again_after_its_time(mailbox: Mailbox, post: Post) -> None:
-    rung = f"{post.settings.redis_namespace}:rung:instagram"
-    assert await mailbox.ring("instagram")
-    post.client.set(rung, int(post.client.get(rung)) - 2000)
-    assert await mailbox.ring("instagram")
+async def test_a_wake_up_that_was_lost_is_sent_again_after_its_time(mailbox: Mailbox, post: Post) -> None:
+    asked = f"{post.settings.redis_namespace}:rung:instagram"
+    assert await mailbox.wake("instagram")
+    post.client.set(asked, int(post.client.get(asked)) - 2000)
+    assert await mailbox.wake("instagram")
     assert post.client.llen(f"{post.settings.redis_namespace}:credential_broker") == 2
 
 

@@ -217,7 +217,7 @@ def test_a_worker_with_full_hands_keeps_its_messages(post: Post, monkeypatch: py
 def test_s2_7_an_idle_worker_looks_once_in_an_interval_and_one_without_redis_no_oftener(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What wakes it is the bell, so the interval may be long; a queue that is empty, or away, is not asked all the time."""
+    """What wakes it is the subscription, so the interval may be long; a queue that is empty, or away, is not asked all the time."""
     monkeypatch.setattr("actors.broker.IDLE_POLL", 30.0)
     looks = 0
     fetch = post.broker.fetch
@@ -232,10 +232,10 @@ def test_s2_7_an_idle_worker_looks_once_in_an_interval_and_one_without_redis_no_
     away = threading.Event()
     monkeypatch.setattr(post.broker, "fetch", counted)
     with post.working():
-        until(lambda: post.client.pubsub_numsub(post.broker.bell.channel)[0][1] == 1, "it listens")
+        until(lambda: post.client.pubsub_numsub(post.broker.wake_ups.channel)[0][1] == 1, "it listens")
         for n in range(1, 4):
             post.send(n)
-            until(lambda n=n: len(post.arrived) == n, "the bell wakes it, though its own look is half a minute away")
+            until(lambda n=n: len(post.arrived) == n, "a wake-up wakes it, though its own look is half a minute away")
         time.sleep(0.5)
         before = looks
         time.sleep(3.0)
@@ -279,14 +279,14 @@ def test_a_full_redis_takes_acknowledgements_and_so_drains(post: Post) -> None:
         post.client.config_set("maxmemory", limit)
 
 
-def test_a_bell_that_says_nonsense_is_survived(post: Post) -> None:
+def test_a_wake_up_that_is_no_text_is_survived(post: Post) -> None:
     with post.working():
-        until(lambda: post.client.pubsub_numsub(post.broker.bell.channel)[0][1] == 1, "it listens")
-        post.client.publish(post.broker.bell.channel, b"\xff\xfe")
+        until(lambda: post.client.pubsub_numsub(post.broker.wake_ups.channel)[0][1] == 1, "it listens")
+        post.client.publish(post.broker.wake_ups.channel, b"\xff\xfe")
         post.send(1)
         until(lambda: post.arrived == [[1]], "it arrives")
-        (bell,) = [thread for thread in threading.enumerate() if thread is post.broker.bell._thread]
-        assert bell.is_alive()
+        (wake_ups,) = [thread for thread in threading.enumerate() if thread is post.broker.wake_ups._thread]
+        assert wake_ups.is_alive()
 
 
 def test_sending_many_is_one_round_trip(post: Post) -> None:
@@ -307,7 +307,7 @@ def test_a_consumer_looks_at_once_when_there_is_room_again(post: Post, monkeypat
     def rests(_queue: str) -> bool:
         full = next(is_full, False)
         if full:
-            post.broker.bell.wake("ingest")
+            post.broker.wake_ups.wake("ingest")
         return full
 
     post.send(1)

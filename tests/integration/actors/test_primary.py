@@ -53,7 +53,7 @@ async def test_a_replica_keeps_no_connection(alone: Settings) -> None:
         with pytest.raises(WrongServer, match="takes no writes"):
             write()
     assert not await mailbox.ping()
-    assert not await mailbox.ring("toy")
+    assert not await mailbox.wake("toy")
     demote(alone, to=("NO", "ONE"))
     assert client.client_id() != before
     assert await mailbox.ping()
@@ -74,7 +74,7 @@ async def test_limits_on_a_replica_are_not_known(alone: Settings, database: Data
     await limiter.close()
 
 
-def test_the_bell_follows_to_the_server_that_takes_writes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wake_ups_follow_to_the_server_that_takes_writes(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the process was refused and found the old server once more, because the name still led to it."""
     monkeypatch.setattr("actors.broker.LISTEN_FOR", 0.02)
     with contextlib.ExitStack() as life:
@@ -90,11 +90,11 @@ def test_the_bell_follows_to_the_server_that_takes_writes(settings: Settings, mo
         old.replicaof("127.0.0.1", "1")
         for _ in range(20):
             assert not _takes(broker)
-        until(lambda: not broker.bell._renew.is_set(), "the bell did not look")
+        until(lambda: not broker.wake_ups._renew.is_set(), "the subscription was not renewed")
         proxy.lead_to(second.port)
         until(
             lambda: _takes(broker) and (_listeners(old, broker), _listeners(new, broker)) == (0, 1),
-            "the bell listens to the old server",
+            "the subscription is on the old server",
         )
 
 
@@ -108,7 +108,7 @@ def _takes(broker: BeatBroker) -> bool:
 
 
 def _listeners(client: redis.Redis, broker: BeatBroker) -> int:
-    ((_, count),) = client.pubsub_numsub(broker.bell.channel)
+    ((_, count),) = client.pubsub_numsub(broker.wake_ups.channel)
     return int(count)
 
 

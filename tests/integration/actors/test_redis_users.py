@@ -75,7 +75,7 @@ async def test_the_api_serves_as_its_user(as_user: Users, database: Database, po
 
     def opened() -> Services:
         mailbox = Mailbox(own)
-        return Services(Database(own, name="api"), mailbox.ring, mailbox.ping, mailbox.close)
+        return Services(Database(own, name="api"), mailbox.wake, mailbox.ping, mailbox.close)
 
     for n in range(1, 4):
         post.send(n)
@@ -90,7 +90,7 @@ async def test_the_api_serves_as_its_user(as_user: Users, database: Database, po
         await done(api, "/v1/limits/refresh_profile_insta_daily/reset")
         queues = {one["queue"]: one for one in (await api.simulate_get("/v1/queues")).json["queues"]}
         assert queues[INGEST]["waiting"] == 3
-        assert queues["credential_broker"]["waiting"] == 1  # the bell was rung
+        assert queues["credential_broker"]["waiting"] == 1  # the broker was woken
         first, *_ = (await api.simulate_get(f"/v1/queues/{INGEST}")).json["messages"]
         for change in ("requeue", "drop"):
             if change == "requeue":
@@ -113,8 +113,8 @@ def test_workers_take_acknowledge_and_give_back_as_their_user(as_user: Users, po
     post.put("bad", b"not a message")
     with worker.working():
         until(lambda: len(worker.arrived) == 5 and post.is_empty(), "all were taken")
-        post.send(6)  # the bell wakes it
-        until(lambda: len(worker.arrived) == 6 and post.is_empty(), "it was heard")
+        post.send(6)  # a wake-up wakes it
+        until(lambda: len(worker.arrived) == 6 and post.is_empty(), "it was read")
     consumer = worker.broker.consume(INGEST, prefetch=3)
     for n in range(7, 10):
         post.send(n)
@@ -127,7 +127,7 @@ def test_workers_take_acknowledge_and_give_back_as_their_user(as_user: Users, po
     mailbox = Mailbox(worker.settings)
     assert asyncio.run(mailbox.send(INGEST, [1, 2, 3]))
     asyncio.run(mailbox.settle(["instagram"]))
-    mailbox.heard("instagram")
+    mailbox.turn_begins("instagram")
     mailbox.close()
 
 
@@ -144,7 +144,7 @@ async def test_the_scheduler_sweeps_as_its_user(
     assert admin.llen(post.key()) == 2
     assert not post.held()
     assert admin.zcard(f"{own.redis_namespace}:__heartbeats__") == 0
-    assert await mailbox.ring("instagram")
+    assert await mailbox.wake("instagram")
     assert await mailbox.send("retrieve", [1])
     consumer = post.broker.consume(INGEST)
     message = next(consumer)

@@ -7,7 +7,7 @@ import pytest
 from dramatiq.asyncio import get_event_loop_thread
 
 from actors import watchdog
-from actors.broker import Bell
+from actors.broker import WakeUps
 from actors.watchdog import UNHEALTHY, Watchdog, ailment
 from tests.integration.actors.conftest import Post, until
 
@@ -42,18 +42,18 @@ def test_a_worker_that_fetches_no_more_ends(post: Post) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_bell_that_nobody_listens_for_ends_the_worker(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    def falls_over(_bell: Bell, _queue: str | None) -> None:
+def test_a_worker_that_listens_for_no_wake_ups_ends(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls_over(_wake_ups: WakeUps, _queue: str | None) -> None:
         raise RuntimeError("not an error of Redis")
 
     ended: list[int] = []
     post.broker.add_middleware(Watchdog(ended.append))
     with post.working() as worker:
         assert ailment(worker) is None
-        monkeypatch.setattr(Bell, "wake", falls_over)
+        monkeypatch.setattr(WakeUps, "wake", falls_over)
         post.send(1)
         until(lambda: ended == [UNHEALTHY], "it ends")
-        assert ailment(worker) == "nobody listens for the bell any more"
+        assert ailment(worker) == "nothing listens for wake-ups any more"
 
 
 def test_an_event_loop_that_is_stuck_ends_the_worker_and_a_pause_does_not(post: Post) -> None:

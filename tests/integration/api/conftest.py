@@ -16,13 +16,13 @@ from beat_actors.settings import Settings
 from tests.integration.api.promised import Promised
 
 
-class Doorbell:
+class WakeUps:
     def __init__(self) -> None:
-        self.rung: list[str] = []
+        self.asked: list[str] = []
         self.redis = True
 
-    async def ring(self, platform: str) -> bool:
-        self.rung.append(platform)
+    async def wake(self, platform: str) -> bool:
+        self.asked.append(platform)
         return self.redis
 
     async def ping(self) -> bool:
@@ -30,15 +30,15 @@ class Doorbell:
 
 
 @pytest.fixture
-def bell() -> Doorbell:
-    return Doorbell()
+def wake_ups() -> WakeUps:
+    return WakeUps()
 
 
-def app_over(settings: Settings, bell: Doorbell) -> App:
+def app_over(settings: Settings, wake_ups: WakeUps) -> App:
     """One process of the API. Its services are opened when it starts, and closed when it stops."""
 
     def opened() -> Services:
-        return Services(Database(settings, name="api"), bell.ring, bell.ping)
+        return Services(Database(settings, name="api"), wake_ups.wake, wake_ups.ping)
 
     return create_app(opened)
 
@@ -62,15 +62,15 @@ def bearer(created: Created) -> dict[str, str]:
 
 
 @pytest.fixture
-async def bare(settings: Settings, bell: Doorbell) -> AsyncIterator[falcon.testing.ASGIConductor]:
+async def bare(settings: Settings, wake_ups: WakeUps) -> AsyncIterator[falcon.testing.ASGIConductor]:
     """Without a key."""
-    async with Promised(app_over(settings, bell)) as conductor:
+    async with Promised(app_over(settings, wake_ups)) as conductor:
         yield conductor
 
 
 @pytest.fixture
-async def api(settings: Settings, bell: Doorbell, new_key: Keys) -> AsyncIterator[falcon.testing.ASGIConductor]:
+async def api(settings: Settings, wake_ups: WakeUps, new_key: Keys) -> AsyncIterator[falcon.testing.ASGIConductor]:
     """With a key that may do everything."""
     admin = await new_key(Scope.ADMIN, rate_limit=100_000)
-    async with Promised(app_over(settings, bell), headers=bearer(admin)) as conductor:
+    async with Promised(app_over(settings, wake_ups), headers=bearer(admin)) as conductor:
         yield conductor

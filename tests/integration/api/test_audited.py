@@ -97,10 +97,10 @@ async def prepared(database: Database, settings: Settings) -> dict[str, str]:
 
 
 async def test_what_a_key_changes_is_on_record_with_the_key(
-    settings: Settings, bell: Any, database: Database, new_key: Keys, prepared: dict[str, str]
+    settings: Settings, wake_ups: Any, database: Database, new_key: Keys, prepared: dict[str, str]
 ) -> None:
     admin = await new_key(Scope.ADMIN)
-    async with Promised(app_over(settings, bell), headers=bearer(admin)) as api:
+    async with Promised(app_over(settings, wake_ups), headers=bearer(admin)) as api:
         assert (await api.simulate_post("/v1/scrape-requests", json=WANTED)).status_code == 202
         for method, path, body, action in CALLS:
             if path.endswith("/deliveries/1/resend"):

@@ -111,7 +111,7 @@ async def over(own: Own, name: str) -> AsyncIterator[Ours]:
     services: list[Services] = []
 
     def opened() -> Services:
-        services.append(Services(Database(settings, name="api"), mailbox.ring, mailbox.ping, mailbox.close))
+        services.append(Services(Database(settings, name="api"), mailbox.wake, mailbox.ping, mailbox.close))
         return services[0]
 
     app = create_app(opened)
@@ -158,7 +158,7 @@ async def test_with_a_frozen_valkey_a_post_is_202_and_the_scheduler_finds_the_wo
         answers = [await ours.post(f"a{n}") for n in range(5)]
     assert {answer.status_code for answer in answers} == {202}
     assert await ours.count() == 5
-    assert (await sweeps.waiting(ours.database)).ring == {"instagram"}
+    assert (await sweeps.waiting(ours.database)).wake == {"instagram"}
 
 
 async def test_without_valkey_a_post_is_202_and_without_postgres_503() -> None:
@@ -169,7 +169,7 @@ async def test_without_valkey_a_post_is_202_and_without_postgres_503() -> None:
             answers = [await ours.post(f"a{n}") for n in range(5)]
             assert {answer.status_code for answer in answers} == {202}
             assert await ours.count() == 5
-            assert (await sweeps.waiting(ours.database)).ring == {"instagram"}
+            assert (await sweeps.waiting(ours.database)).wake == {"instagram"}
             ours.postgres.stop()
             for method, path, body in (
                 ("POST", ROUTE, GOOD),

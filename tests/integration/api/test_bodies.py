@@ -105,7 +105,9 @@ async def test_others_are_answered_while_a_large_body_is_decoded(api, monkeypatc
     assert (await large).json["accepted"] == 500
 
 
-async def test_a_key_has_few_bodies_on_their_way_and_others_have_theirs(settings, bell, new_key, monkeypatch) -> None:
+async def test_a_key_has_few_bodies_on_their_way_and_others_have_theirs(
+    settings, wake_ups, new_key, monkeypatch
+) -> None:
     monkeypatch.setattr(room, "MAX_BODIES", 2)
     slow, other = bearer(await new_key(Scope.SUBMIT)), bearer(await new_key(Scope.SUBMIT))
     read, begun, arrived = body._read, asyncio.Semaphore(0), asyncio.Event()
@@ -117,7 +119,7 @@ async def test_a_key_has_few_bodies_on_their_way_and_others_have_theirs(settings
         return await read(req, *given)
 
     monkeypatch.setattr(body, "_read", slowly)
-    async with Promised(app_over(settings, bell)) as api:
+    async with Promised(app_over(settings, wake_ups)) as api:
         sent = [asyncio.create_task(api.simulate_post(ROUTE, json=GOOD, headers=slow)) for _ in range(2)]
         for _ in sent:
             await begun.acquire()

@@ -410,7 +410,7 @@ SHEDS = replace(
 OBSERVED = "account_id text NOT NULL, owner text NOT NULL, source text, parser_version integer, request_id bigint, observed_at timestamptz, changed_at timestamptz"
 
 
-async def test_a_new_platform_has_its_routes_by_being_there(settings, bell, new_key, database: Database) -> None:
+async def test_a_new_platform_has_its_routes_by_being_there(settings, wake_ups, new_key, database: Database) -> None:
     for table in (
         "toy_shed (shed_id text, PRIMARY KEY (shed_id, account_id, owner), name text, size bigint",
         "toy_tool (tool_id text, PRIMARY KEY (tool_id, account_id, owner), shed_id text",
@@ -421,7 +421,7 @@ async def test_a_new_platform_has_its_routes_by_being_there(settings, bell, new_
         await observe(database, "toy", Shed(shed_id="1", name="big", size=3))
         await observe(database, "toy", Tool(tool_id="saw", shed_id="1"))
         headers = bearer(await new_key(Scope.READ))
-        async with Promised(app_over(settings, bell), headers=headers) as api:
+        async with Promised(app_over(settings, wake_ups), headers=headers) as api:
             assert (await api.simulate_get("/v1/sheds/toy/BIG")).json["metrics"] == {"size": 3}
             assert (await api.simulate_get("/v1/sheds/toy/1/tools")).json["items"][0]["id"] == "saw"
             told = (await api.simulate_get("/v1/changes?platform=toy")).json["changes"]

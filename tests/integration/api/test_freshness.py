@@ -56,7 +56,7 @@ async def forget_limits(settings: Settings) -> None:
             await valkey.delete(key)
 
 
-async def test_what_is_old_is_answered_and_refreshed_once(api, database, bell, old) -> None:
+async def test_what_is_old_is_answered_and_refreshed_once(api, database, wake_ups, old) -> None:
     first = await api.simulate_get(PROFILE)
     freshness = first.json["freshness"]
     assert (first.status_code, first.json["metrics"]) == (200, {"followers": 1200})
@@ -67,7 +67,7 @@ async def test_what_is_old_is_answered_and_refreshed_once(api, database, bell, o
     again = (await api.simulate_get("/v1/profiles/instagram/42")).json["freshness"]
     assert again == freshness | {"refresh_started": False}
     assert len(await rows(database, REQUESTS)) == 1
-    assert bell.rung == ["instagram"]
+    assert wake_ups.asked == ["instagram"]
 
 
 async def test_as_of_is_when_it_was_observed(api, database, old) -> None:
@@ -82,7 +82,7 @@ async def test_the_reader_says_how_old_is_too_old(api, database, old) -> None:
         assert (found["mode"], found["max_age"]) == (mode, max_age)
 
 
-async def test_many_at_once_start_one_refresh(api, database, bell, old) -> None:
+async def test_many_at_once_start_one_refresh(api, database, wake_ups, old) -> None:
     answers = await asyncio.gather(*(api.simulate_get(PROFILE) for _ in range(12)))
     blocks = [answer.json["freshness"] for answer in answers]
     assert [block["refresh_started"] for block in blocks].count(True) == 1
@@ -92,9 +92,9 @@ async def test_many_at_once_start_one_refresh(api, database, bell, old) -> None:
 
 
 async def test_who_looked_before_another_process_started_the_refresh_is_told_of_it(
-    api, settings, bell, database, new_key, old, monkeypatch
+    api, settings, wake_ups, database, new_key, old, monkeypatch
 ) -> None:
-    async with Promised(app_over(settings, bell), headers=bearer(await new_key(Scope.ADMIN))) as other:
+    async with Promised(app_over(settings, wake_ups), headers=bearer(await new_key(Scope.ADMIN))) as other:
         look = Refresher._look
 
         async def and_be_overtaken(self: Refresher, plan: Any) -> Any:
@@ -187,12 +187,12 @@ async def test_what_does_not_exist_is_not_asked_for_again_before_it_is_due(api, 
     assert (await api.simulate_get(PROFILE, params={"max_age": 3000})).json["freshness"]["refresh_started"]
 
 
-async def test_a_refresh_counts_against_the_limits_of_what_is_on_demand(settings, bell, database, new_key) -> None:
+async def test_a_refresh_counts_against_the_limits_of_what_is_on_demand(settings, wake_ups, database, new_key) -> None:
     await observe(database, "instagram", CREATOR, InstagramAccount(profile_id="43", handle="other"))
     await age(database, 2 * DAY, "instagram_account")
     settings = settings.model_copy(update={"limits": {"refresh_profile_insta_daily": LimitChange(calls=1, reserve=0)}})
     headers = bearer(await new_key(Scope.READ, Scope.SUBMIT))
-    async with Promised(app_over(settings, bell), headers=headers) as api:
+    async with Promised(app_over(settings, wake_ups), headers=headers) as api:
         assert (await api.simulate_get(PROFILE)).json["freshness"]["refresh_started"]
         other = "/v1/profiles/instagram/other"
         found = (await api.simulate_get(other)).json["freshness"]
@@ -309,13 +309,13 @@ async def test_every_flow_that_is_to_refresh_something_takes_what_it_is_given(ap
                     assert not dot or any(listed.under == kind for listed in owner.lists)
 
 
-async def test_a_history_is_as_fresh_as_what_it_is_of(api, database, old, bell) -> None:
+async def test_a_history_is_as_fresh_as_what_it_is_of(api, database, old, wake_ups) -> None:
     """To read what is stale starts its refresh here too, and who wants nothing stale is sent to wait for it."""
     path = f"{PROFILE}/history"
     wait = await api.simulate_get(path, params={"allow_stale": "false"})
     assert (wait.status_code, wait.json["freshness"]["refresh_started"]) == (202, True)
     assert wait.headers["location"] == wait.json["freshness"]["refresh"]
-    assert bell.rung == ["instagram"]
+    assert wake_ups.asked == ["instagram"]
     stale = await api.simulate_get(path)
     assert (stale.status_code, stale.json["freshness"]["mode"]) == (200, "stale")
     assert stale.json["freshness"]["refresh"] == wait.headers["location"]

@@ -12,7 +12,7 @@ from api import limits
 from api.limits import Limiter
 from beat_actors.access.scopes import Scope
 from beat_actors.settings import Settings
-from tests.integration.api.conftest import Doorbell, Keys, app_over, bearer
+from tests.integration.api.conftest import Keys, WakeUps, app_over, bearer
 from tests.integration.api.test_access import GOOD
 
 ROUTE = "/v1/scrape-requests"
@@ -179,10 +179,10 @@ async def test_who_may_not_is_counted_too(bare, new_key, long_window) -> None:
 
 
 async def test_without_redis_a_request_is_accepted_and_a_bad_key_is_not(
-    settings, bell: Doorbell, new_key: Keys
+    settings, wake_ups: WakeUps, new_key: Keys
 ) -> None:
     headers = bearer(await new_key(Scope.SUBMIT, rate_limit=1000))
-    async with ASGIConductor(app_over(without_redis(settings), bell)) as api:
+    async with ASGIConductor(app_over(without_redis(settings), wake_ups)) as api:
         for _ in range(5):
             assert (await api.simulate_post(ROUTE, json=GOOD, headers=headers)).status_code == 202
         assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 401

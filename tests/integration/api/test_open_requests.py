@@ -20,9 +20,9 @@ def asked(handle: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def capped(settings, bell, monkeypatch) -> AsyncIterator[Promised]:
+async def capped(settings, wake_ups, monkeypatch) -> AsyncIterator[Promised]:
     monkeypatch.setattr(open_requests, "INTERVAL", 0.0)
-    async with Promised(app_over(settings.model_copy(update={"open_requests": 2}), bell)) as conductor:
+    async with Promised(app_over(settings.model_copy(update={"open_requests": 2}), wake_ups)) as conductor:
         yield conductor
 
 

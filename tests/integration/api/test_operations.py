@@ -53,7 +53,7 @@ async def asked(database: Database, count: int = 1) -> None:
     await intake.accept(database, wanted)
 
 
-async def test_s3_9_a_credential_is_added_changed_and_replaced_and_its_secret_never_shown(api, bell) -> None:
+async def test_s3_9_a_credential_is_added_changed_and_replaced_and_its_secret_never_shown(api, wake_ups) -> None:
     number = await added(api)
     again = await api.simulate_post("/v1/credentials", json={"source": "lama", "secret": {"key": f"{CANARY}-0"}})
     assert (again.status_code, again.json["id"]) == (200, number)
@@ -69,24 +69,24 @@ async def test_s3_9_a_credential_is_added_changed_and_replaced_and_its_secret_ne
     assert [action for action, _ in await actions(api)][:5] == [
         "credential.replace", "credential.reset", "credential.enable", "credential.disable", "credential.add",
     ]  # fmt: skip
-    assert bell.rung.count("instagram") >= 5
+    assert wake_ups.asked.count("instagram") >= 5
 
 
-async def test_s3_9_a_credential_that_is_added_is_used_by_the_next_turn(api, bell, database) -> None:
+async def test_s3_9_a_credential_that_is_added_is_used_by_the_next_turn(api, wake_ups, database) -> None:
     await asked(database)
     assert await leased(database) == []
-    bell.rung.clear()
+    wake_ups.asked.clear()
     await added(api)
-    assert bell.rung == ["instagram"]
+    assert wake_ups.asked == ["instagram"]
     assert len(await leased(database)) == 1
 
 
 async def test_without_the_keys_of_the_vault_no_secret_is_taken_or_made_and_the_rest_goes_on(
-    settings, bell, new_key
+    settings, wake_ups, new_key
 ) -> None:
     headers = bearer(await new_key(Scope.OPERATE))
     without = settings.model_copy(update={"vault_keys": None})
-    async with Promised(app_over(without, bell), headers=headers) as api:
+    async with Promised(app_over(without, wake_ups), headers=headers) as api:
         refused = await api.simulate_post("/v1/credentials", json={"source": "lama", "secret": {"key": "x"}})
         assert refused.status_code == 503, refused.text
         assert (
@@ -277,7 +277,7 @@ async def test_queues_answer_503_while_redis_is_away_and_the_rest_goes_on(
     assert (await bare.simulate_get("/v1/sources", headers=headers)).status_code == 200
 
 
-async def test_a_flow_is_given_less_and_paused_and_all_of_it_is_on_record(api, database, bell) -> None:
+async def test_a_flow_is_given_less_and_paused_and_all_of_it_is_on_record(api, database, wake_ups) -> None:
     async def patched(**body: Any) -> Any:
         return await api.simulate_patch("/v1/flows/refresh_profile_basic", json={"reason": "overload", **body})
 
@@ -285,7 +285,7 @@ async def test_a_flow_is_given_less_and_paused_and_all_of_it_is_on_record(api, d
     await asked(database, 10)
     view = (await patched(workers=1, concurrency=3)).json
     assert (view["limit"], view["paused"], view["out"], view["waiting"]) == (3, False, 0, 10)
-    assert bell.rung[-1] == "instagram"
+    assert wake_ups.asked[-1] == "instagram"
     assert len(await leased(database)) == 3
     (listed,) = [
         flow

@@ -31,12 +31,12 @@ async def count(database: Database) -> int:
         return int(await transaction.value("SELECT count(*) FROM scrape_request_log"))
 
 
-async def test_a_request_is_accepted_committed_and_the_broker_rung(api, database, bell) -> None:
+async def test_a_request_is_accepted_committed_and_the_broker_woken(api, database, wake_ups) -> None:
     answer = await api.simulate_post(ROUTE, json=GOOD)
     assert answer.status_code == 202
     request_id = answer.json["id"]
     assert answer.headers["location"] == f"{ROUTE}/{request_id}"
-    assert bell.rung == ["instagram"]
+    assert wake_ups.asked == ["instagram"]
     shown = (await api.simulate_get(f"{ROUTE}/{request_id}")).json
     assert (shown["status"], shown["params"]) == ("PENDING", {"handle": "creator.one", "posts": 12})
     async with database.transaction() as transaction:
@@ -44,19 +44,19 @@ async def test_a_request_is_accepted_committed_and_the_broker_rung(api, database
     assert lane.sources == ["graphapi", "arraybobo", "jotucker", "lama", "bestsolutions"]
 
 
-async def test_without_redis_a_request_is_accepted_all_the_same(api, database, bell) -> None:
-    bell.redis = False
+async def test_without_redis_a_request_is_accepted_all_the_same(api, database, wake_ups) -> None:
+    wake_ups.redis = False
     assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
     ready = await api.simulate_get("/readyz")
     assert ready.status_code == 200
     assert "nothing is lost" in ready.json["checks"]["redis"]
 
 
-async def test_a_redis_that_hangs_is_not_waited_for(api, bell, database, monkeypatch) -> None:
-    async def ring(_platform: str) -> None:
+async def test_a_redis_that_hangs_is_not_waited_for(api, wake_ups, database, monkeypatch) -> None:
+    async def wake(_platform: str) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(bell, "ring", ring)
+    monkeypatch.setattr(wake_ups, "wake", wake)
     assert (await api.simulate_post(ROUTE, json=GOOD)).status_code == 202
     assert await count(database) == 1
 
@@ -213,11 +213,11 @@ async def test_a_request_is_cancelled_once_and_only_while_it_has_not_ended(api) 
     assert (await api.simulate_post(f"{asked['location']}/cancel", json={"why": 1})).status_code == 400
 
 
-async def test_s3_7_retry_of_one_and_by_filter(api, database, bell) -> None:
+async def test_s3_7_retry_of_one_and_by_filter(api, database, wake_ups) -> None:
     asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(3)]
     ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
     await asyncio.sleep(0)
-    bell.rung.clear()
+    wake_ups.asked.clear()
     assert (await api.simulate_post(f"{ROUTE}/{ids[0]}/retry")).status_code == 409
     async with database.transaction() as transaction:
         await transaction.run(
@@ -226,7 +226,7 @@ async def test_s3_7_retry_of_one_and_by_filter(api, database, bell) -> None:
         await transaction.run("UPDATE scrape_request_log SET flow = 'was_once' WHERE id = %s", (ids[2],))
     one = await api.simulate_post(f"{ROUTE}/{ids[0]}/retry")
     assert (one.status_code, one.headers["location"]) == (202, f"{ROUTE}/{ids[0]}")
-    assert bell.rung == ["instagram"]
+    assert wake_ups.asked == ["instagram"]
     many = await api.simulate_post(f"{ROUTE}/retry", json={"platform": "instagram"})
     assert (many.json["retried"], many.json["refused"], many.json["next_cursor"]) == (1, 1, None)
     assert {one["id"]: one.get("type") for one in many.json["outcomes"]} == {
@@ -688,18 +688,18 @@ async def test_all_who_ask_at_once_whether_it_is_ready_share_one_look(bare, monk
 
 
 async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_when_to_come_back(
-    settings: Settings, bell
+    settings: Settings, wake_ups
 ) -> None:
     gone = settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"})
     headers = {"Authorization": f"Bearer {mint().text}"}
-    async with Promised(app_over(gone, bell), headers=headers) as api:
+    async with Promised(app_over(gone, wake_ups), headers=headers) as api:
         answer = await api.simulate_post(ROUTE, json=GOOD)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "2"
         assert "127.0.0.1" not in answer.text
         assert (await api.simulate_get("/healthz")).status_code == 200
         assert (await api.simulate_get("/readyz")).status_code == 503
-    assert bell.rung == []
+    assert wake_ups.asked == []
 
 
 async def test_readyz_allows_a_newer_schema_until_it_is_contracted(api, database) -> None:

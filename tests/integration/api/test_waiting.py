@@ -71,11 +71,11 @@ async def test_who_waits_gets_the_finished_request_as_soon_as_it_has_ended(api, 
         assert answer.json["collected_at"] is not None
 
 
-async def test_many_wait_on_few_connections(settings, bell, database, new_key) -> None:
+async def test_many_wait_on_few_connections(settings, wake_ups, database, new_key) -> None:
     """More callers wait than the pool has connections, and others are served meanwhile."""
     small = settings.model_copy(update={"database_pool_size": 2, "database_max_overflow": 0})
     key = await new_key(Scope.SUBMIT, Scope.READ)
-    async with Promised(app_over(small, bell), headers=bearer(key)) as api:
+    async with Promised(app_over(small, wake_ups), headers=bearer(key)) as api:
         asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(40)]
         outcomes = (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]
         waits = [asyncio.create_task(api.simulate_get(one["location"], params={"wait": "60"})) for one in outcomes]
@@ -106,13 +106,13 @@ async def test_one_look_is_for_all_who_wait_and_survives_a_database_that_is_away
 
 
 async def test_a_key_waits_so_often_and_further_waits_are_answered_at_once(
-    settings, bell, database, new_key, monkeypatch
+    settings, wake_ups, database, new_key, monkeypatch
 ) -> None:
     """As when the time is up: 202, and when to look again. Another key waits meanwhile, until the process has as many as it holds."""
     monkeypatch.setattr(waiting, "MAX_WAITS_OF_KEY", 2)
     monkeypatch.setattr(waiting, "MAX_WAITS", 3)
     keys = [bearer(await new_key(Scope.SUBMIT, Scope.READ)) for _ in range(2)]
-    async with Promised(app_over(settings, bell)) as api:
+    async with Promised(app_over(settings, wake_ups)) as api:
         asked = (await api.simulate_post(ROUTE, json=GOOD, headers=keys[0])).json["location"]
 
         def wait(key: dict[str, str]) -> asyncio.Task[Any]:
@@ -141,7 +141,7 @@ async def test_a_key_waits_so_often_and_further_waits_are_answered_at_once(
 
 
 async def test_many_waits_that_end_together_leave_connections_to_others(
-    settings, bell, database, new_key, monkeypatch
+    settings, wake_ups, database, new_key, monkeypatch
 ) -> None:
     """The requests of one key's waits are read a few at a time, so that their reads are not before everybody else's."""
     many, other = [bearer(await new_key(Scope.SUBMIT, Scope.READ)) for _ in range(2)]
@@ -166,7 +166,7 @@ async def test_many_waits_that_end_together_leave_connections_to_others(
 
     monkeypatch.setattr(finished, "_read", counted)
     monkeypatch.setattr(Waiting, "until_ended", waits_for)
-    async with Promised(app_over(settings, bell)) as api:
+    async with Promised(app_over(settings, wake_ups)) as api:
         asked = (await api.simulate_post(ROUTE, json=GOOD, headers=many)).json["location"]
         async with database.statements() as alone:
             many_id = await alone.value("SELECT api_key_id FROM scrape_request_log")
@@ -185,7 +185,7 @@ async def test_many_waits_that_end_together_leave_connections_to_others(
     assert most == waiting.LOOKS_OF_KEY
 
 
-async def test_of_many_waits_whose_time_is_up_at_once_few_read_anew(settings, bell, new_key, monkeypatch) -> None:
+async def test_of_many_waits_whose_time_is_up_at_once_few_read_anew(settings, wake_ups, new_key, monkeypatch) -> None:
     """The others are answered as the request was when they began to wait, so that nobody is kept or refused."""
     key = bearer(await new_key(Scope.SUBMIT, Scope.READ))
     read, held, reads = finished._read, asyncio.Event(), 0
@@ -205,7 +205,7 @@ async def test_of_many_waits_whose_time_is_up_at_once_few_read_anew(settings, be
 
     monkeypatch.setattr(finished, "_read", counted)
     monkeypatch.setattr(Waiting, "until_ended", waits_until_over)
-    async with Promised(app_over(settings, bell)) as api:
+    async with Promised(app_over(settings, wake_ups)) as api:
         asked = (await api.simulate_post(ROUTE, json=GOOD, headers=key)).json["location"]
         waits = {asyncio.create_task(api.simulate_get(asked, params={"wait": "60"}, headers=key)) for _ in range(20)}
         for _ in waits:

@@ -97,7 +97,7 @@ async def test_an_owners_probe_closes_its_breaker_and_a_lost_one_is_made_again(e
     await rows(engine, over)
     await rows(engine, "UPDATE scrape_fetch SET not_before = NULL RETURNING 1")
     assert (await turn(engine.database, CROWD)).leased == []
-    assert (await sweeps.stuck_probes(engine.database)).ring == {"crowd"}
+    assert (await sweeps.stuck_probes(engine.database)).wake == {"crowd"}
     engine.client.script = script
     leased = (await turn(engine.database, CROWD)).leased
     assert len(leased) == 1

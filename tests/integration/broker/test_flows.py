@@ -83,7 +83,7 @@ async def test_s2_8_no_more_of_a_flow_is_out_than_it_declares_and_each_that_ends
     assert len(first) == 4
     assert (await turn(engine.database, BUSY)).leased == []
     ended = await retrieve(engine, first[:1])
-    assert ended.ring == {"busy"}  # whoever ends a call rings the broker: nobody waits for a clock
+    assert ended.wake == {"busy"}  # who ends a call wakes the broker: nothing waits for a timer
     assert len((await turn(engine.database, BUSY)).leased) == 1
     assert await out(engine) == {"small": 4, "large": 0}
 

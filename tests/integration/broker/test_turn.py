@@ -120,7 +120,7 @@ async def test_s3_8_an_edit_by_hand_takes_effect_at_the_next_turn(engine: Engine
     assert (await turn(engine.database, TOY)).leased == []
     async with engine.database.transaction() as transaction:
         await transaction.run("UPDATE credential SET enabled = true, disabled_till = NULL WHERE id = %s", (credential,))
-    assert "toy" in (await sweeps.waiting(engine.database)).ring
+    assert "toy" in (await sweeps.waiting(engine.database)).wake
     assert len((await turn(engine.database, TOY)).leased) == 1
     assert await rows(engine, "SELECT id FROM lane WHERE reasons IS NOT NULL") == []
 
@@ -202,7 +202,7 @@ async def test_a_lease_that_was_not_used_in_time_is_returned(engine: Engine, clo
     leased = (await turn(engine.database, TOY)).leased
     clock.advance(30)
     result = await retrieve(engine, leased)
-    assert (result.next, result.ring) == ([], {"toy"})
+    assert (result.next, result.wake) == ([], {"toy"})
     assert engine.client.calls == []
     await turn(engine.database, TOY)
     assert await rows(engine, "SELECT calls FROM credential_usage WHERE limit_name = 'total'") == []
@@ -493,7 +493,7 @@ async def test_s4_5_what_nothing_would_settle_goes_on_after_fifteen_minutes(
     clock.advance(890)
     assert (await sweeps.stranded(engine.database)).count == 0
     clock.advance(11)
-    assert (await sweeps.stranded(engine.database)).ring == {"toy"}
+    assert (await sweeps.stranded(engine.database)).wake == {"toy"}
     assert (await sweeps.stranded(engine.database)).count == 0
     for _ in range(2):
         retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)

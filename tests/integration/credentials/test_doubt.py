@@ -156,7 +156,7 @@ async def test_while_nobody_can_be_asked_the_fetch_waits(
     assert (await engine.credentials.info(credential)).state == "ready"
     await simulator.clear_faults()
     clock.advance(80)
-    assert "instagram" in (await sweeps.due(engine.database)).ring
+    assert "instagram" in (await sweeps.due(engine.database)).wake
     await worked(engine)
     (row,) = await rows(engine, "SELECT status, data FROM scrape_request_log WHERE id = %s", request)
     assert (row.status, row.data["error"]["code"]) == ("FAILED", "missing")

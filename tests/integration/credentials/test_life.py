@@ -343,7 +343,7 @@ async def test_s4_10_a_worker_that_dies_over_a_check_leaves_it_on_the_books(
     engine.client.before["/check"] = be_given_up
     engine.client.at["/check"] = lambda *_: answer(401)
     result = await look_after(engine, [credential])
-    assert (swept[0].ring, result.zombies) == ({"care"}, 1)
+    assert (swept[0].wake, result.zombies) == ({"care"}, 1)
     await turn(engine.database, CARE)
     assert [row.outcome for row in await rows(engine, "SELECT outcome FROM trace_log")] == ["unknown"]
     assert (await engine.credentials.info(credential)).state == "ready"  # what the zombie found, it cannot write

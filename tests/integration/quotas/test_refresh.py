@@ -20,7 +20,7 @@ from beat_actors.quotas.off_peak import moment
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import LimitChange, Settings
-from tests.integration.api.conftest import Doorbell, app_over, bearer
+from tests.integration.api.conftest import WakeUps, app_over, bearer
 from tests.worlds import TOY, First, MovableClock, ScriptedClient, answer, engine_with, registered
 
 KNOWN_KEY = "beat_server_refresh_profile_insta_daily"
@@ -37,15 +37,15 @@ def changed(settings: Settings, **limits: LimitChange) -> Settings:
 
 
 @pytest.fixture
-def bell() -> Doorbell:
-    return Doorbell()
+def wake_ups() -> WakeUps:
+    return WakeUps()
 
 
 @pytest.fixture
-async def open_api(settings: Settings, bell: Doorbell, database: Database) -> Callable[..., Client]:
+async def open_api(settings: Settings, wake_ups: WakeUps, database: Database) -> Callable[..., Client]:
     async with database.transaction() as transaction:
         key = await keys.create(transaction, NewKey("test", (Scope.ADMIN,), None, 100_000), actor="test")
-    return lambda with_settings=settings: Client(app_over(with_settings, bell), headers=bearer(key))
+    return lambda with_settings=settings: Client(app_over(with_settings, wake_ups), headers=bearer(key))
 
 
 async def rows(database: Database, sql: str, *params) -> list:
@@ -53,13 +53,13 @@ async def rows(database: Database, sql: str, *params) -> list:
         return await transaction.rows(sql, params)
 
 
-async def test_a_refresh_is_a_request_of_the_platforms_own_flow(open_api, database, bell) -> None:
+async def test_a_refresh_is_a_request_of_the_platforms_own_flow(open_api, database, wake_ups) -> None:
     async with open_api() as api:
         accepted = await api.simulate_post(route("@Creator.One"), json={"priority": "customer", "account_id": "acme"})
         typed = await api.simulate_post(route(), headers={"Content-Type": "application/json"}, body=b"")
     assert (accepted.status_code, accepted.json["deferred_to"], typed.status_code) == (202, None, 202)
     assert accepted.headers["location"] == f"/v1/scrape-requests/{accepted.json['id']}"
-    assert bell.rung == ["instagram", "instagram"]
+    assert wake_ups.asked == ["instagram", "instagram"]
     (row, _) = await rows(
         database, "SELECT flow, params, priority, account_id, on_demand FROM scrape_request_log ORDER BY id"
     )
@@ -110,7 +110,7 @@ async def test_s9_4_and_s9_9_operators_find_the_counter_by_its_known_name(
         assert valkey.get(KNOWN_KEY) == "1"
 
 
-async def test_s9_5_a_refusal_on_demand_stops_no_other_work(settings: Settings, open_api, database, bell) -> None:
+async def test_s9_5_a_refusal_on_demand_stops_no_other_work(settings: Settings, open_api, database, wake_ups) -> None:
     async with open_api(changed(settings, refresh_profile_insta_minute=LimitChange(calls=1))) as api:
         assert (await api.simulate_post(route())).status_code == 202
         assert (await api.simulate_post(route())).status_code == 429
@@ -170,25 +170,25 @@ async def test_s9_5_one_ledger_caps_what_was_asked_on_demand_and_otherwise(open_
     assert sorted(row.on_demand for row in on_demand) == [False, False, True, True, True]
 
 
-async def test_s9_11_batch_work_over_the_budget_runs_off_peak(clock, open_api, engine: Engine, bell) -> None:
+async def test_s9_11_batch_work_over_the_budget_runs_off_peak(clock, open_api, engine: Engine, wake_ups) -> None:
     await engine.credentials.add("scarce", {"key": "a"})
     async with open_api() as api:
         for _ in range(3):
             assert (await api.simulate_post(route(platform="profiled"))).status_code == 202
-        bell.rung.clear()
+        wake_ups.asked.clear()
         deferred = await api.simulate_post(route(platform="profiled"), json={"priority": "batch"})
         assert deferred.status_code == 202
         why = await api.simulate_get(f"/v1/scrape-requests/{deferred.json['id']}/explain")
         too_late = {"priority": "batch", "expires_at": (datetime.now(UTC) + timedelta(seconds=1)).isoformat()}
         assert (await api.simulate_post(route(platform="profiled"), json=too_late)).status_code == 429
-    assert bell.rung == []
+    assert wake_ups.asked == []
     at = datetime.fromisoformat(deferred.json["deferred_to"])
     assert at.hour >= 22 or at.hour < 6
     assert "the limit look_minute was reached" in why.json["summary"]
     assert datetime.fromisoformat(why.json["next_attempt_at"]) == at
     assert len((await turn(engine.database, PROFILED)).leased) == 3
     clock.advance(at.timestamp() - clock.now() + 0.5)
-    assert set((await sweeps.due(engine.database)).ring) == {"profiled"}
+    assert set((await sweeps.due(engine.database)).wake) == {"profiled"}
     (fetch,) = (await turn(engine.database, PROFILED)).leased
     (row,) = await rows(
         engine.database,

@@ -18,7 +18,7 @@ from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.stack import stacks
 from beat_actors.requests.intake import Priority
 from beat_actors.settings import Settings
-from tests.integration.api.conftest import Doorbell, app_over, bearer
+from tests.integration.api.conftest import WakeUps, app_over, bearer
 from tests.integration.api.promised import Promised as Client
 from tests.integration.quotas.conftest import ServerClock
 
@@ -30,7 +30,7 @@ HANDLES = count_from(0)
 
 @pytest.fixture
 async def api(settings: Settings, database: Database) -> AsyncIterator[Any]:
-    async with Client(app_over(settings, Doorbell())) as client:
+    async with Client(app_over(settings, WakeUps())) as client:
         yield client
 
 

@@ -145,7 +145,7 @@ async def test_p7_a_call_that_is_out_is_not_given_up_for_a_step_forth(world: Wor
     await sweeps.orphaned(database)
     clock.step(HOUR)
     assert (await sweeps.orphaned(database)).count == 0  # also where it is the first to see the clock after the step
-    assert (await sweeps.due(database)).ring == set()
+    assert (await sweeps.due(database)).wake == set()
     assert (await sweeps.orphaned(database)).count == 0
     assert (await sweeps.check_and_cancel_long_running_tasks(database)).count == 0
     clock.advance(world.engine.settings.stage_lease + 1)
@@ -157,9 +157,9 @@ async def test_p7_a_check_that_is_out_is_not_given_up_for_a_step_forth(world: Wo
     assert len(await upkeep.lease_checks(database, TOY, [1])) == 1
     clock.step(HOUR)
     await looked(world)
-    assert (await upkeep.due(database)).ring == set()
+    assert (await upkeep.due(database)).wake == set()
     clock.advance(upkeep.lease_seconds(database.settings) + 1)
-    assert (await upkeep.due(database)).ring == {"toy"}
+    assert (await upkeep.due(database)).wake == {"toy"}
 
 
 @pytest.mark.parametrize("step", [HOUR, DAY])

@@ -285,7 +285,7 @@ async def test_a_fetch_past_a_deadline_that_nobody_has_goes_on(world, clock) -> 
     await world.run()
     assert (await sweeps.stranded(world.engine.database)).count == 0
     clock.advance(2)
-    assert (await sweeps.stranded(world.engine.database)).ring == {"toy"}
+    assert (await sweeps.stranded(world.engine.database)).wake == {"toy"}
     await world.run()
     assert (await world.statuses())[request.id] == "COMPLETE"
 

@@ -76,7 +76,7 @@ async def test_s4_5_a_call_that_is_out_stays_charged_and_is_made_anew(world, clo
         )
     clock.advance(601)
     assert (await stuck.requeue(world.engine.database, actor="me", reason="it hangs")).fetches == 1
-    assert (await sweeps.orphaned(world.engine.database)).ring == {"toy"}
+    assert (await sweeps.orphaned(world.engine.database)).wake == {"toy"}
     await world.run()
     assert await world.statuses() == {request.id: "COMPLETE"}
     assert await world.rows("SELECT outcome FROM trace_log ORDER BY attempt") == [("unknown",), ("ok",)]
@@ -111,12 +111,12 @@ async def test_s1_11_and_s3_5_and_s3_6_what_waits_goes_on_in_its_order_when_the_
     requests = [(await world.ask(f"n{n}")).id for n in range(20)]
     await world.run()
     clock.advance(3500)
-    assert (await sweeps.due(world.engine.database)).ring == set()
+    assert (await sweeps.due(world.engine.database)).wake == set()
     await world.run()
     assert world.client.calls == []
     assert set((await world.statuses()).values()) == {"PENDING"}
     clock.advance(101)
-    assert (await sweeps.due(world.engine.database)).ring == {"toy"}
+    assert (await sweeps.due(world.engine.database)).wake == {"toy"}
     probes = (await turn(world.engine.database, TOY)).leased
     assert len(probes) == 2  # one for each credential
     await world.work(probes)

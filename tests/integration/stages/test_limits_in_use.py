@@ -47,18 +47,18 @@ async def test_p4_calls_that_arrive_late_bring_no_window_over_its_limit(engine: 
     handles = [f"creator_{number:06d}" for number in range(60)]
     wanted = [NewRequest("instagram", "refresh_profile_by_handle", {"handle": handle}) for handle in handles]
     await intake.accept(engine.database, wanted)
-    rung: asyncio.Queue[str] = asyncio.Queue()
+    asked: asyncio.Queue[str] = asyncio.Queue()
     answered: set[int] = set()
 
     async def deliver(result: StageResult) -> None:
         answered.update(result.next)
-        await rung.put("instagram")
+        await asked.put("instagram")
 
-    wakes, retriever = Wakes(rung.put), Retriever(engine, deliver)
+    wakes, retriever = Wakes(asked.put), Retriever(engine, deliver)
     async with asyncio.timeout(PATIENCE):
-        await rung.put("instagram")
+        await asked.put("instagram")
         while len(answered) < len(wanted):
-            await rung.get()
+            await asked.get()
             result = await turn(engine.database, INSTAGRAM)
             await retriever.take(result.leased)
             if result.clears_in is not None:

@@ -35,7 +35,7 @@ class Process:
     def __init__(self, engine: Engine) -> None:
         self.for_ingest: list[int] = []
         self.for_process: list[int] = []
-        self.rung: set[str] = set()
+        self.asked: set[str] = set()
         self.onward = Onward(engine, self._read)
         self.retriever = Retriever(engine, self._retrieved, self.onward)
 
@@ -49,12 +49,12 @@ class Process:
 
     async def _retrieved(self, result: StageResult) -> None:
         self.for_ingest += result.next
-        self.rung |= result.ring
+        self.asked |= result.wake
 
     async def _read(self, result: StageResult, left: Sequence[int]) -> None:
         self.for_ingest += left
         self.for_process += result.next
-        self.rung |= result.ring
+        self.asked |= result.wake
 
 
 @pytest.fixture

@@ -47,14 +47,14 @@ async def test_what_can_be_read_is_written_with_one_claim_and_its_request_ends(e
     assert await rows(engine.database, "SELECT outcome, calls FROM settlement WHERE outcome = 'parsed'") == [
         ("parsed", 2)
     ]
-    assert (await process(engine, ready)).ring == set()  # a message that comes late finds nothing to do
+    assert (await process(engine, ready)).wake == set()  # a message that comes late finds nothing to do
 
 
 async def test_what_cannot_be_read_takes_its_own_way(engine: Engine) -> None:
     ready = await retrieved(engine, "a", "bad", "c")
     result = await ingest(engine, ready, go_on=True)
     assert result.next == []
-    assert result.ring == {"toy"}
+    assert result.wake == {"toy"}
     assert [row[0] for row in await rows(engine.database, FETCHES)] == ["DONE", "SETTLING", "DONE"]
     assert await rows(engine.database, "SELECT kind, fetch_id FROM quarantine") == [("malformed", ready[1])]
 

@@ -103,7 +103,7 @@ def test_a_process_is_held_to_the_secrets_that_it_needs_and_to_no_other(environm
     with pytest.raises(SecretMissing, match="BEAT_VAULT_KEYS is not set"):
         Vault(settings).seal(1, "lama", {"key": "x"})
     with pytest.raises(SecretMissing, match="BEAT_MESSAGE_KEYS is not set in this process, and it signs"):
-        settings.ring("message_keys")
+        settings.key_ring("message_keys")
     with pytest.raises(BadSettings) as refused:
         load("vault_keys", "message_keys")
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == ["BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"]
