@@ -20,7 +20,7 @@ from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
 from actors.mailbox import QUEUES
 from beat_actors import audit
 from beat_actors.database import Database
-from beat_actors.errors import BadInput, NotFound, RedisUnavailable
+from beat_actors.errors import BadInput, NotFound, RedisUnavailable, UnknownName
 from beat_actors.logins import said
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
@@ -285,7 +285,7 @@ class Queues:
 
 def _known(queue: str) -> None:
     if queue not in QUEUES:
-        raise BadInput(f"the queues are {', '.join(QUEUES)}", field="queue")
+        raise UnknownName(f"there is no queue {queue!r}; there is: {', '.join(QUEUES)}", field="queue")
 
 
 def _rate(plan: bytes | None) -> float | None:

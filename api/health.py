@@ -92,7 +92,7 @@ async def _database(services: Services) -> str:
     except StorageReadOnly:
         return READ_ONLY
     except StorageForbidden:
-        return "it refuses the login of this process, or its role lacks a privilege: beat doctor"
+        return "it refuses the login of this process, or its role lacks a privilege: `beat doctor`"
     except psycopg.errors.UndefinedTable:
         return f"its schema is older than this code, which needs {migrate.head()}: run `beat migrate`"
     except (StorageUnavailable, SQLAlchemyError, psycopg.Error):

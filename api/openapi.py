@@ -69,7 +69,7 @@ def document(resources: Resources) -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A key that `beat keys create` made, with a scope for what it may do: "
+                    "description": "A key that `beat keys create NAME --scope submit` made, with a scope for what it may do: "
                     + ", ".join(scope.value for scope in Scope),
                 }
             },

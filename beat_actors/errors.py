@@ -23,13 +23,19 @@ class BadInput(BeatError):
         self.field = field
 
 
-class UnknownPlatform(BadInput):
+class UnknownName(BadInput):
+    """Nothing has this name; the message lists the names that exist."""
+
+    code = "unknown_name"
+
+
+class UnknownPlatform(UnknownName):
     """No platform of that name is registered."""
 
     code = "unknown_platform"
 
 
-class UnknownFlow(BadInput):
+class UnknownFlow(UnknownName):
     """The platform has no flow of that name."""
 
     code = "unknown_flow"

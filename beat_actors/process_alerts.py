@@ -32,7 +32,7 @@ WORDS = {
 OWN = (
     "its part of the calls is made by other processes; where there are none, they wait",
     "it takes no such work and tries again after rests of 10 s to 5 min; nothing is charged or blamed",
-    "beat db processes shows it; look at that host's network, limits and BEAT_VAULT_KEYS",
+    "`beat db processes` shows it; check that host's network, limits and BEAT_VAULT_KEYS",
 )
 """The same of what a process cannot do."""
 

@@ -1,5 +1,6 @@
 """What could not be used is set aside here and looked at by people. The stages set aside payloads in their own statements."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import structlog
 from beat_actors import audit
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, NotFound
+from beat_actors.pipeline.records import unpack
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
@@ -19,6 +21,8 @@ MOST_MESSAGES = 1000
 """Messages that may stand here unresolved: somebody who floods a queue is not to fill the database."""
 REPLAYABLE = ("malformed", "poison")
 MOST_A_SECOND = 50.0
+MOST_SHOWN = 1_000_000
+"""Characters of a payload that are shown."""
 KINDS = ("malformed", "poison", "implausible", "message")
 
 
@@ -88,6 +92,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None
 
 
+class Payload(msgspec.Struct, frozen=True):
+    """What a provider answered, cut down as its source declares, as text. `bytes`: of the whole; `cut`: whether `text` is only its beginning."""
+
+    text: str
+    bytes: int
+    cut: bool
+
+
 class Replay(msgspec.Struct, frozen=True):
     """How many entries are to be read anew, and when the last of them is."""
 
@@ -99,6 +111,7 @@ SQL = Statements(__file__)
 SET_ASIDE = SQL("set_aside")
 CLUSTERS = SQL("clusters", Cluster)
 ONE = SQL("one", Entry)
+BODY = SQL("body", bytes)
 RESOLVE = SQL("resolve")
 REPLAY = SQL("replay", Replay)
 
@@ -134,6 +147,18 @@ async def entry(transaction: Transaction, entry_id: int) -> Entry:
     if found is None:
         raise NotFound(f"nothing in quarantine has the id {entry_id}")
     return found
+
+
+async def payload(transaction: Transaction, entry_id: int) -> Payload:
+    """The payload of an entry, of which at most `MOST_SHOWN` characters are shown. Raises `NotFound`."""
+    found = await entry(transaction, entry_id)
+    frame = await transaction.value(BODY, {"id": entry_id})
+    if frame is None:
+        why = "it came from no call of a provider" if found.fetch_id is None else "it is past its retention"
+        raise NotFound(f"entry {entry_id} has no payload: {why}")
+    body = await asyncio.to_thread(unpack, frame)
+    text = body.decode("utf-8", "backslashreplace")
+    return Payload(text[:MOST_SHOWN], len(body), len(text) > MOST_SHOWN)
 
 
 async def resolve(transaction: Transaction, selection: Selection, *, actor: str, reason: str) -> int:

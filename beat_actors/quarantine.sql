@@ -34,6 +34,14 @@ FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY cou
 SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
 FROM quarantine WHERE id = %(id)s
 
+-- name: body
+-- The payload of an entry, as a zstd frame. The partition key keeps other days out of the search.
+-- Parameters: id (bigint).
+-- Rows: one: its bytes.
+-- Locks: none.
+-- No row: the entry has no payload, or it is kept no more.
+SELECT p.body FROM quarantine q JOIN raw_payload p ON p.fetch_id = q.fetch_id AND p.created_at = q.payload_at WHERE q.id = %(id)s
+
 -- name: resolve
 -- Takes the open entries of a cluster off the list.
 -- Parameters: kind (text); platform, source, operation, path (text) and parser_version

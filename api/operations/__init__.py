@@ -4,7 +4,13 @@ from api.operations.alerts import Alerts, AlertSilence
 from api.operations.audit import Audit
 from api.operations.credentials import Credential, CredentialChange, Credentials, CredentialSecret
 from api.operations.flows import Flow, Flows
-from api.operations.quarantine import Quarantine, QuarantineEntry, QuarantineReplay, QuarantineResolve
+from api.operations.quarantine import (
+    Quarantine,
+    QuarantineEntry,
+    QuarantinePayload,
+    QuarantineReplay,
+    QuarantineResolve,
+)
 from api.operations.queues import Queue, QueueMessage, QueueMessageChange, QueuePurge, QueueRequeue, Queues
 from api.operations.sources import SourceBreaker, Sources
 from api.resource import Resource
@@ -26,6 +32,7 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/messages/{message_id}/{change}": QueueMessageChange,
     "/v1/quarantine": Quarantine,
     "/v1/quarantine/{entry_id}": QuarantineEntry,
+    "/v1/quarantine/{entry_id}/payload": QuarantinePayload,
     "/v1/quarantine/resolve": QuarantineResolve,
     "/v1/quarantine/replay": QuarantineReplay,
     "/v1/alerts": Alerts,

@@ -59,6 +59,17 @@ class QuarantineEntry(Resource):
             send(resp, await quarantine.entry(transaction, row_id(entry_id)))
 
 
+class QuarantinePayload(Resource):
+    """GET: what the provider answered, as text, cut at a million characters."""
+
+    scopes = READ
+    calls: Calls = {"GET": Call("The payload of an entry of the quarantine.", {200: quarantine.Payload})}
+
+    async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
+        async with self._provider.services.database.transaction() as transaction:
+            send(resp, await quarantine.payload(transaction, row_id(entry_id)))
+
+
 class QuarantineResolve(Resource):
     """POST: take a cluster off the list, once its cause is mended."""
 

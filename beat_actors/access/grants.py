@@ -105,7 +105,7 @@ def refusal(use: Use) -> NotGranted:
     """The same words whether the owner is not connected at all, or connected for another account."""
     return NotGranted(
         f"account {use.account_id} has no {use.platform} {use.owner}: an operator connects it with a credential, or grants it "
-        f"(beat accounts grant {use.account_id} {use.platform} {use.owner})"
+        f"(`beat accounts grant {use.account_id} {use.platform} {use.owner} --reason …`)"
     )
 
 

@@ -27,7 +27,7 @@ SEEN = 60.0
 """Seconds between two notes of a key's last use, in each process."""
 MOST_KEPT = 10_000
 
-NO_KEY = "the call carries no key; send one as `Authorization: Bearer beat_…` (`beat keys create` makes it)"
+NO_KEY = "the call carries no key; send one as `Authorization: Bearer beat_…` (`beat keys create NAME --scope submit` makes it)"
 NOT_A_KEY = "this is no key of this installation; is it whole, and from here?"
 
 

@@ -29,7 +29,7 @@ from beat_actors.broker.windows import CUSTOMER
 from beat_actors.credentials.health import LOOK_LASTS
 from beat_actors.platforms.interface import Outcome
 
-GRANT_IT = "grant it at the provider, then: beat credentials enable ID --reason ..."
+GRANT_IT = "grant it at the provider, then: `beat credentials enable ID --reason …`"
 RESTS_FOR: dict[str, str] = {
     Outcome.RATE_LIMITED: "the provider said that it is asked too often",
     Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
@@ -233,8 +233,16 @@ def _rests_for(credential: Credential) -> str:
 
 def _flow_reason(flow: FlowRoom, now: float) -> Reason:
     if flow.paused:
-        return Reason(None, f"the flow {flow.name} is paused", None, hint=f"beat flows resume {flow.name}")
-    hint = f"its concurrency is {flow.limit}; more: beat flows set {flow.name} --workers ... --concurrency ..."
+        return Reason(
+            None,
+            f"the flow {flow.name} is paused",
+            None,
+            hint=f"`beat flows resume {flow.name} --platform {flow.platform} --reason …`",
+        )
+    hint = (
+        f"its limit is {flow.limit} calls; raise it: "
+        f"`beat flows set {flow.name} --platform {flow.platform} --workers N --concurrency N --reason …`"
+    )
     why = f"as many calls of the flow {flow.name} are out as may be at once"
     return Reason(None, why, now + 0.5, hint=hint)
 

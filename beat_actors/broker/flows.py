@@ -84,7 +84,9 @@ def rooms(platform: Platform, settings: Sequence[Setting], held: Sequence[Held])
     for name, flow in platform.flows.items():
         setting = set_to.get(name)
         workers, concurrency = _in_force(flow, setting)
-        found[name] = FlowRoom(name, workers * concurrency, setting is not None and setting.paused, out[name])
+        found[name] = FlowRoom(
+            name, workers * concurrency, setting is not None and setting.paused, out[name], platform.name
+        )
     return found
 
 
@@ -97,7 +99,10 @@ def flow_named(name: str, platform: str | None = None) -> Platform:
         raise UnknownFlow(f"there is no flow {name!r}{of}; there is: {known}", field="flow")
     if len(having) > 1:
         names = ", ".join(sorted(one.name for one in having))
-        raise BadInput(f"several platforms have a flow {name!r}: {names}; say which is meant", field="platform")
+        raise BadInput(
+            f"several platforms have a flow {name!r}: {names}; name one with `platform` (`--platform` on the command line)",
+            field="platform",
+        )
     return having[0]
 
 

@@ -172,12 +172,13 @@ class Settlement:
 
 @dataclass(slots=True)
 class FlowRoom:
-    """How many calls of a flow may be out at once, and how many are."""
+    """How many calls of a flow may be in flight at once, and how many are."""
 
     name: str
     limit: int
     paused: bool = False
     out: int = 0
+    platform: str = ""
 
     @property
     def is_full(self) -> bool:

@@ -49,7 +49,7 @@ COMMANDS = (
         "Flows: how many of their calls may be out at once; hands to change that, to pause and resume.",
     ),
     ("alerts", "operations:alerts", "What somebody should know, and the one safe thing to do."),
-    ("quarantine", "operations:quarantine", "What could not be used, by what looks alike."),
+    ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
     (
         "queues",
         "queues:app",

@@ -139,7 +139,7 @@ def show(credential: int, /, *, json: Annotated[bool, Parameter(negative="")] = 
 
 
 @app.command(name="list")
-def list_(source: str | None = None, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+def list_(source: str | None = None, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Show credentials and their state; never their secrets."""
     found = run(lambda session: session.engine.credentials.overview(source))
     if json:
@@ -147,7 +147,7 @@ def list_(source: str | None = None, /, *, json: Annotated[bool, Parameter(negat
         return
     rows = [(str(c.id), c.source, c.label, c.weight, c.state, _until(c), _why(c), _end(c), c.calls) for c in found]
     columns = ("id", "source", "label", "weight", "state", "until (UTC)", "why", "expires", "calls")
-    show_rows(columns, rows, empty="no credentials yet; add one with: beat credentials add SOURCE")
+    show_rows(columns, rows, empty="no credentials yet; add one: `beat credentials add SOURCE`")
 
 
 @app.command
@@ -227,7 +227,7 @@ def _said(found: CredentialInfo, declared: Source) -> str:
     if declared.check is None:
         return f"; {found.source} has no check, so its first call shows whether it is good"
     if found.checked_at is None:
-        return f" and is being checked: beat credentials show {found.id}"
+        return f" and is being checked: `beat credentials show {found.id}`"
     ends = f", expires {_end(found)} UTC" if _end(found) else ""
     scopes = f", scopes {', '.join(found.scopes) or 'none'}" if found.scopes is not None else ""
     return f"; its check says {_finding(found)}{scopes}{ends}"

@@ -105,7 +105,7 @@ async def _examine() -> list[Finding]:
             for name, check, mend in CHECKS:
                 findings += await _ask(name, check, mend, opened)
     except BadSettings as error:
-        findings.append(Finding("settings", str(error), "correct the variable, or start a local stack: beat up"))
+        findings.append(Finding("settings", str(error), "correct the variable, or start a local stack: `beat up`"))
     return findings
 
 
@@ -211,9 +211,7 @@ def _role(role: Role) -> Finding:
         wrong = "which may create tables"
     else:
         return Finding("database role", f"{role.name}, which may change rows only")
-    mend = (
-        "make a role for the owner and one for the processes (beat db roles), and name the latter in BEAT_DATABASE_URL"
-    )
+    mend = "make a role for the owner and one for the processes (`beat db roles`), and name the latter in BEAT_DATABASE_URL"
     return Finding("database role", f"{role.name}, {wrong}", mend)
 
 
@@ -232,13 +230,13 @@ async def _leadership(opened: Session) -> list[Finding]:
 async def _vault(opened: Session) -> list[Finding]:
     credentials = await opened.engine.credentials.overview()
     if not credentials:
-        return [Finding("credentials", "none", "add one: beat credentials add SOURCE")]
+        return [Finding("credentials", "none", "add one: `beat credentials add SOURCE`")]
     states: dict[str, int] = {}
     for credential in credentials:
         states[credential.state] = states.get(credential.state, 0) + 1
     said = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
     usable = states.keys() - {"dead", "disabled"}
-    mend = "" if usable else "none can be used: add one, or `beat credentials enable ID --reason ...`"
+    mend = "" if usable else "none can be used: add one, or `beat credentials enable ID --reason …`"
     try:
         async with opened.engine.database.transaction() as transaction:
             await opened.engine.credentials.reveal(transaction, [c.id for c in credentials])
@@ -337,6 +335,6 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     (
         "providers",
         _providers,
-        "start the simulator (beat simulator run), or unset BEAT_SIMULATOR_URL to call the real providers",
+        "start the simulator (`beat simulator run`), or unset BEAT_SIMULATOR_URL to call the real providers",
     ),
 )

@@ -16,11 +16,15 @@ from beat_actors.errors import (
     RedisUnavailable,
     SecretMissing,
     StorageUnavailable,
+    UnknownFlow,
+    UnknownName,
+    UnknownPlatform,
 )
 from beat_actors.logins import said
 
 # The first of an error's classes that stands here decides.
 EXIT: dict[type[BaseException], int] = {
+    UnknownName: NOT_FOUND,
     BadInput: BAD_INPUT,
     BadSettings: BAD_INPUT,
     SecretMissing: BAD_INPUT,
@@ -44,7 +48,14 @@ EXIT: dict[type[BaseException], int] = {
 }
 
 
+UNKNOWN = frozenset({UnknownName.code, UnknownPlatform.code, UnknownFlow.code})
+"""Codes of the API for names that nothing has."""
+
+
 def exit_code(error: BaseException) -> int:
+    """The same for an error here and for the API's answer to it."""
+    if isinstance(error, BadRequest) and error.code in UNKNOWN:
+        return NOT_FOUND
     return next((EXIT[kind] for kind in type(error).__mro__ if kind in EXIT), FAILED)
 
 

@@ -11,7 +11,7 @@ It works as it stands, on answers that are invented. To make it {name}'s own (do
   1. put recorded answers into tests/fixtures/{name}/{source}/, without names or secrets of people
   2. declare their shapes in payloads.py, and in sources/{source}.py the endpoints, limits and errors
   3. let simulator.py answer in the same shapes
-  4. make run, then: beat credentials add {source}; beat scrape {name} creator_000042
+  4. make run, then: `beat credentials add {source}` and `beat scrape {name} creator_000042`
   5. tell it in docs/platforms/{name}.md and CHANGELOG.md; python -m tests.scenarios lists its tests
 Commit it alone: what has to change elsewhere goes into a commit before."""
 

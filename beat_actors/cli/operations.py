@@ -1,4 +1,4 @@
-"""`beat sources`, `beat flows`, `beat quarantine` and `beat alerts`: what is out, how much is done at once, what could not be used, what somebody should know."""
+"""`beat sources`, `beat flows` and `beat alerts`: circuit breakers, concurrency, open alerts."""
 
 from typing import Annotated
 
@@ -6,7 +6,6 @@ from cyclopts import App, Parameter
 from msgspec import UNSET
 
 from beat_actors import alerts as alert_rows
-from beat_actors import quarantine as quarantine_rows
 from beat_actors.alerts import AlertView
 from beat_actors.broker import flows as flow_rows
 from beat_actors.broker import sources as source_rows
@@ -15,7 +14,6 @@ from beat_actors.broker.sources import SourceView
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import Session, run, who
 from beat_actors.credentials.manager import source_named
-from beat_actors.quarantine import Cluster, Entry, Replay, Selection
 
 Json = Annotated[bool, Parameter(negative="")]
 
@@ -23,16 +21,21 @@ sources = App(name="sources", help="Sources and their breakers: who is out, and 
 flows = App(
     name="flows", help="Flows: how many of their calls may be out at once; hands to change that, to pause and resume."
 )
-quarantine = App(name="quarantine", help="What could not be used, by what looks alike.")
 alerts = App(name="alerts", help="What somebody should know, and the one safe thing to do.")
 
 
 @sources.default
-def list_sources(*, json: Json = False) -> None:
-    """List every source: credentials that can be used, calls that are out, breakers that are not at rest."""
+def list_sources(source: str | None = None, *, json: Json = False) -> None:
+    """List sources: usable credentials, calls in flight, breakers that are not closed.
+
+    Parameters
+    ----------
+    source
+        Only this one.
+    """
 
     async def work(session: Session) -> list[SourceView]:
-        return await source_rows.overview(session.engine.database)
+        return await source_rows.overview(session.engine.database, source)
 
     found = run(work)
     if json:
@@ -180,139 +183,6 @@ def _state(flow: FlowView) -> str:
     return "" if (flow.workers, flow.concurrency) == declared else f"declared {declared[0]} x {declared[1]}"
 
 
-@quarantine.default
-def list_clusters(*, limit: int = 50, json: Json = False) -> None:
-    """List what stands in quarantine, by what looks alike, the most frequent first."""
-
-    async def work(session: Session) -> list[Cluster]:
-        async with session.engine.database.transaction() as transaction:
-            return await quarantine_rows.clusters(transaction, limit=limit)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("count", "kind", "of", "at", "newest", "last (UTC)", "why"),
-        [
-            (c.count, c.kind, _place(c), c.path or "", c.newest, f"{c.last_at:%Y-%m-%d %H:%M:%S}", c.error)
-            for c in found
-        ],
-        empty="nothing is in quarantine",
-    )
-
-
-@quarantine.command(name="show")
-def show_entry(entry: int, /) -> None:
-    """Show one entry, as JSON."""
-
-    async def work(session: Session) -> Entry:
-        async with session.engine.database.transaction() as transaction:
-            return await quarantine_rows.entry(transaction, entry)
-
-    show_json(run(work))
-
-
-@quarantine.command
-def resolve(
-    kind: str,
-    /,
-    *,
-    newest: int,
-    reason: str,
-    platform: str | None = None,
-    source: str | None = None,
-    operation: str | None = None,
-    path: str | None = None,
-    parser_version: int | None = None,
-) -> None:
-    """Take what has been dealt with off the list.
-
-    Parameters
-    ----------
-    kind
-        malformed, poison, implausible or message.
-    newest
-        As the list shows it: what came later stays.
-    path
-        Only what could not be read there; "" for what has none.
-    """
-
-    selection = Selection(
-        kind=kind,
-        newest=newest,
-        platform=platform,
-        source=source,
-        operation=operation,
-        path=path,
-        parser_version=parser_version,
-    )
-
-    async def work(session: Session) -> int:
-        async with session.engine.database.transaction() as transaction:
-            return await quarantine_rows.resolve(
-                transaction,
-                selection,
-                actor=who(),
-                reason=reason,
-            )
-
-    say(f"{run(work):,} resolved")
-
-
-@quarantine.command
-def replay(
-    kind: str,
-    /,
-    *,
-    newest: int,
-    reason: str,
-    platform: str | None = None,
-    source: str | None = None,
-    operation: str | None = None,
-    path: str | None = None,
-    parser_version: int | None = None,
-    rate: float = 10.0,
-) -> None:
-    """Read anew what could not be read, once a parser is mended: payloads that are kept, and the provider only for the others.
-
-    Parameters
-    ----------
-    kind
-        malformed or poison.
-    newest
-        As the list shows it: what came later stays.
-    path
-        Only what could not be read there; "" for what has none.
-    rate
-        Entries a second.
-    """
-
-    selection = Selection(
-        kind=kind,
-        newest=newest,
-        platform=platform,
-        source=source,
-        operation=operation,
-        path=path,
-        parser_version=parser_version,
-    )
-
-    async def work(session: Session) -> Replay:
-        async with session.engine.database.transaction() as transaction:
-            return await quarantine_rows.replay(
-                transaction,
-                selection,
-                rate=rate,
-                actor=who(),
-                reason=reason,
-            )
-
-    found = run(work)
-    until = f", the last at {found.last_at:%Y-%m-%d %H:%M:%S} UTC" if found.last_at else ""
-    say(f"{found.count:,} are read anew{until}; what still cannot be read is listed again")
-
-
 @alerts.default
 def list_alerts(*, resolved: bool = False, json: Json = False) -> None:
     """List the open alerts, the gravest first: what is wrong, whom it touches, what happens by itself, what to do.
@@ -366,10 +236,6 @@ def _breakers(source: SourceView) -> str:
         if b.state != "closed"
     )
     return ", ".join(told)
-
-
-def _place(cluster: Cluster) -> str:
-    return " ".join(part for part in (cluster.platform, cluster.source, cluster.operation) if part)
 
 
 def _severity(alert: AlertView) -> str:

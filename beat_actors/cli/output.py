@@ -69,6 +69,14 @@ def show_json(value: object) -> None:
     sys.stdout.write(UNSEEN.sub(_escaped, text) + "\n")
 
 
+def show_document(text: str) -> None:
+    """A document of somebody else: indented where it is JSON. Controls are shown escaped."""
+    try:
+        show_json(json.loads(text))
+    except ValueError:
+        sys.stdout.write("\n".join(printable(line) for line in text.splitlines()) + "\n")
+
+
 def _escaped(found: re.Match[str]) -> str:
     one = found[0]
     return json.dumps(one)[1:-1] if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp", "Cs") else one

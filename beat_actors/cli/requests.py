@@ -122,7 +122,7 @@ def retry(
     """
     if request_id is not None:
         either(lambda session: _retry(session, request_id), lambda client: client.retry(request_id))
-        say(f"{request_id} runs again; to follow it: beat why {request_id}")
+        say(f"Queued request {request_id} for retry. Follow it: `beat why {request_id}`")
         return 0
     wanted = Filter(platform=platform, flow=flow, status=status.upper(), account_id=account, error=error)
     again, refused, more = either(

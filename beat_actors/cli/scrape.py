@@ -17,7 +17,7 @@ from beat_actors.client import REQUESTS, Client, NotThere, Problem
 from beat_actors.database import Statement, Statements, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.entities import logged
-from beat_actors.platforms.interface import Flow
+from beat_actors.platforms.interface import Flow, Platform
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, queries
 from beat_actors.requests.intake import NewRequest, Priority
@@ -111,7 +111,7 @@ def scrape(
     handles
         The profiles' handles; their numbers, or whatever else the flow goes by, where it does.
     flow
-        What is asked; the platform's first flow if not given.
+        The flow to run. Without it, the first flow for profiles that takes a name of this shape.
     posts
         How many recent posts are wanted beside each profile; the flow's own number (12) if not given.
     priority
@@ -120,12 +120,12 @@ def scrape(
         Seconds to wait.
     """
     declared = platform_named(platform)
-    chosen = declared.flow(flow) if flow else next(iter(declared.flows.values()))
+    urgency = Priority.named(priority)
     extra = {} if posts is None else {"posts": posts}
-    wanted = [
-        NewRequest(platform, chosen.name, {_subject(chosen): handle, **extra}, Priority.named(priority))
-        for handle in handles
-    ]
+    wanted = []
+    for handle in handles:
+        chosen = declared.flow(flow) if flow else flow_for(declared, handle)
+        wanted.append(NewRequest(platform, chosen.name, {_subject(chosen): handle, **extra}, urgency))
     scraped = either(
         lambda session: _scrape(session, handles, wanted, timeout),
         lambda client: _scrape_there(client, handles, wanted, timeout),
@@ -136,9 +136,7 @@ def scrape(
         show_rows(("handle", "status", "followers", "posts", "source", "ms", "request"), [s.row() for s in scraped])
     for one in scraped:
         if one.request.status not in DONE:
-            tell(
-                f"{one.subject}: not done after {timeout:g} s. It goes on; to see what it waits for: beat why {one.request.id}"
-            )
+            tell(f"{one.subject}: still running after {timeout:g} s. Details: `beat why {one.request.id}`")
         elif one.reason:
             tell(f"{one.subject}: {one.reason}")
     if any(one.request.status not in DONE for one in scraped):
@@ -171,6 +169,25 @@ async def _scrape_there(
                 posts = thing.lists.get("posts", [])
         found.append(Scraped(subject, request, profile, posts))
     return found
+
+
+def flow_for(platform: Platform, name: str) -> Flow:
+    """The flow for a name: of those that do the same as the platform's first flow, the first that takes a name of this shape."""
+    first, *_ = platform.flows.values()
+    alike = [flow for flow in platform.flows.values() if _stem(flow) == _stem(first)]
+    return next((flow for flow in alike if _takes(flow, name)), first)
+
+
+def _stem(flow: Flow) -> str:
+    return flow.name.partition("_by_")[0]
+
+
+def _takes(flow: Flow, name: str) -> bool:
+    try:
+        msgspec.convert({_subject(flow): name}, flow.params)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _subject(flow: Flow) -> str:

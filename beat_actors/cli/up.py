@@ -89,7 +89,7 @@ def _check_providers(real: bool, rehearse: bool) -> None:
             )
         return
     if find_spec("beat_actors.simulator") is None:
-        raise BadInput(f"without --real, beat up needs simulated providers. {WHERE_SIMULATOR}", field="real")
+        raise BadInput(f"without --real, `beat up` needs simulated providers. {WHERE_SIMULATOR}", field="real")
     if rehearse and os.environ.get("BEAT_SOURCES"):
         raise BadInput(
             "the rehearsal makes credentials for simulated providers, and BEAT_SOURCES may send their calls elsewhere; unset it, or give --no-rehearsal",

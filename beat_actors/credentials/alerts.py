@@ -51,7 +51,10 @@ async def watch(transaction: Transaction, platform: str | None = None) -> None:
 
 
 def _alerts(row: Troubled) -> Iterator[Alert]:
-    who, action = f"credential {row.id} of {row.source} ({row.label})", f"beat credentials replace {row.id}"
+    who, action = (
+        f"credential {row.id} of {row.source} ({row.label})",
+        f"`beat credentials replace {row.id} --reason …` with a new secret",
+    )
     left = f"{row.others} other{'' if row.others == 1 else 's'} of {row.source} can be used"
     gravest = "warning" if row.others else "critical"
     if row.dead_at is not None:
@@ -72,7 +75,7 @@ def _alerts(row: Troubled) -> Iterator[Alert]:
             cause=f"The token of {who} is over, and could not be refreshed",
             impact=f"It makes no calls until then; {left}",
             automatic="The refresh is tried again and again",
-            action=f"beat credentials show {row.id}",
+            action=f"`beat credentials show {row.id}` has the last error",
             source=row.source,
         )
     for refusal in row.refusals or ():
@@ -99,6 +102,6 @@ def _denied(row: Troubled, who: str, refusal: dict[str, Any]) -> Alert:
         cause=f"The provider does not let {who} do {operation}{': ' if refusal['said'] else ''}{refusal['said'] or ''}",
         impact=f"It makes no such calls; {can}",
         automatic="Other credentials and sources are asked; one call tries it again after a minute, and then less and less often",
-        action=f'grant it at the provider, then: beat credentials enable {row.id} --reason "it was granted"',
+        action=f"grant it at the provider, then: `beat credentials enable {row.id} --reason …`",
         source=row.source,
     )

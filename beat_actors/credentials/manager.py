@@ -20,7 +20,7 @@ from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, Creden
 from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Statement, Statements, Transaction, arrays, jsonb
 from beat_actors.database.vitals import SEEN_WITHIN
-from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound
+from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound, UnknownName
 from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
@@ -234,7 +234,7 @@ class CredentialManager:
         if info.state == "dead":
             raise BadInput(
                 f"credential {credential_id} is dead ({info.dead_reason}), and a reset only ends a rest; "
-                f"`beat credentials enable {credential_id}` puts it back into use, `beat credentials replace {credential_id}` gives it a new secret"
+                f"`beat credentials enable {credential_id} --reason …` puts it back into use, `beat credentials replace {credential_id} --reason …` gives it a new secret"
             )
         await self._change(credential_id, "reset", "reset", RESET, reason)
 
@@ -359,9 +359,9 @@ def _check_secret(source: Source, secret: Mapping[str, str]) -> None:
 
 
 def source_named(source: str) -> tuple[str, Source]:
-    """A source, and the platform that it belongs to. Raises `BadInput` with the names that exist."""
+    """A source, and the platform that it belongs to. Raises `UnknownName` with the names that exist."""
     for platform in platforms().values():
         if source in platform.sources:
             return platform.name, platform.sources[source]
     known = sorted(name for platform in platforms().values() for name in platform.sources)
-    raise BadInput(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")
+    raise UnknownName(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")

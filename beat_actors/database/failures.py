@@ -54,7 +54,9 @@ def meaning(error: psycopg.Error, *, sent: bool) -> StorageUnavailable | None:
     if isinstance(error, CONTENDED):
         return StorageContended(f"PostgreSQL broke the transaction off: {words}")
     if state == PRIVILEGE:
-        return StorageForbidden(f"PostgreSQL answers, and refuses: {words}; give the role its privileges: beat migrate")
+        return StorageForbidden(
+            f"PostgreSQL answers, and refuses: {words}; give the role its privileges: `beat migrate`"
+        )
     if state.startswith(LOGIN) or (not sent and _is_login(words)):
         return StorageForbidden(f"PostgreSQL answers, and refuses the login: {words}; correct BEAT_DATABASE_URL")
     if isinstance(error, psycopg.errors.QueryCanceled):

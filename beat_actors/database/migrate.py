@@ -129,7 +129,7 @@ def _run(connection: Connection, revision: str, until: float) -> None:
             if time.monotonic() >= until:
                 raise StorageUnavailable(
                     "a migration got no lock of a table that it changes, and was given up; end the transactions that it waits for "
-                    "(beat db connections) and run `beat migrate` again"
+                    "(`beat db connections`) and run `beat migrate` again"
                 ) from error
             time.sleep(AGAIN_AFTER)
 

@@ -36,13 +36,20 @@ async def credentials_out(database: Database) -> list[Alert]:
         Alert(
             key=f"credentials:{row.source}",
             severity="critical" if row.gone == row.of else "warning",
-            cause=f"{row.gone} of {row.of} credentials of {row.source} are out ({row.dead} of them dead)",
-            impact="its operations go to other sources or wait" if row.gone == row.of else "it has less than half its capacity",
-            automatic=f"the first comes back at {row.back_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, with one probe"
+            cause=_unavailable(row),
+            impact=f"calls go to other sources or wait for {row.source}" if row.gone == row.of else f"{row.source} has less than half of its capacity",
+            automatic=f"the first is retried at {row.back_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC with one probe call"
             if row.back_at is not None
-            else "nothing: none of them comes back by itself",
-            action=f"beat credentials list --source {row.source}; add one, or replace the dead",
+            else "none: these credentials need a person",
+            action=f"`beat credentials list {row.source}` shows why; add one: `beat credentials add {row.source}`",
             source=row.source,
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _unavailable(row: Out) -> str:
+    dead = f"{row.dead} dead" if row.dead else "none dead"
+    if row.gone == row.of:
+        return f"all {row.of} credentials of {row.source} are unavailable ({dead})"
+    return f"{row.gone} of {row.of} credentials of {row.source} are unavailable ({dead})"

@@ -105,10 +105,10 @@ def _slow_statements(living: Sequence[Vitals]) -> Alert | None:
     return Alert(
         key="database:slow",
         severity="warning" if worst < 5 * SLOW_QUERY else "critical",
-        cause=f"the slowest hundredth of statements takes up to {worst:.1f} s ({_kinds(slow)})",
+        cause=f"p99 statement latency is up to {worst:.1f} s ({_kinds(slow)})",
         impact="everything takes longer, and the API may answer 503",
         automatic="connections and statements are bounded, workers wait and come back by themselves",
-        action="beat db processes; look for long transactions and locks: beat db connections",
+        action="`beat db processes` shows which process; look for long transactions and locks: `beat db connections`",
     )
 
 
@@ -120,10 +120,10 @@ def _exhausted_pools(living: Sequence[Vitals], timeout: float) -> Alert | None:
     return Alert(
         key="database:pool",
         severity="warning",
-        cause=f"{times} times within the minute no connection of the process's own pool came free in {timeout:g} s ({_kinds(short)})",
-        impact="what found none was put back or answered with 503; nothing is lost",
-        automatic="it is tried again; no process takes more connections than its pool has",
-        action="beat db processes; where statements are not slow, raise BEAT_DATABASE_POOL_SIZE or run more processes",
+        cause=f"connection pool exhausted {times} times in the last minute: no connection became free within {timeout:g} s ({_kinds(short)})",
+        impact="affected work was requeued, affected API calls were answered with 503; nothing is lost",
+        automatic="the work is retried; no process takes more connections than its pool has",
+        action="`beat db processes` shows which process; where statements are not slow, raise BEAT_DATABASE_POOL_SIZE or run more processes",
     )
 
 
@@ -135,10 +135,10 @@ def _slow_claims(living: Sequence[Vitals]) -> Alert | None:
     return Alert(
         key="database:claims",
         severity="warning",
-        cause=f"half of the work that is taken up has waited for more than {worst:.0f} s since it was handed over ({_kinds(slow)})",
+        cause=f"median queue latency is over {worst:.0f} s ({_kinds(slow)})",
         impact="everything takes longer; leases that are not taken up within 10 s go back to the broker, uncharged",
         automatic="nothing is lost; the broker gives out no more than may be in flight",
-        action="beat queues and beat db processes say where it waits; run more workers, or mend the database",
+        action="`beat queues --once` and `beat db processes` show where work waits; run more workers, or fix the database",
     )
 
 
@@ -163,7 +163,7 @@ async def connections(database: Database) -> list[Alert]:
             + listed([f"{each.name} {each.connections}" for each in found.clients]),
             impact="whoever finds none free waits, and the API answers 503",
             automatic="each process of Beat keeps to its own pool (BEAT_DATABASE_POOL_SIZE) and comes back by itself",
-            action="beat db connections; end what is not Beat's, make pools smaller, or put PgBouncer before PostgreSQL",
+            action="`beat db connections` shows who holds them; end those that are not Beat's, make pools smaller, or put PgBouncer before PostgreSQL",
         )
     ]
 
@@ -179,7 +179,7 @@ async def partitions(database: Database) -> list[Alert]:
             cause=f"{row.held:,} rows of {row.parent} lie in its default partition (of {row.since} to {row.until})",
             impact="nothing is lost; they are read more slowly, and their day is not dropped as a whole",
             automatic="each ten minutes their days get partitions and they are moved; past retention they are deleted",
-            action="see that a scheduler runs; SELECT error FROM sweep WHERE name = 'partitions' says what stands in the way",
+            action="check that a scheduler runs: `beat doctor`; if the sweep 'partitions' fails, an alert of its own has the error",
         )
         for row in rows
     ]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
+from beat_actors.quarantine import REPLAYABLE
 
 QUARANTINE_SETS, QUARANTINE_COUNTED = 500, 1000
 """Kinds, platforms, sources and operations that are looked at, and rows of each that are counted."""
@@ -36,7 +37,7 @@ async def quarantined(database: Database) -> list[Alert]:
             f"with {row.error or 'no code'}",
             impact="these calls went to the next source; where none was left, their requests failed with the code refused",
             automatic="each source is asked twice at most for the same fetch; no credential is blamed",
-            action="look at what it said: SELECT code, detail FROM trace_log WHERE outcome = 'refused' ORDER BY at DESC LIMIT 20; "
+            action="`beat requests --error refused` lists the requests that failed, `beat why ID` shows the code of each call; "
             "then add a rule to the source's error table",
             source=row.source,
         )
@@ -46,9 +47,20 @@ async def quarantined(database: Database) -> list[Alert]:
             severity="critical" if row.kind == "poison" else "warning",
             cause=f"{row.of:,}{' or more' if row.of == QUARANTINE_COUNTED else ''} {row.kind} in quarantine ({row.platform} {row.source} {row.operation}): {(row.error or '')[:200]}",
             impact="the requests that these belong to went on with other sources, or failed with this reason",
-            automatic="each was set aside with its payload; its neighbours were not harmed",
-            action="beat quarantine; once it is dealt with, beat quarantine resolve",
+            automatic="the payloads were quarantined; the rest of each batch was unaffected",
+            action=_action(row),
             source=None if row.source == "-" else row.source,
         )
         for row in rows
     ]
+
+
+def _action(row: Told) -> str:
+    """The commands that show the entries of this row, and those that end them."""
+    where = "".join(
+        f" --{name} {value}" for name, value in (("source", row.source), ("operation", row.operation)) if value != "-"
+    )
+    look = "`beat quarantine` lists the entries, `beat quarantine show ID --payload` shows one with its payload"
+    if row.kind in REPLAYABLE:
+        return f"{look}; once the parser is fixed: `beat quarantine replay {row.kind}{where} --reason …`"
+    return f"{look}; once the cause is fixed: `beat quarantine resolve {row.kind}{where} --reason …`"

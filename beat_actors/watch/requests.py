@@ -85,7 +85,7 @@ async def late_sweeps(database: Database) -> list[Alert]:
         Alert(
             key=f"sweep:{row.name}",
             severity="critical",
-            cause=f"the sweep {row.name!r} has not ended well for {row.ago} s (it runs every {row.every:g} s)",
+            cause=f"sweep {row.name!r} has been failing for {row.ago} s (it runs every {row.every:g} s)",
             impact="what it looks for is found late; nothing is lost",
             automatic="it is tried again at each interval, and does not hold up the other sweeps",
             action=f"look into the scheduler's log; it last said: {row.error or 'nothing'}",
@@ -105,7 +105,7 @@ async def standstill(database: Database) -> list[Alert]:
             cause=f"work of {row.platform} has been ready in {row.lanes} lanes for more than {IDLE_BROKER} s, and no turn took it",
             impact="requests of this platform stand still; none is lost",
             automatic="the broker is rung every 2 s; the first worker that is free takes its turn",
-            action="see that workers run and reach PostgreSQL and Redis: beat doctor",
+            action="check that workers run and reach PostgreSQL and Redis: `beat doctor`",
         )
         for row in rows
     ]
@@ -124,7 +124,7 @@ async def waiting(database: Database) -> list[Alert]:
             automatic="it goes on by itself"
             if row.until is None
             else f"it goes on at {row.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, when the first of its blockers clears",
-            action=f"beat why {row.request_id} names every blocker; add a credential, or let it wait",
+            action=f"`beat why {row.request_id}` names every blocker; add a credential, or wait",
         )
         for row in rows
     ]

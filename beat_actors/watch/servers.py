@@ -18,7 +18,7 @@ def redis(info: Mapping[str, Any] | None) -> list[Alert]:
                 cause="Redis does not answer the scheduler",
                 impact="no message is sent, so work stands still; on-demand requests are refused with 503; none is lost",
                 automatic="what was not sent is sent when it is back, and what was lost with it is sent again from the rows",
-                action="start Redis, or see that BEAT_REDIS_URL reaches it: beat doctor",
+                action="start Redis, or check that BEAT_REDIS_URL reaches it: `beat doctor`",
             )
         ]
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
@@ -32,7 +32,7 @@ def redis(info: Mapping[str, Any] | None) -> list[Alert]:
             cause=f"Redis uses {used >> 20} of the {most >> 20} MB that it may",
             impact="at the limit it takes no message, and work stands still",
             automatic="messages are hints of a few bytes each: what was not sent is sent later, from the rows",
-            action="raise maxmemory; beat queues says what lies there, dead letters among it",
+            action="raise maxmemory; `beat queues --once` shows what each queue holds, dead letters included",
         )
     ]
 
@@ -48,6 +48,6 @@ def workers(listening: int) -> list[Alert]:
             cause="no worker listens",
             impact="requests are accepted and wait; none is lost",
             automatic="they go on as soon as a worker runs",
-            action="start workers: beat up, or python -m actors; see that they reach Redis: beat doctor",
+            action="start workers: python -m actors; check that they reach Redis: `beat doctor`",
         )
     ]

@@ -37,9 +37,9 @@ async def sources_down(database: Database) -> list[Alert]:
         database,
         "upstream",
         SOURCE_RULE,
-        cause="{source} does not answer as it should: {operations}",
+        cause="{source} is failing: {operations}",
         automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
-        action="look at the provider's status page; nothing has to be done for recovery: beat sources",
+        action="recovery is automatic; `beat sources` shows the breakers; read the provider's status page",
     )
 
 
@@ -49,9 +49,9 @@ async def unreadable(database: Database) -> list[Alert]:
         database,
         "parser",
         "parser",
-        cause="what {source} answers cannot be read: {operations}",
+        cause="answers of {source} cannot be parsed: {operations}",
         automatic="the answers are kept in quarantine, the next sources are asked, no credential is blamed; a probe tries again",
-        action="compare a quarantined payload with the parser: SELECT error, path FROM quarantine WHERE resolved_at IS NULL",
+        action="`beat quarantine` lists the payloads, `beat quarantine show ID --payload` shows one to compare with the parser",
     )
 
 
@@ -86,7 +86,7 @@ async def owners_out(database: Database) -> list[Alert]:
             cause=f"calls for {row.owners} {'owner' if row.owners == 1 else 'owners'} of {row.source} fail or cannot be read: {listed(row.some)}",
             impact=f"what is asked of them on {row.platform} waits; other owners are served",
             automatic="one probe for each owner after each rest (30 s to 5 min) finds out when its calls go well again",
-            action=f"beat sources {row.source}, then look at the owner's store or account at the provider",
+            action=f"`beat sources {row.source}` names the owners; check their store or account at the provider",
             source=row.source,
         )
         for row in rows

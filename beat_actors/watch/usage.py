@@ -68,7 +68,7 @@ def _quota(window: Window, source: str) -> list[Alert]:
             cause=f"{used:,} of {limit.calls:,} calls of {window.subject}'s limit {limit.name!r} are used ({source})",
             impact="when it is used up, this credential waits, and its work goes to others or waits too",
             automatic=f"{limit.reserve:.0%} are kept for customer-facing requests; room comes back {resets}",
-            action=f"beat credentials list --source {source}; add a credential, or move batch work to another hour",
+            action=f"`beat credentials list {source}` shows their state; add one: `beat credentials add {source}`, or move batch work to another hour",
             source=source,
             again_after=max(limit.seconds, DAY),
         )
@@ -103,7 +103,7 @@ def _limit(view: LimitView) -> list[Alert]:
             cause=f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used ({view.name}); {end}",
             impact="when it is used up, on-demand requests are refused with 429; all other work goes on",
             automatic="requests that are not customer-facing are paced; batch work leaves a reserve to the others and is deferred to off-peak hours",
-            action=f"beat limits; send what can wait with priority batch, or beat limits reset {view.name} --reason …",
+            action=f"`beat limits` shows usage; send work that can wait with priority batch, or reset the limit: `beat limits reset {view.name} --reason …`",
             again_after=float(view.seconds),
         )
     ]

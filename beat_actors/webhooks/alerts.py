@@ -45,7 +45,7 @@ def _not_delivered(seconds: int) -> Alert:
         cause=f"webhooks have been due for {seconds} s, and no deliverer is alive",
         impact="no consumer is told of anything; events wait, and deliveries fail after 24 h",
         automatic="all of it is delivered as soon as a deliverer runs",
-        action="start one: python -m scheduler.deliverer; see that it reaches PostgreSQL: beat doctor",
+        action="start one: python -m scheduler.deliverer; check that it reaches PostgreSQL: `beat doctor`",
     )
 
 
@@ -56,24 +56,24 @@ def _paused(number: int, host: str, how: str) -> Alert:
         cause=f"the webhook to {host} is paused: the API key that made it {how}",
         impact="its consumer is told of nothing; the events themselves and other webhooks go on",
         automatic="what is due to it waits for 24 h, then fails",
-        action=f"see who made it: beat webhooks list; then beat webhooks resume {number} and beat webhooks rotate {number}, "
-        f"or beat webhooks remove {number}",
+        action=f"`beat webhooks list` shows who made it; then `beat webhooks resume {number}` and `beat webhooks rotate {number}`, "
+        f"or `beat webhooks remove {number}`",
     )
 
 
 def _failing(number: int, host: str, failures: int, *, gone: bool) -> Alert:
     if gone:
         cause, automatic = f"the webhook to {host} said that it is gone (410)", "nothing more is sent to it"
-        then = f"resume {number}"
+        then = f"`beat webhooks resume {number}`"
     else:
         cause = f"the webhook to {host} failed {failures} times in a row"
         automatic = "one delivery after each rest (30 s to 1 h) finds out whether it is back; what waits goes then, or fails after 24 h"
-        then = f"resend {number} --since TIME for what had failed"
+        then = f"`beat webhooks resend {number} --since TIME` sends failed deliveries again"
     return Alert(
         key=f"webhook:{number}",
         severity="warning",
         cause=cause,
         impact="its consumer is told of nothing; the events themselves and other webhooks go on",
         automatic=automatic,
-        action=f"beat webhooks deliveries {number}; when its consumer is back: beat webhooks {then}",
+        action=f"`beat webhooks deliveries {number}` shows the errors; when its consumer is back: {then}",
     )

@@ -1,4 +1,4 @@
-"""What a consumer may ask of TikTok. The first flow is the one that `beat scrape tiktok` runs."""
+"""What a consumer may ask of TikTok. The first flow is the one that `beat scrape` runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -63,6 +63,7 @@ TABLE = {
     ("POST", "/v1/messages/{message_id}/{change}"): Scope.OPERATE,
     ("GET", "/v1/quarantine"): Scope.OPERATE,
     ("GET", "/v1/quarantine/{entry_id}"): Scope.OPERATE,
+    ("GET", "/v1/quarantine/{entry_id}/payload"): Scope.OPERATE,
     ("POST", "/v1/quarantine/resolve"): Scope.OPERATE,
     ("POST", "/v1/quarantine/replay"): Scope.OPERATE,
     ("GET", "/v1/alerts"): Scope.OPERATE,

@@ -141,7 +141,10 @@ async def test_a_paused_flow_waits_and_its_requests_say_why(engine: Engine) -> N
     (blocker,) = told.fetches[0].blockers
     assert (blocker.until, blocker.source) == (None, None)
     assert blocker.why == "the flow small is paused"
-    assert to_operator.fetches[0].blockers[0].why == "the flow small is paused (beat flows resume small)"
+    assert (
+        to_operator.fetches[0].blockers[0].why
+        == "the flow small is paused (`beat flows resume small --platform busy --reason …`)"
+    )
     assert (told.eta, told.next_attempt_at) == (None, None)
     assert "paused" in told.summary
     view = await change(engine, paused=False)
@@ -159,7 +162,7 @@ async def test_a_request_behind_a_full_flow_says_so_and_what_to_do(engine: Engin
     assert blocker.why == "as many calls of the flow small are out as may be at once"
     assert blocker.until is not None
     (blocker,) = to_operator.fetches[0].blockers
-    assert "its concurrency is 4" in blocker.why
+    assert "its limit is 4" in blocker.why
     assert "beat flows set small" in blocker.why
 
 

@@ -78,7 +78,7 @@ def test_rotate_keys(beat: Beat, settings: Settings, monkeypatch: pytest.MonkeyP
 def test_add_says_what_shows_whether_a_credential_is_good(beat: Beat) -> None:
     """Nobody is at work here, so no check comes back."""
     checked = beat("credentials", "add", "lama", stdin=f"key={SECRET}")
-    assert checked.out == "credential 1 of lama added and is being checked: beat credentials show 1\n"
+    assert checked.out == "credential 1 of lama added and is being checked: `beat credentials show 1`\n"
     assert beat("credentials", "add", "lama", "--json", stdin="key=another").json["check"] is None
     assert "its first call shows" in beat("credentials", "add", "jotucker", stdin=f"key={SECRET}").out
 
@@ -114,7 +114,7 @@ def test_replace_gives_a_new_secret_to_the_same_credential(beat: Beat, settings:
     said = beat("credentials", "replace", "1", "--reason", "revoked", stdin="key=new")
     assert (said.code, said.out) == (
         0,
-        "credential 1 of lama has a new secret and is being checked: beat credentials show 1\n",
+        "credential 1 of lama has a new secret and is being checked: `beat credentials show 1`\n",
     )
     document = beat("credentials", "show", "1", "--json").json
     assert document["credential"]["state"] == "dead"  # until it is seen to work

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from beat_actors.pipeline.records import pack
 from tests.integration.cli.conftest import Beat
 
 
@@ -26,7 +27,7 @@ def test_a_source_is_opened_and_closed_and_the_audit_log_says_who(beat: Beat) ->
         ("breaker.close", "over"),
         ("breaker.open", "maintenance"),
     ]
-    assert beat("sources", "open", "nobody", "--reason", "x").code == 2
+    assert beat("sources", "open", "nobody", "--reason", "x").code == 4
 
 
 def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Connection) -> None:
@@ -40,12 +41,32 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
     )  # fmt: skip
     assert beat("quarantine", "show", newest).json["error"] == "no id"
     again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is mended")
-    assert (again.code, again.out) == (0, "0 are read anew; what still cannot be read is listed again\n")
+    assert (again.code, again.out) == (0, "0 entries are read again; those that still fail are listed again\n")
     assert beat("quarantine", "replay", "message", "--newest", newest, "--reason", "x").code == 2
     resolved = beat("quarantine", "resolve", "malformed", "--newest", newest, "--reason", "the parser is mended")
     assert (resolved.code, resolved.out) == (0, "2 resolved\n")
     assert beat("quarantine").out == ""
     assert beat("quarantine", "show", "99").code == 4
+
+
+def test_the_payload_of_a_quarantined_answer_is_shown(beat: Beat, rows: psycopg.Connection) -> None:
+    rows.execute(
+        "INSERT INTO raw_payload (fetch_id, created_at, attempt, source, body) VALUES (7, now(), 1, 'lama', %s)",
+        [pack(b'{"id": null}')],
+    )
+    rows.execute(
+        "INSERT INTO quarantine (kind, platform, source, operation, error, path, fetch_id, payload_at) "
+        "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id', fetch_id, created_at FROM raw_payload "
+        "UNION ALL SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id', 8, now() "
+        "UNION ALL SELECT 'message', NULL, NULL, NULL, 'no actor', NULL, NULL, NULL"
+    )
+    kept, gone, message = (number for (number,) in rows.execute("SELECT id::text FROM quarantine ORDER BY id"))
+    assert beat("quarantine", "show", kept, "--payload").json == {"id": None}
+    refused = beat("quarantine", "show", gone, "--payload")
+    assert (refused.code, "past its retention" in refused.err) == (4, True)
+    refused = beat("quarantine", "show", message, "--payload")
+    assert (refused.code, "no call of a provider" in refused.err) == (4, True)
+    assert beat("quarantine", "resolve", "malformed", "--reason", "the parser is fixed").out == "2 resolved\n"
 
 
 def test_alerts_are_listed_and_silenced(beat: Beat, rows: psycopg.Connection) -> None:
@@ -77,4 +98,4 @@ def test_a_flow_is_shown_changed_paused_and_resumed(beat: Beat) -> None:
     audited = beat("audit", "flow/tiktok/refresh_tiktok_profiles", "--json").json
     assert [entry["detail"]["reason"] for entry in audited] == ["over", "over", "overload", "overload"]
     assert beat("flows", "pause", "refresh_profile_by_handle", "--reason", "x").code == 2
-    assert beat("flows", "pause", "none", "--reason", "x").code == 2
+    assert beat("flows", "pause", "none", "--reason", "x").code == 4

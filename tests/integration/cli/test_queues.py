@@ -55,7 +55,7 @@ def test_what_waits_is_purged_and_counted(beat: Beat, broker: BeatBroker) -> Non
     assert beat("queues", "list", "ingest").out == ""
 
 
-def test_a_queue_that_is_none_is_bad_input(beat: Beat) -> None:
+def test_an_unknown_queue_is_not_found(beat: Beat) -> None:
     said = beat("queues", "list", "nonsense")
-    assert said.code == 2
+    assert said.code == 4
     assert "credential_broker, express, retrieve" in said.err

@@ -77,7 +77,7 @@ def test_s2_13_tables_are_listed_and_vacuumed(beat: Beat) -> None:
     taken = beat("db", "connections", "--json").json
     assert 0 < taken["used"] < taken["most"]
     assert beat("db", "vacuum", "lane").out == "vacuumed: lane\n"
-    assert beat("db", "vacuum", "nothing").code == 2
+    assert beat("db", "vacuum", "nothing").code == 4
 
 
 def test_what_does_not_exist_is_code_4(beat: Beat) -> None:
@@ -170,7 +170,7 @@ def test_what_is_not_wanted_is_cancelled_and_run_again(beat: Beat, submit: Calla
     assert beat("requests", str(first.id), "--json").json["data"]["error"]["message"] == "a mistake"
     assert beat("retry", str(third.id)).code == 1
     assert beat("retry", "999").code == 4
-    assert beat("retry", str(first.id)).out.startswith(f"{first.id} runs again")
+    assert beat("retry", str(first.id)).out.startswith(f"Queued request {first.id} for retry")
     assert beat("retry", "--status", "cancelled", "--platform", "instagram").out.startswith("1 run again")
     statuses = {one["id"]: one["status"] for one in beat("requests", "--json").json["requests"]}
     assert statuses == dict.fromkeys((first.id, second.id, third.id), "PENDING")

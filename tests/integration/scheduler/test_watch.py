@@ -187,7 +187,7 @@ async def test_s3_12_more_than_half_of_a_sources_credentials_are_out(engine: Eng
     async with engine.database.statements() as alone:
         (said,) = await list_alerts(alone)
         back = await alone.value("SELECT min(disabled_till) FROM credential")
-    assert f"comes back at {back.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" in said.automatic
+    assert f"is retried at {back.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" in said.automatic
     assert await out(2) == 1
     assert await events(engine) == ["opened credentials:toy-first", "resolved credentials:toy-first"]
 
@@ -207,7 +207,7 @@ async def test_s1_3_a_source_that_fails_opens_one_alert_for_all_of_its_operation
     assert await rule.run(engine.database) == 1
     async with engine.database.statements() as alone:
         (standing,) = await list_alerts(alone)
-    assert standing.cause == "toy-first does not answer as it should: look, stare"
+    assert standing.cause == "toy-first is failing: look, stare"
     assert "other sources" in standing.impact
     await execute(engine, "UPDATE breaker SET open_until = NULL")
     assert await rule.run(engine.database) == 1
@@ -348,7 +348,7 @@ async def test_s2_3_what_waits_long_is_noticed_with_its_blockers_and_batch_work_
         (said,) = await list_alerts(alone)
     assert said.key == "waiting:toy:look"
     assert "the first request has waited for 10 min (toy-first: " in said.cause
-    assert f"beat why {standard.id} " in said.action
+    assert f"`beat why {standard.id}`" in said.action
     (flow,) = await flows.overview(engine.database, platform="toy")
     assert (flow.waiting, flow.waiting_for) == (2, pytest.approx(601, abs=20))
     async with engine.database.transaction() as transaction:

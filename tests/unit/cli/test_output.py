@@ -42,7 +42,7 @@ def test_a_cell_cannot_break_a_plain_row(capsys: pytest.CaptureFixture[str]) -> 
     ("error", "code"),
     [
         (BadInput("x"), 2),
-        (UnknownFlow("x"), 2),
+        (UnknownFlow("x"), 4),
         (BadSettings("x"), 2),
         (StorageUnavailable("x"), 3),
         (redis.ConnectionError("x"), 3),

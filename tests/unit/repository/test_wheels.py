@@ -130,7 +130,7 @@ def test_a_command_of_the_extra_says_which_to_install(production: Path, command:
 def test_beat_up_of_the_production_wheel_starts_real_providers_alone(production: Path) -> None:
     said = beat(production, "up", "--root", "nowhere")
     assert said.returncode == 2
-    assert "without --real, beat up needs simulated providers" in said.stderr
+    assert "without --real, `beat up` needs simulated providers" in said.stderr
     assert not (production / "nowhere").exists()
 
 

@@ -1,0 +1,133 @@
+"""The commands that Beat prints and documents: `beat …` in texts of the product and in the docs, and `curl …` in the docs."""
+
+import ast
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beat_actors.cli.app import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = ("beat_actors", "api", "actors", "scheduler")
+DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+NAMES = frozenset(name for name, _, _ in COMMANDS)
+BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`(beat [^`]*)`")
+BARE = re.compile(rf"(?<![\w.`/-])beat (?:{'|'.join(sorted(NAMES))})\b")
+LABELS = frozenset({"beat up", "beat chaos"})
+"""Texts that name who did something, as the audit log has it."""
+
+VALUES = {
+    "N": "3", "ID": "1", "SOURCE": "lama", "NAME": "example", "KIND": "malformed", "HANDLE": "creator_000042", "FLOW": "refresh_tiktok_profiles",
+    "ACCOUNT": "acme", "PLATFORM": "instagram", "OWNER": "shop.myshopify.com", "QUEUE": "ingest", "KEY": "1", "TABLE": "alert",
+    "TIME": "2026-01-01", "ACTOR": "ingest", "URL": "https://hooks.example.com/beat", "FILE": "handles.txt",
+}  # fmt: skip
+"""What stands for the placeholders of a text, so that the command can be parsed, and run."""
+
+
+FILLED = {
+    "source": "lama", "platform": "instagram", "owner": "shop.myshopify.com", "account_id": "acme", "kind": "malformed", "where": "",
+    "flow.name": "refresh_tiktok_profiles", "flow.platform": "tiktok", "view.name": "refresh_profile_insta_minute",
+}  # fmt: skip
+"""What stands for the values that the program fills in, by their names; 1 for all others, which are ids."""
+
+
+def value_of(name: str) -> str:
+    return FILLED.get(name, FILLED.get(name.rpartition(".")[2], "1"))
+
+
+@dataclass(frozen=True, order=True)
+class Named:
+    """A command as a text has it. `whole`: the reader is to type it as it stands; otherwise the text may only name it."""
+
+    where: str
+    text: str
+    whole: bool
+
+    @property
+    def words(self) -> list[str]:
+        """The words after `beat`, with values for placeholders and for what the program fills in."""
+        text = re.sub(r"\{([^{}]*)\}", lambda found: value_of(found[1]), self.text)
+        return [VALUES.get(word, word) for word in shlex.split(text, comments=True)[1:]]
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is no more than the name of a command."""
+        return all(re.fullmatch(r"[a-z][a-z-]*", word) for word in self.text.split()[1:])
+
+
+def in_docs() -> Iterator[Named]:
+    for path in DOCS:
+        text, where = path.read_text(), str(path.relative_to(ROOT))
+        for block in BLOCK.finditer(text):
+            for line in block[0].splitlines():
+                typed = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+                if re.match(r"beat [a-z-]", typed):
+                    yield Named(where, typed.partition("  #")[0].strip(), whole=True)
+        for span in SPAN.finditer(BLOCK.sub("", text)):
+            yield Named(where, " ".join(span[1].split()), whole=False)
+
+
+def in_product() -> Iterator[Named]:
+    """In the texts of the program. A docstring may name a command; what is printed has to be whole."""
+    for where, text, is_docstring in texts():
+        for span in SPAN.finditer(text):
+            yield Named(where, " ".join(span[1].split()), whole=not is_docstring)
+
+
+def without_quotes() -> Iterator[tuple[str, str]]:
+    """Commands that stand in a text of the program without backticks, so that nobody sees where they begin and end."""
+    for where, text, _ in texts():
+        rest = re.sub(r"`[^`]*`", "", text)
+        if text not in LABELS:
+            yield from ((where, rest[found.start() : found.end() + 40]) for found in BARE.finditer(rest))
+
+
+def texts() -> Iterator[tuple[str, str, bool]]:
+    """Where, every text of the product, and whether it is a docstring. A value that is filled in stands as `{…}`."""
+    for path in sorted(path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")):
+        tree, where = ast.parse(path.read_text()), str(path.relative_to(ROOT))
+        parts = {
+            id(part)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.JoinedStr)
+            for part in ast.walk(node)
+            if part is not node
+        }
+        alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                said = (str(part.value) if isinstance(part, ast.Constant) else filled(part) for part in node.values)
+                yield where, "".join(said), False
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+                yield where, node.value, id(node) in alone
+
+
+def filled(part: ast.expr) -> str:
+    """The name of what the program fills in."""
+    return f"{{{ast.unparse(part.value) if isinstance(part, ast.FormattedValue) else ''}}}"
+
+
+def calls() -> Iterator[tuple[str, list[str]]]:
+    """Where, and the words of every call of the API in the docs: of `curl`, or of the function `call` that docs/api.md makes of it."""
+    for path in DOCS:
+        for block in BLOCK.finditer(path.read_text()):
+            body = "\n".join(block[0].splitlines()[1:-1]).replace("\\\n", " ")
+            for found in re.finditer(
+                r"^(?:\w+=\$\()?(?:curl|call) ((?:'[^']*'|\"[^\"]*\"|[^\n'\"|])*)", body, re.MULTILINE
+            ):
+                yield str(path.relative_to(ROOT)), shlex.split(found[1])
+
+
+def read_call(words: list[str]) -> tuple[str, str, Any]:
+    """The method, the path and the body of a call; 1 stands for what the shell fills in."""
+    address = next(word for word in words if "/v1/" in word)
+    options = dict(itertools.pairwise(words))
+    body = options.get("-d")
+    path = re.sub(r"\$\w+|\{\w+\}", "1", address[address.index("/v1/") :])
+    return options.get("-X", "GET" if body is None else "POST"), path, None if body is None else json.loads(body)

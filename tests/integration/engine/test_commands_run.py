@@ -1,0 +1,56 @@
+"""Every command that Beat prints or documents is run against a running stack: it does something, or says that there is no such row."""
+
+import io
+import re
+
+import pytest
+
+from beat_actors.cli.app import invoke
+from tests.commands import Named, in_docs, in_product
+from tests.integration.engine.conftest import System
+
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
+
+ELSEWHERE = ("up", "chaos", "new-platform", "simulator run", "db roles", "migrate", "--install-completion")
+"""What starts, writes or migrates something else than this stack; each has tests of its own."""
+LAST = ("keys revoke", "keys rotate")
+"""What takes away the key with which the others are run."""
+DONE, FAILED, NOT_FOUND = 0, 1, 4
+SECRETS = {
+    "shopify": "shop=store-000007.myshopify.com\ntoken=shpat_store-000007",
+    "graphapi": "token=abc\nuser_id=17841400000000042",
+}
+OWN = {"beat doctor": (DONE, FAILED)}
+"""Exit codes of commands that judge."""
+
+
+def commands() -> list[Named]:
+    """Each text once: those that are whole, and names of commands that need nothing more."""
+    by_words = {tuple(one.words): one for one in sorted({*in_docs(), *in_product()}) if one.whole or not one.is_name}
+    wanted = [one for one in by_words.values() if not " ".join(one.words).startswith(ELSEWHERE)]
+    return sorted(wanted, key=lambda one: (" ".join(one.words).startswith(LAST), one.text))
+
+
+@pytest.fixture
+def beat_here(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in system.stack.env.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("beat_here")
+def test_every_command_that_is_printed_or_documented_can_be_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = []
+    for command in commands():
+        source = (
+            "graphapi" if "replace" in command.words else next((word for word in command.words if word in SECRETS), "")
+        )
+        monkeypatch.setattr("sys.stdin", io.StringIO(SECRETS.get(source, "key=abc")))
+        code = invoke(command.words)
+        told = capsys.readouterr()
+        about_a_row = re.search(r"\{|\b[A-Z]{2,}\b| \d+( |$)|\w+/\d+", command.text)
+        allowed = OWN.get(command.text, (DONE, NOT_FOUND) if about_a_row else (DONE,))
+        if code not in allowed:
+            wrong.append(f"{command.where}: {command.text}: {code}: {told.err.strip() or told.out[:200]}")
+    assert wrong == []
