@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV  := .venv
 PEERS := .venv-bench
+GENERATORS := .venv-generators
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 UV    := $(BIN)/.uv
@@ -28,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency serve wheels notice sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency serve generators wheels notice sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -114,9 +115,11 @@ lock: $(UV) ## resolve the dependencies again; ARGS="--upgrade" takes newer vers
 		--custom-compile-command "make lock" --constraint requirements.lock pyproject.toml -o requirements.image.lock
 	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" $(ARGS) bench/requirements.in -o bench/requirements.lock
+	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" $(ARGS) tests/generators/requirements.in -o tests/generators/requirements.lock
 
 clean: ## remove the environment and the caches; data in ./.beat stays
-	@rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	@rm -rf $(VENV) $(PEERS) $(GENERATORS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 reset: $(READY) ## remove the data of the stack in ./.beat, for good
@@ -147,3 +150,12 @@ $(PEERS)/.ready: bench/requirements.lock | $(READY)
 	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv --without-pip $(PEERS)
 	@$(REGISTRY) $(BIN)/uv pip sync --quiet --python $(PEERS)/bin/python --require-hashes bench/requirements.lock
 	@touch $@
+
+# Generators of clients bring formatters and parsers of their own, which would bend the versions of Beat's tools.
+$(GENERATORS)/.ready: tests/generators/requirements.lock | $(READY)
+	@echo "Installing generators of API clients into $(GENERATORS) ..."
+	@test -x $(GENERATORS)/bin/python || $(BIN)/python -m venv --without-pip $(GENERATORS)
+	@$(REGISTRY) $(BIN)/uv pip sync --quiet --python $(GENERATORS)/bin/python --require-hashes tests/generators/requirements.lock
+	@touch $@
+
+generators: $(GENERATORS)/.ready ## install the generators that tests/generators makes clients with

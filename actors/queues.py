@@ -73,7 +73,7 @@ class Requeueing(msgspec.Struct, frozen=True, kw_only=True):
     died_until: datetime
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
     """All queues at one moment of Redis' clock."""
 
     at: datetime
@@ -122,7 +122,7 @@ class Queues:
             )
         )
 
-    async def look(self) -> Look:
+    async def look(self) -> QueueOverview:
         """Every queue: depth, who holds what, dead letters, the age of the oldest, how fast it drains."""
         return await self._ask(self._looked)
 
@@ -206,14 +206,14 @@ class Queues:
             raise NotFound(f"no queue has a message {message_id[:60]!r}; it may be done already")
         return self._view(row[0].decode(), *row[1:])
 
-    def _looked(self) -> Look:
+    def _looked(self) -> QueueOverview:
         bucket = scripts.BUCKET
         now, workers, unusable, *queues = self._look(keys=[self._namespace], args=[ENDS, MAX_BYTES, bucket, *QUEUES])
         unusable_keys().found(unusable)
         names = [_text(name) for name in workers[::2]]
         views = [self._queue(name, now, names, *row) for name, row in zip(QUEUES, queues, strict=True)]
         seen = [min(max((now - float(beat)) / 1000, 0.0), LONG_AGO) for beat in workers[1::2]]
-        return Look(
+        return QueueOverview(
             at=_moment(now),
             workers=[
                 WorkerView(worker=name, seen=round(ago, 1), holds=sum(view.in_flight.get(name, 0) for view in views))

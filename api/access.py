@@ -9,13 +9,14 @@ from falcon.constants import COMBINED_METHODS
 from api.deadline import answered_in_time, left
 from api.front import Front
 from api.problems import TooManyCalls
+from api.queries import check_query
 from api.room import Room
 from api.services import Provider
 from beat_actors.access.keyring import Caller
 from beat_actors.access.reader import Reader
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import Forbidden
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.shapes import one_of
 
 OPEN: Final = "open"
@@ -63,7 +64,8 @@ class App(Front):
 
 
 class Gate:
-    """Falcon middleware: it finds the caller by the key, holds the key to its rate, and checks its scopes, before the body is read."""
+    """Falcon middleware: it finds the caller by the key, holds the key to its rate, and checks its scopes and the query, before the
+    body is read."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -83,6 +85,8 @@ class Gate:
             raise TooManyCalls(caller.rate_limit, allowance.seconds)
         if scope is not None and scope not in caller.scopes:
             raise Forbidden(f"this call needs a key with the scope {scope}", scope=scope)
+        if req.method in resource.calls:
+            check_query(req, resource.calls[req.method])
         req.context.caller, req.context.room = caller, self._provider.room
 
 

@@ -41,13 +41,13 @@ class AccountGrants(Resource):
     scopes: Scopes = {"GET": Scope.OPERATE, "POST": Scope.OPERATE, "DELETE": Scope.OPERATE}
     calls: Calls = {
         "GET": Call(
-            "The owners that an account may use.",
+            "List the owners that an account may use.",
             {200: GRANTS},
             query={"limit": up_to(grants.MAX_PAGE, least=1), "cursor": str},
         ),
-        "POST": Call("Let an account use an owner.", {200: GRANTED, 201: GRANTED}, body=NewGrant),
+        "POST": Call("Grant an owner to an account.", {200: GRANTED, 201: GRANTED}, body=NewGrant),
         "DELETE": Call(
-            "Take an owner from an account.",
+            "Revoke an owner from an account.",
             {200: answer("GrantRevoked", account_id=str, platform=str, owner=str, revoked=bool)},
             query={"platform": str, "owner": str, "reason": str},
             needs=frozenset({"platform", "owner", "reason"}),
@@ -56,7 +56,7 @@ class AccountGrants(Resource):
 
     async def on_get(self, req: Request, resp: Response, account: str) -> None:
         check_text(account, "account_id", longest=grants.LONGEST, one_line=True)
-        limit = whole(req, "limit", default=100, most=grants.MAX_PAGE) or 1
+        limit = whole(req, "limit", default=100, most=grants.MAX_PAGE)
         cursor = req.get_param("cursor")
         place = None if cursor is None else cursors.read(cursor, Place)
         after = None if place is None else Use(account, place.platform, place.owner)

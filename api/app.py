@@ -3,14 +3,14 @@
 import sys
 
 from actors.mailbox import Mailbox
-from api import data, problems
+from api import data, docs, problems
 from api.access import App, Gate
 from api.accounts import AccountGrants
 from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
 from api.on_demand import LimitReset, Limits, Refresh
-from api.openapi import Document, Page
+from api.openapi import Document
 from api.operations import ROUTES
 from api.probes import Probed
 from api.retries import Retry, RetryMatching
@@ -30,7 +30,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     """`opener` is called when the server starts, inside its event loop."""
     provider = provided(opener)
     application = App(middleware=[StartOfCall(), provider, Gate(provider)])
-    problems.install(application)
+    problems.install(application, lambda: application.resources)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
     application.add_route("/v1/scrape-requests/retry", RetryMatching(provider))
     application.add_route("/v1/scrape-requests/{request_id}", ScrapeRequest(provider))
@@ -50,9 +50,9 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
-    described = Document(application.resources)
-    application.add_route("/openapi.json", described)
-    application.add_route("/docs", Page(described))
+    application.add_route("/openapi.json", Document(application.resources))
+    for path, found in docs.routes().items():
+        application.add_route(path, found)
     return application
 
 

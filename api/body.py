@@ -20,6 +20,7 @@ from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from api.room import Body, Turns
 from beat_actors.errors import BadInput
 from beat_actors.text import check_text, is_fit
+from beat_actors.wording import explained
 
 T = TypeVar("T")
 MAX_BYTES = 64 << 10
@@ -68,7 +69,7 @@ def decode(body: bytes, shape: type[T]) -> T:
     try:
         value = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        raise BadInput(f"the body of the request is not as it should be: {error}") from None
+        raise explained(error, shape) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"the body is not JSON: {error}") from None
     # Of two fields of one name msgspec keeps the last, and proxies and people the first. This decoder shows both.

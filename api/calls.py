@@ -21,6 +21,8 @@ class Call:
     `query`: the type of each parameter, none of which must be given unless `needs` names it. `body`: its shape. `optional`: it may
     be left out. `either`: another shape that it may have. `headers`: request headers and what they are for. `refusals`: the shape of
     refusals that need not come as a problem, by status. `tells`: headers of answers that are no problem, where there is something to tell.
+    `named`: the operation id, where the one that `api.naming` makes of the path reads badly. `tagged`: whether `tag.NAME` filters by tags.
+    `hidden`: the document leaves it out.
     """
 
     does: str
@@ -33,6 +35,9 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[int, Any] = field(default_factory=dict)
     tells: Mapping[str, str] = field(default_factory=dict)
+    named: str = ""
+    tagged: bool = False
+    hidden: bool = False
 
 
 Calls = Mapping[str, Call]
@@ -40,7 +45,7 @@ Calls = Mapping[str, Call]
 
 
 def up_to(most: int, *, least: int = 0) -> Any:
-    """The type of a parameter that is a whole number."""
+    """The type of a parameter that is a whole number from `least` to `most`. The gate refuses any other value (`api.queries`)."""
     return Annotated[int, msgspec.Meta(ge=least, le=most)]
 
 

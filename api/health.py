@@ -47,7 +47,9 @@ READY = answer("Readiness", status=str, checks=dict[str, str])
 
 class Healthz:
     scopes: Scopes = {"GET": OPEN}
-    calls: Calls = {"GET": Call("The process is alive.", {200: answer("Health", status=str)})}
+    calls: Calls = {
+        "GET": Call("Check that the process is alive.", {200: answer("Health", status=str)}, named="get_health")
+    }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, alive())
@@ -56,7 +58,12 @@ class Healthz:
 class Readyz(Resource):
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {
-        "GET": Call("The process can serve calls, or which dependency is missing.", {200: READY}, refusals={503: READY})
+        "GET": Call(
+            "Check that the process can serve calls. Names the dependency that failed.",
+            {200: READY},
+            refusals={503: READY},
+            named="get_readiness",
+        )
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:

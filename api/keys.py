@@ -21,7 +21,7 @@ from beat_actors.shapes import one_of
 LONGEST = int(LONGEST_LIFE.total_seconds())
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class NewApiKey(msgspec.Struct, forbid_unknown_fields=True):
     """The body that makes a key. `expires_in`: seconds."""
 
     name: str
@@ -41,8 +41,8 @@ class Keys(Resource):
 
     scopes: Scopes = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
     calls: Calls = {
-        "GET": Call("All keys, without what opens.", {200: answer("KeyList", keys=list[KeyView])}),
-        "POST": Call("Make a key; it is in this answer and in no other.", {201: MADE}, body=Wanted),
+        "GET": Call("List API keys, without their secret parts.", {200: answer("KeyList", keys=list[KeyView])}),
+        "POST": Call("Create an API key. The key is in this answer only.", {201: MADE}, body=NewApiKey),
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
@@ -50,7 +50,7 @@ class Keys(Resource):
             send(resp, {"keys": await keys.overview(transaction)})
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        given = await read(req, Wanted)
+        given = await read(req, NewApiKey)
         life = None if given.expires_in is None else timedelta(seconds=given.expires_in)
         new = NewKey(given.name, scopes.named(given.scopes), given.account_id, given.rate_limit, life)
         async with self._provider.services.database.transaction() as transaction:
@@ -65,10 +65,11 @@ class Key(Resource):
     scopes: Scopes = {"DELETE": Scope.ADMIN}
     calls: Calls = {
         "DELETE": Call(
-            "Revoke a key, by its id, its prefix or itself.",
+            "Revoke a key by its id, its prefix or its text.",
             {200: answer("Revoked", id=int, revoked=bool, was_alive=bool, webhooks_paused=list[int])},
             query={"reason": str},
             needs=frozenset({"reason"}),
+            named="revoke_key",
         )
     }
 
@@ -88,7 +89,7 @@ class Rotation(Resource):
     scopes: Scopes = {"POST": Scope.ADMIN}
     calls: Calls = {
         "POST": Call(
-            "Make a key's successor; the old one works on for `grace` seconds.",
+            "Create the successor of a key. The old key works for `grace` more seconds.",
             {
                 201: answer(
                     "KeyRotated",

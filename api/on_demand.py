@@ -23,7 +23,7 @@ from beat_actors.text import check_text
 PROBLEM, JSON = "application/problem+json", "application/json"
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class RefreshOptions(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a refresh. It may be left out."""
 
     priority: Annotated[str, PRIORITIES] = "standard"
@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: datetime | None = None
 
 
-class Reset(msgspec.Struct, forbid_unknown_fields=True):
+class LimitResetReason(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
@@ -41,9 +41,9 @@ class Refresh(Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Fetch a profile anew for somebody who waits, within the limits on that.",
+            "Refresh a profile on demand, within the limits for on-demand requests.",
             {202: answer("Refreshing", id=int, created=bool, location=str, deferred_to=datetime | None)},
-            body=Wanted,
+            body=RefreshOptions,
             optional=True,
             headers={"Idempotency-Key": "The same key gets the same answer."},
             tells={
@@ -56,7 +56,7 @@ class Refresh(Resource):
 
     async def on_post(self, req: Request, resp: Response, platform: str, name: str) -> None:
         check_text(name, "handle", longest=255)
-        given = await read_optional(req, Wanted)
+        given = await read_optional(req, RefreshOptions)
         caller = caller_of(req)
         wanted = on_demand.Refresh(
             platform,
@@ -97,7 +97,11 @@ class Limits(Resource):
     """GET: each limit, with what is used and left of it, its rate, and when it will be exhausted."""
 
     scopes: Scopes = {"GET": Scope.OPERATE}
-    calls: Calls = {"GET": Call("How the limits stand.", {200: answer("LimitList", limits=list[overview.LimitView])})}
+    calls: Calls = {
+        "GET": Call(
+            "List the limits and what is left of each.", {200: answer("LimitList", limits=list[overview.LimitView])}
+        )
+    }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"limits": await overview.overview(self._provider.services.limits)})
@@ -109,13 +113,15 @@ class LimitReset(Resource):
     scopes: Scopes = {"POST": Scope.OPERATE}
     calls: Calls = {
         "POST": Call(
-            "Empty a limit; it is on record.", {200: answer("LimitEmptied", name=str, used_before=int)}, body=Reset
+            "Reset the counter of a limit. The audit log keeps the reason.",
+            {200: answer("LimitEmptied", name=str, used_before=int)},
+            body=LimitResetReason,
         )
     }
 
     async def on_post(self, req: Request, resp: Response, name: str) -> None:
         check_text(name, "name", longest=200)
-        given = await read(req, Reset)
+        given = await read(req, LimitResetReason)
         services = self._provider.services
         used = await overview.reset(
             services.database, services.limits, name, actor=caller_of(req).actor, reason=given.reason

@@ -1,6 +1,5 @@
-"""/openapi.json, an OpenAPI 3.1 document of each route that is served, and /docs, the same as a page for people."""
+"""/openapi.json: an OpenAPI 3.1 document of each route that is served."""
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -12,6 +11,8 @@ from falcon.asgi import Request, Response
 
 from api.access import OPEN, Scopes
 from api.calls import Call, Calls, answer
+from api.examples import PARAMETERS, SCHEMAS
+from api.naming import DATA, TAGS, operation_id, tag_of
 from api.problems import STATUS
 from beat_actors.access.scopes import Scope
 
@@ -33,15 +34,34 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 PROBLEM: dict[str, Any] = {
-    "description": "A problem: " + ", ".join(str(status) for status in sorted({*STATUS.values(), 405, 500})),
+    "description": "Any other problem: " + ", ".join(str(status) for status in sorted({*STATUS.values(), 405, 500})),
     "content": {"application/problem+json": {"schema": {"$ref": REF.format(name="Problem")}}},
 }
 AGAIN = {"Retry-After": "Seconds after which to try again."}
 RATES = {
-    "RateLimit-Limit": "Calls a minute that the key has, or what the limit holds that refused.",
-    "RateLimit-Remaining": "What is left of it.",
-    "RateLimit-Reset": "Seconds until more is.",
+    "RateLimit-Limit": "Calls per minute that the key may make, or the size of the limit that refused.",
+    "RateLimit-Remaining": "Calls that are left.",
+    "RateLimit-Reset": "Seconds until the window resets.",
 }
+SUCCESS = {
+    200: "The call succeeded.",
+    201: "Created. `Location` names what was created.",
+    202: "Accepted. The work continues; `Location` and `Retry-After` say where and when to look.",
+    304: "Not modified: the caller has this answer already.",
+}
+REFUSED = {
+    400: "The call is invalid; `field` names the part that is wrong.",
+    401: "The API key is missing or invalid.",
+    403: "The API key lacks the scope, or belongs to another account.",
+    404: "There is no such thing, or the key may not see it.",
+    429: "Too many calls, or a limit has no room. Nothing was done.",
+    503: "A dependency is unavailable, or no fresh data can be given. Try again after `Retry-After`.",
+}
+SUMMARY = """Beat collects social and commerce data through rival providers, with a freshness contract.
+
+Create a request with `POST /v1/scrape-requests`, wait for it with `?wait=`, and read what is known under `/v1/profiles` and its
+neighbours. Every call needs `Authorization: Bearer KEY`; `beat keys create` makes a key. Errors are `application/problem+json`:
+`type` is stable, `detail` says what to do, `field` names the part that is wrong."""
 Resources = Mapping[str, Any]
 
 
@@ -52,16 +72,27 @@ def document(resources: Resources) -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(types, ref_template=REF)
     shown = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     _date(zip(msgspec.inspect.multi_type_info(types), schemas, strict=True), components)
+    for shape in (*schemas, *components.values()):
+        _give_items(shape)
+    for name, shape in SCHEMAS.items():
+        if name in components:
+            components[name]["examples"] = [shape]
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, scope, call in described:
-        paths.setdefault(path, {})[method.lower()] = _operation(path, method, scope, call, shown)
+    tags: dict[str, None] = {}
+    for tag, path, method, scope, call in described:
+        tags[tag] = None
+        paths.setdefault(path, {})[method.lower()] = _operation(path, method, scope, call, shown) | {"tags": [tag]}
+    texts = {tag.name: tag.description for tag in TAGS}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Beat",
             "version": version("beat-actors"),
-            "description": "Social and commerce data, collected through rival providers, with a freshness contract.",
+            "description": SUMMARY,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The server that this document comes from."}],
+        "tags": [{"name": tag, "description": texts.get(tag, tag)} for tag in tags],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -78,12 +109,23 @@ def document(resources: Resources) -> dict[str, Any]:
     }
 
 
-def _described(resources: Resources) -> Iterator[tuple[str, str, Any, Call]]:
-    for path, resource in sorted(resources.items()):
-        calls: Calls = resource.calls
-        scopes: Scopes = resource.scopes
+def _described(resources: Resources) -> Iterator[tuple[str, str, str, Any, Call]]:
+    """Each operation with its tag, in the order of use: by tag, then from short paths to long ones."""
+    order = [tag.name for tag in TAGS]
+    kinds = frozenset(path.split("/")[2] for path in resources if path.endswith("/{platform}/{name}"))
+
+    def place(path: str) -> tuple[int, str, str]:
+        tag = tag_of(path, kinds)
+        first = "" if path.startswith("/v1/profiles") else path
+        return order.index(tag) if tag in order else len(order), first if tag == DATA else tag, path
+
+    for path in sorted(resources, key=place):
+        calls: Calls = resources[path].calls
+        scopes: Scopes = resources[path].scopes
         for method, call in calls.items():
-            yield path, method, scopes[method], call
+            if call.hidden:
+                continue
+            yield tag_of(path, kinds), path, method, scopes[method], call
 
 
 def _types(call: Call) -> list[Any]:
@@ -94,30 +136,35 @@ def _types(call: Call) -> list[Any]:
 
 def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[str, Any]) -> dict[str, Any]:
     names = re.findall(r"{(\w+)}", path)
-    parameters = [{"name": name, "in": "path", "required": True, "schema": _segment(name)} for name in names]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _segment(name)} | _about(name) for name in names
+    ]
     parameters += [
-        {"name": name, "in": "query", "required": name in call.needs, "schema": shown[repr(kind)]}
+        {"name": name, "in": "query", "required": name in call.needs, "schema": shown[repr(kind)]} | _about(name)
         for name, kind in call.query.items()
     ]
+    if call.tagged:
+        parameters.append(TAGGED)
     parameters += [
         {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
         for name, text in call.headers.items()
     ]
     told = {"headers": _headers(call.tells)} if call.tells else {}
-    responses = {str(status): _response(shape, shown, "Done") | told for status, shape in call.answers.items()}
+    responses = {str(status): _response(shape, shown, SUCCESS[status]) | told for status, shape in call.answers.items()}
     if scope != OPEN:
+        wrong = [400, 401, 403, *([404] if names else [])]
+        responses |= {str(status): PROBLEM | {"description": REFUSED[status]} for status in wrong}
         responses |= {
-            "429": PROBLEM | {"headers": _headers(RATES | AGAIN)},
-            "503": PROBLEM | {"headers": _headers(AGAIN)},
+            "429": PROBLEM | {"description": REFUSED[429], "headers": _headers(RATES | AGAIN)},
+            "503": PROBLEM | {"description": REFUSED[503], "headers": _headers(AGAIN)},
         }
     for status, shape in call.refusals.items():
-        refused = _response(shape, shown, "Refused")
+        refused = _response(shape, shown, REFUSED[status])
         known = responses.get(str(status), {})
         responses[str(status)] = known | refused | {"content": refused["content"] | PROBLEM["content"]}
     found: dict[str, Any] = {
-        "operationId": "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/v1"))]).replace("-", "_"),
+        "operationId": operation_id(method, path, call),
         "summary": call.does,
-        "tags": [path.removeprefix("/v1").strip("/").partition("/")[0] or "docs"],
         "parameters": parameters,
         "responses": responses | {"default": PROBLEM},
     }
@@ -130,6 +177,24 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
         schema = body if call.either is None else {"anyOf": [body, shown[repr(call.either)]]}
         found["requestBody"] = {"required": not call.optional, "content": {"application/json": {"schema": schema}}}
     return found
+
+
+def _about(name: str) -> dict[str, Any]:
+    """What is said of a parameter."""
+    text, example = PARAMETERS.get(name, (f"The number of `{name}` that come with the answer.", 12))
+    return {"description": text} | ({} if example is None else {"example": example})
+
+
+TAGGED: dict[str, Any] = {
+    "name": "tags",
+    "in": "query",
+    "required": False,
+    "description": "Only requests that carry these tags: `tag.NAME=VALUE`, up to 5, such as `tag.campaign=spring`.",
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 5},
+    "example": {"tag.campaign": "spring"},
+}
 
 
 def _headers(told: Mapping[str, str]) -> dict[str, Any]:
@@ -160,6 +225,18 @@ def _date(
             left += [(each.type, made[each.encode_name]) for each in kind.fields if each.encode_name in made]
 
 
+def _give_items(schema: Any) -> None:
+    """Give every list without a type of its items one that allows any, since some generators refuse a list that names none."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "array":
+            schema.setdefault("items", {})
+        for part in schema.values():
+            _give_items(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _give_items(part)
+
+
 def _fits(kind: msgspec.inspect.Type, schema: Mapping[str, Any]) -> bool:
     """Whether the schema describes this part of a union."""
     if isinstance(kind, msgspec.inspect.StructType):
@@ -186,7 +263,13 @@ class Document:
     """GET: the document. It is made once, from the routes that the application serves."""
 
     scopes: Scopes = {"GET": OPEN}
-    calls: Calls = {"GET": Call("This document.", {200: answer("Document", openapi=str, info=dict, paths=dict)})}
+    calls: Calls = {
+        "GET": Call(
+            "Get this document.",
+            {200: answer("OpenApiDocument", openapi=str, info=dict, paths=dict)},
+            named="get_openapi_document",
+        )
+    }
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
@@ -202,105 +285,3 @@ class Document:
     async def on_get(self, _req: Request, resp: Response) -> None:
         resp.content_type = "application/json"
         resp.data = self._encoded
-
-
-class Page:
-    """GET: the document as a page. It is made once too, because its callers need no key and have no rate."""
-
-    scopes: Scopes = {"GET": OPEN}
-    calls: Calls = {"GET": Call("This document, to read.", {200: None})}
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-
-    @cached_property
-    def _encoded(self) -> bytes:
-        return page(self._document.made).encode()
-
-    async def on_get(self, _req: Request, resp: Response) -> None:
-        resp.content_type = "text/html; charset=utf-8"
-        resp.set_header(
-            "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-        )
-        resp.data = self._encoded
-
-
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid #8884; border-radius: .4rem; }
-details { border-top: 1px solid #8884; padding: .5rem 0; }
-summary { cursor: pointer; }
-summary b { display: inline-block; width: 4.5rem; }
-table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top; }
-nav a { margin-right: 1rem; } .dim { opacity: .7; }
-"""
-
-
-def page(made: Mapping[str, Any]) -> str:
-    """The whole document as one page without a script."""
-    tags: dict[str, list[str]] = {}
-    for path, methods in made["paths"].items():
-        for method, operation in methods.items():
-            tags.setdefault(operation["tags"][0], []).append(_shown(path, method, operation))
-    links = "".join(f'<a href="#{_text(tag)}">{_text(tag)}</a> ' for tag in tags)
-    parts = "".join(f'<h2 id="{_text(tag)}">{_text(tag)}</h2>{"".join(found)}' for tag, found in tags.items())
-    shapes = "".join(
-        f'<details id="shape-{_text(name)}"><summary><code>{_text(name)}</code> '
-        f'<span class="dim">{_text(shape.get("description", "").partition(chr(10))[0])}</span></summary>{_json(shape)}</details>'
-        for name, shape in sorted(made["components"]["schemas"].items())
-    )
-    info = made["info"]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>The API of {_text(info['title'])}</title><style>{STYLE}</style>"
-        f"<h1>The API of {_text(info['title'])} <span class=dim>{_text(info['version'])}</span></h1>"
-        f"<p>{_text(info['description'])} For programs: <a href=/openapi.json>openapi.json</a>.</p>"
-        f"<nav>{links}<a href=#shapes>shapes</a></nav>{parts}<h2 id=shapes>shapes</h2>{shapes}</html>"
-    )
-
-
-def _shown(path: str, method: str, operation: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><td><code>{_text(each['name'])}</code><td>{_text(each['in'])}{', needed' if each['required'] else ''}"
-        f"<td>{_kind(each['schema'])}<td>{_text(each.get('description', ''))}"
-        for each in operation["parameters"]
-    )
-    body = operation.get("requestBody")
-    taken = "" if body is None else f"<p>Takes {_kind(body['content']['application/json']['schema'])}"
-    answers = "".join(
-        f"<tr><td>{_text(status)}<td>{_content(response)}" for status, response in operation["responses"].items()
-    )
-    return (
-        f"<details><summary><b>{_text(method.upper())}</b> <code>{_text(path)}</code> {_text(operation['summary'])}</summary>"
-        f"<p class=dim>{_text(operation.get('description', 'Needs no key.'))}</p>"
-        f"{f'<table>{rows}</table>' if rows else ''}{taken}<table>{answers}</table></details>"
-    )
-
-
-def _content(response: Mapping[str, Any]) -> str:
-    found = [_kind(each["schema"]) for each in response.get("content", {}).values()]
-    return ", ".join(found) or _text(response["description"])
-
-
-def _kind(schema: Mapping[str, Any]) -> str:
-    if "$ref" in schema:
-        name = _text(schema["$ref"].rpartition("/")[2])
-        return f'<a href="#shape-{name}"><code>{name}</code></a>'
-    if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
-    if schema.get("type") == "array":
-        return f"a list of {_kind(schema.get('items', {}))}"
-    bounds = [f"{word} {schema[name]}" for word, name in (("from", "minimum"), ("to", "maximum")) if name in schema]
-    return _text(
-        " ".join([*([str(schema["format"])] if "format" in schema else [str(schema.get("type", "any"))]), *bounds])
-    )
-
-
-def _json(shape: Any) -> str:
-    return f"<pre>{_text(msgspec.json.format(msgspec.json.encode(shape), indent=2).decode())}</pre>"
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

@@ -2,6 +2,7 @@
 
 import math
 import uuid
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import falcon
@@ -9,6 +10,7 @@ import msgspec
 import structlog
 from falcon.asgi import App, Request, Response
 
+from api import paths as routes
 from beat_actors.errors import (
     BadInput,
     BeatError,
@@ -33,19 +35,19 @@ log = structlog.get_logger(__name__)
 
 
 class PayloadTooLarge(BadInput):
-    """The body is larger than is accepted."""
+    """Payload too large"""
 
     code = "payload_too_large"
 
 
 class BodyTooSlow(BadInput):
-    """The body did not arrive in time."""
+    """Body arrived too slowly"""
 
     code = "body_too_slow"
 
 
 class TooManyCalls(BeatError):
-    """The key calls more often than it may."""
+    """Too many calls"""
 
     code = "too_many_calls"
 
@@ -55,7 +57,7 @@ class TooManyCalls(BeatError):
 
 
 class TooManyBodies(BeatError):
-    """The key sends more bodies, or more bytes of them, at once than are read."""
+    """Too many bodies at once"""
 
     code = "too_many_bodies"
 
@@ -64,13 +66,13 @@ class TooManyBodies(BeatError):
 
 
 class BodyBroken(BadInput):
-    """The body ended before it was whole."""
+    """Body incomplete"""
 
     code = "body_broken"
 
 
 class UnsupportedMediaType(BadInput):
-    """The body is not of a type that is understood."""
+    """Unsupported media type"""
 
     code = "unsupported_media_type"
 
@@ -120,9 +122,20 @@ def problem(error: BeatError) -> dict[str, Any]:
     return body | ({"field": field} if field else {})
 
 
-def install(app: App[Any, Any]) -> None:
+def install(app: App[Any, Any], paths: Callable[[], Iterable[str]]) -> None:
+    """`paths`: the templates of the routes that the application serves."""
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _http)
+
+    async def no_route(req: Request, resp: Response, _error: Exception, _params: dict[str, Any], **_: Any) -> None:
+        detail = routes.no_route(req.path, paths())
+        _send(
+            resp,
+            {"type": "urn:beat:problem:no_route", "title": "No such route", "status": 404, "detail": detail},
+        )
+
+    app.add_error_handler(falcon.HTTPRouteNotFound, no_route)
+    app.add_error_handler(falcon.HTTPMethodNotAllowed, _method)
     app.add_error_handler(BeatError, _beat)
 
 
@@ -145,9 +158,7 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("Retry-After", "1")
     elif isinstance(error, LimitsUnavailable):
         resp.set_header("Retry-After", "2")
-        body["detail"] = (
-            "Redis does not answer, so nobody knows what is left of the limits; nothing was accepted. Try again shortly."
-        )
+        body["detail"] = "Redis timed out, so the remaining quota is unknown; nothing was accepted. Try again shortly."
         log.error("limits_unavailable", error=str(error))
     elif isinstance(error, NotFresh) and error.retry_after is not None:
         resp.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
@@ -161,6 +172,16 @@ async def _http(_req: Request, resp: Response, error: falcon.HTTPError, _params:
     title = error.title or "The request cannot be answered"
     detail = error.description or title
     _send(resp, {"type": f"urn:beat:problem:http_{status}", "title": title, "status": status, "detail": detail})
+
+
+async def _method(req: Request, resp: Response, error: falcon.HTTPMethodNotAllowed, _: Any, **__: Any) -> None:
+    allowed = (error.headers or {}).get("Allow", "")  # type: ignore[union-attr]
+    resp.set_header("Allow", allowed)
+    detail = routes.no_method(req.method, req.uri_template or req.path, allowed)
+    _send(
+        resp,
+        {"type": "urn:beat:problem:no_method", "title": "Method not allowed", "status": 405, "detail": detail},
+    )
 
 
 async def _unexpected(req: Request, resp: Response, error: Exception, _params: dict[str, Any], **_: Any) -> None:

@@ -16,7 +16,7 @@ from api.problems import problem
 from api.replies import location, send
 from api.resource import Resource
 from api.scrape_requests import check_filter, own
-from api.submissions import Outcome
+from api.submissions import SubmissionOutcome
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.moments import in_utc
@@ -26,7 +26,7 @@ from beat_actors.requests.retry import Retried
 from beat_actors.shapes import between, one_of
 
 
-class Matching(msgspec.Struct, forbid_unknown_fields=True):
+class RetryFilter(msgspec.Struct, forbid_unknown_fields=True):
     """Which requests to run again. The fields are those of the list's query."""
 
     platform: str | None = None
@@ -46,14 +46,14 @@ class Retry(Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Run a request again that failed or was cancelled.",
+            "Retry a request that failed or was cancelled.",
             {202: answer("RunsAgain", id=int, location=str)},
             tells=FOLLOW,
         )
     }
 
     async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
-        retried = await in_time(self._retry(row_id(request_id), caller_of(req)))
+        retried = await in_time(self._retry(row_id(request_id, "request_id"), caller_of(req)))
         self._provider.wakeups.send([retried.platform])
         resp.status = 202
         resp.set_header("Location", location(retried.id))
@@ -74,14 +74,18 @@ class RetryMatching(Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Run again what matches, up to 1,000 at once.",
-            {202: answer("RetriedMany", retried=int, refused=int, outcomes=list[Outcome], next_cursor=str | None)},
-            body=Matching,
+            "Retry the requests that match a filter, up to 1,000 per call.",
+            {
+                202: answer(
+                    "RetriedMany", retried=int, refused=int, outcomes=list[SubmissionOutcome], next_cursor=str | None
+                )
+            },
+            body=RetryFilter,
         )
     }
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        given, caller = await read(req, Matching), caller_of(req)
+        given, caller = await read(req, RetryFilter), caller_of(req)
         fields = {name: getattr(given, name) for name in given.__struct_fields__ if name != "limit"}
         account = account_of(caller, given.account_id)
         # A key without an account, and without the scope operate, may only retry its own requests.
@@ -89,6 +93,7 @@ class RetryMatching(Resource):
         for name in ("created_after", "created_before"):
             if fields[name] is not None:
                 fields[name] = in_utc(fields[name], name)
+        fields["status"] = given.status.upper()
         wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
         check_filter(wanted)
         database = self._provider.services.database

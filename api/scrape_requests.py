@@ -11,14 +11,15 @@ from api.body import MAX_LIST_BYTES, read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.deadline import in_time
 from api.finished import SOON, finished
-from api.parameters import moment, row_id, switch, wait_of, whole
+from api.parameters import moment, row_id, switch, wait_of, whole, word
 from api.replies import location, send
 from api.resource import Resource
-from api.submissions import MANY, AcceptedAnswer, Submission, accepted_body, prepared, submit, submit_many
+from api.submissions import MANY, Submission, SubmissionAnswer, accepted_body, prepared, submit, submit_many
 from api.waiting import LONGEST
 from beat_actors import audit
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
+from beat_actors.data.catalog import check_flow
 from beat_actors.database import Transaction
 from beat_actors.errors import Forbidden, NotFound, StorageUnavailable
 from beat_actors.requests import explain, lifecycle, queries
@@ -34,7 +35,7 @@ class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = "its requester cancelled it"
 
 
-LISTED = answer("Requests", requests=list[RequestView], next_cursor=str | None, counts=dict[str, int] | None)
+LISTED = answer("RequestList", requests=list[RequestView], next_cursor=str | None, counts=dict[str, int] | None)
 FILTER: dict[str, Any] = {
     **dict.fromkeys(("platform", "flow", "account_id", "error"), str),
     **dict.fromkeys(("created_after", "created_before"), datetime),
@@ -48,11 +49,11 @@ class ScrapeRequests(Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT, "GET": Scope.READ}
     calls: Calls = {
         "POST": Call(
-            "Ask for data, once or up to 1,000 times.",
-            {200: RequestView, 202: AcceptedAnswer},
+            "Create one request, or up to 1,000 as a list.",
+            {200: RequestView, 202: SubmissionAnswer},
             body=Submission,
-            either=answer("Submissions", requests=MANY),
-            refusals={400: AcceptedAnswer},
+            either=answer("SubmissionList", requests=MANY),
+            refusals={400: SubmissionAnswer},
             tells=FOLLOW | {"Idempotency-Replayed": "`true` where the key brought this answer before."},
             query={"wait": up_to(LONGEST)},
             headers={
@@ -61,9 +62,15 @@ class ScrapeRequests(Resource):
             },
         ),
         "GET": Call(
-            "What was asked for, newest first.",
+            "List requests, newest first.",
             {200: LISTED},
-            query={**FILTER, "uncollected": bool, "counts": bool, "cursor": str, "limit": up_to(queries.MAX_PAGE)},
+            query={
+                **FILTER,
+                "uncollected": bool,
+                "counts": bool,
+                "cursor": str,
+                "limit": up_to(queries.MAX_PAGE, least=1),
+            },
         ),
     }
 
@@ -97,7 +104,7 @@ class ScrapeRequests(Resource):
         wanted = Filter(
             platform=req.get_param("platform"),
             flow=req.get_param("flow"),
-            status=req.get_param("status"),
+            status=word(req, "status", FILTER["status"]),
             account_id=account_of(caller_of(req), req.get_param("account_id")),
             error=req.get_param("error"),
             created_after=moment(req, "created_after"),
@@ -122,7 +129,7 @@ class ScrapeRequest(Resource):
     scopes: Scopes = {"GET": Scope.READ}
     calls: Calls = {
         "GET": Call(
-            "One request; with `wait`, once it has ended, or 202 when the time is up.",
+            "Get a request. With `wait`, the answer comes when it has ended, or as 202 when the time is up.",
             {200: RequestView, 202: RequestView},
             query={"wait": up_to(LONGEST)},
             headers={"Prefer": "`wait=SECONDS`"},
@@ -132,7 +139,7 @@ class ScrapeRequest(Resource):
 
     async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
         wait = wait_of(req)
-        request = await finished(self._provider, row_id(request_id), caller_of(req), wait, resp)
+        request = await finished(self._provider, row_id(request_id, "request_id"), caller_of(req), wait, resp)
         if wait and not request.ended:
             resp.status = 202
             resp.set_header("Location", location(request.id))
@@ -143,10 +150,14 @@ class Explain(Resource):
     """GET: why a request is not done, and when it can be."""
 
     scopes: Scopes = {"GET": Scope.READ}
-    calls: Calls = {"GET": Call("Why a request is not done, and when it can be.", {200: Explanation})}
+    calls: Calls = {
+        "GET": Call(
+            "Explain why a request is not done, and when it can be.", {200: Explanation}, named="explain_scrape_request"
+        )
+    }
 
     async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
-        send(resp, await in_time(self._why(row_id(request_id), caller_of(req))))
+        send(resp, await in_time(self._why(row_id(request_id, "request_id"), caller_of(req))))
 
     async def _why(self, request_id: int, caller: Caller) -> Explanation:
         operator = operates(caller) and not account_is_its_own(caller)
@@ -160,7 +171,7 @@ class Cancel(Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "End a request; fetches that others wait for go on.",
+            "Cancel a request. Fetches that other requests share continue.",
             {200: answer("Cancelled", id=int, status=str, location=str)},
             body=Cancellation,
             optional=True,
@@ -170,7 +181,7 @@ class Cancel(Resource):
     async def on_post(self, req: Request, resp: Response, request_id: str) -> None:
         given = await read_optional(req, Cancellation)
         check_text(given.reason, "reason", longest=1000)
-        request = await in_time(self._cancel(row_id(request_id), caller_of(req), given.reason))
+        request = await in_time(self._cancel(row_id(request_id, "request_id"), caller_of(req), given.reason))
         send(resp, {"id": request.id, "status": request.status, "location": location(request.id)})
 
     async def _cancel(self, request_id: int, caller: Caller, reason: str) -> RequestView:
@@ -194,6 +205,7 @@ async def own(transaction: Transaction, request_id: int, caller: Caller) -> Requ
 
 
 def check_filter(wanted: Filter) -> None:
-    """Raises `BadInput` for a text that no row can hold."""
+    """Raises `BadInput` for a text that no row can hold, and for a platform or a flow that does not exist."""
     for name in ("platform", "flow", "account_id", "error"):
         check_text(getattr(wanted, name) or "", name, longest=255, one_line=True)
+    check_flow(wanted.platform, wanted.flow)

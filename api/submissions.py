@@ -28,6 +28,7 @@ from beat_actors.errors import BadInput, BeatError, Forbidden, TooManyOpen
 from beat_actors.requests import intake, queries
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
 from beat_actors.shapes import between, one_of
+from beat_actors.wording import explained
 
 MAX_ITEMS = 1000
 """Requests in one call."""
@@ -49,7 +50,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     tags: dict[str, str] = {}
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class SubmissionOutcome(msgspec.Struct, kw_only=True):
     """What came of one request of many: accepted with an id, or a problem with a `detail`."""
 
     id: int | msgspec.UnsetType = msgspec.UNSET
@@ -62,12 +63,12 @@ class Outcome(msgspec.Struct, kw_only=True):
     field: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class AcceptedAnswer(Outcome, kw_only=True):
+class SubmissionAnswer(SubmissionOutcome, kw_only=True):
     """For one request: `id`, `accepted_as` and `location`. For many: an outcome for each, in their order."""
 
     accepted: int | msgspec.UnsetType = msgspec.UNSET
     refused: int | msgspec.UnsetType = msgspec.UNSET
-    outcomes: list[Outcome] | msgspec.UnsetType = msgspec.UNSET
+    outcomes: list[SubmissionOutcome] | msgspec.UnsetType = msgspec.UNSET
 
 
 MANY = Annotated[list[Submission], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
@@ -92,7 +93,7 @@ def prepared(item: Any, caller: Caller) -> Prepared:
     try:
         given = msgspec.convert(item, Submission)
     except msgspec.ValidationError as error:
-        raise BadInput(f"the request is not as it should be: {error}") from None
+        raise explained(error, Submission) from None
     found = intake.prepare(
         NewRequest(
             given.platform,
@@ -143,7 +144,10 @@ async def submit_many(provider: Provider, body: dict[str, Any], req: Request, re
     """Answer a list of requests: 202 where at least one is accepted, otherwise 400."""
     items = body["requests"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS or len(body) > 1:
-        raise BadInput(f"requests is a list of 1 to {MAX_ITEMS} requests, and the only field", field="requests")
+        got = f"{len(items):,}" if isinstance(items, list) else "something else"
+        raise BadInput(
+            f"`requests` must be a list of 1 to {MAX_ITEMS:,} requests and the only field (got {got})", field="requests"
+        )
     if req.get_param("wait") is not None:
         raise BadInput("wait is for a single request; many are followed by their ids", field="wait")
     caller = caller_of(req)

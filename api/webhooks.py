@@ -9,7 +9,7 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, account_of, caller_of, operates
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
-from api.parameters import row_id, whole
+from api.parameters import row_id, whole, word
 from api.replies import send
 from api.resource import Resource
 from beat_actors.access.scopes import Scope
@@ -20,7 +20,7 @@ from beat_actors.webhooks import endpoints
 from beat_actors.webhooks.endpoints import EndpointView, Reader
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
     """The body that adds an endpoint. `events`: types, or beginnings of types that end in `.*`."""
 
     url: str
@@ -28,7 +28,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     account_id: str | None = None
 
 
-class Change(msgspec.Struct, forbid_unknown_fields=True):
+class WebhookChange(msgspec.Struct, forbid_unknown_fields=True):
     """A field that is left out does not change. `state`: active or paused."""
 
     url: str | None = None
@@ -36,7 +36,7 @@ class Change(msgspec.Struct, forbid_unknown_fields=True):
     state: Annotated[str, one_of(("active", "paused"))] | None = None
 
 
-class Since(msgspec.Struct, forbid_unknown_fields=True):
+class ResendFrom(msgspec.Struct, forbid_unknown_fields=True):
     """`since`: a time with its zone. The failed deliveries of events from then on are sent again."""
 
     since: Annotated[datetime, msgspec.Meta(tz=True)]
@@ -48,6 +48,7 @@ class MadeWebhook(EndpointView, frozen=True, kw_only=True):
     secret: str
 
 
+STATE = Annotated[str, one_of(endpoints.STATES)]
 DELIVERY = answer("DeliveryId", delivery_id=int)
 
 
@@ -62,8 +63,10 @@ class Webhooks(_Resource):
 
     scopes: Scopes = {"GET": Scope.READ, "POST": Scope.SUBMIT}
     calls: Calls = {
-        "GET": Call("Endpoints, never their secrets.", {200: answer("WebhookList", webhooks=list[EndpointView])}),
-        "POST": Call("Add an endpoint; its secret is in this answer and in no other.", {201: MadeWebhook}, body=Wanted),
+        "GET": Call(
+            "List endpoints, without their secrets.", {200: answer("WebhookList", webhooks=list[EndpointView])}
+        ),
+        "POST": Call("Create an endpoint. Its secret is in this answer only.", {201: MadeWebhook}, body=NewWebhook),
     }
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -71,7 +74,7 @@ class Webhooks(_Resource):
             send(resp, {"webhooks": await endpoints.overview(transaction, _reader(req))})
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        given, caller = await read(req, Wanted), caller_of(req)
+        given, caller = await read(req, NewWebhook), caller_of(req)
         _may_read(req)
         account_id = account_of(caller, given.account_id)
         if account_id is None and not operates(caller):
@@ -102,17 +105,19 @@ class Webhook(_Resource):
 
     scopes: Scopes = {"GET": Scope.READ, "PATCH": Scope.SUBMIT, "DELETE": Scope.SUBMIT}
     calls: Calls = {
-        "GET": Call("One endpoint.", {200: EndpointView}),
-        "PATCH": Call("Change its URL or its events, pause or resume it.", {200: EndpointView}, body=Change),
-        "DELETE": Call("Drop it, with its deliveries.", {200: answer("WebhookDeleted", id=int, deleted=bool)}),
+        "GET": Call("Get an endpoint.", {200: EndpointView}),
+        "PATCH": Call(
+            "Change the URL or the events of an endpoint, pause or resume it.", {200: EndpointView}, body=WebhookChange
+        ),
+        "DELETE": Call("Delete an endpoint and its deliveries.", {200: answer("WebhookDeleted", id=int, deleted=bool)}),
     }
 
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
-            send(resp, await endpoints.find(transaction, row_id(webhook_id), _reader(req)))
+            send(resp, await endpoints.find(transaction, row_id(webhook_id, "webhook_id"), _reader(req)))
 
     async def on_patch(self, req: Request, resp: Response, webhook_id: str) -> None:
-        given = await read(req, Change)
+        given = await read(req, WebhookChange)
         _may_read(req)
         if given.state not in (None, "active", "paused"):
             raise BadInput("state can be set to active or paused", field="state")
@@ -121,7 +126,7 @@ class Webhook(_Resource):
         async with self._provider.services.database.transaction() as transaction:
             changed = await endpoints.change(
                 transaction,
-                row_id(webhook_id),
+                row_id(webhook_id, "webhook_id"),
                 _reader(req),
                 allow_private=self._allow_private,
                 url=given.url,
@@ -131,7 +136,7 @@ class Webhook(_Resource):
         send(resp, changed)
 
     async def on_delete(self, req: Request, resp: Response, webhook_id: str) -> None:
-        number = row_id(webhook_id)
+        number = row_id(webhook_id, "webhook_id")
         async with self._provider.services.database.transaction() as transaction:
             await endpoints.delete(transaction, number, _reader(req))
         send(resp, {"id": number, "deleted": True})
@@ -143,13 +148,14 @@ class SecretRotation(_Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Give it a new secret; for 24 h both sign.",
+            "Give an endpoint a new secret. For 24 h both secrets sign.",
             {200: answer("WebhookSecret", id=int, secret=str, old_secret_until=datetime)},
+            named="rotate_webhook_secret",
         )
     }
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
-        services, number = self._provider.services, row_id(webhook_id)
+        services, number = self._provider.services, row_id(webhook_id, "webhook_id")
         _may_read(req)
         async with services.database.transaction() as transaction:
             secret, until = await endpoints.rotate(transaction, services.vault, number, _reader(req))
@@ -160,11 +166,11 @@ class TestEvent(_Resource):
     """POST: send an event of the type `beat.webhook.test` to this endpoint alone."""
 
     scopes: Scopes = {"POST": Scope.SUBMIT}
-    calls: Calls = {"POST": Call("Send a test event to this endpoint alone.", {202: DELIVERY})}
+    calls: Calls = {"POST": Call("Send a test event to this endpoint only.", {202: DELIVERY})}
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
-            delivery = await endpoints.send_test(transaction, row_id(webhook_id), _reader(req))
+            delivery = await endpoints.send_test(transaction, row_id(webhook_id, "webhook_id"), _reader(req))
         resp.status = 202
         send(resp, {"delivery_id": delivery})
 
@@ -175,11 +181,11 @@ class Deliveries(_Resource):
     scopes: Scopes = {"GET": Scope.READ}
     calls: Calls = {
         "GET": Call(
-            "Its deliveries, newest first.",
-            {200: endpoints.Deliveries},
+            "List the deliveries of an endpoint, newest first.",
+            {200: endpoints.DeliveryList},
             query={
-                "state": Annotated[str, one_of(endpoints.STATES)],
-                "limit": up_to(endpoints.MAX_PAGE),
+                "state": STATE,
+                "limit": up_to(endpoints.MAX_PAGE, least=1),
                 "cursor": str,
             },
         )
@@ -190,9 +196,9 @@ class Deliveries(_Resource):
         async with self._provider.services.database.transaction() as transaction:
             page = await endpoints.deliveries(
                 transaction,
-                row_id(webhook_id),
+                row_id(webhook_id, "webhook_id"),
                 _reader(req),
-                state=req.get_param("state"),
+                state=word(req, "state", STATE),
                 limit=limit,
                 cursor=req.get_param("cursor"),
             )
@@ -206,9 +212,9 @@ class Resend(_Resource):
     calls: Calls = {"POST": Call("Send one delivery again.", {202: DELIVERY})}
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str, delivery_id: str) -> None:
-        delivery = row_id(delivery_id)
+        delivery = row_id(delivery_id, "delivery_id")
         async with self._provider.services.database.transaction() as transaction:
-            await endpoints.resend(transaction, row_id(webhook_id), delivery, _reader(req))
+            await endpoints.resend(transaction, row_id(webhook_id, "webhook_id"), delivery, _reader(req))
         resp.status = 202
         send(resp, {"delivery_id": delivery})
 
@@ -219,15 +225,18 @@ class ResendFailed(_Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Send again what failed of the events since a time.", {202: answer("Resent", resent=int)}, body=Since
+            "Send the failed deliveries of events since a time again.",
+            {202: answer("Resent", resent=int)},
+            body=ResendFrom,
+            named="resend_failed_deliveries",
         )
     }
 
     async def on_post(self, req: Request, resp: Response, webhook_id: str) -> None:
-        given = await read(req, Since)
+        given = await read(req, ResendFrom)
         async with self._provider.services.database.transaction() as transaction:
             since = in_utc(given.since, "since")
-            count = await endpoints.resend_failed(transaction, row_id(webhook_id), since, _reader(req))
+            count = await endpoints.resend_failed(transaction, row_id(webhook_id, "webhook_id"), since, _reader(req))
         resp.status = 202
         send(resp, {"resent": count})
 

@@ -12,7 +12,7 @@ import msgspec
 from beat_actors.database import Statements, Transaction, jsonb
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was changed."""
 
     id: int
@@ -25,7 +25,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 SQL = Statements(__file__)
 RECORD = SQL("record")
-ENTRIES = SQL("entries", Entry)
+ENTRIES = SQL("entries", AuditEntry)
 
 
 async def record(
@@ -41,7 +41,7 @@ async def record(
 
 async def entries(
     transaction: Transaction, *, target: str | None = None, actor: str | None = None, limit: int = 50
-) -> list[Entry]:
+) -> list[AuditEntry]:
     """What was changed, newest first; of one target or by one actor, where they are named."""
     wanted = {"target": target, "actor": actor, "limit": limit}
     return await transaction.rows(ENTRIES, wanted)

@@ -8,13 +8,19 @@ from typing import Any, ClassVar
 
 
 class BeatError(Exception):
-    """Something in Beat went wrong."""
+    """Something went wrong
+
+    The base of all errors of Beat.
+    """
 
     code: ClassVar[str] = "beat_error"
 
 
 class BadInput(BeatError):
-    """The input cannot be used as it is; the message names the field and what it should be."""
+    """Invalid request
+
+    The message names the field and what it must be.
+    """
 
     code = "bad_input"
 
@@ -24,37 +30,54 @@ class BadInput(BeatError):
 
 
 class UnknownName(BadInput):
-    """Nothing has this name; the message lists the names that exist."""
+    """Unknown name
+
+    Nothing has this name; the message lists the names that exist.
+    """
 
     code = "unknown_name"
 
 
 class UnknownPlatform(UnknownName):
-    """No platform of that name is registered."""
+    """Unknown platform
+
+    No platform of that name is registered.
+    """
 
     code = "unknown_platform"
 
 
 class UnknownFlow(UnknownName):
-    """The platform has no flow of that name."""
+    """Unknown flow
+
+    The platform has no flow of that name.
+    """
 
     code = "unknown_flow"
 
 
 class NotFound(BeatError):
-    """There is no such row."""
+    """Not found
+
+    There is no such row, or the caller may not see it.
+    """
 
     code = "not_found"
 
 
 class NotGranted(NotFound):
-    """No owner of that name is granted to this account, so nothing of it can be asked for."""
+    """Owner not granted
+
+    The account may not use this owner, so nothing of it can be asked for.
+    """
 
     code = "owner_not_granted"
 
 
 class NotFresh(BeatError):
-    """What is known is older than was asked for, and no refresh is underway.
+    """No fresh data
+
+    What is known is older than was asked for, and no refresh is in progress.
 
     `retry_after` is in seconds, `None` where waiting alone does not help.
     """
@@ -67,19 +90,22 @@ class NotFresh(BeatError):
 
 
 class CursorExpired(BeatError):
-    """What lies behind the cursor is kept no more, so that something may be missing."""
+    """Cursor expired
+
+    What the cursor points at is no longer kept, so changes may be missing.
+    """
 
     code = "cursor_expired"
 
 
 class Unauthenticated(BeatError):
-    """No key was given, or one that opens nothing here."""
+    """Missing or invalid API key"""
 
     code = "unauthenticated"
 
 
 class Forbidden(BeatError):
-    """The key does not allow this.
+    """Not allowed for this API key
 
     `scope` is the scope that the key lacks, `None` where no scope would help.
     """
@@ -92,13 +118,16 @@ class Forbidden(BeatError):
 
 
 class Conflict(BeatError):
-    """The request is in a state that does not allow this."""
+    """Conflict with the current state
+
+    The row is in a state that does not allow the change.
+    """
 
     code = "conflict"
 
 
 class KeyReused(Conflict):
-    """An idempotency key stands for one request, and was used for another."""
+    """Idempotency key already used for another request"""
 
     code = "idempotency_key_reused"
 
@@ -110,13 +139,19 @@ class BadSettings(BeatError):
 
 
 class SecretMissing(BeatError):
-    """This process was started without a secret that the work needs; nothing was done."""
+    """Secret missing
+
+    This process was started without a secret that the work needs; nothing was done.
+    """
 
     code = "secret_missing"
 
 
 class StorageUnavailable(BeatError):
-    """PostgreSQL did not answer in time; nothing was accepted or changed."""
+    """PostgreSQL unavailable
+
+    PostgreSQL did not answer in time; nothing was accepted or changed.
+    """
 
     code = "storage_unavailable"
 
@@ -146,13 +181,19 @@ class StorageContended(StorageUnavailable):
 
 
 class RedisUnavailable(BeatError):
-    """Redis did not answer in time; nothing was changed in it."""
+    """Redis unavailable
+
+    Redis did not answer in time; nothing was changed in it.
+    """
 
     code = "redis_unavailable"
 
 
 class LimitsUnavailable(BeatError):
-    """Redis did not answer in time, so nobody knows what is left of a limit; nothing was accepted or changed."""
+    """Limits unavailable
+
+    Redis timed out, so the remaining quota is unknown; nothing was accepted or changed.
+    """
 
     code = "limits_unavailable"
 
@@ -194,7 +235,10 @@ class RateLimitError(BeatError):
 
 
 class TooManyTests(BeatError):
-    """A webhook or its account was sent as many test events as a minute allows."""
+    """Too many test events
+
+    A webhook or its account was sent as many test events as a minute allows.
+    """
 
     code = "too_many_tests"
 
@@ -204,7 +248,10 @@ class TooManyTests(BeatError):
 
 
 class TooManyOpen(BeatError):
-    """An account, or a key without one, has as many open requests as it may have."""
+    """Too many open requests
+
+    An account, or a key without one, has as many open requests as it may have.
+    """
 
     code = "too_many_open"
 

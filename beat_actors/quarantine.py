@@ -26,7 +26,7 @@ MOST_SHOWN = 1_000_000
 KINDS = ("malformed", "poison", "implausible", "message")
 
 
-class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
     """Open entries that look alike: the same kind, place, path and parser.
 
     `newest`: the id of the last one; `error` is its reason. `replaying`: those that are due to be read anew.
@@ -69,7 +69,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return {name: getattr(self, name) for name in Selection.__struct_fields__}
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantinedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was set aside, and why. What a provider answered is in its fetch's raw payload.
 
     `replay_at`: when it is read anew, or was; `outcome`: what came of it (`reparsed`, `refetched`, `not needed`, `gone`, `resolved`).
@@ -100,7 +100,7 @@ class Payload(msgspec.Struct, frozen=True):
     cut: bool
 
 
-class Replay(msgspec.Struct, frozen=True):
+class ReplayPlan(msgspec.Struct, frozen=True):
     """How many entries are to be read anew, and when the last of them is."""
 
     count: int
@@ -109,11 +109,11 @@ class Replay(msgspec.Struct, frozen=True):
 
 SQL = Statements(__file__)
 SET_ASIDE = SQL("set_aside")
-CLUSTERS = SQL("clusters", Cluster)
-ONE = SQL("one", Entry)
+CLUSTERS = SQL("clusters", QuarantineCluster)
+ONE = SQL("one", QuarantinedEntry)
 BODY = SQL("body", bytes)
 RESOLVE = SQL("resolve")
-REPLAY = SQL("replay", Replay)
+REPLAY = SQL("replay", ReplayPlan)
 
 
 class QuarantineFull(BeatError):
@@ -136,12 +136,12 @@ async def set_aside_message(database: Database, queue: str, why: str, detail: Ma
     log.error("message_quarantined", queue=queue, why=why)
 
 
-async def clusters(transaction: Transaction, *, limit: int = 100) -> list[Cluster]:
+async def clusters(transaction: Transaction, *, limit: int = 100) -> list[QuarantineCluster]:
     """What stands in quarantine, by what looks alike, the most frequent first."""
     return await transaction.rows(CLUSTERS, {"limit": limit})
 
 
-async def entry(transaction: Transaction, entry_id: int) -> Entry:
+async def entry(transaction: Transaction, entry_id: int) -> QuarantinedEntry:
     """Raises `NotFound`."""
     found = await transaction.row(ONE, {"id": entry_id})
     if found is None:
@@ -172,7 +172,7 @@ async def resolve(transaction: Transaction, selection: Selection, *, actor: str,
 
 async def replay(
     transaction: Transaction, selection: Selection, *, actor: str, reason: str, rate: float = 10.0
-) -> Replay:
+) -> ReplayPlan:
     """Have these entries read again, `rate` entries a second, the oldest first, after a parser was corrected.
 
     The payload that is kept is parsed again. Only where none is kept any more, the provider is asked again. Raises `BadInput`.

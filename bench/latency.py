@@ -17,7 +17,8 @@ from beat_actors.engine import Engine
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from beat_actors.requests import intake
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from bench import engine
 from bench.contender import handle
 from bench.upstream import upstream

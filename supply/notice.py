@@ -5,6 +5,8 @@ import sys
 from supply.lock import ROOT, Package, SupplyError, packages
 
 NOTICE = ROOT / "NOTICE"
+VENDORED = """The wheel and the image contain Swagger UI 5.35.0, Apache-2.0, unchanged, in api/viewer: Copyright 2020-2021 SmartBear Software Inc. Its
+licence, its notice, the licences of what it bundles and the hashes of its files lie beside it."""
 TEXT = """Beat
 
 Beat itself is under the Apache License 2.0: see LICENSE.
@@ -13,6 +15,11 @@ The image installs the packages below, unchanged, beside Beat; the wheel contain
 is installed with it (`*.dist-info` in site-packages). This file is written by `make notice` from `requirements.image.lock`.
 
 {table}
+
+Vendored files
+--------------
+
+{vendored}
 
 Packages under the GNU Lesser General Public License
 ----------------------------------------------------
@@ -40,7 +47,7 @@ def notice(found: list[Package]) -> str:
     name, version = (max(len(getattr(one, part)) for one in found) for part in ("name", "version"))
     table = "\n".join(f"{one.name:<{name}}  {one.version:<{version}}  {one.licence}" for one in found)
     copyleft = "\n".join(f"{one.name} {one.version}, {one.licence}: {one.source}" for one in found if one.copyleft)
-    return TEXT.format(table=table, copyleft=copyleft)
+    return TEXT.format(table=table, vendored=VENDORED, copyleft=copyleft)
 
 
 def main() -> int:

@@ -51,13 +51,13 @@ AGE: dict[str, Any] = {"max_age": up_to(LONGEST_AGE), "allow_stale": bool}
 PAGE: dict[str, Any] = {**AGE, "limit": up_to(reading.MAX_PAGE, least=1), "cursor": str}
 HISTORY_PAGE = PAGE | {"since": datetime, "until": datetime}
 VALUES: dict[str, Any] = {"dimensions": dict[str, Any], "metrics": dict[str, Any]}
-OF = answer("Of", kind=str, id=str)
+OF = answer("ParentThing", kind=str, id=str)
 THING = answer("Thing", platform=str, kind=str, id=str, **VALUES, changed_at=datetime | None, freshness=FreshnessBlock)
 ITEMS = answer(
-    "Items", platform=str, kind=str, of=OF, items=list[ListedItem], next_cursor=str | None, freshness=FreshnessBlock
+    "ThingList", platform=str, kind=str, of=OF, items=list[ListedItem], next_cursor=str | None, freshness=FreshnessBlock
 )
 HISTORY = answer(
-    "History",
+    "ThingHistory",
     platform=str,
     kind=str,
     of=OF,
@@ -65,7 +65,7 @@ HISTORY = answer(
     next_cursor=str | None,
     freshness=FreshnessBlock,
 )
-TO_COME = answer("ToCome", freshness=FreshnessBlock)
+TO_COME = answer("RefreshPending", freshness=FreshnessBlock)
 TELLS = FOLLOW | {"ETag": "What `If-None-Match` asks by."}
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
 

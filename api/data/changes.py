@@ -21,8 +21,8 @@ class Changes(Resource):
     scopes: Scopes = READ
     calls: Calls = {
         "GET": Call(
-            "What changed since a cursor or a time, in order.",
-            {200: changes.Changes},
+            "List what changed since a cursor or a time, oldest first.",
+            {200: changes.ChangePage},
             query={"since": str, "platform": str, "kind": str, "limit": up_to(changes.MAX_PAGE, least=1)},
         )
     }

@@ -9,6 +9,7 @@ from api.calls import Call, Calls
 from api.data.answers import HISTORY, HISTORY_PAGE, IF_NONE_MATCH, TELLS, TO_COME
 from api.data.kinds import Demand, OfKind, Owner
 from api.data.lists import List
+from api.naming import one_of_kind
 from api.parameters import moment, page_of
 from api.services import Provider
 from beat_actors.data import freshness, reading
@@ -24,7 +25,7 @@ class History(OfKind):
 
     def __init__(self, provider: Provider, kind: str) -> None:
         super().__init__(provider, kind)
-        does = f"What was observed of one of the {kind}, newest first."
+        does = f"List the snapshots of one {one_of_kind(kind)}, newest first."
         answers = {200: HISTORY, 202: TO_COME, 304: None}
         self.calls: Calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
@@ -47,7 +48,7 @@ class ListHistory(List):
 
     def __init__(self, provider: Provider, kind: str, name: str) -> None:
         super().__init__(provider, kind, name)
-        does = f"What was observed of the {name} of one of the {kind}, newest first."
+        does = f"List the snapshots of the {name} of one {one_of_kind(kind)}, newest first."
         answers = {200: HISTORY, 202: TO_COME, 304: None}
         self.calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 

@@ -6,6 +6,7 @@ from api.access import caller_of, reader_of
 from api.calls import Call, Calls
 from api.data.answers import IF_NONE_MATCH, ITEMS, PAGE, TELLS, TO_COME, item_body
 from api.data.kinds import Demand, OfKind
+from api.naming import one_of_kind
 from api.parameters import page_of
 from api.services import Provider
 from beat_actors.data import freshness, reading
@@ -21,7 +22,10 @@ class List(OfKind):
     def __init__(self, provider: Provider, kind: str, name: str) -> None:
         super().__init__(provider, kind)
         self._name = name
-        does, answers = f"The {name} of one of the {kind}, newest first.", {200: ITEMS, 202: TO_COME, 304: None}
+        does, answers = (
+            f"List the {name} of one {one_of_kind(kind)}, newest first.",
+            {200: ITEMS, 202: TO_COME, 304: None},
+        )
         self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
 
     def _listed(self, platform: Platform) -> tuple[Entity, Listed]:

@@ -17,7 +17,10 @@ class Platforms(Resource):
 
     scopes: Scopes = READ
     calls: Calls = {
-        "GET": Call("What can be asked for.", {200: answer("PlatformList", platforms=list[catalog.PlatformView])})
+        "GET": Call(
+            "List the platforms with their flows, parameters and kinds of data.",
+            {200: answer("PlatformList", platforms=list[catalog.PlatformView])},
+        )
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
@@ -28,7 +31,9 @@ class OnePlatform(Resource):
     """GET: one platform."""
 
     scopes: Scopes = READ
-    calls: Calls = {"GET": Call("What can be asked for of one platform.", {200: catalog.PlatformView})}
+    calls: Calls = {
+        "GET": Call("Get a platform with its flows, parameters and kinds of data.", {200: catalog.PlatformView})
+    }
 
     async def on_get(self, _req: Request, resp: Response, platform: str) -> None:
         send(resp, catalog.view(platform_named(platform)))

@@ -21,6 +21,7 @@ from api.data.answers import (
 )
 from api.data.kinds import Demand, OfKind, Owner, unknown
 from api.deadline import bounds_itself, in_time, left
+from api.naming import one_of_kind
 from api.parameters import whole
 from api.services import Provider
 from beat_actors.data import catalog, freshness, reading, refreshing
@@ -37,7 +38,7 @@ class Thing(OfKind):
     def __init__(self, provider: Provider, kind: str) -> None:
         super().__init__(provider, kind)
         lists = {name: up_to(MOST_ALONG) for name in catalog.lists_of(kind)}
-        does = f"One of the {kind}, by its id or any of its names."
+        does = f"Get one {one_of_kind(kind)} by its id or any of its names."
         answers = {200: THING, 202: TO_COME, 304: None}
         self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, tells=TELLS)}
 

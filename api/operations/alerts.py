@@ -26,7 +26,7 @@ class Alerts(Resource):
         "GET": Call(
             "Open alerts, the gravest first.",
             {200: answer("AlertList", alerts=list[alerts.AlertView])},
-            query={"resolved": bool, "limit": up_to(1000)},
+            query={"resolved": bool, "limit": up_to(1000, least=1)},
         )
     }
 
@@ -48,7 +48,7 @@ class AlertSilence(Resource):
     }
 
     async def on_post(self, req: Request, resp: Response, alert_id: str) -> None:
-        given, number = await read(req, Silence), row_id(alert_id)
+        given, number = await read(req, Silence), row_id(alert_id, "alert_id")
         async with self._provider.services.database.transaction() as transaction:
             key = await alerts.silence(
                 transaction, number, silenced=given.silenced, actor=caller_of(req).actor, reason=given.reason

@@ -19,8 +19,9 @@ class Audit(Resource):
     calls: Calls = {
         "GET": Call(
             "Who changed what, newest first.",
-            {200: answer("AuditLog", entries=list[audit.Entry])},
-            query={"target": str, "actor": str, "limit": up_to(1000)},
+            {200: answer("AuditLog", entries=list[audit.AuditEntry])},
+            query={"target": str, "actor": str, "limit": up_to(1000, least=1)},
+            named="list_audit_entries",
         )
     }
 

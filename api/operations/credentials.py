@@ -84,12 +84,12 @@ class Credential(_Resource):
         "GET": Call(
             "One credential, with what happened to it.",
             {200: answer("CredentialHistory", credential=CredentialInfo, history=list[CredentialEvent])},
-            query={"limit": up_to(1000)},
+            query={"limit": up_to(1000, least=1)},
         )
     }
 
     async def on_get(self, req: Request, resp: Response, credential_id: str) -> None:
-        manager, number = self._manager(req), row_id(credential_id)
+        manager, number = self._manager(req), row_id(credential_id, "credential_id")
         info = await manager.info(number)
         history = await manager.history(number, limit=whole(req, "limit", default=50, most=1000))
         send(resp, {"credential": info, "history": history})
@@ -99,10 +99,17 @@ class CredentialSecret(_Resource):
     """POST: give a credential a new secret. A dead one is used again when its check succeeds."""
 
     scopes = CHANGE
-    calls: Calls = {"POST": Call("Give a credential a new secret.", {200: CredentialInfo}, body=NewSecret)}
+    calls: Calls = {
+        "POST": Call(
+            "Replace the secret of a credential.",
+            {200: CredentialInfo},
+            body=NewSecret,
+            named="replace_credential_secret",
+        )
+    }
 
     async def on_post(self, req: Request, resp: Response, credential_id: str) -> None:
-        given, number = await read(req, NewSecret), row_id(credential_id)
+        given, number = await read(req, NewSecret), row_id(credential_id, "credential_id")
         manager = self._manager(req)
         await manager.replace(number, given.secret, reason=given.reason)
         info = await manager.info(number)
@@ -115,7 +122,12 @@ class CredentialChange(_Resource):
 
     scopes = CHANGE
     calls: Calls = {
-        "POST": Call("Enable, disable, reset, share or unshare a credential.", {200: CredentialInfo}, body=Reason)
+        "POST": Call(
+            "Enable, disable, reset, share or unshare a credential.",
+            {200: CredentialInfo},
+            body=Reason,
+            named="change_credential",
+        )
     }
 
     async def on_post(self, req: Request, resp: Response, credential_id: str, change: str) -> None:
@@ -129,7 +141,7 @@ class CredentialChange(_Resource):
         }
         if change not in changes:
             raise NotFound(f"a credential can be changed by {', '.join(changes)}")
-        given, number = await read(req, Reason), row_id(credential_id)
+        given, number = await read(req, Reason), row_id(credential_id, "credential_id")
         await changes[change](number, reason=given.reason)
         info = await manager.info(number)
         self._provider.wakeups.send([info.platform])

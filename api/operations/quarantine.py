@@ -15,14 +15,14 @@ from beat_actors import quarantine
 from beat_actors.shapes import one_of
 
 
-class Resolution(quarantine.Selection, frozen=True, kw_only=True):
+class ClusterToResolve(quarantine.Selection, frozen=True, kw_only=True):
     """A cluster of the quarantine, as the caller saw it: no entry after `newest` is resolved. A field that is left out matches any value.
     An empty `path` matches entries without one."""
 
     reason: Text
 
 
-class Replay(quarantine.Selection, frozen=True, kw_only=True):
+class ClusterToReplay(quarantine.Selection, frozen=True, kw_only=True):
     """A cluster that is read again, as the caller saw it. `rate`: entries a second."""
 
     reason: Text
@@ -37,8 +37,9 @@ class Quarantine(Resource):
     calls: Calls = {
         "GET": Call(
             "What could not be used, by what looks alike.",
-            {200: answer("ClusterList", clusters=list[quarantine.Cluster])},
-            query={"limit": up_to(1000)},
+            {200: answer("ClusterList", clusters=list[quarantine.QuarantineCluster])},
+            query={"limit": up_to(1000, least=1)},
+            named="list_quarantine_clusters",
         )
     }
 
@@ -52,11 +53,11 @@ class QuarantineEntry(Resource):
     """GET: one entry."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("One entry of the quarantine.", {200: quarantine.Entry})}
+    calls: Calls = {"GET": Call("One entry of the quarantine.", {200: quarantine.QuarantinedEntry})}
 
     async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
-            send(resp, await quarantine.entry(transaction, row_id(entry_id)))
+            send(resp, await quarantine.entry(transaction, row_id(entry_id, "entry_id")))
 
 
 class QuarantinePayload(Resource):
@@ -78,12 +79,12 @@ class QuarantineResolve(Resource):
         "POST": Call(
             "Take a cluster that has been dealt with off the list.",
             {200: answer("Resolved", resolved=int)},
-            body=Resolution,
+            body=ClusterToResolve,
         )
     }
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        given = await read(req, Resolution)
+        given = await read(req, ClusterToResolve)
         async with self._provider.services.database.transaction() as transaction:
             count = await quarantine.resolve(
                 transaction,
@@ -98,10 +99,12 @@ class QuarantineReplay(Resource):
     """POST: have a cluster read again, some entries a second. Beat asks the provider only for entries whose payload is not kept."""
 
     scopes = CHANGE
-    calls: Calls = {"POST": Call("Read a cluster anew, some entries a second.", {202: quarantine.Replay}, body=Replay)}
+    calls: Calls = {
+        "POST": Call("Read a cluster anew, some entries a second.", {202: quarantine.ReplayPlan}, body=ClusterToReplay)
+    }
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        given = await read(req, Replay)
+        given = await read(req, ClusterToReplay)
         async with self._provider.services.database.transaction() as transaction:
             found = await quarantine.replay(
                 transaction,

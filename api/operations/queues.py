@@ -36,7 +36,7 @@ class Queues(Resource):
     """GET: each queue, with its depth, the workers that hold messages, its dead letters, the age of its oldest message and its rate."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("What lies in Redis.", {200: queues.Look})}
+    calls: Calls = {"GET": Call("What lies in Redis.", {200: queues.QueueOverview})}
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, await self._provider.services.queues.look())
@@ -48,9 +48,10 @@ class Queue(Resource):
     scopes = READ
     calls: Calls = {
         "GET": Call(
-            "Messages of a queue.",
+            "List messages of a queue.",
             {200: answer("MessageList", messages=list[queues.MessageView])},
-            query={"limit": up_to(queues.MOST_LISTED)},
+            query={"limit": up_to(queues.MOST_LISTED, least=1)},
+            named="list_queue_messages",
         )
     }
 

@@ -28,7 +28,7 @@ SEEN = 60.0
 MOST_KEPT = 10_000
 
 NO_KEY = "the call carries no key; send one as `Authorization: Bearer beat_…` (`beat keys create NAME --scope submit` makes it)"
-NOT_A_KEY = "this is no key of this installation; is it whole, and from here?"
+NOT_A_KEY = "invalid API key: check that it is complete and from this installation"
 
 
 class Key(NamedTuple):

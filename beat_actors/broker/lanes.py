@@ -9,8 +9,8 @@ from beat_actors.broker.state import Blocked, Lane, Plan, Snapshot, told
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
 from beat_actors.errors import NoAvailableSources
 from beat_actors.fetches.states import Stage
-from beat_actors.requests.intake import Priority
 from beat_actors.requests.lifecycle import fail_fetches
+from beat_actors.requests.states import Priority
 
 SQL = Statements(__file__)
 MOST_LANES = 100

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from beat_actors.audit import Entry, entries
+from beat_actors.audit import AuditEntry, entries
 from beat_actors.cli.output import show_json, show_rows
 from beat_actors.cli.session import Session, run
 from beat_actors.errors import BadInput
@@ -35,7 +35,7 @@ def audit(
     if not 1 <= limit <= MOST:
         raise BadInput(f"--limit is 1 to {MOST}", field="limit")
 
-    async def work(session: Session) -> list[Entry]:
+    async def work(session: Session) -> list[AuditEntry]:
         async with session.engine.database.transaction() as transaction:
             return await entries(transaction, target=target, actor=actor, limit=limit)
 
@@ -47,5 +47,5 @@ def audit(
     show_rows(("at (UTC)", "who", "did", "to", "detail"), rows, empty="nothing was changed yet")
 
 
-def _said(entry: Entry) -> str:
+def _said(entry: AuditEntry) -> str:
     return ", ".join(f"{name} {value}" for name, value in entry.detail.items() if value not in (None, "", []))

@@ -9,7 +9,7 @@ from beat_actors import quarantine as rows
 from beat_actors.cli.output import say, show_document, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run, who
 from beat_actors.database import Transaction
-from beat_actors.quarantine import Cluster, Entry, Payload, Replay, Selection
+from beat_actors.quarantine import Payload, QuarantineCluster, QuarantinedEntry, ReplayPlan, Selection
 
 Json = Annotated[bool, Parameter(negative="")]
 
@@ -20,7 +20,7 @@ app = App(name="quarantine", help="List quarantined payloads, grouped by error; 
 def list_clusters(*, limit: int = 50, json: Json = False) -> None:
     """List what stands in quarantine, by what looks alike, the most frequent first."""
 
-    async def work(session: Session) -> list[Cluster]:
+    async def work(session: Session) -> list[QuarantineCluster]:
         async with session.engine.database.transaction() as transaction:
             return await rows.clusters(transaction, limit=limit)
 
@@ -48,7 +48,7 @@ def show_entry(entry: int, /, *, payload: Annotated[bool, Parameter(negative="")
         Print the provider's answer instead, as it was kept.
     """
 
-    async def work(session: Session) -> Entry:
+    async def work(session: Session) -> QuarantinedEntry:
         async with session.engine.database.transaction() as transaction:
             return await rows.entry(transaction, entry)
 
@@ -150,7 +150,7 @@ def replay(
         parser_version=parser_version,
     )
 
-    async def work(session: Session) -> Replay:
+    async def work(session: Session) -> ReplayPlan:
         async with session.engine.database.transaction() as transaction:
             return await rows.replay(
                 transaction,
@@ -172,5 +172,5 @@ async def _chosen(transaction: Transaction, selection: Selection, newest: int | 
     return msgspec.structs.replace(selection, newest=newest)
 
 
-def _place(cluster: Cluster) -> str:
+def _place(cluster: QuarantineCluster) -> str:
     return " ".join(part for part in (cluster.platform, cluster.source, cluster.operation) if part)

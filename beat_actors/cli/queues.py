@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from actors.queues import Look, MessageView, Queues, QueueView
+from actors.queues import MessageView, QueueOverview, Queues, QueueView
 from beat_actors.cli.output import out, say, show_json, show_rows, table
 from beat_actors.cli.session import quiet_logs, settings_in_force, who
 from beat_actors.database import Database
@@ -128,7 +128,7 @@ async def _watch(bench: Bench) -> None:
             await asyncio.sleep(EVERY)
 
 
-def _picture(found: Look) -> RenderableType:
+def _picture(found: QueueOverview) -> RenderableType:
     workers = [(worker.worker, worker.holds, f"{worker.seen:.0f} s ago") for worker in found.workers]
     return Group(
         table(HEAD, [_row(queue) for queue in found.queues]),

@@ -204,7 +204,7 @@ def _show(request: RequestView, json: bool) -> None:
         ("platform", request.platform),
         ("flow", request.flow),
         ("params", ", ".join(f"{name}={value}" for name, value in sorted(request.params.items()))),
-        ("priority", str(request.priority)),
+        ("priority", request.priority),
         ("account", request.account_id),
         ("created (UTC)", _moment(request.created_at)),
         ("picked", _moment(request.picked_at)),

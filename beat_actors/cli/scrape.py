@@ -20,8 +20,9 @@ from beat_actors.pipeline.entities import logged
 from beat_actors.platforms.interface import Flow, Platform
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, queries
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.queries import RequestView
+from beat_actors.requests.states import Priority
 
 DONE = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
 FIRST_LOOK, LAST_LOOK = 0.03, 0.5

@@ -10,7 +10,7 @@ from beat_actors.cli.output import printable, say, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run, who
 from beat_actors.errors import BadInput
 from beat_actors.webhooks import endpoints
-from beat_actors.webhooks.endpoints import Deliveries, EndpointView, Reader
+from beat_actors.webhooks.endpoints import DeliveryList, EndpointView, Reader
 
 Json = Annotated[bool, Parameter(negative="")]
 
@@ -141,7 +141,7 @@ def deliveries(
         Where the page before ended.
     """
 
-    async def work(session: Session) -> Deliveries:
+    async def work(session: Session) -> DeliveryList:
         async with session.engine.database.transaction() as transaction:
             return await endpoints.deliveries(transaction, webhook, _me(), state=state, limit=limit, cursor=cursor)
 

@@ -30,7 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     flow: str
     params: dict[str, Any]
     status: str
-    priority: int
+    priority: str
     account_id: str | None = None
     created_at: datetime
     picked_at: datetime | None = None

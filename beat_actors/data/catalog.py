@@ -5,12 +5,14 @@ from typing import Any
 import msgspec
 
 from beat_actors.data.reading import lists_under
+from beat_actors.errors import UnknownFlow
 from beat_actors.pipeline.entities import column_types
 from beat_actors.platforms.interface import Entity, Flow, Platform
+from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.registry import platforms
 
 
-class FlowView(msgspec.Struct, frozen=True):
+class FlowSchema(msgspec.Struct, frozen=True):
     """`params` is a JSON Schema. The platform's first flow is the one that people mean when they name none."""
 
     name: str
@@ -39,7 +41,7 @@ class PlatformView(msgspec.Struct, frozen=True):
 
     name: str
     sources: list[str]
-    flows: list[FlowView]
+    flows: list[FlowSchema]
     operations: dict[str, tuple[str, ...]]
     entities: list[EntityView]
     on_demand: str | None
@@ -55,11 +57,23 @@ def lists_of(kind: str) -> list[str]:
     return sorted({name for platform in platforms().values() for name in lists_under(platform, kind)})
 
 
+def check_flow(platform: str | None, flow: str | None) -> None:
+    """Raises `UnknownPlatform` for a platform, and `UnknownFlow` for a flow of it, or of any, that does not exist. The error lists those that do."""
+    if platform is not None:
+        named = platform_named(platform)
+        if flow is not None:
+            named.flow(flow)
+    elif flow is not None:
+        known = sorted({name for each in platforms().values() for name in each.flows})
+        if flow not in known:
+            raise UnknownFlow(f"there is no flow {flow!r}; there are {', '.join(known)}", field="flow")
+
+
 def view(platform: Platform) -> PlatformView:
     return PlatformView(
         name=platform.name,
         sources=list(platform.sources),
-        flows=[FlowView(flow.name, _schema(flow)) for flow in platform.flows.values()],
+        flows=[FlowSchema(flow.name, _schema(flow)) for flow in platform.flows.values()],
         operations=dict(platform.chains),
         entities=[_entity(platform, entity) for entity in platform.entities],
         on_demand=platform.on_demand.flow if platform.on_demand is not None else None,

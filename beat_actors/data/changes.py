@@ -38,7 +38,7 @@ FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
 FROM_TIME = "c.at >= %(at)s"
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class DataChange(msgspec.Struct, frozen=True, kw_only=True):
     """That a thing is new or has changed; its own route says what it is now. `at`: when it was observed; `request_id`: by which request."""
 
     platform: str
@@ -48,10 +48,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     request_id: int
 
 
-class Changes(msgspec.Struct, frozen=True):
+class ChangePage(msgspec.Struct, frozen=True):
     """In the order in which they are told; `next_cursor` is always given. `more`: there are some behind it already."""
 
-    changes: list[Change]
+    changes: list[DataChange]
     next_cursor: str
     more: bool
 
@@ -100,7 +100,7 @@ class Wanted:
     limit: int = 200
 
 
-async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> Changes:
+async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> ChangePage:
     """The next page. Raises `BadInput` for a cursor that is none, `CursorExpired` for one behind which something may be missing."""
     values: dict[str, Any] = {
         "platform": wanted.platform,
@@ -125,22 +125,22 @@ async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> 
     rows = await transaction.rows(_told(begins, OWN if sees is Sees.OWN else "", mine), values)
     oldest, now = rows[0].oldest, rows[0].now
     rows = [row for row in rows if row.xid is not None]
-    found: list[Change] = []
+    found: list[DataChange] = []
     for row in rows:
         told = position.told if position and (position.xid, position.id) == (row.xid, row.id) else 0
         room = wanted.limit - len(found)
         found += _changes(row, row.keys[told : told + room])
         if len(row.keys) > told + room:
-            return Changes(found, cursors.write(Position(row.xid, row.id, told + room, row.at)), more=True)
+            return ChangePage(found, cursors.write(Position(row.xid, row.id, told + room, row.at)), more=True)
     if len(rows) == SCANNED:
         last = rows[-1]
-        return Changes(found, cursors.write(Position(last.xid, last.id + 1, 0, last.at)), more=True)
-    return Changes(found, cursors.write(Position(oldest, 0, 0, now)), more=False)
+        return ChangePage(found, cursors.write(Position(last.xid, last.id + 1, 0, last.at)), more=True)
+    return ChangePage(found, cursors.write(Position(oldest, 0, 0, now)), more=False)
 
 
-def _changes(row: Told, keys: list[str]) -> Iterator[Change]:
+def _changes(row: Told, keys: list[str]) -> Iterator[DataChange]:
     for key in keys:
-        yield Change(platform=row.platform, kind=row.kind, id=key, at=row.at, request_id=row.request_id)
+        yield DataChange(platform=row.platform, kind=row.kind, id=key, at=row.at, request_id=row.request_id)
 
 
 def _read(text: str) -> Position:

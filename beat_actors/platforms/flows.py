@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.errors import BadInput
 from beat_actors.platforms.calls import FetchSpec, Parsed
+from beat_actors.wording import explained
 
 FollowUps = Callable[[FetchSpec, Mapping[str, Any], Parsed, int], Sequence[FetchSpec]]
 """(the fetch that was answered, the request's parameters, what the parser read, items of the request so far) -> fetches to add."""
@@ -50,11 +50,11 @@ class Flow:
     apart: bool = False
 
     def validate(self, params: Mapping[str, Any]) -> msgspec.Struct:
-        """Raises `BadInput` with the field's path."""
+        """Raises `BadInput` with the field's path, such as `params.handle`."""
         try:
             return msgspec.convert(dict(params), self.params)
         except msgspec.ValidationError as error:
-            raise BadInput(f"{self.name}: {error}", field="params") from None
+            raise explained(error, self.params, within="params", about=self.name) from None
 
 
 @dataclass(frozen=True, slots=True)

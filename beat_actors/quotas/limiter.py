@@ -29,7 +29,7 @@ from beat_actors.primary import async_primary
 from beat_actors.quotas.forecast import BUCKETS, Usage
 from beat_actors.quotas.stack import REMEMBERED, UNBOUNDED, Stack, most, stacks
 from beat_actors.redis_keys import unusable_keys
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from beat_actors.platforms.interface import RequestLimit
 from beat_actors.quotas.forecast import Usage
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.stack import Stack, most
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.text import check_text
 
 HOUR = 3600.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from beat_actors.errors import BadSettings
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 
 REMEMBERED = 3600

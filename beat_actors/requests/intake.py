@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +23,7 @@ from beat_actors.moments import planned
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.queries import ITEM
+from beat_actors.requests.states import Priority
 from beat_actors.text import check_text
 
 MAX_TEXT = 2_000
@@ -33,21 +33,6 @@ MAX_TAG = 255
 MAX_AGE = 366 * 86_400
 ROUNDS = 20
 """Tries of a statement that lost a race: each time, some other request was accepted."""
-
-
-class Priority(IntEnum):
-    """Strict classes; a lower number goes first."""
-
-    CUSTOMER = 1
-    STANDARD = 2
-    BATCH = 3
-
-    @classmethod
-    def named(cls, name: str) -> "Priority":
-        try:
-            return cls[name.upper()]
-        except KeyError:
-            raise BadInput(f"priority is customer, standard or batch, not {name!r}", field="priority") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.quotas.off_peak import moment
 from beat_actors.requests import intake
-from beat_actors.requests.intake import Accepted, NewRequest, Prepared, Priority
+from beat_actors.requests.intake import Accepted, NewRequest, Prepared
+from beat_actors.requests.states import Priority
 
 SQL = Statements(__file__)
 

@@ -11,12 +11,13 @@ from sqlalchemy import Select, column, func, literal_column, select, table
 from beat_actors.data import cursors
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.requests.states import Status
-from beat_actors.shapes import between, one_of
+from beat_actors.requests.states import Priority, Status
+from beat_actors.shapes import one_of
 
 ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
 STATUSES = tuple(status.value for status in Status)
+PRIORITIES = tuple(priority.word for priority in Priority)
 ACCEPTED_AS = ("new", "joined", "stored")
 MAX_PAGE = 200
 
@@ -69,7 +70,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     flow: str
     params: dict[str, Any]
     status: Annotated[str, one_of(STATUSES)]
-    priority: Annotated[int, between(1, 3)]
+    priority: Annotated[str, one_of(PRIORITIES)]
     account_id: str | None
     idempotency_key: str | None
     created_at: datetime
@@ -93,6 +94,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
         complete = row.status == Status.COMPLETE and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
         said = row._asdict()
+        said["priority"] = Priority(row.priority).word
         if row.idempotency_key is not None:  # an item of a list has its number behind it
             said["idempotency_key"] = row.idempotency_key.partition(ITEM)[0]
         return cls(**said, freshness={"mode": mode, "as_of": row.observed_at} if complete else None)

@@ -15,10 +15,10 @@ from beat_actors.access.scopes import Scope
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, Conflict, Forbidden, NotFound, StorageUnavailable
 from beat_actors.fetches.lanes import lane_ids
-from beat_actors.requests.intake import NewRequest, Prepared, Priority, prepare, resumed
+from beat_actors.requests.intake import NewRequest, Prepared, prepare, resumed
 from beat_actors.requests.open_requests import Tenant
 from beat_actors.requests.queries import Filter, Row, cursor_after, newest_first
-from beat_actors.requests.states import Status
+from beat_actors.requests.states import Priority, Status
 
 RETRYABLE = (Status.FAILED.value, Status.CANCELLED.value)
 MAX_RETRIES = 1000

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.watch.rule import listed
 
 BACKLOG_OPENS = 50_000

@@ -125,7 +125,7 @@ OTHERWISE_SEALED = SQL("otherwise_sealed", Sealed)
 SEAL_ANEW = SQL("seal_anew")
 
 
-class Deliveries(msgspec.Struct, frozen=True):
+class DeliveryList(msgspec.Struct, frozen=True):
     deliveries: list[DeliveryView]
     next_cursor: str | None
 
@@ -271,7 +271,7 @@ async def deliveries(
     state: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
-) -> Deliveries:
+) -> DeliveryList:
     """A page, newest first. Raises `BadInput` for a state or a cursor that there is not."""
     if state is not None and state not in STATES:
         raise BadInput(f"state is {', '.join(STATES)}", field="state")
@@ -282,7 +282,7 @@ async def deliveries(
     values = {"id": number, "state": state, "before": before, "limit": limit + 1}
     rows = await transaction.rows(DELIVERIES, values)
     following = cursors.write(cursors.Before(rows[limit - 1].id)) if len(rows) > limit else None
-    return Deliveries(rows[:limit], following)
+    return DeliveryList(rows[:limit], following)
 
 
 async def resend(transaction: Transaction, number: int, delivery: int, reader: Reader) -> None:

@@ -12,19 +12,30 @@ from beat_actors.platforms.interface import FetchSpec, Flow, FollowUps, OnDemand
 from beat_actors.platforms.reading import WORD, name
 
 Handle = Annotated[
-    str, msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,30}$(?!\n)", description="letters, digits, dots, underscores")
+    str,
+    msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,30}$(?!\n)", description="1 to 30 letters, digits, dots or underscores"),
 ]
-ProfileId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)")]
+ProfileId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)", description="a profile's id: 1 to 20 digits")]
 Posts = Annotated[int, msgspec.Meta(ge=0, le=2000)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Shortcode = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{5,64}$(?!\n)")]
+Shortcode = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{5,64}$(?!\n)",
+        description="a post's shortcode: 5 to 64 letters, digits, hyphens or underscores",
+    ),
+]
 UserId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)", description="the Graph API's id of the account")]
 MediaId = Annotated[
     str,
     msgspec.Meta(pattern=r"^[0-9]{1,25}(_[0-9]{1,25})?$(?!\n)", description="the Graph API's id of a post or story"),
 ]
 HashtagName = Annotated[
-    str, msgspec.Meta(pattern=rf"^#?[{WORD}]{{1,100}}$(?!\n)", description="letters, digits, underscores")
+    str,
+    msgspec.Meta(
+        pattern=rf"^#?[{WORD}]{{1,100}}$(?!\n)",
+        description="1 to 100 letters, digits or underscores, with or without #",
+    ),
 ]
 LISTED = "listed"
 """The parameter of a further page that says how many the listing has brought before it."""

@@ -11,7 +11,8 @@ from beat_actors.platforms.tiktok.crawler import TikTokCrawler
 from beat_actors.platforms.tiktok.entities import TikTokAccount
 
 Handle = Annotated[
-    str, msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,24}$(?!\n)", description="letters, digits, dots, underscores")
+    str,
+    msgspec.Meta(pattern=r"^@?[A-Za-z0-9._]{1,24}$(?!\n)", description="1 to 24 letters, digits, dots or underscores"),
 ]
 PostId = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$(?!\n)", description="the number in a post's link")]
 Posts = Annotated[int, msgspec.Meta(ge=0, le=2000)]

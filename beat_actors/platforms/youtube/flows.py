@@ -15,20 +15,37 @@ from beat_actors.platforms.youtube.entities import YouTubeAccount
 FIRST_YEAR = 2005  # there was no YouTube yet
 
 ChannelId = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{24}$(?!\n)", description="a channel's id, which begins with UC")
+    str,
+    msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{24}$(?!\n)", description="a channel's id: 24 characters that begin with UC"),
 ]
 Handle = Annotated[
     str,
-    msgspec.Meta(pattern=rf"^@?[{WORD}.·-]{{1,100}}$(?!\n)", description="letters, digits, underscores, hyphens, dots"),
+    msgspec.Meta(
+        pattern=rf"^@?[{WORD}.·-]{{1,100}}$(?!\n)", description="1 to 100 letters, digits, underscores, hyphens or dots"
+    ),
 ]
-Username = Annotated[str, msgspec.Meta(pattern=rf"^[{WORD}.-]{{1,100}}$(?!\n)")]
-VideoId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{11}$(?!\n)")]
+Username = Annotated[
+    str, msgspec.Meta(pattern=rf"^[{WORD}.-]{{1,100}}$(?!\n)", description="1 to 100 letters, digits, dots or hyphens")
+]
+VideoId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{11}$(?!\n)", description="a video's id: 11 letters, digits, hyphens or underscores"
+    ),
+]
 CommentId = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{5,100}$(?!\n)", description="the id of a comment that begins a thread")
 ]
 Query = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="a country, as US")]
-Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$(?!\n)", description="as en or zh-Hant")]
+Region = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Z]{2}$(?!\n)", description="a country's code of two capital letters, such as US")
+]
+Language = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$(?!\n)", description="a language's code, such as en or zh-Hant"
+    ),
+]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=20_000)]
 Posts = Annotated[int, msgspec.Meta(ge=0, le=20_000)]
 # YouTube shows about as many results of a search, and each fifty of them cost a call of the hundred a day.

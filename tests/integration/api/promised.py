@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from api.access import App
 from api.openapi import document
 
-OPEN_ENDED = frozenset({"Thing", "Document"})
+OPEN_ENDED = frozenset({"Thing", "OpenApiDocument"})
 """Lists that are read along with a thing come under their own names; the rest of the document is OpenAPI's."""
 
 
@@ -34,6 +34,8 @@ class Promises:
         self.document = document(app.resources)
         # Literal segments come before parameters, as in the router.
         paths = sorted(self.document["paths"], key=lambda path: [part.startswith("{") for part in path.split("/")])
+        hidden = (path for path, resource in app.resources.items() for call in resource.calls.values() if call.hidden)
+        self._hidden = frozenset(hidden)
         self._routes = [(re.compile(re.sub(r"{\w+}", "[^/]+", path)), path) for path in paths]
         self.validator = lru_cache(maxsize=None)(self._validator)
 
@@ -53,6 +55,8 @@ class Promises:
     def broken(self, method: str, path: str, status: int, kind: str, body: Any) -> list[str]:
         """Where an answer is not as it is described."""
         plain = path.partition("?")[0]
+        if plain in self._hidden:
+            return []
         found = next((known for pattern, known in self._routes if pattern.fullmatch(plain)), "")
         operation = self.document["paths"].get(found, {}).get(method.lower())
         if operation is None:

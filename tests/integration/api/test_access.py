@@ -11,6 +11,7 @@ import pytest
 from api import data
 from api.access import OPEN, App
 from api.app import create_app
+from api.docs import FILES
 from api.services import Provider
 from beat_actors.access import keys
 from beat_actors.access.scopes import CONTAINS, Scope
@@ -27,6 +28,7 @@ TABLE = {
     ("GET", "/readyz"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
+    **{("GET", f"/docs/{name}"): OPEN for name in FILES},
     ("POST", "/v1/scrape-requests"): Scope.SUBMIT,
     ("GET", "/v1/scrape-requests"): Scope.READ,
     ("GET", "/v1/scrape-requests/{request_id}"): Scope.READ,

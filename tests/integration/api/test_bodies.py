@@ -66,7 +66,7 @@ def test_a_body_of_another_shape_is_not_searched_any_further(monkeypatch) -> Non
         raise AssertionError("it was decoded a second time")
 
     monkeypatch.setattr(body.json, "loads", loads)
-    with pytest.raises(BadInput, match="not as it should be"):
+    with pytest.raises(BadInput, match="must be an object, not a list"):
         body.decode(json.dumps([GOOD] * 900).encode(), dict[str, Any])
 
 

@@ -89,9 +89,7 @@ async def test_without_the_keys_of_the_vault_no_secret_is_taken_or_made_and_the_
     async with Promised(app_over(without, wake_ups), headers=headers) as api:
         refused = await api.simulate_post("/v1/credentials", json={"source": "lama", "secret": {"key": "x"}})
         assert refused.status_code == 503, refused.text
-        assert (
-            refused.json["title"] == "This process was started without a secret that the work needs; nothing was done."
-        )
+        assert refused.json["title"] == "Secret missing"
         assert "BEAT_VAULT_KEYS is not set in this process" in refused.json["detail"]
         assert refused.json["type"] == "urn:beat:problem:secret_missing"
         hook = await api.simulate_post("/v1/webhooks", json={"url": "https://example.com/hook"})
@@ -229,9 +227,9 @@ async def test_an_alert_is_listed_and_silenced(api, database) -> None:
     [
         ("/v1/credentials", {"source": "nobody", "secret": {"key": "x"}}, "source"),
         ("/v1/credentials", {"source": "lama", "secret": {"token": "x"}}, "secret"),
-        ("/v1/credentials/1/change/disable", {}, None),
-        ("/v1/credentials/1/change/disable", {"reason": ""}, None),
-        ("/v1/credentials/one/change/disable", {"reason": "x"}, "id"),
+        ("/v1/credentials/1/change/disable", {}, "reason"),
+        ("/v1/credentials/1/change/disable", {"reason": ""}, "reason"),
+        ("/v1/credentials/one/change/disable", {"reason": "x"}, "credential_id"),
         ("/v1/sources/nobody/breaker/open", {"reason": "x"}, "source"),
         ("/v1/sources/lama/breaker/open", {"reason": "x", "seconds": 1e9}, "seconds"),
         ("/v1/sources/lama/breaker/open", {"reason": "x", "operation": "fly"}, "operation"),

@@ -22,7 +22,8 @@ from beat_actors.credentials import upkeep
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.upkeep import look_after
 from beat_actors.requests import intake, sweeps
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.databases import copy_database

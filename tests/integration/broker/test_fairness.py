@@ -10,7 +10,7 @@ from beat_actors.broker.leasing import CANDIDATES
 from beat_actors.broker.turn import turn
 from beat_actors.database import jsonb
 from beat_actors.engine import Engine
-from beat_actors.requests import intake
+from beat_actors.requests import intake, states
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
@@ -93,10 +93,10 @@ async def test_accounts_and_keys_of_the_installation_get_equal_shares(engine: En
 
 
 async def test_what_has_waited_for_long_stays_in_its_class(engine: Engine) -> None:
-    await ask(engine, "a", *(f"n{n}" for n in range(300)), priority=intake.Priority.BATCH)
+    await ask(engine, "a", *(f"n{n}" for n in range(300)), priority=states.Priority.BATCH)
     async with engine.database.transaction() as transaction:
         await transaction.run("UPDATE scrape_fetch SET created_at = created_at - interval '1 day'")
-    await ask(engine, "b", *(f"n{n}" for n in range(300)), priority=intake.Priority.CUSTOMER)
+    await ask(engine, "b", *(f"n{n}" for n in range(300)), priority=states.Priority.CUSTOMER)
     got = await served(engine)
     assert 0 < got["account/a"] <= got.total() / LOWER_SHARE + 1
 

@@ -13,7 +13,7 @@ from beat_actors.engine import Engine
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Answer, Endpoint, Many
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests import explain, intake
+from beat_actors.requests import explain, intake, states
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from tests.observing import rows
@@ -96,7 +96,7 @@ async def test_a_full_flow_holds_up_no_other_though_it_came_first(engine: Engine
 
 
 async def test_what_lies_behind_the_first_priority_of_a_flow_counts_too(engine: Engine) -> None:
-    for priority in intake.Priority:
+    for priority in states.Priority:
         wanted = [NewRequest("busy", "small", {"name": f"{priority}{n}"}, priority=priority) for n in range(3)]
         await intake.accept(engine.database, wanted)
     leased = (await turn(engine.database, BUSY, seed=0)).leased

@@ -18,7 +18,8 @@ from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
 from beat_actors.requests import explain, intake, lifecycle, sweeps
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from beat_actors.simulator.damage import NESTED
 from tests.stages import retrieve

@@ -38,7 +38,8 @@ from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import intake, lifecycle, replay, retry, sweeps
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.databases import copy_database

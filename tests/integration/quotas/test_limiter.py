@@ -16,7 +16,7 @@ from beat_actors.errors import LimitsUnavailable, RateLimitError
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.quotas.stack import Stack, most, stacks
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.settings import LimitChange, Settings
 from tests.extent import cases
 from tests.integration.quotas.conftest import ServerClock

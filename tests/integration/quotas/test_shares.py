@@ -16,7 +16,7 @@ from beat_actors.errors import RateLimitError
 from beat_actors.quotas import overview
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.stack import stacks
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import WakeUps, app_over, bearer
 from tests.integration.api.promised import Promised as Client

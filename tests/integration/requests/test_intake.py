@@ -6,7 +6,8 @@ import pytest
 
 from beat_actors.errors import StorageUnavailable
 from beat_actors.requests import intake
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 
 
 async def test_p1_a_batch_is_accepted_as_a_whole_or_not_at_all(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

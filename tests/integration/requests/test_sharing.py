@@ -12,7 +12,8 @@ from beat_actors.errors import KeyReused
 from beat_actors.pipeline.leases import claim
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import explain, intake, sweeps
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from tests.worlds import TOY, answer
 
 

@@ -18,7 +18,8 @@ from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.requests import intake, lifecycle
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from beat_actors.watch import credentials as credentials_rules
 from beat_actors.watch import database as database_rules

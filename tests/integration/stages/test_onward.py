@@ -15,7 +15,8 @@ from beat_actors.pipeline.onward import Onward
 from beat_actors.pipeline.retrieve import Retriever
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import intake
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from tests.observing import rows
 from tests.worlds import TOY, ScriptedClient, answer, toy_engine

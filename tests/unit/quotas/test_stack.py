@@ -8,7 +8,7 @@ from beat_actors.errors import BadSettings
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.platforms.registry import platform
 from beat_actors.quotas.stack import UNBOUNDED, most, stacks
-from beat_actors.requests.intake import Priority
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings, load
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.worlds import registered

@@ -68,7 +68,7 @@ def test_a_next_page_that_leads_nowhere_does_not_pass_for_the_last() -> None:
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        ({"updated_at_min": "2025-01-02T00:00:00"}, "timezone"),
+        ({"updated_at_min": "2025-01-02T00:00:00"}, "a time with its zone"),
         ({"updated_at_min": "yesterday"}, "updated_at_min"),
         ({"updated_at_min": "0001-01-01T00:00:00+14:00"}, "no day"),
         ({"updated_at_max": "9999-12-31T23:59:59-14:00"}, "no day"),

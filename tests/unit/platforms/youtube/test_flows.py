@@ -145,7 +145,7 @@ def test_comments_are_paged_until_there_are_enough() -> None:
         ("search_posts", {"q": ""}, "q"),
         ("search_posts", {"q": "x", "limit": 501}, "limit"),
         ("search_posts", {"q": "x", "region": "Germany"}, "region"),
-        ("search_posts", {"q": "x", "published_after": "2025-01-01T00:00:00"}, "timezone"),
+        ("search_posts", {"q": "x", "published_after": "2025-01-01T00:00:00"}, "a time with its zone"),
         ("search_posts", {"q": "x", "published_after": "0001-01-01T00:00:00+14:00"}, "no day"),
         (
             "search_posts_by_channel",

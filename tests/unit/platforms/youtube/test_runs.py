@@ -15,7 +15,8 @@ from beat_actors.platforms.youtube import platform
 from beat_actors.platforms.youtube.simulator import ids as double
 from beat_actors.platforms.youtube.simulator.channels import rounded
 from beat_actors.requests import intake
-from beat_actors.requests.intake import NewRequest, Priority
+from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
 from beat_actors.transport.http import ProviderClient

@@ -1,0 +1,115 @@
+"""What the document of the API says of parameters, and examples of bodies and answers. Tests hold each example to its schema."""
+
+from typing import Any
+
+SEARCHED = "creator_000042"
+"""A name that the simulated providers know."""
+WHEN = "2030-01-31T12:00:00Z"
+
+PARAMETERS: dict[str, tuple[str, Any]] = {
+    "account": ("The account.", "acme"),
+    "account_id": ("The account that asked. A key of an account sees its own account only.", "acme"),
+    "actor": ("Who made the change: `key/ID` or `cli/USER`.", "key/7"),
+    "alert_id": ("The id of an alert.", 3),
+    "allow_stale": ("`false`: never answer with data that is older than `max_age`; answer 202 or 503 instead.", False),
+    "batch_id": ("The id of a batch.", 11),
+    "change": ("The change, by its name.", "enable"),
+    "counts": ("`true`: also count the requests under the same filter by status.", True),
+    "created_after": ("Only what was created at this time or later.", WHEN),
+    "created_before": ("Only what was created before this time.", WHEN),
+    "credential_id": ("The id of a credential.", 5),
+    "cursor": ("The `next_cursor` of the page before.", None),
+    "delivery_id": ("The id of a delivery.", 9),
+    "entry_id": ("The id of a quarantine entry.", 4),
+    "error": ("The error code of failed requests.", "missing"),
+    "flow": ("The name of a flow; `GET /v1/platforms` lists them.", "refresh_profile_by_handle"),
+    "grace": ("Seconds for which the old key still works.", 3600),
+    "key": ("A key by its id, its prefix or its text.", "7"),
+    "kind": ("The kind of data.", "profiles"),
+    "limit": ("The most items of the page.", 50),
+    "max_age": ("Seconds: data that is not older counts as fresh.", 600),
+    "message_id": ("The id of a message.", "5d0c1c3e"),
+    "name": ("The id or any name of the thing, with or without `@`; of a limit, its name.", SEARCHED),
+    "newest": ("The newest entry that the caller has seen.", 4),
+    "owner": ("The owner: a store's domain, or the Graph API's id of an account.", "shop.example.com"),
+    "platform": ("The platform.", "instagram"),
+    "queue": ("The name of a queue.", "retrieve"),
+    "reason": ("Why; the audit log keeps it.", "key leaked"),
+    "request_id": ("The id of a request.", 7),
+    "resolved": ("`true`: resolved alerts too.", True),
+    "since": ("A time with its zone; of the changes also the `next_cursor` of the page before.", WHEN),
+    "source": ("The name of a source (a provider).", "graphapi"),
+    "state": ("The state of a delivery.", "failed"),
+    "status": ("The status of the requests.", "COMPLETE"),
+    "target": ("What was changed, such as `credential/5`.", "credential/5"),
+    "uncollected": ("`true`: only finished requests that were never read.", True),
+    "until": ("Only what is older than this time.", WHEN),
+    "wait": ("Seconds to wait for the end, 60 at most.", 30),
+    "webhook_id": ("The id of an endpoint.", 2),
+}
+"""By name: a description, and an example or `None`."""
+
+SUBMISSION: dict[str, Any] = {
+    "platform": "instagram",
+    "flow": "refresh_profile_by_handle",
+    "params": {"handle": SEARCHED, "posts": 12},
+    "priority": "standard",
+    "max_age": 600,
+    "tags": {"campaign": "spring"},
+}
+FRESHNESS: dict[str, Any] = {
+    "mode": "fresh",
+    "as_of": "2030-01-31T11:59:58Z",
+    "source": "graphapi",
+    "max_age": 3600.0,
+    "why": None,
+    "next_attempt_at": None,
+    "refresh_started": False,
+    "refresh": None,
+}
+SCHEMAS: dict[str, Any] = {
+    "Submission": SUBMISSION,
+    "SubmissionList": {"requests": [SUBMISSION, SUBMISSION | {"params": {"handle": "creator_000043"}}]},
+    "Thing": {
+        "platform": "instagram",
+        "kind": "profiles",
+        "id": "25025320",
+        "dimensions": {"handle": SEARCHED, "full_name": "Creator 42"},
+        "metrics": {"followers": 65891},
+        "changed_at": WHEN,
+        "freshness": FRESHNESS,
+    },
+    "NewWebhook": {"url": "https://example.com/hooks", "events": ["beat.scrape_request.*"]},
+    "WebhookChange": {"state": "paused"},
+    "ResendFrom": {"since": WHEN},
+    "RetryFilter": {"platform": "instagram", "status": "FAILED", "error": "exhausted", "limit": 100},
+    "Cancellation": {"reason": "no longer needed"},
+    "RefreshOptions": {"priority": "standard"},
+    "NewApiKey": {"name": "reporting", "scopes": ["read", "submit"], "account_id": "acme"},
+    "NewGrant": {"platform": "shopify", "owner": "shop.example.com", "reason": "customer of acme"},
+    "NewCredential": {"source": "jotucker", "secret": {"key": "the-key-of-the-provider"}, "label": "reporting"},
+    "NewSecret": {"secret": {"key": "the-new-key-of-the-provider"}, "reason": "rotated"},
+    "Reason": {"reason": "maintenance of the provider"},
+    "FlowChange": {"platform": "instagram", "concurrency": 10, "reason": "fewer calls during the sale"},
+    "Opening": {"seconds": 600, "reason": "maintenance of the provider"},
+    "ClusterToResolve": {"kind": "malformed", "newest": 4, "source": "jotucker", "reason": "fixed in parser 3"},
+    "ClusterToReplay": {
+        "kind": "malformed",
+        "newest": 4,
+        "source": "jotucker",
+        "rate": 10,
+        "reason": "fixed in parser 3",
+    },
+    "Purge": {"state": "dead", "reason": "all of them were repeated"},
+    "Requeue": {"rate": 10, "reason": "the bug is fixed"},
+    "Silence": {"reason": "planned maintenance", "silenced": True},
+    "LimitResetReason": {"reason": "agreed with the customer"},
+    "Problem": {
+        "type": "urn:beat:problem:bad_input",
+        "title": "Invalid request",
+        "status": 400,
+        "detail": "`params.handle` must be a string, not an integer",
+        "field": "params.handle",
+    },
+}
+"""By the name of a schema."""

@@ -1,0 +1,93 @@
+"""How the document of the API names and groups its operations: in words that a generated client can use as names."""
+
+import re
+from typing import NamedTuple
+
+from api.calls import Call
+
+
+class Tag(NamedTuple):
+    """A group of operations, with the first segments of its paths."""
+
+    name: str
+    description: str
+    segments: tuple[str, ...]
+
+
+DATA = "Data"
+TAGS = (
+    Tag("Requests", "Ask for data, follow requests, and cancel or retry them.", ("scrape-requests",)),
+    Tag("Batches", "Follow many requests under one id.", ("batches",)),
+    Tag(DATA, "Read what is known: profiles, posts, orders and their histories.", ("changes",)),
+    Tag("Platforms", "Platforms with their flows, parameters and kinds of data.", ("platforms",)),
+    Tag("Webhooks", "Endpoints that get events, and their deliveries.", ("webhooks",)),
+    Tag("Limits", "Limits on requests that ask for a profile on demand.", ("limits",)),
+    Tag("Alerts", "Open alerts, with impact and recommended action.", ("alerts",)),
+    Tag("Sources", "Providers and their circuit breakers.", ("sources",)),
+    Tag("Credentials", "Credentials of providers, without their secrets.", ("credentials",)),
+    Tag("Flows", "Flows and how many of their calls may be in flight.", ("flows",)),
+    Tag("Quarantine", "Payloads that could not be used.", ("quarantine",)),
+    Tag("Queues", "Queues in Redis and their messages.", ("queues", "messages")),
+    Tag("API keys", "Keys that open this API.", ("keys",)),
+    Tag("Accounts", "Accounts and the owners that they may use.", ("accounts",)),
+    Tag("Audit", "Who changed what.", ("audit",)),
+    Tag("Health", "Liveness and readiness of the process.", ("healthz", "readyz")),
+    Tag("Documentation", "This document.", ("openapi.json", "docs")),
+)
+"""In the order of use: consumers first, then operators, then administrators."""
+SINGULAR = {"history": "history", "audit": "audit", "quarantine": "quarantine_entry"}
+LISTS = re.compile(r"s$")
+"""The last segment of a path that lists or creates things."""
+
+
+def tag_of(path: str, kinds: frozenset[str]) -> str:
+    """The group of a path. `kinds`: the first segments of the routes of data."""
+    first = _segments(path)[0]
+    if first in kinds:
+        return DATA
+    known = (tag.name for tag in TAGS if first in tag.segments)
+    return next(known, first.replace("-", " ").capitalize())
+
+
+def operation_id(method: str, path: str, call: Call) -> str:
+    """The name of an operation, such as `list_scrape_requests` or `cancel_scrape_request`."""
+    if call.named:
+        return call.named
+    segments = _segments(path)
+    literals = [segment for segment in segments if not segment.startswith("{")]
+    *above, last = literals
+    owners = [_singular(each) for each in above]
+    of_one = len(segments) > len(literals)
+    if segments[-1].startswith("{"):
+        verb = {"GET": "get", "PATCH": "update", "PUT": "replace", "DELETE": "delete", "POST": "change"}[method]
+        return "_".join([verb, *owners, _singular(last)])
+    if method == "GET" and last == "history":
+        # The history of a list keeps the list's name in the plural, so that it differs from the history of one thing of that kind.
+        listed = len(above) > 1 or not of_one
+        return "_".join(["get", *owners[:-1], _plain(above[-1]) if listed else owners[-1], "history"])
+    if method == "GET":
+        return "_".join(["list", *owners, _plain(last)])
+    if method == "DELETE":
+        return "_".join(["delete", *owners, _singular(last)])
+    if LISTS.search(last):
+        return "_".join(["create", *owners, _singular(last)])
+    return "_".join([_plain(last), *owners]) if of_one else "_".join([_plain(last), *(_plain(each) for each in above)])
+
+
+def one_of_kind(kind: str) -> str:
+    """A kind of data in the singular, as sentences name it."""
+    return _singular(kind).replace("_", " ")
+
+
+def _segments(path: str) -> list[str]:
+    return path.removeprefix("/v1").strip("/").split("/")
+
+
+def _plain(segment: str) -> str:
+    return re.sub(r"\W+", "_", segment)
+
+
+def _singular(segment: str) -> str:
+    if segment in SINGULAR:
+        return SINGULAR[segment]
+    return _plain(re.sub(r"ies$", "y", segment) if segment.endswith("ies") else segment.removesuffix("s"))
