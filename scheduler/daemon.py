@@ -140,7 +140,7 @@ JOBS = (
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
     Job("replay", _writes(replay.due), every=2, deadline=20),
-    Job("stranded", _writes(sweeps.stranded), every=60, deadline=10),
+    Job("unsettled", _writes(sweeps.unsettled), every=60, deadline=10),
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=15, deadline=10),
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),

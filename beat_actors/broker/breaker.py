@@ -82,8 +82,8 @@ class Breaker:
 
     def fails(self, witnesses: Witnesses = ALONE) -> bool:
         """Whether more than half of the calls of the window failed, and there were enough to say so."""
-        doubtful = 0 if self.is_confirmed(witnesses) else self._not_reached
-        calls, failures = self.calls - doubtful, self.failures - doubtful
+        unconfirmed = 0 if self.is_confirmed(witnesses) else self._not_reached
+        calls, failures = self.calls - unconfirmed, self.failures - unconfirmed
         return calls >= AT_LEAST and failures * 2 > calls
 
     def is_open(self, now: float) -> bool:

@@ -36,8 +36,8 @@ RESTS_FOR: dict[str, str] = {
 }
 
 
-class Desk:
-    """Picks credentials, and remembers what was given out during the turn."""
+class Allocator:
+    """Chooses credentials, and remembers what it gave out during the turn."""
 
     def __init__(self, snapshot: Snapshot, rng: Random) -> None:
         self.snapshot = snapshot
@@ -269,7 +269,9 @@ def apply_settlements(snapshot: Snapshot, settlements: Sequence[Settlement], pla
         settle(snapshot, settlement, plan, rng)
 
 
-def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, plan: Plan, desk: Desk) -> None:
+def decide(
+    snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, plan: Plan, allocator: Allocator
+) -> None:
     """The second half: lease at most `capacity` fetches, in the order of `fair`; say why the others wait.
 
     `plan.served` tells for each class which tenant got its last lease. The next turn starts after that tenant.
@@ -277,7 +279,7 @@ def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, p
     lanes = {lane.id: lane for lane in snapshot.lanes}
     stuck: set[int] = set()
     shared: dict[int, SharedCall] = {}
-    classes = Classes(candidates, lanes, snapshot.served, desk.rng)
+    classes = Classes(candidates, lanes, snapshot.served, allocator.rng)
     while len(plan.leases) < capacity:
         candidate = classes.head(len(plan.leases), stuck)
         if candidate is None:
@@ -285,14 +287,14 @@ def decide(snapshot: Snapshot, candidates: Sequence[Candidate], capacity: int, p
         lane = lanes[candidate.lane_id]
         lease = shared[lane.id].join(candidate.fetch_id) if lane.id in shared else None
         if lease is None:
-            lease = desk.pick(lane, candidate.fetch_id)
+            lease = allocator.pick(lane, candidate.fetch_id)
             if lease is None:
                 stuck.add(lane.id)
-                plan.blocked.append(desk.blocked(lane))
+                plan.blocked.append(allocator.blocked(lane))
                 continue
             size = 1 if lease.probe else snapshot.many.get((lease.source, lane.operation), 1)
             shared[lane.id] = SharedCall(lease, size - 1)
         classes.took(candidate)
         plan.leases.append(lease)
         plan.served[lane.priority] = candidate.tenant
-    plan.touched_breakers.update(desk.probed)
+    plan.touched_breakers.update(allocator.probed)

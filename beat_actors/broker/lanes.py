@@ -29,7 +29,7 @@ class LaneRow(NamedTuple):
     blocked: bool
 
 
-class Hopeless(NamedTuple):
+class OutOfTime(NamedTuple):
     """A fetch whose lane is blocked `until` (epoch seconds) after its deadline."""
 
     id: int
@@ -40,7 +40,7 @@ class Hopeless(NamedTuple):
 READY = SQL("ready", LaneRow)
 BLOCK = SQL("block")
 UNBLOCK = SQL("unblock")
-HOPELESS = SQL("hopeless", Hopeless)
+OUT_OF_TIME = SQL("out_of_time", OutOfTime)
 LOOK_AGAIN = SQL("look_again")
 
 
@@ -78,7 +78,7 @@ def _shared_out(found: Sequence[LaneRow], most: int, rng: Random) -> list[LaneRo
     return sorted(chosen, key=lambda row: int(row.id))
 
 
-async def note(pipeline: Pipeline, platform: str, snapshot: Snapshot, plan: Plan, rng: Random) -> Answer[Hopeless]:
+async def note(pipeline: Pipeline, platform: str, snapshot: Snapshot, plan: Plan, rng: Random) -> Answer[OutOfTime]:
     """Note what lanes wait for. The rows: the fetches that wait longer than their deadline."""
     unblocked = {
         "platform": platform,
@@ -92,8 +92,8 @@ async def note(pipeline: Pipeline, platform: str, snapshot: Snapshot, plan: Plan
         blocked = [_blocked_json(item) for item in plan.blocked]
         await pipeline.run(BLOCK, {"now": snapshot.now, "lanes": jsonb(blocked)})
         if dated := [item for item in blocked if item["until"] is not None]:
-            return await pipeline.run(HOPELESS, {"lanes": jsonb(dated)})
-    return Answer[Hopeless]()
+            return await pipeline.run(OUT_OF_TIME, {"lanes": jsonb(dated)})
+    return Answer[OutOfTime]()
 
 
 async def look_again(transaction: Transaction, platform: str) -> None:
@@ -101,7 +101,7 @@ async def look_again(transaction: Transaction, platform: str) -> None:
     await transaction.run(LOOK_AGAIN, {"platform": platform})
 
 
-async def fail_hopeless(transaction: Transaction, rows: Sequence[Hopeless]) -> int:
+async def fail_fast(transaction: Transaction, rows: Sequence[OutOfTime]) -> int:
     """Fail what would still be waiting at its deadline: the consumer learns now what it would otherwise learn then. How many."""
     errors = [
         (

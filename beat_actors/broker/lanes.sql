@@ -58,7 +58,7 @@ UPDATE lane l SET blocked_until = NULL, reasons = NULL WHERE reasons IS NOT NULL
     id = ANY(%(looked_at)s) OR id IN (SELECT id FROM part WHERE NOT EXISTS (
         SELECT FROM scrape_fetch WHERE lane_id BETWEEN part.id AND part.id AND stage = 'WAITING' AND not_before IS NULL)))
 
--- name: hopeless
+-- name: out_of_time
 -- Fetches that would still wait at their deadline: their lane is blocked for longer. At most 1,000; the next turn finds others.
 -- Parameters: lanes (json array of {id, until, reasons}).
 -- No row: each can still be done in time.

@@ -6,7 +6,7 @@ from math import ceil
 from typing import NamedTuple
 
 from beat_actors.access import grants
-from beat_actors.broker.decision import Desk
+from beat_actors.broker.decision import Allocator
 from beat_actors.broker.state import Plan, Snapshot
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
 from beat_actors.fetches.leasing import LEASE, UNGRANTED, USE_WITHIN
@@ -36,9 +36,11 @@ SERVED = SQL("served", Served)
 SERVE = SQL("serve")
 
 
-async def candidates(transaction: Transaction, snapshot: Snapshot, desk: Desk, capacity: int) -> Sequence[CandidateRow]:
+async def candidates(
+    transaction: Transaction, snapshot: Snapshot, allocator: Allocator, capacity: int
+) -> Sequence[CandidateRow]:
     """Of the lanes with room twice as many fetches as can be leased, over all lanes together; of the others one each."""
-    with_room = [desk.has_room(lane) for lane in snapshot.lanes]
+    with_room = [allocator.has_room(lane) for lane in snapshot.lanes]
     most = min(capacity + 1, max(1, ceil(2 * (capacity + 1) / max(1, sum(with_room)))))
     lanes = [
         {"id": lane.id, "served": snapshot.served.get(lane.priority, ""), "rows": most if room else 1}

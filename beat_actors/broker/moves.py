@@ -16,7 +16,7 @@ ROTATES = frozenset(
         Outcome.CREDENTIAL_DEAD,
         Outcome.PERMISSION_MISSING,
         Outcome.UNKNOWN,
-        Outcome.DOUBTFUL,
+        Outcome.AMBIGUOUS,
         Outcome.TOO_MUCH,
     }
 )
@@ -34,7 +34,7 @@ BACKOFF_AT_MOST = 300.0
 # Seconds after a rest's end within which another fetch than the one that carried the last probe can carry the next.
 NEXT_PROBE = 10.0
 # Until then a credential that could not be asked will have been.
-DOUBT = 60.0
+AMBIGUOUS_WAIT = 60.0
 
 
 def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Random) -> Wait | Fail:
@@ -65,7 +65,7 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
             f"given up after {fetch.rotations} changes of credential or source; {_last(settlement)}",
         )
     if outcome in ROTATES:
-        delay = DOUBT * (1 + rng.random() * 0.2) if outcome is Outcome.DOUBTFUL else 0.0
+        delay = AMBIGUOUS_WAIT * (1 + rng.random() * 0.2) if outcome is Outcome.AMBIGUOUS else 0.0
         return _wait(fetch, fetch.excluded, fetch.unreadable, rotations, fetch.retries, delay=delay, why=outcome.value)
     excluded, unreadable = fetch.excluded, fetch.unreadable
     if outcome in ASIDE:

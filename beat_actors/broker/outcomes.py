@@ -17,7 +17,7 @@ from beat_actors.broker.windows import LATE, Window, calendar_day
 from beat_actors.credentials.health import BRAND_NEW, next_check, next_look
 from beat_actors.platforms.interface import CHECK, FINAL, NOT_SENT, REFRESH, UPKEEP, Outcome
 
-ANSWERED = FINAL | {Outcome.OK, Outcome.DOUBTFUL, Outcome.UNSEEN, Outcome.REFUSED, Outcome.TOO_MUCH}
+ANSWERED = FINAL | {Outcome.OK, Outcome.AMBIGUOUS, Outcome.UNSEEN, Outcome.REFUSED, Outcome.TOO_MUCH}
 MAY = frozenset({Outcome.OK, Outcome.MISSING, Outcome.PRIVATE, Outcome.UNSEEN})
 """After one of these the provider is seen to let the credential do the operation."""
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from beat_actors import audit
 from beat_actors.broker import lanes, leasing, loading, recording, returns, store
-from beat_actors.broker.decision import Desk, apply_settlements, decide
+from beat_actors.broker.decision import Allocator, apply_settlements, decide
 from beat_actors.broker.exhaustion import newly_full
 from beat_actors.broker.flows import SETTINGS, rooms
 from beat_actors.broker.loading import Held
@@ -130,15 +130,15 @@ async def _turn(
         if capacity:
             others = lanes.choose_lanes(snapshot, ready.rows, room, capacity, rng)
             await loading.load_served(transaction, platform.name, snapshot, capacity)
-            found = await leasing.candidates(transaction, snapshot, desk := Desk(snapshot, rng), capacity)
-            decide(snapshot, [Candidate(*row[:3]) for row in found], capacity, plan, desk)
+            found = await leasing.candidates(transaction, snapshot, allocator := Allocator(snapshot, rng), capacity)
+            decide(snapshot, [Candidate(*row[:3]) for row in found], capacity, plan, allocator)
             result.more |= leasing.goes_on(settings, plan, found, others, capacity)
-        leased, hopeless = Answer[int](), Answer[lanes.Hopeless]()
+        leased, out_of_time = Answer[int](), Answer[lanes.OutOfTime]()
         async with transaction.pipeline() as pipeline:
             if plan.leases:
                 leased = await leasing.lease(pipeline, settings, platform.name, snapshot.now, plan)
             if capacity:
-                hopeless = await lanes.note(pipeline, platform.name, snapshot, plan, rng)
+                out_of_time = await lanes.note(pipeline, platform.name, snapshot, plan, rng)
             await _save(pipeline, platform, snapshot, plan, returned)
         result.failed += await leasing.keep_taken(transaction, plan, leased.rows)
         # A call is sent to the retrieve stage once, under the fetch that it was leased to; those that share it come along.
@@ -146,8 +146,8 @@ async def _turn(
         customers = {lane.id for lane in snapshot.lanes if lane.priority == CUSTOMER}
         waited_for = {row.fetch_id for row in found if row.lane_id in customers}
         result.urgent = {lease.call_of or lease.fetch_id for lease in plan.leases if lease.fetch_id in waited_for}
-        if hopeless.rows:
-            result.failed += await lanes.fail_hopeless(transaction, hopeless.rows)
+        if out_of_time.rows:
+            result.failed += await lanes.fail_fast(transaction, out_of_time.rows)
         await _record_revivals(transaction, plan)
         result.blocked = plan.blocked
         result.settled = len(returned)

@@ -50,17 +50,17 @@ def verdict_of(health: Health, now: float) -> Verdict:
     return replace(health.verdict, outcome=Outcome.CREDENTIAL_DEAD, code="data access", detail=said)
 
 
-def without_doubt(verdict: Verdict, health: Health | None, needed: frozenset[str]) -> Verdict:
-    """What a doubtful verdict comes to, now that the credential's check was asked (`None`: it could not be)."""
+def verified(verdict: Verdict, health: Health | None, needed: frozenset[str]) -> Verdict:
+    """What an ambiguous verdict comes to, now that the credential's check was asked (`None`: it could not be)."""
     found = health.verdict.outcome if health is not None else None
     if health is None or found not in (Outcome.OK, Outcome.CREDENTIAL_DEAD):
-        return replace(verdict, outcome=Outcome.DOUBTFUL)
+        return replace(verdict, outcome=Outcome.AMBIGUOUS)
     if found is Outcome.CREDENTIAL_DEAD:
-        return replace(verdict, outcome=found, detail=health.verdict.detail, doubtful=False)
+        return replace(verdict, outcome=found, detail=health.verdict.detail, ambiguous=False)
     if verdict.outcome is Outcome.CREDENTIAL_DEAD:  # the check went well with the same secret
-        return replace(verdict, outcome=Outcome.REFUSED, doubtful=False)
+        return replace(verdict, outcome=Outcome.REFUSED, ambiguous=False)
     lacking = needed - health.scopes if health.scopes is not None else frozenset()
     if lacking:
         said = f"it was not granted {', '.join(sorted(lacking))}"
-        return replace(verdict, outcome=Outcome.PERMISSION_MISSING, detail=said, doubtful=False)
-    return replace(verdict, doubtful=False)
+        return replace(verdict, outcome=Outcome.PERMISSION_MISSING, detail=said, ambiguous=False)
+    return replace(verdict, ambiguous=False)

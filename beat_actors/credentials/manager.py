@@ -10,7 +10,7 @@ import psycopg
 
 from beat_actors import audit
 from beat_actors.access import grants
-from beat_actors.broker.decision import Desk
+from beat_actors.broker.decision import Allocator
 from beat_actors.broker.lanes import look_again
 from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
 from beat_actors.broker.state import Lane
@@ -284,8 +284,8 @@ class CredentialManager:
 
         `exclusions`: sources by name, and single credentials by id, whose source stays in as long as another of its credentials can.
         """
-        chain, desk = await self._desk(platform, operation, exclusions, Random(0))
-        return [source for source in chain if desk.has_room(Lane(0, operation, 1, (source,)))]
+        chain, allocator = await self._allocator(platform, operation, exclusions, Random(0))
+        return [source for source in chain if allocator.has_room(Lane(0, operation, 1, (source,)))]
 
     async def get_enabled_cred(self, platform: str, operation: str, *, exclusions: Collection[str | int] = ()) -> int:
         """The id of a credential that the broker could lease now, chosen as it would choose. Nothing is charged.
@@ -293,18 +293,18 @@ class CredentialManager:
         `exclusions` as in `fetch_enabled_sources`. Raises `NoAvailableSources` with the reasons for each credential that is left and
         the earliest time at which one may be back.
         """
-        chain, desk = await self._desk(platform, operation, exclusions, Random())
+        chain, allocator = await self._allocator(platform, operation, exclusions, Random())
         lane = Lane(0, operation, 1, chain)
-        lease = desk.pick(lane, 0)
+        lease = allocator.pick(lane, 0)
         if lease is None:
-            blocked = desk.blocked(lane)
+            blocked = allocator.blocked(lane)
             earliest = datetime.fromtimestamp(blocked.until, UTC) if blocked.until is not None else None
             raise NoAvailableSources(earliest, [reason.to_json() for reason in blocked.reasons])
         return lease.credential_id
 
-    async def _desk(
+    async def _allocator(
         self, platform: str, operation: str, exclusions: Collection[str | int], rng: Random
-    ) -> tuple[tuple[str, ...], Desk]:
+    ) -> tuple[tuple[str, ...], Allocator]:
         """The chain and the credentials as they stand now, without those that are excluded. Calls that are out take room."""
         async with self.database.transaction() as transaction:
             of_platform = {"platform": platform}
@@ -315,7 +315,7 @@ class CredentialManager:
         for credential_id in snapshot.credentials.keys() & set(exclusions):
             del snapshot.credentials[credential_id]
         chain = platforms()[platform].chains[operation]
-        return tuple(source for source in chain if source not in exclusions), Desk(snapshot, rng)
+        return tuple(source for source in chain if source not in exclusions), Allocator(snapshot, rng)
 
     async def _between_turns(self, platform: str, change: Callable[[Transaction], Awaitable[None]]) -> None:
         """Change credentials of the platform; what waits for one looks again."""

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from beat_actors.broker import loading, store
-from beat_actors.broker.decision import Desk
+from beat_actors.broker.decision import Allocator
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.platforms.interface import CHECK, REFRESH, UPKEEP, Platform
@@ -103,18 +103,18 @@ async def _lease(
     snapshot.room = {(source, operation): AT_ONCE for source in platform.sources for operation in UPKEEP}
     for row in out:
         snapshot.room[row.source, row.operation] -= row.calls
-    desk, busy = Desk(snapshot, Random(0)), {row.credential_id for row in out}
+    allocator, busy = Allocator(snapshot, Random(0)), {row.credential_id for row in out}
     asked = []
     for number, operation in wanted.items():  # in the order in which they came due
         credential = snapshot.credentials.get(number)
         if credential is None or number in busy or (credential.dead and not (dead and credential.unproven)):
             continue
         if snapshot.room[credential.source, operation] > 0:  # else it stays due, and is the next one's
-            asked.append({"id": number, "operation": operation, "probe": desk.reserve(credential, operation)})
+            asked.append({"id": number, "operation": operation, "probe": allocator.reserve(credential, operation)})
     values = {"asked": jsonb(asked), "check": CHECK, "refresh": REFRESH, "later": LATER, "use_within": USE_WITHIN}
     leased = await transaction.rows(LEASE, {**values, "lease": lease_seconds(database.settings)})
     await store.save_credentials(transaction, snapshot.credentials.values())
-    await store.save_breakers(transaction, platform.name, [(key, snapshot.breakers[key]) for key in desk.probed])
+    await store.save_breakers(transaction, platform.name, [(key, snapshot.breakers[key]) for key in allocator.probed])
     return leased
 
 

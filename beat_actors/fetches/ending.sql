@@ -16,7 +16,7 @@ RETURNING f.id, f.request_id, f.run, f.is_first, f.error, f.platform, l.flow
 -- never be claimed.
 -- Parameters: ids (bigint[]: requests).
 -- Rows: the platform of each fetch that was changed.
--- Locks: the fetches by their ids; what another holds is skipped, and found by the sweep `stranded`.
+-- Locks: the fetches by their ids; what another holds is skipped, and found by the sweep `unsettled`.
 -- No row: all of them have the right deadline, are held, or have ended.
 WITH wanted AS (
     SELECT w.id, CASE WHEN bool_and(r.expires_at IS NOT NULL) THEN max(r.expires_at) END AS deadline

@@ -33,7 +33,7 @@ class Walked(NamedTuple):
 UNSENT = SQL("unsent", Unsent)
 ORPHANED = SQL("orphaned", str)
 OVERDUE = SQL("overdue", int)
-STRANDED = SQL("stranded", str)
+UNSETTLED = SQL("unsettled", str)
 SEIZE = SQL("seize", Seized)
 LEASES_AFTER_STEP = SQL("leases_after_step")
 PAUSES_AFTER_STEP = SQL("pauses_after_step", Walked)
@@ -59,9 +59,9 @@ async def overdue(
     return await transaction.rows(OVERDUE, {**values, "epoch": epoch, "limit": limit})
 
 
-async def stranded(transaction: Transaction, *, seconds: float, epoch: int | None, limit: int) -> list[str]:
+async def unsettled(transaction: Transaction, *, seconds: float, epoch: int | None, limit: int) -> list[str]:
     """Settle what has waited for so long with nothing that could settle it; the platform of each."""
-    return await transaction.rows(STRANDED, {"seconds": seconds, "epoch": epoch, "limit": limit})
+    return await transaction.rows(UNSETTLED, {"seconds": seconds, "epoch": epoch, "limit": limit})
 
 
 async def seize(transaction: Transaction, *, seconds: float, limit: int) -> list[Seized]:

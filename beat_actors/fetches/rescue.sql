@@ -62,14 +62,14 @@ WITH overdue AS (
 )
 UPDATE scrape_fetch f SET lease_until = clock_timestamp(), fence = fence + 1 FROM overdue WHERE f.id = overdue.id RETURNING f.id
 
--- name: stranded
+-- name: unsettled
 -- The last resort: settles what waits to be settled and has nothing that could settle it, as only an edit by hand or a lost row leaves it. Its
 -- call is charged, perhaps a second time, since a call that nobody counts would break a limit.
 -- Parameters: seconds (since anything happened to it), epoch (bigint or null: of the leader), limit (integer).
 -- Rows: the platform of each.
 -- Locks: the fetches by their ids; what another holds is skipped.
 -- No row: there is none, or the leader was replaced.
-WITH stranded AS (
+WITH unsettled AS (
     SELECT id FROM scrape_fetch f
     WHERE stage = 'SETTLING' AND greatest(sent_at, claimed_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
       AND NOT EXISTS (SELECT FROM settlement s WHERE s.fetch_id = f.id AND s.fence = f.fence) AND beat_leads(%(epoch)s)
@@ -77,7 +77,7 @@ WITH stranded AS (
 )
 INSERT INTO settlement (platform, fetch_id, fence, credential_id, source, operation, outcome, probe, calls, at, owner)
 SELECT f.platform, f.id, f.fence, CASE WHEN f.call_of IS NULL THEN f.credential_id ELSE 0 END, f.source, f.operation, 'unknown', f.probe,
-       (f.call_of IS NULL)::integer, clock_timestamp(), coalesce(f.owner, '') FROM scrape_fetch f JOIN stranded USING (id)
+       (f.call_of IS NULL)::integer, clock_timestamp(), coalesce(f.owner, '') FROM scrape_fetch f JOIN unsettled USING (id)
 RETURNING platform
 
 -- name: seize

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from beat_actors.broker.windows import CUSTOMER
-from beat_actors.credentials.health import without_doubt
+from beat_actors.credentials.health import verified
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
 from beat_actors.fetches.claims import Lease
@@ -110,14 +110,14 @@ async def check(engine: Engine, claim: Lease) -> Mapping[tuple[int, int], Health
 
 
 def decided(called: Sequence[Called], found: Mapping[tuple[int, int], Health]) -> list[Called]:
-    """These with what the check of their credential `found`. A doubt whose check could not be asked stays one."""
+    """These with what the check of their credential `found`. One whose check could not be asked stays ambiguous."""
 
     def judged(item: Called) -> Called:
         endpoint = platforms()[item.claim.platform].sources[item.claim.source].endpoints[item.claim.operation]
         health = found.get((item.claim.credential_id, item.claim.generation))
-        return replace(item, verdict=without_doubt(item.verdict, health, endpoint.scopes))
+        return replace(item, verdict=verified(item.verdict, health, endpoint.scopes))
 
-    return [judged(item) if item.verdict.doubtful else item for item in called]
+    return [judged(item) if item.verdict.ambiguous else item for item in called]
 
 
 def _spec(claim: Lease) -> FetchSpec:

@@ -62,7 +62,7 @@ class Retriever:
         self._committing = Batches(self._commit, every=COMMIT_EVERY, enough=ENOUGH, most=MOST, at_once=COMMITS)
         self._urgent = Batches(self._commit, every=0.0, enough=1, most=URGENT_TOGETHER, at_once=URGENT_COMMITS)
         self._telling = Batches(self._tell, every=0.0, enough=1, most=DELIVERED_TOGETHER, at_once=1)
-        self._doubtful: dict[Generation, list[Sequence[Called]]] = {}
+        self._ambiguous: dict[Generation, list[Sequence[Called]]] = {}
         self._asking: dict[Generation, asyncio.Task[Found]] = {}
         self._closed = False
 
@@ -137,8 +137,8 @@ class Retriever:
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
             called = task.result()
-            if any(item.verdict.doubtful for item in called):
-                self._doubt(called)
+            if any(item.verdict.ambiguous for item in called):
+                self._verify(called)
             else:
                 self._commit_soon(called)
             return
@@ -152,24 +152,24 @@ class Retriever:
     def _commit_soon(self, called: Sequence[Called]) -> None:
         (self._urgent if is_urgent([item.claim for item in called]) else self._committing).add(called)
 
-    def _doubt(self, called: Sequence[Called]) -> None:
-        """Where the credential may be at fault, its check is asked before anybody acts on the answer: once for all that doubt it until the
+    def _verify(self, called: Sequence[Called]) -> None:
+        """Verify an ambiguous answer, for which the credential may be at fault: ask the credential's check before the answer is acted upon, once for all ambiguous answers until the
         check is answered."""
         claim = called[0].claim
         secret = claim.credential_id, claim.generation
         if self._closed:
             self._commit_soon(decided(called, {}))
             return
-        self._doubtful.setdefault(secret, []).append(called)
+        self._ambiguous.setdefault(secret, []).append(called)
         if secret not in self._asking:
             task = self._asking[secret] = asyncio.create_task(check(self._engine, claim))
             task.add_done_callback(partial(self._asked, secret))
 
     def _asked(self, secret: Generation, task: asyncio.Task[Found]) -> None:
-        """An answer whose doubt is broken off was paid for all the same. It is committed as one whose check could not be asked."""
+        """An answer whose check is broken off was paid for. It is committed as one whose check could not be asked."""
         del self._asking[secret]
         found = {} if task.cancelled() else task.result()
-        for called in self._doubtful.pop(secret):
+        for called in self._ambiguous.pop(secret):
             self._commit_soon(decided(called, found))
 
     async def _commit(self, calls: Sequence[Sequence[Called]]) -> None:

@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     BAD_REQUEST = "bad_request"  # final: the parameters can never work
     UNKNOWN = "unknown"  # the worker died during the call: charged, and asked again
     UNUSED = "unused"  # the lease was not used: the charge is returned
-    DOUBTFUL = "doubtful"  # the thing is missing, or the credential may not see it, and its check could not be made: asked again
+    AMBIGUOUS = "doubtful"  # the thing is missing, or the credential may not see it, and its check could not be made: asked again
     PARSED = "parsed"  # the parser read the answer: closes a parser's breaker, and tells nothing of the credential
 
 
@@ -101,7 +101,7 @@ class Reported:
 class Verdict:
     """How a source judges an answer. `retry_after`: seconds from now, `None` where the provider does not say.
 
-    `doubtful`: the credential may be at fault. Its check is made before the verdict takes effect.
+    `ambiguous`: the credential may be at fault. Its check is made before the verdict takes effect.
     """
 
     outcome: Outcome
@@ -109,7 +109,7 @@ class Verdict:
     detail: str = ""
     retry_after: float | None = None
     reported: Reported | None = None
-    doubtful: bool = False
+    ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class ErrorRule:
     """One line of a source's error table. The first line that matches decides. A field that is `None` matches anything.
 
     `code`, `subcode`: what the source's `error_key` reads from the body. `message`: a regular expression that is searched in the text of
-    the body, without regard to case. `wait`: the cooldown in seconds where the answer names none. `doubtful`: as in a verdict.
+    the body, without regard to case. `wait`: the cooldown in seconds where the answer names none. `ambiguous`: as in a verdict.
     """
 
     outcome: Outcome
@@ -49,7 +49,7 @@ class ErrorRule:
     subcode: int | str | None = None
     message: str | None = None
     wait: float | None = None
-    doubtful: bool = False
+    ambiguous: bool = False
 
     def matches(self, status: int, code: int | str | None, subcode: int | str | None, text: str) -> bool:
         if self.status is not None and (
@@ -249,15 +249,15 @@ class Source:
             if rule.matches(answer.status, code, subcode, text):
                 said = self.retry_after(answer) if rule.outcome in WAITS else None
                 wait = said if said is not None else rule.wait
-                detail = f"{_doubt(answer)}{text}"[:300]
-                return Verdict(rule.outcome, label, detail, wait, reported, rule.doubtful)
+                detail = f"{_on_wait(answer)}{text}"[:300]
+                return Verdict(rule.outcome, label, detail, wait, reported, rule.ambiguous)
         is_refusal = (
             NOT_JSON.match(answer.body) is None and answer.status // 100 in (2, 4) and answer.status not in PASSING
         )
         return Verdict(Outcome.REFUSED if is_refusal else Outcome.UPSTREAM_DOWN, label, text[:300], None, reported)
 
 
-def _doubt(answer: Answer) -> str:
+def _on_wait(answer: Answer) -> str:
     """A remark for the detail, where the answer asks for a wait that is too long to be meant."""
     said = waits.told(answer.headers, answer.body)
     return "" if said is None or said <= waits.LONGEST_WAIT else f"[doubtful: it asks to wait {said:.0f} s] "

@@ -81,7 +81,7 @@ CAME_TO: Mapping[str, str] = {
     Outcome.UNSEEN: "it does not see such a thing, and others may",
     Outcome.REFUSED: "it refused the call, for a reason that Beat does not know",
     Outcome.TOO_MUCH: "it was asked for too much at once, and is asked for less",
-    Outcome.DOUBTFUL: "it could not be made sure that the thing does not exist",
+    Outcome.AMBIGUOUS: "it could not be made sure that the thing does not exist",
 }
 """What a call came to, in words of our own."""
 OPERATORS_ONLY = {"url": None, "credential_id": None, "code": "", "detail": ""}
@@ -170,7 +170,7 @@ async def why(
 
 
 def _answers_many(platform: str, call: Mapping[str, Any]) -> bool:
-    """Whether one such call answers requests of several accounts, as a check of a credential does for all whose doubt it ends. It is
+    """Whether one such call answers requests of several accounts, as a check of a credential does for all answers that it verifies. It is
     recorded with one of them, so that an account sees none."""
     if call["operation"] in UPKEEP:
         return True

@@ -105,7 +105,7 @@ class Prepared:
 
 
 class Submitted(NamedTuple):
-    """What became of the item `n`. `same`: whether its idempotency key, if it was used before, was used for the same. `urged`: whether it made
+    """What became of the item `n`. `same`: whether its idempotency key, if it was used before, was used for the same. `escalated`: whether it made
     the fetches that it waits for more urgent, or later to expire."""
 
     n: int
@@ -113,7 +113,7 @@ class Submitted(NamedTuple):
     accepted_as: str
     created: bool
     same: bool
-    urged: bool
+    escalated: bool
 
 
 SQL = Statements(__file__)

@@ -74,7 +74,7 @@ WITH lanes AS (
     FROM rest JOIN new USING (id) ORDER BY n
 ), joining AS MATERIALIZED (
     SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS flies,
-           r.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(r.expires_at > f.expires_at, true)) AS urges
+           r.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(r.expires_at > f.expires_at, true)) AS escalates
     FROM rest r LEFT JOIN flying f ON f.work = r.work AND NOT r.apart LEFT JOIN new ON new.id = r.first_id
     WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
 ), joined AS (
@@ -102,10 +102,10 @@ WITH lanes AS (
 ), event AS (
     {{lifecycle.tell}} stored
 )
-SELECT n, id, accepted_as, false AS created, same, false AS urged FROM earlier
+SELECT n, id, accepted_as, false AS created, same, false AS escalated FROM earlier
 UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
 UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
-UNION ALL SELECT n, id, 'joined', true, true, urges AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
+UNION ALL SELECT n, id, 'joined', true, true, escalates AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
 
 -- name: used
 -- Whether an idempotency key was used by its owner before. One look-up in the unique index of keys.

@@ -45,10 +45,10 @@ class Locked(NamedTuple):
 
 
 class Again(NamedTuple):
-    """A request that runs again. `urged`: it made what it waits for more urgent, or later to expire."""
+    """A request that runs again. `escalated`: it made what it waits for more urgent, or later to expire."""
 
     id: int
-    urged: bool
+    escalated: bool
 
 
 LOCK = SQL("lock", Locked)

@@ -11,7 +11,7 @@ FROM scrape_request_log WHERE id = ANY(%(ids)s) AND (%(account_id)s::text IS NUL
 -- no fetches that count. A deadline that has passed is gone: it was the last run's.
 -- Status: FAILED, CANCELLED -> PENDING, PROCESSING.
 -- Parameters: items (jsonb: a list of objects with the columns of `i`).
--- Rows: one for each; `urged`: whether it made the fetches that it waits for more urgent, or later to expire.
+-- Rows: one for each; `escalated`: whether it made the fetches that it waits for more urgent, or later to expire.
 -- Locks: the requests that are joined, by their ids.
 -- No row: of a request, that it is gone. Raises UniqueViolation where somebody else began the same work meanwhile.
 WITH input AS MATERIALIZED (
@@ -27,7 +27,7 @@ WITH input AS MATERIALIZED (
            count(*) OVER alike AS alike, min(i.priority) OVER alike AS urgency,
            first_value(lane_id) OVER (alike ORDER BY i.priority) AS urgent_lane,
            CASE WHEN bool_and(deadline IS NOT NULL) OVER alike THEN max(deadline) OVER alike END AS last_deadline,
-           i.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(i.deadline > f.expires_at, true)) AS urges
+           i.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(i.deadline > f.expires_at, true)) AS escalates
     FROM input i LEFT JOIN flying f ON f.work = i.work AND NOT i.apart
     WINDOW alike AS (PARTITION BY i.work, CASE WHEN i.apart THEN i.id END)
 ), again AS (
@@ -48,4 +48,4 @@ WITH input AS MATERIALIZED (
     UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
     FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM plan WHERE flies GROUP BY 1) c WHERE r.id = c.joined_to
 )
-SELECT p.id, p.flies AND p.urges AND beat_urge(p.joined_to, p.priority, p.deadline) AS urged FROM plan p JOIN again USING (id)
+SELECT p.id, p.flies AND p.escalates AND beat_urge(p.joined_to, p.priority, p.deadline) AS escalated FROM plan p JOIN again USING (id)

@@ -148,10 +148,10 @@ async def check_and_cancel_long_running_tasks(database: Database, epoch: int | N
     return Swept(count=len(rows))
 
 
-async def stranded(database: Database, epoch: int | None = None) -> Swept:
+async def unsettled(database: Database, epoch: int | None = None) -> Swept:
     """Fetches that nothing else would ever move on: between a call and the broker, or past the deadline of one that left."""
     async with database.statements() as alone:
-        rows = await rescue.stranded(alone, seconds=LAST_RESORT, epoch=epoch, limit=BATCH)
+        rows = await rescue.unsettled(alone, seconds=LAST_RESORT, epoch=epoch, limit=BATCH)
         forgotten = await alone.rows(FORGOTTEN, {"seconds": PASSED_BY, "limit": BATCH})
         dated = await ending.date(alone, forgotten) if forgotten else set()
     return Swept(wake={*rows} | dated, count=len(rows) + len(dated))

@@ -157,10 +157,10 @@ def secrets_of(platform: Any, source: Any) -> list[tuple[dict[str, str], Mapping
 
 
 @every_source
-def test_who_raises_doubts_has_a_check_that_settles_them(platform: Any, source: Any) -> None:
-    if any(rule.doubtful for rule in source.errors):
+def test_a_source_with_ambiguous_answers_has_a_check_that_verifies_them(platform: Any, source: Any) -> None:
+    if any(rule.ambiguous for rule in source.errors):
         assert source.check is not None
-    if any(rule.doubtful and rule.outcome is not Outcome.CREDENTIAL_DEAD for rule in source.errors):
+    if any(rule.ambiguous and rule.outcome is not Outcome.CREDENTIAL_DEAD for rule in source.errors):
         assert all(endpoint.scopes for endpoint in source.endpoints.values())
 
 

@@ -89,7 +89,7 @@ def test_p6_what_is_no_message_is_set_aside_and_its_neighbours_run(
         post.put(f"{n} {name}", data)
     with post.working() as worker:
         consumers = {consumer: consumer.consumer for consumer in worker.consumers.values()}
-        until(post.is_empty, "something is stranded")
+        until(post.is_empty, "something is left")
         assert all(consumer.is_alive() for consumer in consumers)
         # Not even begun again: no batch was thrown away.
         assert all(consumer.consumer is first for consumer, first in consumers.items() if first is not None)
@@ -130,7 +130,7 @@ def test_a_message_under_another_id_is_acknowledged_where_it_lies(post: Post) ->
         post.send(2)
         assert len(post.held()) == 4
         post.gate.set()
-        until(post.is_empty, "copies are stranded")
+        until(post.is_empty, "copies are left")
     assert sorted(post.arrived) == [[1]] * 41 + [[2]]
 
 

@@ -144,13 +144,13 @@ async def test_s3_2_and_s3_3_a_deadline_before_the_earliest_time_fails_now_and_s
             "UPDATE credential SET disabled_till = clock_timestamp() + interval '1 hour' WHERE id = %s", (credential,)
         )
     soon = datetime.now(UTC) + timedelta(minutes=5)
-    (hopeless,) = await submit(engine, expires_at=soon)
+    (out_of_time,) = await submit(engine, expires_at=soon)
     (patient,) = await submit(engine, expires_at=soon + timedelta(hours=3), force=True)
     await turn(engine.database, TOY)
     found = {row.id: row for row in await rows(engine, "SELECT id, status, data FROM scrape_request_log")}
     assert found[patient].status == "PENDING"
-    assert found[hopeless].status == "FAILED"
-    error = found[hopeless].data["error"]
+    assert found[out_of_time].status == "FAILED"
+    error = found[out_of_time].data["error"]
     assert error["message"] == "No source is available at the moment"
     assert error["reasons"]
     assert error["earliest_at"] > soon.timestamp()
@@ -492,10 +492,10 @@ async def test_s4_5_what_nothing_would_settle_goes_on_after_fifteen_minutes(
         assert await transaction.run("DELETE FROM settlement") == 1
     engine.client.script = lambda source, call: answer()
     clock.advance(890)
-    assert (await sweeps.stranded(engine.database)).count == 0
+    assert (await sweeps.unsettled(engine.database)).count == 0
     clock.advance(11)
-    assert (await sweeps.stranded(engine.database)).wake == {"toy"}
-    assert (await sweeps.stranded(engine.database)).count == 0
+    assert (await sweeps.unsettled(engine.database)).wake == {"toy"}
+    assert (await sweeps.unsettled(engine.database)).count == 0
     for _ in range(2):
         retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
         await process(engine, (await ingest(engine, retrieved.next)).next)
@@ -743,7 +743,7 @@ async def test_a_turn_wakes_a_bounded_number_and_says_that_there_are_more(engine
     assert left == [WAKE_BATCH + 1, 1, 0]
 
 
-async def test_a_step_of_the_clock_gives_nothing_out_twice_and_strands_nothing(
+async def test_a_step_of_the_clock_gives_nothing_out_twice_and_leaves_nothing_behind(
     engine: Engine, clock: MovableClock
 ) -> None:
     """A limit of ten calls a minute, while the database's clock steps forth and back and next to no time passes."""

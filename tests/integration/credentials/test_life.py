@@ -640,7 +640,7 @@ async def test_a_check_from_before_the_death_does_not_revive_at_the_next_look_ei
     assert (await engine.credentials.info(credential)).state == "ready"
 
 
-async def test_the_dead_are_not_asked_for_the_sake_of_a_doubt(engine: Engine) -> None:
+async def test_the_dead_are_not_asked_for_the_sake_of_an_ambiguous_answer(engine: Engine) -> None:
     credential, _ = await engine.credentials.add("checked", {"key": "a"})
     engine.client.at["/check"] = lambda *_: answer(401)
     await upkept(engine)

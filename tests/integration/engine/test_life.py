@@ -72,7 +72,7 @@ async def test_adding_says_what_the_check_found(system: System) -> None:
     await system.assert_the_books_agree()
 
 
-async def test_a_doubt_is_settled_by_the_token_itself(system: System) -> None:
+async def test_an_ambiguous_answer_is_verified_by_the_token_itself(system: System) -> None:
     before = (await by_operation(system, "graphapi"))["debug_token"]
     # Long after the last check, whose word would do.
     run(system, "UPDATE credential SET checked_at = checked_at - interval '1 hour'")

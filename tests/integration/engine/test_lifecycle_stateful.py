@@ -399,7 +399,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(
-            ["unsent", "orphaned", "expired", "stuck_probes", "check_and_cancel_long_running_tasks", "stranded"]
+            ["unsent", "orphaned", "expired", "stuck_probes", "check_and_cancel_long_running_tasks", "unsettled"]
         )
     )
     def sweep(self, name):
@@ -413,7 +413,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             assert self.rows(late, list(OPEN), now) == []
         elif name == "check_and_cancel_long_running_tasks":
             assert self.rows(OVERDUE, TIME_LIMIT + 1) == []
-        elif name == "stranded":
+        elif name == "unsettled":
             assert swept.count == 0
 
     @rule()

@@ -163,7 +163,7 @@ async def test_p7_a_check_that_is_out_is_not_given_up_for_a_step_forth(world: Wo
 
 
 @pytest.mark.parametrize("step", [HOUR, DAY])
-async def test_a_step_back_strands_no_work_of_the_dead(world: World, clock: MovableClock, step: float) -> None:
+async def test_a_step_back_leaves_no_work_of_the_dead(world: World, clock: MovableClock, step: float) -> None:
     """Of a worker that died before the step: a call, a lease that nobody claimed, and an answer that nobody read."""
     database = world.engine.database
     ids = await leased(world, 3)

@@ -284,9 +284,9 @@ async def test_a_fetch_past_a_deadline_that_nobody_has_goes_on(world, clock) -> 
     await world.rows("UPDATE scrape_fetch SET expires_at = clock_timestamp() + interval '1 second' RETURNING id")
     clock.advance(60)
     await world.run()
-    assert (await sweeps.stranded(world.engine.database)).count == 0
+    assert (await sweeps.unsettled(world.engine.database)).count == 0
     clock.advance(2)
-    assert (await sweeps.stranded(world.engine.database)).wake == {"toy"}
+    assert (await sweeps.unsettled(world.engine.database)).wake == {"toy"}
     await world.run()
     assert (await world.statuses())[request.id] == "COMPLETE"
 
@@ -294,4 +294,4 @@ async def test_a_fetch_past_a_deadline_that_nobody_has_goes_on(world, clock) -> 
 async def test_a_request_past_its_own_deadline_is_not_given_another(world, clock) -> None:
     await world.ask(expires_at=datetime.fromtimestamp(clock.now() + 1, UTC))
     clock.advance(100)
-    assert (await sweeps.stranded(world.engine.database)).count == 0
+    assert (await sweeps.unsettled(world.engine.database)).count == 0

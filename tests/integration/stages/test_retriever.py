@@ -270,7 +270,7 @@ async def test_a_fetch_that_was_lost_and_comes_back_to_the_same_process_is_calle
     await retriever.close()
 
 
-async def test_an_answer_in_doubt_is_committed_as_one_when_the_process_ends_before_its_check(
+async def test_an_ambiguous_answer_is_committed_as_one_when_the_process_ends_before_its_check(
     engine, client, monkeypatch
 ) -> None:
     asking = asyncio.Event()
@@ -279,7 +279,7 @@ async def test_an_answer_in_doubt_is_committed_as_one_when_the_process_ends_befo
         asking.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("beat_actors.pipeline.retrieve.make", doubting)
+    monkeypatch.setattr("beat_actors.pipeline.retrieve.make", ambiguous)
     monkeypatch.setattr(answers.upkeep, "ask", hangs)
     retriever = Retriever(engine, Delivered())
     ids = await leased(engine, "a")
@@ -290,7 +290,9 @@ async def test_an_answer_in_doubt_is_committed_as_one_when_the_process_ends_befo
     assert await rows(engine.database, "SELECT outcome FROM settlement") == [("doubtful",)]
 
 
-async def test_doubts_that_come_while_the_credential_is_asked_take_its_answer(settings, client, monkeypatch) -> None:
+async def test_ambiguous_answers_that_come_while_the_credential_is_asked_take_its_answer(
+    settings, client, monkeypatch
+) -> None:
     engine = engine_with(settings, client)
     asked: list[int] = []
     asking, answered = asyncio.Event(), asyncio.Event()
@@ -301,7 +303,7 @@ async def test_doubts_that_come_while_the_credential_is_asked_take_its_answer(se
         await answered.wait()
         return {(claim.credential_id, claim.generation): Health(Verdict(Outcome.OK)) for claim in claims}
 
-    monkeypatch.setattr("beat_actors.pipeline.retrieve.make", doubting)
+    monkeypatch.setattr("beat_actors.pipeline.retrieve.make", ambiguous)
     monkeypatch.setattr(answers.upkeep, "ask", goes_well)
     with registered(TOY):
         await engine.credentials.add("toy-first", {"key": "a"})
@@ -321,9 +323,9 @@ async def test_doubts_that_come_while_the_credential_is_asked_take_its_answer(se
     await engine.close()
 
 
-async def doubting(*args: Any) -> Sequence[answers.Called]:
-    """Make a call, whatever its answer, come to a doubt about its credential."""
-    return [replace(item, verdict=replace(item.verdict, doubtful=True)) for item in await answers.make(*args)]
+async def ambiguous(*args: Any) -> Sequence[answers.Called]:
+    """Make a call, whatever its answer, be ambiguous about its credential."""
+    return [replace(item, verdict=replace(item.verdict, ambiguous=True)) for item in await answers.make(*args)]
 
 
 async def retrieved(engine: Engine, fetch_id: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from beat_actors.broker import pool
 from beat_actors.broker.breaker import Breaker
-from beat_actors.broker.decision import Desk, apply_settlements, decide
+from beat_actors.broker.decision import Allocator, apply_settlements, decide
 from beat_actors.broker.state import (
     Budgets,
     Candidate,
@@ -48,7 +48,7 @@ def world(credentials, *, lanes=None, limits=None, breakers=None):
 
 def run(snapshot, candidates, *, capacity=10_000, seed=7):
     plan, rng = Plan(), Random(seed)
-    decide(snapshot, candidates, capacity, plan, Desk(snapshot, rng))
+    decide(snapshot, candidates, capacity, plan, Allocator(snapshot, rng))
     return plan
 
 
@@ -530,9 +530,9 @@ def test_one_owners_failures_open_its_own_breaker_alone():
     )
     opened = {key for key, breaker in snapshot.breakers.items() if breaker.is_open(NOW)}
     assert opened == {("first", "profile", "upstream", "a"), ("first", "profile", "parser", "a")}
-    desk = Desk(snapshot, Random(1))
-    assert not desk.has_room(Lane(1, "profile", 1, ("first",), "a"))
-    assert desk.has_room(Lane(2, "profile", 1, ("first",), "b"))
+    allocator = Allocator(snapshot, Random(1))
+    assert not allocator.has_room(Lane(1, "profile", 1, ("first",), "a"))
+    assert allocator.has_room(Lane(2, "profile", 1, ("first",), "b"))
 
 
 def test_several_owners_whose_calls_fail_are_an_outage_of_everybody_until_one_is_answered():
@@ -540,9 +540,9 @@ def test_several_owners_whose_calls_fail_are_an_outage_of_everybody_until_one_is
     apply_settlements(snapshot, [owned(owner, Outcome.UPSTREAM_DOWN, 5) for owner in "abc"], Plan(), Random(1))
     everybody = "first", "profile", "upstream", ""
     assert snapshot.breakers[everybody].is_open(NOW)
-    assert not Desk(snapshot, Random(1)).has_room(Lane(4, "profile", 1, ("first",), "d"))
+    assert not Allocator(snapshot, Random(1)).has_room(Lane(4, "profile", 1, ("first",), "d"))
     snapshot.now = NOW + 31
-    assert Desk(snapshot, Random(1)).has_room(Lane(4, "profile", 1, ("first",), "d"))
+    assert Allocator(snapshot, Random(1)).has_room(Lane(4, "profile", 1, ("first",), "d"))
     apply_settlements(snapshot, [owned("d", Outcome.OK, began=NOW + 31)], Plan(), Random(1))
     assert snapshot.breakers[everybody].open_until is None
     assert snapshot.breakers["first", "profile", "upstream", "a"].open_until is not None

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.broker.decision import Desk, decide
+from beat_actors.broker.decision import Allocator, decide
 from beat_actors.broker.fair import LOWER_SHARE
 from beat_actors.broker.state import Candidate, Credential, Lane, Plan, Snapshot
 
@@ -21,7 +21,7 @@ def leased(candidates, capacity, *, served=None, seed=7, lanes=LANES):
     """The candidates that a turn leases, in order; and whom it served last."""
     snapshot = Snapshot(0.0, {1: Credential(1, "first")}, {}, lanes, {}, {}, served=served or {})
     plan = Plan()
-    decide(snapshot, candidates, capacity, plan, Desk(snapshot, Random(seed)))
+    decide(snapshot, candidates, capacity, plan, Allocator(snapshot, Random(seed)))
     by_id = {candidate.fetch_id: candidate for candidate in candidates}
     return [by_id[lease.fetch_id] for lease in plan.leases], plan.served
 

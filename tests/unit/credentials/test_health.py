@@ -1,4 +1,4 @@
-"""When a credential is looked at next, and what a check says about a doubtful answer: over plain values."""
+"""When a credential is looked at next, and what a check says about an ambiguous answer: over plain values."""
 
 import json
 from datetime import UTC, datetime
@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beat_actors.broker.breaker import Breaker
-from beat_actors.broker.decision import Desk, apply_settlements
+from beat_actors.broker.decision import Allocator, apply_settlements
 from beat_actors.broker.pool import usable
 from beat_actors.broker.state import Credential, Facts, Fetch, Plan, Settlement, Snapshot, Wait
-from beat_actors.credentials.health import AGAIN, next_check, next_refresh, verdict_of, without_doubt
+from beat_actors.credentials.health import AGAIN, next_check, next_refresh, verdict_of, verified
 from beat_actors.platforms.interface import CHECK, REFRESH, Answer, Health, Limit, Outcome, Verdict
 from beat_actors.platforms.registry import platforms
 
 NOW = 1_790_000_000.0
 SIX_HOURS = 21_600.0
-MISSING = Verdict(Outcome.MISSING, "400/100/33", "it does not exist, or cannot be loaded", doubtful=True)
+MISSING = Verdict(Outcome.MISSING, "400/100/33", "it does not exist, or cannot be loaded", ambiguous=True)
 
 
 def world(credential: Credential, *limits: Limit, **more) -> Snapshot:
@@ -68,9 +68,9 @@ def test_a_token_that_opens_no_data_any_more_is_dead() -> None:
 @pytest.mark.parametrize(
     ("health", "outcome"),
     [
-        (None, Outcome.DOUBTFUL),
-        (Health(Verdict(Outcome.UPSTREAM_DOWN)), Outcome.DOUBTFUL),
-        (Health(Verdict(Outcome.RATE_LIMITED)), Outcome.DOUBTFUL),
+        (None, Outcome.AMBIGUOUS),
+        (Health(Verdict(Outcome.UPSTREAM_DOWN)), Outcome.AMBIGUOUS),
+        (Health(Verdict(Outcome.RATE_LIMITED)), Outcome.AMBIGUOUS),
         (Health(Verdict(Outcome.CREDENTIAL_DEAD, "190/463", "expired")), Outcome.CREDENTIAL_DEAD),
         (Health(Verdict(Outcome.OK), frozenset()), Outcome.PERMISSION_MISSING),
         (Health(Verdict(Outcome.OK), frozenset({"write"})), Outcome.PERMISSION_MISSING),
@@ -78,31 +78,31 @@ def test_a_token_that_opens_no_data_any_more_is_dead() -> None:
         (Health(Verdict(Outcome.OK), None), Outcome.MISSING),  # what it was granted is not told
     ],
 )
-def test_a_check_settles_a_doubt(health: Health | None, outcome: Outcome) -> None:
-    verdict = without_doubt(MISSING, health, frozenset({"read"}))
+def test_a_check_verifies_an_ambiguous_answer(health: Health | None, outcome: Outcome) -> None:
+    verdict = verified(MISSING, health, frozenset({"read"}))
     assert (verdict.outcome, verdict.code) == (outcome, MISSING.code)
 
 
 def test_a_credential_whose_check_goes_well_is_not_dead_for_a_bare_401() -> None:
-    bare = Verdict(Outcome.CREDENTIAL_DEAD, "401", doubtful=True)
-    assert without_doubt(bare, Health(Verdict(Outcome.OK)), frozenset()).outcome is Outcome.REFUSED
+    bare = Verdict(Outcome.CREDENTIAL_DEAD, "401", ambiguous=True)
+    assert verified(bare, Health(Verdict(Outcome.OK)), frozenset()).outcome is Outcome.REFUSED
     gone = Health(Verdict(Outcome.CREDENTIAL_DEAD))
-    assert without_doubt(bare, gone, frozenset()).outcome is Outcome.CREDENTIAL_DEAD
-    assert without_doubt(bare, None, frozenset()).outcome is Outcome.DOUBTFUL
+    assert verified(bare, gone, frozenset()).outcome is Outcome.CREDENTIAL_DEAD
+    assert verified(bare, None, frozenset()).outcome is Outcome.AMBIGUOUS
 
 
 @pytest.mark.parametrize(("source", "said"), [("lama", {"detail": "no"}), ("shopify", {"errors": "no"})])
-def test_a_bare_401_raises_a_doubt_where_a_check_can_settle_it(source: str, said: dict[str, str]) -> None:
+def test_a_bare_401_is_ambiguous_where_a_check_can_tell(source: str, said: dict[str, str]) -> None:
     (found,) = [one.sources[source] for one in platforms().values() if source in one.sources]
     verdict = found.classify(Answer(401, {}, json.dumps(said).encode()))
-    assert (verdict.outcome, verdict.doubtful) == (Outcome.CREDENTIAL_DEAD, True)
+    assert (verdict.outcome, verdict.ambiguous) == (Outcome.CREDENTIAL_DEAD, True)
 
 
-def test_an_unsettled_doubt_charges_the_call_and_sends_the_fetch_away_for_a_while() -> None:
+def test_an_answer_that_stays_ambiguous_charges_the_call_and_sends_the_fetch_away_for_a_while() -> None:
     credential = Credential(1, "first")
     snapshot = world(credential, Limit("hour", 10, 3600))
     fetch = Fetch(7, ("first",), "first")
-    (move,) = settled(snapshot, Outcome.DOUBTFUL, "look", fetch=fetch).moves
+    (move,) = settled(snapshot, Outcome.AMBIGUOUS, "look", fetch=fetch).moves
     assert isinstance(move, Wait)
     assert 60 <= move.delay <= 72
     assert (move.rotations, move.excluded) == (1, ())
@@ -113,12 +113,12 @@ def test_an_unsettled_doubt_charges_the_call_and_sends_the_fetch_away_for_a_whil
 def test_p4_a_call_for_a_credentials_own_sake_needs_room_as_any_other() -> None:
     credential, limit = Credential(1, "first"), Limit("hour", 2, 3600)
     snapshot = world(credential, limit, room={("first", CHECK): 5})
-    desk = Desk(snapshot, Random(0))
-    assert [desk.reserve(credential, CHECK) for _ in range(3)] == [False, False, None]
+    allocator = Allocator(snapshot, Random(0))
+    assert [allocator.reserve(credential, CHECK) for _ in range(3)] == [False, False, None]
     assert snapshot.room["first", CHECK] == 3
     crowded = world(Credential(1, "first"), limit, room={("first", CHECK): 1})
-    desk = Desk(crowded, Random(0))
-    assert [desk.reserve(crowded.credentials[1], CHECK) for _ in range(2)] == [False, None]
+    allocator = Allocator(crowded, Random(0))
+    assert [allocator.reserve(crowded.credentials[1], CHECK) for _ in range(2)] == [False, None]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_p4_a_call_for_a_credentials_own_sake_needs_room_as_any_other() -> None:
 )
 def test_when_a_credential_may_be_looked_after(fields: dict, expected: bool | None) -> None:
     credential = Credential(1, "first", **fields)
-    assert Desk(world(credential), Random(0)).reserve(credential, REFRESH) is expected
+    assert Allocator(world(credential), Random(0)).reserve(credential, REFRESH) is expected
     assert credential.probing is (expected is True or fields.get("probing", False))
 
 
@@ -146,14 +146,14 @@ def test_an_open_breaker_of_the_checks_stops_them_and_nothing_else() -> None:
     for _ in range(5):
         settled(snapshot, Outcome.MALFORMED)
     assert snapshot.breakers["first", CHECK, "upstream", ""].is_open(NOW)
-    desk = Desk(snapshot, Random(0))
-    assert desk.reserve(credential, CHECK) is None
-    assert desk.reserve(credential, REFRESH) is False
+    allocator = Allocator(snapshot, Random(0))
+    assert allocator.reserve(credential, CHECK) is None
+    assert allocator.reserve(credential, REFRESH) is False
     assert usable(credential, "look", NOW)
     snapshot.breakers["first", CHECK, "upstream", ""] = Breaker(trips=1, open_until=NOW - 1)
-    desk = Desk(snapshot, Random(0))
-    assert [desk.reserve(credential, CHECK) for _ in range(2)] == [True, None]
-    assert list(desk.probed) == [("first", CHECK, "upstream", "")]
+    allocator = Allocator(snapshot, Random(0))
+    assert [allocator.reserve(credential, CHECK) for _ in range(2)] == [True, None]
+    assert list(allocator.probed) == [("first", CHECK, "upstream", "")]
 
 
 def test_a_token_that_is_over_makes_its_credential_wait_for_the_refresh() -> None:

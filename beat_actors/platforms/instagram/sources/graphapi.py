@@ -252,7 +252,7 @@ class GraphApi(Source):
         ErrorRule(Outcome.BAD_REQUEST, code=100, subcode=2108006),  # media older than the business account: never
         ErrorRule(Outcome.PERMISSION_MISSING, code=100, message="missing permission or reviewable feature"),
         # Missing, or out of this token's reach: the answer is the same. The check of the credential tells which.
-        ErrorRule(Outcome.MISSING, code=100, subcode=33, doubtful=True),
+        ErrorRule(Outcome.MISSING, code=100, subcode=33, ambiguous=True),
         ErrorRule(Outcome.RATE_LIMITED, code=4, wait=HOUR),
         ErrorRule(Outcome.RATE_LIMITED, code=17, wait=HOUR),
         ErrorRule(Outcome.RATE_LIMITED, code=32, wait=HOUR),

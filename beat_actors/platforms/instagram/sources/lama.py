@@ -173,7 +173,7 @@ class Lama(Source):
         # What it reads users by (`web_profile_info`) says so falsely of nine in ten since 2 February 2026.
         ErrorRule(Outcome.UNSEEN, status=404, message='"UserNotFound"'),
         *PASSED_THROUGH,
-        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, doubtful=True),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, ambiguous=True),
         ErrorRule(Outcome.PRIVATE, status=403, message="private"),
         # Its own answer for a path that it does not have: a thing that is not there comes with an `exc_type`.
         ErrorRule(Outcome.UPSTREAM_DOWN, status=404, message=r'^\s*\{\s*"detail"\s*:\s*"not found"\s*\}'),

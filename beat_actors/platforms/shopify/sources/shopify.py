@@ -117,7 +117,7 @@ class Shopify(Source):
     # What is wrong with one store must not need a person where it passes by itself: such a refusal rests the credential (10, 30, 60 minutes, one probe after each), as a limit does.
     errors = (
         ErrorRule(Outcome.CREDENTIAL_DEAD, message=r"\[API\] invalid api key or access token"),
-        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, doubtful=True),
+        ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, ambiguous=True),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=403, message="invalid username provided for basic auth"),
         ErrorRule(Outcome.PERMISSION_MISSING, status=403, message="requires merchant approval"),
         ErrorRule(Outcome.PERMISSION_MISSING, status=403, message='"errors"'),

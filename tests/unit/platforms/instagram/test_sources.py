@@ -133,11 +133,11 @@ def test_what_only_speaks_of_errors_is_none(body: Any) -> None:
     assert platform.sources["graphapi"].classify(Answer(200, {}, json.dumps(body).encode())).outcome is Outcome.OK
 
 
-def test_only_what_may_be_the_tokens_fault_is_doubtful() -> None:
+def test_only_what_may_be_the_tokens_fault_is_ambiguous() -> None:
     graph = platform.sources["graphapi"]
-    assert graph.classify(Answer(400, {}, fault(100, subcode=33))).doubtful
+    assert graph.classify(Answer(400, {}, fault(100, subcode=33))).ambiguous
     for body in (fault(110, subcode=2207013), fault(803), fault(190), fault(100), fault(10)):
-        assert not graph.classify(Answer(400, {}, body)).doubtful
+        assert not graph.classify(Answer(400, {}, body)).ambiguous
 
 
 @pytest.mark.parametrize("source", ["arraybobo", "jotucker", "bestsolutions"])

@@ -95,12 +95,12 @@ async def test_with_a_token_that_may_the_thing_is_missing(engine: Engine, simula
     assert (row.status, row.data["error"]["code"]) == ("FAILED", "missing")
     assert await outcomes(engine) == [("credential_check", "ok"), ("own_post", "missing")]
     traces = await rows(engine, "SELECT request_id FROM trace_log")
-    assert [trace.request_id for trace in traces] == [request, request]  # whose doubt it was
+    assert [trace.request_id for trace in traces] == [request, request]  # whose answer was ambiguous
     assert (await simulator.ledger())["by_source"]["graphapi"]["by_operation"] == {"own_post": 1, "debug_token": 1}
     await assert_the_books_agree(engine, simulator)
 
 
-async def test_many_doubts_ask_once(engine: Engine, simulator: SimulatorClient) -> None:
+async def test_many_ambiguous_answers_ask_once(engine: Engine, simulator: SimulatorClient) -> None:
     await add(engine)
     ids = await asked(engine, 10)
     ids += await asked(engine, 5)  # a check of a moment ago is taken at its word
@@ -166,7 +166,7 @@ async def test_while_nobody_can_be_asked_the_fetch_waits(
 async def test_p4_without_room_for_the_question_it_is_not_asked(
     engine: Engine, simulator: SimulatorClient, clock: MovableClock
 ) -> None:
-    """Two hundred calls an hour: the last of them is the answer that raises the doubt."""
+    """Two hundred calls an hour: the last of them is the ambiguous answer."""
     await add(engine)
     await rows(
         engine,
@@ -181,7 +181,7 @@ async def test_p4_without_room_for_the_question_it_is_not_asked(
     await assert_the_books_agree(engine, simulator)
 
 
-async def test_a_revoked_token_is_dead_and_no_doubt_is_raised(engine: Engine, simulator: SimulatorClient) -> None:
+async def test_a_revoked_token_is_dead_and_not_ambiguous(engine: Engine, simulator: SimulatorClient) -> None:
     credential = await add(engine)
     await simulator.add_credential("graphapi", "token-1234", revoked=True)
     await asked(engine)
