@@ -122,11 +122,11 @@ class WokenConsumer(_RedisConsumer):
     def __next__(self) -> Any:
         if not self.message_cache:
             self._woken.clear()  # before looking, so that what comes after the look, and room that comes, is not slept through
-        rests = self.broker.rests(self.queue_name)
-        if rests:
+        paused = self.broker.is_paused(self.queue_name)
+        if paused:
             self.close()
         if not self.message_cache:
-            room = 0 if rests else max(self.prefetch - len(self.queued_message_ids), 0)
+            room = 0 if paused else max(self.prefetch - len(self.queued_message_ids), 0)
             # One that holds as much as it may looks too, for the heartbeat, or what it holds would be taken for a dead worker's.
             if room or time.monotonic() - self._looked >= IDLE_POLL:
                 with _closing(), self.broker.wake_ups.following(self.queue_name):
@@ -199,7 +199,7 @@ class BeatBroker(RedisBroker):
             )
         )
         self._takes: dict[str, tuple[str, Any]] = {}
-        self.rests: Callable[[str], bool] = lambda _queue: False
+        self.is_paused: Callable[[str], bool] = lambda _queue: False
         """Whether this process takes nothing from a queue for now, and leaves what lies there to others."""
 
     @property

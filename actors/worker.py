@@ -72,12 +72,12 @@ async def _close(seconds: float) -> None:
         await _engine.close()
 
 
-def _rests(queue_name: str) -> bool:
+def _is_paused(queue_name: str) -> bool:
     """Whether this process takes nothing from a queue for now."""
     return _runner is not None and not _runner.takes(queue_name)
 
 
-broker.rests = _rests
+broker.is_paused = _is_paused
 
 
 class OwnEngine(Middleware):

@@ -1,7 +1,7 @@
 """What one process alone cannot do: it reaches no provider, has no memory or descriptors left, or holds a key that opens nothing.
 
 Such trouble is that of no provider, credential or fetch. The process says so in its row, takes no work of that kind for a while, and tries
-again after rests that grow. The outcomes of other processes decide whether it is more than that.
+again after cooldowns that grow. The outcomes of other processes decide whether it is more than that.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ LOGS, REDIS_KEYS, CLOCK = "logs", "redis keys", "clock"
 """What keeps no process from its work."""
 IN_A_ROW, HOSTS = 5, 2
 """Calls in a row that come to no connection, and hosts that they were for, from which on the network of this process is to blame."""
-REST, REST_AT_MOST = 10.0, 300.0
-"""Seconds of the first rest, and of the longest; each is twice as long as the one before."""
+COOLDOWN, COOLDOWN_AT_MOST = 10.0, 300.0
+"""Seconds of the first cooldown, and of the longest; each is twice as long as the one before."""
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 @dataclass(slots=True)
-class Rest:
+class Cooldown:
     """`until`: when it is tried again, on `time.monotonic`."""
 
     said: str
@@ -41,30 +41,30 @@ class OwnTrouble:
         self.process = secrets.token_hex(8)
         self.changed = asyncio.Event()
         self._clock = clock
-        self._rests: dict[str, Rest] = {}
+        self._cooldowns: dict[str, Cooldown] = {}
         self._in_a_row = 0
         self._hosts: set[str] = set()
 
     @property
     def is_cut_off(self) -> bool:
         """Whether it reaches no provider, as far as it knows."""
-        return NETWORK in self._rests
+        return NETWORK in self._cooldowns
 
     @property
     def takes_calls(self) -> bool:
         """Whether this process takes leases now."""
-        return not any(self._is_resting(kind) for kind in (NETWORK, RESOURCES))
+        return not any(self._cools_down(kind) for kind in (NETWORK, RESOURCES))
 
     def told(self) -> dict[str, str]:
         """What it cannot do, and a sentence on each."""
-        return {kind: rest.said for kind, rest in self._rests.items()}
+        return {kind: cooldown.said for kind, cooldown in self._cooldowns.items()}
 
     def reached(self) -> None:
         """A connection to a provider came about."""
         self._in_a_row = 0
         self._hosts.clear()
         self._end(NETWORK)
-        if not self._is_resting(RESOURCES):
+        if not self._cools_down(RESOURCES):
             self._end(RESOURCES)
 
     def not_reached(self, host: str) -> None:
@@ -73,11 +73,13 @@ class OwnTrouble:
         if len(self._hosts) < HOSTS:
             self._hosts.add(host)
         if self._in_a_row >= IN_A_ROW and len(self._hosts) >= HOSTS:
-            self._rest(NETWORK, f"none of its last calls came to a connection, to {' or '.join(sorted(self._hosts))}")
+            self._cool_down(
+                NETWORK, f"none of its last calls came to a connection, to {' or '.join(sorted(self._hosts))}"
+            )
 
     def exhausted(self) -> None:
         """Memory or descriptors ran out."""
-        self._rest(RESOURCES, "it has no memory or no descriptors left")
+        self._cool_down(RESOURCES, "it has no memory or no descriptors left")
 
     def caused(self, error: BaseException) -> bool:
         """Whether an error says that memory or descriptors ran out, which is noted then."""
@@ -88,7 +90,7 @@ class OwnTrouble:
 
     def cannot_open(self, key_id: str) -> None:
         """A key opens none of the secrets that are said to be sealed with it."""
-        self._rest(
+        self._cool_down(
             f"{VAULT_KEY} {key_id}", f"its key {key_id!r} opens no secret that was sealed with a key of that name"
         )
 
@@ -97,23 +99,23 @@ class OwnTrouble:
 
     def may_open(self, key_id: str) -> bool:
         """Whether secrets under this key are to be tried now."""
-        return not self._is_resting(f"{VAULT_KEY} {key_id}")
+        return not self._cools_down(f"{VAULT_KEY} {key_id}")
 
-    def _is_resting(self, kind: str) -> bool:
-        rest = self._rests.get(kind)
-        return rest is not None and self._clock() < rest.until
+    def _cools_down(self, kind: str) -> bool:
+        cooldown = self._cooldowns.get(kind)
+        return cooldown is not None and self._clock() < cooldown.until
 
-    def _rest(self, kind: str, said: str) -> None:
-        if self._is_resting(kind):
+    def _cool_down(self, kind: str, said: str) -> None:
+        if self._cools_down(kind):
             return  # calls that were out together say it once
-        before = self._rests.get(kind)
-        seconds = REST if before is None else min(2 * before.seconds, REST_AT_MOST)
-        self._rests[kind] = Rest(said, seconds, self._clock() + seconds)
-        log.error("own_trouble", kind=kind, said=said, rests_for=seconds)
+        before = self._cooldowns.get(kind)
+        seconds = COOLDOWN if before is None else min(2 * before.seconds, COOLDOWN_AT_MOST)
+        self._cooldowns[kind] = Cooldown(said, seconds, self._clock() + seconds)
+        log.error("own_trouble", kind=kind, said=said, cooldown=seconds)
         self.changed.set()
 
     def _end(self, kind: str) -> None:
-        if self._rests.pop(kind, None) is not None:
+        if self._cooldowns.pop(kind, None) is not None:
             log.info("own_trouble_over", kind=kind)
             self.changed.set()
 

@@ -1,4 +1,4 @@
-"""When a source is given a rest. A breaker belongs to a source and an operation, and to an owner where the call was an owner's. Pure.
+"""When calls to a source are stopped for a while. A breaker belongs to a source and an operation, and to an owner where the call was an owner's. Pure.
 
 Closed → open when more than half of at least five calls that began within a minute failed. Open for 30 s × the number of trips,
 300 s at most. Then half-open: one probe decides. Only the times at which calls began count, so the order in which outcomes are
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 WINDOW = 60
 BUCKET = 10
 AT_LEAST = 5
-REST = 30.0
-REST_AT_MOST = 300.0
+OPEN_FOR = 30.0
+OPEN_AT_MOST = 300.0
 
 
 def bucket_of(began: float | None) -> int:
@@ -121,14 +121,14 @@ class Breaker:
         return counted.opened(now) if counted.fails(witnesses) else counted
 
     def probed(self, probe: Called, now: float, witnesses: Witnesses = ALONE) -> "Breaker":
-        """The state after the probe. A probe of an earlier rest decides nothing. One that one process of several carried to no connection
-        is repeated after a short rest, and is no further trip."""
+        """The state after the probe. A probe from before the breaker opened anew decides nothing. A probe that came to no connection in one process of
+        several is repeated after a short while, and counts as no trip."""
         if self.open_until is None or probe.began <= self.since:
             return self
         if probe.unreached_by and not witnesses.confirm({probe.unreached_by}):
-            return replace(self, since=now, open_until=now + REST, probing=False)
+            return replace(self, since=now, open_until=now + OPEN_FOR, probing=False)
         return self.opened(now) if probe.failed else Breaker(since=now)
 
     def opened(self, now: float) -> "Breaker":
         trips = self.trips + 1
-        return Breaker(since=now, trips=trips, open_until=now + min(REST * trips, REST_AT_MOST))
+        return Breaker(since=now, trips=trips, open_until=now + min(OPEN_FOR * trips, OPEN_AT_MOST))

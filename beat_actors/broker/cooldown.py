@@ -1,15 +1,16 @@
-"""How long a credential rests after the provider refused it. Pure.
+"""How long a credential cools down after the provider refused it. Pure.
 
-The rest is the longest of: what already stands, what the provider said, and the ladder. It is never shortened by a later
-event, and stretched a little at random so that credentials that fell together do not come back together.
+A cooldown is the longest of three: what stands already, what the provider said, and the backoff. No later event shortens it. It is stretched
+a little at random, so that credentials that were refused together do not come back together.
 """
 
 from dataclasses import dataclass
 
-LADDER = (600.0, 1800.0, 3600.0)
+BACKOFF = (600.0, 1800.0, 3600.0)
+"""Seconds of the first cooldown, the second, and all that follow."""
 CLEAN_HOUR = 3600.0
-# A provider that says "wait two seconds" is pacing us, not refusing the credential: the first such pause is taken at its
-# word, and only a second one close behind it climbs the ladder.
+# A provider that says "wait two seconds" limits the rate of calls, and does not refuse the credential. The first wait that is as short as
+# this is taken as the provider said it. A second one within `CLOSE_BEHIND` raises the backoff.
 PAUSE = 30.0
 CLOSE_BEHIND = 60.0
 STRETCH = 0.2
@@ -18,34 +19,35 @@ STRETCH_AT_MOST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """`until` in epoch seconds, and the step of the ladder that stands from now on."""
+    """`until` in epoch seconds, and the step of the backoff from now on."""
 
     until: float
-    ladder: int
+    step: int
 
 
-def step_now(ladder: int, since: float | None, now: float) -> int:
-    """The ladder falls by one step for each clean hour since the last rest ended."""
+def step_now(step: int, since: float | None, now: float) -> int:
+    """The backoff falls by one step for each hour without a refusal since the last cooldown ended."""
     if since is None or now <= since:
-        return ladder
-    return max(0, ladder - int((now - since) // CLEAN_HOUR))
+        return step
+    return max(0, step - int((now - since) // CLEAN_HOUR))
 
 
 def cool(
-    *, standing: float | None, said: float | None, ladder: int, since: float | None, now: float, chance: float
+    *, standing: float | None, said: float | None, step: int, since: float | None, now: float, chance: float
 ) -> Cooldown:
-    """`standing`: the end of the rest in force or last ended; `said`: the provider's wait in seconds; `chance`: 0..1."""
-    step = step_now(ladder, since, now)
+    """`standing`: the end of the cooldown in force or last ended; `said`: the provider's wait in seconds; `chance`: 0..1."""
+    step = step_now(step, since, now)
     recent = since is not None and now - since < CLOSE_BEHIND
     if said is not None and said <= PAUSE and step == 0 and not recent:
-        rest = said
+        seconds = said
     else:
-        rest = max(said or 0.0, LADDER[min(step, len(LADDER) - 1)])
-        step = min(step + 1, len(LADDER))
-    rest += chance * min(rest * STRETCH, STRETCH_AT_MOST)
-    return Cooldown(max(standing or 0.0, now + rest), step)
+        seconds = max(said or 0.0, BACKOFF[min(step, len(BACKOFF) - 1)])
+        step = min(step + 1, len(BACKOFF))
+    seconds += chance * min(seconds * STRETCH, STRETCH_AT_MOST)
+    return Cooldown(max(standing or 0.0, now + seconds), step)
 
 
-def cool_until_reset(*, standing: float | None, reset: float, ladder: int, now: float, chance: float) -> Cooldown:
-    """A spent quota rests until the provider's reset (seconds from now); that is no offence, so the ladder stays."""
-    return Cooldown(max(standing or 0.0, now + reset + chance * min(reset * STRETCH, STRETCH_AT_MOST)), ladder)
+def cool_until_reset(*, standing: float | None, reset: float, step: int, now: float, chance: float) -> Cooldown:
+    """With its quota used up, a credential cools down until the provider's reset (seconds from now). That is no refusal, so the backoff keeps
+    its step."""
+    return Cooldown(max(standing or 0.0, now + reset + chance * min(reset * STRETCH, STRETCH_AT_MOST)), step)

@@ -30,7 +30,7 @@ from beat_actors.credentials.health import LOOK_LASTS
 from beat_actors.platforms.interface import Outcome
 
 GRANT_IT = "grant it at the provider, then: `beat credentials enable ID --reason …`"
-RESTS_FOR: dict[str, str] = {
+COOLS_DOWN_FOR: dict[str, str] = {
     Outcome.RATE_LIMITED: "the provider said that it is asked too often",
     Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
 }
@@ -84,7 +84,7 @@ class Allocator:
         if (
             not credential.enabled
             or credential.probing
-            or credential.rests(now)
+            or credential.cools_down(now)
             or exhausted_by_report(credential, now)
         ):
             return None
@@ -209,8 +209,8 @@ class Allocator:
             until = credential.denied_until(lane.operation)
             why = f"the provider does not let it do {lane.operation}; it is tried again later"
             return Reason(credential.source, why, until, credential.id, hint=GRANT_IT)
-        if credential.rests(now):
-            return because(f"cooling down: {_rests_for(credential)}", credential.disabled_till)
+        if credential.cools_down(now):
+            return because(f"cooling down: {_cause_of_cooldown(credential)}", credential.disabled_till)
         if credential.is_stale(now):
             return because("its token is over, and is being refreshed", now + 5.0)
         if credential.probing:
@@ -225,10 +225,10 @@ class Allocator:
         return because(f"limit {last.limit.name} is used up", last.opens(lane.priority))
 
 
-def _rests_for(credential: Credential) -> str:
+def _cause_of_cooldown(credential: Credential) -> str:
     """Reasons are read by the accounts that wait, so they hold no words or codes of the provider."""
     outcome = (credential.disabled_reason or "").partition(" ")[0]
-    return RESTS_FOR.get(outcome, "it is given a rest")
+    return COOLS_DOWN_FOR.get(outcome, "the provider refused a call with it")
 
 
 def _flow_reason(flow: FlowRoom, now: float) -> Reason:

@@ -10,7 +10,7 @@ from random import Random
 from beat_actors.broker.state import Candidate, Lane
 
 LOWER_SHARE = 20
-"""One of so many leases goes to a lower class that can use it, so that a flood of urgent work does not stop the rest."""
+"""One of so many leases goes to a lower class that can use it, so that a flood of urgent work does not stop the others."""
 
 
 class Classes:

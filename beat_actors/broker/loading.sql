@@ -66,7 +66,7 @@ CROSS JOIN LATERAL (SELECT * FROM credential WHERE id = one.id OFFSET 0) c
 -- name: shared
 -- The same of a source's shared credentials, of which there may be very many. Each part reads the first rows of an index and passes over
 -- those that do not fit, and is read only where those before it gave too few: a quarter of those whose rest is over, so that their probes
--- are made however many others there are; those without a rest, from `place` on; those that can be used later; the rest, of which there is
+-- are made however many others there are; those without a cooldown, from `place` on; those that can be used later; the rest, of which there is
 -- enough among twice as many.
 -- Parameters: platform (text), groups (json array of {i, source, operations}), now (epoch seconds), place (integer: a hash), most (rows of
 -- a group).

@@ -3,7 +3,7 @@
 import re
 from random import Random
 
-from beat_actors.broker.outages import is_one_process_alone, rests_until
+from beat_actors.broker.outages import is_one_process_alone, open_until
 from beat_actors.broker.state import Fail, Fetch, Settlement, Snapshot, Wait
 from beat_actors.platforms.interface import FINAL, Outcome
 
@@ -31,7 +31,7 @@ RESTARTS = 3
 """How often a listing is begun anew whose cursor is lost or has expired."""
 BACKOFF = 5.0
 BACKOFF_AT_MOST = 300.0
-# Seconds after a rest's end within which another fetch than the one that carried the last probe can carry the next.
+# Seconds after a cooldown's end within which another fetch than the one that carried the last probe can carry the next.
 NEXT_PROBE = 10.0
 # Until then a credential that could not be asked will have been.
 AMBIGUOUS_WAIT = 60.0
@@ -79,10 +79,10 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
 
 
 def _carried(snapshot: Snapshot, settlement: Settlement, fetch: Fetch) -> Wait | Fail:
-    """After a probe that failed. That a credential still rests costs the fetch nothing. Where the call itself failed, the fetch may be
+    """After a probe that failed. That a credential still cools down costs the fetch nothing. Where the call itself failed, the fetch may be
     what fails: it is charged, and lets another one carry the next probe."""
     why = settlement.outcome.value
-    until = rests_until(snapshot, settlement)
+    until = open_until(snapshot, settlement)
     if until is None or settlement.outcome not in (Outcome.UPSTREAM_DOWN, Outcome.UNREACHED):
         return _wait(fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, why=why)
     rotations = fetch.rotations + 1
@@ -94,7 +94,7 @@ def _carried(snapshot: Snapshot, settlement: Settlement, fetch: Fetch) -> Wait |
 
 
 def _serves(snapshot: Snapshot, source: str, settlement: Settlement) -> bool:
-    """Whether another source can take a fetch over: it has a credential, and no rest."""
+    """Whether another source can take a fetch over: it has a credential, and its breaker is closed."""
     breaker = snapshot.breakers.get((source, settlement.operation, "upstream", settlement.owner))
     if breaker is not None and breaker.open_until is not None:
         return False
@@ -116,7 +116,7 @@ def _chain_spent(
         return Fail(fetch.id, Outcome.MALFORMED.value, f"no source gave an answer that {said}; {_last(settlement)}")
     retries = fetch.retries + 1
     lost = retries > snapshot.budgets.retries or fetch.source in unreadable
-    if fetch.cursor_source is not None and (lost or (_rests(snapshot, settlement) and not fetch.alone)):
+    if fetch.cursor_source is not None and (lost or (_is_open(snapshot, settlement) and not fetch.alone)):
         # The cursor is worth nothing elsewhere, or nothing any more: list from the first page. Upserts make that harmless.
         if fetch.restarts >= RESTARTS:
             said = f"the listing was begun anew {RESTARTS} times, and broke off each time; {_last(settlement)}"
@@ -147,9 +147,9 @@ def _all_unseen(fetch: Fetch) -> bool:
     return not set(fetch.unreadable) & set(fetch.excluded)
 
 
-def _rests(snapshot: Snapshot, settlement: Settlement) -> bool:
-    """Whether the source that failed is given a rest in this operation, so that waiting for it would be waiting for an outage's end."""
-    return rests_until(snapshot, settlement) is not None
+def _is_open(snapshot: Snapshot, settlement: Settlement) -> bool:
+    """Whether the breaker of the source that failed is open for this operation, so that waiting for it would be waiting for an outage's end."""
+    return open_until(snapshot, settlement) is not None
 
 
 def _wait(

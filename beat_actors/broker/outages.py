@@ -120,14 +120,14 @@ def _put(snapshot: Snapshot, key: BreakerKey, breaker: Breaker, plan: Plan) -> N
 
 def is_one_process_alone(snapshot: Snapshot, settlement: Settlement) -> bool:
     """Whether a call came to no connection for a reason that may be the calling process's own, as no other process has seen it."""
-    if settlement.outcome is not Outcome.UNREACHED or rests_until(snapshot, settlement) is not None:
+    if settlement.outcome is not Outcome.UNREACHED or open_until(snapshot, settlement) is not None:
         return False
     breaker = snapshot.breakers.get((settlement.source, settlement.operation, "upstream", settlement.owner), Breaker())
     return not breaker.is_confirmed(snapshot.witnesses)
 
 
-def rests_until(snapshot: Snapshot, settlement: Settlement) -> float | None:
-    """When the rest ends that the source is given in this operation, for this owner or for everybody; `None` where it has none."""
+def open_until(snapshot: Snapshot, settlement: Settlement) -> float | None:
+    """Until when the source's breaker is open in this operation, for this owner or for everybody; `None` where it is closed."""
     keys = [(settlement.source, settlement.operation, "upstream", owner) for owner in {settlement.owner, EVERYBODY}]
     found = [snapshot.breakers[key] for key in keys if key in snapshot.breakers]
     return max((b.open_until for b in found if b.open_until is not None and b.is_open(snapshot.now)), default=None)

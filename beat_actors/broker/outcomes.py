@@ -61,7 +61,7 @@ def _credential(snapshot: Snapshot, credential: Credential, settlement: Settleme
                 spent = {**cause, "limit": day.limit.name}
                 plan.events.append(Happened(credential.id, outcome.value, day.next_room(), spent))
     elif outcome in (Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED):
-        _rest(snapshot, credential, settlement, plan, rng)
+        _cool_down(snapshot, credential, settlement, plan, rng)
     elif outcome is Outcome.CREDENTIAL_DEAD and (not credential.dead or credential.unproven):
         _dead(snapshot, credential, settlement, plan, cause, rng)
     elif outcome is Outcome.PERMISSION_MISSING and settlement.operation not in UPKEEP:
@@ -147,7 +147,7 @@ def _dead(
     credential.looks += 1
 
 
-def _rest(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:
+def _cool_down(snapshot: Snapshot, credential: Credential, settlement: Settlement, plan: Plan, rng: Random) -> None:
     standing = credential.disabled_till
     if standing is not None and standing > snapshot.now and not settlement.probe:
         # Calls that were out together with the one that was refused say nothing new, unless they name a later time.
@@ -157,21 +157,21 @@ def _rest(snapshot: Snapshot, credential: Credential, settlement: Settlement, pl
         credential.disabled_till = credential.ladder_at = said
     elif settlement.outcome is Outcome.QUOTA_EXHAUSTED:
         reset = settlement.retry_after or _calendar_reset(snapshot, settlement) or CLEAN_HOUR
-        rest = cool_until_reset(
-            standing=standing, reset=reset, ladder=credential.ladder, now=snapshot.now, chance=rng.random()
+        cooldown = cool_until_reset(
+            standing=standing, reset=reset, step=credential.ladder, now=snapshot.now, chance=rng.random()
         )
-        credential.disabled_till = credential.ladder_at = rest.until
+        credential.disabled_till = credential.ladder_at = cooldown.until
     else:
-        rest = cool(
+        cooldown = cool(
             standing=standing,
             said=settlement.retry_after,
-            ladder=credential.ladder,
+            step=credential.ladder,
             since=credential.ladder_at,
             now=snapshot.now,
             chance=rng.random(),
         )
-        credential.disabled_till = credential.ladder_at = rest.until
-        credential.ladder = rest.ladder
+        credential.disabled_till = credential.ladder_at = cooldown.until
+        credential.ladder = cooldown.step
     credential.disabled_reason = f"{settlement.outcome.value} {settlement.code}".strip()
     credential.changed = True
     cause = {
@@ -184,7 +184,7 @@ def _rest(snapshot: Snapshot, credential: Credential, settlement: Settlement, pl
 
 
 def _own_days(snapshot: Snapshot, settlement: Settlement) -> list[Window]:
-    """The daily quotas that the operation shares with some others only: when they are spent, the credential goes on with the rest.
+    """The daily quotas that the operation shares with some others only: when they are used up, the credential goes on with the other operations.
 
     None in the day's first minutes, when what is spent may be the day before's.
     """

@@ -104,7 +104,7 @@ def usable(credential: Credential, operation: str, now: float) -> bool:
         and not credential.dead
         and not credential.probing
         and credential.may(operation, now)
-        and not credential.rests(now)
+        and not credential.cools_down(now)
         and not credential.is_stale(now)
     )
 

@@ -72,7 +72,7 @@ CLOSE = SQL("close")
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
-    """A source: `credentials` can be used now, of how many; calls that are out; its breakers where one is not at rest."""
+    """A source: `credentials` can be used now, of how many; calls that are out; its breakers that are not closed."""
 
     platform: str
     source: str

@@ -12,7 +12,7 @@ FROM (
 ) b ORDER BY source, operation, kind, owner
 
 -- name: credentials
--- How many credentials each source has, how many of them can be used now as far as rests go, and how many are dead. It reads all of them.
+-- How many credentials each source has, how many of them can be used now as far as cooldowns go, and how many are dead. It reads all of them.
 SELECT source, count(*) AS of, count(*) FILTER (WHERE enabled AND dead_at IS NULL
     AND coalesce(disabled_till <= clock_timestamp(), true)) AS usable, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
 FROM credential GROUP BY 1

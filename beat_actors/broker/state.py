@@ -79,7 +79,7 @@ class Credential:
     def needs_probe(self, now: float) -> bool:
         return self.disabled_till is not None and self.disabled_till <= now
 
-    def rests(self, now: float) -> bool:
+    def cools_down(self, now: float) -> bool:
         return self.disabled_till is not None and self.disabled_till > now
 
     def is_stale(self, now: float) -> bool:

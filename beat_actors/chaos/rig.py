@@ -69,7 +69,7 @@ TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential
          profile_log, post_log, broker_decision, outbox_event, asset_log, quarantine, alert,
          credential_call
 """
-REST_NO_MORE = """
+NO_COOLDOWNS = """
 UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL,
     ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, full_until = NULL, check_at = 'infinity'
 """
@@ -300,7 +300,7 @@ class Rig:
     # Between runs.
 
     async def clean(self) -> None:
-        """As after a start: nothing armed, no work, no usage, no rests, an empty ledger. Waits until every service is up."""
+        """As after a start: nothing armed, no work, no usage, no cooldowns, an empty ledger. Waits until every service is up."""
         self.book.arm()
         self.thaw()
         await self.ready()
@@ -324,7 +324,7 @@ class Rig:
 
     def _forget(self) -> None:
         self.run(FORGET)
-        self.run(REST_NO_MORE)
+        self.run(NO_COOLDOWNS)
         self.valkey().flushall()
 
     def _all_up(self) -> bool:

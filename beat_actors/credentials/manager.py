@@ -211,7 +211,7 @@ class CredentialManager:
             return await transaction.rows(RECORDED, {"id": credential_id, "limit": limit})
 
     async def enable(self, credential_id: int, *, reason: str) -> None:
-        """Back into use at once: enabled, no rest left, alive. The next call shows whether the provider agrees."""
+        """Back into use at once: enabled, without a cooldown, alive. The next call shows whether the provider agrees."""
         await self._change(credential_id, "enable", "enabled", ENABLE, reason)
 
     async def disable(self, credential_id: int, *, reason: str) -> None:
@@ -229,7 +229,7 @@ class CredentialManager:
         await self._change(credential_id, "unshare", "unshared", SHARE, reason, shared=False)
 
     async def reset(self, credential_id: int, *, reason: str) -> None:
-        """End a rest now, and start again at the foot of the ladder. Raises `NotFound`, and `BadInput` where the credential is dead."""
+        """End a cooldown now, and start the backoff at its first step. Raises `NotFound`, and `BadInput` where the credential is dead."""
         info = await self.info(credential_id)
         if info.state == "dead":
             raise BadInput(

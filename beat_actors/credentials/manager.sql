@@ -125,7 +125,7 @@ UPDATE credential SET enabled = false, updated_at = clock_timestamp() WHERE id =
 UPDATE credential SET shared = %(shared)s, updated_at = clock_timestamp() WHERE id = %(id)s
 
 -- name: reset
--- Ends a cooldown now; the next one begins at the foot of the ladder.
+-- Ends a cooldown now; the backoff of the next one begins at its first step.
 -- Parameters: id (bigint).
 -- Locks: the credential. Run under the platform's lock.
 -- No row: there is no such credential.

@@ -1,7 +1,7 @@
 """Steps of the database's clock, as one process finds them: NTP on a bad day, or a fail-over to a host with another clock.
 
 Between two looks the database's clock has to go on as this process's own does. Where it went on further, it stepped forth: times from before
-the step are moved by it for what limits calls, so that no window empties at once, and so are the rests of credentials. Where it went back,
+the step are moved by it for what limits calls, so that no window empties at once, and so are the cooldowns of credentials. Where it went back,
 whatever lies in the future counts as just now for a limit; the leading scheduler sets right what else was set before (`requests.steps`).
 """
 
@@ -100,7 +100,7 @@ class StepWatch:
         return at
 
     def moved_rest(self, until: float | None, written: float | None) -> float | None:
-        """The end of a rest that lasts as long as it was to last, whatever steps forth came after it was `written`."""
+        """The end of a cooldown that lasts as long as it was to last, whatever steps forth came after it was `written`."""
         for step in self.steps:
             if until is not None and written is not None and written <= step.before < until:
                 until += step.seconds

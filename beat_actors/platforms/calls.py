@@ -12,8 +12,8 @@ class Outcome(StrEnum):
     """What came of an upstream call. The broker acts on the outcome alone; the code and the detail of a verdict are for people."""
 
     OK = "ok"
-    RATE_LIMITED = "rate_limited"  # the credential rests for a while
-    QUOTA_EXHAUSTED = "quota_exhausted"  # the credential rests until the provider's reset
+    RATE_LIMITED = "rate_limited"  # the credential cools down for a while
+    QUOTA_EXHAUSTED = "quota_exhausted"  # the credential cools down until the provider's reset
     CREDENTIAL_DEAD = "credential_dead"  # revoked or expired: the credential is not used until its secret is replaced
     PERMISSION_MISSING = "permission_missing"  # this credential may not do the operation; another one may
     UPSTREAM_DOWN = (

@@ -1,6 +1,6 @@
 """What a step back of the database's clock leaves: times that lie further ahead than anything was ever set. Set right at once, in each table.
 
-A rest, a pause or a wait lasts as long as it was to last; a lease lasts once more at most. Credentials that were written within `UNSURE`
+A cooldown, a pause or a wait lasts as long as it was to last; a lease lasts once more at most. Credentials that were written within `UNSURE`
 seconds before the step was found are left alone, since what they say may be of after it: no provider's wait is cut short.
 What is a moment by itself (a deadline, a token's end, a day of the calendar) goes by the clock as it is.
 """

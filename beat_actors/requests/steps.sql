@@ -41,7 +41,7 @@ WHERE lease_until > clock_timestamp() + make_interval(secs => %(delivery_lease)s
 UPDATE lane SET blocked_until = clock_timestamp() WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp() AND beat_leads(%(epoch)s)
 
 -- name: credentials
--- Rests, checks and refreshes of a platform's credentials: each lasts as long as it was to last. Those that were written when the step may have
+-- Cooldowns, checks and refreshes of a platform's credentials: each lasts as long as it was to last. Those that were written when the step may have
 -- happened are left alone. One pass over the platform's credentials.
 -- Parameters: platform (text), seconds (by which the clock went back), found (epoch seconds: when that was found), unsure (seconds before
 -- that within which it may have happened), epoch (bigint or null: of the leader).

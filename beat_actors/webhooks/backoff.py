@@ -3,9 +3,9 @@
 import random
 
 FAILURES = 5
-"""Failures in a row after which an endpoint rests and then gets one probe."""
+"""Failures in a row after which an endpoint cools down and then gets one probe."""
 FIRST, FACTOR, LONGEST = 10.0, 3.0, 14_400.0
-REST, LONGEST_REST = 30.0, 3600.0
+COOLDOWN, LONGEST_COOLDOWN = 30.0, 3600.0
 
 
 def delay(attempt: int) -> float:
@@ -14,10 +14,10 @@ def delay(attempt: int) -> float:
 
 
 def open_seconds() -> list[float]:
-    """How long an endpoint rests after its first, second, … trip in a row; the last is for all that follow."""
+    """How long an endpoint cools down after its first, second, … trip in a row; the last is for all that follow."""
     steps = []
-    rest = REST
-    while rest < LONGEST_REST:
-        steps.append(rest * random.uniform(1.0, 1.2))
-        rest *= 2
-    return [*steps, LONGEST_REST]
+    seconds = COOLDOWN
+    while seconds < LONGEST_COOLDOWN:
+        steps.append(seconds * random.uniform(1.0, 1.2))
+        seconds *= 2
+    return [*steps, LONGEST_COOLDOWN]

@@ -122,7 +122,7 @@ async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
         before = await transaction.rows(LOCK, {"endpoints": sorted({one.endpoint_id for one in outcomes})})
         if not before:
             return
-        values = {"outcomes": jsonb(rows), "failures": FAILURES, "rests": open_seconds()}
+        values = {"outcomes": jsonb(rows), "failures": FAILURES, "cooldowns": open_seconds()}
         settled = await transaction.rows(SETTLE, values)
         if gone := [row.id for row in settled if row.gone]:
             await transaction.run(REFUSED, {"endpoints": gone})

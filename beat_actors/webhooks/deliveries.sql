@@ -122,8 +122,8 @@ SELECT id FROM webhook_endpoint WHERE id = ANY(%(endpoints)s) ORDER BY id FOR NO
 -- Writes down how claimed deliveries went, and what follows for their endpoints. While its breaker is open an endpoint's rest decides when it
 -- is tried again: a failed probe says nothing of its delivery, whose own delay does not grow and which is due when the rest is over. All other
 -- delays are the delivery's own, and a success of another delivery does not shorten them. The fence is `attempt`.
--- Parameters: outcomes (jsonb): objects with the fields that `o` names, failures (integer) in a row after which an endpoint rests, rests
--- (double precision[]): seconds of the first rest, the second and so on.
+-- Parameters: outcomes (jsonb): objects with the fields that `o` names, failures (integer) in a row after which an endpoint cools down, cooldowns
+-- (double precision[]): seconds of the first cooldown, the second and so on.
 -- Rows: `Settled`, one for each endpoint of which an outcome was written.
 -- Locks: the deliveries; the endpoints, which `lock` has locked.
 -- No row: other processes took all these deliveries over.
@@ -152,8 +152,8 @@ UPDATE webhook_endpoint e SET
     trips = CASE WHEN s.well THEN 0 WHEN {{trips}} THEN e.trips + 1 ELSE e.trips END,
     open_until = CASE WHEN s.well AND s.pause = 0 THEN NULL ELSE greatest(
         CASE WHEN s.pause > 0 THEN clock_timestamp() + make_interval(secs => s.pause) END,
-        CASE WHEN {{trips}} THEN clock_timestamp() + make_interval(secs => (%(rests)s::double precision[])
-            [least(e.trips + 1, cardinality(%(rests)s::double precision[]))]) ELSE e.open_until END) END,
+        CASE WHEN {{trips}} THEN clock_timestamp() + make_interval(secs => (%(cooldowns)s::double precision[])
+            [least(e.trips + 1, cardinality(%(cooldowns)s::double precision[]))]) ELSE e.open_until END) END,
     last_success_at = CASE WHEN s.well THEN clock_timestamp() ELSE e.last_success_at END,
     last_failure_at = CASE WHEN s.failed > 0 THEN clock_timestamp() ELSE e.last_failure_at END,
     last_error = CASE WHEN s.failed > 0 THEN s.error WHEN s.well THEN NULL ELSE e.last_error END

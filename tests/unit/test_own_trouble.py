@@ -1,10 +1,10 @@
-"""When a process rests for its own trouble, and for how long."""
+"""When a process cooldowns for its own trouble, and for how long."""
 
 import errno
 
 import pytest
 
-from beat_actors.own_trouble import IN_A_ROW, REST, REST_AT_MOST, OwnTrouble, is_exhausted
+from beat_actors.own_trouble import COOLDOWN, COOLDOWN_AT_MOST, IN_A_ROW, OwnTrouble, is_exhausted
 
 
 class Clock:
@@ -41,28 +41,30 @@ def test_one_host_is_the_hosts_trouble_and_a_success_between_two_is_nobodys(own:
     assert not own.takes_calls
 
 
-def test_it_looks_again_after_rests_that_grow_and_is_over_with_the_first_connection(
+def test_it_looks_again_after_cooldowns_that_grow_and_is_over_with_the_first_connection(
     own: OwnTrouble, clock: Clock
 ) -> None:
     fail(own, *["a", "b"] * IN_A_ROW)
-    rests = []
+    cooldowns = []
     for _ in range(8):
         before = clock.now
         while not own.takes_calls:
             clock.now += 1
-        rests.append(clock.now - before)
+        cooldowns.append(clock.now - before)
         assert own.is_cut_off
         fail(own, "a")
-    assert rests == [REST, 2 * REST, 4 * REST, 8 * REST, 16 * REST, *[REST_AT_MOST] * 3]
+    assert cooldowns == [COOLDOWN, 2 * COOLDOWN, 4 * COOLDOWN, 8 * COOLDOWN, 16 * COOLDOWN, *[COOLDOWN_AT_MOST] * 3]
     own.reached()
     assert (own.takes_calls, own.is_cut_off, own.told()) == (True, False, {})
 
 
-def test_a_process_without_descriptors_rests_though_its_old_connections_work(own: OwnTrouble, clock: Clock) -> None:
+def test_a_process_without_descriptors_cools_down_though_its_old_connections_work(
+    own: OwnTrouble, clock: Clock
+) -> None:
     own.exhausted()
     own.reached()
     assert not own.takes_calls
-    clock.now += REST
+    clock.now += COOLDOWN
     assert own.takes_calls
     own.reached()
     assert own.told() == {}
@@ -71,7 +73,7 @@ def test_a_process_without_descriptors_rests_though_its_old_connections_work(own
 def test_a_key_that_opens_nothing_is_tried_again_later_and_stops_nothing_else(own: OwnTrouble, clock: Clock) -> None:
     own.cannot_open("k1")
     assert (own.may_open("k1"), own.may_open("k2"), own.takes_calls) == (False, True, True)
-    clock.now += REST
+    clock.now += COOLDOWN
     assert own.may_open("k1")
     own.opens("k1")
     assert own.told() == {}

@@ -304,28 +304,28 @@ def test_a_consumer_looks_at_once_when_there_is_room_again(post: Post, monkeypat
     monkeypatch.setattr("actors.broker.IDLE_POLL", 3600.0)
     is_full = iter([True, True, False, False])
 
-    def rests(_queue: str) -> bool:
+    def is_paused(_queue: str) -> bool:
         full = next(is_full, False)
         if full:
             post.broker.wake_ups.wake("ingest")
         return full
 
     post.send(1)
-    post.broker.rests = rests
+    post.broker.is_paused = is_paused
     consumer: Any = post.broker.consume("ingest", prefetch=10)
     assert [next(consumer), next(consumer)] == [None, None]
     assert next(consumer).args[0] == [1]
 
 
-def test_a_process_that_rests_gives_back_what_it_fetched_and_leaves_the_rest_to_others(post: Post) -> None:
+def test_a_process_that_cools_down_gives_back_what_it_fetched_and_leaves_the_rest_to_others(post: Post) -> None:
     consumer: Any = post.broker.consume("ingest", prefetch=10)
     for n in range(1, 4):
         post.send(n)
     first = next(consumer)
-    post.broker.rests = lambda queue: queue == "ingest"
+    post.broker.is_paused = lambda queue: queue == "ingest"
     assert next(consumer) is None
     assert post.held() == {first.options["redis_message_id"]}
     post.broker.acknowledge("ingest", first.options["redis_message_id"])
-    post.broker.rests = lambda _queue: False
+    post.broker.is_paused = lambda _queue: False
     post.work()
     assert sorted([first.args[0], *post.arrived]) == [[1], [2], [3]]

@@ -247,7 +247,7 @@ async def test_no_route_waits_for_a_frozen_postgres(ours: Ours, known: bool, bot
         while not await recovered(ours):
             pass
     for (method, path, _), answer in zip(FAMILIES, await everything(ours), strict=True):
-        # Redis may rest a little longer than the database.
+        # Redis may be left alone a little longer than the database.
         assert answer.status_code < 500 or both, (method, path, answer.text)
 
 

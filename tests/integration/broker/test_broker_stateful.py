@@ -1,7 +1,7 @@
 """The broker against a model, on a real PostgreSQL, through submit → turn → retrieve, with the database's clock in our hands.
 
 After every step: no credential beyond a limit in any window of the calls that were made; no call with a credential that was out;
-no rest shortened but by a probe's success; one probe at a time; and the books agree: calls made = trace_log = credential_usage.
+no cooldown shortened but by a probe's success; one probe at a time; and the counts agree: calls made = trace_log = credential_usage.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.leased: list[int] = []
         self.keys: dict[str, int] = {}
         self.made: defaultdict[str, list[float]] = defaultdict(list)
-        self.rests: dict[int, float] = {}
+        self.cooldowns: dict[int, float] = {}
         self.recovered: set[int] = set()
 
     async def _start(self):
@@ -98,14 +98,14 @@ class BrokerMachine(RuleBasedStateMachine):
         result = self.runner.run(turn(self.engine.database, TOY, seed=self.rng.getrandbits(32)))
         self.leased += result.leased
         leases = self.rows(
-            "SELECT c.id, c.enabled, c.dead_at, c.disabled_till > f.use_until - interval '10 s' AS resting, f.source = ANY(f.excluded || f.unreadable) AS excluded "
+            "SELECT c.id, c.enabled, c.dead_at, c.disabled_till > f.use_until - interval '10 s' AS cools_down, f.source = ANY(f.excluded || f.unreadable) AS excluded "
             "FROM scrape_fetch f JOIN credential c ON c.id = f.credential_id WHERE f.id = ANY(%s)",
             result.leased,
         )
         for lease in leases:
             assert lease.enabled
             assert lease.dead_at is None
-            assert not lease.resting
+            assert not lease.cools_down
             assert not lease.excluded
         return result
 
@@ -143,7 +143,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule()
     def look_after_credentials(self):
-        """Checks are calls as any other. One that goes after a rest is its probe."""
+        """Checks are calls as any other. One that goes after a cooldown is its probe."""
         due = [one for _, ids in self.runner.run(upkeep.due(self.engine.database)).send for one in ids]
         before = self.rows("SELECT id FROM credential WHERE disabled_till IS NOT NULL AND id = ANY(%s)", due)
         self.runner.run(look_after(self.engine, due))
@@ -162,25 +162,25 @@ class BrokerMachine(RuleBasedStateMachine):
             with pytest.raises(BadInput) if change == "reset" and dead else contextlib.nullcontext():
                 self.runner.run(getattr(self.engine.credentials, change)(credential, reason="by the test"))
                 if change != "disable":
-                    self.rests.pop(credential, None)
+                    self.cooldowns.pop(credential, None)
 
     @invariant()
     def no_window_holds_more_than_its_limit(self):
         assert_within_limits(TOY, self.made)
 
     @invariant()
-    def a_rest_is_shortened_by_nothing_but_a_probes_success(self):
+    def a_cooldown_is_shortened_by_nothing_but_a_probes_success(self):
         now = {
             row.id: row.till
             for row in self.rows("SELECT id, extract(epoch FROM disabled_till)::float8 AS till FROM credential")
         }
-        for credential, till in self.rests.items():
+        for credential, till in self.cooldowns.items():
             if now[credential] is None:
                 assert credential in self.recovered
             else:
                 assert now[credential] >= till
-        self.rests = {credential: till for credential, till in now.items() if till is not None}
-        self.recovered &= self.rests.keys()
+        self.cooldowns = {credential: till for credential, till in now.items() if till is not None}
+        self.recovered &= self.cooldowns.keys()
 
     @invariant()
     def one_probe_at_a_time(self):

@@ -112,7 +112,7 @@ async def test_a_turn_loads_the_breakers_of_the_owners_that_it_looks_at(database
 async def test_a_lane_whose_time_has_passed_and_that_is_blocked_all_the_same_asks_for_no_turn_at_once(
     database: Database,
 ) -> None:
-    """The probes of an owner's credentials are out, more of them than a turn loads: their rests are over."""
+    """The probes of an owner's credentials are out, more of them than a turn loads: their cooldowns are over."""
     await rows(database, "DELETE FROM scrape_fetch WHERE owner <> 'shop1' RETURNING 1")
     crowd = f"""
     INSERT INTO credential (platform, source, label, fingerprint, key_id, secret, owner, check_at, probing, disabled_till)

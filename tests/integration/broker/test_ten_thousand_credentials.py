@@ -26,7 +26,7 @@ READ = """
 SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) AS read, n_tup_ins + n_tup_upd AS written
 FROM pg_stat_xact_user_tables WHERE relname IN ('credential', 'credential_usage')
 """
-RESTING = "disabled_till = now() + interval '10 minutes', disabled_reason = 'rate_limited 429'"
+COOLING_DOWN = "disabled_till = now() + interval '10 minutes', disabled_reason = 'rate_limited 429'"
 # The buckets of the last hour hold all that the limit of an hour allows.
 FULL = """
 UPDATE credential_usage SET head = floor(extract(epoch FROM now()) / (3602.0 / 20)), counts = '{40}' WHERE limit_name = 'hour'
@@ -76,7 +76,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     "state",
     [
         "enabled = true",
-        RESTING,
+        COOLING_DOWN,
         "disabled_till = now() - interval '1 second', disabled_reason = 'rate_limited 429'",
         "dead_at = now()",
         "enabled = false",
@@ -101,7 +101,7 @@ async def test_a_turn_reads_and_writes_no_more_credentials_than_it_can_use(
     assert written <= 2 * MOST_OF_GROUP
 
 
-@pytest.mark.parametrize("others", [RESTING, "dead_at = now()", NOTED, "probing = true"])
+@pytest.mark.parametrize("others", [COOLING_DOWN, "dead_at = now()", NOTED, "probing = true"])
 async def test_the_one_credential_that_can_serve_is_found_at_once(
     database: Database, world: psycopg.Connection, others: str
 ) -> None:
@@ -116,7 +116,7 @@ async def test_the_one_credential_that_can_serve_is_found_at_once(
     assert await rows(database, used, (leased,)) == [(7777,)]
 
 
-async def test_when_all_rest_the_lane_waits_for_the_first_of_all_to_come_back(
+async def test_when_all_cool_down_the_lane_waits_for_the_first_of_all_to_come_back(
     database: Database, world: psycopg.Connection
 ) -> None:
     world.execute("UPDATE credential SET disabled_till = now() + make_interval(secs => 10000 + id)")

@@ -210,7 +210,7 @@ async def test_a_lease_that_was_not_used_in_time_is_returned(engine: Engine, clo
     assert (await rows(engine, "SELECT stage FROM scrape_fetch"))[0].stage == "LEASED"
 
 
-@pytest.mark.parametrize("change", ["disabled", "dead", "resting"])
+@pytest.mark.parametrize("change", ["disabled", "dead", "cooling down"])
 async def test_p4_a_lease_is_not_used_when_its_credential_was_put_out_of_use_since(engine: Engine, change: str) -> None:
     credential, _ = await engine.credentials.add("toy-first", {"key": "a"})
     await submit(engine)
@@ -218,7 +218,7 @@ async def test_p4_a_lease_is_not_used_when_its_credential_was_put_out_of_use_sin
     how = {
         "disabled": "enabled = false",
         "dead": "dead_at = now()",
-        "resting": "disabled_till = now() + interval '1 h'",
+        "cooling down": "disabled_till = now() + interval '1 h'",
     }
     await rows(engine, f"UPDATE credential SET {how[change]} WHERE id = %s RETURNING id", credential)
     assert (await retrieve(engine, leased)).next == []

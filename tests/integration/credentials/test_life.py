@@ -354,7 +354,7 @@ async def test_s4_10_a_worker_that_dies_over_a_check_leaves_it_on_the_books(
     await assert_the_books_agree(engine)
 
 
-async def test_a_resting_credential_is_not_checked_and_its_check_is_its_probe(
+async def test_a_credential_that_cools_down_is_not_checked_and_its_check_is_its_probe(
     engine: Engine, clock: MovableClock
 ) -> None:
     credential, _ = await engine.credentials.add("checked", {"key": "a"})

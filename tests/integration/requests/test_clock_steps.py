@@ -59,7 +59,7 @@ async def set_right(world: World) -> None:
 
 
 @pytest.mark.parametrize("step", [HOUR, DAY])
-async def test_p4_a_rest_lasts_as_long_though_the_clock_steps_forth(
+async def test_p4_a_cooldown_lasts_as_long_though_the_clock_steps_forth(
     world: World, clock: MovableClock, step: float
 ) -> None:
     world.client.script = lambda *_: answer(429, retry_after=7000)
@@ -182,7 +182,7 @@ async def test_a_step_back_leaves_no_work_of_the_dead(world: World, clock: Movab
 
 
 @pytest.mark.parametrize("step", [HOUR, DAY])
-async def test_a_rest_lasts_no_longer_after_a_step_back(world: World, clock: MovableClock, step: float) -> None:
+async def test_a_cooldown_lasts_no_longer_after_a_step_back(world: World, clock: MovableClock, step: float) -> None:
     world.client.script = lambda *_: answer(429, retry_after=600)
     await retrieve(world.engine, await leased(world))
     await turn(world.engine.database, TOY)
@@ -196,7 +196,7 @@ async def test_a_rest_lasts_no_longer_after_a_step_back(world: World, clock: Mov
     assert len((await turn(world.engine.database, TOY)).leased) == 1
 
 
-async def test_p4_a_rest_that_may_be_of_after_the_step_is_not_shortened(world: World, clock: MovableClock) -> None:
+async def test_p4_a_cooldown_that_may_be_of_after_the_step_is_not_shortened(world: World, clock: MovableClock) -> None:
     ids = await leased(world)
     clock.step(-HOUR)
     world.client.script = lambda *_: answer(429, retry_after=7200)

@@ -103,7 +103,9 @@ async def test_s4_9_what_has_no_time_left_is_failed_told_and_everybody_who_waits
     assert world.client.calls == []
 
 
-async def test_s1_11_and_s3_5_and_s3_6_what_waits_goes_on_in_its_order_when_the_first_rest_ends(world, clock) -> None:
+async def test_s1_11_and_s3_5_and_s3_6_what_waits_goes_on_in_its_order_when_the_first_cooldown_ends(
+    world, clock
+) -> None:
     """An hour for every credential; none is asked before it is over, then one probe, then no more than the limit."""
     await world.engine.credentials.add("toy-second", {"key": "b"})
     async with world.engine.database.transaction() as transaction:

@@ -1,4 +1,4 @@
-"""What one process alone cannot do blames nobody: no provider is rested for it, and others go on."""
+"""What one process alone cannot do blames nobody: no provider's breaker opens for it, and others go on."""
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -96,7 +96,7 @@ async def test_where_there_is_one_worker_its_word_is_enough(settings: Settings) 
         assert await rows(one.database, OPEN) == [("toy-first",)]
 
 
-async def test_a_worker_that_reaches_no_host_rests_and_says_so(settings: Settings) -> None:
+async def test_a_worker_that_reaches_no_host_cools_down_and_says_so(settings: Settings) -> None:
     """Even the only one there is: two hosts at once are more likely its own network. It looks again, and is back with the first connection."""
     one = cut_off(settings)
     async with workers(one) as (reporter,):

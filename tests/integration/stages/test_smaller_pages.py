@@ -91,7 +91,7 @@ async def posts(engine: Engine, limit: int) -> list[int]:
 async def test_a_source_that_asks_for_less_gets_a_smaller_page_for_a_while(engine: Engine) -> None:
     assert await posts(engine, 50) == [50, 25, 25]
     assert await rows(engine, "SELECT count(*) FROM instagram_post") == [(50,)]
-    # It is no failure: nobody rests, and no breaker counts it.
+    # It is no failure: no credential cools down, and no breaker counts it.
     assert await rows(engine, "SELECT 1 FROM breaker WHERE failures > 0 UNION SELECT 1 FROM owner_breaker") == []
     assert await rows(engine, "SELECT disabled_till FROM credential") == [(None,)]
     assert await rows(engine, "SELECT count(*) FROM trace_log WHERE outcome = 'too_much'") == [(1,)]

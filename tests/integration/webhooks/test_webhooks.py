@@ -108,7 +108,7 @@ async def test_a_breaker_opens_sends_one_probe_and_closes(database, receiver, de
     assert len(receiver.calls) == deliveries.PER_ENDPOINT + 1  # one probe, and it failed
     clock.advance(40)
     await pass_(deliverer)
-    assert len(receiver.calls) == deliveries.PER_ENDPOINT + 1  # rests are longer each time
+    assert len(receiver.calls) == deliveries.PER_ENDPOINT + 1  # a cooldown is longer each time
     clock.advance(40)
     receiver.always = (204, {})
     await pass_(deliverer)

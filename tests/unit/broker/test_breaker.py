@@ -38,14 +38,14 @@ def test_failures_of_an_earlier_minute_do_not_count():
     assert not old.judged([failed(2, NOW + 75)], NOW + 75).is_open(NOW + 75)
 
 
-@pytest.mark.parametrize(("trips", "rest"), [(1, 30), (2, 60), (9, 270), (10, 300), (40, 300)])
-def test_each_failed_probe_opens_it_for_longer(trips, rest):
+@pytest.mark.parametrize(("trips", "seconds"), [(1, 30), (2, 60), (9, 270), (10, 300), (40, 300)])
+def test_each_failed_probe_opens_it_for_longer(trips, seconds):
     breaker = Breaker().judged([failed(5)], NOW)
     now = NOW
     for _ in range(trips - 1):
         now = breaker.open_until or 0
         breaker = breaker.probed(failed(1, now), now)
-    assert (breaker.open_until or 0) - now == rest
+    assert (breaker.open_until or 0) - now == seconds
 
 
 def test_only_the_probe_closes_it():
@@ -55,7 +55,7 @@ def test_only_the_probe_closes_it():
     assert breaker.probed(well(1, NOW + 31), NOW + 32).open_until is None
 
 
-def test_a_probe_of_an_earlier_rest_decides_nothing():
+def test_a_probe_of_before_decides_nothing():
     again = Breaker().judged([failed(5)], NOW).probed(failed(1, NOW + 31), NOW + 40)
     assert again.probed(well(1, NOW + 32), NOW + 80) == again
     assert again.probed(failed(1, NOW + 32), NOW + 80) == again

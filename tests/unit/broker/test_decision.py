@@ -130,13 +130,13 @@ def test_a_full_source_spills_over_to_the_next():
     assert Counter(lease.source for lease in plan.leases) == {"first": 3, "second": 7}
 
 
-def test_s1_11_after_a_rest_one_probe_goes_first():
-    rested = Credential(1, "first", disabled_till=NOW - 1, ladder=1, ladder_at=NOW - 1)
-    snapshot = world([rested], lanes=[Lane(1, "profile", 2, ("first",))])
+def test_s1_11_after_a_cooldown_one_probe_goes_first():
+    cooled = Credential(1, "first", disabled_till=NOW - 1, ladder=1, ladder_at=NOW - 1)
+    snapshot = world([cooled], lanes=[Lane(1, "profile", 2, ("first",))])
     plan = run(snapshot, waiting(5))
     assert [lease.probe for lease in plan.leases] == [True]
     apply_settlements(snapshot, [Settlement(1, "first", "profile", Outcome.OK, probe=True)], plan, Random(1))
-    assert rested.disabled_till is None
+    assert cooled.disabled_till is None
     again = run(snapshot, waiting(5))
     assert [lease.probe for lease in again.leases] == [False] * 5
 
@@ -173,18 +173,18 @@ def test_the_same_inputs_give_the_same_plan(seed, count, members):
     st.integers(1, 12),
     st.integers(0, 2**32),
 )
-def test_whatever_the_world_no_limit_is_passed_and_no_rest_is_broken(members, calls, seed):
+def test_whatever_the_world_no_limit_is_passed_and_no_cooldown_is_broken(members, calls, seed):
     credentials = [
-        Credential(i, source, enabled=enabled, disabled_till=NOW + rest if rest else None)
-        for i, (source, enabled, rest) in enumerate(members, 1)
+        Credential(i, source, enabled=enabled, disabled_till=NOW + seconds if seconds else None)
+        for i, (source, enabled, seconds) in enumerate(members, 1)
     ]
     limits = {source: (Limit("minute", calls, 60),) for source in CHAIN}
     before = deepcopy(credentials)
     plan = run(world(credentials, limits=limits), waiting(60), seed=seed)
     for credential in before:
         leases = [lease for lease in plan.leases if lease.credential_id == credential.id]
-        resting = credential.disabled_till is not None and credential.disabled_till > NOW
-        assert not leases or (credential.enabled and not resting)
+        cools_down = credential.disabled_till is not None and credential.disabled_till > NOW
+        assert not leases or (credential.enabled and not cools_down)
         assert len(leases) <= (1 if credential.disabled_till is not None else calls)
     assert len({lease.fetch_id for lease in plan.leases}) == len(plan.leases)
 
@@ -216,7 +216,7 @@ def test_a_final_answer_pays_no_other_source_to_say_it_again(outcome):
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RATE_LIMITED, Outcome.QUOTA_EXHAUSTED])
-def test_a_refused_credential_rests_and_the_fetch_may_stay_at_the_source(outcome):
+def test_a_refused_credential_cools_down_and_the_fetch_may_stay_at_the_source(outcome):
     snapshot, plan, move = settle_one(outcome, Fetch(9, CHAIN, "first"), retry_after=900.0)
     assert isinstance(move, Wait)
     assert move.excluded == ()
@@ -255,7 +255,7 @@ def test_s9_8_a_spent_quota_of_some_operations_leaves_the_credential_to_the_othe
     assert (plan.blocked[0].until, plan.blocked[0].reasons[0].why) == (midnight, "limit searches is used up")
 
 
-def test_s9_8_a_spent_quota_of_the_whole_credential_rests_it_until_midnight():
+def test_s9_8_a_spent_quota_of_the_whole_credential_cools_it_down_until_midnight():
     whole = {"first": (Limit("units", 100, 86_400, calendar=PACIFIC),)}
     snapshot, _ = spent("profile", limits=whole)
     midnight = calendar_day(PACIFIC, NOW)[1]

@@ -114,7 +114,7 @@ class Shopify(Source):
     # a rest of r seconds later there were at most 40(k + 1) calls, and 2(20k + r) leaked: 40 - 2r are left in it, 40 at most.
     # A longer window of that rate would let more than 40 in at once; a shorter one would forbid a burst that the bucket allows.
     limits = (Limit("bucket", BUCKET, BUCKET / LEAK),)
-    # What is wrong with one store must not need a person where it passes by itself: such a refusal rests the credential (10, 30, 60 minutes, one probe after each), as a limit does.
+    # What is wrong with one store must not need a person where it passes by itself: such a refusal cools the credential down (10, 30, 60 minutes, one probe after each), as a limit does.
     errors = (
         ErrorRule(Outcome.CREDENTIAL_DEAD, message=r"\[API\] invalid api key or access token"),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, ambiguous=True),

@@ -321,7 +321,7 @@ class YtApi(Source):
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=30),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, code="authError"),
         ErrorRule(Outcome.CREDENTIAL_DEAD, status=401, ambiguous=True),
-        # About the key or its project too, for a reason that is not listed here: the credential rests and is tried again.
+        # About the key or its project too, for a reason that is not listed here: the credential cools down and is tried again.
         ErrorRule(Outcome.RATE_LIMITED, status=403, message=r'"domain":\s*"(usageLimits|googleapis\.com)"'),
         *for_reasons(Outcome.PRIVATE, *CLOSED),
         ErrorRule(Outcome.PRIVATE, status=403, code="forbidden", message=YOUTUBES),

@@ -182,7 +182,9 @@ def test_the_session_of_the_provider_is_not_our_key(source: str) -> None:
     [("HOURLY", "2163603", 3600), ("HOURLY", "120", 120), ("HOURLY", None, 3600), ("DAILY", "2163603", 86_400),
      ("MONTHLY", "2163603", 2_163_603), ("MONTHLY", None, 86_400)],
 )  # fmt: skip
-def test_a_key_rests_no_longer_than_the_period_whose_quota_is_spent(period: str, reset: str | None, wait: int) -> None:
+def test_a_key_cools_down_no_longer_than_the_period_whose_quota_is_spent(
+    period: str, reset: str | None, wait: int
+) -> None:
     headers = {} if reset is None else {"x-ratelimit-requests-reset": reset}
     body = f'{{"message":"You have exceeded the {period} quota for Requests on your current plan, BASIC."}}'
     verdict = platform.sources["jotucker"].classify(Answer(429, headers, body.encode()))

@@ -66,7 +66,9 @@ async def round_of(engine: Engine) -> int:
 async def run(engine: Engine, flow: str, **params: Any) -> tuple[str, int]:
     """A request from its acceptance to its end: its status and its items."""
     (accepted,) = await intake.accept(engine.database, [NewRequest("tiktok", flow, params)])
-    for _ in range(60):  # on a slow machine a source that rests comes back in between, is asked again, and rests longer
+    for _ in range(
+        60
+    ):  # on a slow machine a source whose breaker is open comes back in between, is asked again, and is left out for longer
         await round_of(engine)
         ((status, items),) = await rows(
             engine, "SELECT status, items FROM scrape_request_log WHERE id = %s", accepted.id

@@ -119,7 +119,7 @@ def test_s9_8_units_and_searches_are_two_quotas_of_pacific_days() -> None:
         (fault(403, "ipRefererBlocked", domain="usageLimits"), Outcome.PERMISSION_MISSING, None),
         (fault(403, "forbidden", google="API_KEY_IP_ADDRESS_BLOCKED"), Outcome.PERMISSION_MISSING, None),
         (fault(403, "forbidden", google="API_KEY_HTTP_REFERRER_BLOCKED"), Outcome.PERMISSION_MISSING, None),
-        # Of the key, and unknown: it rests, and the request is not told that the thing is private.
+        # Of the key, and unknown: it cools down, and the request is not told that the thing is private.
         (fault(403, "newlyInvented", domain="usageLimits"), Outcome.RATE_LIMITED, None),
         (fault(403, "forbidden", google="NEWLY_INVENTED"), Outcome.RATE_LIMITED, None),
         (fault(403, "commentsDisabled", domain="youtube.commentThread"), Outcome.PRIVATE, None),
@@ -246,7 +246,10 @@ def refused(status: int, error: str, **more: str) -> Answer:
         (refused(400, "admin_policy_enforced"), Outcome.CREDENTIAL_DEAD),
         (refused(403, "org_internal"), Outcome.CREDENTIAL_DEAD),
         (refused(429, "rate_limit_exceeded"), Outcome.RATE_LIMITED),
-        (refused(403, "access_denied"), Outcome.RATE_LIMITED),  # not known to be final: it rests, and is tried again
+        (
+            refused(403, "access_denied"),
+            Outcome.RATE_LIMITED,
+        ),  # not known to be final: it cools down, and is tried again
         (refused(400, "newly_invented"), Outcome.REFUSED),
         (refused(500, "internal_failure"), Outcome.UPSTREAM_DOWN),
         (Answer(400, {}, b"<html>malformed</html>"), Outcome.UPSTREAM_DOWN),
