@@ -44,7 +44,7 @@ BEFOREHAND = (
     "beat_actors.credentials.upkeep",
     "beat_actors.database.vitals",
     "beat_actors.engine",
-    "beat_actors.pipeline.alone",
+    "beat_actors.pipeline.isolation",
     "beat_actors.pipeline.ingest",
     "beat_actors.pipeline.process",
     "beat_actors.pipeline.retrieve",

@@ -1,4 +1,4 @@
-"""What may have killed workers, tried apart from all others; how is `beat_actors.pipeline.alone`."""
+"""Fetches that may have killed workers, each tried in a process of its own (`beat_actors.pipeline.isolation`)."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import dramatiq
 
 from actors.mailbox import LATER, PROCESS, SUSPECTS, Ids
 from actors.worker import mailbox
-from beat_actors.pipeline.alone import try_alone
+from beat_actors.pipeline.isolation import run_isolated
 
 _busy = asyncio.Lock()
 
@@ -17,6 +17,6 @@ async def suspects(fetch_ids: Ids) -> None:
     if _busy.locked():
         return
     async with _busy:
-        result = await try_alone(fetch_ids)
+        result = await run_isolated(fetch_ids)
     await mailbox.send(PROCESS, result.next)
     await mailbox.settle(result.wake)

@@ -90,7 +90,7 @@ async def overview(database: Database, source: str | None = None) -> list[Source
     async with database.transaction() as transaction:
         breakers = await transaction.rows(BREAKERS, {"source": source})
         credentials = {row.source: row for row in await transaction.rows(CREDENTIALS)}
-        flying = {row.source: row.calls for row in await transaction.rows(IN_FLIGHT)}
+        in_flight = {row.source: row.calls for row in await transaction.rows(IN_FLIGHT)}
     views = []
     for platform in platforms().values():
         for name, declared in sorted(platform.sources.items()):
@@ -105,7 +105,7 @@ async def overview(database: Database, source: str | None = None) -> list[Source
                     credentials=counted.of if counted else 0,
                     usable=counted.usable if counted else 0,
                     dead=counted.dead if counted else 0,
-                    in_flight=flying.get(name, 0),
+                    in_flight=in_flight.get(name, 0),
                     breakers=[_breaker(row) for row in breakers if row.source == name],
                 )
             )

@@ -44,7 +44,7 @@ POPULATION = 1000
 HTTP_TIMEOUT = 5.0
 STARTS_WITHIN = 240.0
 """Seconds for a service to be ready: five of them import at once, which no run measures and a crowded machine takes minutes for."""
-NO_WORKERS = ("resource_tracker", "pipeline.alone")
+NO_WORKERS = ("resource_tracker", "pipeline.isolation")
 """Children of a worker that take no messages."""
 FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 

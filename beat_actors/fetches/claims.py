@@ -8,8 +8,8 @@ import msgspec
 
 from beat_actors.database import Database, Statement, Statements, Transaction
 
-SUSPECT = 3
-"""Tries of a stage after which a fetch is tried in a process of its own: it may be what kills the workers."""
+ISOLATE_AFTER = 3
+"""Tries of a stage after which a fetch is isolated: it may be what kills the workers."""
 SQL = Statements(__file__)
 T = TypeVar("T")
 
@@ -128,18 +128,23 @@ async def keys_wanted(transaction: Transaction, ids: Sequence[int], keys: Sequen
     return await transaction.rows(SEALED, {"ids": list(ids), "keys": list(keys)})
 
 
-async def claim_retrieved(database: Database, ids: Sequence[int], *, alone: bool) -> list[Retrieved]:
-    """Claim those of these fetches whose answer is stored. `alone`: nothing else is held in this process, so suspects may be claimed."""
-    return await _claim(database, RETRIEVED, ids, alone)
+async def claim_retrieved(database: Database, ids: Sequence[int], *, isolated: bool) -> list[Retrieved]:
+    """Claim those of these fetches whose answer is stored. `isolated`: this process holds nothing else, so fetches may be claimed that are to be isolated."""
+    return await _claim(database, RETRIEVED, ids, isolated)
 
 
-async def claim_ingested(database: Database, ids: Sequence[int], *, alone: bool) -> list[Ingested]:
-    """Claim those of these fetches whose records are kept. `alone`: nothing else is held in this process, so suspects may be claimed."""
-    return await _claim(database, INGESTED, ids, alone)
+async def claim_ingested(database: Database, ids: Sequence[int], *, isolated: bool) -> list[Ingested]:
+    """Claim those of these fetches whose records are kept. `isolated`: this process holds nothing else, so fetches may be claimed that are to be isolated."""
+    return await _claim(database, INGESTED, ids, isolated)
 
 
-async def _claim(database: Database, statement: Statement[T], ids: Sequence[int], alone: bool) -> list[T]:
+async def _claim(database: Database, statement: Statement[T], ids: Sequence[int], isolated: bool) -> list[T]:
     settings = database.settings
-    values = {"lease": settings.stage_lease, "attempts": settings.stage_attempts, "suspect": SUSPECT, "alone": alone}
+    values = {
+        "lease": settings.stage_lease,
+        "attempts": settings.stage_attempts,
+        "isolate_after": ISOLATE_AFTER,
+        "isolated": isolated,
+    }
     async with database.transaction() as transaction:
         return await transaction.rows(statement, {"ids": list(ids), **values}, binary=True)

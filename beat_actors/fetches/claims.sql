@@ -1,7 +1,7 @@
--- fragment: unsuspected
--- What was tried often may be what kills the workers. The message of its batch comes back whenever a worker dies, and each loss would bring its
--- neighbours nearer to quarantine too: from then on it is claimed in a process of its own (`alone`) and nowhere else.
-(stage_attempts < %(suspect)s OR %(alone)s)
+-- fragment: not_to_be_isolated
+-- A fetch that was tried often may be what kills the workers. The message of its batch comes back whenever a worker dies, and each loss would
+-- bring its neighbours nearer to quarantine too. From then on it is isolated: claimed only in a process that holds nothing else.
+(stage_attempts < %(isolate_after)s OR %(isolated)s)
 
 -- name: leases
 -- Claims leases of calls, each once: the fence rises, and `lease_until` says that somebody is at it. A lease that is too old, whose credential
@@ -9,14 +9,14 @@
 -- come with the one to which it was leased, and only with it: where that one is handed back no call is made, and all of them are. A lease whose
 -- secret this process has no key for is left to processes that have; where there is none, it is handed back when it is too old. A lease that a
 -- step back of the clock made last longer lasts no longer than one that is given now. The first claim for a request marks it, and
--- those that joined it, as PROCESSING: here and not with the lease, which is given under the platform's lock.
+-- its followers, as PROCESSING: here and not with the lease, which is given under the platform's lock.
 -- Stages: LEASED -> SETTLING.
 -- Status: PENDING -> PROCESSING.
 -- Parameters: ids (bigint[]), keys (text[]: the ids of the vault's keys that this process has), lease, within, most, ahead (seconds, double
 -- precision: for which a claim holds; from `use_from` on within which the call is to be made; that a lease may last at most; by which one may
 -- begin later at most).
 -- Rows: those that were claimed (LEASED) and those that were handed back (SETTLING); of the latter the caller settles that they are unused.
--- Locks: the fetches by their ids; what another holds is skipped, not waited for. Then their requests by their ids, then those that joined.
+-- Locks: the fetches by their ids; what another holds is skipped, not waited for. Then their requests by their ids, then their followers.
 -- No row: of a fetch, that it is not leased, is claimed, belongs to another's call, or waits for a process with its key.
 WITH head AS (
     SELECT id FROM scrape_fetch WHERE id = ANY(%(ids)s) AND stage = 'LEASED' AND lease_until IS NULL AND call_of IS NULL
@@ -58,7 +58,7 @@ WITH head AS (
 ), request AS (
     UPDATE scrape_request_log SET status = CASE WHEN status = 'PENDING' THEN 'PROCESSING' ELSE status END, picked_at = clock_timestamp()
     WHERE id = ANY(ARRAY(SELECT id FROM begun)) RETURNING id, waiters
-), joined AS (
+), followers AS (
     UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp()
     WHERE joined_to = ANY(ARRAY(SELECT id FROM request WHERE waiters > 0)) AND status = 'PENDING'
 )
@@ -74,14 +74,14 @@ WHERE f.id = ANY(%(ids)s) AND f.stage = 'LEASED' AND f.lease_until IS NULL AND c
 -- name: retrieved
 -- Claims fetches whose answer is stored, for the stage ingest. Tries are counted before the work, so that a payload that kills its worker
 -- counts too; at the limit the row comes back with `poison` set and without its body, and its payload is never touched again.
--- Parameters: ids (bigint[]), lease (seconds), attempts (integer: tries at most), suspect (integer), alone (boolean).
+-- Parameters: ids (bigint[]), lease (seconds), attempts (integer: tries at most), isolate_after (integer: tries), isolated (boolean).
 -- Rows: as `Retrieved`.
 -- Locks: the fetches by their ids; what another holds is skipped.
--- No row: of a fetch, that it is elsewhere, is held, or is a suspect and this process is not alone with it.
+-- No row: of a fetch, that it is elsewhere, is held, or is to be isolated and this process holds others.
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'RETRIEVED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND {{unsuspected}}
+      AND {{not_to_be_isolated}}
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
@@ -97,14 +97,14 @@ LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
 
 -- name: ingested
 -- Claims fetches whose records are kept, for the stage process. Tries are counted before the work, as by `retrieved`.
--- Parameters: ids (bigint[]), lease (seconds), attempts (integer: tries at most), suspect (integer), alone (boolean).
+-- Parameters: ids (bigint[]), lease (seconds), attempts (integer: tries at most), isolate_after (integer: tries), isolated (boolean).
 -- Rows: as `Ingested`.
 -- Locks: the fetches by their ids; what another holds is skipped.
--- No row: of a fetch, that it is elsewhere, is held, or is a suspect and this process is not alone with it.
+-- No row: of a fetch, that it is elsewhere, is held, or is to be isolated and this process holds others.
 WITH mine AS (
     SELECT id FROM scrape_fetch
     WHERE id = ANY(%(ids)s) AND stage = 'INGESTED' AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND {{unsuspected}}
+      AND {{not_to_be_isolated}}
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),

@@ -35,5 +35,5 @@ async def fail(
 
 
 async def date(transaction: Transaction, request_ids: Sequence[int]) -> set[str]:
-    """Give the open fetches of these requests, or of those that they joined, the last deadline of whoever still waits; their platforms."""
+    """Give the open fetches of these requests, or of their leaders, the last deadline of the requests that still wait; their platforms."""
     return set(await transaction.rows(DATE, {"ids": list(request_ids)}))

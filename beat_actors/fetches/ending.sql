@@ -11,8 +11,8 @@ WHERE f.id = i.id AND f.stage = ANY(%(stages)s) AND l.id = f.lane_id
 RETURNING f.id, f.request_id, f.run, f.is_first, f.error, f.platform, l.flow
 
 -- name: date
--- Gives the open fetches of requests, or of those that they joined, the last deadline of whoever still waits. Whoever joined may not have lifted
--- it, because the fetch was just being moved (`beat_urge` waits for nobody, and nor does this): past the deadline of one that left, it would
+-- Gives the open fetches of requests, or of their leaders, the last deadline of the requests that still wait. A follower may not have
+-- lifted it, because the fetch was just being moved (`beat_urge` waits for nobody, and nor does this): past the deadline of one that left, it would
 -- never be claimed.
 -- Parameters: ids (bigint[]: requests).
 -- Rows: the platform of each fetch that was changed.

@@ -39,11 +39,13 @@ SQL = Statements(__file__)
 SET_ASIDE = SQL("set_aside")
 
 
-async def ingest(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False, go_on: bool = False) -> StageResult:
-    """Claim these fetches, and `read` them. `alone`: in this process nothing else is held, so suspects may be claimed."""
+async def ingest(
+    engine: Engine, fetch_ids: Sequence[int], *, isolated: bool = False, go_on: bool = False
+) -> StageResult:
+    """Claim these fetches, and `read` them. `isolated`: this process holds nothing else, so fetches may be claimed that are to be isolated."""
     result = StageResult()
     hit("ingest.before_claim", fetch_ids)
-    claims = await engine.database.again(lambda: claim_retrieved(engine.database, fetch_ids, alone=alone))
+    claims = await engine.database.again(lambda: claim_retrieved(engine.database, fetch_ids, isolated=isolated))
     if not claims:
         return result
     engine.database.pulse.claimed(claims)

@@ -23,14 +23,14 @@ SQL = Statements(__file__)
 QUARANTINE = SQL("quarantine")
 
 
-async def process(engine: Engine, fetch_ids: Sequence[int], *, alone: bool = False) -> StageResult:
+async def process(engine: Engine, fetch_ids: Sequence[int], *, isolated: bool = False) -> StageResult:
     """Claim these fetches and commit them together; if one of them cannot be written, each by itself.
 
-    `alone`: in this process nothing else is held, so suspects may be claimed.
+    `isolated`: this process holds nothing else, so fetches may be claimed that are to be isolated.
     """
     result = StageResult()
     hit("process.before_claim", fetch_ids)
-    claims = await engine.database.again(lambda: claim_ingested(engine.database, fetch_ids, alone=alone))
+    claims = await engine.database.again(lambda: claim_ingested(engine.database, fetch_ids, isolated=isolated))
     if claims:
         engine.database.pulse.claimed(claims)
         hit("process.after_claim", fetch_ids)

@@ -140,7 +140,7 @@ async def why(
 ) -> Explanation:
     """Raises `NotFound`, also for a request that is not this account's, where one is named.
 
-    Of a request that joined another, the fetches and calls are those of the other. Only an `operator` is shown the calls' URLs,
+    The fetches and calls of a follower are those of its leader. Only an `operator` is shown the calls' URLs,
     credentials, and the provider's codes and words, from which secrets were taken. An account counts its own requests alone, and is
     not shown calls that may have answered requests of other accounts too.
     """

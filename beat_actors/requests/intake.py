@@ -40,7 +40,7 @@ class NewRequest:
     """A request as a consumer words it; `prepare` checks it.
 
     `on_demand`: it was taken from the limits of on-demand requests. `deferred_to`: it is not begun before, because of `waiting_for`;
-    then it neither joins others nor is joined.
+    then it neither leads nor follows.
     """
 
     platform: str
@@ -67,7 +67,7 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`accepted_as`: `new`, with fetches of its own; `joined` to work in flight; or `stored`, and complete already.
+    """`accepted_as`: `new`, with fetches of its own; `joined`, as the follower of a request in flight; or `stored`, and complete already.
 
     `created` is false where the idempotency key had been used for the same request before.
     """

@@ -1,18 +1,18 @@
 -- name: submit
--- Accepts requests, each with its first fetch: answers one from what is stored, lets it join the same work that is in flight, or inserts it.
+-- Accepts requests, each with its first fetch: answers one from what is stored, lets it follow the request that leads the same work, or inserts it.
 -- An idempotency key that its owner used before inserts nothing; rows from before keys had owners are looked for too. Neither does
 -- what loses a race, against a request that became visible after the statement began. Where the keys of one call were used for something
 -- else, nothing of it is inserted.
--- A request is locked before another joins it, so that it cannot end meanwhile; and it counts those that joined it, so that whoever ends it
--- learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come. The ids are drawn first, so
+-- The leader is locked before another request follows it, so that it cannot end meanwhile. It counts its followers (`waiters`), so that who ends
+-- it learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come. The ids are drawn first, so
 -- that requests and fetches go in together, and in the order of the call: where a lane is new nothing is inserted in the first round, since
 -- ids in another order would tell that nobody used that lane before.
--- What is inserted is PENDING, PROCESSING where it joins what is begun, or COMPLETE where it is stored.
+-- What is inserted is PENDING, PROCESSING where its leader is begun, or COMPLETE where it is stored.
 -- Parameters: lanes (jsonb: a list of objects with the columns of `w`), items (jsonb: a list of objects with the columns of `i`, of
 -- which `lane` names one of the lanes).
 -- Rows: one for each item that was accepted now or before (`same`: as the same request). Those of an item whose key was used for another
 -- request say so, and then nothing was inserted.
--- Locks: the requests that are joined, by their ids; then what is inserted waits for whoever inserts the same work or key.
+-- Locks: the leaders, by their ids; then what is inserted waits for whoever inserts the same work or key.
 -- No row: of an item, that its lane is new, or that it lost a race; run the statement again for it.
 WITH lanes AS (
     SELECT w.i, l.id AS lane_id
@@ -54,7 +54,7 @@ WITH lanes AS (
            CASE WHEN bool_and(expires_at IS NOT NULL) OVER alike THEN max(expires_at) OVER alike END AS deadline
     FROM asked a WHERE id NOT IN (SELECT id FROM found)
     WINDOW alike AS (PARTITION BY work, CASE WHEN apart THEN id END)
-), flying AS MATERIALIZED (
+), in_flight AS MATERIALIZED (
     SELECT id, work, picked_at, priority, expires_at FROM scrape_request_log
     WHERE work = ANY(ARRAY(SELECT work FROM rest WHERE NOT apart)) AND live AND NOT apart
     ORDER BY id FOR NO KEY UPDATE
@@ -64,7 +64,7 @@ WITH lanes AS (
     OVERRIDING SYSTEM VALUE
     SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work, apart,
            alike - 1
-    FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM flying)) ORDER BY work, id
+    FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM in_flight)) ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING id
 ), fetched AS (
     INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner,
@@ -72,23 +72,23 @@ WITH lanes AS (
     SELECT id, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, deadline, owner,
            beat_tenant(account_id, api_key_id), not_before, waiting_for, coalesce(not_before, clock_timestamp())
     FROM rest JOIN new USING (id) ORDER BY n
-), joining AS MATERIALIZED (
-    SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS flies,
+), followers AS MATERIALIZED (
+    SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS in_flight_already,
            r.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(r.expires_at > f.expires_at, true)) AS escalates
-    FROM rest r LEFT JOIN flying f ON f.work = r.work AND NOT r.apart LEFT JOIN new ON new.id = r.first_id
+    FROM rest r LEFT JOIN in_flight f ON f.work = r.work AND NOT r.apart LEFT JOIN new ON new.id = r.first_id
     WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
-), joined AS (
+), following AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
         api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
     OVERRIDING SYSTEM VALUE
     SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
            'joined', joined_to, false, 0,
            CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at
-    FROM joining ORDER BY work, id
+    FROM followers ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING id
 ), counted AS (
     UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
-    FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM joining JOIN joined USING (id) WHERE flies GROUP BY 1) c
+    FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM followers JOIN following USING (id) WHERE in_flight_already GROUP BY 1) c
     WHERE r.id = c.joined_to
 ), stored AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
@@ -105,7 +105,7 @@ WITH lanes AS (
 SELECT n, id, accepted_as, false AS created, same, false AS escalated FROM earlier
 UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
 UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
-UNION ALL SELECT n, id, 'joined', true, true, escalates AND flies AND beat_urge(joined_to, priority, expires_at) FROM joining JOIN joined USING (id)
+UNION ALL SELECT n, id, 'joined', true, true, escalates AND in_flight_already AND beat_urge(joined_to, priority, expires_at) FROM followers JOIN following USING (id)
 
 -- name: used
 -- Whether an idempotency key was used by its owner before. One look-up in the unique index of keys.

@@ -1,6 +1,6 @@
 """How fetches and requests end: one place that every stage and the broker go through, a batch in one statement.
 
-A request that is `live` has fetches that somebody wants: itself, or the requests that joined it (`joined_to`), which have none of
+A request that is `live` has fetches that somebody wants: itself, as the leader, or its followers (`joined_to`), which have none of
 their own. It may end for itself, cancelled or past its deadline, while its fetches go on for the others.
 """
 
@@ -50,7 +50,7 @@ class Ended(NamedTuple):
 
 
 CLOSE = SQL("close", Closed)
-CLOSE_JOINED = SQL("close_joined", Ended)
+CLOSE_FOLLOWERS = SQL("close_followers", Ended)
 LOCK_FETCHES = SQL("lock_fetches", int)
 LOCK_REQUESTS = SQL("lock_requests", int)
 END = SQL("end", int)
@@ -78,8 +78,8 @@ async def close(transaction: Transaction, closings: Sequence[Closing]) -> list[E
     ]
     closed = await transaction.rows(CLOSE, {"closings": jsonb(rows)})
     awaited = [row.id for row in closed if row.awaited]
-    joined = await transaction.rows(CLOSE_JOINED, {"ids": awaited}) if awaited else []
-    return [Ended(row.id, row.status) for row in closed if row.ended] + joined
+    followers = await transaction.rows(CLOSE_FOLLOWERS, {"ids": awaited}) if awaited else []
+    return [Ended(row.id, row.status) for row in closed if row.ended] + followers
 
 
 async def cancel(

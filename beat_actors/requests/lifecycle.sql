@@ -14,13 +14,13 @@ FROM
 
 -- name: close
 -- Counts ended fetches off their requests, and ends the requests that have none left. A request that was cancelled or has expired meanwhile is
--- left as it is; what its fetches come to is for those that joined it, if there are any.
+-- left as it is; what its fetches come to is for its followers, if there are any.
 -- Each closing is counted once by its caller: the fetch's own transition, in the same transaction, happens once.
 -- Status: PENDING, PROCESSING -> COMPLETE, FAILED.
 -- Parameters: closings (jsonb: a list of objects with the columns of `c`).
--- Rows: those that ended for themselves (`ended`), and those that others wait for (`awaited`), for `close_joined`.
--- Locks: the requests by their ids. Everywhere the order is: fetches, the requests that have them by their ids, then those that joined.
--- The latter change only while the one that they joined is locked.
+-- Rows: those that ended for themselves (`ended`), and those that others wait for (`awaited`), for `close_followers`.
+-- Locks: the requests by their ids. Everywhere the order is: fetches, the leaders by their ids, then their followers.
+-- Followers change only while their leader is locked.
 -- No row: of a request, that it goes on, or was run anew.
 WITH closing AS (
     SELECT request_id, run, count(*)::integer AS closed, sum(added)::integer AS added, sum(items)::integer AS items,
@@ -53,12 +53,12 @@ WITH closing AS (
 )
 SELECT id, status, ended, awaited FROM closed WHERE ended OR awaited
 
--- name: close_joined
--- Ends what joined requests, as those would have ended: a statement of its own, because a request may have joined after `close` began, and it
--- is the lock that tells. The counter on the locked row says whether there is any.
+-- name: close_followers
+-- Ends the followers of requests, as those would have ended. It is a statement of its own, because a request may have begun to follow after
+-- `close` began, and only the lock tells. The counter on the locked row says whether there is any.
 -- Status: PENDING, PROCESSING -> COMPLETE, FAILED.
--- Parameters: ids (bigint[]: the requests that were joined, locked by the caller).
--- Locks: those that joined, by the request that they joined and their ids.
+-- Parameters: ids (bigint[]: the leaders, locked by the caller).
+-- Locks: the followers, by their leader and their ids.
 -- No row: all of them have ended by themselves.
 WITH work AS (
     SELECT id, items, observed_at, coalesce(work_data, data) AS data FROM scrape_request_log WHERE id = ANY(%(ids)s)
@@ -76,7 +76,7 @@ WITH work AS (
 SELECT id, status FROM closed
 
 -- name: lock_fetches
--- Locks what waits of requests, or of those that they joined, before the requests themselves are locked.
+-- Locks what waits of requests, or of their leaders, before the requests themselves are locked.
 -- Parameters: ids (bigint[]: requests).
 -- Locks: the fetches by their ids.
 -- No row: nothing of them waits.
@@ -85,9 +85,9 @@ SELECT f.id FROM scrape_fetch f JOIN (
 ) r ON f.request_id = r.id WHERE f.stage = 'WAITING' ORDER BY f.id FOR NO KEY UPDATE OF f
 
 -- name: lock_requests
--- Locks requests that have not ended, and those that they joined.
+-- Locks requests that have not ended, and their leaders.
 -- Parameters: ids (bigint[]: requests).
--- Locks: each request that has fetches before those that joined it, by their ids.
+-- Locks: each leader before its followers, by their ids.
 -- No row: all of them have ended.
 SELECT r.id FROM scrape_request_log r WHERE (r.id = ANY(%(ids)s) AND r.status IN ('PENDING', 'PROCESSING')) OR r.id = ANY(ARRAY(
     SELECT joined_to FROM scrape_request_log WHERE id = ANY(%(ids)s) AND status IN ('PENDING', 'PROCESSING')))

@@ -66,7 +66,7 @@ LOCK_FETCHES = SQL("lock_fetches", int)
 LOCK_REQUESTS = SQL("lock_requests", int)
 LOOK = SQL("look", Known)
 REOPEN = SQL("reopen", Beside)
-JOINED = SQL("joined", int)
+FOLLOWERS = SQL("followers", int)
 RESOLVE = SQL("resolve")
 LATER = SQL("later")
 
@@ -94,11 +94,11 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
         # Somebody else asks for the same as one of them just now, so it cannot run beside it: each by itself, until it is that one's turn.
         found = await _one(database, epoch)
     swept = Swept(found.wake, [("ingest", sorted(found.reread))] if found.reread else [], found.count)
-    joined: list[int] = []
+    followers: list[int] = []
     if found.reopened:
         async with database.statements() as alone:
-            joined = await alone.rows(JOINED, {"ids": found.reopened, "limit": retry.MAX_RETRIES})
-    requests = sorted({*found.refetched.values(), *joined})
+            followers = await alone.rows(FOLLOWERS, {"ids": found.reopened, "limit": retry.MAX_RETRIES})
+    requests = sorted({*found.refetched.values(), *followers})
     if requests:
         outcomes = await retry.retry_all(database, requests)
         swept.wake |= {outcome.platform for outcome in outcomes if outcome.error is None}

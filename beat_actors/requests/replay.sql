@@ -64,10 +64,10 @@ WITH mine AS MATERIALIZED (
 )
 SELECT * FROM moved WHERE open AND id <> ALL(%(fetches)s)
 
--- name: joined
--- Those that waited for requests failed with them, and join them again.
--- Parameters: ids (bigint[]: the requests that were joined), limit (integer).
--- No row: nobody waited.
+-- name: followers
+-- Followers failed with their leaders, and follow them again.
+-- Parameters: ids (bigint[]: the leaders), limit (integer).
+-- No row: the leaders had no followers.
 SELECT id FROM scrape_request_log WHERE joined_to = ANY(%(ids)s) AND status = 'FAILED' ORDER BY id LIMIT %(limit)s
 
 -- name: resolve

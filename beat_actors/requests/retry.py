@@ -1,5 +1,5 @@
 """Running again what failed or was cancelled: the same request, with fetches anew. What an earlier run still has under way counts
-no more; where the same work is in flight, the request joins it."""
+no more; where the same work is in flight, the request follows the one that leads it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -138,7 +138,7 @@ async def retry_all(
                     await audit.record(transaction, actor=actor, action="request.retry", target=target, detail=detail)
                 return outcomes
         except psycopg.errors.UniqueViolation:
-            continue  # the same work was begun while this ran; now it can be joined
+            continue  # the same work was begun while this ran; now it has a leader to follow
     raise StorageUnavailable(f"the retry lost {ROUNDS} races against others for the same work")
 
 

@@ -15,7 +15,7 @@ import psycopg
 from beat_actors.database import Database, Statement, Statements, clock
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.fetches import ending, rescue
-from beat_actors.fetches.claims import SUSPECT
+from beat_actors.fetches.claims import ISOLATE_AFTER
 from beat_actors.fetches.states import Stage
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
@@ -97,7 +97,7 @@ async def unsent(
     `oldest`: seconds since the message at the head of a stage's queue was sent. What was sent after that message waits behind it, and
     is not sent again, for `LAST_RESORT` seconds at most.
     What has been tried before goes in a message of its own: if it kills its worker, it kills no neighbour's try. What has been tried
-    often goes to the suspects.
+    often is isolated.
     """
     waits = {stage: min(max(oldest.get(stage, 0.0), 0.0), LAST_RESORT) for stage in STAGE_OF.values()}
     async with database.statements() as alone:
@@ -105,7 +105,7 @@ async def unsent(
     fresh: dict[str, list[int]] = {}
     swept = Swept(count=len(rows))
     for row in rows:
-        if row.stage_attempts >= SUSPECT and row.stage != Stage.LEASED:
+        if row.stage_attempts >= ISOLATE_AFTER and row.stage != Stage.LEASED:
             fresh.setdefault("suspects", []).append(row.id)
         elif row.stage_attempts:
             swept.send.append((STAGE_OF[row.stage], [row.id]))

@@ -13,7 +13,7 @@ from beat_actors.broker.turn import WAKE_BATCH, turn
 from beat_actors.database import Database, migrate
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, StorageUnavailable
-from beat_actors.fetches.claims import SUSPECT
+from beat_actors.fetches.claims import ISOLATE_AFTER
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import Answer, FetchSpec, Verdict
@@ -282,12 +282,12 @@ async def test_lost_messages_are_found_in_the_rows(engine: Engine, clock: Movabl
     assert (await sweeps.unsent(engine.database, grace=5)).send == []
 
 
-async def test_p6_what_may_kill_its_worker_is_sent_to_the_suspects(engine: Engine, clock: MovableClock) -> None:
+async def test_p6_what_may_kill_its_worker_is_isolated(engine: Engine, clock: MovableClock) -> None:
     await engine.credentials.add("toy-first", {"key": "a"})
     await submit(engine, 3)
     leased = (await turn(engine.database, TOY)).leased
     retrieved = sorted((await retrieve(engine, leased)).next)
-    for tries in (0, 1, SUSPECT):
+    for tries in (0, 1, ISOLATE_AFTER):
         async with engine.database.transaction() as transaction:
             await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (tries,))
         clock.advance(6)
@@ -309,15 +309,17 @@ async def test_p6_what_may_kill_its_worker_is_claimed_where_it_is_alone(engine: 
     batch = sorted((await retrieve(engine, leased)).next)
     if stage is process:
         batch = sorted((await ingest(engine, batch)).next)
-    suspect = batch[0]
+    isolated_fetch = batch[0]
     async with engine.database.transaction() as transaction:
-        await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s WHERE id = %s", (SUSPECT, suspect))
+        await transaction.run(
+            "UPDATE scrape_fetch SET stage_attempts = %s WHERE id = %s", (ISOLATE_AFTER, isolated_fetch)
+        )
     before = await stages(engine)
     await stage(engine, batch)
-    await stage(engine, [suspect])
+    await stage(engine, [isolated_fetch])
     after = await stages(engine)
-    assert {fetch for fetch in batch if after[fetch] != before[fetch]} == set(batch) - {suspect}
-    await stage(engine, [suspect], alone=True)
+    assert {fetch for fetch in batch if after[fetch] != before[fetch]} == set(batch) - {isolated_fetch}
+    await stage(engine, [isolated_fetch], isolated=True)
     assert len(set((await stages(engine)).values())) == 1
 
 
@@ -418,7 +420,7 @@ async def test_s4_6_and_p6_a_payload_that_kills_its_worker_is_quarantined_at_the
     retrieved = await retrieve(engine, (await turn(engine.database, TOY)).leased)
     async with engine.database.transaction() as transaction:  # as so many workers left it that died over it
         await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (engine.settings.stage_attempts,))
-    assert (await ingest(engine, retrieved.next, alone=True)).next == []
+    assert (await ingest(engine, retrieved.next, isolated=True)).next == []
     (poison,) = await rows(engine, "SELECT kind, error FROM quarantine")
     assert poison.kind == "poison"
     await turn(engine.database, TOY)

@@ -89,7 +89,7 @@ async def suspects(engine: Engine, fetch_ids: list[int]) -> StageResult:
         async with engine.database.statements() as statements:
             stage = await statements.value(alone.STAGE, {"id": fetch_id})
         if stage in alone.STAGES:
-            tried = await alone.STAGES[stage](engine, [fetch_id], alone=True)
+            tried = await alone.STAGES[stage](engine, [fetch_id], isolated=True)
             result.next += tried.next
     return result
 
@@ -172,7 +172,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         force=st.sampled_from([False, False, False, True]),
     )
     def ask_for_the_same(self, which, count, priority, expires, max_age, force):
-        """What somebody has asked for before is joined, answered from what is stored, or fetched again."""
+        """What somebody has asked for before is followed, answered from what is stored, or fetched again."""
         if not self._possible(self.book.asked):
             return
         walk = self.book.asked[self._under_way(which)]

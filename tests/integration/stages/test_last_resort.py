@@ -9,7 +9,7 @@ import pytest
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageBrokenOff, StorageContended, StorageUnavailable
-from beat_actors.fetches.claims import SUSPECT
+from beat_actors.fetches.claims import ISOLATE_AFTER
 from beat_actors.pipeline import ingest as ingests
 from beat_actors.pipeline import process as processes
 from beat_actors.pipeline import retrieve as retrieves
@@ -95,7 +95,7 @@ async def test_a_write_that_always_meets_its_time_limit_is_isolated_and_its_neig
     await process(engine, ready)
     assert await rows(engine.database, STATES) == [("DONE", False, 1), ("INGESTED", False, 1), ("DONE", False, 1)]
     for tries in range(2, engine.settings.stage_attempts + 2):
-        await process(engine, ready, alone=tries > SUSPECT)
+        await process(engine, ready, isolated=tries > ISOLATE_AFTER)
     assert (await rows(engine.database, STATES))[1][0] == "FAILED"
     assert await rows(engine.database, "SELECT records FROM scrape_fetch WHERE id = %s", (ready[1],)) == [(None,)]
     assert await rows(engine.database, "SELECT kind, fetch_id FROM quarantine") == [("poison", ready[1])]

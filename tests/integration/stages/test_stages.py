@@ -17,10 +17,10 @@ import pytest
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, SecretMissing
-from beat_actors.fetches.claims import SUSPECT
-from beat_actors.pipeline import alone
-from beat_actors.pipeline.alone import try_alone
+from beat_actors.fetches.claims import ISOLATE_AFTER
+from beat_actors.pipeline import isolation
 from beat_actors.pipeline.ingest import ingest
+from beat_actors.pipeline.isolation import run_isolated
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import explain, intake
@@ -95,7 +95,7 @@ def never(source: Any, _call: Any) -> Any:
     raise AssertionError(f"{source.name} was called")
 
 
-async def test_the_process_for_suspects_is_started_without_secrets(
+async def test_the_process_for_isolated_fetches_is_started_without_secrets(
     engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -107,11 +107,11 @@ async def test_the_process_for_suspects_is_started_without_secrets(
     for name in ("BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS", "BEAT_DATABASE_OWNER_URL", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "not a key")  # the child would not start with it
     request = await accept(engine)
-    await try_alone(await to_the_last_stage(engine))
+    await run_isolated(await to_the_last_stage(engine))
     assert await status_of(engine, request) == "COMPLETE"
     seen = set((tmp_path / "seen").read_text().splitlines())
     assert "BEAT_DATABASE_URL" in seen
-    assert not seen & alone.WITHHELD
+    assert not seen & isolation.WITHHELD
 
 
 async def test_s2_1_each_claim_is_measured_from_when_the_work_was_handed_over(engine: Engine) -> None:
@@ -336,7 +336,7 @@ async def engine_without(engine: Engine, *tables: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["RETRIEVED", pytest.param("INGESTED", marks=pytest.mark.exhaustive)])
-async def test_p6_a_suspect_that_kills_its_process_harms_neither_its_neighbours_nor_the_worker(
+async def test_p6_an_isolated_fetch_that_kills_its_process_harms_neither_its_neighbours_nor_the_worker(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     """They were tried together until nobody knows which of them it is; then each dies, or does not, by itself."""
@@ -347,7 +347,7 @@ async def test_p6_a_suspect_that_kills_its_process_harms_neither_its_neighbours_
             await ingest(engine, read)
     fetches = dict(await rows(engine.database, "SELECT request_id, id FROM scrape_fetch"))
     async with engine.database.transaction() as transaction:
-        assert await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (SUSPECT,)) == len(requests)
+        assert await transaction.run("UPDATE scrape_fetch SET stage_attempts = %s", (ISOLATE_AFTER,)) == len(requests)
     killers = requests[1], requests[2]
     if stage == "INGESTED":
         armed = ",".join(f"process.write~{request}=kill" for request in killers)
@@ -355,35 +355,33 @@ async def test_p6_a_suspect_that_kills_its_process_harms_neither_its_neighbours_
         armed = ",".join(f"ingest.parse~creator_{n:06d}=kill" for n in (1, 2))
     for name, value in environment(settings, armed).items():
         monkeypatch.setenv(name, value)
-    result = await try_alone(list(fetches.values()))
+    result = await run_isolated(list(fetches.values()))
     left = await rows(engine.database, "SELECT request_id, stage, stage_attempts FROM scrape_fetch ORDER BY request_id")
     moved_to = {"RETRIEVED": "INGESTED", "INGESTED": "DONE"}[stage]
     assert [(request, at) for request, at, _ in left] == [
         (request, stage if request in killers else moved_to) for request in requests
     ]
-    assert [tries for request, _, tries in left if request in killers] == [SUSPECT + 1] * 2
+    assert [tries for request, _, tries in left if request in killers] == [ISOLATE_AFTER + 1] * 2
     if stage == "RETRIEVED":
         assert sorted(result.next) == sorted(fetches[request] for request in requests if request not in killers)
 
 
-def test_p6_a_suspect_that_takes_all_memory_is_refused_it() -> None:
-    greedy = (
-        "from beat_actors.pipeline.alone import limit_memory as limit\nlimit()\nbytearray(1 << 20)\nbytearray(1 << 31)"
-    )
+def test_p6_an_isolated_fetch_that_takes_all_memory_is_refused_it() -> None:
+    greedy = "from beat_actors.pipeline.isolation import limit_memory as limit\nlimit()\nbytearray(1 << 20)\nbytearray(1 << 31)"
     said = subprocess.run([sys.executable, "-c", greedy], capture_output=True, text=True, timeout=60, check=False)
     assert said.stderr.splitlines()[-1] == "MemoryError"
 
 
 @pytest.mark.exhaustive
-async def test_p6_a_suspect_that_never_ends_is_ended(
+async def test_p6_an_isolated_fetch_that_never_ends_is_ended(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await accept(engine)
     read = (await retrieve(engine, (await turn(engine.database, platform)).leased)).next
     for name, value in environment(settings, "ingest.parse=pause:600").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(alone, "PATIENCE", 20.0)
-    assert (await try_alone(read)).next == []
+    monkeypatch.setattr(isolation, "PATIENCE", 20.0)
+    assert (await run_isolated(read)).next == []
     ((stage, tries),) = await rows(engine.database, "SELECT stage, stage_attempts FROM scrape_fetch")
     assert (stage, tries) == ("RETRIEVED", 1)
 

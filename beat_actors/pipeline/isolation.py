@@ -1,8 +1,8 @@
-"""Suspects: fetches over which workers may have died. They are tried in a process that has nothing else to lose.
+"""Isolation of poison: fetches on which workers may have died are tried in a process that holds nothing else.
 
-A worker holds many fetches, and all of them are tried once more when it dies, so what was tried often is no proof of guilt: it may only have
-stood beside the poison. Here each is claimed by itself, in a child of the worker. Where the child dies, it is clear over which; the
-worker lives on, and the rest go into the next child.
+A worker holds many fetches, and all of them are tried once more when it dies. So a fetch that was tried often need not be the poison: it may
+have been in the same batch. Here a child of the worker claims each fetch by itself. Where the child dies, the fetch that it held is the poison.
+The worker lives on, and the next child takes the other fetches.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Ended(msgspec.Struct, tag="ended"):
     result: StageResult
 
 
-async def try_alone(fetch_ids: Sequence[int]) -> StageResult:
+async def run_isolated(fetch_ids: Sequence[int]) -> StageResult:
     """Try each of them in a process of its own, or in one that no other has killed. Never raises for what they do."""
     result = StageResult()
     rest = list(fetch_ids)
@@ -67,7 +67,7 @@ async def try_alone(fetch_ids: Sequence[int]) -> StageResult:
                 result.add(said.result)
         if begun is None:
             log.error(
-                "suspects_not_tried",
+                "not_isolated",
                 fetches=rest[:20],
                 meaning="the process for them did not start; they are tried later",
             )
@@ -78,7 +78,7 @@ async def try_alone(fetch_ids: Sequence[int]) -> StageResult:
 
 async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
     """What a child says, until it has ended, whichever way."""
-    command = (sys.executable, "-m", "beat_actors.pipeline.alone", *map(str, ids))
+    command = (sys.executable, "-m", "beat_actors.pipeline.isolation", *map(str, ids))
     child = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env=_without_secrets(os.environ)
     )
@@ -87,7 +87,7 @@ async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
         while line := await asyncio.wait_for(child.stdout.readline(), PATIENCE):
             yield msgspec.json.decode(line, type=Began | Ended)
     except TimeoutError:
-        log.warning("suspect_took_too_long", seconds=PATIENCE)
+        log.warning("isolated_took_too_long", seconds=PATIENCE)
     finally:
         with contextlib.suppress(ProcessLookupError):
             child.kill()
@@ -109,8 +109,8 @@ def limit_memory() -> None:
 
 async def _try(ids: Sequence[int]) -> None:
     settings = load()
-    configure(settings, service="alone")
-    engine = Engine.start(settings, name="alone")
+    configure(settings, service="isolation")
+    engine = Engine.start(settings, name="isolation")
     limit_memory()
     try:
         for fetch_id in ids:
@@ -118,7 +118,7 @@ async def _try(ids: Sequence[int]) -> None:
             async with engine.database.statements() as alone:
                 stage = await alone.value(STAGE, {"id": fetch_id})
             if stage in STAGES:
-                _say(Ended(await STAGES[stage](engine, [fetch_id], alone=True)))
+                _say(Ended(await STAGES[stage](engine, [fetch_id], isolated=True)))
     finally:
         await engine.close()
 
