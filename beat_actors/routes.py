@@ -10,6 +10,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 ALL = "*"
 """The entry that holds for every source."""
@@ -63,7 +64,7 @@ def _read(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value or "{}")
     except ValueError:
         raise ValueError("it is not JSON") from None
 
@@ -74,7 +75,7 @@ def _one_base_each(value: dict[str, SourceSettings]) -> dict[str, SourceSettings
     return value
 
 
-Sources = Annotated[dict[str, SourceSettings], BeforeValidator(_read), AfterValidator(_one_base_each)]
+Sources = Annotated[dict[str, SourceSettings], NoDecode, BeforeValidator(_read), AfterValidator(_one_base_each)]
 """The type of the setting."""
 
 

@@ -41,6 +41,12 @@ COMMANDS = (
         "credentials:app",
         "Provider credentials: add, list, show, replace, enable, disable, reset, share, unshare, rotate-keys.",
     ),
+    (
+        "connect",
+        "connect:connect",
+        "Add a credential of a provider, step by step: log in or paste a key, check it, see scopes and limits.",
+    ),
+    ("try", "trial:try_", "Make one call to a provider, and show the request, the answer and what is read of it."),
     ("accounts", "accounts:app", "Accounts and the owners that each may use: grants, grant, revoke."),
     ("sources", "operations:sources", "Sources and their breakers: who is out, and hands to open and close."),
     (

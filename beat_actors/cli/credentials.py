@@ -54,7 +54,7 @@ def add(
         Let it also serve calls that need no owner, of all accounts. Without --account it does, with it it does not.
     """
     platform, declared = source_named(source)
-    secret = _read_secret(declared.secret_forms())
+    secret = read_secret(declared.secret_forms())
 
     async def work(session: Session) -> tuple[CredentialInfo, bool]:
         credential, new = await session.engine.credentials.add(
@@ -62,13 +62,13 @@ def add(
         )
         await session.wake(platform)
         found = await session.engine.credentials.info(credential)
-        return (await _checked(session, found, declared) if new else found), new
+        return (await checked(session, found, declared) if new else found), new
 
     found, new = run(work)
     if json:
-        show_json({"id": found.id, "source": source, "added": new, "check": _check_json(found)})
+        show_json({"id": found.id, "source": source, "added": new, "check": check_json(found)})
     elif new:
-        say(printable(f"credential {found.id} of {source} added{_said(found, declared)}"))
+        say(printable(f"credential {found.id} of {source} added{said_of(found, declared)}"))
     else:
         say(f"credential {found.id} of {source} was there already")
     return FAILED if found.dead_at is not None else 0
@@ -81,18 +81,18 @@ def replace(credential: int, /, *, reason: str, json: Annotated[bool, Parameter(
     """
     before = run(lambda session: session.engine.credentials.info(credential))
     declared = source_named(before.source)[1]
-    secret = _read_secret(declared.secret_forms())
+    secret = read_secret(declared.secret_forms())
 
     async def work(session: Session) -> CredentialInfo:
         await session.engine.credentials.replace(credential, secret, reason=reason)
         await session.wake(before.platform)
-        return await _checked(session, await session.engine.credentials.info(credential), declared)
+        return await checked(session, await session.engine.credentials.info(credential), declared)
 
     found = run(work)
     if json:
-        show_json({"id": found.id, "source": found.source, "state": found.state, "check": _check_json(found)})
+        show_json({"id": found.id, "source": found.source, "state": found.state, "check": check_json(found)})
     else:
-        say(printable(f"credential {found.id} of {found.source} has a new secret{_said(found, declared)}"))
+        say(printable(f"credential {found.id} of {found.source} has a new secret{said_of(found, declared)}"))
     return FAILED if found.dead_at is not None and found.checked_at is not None else 0
 
 
@@ -202,7 +202,7 @@ def _why(credential: CredentialInfo) -> str | None:
     return None
 
 
-async def _checked(session: Session, found: CredentialInfo, declared: Source) -> CredentialInfo:
+async def checked(session: Session, found: CredentialInfo, declared: Source) -> CredentialInfo:
     """The credential as it is after its check, if that comes back soon; as it is now, if not."""
     number, deadline = found.id, time.monotonic() + PATIENCE
     if declared.check is None or not found.enabled:
@@ -223,7 +223,7 @@ async def _checked(session: Session, found: CredentialInfo, declared: Source) ->
     return found
 
 
-def _said(found: CredentialInfo, declared: Source) -> str:
+def said_of(found: CredentialInfo, declared: Source) -> str:
     if declared.check is None:
         return f"; {found.source} has no check, so its first call shows whether it is good"
     if found.checked_at is None:
@@ -240,7 +240,7 @@ def _finding(found: CredentialInfo) -> str | None:
     return f"{'it is good' if found.check_outcome == Outcome.OK else found.check_outcome}{said}"
 
 
-def _check_json(found: CredentialInfo) -> dict[str, Any] | None:
+def check_json(found: CredentialInfo) -> dict[str, Any] | None:
     if found.checked_at is None:
         return None
     names = ("checked_at", "check_outcome", "check_detail", "scopes", "expires_at", "data_access_expires_at")
@@ -262,9 +262,11 @@ def _moment(at: datetime | None) -> str | None:
     return None if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
-def _read_secret(forms: Sequence[tuple[str, ...]]) -> dict[str, str]:
+def read_secret(forms: Sequence[tuple[str, ...]], *, optional: Sequence[str] = ()) -> dict[str, str]:
     if sys.stdin.isatty():
-        return {name: getpass.getpass(f"{name}: ") for name in _chosen(forms)}
+        typed = {name: getpass.getpass(f"{name}: ") for name in _chosen(forms)}
+        more = {name: input(f"{name}, if it is to be a certain one: ") for name in optional}
+        return typed | {name: value for name, value in more.items() if value}
     text = sys.stdin.read(65_536).strip()
     try:
         given: object = json_module.loads(text)

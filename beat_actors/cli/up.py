@@ -22,7 +22,8 @@ from beat_actors.local.first_key import FILE
 
 MOST_PROFILES = 100_000
 REAL_TIPS = (
-    ("credentials add ytapi", "a provider's key, which is checked at once"),
+    ("connect", "the providers, and what each needs; connect SOURCE adds a credential"),
+    ("try ytapi", "one call, and all that came of it; without an operation: which there are"),
     ("doctor", "which sources are real, and whether all is well"),
 )
 

@@ -89,10 +89,32 @@ async def lease_checks(database: Database, platform: Platform, credential_ids: C
     return await database.again(lease)
 
 
+async def lease_trial(
+    database: Database, platform: Platform, operation: str, credential_ids: Sequence[int]
+) -> LeasedCall | None:
+    """Leave for one call of the operation that a person wants to see, with the first of these credentials that has room for it; `None`: none
+    has. It takes room and is charged, judged and traced as any other call."""
+
+    async def lease() -> list[LeasedCall]:
+        async with database.transaction() as transaction:
+            await store.lock(transaction, platform.name)
+            wanted = dict.fromkeys(credential_ids, operation)
+            return await _lease(transaction, database, platform, wanted, dead=False, most=1)
+
+    leased = await database.again(lease)
+    return leased[0] if leased else None
+
+
 async def _lease(
-    transaction: Transaction, database: Database, platform: Platform, wanted: Mapping[int, str], *, dead: bool = True
+    transaction: Transaction,
+    database: Database,
+    platform: Platform,
+    wanted: Mapping[int, str],
+    *,
+    dead: bool = True,
+    most: int | None = None,
 ) -> list[LeasedCall]:
-    """`dead`: also for dead credentials that are looked at again."""
+    """`dead`: also for dead credentials that are looked at again. `most`: so many calls, of the first for which there is room."""
     if not wanted:
         return []
     of_platform = {"platform": platform.name}
@@ -100,7 +122,8 @@ async def _lease(
     held += await transaction.rows(loading.UNTAKEN, of_platform)
     snapshot = await loading.load_snapshot(transaction, platform, wanted.keys(), held=held)
     out = [row for row in held if row.operation in UPKEEP]
-    snapshot.room = {(source, operation): AT_ONCE for source in platform.sources for operation in UPKEEP}
+    kinds = UPKEEP | set(wanted.values())
+    snapshot.room = {(source, operation): AT_ONCE for source in platform.sources for operation in kinds}
     for row in out:
         snapshot.room[row.source, row.operation] -= row.calls
     allocator, busy = Allocator(snapshot, Random(0)), {row.credential_id for row in out}
@@ -110,7 +133,10 @@ async def _lease(
         if credential is None or number in busy or (credential.dead and not (dead and credential.unproven)):
             continue
         if snapshot.room[credential.source, operation] > 0:  # else it stays due, and is the next one's
-            asked.append({"id": number, "operation": operation, "probe": allocator.reserve(credential, operation)})
+            probe = allocator.reserve(credential, operation)
+            asked.append({"id": number, "operation": operation, "probe": probe})
+            if most is not None and probe is not None and (most := most - 1) == 0:
+                break
     values = {"asked": jsonb(asked), "check": CHECK, "refresh": REFRESH, "later": LATER, "use_within": USE_WITHIN}
     leased = await transaction.rows(LEASE, {**values, "lease": lease_seconds(database.settings)})
     await store.save_credentials(transaction, snapshot.credentials.values())

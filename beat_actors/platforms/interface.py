@@ -23,6 +23,7 @@ from beat_actors.platforms.calls import (
 )
 from beat_actors.platforms.entities import Entity, Listed, Personal, Record, Refetch
 from beat_actors.platforms.flows import Flow, FollowUps, OnDemand, RequestLimit, Resume
+from beat_actors.platforms.logins import Login, LoginStep
 from beat_actors.platforms.sources import (
     CHECK,
     REFRESH,
@@ -42,10 +43,44 @@ from beat_actors.platforms.sources import (
 )
 
 __all__ = [
-    "CHECK", "FINAL", "NOT_SENT", "REFRESH", "UPKEEP", "WAITS", "Answer", "Call", "CallBuilder", "Check", "Endpoint",
-    "Entity", "ErrorRule", "FetchSpec", "Flow", "FollowUps", "Health", "Limit", "Listed", "Many", "OnDemand",
-    "Outcome", "Parsed", "Parser", "Personal", "Platform", "Record", "Refetch", "Refresh", "Renewed", "Reported",
-    "RequestLimit", "Resume", "Secret", "Source", "Verdict",
+    "CHECK",
+    "FINAL",
+    "NOT_SENT",
+    "REFRESH",
+    "UPKEEP",
+    "WAITS",
+    "Answer",
+    "Call",
+    "CallBuilder",
+    "Check",
+    "Endpoint",
+    "Entity",
+    "ErrorRule",
+    "FetchSpec",
+    "Flow",
+    "FollowUps",
+    "Health",
+    "Limit",
+    "Listed",
+    "Login",
+    "LoginStep",
+    "Many",
+    "OnDemand",
+    "Outcome",
+    "Parsed",
+    "Parser",
+    "Personal",
+    "Platform",
+    "Record",
+    "Refetch",
+    "Refresh",
+    "Renewed",
+    "Reported",
+    "RequestLimit",
+    "Resume",
+    "Secret",
+    "Source",
+    "Verdict",
 ]  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class RapidApiSource(Source):
 
     host: ClassVar[str]
     secret_fields = ("key",)
+    guide = "subscribe to the API on rapidapi.com; the key is X-RapidAPI-Key of your application there"
     # No answer with data begins with a message.
     refusal = re.compile(rb'\s*\{\s*"messages?"\s*:\s*"')
     errors: ClassVar[tuple[ErrorRule, ...]] = (*GATEWAY_ERRORS, *BY_STATUS)

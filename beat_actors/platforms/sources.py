@@ -9,6 +9,7 @@ from typing import ClassVar
 from beat_actors.platforms import waits
 from beat_actors.platforms.calls import Answer, Call, FetchSpec, Outcome, Parsed, Reported, Secret, Verdict
 from beat_actors.platforms.keeping import Keep
+from beat_actors.platforms.logins import Login
 from beat_actors.redaction import Redactor, redactor
 
 
@@ -166,7 +167,7 @@ class Source:
     answer is stored (`beat_actors.platforms.keeping`); all of it where neither the source nor the endpoint declares it. `public_fields`:
     fields of a secret that name its owner and open nothing. `public_words`: text that every secret contains. Both may stand in a stored
     answer. All other text of a secret is removed from what is stored and shown. `refusal`: how a body begins that is an error although its
-    status is 200.
+    status is 200. `login`: how a person gets a secret with a browser. `guide`: where a person gets one by hand, in a sentence.
     """
 
     name: ClassVar[str]
@@ -182,6 +183,8 @@ class Source:
     public_fields: ClassVar[frozenset[str]] = frozenset()
     public_words: ClassVar[tuple[str, ...]] = ()
     refusal: ClassVar[re.Pattern[bytes] | None] = None
+    login: ClassVar[Login | None] = None
+    guide: ClassVar[str] = ""
 
     def redactor(self, secret: Secret) -> Redactor:
         """The redactor that removes the secret from answers, except for its public fields and words."""

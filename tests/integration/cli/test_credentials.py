@@ -6,7 +6,7 @@ import json
 import psycopg
 import pytest
 
-from beat_actors.cli.credentials import _read_secret
+from beat_actors.cli.credentials import read_secret
 from beat_actors.errors import BadInput
 from beat_actors.settings import Settings
 from tests.conftest import VAULT_KEYS
@@ -131,12 +131,12 @@ def test_who_sits_at_a_terminal_chooses_among_the_forms(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("getpass.getpass", lambda prompt: f"<{prompt.strip()}>")
     monkeypatch.setattr("builtins.input", lambda _prompt: "2")
-    assert _read_secret(forms) == {"client": "<client:>", "grant": "<grant:>"}
+    assert read_secret(forms) == {"client": "<client:>", "grant": "<grant:>"}
     assert "2: client, grant" in capsys.readouterr().out
-    assert _read_secret(forms[:1]) == {"key": "<key:>"}
+    assert read_secret(forms[:1]) == {"key": "<key:>"}
     monkeypatch.setattr("builtins.input", lambda _prompt: "3")
     with pytest.raises(BadInput, match="1 to 2"):
-        _read_secret(forms)
+        read_secret(forms)
 
 
 def test_every_change_of_a_credential_is_on_record_without_its_secret(

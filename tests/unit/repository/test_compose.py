@@ -33,7 +33,7 @@ SECRETS = {
     "s3": {S3, "BEAT_S3_KEY"},
     "bucket": {S3, "BEAT_S3_KEY"},
 }
-CALLS_OUT = {"worker-retrieve", "deliverer"}
+CALLS_OUT = {"worker-retrieve", "deliverer", "beat"}
 PUBLISHED = {"api"}
 
 

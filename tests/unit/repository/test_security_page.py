@@ -128,6 +128,7 @@ def secrets_of(service: str) -> tuple[bool, bool, str, bool, bool]:
         ("deliverer of webhooks", ["deliverer"]),
         ("`bucket`, which makes the bucket once", ["bucket"]),
         ("`roles`, `migrate`", ["roles", "migrate"]),
+        ("the command line `beat`", ["beat"]),
     ],
 )
 def test_the_table_of_secrets_is_that_of_the_compose_file(row: str, services: list[str]) -> None:

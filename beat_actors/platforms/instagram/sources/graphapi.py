@@ -13,6 +13,7 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.instagram import graph, insights
+from beat_actors.platforms.instagram.login import LOGIN
 from beat_actors.platforms.instagram.payloads import bare_id
 from beat_actors.platforms.interface import (
     Answer,
@@ -242,6 +243,8 @@ class GraphApi(Source):
     base_url = "https://graph.facebook.com/{version}"
     version_setting = "graph_version"
     secret_fields = ("token", "user_id")
+    guide = "a user token of an app on developers.facebook.com, and the id of the Instagram business account that it may use"
+    login = LOGIN
     public_fields = frozenset({"user_id"})
     limits = (Limit("rolling hour", CALLS_AN_HOUR, HOUR),)
     errors = (

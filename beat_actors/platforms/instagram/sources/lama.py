@@ -163,6 +163,7 @@ class Lama(Source):
     base_url = "https://api.hikerapi.com"
     keeps = WITHOUT_CONTACTS
     secret_fields = ("key",)
+    guide = "register at hikerapi.com; the key is the access key of your account there"
     limits = (Limit("second", 15, 1),)
     errors = (
         ErrorRule(Outcome.RATE_LIMITED, status=429, wait=2),

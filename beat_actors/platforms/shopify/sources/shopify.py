@@ -29,6 +29,7 @@ from beat_actors.platforms.interface import (
 )
 from beat_actors.platforms.keeping import only
 from beat_actors.platforms.shopify.customers import Customer, CustomerPage, customer_record, decode_customers
+from beat_actors.platforms.shopify.login import LOGIN
 from beat_actors.platforms.shopify.orders import Order, OrderPage, decode_orders, order_record
 from beat_actors.platforms.shopify.payloads import fields
 from beat_actors.platforms.shopify.products import Product, ProductPage, decode_products, product_record
@@ -109,6 +110,8 @@ class Shopify(Source):
     base_url = "https://store.myshopify.com"  # stands for the credential's own store, which every call names
     version_setting = "shopify_version"
     secret_fields = ("shop", "token")
+    guide = "the store's admin, Settings, Apps and sales channels, Develop apps: a custom app's Admin API access token"
+    login = LOGIN
     public_fields = frozenset({"shop"})
     # At most 2 x 20 calls in any 20 s keep to the bucket exactly. Whatever the moment s that one counts from, k whole windows and
     # a rest of r seconds later there were at most 40(k + 1) calls, and 2(20k + r) leaked: 40 - 2r are left in it, 40 at most.

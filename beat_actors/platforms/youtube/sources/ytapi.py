@@ -37,6 +37,7 @@ from beat_actors.platforms.reading import Id, decoder
 from beat_actors.platforms.youtube.channels import parse_profile
 from beat_actors.platforms.youtube.comments import parse_replies, parse_threads
 from beat_actors.platforms.youtube.listings import parse_playlist, parse_search
+from beat_actors.platforms.youtube.login import LOGIN
 from beat_actors.platforms.youtube.payloads import Page
 from beat_actors.platforms.youtube.videos import parse_post, parse_posts
 
@@ -308,6 +309,8 @@ class YtApi(Source):
     name = "ytapi"
     base_url = "https://youtube.googleapis.com/youtube/v3"
     secret_fields = ("key",)
+    guide = "console.cloud.google.com, APIs & Services, Credentials: an API key, or an OAuth client of type Desktop app; switch on YouTube Data API v3 first"
+    login = LOGIN
     public_words = (".apps.googleusercontent.com",)
     refusal = re.compile(rb'\s*\{\s*"error"\s*:')
     # A 403 has one of five meanings, and only its reason tells which. The rules about the key come first. An exhausted daily quota may also
