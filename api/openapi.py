@@ -60,7 +60,7 @@ REFUSED = {
 SUMMARY = """Beat collects social and commerce data through rival providers, with a freshness contract.
 
 Create a request with `POST /v1/scrape-requests`, wait for it with `?wait=`, and read what is known under `/v1/profiles` and its
-neighbours. Every call needs `Authorization: Bearer KEY`; `beat keys create` makes a key. Errors are `application/problem+json`:
+neighbours. Every call needs `Authorization: Bearer KEY`; `beat keys create NAME --scope submit` makes a key. Errors are `application/problem+json`:
 `type` is stable, `detail` says what to do, `field` names the part that is wrong."""
 Resources = Mapping[str, Any]
 
