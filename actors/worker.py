@@ -17,6 +17,7 @@ from beat_actors import heap
 from beat_actors.database.vitals import Reporter
 from beat_actors.engine import Engine
 from beat_actors.logs import configure
+from beat_actors.running_code import own
 from beat_actors.settings import load
 
 log = structlog.get_logger(__name__)
@@ -43,7 +44,7 @@ def engine() -> Engine:
     if _engine is None:
         _engine = Engine.start(settings, name="worker")
         _runner = Runner(_engine, mailbox, parses=_parses)
-        _reporter = Reporter(_engine.database, name="worker", own_trouble=_engine.own_trouble).start()
+        _reporter = Reporter(_engine.database, name="worker", own_trouble=_engine.own_trouble, code=own()).start()
     return _engine
 
 

@@ -23,6 +23,7 @@ from beat_actors.logs import AT_EXIT, buffer
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.requests import queries
 from beat_actors.requests.open_requests import OpenRequests
+from beat_actors.running_code import own
 from beat_actors.whole import start_threads
 
 log = structlog.get_logger(__name__)
@@ -73,7 +74,7 @@ class Services:
         self.open_requests = OpenRequests(self.database)
         self.finder = Finder(self.database)
         self.refresher = Refresher(self.database, self.limits, self.open_requests)
-        self.reporter = Reporter(self.database, name="api")
+        self.reporter = Reporter(self.database, name="api", code=own())
 
     async def close(self) -> None:
         await self.keyring.close()

@@ -32,6 +32,7 @@ from beat_actors.privacy.retention import Entities
 from beat_actors.requests import replay, retention, sweeps
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
+from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
@@ -251,7 +252,7 @@ async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Jo
             job.modify(next_run_time=datetime.now(UTC))
 
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    reporter = Reporter(database, name="scheduler").start()
+    reporter = Reporter(database, name="scheduler", code=own()).start()
     async with Leadership(settings, holder=holder, on_elected=at_once) as leadership:
         sweeper = Sweeper(database, mailbox, leadership)
         for job in jobs:

@@ -20,6 +20,7 @@ from beat_actors.database import Database
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.vitals import Reporter
 from beat_actors.logs import configure
+from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.webhooks.deliverer import PLACES, Deliverer
 from beat_actors.webhooks.deliveries import PROCESS
@@ -49,7 +50,7 @@ async def deliver_until(stopped: asyncio.Event, settings: Settings) -> None:
     # The system's look-up of a name holds a thread. With one for each call that may be out, names that hang delay no other name.
     start_threads("names", PLACES)
     database = Database(settings, name=PROCESS)
-    reporter = Reporter(database, name=PROCESS).start()
+    reporter = Reporter(database, name=PROCESS, code=own()._replace(platforms=None)).start()
     deliverer = Deliverer(database, Vault(settings))
     log.info("deliverer_started")
     try:

@@ -12,7 +12,7 @@ import psycopg
 import redis
 from cyclopts import Parameter
 
-from beat_actors import failpoints
+from beat_actors import failpoints, running_code
 from beat_actors.cli import providers
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.finding import Finding
@@ -21,7 +21,7 @@ from beat_actors.cli.session import Session, queue_depths, session
 from beat_actors.database import Statements, durability
 from beat_actors.database import migrate as migrations
 from beat_actors.database.upkeep import shares_sessions
-from beat_actors.database.vitals import processes
+from beat_actors.database.vitals import Vitals, processes
 from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
 from beat_actors.process_alerts import actions
 from beat_actors.webhooks.deliveries import PROCESS, look
@@ -282,8 +282,10 @@ async def _processes(opened: Session) -> list[Finding]:
         active = dict(await transaction.rows(ACTIVE))
     scheduler, deliverer = active.get("beat scheduler", 0), active.get(f"beat {PROCESS}", 0)
     wanted = (await look(opened.engine.database)).active
-    troubled = [each for each in await processes(opened.engine.database) if each.troubles]
+    living = await processes(opened.engine.database)
+    troubled = [each for each in living if each.troubles]
     return [
+        *(await _code(opened, living)),
         *(
             Finding(
                 f"{each.name} {each.host}:{each.pid}",
@@ -310,6 +312,15 @@ async def _processes(opened: Session) -> list[Finding]:
             "start it: python -m scheduler.deliverer" if wanted and not deliverer else "",
         ),
     ]
+
+
+async def _code(opened: Session, living: list[Vitals]) -> list[Finding]:
+    """What is newer than the running processes; what is installed here counts, since doctor is what is run after an installation."""
+    async with opened.engine.database.statements() as alone:
+        schema = await alone.row(SCHEMA)
+    here = running_code.own()
+    found = running_code.stale(living, here.platforms or (), schema.revision if schema else None, here.version)
+    return [Finding(f"restart: {one.kind}", one.sentence, running_code.RESTART) for one in found]
 
 
 async def _s3(opened: Session) -> list[Finding]:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 from datetime import datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import psycopg
@@ -26,6 +26,15 @@ SEEN_WITHIN = 30
 """Seconds since its last report for which a process is said to live. One whose statements take longer still reports, only later."""
 # The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
 NOT_TOLD = (StorageUnavailable, psycopg.Error)
+
+
+class Code(NamedTuple):
+    """The code that a process runs: Beat's version, the newest revision of the schema that it knows, and its platforms (`None`: it has to
+    do with none)."""
+
+    version: str
+    revision: str
+    platforms: tuple[str, ...] | None
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +60,16 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     claim_p99: float
     troubles: dict[str, str] = {}
     vault_keys: list[str] | None = None
+    version: str | None = None
+    revision: str | None = None
+    platforms: list[str] | None = None
+
+    @property
+    def code(self) -> Code | None:
+        """`None` where it does not say."""
+        if self.version is None or self.revision is None:
+            return None
+        return Code(self.version, self.revision, None if self.platforms is None else tuple(self.platforms))
 
 
 SQL = Statements(__file__)
@@ -68,7 +87,9 @@ async def processes(database: Database) -> list[Vitals]:
 class Reporter:
     """Reports of this process, from `start`, inside its event loop, to `close`."""
 
-    def __init__(self, database: Database, *, name: str, own_trouble: OwnTrouble | None = None) -> None:
+    def __init__(
+        self, database: Database, *, name: str, own_trouble: OwnTrouble | None = None, code: Code | None = None
+    ) -> None:
         self._database = database
         self._own_trouble = own_trouble or OwnTrouble()
         self._who = {
@@ -77,6 +98,9 @@ class Reporter:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "vault_keys": database.settings.fingerprints("vault_keys"),
+            "version": code and code.version,
+            "revision": code and code.revision,
+            "platforms": code and code.platforms and list(code.platforms),
         }
         self._task: asyncio.Task[None] | None = None
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from beat_actors.database import Statements, Transaction
+from beat_actors.database.vitals import SEEN_WITHIN
 from beat_actors.fetches.states import Stage
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
@@ -63,6 +64,7 @@ class CallRow(NamedTuple):
 FETCHES = SQL("fetches", FetchRow)
 FETCHES_OF_ACCOUNT = SQL("fetches_of_account", FetchRow)
 CALLS = SQL("calls", CallRow)
+UNSERVED = SQL("unserved", bool)
 
 CAME_TO: Mapping[str, str] = {
     Outcome.OK: "it answered",
@@ -153,6 +155,8 @@ async def why(
     calls = [_call(row, operator) for row in await transaction.rows(CALLS, {"request": has_them})]
     if account_id is not None:
         calls = [call for call in calls if not _answers_many(request.platform, call)]
+    if not request.ended and await transaction.value(UNSERVED, {"platform": request.platform, "seconds": SEEN_WITHIN}):
+        fetches = [_unserved(fetch, request.platform, operator) for fetch in fetches]
     waiting = [fetch for fetch in fetches if fetch.stage == Stage.WAITING]
     times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
     earliest = min(times, default=None)
@@ -167,6 +171,15 @@ async def why(
         fetches=fetches,
         calls=calls,
     )
+
+
+def _unserved(fetch: FetchState, platform: str, operator: bool) -> FetchState:
+    """A waiting fetch of a platform that no running worker has: nothing but a restart helps it."""
+    if fetch.stage != Stage.WAITING:
+        return fetch
+    hint = "; it was installed after they were started: restart the workers" if operator else ""
+    blocker = Blocker(f"no running worker has the platform {platform}{hint}", None)
+    return msgspec.structs.replace(fetch, blockers=[blocker], next_attempt_at=None)
 
 
 def _answers_many(platform: str, call: Mapping[str, Any]) -> bool:

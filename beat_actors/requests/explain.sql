@@ -42,3 +42,11 @@ WHERE f.request_id = %(request)s ORDER BY f.id
 -- No row: none was made, or they are past their age.
 SELECT at, fetch_id, source, operation, credential_id, url, status, ms, outcome, code, detail FROM trace_log
 WHERE request_id = %(request)s ORDER BY at
+
+-- name: unserved
+-- Whether workers run and none of them has a platform. A worker that does not say what it has may have it.
+-- Parameters: platform (text), seconds (since its last report for which a process is said to live).
+-- Rows: one.
+-- Locks: none.
+SELECT count(*) > 0 AND bool_and(coalesce(NOT platforms @> ARRAY[%(platform)s], false)) AS unserved FROM process
+WHERE name = 'worker' AND seen_at > clock_timestamp() - make_interval(secs => %(seconds)s)

@@ -3,6 +3,7 @@
 Each alert names its cause, whom it touches, what Beat does by itself, and one thing that is safe to do.
 """
 
+from beat_actors import running_code
 from beat_actors.alerts import SOURCE_RULE
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.watch.credentials import credentials_in_trouble, credentials_out
@@ -28,6 +29,7 @@ WATCHES = (
     Watch("waiting", waiting),
     Watch("database", slow_database, every=30),
     Watch("process", processes_in_trouble, every=45),
+    Watch("code", running_code.alerts, every=30),
     Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks.in_trouble, every=30),

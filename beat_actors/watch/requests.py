@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
 from beat_actors.requests.states import Priority
+from beat_actors.running_code import unserved
 from beat_actors.watch.rule import listed
 
 BACKLOG_OPENS = 50_000
@@ -98,6 +99,8 @@ async def standstill(database: Database) -> list[Alert]:
     """Platforms on which work is ready and the broker does not turn."""
     async with database.statements() as alone:
         rows = await alone.rows(STANDSTILL, {"idle": IDLE_BROKER})
+    # What no worker has, another alert tells, with its cause.
+    elsewhere = await unserved(database) if rows else set[str]()
     return [
         Alert(
             key=f"claims:{row.platform}",
@@ -108,6 +111,7 @@ async def standstill(database: Database) -> list[Alert]:
             action="check that workers run and reach PostgreSQL and Redis: `beat doctor`",
         )
         for row in rows
+        if row.platform not in elsewhere
     ]
 
 

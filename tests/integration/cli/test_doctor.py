@@ -1,5 +1,6 @@
 """`beat doctor`, `beat migrate`, and where the settings come from."""
 
+import asyncio
 import json
 import os
 import uuid
@@ -9,8 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from beat_actors.database import Database
+from beat_actors.database.vitals import Code, Reporter
 from beat_actors.local import Home, temporary_home
 from beat_actors.local.servers import SimulatorServer, running
+from beat_actors.running_code import own
 from beat_actors.settings import Settings
 from tests.conftest import Servers
 from tests.integration.cli.conftest import Beat
@@ -96,6 +100,26 @@ def test_lost_log_lines_are_named_with_what_to_do(beat: Beat, database_url: str)
     found = findings(beat)["worker h:1"]
     assert (found["ok"], found["said"]) == (False, "3 lines of its log could not be written")
     assert "free the device to which the log goes" in found["mend"]
+
+
+def test_processes_older_than_what_is_installed_are_named_with_the_restart(beat: Beat, settings: Settings) -> None:
+    async def report(code: Code) -> None:
+        database = Database(settings, name="test")
+        try:
+            await Reporter(database, name="worker", code=code).report()
+        finally:
+            await database.close()
+
+    here = own()
+    asyncio.run(report(here))
+    assert not [check for check in findings(beat) if check.startswith("restart")]
+    asyncio.run(report(here._replace(revision="0001", platforms=("instagram",))))
+    found = findings(beat)
+    assert {check for check in found if check.startswith("restart")} == {
+        "restart: schema",
+        *(f"restart: platform {name}" for name in here.platforms or () if name != "instagram"),
+    }
+    assert "docker compose up" in found["restart: schema"]["mend"]
 
 
 def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:
