@@ -82,6 +82,34 @@ class AccountGrants(Resource):
         send(resp, use._asdict() | {"revoked": True})
 
 
+class Grants(Resource):
+    """GET: the grants of all accounts, or those of an account, a platform or an owner."""
+
+    scopes: Scopes = {"GET": Scope.OPERATE}
+    calls: Calls = {
+        "GET": Call(
+            "Grants of all accounts.",
+            {200: answer("AllGrants", grants=list[GrantView])},
+            query={"account": str, "platform": str, "owner": str, "limit": up_to(grants.MAX_PAGE, least=1)},
+        )
+    }
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        wanted = {name: req.get_param(name) for name in ("account", "platform", "owner")}
+        for name, value in wanted.items():
+            check_text(value or "", name, longest=grants.LONGEST, one_line=True)
+        limit = whole(req, "limit", default=100, most=grants.MAX_PAGE) or 1
+        async with self._provider.services.database.statements() as alone:
+            found = await grants.overview(
+                alone,
+                account_id=wanted["account"],
+                platform=wanted["platform"],
+                owner=wanted["owner"],
+                limit=limit,
+            )
+        send(resp, {"grants": found})
+
+
 def _needed(req: Request, name: str) -> str:
     value = req.get_param(name)
     if not value:

@@ -5,7 +5,7 @@ import sys
 from actors.mailbox import Mailbox
 from api import data, docs, problems
 from api.access import App, Gate
-from api.accounts import AccountGrants
+from api.accounts import AccountGrants, Grants
 from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
@@ -39,6 +39,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     application.add_route("/v1/scrape-requests/{request_id}/explain", Explain(provider))
     for path, found in data.routes(provider).items():
         application.add_route(path, found)
+    application.add_route("/v1/grants", Grants(provider))
     application.add_route("/v1/accounts/{account}/grants", AccountGrants(provider))
     application.add_route("/v1/keys", Keys(provider))
     application.add_route("/v1/keys/{key}", Key(provider))

@@ -31,6 +31,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "message_id": ("The id of a message.", "5d0c1c3e"),
     "name": ("The id or any name of the thing, with or without `@`; of a limit, its name.", SEARCHED),
     "newest": ("The newest entry that the caller has seen.", 4),
+    "seconds": ("The age, in seconds, from which on a request is listed.", 600),
     "owner": ("The owner: a store's domain, or the Graph API's id of an account.", "shop.example.com"),
     "platform": ("The platform.", "instagram"),
     "queue": ("The name of a queue.", "retrieve"),
@@ -91,6 +92,7 @@ SCHEMAS: dict[str, Any] = {
     "NewSecret": {"secret": {"key": "the-new-key-of-the-provider"}, "reason": "rotated"},
     "Reason": {"reason": "maintenance of the provider"},
     "FlowChange": {"platform": "instagram", "concurrency": 10, "reason": "fewer calls during the sale"},
+    "Reclaim": {"seconds": 1200, "reason": "the worker hangs"},
     "Opening": {"seconds": 600, "reason": "maintenance of the provider"},
     "ClusterToResolve": {"kind": "malformed", "newest": 4, "source": "jotucker", "reason": "fixed in parser 3"},
     "ClusterToReplay": {

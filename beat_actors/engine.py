@@ -29,7 +29,7 @@ class Engine:
 
         Raises `BadSettings` where BEAT_SOURCES names a source that no platform has.
         """
-        _check_sources(settings)
+        check_sources(settings)
         database, vault = Database(settings, name=name), Vault(settings)
         return cls(
             settings, database, vault, CredentialManager(database, vault, actor=actor or name), ProviderClient(settings)
@@ -45,8 +45,8 @@ class Engine:
         await self.database.close()
 
 
-def _check_sources(settings: Settings) -> None:
-    """A proxy that is set for a mistyped source would be left out without a word."""
+def check_sources(settings: Settings) -> None:
+    """A proxy that is set for a mistyped source would be left out without a word. Raises `BadSettings`."""
     if not settings.sources:
         return
     known = {name for platform in platforms().values() for name in platform.sources}

@@ -2,7 +2,8 @@
 
 from api.operations.alerts import Alerts, AlertSilence
 from api.operations.audit import Audit
-from api.operations.credentials import Credential, CredentialChange, Credentials, CredentialSecret
+from api.operations.credentials import Credential, CredentialChange, CredentialKeys, Credentials, CredentialSecret
+from api.operations.database import DatabaseConnections, DatabaseProcesses, DatabaseTables
 from api.operations.flows import Flow, Flows
 from api.operations.quarantine import (
     Quarantine,
@@ -13,6 +14,7 @@ from api.operations.quarantine import (
 )
 from api.operations.queues import Queue, QueueMessage, QueueMessageChange, QueuePurge, QueueRequeue, Queues
 from api.operations.sources import SourceBreaker, Sources
+from api.operations.stuck import StuckRequests, StuckRequeue
 from api.resource import Resource
 
 ROUTES: dict[str, type[Resource]] = {
@@ -35,6 +37,12 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/quarantine/{entry_id}/payload": QuarantinePayload,
     "/v1/quarantine/resolve": QuarantineResolve,
     "/v1/quarantine/replay": QuarantineReplay,
+    "/v1/credentials/rotate-keys": CredentialKeys,
+    "/v1/stuck": StuckRequests,
+    "/v1/stuck/requeue": StuckRequeue,
+    "/v1/database/tables": DatabaseTables,
+    "/v1/database/connections": DatabaseConnections,
+    "/v1/database/processes": DatabaseProcesses,
     "/v1/alerts": Alerts,
     "/v1/alerts/{alert_id}/silence": AlertSilence,
     "/v1/audit": Audit,

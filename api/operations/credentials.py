@@ -10,6 +10,7 @@ from api.operations.reasons import CHANGE, READ, Reason, Text
 from api.parameters import row_id, whole
 from api.replies import send
 from api.resource import Resource
+from beat_actors.access.scopes import Scope
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.errors import NotFound
@@ -115,6 +116,16 @@ class CredentialSecret(_Resource):
         info = await manager.info(number)
         self._provider.wakeups.send([info.platform])
         send(resp, info)
+
+
+class CredentialKeys(_Resource):
+    """POST: seal every secret again with the first key of the API's BEAT_VAULT_KEYS."""
+
+    scopes: Scopes = {"POST": Scope.ADMIN}
+    calls: Calls = {"POST": Call("Seal all secrets with the vault's first key.", {200: answer("Sealed", sealed=int)})}
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        send(resp, {"sealed": await self._manager(req).rotate_keys()})
 
 
 class CredentialChange(_Resource):

@@ -90,13 +90,19 @@ def rooms(platform: Platform, settings: Sequence[Setting], held: Sequence[Held])
     return found
 
 
-def flow_named(name: str, platform: str | None = None) -> Platform:
-    """The platform of a flow. Raises `UnknownFlow`, and `BadInput` where several platforms have it and none is named."""
+def flow_known(name: str, platform: str | None = None) -> list[Platform]:
+    """The platforms that have this flow, or the one that is named. Raises `UnknownFlow`."""
     having = [one for one in platforms().values() if name in one.flows and platform in (None, one.name)]
     if not having:
         known = ", ".join(sorted({flow for one in platforms().values() for flow in one.flows}))
         of = f" of {platform}" if platform else ""
         raise UnknownFlow(f"there is no flow {name!r}{of}; there is: {known}", field="flow")
+    return having
+
+
+def flow_named(name: str, platform: str | None = None) -> Platform:
+    """The platform of a flow. Raises `UnknownFlow`, and `BadInput` where several platforms have it and none is named."""
+    having = flow_known(name, platform)
     if len(having) > 1:
         names = ", ".join(sorted(one.name for one in having))
         raise BadInput(

@@ -1,15 +1,14 @@
 """`beat accounts`: which owners an account may use."""
 
-from typing import Annotated
-
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from beat_actors.access import grants
-from beat_actors.access.grants import GrantView, Use
-from beat_actors.cli.output import say, show_json, show_rows
-from beat_actors.cli.session import Session, run, who
+from beat_actors.access.grants import Use
+from beat_actors.cli.operators import ask
+from beat_actors.cli.operators.access import Here, There, Wanted
+from beat_actors.cli.output import TABLE, Shape, say, show_list
 
-app = App(name="accounts", help="Accounts and the owners that each may use: grants, grant, revoke.")
+app = App(name="accounts", help="Accounts and the owners that each may use: list, grant, revoke.")
 
 
 @app.command(name="grants")
@@ -20,67 +19,48 @@ def grants_(
     platform: str | None = None,
     owner: str | None = None,
     limit: int = grants.MAX_PAGE,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    shape: Shape = TABLE,
 ) -> None:
     """List which account may use which owner.
 
     Parameters
     ----------
     account
-        Of this account alone.
+        Only grants of this account.
     platform
-        Of this platform alone.
+        Only grants of this platform.
     owner
-        Which accounts may use this owner, such as a store's domain.
+        Only grants of this owner, such as a store's domain.
     """
-
-    async def work(session: Session) -> list[GrantView]:
-        async with session.engine.database.statements() as alone:
-            return await grants.overview(alone, account_id=account, platform=platform, owner=owner, limit=limit)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    lines = [
-        (one.account_id, one.platform, one.owner, f"{one.granted_at:%Y-%m-%d %H:%M:%S}", one.granted_by)
-        for one in found
-    ]
-    show_rows(
-        ("account", "platform", "owner", "granted (UTC)", "by"),
-        lines,
-        empty="no account may use an owner; `beat accounts grant ACCOUNT PLATFORM OWNER --reason …` lets one",
+    wanted = Wanted(account, platform, owner, limit)
+    show_list(
+        ask(Here, There, lambda beat: beat.grants(wanted)),
+        ("account", "platform", "owner", "granted", "by"),
+        lambda one: (one.account_id, one.platform, one.owner, one.granted_at, one.granted_by),
+        shape,
+        empty="no account may use an owner; grant one: `beat accounts grant ACCOUNT PLATFORM OWNER --reason …`",
     )
 
 
 @app.command
 def grant(account: str, platform: str, owner: str, /, *, reason: str) -> None:
-    """Let an account use an owner: ask for what needs the owner's credential, and read what that brings.
+    """Let an account use an owner: submit requests that need the owner's credential, and read their results.
 
     Parameters
     ----------
     owner
-        Whom credentials belong to: a store's domain, or the Graph API's id of an account. `beat credentials show` has it.
+        Whom credentials belong to: a store's domain, or the Graph API's id of an account. `beat credentials show ID` has it.
     reason
         Kept in the audit log.
     """
     use = Use(account, platform, owner)
-
-    async def work(session: Session) -> bool:
-        async with session.engine.database.transaction() as transaction:
-            return await grants.grant(transaction, use, reason=reason, actor=who())
-
-    new = run(work)
-    say(
-        f"account {account} may use {platform} {owner}"
-        if new
-        else f"account {account} could use {platform} {owner} already"
-    )
+    new = ask(Here, There, lambda beat: beat.grant(use, reason=reason))
+    say(f"account {account} may {'' if new else 'already '}use {platform} {owner}")
 
 
 @app.command
 def revoke(account: str, platform: str, owner: str, /, *, reason: str) -> None:
-    """Take an owner from an account. At once it reads nothing of the owner any more, and what waits for it fails.
+    """Take an owner from an account. At once the account reads nothing of the owner any more, and requests that wait for it fail.
 
     Parameters
     ----------
@@ -88,10 +68,5 @@ def revoke(account: str, platform: str, owner: str, /, *, reason: str) -> None:
         Kept in the audit log.
     """
     use = Use(account, platform, owner)
-
-    async def work(session: Session) -> None:
-        async with session.engine.database.transaction() as transaction:
-            await grants.revoke(transaction, use, reason=reason, actor=who())
-
-    run(work)
-    say(f"account {account} may not use {platform} {owner} any more")
+    ask(Here, There, lambda beat: beat.take(use, reason=reason))
+    say(f"account {account} may no longer use {platform} {owner}")

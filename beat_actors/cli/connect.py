@@ -10,6 +10,7 @@ from aiohttp import web
 from cyclopts import Parameter
 
 from beat_actors.cli.credentials import check_json, checked, read_secret, said_of
+from beat_actors.cli.operators.credentials import Here
 from beat_actors.cli.output import FAILED, printable, say, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.credentials import login as logins
@@ -74,12 +75,12 @@ def connect(
         given = secret
         if login and declared.login is not None:
             given = await _log_in(session, declared, declared.login, port, paste)
-        added, new = await session.engine.credentials.add(
+        added, new = await session.credentials.add(
             source, given, label=label, weight=weight, account_id=account, shared=shared
         )
         await session.wake(platform)
-        found = await session.engine.credentials.info(added)
-        return (await checked(session, found, declared) if new else found), new
+        found = await session.credentials.info(added)
+        return (await checked(Here(session), found, declared) if new else found), new
 
     found, new = run(work)
     operation = next(iter(declared.endpoints))

@@ -5,15 +5,15 @@ import getpass
 import json as json_module
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from actors.mailbox import CREDENTIALS
-from beat_actors.cli.output import FAILED, printable, say, show_json, show_rows
-from beat_actors.cli.session import Session, run
+from beat_actors.cli.operators import ask
+from beat_actors.cli.operators.credentials import Here, Offer, There
+from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, moment, printable, say, show_json, show_list, show_rows
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import source_named
 from beat_actors.errors import BadInput
@@ -37,7 +37,7 @@ def add(
     weight: int = 1,
     account: str | None = None,
     shared: bool | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> int:
     """Add a credential, and say what its check finds. Its fields are asked for, or read from standard input as JSON or as NAME=VALUE
     lines. Exits with 1 if the provider does not take it.
@@ -53,18 +53,14 @@ def add(
     shared
         Let it also serve calls that need no owner, of all accounts. Without --account it does, with it it does not.
     """
-    platform, declared = source_named(source)
-    secret = read_secret(declared.secret_forms())
+    _, declared = source_named(source)
+    offer = Offer(source, read_secret(declared.secret_forms()), label, weight, account, shared)
 
-    async def work(session: Session) -> tuple[CredentialInfo, bool]:
-        credential, new = await session.engine.credentials.add(
-            source, secret, label=label, weight=weight, account_id=account, shared=shared
-        )
-        await session.wake(platform)
-        found = await session.engine.credentials.info(credential)
-        return (await checked(session, found, declared) if new else found), new
+    async def work(beat: Here | There) -> tuple[CredentialInfo, bool]:
+        found, new = await beat.add(offer)
+        return (await checked(beat, found, declared) if new else found), new
 
-    found, new = run(work)
+    found, new = ask(Here, There, work)
     if json:
         show_json({"id": found.id, "source": source, "added": new, "check": check_json(found)})
     elif new:
@@ -75,20 +71,18 @@ def add(
 
 
 @app.command
-def replace(credential: int, /, *, reason: str, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Give a credential a new secret, read as by `add`, and say what its check finds. A dead one lives again when that is well.
+def replace(credential: int, /, *, reason: str, json: Flag = False) -> int:
+    """Give a credential a new secret, read as by `add`, and say what its check finds. A dead credential is reactivated if the check passes.
     Exits with 1 if the provider does not take it.
     """
-    before = run(lambda session: session.engine.credentials.info(credential))
+    before = ask(Here, There, lambda beat: beat.info(credential))
     declared = source_named(before.source)[1]
     secret = read_secret(declared.secret_forms())
 
-    async def work(session: Session) -> CredentialInfo:
-        await session.engine.credentials.replace(credential, secret, reason=reason)
-        await session.wake(before.platform)
-        return await checked(session, await session.engine.credentials.info(credential), declared)
+    async def work(beat: Here | There) -> CredentialInfo:
+        return await checked(beat, await beat.replace(credential, secret, reason=reason), declared)
 
-    found = run(work)
+    found = ask(Here, There, work)
     if json:
         show_json({"id": found.id, "source": found.source, "state": found.state, "check": check_json(found)})
     else:
@@ -97,14 +91,13 @@ def replace(credential: int, /, *, reason: str, json: Annotated[bool, Parameter(
 
 
 @app.command
-def show(credential: int, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+def show(credential: int, /, *, json: Flag = False) -> None:
     """Show all that is known of a credential, and what happened to it; never its secret."""
 
-    async def work(session: Session) -> tuple[CredentialInfo, Sequence[CredentialEvent]]:
-        credentials = session.engine.credentials
-        return await credentials.info(credential), await credentials.history(credential)
+    async def work(beat: Here | There) -> tuple[CredentialInfo, Sequence[CredentialEvent]]:
+        return await beat.info(credential), await beat.history(credential)
 
-    found, history = run(work)
+    found, history = ask(Here, There, work)
     if json:
         show_json({"credential": found, "history": history})
         return
@@ -115,85 +108,135 @@ def show(credential: int, /, *, json: Annotated[bool, Parameter(negative="")] = 
         ("owner", found.owner),
         ("serves", "all calls" if found.shared and found.owner else "its owner's calls" if found.owner else None),
         ("state", found.state),
-        ("until (UTC)", _until(found)),
+        ("until", _until(found)),
         ("why", _why(found)),
         ("may not do", ", ".join(found.denied) or None),
-        ("tried again", _moment(found.denied_until) if found.denied else None),
+        ("tried again", found.denied_until if found.denied else None),
         ("weight", str(found.weight)),
         ("calls", str(found.calls)),
         ("check", _finding(found)),
-        ("checked", _moment(found.checked_at)),
-        ("next check", _moment(found.check_at)),
+        ("checked", found.checked_at),
+        ("next check", found.check_at),
         ("scopes", None if found.scopes is None else ", ".join(found.scopes) or "none"),
-        ("token until" if found.refreshes else "expires", _moment(found.expires_at)),
-        ("refreshed", _moment(found.refreshed_at)),
-        ("data access ends", _moment(found.data_access_expires_at)),
+        ("token until" if found.refreshes else "expires", found.expires_at),
+        ("refreshed", found.refreshed_at),
+        ("data access ends", found.data_access_expires_at),
         ("sealed with", found.key_id),
-        ("added", _moment(found.created_at)),
+        ("added", found.created_at),
     ]
     show_rows(("", ""), [line for line in lines if line[1] is not None])
     if history:
         say("")
-        rows = [(_moment(e.at), e.kind, _moment(e.until), _cause(e)) for e in history]
-        show_rows(("at (UTC)", "what", "until", "cause"), rows)
+        rows = [(e.at, e.kind, e.until, _cause(e)) for e in history]
+        show_rows(("at", "event", "until", "cause"), rows, prose=("cause",))
 
 
 @app.command(name="list")
-def list_(source: str | None = None, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Show credentials and their state; never their secrets."""
-    found = run(lambda session: session.engine.credentials.overview(source))
-    if json:
-        show_json(found)
-        return
-    rows = [(str(c.id), c.source, c.label, c.weight, c.state, _until(c), _why(c), _end(c), c.calls) for c in found]
-    columns = ("id", "source", "label", "weight", "state", "until (UTC)", "why", "expires", "calls")
-    show_rows(columns, rows, empty="no credentials yet; add one: `beat credentials add SOURCE`")
+def list_(source: str | None = None, *, shape: Shape = TABLE) -> None:
+    """List credentials and their state; never their secrets.
+
+    Parameters
+    ----------
+    source
+        Only those of this source.
+    """
+    if source is not None:
+        source_named(source)
+    show_list(
+        ask(Here, There, lambda beat: beat.credentials(source)),
+        ("id", "source", "label", "weight", "state", "until", "reason", "expires", "calls"),
+        lambda c: (c.id, c.source, c.label, c.weight, c.state, _until(c), _why(c), _end(c), c.calls),
+        shape,
+        prose=("label", "reason"),
+        empty="no credentials yet; add one: `beat credentials add SOURCE`",
+    )
 
 
 @app.command
-def enable(credential: int, /, *, reason: str) -> None:
-    """Put a credential back into use at once, whatever put it out."""
-    _change(credential, lambda session: session.engine.credentials.enable(credential, reason=reason), "enabled")
+def enable(credential: int | None = None, /, *, reason: str, source: str | None = None) -> None:
+    """Put a credential back into use at once, whatever put it out of use.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    source
+        All disabled credentials of this source.
+    """
+    _change(credential, source, "enable", ("disabled",), reason)
 
 
 @app.command
-def disable(credential: int, /, *, reason: str) -> None:
-    """Take a credential out of use until it is enabled by hand."""
-    _change(credential, lambda session: session.engine.credentials.disable(credential, reason=reason), "disabled")
+def disable(credential: int | None = None, /, *, reason: str, source: str | None = None) -> None:
+    """Take a credential out of use until it is enabled by hand.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    source
+        All credentials of this source that are in use.
+    """
+    _change(credential, source, "disable", ("ready", "cooling", "probing"), reason)
 
 
 @app.command
-def reset(credential: int, /, *, reason: str) -> None:
-    """End a credential's rest now, at the foot of the ladder."""
-    _change(credential, lambda session: session.engine.credentials.reset(credential, reason=reason), "reset")
+def reset(credential: int | None = None, /, *, reason: str, source: str | None = None) -> None:
+    """End the cooldown of a credential now and reset its backoff.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    source
+        All credentials of this source that are cooling down.
+    """
+    _change(credential, source, "reset", ("cooling", "probing"), reason)
 
 
 @app.command
 def share(credential: int, /, *, reason: str) -> None:
     """Let a credential also serve calls that need no owner, of all accounts."""
-    _change(credential, lambda session: session.engine.credentials.share(credential, reason=reason), "shared")
+    _change(credential, None, "share", (), reason)
 
 
 @app.command
 def unshare(credential: int, /, *, reason: str) -> None:
-    """Let a credential serve the calls of its owner alone."""
-    _change(credential, lambda session: session.engine.credentials.unshare(credential, reason=reason), "unshared")
+    """Let a credential serve only the calls of its owner."""
+    _change(credential, None, "unshare", (), reason)
 
 
 @app.command(name="rotate-keys")
 def rotate_keys() -> None:
-    """Seal every secret again with the first key of BEAT_VAULT_KEYS. Calls go on meanwhile; then the old keys can go."""
-    rotated = run(lambda session: session.engine.credentials.rotate_keys())
+    """Seal every secret again with the first key of BEAT_VAULT_KEYS. Calls continue meanwhile; then the old keys can be removed."""
+    rotated = ask(Here, There, lambda beat: beat.rotate_keys())
     say(f"{rotated} credentials sealed with the first key of the ring")
 
 
-def _change(credential: int, change: Callable[[Session], Awaitable[None]], done: str) -> None:
-    async def work(session: Session) -> None:
-        await change(session)
-        await session.wake((await session.engine.credentials.info(credential)).platform)
+DONE = {"enable": "enabled", "disable": "disabled", "reset": "reset", "share": "shared", "unshare": "unshared"}
 
-    run(work)
-    say(f"credential {credential} {done}")
+
+def _change(credential: int | None, source: str | None, change: str, states: Collection[str], reason: str) -> None:
+    """Change one credential, or one after the other all of a source in these states. Raises `BadInput` unless one of the two is named."""
+    if (credential is None) == (source is None):
+        raise BadInput(f"name one credential, or --source SOURCE: nothing was {DONE[change]}", field="credential")
+    if source is not None:
+        source_named(source)
+
+    async def work(beat: Here | There) -> int:
+        if credential is not None:
+            await beat.change(credential, change, reason=reason)
+            return 1
+        chosen = [one for one in await beat.credentials(source) if one.state in states]
+        for one in chosen:
+            await beat.change(one.id, change, reason=reason)
+        return len(chosen)
+
+    count = ask(Here, There, work)
+    if credential is not None:
+        say(f"credential {credential} {DONE[change]}")
+    else:
+        say(f"{count:,} {'credential' if count == 1 else 'credentials'} of {source} {DONE[change]}")
 
 
 def _why(credential: CredentialInfo) -> str | None:
@@ -202,22 +245,16 @@ def _why(credential: CredentialInfo) -> str | None:
     return None
 
 
-async def checked(session: Session, found: CredentialInfo, declared: Source) -> CredentialInfo:
+async def checked(beat: Here | There, found: CredentialInfo, declared: Source) -> CredentialInfo:
     """The credential as it is after its check, if that comes back soon; as it is now, if not."""
-    number, deadline = found.id, time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     if declared.check is None or not found.enabled:
         return found
-    while found.checked_at is None and time.monotonic() < deadline:
-        try:
-            if not await asyncio.to_thread(session.mailbox.listeners):
-                break
-        except OSError:
-            break
-        # Again, because a refresh may have to come first. What is not due any more is not done twice.
-        await session.mailbox.send(CREDENTIALS, [number])
+    # Again and again, because a refresh may have to come first.
+    while found.checked_at is None and time.monotonic() < deadline and await beat.check_now(found.id):
         for _ in range(10):
             await asyncio.sleep(0.1)
-            found = await session.engine.credentials.info(number)
+            found = await beat.info(found.id)
             if found.checked_at is not None:
                 break
     return found
@@ -228,7 +265,7 @@ def said_of(found: CredentialInfo, declared: Source) -> str:
         return f"; {found.source} has no check, so its first call shows whether it is good"
     if found.checked_at is None:
         return f" and is being checked: `beat credentials show {found.id}`"
-    ends = f", expires {_end(found)} UTC" if _end(found) else ""
+    ends = f", expires {_end(found)}" if _end(found) else ""
     scopes = f", scopes {', '.join(found.scopes) or 'none'}" if found.scopes is not None else ""
     return f"; its check says {_finding(found)}{scopes}{ends}"
 
@@ -255,11 +292,7 @@ def _end(credential: CredentialInfo) -> str | None:
     """When a person has to do something about it."""
     ends = [credential.data_access_expires_at] + ([] if credential.refreshes else [credential.expires_at])
     end = min((at for at in ends if at is not None), default=None)
-    return None if end is None else f"{end:%Y-%m-%d %H:%M}"
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+    return None if end is None else moment(end)
 
 
 def read_secret(forms: Sequence[tuple[str, ...]], *, optional: Sequence[str] = ()) -> dict[str, str]:
@@ -290,6 +323,6 @@ def _chosen(forms: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return forms[int(answer) - 1]
 
 
-def _until(credential: CredentialInfo) -> str | None:
-    till = credential.disabled_till
-    return f"{till:%m-%d %H:%M:%S}" if till is not None and credential.state in ("cooling", "probing") else None
+def _until(credential: CredentialInfo) -> datetime | None:
+    """When its cooldown ends: the next call that needs it after that probes it."""
+    return credential.disabled_till if credential.state in ("cooling", "probing") else None

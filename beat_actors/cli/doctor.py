@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 import aiohttp
+import msgspec
 import psycopg
 import redis
 from cyclopts import Parameter
@@ -16,12 +17,15 @@ from beat_actors import failpoints, running_code
 from beat_actors.cli import providers
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.finding import Finding
+from beat_actors.cli.operators import ask, is_remote, watching
 from beat_actors.cli.output import FAILED, show_json, show_rows
 from beat_actors.cli.session import Session, queue_depths, session
+from beat_actors.client import Away
 from beat_actors.database import Statements, durability
 from beat_actors.database import migrate as migrations
 from beat_actors.database.upkeep import shares_sessions
 from beat_actors.database.vitals import Vitals, processes
+from beat_actors.engine import check_sources
 from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
 from beat_actors.process_alerts import actions
 from beat_actors.webhooks.deliveries import PROCESS, look
@@ -30,6 +34,7 @@ SKEW = 2.0
 PATIENCE = 10.0
 OLDEST_SERVER = 160_000
 
+FIX_THERE = "run `beat doctor` on a host of that installation, which checks every dependency"
 FILES = ["pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"]
 
 
@@ -87,20 +92,43 @@ Check = Callable[[Session], Awaitable[list[Finding]]]
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Check every dependency; say what is wrong and how to mend it. Exits with 1 if anything is."""
-    findings = asyncio.run(_examine())
+    """Check every dependency; say what is wrong and how to fix it. Exits with 1 if anything is. Over an API it checks what that API says of
+    itself, and the open alerts."""
+    findings = ask(Here, There, lambda beat: beat.findings()) if is_remote() else asyncio.run(_examine())
     if json:
         show_json([{"check": f.check, "ok": not f.mend, "said": f.said, "mend": f.mend} for f in findings])
     else:
         rows = [("WRONG" if f.mend else "ok", f.check, f.said, f.mend) for f in findings]
-        show_rows(("", "check", "found", "how to mend it"), rows)
+        show_rows(("", "check", "found", "how to fix it"), rows)
     return FAILED if any(f.mend for f in findings) else 0
+
+
+class Readiness(msgspec.Struct):
+    checks: dict[str, str]
+
+
+class Here(watching.Here):
+    async def findings(self) -> list[Finding]:
+        return await _examine()
+
+
+class There(watching.There):
+    async def findings(self) -> list[Finding]:
+        """What the API says of its dependencies, and the alerts that are open there."""
+        try:
+            found = await self.client.fetch("/readyz", Readiness)
+        except Away as away:
+            found = msgspec.json.decode(away.body or b'{"checks": {"API": "it does not answer"}}', type=Readiness)
+        checks = [Finding(name, said, "" if said == "ok" else FIX_THERE) for name, said in found.checks.items()]
+        open_alerts = [one for one in await self.alerts(resolved=False) if one.severity != "info"]
+        return checks + [Finding(f"alert {one.id}", one.cause, one.action) for one in open_alerts]
 
 
 async def _examine() -> list[Finding]:
     findings: list[Finding] = []
     try:
         async with session() as opened:
+            check_sources(opened.settings)
             findings += [Finding("settings", "read"), _environment(opened)]
             for name, check, mend in CHECKS:
                 findings += await _ask(name, check, mend, opened)
@@ -120,7 +148,7 @@ async def _ask(name: str, check: Check, mend: str, opened: Session) -> list[Find
 
 
 def _environment(opened: Session) -> Finding:
-    if opened.engine.settings.environment == "production":
+    if opened.settings.environment == "production":
         return Finding("environment", "production: the simulator and failpoints are refused")
     armed = os.environ.get(failpoints.VARIABLE)
     return Finding(
@@ -131,7 +159,7 @@ def _environment(opened: Session) -> Finding:
 
 async def _postgres(opened: Session) -> list[Finding]:
     before = time.time()
-    async with opened.engine.database.transaction() as transaction:
+    async with opened.database.transaction() as transaction:
         row = await transaction.only(SERVER)
         after = time.time()
         schema = await transaction.row(SCHEMA) if row.migrated else None
@@ -145,7 +173,7 @@ async def _postgres(opened: Session) -> list[Finding]:
     found = [
         Finding("PostgreSQL", f"version {row.version}{', a standby' if row.standby else ''}", standby or old),
         _schema(schema, migrations.head()),
-        _durability(await durability.unsafe(str(opened.engine.settings.database_url))),
+        _durability(await durability.unsafe(str(opened.settings.database_url))),
         _role(role),
         Finding(
             "statement timeout",
@@ -168,7 +196,7 @@ async def _postgres(opened: Session) -> list[Finding]:
         )
     if work is not None:
         many = f"{work.open:,}" if work.open <= 100_000 else "more than 100,000"
-        found.append(Finding("requests", f"{many} not ended, {work.blocked} lanes wait for a limit or a rest"))
+        found.append(Finding("requests", f"{many} unfinished; {work.blocked} lanes wait for limits or cooldowns"))
     return found
 
 
@@ -216,7 +244,7 @@ def _role(role: Role) -> Finding:
 
 
 async def _leadership(opened: Session) -> list[Finding]:
-    if await shares_sessions(opened.engine.settings.direct_url):
+    if await shares_sessions(opened.settings.direct_url):
         return [
             Finding(
                 "leadership",
@@ -224,11 +252,11 @@ async def _leadership(opened: Session) -> list[Finding]:
                 "set BEAT_DATABASE_DIRECT_URL to PostgreSQL itself",
             )
         ]
-    return [Finding("leadership", "its lock has a session of its own")]
+    return [Finding("leadership", "the leader lock has a session of its own")]
 
 
 async def _vault(opened: Session) -> list[Finding]:
-    credentials = await opened.engine.credentials.overview()
+    credentials = await opened.credentials.overview()
     if not credentials:
         return [Finding("credentials", "none", "add one: `beat credentials add SOURCE`")]
     states: dict[str, int] = {}
@@ -238,8 +266,8 @@ async def _vault(opened: Session) -> list[Finding]:
     usable = states.keys() - {"dead", "disabled"}
     mend = "" if usable else "none can be used: add one, or `beat credentials enable ID --reason …`"
     try:
-        async with opened.engine.database.transaction() as transaction:
-            await opened.engine.credentials.reveal(transaction, [c.id for c in credentials])
+        async with opened.database.transaction() as transaction:
+            await opened.credentials.reveal(transaction, [c.id for c in credentials])
     except SecretMissing:
         return [
             Finding("vault", "BEAT_VAULT_KEYS is not set here, so no credential was opened"),
@@ -259,7 +287,7 @@ async def _vault(opened: Session) -> list[Finding]:
 
 async def _redis(opened: Session) -> list[Finding]:
     info: dict[str, Any] = await asyncio.to_thread(opened.mailbox.server_info)
-    depths = await asyncio.to_thread(queue_depths, opened.engine.settings)
+    depths = await asyncio.to_thread(queue_depths, opened.settings)
     policy = str(info.get("maxmemory_policy", "noeviction"))
     limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     full = bool(limit) and used > 0.7 * limit
@@ -278,11 +306,11 @@ async def _redis(opened: Session) -> list[Finding]:
 
 async def _processes(opened: Session) -> list[Finding]:
     alive = await asyncio.to_thread(opened.mailbox.listeners)
-    async with opened.engine.database.transaction() as transaction:
+    async with opened.database.transaction() as transaction:
         active = dict(await transaction.rows(ACTIVE))
     scheduler, deliverer = active.get("beat scheduler", 0), active.get(f"beat {PROCESS}", 0)
-    wanted = (await look(opened.engine.database)).active
-    living = await processes(opened.engine.database)
+    wanted = (await look(opened.database)).active
+    living = await processes(opened.database)
     troubled = [each for each in living if each.troubles]
     return [
         *(await _code(opened, living)),
@@ -316,7 +344,7 @@ async def _processes(opened: Session) -> list[Finding]:
 
 async def _code(opened: Session, living: list[Vitals]) -> list[Finding]:
     """What is newer than the running processes; what is installed here counts, since doctor is what is run after an installation."""
-    async with opened.engine.database.statements() as alone:
+    async with opened.database.statements() as alone:
         schema = await alone.row(SCHEMA)
     here = running_code.own()
     found = running_code.stale(living, here.platforms or (), schema.revision if schema else None, here.version)
@@ -324,7 +352,7 @@ async def _code(opened: Session, living: list[Vitals]) -> list[Finding]:
 
 
 async def _s3(opened: Session) -> list[Finding]:
-    url = opened.engine.settings.s3_endpoint_url
+    url = opened.settings.s3_endpoint_url
     if url is None:
         return [Finding("S3", "AWS, not asked")]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http, http.get(url) as response:
@@ -333,15 +361,15 @@ async def _s3(opened: Session) -> list[Finding]:
 
 
 async def _providers(opened: Session) -> list[Finding]:
-    return await providers.examine(opened.engine.settings)
+    return await providers.examine(opened.settings)
 
 
 CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("PostgreSQL", _postgres, "start it, or correct BEAT_DATABASE_URL"),
     ("leadership", _leadership, "start PostgreSQL, or correct BEAT_DATABASE_DIRECT_URL"),
-    ("vault", _vault, "mend the database first"),
+    ("vault", _vault, "fix the database first"),
     ("Redis", _redis, "start it, or correct BEAT_REDIS_URL; until then work is slower, and nothing is lost"),
-    ("workers", _processes, "mend PostgreSQL and Redis first"),
+    ("workers", _processes, "fix PostgreSQL and Redis first"),
     ("S3", _s3, "start it, or correct BEAT_S3_ENDPOINT_URL"),
     (
         "providers",

@@ -1,17 +1,17 @@
 """`beat keys`: who may use the API. A key is shown when it is made, and never again."""
 
 import sys
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from beat_actors.access import keys as rows
 from beat_actors.access import scopes
 from beat_actors.access.keyring import FRESH
-from beat_actors.access.keys import GRACE, RATE_LIMIT, Created, KeyView, NewKey, Revoked, Rotated
-from beat_actors.cli.output import FAILED, printable, say, show_json, show_rows, tell
-from beat_actors.cli.session import Session, run, who
+from beat_actors.access.keys import GRACE, RATE_LIMIT, NewKey
+from beat_actors.cli.operators import ask
+from beat_actors.cli.operators.access import Here, MadeKey, There
+from beat_actors.cli.output import FAILED, TABLE, Shape, moment, printable, say, show_json, show_list, tell
 
 MOST_SHOWN = 20
 """Webhooks that are named where a key is revoked."""
@@ -24,13 +24,13 @@ def create(
     name: str,
     /,
     *,
-    scope: list[str],
+    scope: Annotated[list[str], Parameter(negative="")],
     account: str | None = None,
     days: float | None = None,
     rate: int = RATE_LIMIT,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Make a key. It is printed once, alone on standard output; only its hash is kept.
+    """Create a key. It is printed once, alone on standard output; only its hash is kept.
 
     Parameters
     ----------
@@ -48,50 +48,26 @@ def create(
     """
     life = None if days is None else _days(days)
     new = NewKey(name, scopes.named(scope), account, rate, life)
-
-    async def work(session: Session) -> Created:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.create(transaction, new, actor=who())
-
-    created = run(work)
+    created = ask(Here, There, lambda beat: beat.create(new))
     if json:
-        show_json(_told(created))
+        show_json(created)
         return
-    _show(created)
+    _show(created, name, " ".join(new.scopes), account)
 
 
 @app.command(name="list")
-def list_(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """List the keys, without their secrets. The last use is a minute late at most."""
-
-    async def work(session: Session) -> list[KeyView]:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.overview(transaction)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    columns = (
-        "id",
-        "prefix",
-        "name",
-        "state",
-        "scopes",
-        "account",
-        "calls a minute",
-        "created (UTC)",
-        "expires",
-        "last used",
-    )
-    lines = [
-        (
-            *(str(key.id), key.prefix, key.name, key.state, " ".join(key.scopes), key.account_id, key.rate_limit),
-            *(_moment(at) for at in (key.created_at, key.expires_at, key.last_used)),
-        )
-        for key in found
-    ]
-    show_rows(columns, lines, empty="there is no key; `beat keys create NAME --scope submit` makes one")
+def list_(*, shape: Shape = TABLE) -> None:
+    """List the keys, without their secrets. Last-used times may lag by a minute."""
+    show_list(
+        ask(Here, There, lambda beat: beat.keys()),
+        ("id", "prefix", "name", "state", "scopes", "account", "calls/min", "created", "expires", "last used"),
+        lambda key: (
+            key.id, key.prefix, key.name, key.state, " ".join(key.scopes), key.account_id, key.rate_limit,
+            key.created_at, key.expires_at, key.last_used,
+        ),
+        shape,
+        empty="there is no key; make one: `beat keys create NAME --scope submit`",
+    )  # fmt: skip
 
 
 @app.command
@@ -105,12 +81,7 @@ def revoke(key: str, /, *, reason: str) -> int:
     reason
         Kept in the audit log.
     """
-
-    async def work(session: Session) -> Revoked:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.revoke(transaction, key, reason=reason, actor=who())
-
-    revoked = run(work)
+    revoked = ask(Here, There, lambda beat: beat.revoke(key, reason=reason))
     if not revoked.was_alive:
         tell(f"key {revoked.id} was revoked before")
         return FAILED
@@ -141,38 +112,23 @@ def rotate(
     hours
         How long the old one still works.
     """
-
-    async def work(session: Session) -> Rotated:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.rotate(transaction, session.engine.vault, key, grace=_days(hours / 24), actor=who())
-
-    rotated = run(work)
+    rotated = ask(Here, There, lambda beat: beat.rotate(key, _days(hours / 24)))
     if json:
-        webhooks = [{"id": one.id, "secret": one.secret} for one in rotated.webhooks]
-        show_json(_told(rotated.created) | {"webhooks": webhooks})
+        show_json(rotated)
         return
-    tell(f"key {rotated.before} works until {_moment(rotated.works_until)} UTC")
-    _show(rotated.created)
+    tell(f"key {rotated.before.id} works until {moment(rotated.before.works_until)}")
+    _show(rotated)
     if rotated.webhooks:
         tell("the webhooks that it made have new signing secrets, shown this once; the old ones sign until then too:")
         sys.stdout.writelines(f"webhook {one.id} {one.secret}\n" for one in rotated.webhooks)
 
 
-def _told(created: Created) -> dict[str, Any]:
-    told = {"id": created.id, "prefix": created.minted.token.prefix, "key": created.minted.text}
-    return told | {"expires_at": created.expires_at}
-
-
-def _show(created: Created) -> None:
-    allowed = " ".join(created.new.scopes)
-    whose = f" of account {created.new.account_id}" if created.new.account_id else ""
-    ends = f", until {_moment(created.expires_at)} UTC" if created.expires_at else ""
-    tell(
-        printable(
-            f"key {created.id} for {created.new.name}{whose}: {allowed}{ends}. This is the only time that it is shown:"
-        )
-    )
-    sys.stdout.write(f"{created.minted.text}\n")
+def _show(created: MadeKey, name: str = "", allowed: str = "", account: str | None = None) -> None:
+    """The key alone on standard output, and what it is on standard error."""
+    what = f" for {name}{f' of account {account}' if account else ''}: {allowed}" if name else ""
+    ends = f", until {moment(created.expires_at)}" if created.expires_at else ""
+    tell(printable(f"key {created.id}{what}{ends}. This is the only time that it is shown:"))
+    sys.stdout.write(f"{created.key}\n")
 
 
 def _days(days: float) -> timedelta:
@@ -181,7 +137,3 @@ def _days(days: float) -> timedelta:
         return timedelta(days=days)
     except (ValueError, OverflowError):
         return timedelta.max
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else f"{at:%Y-%m-%d %H:%M}"

@@ -1,78 +1,44 @@
 """`beat limits`: how the limits on on-demand requests stand, and their reset."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from cyclopts import App
 
-from cyclopts import App, Parameter
-
-from beat_actors.cli.output import say, show_json, show_rows
-from beat_actors.cli.session import Session, run, who
-from beat_actors.quotas import overview
-from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.cli.operators import ask
+from beat_actors.cli.operators.limits import Here, There
+from beat_actors.cli.output import TABLE, Shape, say, show_list
 from beat_actors.quotas.overview import LimitView
 
-app = App(name="limits", help="Limits on on-demand requests: what is used, what is left and until when; reset.")
+app = App(name="limits", help="Limits on on-demand requests: used, left, rate, forecast; reset one.")
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @app.default
-def limits(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Show every limit: used, left, the rate of late beside the even one, and when it will be exhausted at that rate."""
-
-    async def work(session: Session) -> list[LimitView]:
-        limiter = StackedLimiter(session.engine.database)
-        try:
-            return await overview.overview(limiter)
-        finally:
-            await limiter.close()
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    rows = [
-        (
-            one.name,
-            one.platform,
-            one.used,
-            one.left,
-            one.left_for_batch,
-            one.calls,
-            _window(one),
-            _per_hour(one.rate),
-            _per_hour(one.even_rate),
-            _moment(one.renews_at),
-            _moment(one.exhausted_at),
-        )
-        for one in found
-    ]
-    columns = (
-        "limit", "platform", "used", "left", "for batch", "of", "in", "rate/h", "even/h", "room from (UTC)", "exhausted (UTC)",
+def limits(*, shape: Shape = TABLE) -> None:
+    """Show every limit: calls used and left, the current rate beside the even one, and when the limit is exhausted at that rate."""
+    show_list(
+        ask(Here, There, lambda beat: beat.limits()),
+        ("limit", "platform", "used", "left", "left for batch", "limit calls", "window", "rate/h", "even rate/h", "renews", "exhausted"),
+        lambda one: (
+            one.name, one.platform, one.used, one.left, one.left_for_batch, one.calls, _window(one),
+            _per_hour(one.rate), _per_hour(one.even_rate), one.renews_at, one.exhausted_at,
+        ),
+        shape,
+        empty="no platform declares a refresh on demand",
     )  # fmt: skip
-    show_rows(columns, rows, empty="no platform declares a refresh on demand")
 
 
 @app.command
 def reset(name: str, /, *, reason: str) -> None:
-    """Empty a limit. Who did it and why goes to the audit log.
+    """Reset the counter of a limit.
 
     Parameters
     ----------
     name
         As `beat limits` shows it, with or without the prefix of its key in Redis.
     reason
-        Why it may be exceeded; the broker still keeps each credential's own limits.
+        Kept in the audit log. The broker still keeps each credential's own limits.
     """
-
-    async def work(session: Session) -> int:
-        limiter = StackedLimiter(session.engine.database)
-        try:
-            return await overview.reset(session.engine.database, limiter, name, actor=who(), reason=reason)
-        finally:
-            await limiter.close()
-
-    used = run(work)
-    say(f"{name} is empty again; {used:,} calls had been counted")
+    used = ask(Here, There, lambda beat: beat.reset(name, reason=reason))
+    say(f"{name} is reset; {used:,} calls had been counted")
 
 
 def _window(one: LimitView) -> str:
@@ -82,7 +48,3 @@ def _window(one: LimitView) -> str:
 
 def _per_hour(rate: float | None) -> int | None:
     return None if rate is None else round(rate)
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else f"{at.astimezone(UTC):%m-%d %H:%M:%S}"

@@ -1,21 +1,16 @@
 """`beat migrate`, `beat settings`, `beat db` and `beat stuck`."""
 
-from datetime import UTC
 from typing import Annotated
 
 import psycopg
 from cyclopts import App, Parameter
 
-from beat_actors.cli.output import say, show_json, show_rows, tell
-from beat_actors.cli.session import Session, database_settings_in_force, quiet_logs, run, who
-from beat_actors.database import migrate as migrations
-from beat_actors.database import roles, upkeep
-from beat_actors.database.upkeep import Connections, Table
-from beat_actors.database.vitals import Vitals, processes
+from beat_actors.cli.operators import ask, database, watching
+from beat_actors.cli.output import TABLE, Flag, Shape, say, show_json, show_list, show_rows, tell
+from beat_actors.cli.session import Session, database_settings_in_force, quiet_logs, run
+from beat_actors.database import upkeep
 from beat_actors.errors import BadInput, StorageUnavailable
 from beat_actors.logins import said
-from beat_actors.requests import stuck as stuck_requests
-from beat_actors.requests.stuck import Stuck, Taken
 from beat_actors.settings import Settings, table
 
 DOCUMENT = """# Settings
@@ -33,62 +28,37 @@ extra `rehearsal` of the package; elsewhere it stops the start (docs/reliability
 db = App(name="db", help="The database's tables: size, dead rows, last vacuum; vacuum by hand.")
 
 
-def stuck(
-    *,
-    minutes: float = 10.0,
-    requeue: Annotated[bool, Parameter(negative="")] = False,
-    reason: str | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
-    """List the requests that were begun so long ago and have not ended, and say what holds each up. Changes nothing by itself.
+def stuck(*, minutes: float = 10.0, requeue: Flag = False, reason: str | None = None, shape: Shape = TABLE) -> None:
+    """List long-running requests and what blocks each. Changes nothing by itself.
 
     Parameters
     ----------
     minutes
-        What long is.
+        From which age on a request is listed.
     requeue
-        Take away what a worker has held for that long: if it lives it writes nothing any more, and another one goes on. Workers that
+        Reclaim work that a worker has held for that long: another worker continues, and the first one can write nothing any more. Workers that
         died are found within seconds without it.
     reason
-        Why; it goes to the audit log.
+        Kept in the audit log.
     """
-    if requeue and not reason:
-        raise BadInput("say why with --reason; it goes to the audit log", field="reason")
     seconds = minutes * 60
-
-    async def take(session: Session) -> Taken:
-        return await stuck_requests.requeue(session.engine.database, seconds=seconds, actor=who(), reason=reason or "")
-
-    async def look(session: Session) -> list[Stuck]:
-        return await stuck_requests.stuck(session.engine.database, seconds=seconds)
-
     if requeue:
-        taken = run(take)
+        if not reason:
+            raise BadInput("say why with --reason; it is kept in the audit log", field="reason")
+        taken = ask(watching.Here, watching.There, lambda beat: beat.reclaim(seconds, reason=reason))
         say(
-            f"{taken.fetches} fetches of {len(taken.requests)} requests were taken from their holders; others go on with them within seconds"
+            f"{taken.fetches:,} fetches of {len(taken.requests):,} requests were taken from their workers; others continue them within seconds"
         )
         return
-    found = run(look)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("request", "platform", "flow", "begun", "held", "for", "between stages", "waiting"),
-        [
-            (
-                one.id,
-                one.platform,
-                one.flow,
-                f"{one.seconds / 60:.0f} min ago",
-                one.held,
-                _minutes(one.held_for),
-                one.unheld,
-                one.waiting,
-            )
-            for one in found
-        ],
-        empty=f"nothing takes longer than {minutes:g} min",
-    )
+    show_list(
+        ask(watching.Here, watching.There, lambda beat: beat.stuck(seconds)),
+        ("request", "platform", "flow", "started", "held", "for", "between stages", "waiting"),
+        lambda one: (
+            one.id, one.platform, one.flow, one.picked_at, one.held, _minutes(one.held_for), one.unheld, one.waiting,
+        ),
+        shape,
+        empty=f"no request has been running for more than {minutes:g} min",
+    )  # fmt: skip
 
 
 def _minutes(seconds: float | None) -> str:
@@ -96,67 +66,52 @@ def _minutes(seconds: float | None) -> str:
 
 
 @db.default
-def list_tables(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """List the tables, the one with the most dead rows first."""
+def list_tables(*, every: Annotated[bool, Parameter(name="--all", negative="")] = False, shape: Shape = TABLE) -> None:
+    """List the tables that hold rows, the one with the most dead rows first.
 
-    async def work(session: Session) -> list[Table]:
-        return await upkeep.tables(session.engine.database)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("table", "MB", "rows", "dead", "share", "vacuumed (UTC)", "vacuums"),
-        [
-            (
-                one.name, round(one.bytes / 1e6, 1), one.live, one.dead, f"{one.dead_share:.0%}",
-                "" if one.vacuumed_at is None else f"{one.vacuumed_at.astimezone(UTC):%m-%d %H:%M:%S}", one.vacuums,
-            )
-            for one in found
-        ],
+    Parameters
+    ----------
+    every
+        Empty tables and partitions, too.
+    """
+    found = ask(database.Here, database.There, lambda beat: beat.tables())
+    show_list(
+        [one for one in found if every or one.live or one.dead],
+        ("table", "MB", "rows", "dead", "dead share", "vacuumed", "vacuums"),
+        lambda one: (
+            one.name, round(one.bytes / 1e6, 1), one.live, one.dead, f"{one.dead_share:.0%}", one.vacuumed_at, one.vacuums,
+        ),
+        shape,
     )  # fmt: skip
 
 
 @db.command
-def connections(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Say who has PostgreSQL's connections, and how many there can be."""
-
-    async def work(session: Session) -> Connections:
-        return await upkeep.connections(session.engine.database)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("who", "connections", "active", "in transaction", "longest (s)"),
-        [(c.name, c.connections, c.active, c.in_transaction, round(c.longest, 1)) for c in found.clients],
+def connections(*, shape: Shape = TABLE) -> None:
+    """List who has PostgreSQL's connections, and how many there can be."""
+    found = ask(database.Here, database.There, lambda beat: beat.connections())
+    show_list(
+        found.clients,
+        ("client", "connections", "active", "in transaction", "longest (s)"),
+        lambda c: (c.name, c.connections, c.active, c.in_transaction, round(c.longest, 1)),
+        shape,
     )
-    say(f"{found.used} of {found.most} are taken")
+    if shape == TABLE:
+        say(f"{found.used} of {found.most} connections are taken")
 
 
 @db.command(name="processes")
-def list_processes(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Say how each process of Beat fared in the last minute: its statements, its pool, how long work waited until it took it up, and what it cannot do."""
-
-    async def work(session: Session) -> list[Vitals]:
-        return await processes(session.engine.database)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("process", "where", "up since (UTC)", "statements", "p99 (ms)", "pool", "in vain", "claims", "waited p50 (ms)", "p99 (ms)", "cannot"),
-        [
-            (
-                one.name, f"{one.host}:{one.pid}", f"{one.started_at.astimezone(UTC):%m-%d %H:%M:%S}", one.statements,
-                _ms(one.statement_p99), f"{one.pool_used} of {one.pool_most}", one.pool_exhausted, one.claims,
-                _ms(one.claim_p50) if one.claims else "", _ms(one.claim_p99) if one.claims else "", ", ".join(one.troubles),
-            )
-            for one in found
-        ],
+def list_processes(*, shape: Shape = TABLE) -> None:
+    """List the processes of Beat with their last minute: statements, connection pool, queue latency, and what each cannot do."""
+    show_list(
+        ask(database.Here, database.There, lambda beat: beat.processes()),
+        ("process", "where", "up since", "statements", "p99 (ms)", "pool", "timeouts", "claims", "latency p50 (ms)", "latency p99 (ms)", "cannot"),
+        lambda one: (
+            one.name, f"{one.host}:{one.pid}", one.started_at, one.statements,
+            _ms(one.statement_p99), f"{one.pool_used} of {one.pool_most}", one.pool_exhausted, one.claims,
+            _ms(one.claim_p50) if one.claims else "", _ms(one.claim_p99) if one.claims else "", ", ".join(one.troubles),
+        ),
+        shape,
+        prose=("cannot",),
         empty="no process has reported within half a minute",
     )  # fmt: skip
 
@@ -167,7 +122,7 @@ def _ms(seconds: float) -> str:
 
 @db.command
 def vacuum(table: str | None = None, /) -> None:
-    """Vacuum and analyze a table, or every one that has dead rows. Locks nobody out; autovacuum does it by itself, only later.
+    """Vacuum and analyze a table, or every table that has dead rows. Locks nobody out; autovacuum does the same, only later.
 
     Parameters
     ----------
@@ -176,7 +131,7 @@ def vacuum(table: str | None = None, /) -> None:
     """
 
     async def work(session: Session) -> list[str]:
-        return await upkeep.vacuum(session.engine.database, table)
+        return await upkeep.vacuum(session.database, table)
 
     done = run(work)
     say(f"vacuumed: {', '.join(done)}" if done else "no table has dead rows")
@@ -189,6 +144,8 @@ def provide_roles() -> None:
     Who they are and what their passwords are is read from BEAT_DATABASE_OWNER_URL and BEAT_DATABASE_URL; BEAT_DATABASE_ADMIN_URL is the
     superuser's that makes them. A database that the superuser had migrated is given to the owner. Safe to repeat; then `beat migrate`.
     """
+    from beat_actors.database import roles
+
     in_force = database_settings_in_force()
     if in_force.database_admin_url is None or in_force.database_owner_url is None:
         raise BadInput(
@@ -207,6 +164,8 @@ def migrate() -> None:
 
     Runs as the role of BEAT_DATABASE_OWNER_URL, and gives the role of BEAT_DATABASE_URL what processes need.
     """
+    from beat_actors.database import migrate as migrations  # loads alembic, which no other command needs
+
     in_force = database_settings_in_force()
     quiet_logs()
     revision = migrations.upgrade(
@@ -220,8 +179,8 @@ def migrate() -> None:
 
 def settings(
     *,
-    markdown: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    markdown: Flag = False,
+    json: Flag = False,
 ) -> None:
     """Print every BEAT_* variable with its default and meaning; no value that is set, so that no secret is shown.
 
@@ -240,4 +199,8 @@ def settings(
     if json:
         show_json([{"variable": row[0], "default": row[1], "meaning": row[2]} for row in rows])
         return
-    show_rows(("variable", "default", "meaning"), [(name, str(default or ""), told) for name, default, told in rows])
+    show_rows(
+        ("variable", "default", "meaning"),
+        [(name, "" if default is None else str(default), told) for name, default, told in rows],
+        prose=("default", "meaning"),
+    )

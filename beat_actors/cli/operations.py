@@ -1,101 +1,91 @@
 """`beat sources`, `beat flows` and `beat alerts`: circuit breakers, concurrency, open alerts."""
 
-from typing import Annotated
+from datetime import datetime
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from msgspec import UNSET
 
-from beat_actors import alerts as alert_rows
 from beat_actors.alerts import AlertView
-from beat_actors.broker import flows as flow_rows
-from beat_actors.broker import sources as source_rows
 from beat_actors.broker.flows import FlowView, Number
 from beat_actors.broker.sources import SourceView
-from beat_actors.cli.output import say, show_json, show_rows
-from beat_actors.cli.session import Session, run, who
-from beat_actors.credentials.manager import source_named
+from beat_actors.cli.operators import ask, steering, watching
+from beat_actors.cli.output import TABLE, Flag, Shape, moment, say, show_list
 
-Json = Annotated[bool, Parameter(negative="")]
-
-sources = App(name="sources", help="Sources and their breakers: who is out, and hands to open and close.")
-flows = App(
-    name="flows", help="Flows: how many of their calls may be out at once; hands to change that, to pause and resume."
-)
-alerts = App(name="alerts", help="What somebody should know, and the one safe thing to do.")
+sources = App(name="sources", help="List providers and their circuit breakers; pause or resume their calls.")
+flows = App(name="flows", help="List flows and their concurrency limits; change, pause, resume.")
+alerts = App(name="alerts", help="List open alerts with impact and recommended action; silence one.")
 
 
 @sources.default
-def list_sources(source: str | None = None, *, json: Json = False) -> None:
-    """List sources: usable credentials, calls in flight, breakers that are not closed.
+def list_sources(source: str | None = None, *, shape: Shape = TABLE) -> None:
+    """List providers: usable credentials, calls in flight, circuit breakers that are not closed.
 
     Parameters
     ----------
     source
         Only this one.
     """
-
-    async def work(session: Session) -> list[SourceView]:
-        return await source_rows.overview(session.engine.database, source)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("platform", "source", "usable", "of", "dead", "out", "breakers"),
-        [(s.platform, s.source, s.usable, s.credentials, s.dead, s.in_flight, _breakers(s)) for s in found],
+    found = ask(steering.Here, steering.There, lambda beat: beat.sources(source))
+    show_list(
+        found,
+        ("platform", "source", "usable", "total", "dead", "in flight", "breakers"),
+        lambda s: (s.platform, s.source, s.usable, s.credentials, s.dead, s.in_flight, _breakers(s)),
+        shape,
+        prose=("breakers",),
     )
 
 
-@sources.command(name="open")
-def open_(source: str, /, *, reason: str, operation: str | None = None, seconds: float = 3600.0) -> None:
-    """Send nothing more to a source for so long; calls that are out end, and its work goes to the next source.
+@sources.command(name=["pause", "open"])
+def pause_source(source: str, /, *, reason: str, operation: str | None = None, seconds: float = 3600.0) -> None:
+    """Pause a provider: open its circuit breaker, so that no more calls are sent. Calls in flight finish; work goes to the next source.
 
     Parameters
     ----------
+    reason
+        Kept in the audit log.
     operation
         Only this one of its operations.
     seconds
-        Up to a week; then one probe decides.
+        How long, up to a week; then one probe call decides.
     """
-
-    async def work(session: Session) -> list[str]:
-        database = session.engine.database
-        return await source_rows.open_breaker(database, source, operation, seconds=seconds, actor=who(), reason=reason)
-
-    say(f"{source} is left alone for {seconds:,.0f} s: {', '.join(run(work))}")
+    paused = ask(
+        steering.Here, steering.There, lambda beat: beat.open_breaker(source, operation, seconds, reason=reason)
+    )
+    say(f"{source} is paused for {seconds:,.0f} s: {', '.join(paused)}")
 
 
-@sources.command
-def close(source: str, /, *, reason: str, operation: str | None = None) -> None:
-    """Ask a source again at once, as if nothing had been."""
+@sources.command(name=["resume", "close"])
+def resume_source(source: str, /, *, reason: str, operation: str | None = None) -> None:
+    """Resume a provider: close its circuit breaker, so that calls are sent again at once.
 
-    async def work(session: Session) -> list[str]:
-        closed = await source_rows.close_breaker(session.engine.database, source, operation, actor=who(), reason=reason)
-        await session.wake(source_named(source)[0])
-        return closed
-
-    say(f"{source} is asked again: {', '.join(run(work))}")
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    operation
+        Only this one of its operations.
+    """
+    resumed = ask(steering.Here, steering.There, lambda beat: beat.close_breaker(source, operation, reason=reason))
+    say(f"{source} is called again: {', '.join(resumed)}")
 
 
 @flows.default
-def list_flows(*, platform: str | None = None, json: Json = False) -> None:
-    """List every flow: calls that are out, how many may be, fetches that are ready and wait."""
+def list_flows(*, platform: str | None = None, shape: Shape = TABLE) -> None:
+    """List flows: calls in flight, their limit, fetches that are ready and wait.
 
-    async def work(session: Session) -> list[FlowView]:
-        return await flow_rows.overview(session.engine.database, platform=platform)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("platform", "flow", "out", "of", "workers", "concurrency", "waiting", "for", "state"),
-        [
-            (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, _since(f.waiting_for), _state(f))
-            for f in found
-        ],
-    )
+    Parameters
+    ----------
+    platform
+        Only those of this platform.
+    """
+    if platform is not None:
+        _check_platform(platform)
+    show_list(
+        ask(steering.Here, steering.There, lambda beat: beat.flows(platform)),
+        ("platform", "flow", "in flight", "limit", "workers", "concurrency", "waiting", "for", "state"),
+        lambda f: (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, _since(f.waiting_for), _state(f)),
+        shape,
+    )  # fmt: skip
 
 
 @flows.command(name="set")
@@ -108,12 +98,14 @@ def set_flow(
     concurrency: int | None = None,
     platform: str | None = None,
 ) -> None:
-    """Let workers x concurrency calls of a flow be out at once, from now on; calls that are out end.
+    """Set the limit of a flow: workers x concurrency calls may be in flight at once. Calls in flight finish.
 
     Parameters
     ----------
+    reason
+        Kept in the audit log.
     platform
-        Needed where several have a flow of that name.
+        Needed where several platforms have a flow of that name.
     """
     _change(
         flow,
@@ -126,19 +118,37 @@ def set_flow(
 
 @flows.command(name="reset")
 def reset_flow(flow: str, /, *, reason: str, platform: str | None = None) -> None:
-    """Go back to the workers and the concurrency that a flow declares."""
+    """Go back to the workers and the concurrency that a flow declares.
+
+    Parameters
+    ----------
+    platform
+        Needed where several platforms have a flow of that name.
+    """
     _change(flow, platform, reason, workers=None, concurrency=None)
 
 
 @flows.command
 def pause(flow: str, /, *, reason: str, platform: str | None = None) -> None:
-    """Let a flow wait: nothing more of it is called until it is resumed; calls that are out end."""
+    """Pause a flow: no more of its calls are sent until it is resumed. Calls in flight finish.
+
+    Parameters
+    ----------
+    platform
+        Needed where several platforms have a flow of that name.
+    """
     _change(flow, platform, reason, paused=True)
 
 
 @flows.command
 def resume(flow: str, /, *, reason: str, platform: str | None = None) -> None:
-    """Let a paused flow go on."""
+    """Resume a paused flow.
+
+    Parameters
+    ----------
+    platform
+        Needed where several platforms have a flow of that name.
+    """
     _change(flow, platform, reason, paused=False)
 
 
@@ -151,29 +161,91 @@ def _change(
     concurrency: Number = UNSET,
     paused: bool | None = None,
 ) -> None:
-    async def work(session: Session) -> FlowView:
-        view = await flow_rows.change(
-            session.engine.database,
-            flow,
-            platform,
-            workers=workers,
-            concurrency=concurrency,
-            paused=paused,
-            actor=who(),
-            reason=reason,
-        )
-        await session.wake(view.platform)
-        return view
-
-    view = run(work)
-    runs = "is paused" if view.paused else "runs"
-    say(
-        f"{view.platform} {view.flow} {runs}: {view.workers} x {view.concurrency} = {view.limit} calls may be out at once"
+    view = ask(
+        steering.Here,
+        steering.There,
+        lambda beat: beat.change_flow(
+            flow, platform, workers=workers, concurrency=concurrency, paused=paused, reason=reason
+        ),
     )
+    product = f"{view.workers} x {view.concurrency} = {view.limit} concurrent calls"
+    state = f"paused (limit when resumed: {product})" if view.paused else f"running, limit {product}"
+    say(f"{view.platform} {view.flow}: {state}")
+
+
+@alerts.default
+def list_alerts(*, resolved: bool = False, shape: Shape = TABLE) -> None:
+    """List open alerts, the most severe first: cause, impact, automatic action, recommended action.
+
+    Parameters
+    ----------
+    resolved
+        Include resolved alerts, newest first, with their end and duration.
+    """
+    found = ask(watching.Here, watching.There, lambda beat: beat.alerts(resolved=resolved))
+    if resolved:
+        found = sorted(found, key=lambda alert: alert.opened_at, reverse=True)
+    columns = ["id", "severity", "since", "cause", "impact", "automatic action", "what to do"]
+    if resolved:
+        columns[3:3] = ["resolved", "lasted"]
+    prose = ("cause", "impact", "automatic action", "what to do")
+    show_list(found, columns, lambda one: _alert(one, resolved=resolved), shape, prose=prose, empty="no open alerts")
+
+
+@alerts.command
+def silence(alert: int, /, *, reason: str, undo: Flag = False) -> None:
+    """Mute notifications for an alert; it stays listed until it is resolved.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    undo
+        Send notifications again.
+    """
+    key = ask(watching.Here, watching.There, lambda beat: beat.silence(alert, silenced=not undo, reason=reason))
+    say(f"{key} is {'no longer silenced' if undo else 'silenced'}")
+
+
+def _check_platform(platform: str) -> None:
+    """Raises `UnknownPlatform`."""
+    from beat_actors.platforms.registry import platform as platform_named
+
+    platform_named(platform)
+
+
+def _alert(alert: AlertView, *, resolved: bool) -> list[object]:
+    severity = f"{alert.severity}, silenced" if alert.silenced else alert.severity
+    row: list[object] = [alert.id, severity, alert.opened_at, alert.cause, alert.impact, alert.automatic, alert.action]
+    if resolved:
+        row[3:3] = [alert.resolved_at, _lasted(alert.opened_at, alert.resolved_at)]
+    return row
+
+
+def _lasted(start: datetime, end: datetime | None) -> str | None:
+    return None if end is None else _since((end - start).total_seconds())
+
+
+def _breakers(source: SourceView) -> str:
+    told = (
+        f"{b.operation}{f' of {b.owner}' if b.owner else ''} {b.state}{' by hand' if b.by_hand else ''}"
+        + (f" until {moment(b.open_until)}" if b.open_until else "")
+        for b in source.breakers
+        if b.state != "closed"
+    )
+    return ", ".join(told)
 
 
 def _since(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds is None:
+        return ""
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+    )
 
 
 def _state(flow: FlowView) -> str:
@@ -181,63 +253,3 @@ def _state(flow: FlowView) -> str:
         return "paused"
     declared = (flow.declared_workers, flow.declared_concurrency)
     return "" if (flow.workers, flow.concurrency) == declared else f"declared {declared[0]} x {declared[1]}"
-
-
-@alerts.default
-def list_alerts(*, resolved: bool = False, json: Json = False) -> None:
-    """List the open alerts, the gravest first: what is wrong, whom it touches, what happens by itself, what to do.
-
-    Parameters
-    ----------
-    resolved
-        Those that are over, too.
-    """
-
-    async def work(session: Session) -> list[AlertView]:
-        async with session.engine.database.transaction() as transaction:
-            return await alert_rows.list_alerts(transaction, resolved=resolved)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("id", "severity", "since (UTC)", "what", "whom it touches", "by itself", "what to do"),
-        [
-            (a.id, _severity(a), f"{a.opened_at:%Y-%m-%d %H:%M:%S}", a.cause, a.impact, a.automatic, a.action)
-            for a in found
-        ],
-        empty="nothing is wrong",
-    )
-
-
-@alerts.command
-def silence(alert: int, /, *, reason: str, undo: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Tell nobody of an alert any more; it stays on the list until its cause is gone.
-
-    Parameters
-    ----------
-    undo
-        Tell of it again.
-    """
-
-    async def work(session: Session) -> str:
-        async with session.engine.database.transaction() as transaction:
-            return await alert_rows.silence(transaction, alert, silenced=not undo, actor=who(), reason=reason)
-
-    say(f"{run(work)} is {'told of again' if undo else 'silenced'}")
-
-
-def _breakers(source: SourceView) -> str:
-    told = (
-        f"{b.operation}{f' of {b.owner}' if b.owner else ''} {b.state}"
-        + (f" until {b.open_until:%H:%M:%S}" if b.open_until else "")
-        for b in source.breakers
-        if b.state != "closed"
-    )
-    return ", ".join(told)
-
-
-def _severity(alert: AlertView) -> str:
-    over = "over" if alert.resolved_at else alert.severity
-    return f"{over}, silenced" if alert.silenced else over

@@ -5,12 +5,16 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeVar
 
 import msgspec
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +23,37 @@ FAILED, BAD_INPUT, UNAVAILABLE, NOT_FOUND, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 
 
 MOST_SAID = 240
 UNSEEN = re.compile(r"[^\n -~]")
+
+IDS = frozenset({"id", "request", "newest", "credential", "webhook"})
+"""Columns of numbers that are names, which are shown as they are typed."""
+Item = TypeVar("Item")
+GAP, LEAST_PROSE = 2, 24
+"""Cells between two columns; cells that a column of words needs to be read."""
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Shape:
+    """How a list is printed.
+
+    Parameters
+    ----------
+    json
+        As a JSON array.
+    json_lines
+        As JSON, one object a line.
+    header
+        With the names of the columns above the lines of a pipe.
+    """
+
+    json: Flag = False
+    json_lines: Flag = False
+    header: Flag = False
+
+
+TABLE = Shape()
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -32,13 +67,18 @@ STYLES = {
 
 def printable(value: object) -> str:
     """A value on one line. A label or a provider's message must not move the cursor or break a column, so controls are shown escaped."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else moment(value) if isinstance(value, datetime) else str(value)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def reason_of(error: Mapping[str, Any]) -> str:
+def moment(at: datetime) -> str:
+    """A time, as every command shows it."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def reason_of(error: Mapping[str, object]) -> str:
     """A request's error in a line: its kind, and what was said about it. Empty for no error."""
     said = " ".join(str(error.get("message") or "").split())
     said = said if len(said) <= MOST_SAID else f"{said[:MOST_SAID]}…"
@@ -66,7 +106,7 @@ def show_json(value: object) -> None:
     """For scripts: one JSON document on standard output. Controls and overrides of the writing direction are escaped, since people read
     it as well."""
     text = json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
-    sys.stdout.write(UNSEEN.sub(_escaped, text) + "\n")
+    sys.stdout.write(_seen(text) + "\n")
 
 
 def show_document(text: str) -> None:
@@ -77,34 +117,96 @@ def show_document(text: str) -> None:
         sys.stdout.write("\n".join(printable(line) for line in text.splitlines()) + "\n")
 
 
+def _seen(text: str) -> str:
+    return UNSEEN.sub(_escaped, text)
+
+
 def _escaped(found: re.Match[str]) -> str:
     one = found[0]
     return json.dumps(one)[1:-1] if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp", "Cs") else one
 
 
-def show_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str = "") -> None:
-    """A table on a terminal; tab-separated lines without a head when piped. Numbers stand to the right."""
+def show_list(
+    items: Sequence[Item],
+    columns: Sequence[str],
+    row: Callable[[Item], Sequence[object]],
+    shape: Shape,
+    *,
+    prose: Collection[str] = (),
+    empty: str = "",
+) -> None:
+    """A list in the shape that was asked for. In JSON it is an array, or a line for each item, whatever the command."""
+    if shape.json_lines:
+        for item in items:
+            sys.stdout.write(_seen(json.dumps(msgspec.to_builtins(item), ensure_ascii=False)) + "\n")
+    elif shape.json:
+        show_json(items)
+    else:
+        show_rows(columns, [row(item) for item in items], prose=prose, empty=empty, header=shape.header)
+
+
+def show_rows(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    prose: Collection[str] = (),
+    empty: str = "",
+    header: bool = False,
+) -> None:
+    """A table on a terminal, or where it does not fit a block for each row; tab-separated lines when piped, with `header` below a line of
+    names. Words of the columns in `prose` may be wrapped, all other cells stay whole. Numbers stand to the right."""
     if not sys.stdout.isatty():
-        for row in rows:
+        for row in ([columns] if header else []) + list(rows):
             sys.stdout.write("\t".join(printable(cell) for cell in row) + "\n")
+        if empty and not rows:
+            tell(empty)
     elif rows:
-        out.print(table(columns, rows))
+        out.print(table(columns, rows, prose) if _fits(columns, rows, prose) else _blocks(columns, rows))
     elif empty:
         out.print(Text(empty, style="dim"))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+def _fits(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str]) -> bool:
+    """Whether the table has room for every cell that stays whole, and for words enough of the others."""
+    width = 0
+    for index, column in enumerate(columns):
+        longest = max([len(column), *(_as_text(row[index], column).cell_len for row in rows)])
+        width += GAP + (min(longest, LEAST_PROSE) if column in prose else longest)
+    return width - GAP <= out.width
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str] = ()) -> Table:
+    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, GAP, 0, 0))
     for index, column in enumerate(columns):
         number = all(isinstance(row[index], int | float | None) for row in rows)
-        made.add_column(column, justify="right" if number else "left", overflow="fold")
+        made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=column not in prose)
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else _cell(cell) for cell in row))
+        made.add_row(*(_as_text(cell, column) for cell, column in zip(row, columns, strict=True)))
     return made
 
 
-def _cell(value: object) -> Text:
-    if isinstance(value, int) and not isinstance(value, bool):
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Text:
+    """Each row as lines of name and value; a word is never broken, so that it can be copied."""
+    indent = max(map(len, columns)) + GAP
+    told = Text()
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            value = _as_text(cell, column)
+            if not value.plain:
+                continue
+            lines = textwrap.wrap(
+                value.plain, max(out.width - indent, 20), break_long_words=False, break_on_hyphens=False
+            )
+            told.append(f"{column:<{indent}}", "dim").append(f"\n{'':<{indent}}".join(lines), value.style).append("\n")
+        told.append("\n")
+    told.rstrip()
+    return told
+
+
+def _as_text(value: object, column: str = "") -> Text:
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and column not in IDS:
         return Text(f"{value:,}")
     text = printable(value)
     return Text(text, style=STYLES.get(text, ""))

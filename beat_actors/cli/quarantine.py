@@ -1,65 +1,49 @@
 """`beat quarantine`: payloads and messages that could not be used."""
 
-from typing import Annotated
+from cyclopts import App
 
-import msgspec
-from cyclopts import App, Parameter
-
-from beat_actors import quarantine as rows
-from beat_actors.cli.output import say, show_document, show_json, show_rows, tell
-from beat_actors.cli.session import Session, run, who
-from beat_actors.database import Transaction
-from beat_actors.quarantine import Payload, QuarantineCluster, QuarantinedEntry, ReplayPlan, Selection
-
-Json = Annotated[bool, Parameter(negative="")]
+from beat_actors.cli.operators import ask
+from beat_actors.cli.operators.quarantine import Here, There, up_to_now
+from beat_actors.cli.output import TABLE, Flag, Shape, moment, say, show_document, show_json, show_list, tell
+from beat_actors.quarantine import QuarantineCluster, ReplayPlan, Selection
 
 app = App(name="quarantine", help="List quarantined payloads, grouped by error; show, replay or resolve them.")
 
 
 @app.default
-def list_clusters(*, limit: int = 50, json: Json = False) -> None:
-    """List what stands in quarantine, by what looks alike, the most frequent first."""
+def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
+    """List quarantined payloads and messages, grouped by error, the most frequent first.
 
-    async def work(session: Session) -> list[QuarantineCluster]:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.clusters(transaction, limit=limit)
-
-    found = run(work)
-    if json:
-        show_json(found)
-        return
-    show_rows(
-        ("count", "kind", "of", "at", "newest", "last (UTC)", "why"),
-        [
-            (c.count, c.kind, _place(c), c.path or "", c.newest, f"{c.last_at:%Y-%m-%d %H:%M:%S}", c.error)
-            for c in found
-        ],
-        empty="nothing is in quarantine",
+    Parameters
+    ----------
+    limit
+        How many groups, at most 1,000.
+    """
+    show_list(
+        ask(Here, There, lambda beat: beat.clusters(limit)),
+        ("count", "kind", "where", "path", "newest", "last", "error"),
+        lambda c: (c.count, c.kind, _place(c), c.path or "", c.newest, c.last_at, c.error),
+        shape,
+        prose=("error",),
+        empty="the quarantine is empty",
     )
 
 
 @app.command(name="show")
-def show_entry(entry: int, /, *, payload: Annotated[bool, Parameter(negative="")] = False) -> None:
+def show_entry(entry: int, /, *, payload: Flag = False) -> None:
     """Show one entry, as JSON.
 
     Parameters
     ----------
+    entry
+        Its id, as the column `newest` of the list has it.
     payload
         Print the provider's answer instead, as it was kept.
     """
-
-    async def work(session: Session) -> QuarantinedEntry:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.entry(transaction, entry)
-
-    async def answer(session: Session) -> Payload:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.payload(transaction, entry)
-
     if not payload:
-        show_json(run(work))
+        show_json(ask(Here, There, lambda beat: beat.entry(entry)))
         return
-    found = run(answer)
+    found = ask(Here, There, lambda beat: beat.payload(entry))
     show_document(found.text)
     if found.cut:
         tell(f"the payload has {found.bytes:,} bytes; this is its beginning")
@@ -78,7 +62,7 @@ def resolve(
     path: str | None = None,
     parser_version: int | None = None,
 ) -> None:
-    """Take what has been dealt with off the list.
+    """Resolve entries that have been dealt with, so that they are no longer listed.
 
     Parameters
     ----------
@@ -87,12 +71,11 @@ def resolve(
     newest
         Only entries up to this id, as the list shows it; all that are listed now if not given.
     path
-        Only what could not be read there; "" for what has none.
+        Only entries with this path; "" for those without one.
     """
-
-    selection = Selection(
+    wanted = Selection(
         kind=kind,
-        newest=newest or 0,
+        newest=0,
         platform=platform,
         source=source,
         operation=operation,
@@ -100,16 +83,10 @@ def resolve(
         parser_version=parser_version,
     )
 
-    async def work(session: Session) -> int:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.resolve(
-                transaction,
-                await _chosen(transaction, selection, newest),
-                actor=who(),
-                reason=reason,
-            )
+    async def work(beat: Here | There) -> int:
+        return await beat.resolve(await up_to_now(beat, wanted, newest), reason=reason)
 
-    say(f"{run(work):,} resolved")
+    say(f"{ask(Here, There, work):,} resolved")
 
 
 @app.command
@@ -126,7 +103,7 @@ def replay(
     parser_version: int | None = None,
     rate: float = 10.0,
 ) -> None:
-    """Read quarantined payloads again, once the parser is fixed. The provider is asked only for payloads that are kept no more.
+    """Read quarantined payloads again, once the parser is fixed. The provider is called only for payloads that are kept no more.
 
     Parameters
     ----------
@@ -135,14 +112,13 @@ def replay(
     newest
         Only entries up to this id, as the list shows it; all that are listed now if not given.
     path
-        Only what could not be read there; "" for what has none.
+        Only entries with this path; "" for those without one.
     rate
         Entries a second.
     """
-
-    selection = Selection(
+    wanted = Selection(
         kind=kind,
-        newest=newest or 0,
+        newest=0,
         platform=platform,
         source=source,
         operation=operation,
@@ -150,26 +126,12 @@ def replay(
         parser_version=parser_version,
     )
 
-    async def work(session: Session) -> ReplayPlan:
-        async with session.engine.database.transaction() as transaction:
-            return await rows.replay(
-                transaction,
-                await _chosen(transaction, selection, newest),
-                rate=rate,
-                actor=who(),
-                reason=reason,
-            )
+    async def work(beat: Here | There) -> ReplayPlan:
+        return await beat.replay(await up_to_now(beat, wanted, newest), rate=rate, reason=reason)
 
-    found = run(work)
-    until = f", the last at {found.last_at:%Y-%m-%d %H:%M:%S} UTC" if found.last_at else ""
+    found = ask(Here, There, work)
+    until = f", the last at {moment(found.last_at)}" if found.last_at else ""
     say(f"{found.count:,} entries are read again{until}; those that still fail are listed again")
-
-
-async def _chosen(transaction: Transaction, selection: Selection, newest: int | None) -> Selection:
-    """The selection up to `newest`, or up to the newest entry of now: what comes later has been seen by nobody."""
-    if newest is None:
-        newest = max((one.newest for one in await rows.clusters(transaction, limit=1000)), default=0)
-    return msgspec.structs.replace(selection, newest=newest)
 
 
 def _place(cluster: QuarantineCluster) -> str:

@@ -1,39 +1,46 @@
-"""`beat requests`, `beat why`, `beat retry` and `beat cancel`."""
+"""`beat requests`, `beat why`, `beat watch`, `beat retry` and `beat cancel`."""
 
-import contextlib
+import asyncio
 import sys
-from collections.abc import Sequence
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import msgspec
 from cyclopts import Parameter
 from rich.text import Text
 
-from beat_actors import audit
-from beat_actors.cli.output import FAILED, STYLES, out, printable, reason_of, say, show_json, show_rows, tell
-from beat_actors.cli.remote import either
-from beat_actors.cli.session import Session, who
-from beat_actors.client import REQUESTS, Client, NotThere
-from beat_actors.requests import explain, lifecycle, queries
+from beat_actors.cli.given import expanded, number
+from beat_actors.cli.operators import ask
+from beat_actors.cli.operators.requests import Here, There
+from beat_actors.cli.output import (
+    FAILED,
+    STYLES,
+    TABLE,
+    TIMED_OUT,
+    Flag,
+    Shape,
+    moment,
+    out,
+    printable,
+    reason_of,
+    say,
+    show_json,
+    show_list,
+    show_rows,
+    tell,
+)
+from beat_actors.errors import BadInput
 from beat_actors.requests import retry as retry_
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.queries import Filter, RequestView
 
-Again = tuple[int, list[tuple[int, str]], bool]
-"""How many run again, which cannot and why, and whether more match."""
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """A page of requests, and how many there are in each status under the same filter."""
-
-    requests: list[RequestView]
-    next_cursor: str | None
-    counts: dict[str, int]
+ENDED = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
+EVERY = 0.5
+"""Seconds between two looks at a request that is watched."""
 
 
 def requests(
-    request_id: int | None = None,
+    request: str | None = None,
     /,
     *,
     platform: str | None = None,
@@ -41,34 +48,30 @@ def requests(
     status: str | None = None,
     account: str | None = None,
     error: str | None = None,
-    uncollected: Annotated[bool, Parameter(negative="")] = False,
+    uncollected: Flag = False,
     limit: int = 20,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    shape: Shape = TABLE,
 ) -> None:
     """List requests, newest first, or show one.
 
     Parameters
     ----------
-    request_id
+    request
         Show this one alone.
     status
         pending, processing, complete, failed or cancelled.
     error
-        The code of what failed them, such as no_available_sources.
+        The code of the error that failed them, such as no_available_sources.
     uncollected
-        Results that nobody has fetched yet.
+        Only results that nobody has read yet.
     limit
         How many, at most 200.
     """
-    if request_id is not None:
-        _show(
-            either(
-                lambda session: _one(session, request_id),
-                lambda client: client.fetch(f"{REQUESTS}/{request_id}", RequestView),
-            ),
-            json,
-        )
+    if request is not None:
+        wanted_id = number(request, "request")
+        _show(ask(Here, There, lambda beat: beat.one(wanted_id)), shape)
         return
+    _check_names(platform, flow)
     wanted = Filter(
         platform=platform,
         flow=flow,
@@ -78,108 +81,116 @@ def requests(
         uncollected=uncollected,
         limit=limit,
     )
-    page = either(lambda session: _list(session, wanted), lambda client: _list_there(client, wanted))
-    if json:
-        show_json(page)
-        return
-    rows = [
-        (str(r.id), r.status, r.platform, r.flow, _subject(r.params), r.items, f"{r.created_at:%Y-%m-%d %H:%M:%S}")
-        for r in page.requests
-    ]
-    show_rows(("id", "status", "platform", "flow", "of", "items", "created (UTC)"), rows, empty="no request matches")
-    if sys.stdout.isatty() and rows:
+    page = ask(Here, There, lambda beat: beat.page(wanted))
+    show_list(
+        page.requests,
+        ("id", "status", "platform", "flow", "subject", "items", "created", "error"),
+        lambda r: (r.id, r.status, r.platform, r.flow, subject_of(r), r.items, r.created_at, _error_of(r).get("code")),
+        shape,
+        empty="no request matches",
+    )
+    if sys.stdout.isatty() and page.requests and shape == TABLE:
+        counts = (f"{count:,} {name.lower()}" for name, count in page.counts.items() if count)
         out.print()
-        out.print(
-            Text("  ".join(f"{count:,} {name.lower()}" for name, count in page.counts.items() if count), style="dim")
-        )
+        out.print(Text("  ".join(counts), style="dim"))
 
 
 def retry(
-    request_id: int | None = None,
+    request: str | None = None,
     /,
     *,
     platform: str | None = None,
     flow: str | None = None,
-    status: str = "failed",
+    status: str | None = None,
     account: str | None = None,
     error: str | None = None,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     limit: int = retry_.MAX_RETRIES,
 ) -> int:
-    """Run again what failed: one request, or the newest that match.
+    """Retry failed requests: one, or the newest that match. Each retry may cost calls of providers.
 
-    Exits with 1 if one of them cannot run again.
+    Exits with 1 if one of them cannot be retried.
 
     Parameters
     ----------
-    request_id
+    request
         Retry this one alone.
     status
-        failed or cancelled.
+        failed (the default) or cancelled.
     error
-        The code of what failed them, such as no_available_sources.
+        The code of the error that failed them, such as no_available_sources.
+    every
+        Retry all that failed, of every platform and account.
     limit
         How many, at most 1,000.
     """
-    if request_id is not None:
-        either(lambda session: _retry(session, request_id), lambda client: client.retry(request_id))
-        say(f"Queued request {request_id} for retry. Follow it: `beat why {request_id}`")
+    if request is not None:
+        wanted_id = number(request, "request")
+        ask(Here, There, lambda beat: beat.retry(wanted_id))
+        say(f"Queued request {wanted_id} for retry. Follow it: `beat watch {wanted_id}`")
         return 0
-    wanted = Filter(platform=platform, flow=flow, status=status.upper(), account_id=account, error=error)
-    again, refused, more = either(
-        lambda session: _retry_matching(session, wanted, limit), lambda client: _retry_there(client, wanted, limit)
-    )
-    say(f"{again:,} run again")
-    for number, why_not in refused:
-        tell(f"{number}: {why_not}")
+    if not every and not any((platform, flow, status, account, error)):
+        raise BadInput(
+            "nothing was retried: name a request, or filter by --platform, --flow, --status, --account or --error; --all retries all that failed"
+        )
+    _check_names(platform, flow)
+    wanted = Filter(platform=platform, flow=flow, status=(status or "failed").upper(), account_id=account, error=error)
+    again, refused, more = ask(Here, There, lambda beat: beat.retry_matching(wanted, limit))
+    say(f"Queued {again:,} {'request' if again == 1 else 'requests'} for retry")
+    for request_id, why_not in refused:
+        tell(f"{request_id}: {why_not}")
     if more:
-        tell("more match; run it once more")
+        tell("more requests match; run the command once more")
     return FAILED if refused else 0
 
 
-def cancel(*request_ids: int, reason: str) -> int:
-    """End requests that are not wanted any more. Fetches that other requests wait for go on.
+def cancel(*requests: str, reason: str) -> int:
+    """Cancel requests. Fetches that other requests wait for continue.
 
     Exits with 1 if one of them does not exist or has ended already.
+
+    Parameters
+    ----------
+    requests
+        Their ids; `-` reads them from standard input, `@FILE` from a file, one a line.
+    reason
+        Kept in the audit log.
     """
-    ended = either(
-        lambda session: _cancel(session, request_ids, reason), lambda client: _cancel_there(client, request_ids, reason)
-    )
+    ids = [number(word, "request") for word in expanded(requests)]
+    if not ids:
+        raise BadInput("nothing was cancelled: name the requests, such as `beat cancel 17 18 --reason …`")
+    ended = ask(Here, There, lambda beat: beat.cancel(ids, reason=reason))
     say(f"{len(ended):,} cancelled")
-    for request_id in sorted(set(request_ids) - set(ended)):
-        tell(f"{request_id}: there is none, or it has ended already")
-    return 0 if set(request_ids) == set(ended) else FAILED
+    for request_id in sorted(set(ids) - set(ended)):
+        tell(f"request {request_id} was not found or has already ended")
+    return 0 if set(ids) == set(ended) else FAILED
 
 
-def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Say why a request is not done, and when it can be: every blocker with the time at which it clears, and the calls so far."""
-    found = either(lambda session: _why(session, request_id), lambda client: _why_there(client, request_id))
+def why(request: str, /, *, json: Flag = False) -> None:
+    """Explain why a request is not done, and when it can be: each blocker with the time at which it clears, and the calls so far."""
+    wanted_id = number(request, "request")
+    found = ask(Here, There, lambda beat: beat.why(wanted_id))
     if json:
         show_json(found)
         return
-    request = found.request
-    head = f"request {request.id}  {request.platform}  {request.flow}  {_subject(request.params)}"
-    if sys.stdout.isatty():
-        status = Text(request.status, style=STYLES.get(request.status, ""))
-        out.print(Text.assemble((printable(head), "bold"), "  ", status))
-    else:
-        say(printable(f"{head}  {request.status}"))
+    _say_head(found.request)
     say(printable(found.summary))
     if found.eta is not None:
-        say(f"Complete at about {found.eta:%Y-%m-%d %H:%M:%S} UTC, as things go now.")
+        say(f"Expected to be complete at about {moment(found.eta)}.")
     blockers: list[tuple[object, ...]] = [
-        (fetch.operation, blocker.source or "any", _id(blocker.credential_id), blocker.why, _clears(blocker.until))
+        (fetch.operation, blocker.source or "any", blocker.credential_id, blocker.why, _clears(blocker.until))
         for fetch in found.fetches
         for blocker in fetch.blockers
     ]
     if blockers:
         say("")
-        show_rows(("fetch", "source", "credential", "why it waits", "clears"), blockers)
+        show_rows(("fetch", "source", "credential", "why it waits", "clears"), blockers, prose=("why it waits",))
     calls = [
         (
-            f"{call['at']:%H:%M:%S}",
+            call["at"],
             call["source"],
             call["operation"],
-            _id(call["credential_id"]),
+            call["credential_id"],
             call["status"],
             call["outcome"],
             None if call["ms"] is None else round(call["ms"]),
@@ -189,15 +200,54 @@ def why(request_id: int, /, *, json: Annotated[bool, Parameter(negative="")] = F
     ]
     if calls:
         say("")
-        columns = ("called at (UTC)", "source", "operation", "credential", "HTTP", "outcome", "ms", "code")
+        columns = ("called at", "source", "operation", "credential", "HTTP", "outcome", "ms", "code")
         show_rows(columns, calls)
 
 
-def _show(request: RequestView, json: bool) -> None:
-    if json:
+def watch(request: str, /, *, timeout: float = 600.0) -> int:
+    """Follow a request until it ends: a line for each change, then how it ended.
+
+    Exits with 1 if it failed or was cancelled, and with 5 if it has not ended in time (it continues).
+
+    Parameters
+    ----------
+    timeout
+        Seconds to wait.
+    """
+    wanted_id = number(request, "request")
+
+    async def follow(beat: Here | There) -> Explanation:
+        deadline, told = time.monotonic() + timeout, ""
+        while True:
+            found = await beat.why(wanted_id)
+            line = f"{found.request.status}  {found.summary}"
+            if line != told:
+                say(f"{moment(datetime.now(UTC))}  {printable(line)}")
+                told = line
+            if found.request.status in ENDED or time.monotonic() >= deadline:
+                return found
+            await asyncio.sleep(EVERY)
+
+    ended = ask(Here, There, follow).request
+    if ended.status not in ENDED:
+        tell(f"request {wanted_id} has not ended after {timeout:g} s. Details: `beat why {wanted_id}`")
+        return TIMED_OUT
+    return 0 if ended.status == "COMPLETE" else FAILED
+
+
+def _say_head(request: RequestView) -> None:
+    head = f"request {request.id}  {request.platform}  {request.flow}  {subject_of(request)}"
+    if sys.stdout.isatty():
+        status = Text(request.status, style=STYLES.get(request.status, ""))
+        out.print(Text.assemble((printable(head), "bold"), "  ", status))
+    else:
+        say(printable(f"{head}  {request.status}"))
+
+
+def _show(request: RequestView, shape: Shape) -> None:
+    if shape.json or shape.json_lines:
         show_json(request)
         return
-    error = (request.data or {}).get("error") or (request.data or {}).get("partial") or {}
     lines: list[tuple[str, object]] = [
         ("id", str(request.id)),
         ("status", request.status),
@@ -206,105 +256,44 @@ def _show(request: RequestView, json: bool) -> None:
         ("params", ", ".join(f"{name}={value}" for name, value in sorted(request.params.items()))),
         ("priority", request.priority),
         ("account", request.account_id),
-        ("created (UTC)", _moment(request.created_at)),
-        ("picked", _moment(request.picked_at)),
-        ("ended", _moment(request.scraped_at)),
-        ("expires", _moment(request.expires_at)),
+        ("created", request.created_at),
+        ("started", request.picked_at),
+        ("finished", request.scraped_at),
+        ("expires", request.expires_at),
         ("joined", None if request.joined_to is None else str(request.joined_to)),
         ("tags", ", ".join(f"{name}={value}" for name, value in sorted((request.tags or {}).items())) or None),
         ("items", str(request.items)),
-        ("as of", _moment(request.observed_at)),
-        ("collected", _moment(request.collected_at)),
+        ("as of", request.observed_at),
+        ("read", request.collected_at),
         ("source", (request.data or {}).get("source")),
-        ("reason", reason_of(error) or None),
+        ("reason", reason_of(_error_of(request)) or None),
     ]
     show_rows(("", ""), [line for line in lines if line[1] is not None])
 
 
-async def _one(session: Session, request_id: int) -> RequestView:
-    async with session.engine.database.transaction() as transaction:
-        return await queries.get_request(transaction, request_id)
+def _check_names(platform: str | None, flow: str | None) -> None:
+    """Raises `UnknownPlatform` and `UnknownFlow`."""
+    if platform is not None or flow is not None:
+        from beat_actors.broker.flows import flow_known
+        from beat_actors.platforms.registry import platform as platform_named
+
+        if platform is not None:
+            platform_named(platform)
+        if flow is not None:
+            flow_known(flow, platform)
 
 
-async def _list(session: Session, wanted: Filter) -> Listing:
-    async with session.engine.database.transaction() as transaction:
-        page = await queries.list_scrape_data(transaction, wanted)
-        return Listing(page.requests, page.next_cursor, await queries.count_by_status(transaction, wanted))
+def _error_of(request: RequestView) -> dict[str, Any]:
+    data = request.data or {}
+    return data.get("error") or data.get("partial") or {}
 
 
-async def _list_there(client: Client, wanted: Filter) -> Listing:
-    return await client.fetch(REQUESTS, Listing, {**_fields(wanted), "counts": True, "limit": wanted.limit})
-
-
-def _fields(wanted: Filter) -> dict[str, Any]:
-    """What a filter says, as the API takes it."""
-    named = ("platform", "flow", "status", "account_id", "error")
-    given = {name: value for name in named if (value := getattr(wanted, name)) is not None}
-    return given | ({"uncollected": True} if wanted.uncollected else {})
-
-
-async def _retry(session: Session, request_id: int) -> None:
-    retried = await retry_.retry(session.engine.database, request_id, actor=who())
-    await session.wake(retried.platform)
-
-
-async def _retry_matching(session: Session, wanted: Filter, limit: int) -> Again:
-    found = await retry_.retry_matching(session.engine.database, wanted, limit=limit, actor=who())
-    for platform in sorted({one.platform for one in found.outcomes if one.error is None}):
-        await session.wake(platform)
-    refused = [(one.id, str(one.error)) for one in found.outcomes if one.error is not None]
-    return len(found.outcomes) - len(refused), refused, found.next_cursor is not None
-
-
-async def _retry_there(client: Client, wanted: Filter, limit: int) -> Again:
-    found = await client.retry_matching(**_fields(wanted), limit=limit)
-    refused = [(one["id"], one["detail"]) for one in found.outcomes if "detail" in one]
-    return found.retried, refused, found.next_cursor is not None
-
-
-async def _cancel_there(client: Client, ids: Sequence[int], reason: str) -> list[int]:
-    ended = []
-    for request_id in ids:
-        with contextlib.suppress(NotThere):
-            if await client.cancel(request_id, reason) == "CANCELLED":
-                ended.append(request_id)
-    return ended
-
-
-async def _cancel(session: Session, ids: Sequence[int], reason: str) -> list[int]:
-    async with session.engine.database.transaction() as transaction:
-        ended = await lifecycle.cancel(transaction, ids, reason=reason)
-        for request_id in ended:
-            detail = {"reason": reason}
-            await audit.record(
-                transaction, actor=who(), action="request.cancel", target=f"request/{request_id}", detail=detail
-            )
-    return ended
-
-
-async def _why(session: Session, request_id: int) -> Explanation:
-    async with session.engine.database.transaction() as transaction:
-        return await explain.why(transaction, request_id, operator=True)
-
-
-async def _why_there(client: Client, request_id: int) -> Explanation:
-    found = await client.fetch(f"{REQUESTS}/{request_id}/explain", Explanation)
-    for call in found.calls:
-        call["at"] = datetime.fromisoformat(call["at"])
-    return found
-
-
-def _subject(params: dict[str, Any]) -> str:
-    return str(next((params[name] for name in ("handle", "profile_id") if name in params), ""))
-
-
-def _id(value: int | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _moment(at: datetime | None) -> str | None:
-    return None if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+def subject_of(request: RequestView) -> str:
+    """Whom or what a request is about: the first parameter that names something."""
+    params = request.params
+    named = ("handle", "profile_id", "store", "username", "post_id", "shortcode", "hashtag", "user_id", "q")
+    return str(next((params[name] for name in named if name in params), next(iter(params.values()), "")))
 
 
 def _clears(until: datetime | None) -> str:
-    return "not without a person" if until is None else f"{until:%Y-%m-%d %H:%M:%S} UTC"
+    return "needs manual action" if until is None else moment(until)

@@ -5,13 +5,14 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from cyclopts import Parameter
 
-from beat_actors.cli.output import FAILED, TIMED_OUT, reason_of, show_json, show_rows, tell
-from beat_actors.cli.remote import either
+from beat_actors.cli import operators
+from beat_actors.cli.given import expanded
+from beat_actors.cli.operators import ask
+from beat_actors.cli.output import FAILED, TABLE, TIMED_OUT, Shape, reason_of, show_list, tell
 from beat_actors.cli.session import Session
 from beat_actors.client import REQUESTS, Client, NotThere, Problem
 from beat_actors.database import Statement, Statements, Transaction
@@ -99,18 +100,18 @@ def scrape(
     posts: int | None = None,
     priority: str = "customer",
     timeout: float = 60.0,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    shape: Shape = TABLE,
 ) -> int:
-    """Refresh profiles now, wait for them, and show what came.
+    """Refresh profiles now, wait for them, and show the results.
 
-    Exits with 1 if one of them failed, and with 5 if one was not done in time (it goes on; `beat why ID` tells).
+    Exits with 1 if one of them failed, and with 5 if one has not ended in time (it continues; `beat why ID` explains).
 
     Parameters
     ----------
     platform
         instagram, or any other; an unknown one is answered with those that exist.
     handles
-        The profiles' handles; their numbers, or whatever else the flow goes by, where it does.
+        Handles of the profiles, or other names that the flow takes; `-` reads them from standard input, `@FILE` from a file, one a line.
     flow
         The flow to run. Without it, the first flow for profiles that takes a name of this shape.
     posts
@@ -123,18 +124,19 @@ def scrape(
     declared = platform_named(platform)
     urgency = Priority.named(priority)
     extra = {} if posts is None else {"posts": posts}
+    subjects = expanded(handles)
     wanted = []
-    for handle in handles:
+    for handle in subjects:
         chosen = declared.flow(flow) if flow else flow_for(declared, handle)
         wanted.append(NewRequest(platform, chosen.name, {_subject(chosen): handle, **extra}, urgency))
-    scraped = either(
-        lambda session: _scrape(session, handles, wanted, timeout),
-        lambda client: _scrape_there(client, handles, wanted, timeout),
-    )
-    if json:
-        show_json([{"request": s.request, "profile": s.profile, "posts": s.posts} for s in scraped])
+    scraped = ask(Here, There, lambda beat: beat.scrape(subjects, wanted, timeout))
+    if shape.json or shape.json_lines:
+        show_list(
+            [{"request": s.request, "profile": s.profile, "posts": s.posts} for s in scraped], (), lambda _: (), shape
+        )
     else:
-        show_rows(("handle", "status", "followers", "posts", "source", "ms", "request"), [s.row() for s in scraped])
+        columns = ("handle", "status", "followers", "posts", "source", "ms", "request")
+        show_list(scraped, columns, Scraped.row, shape)
     for one in scraped:
         if one.request.status not in DONE:
             tell(f"{one.subject}: still running after {timeout:g} s. Details: `beat why {one.request.id}`")
@@ -143,6 +145,16 @@ def scrape(
     if any(one.request.status not in DONE for one in scraped):
         return TIMED_OUT
     return FAILED if any(one.request.status != "COMPLETE" for one in scraped) else 0
+
+
+class Here(operators.Here):
+    async def scrape(self, subjects: Sequence[str], wanted: Sequence[NewRequest], timeout: float) -> list[Scraped]:
+        return await _scrape(self.session, subjects, wanted, timeout)
+
+
+class There(operators.There):
+    async def scrape(self, subjects: Sequence[str], wanted: Sequence[NewRequest], timeout: float) -> list[Scraped]:
+        return await _scrape_there(self.client, subjects, wanted, timeout)
 
 
 async def _scrape_there(
@@ -199,21 +211,21 @@ def _subject(flow: Flow) -> str:
 async def _scrape(
     session: Session, subjects: Sequence[str], wanted: Sequence[NewRequest], timeout: float
 ) -> list[Scraped]:
-    if session.engine.settings.simulator_url is not None:
+    if session.settings.simulator_url is not None:
         tell("simulated data: the provider simulator answers, not the providers")
     deadline = time.monotonic() + timeout
-    accepted = await intake.accept(session.engine.database, wanted)
+    accepted = await intake.accept(session.database, wanted)
     await session.wake(wanted[0].platform)
     ids = [one.id for one in accepted]
     await _wait(session, ids, deadline)
-    async with session.engine.database.transaction() as transaction:
+    async with session.database.transaction() as transaction:
         return await _result(transaction, subjects, ids)
 
 
 async def _wait(session: Session, ids: list[int], deadline: float) -> None:
     pause = FIRST_LOOK
     while True:
-        async with session.engine.database.transaction() as transaction:
+        async with session.database.transaction() as transaction:
             statuses = set(await transaction.rows(STATUSES, {"ids": ids}))
         if statuses <= DONE or time.monotonic() >= deadline:
             return

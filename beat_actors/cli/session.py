@@ -7,31 +7,82 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import redis
-import structlog
-
-from actors.mailbox import QUEUES, Mailbox
 from beat_actors.cli.output import tell
-from beat_actors.engine import Engine
 from beat_actors.errors import BadSettings
-from beat_actors.local import running_env
 from beat_actors.settings import DatabaseSettings, Settings, load, load_database
+
+if TYPE_CHECKING:  # each is imported by the commands that need it, since its drivers take most of a command's time
+    from actors.mailbox import Mailbox
+    from actors.queues import Queues
+    from beat_actors.credentials.manager import CredentialManager
+    from beat_actors.credentials.vault import Vault
+    from beat_actors.database import Database
+    from beat_actors.engine import Engine
 
 T = TypeVar("T")
 
 ASLEEP = "Redis does not answer, so nobody was woken; the scheduler finds it by itself"
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
-    """An engine and a mailbox, for the length of one command."""
+    """What a command works with, each part opened when it is first used."""
 
-    engine: Engine
-    mailbox: Mailbox
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def database(self) -> "Database":
+        from beat_actors.database import Database
+
+        return Database(self.settings, name="cli")
+
+    @cached_property
+    def vault(self) -> "Vault":
+        from beat_actors.credentials.vault import Vault
+
+        return Vault(self.settings)
+
+    @cached_property
+    def credentials(self) -> "CredentialManager":
+        from beat_actors.credentials.manager import CredentialManager
+
+        return CredentialManager(self.database, self.vault, actor=who())
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """For a command that calls a provider itself. Raises `BadSettings` where BEAT_SOURCES names an unknown source."""
+        from beat_actors.engine import Engine, check_sources
+        from beat_actors.transport.http import ProviderClient
+
+        check_sources(self.settings)
+        return Engine(self.settings, self.database, self.vault, self.credentials, ProviderClient(self.settings))
+
+    @cached_property
+    def mailbox(self) -> "Mailbox":
+        from actors.mailbox import Mailbox
+
+        return Mailbox(self.settings)
+
+    @cached_property
+    def queues(self) -> "Queues":
+        from actors.queues import Queues
+
+        return Queues(self.settings)
+
+    async def close(self) -> None:
+        opened = self.__dict__
+        if "engine" in opened:
+            await self.engine.client.close()
+        if "database" in opened:
+            await self.database.close()
+        if "mailbox" in opened:
+            self.mailbox.close()
+        if "queues" in opened:
+            self.queues.close()
 
     async def wake(self, platform: str) -> None:
         """Wake the platform's broker; where that fails, work is later and not lost, and the user is told so."""
@@ -67,6 +118,8 @@ def database_settings_in_force() -> DatabaseSettings:
 
 def _adopt_running() -> None:
     if "BEAT_DATABASE_URL" not in os.environ:
+        from beat_actors.local.home import running_env
+
         root = default_root()
         env = running_env(root)
         if env is None:
@@ -81,12 +134,11 @@ def _adopt_running() -> None:
 async def session() -> AsyncIterator[Session]:
     settings = settings_in_force()
     quiet_logs()
-    engine, mailbox = Engine.start(settings, name="cli", actor=who()), Mailbox(settings)
+    opened = Session(settings)
     try:
-        yield Session(engine, mailbox)
+        yield opened
     finally:
-        await engine.close()
-        mailbox.close()
+        await opened.close()
 
 
 def run(work: Callable[[Session], Awaitable[T]]) -> T:
@@ -101,6 +153,10 @@ def run(work: Callable[[Session], Awaitable[T]]) -> T:
 
 def queue_depths(settings: Settings) -> dict[str, int]:
     """How many messages lie in each queue. Raises `redis.RedisError`."""
+    import redis
+
+    from actors.mailbox import QUEUES
+
     with redis.Redis.from_url(str(settings.redis_url), socket_timeout=1.0, socket_connect_timeout=1.0) as client:
         pipe = client.pipeline(transaction=False)
         for queue in QUEUES:
@@ -110,6 +166,8 @@ def queue_depths(settings: Settings) -> dict[str, int]:
 
 def quiet_logs() -> None:
     """What the libraries log goes to standard error, and only what is an error: standard output belongs to the command."""
+    import structlog
+
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),

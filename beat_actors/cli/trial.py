@@ -84,11 +84,11 @@ def try_(
 
 async def _candidates(session: Session, source: str, credential: int | None) -> Sequence[CredentialInfo]:
     if credential is not None:
-        found = await session.engine.credentials.info(credential)
+        found = await session.credentials.info(credential)
         if found.source != source:
             raise BadInput(f"credential {credential} is of {found.source}, not of {source}", field="credential")
         return [found]
-    ready = [one for one in await session.engine.credentials.overview(source) if one.state == "ready" and one.shared]
+    ready = [one for one in await session.credentials.overview(source) if one.state == "ready" and one.shared]
     if not ready:
         raise BadInput(f"no credential of {source} is ready; add one: `beat connect {source}`", field="credential")
     return random.sample(ready, min(len(ready), CANDIDATES))

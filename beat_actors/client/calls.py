@@ -58,6 +58,17 @@ class Calls:
         query = {name: _text(value) for name, value in (params or {}).items() if value is not None}
         return await self._call("GET", path, kind, params=query)
 
+    async def send(
+        self, method: str, path: str, kind: type[T], body: object = None, params: Mapping[str, Any] | None = None
+    ) -> T:
+        """A call that changes something, made once: whether one whose answer was lost took effect is for a person to look up. Raises
+        `ApiError`."""
+        query = {name: _text(value) for name, value in (params or {}).items() if value is not None}
+        options: dict[str, Any] = {"params": query}
+        if body is not None:
+            options |= {"data": msgspec.json.encode(body), "headers": {"Content-Type": "application/json"}}
+        return await self._once(method, path, kind, **options)
+
     async def _pages(self, path: str, kind: type[P], params: Mapping[str, Any]) -> AsyncIterator[P]:
         cursor: str | None = None
         while True:
@@ -76,18 +87,23 @@ class Calls:
         ends = time.monotonic() + self._patience
         while True:
             try:
-                async with self._http.request(method, self._url + path, **options) as response:
-                    body = await response.read()
-                    if response.status < 400:
-                        return msgspec.json.decode(body, type=kind)
-                    error = error_of(response.status, body, response.headers.get("Retry-After"))
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as broken:
-                told = f"{self._url} does not answer ({type(broken).__name__})"
-                error = Away(Problem("urn:beat:problem:away", "The API is away", 0, told))
-            pause = (error.retry_after or SOON) * random.uniform(1.0, 1.2)
-            if not isinstance(error, Away) or time.monotonic() + pause > ends:
-                raise error
+                return await self._once(method, path, kind, **options)
+            except Away as away:
+                pause = (away.retry_after or SOON) * random.uniform(1.0, 1.2)
+                if time.monotonic() + pause > ends:
+                    raise
             await asyncio.sleep(pause)
+
+    async def _once(self, method: str, path: str, kind: type[T], **options: Any) -> T:
+        try:
+            async with self._http.request(method, self._url + path, **options) as response:
+                body = await response.read()
+                if response.status < 400:
+                    return msgspec.json.decode(body, type=kind)
+                raise error_of(response.status, body, response.headers.get("Retry-After"))
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as broken:
+            told = f"{self._url} does not answer ({type(broken).__name__})"
+            raise Away(Problem("urn:beat:problem:away", "The API is away", 0, told)) from broken
 
 
 def path_of(kind: str, platform: str, name: str) -> str:

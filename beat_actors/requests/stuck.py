@@ -15,6 +15,7 @@ from beat_actors.fetches.rescue import seize
 
 SECONDS = 600.0
 """What long is, unless somebody says otherwise."""
+LONGEST = 86_400 * 366
 MOST = 1000
 
 
@@ -64,5 +65,5 @@ async def requeue(database: Database, *, seconds: float = SECONDS, actor: str, r
 
 
 def _check(seconds: float) -> None:
-    if not 1 <= seconds <= 86_400 * 366:
+    if not 1 <= seconds <= LONGEST:
         raise BadInput("the time is from a second to a year", field="seconds")

@@ -45,6 +45,7 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/credentials", {"source": "lama", "secret": SECRETS[0]}, "credential.add"),
     ("POST", "/v1/credentials/1/secret", {"secret": SECRETS[1], **REASON}, "credential.replace"),
     ("POST", "/v1/credentials/1/change/disable", REASON, "credential.disable"),
+    ("POST", "/v1/stuck/requeue", REASON, "request.requeue"),
     ("POST", "/v1/sources/lama/breaker/open", REASON, "breaker.open"),
     ("PATCH", "/v1/flows/refresh_profile_basic", {"workers": 1, "platform": "instagram", **REASON}, "flow.set"),
     ("POST", "/v1/messages/{first}/drop", REASON, "message.drop"),
@@ -79,6 +80,8 @@ def route_of(method: str, path: str) -> tuple[str, str]:
 
 def test_every_route_that_changes_something_is_among_the_calls() -> None:
     changing = {(method, path) for method, path in TABLE if method != "GET" and path not in SUBMISSIONS}
+    # It records each batch of secrets that it seals, and here all are sealed with the first key.
+    changing -= {("POST", "/v1/credentials/rotate-keys")}
     assert {route_of(method, path) for method, path, _, _ in CALLS} == changing
 
 

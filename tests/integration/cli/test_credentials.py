@@ -93,12 +93,12 @@ def test_show_tells_all_but_the_secret(beat: Beat, settings: Settings) -> None:
     shown = beat("credentials", "show", "1")
     lines = {row[0]: row[1] for row in shown.rows if len(row) == 2}
     assert (lines["owner"], lines["check"], lines["scopes"]) == ("17841", "it is good", "read, write")
-    assert (lines["expires"], lines["data access ends"]) == ("2031-03-01 00:00:00", "2031-02-01 10:00:00")
+    assert (lines["expires"], lines["data access ends"]) == ("2031-03-01T00:00:00Z", "2031-02-01T10:00:00Z")
     assert [row[1] for row in shown.rows if len(row) == 4] == ["added"]
     document = beat("credentials", "show", "1", "--json").json
     assert document["credential"]["scopes"] == ["read", "write"]
     (listed,) = beat("credentials", "list").rows
-    assert "2031-02-01 10:00" in listed
+    assert "2031-02-01T10:00:00Z" in listed
     assert SECRET not in shown.out + json.dumps(document)
     assert beat("credentials", "show", "4711").code == 4
 

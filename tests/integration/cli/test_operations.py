@@ -15,10 +15,10 @@ def rows(database_url: str) -> psycopg.Connection:
 def test_a_source_is_opened_and_closed_and_the_audit_log_says_who(beat: Beat) -> None:
     assert beat("credentials", "add", "lama", "--json", stdin="key=abc").code == 0
     opened = beat("sources", "open", "lama", "--operation", "profile_by_handle", "--reason", "maintenance")
-    assert (opened.code, opened.out) == (0, "lama is left alone for 3,600 s: profile_by_handle\n")
+    assert (opened.code, opened.out) == (0, "lama is paused for 3,600 s: profile_by_handle\n")
     (lama,) = [row for row in beat("sources").rows if row[1] == "lama"]
     assert lama[:6] == ["instagram", "lama", "1", "1", "0", "0"]
-    assert lama[6].startswith("profile_by_handle open until ")
+    assert lama[6].startswith("profile_by_handle open by hand until ")
     assert beat("sources", "close", "lama", "--reason", "over").code == 0
     (lama,) = [one for one in beat("sources", "--json").json if one["source"] == "lama"]
     assert lama["breakers"] == []
@@ -86,12 +86,14 @@ def test_a_flow_is_shown_changed_paused_and_resumed(beat: Beat) -> None:
 
     assert shown()[:7] == ["tiktok", "refresh_tiktok_profiles", "0", "25", "5", "5", "0"]
     changed = beat("flows", "set", "refresh_tiktok_profiles", "--workers", "2", "--reason", "overload")
-    told = "tiktok refresh_tiktok_profiles runs: 2 x 5 = 10 calls may be out at once\n"
+    told = "tiktok refresh_tiktok_profiles: running, limit 2 x 5 = 10 concurrent calls\n"
     assert (changed.code, changed.out) == (0, told)
     assert shown()[3:] == ["10", "2", "5", "0", "", "declared 5 x 5"]
-    assert "is paused" in beat("flows", "pause", "refresh_tiktok_profiles", "--reason", "overload").out
+    assert (
+        "paused (limit when resumed: " in beat("flows", "pause", "refresh_tiktok_profiles", "--reason", "overload").out
+    )
     assert shown()[-1] == "paused"
-    assert "runs" in beat("flows", "resume", "refresh_tiktok_profiles", "--reason", "over").out
+    assert "running" in beat("flows", "resume", "refresh_tiktok_profiles", "--reason", "over").out
     assert beat("flows", "reset", "refresh_tiktok_profiles", "--reason", "over").code == 0
     (flow,) = [one for one in beat("flows", "--json").json if one["flow"] == "refresh_tiktok_profiles"]
     assert (flow["limit"], flow["paused"]) == (25, False)

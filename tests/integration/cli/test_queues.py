@@ -27,7 +27,7 @@ def send(broker: BeatBroker, *ids: int) -> str:
 def test_queues_are_lines_in_a_pipe_and_json_for_scripts(beat: Beat, broker: BeatBroker) -> None:
     send(broker, 1)
     assert ["ingest", "1", "0", "0", "0"] in [row[:5] for row in beat("queues").rows]
-    (ingest,) = [queue for queue in beat("queues", "--json").json["queues"] if queue["queue"] == "ingest"]
+    (ingest,) = [queue for queue in beat("queues", "--json").json if queue["queue"] == "ingest"]
     assert (ingest["waiting"], ingest["actors"]) == (1, {"ingest": 1})
 
 

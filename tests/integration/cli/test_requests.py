@@ -1,6 +1,8 @@
 """`beat requests`, `beat why`, `beat scrape`: what is shown, and with which exit code."""
 
+import json
 from collections.abc import Callable
+from datetime import datetime
 
 import psycopg
 
@@ -21,12 +23,16 @@ def test_requests_are_listed_newest_first(beat: Beat, submit: Submit) -> None:
     ]
 
 
-def test_requests_as_json_with_filter_and_counts(beat: Beat, submit: Submit) -> None:
+def test_requests_as_json_with_a_filter(beat: Beat, submit: Submit) -> None:
     submit("one", "two", "three")
     said = beat("requests", "--status", "pending", "--limit", "2", "--json")
-    assert len(said.json["requests"]) == 2
-    assert said.json["counts"]["PENDING"] == 3
-    assert beat("requests", "--status", "complete", "--json").json["requests"] == []
+    assert [one["status"] for one in said.json] == ["PENDING", "PENDING"]
+    assert beat("requests", "--status", "complete", "--json").json == []
+    lines = beat("requests", "--limit", "2", "--json-lines").out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [one["id"] for one in said.json]
+    head, *rows = beat("requests", "--header").rows
+    assert head[:3] == ["id", "status", "platform"]
+    assert len(rows) == 3
 
 
 def test_one_request(beat: Beat, submit: Submit) -> None:
@@ -59,9 +65,9 @@ def test_s4_5_what_takes_long_is_shown_before_it_is_taken_away(beat: Beat, submi
             "lease_until = clock_timestamp() + interval '1 hour'"
         )
     assert beat("stuck", "--minutes", "12").out == ""
-    assert [row[:6] for row in beat("stuck").rows] == [
-        [str(one.id), "instagram", "refresh_profile_by_handle", "11 min ago", "1", "11 min"]
-    ]
+    ((*shown, started, held, held_for, _, _),) = beat("stuck").rows
+    assert (shown, held, held_for) == ([str(one.id), "instagram", "refresh_profile_by_handle"], "1", "11 min")
+    assert datetime.fromisoformat(started).tzinfo is not None
     assert beat("stuck", "--json").json[0]["held"] == 1
     unsaid = beat("stuck", "--requeue")
     assert (unsaid.code, unsaid.out) == (2, "")
@@ -72,10 +78,10 @@ def test_s4_5_what_takes_long_is_shown_before_it_is_taken_away(beat: Beat, submi
 
 
 def test_s2_13_tables_are_listed_and_vacuumed(beat: Beat) -> None:
-    assert {"scrape_fetch", "credential_usage"} <= {row[0] for row in beat("db").rows}
+    assert {"scrape_fetch", "credential_usage"} <= {row[0] for row in beat("db", "--all").rows}
     assert "beat cli" in {row[0] for row in beat("db", "connections").rows}
-    taken = beat("db", "connections", "--json").json
-    assert 0 < taken["used"] < taken["most"]
+    assert "connections are taken" in beat("db", "connections").out
+    assert "beat cli" in {one["name"] for one in beat("db", "connections", "--json").json}
     assert beat("db", "vacuum", "lane").out == "vacuumed: lane\n"
     assert beat("db", "vacuum", "nothing").code == 4
 
@@ -98,8 +104,8 @@ def test_why_names_each_blocker_and_when_it_clears(beat: Beat, submit: Submit, s
         )
     said = beat("why", str(one.id))
     assert said.code == 0
-    assert ["profile_by_handle", "graphapi", "3", "the hour is spent", "2031-02-04 04:05:06 UTC"] in said.rows
-    assert ["profile_by_handle", "lama", "", "dead", "not without a person"] in said.rows
+    assert ["profile_by_handle", "graphapi", "3", "the hour is spent", "2031-02-04T04:05:06Z"] in said.rows
+    assert ["profile_by_handle", "lama", "", "dead", "needs manual action"] in said.rows
     assert len(beat("why", str(one.id), "--json").json["fetches"][0]["blockers"]) == 2
 
 
@@ -166,13 +172,15 @@ def test_what_is_not_wanted_is_cancelled_and_run_again(beat: Beat, submit: Calla
     said = beat("cancel", str(first.id), str(second.id), "999", "--reason", "a mistake")
     assert said.code == 1
     assert said.out.startswith("2 cancelled")
-    assert "999: there is none" in said.err
+    assert "request 999 was not found" in said.err
     assert beat("requests", str(first.id), "--json").json["data"]["error"]["message"] == "a mistake"
     assert beat("retry", str(third.id)).code == 1
     assert beat("retry", "999").code == 4
     assert beat("retry", str(first.id)).out.startswith(f"Queued request {first.id} for retry")
-    assert beat("retry", "--status", "cancelled", "--platform", "instagram").out.startswith("1 run again")
-    statuses = {one["id"]: one["status"] for one in beat("requests", "--json").json["requests"]}
+    assert beat("retry", "--status", "cancelled", "--platform", "instagram").out.startswith(
+        "Queued 1 request for retry"
+    )
+    statuses = {one["id"]: one["status"] for one in beat("requests", "--json").json}
     assert statuses == dict.fromkeys((first.id, second.id, third.id), "PENDING")
     assert beat("retry", "--status", "complete").code == 2
 
@@ -199,5 +207,5 @@ def test_uncollected_results_can_be_listed(
 ) -> None:
     first, _ = submit("one", "two")
     beat("cancel", str(first.id), "--reason", "a mistake")
-    assert [one["id"] for one in beat("requests", "--uncollected", "--json").json["requests"]] == [first.id]
-    assert beat("requests", "--error", "cancelled", "--json").json["counts"]["CANCELLED"] == 1
+    assert [one["id"] for one in beat("requests", "--uncollected", "--json").json] == [first.id]
+    assert [one["id"] for one in beat("requests", "--error", "cancelled", "--json").json] == [first.id]

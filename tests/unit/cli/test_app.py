@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from beat_actors.cli.app import COMMANDS, OF_NO_STACK, REMOTE, invoke
+from beat_actors.cli.app import COMMANDS, LOCAL, OF_NO_STACK, invoke
 from beat_actors.settings import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -111,17 +111,17 @@ def test_settings_as_json_names_every_variable(capsys: pytest.CaptureFixture[str
     assert found["BEAT_STAGE_BATCH"]["default"] == 50
 
 
-HERE_ALONE = sorted({name for name, _, _ in COMMANDS} - REMOTE)
+HERE_ALONE = sorted(LOCAL)
 ELSEWHERE = "http://elsewhere.invalid"
 
 
-@pytest.mark.parametrize("name", HERE_ALONE)
+@pytest.mark.parametrize("names", HERE_ALONE)
 @pytest.mark.parametrize("how", [["--url", ELSEWHERE], [f"--url={ELSEWHERE}"]])
 @pytest.mark.parametrize("first", [True, False])
 def test_what_cannot_be_done_elsewhere_is_not_done_here_instead(
-    name: str, how: list[str], first: bool, capsys: pytest.CaptureFixture[str]
+    names: tuple[str, ...], how: list[str], first: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = [*how, name, "purge", "ingest"] if first else [name, "purge", "ingest", *how]
+    line = [*how, *names, "ingest"] if first else [*names, "ingest", *how]
     assert invoke(line) == 2
     told = capsys.readouterr()
     assert (told.out, told.err.count("\n")) == ("", 1)
@@ -129,14 +129,24 @@ def test_what_cannot_be_done_elsewhere_is_not_done_here_instead(
     assert "BEAT_API_URL" not in os.environ
 
 
-@pytest.mark.parametrize("name", sorted(set(HERE_ALONE) - OF_NO_STACK))
+@pytest.mark.parametrize("names", [names for names in HERE_ALONE if names[0] not in OF_NO_STACK])
 def test_nor_where_the_environment_names_the_api(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    names: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEAT_API_URL", ELSEWHERE)
-    assert invoke([name, "list"]) == 2
-    assert f"env -u BEAT_API_URL beat {name}" in capsys.readouterr().err
-    assert invoke([name, "--help"]) == 0
+    assert invoke([*names, "list"]) == 2
+    assert f"env -u BEAT_API_URL beat {' '.join(names)}" in capsys.readouterr().err
+    assert invoke([*names, "--help"]) == 0
+
+
+@pytest.mark.parametrize("line", [["alerts"], ["keys", "list"], ["queues", "list", "ingest"], ["db"], ["doctor"]])
+def test_over_an_api_a_key_is_needed(
+    line: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEAT_API_KEY", raising=False)
+    monkeypatch.setenv("BEAT_API_URL", ELSEWHERE)
+    assert invoke(line) == 2
+    assert "BEAT_API_KEY is not set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", [["requests", "--url"], ["requests", "--url="], ["queues", "list", "--url"]])

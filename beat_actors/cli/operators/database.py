@@ -1,0 +1,38 @@
+"""PostgreSQL as Beat uses it, and the processes that do."""
+
+import msgspec
+
+from beat_actors.cli import operators
+from beat_actors.database import upkeep, vitals
+from beat_actors.database.upkeep import Connections, Table
+from beat_actors.database.vitals import Vitals
+
+
+class TableList(msgspec.Struct):
+    tables: list[Table]
+
+
+class ProcessList(msgspec.Struct):
+    processes: list[Vitals]
+
+
+class Here(operators.Here):
+    async def tables(self) -> list[Table]:
+        return await upkeep.tables(self.session.database)
+
+    async def connections(self) -> Connections:
+        return await upkeep.connections(self.session.database)
+
+    async def processes(self) -> list[Vitals]:
+        return await vitals.processes(self.session.database)
+
+
+class There(operators.There):
+    async def tables(self) -> list[Table]:
+        return (await self.client.fetch("/v1/database/tables", TableList)).tables
+
+    async def connections(self) -> Connections:
+        return await self.client.fetch("/v1/database/connections", Connections)
+
+    async def processes(self) -> list[Vitals]:
+        return (await self.client.fetch("/v1/database/processes", ProcessList)).processes

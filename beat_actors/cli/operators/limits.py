@@ -1,0 +1,43 @@
+"""The limits on on-demand requests."""
+
+import msgspec
+
+from beat_actors.cli import operators
+from beat_actors.cli.operators import segment
+from beat_actors.cli.session import who
+from beat_actors.quotas import overview
+from beat_actors.quotas.limiter import StackedLimiter
+from beat_actors.quotas.overview import LimitView
+
+
+class LimitList(msgspec.Struct):
+    limits: list[LimitView]
+
+
+class Emptied(msgspec.Struct):
+    used_before: int
+
+
+class Here(operators.Here):
+    async def limits(self) -> list[LimitView]:
+        limiter = StackedLimiter(self.session.database)
+        try:
+            return await overview.overview(limiter)
+        finally:
+            await limiter.close()
+
+    async def reset(self, name: str, *, reason: str) -> int:
+        limiter = StackedLimiter(self.session.database)
+        try:
+            return await overview.reset(self.session.database, limiter, name, actor=who(), reason=reason)
+        finally:
+            await limiter.close()
+
+
+class There(operators.There):
+    async def limits(self) -> list[LimitView]:
+        return (await self.client.fetch("/v1/limits", LimitList)).limits
+
+    async def reset(self, name: str, *, reason: str) -> int:
+        path = f"/v1/limits/{segment(name)}/reset"
+        return (await self.client.send("POST", path, Emptied, {"reason": reason})).used_before

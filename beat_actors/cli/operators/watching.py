@@ -1,0 +1,67 @@
+"""Alerts, the audit log and requests that run long."""
+
+import msgspec
+
+from beat_actors import alerts, audit
+from beat_actors.alerts import AlertView
+from beat_actors.audit import AuditEntry
+from beat_actors.cli import operators
+from beat_actors.cli.operators import segment
+from beat_actors.cli.session import who
+from beat_actors.requests import stuck
+from beat_actors.requests.stuck import Stuck, Taken
+
+
+class AlertList(msgspec.Struct):
+    alerts: list[AlertView]
+
+
+class AuditLog(msgspec.Struct):
+    entries: list[AuditEntry]
+
+
+class StuckList(msgspec.Struct):
+    requests: list[Stuck]
+
+
+class Silenced(msgspec.Struct):
+    key: str
+
+
+class Here(operators.Here):
+    async def alerts(self, *, resolved: bool) -> list[AlertView]:
+        async with self.session.database.transaction() as transaction:
+            return await alerts.list_alerts(transaction, resolved=resolved)
+
+    async def silence(self, alert: int, *, silenced: bool, reason: str) -> str:
+        async with self.session.database.transaction() as transaction:
+            return await alerts.silence(transaction, alert, silenced=silenced, actor=who(), reason=reason)
+
+    async def audited(self, target: str | None, actor: str | None, limit: int) -> list[AuditEntry]:
+        async with self.session.database.transaction() as transaction:
+            return await audit.entries(transaction, target=target, actor=actor, limit=limit)
+
+    async def stuck(self, seconds: float) -> list[Stuck]:
+        return await stuck.stuck(self.session.database, seconds=seconds)
+
+    async def reclaim(self, seconds: float, *, reason: str) -> Taken:
+        return await stuck.requeue(self.session.database, seconds=seconds, actor=who(), reason=reason)
+
+
+class There(operators.There):
+    async def alerts(self, *, resolved: bool) -> list[AlertView]:
+        return (await self.client.fetch("/v1/alerts", AlertList, {"resolved": resolved})).alerts
+
+    async def silence(self, alert: int, *, silenced: bool, reason: str) -> str:
+        body = {"reason": reason, "silenced": silenced}
+        return (await self.client.send("POST", f"/v1/alerts/{segment(alert)}/silence", Silenced, body)).key
+
+    async def audited(self, target: str | None, actor: str | None, limit: int) -> list[AuditEntry]:
+        wanted = {"target": target, "actor": actor, "limit": limit}
+        return (await self.client.fetch("/v1/audit", AuditLog, wanted)).entries
+
+    async def stuck(self, seconds: float) -> list[Stuck]:
+        return (await self.client.fetch("/v1/stuck", StuckList, {"seconds": round(seconds)})).requests
+
+    async def reclaim(self, seconds: float, *, reason: str) -> Taken:
+        return await self.client.send("POST", "/v1/stuck/requeue", Taken, {"seconds": seconds, "reason": reason})

@@ -1,0 +1,128 @@
+"""The same commands, here and over the API of a process that serves the same database: what they print is the same."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from beat_actors.local import temporary_home
+from beat_actors.settings import Settings
+from tests.integration.api.test_door import serving
+from tests.integration.cli.conftest import Beat
+
+READS = (
+    ("alerts", "--resolved"),
+    ("sources",),
+    ("sources", "lama"),
+    ("flows", "--platform", "tiktok"),
+    ("quarantine",),
+    ("requests",),
+    ("credentials", "list"),
+    ("credentials", "list", "lama"),
+    ("accounts", "grants"),
+    ("keys", "list"),
+    ("limits",),
+    ("webhooks", "list"),
+    ("audit",),
+    ("stuck",),
+    ("queues", "list", "ingest"),
+    ("db", "--all"),
+)
+CHANGES = (
+    ("sources", "pause", "lama", "--reason", "maintenance"),
+    ("sources", "resume", "lama", "--reason", "over"),
+    ("flows", "set", "refresh_tiktok_profiles", "--workers", "2", "--reason", "overload"),
+    ("flows", "reset", "refresh_tiktok_profiles", "--reason", "over"),
+    ("accounts", "grant", "acme", "shopify", "store-000007.myshopify.com", "--reason", "theirs"),
+    ("accounts", "revoke", "acme", "shopify", "store-000007.myshopify.com", "--reason", "theirs no more"),
+    ("credentials", "disable", "1", "--reason", "a rest"),
+    ("credentials", "enable", "--source", "lama", "--reason", "over"),
+    ("credentials", "reset", "--source", "lama", "--reason", "over"),
+    ("quarantine", "resolve", "malformed", "--reason", "fixed"),
+    ("quarantine", "replay", "malformed", "--reason", "fixed"),
+    ("limits", "reset", "refresh_profile_insta_daily", "--reason", "a test"),
+    ("queues", "purge", "ingest", "--reason", "a test"),
+    ("stuck", "--requeue", "--reason", "it hangs"),
+)
+REFUSALS = (
+    (("sources", "nobody"), 4),
+    (("sources", "pause", "nobody", "--reason", "x"), 4),
+    (("flows", "pause", "none", "--reason", "x"), 4),
+    (("flows", "pause", "refresh_profile_by_handle", "--reason", "x"), 2),
+    (("credentials", "list", "nobody"), 4),
+    (("credentials", "show", "4711"), 4),
+    (("requests", "4711"), 4),
+    (("requests", "--platform", "nowhere"), 4),
+    (("requests", "--flow", "nothing"), 4),
+    (("why", "4711"), 4),
+    (("watch", "4711"), 4),
+    (("audit", "nothing/1"), 4),
+    (("limits", "reset", "nothing", "--reason", "x"), 4),
+    (("queues", "list", "nothing"), 4),
+    (("quarantine", "show", "4711"), 4),
+    (("webhooks", "pause", "4711"), 4),
+    (("alerts", "silence", "4711", "--reason", "x"), 4),
+    (("retry",), 2),
+    (("cancel", "--reason", "x"), 2),
+    (("credentials", "reset", "--reason", "x"), 2),
+)
+
+
+@pytest.fixture
+def there(
+    beat: Beat, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], None]]:
+    """An API over the test's database; a call makes the command line speak to it from then on."""
+    key = beat("keys", "create", "operator", "--scope", "admin", "--rate", "60000").out.strip()
+    with temporary_home() as home, serving(home, settings, tmp_path / "api.log") as served:
+
+        def go() -> None:
+            monkeypatch.setenv("BEAT_API_URL", f"http://127.0.0.1:{served.port}")
+            monkeypatch.setenv("BEAT_API_KEY", key)
+
+        yield go
+
+
+def test_commands_do_the_same_here_and_over_the_api(
+    beat: Beat, submit: Callable[..., object], there: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit("one", "two")
+    assert beat("credentials", "add", "lama", "--json", stdin="key=abc").code == 0
+    here = {line: beat(*line) for line in CHANGES}
+    refused = {line: beat(*line) for line, _ in REFUSALS}
+    there()
+    for line in CHANGES:
+        assert (line, beat(*line)) == (line, here[line])
+    for line, code in REFUSALS:
+        found = beat(*line)
+        assert (line, found.code, refused[line].code) == (line, code, code)
+    over = {line: beat(*line, "--json") for line in READS}
+    monkeypatch.delenv("BEAT_API_URL")
+    for line in READS:
+        found = beat(*line, "--json")
+        assert found.code == 0, (line, found)
+        assert over[line].code == 0, (line, over[line])
+        if line[0] not in ("keys", "db"):  # these move with each call
+            assert (line, over[line].json) == (line, found.json)
+
+
+def test_keys_webhooks_and_credentials_are_made_over_the_api(beat: Beat, there: Callable[[], None]) -> None:
+    there()
+    made = beat("keys", "create", "feeder", "--scope", "submit", "--json").json
+    rotated = beat("keys", "rotate", str(made["id"]), "--json").json
+    assert rotated["before"]["id"] == made["id"]
+    assert beat("keys", "revoke", str(rotated["id"]), "--reason", "over").code == 0
+    again = beat("keys", "revoke", str(rotated["id"]), "--reason", "over")
+    assert (again.code, "revoked before" in again.err) == (1, True)
+    hook = beat("webhooks", "add", "https://hooks.example.com/beat", "--json").json
+    assert hook["secret"].startswith("whsec_")
+    number = str(hook["id"])
+    for line in (("pause", number), ("resume", number), ("rotate", number), ("deliveries", number), ("remove", number)):
+        assert beat("webhooks", *line).code == 0, line
+    assert beat("credentials", "add", "tikwm", "--json", stdin="key=abc").json["added"]
+    assert not beat("credentials", "add", "tikwm", "--json", stdin="key=abc").json["added"]
+    assert beat("credentials", "rotate-keys").out.endswith("sealed with the first key of the ring\n")
+    assert beat("db", "processes").code == 0
+    assert beat("db", "connections").code == 0
+    assert beat("queues").code == 0
+    assert beat("doctor").code in (0, 1)
