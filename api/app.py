@@ -6,6 +6,7 @@ from actors.mailbox import Mailbox
 from api import data, docs, problems
 from api.access import App, Gate
 from api.accounts import AccountGrants, Grants
+from api.batches import ROUTES as BATCHES
 from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
@@ -13,7 +14,7 @@ from api.on_demand import LimitReset, Limits, Refresh
 from api.openapi import Document
 from api.operations import ROUTES
 from api.probes import Probed
-from api.retries import Retry, RetryMatching
+from api.retries import CancelMatching, Retry, RetryMatching
 from api.scrape_requests import Cancel, Explain, ScrapeRequest, ScrapeRequests
 from api.services import Opener, Provider, Services
 from api.webhooks import ROUTES as WEBHOOKS
@@ -33,6 +34,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     problems.install(application, lambda: application.resources)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
     application.add_route("/v1/scrape-requests/retry", RetryMatching(provider))
+    application.add_route("/v1/scrape-requests/cancel", CancelMatching(provider))
     application.add_route("/v1/scrape-requests/{request_id}", ScrapeRequest(provider))
     application.add_route("/v1/scrape-requests/{request_id}/cancel", Cancel(provider))
     application.add_route("/v1/scrape-requests/{request_id}/retry", Retry(provider))
@@ -44,7 +46,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     application.add_route("/v1/keys", Keys(provider))
     application.add_route("/v1/keys/{key}", Key(provider))
     application.add_route("/v1/keys/{key}/rotate", Rotation(provider))
-    for path, resource in (ROUTES | WEBHOOKS).items():
+    for path, resource in (BATCHES | ROUTES | WEBHOOKS).items():
         application.add_route(path, resource(provider))
     application.add_route("/v1/profiles/{platform}/{name}/refresh", Refresh(provider))
     application.add_route("/v1/limits", Limits(provider))

@@ -84,6 +84,8 @@ SCHEMAS: dict[str, Any] = {
     "WebhookChange": {"state": "paused"},
     "ResendFrom": {"since": WHEN},
     "RetryFilter": {"platform": "instagram", "status": "FAILED", "error": "exhausted", "limit": 100},
+    "NewBatch": {"requests": [SUBMISSION, SUBMISSION | {"params": {"handle": "creator_000043"}}], "more": False},
+    "CancelFilter": {"platform": "instagram", "tags": {"campaign": "spring"}, "reason": "campaign is over"},
     "Cancellation": {"reason": "no longer needed"},
     "RefreshOptions": {"priority": "standard"},
     "NewApiKey": {"name": "reporting", "scopes": ["read", "submit"], "account_id": "acme"},

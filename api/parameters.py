@@ -40,6 +40,12 @@ def whole(req: Request, name: str, *, default: int, most: int) -> int:
     return int(text)
 
 
+def number(req: Request, name: str) -> int | None:
+    """A query parameter that is the number of a row."""
+    text = req.get_param(name)
+    return None if text is None else row_id(text, name)
+
+
 def switch(req: Request, name: str, *, default: bool = False) -> bool:
     """A query parameter that is `true` or `false`."""
     text = req.get_param(name)

@@ -1,5 +1,6 @@
-"""/v1/scrape-requests/…/retry and /v1/scrape-requests/retry: run requests again."""
+"""/v1/scrape-requests/…/retry, /v1/scrape-requests/retry and /v1/scrape-requests/cancel: retry one request, or retry or cancel by a filter."""
 
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -20,10 +21,11 @@ from api.submissions import SubmissionOutcome
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.moments import in_utc
-from beat_actors.requests import retry
+from beat_actors.requests import cancelling, retry
 from beat_actors.requests.queries import Filter
 from beat_actors.requests.retry import Retried
 from beat_actors.shapes import between, one_of
+from beat_actors.text import check_text
 
 
 class RetryFilter(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,7 +35,9 @@ class RetryFilter(msgspec.Struct, forbid_unknown_fields=True):
     flow: str | None = None
     status: Annotated[str, one_of(retry.RETRYABLE)] = "FAILED"
     account_id: str | None = None
+    batch_id: Annotated[int, msgspec.Meta(ge=0)] | None = None
     error: str | None = None
+    tags: dict[str, str] = {}
     created_after: datetime | None = None
     created_before: datetime | None = None
     cursor: str | None = None
@@ -86,16 +90,7 @@ class RetryMatching(Resource):
 
     async def on_post(self, req: Request, resp: Response) -> None:
         given, caller = await read(req, RetryFilter), caller_of(req)
-        fields = {name: getattr(given, name) for name in given.__struct_fields__ if name != "limit"}
-        account = account_of(caller, given.account_id)
-        # A key without an account, and without the scope operate, may only retry its own requests.
-        key = None if account_is_its_own(caller) or operates(caller) else caller.key_id
-        for name in ("created_after", "created_before"):
-            if fields[name] is not None:
-                fields[name] = in_utc(fields[name], name)
-        fields["status"] = given.status.upper()
-        wanted = Filter(**fields | {"account_id": account, "api_key_id": key})
-        check_filter(wanted)
+        wanted = _filter(given, caller, status=given.status.upper())
         database = self._provider.services.database
         urgent = is_urgent(caller)
         retried = retry.retry_matching(
@@ -113,6 +108,62 @@ class RetryMatching(Resource):
         refused = len(found.outcomes) - len(again)
         outcomes = [_retried(one) for one in found.outcomes]
         send(resp, {"retried": len(again), "refused": refused, "outcomes": outcomes, "next_cursor": found.next_cursor})
+
+
+class CancelFilter(msgspec.Struct, forbid_unknown_fields=True):
+    """Which requests to cancel, of those that have not ended. At least one of platform, flow, account_id, batch_id, tags, created_after and
+    created_before is needed."""
+
+    platform: str | None = None
+    flow: str | None = None
+    account_id: str | None = None
+    batch_id: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    tags: dict[str, str] = {}
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] = "its requester cancelled it"
+    cursor: str | None = None
+    limit: Annotated[int, between(1, cancelling.MOST)] = cancelling.MOST
+
+
+class CancelMatching(Resource):
+    """POST: cancel the requests that match and have not ended, up to 1,000 at once."""
+
+    scopes: Scopes = {"POST": Scope.SUBMIT}
+    calls: Calls = {
+        "POST": Call(
+            "Cancel the unfinished requests that match a filter, up to 1,000 per call.",
+            {200: answer("CancelledMany", cancelled=int, ids=list[int], next_cursor=str | None)},
+            body=CancelFilter,
+        )
+    }
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given, caller = await read(req, CancelFilter), caller_of(req)
+        check_text(given.reason, "reason", longest=1000)
+        wanted = _filter(given, caller, unfinished=True)
+        # The account of a key does not count: every request of the account matches it.
+        cancelling.check_narrow(replace(wanted, account_id=given.account_id))
+        work = cancelling.cancel_matching(
+            self._provider.services.database, wanted, limit=given.limit, reason=given.reason, actor=caller.actor
+        )
+        found = await in_time(work)
+        send(resp, {"cancelled": len(found.ids), "ids": found.ids, "next_cursor": found.next_cursor})
+
+
+def _filter(given: RetryFilter | CancelFilter, caller: Caller, **fixed: Any) -> Filter:
+    """The filter that a body names, bound to what the caller may change. Raises `BadInput` and `Forbidden`."""
+    names = [each.name for each in fields(Filter) if each.name != "limit" and hasattr(given, each.name)]
+    found = {name: getattr(given, name) for name in names} | fixed
+    found["account_id"] = account_of(caller, given.account_id)
+    # A key without an account, and without the scope operate, may only change its own requests.
+    found["api_key_id"] = None if account_is_its_own(caller) or operates(caller) else caller.key_id
+    for name in ("created_after", "created_before"):
+        if found[name] is not None:
+            found[name] = in_utc(found[name], name)
+    wanted = Filter(**found)
+    check_filter(wanted)
+    return wanted
 
 
 def _retried(one: Retried) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from api.body import MAX_LIST_BYTES, read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer, up_to
 from api.deadline import in_time
 from api.finished import SOON, finished
-from api.parameters import moment, row_id, switch, wait_of, whole, word
+from api.parameters import moment, number, row_id, switch, tags_of, wait_of, whole, word
 from api.replies import location, send
 from api.resource import Resource
 from api.submissions import MANY, Submission, SubmissionAnswer, accepted_body, prepared, submit, submit_many
@@ -24,6 +24,7 @@ from beat_actors.database import Transaction
 from beat_actors.errors import Forbidden, NotFound, StorageUnavailable
 from beat_actors.requests import explain, lifecycle, queries
 from beat_actors.requests.explain import Explanation
+from beat_actors.requests.intake import check_tags
 from beat_actors.requests.queries import Filter, Page, RequestView
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
@@ -35,10 +36,17 @@ class Cancellation(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = "its requester cancelled it"
 
 
-LISTED = answer("RequestList", requests=list[RequestView], next_cursor=str | None, counts=dict[str, int] | None)
+LISTED = answer(
+    "RequestList",
+    requests=list[RequestView],
+    next_cursor=str | None,
+    counts=dict[str, int] | None,
+    counts_complete=bool | None,
+)
 FILTER: dict[str, Any] = {
     **dict.fromkeys(("platform", "flow", "account_id", "error"), str),
     **dict.fromkeys(("created_after", "created_before"), datetime),
+    "batch_id": up_to(2**63 - 1),
     "status": Annotated[str, one_of(queries.STATUSES)],
 }
 
@@ -71,6 +79,7 @@ class ScrapeRequests(Resource):
                 "cursor": str,
                 "limit": up_to(queries.MAX_PAGE, least=1),
             },
+            tagged=True,
         ),
     }
 
@@ -106,21 +115,26 @@ class ScrapeRequests(Resource):
             flow=req.get_param("flow"),
             status=word(req, "status", FILTER["status"]),
             account_id=account_of(caller_of(req), req.get_param("account_id")),
+            batch_id=number(req, "batch_id"),
             error=req.get_param("error"),
             created_after=moment(req, "created_after"),
             created_before=moment(req, "created_before"),
             uncollected=switch(req, "uncollected"),
+            tags=tags_of(req),
             cursor=req.get_param("cursor"),
             limit=whole(req, "limit", default=50, most=queries.MAX_PAGE),
         )
         check_filter(wanted)
-        page, counts = await in_time(self._list(wanted, counted=switch(req, "counts")))
-        send(resp, {"requests": page.requests, "next_cursor": page.next_cursor, "counts": counts})
+        page, (counts, complete) = await in_time(self._list(wanted, counted=switch(req, "counts")))
+        body = {"requests": page.requests, "next_cursor": page.next_cursor}
+        send(resp, body | {"counts": counts, "counts_complete": complete})
 
-    async def _list(self, wanted: Filter, *, counted: bool) -> tuple[Page, dict[str, int] | None]:
+    async def _list(
+        self, wanted: Filter, *, counted: bool
+    ) -> tuple[Page, tuple[dict[str, int], bool] | tuple[None, None]]:
         async with self._provider.services.database.transaction() as transaction:
             page = await queries.list_scrape_data(transaction, wanted)
-            return page, await queries.count_by_status(transaction, wanted) if counted else None
+            return page, await queries.count_by_status(transaction, wanted) if counted else (None, None)
 
 
 class ScrapeRequest(Resource):
@@ -209,3 +223,4 @@ def check_filter(wanted: Filter) -> None:
     for name in ("platform", "flow", "account_id", "error"):
         check_text(getattr(wanted, name) or "", name, longest=255, one_line=True)
     check_flow(wanted.platform, wanted.flow)
+    check_tags(wanted.tags)

@@ -21,7 +21,7 @@ from beat_actors.database import Database
 from beat_actors.database.vitals import Reporter
 from beat_actors.logs import AT_EXIT, buffer
 from beat_actors.quotas.limiter import StackedLimiter
-from beat_actors.requests import queries
+from beat_actors.requests import batches, queries
 from beat_actors.requests.open_requests import OpenRequests
 from beat_actors.running_code import own
 from beat_actors.whole import start_threads
@@ -96,6 +96,7 @@ class Provider:
         self.wakeups = Wakeups(lambda platform: self.services.wake(platform))
         self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
+        self.waiting_batches = Waiting(lambda ids: batches.ended(self.services.database, ids))
 
     @property
     def services(self) -> Services:
@@ -116,6 +117,7 @@ class Provider:
 
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         await self.waiting.close()
+        await self.waiting_batches.close()
         await self.wakeups.close()
         if self._services is not None:
             await self._services.close()

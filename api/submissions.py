@@ -143,26 +143,34 @@ async def submit(
 async def submit_many(provider: Provider, body: dict[str, Any], req: Request, resp: Response) -> None:
     """Answer a list of requests: 202 where at least one is accepted, otherwise 400."""
     items = body["requests"]
-    if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS or len(body) > 1:
-        got = f"{len(items):,}" if isinstance(items, list) else "something else"
-        raise BadInput(
-            f"`requests` must be a list of 1 to {MAX_ITEMS:,} requests and the only field (got {got})", field="requests"
-        )
+    if len(body) > 1:
+        others = ", ".join(sorted(set(body) - {"requests"}))[:200]
+        raise BadInput(f"beside `requests` no field is taken here (got {others})", field="requests")
     if req.get_param("wait") is not None:
-        raise BadInput("wait is for a single request; many are followed by their ids", field="wait")
-    caller = caller_of(req)
-    with uncounted():  # the checks use the processor and wait for no store
-        async with AsyncExitStack() as stack:
-            if len(items) > AT_A_TIME:
-                await stack.enter_async_context(provider.room.turns.of(caller.key_id))
-            good, outcomes = await checked(items, caller)
-    await _refuse_ungranted(provider, good, outcomes)
+        raise BadInput("wait is for a single request; many are followed by their ids, or as a batch", field="wait")
+    good, outcomes = await checked_list(provider, items, caller_of(req))
     refused = [[i, item] for i, item in enumerate(items) if i not in good]
     accepted = await submit(provider, list(good.values()), req, resp, said={"refused": refused}) if good else []
     for i, one in zip(good, accepted, strict=True):
         outcomes[i] = accepted_body(one)
     resp.status = 202 if good else 400
     send(resp, {"accepted": len(good), "refused": len(items) - len(good), "outcomes": outcomes})
+
+
+async def checked_list(
+    provider: Provider, items: Any, caller: Caller
+) -> tuple[dict[int, Prepared], list[dict[str, Any]]]:
+    """As `checked`, of what stands in a body as `requests`; an account's grants are asked too. Raises `BadInput` for what is no such list."""
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
+        got = f"{len(items):,}" if isinstance(items, list) else "no list"
+        raise BadInput(f"`requests` must be a list of 1 to {MAX_ITEMS:,} requests (got {got})", field="requests")
+    with uncounted():  # the checks use the processor and wait for no store
+        async with AsyncExitStack() as stack:
+            if len(items) > AT_A_TIME:
+                await stack.enter_async_context(provider.room.turns.of(caller.key_id))
+            good, outcomes = await checked(items, caller)
+    await _refuse_ungranted(provider, good, outcomes)
+    return good, outcomes
 
 
 async def _refuse_ungranted(provider: Provider, good: dict[int, Prepared], outcomes: list[dict[str, Any]]) -> None:

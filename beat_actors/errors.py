@@ -157,27 +157,45 @@ class StorageUnavailable(BeatError):
 
 
 class StorageReadOnly(StorageUnavailable):
-    """This PostgreSQL takes no writes: it is a standby, in recovery, or set to be read only; nothing was accepted or changed."""
+    """PostgreSQL unavailable
+
+    This PostgreSQL takes no writes: it is a standby, in recovery, or set to be read only; nothing was accepted or changed.
+    """
 
 
 class StorageForbidden(StorageUnavailable):
-    """PostgreSQL refuses this login, or its role lacks a privilege; nothing was accepted or changed."""
+    """PostgreSQL unavailable
+
+    PostgreSQL refuses this login, or its role lacks a privilege; nothing was accepted or changed.
+    """
 
 
 class StorageTooSlow(StorageUnavailable):
-    """PostgreSQL did not answer in time; whether it did what was asked is not known."""
+    """PostgreSQL unavailable
+
+    PostgreSQL did not answer in time; whether it did what was asked is not known.
+    """
 
 
 class StorageBrokenOff(StorageUnavailable):
-    """PostgreSQL broke a statement off, for its time limit or by hand; nothing was changed."""
+    """PostgreSQL unavailable
+
+    PostgreSQL broke a statement off, for its time limit or by hand; nothing was changed.
+    """
 
 
 class StorageLost(StorageUnavailable):
-    """The connection to PostgreSQL was lost; whether it did what was asked is not known."""
+    """PostgreSQL unavailable
+
+    The connection to PostgreSQL was lost; whether it did what was asked is not known.
+    """
 
 
 class StorageContended(StorageUnavailable):
-    """PostgreSQL broke the transaction off in favour of another one; nothing was changed, and the same may be done again."""
+    """PostgreSQL unavailable
+
+    PostgreSQL broke the transaction off in favour of another one; nothing was changed, and the same may be done again.
+    """
 
 
 class RedisUnavailable(BeatError):

@@ -29,7 +29,7 @@ from beat_actors.leadership import Leadership
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
 from beat_actors.privacy.retention import Entities
-from beat_actors.requests import replay, retention, sweeps
+from beat_actors.requests import batches, replay, retention, sweeps
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
 from beat_actors.running_code import own
@@ -139,6 +139,7 @@ JOBS = (
     Job("steps_back", _writes(StepsBack()), every=1, deadline=30),
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
+    Job("batches", _writes(batches.Sweep()), every=1, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=2, deadline=10),
     Job("replay", _writes(replay.due), every=2, deadline=20),
     Job("unsettled", _writes(sweeps.unsettled), every=60, deadline=10),

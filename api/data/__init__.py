@@ -3,6 +3,7 @@
 from typing import Any
 
 from api.data.changes import Changes
+from api.data.collections import Collection
 from api.data.histories import History, ListHistory
 from api.data.lists import List
 from api.data.platforms import OnePlatform, Platforms
@@ -20,6 +21,7 @@ def routes(provider: Provider) -> dict[str, Any]:
     }
     for kind in catalog.kinds():
         one = f"/v1/{kind}/{{platform}}/{{name}}"
+        found[f"/v1/{kind}/{{platform}}"] = Collection(provider, kind)
         found |= {one: Thing(provider, kind), f"{one}/history": History(provider, kind)}
         for name in catalog.lists_of(kind):
             found |= {

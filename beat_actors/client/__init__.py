@@ -10,6 +10,7 @@ The package imports nothing of the engine. It ignores the fields of an answer th
 from beat_actors.client.answers import (
     Accepted,
     Blocker,
+    Cancelled,
     Change,
     Explanation,
     Freshness,
@@ -21,6 +22,7 @@ from beat_actors.client.answers import (
     Thing,
     Waiting,
 )
+from beat_actors.client.batches import Batch, Submitted
 from beat_actors.client.client import REQUESTS, Client
 from beat_actors.client.errors import ApiError, Away, BadRequest, NotAllowed, NotThere, Problem, Refused
 
@@ -30,7 +32,9 @@ __all__ = [
     "ApiError",
     "Away",
     "BadRequest",
+    "Batch",
     "Blocker",
+    "Cancelled",
     "Change",
     "Client",
     "Explanation",
@@ -44,6 +48,7 @@ __all__ = [
     "Request",
     "Retried",
     "Snapshot",
+    "Submitted",
     "Thing",
     "Waiting",
 ]

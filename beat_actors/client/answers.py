@@ -61,6 +61,13 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests that were cancelled. More match from `next_cursor` on."""
+
+    ids: list[int]
+    next_cursor: str | None = None
+
+
 class Blocker(msgspec.Struct, frozen=True, kw_only=True):
     """Something that must change first. `until`: when it changes by itself; `None` where a person must act."""
 

@@ -10,6 +10,7 @@ import msgspec
 
 from beat_actors.client.answers import (
     Accepted,
+    Cancelled,
     Change,
     Explanation,
     Freshness,
@@ -20,10 +21,10 @@ from beat_actors.client.answers import (
     Snapshot,
     Thing,
 )
-from beat_actors.client.calls import LONGEST_WAIT, Calls, Page, path_of
+from beat_actors.client.batches import TOGETHER, BatchCalls
+from beat_actors.client.calls import LONGEST_WAIT, Page, path_of
 from beat_actors.client.errors import Away, BadRequest, Problem
 
-TOGETHER = 1000
 REQUESTS = "/v1/scrape-requests"
 
 
@@ -54,7 +55,7 @@ class _Changes(Page, frozen=True, kw_only=True):
     more: bool = False
 
 
-class Client(Calls):
+class Client(BatchCalls):
     """Use one for each event loop. Close it, or use it in `async with`. `patience`: seconds for which a call is tried again while the API is
     away or the key's rate is used up."""
 
@@ -118,8 +119,9 @@ class Client(Calls):
         return await self.wait(accepted.id, timeout)
 
     async def requests(self, **filters: Any) -> AsyncIterator[Request]:
-        """All requests that match, newest first. `filters`: `platform`, `flow`, `status`, `error`, `uncollected`, `created_after`, …"""
-        async for page in self._pages(REQUESTS, _Requests, filters):
+        """All requests that match, newest first. `filters`: `platform`, `flow`, `status`, `error`, `tags`, `batch_id`, `created_after`, …"""
+        tags = {f"tag.{name}": value for name, value in filters.pop("tags", {}).items()}
+        async for page in self._pages(REQUESTS, _Requests, filters | tags):
             for request in page.requests:
                 yield request
 
@@ -131,6 +133,10 @@ class Client(Calls):
         """End a request that is not wanted any more. Returns its status, which is that of its end where it had ended before."""
         body = {"reason": reason} if reason else {}
         return str((await self._post(f"{REQUESTS}/{request_id}/cancel", body, dict[str, Any]))["status"])
+
+    async def cancel_matching(self, **filters: Any) -> Cancelled:
+        """Cancel the unfinished requests that match, at most 1,000. `filters`: `platform`, `flow`, `tags`, `batch_id`, `created_after`, …"""
+        return await self._post(f"{REQUESTS}/cancel", filters, Cancelled)
 
     async def retry(self, request_id: int) -> None:
         """Run a request again that FAILED or was CANCELLED. Raises `Refused` for one that runs or is complete.
@@ -188,6 +194,12 @@ class Client(Calls):
                 return
             told = f"its refresh is {request.status}: {(request.error or {}).get('message', told)}"
         raise Away(Problem("urn:beat:problem:not_fresh", "Not fresh", 0, told))
+
+    async def known(self, kind: str, platform: str) -> AsyncIterator[Item]:
+        """All that is known of a kind, in the order of the ids: `known("profiles", "instagram")`."""
+        async for page in self._pages(f"/v1/{kind}/{platform}", _Items, {}):
+            for item in page.items:
+                yield item
 
     async def listed(self, kind: str, platform: str, name: str, what: str, **params: Any) -> AsyncIterator[Item]:
         """All items of a thing's list, newest first: `listed("profiles", "instagram", "nasa", "posts")`."""

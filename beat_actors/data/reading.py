@@ -260,12 +260,12 @@ def _find(platform: str, entity: Entity, sees: Sees) -> Statement[Found]:
         for rank, way in enumerate(ways)
     )
     text = f"""
-SELECT asked.nth, {_columns(entity)}
+SELECT asked.nth, {columns_of(entity)}
 FROM unnest(%(names)s::text[], %(bare)s::text[], %(accounts)s::text[]) WITH ORDINALITY asked (name, bare, account, nth)
 CROSS JOIN LATERAL (SELECT * FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1) p
-{_before(platform, entity, sees, "asked.account")}
+{older_of(platform, entity, sees, "asked.account")}
 """  # noqa: S608 - declared
-    item, columns = _item_of(entity)
+    item, columns = maker_of(entity)
     return Composed(
         "data/reading.find",
         text,
@@ -289,32 +289,32 @@ def _list(platform: str, entity: Entity, field: str, sees: Sees, goes_on: bool, 
     account = "%(account)s::text"
     # The reader sees one row of a thing, the newest: a newer one that the reader sees too takes this one's place.
     text = f"""
-SELECT {_columns(entity)} FROM "{entity.table}" p
-{_before(platform, entity, sees, account)}
+SELECT {columns_of(entity)} FROM "{entity.table}" p
+{older_of(platform, entity, sees, account)}
 WHERE p.{field} = %(of)s{after} AND {visible(sees, "p", account, f"'{platform}'")} AND NOT EXISTS (
     SELECT FROM "{entity.table}" n WHERE n.{entity.key} = p.{entity.key} AND {visible(sees, "n", account, f"'{platform}'")}
         AND (n.observed_at, n.account_id, n.owner) > (p.observed_at, p.account_id, p.owner))
 ORDER BY {", ".join(order)} LIMIT %(limit)s
 """  # noqa: S608 - declared
-    item, columns = _item_of(entity)
+    item, columns = maker_of(entity)
     return Composed("data/reading.list", text, Item, columns=columns, make=item)
 
 
-def _before(platform: str, entity: Entity, sees: Sees, account: str) -> str:
+def older_of(platform: str, entity: Entity, sees: Sees, account: str) -> str:
     """`q`: of the same thing, the row that the reader sees too and that was observed before `p`."""
     return f"""LEFT JOIN LATERAL (
     SELECT * FROM "{entity.table}" q WHERE q.{entity.key} = p.{entity.key} AND (q.account_id, q.owner) <> (p.account_id, p.owner)
         AND {visible(sees, "q", account, f"'{platform}'")} ORDER BY q.observed_at DESC LIMIT 1) q ON true"""  # noqa: S608 - declared
 
 
-def _columns(entity: Entity) -> str:
+def columns_of(entity: Entity) -> str:
     fields = (f"coalesce(p.{name}, q.{name}) AS {name}" for name in column_types(entity))
     age = "extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age"
     return ", ".join([*fields, "p.source", "p.observed_at", "p.changed_at", age])
 
 
-def _item_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[str, ...]]:
-    """What makes an item of the values of `_columns`, and their names."""
+def maker_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[str, ...]]:
+    """What makes an item of the values of `columns_of`, and their names."""
     names = tuple(column_types(entity))
 
     def item(values: Sequence[object]) -> Item:

@@ -63,6 +63,8 @@ class NewRequest:
     """Fetch, whatever is stored or in flight."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """What the consumer wants to find again on the request and its events."""
+    batch_id: int | None = None
+    """The batch that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ def _row(n: int, item: Prepared, lane: int) -> dict[str, Any]:
         "api_key_id": request.api_key_id,
         "on_demand": request.on_demand,
         "tags": dict(request.tags) or None,
+        "batch_id": request.batch_id,
         "work_hex": item.work.hex(),
         "digest_hex": item.digest.hex(),
         "apart": request.force or request.deferred_to is not None,

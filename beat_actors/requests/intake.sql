@@ -23,7 +23,7 @@ WITH lanes AS (
     SELECT i.*, decode(i.work_hex, 'hex') AS work, decode(i.digest_hex, 'hex') AS digest, lanes.lane_id
     FROM jsonb_to_recordset(%(items)s::jsonb) AS i(
         n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text, idempotency_owner text,
-        expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, work_hex text, digest_hex text, apart boolean,
+        expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, batch_id bigint, work_hex text, digest_hex text, apart boolean,
         max_age double precision, lane integer, operation text, fetch_params jsonb, cursor_source text, owner text,
         not_before timestamptz, waiting_for text)
     JOIN lanes ON lanes.i = i.lane WHERE (SELECT count(*) FROM lanes) = jsonb_array_length(%(lanes)s::jsonb)
@@ -60,9 +60,9 @@ WITH lanes AS (
     ORDER BY id FOR NO KEY UPDATE
 ), new AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, work, apart, waiters)
+        api_key_id, on_demand, tags, batch_id, work, apart, waiters)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work, apart,
+    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work, apart,
            alike - 1
     FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM in_flight)) ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING id
@@ -79,9 +79,9 @@ WITH lanes AS (
     WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
 ), following AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
+        api_key_id, on_demand, tags, batch_id, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
+    SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work,
            'joined', joined_to, false, 0,
            CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at
     FROM followers ORDER BY work, id
@@ -92,9 +92,9 @@ WITH lanes AS (
     WHERE r.id = c.joined_to
 ), stored AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data)
+        api_key_id, on_demand, tags, batch_id, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data)
     OVERRIDING SYSTEM VALUE
-    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, work,
+    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work,
            'stored', f.joined_to, false, 0,
            'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data
     FROM asked a JOIN found f USING (id) ORDER BY work, id

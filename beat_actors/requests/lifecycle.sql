@@ -1,15 +1,19 @@
 -- fragment: told
-id, platform, flow, status, account_id, retry_count, tags, data
+id, platform, flow, params, status, priority, account_id, idempotency_key, created_at, picked_at, scraped_at, retry_count, batch_id, tags, data
 
 -- fragment: told_of_r
-r.id, r.platform, r.flow, r.status, r.account_id, r.retry_count, r.tags, r.data
+r.id, r.platform, r.flow, r.params, r.status, r.priority, r.account_id, r.idempotency_key, r.created_at, r.picked_at, r.scraped_at,
+r.retry_count, r.batch_id, r.tags, r.data
 
 -- fragment: tell
--- An event for each of the rows with the columns of `told`: every request's end is told, in the statement that ends it.
+-- An event for each of the rows with the columns of `told`: every request's end is told, in the statement that ends it. What an item of a list
+-- has behind its idempotency key, its number, is left out, as the API leaves it out.
 INSERT INTO outbox_event (event_id, type, subject, data)
 SELECT md5('request ' || id || ' ' || status || ' ' || retry_count)::uuid, 'beat.scrape_request.' || lower(status),
-       'scrape_request/' || id, jsonb_build_object('id', id, 'platform', platform, 'flow', flow, 'status', status,
-           'account_id', account_id, 'tags', tags, 'data', data)
+       'scrape_request/' || id, jsonb_build_object('id', id, 'location', '/v1/scrape-requests/' || id, 'platform', platform, 'flow', flow,
+           'params', params, 'status', status, 'priority', (ARRAY['customer', 'standard', 'batch'])[priority], 'account_id', account_id,
+           'idempotency_key', split_part(idempotency_key, chr(31), 1), 'batch_id', batch_id, 'created_at', created_at,
+           'picked_at', picked_at, 'scraped_at', scraped_at, 'tags', tags, 'data', data)
 FROM
 
 -- name: close

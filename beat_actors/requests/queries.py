@@ -1,9 +1,11 @@
 """Reading requests: typed read models, each query named."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple, Self
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Select, column, func, literal_column, select, table
@@ -17,9 +19,17 @@ from beat_actors.shapes import one_of
 ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
 STATUSES = tuple(status.value for status in Status)
+UNFINISHED = (Status.PENDING.value, Status.PROCESSING.value)
 PRIORITIES = tuple(priority.word for priority in Priority)
 ACCEPTED_AS = ("new", "joined", "stored")
 MAX_PAGE = 200
+
+MAX_TAGS = 5
+"""Tags of one filter."""
+SCANNED = 10_000
+"""Requests with a tag, or that have not ended, that are looked at for one page. Where fewer of them match than the page holds, the page is short and its cursor goes on."""
+COUNTED = 100_000
+"""Requests with a tag that are counted, the newest ones."""
 
 
 class Row(NamedTuple):
@@ -46,6 +56,14 @@ class Row(NamedTuple):
     observed_at: datetime | None
     collected_at: datetime | None
     api_key_id: int | None
+    batch_id: int | None
+
+
+class Edge(NamedTuple):
+    """How many requests were looked at, and the oldest of them."""
+
+    n: int
+    last: int | None
 
 
 class InStatus(NamedTuple):
@@ -56,6 +74,7 @@ class InStatus(NamedTuple):
 
 
 REQUESTS = table("scrape_request_log", *(column(name) for name in Row._fields))
+TAGS = table("request_tag", column("account_id"), column("tag"), column("request_id"))
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +103,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] | None
     accepted_as: Annotated[str, one_of(ACCEPTED_AS)]
     joined_to: int | None
+    batch_id: int | None
     observed_at: datetime | None
     collected_at: datetime | None
     freshness: dict[str, Any] | None
@@ -108,18 +128,21 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 class Filter:
     """What to list. `error` is the code of what failed it; `uncollected`: results that nobody has fetched yet.
 
-    `cursor` is the opaque one that the page before gave.
+    `unfinished`: those that have not ended. `tags`: what a request carries. `cursor` is the opaque one that the page before gave.
     """
 
     platform: str | None = None
     flow: str | None = None
     status: str | None = None
     account_id: str | None = None
+    batch_id: int | None = None
     error: str | None = None
     api_key_id: int | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     uncollected: bool = False
+    unfinished: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
     cursor: str | None = None
     limit: int = 50
 
@@ -128,6 +151,8 @@ class Filter:
             raise BadInput(f"status is one of {', '.join(STATUSES)}", field="status")
         if not 1 <= self.limit <= MAX_PAGE:
             raise BadInput(f"limit is 1 to {MAX_PAGE}", field="limit")
+        if len(self.tags) > MAX_TAGS:
+            raise BadInput(f"a filter takes {MAX_TAGS} tags at most", field="tags")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -175,42 +200,95 @@ async def ended(database: Database, ids: Collection[int]) -> set[int]:
         return set(await alone.rows(ENDED, {"ids": sorted(ids)}))
 
 
-def newest_first(wanted: Filter) -> Select[Any]:
-    """The requests that match, from the cursor on; by key and not by offset, so that the last page costs what the first does."""
-    query = _filtered(select(REQUESTS), wanted).order_by(REQUESTS.c.id.desc())
-    return (
-        query if wanted.cursor is None else query.where(REQUESTS.c.id < cursors.read(wanted.cursor, cursors.Before).id)
+class Matching(NamedTuple):
+    """Rows of a page, newest first, and the cursor of the next page."""
+
+    rows: list[Row]
+    next_cursor: str | None
+
+
+async def matching(transaction: Transaction, wanted: Filter, limit: int) -> Matching:
+    """The requests that match, from the cursor on, `limit` at most; by key and not by offset, so that the last page costs what the first does."""
+    before = None if wanted.cursor is None else cursors.read(wanted.cursor, cursors.Before).id
+    query = _filtered(select(REQUESTS), wanted).order_by(REQUESTS.c.id.desc()).limit(limit + 1)
+    if before is not None:
+        query = query.where(REQUESTS.c.id < before)
+    if not wanted.tags and not wanted.unfinished:
+        rows = await transaction.select(query, Row)
+        return Matching(rows[:limit], cursor_after(rows[limit - 1].id) if len(rows) > limit else None)
+    looked = (_tagged if wanted.tags else _unfinished)(wanted, before, SCANNED).subquery("looked")
+    rows = await transaction.select(query.join(looked, looked.c.request_id == REQUESTS.c.id), Row)
+    if len(rows) > limit:
+        return Matching(rows[:limit], cursor_after(rows[limit - 1].id))
+    (edge,) = await transaction.select(
+        select(func.count().label("n"), func.min(looked.c.request_id).label("last")).select_from(looked), Edge
     )
+    return Matching(rows, None if edge.last is None or edge.n < SCANNED else cursor_after(edge.last))
 
 
 async def list_scrape_data(transaction: Transaction, wanted: Filter) -> Page:
-    """One page of requests."""
-    query = newest_first(wanted).limit(wanted.limit + 1)
-    found = [RequestView.of(row) for row in await transaction.select(query, Row)]
-    page = found[: wanted.limit]
-    return Page(page, cursor_after(page[-1].id) if len(found) > wanted.limit else None)
+    """One page of requests. A page of requests with a tag may be short, or empty, and have a next one."""
+    found = await matching(transaction, wanted, wanted.limit)
+    return Page([RequestView.of(row) for row in found.rows], found.next_cursor)
 
 
-async def count_by_status(transaction: Transaction, wanted: Filter) -> dict[str, int]:
-    """How many requests there are in each status, under the same filter."""
-    query = _filtered(select(REQUESTS.c.status, func.count().label("n")), wanted).group_by(REQUESTS.c.status)
-    found = {row.status: row.n for row in await transaction.select(query, InStatus)}
-    return {status: found.get(status, 0) for status in STATUSES}
+async def count_by_status(transaction: Transaction, wanted: Filter) -> tuple[dict[str, int], bool]:
+    """How many requests there are in each status under the same filter, and whether all are counted: of those with a tag, the `COUNTED` newest."""
+    query = select(REQUESTS.c.status, func.count().label("n")).select_from(REQUESTS).group_by(REQUESTS.c.status)
+    whole = True
+    if wanted.tags:
+        looked = _tagged(wanted, None, COUNTED).subquery("looked")
+        query = query.join(looked, looked.c.request_id == REQUESTS.c.id)
+        numbers = (func.count().label("n"), func.min(looked.c.request_id).label("last"))
+        (edge,) = await transaction.select(select(*numbers).select_from(looked), Edge)
+        whole = edge.n < COUNTED
+    found = {row.status: row.n for row in await transaction.select(_filtered(query, wanted), InStatus)}
+    return {status: found.get(status, 0) for status in STATUSES}, whole
+
+
+def _tagged(wanted: Filter, before: int | None, most: int) -> Select[Any]:
+    """The newest requests with the first tag of the filter, in the order of an index."""
+    name, value = next(iter(wanted.tags.items()))
+    query = select(TAGS.c.request_id).where(TAGS.c.tag == tag_of(name, value))
+    if wanted.account_id is not None:
+        query = query.where(TAGS.c.account_id == wanted.account_id)
+    if before is not None:
+        query = query.where(TAGS.c.request_id < before)
+    return query.order_by(TAGS.c.request_id.desc()).limit(most)
+
+
+def _unfinished(wanted: Filter, before: int | None, most: int) -> Select[Any]:
+    """The newest requests that have not ended."""
+    query = select(REQUESTS.c.id.label("request_id")).where(REQUESTS.c.status.in_(UNFINISHED))
+    if wanted.account_id is not None:
+        query = query.where(REQUESTS.c.account_id == wanted.account_id)
+    if before is not None:
+        query = query.where(REQUESTS.c.id < before)
+    return query.order_by(REQUESTS.c.id.desc()).limit(most)
+
+
+def tag_of(name: str, value: str) -> UUID:
+    """How `request_tag` names a tag."""
+    return UUID(hashlib.md5(f"{name}\x1f{value}".encode(), usedforsecurity=False).hexdigest())
 
 
 def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
-    for name in ("platform", "flow", "status", "account_id", "api_key_id"):
+    for name in ("platform", "flow", "status", "account_id", "batch_id", "api_key_id"):
         value = getattr(wanted, name)
         if value is not None:
             query = query.where(REQUESTS.c[name] == value)
     if wanted.error is not None:
         query = query.where(REQUESTS.c.data.op("#>>")(literal_column("'{error,code}'")) == wanted.error)
+    if wanted.unfinished:
+        query = query.where(REQUESTS.c.status.in_(UNFINISHED))
     if wanted.uncollected:
         query = query.where(REQUESTS.c.collected_at.is_(None), REQUESTS.c.scraped_at.is_not(None))
     if wanted.created_after is not None:
         query = query.where(REQUESTS.c.created_at >= wanted.created_after)
     if wanted.created_before is not None:
         query = query.where(REQUESTS.c.created_at < wanted.created_before)
+    for name, value in wanted.tags.items():
+        query = query.where(REQUESTS.c.tags.op("->>")(name) == value)
     return query
 
 

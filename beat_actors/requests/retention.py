@@ -36,6 +36,7 @@ TABLES = {
     table: SQL("forget", Batch, table=table, came=came, ended=ended)
     for table, came, ended in (
         ("scrape_request_log", "created_at", "scraped_at"),
+        ("request_batch", "created_at", "ended_at"),
         ("outbox_event", "occurred_at", "occurred_at"),
         ("alert", "opened_at", "resolved_at"),
         ("quarantine", "at", "resolved_at"),

@@ -17,7 +17,7 @@ from beat_actors.errors import BadInput, BeatError, Conflict, Forbidden, NotFoun
 from beat_actors.fetches.lanes import lane_ids
 from beat_actors.requests.intake import NewRequest, Prepared, prepare, resumed
 from beat_actors.requests.open_requests import Tenant
-from beat_actors.requests.queries import Filter, Row, cursor_after, newest_first
+from beat_actors.requests.queries import Filter, matching
 from beat_actors.requests.states import Priority, Status
 
 RETRYABLE = (Status.FAILED.value, Status.CANCELLED.value)
@@ -107,12 +107,12 @@ async def retry_matching(
     if not 1 <= limit <= MAX_RETRIES:
         raise BadInput(f"limit is 1 to {MAX_RETRIES}", field="limit")
     async with database.statements() as alone:
-        rows = await alone.select(newest_first(wanted).limit(limit + 1), Row)
-    ids = [row.id for row in rows]
-    tenants = [(row.account_id, row.api_key_id) for row in rows[:limit]]
+        found = await matching(alone, wanted, limit)
+    ids = [row.id for row in found.rows]
+    tenants = [(row.account_id, row.api_key_id) for row in found.rows]
     async with nullcontext() if room is None else room(tenants):
-        outcomes = await retry_all(database, ids[:limit], account_id=wanted.account_id, actor=actor, urgent=urgent)
-    return Many(outcomes, cursor_after(ids[limit - 1]) if len(ids) > limit else None)
+        outcomes = await retry_all(database, ids, account_id=wanted.account_id, actor=actor, urgent=urgent)
+    return Many(outcomes, found.next_cursor)
 
 
 async def retry_all(

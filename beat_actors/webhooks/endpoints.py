@@ -1,7 +1,6 @@
 """Endpoints and their deliveries as their owners see and change them; each change is audited in its own transaction."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,19 +18,17 @@ from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.addresses import check_url
 from beat_actors.webhooks.backoff import FAILURES
+from beat_actors.webhooks.catalog import TEST, check_events
 from beat_actors.webhooks.makers import SEALED_FOR
 from beat_actors.webhooks.signing import new_secret
 
-TEST = "beat.webhook.test"
 TESTS, TESTS_OF_ACCOUNT = 10, 30
 """Test events a minute to one endpoint, and to all endpoints of one account."""
-MOST_EVENTS = 20
 MOST_ENDPOINTS, MOST_OF_THE_INSTALLATION = 32, 100
 """Endpoints of one account, and those without an account."""
 MOST_RESENT = 10_000
 MAX_PAGE = 200
 STATES = ("pending", "delivered", "failed")
-PATTERN = re.compile(r"\*|beat(\.[a-z_]+){1,3}(\.\*)?")
 
 
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +167,7 @@ async def create(
     check_url(url, allow_private=allow_private)
     if account_id is not None:
         check_text(account_id, "account_id", longest=255, one_line=True)
-    wanted = _checked(events)
+    wanted = check_events(events)
     await transaction.run(ALONE)
     most = MOST_OF_THE_INSTALLATION if account_id is None else MOST_ENDPOINTS
     if await transaction.only(COUNT, {"account": account_id}) >= most:
@@ -219,7 +216,7 @@ async def change(
         check_url(url, allow_private=allow_private)
     state = None if paused is None else "paused" if paused else "active"
     anew = url is not None or (state == "active" and before.state != "active")
-    values = {"id": number, "url": url, "events": _checked(events) if events is not None else None}
+    values = {"id": number, "url": url, "events": check_events(events) if events is not None else None}
     after = await transaction.only(CHANGE, values | {"state": state, "anew": anew} | reader.sees)
     detail = {"host": _host(url) if url else None, "events": values["events"], "state": state}
     detail = {name: value for name, value in detail.items() if value is not None}
@@ -314,16 +311,6 @@ async def seal_anew(transaction: Transaction, vault: Vault, *, batch: int) -> li
         names = ("id", "key_id", "secret", "old_key_id", "old_secret")
         await transaction.run(SEAL_ANEW, dict(zip(names, (row.id, *new, *old), strict=True)))
     return [row.id for row in rows]
-
-
-def _checked(events: Sequence[str]) -> list[str]:
-    wrong = [name for name in events if not PATTERN.fullmatch(name[:100])]
-    if wrong or not 1 <= len(events) <= MOST_EVENTS:
-        raise BadInput(
-            f"events is 1 to {MOST_EVENTS} types such as beat.scrape_request.complete, beat.alert.* or *",
-            field="events",
-        )
-    return list(dict.fromkeys(events))
 
 
 def _host(url: str) -> str:

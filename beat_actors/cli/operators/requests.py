@@ -35,7 +35,8 @@ class Here(operators.Here):
     async def page(self, wanted: Filter) -> Listing:
         async with self.session.database.transaction() as transaction:
             page = await queries.list_scrape_data(transaction, wanted)
-            return Listing(page.requests, page.next_cursor, await queries.count_by_status(transaction, wanted))
+            counts, _ = await queries.count_by_status(transaction, wanted)
+            return Listing(page.requests, page.next_cursor, counts)
 
     async def why(self, request: int) -> Explanation:
         async with self.session.database.transaction() as transaction:

@@ -36,6 +36,13 @@ TABLE = {
     ("POST", "/v1/scrape-requests/{request_id}/cancel"): Scope.SUBMIT,
     ("POST", "/v1/scrape-requests/{request_id}/retry"): Scope.SUBMIT,
     ("POST", "/v1/scrape-requests/retry"): Scope.SUBMIT,
+    ("POST", "/v1/scrape-requests/cancel"): Scope.SUBMIT,
+    ("POST", "/v1/batches"): Scope.SUBMIT,
+    ("GET", "/v1/batches"): Scope.READ,
+    ("GET", "/v1/batches/{batch_id}"): Scope.READ,
+    ("POST", "/v1/batches/{batch_id}/requests"): Scope.SUBMIT,
+    ("POST", "/v1/batches/{batch_id}/close"): Scope.SUBMIT,
+    ("POST", "/v1/batches/{batch_id}/cancel"): Scope.SUBMIT,
     # What the platforms declare is read, and nothing else.
     **{("GET", path): Scope.READ for path in data.routes(Provider(lambda: pytest.fail("not opened")))},
     ("POST", "/v1/profiles/{platform}/{name}/refresh"): Scope.SUBMIT,
@@ -92,7 +99,7 @@ TABLE = {
 FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
-    "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme",
+    "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
 }  # fmt: skip
 READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}

@@ -428,3 +428,27 @@ async def test_a_new_platform_has_its_routes_by_being_there(settings, wake_ups, 
             assert [(one["kind"], one["id"]) for one in told] == [("sheds", "1"), ("tools", "saw")]
             listed = (await api.simulate_get("/v1/platforms/toy")).json
             assert [one["lists"] for one in listed["entities"]] == [{"tools": "tools"}, {}]
+
+
+async def test_all_that_is_known_of_a_kind_is_listed_once_each_by_cursor(api, database: Database) -> None:
+    for n in (3, 1, 2):
+        await observe(database, "instagram", InstagramAccount(profile_id=f"4{n}", handle=f"creator_{n}", followers=n))
+    await observe(
+        database, "instagram", InstagramAccount(profile_id="41", handle="creator_1", followers=11), account_id="acme"
+    )
+    found = await walk(api, "/v1/profiles/instagram", "items", 2)
+    assert [(one["id"], one["metrics"]["followers"]) for one in found] == [("41", 11), ("42", 2), ("43", 3)]
+    assert found[0]["dimensions"]["handle"] == "creator_1"
+    assert (await api.simulate_get("/v1/profiles/nosuch")).status_code == 400
+    assert (await api.simulate_get("/v1/stories/shopify")).status_code == 404
+    wrong = await api.simulate_get("/v1/profiles/instagram?cursor=x")
+    assert (wrong.status_code, wrong.json["field"]) == (400, "cursor")
+
+
+async def test_an_account_lists_what_its_own_requests_brought(settings, wake_ups, new_key, database: Database) -> None:
+    for n in range(5):
+        account = "acme" if n % 2 else "other"
+        await observe(database, "instagram", InstagramAccount(profile_id=f"4{n}", handle=f"c{n}"), account_id=account)
+    key = await new_key(Scope.READ, account_id="acme")
+    async with Promised(app_over(settings, wake_ups), headers=bearer(key)) as reader:
+        assert [one["id"] for one in await walk(reader, "/v1/profiles/instagram", "items", 1)] == ["41", "43"]

@@ -1,12 +1,18 @@
 """/v1/webhooks: a secret is shown once, each account sees its own, and what is changed is on record."""
 
+import re
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
+from beat_actors.webhooks import catalog
 from beat_actors.webhooks.endpoints import TESTS
 from tests.integration.api.conftest import bearer
 
+ROOT = Path(catalog.__file__).parents[1]
 BOTH = (Scope.SUBMIT, Scope.READ)
 URL = "https://example.com/hooks?token=hidden"
 
@@ -86,7 +92,7 @@ async def test_a_refusal_names_the_field(api) -> None:
     for body, field in (
         ({"url": "http://example.com/"}, "url"),
         ({"url": "https://169.254.169.254/latest"}, "url"),
-        ({"url": URL, "events": ["order.created"]}, "events"),
+        ({"url": URL, "events": ["order.created"]}, "events[0]"),
         ({"url": URL, "events": []}, "events"),
     ):
         answer = await api.simulate_post("/v1/webhooks", json=body)
@@ -120,3 +126,50 @@ async def test_a_key_that_ends_says_what_becomes_of_its_webhooks(bare, new_key) 
     resumed = (await bare.simulate_patch(path, json={"state": "active"}, headers=other)).json
     assert (resumed["state"], resumed["reason"]) == ("active", None)
     assert resumed["api_key_id"] not in (first.id, rotated["id"])
+
+
+@pytest.mark.parametrize(
+    "events",
+    [["beat.*"], ["*"], ["beat.scrape_request.*"], ["beat.alert.opened", "beat.scrape_request.failed"], [catalog.TEST]],
+)
+async def test_names_of_events_that_exist_are_taken(bare, new_key, events: list[str]) -> None:
+    headers = bearer(await new_key(*BOTH, account_id="acme"))
+    assert (await made(bare, headers, events=events))["events"] == events
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "beat.nosuch",
+        "beat.scrape_request",
+        "beat.scrape_request.done",
+        "beat",
+        "beat*",
+        "beat.scrape*",
+        "",
+        ".*",
+        "x.*",
+    ],
+)
+async def test_a_mistyped_event_is_refused_with_the_list(bare, new_key, name: str) -> None:
+    headers = bearer(await new_key(*BOTH, account_id="acme"))
+    body = {"url": URL, "events": ["beat.alert.*", name]}
+    answer = await bare.simulate_post("/v1/webhooks", json=body, headers=headers)
+    assert (answer.status_code, answer.json["field"]) == (400, "events[1]")
+    assert all(event in answer.json["detail"] for event in catalog.EVENTS)
+    number = (await made(bare, headers))["id"]
+    answer = await bare.simulate_patch(f"/v1/webhooks/{number}", json={"events": [name]}, headers=headers)
+    assert answer.status_code == 400
+
+
+def test_the_catalogue_has_the_events_that_the_statements_write() -> None:
+    """Each statement builds a type of a beginning and a state; every state that it can write is in the catalogue, and nothing else."""
+    texts = "\n".join(path.read_text() for path in ROOT.rglob("*.sql"))
+    begun = set(re.findall(r"'(beat\.[a-z_]+\.[a-z_]*)'(?! *,)|'(beat\.[a-z_]+\.[a-z_]+)'", texts))
+    beginnings = {one or other for one, other in begun if "webhooks.account" not in (one or other)}
+    assert {event for event in catalog.EVENTS if not any(event.startswith(each) for each in beginnings)} == {
+        catalog.TEST
+    }
+    assert [each for each in beginnings if not any(event.startswith(each) for event in catalog.EVENTS)] == []
+    ended = {f"beat.scrape_request.{status.lower()}" for status in ("COMPLETE", "FAILED", "CANCELLED")}
+    assert ended == {event for event in catalog.EVENTS if "scrape_request" in event}

@@ -272,3 +272,23 @@ def test_an_api_that_is_away_is_code_3(remote: Callable[..., Said]) -> None:
     code, out, err = remote("requests", url="http://127.0.0.1:9")
     assert (code, out) == (3, "")
     assert "http://127.0.0.1:9 does not answer" in err
+
+
+async def test_a_batch_is_followed_to_its_end_and_found_by_its_tags(beat: Client) -> None:
+    wanted = [
+        {"platform": "instagram", "flow": FLOW, "params": {"handle": f"creator_00003{n}"}, "tags": {"for": "batch"}}
+        for n in range(3)
+    ]
+    submitted = await beat.submit_batch([*wanted, {"platform": "instagram", "flow": "nosuch", "params": {}}])
+    assert [type(one) for one in submitted.outcomes] == [Accepted, Accepted, Accepted, Problem]
+    batch = await beat.wait_batch(submitted.batch.id, timeout=120)
+    assert (batch.state, batch.total, batch.finished) == ("ENDED", 3, 3)
+    assert batch.counts is not None
+    assert batch.counts["COMPLETE"] == 3
+    found = {one.id async for one in beat.requests(tags={"for": "batch"})}
+    assert found == {one.id for one in submitted.outcomes if isinstance(one, Accepted)}
+    assert found == {one.id async for one in beat.requests(batch_id=batch.id)}
+    handles = {item.dimensions["handle"] async for item in beat.known("profiles", "instagram")}
+    assert {f"creator_00003{n}" for n in range(3)} <= handles
+    assert batch.id in [one.id async for one in beat.batches()]
+    assert (await beat.cancel_batch(batch.id)).state == "ENDED"

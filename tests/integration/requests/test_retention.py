@@ -52,6 +52,7 @@ async def test_what_ended_long_ago_is_forgotten_and_nothing_else(database: Datab
     assert await counts(database) == {
         "scrape_request_log": 3,
         "scrape_fetch": 3,
+        "request_batch": 0,
         "alert": 2,
         "quarantine": 2,
         "outbox_event": 1,

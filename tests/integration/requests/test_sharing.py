@@ -29,6 +29,10 @@ async def test_identical_work_in_flight_is_joined_and_every_waiter_gets_its_answ
     assert sorted(await world.events()) == [(one.id, "COMPLETE") for one in (first, second, third)]
     (event,) = await world.rows("SELECT data FROM outbox_event WHERE data->>'id' = %s", str(second.id))
     assert event.data["tags"] == {"of": "second"}
+    assert (event.data["location"], event.data["priority"]) == (f"/v1/scrape-requests/{second.id}", "standard")
+    assert event.data["params"] == (await world.request(second.id)).params
+    assert {"created_at", "picked_at", "scraped_at", "idempotency_key"} <= event.data.keys()
+    assert event.data["scraped_at"] is not None
     leader, joined = await world.request(first.id), await world.request(second.id)
     assert (joined.joined_to, joined.data, joined.observed_at) == (first.id, leader.data, leader.observed_at)
     assert (await world.ask()).accepted_as == "new"

@@ -15,6 +15,7 @@ LATER = (
 COMPOSED = {
     "beat_actors/cli/scrape.py": "what is read of the logs",
     "beat_actors/data/changes.py": "who reads, and from where",
+    "beat_actors/data/listing.py": "a platform's declarations, and who reads",
     "beat_actors/data/reading.py": "a platform's declarations, and who reads",
     "beat_actors/data/refreshing.py": "a platform's declarations, and who reads",
     "beat_actors/database/migrate.py": "names, and what no schema knows yet",
