@@ -32,6 +32,7 @@ from beat_actors.errors import BadSettings
 from beat_actors.log_buffer import WRITER
 from beat_actors.logs import AT_EXIT, buffer, configure, say
 from beat_actors.platforms.registry import platforms
+from beat_actors.restarts import restarts
 from beat_actors.settings import Secret, load
 from beat_actors.whole import NOT_WHOLE
 
@@ -159,6 +160,7 @@ class Parent:
         if not place.ready.value:
             self._failed(place, code, "why stands above" if code > 0 else "it was killed")
             return
+        restarts().ended(code)
         place.failed, self._whole_until = False, time.monotonic()
         if time.monotonic() - place.since >= STEADY:
             place.backoff = 0.0
@@ -173,6 +175,7 @@ class Parent:
 
     def _failed(self, place: _Place, code: int, why: str) -> None:
         """A worker did not start. The others go on, and another is tried: what it lacked may have been lacking for a moment."""
+        restarts().ended(code)
         now, place.failed = time.monotonic(), True
         if any(other.process is not None and other.ready.value for other in self._places):
             self._whole_until = now

@@ -1,8 +1,8 @@
-"""Alerts: rows that say what is wrong, whom it touches, what happens by itself, and the one safe thing to do.
+"""Alerts: rows that give the cause of a problem, its impact, what Beat does automatically, and one safe action.
 
-An alert is opened once, kept up to date while its cause stands, and resolved when the cause is gone; both ends, and a rise to another
-severity, are events in the outbox, in the same transaction. What a source's own alert explains already is not told while that one
-stands, and is told then if its cause still does: nobody is told twice.
+An alert is opened once, kept up to date while its cause lasts, and resolved when the cause is gone. Opening, resolving and a rise in
+severity are events in the outbox, written in the same transaction. An alert that another alert explains (a source that fails, a platform at
+a standstill) sends no event while the other one is open. If its cause still lasts after that, its event is sent then.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,17 @@ from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
 SEVERITIES = ("info", "warning", "critical")
-SOURCE_RULE = "source"
-"""The rule whose alerts silence those of other rules about the same source."""
+SOURCE_RULE, PLATFORM_RULE = "source", "platform"
+COVERING = (SOURCE_RULE, PLATFORM_RULE)
+"""The rules whose alerts explain those of other rules about the sources that they cover; a later one also explains those of an earlier one."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """`key` begins with the rule's name and a colon, and is the same for as long as the cause is. `severity`: info, warning, critical.
 
-    `again_after`: seconds after its opening in which an alert of this key is not opened a second time, unless it is graver now.
+    `source`: the source that it is about. `covers`: the sources about which it explains the alerts of other
+    rules, `None`: its own. `again_after`: seconds
+    after its opening in which an alert of this key is not opened a second time, unless it is more severe now.
     """
 
     key: str
@@ -35,11 +38,12 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     automatic: str
     action: str
     source: str | None = None
+    covers: Sequence[str] | None = None
     again_after: float = 0.0
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert as people see it. `silenced`: nobody is told of it, by a person's word or because its source's own alert says it."""
+    """An alert as people see it. `silenced`: it sends no events, because a person muted it or because another alert explains it."""
 
     id: int
     key: str
@@ -63,39 +67,39 @@ SILENCE = SQL("silence", str)
 
 
 async def open_alert(transaction: Transaction, alert: Alert) -> None:
-    """Open it, or bring up to date the one of its key that is open."""
+    """Open the alert, or update the open one with its key."""
     await open_alerts(transaction, [alert])
 
 
 async def open_alerts(transaction: Transaction, alerts: Sequence[Alert]) -> None:
-    """Open them in one statement, or bring up to date those of their keys that are open."""
-    await transaction.run(OPEN, {"standing": _json(alerts), "source_rule": SOURCE_RULE, "epoch": None})
+    """Open the alerts in one statement, or update the open ones with their keys."""
+    await transaction.run(OPEN, {"standing": _json(alerts), "covering": list(COVERING), "epoch": None})
 
 
 async def resolve_alerts(transaction: Transaction, keys: Sequence[str]) -> None:
-    """What these alerts were about is over."""
+    """Resolve the open alerts with these keys."""
     await transaction.run(RESOLVE, {"keys": list(keys)})
 
 
 async def report(transaction: Transaction, rule: str, standing: Sequence[Alert], *, epoch: int | None = None) -> int:
-    """Make the open alerts of a rule those of `standing`; how many were opened, resolved or told anew.
+    """Make `standing` the open alerts of the rule. Returns how many were opened, resolved or announced again.
 
     Raises `ValueError` where an alert's key is not the rule's.
     """
     for alert in standing:
         if alert.key.partition(":")[0] != rule:
             raise ValueError(f"alert {alert.key!r} is not of the rule {rule!r}")
-    values = {"standing": _json(standing), "rule": rule, "epoch": epoch, "source_rule": SOURCE_RULE}
+    values = {"standing": _json(standing), "rule": rule, "epoch": epoch, "covering": list(COVERING)}
     return await transaction.only(REPORT, values)
 
 
 async def list_alerts(transaction: Transaction, *, resolved: bool = False, limit: int = 200) -> list[AlertView]:
-    """The open ones, the gravest first; with `resolved`, then those that are over, newest first."""
+    """The open ones, the most severe first; with `resolved`, then the resolved ones, the last resolved first."""
     return await transaction.rows(LIST, {"all": resolved, "limit": limit})
 
 
 async def silence(transaction: Transaction, alert_id: int, *, silenced: bool, actor: str, reason: str) -> str:
-    """Tell nobody of this alert any more, or again; its key. Raises `NotFound` for one that is not open."""
+    """Mute or unmute an alert. Returns its key. Raises `NotFound` where the alert is not open."""
     check_text(reason, "reason", longest=1000)
     key = await transaction.value(SILENCE, {"id": alert_id, "silenced": silenced})
     if key is None:

@@ -1,11 +1,15 @@
 -- fragment: opened
--- Opens alerts, `standing`, or brings up to date those of their keys that are open. An open alert of which nobody was told is told when
--- nothing keeps it back any more, and one that has become graver is told again.
+-- Opens alerts, `standing`, or updates the open ones with their keys. An open alert that was never announced is announced when nothing
+-- holds it back any more, and one that has become more severe is announced again. An older process writes no `covers`; its alerts of the rule
+-- `source` cover their source.
 standing AS (
-    SELECT s.*, split_part(s.key, ':', 1) <> %(source_rule)s AND EXISTS (
-        SELECT FROM alert o WHERE o.resolved_at IS NULL AND o.source = s.source AND split_part(o.key, ':', 1) = %(source_rule)s) AS explained
+    SELECT s.*, EXISTS (
+        SELECT FROM alert o WHERE o.resolved_at IS NULL AND s.source = ANY(coalesce(o.covers, ARRAY[o.source]))
+          AND array_position(%(covering)s::text[], split_part(o.key, ':', 1))
+              > coalesce(array_position(%(covering)s::text[], split_part(s.key, ':', 1)), 0)) AS explained
     FROM jsonb_to_recordset(%(standing)s::jsonb) AS s(
-        key text, severity text, cause text, impact text, automatic text, action text, source text, again_after double precision)
+        key text, severity text, cause text, impact text, automatic text, action text, source text, covers text[],
+        again_after double precision)
     WHERE beat_leads(%(epoch)s)
 ), known AS (
     SELECT s.*, a.id, a.told AS before,
@@ -14,14 +18,14 @@ standing AS (
     FROM standing s JOIN alert a ON a.key = s.key AND a.resolved_at IS NULL
 ), updated AS (
     UPDATE alert a SET severity = k.severity, cause = k.cause, impact = k.impact, automatic = k.automatic, action = k.action,
-        explained = k.explained, told = k.now_told
+        explained = k.explained, told = k.now_told, covers = k.covers
     FROM known k WHERE a.id = k.id AND a.resolved_at IS NULL
-      AND (a.severity, a.cause, a.impact, a.automatic, a.action, a.explained, a.told)
-          IS DISTINCT FROM (k.severity, k.cause, k.impact, k.automatic, k.action, k.explained, k.now_told)
+      AND (a.severity, a.cause, a.impact, a.automatic, a.action, a.explained, a.told, a.covers)
+          IS DISTINCT FROM (k.severity, k.cause, k.impact, k.automatic, k.action, k.explained, k.now_told, k.covers)
     RETURNING a.*, CASE WHEN k.before IS NULL THEN 'opened' ELSE 'escalated' END AS state, k.before IS DISTINCT FROM a.told AS tell
 ), opened AS (
-    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, explained, told)
-    SELECT key, severity, cause, impact, automatic, action, source, explained, CASE WHEN NOT explained THEN severity END
+    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, covers, explained, told)
+    SELECT key, severity, cause, impact, automatic, action, source, covers, explained, CASE WHEN NOT explained THEN severity END
     FROM standing s
     WHERE NOT EXISTS (SELECT FROM alert a WHERE a.key = s.key AND (
         a.resolved_at IS NULL OR a.opened_at > clock_timestamp() - make_interval(secs => s.again_after)
@@ -39,14 +43,16 @@ standing AS (
            'beat.alert.' || state, 'alert/' || key,
            jsonb_build_object('id', id, 'key', key, 'severity', severity, 'cause', cause, 'impact', impact, 'automatic', automatic,
                               'action', action, 'source', source, 'opened_at', opened_at)
+           || CASE WHEN resolved_at IS NULL THEN '{}' ELSE jsonb_build_object(
+               'resolved_at', resolved_at, 'seconds', round(extract(epoch FROM resolved_at - opened_at))) END
     FROM changed WHERE tell ON CONFLICT (event_id) DO NOTHING
 )
 SELECT count(*) AS changed FROM changed
 
 -- name: open
 -- Opens alerts, or brings up to date those of their keys that are open.
--- Parameters: standing (jsonb): an array of `Alert`, source_rule (text): the rule whose alerts silence those of other rules about the same
--- source, epoch (bigint): the leader's, NULL: no leader is asked for.
+-- Parameters: standing (jsonb): an array of `Alert`, covering (text[]): the rules whose alerts explain those of other rules,
+-- epoch (bigint): the leader's, NULL: no leader is asked for.
 -- Rows: one: how many were opened or told anew.
 -- Locks: the alerts; it waits for a transaction that opens one of the same key. The new events.
 -- No row: never.
@@ -65,7 +71,7 @@ WITH changed AS (
 
 -- name: report
 -- Makes the open alerts of a rule those of `standing`. A leader that has been replaced neither opens, nor changes, nor resolves anything.
--- Parameters: standing (jsonb): an array of `Alert`, rule (text), source_rule (text) as of `open`, epoch (bigint): the leader's, NULL: no
+-- Parameters: standing (jsonb): an array of `Alert`, rule (text), covering (text[]) as of `open`, epoch (bigint): the leader's, NULL: no
 -- leader is asked for.
 -- Rows: one: how many were opened, told anew or resolved.
 -- Locks: the alerts; it waits for a transaction that opens one of the same key. The new events.
@@ -79,13 +85,13 @@ WITH {{opened}}, resolved AS (
 ) {{events}}
 
 -- name: list
--- Alerts: the open ones, the gravest first, then those that are over, newest first.
--- Parameters: all (boolean): also those that are over, limit (integer).
+-- Alerts: the open ones, the most severe first, then the resolved ones, the last resolved first.
+-- Parameters: all (boolean): also the resolved ones, limit (integer).
 -- Rows: `AlertView`.
 -- Locks: none.
 -- No row: there is none.
 SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, resolved_at, silenced OR explained AS silenced FROM alert
-WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at IS NOT NULL, array_position('{critical,warning,info}', severity), id DESC
+WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at DESC NULLS FIRST, array_position('{critical,warning,info}', severity), id DESC
 LIMIT %(limit)s
 
 -- name: silence

@@ -16,7 +16,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 NETWORK, RESOURCES, VAULT_KEY = "network", "resources", "vault key"
-LOGS, REDIS_KEYS, CLOCK = "logs", "redis keys", "clock"
+LOGS, REDIS_KEYS, CLOCK, CRASHES = "logs", "redis keys", "clock", "crashes"
 """What keeps no process from its work."""
 IN_A_ROW, HOSTS = 5, 2
 """Calls in a row that come to no connection, and hosts that they were for, from which on the network of this process is to blame."""

@@ -1,11 +1,11 @@
-"""Alerts about single processes: what one cannot do, log lines that it lost, and keys of Redis that it had to make anew."""
+"""Alerts about single processes: work that one cannot do, log lines that it lost, Redis keys that it recreated, and workers that crash."""
 
 from collections.abc import Iterable
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
 from beat_actors.database.vitals import Vitals, processes
-from beat_actors.own_trouble import CLOCK, LOGS, REDIS_KEYS, VAULT_KEY
+from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, VAULT_KEY
 
 SEALED_WITH = Statements(__file__)("sealed_with", str)
 NAMED = 4
@@ -13,32 +13,37 @@ NAMED = 4
 
 WORDS = {
     LOGS: (
-        "their lines are missing from the log; no work is lost or held up",
-        "the processes go on, and write again as soon as the stream takes lines; this alert ends 10 min after the last loss",
-        "free the device to which the log goes, or see that its collector reads; look at that host's df and its log collector",
+        "these lines are missing from the log; no work is lost or delayed",
+        "the processes continue, and write again when the log stream accepts lines; the alert is resolved 10 min after the last loss",
+        "check the free disk space (df) and the log collector of that host",
     ),
     CLOCK: (
-        "deadlines, ends of tokens, days and the dates of what is observed go by the clock as it is; no limit gives anything out twice",
-        "rests and charges are moved by it; leases and waits last no longer than they were to last; after a step forth nothing is forgotten for an hour; this alert ends after an hour",
-        "look at the clock of the database's host: chronyc tracking, or whether another server took over; let NTP slew and not step it",
+        "deadlines, token expiry, calendar days and observation times follow the new clock; no limit is exceeded",
+        "Beat moved cooldowns and charges by the step; leases and waits keep their length; after a step forward nothing is deleted for an hour; the alert is resolved after an hour",
+        "check the clock of the database's host (chronyc tracking), or whether another server took over; let NTP slew the clock, not step it",
+    ),
+    CRASHES: (
+        "work that a dying worker held is done again after its lease; no request is lost",
+        "the parent replaces each worker, after growing pauses; a payload that kills workers is isolated and put into quarantine",
+        "read the log lines worker_died and worker_not_started of that host; `beat quarantine` lists payloads that killed workers",
     ),
     REDIS_KEYS: (
-        "messages, wake-ups or counts that lay under these keys are gone; no request is lost",
-        "the keys were deleted and made anew, and work goes on from the rows; this alert ends 10 min after the last such key",
-        "find out who else writes to this Redis: give Beat a Redis, or a namespace and users, of its own (docs/security.md)",
+        "messages, wake-ups or counters under these keys are gone; no request is lost",
+        "Beat deleted and recreated the keys, and continues from the rows; the alert is resolved 10 min after the last such key",
+        "find out who else writes to this Redis; give Beat its own Redis, or its own namespace and users (docs/security.md)",
     ),
 }
 """Impact, what Beat does, and what to do, of troubles that keep no process from its work."""
 OWN = (
-    "its part of the calls is made by other processes; where there are none, they wait",
-    "it takes no such work and tries again after rests of 10 s to 5 min; nothing is charged or blamed",
+    "other processes make its calls; where there is none, the calls wait",
+    "the process takes no such work and tries again after pauses of 10 s to 5 min; no call is charged, no credential blamed",
     "`beat db processes` shows it; check that host's network, limits and BEAT_VAULT_KEYS",
 )
 """The same of what a process cannot do."""
 
 
 async def processes_in_trouble(database: Database) -> list[Alert]:
-    """What single processes report of themselves, each kind once: it is no provider's, credential's or request's fault."""
+    """What single processes report about themselves, one alert for each kind: no provider, credential or request is at fault."""
     found: dict[str, dict[str, list[str]]] = {}
     living = await processes(database)
     async with database.statements() as alone:

@@ -36,7 +36,7 @@ from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
-from beat_actors.watch.rule import Watch
+from beat_actors.watch.rule import InOrder, Watch
 from beat_actors.webhooks import deliveries
 from beat_actors.whole import run, start_threads
 
@@ -97,7 +97,7 @@ def _unless_stepped(sweep: Sweep) -> Sweep:
     return run
 
 
-def _watch(one: Watch) -> Sweep:
+def _watch(one: Watch | InOrder) -> Sweep:
     async def run(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
         return Swept(count=await one.run(database, epoch))
 

@@ -5,6 +5,7 @@ Closed → open when more than half of at least five calls that began within a m
 applied does not matter.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,8 @@ BUCKET = 10
 AT_LEAST = 5
 OPEN_FOR = 30.0
 OPEN_AT_MOST = 300.0
+CODES = 3
+"""Codes of failures that are kept of what opened a breaker."""
 
 
 def bucket_of(began: float | None) -> int:
@@ -23,12 +26,23 @@ def bucket_of(began: float | None) -> int:
 @dataclass(frozen=True, slots=True)
 class Called:
     """`calls` calls with the same result, which began at `began` (epoch seconds). `unreached_by`: the process to which no connection came
-    about; empty where one did."""
+    about; empty where one did. `code`: what the provider, or the connection, said of the failure."""
 
     began: float
     calls: int
     failed: bool
     unreached_by: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBy:
+    """The calls for which a breaker opened: how many began within its window, how many of them failed, and the commonest codes of the failures
+    that were applied last, each with its number."""
+
+    calls: int
+    failures: int
+    codes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,8 @@ class Breaker:
 
     `since`: when it was last opened or closed; a call that began before says nothing of what came after.
     `recent`: (bucket, calls, failures) of the window, in the buckets' order; a bucket is ten seconds. `unreached`: (bucket, process, calls),
-    calls to which no connection came about, which are failures too once they are confirmed.
+    calls to which no connection came about, which are failures too once they are confirmed. `opened_by`: why it is open, where calls
+    opened it.
     """
 
     since: float = 0.0
@@ -63,6 +78,7 @@ class Breaker:
     probing: bool = False
     by_hand: bool = False
     unreached: tuple[tuple[int, str, int], ...] = ()
+    opened_by: OpenedBy | None = None
 
     @property
     def calls(self) -> int:
@@ -117,8 +133,9 @@ class Breaker:
         """The state after these calls, none of which was a probe. An open breaker waits for its probe."""
         if self.open_until is not None:
             return self
+        outcomes = tuple(outcomes)
         counted = self.counted(outcomes)
-        return counted.opened(now) if counted.fails(witnesses) else counted
+        return counted.opened(now, outcomes) if counted.fails(witnesses) else counted
 
     def probed(self, probe: Called, now: float, witnesses: Witnesses = ALONE) -> "Breaker":
         """The state after the probe. A probe from before the breaker opened anew decides nothing. A probe that came to no connection in one process of
@@ -129,6 +146,14 @@ class Breaker:
             return replace(self, since=now, open_until=now + OPEN_FOR, probing=False)
         return self.opened(now) if probe.failed else Breaker(since=now)
 
-    def opened(self, now: float) -> "Breaker":
-        trips = self.trips + 1
-        return Breaker(since=now, trips=trips, open_until=now + min(OPEN_FOR * trips, OPEN_AT_MOST))
+    def opened(self, now: float, outcomes: Iterable[Called] = ()) -> "Breaker":
+        """Open for longer than the last time. `outcomes`: the calls that were counted last; without any the reason stays what it was."""
+        trips, codes = self.trips + 1, Counter[str]()
+        for one in outcomes:
+            if one.failed and one.code:
+                codes[one.code] += one.calls
+        known = self.calls > 0
+        opened_by = OpenedBy(self.calls, self.failures, tuple(codes.most_common(CODES))) if known else self.opened_by
+        return Breaker(
+            since=now, trips=trips, open_until=now + min(OPEN_FOR * trips, OPEN_AT_MOST), opened_by=opened_by
+        )

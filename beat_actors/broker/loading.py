@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from beat_actors.broker.breaker import Breaker, Witnesses
+import msgspec
+
+from beat_actors.broker.breaker import Breaker, OpenedBy, Witnesses
 from beat_actors.broker.outages import ALL_OWNERS, KINDS, OWNERS
 from beat_actors.broker.returns import SettlementRow
 from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Snapshot, Unread
@@ -84,6 +86,7 @@ class BreakerRow(NamedTuple):
     open_until: float | None
     probing: bool
     unreached: list[tuple[int, str, int]]
+    opened_by: dict[str, Any] | None
 
 
 class UsageRow(NamedTuple):
@@ -238,6 +241,7 @@ def _breakers(rows: Iterable[BreakerRow]) -> dict[BreakerKey, Breaker]:
             open_until=row.open_until,
             probing=row.probing,
             unreached=tuple((bucket, process, calls) for bucket, process, calls in row.unreached),
+            opened_by=None if row.opened_by is None else msgspec.convert(row.opened_by, OpenedBy),
         )
         for row in rows
     }

@@ -29,7 +29,7 @@ SELECT c.id, true, NULL {{of_shared}} AND {{fits}} AND greatest(disabled_till, f
 
 -- fragment: breaker
 coalesce(extract(epoch FROM since), 0)::double precision AS since, recent, trips,
-extract(epoch FROM open_until)::double precision AS open_until, probing, unreached
+extract(epoch FROM open_until)::double precision AS open_until, probing, unreached, opened_by
 
 -- name: credentials
 -- Credentials by their ids.

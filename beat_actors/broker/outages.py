@@ -59,7 +59,8 @@ def _called(snapshot: Snapshot, settlement: Settlement) -> Called:
     began = settlement.at if settlement.began is None else settlement.began
     failed = settlement.outcome in (Outcome.UPSTREAM_DOWN, Outcome.UNREACHED, Outcome.MALFORMED)
     unreached_by = settlement.process if settlement.outcome is Outcome.UNREACHED else ""
-    return Called(min(snapshot.now, snapshot.now if began is None else began), settlement.calls, failed, unreached_by)
+    at = min(snapshot.now, snapshot.now if began is None else began)
+    return Called(at, settlement.calls, failed, unreached_by, settlement.code)
 
 
 def _count(snapshot: Snapshot, key: BreakerKey, outcomes: Sequence[Called], plan: Plan) -> None:
@@ -84,7 +85,7 @@ def _count(snapshot: Snapshot, key: BreakerKey, outcomes: Sequence[Called], plan
     ):
         _put(snapshot, whole, Breaker(since=snapshot.now), plan)
     elif any(one.failed for one in outcomes) and together.fails(snapshot.witnesses) and _are_many(snapshot, key):
-        _put(snapshot, whole, everybody.opened(snapshot.now), plan)
+        _put(snapshot, whole, replace(everybody, recent=together.recent).opened(snapshot.now, outcomes), plan)
         _put(snapshot, all_owners, Breaker(since=snapshot.now), plan)
 
 

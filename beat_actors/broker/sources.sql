@@ -27,11 +27,11 @@ WHERE stage = 'LEASED' AND source IS NOT NULL GROUP BY 1
 -- Opens breakers by hand, as if each had tripped for the first time: when its time is over, one probe decides.
 -- Parameters: platform, source (text), operations (text[]), seconds (how long).
 -- Locks: the breakers, under the platform's lock.
-INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand)
-SELECT %(platform)s::text, %(source)s::text, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true
+INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand, since)
+SELECT %(platform)s::text, %(source)s::text, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true, clock_timestamp()
 FROM unnest(%(operations)s::text[]) o
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failures = 0, recent = '[]', since = clock_timestamp(),
-    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true
+    trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true, opened_by = NULL
 
 -- name: close
 -- Forgets what breakers know, of everybody's calls and of owners'.

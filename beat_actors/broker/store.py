@@ -112,6 +112,7 @@ async def save_breakers(writer: Writer, platform: str, breakers: Sequence[tuple[
             "probing": b.probing,
             "by_hand": b.by_hand,
             "unreached": b.unreached,
+            "opened_by": b.opened_by,
         }
         for (source, operation, kind, owner), b in breakers
     ]

@@ -61,16 +61,17 @@ WHERE c.id = n.credential_id
 -- Writes the breakers of everybody's calls.
 -- Parameters: platform (text), rows (json array, with the keys below).
 -- Locks: the breakers, under the platform's lock.
-INSERT INTO breaker (platform, source, operation, kind, since, recent, calls, failures, trips, open_until, probing, by_hand, unreached)
+INSERT INTO breaker (platform, source, operation, kind, since, recent, calls, failures, trips, open_until, probing, by_hand, unreached,
+                     opened_by)
 SELECT %(platform)s::text, n.source, n.operation, n.kind, to_timestamp(n.since), n.recent, n.calls, n.failures, n.trips, to_timestamp(n.open_until),
-       n.probing, n.by_hand, n.unreached
+       n.probing, n.by_hand, n.unreached, n.opened_by
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(
     source text, operation text, kind text, since double precision, recent jsonb, calls integer, failures integer, trips integer,
-    open_until double precision, probing boolean, by_hand boolean, unreached jsonb)
+    open_until double precision, probing boolean, by_hand boolean, unreached jsonb, opened_by jsonb)
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET
     since = excluded.since, recent = excluded.recent, calls = excluded.calls, failures = excluded.failures,
     trips = excluded.trips, open_until = excluded.open_until, probing = excluded.probing, by_hand = excluded.by_hand,
-    unreached = excluded.unreached
+    unreached = excluded.unreached, opened_by = excluded.opened_by
 
 -- name: save_owners_breakers
 -- Writes the breakers of owners. One without failures is forgotten, so that healthy owners cost no row.
@@ -80,18 +81,20 @@ ON CONFLICT (platform, source, operation, kind) DO UPDATE SET
 WITH n AS (
     SELECT %(platform)s::text AS platform, r.* FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
         source text, operation text, kind text, owner text, since double precision, recent jsonb, calls integer, failures integer,
-        trips integer, open_until double precision, probing boolean, unreached jsonb)
+        trips integer, open_until double precision, probing boolean, unreached jsonb, opened_by jsonb)
 ), forgotten AS (
     DELETE FROM owner_breaker b USING n WHERE n.failures = 0 AND n.open_until IS NULL
       AND (b.platform, b.source, b.operation, b.kind, b.owner) = (n.platform, n.source, n.operation, n.kind, n.owner)
 )
-INSERT INTO owner_breaker (platform, source, operation, kind, owner, since, recent, calls, failures, trips, open_until, probing, unreached)
+INSERT INTO owner_breaker (platform, source, operation, kind, owner, since, recent, calls, failures, trips, open_until, probing, unreached,
+                           opened_by)
 SELECT n.platform, n.source, n.operation, n.kind, n.owner, to_timestamp(n.since), n.recent, n.calls, n.failures, n.trips,
-       to_timestamp(n.open_until), n.probing, n.unreached
+       to_timestamp(n.open_until), n.probing, n.unreached, n.opened_by
 FROM n WHERE n.failures > 0 OR n.open_until IS NOT NULL
 ON CONFLICT (platform, source, operation, kind, owner) DO UPDATE SET
     since = excluded.since, recent = excluded.recent, calls = excluded.calls, failures = excluded.failures, trips = excluded.trips,
-    open_until = excluded.open_until, probing = excluded.probing, unreached = excluded.unreached
+    open_until = excluded.open_until, probing = excluded.probing, unreached = excluded.unreached,
+    opened_by = excluded.opened_by
 
 -- name: save_usage
 -- Writes what is used of limits.

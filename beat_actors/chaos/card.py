@@ -44,6 +44,7 @@ class Card:
     late: Sequence[str] = ()
     """What the fault itself found too slow."""
     skipped: str = ""
+    api_bad_statuses: dict[int, int] = field(default_factory=dict)
 
     @property
     def broken(self) -> list[str]:
@@ -58,7 +59,9 @@ class Card:
         if self.findings.extra_calls > allowed:
             broken.append(f"extra_calls={self.findings.extra_calls}, more than {allowed}")
         if self.api_bad:
-            broken.append(f"api_bad={self.api_bad}")
+            # 0: the connection broke before an answer came.
+            statuses = ", ".join(f"{count} x {status}" for status, count in sorted(self.api_bad_statuses.items()))
+            broken.append(f"api_bad={self.api_bad} ({statuses})")
         return [*broken, *self.complaints]
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from random import Random
 
 from beat_actors.chaos.card import Card
@@ -63,13 +64,15 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
     await asyncio.sleep(max(0.0, scene.quiet_at - time.time()))
     books = await _books(scene)
     hits = scene.hits()
+    bad = Counter(answer.status for answer in load.answers if not _proper(answer, fault))
     return Card(
         fault=fault.name,
         seed=seed,
         findings=check(books),
         fired=len(hits),
         zombie_rejected=sum(int(line["rejected"]) for line in rig.logged("fenced_writes", mark)),
-        api_bad=sum(1 for answer in load.answers if not _proper(answer, fault)),
+        api_bad=bad.total(),
+        api_bad_statuses=dict(bad),
         ttr_s=_time_to_recover(fault, scene, books),
         run_s=time.monotonic() - began,
         drain_s=max(0.0, drained - (scene.healed_at or ended_at)),

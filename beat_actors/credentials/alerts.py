@@ -62,8 +62,8 @@ def _alerts(row: Troubled) -> Iterator[Alert]:
             key=f"credential:{row.id}:dead",
             severity=gravest,
             cause=f"{who} is dead: {row.dead_reason or 'revoked or expired'}",
-            impact=f"It makes no more calls; {left}",
-            automatic="Its work goes to the other credentials and sources",
+            impact=f"this credential makes no more calls; {left}",
+            automatic="its work goes to other credentials and sources",
             action=action,
             source=row.source,
         )
@@ -72,9 +72,9 @@ def _alerts(row: Troubled) -> Iterator[Alert]:
         yield Alert(
             key=f"credential:{row.id}:refresh",
             severity=gravest,
-            cause=f"The token of {who} is over, and could not be refreshed",
-            impact=f"It makes no calls until then; {left}",
-            automatic="The refresh is tried again and again",
+            cause=f"the token of {who} has expired and could not be refreshed",
+            impact=f"this credential makes no calls until it is refreshed; {left}",
+            automatic="Beat retries the refresh with growing pauses",
             action=f"`beat credentials show {row.id}` has the last error",
             source=row.source,
         )
@@ -84,9 +84,9 @@ def _alerts(row: Troubled) -> Iterator[Alert]:
         yield Alert(
             key=f"credential:{row.id}:expiry",
             severity="warning",
-            cause=f"{who} {'expires' if row.is_expiry else 'loses access to the data of its user'} on {row.ends_at:%Y-%m-%d %H:%M} UTC",
-            impact=f"From then on its calls are refused; {left}",
-            automatic="It is used until then, and checked before and after",
+            cause=f"{who} {'expires' if row.is_expiry else 'loses access to the data of its user'} at {row.ends_at:%Y-%m-%dT%H:%M:%SZ}",
+            impact=f"after that the provider refuses its calls; {left}",
+            automatic="Beat uses the credential until then, and checks it before and after",
             action=action,
             source=row.source,
         )
@@ -99,9 +99,9 @@ def _denied(row: Troubled, who: str, refusal: dict[str, Any]) -> Alert:
     return Alert(
         key=f"credential:{row.id}:denied:{operation}",
         severity="warning",
-        cause=f"The provider does not let {who} do {operation}{': ' if refusal['said'] else ''}{refusal['said'] or ''}",
-        impact=f"It makes no such calls; {can}",
-        automatic="Other credentials and sources are asked; one call tries it again after a minute, and then less and less often",
-        action=f"grant it at the provider, then: `beat credentials enable {row.id} --reason …`",
+        cause=f"the provider denies {operation} to {who}{': ' if refusal['said'] else ''}{refusal['said'] or ''}",
+        impact=f"this credential makes no calls of {operation}; {can}",
+        automatic="Beat uses other credentials and sources; one call tries again after a minute, then at growing intervals",
+        action=f"grant the permission at the provider, then: `beat credentials enable {row.id} --reason …`",
         source=row.source,
     )

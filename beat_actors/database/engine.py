@@ -263,7 +263,7 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        asked = False
+        asked, began = False, time.perf_counter()
         try:
             async with self.engine.connect() as pooled:
                 raw = await pooled.get_raw_connection()
@@ -281,6 +281,8 @@ class Database:
                 raise
             raise found from error
         except DBAPIError as error:
+            if not asked:
+                self.pulse.unanswered(began)
             found = self._meaning(error.orig, sent=False) if isinstance(error.orig, psycopg.Error) else None
             if found is None:
                 raise

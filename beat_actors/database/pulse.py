@@ -1,10 +1,19 @@
-"""What a process remembers of its last minute with the database."""
+"""What a process remembers of its last minute with the database, and of the times at which the database did not answer it."""
 
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+import msgspec
+import psycopg
+
+AWAY = 5.0
+"""Seconds without any answer, while one was waited for, from which on it is an outage."""
+KEPT_FOR = 3600.0
+"""Seconds for which an outage is remembered."""
 
 
 class LastMinute:
@@ -32,6 +41,13 @@ class LastMinute:
         return took[min(int(len(took) * share), len(took) - 1)] if took else 0.0
 
 
+class Outage(msgspec.Struct, frozen=True):
+    """A time in which the database did not answer this process."""
+
+    since: datetime
+    until: datetime
+
+
 class Waited(Protocol):
     """A claimed fetch. `waited`: seconds since it was handed over."""
 
@@ -47,6 +63,30 @@ class Pulse:
         self.statements = LastMinute()
         self.exhausted = LastMinute()
         self.claims = LastMinute()
+        self._outages: deque[tuple[float, Outage]] = deque(maxlen=10)
+        self._answered = time.perf_counter()
+        self._unanswered: float | None = None
+        """When the first attempt since the last answer began."""
+
+    def outages(self) -> list[Outage]:
+        """Those that ended within the hour, the last one at the end."""
+        since = time.perf_counter() - KEPT_FOR
+        return [outage for ended, outage in self._outages if ended >= since]
+
+    def unanswered(self, began: float) -> None:
+        """Note that an attempt that began at `began` (`time.perf_counter`) got no answer: no connection, or one that broke."""
+        if self._unanswered is None:
+            self._unanswered = max(began, self._answered)
+
+    def answered(self, began: float) -> None:
+        """Note that a statement that began at `began` was answered, be it by an error. An outage before it has ended."""
+        now, since = time.perf_counter(), self._unanswered
+        if since is None and self._answered <= began:
+            since = began  # nothing else was answered while it ran
+        if since is not None and now - since >= AWAY:
+            until = datetime.now(UTC)
+            self._outages.append((now, Outage(until - timedelta(seconds=now - since), until)))
+        self._answered, self._unanswered = now, None
 
     def claimed(self, claims: Iterable[Waited]) -> None:
         """Note how long each of these had `waited`. What a stage takes up again after a worker's death has waited for the lease as well."""
@@ -55,8 +95,14 @@ class Pulse:
 
     @contextmanager
     def beat(self) -> Iterator[None]:
-        started = time.perf_counter()
+        began = time.perf_counter()
         try:
             yield
+        except psycopg.Error as error:
+            # What the server says of a statement is an answer; of a connection that broke nobody says anything.
+            (self.unanswered if error.sqlstate is None or error.sqlstate.startswith("57P") else self.answered)(began)
+            raise
+        else:
+            self.answered(began)
         finally:
-            self.statements.note(time.perf_counter() - started)
+            self.statements.note(time.perf_counter() - began)

@@ -12,11 +12,13 @@ import psycopg
 import structlog
 
 from beat_actors.database.engine import Database, jsonb
+from beat_actors.database.pulse import Outage
 from beat_actors.database.sql import Statements
 from beat_actors.errors import StorageUnavailable
 from beat_actors.logs import buffer
-from beat_actors.own_trouble import CLOCK, LOGS, REDIS_KEYS, OwnTrouble
+from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, OwnTrouble
 from beat_actors.redis_keys import unusable_keys
+from beat_actors.restarts import restarts
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 
     `pool_used` of `pool_most` connections were taken when it reported; `pool_exhausted` times, none came free in time. `claims`: fetches that
     its stages took up; `claim_p50`, `claim_p99`: how long those had waited since they were handed over. `troubles`: what this process alone
-    cannot do, has lost or has found, and a sentence on each. `vault_keys`: the vault's keys that it holds, each with a fingerprint; `None` where it holds none.
+    cannot do, has lost or has found, and a sentence on each. `vault_keys`: the vault's keys that it holds, each with a fingerprint; `None` where it holds none. `outages`: when the
+    database did not answer it, within the last hour. `restarts`: workers of the same parent that ended unexpectedly within the last hour.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     claim_p99: float
     troubles: dict[str, str] = {}
     vault_keys: list[str] | None = None
+    outages: list[Outage] = []
+    restarts: int = 0
     version: str | None = None
     revision: str | None = None
     platforms: list[str] | None = None
@@ -81,7 +86,8 @@ LIVING = SQL("living", Vitals)
 async def processes(database: Database) -> list[Vitals]:
     """All that live."""
     async with database.statements() as alone:
-        return await alone.rows(LIVING, {"seconds": SEEN_WITHIN})
+        rows = await alone.rows(LIVING, {"seconds": SEEN_WITHIN})
+    return [msgspec.structs.replace(row, outages=msgspec.convert(row.outages, list[Outage])) for row in rows]
 
 
 class Reporter:
@@ -125,7 +131,12 @@ class Reporter:
         used, most = self._database.pool()
         async with self._database.statements() as alone:
             await alone.now()
-        said = {LOGS: buffer().said(), REDIS_KEYS: unusable_keys().said(), CLOCK: self._database.clock.said()}
+        said = {
+            LOGS: buffer().said(),
+            REDIS_KEYS: unusable_keys().said(),
+            CLOCK: self._database.clock.said(),
+            CRASHES: restarts().said(),
+        }
         async with self._database.statements() as alone:
             await alone.run(
                 REPORT,
@@ -139,6 +150,8 @@ class Reporter:
                     "claims": len(pulse.claims),
                     "claim_p50": pulse.claims.quantile(0.5),
                     "claim_p99": pulse.claims.quantile(0.99),
+                    "restarts": restarts().count(),
+                    "outages": jsonb(pulse.outages()),
                     "clock_steps": jsonb(list(self._database.clock.steps)),
                     "troubles": jsonb(
                         self._own_trouble.told() | {kind: words for kind, words in said.items() if words}

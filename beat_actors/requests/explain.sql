@@ -48,5 +48,6 @@ WHERE request_id = %(request)s ORDER BY at
 -- Parameters: platform (text), seconds (since its last report for which a process is said to live).
 -- Rows: one.
 -- Locks: none.
+-- No row: never.
 SELECT count(*) > 0 AND bool_and(coalesce(NOT platforms @> ARRAY[%(platform)s], false)) AS unserved FROM process
 WHERE name = 'worker' AND seen_at > clock_timestamp() - make_interval(secs => %(seconds)s)

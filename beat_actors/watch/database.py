@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements, upkeep
 from beat_actors.database.vitals import Vitals, processes
-from beat_actors.watch.rule import listed
+from beat_actors.watch.rule import listed, moment
 
 SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
 SLOW_CLAIM, FEW_CLAIMS = 5.0, 5
 """Seconds for which the median claim of a process may have waited, where it made so many in the last minute."""
 CONNECTIONS_SHARE = 0.8
+SAME_OUTAGE = timedelta(seconds=30)
+"""By how much the processes differ about the end of the same outage: they report every ten seconds, and reconnect after pauses."""
 HELD_UP = 15.0
 """Seconds for which events or changes may wait for a transaction before somebody is told."""
 
@@ -49,17 +51,21 @@ IN_DEFAULT = SQL("in_default", InDefault)
 
 
 async def slow_database(database: Database) -> list[Alert]:
-    """What processes say of their last minute: slow statements, pools that were used up, work that lay until it was taken up. Also the
-    transaction, of any database of the server, that holds up the feed of changes and webhooks; and that the database was restored."""
+    """What processes report about their last minute: slow statements, exhausted pools, work that waited to be claimed. Also an outage that ended
+    within the hour; the transaction, of any database of the server, that holds up the feed of changes and webhooks; and that the
+    database was restored."""
     living = await processes(database)
     async with database.statements() as alone:
         holder = await alone.row(HOLDER, {"seconds": HELD_UP})
         restored_at = await alone.value(RESTORED)
+    outage = _outage(living)
     found = (
         _held_up(holder) if holder is not None else None,
         _restored(restored_at) if restored_at is not None else None,
+        outage,
         _slow_statements(living),
-        _exhausted_pools(living, database.settings.database_pool_timeout),
+        # During an outage every pool is exhausted: a larger one would not have helped.
+        _exhausted_pools(living, database.settings.database_pool_timeout) if outage is None else None,
         _slow_claims(living),
     )
     return [alert for alert in found if alert is not None]
@@ -69,7 +75,9 @@ def _held_up(row: Holder) -> Alert:
     where = f"database {row.database}, role {row.role}"
     if row.gid is not None:
         who = f"prepared transaction {row.quoted} ({where}, prepared {row.age} s ago)"
-        action = f"in the database {row.database}: COMMIT PREPARED {row.quoted}, or ROLLBACK PREPARED {row.quoted}"
+        action = (
+            f"end it in the database {row.database}: COMMIT PREPARED {row.quoted}, or ROLLBACK PREPARED {row.quoted}"
+        )
     else:
         age = "" if row.age is None else f", began {row.age} s ago"
         details = f"application {row.application or 'without a name'}{f', {row.state}' if row.state else ''}{age}"
@@ -79,8 +87,8 @@ def _held_up(row: Holder) -> Alert:
         key="database:held",
         severity="critical",
         cause=f"{who} is open and has written; events and changes have waited for it for {row.waits} s",
-        impact="/v1/changes and webhooks tell nothing that was written since it began; requests themselves go on, and nothing is lost",
-        automatic="all of it is told in order as soon as this transaction ends; Beat ends no transaction of others",
+        impact="/v1/changes and webhooks deliver nothing that was written since it began; requests continue, and nothing is lost",
+        automatic="everything is delivered in order when this transaction ends; Beat ends no transaction of others",
         action=action,
     )
 
@@ -89,11 +97,32 @@ def _restored(at: datetime) -> Alert:
     return Alert(
         key="database:restored",
         severity="warning",
-        cause=f"this database was restored into another cluster, found at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        impact="what was accepted or told after the dump was made is not in it; webhooks that were sent after it are sent again, and "
-        "cursors of /v1/changes that were given after it are answered with 410",
-        automatic="webhooks and /v1/changes go on behind all that was restored; this alert ends after a day",
-        action="tell consumers to read anew what they follow, and accounts to ask again for what they miss",
+        cause=f"this database was restored into another cluster, found at {moment(at)}",
+        impact="requests and events from after the dump are not in it; webhooks that were sent after it are sent again, and "
+        "cursors of /v1/changes from after it are refused with 410",
+        automatic="webhooks and /v1/changes continue after everything that was restored; the alert is resolved after a day",
+        action="ask consumers to read again what they follow, and accounts to submit again what they miss",
+    )
+
+
+def _outage(living: Sequence[Vitals]) -> Alert | None:
+    """The last outage that more than half of the processes saw: what a single one sees is its own network's."""
+    seen = [outage for each in living for outage in each.outages[-1:]]
+    if not seen or 2 * len(seen) <= len(living):
+        return None
+    last = max(one.until for one in seen)
+    seen = [one for one in seen if last - one.until <= SAME_OUTAGE]
+    if 2 * len(seen) <= len(living):
+        return None
+    since = min(one.since for one in seen)
+    return Alert(
+        key="database:outage",
+        severity="warning",
+        cause=f"PostgreSQL did not answer from {moment(since)} to {moment(last)} ({(last - since).total_seconds():.0f} s), "
+        f"as {len(seen)} of {len(living)} processes saw it",
+        impact="API calls in that time were answered with 503, and no work was done; nothing that was accepted is lost",
+        automatic="every process has reconnected, and the work continues; the alert is resolved an hour after the outage",
+        action="check PostgreSQL's log and its host for that time; `beat doctor` checks that everything works again",
     )
 
 

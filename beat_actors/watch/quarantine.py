@@ -1,4 +1,4 @@
-"""What was set aside, and calls that were refused for reasons unknown."""
+"""Quarantined payloads, messages and records, and calls that were refused with unknown reasons."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from beat_actors.database import Database, Statements
 from beat_actors.quarantine import REPLAYABLE
 
 QUARANTINE_SETS, QUARANTINE_COUNTED = 500, 1000
-"""Kinds, platforms, sources and operations that are looked at, and rows of each that are counted."""
+"""Groups (kind, platform, source, operation) that are read, and rows of each that are counted."""
 
 
 class Told(NamedTuple):
@@ -25,18 +25,17 @@ TOLD = Statements(__file__)("told", Told)
 
 
 async def quarantined(database: Database) -> list[Alert]:
-    """What was set aside and not dealt with: any poison or message, and payloads that came in numbers within the hour. Also calls that were
-    refused in numbers within the hour, for a reason that no rule knows."""
+    """Unresolved entries: every poison record or message, and payloads in numbers within the hour. Also numbers of calls that were refused within
+    the hour with a reason that no rule knows."""
     async with database.statements() as alone:
         rows = await alone.rows(TOLD, {"sets": QUARANTINE_SETS, "most": QUARANTINE_COUNTED})
     return [
         Alert(
             key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
             severity="warning",
-            cause=f"{row.source} refused {row.of:,} calls of {row.operation} within an hour for a reason that Beat does not know, the last "
-            f"with {row.error or 'no code'}",
-            impact="these calls went to the next source; where none was left, their requests failed with the code refused",
-            automatic="each source is asked twice at most for the same fetch; no credential is blamed",
+            cause=f"{row.source} refused {row.of:,} calls of {row.operation} within an hour with an unknown reason, last code: {row.error or 'none'}",
+            impact="these calls went to the next source; where there was none, their requests failed with the code refused",
+            automatic="Beat asks each source at most twice for the same fetch, and blames no credential",
             action="`beat requests --error refused` lists the requests that failed, `beat why ID` shows the code of each call; "
             "then add a rule to the source's error table",
             source=row.source,
@@ -46,8 +45,8 @@ async def quarantined(database: Database) -> list[Alert]:
             key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
             severity="critical" if row.kind == "poison" else "warning",
             cause=f"{row.of:,}{' or more' if row.of == QUARANTINE_COUNTED else ''} {row.kind} in quarantine ({row.platform} {row.source} {row.operation}): {(row.error or '')[:200]}",
-            impact="the requests that these belong to went on with other sources, or failed with this reason",
-            automatic="the payloads were quarantined; the rest of each batch was unaffected",
+            impact="their requests continued with other sources, or failed with this reason; the rest of each batch was not affected",
+            automatic="Beat keeps each with its payload, so that it can be parsed again without a call",
             action=_action(row),
             source=None if row.source == "-" else row.source,
         )

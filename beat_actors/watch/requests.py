@@ -1,21 +1,21 @@
-"""Work that waits long or stands still, and sweeps that are late."""
+"""Work that waits long, dispatch cycles that do not run, and sweeps that are late."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
 from beat_actors.requests.states import Priority
 from beat_actors.running_code import unserved
-from beat_actors.watch.rule import listed
+from beat_actors.watch.rule import listed, moment, number
 
 BACKLOG_OPENS = 50_000
 BACKLOG_RESOLVES = 40_000
 IDLE_BROKER = 10
-"""Seconds without a turn, while work is ready, after which the broker is said to stand still."""
+"""Seconds without a dispatch cycle, while work is ready, after which an alert is opened."""
 LONG_WAIT = 600
-"""Seconds for which a request that is no batch work may wait before somebody is told."""
+"""Seconds for which a request that is no batch work may wait before an alert is opened."""
 
 
 class Backlog(NamedTuple):
@@ -61,7 +61,7 @@ STANDSTILL = SQL("standstill", Standstill)
 
 
 async def backlog(database: Database) -> list[Alert]:
-    """Media that wait to be stored. It opens at 50,000 and is resolved below 40,000, so that it does not flutter."""
+    """Media that wait to be stored. The alert opens at 50,000 and is resolved below 40,000, so that it does not flap."""
     async with database.statements() as alone:
         found = await alone.only(BACKLOG, {"most": BACKLOG_OPENS})
     if found.pending < (BACKLOG_RESOLVES if found.stands else BACKLOG_OPENS):
@@ -70,33 +70,33 @@ async def backlog(database: Database) -> list[Alert]:
         Alert(
             key="backlog:assets",
             severity="warning",
-            cause=f"{'at least ' if found.pending == BACKLOG_OPENS else ''}{found.pending:,} media files wait to be stored",
-            impact="pictures are served from the provider's URLs, which expire; data is not affected",
-            automatic="pictures of profiles go before those of posts; work on data is not held up",
-            action="add workers: nothing is lost by waiting, save URLs that expire",
+            cause=f"{'at least ' if found.pending == BACKLOG_OPENS else ''}{found.pending:,} media files are waiting to be stored",
+            impact="pictures are served from the providers' URLs, which expire; data is not affected",
+            automatic="Beat stores profile pictures before post pictures; data collection is not delayed",
+            action="add workers; a picture is lost only when its URL expires first",
         )
     ]
 
 
 async def late_sweeps(database: Database) -> list[Alert]:
-    """Sweeps that have not ended well for three of their intervals and a deadline, under this leader too."""
+    """Sweeps that have not succeeded for three of their intervals and a deadline, under this leader too."""
     async with database.statements() as alone:
         rows = await alone.rows(LATE)
     return [
         Alert(
             key=f"sweep:{row.name}",
             severity="critical",
-            cause=f"sweep {row.name!r} has been failing for {row.ago} s (it runs every {row.every:g} s)",
-            impact="what it looks for is found late; nothing is lost",
-            automatic="it is tried again at each interval, and does not hold up the other sweeps",
-            action=f"look into the scheduler's log; it last said: {row.error or 'nothing'}",
+            cause=f"the sweep {row.name!r} has not succeeded for {row.ago} s (it runs every {row.every:g} s); last error: {row.error or 'none'}",
+            impact="the work that this sweep finds is done late; nothing is lost",
+            automatic="the scheduler runs it again at each interval; other sweeps are not delayed",
+            action="check the scheduler's log, then: `beat doctor`",
         )
         for row in rows
     ]
 
 
 async def standstill(database: Database) -> list[Alert]:
-    """Platforms on which work is ready and the broker does not turn."""
+    """Platforms on which work is ready and no dispatch cycle runs."""
     async with database.statements() as alone:
         rows = await alone.rows(STANDSTILL, {"idle": IDLE_BROKER})
     # What no worker has, another alert tells, with its cause.
@@ -105,9 +105,9 @@ async def standstill(database: Database) -> list[Alert]:
         Alert(
             key=f"claims:{row.platform}",
             severity="critical",
-            cause=f"work of {row.platform} has been ready in {row.lanes} lanes for more than {IDLE_BROKER} s, and no turn took it",
-            impact="requests of this platform stand still; none is lost",
-            automatic="the broker is rung every 2 s; the first worker that is free takes its turn",
+            cause=f"{row.platform}: no worker has run a dispatch cycle for more than {IDLE_BROKER} s, with work ready in {number(row.lanes, 'lane')}",
+            impact=f"no request of {row.platform} makes progress; none is lost",
+            automatic="the scheduler asks for a dispatch cycle every 2 s; the first free worker runs it",
             action="check that workers run and reach PostgreSQL and Redis: `beat doctor`",
         )
         for row in rows
@@ -116,18 +116,18 @@ async def standstill(database: Database) -> list[Alert]:
 
 
 async def waiting(database: Database) -> list[Alert]:
-    """Flows of which a request that somebody waits for has not been leased anything for long."""
+    """Flows in which a request that is no batch work has waited long for its first lease."""
     async with database.statements() as alone:
         rows = await alone.rows(WAITING, {"batch": Priority.BATCH, "seconds": LONG_WAIT})
     return [
         Alert(
             key=f"waiting:{row.platform}:{row.flow}",
             severity="warning",
-            cause=f"{row.flow} of {row.platform}: the first request has waited for {row.seconds / 60:.0f} min ({_blockers(row.reasons)})",
-            impact="who asked for it waits, or is answered with older data; nothing is lost",
-            automatic="it goes on by itself"
+            cause=f"{row.flow} of {row.platform}: the oldest request has waited for {row.seconds / 60:.0f} min ({_blockers(row.reasons)})",
+            impact="its consumer waits or gets older data; nothing is lost",
+            automatic="the request continues when a source has room"
             if row.until is None
-            else f"it goes on at {row.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, when the first of its blockers clears",
+            else f"the request continues at {moment(row.until)}, when the first blocker clears",
             action=f"`beat why {row.request_id}` names every blocker; add a credential, or wait",
         )
         for row in rows
@@ -135,7 +135,4 @@ async def waiting(database: Database) -> list[Alert]:
 
 
 def _blockers(reasons: Sequence[Mapping[str, Any]] | None) -> str:
-    return (
-        listed([f"{reason['source']}: {reason['why']}" for reason in reasons or []])
-        or "nothing known stands in its way"
-    )
+    return listed([f"{reason['source']}: {reason['why']}" for reason in reasons or []]) or "no known blocker"

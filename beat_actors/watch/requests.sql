@@ -20,7 +20,8 @@ WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
        OR EXISTS (SELECT FROM alert WHERE key = 'sweep:' || s.name AND resolved_at IS NULL))
 
 -- name: waiting
--- The fetches that have waited longest, by flow. One row of an index for each lane.
+-- The fetches that have waited longest, by flow, but for those of platforms at a standstill, whose own alert says it. One row of an index for
+-- each lane.
 -- Parameters: batch (integer): the priority of batch work, which may wait, seconds (integer) of waiting.
 -- Rows: `Waiting`, by platform and flow.
 -- Locks: none.
@@ -31,7 +32,8 @@ SELECT l.platform, l.flow, min(first.created_at) AS since, extract(epoch FROM cl
 FROM lane l CROSS JOIN LATERAL (
     SELECT f.created_at, f.request_id FROM scrape_fetch f
     WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
-WHERE l.priority < %(batch)s AND first.created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+WHERE l.priority < %(batch)s AND NOT EXISTS (SELECT FROM alert a WHERE a.key = 'platform:' || l.platform AND a.resolved_at IS NULL)
+  AND first.created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
 GROUP BY l.platform, l.flow ORDER BY 1, 2
 
 -- name: standstill

@@ -9,15 +9,15 @@ MEMORY_LEVELS = ((0.9, "critical"), (0.7, "warning"))
 
 
 def redis(info: Mapping[str, Any] | None) -> list[Alert]:
-    """Redis, by what it says of itself: away (`None`), or near the memory that it may take."""
+    """Redis, by its own INFO: unavailable (`None`), or near its memory limit."""
     if info is None:
         return [
             Alert(
                 key="redis:away",
                 severity="critical",
                 cause="Redis does not answer the scheduler",
-                impact="no message is sent, so work stands still; on-demand requests are refused with 503; none is lost",
-                automatic="what was not sent is sent when it is back, and what was lost with it is sent again from the rows",
+                impact="no message is delivered, so no work is done; on-demand requests are refused with 503; no request is lost",
+                automatic="when Redis is back, Beat sends every lost or unsent message again from the rows",
                 action="start Redis, or check that BEAT_REDIS_URL reaches it: `beat doctor`",
             )
         ]
@@ -29,25 +29,25 @@ def redis(info: Mapping[str, Any] | None) -> list[Alert]:
         Alert(
             key="redis:memory",
             severity=severity,
-            cause=f"Redis uses {used >> 20} of the {most >> 20} MB that it may",
-            impact="at the limit it takes no message, and work stands still",
-            automatic="messages are hints of a few bytes each: what was not sent is sent later, from the rows",
+            cause=f"Redis uses {used >> 20} of {most >> 20} MB (maxmemory)",
+            impact="at the limit Redis accepts no message, and no work is done",
+            automatic="when Redis has room, Beat sends every unsent message from the rows",
             action="raise maxmemory; `beat queues --once` shows what each queue holds, dead letters included",
         )
     ]
 
 
 def workers(listening: int) -> list[Alert]:
-    """Worker processes, when there is none."""
+    """The alert that there is no worker process."""
     if listening:
         return []
     return [
         Alert(
             key="workers:none",
             severity="critical",
-            cause="no worker listens",
+            cause="no worker process is connected to Redis",
             impact="requests are accepted and wait; none is lost",
-            automatic="they go on as soon as a worker runs",
+            automatic="waiting requests continue when a worker runs",
             action="start workers: python -m actors; check that they reach Redis: `beat doctor`",
         )
     ]

@@ -1,20 +1,27 @@
 """Providers that fail, or whose answers cannot be read, for all or for single owners."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from beat_actors.alerts import SOURCE_RULE, Alert
 from beat_actors.database import Database, Statements
 from beat_actors.platforms.registry import platforms
-from beat_actors.watch.rule import listed
+from beat_actors.watch.rule import listed, number
+
+COUNTED = 10_000
+"""Fetches that are counted of those that wait for a source."""
 
 
 class OpenBreakers(NamedTuple):
-    """A source's operations whose breakers are open."""
+    """A source's operations whose breakers are open. `opened_by`: the calls that opened them, where they are known. `waiting`: fetches that no
+    other source can serve."""
 
     platform: str
     source: str
     operations: list[str]
+    opened_by: list[dict[str, Any]]
+    waiting: int
 
 
 class OwnersOut(NamedTuple):
@@ -33,46 +40,73 @@ OWNERS = SQL("owners", OwnersOut)
 
 async def sources_down(database: Database) -> list[Alert]:
     """Providers that fail: one alert for each, whatever the number of its operations."""
-    return await _of_open_breakers(
-        database,
-        "upstream",
-        SOURCE_RULE,
-        cause="{source} is failing: {operations}",
-        automatic="its calls go to the next source of each chain; one probe after each rest (30 s to 5 min) finds out when it is back",
-        action="recovery is automatic; `beat sources` shows the breakers; read the provider's status page",
-    )
+    return [
+        _alert(
+            row,
+            SOURCE_RULE,
+            cause=f"{row.source} is failing: {_failures(row)}",
+            automatic="Beat sends it no calls but one probe after each pause (30 s to 5 min), and closes the breaker when a probe succeeds",
+            action=f"recovery is automatic; `beat sources {row.source}` shows the breakers; check the provider's status page",
+        )
+        for row in await _open(database, "upstream")
+    ]
 
 
 async def unreadable(database: Database) -> list[Alert]:
     """Providers whose answers their parsers cannot read: either side may have changed."""
-    return await _of_open_breakers(
-        database,
-        "parser",
-        "parser",
-        cause="answers of {source} cannot be parsed: {operations}",
-        automatic="the answers are kept in quarantine, the next sources are asked, no credential is blamed; a probe tries again",
-        action="`beat quarantine` lists the payloads, `beat quarantine show ID --payload` shows one to compare with the parser",
+    return [
+        _alert(
+            row,
+            "parser",
+            cause=f"Beat cannot parse the answers of {row.source}: {_failures(row)}",
+            automatic="Beat keeps the payloads in quarantine and blames no credential; one probe after each pause (30 s to 5 min) tries again",
+            action="`beat quarantine` lists the payloads, `beat quarantine show ID --payload` shows one to compare with the parser",
+        )
+        for row in await _open(database, "parser")
+    ]
+
+
+async def _open(database: Database, kind: str) -> Sequence[OpenBreakers]:
+    async with database.statements() as alone:
+        return await alone.rows(OPEN_BREAKERS, {"kind": kind, "most": COUNTED})
+
+
+def _alert(row: OpenBreakers, rule: str, *, cause: str, automatic: str, action: str) -> Alert:
+    chains = platforms()[row.platform].chains if row.platform in platforms() else {}
+    only = [operation for operation in row.operations if chains.get(operation) == (row.source,)]
+    return Alert(
+        key=f"{rule}:{row.source}",
+        severity="critical" if only else "warning",
+        cause=cause,
+        impact=_impact(row, only),
+        automatic=automatic,
+        action=action,
+        source=row.source,
     )
 
 
-async def _of_open_breakers(
-    database: Database, kind: str, rule: str, *, cause: str, automatic: str, action: str
-) -> list[Alert]:
-    """An alert of this rule for each source that has open breakers of this kind."""
-    async with database.statements() as alone:
-        rows = await alone.rows(OPEN_BREAKERS, {"kind": kind})
-    return [
-        Alert(
-            key=f"{rule}:{row.source}",
-            severity="critical" if _alone(row.platform, row.source, row.operations) else "warning",
-            cause=cause.format(source=row.source, operations=listed(row.operations)),
-            impact=_impact(row.platform, row.source, row.operations),
-            automatic=automatic,
-            action=action,
-            source=row.source,
-        )
-        for row in rows
-    ]
+def _impact(row: OpenBreakers, only: Sequence[str]) -> str:
+    if only:
+        wait = f"{'more than ' if row.waiting >= COUNTED else ''}{number(row.waiting, 'call')} waiting"
+        return f"{listed(only)} of {row.platform} {'has' if len(only) == 1 else 'have'} no other source ({wait}); reads return the last known data, marked as stale"
+    return f"{row.platform} continues with the other sources of {listed(row.operations)}"
+
+
+def _failures(row: OpenBreakers) -> str:
+    """How many calls failed and how, where the breakers keep it, and of which operations."""
+    operations = listed(row.operations)
+    if not row.opened_by:
+        return operations
+    codes = Counter[str]()
+    for one in row.opened_by:
+        codes.update(dict(one["codes"]))
+    calls, failures = (sum(one[name] for one in row.opened_by) for name in ("calls", "failures"))
+    said = listed([f"{_code(code)}: {count:,}" for code, count in codes.most_common()])
+    return f"{failures:,} of {calls:,} calls failed within a minute{f' ({said})' if said else ''}, of {operations}"
+
+
+def _code(code: str) -> str:
+    return f"HTTP {code}" if code.isdecimal() and len(code) == 3 else code
 
 
 async def owners_out(database: Database) -> list[Alert]:
@@ -83,27 +117,11 @@ async def owners_out(database: Database) -> list[Alert]:
         Alert(
             key=f"owners:{row.source}",
             severity="warning",
-            cause=f"calls for {row.owners} {'owner' if row.owners == 1 else 'owners'} of {row.source} fail or cannot be read: {listed(row.some)}",
-            impact=f"what is asked of them on {row.platform} waits; other owners are served",
-            automatic="one probe for each owner after each rest (30 s to 5 min) finds out when its calls go well again",
+            cause=f"calls to {row.source} fail, or their answers cannot be parsed, for {number(row.owners, 'owner')}: {listed(row.some)}",
+            impact=f"requests for {'this owner' if row.owners == 1 else 'these owners'} of {row.platform} wait; other owners are not affected",
+            automatic="Beat sends one probe for each owner after each pause (30 s to 5 min), and resumes when a probe succeeds",
             action=f"`beat sources {row.source}` names the owners; check their store or account at the provider",
             source=row.source,
         )
         for row in rows
     ]
-
-
-def _alone(platform: str, source: str, operations: Sequence[str]) -> bool:
-    """Whether some of these operations have no other source."""
-    chains = platforms()[platform].chains if platform in platforms() else {}
-    return any(chains.get(operation) == (source,) for operation in operations)
-
-
-def _impact(platform: str, source: str, operations: Sequence[str]) -> str:
-    chains = platforms()[platform].chains if platform in platforms() else {}
-    only = [operation for operation in operations if chains.get(operation) == (source,)]
-    if only:
-        return (
-            f"{listed(only)} of {platform} have no other source: they wait, and the last known data is served as stale"
-        )
-    return f"{platform} goes on with the other sources of {listed(operations)}"

@@ -1,11 +1,18 @@
 -- name: open_breakers
--- Sources with open breakers that nobody opened by hand.
--- Parameters: kind (text) of breaker.
+-- Sources with open breakers that nobody opened by hand, and how many fetches no other source can serve, counted up to a limit.
+-- Parameters: kind (text) of breaker, most (integer): fetches of a source that are counted.
 -- Rows: `OpenBreakers`.
 -- Locks: none.
 -- No row: there are none.
-SELECT platform, source, array_agg(operation ORDER BY operation) AS operations
-FROM breaker WHERE kind = %(kind)s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
+SELECT platform, source, operations, opened_by, waiting.fetches AS waiting
+FROM (
+    SELECT platform, source, array_agg(operation ORDER BY operation) AS operations,
+           coalesce(jsonb_agg(opened_by) FILTER (WHERE jsonb_typeof(opened_by) = 'object'), '[]') AS opened_by
+    FROM breaker WHERE kind = %(kind)s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
+) b CROSS JOIN LATERAL (
+    SELECT count(*) AS fetches FROM (
+        SELECT FROM lane l JOIN scrape_fetch f ON f.lane_id = l.id AND f.stage = 'WAITING'
+        WHERE l.platform = b.platform AND l.sources = ARRAY[b.source] AND l.operation = ANY(b.operations) LIMIT %(most)s) found) waiting
 
 -- name: owners
 -- Sources with open breakers of single owners.

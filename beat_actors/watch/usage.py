@@ -9,11 +9,12 @@ from beat_actors.database import Database, Statements, arrays
 from beat_actors.platforms.registry import platforms
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.overview import LimitView, overview
+from beat_actors.watch.rule import moment
 
 DAY = 86_400.0
 QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))
 MOST_QUOTAS = 200
-"""Limits that are told of by themselves: those of which most is used."""
+"""Limits that get an alert of their own: those of which most is used."""
 
 
 class Used(NamedTuple):
@@ -31,7 +32,7 @@ USED = Statements(__file__)("used", Used)
 
 
 async def quotas(database: Database) -> list[Alert]:
-    """Daily limits that are half, or four fifths, used: one alert for a window, told once at each level."""
+    """Daily limits of which half, or four fifths, are used: one alert for a window, announced once at each level."""
     daily = {
         (source.name, limit.name): limit
         for platform in platforms().values()
@@ -65,9 +66,9 @@ def _quota(window: Window, source: str) -> list[Alert]:
         Alert(
             key=f"quota:{window.subject}:{limit.name}{day}",
             severity=severity,
-            cause=f"{used:,} of {limit.calls:,} calls of {window.subject}'s limit {limit.name!r} are used ({source})",
-            impact="when it is used up, this credential waits, and its work goes to others or waits too",
-            automatic=f"{limit.reserve:.0%} are kept for customer-facing requests; room comes back {resets}",
+            cause=f"{used:,} of {limit.calls:,} calls of the limit {limit.name!r} of {window.subject.replace(':', ' ')} ({source}) are used",
+            impact="when the limit is exhausted, this credential makes no calls; its work goes to others, or waits",
+            automatic=f"Beat reserves {limit.reserve:.0%} for customer-facing requests; the limit has room again {resets}",
             action=f"`beat credentials list {source}` shows their state; add one: `beat credentials add {source}`, or move batch work to another hour",
             source=source,
             again_after=max(limit.seconds, DAY),
@@ -76,7 +77,7 @@ def _quota(window: Window, source: str) -> list[Alert]:
 
 
 async def limits(database: Database) -> list[Alert]:
-    """Daily limits on on-demand requests that are half, or four fifths, used: one alert for a window, told once at each level."""
+    """Daily limits on on-demand requests of which half, four fifths or all are used: one alert for a window, announced once at each level."""
     limiter = StackedLimiter(database)
     try:
         views = await overview(limiter)
@@ -91,18 +92,30 @@ def _limit(view: LimitView) -> list[Alert]:
     if severity is None:
         return []
     window = f":{view.renews_at:%Y-%m-%d}" if view.window == "calendar" and view.renews_at is not None else ""
-    end = (
-        f"at {view.rate:,.0f} calls an hour nothing is left at {view.exhausted_at:%m-%d %H:%M} UTC"
-        if view.exhausted_at is not None
-        else "at the rate of late it lasts"
-    )
+    cause = f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used (limit {view.name})"
+    if used >= view.calls:
+        severity, cause = "critical", f"the limit {view.name} is exhausted: {cause}"
+        impact = "every on-demand request of this platform is refused with 429; all other work continues"
+    else:
+        lasts = "at the current rate it lasts until it is renewed"
+        if view.exhausted_at is not None:
+            lasts = f"at {view.rate:,.0f} requests an hour it is exhausted at {moment(view.exhausted_at)}"
+        cause, impact = (
+            f"{cause}; {lasts}",
+            "when the limit is exhausted, on-demand requests are refused with 429; all other work continues",
+        )
     return [
         Alert(
             key=f"limit:{view.name}{window}",
             severity=severity,
-            cause=f"{used:,} of {view.calls:,} on-demand requests of {view.platform} are used ({view.name}); {end}",
-            impact="when it is used up, on-demand requests are refused with 429; all other work goes on",
-            automatic="requests that are not customer-facing are paced; batch work leaves a reserve to the others and is deferred to off-peak hours",
+            cause=cause,
+            impact=impact,
+            automatic="Beat paces requests that are not customer-facing, and defers batch work to off-peak hours"
+            + (
+                f"; the next requests leave the window at {moment(view.renews_at)}"
+                if view.renews_at is not None
+                else ""
+            ),
             action=f"`beat limits` shows usage; send work that can wait with priority batch, or reset the limit: `beat limits reset {view.name} --reason …`",
             again_after=float(view.seconds),
         )

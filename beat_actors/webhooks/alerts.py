@@ -1,4 +1,4 @@
-"""What an operator should know of webhooks: endpoints that take nothing, and events that nobody delivers."""
+"""The alerts about webhooks: endpoints that fail, and events that no process delivers."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ NOT_DELIVERED = SQL("not_delivered", int)
 
 
 async def in_trouble(database: Database) -> list[Alert]:
-    """Endpoints that take nothing, up to 200 of them, and events that are due while no deliverer is alive."""
+    """Endpoints that fail, up to 200 of them, and deliveries that are due while no deliverer runs."""
     async with database.statements() as alone:
         rows = await alone.rows(IN_TROUBLE)
         waiting = await alone.value(NOT_DELIVERED, {"within": SEEN_WITHIN, "process": PROCESS})
@@ -42,9 +42,9 @@ def _not_delivered(seconds: int) -> Alert:
     return Alert(
         key="webhook:deliverer",
         severity="critical",
-        cause=f"webhooks have been due for {seconds} s, and no deliverer is alive",
-        impact="no consumer is told of anything; events wait, and deliveries fail after 24 h",
-        automatic="all of it is delivered as soon as a deliverer runs",
+        cause=f"webhook deliveries have been due for {seconds} s, and no deliverer process runs",
+        impact="no webhook is delivered; events wait, and a delivery fails after 24 h",
+        automatic="a deliverer that starts delivers everything that is due",
         action="start one: python -m scheduler.deliverer; check that it reaches PostgreSQL: `beat doctor`",
     )
 
@@ -53,27 +53,27 @@ def _paused(number: int, host: str, how: str) -> Alert:
     return Alert(
         key=f"webhook:{number}",
         severity="warning",
-        cause=f"the webhook to {host} is paused: the API key that made it {how}",
-        impact="its consumer is told of nothing; the events themselves and other webhooks go on",
-        automatic="what is due to it waits for 24 h, then fails",
-        action=f"`beat webhooks list` shows who made it; then `beat webhooks resume {number}` and `beat webhooks rotate {number}`, "
+        cause=f"the webhook to {host} is paused: the API key that created it {how}",
+        impact="its consumer receives no events; other webhooks are not affected",
+        automatic="its deliveries wait for 24 h, then fail",
+        action=f"`beat webhooks list` shows who created it; then `beat webhooks resume {number}` and `beat webhooks rotate {number}`, "
         f"or `beat webhooks remove {number}`",
     )
 
 
 def _failing(number: int, host: str, failures: int, *, gone: bool) -> Alert:
     if gone:
-        cause, automatic = f"the webhook to {host} said that it is gone (410)", "nothing more is sent to it"
+        cause, automatic = f"the webhook to {host} answered 410 Gone", "Beat sends nothing more to it"
         then = f"`beat webhooks resume {number}`"
     else:
         cause = f"the webhook to {host} failed {failures} times in a row"
-        automatic = "one delivery after each rest (30 s to 1 h) finds out whether it is back; what waits goes then, or fails after 24 h"
-        then = f"`beat webhooks resend {number} --since TIME` sends failed deliveries again"
+        automatic = "Beat tries one delivery after each pause (30 s to 1 h); the others follow when it succeeds, or fail after 24 h"
+        then = f"`beat webhooks resend {number} --since TIME` sends the failed ones again"
     return Alert(
         key=f"webhook:{number}",
         severity="warning",
         cause=cause,
-        impact="its consumer is told of nothing; the events themselves and other webhooks go on",
+        impact="its consumer receives no events; other webhooks are not affected",
         automatic=automatic,
-        action=f"`beat webhooks deliveries {number}` shows the errors; when its consumer is back: {then}",
+        action=f"`beat webhooks deliveries {number}` shows the errors; when the consumer is back: {then}",
     )

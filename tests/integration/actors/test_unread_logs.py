@@ -136,4 +136,4 @@ async def test_an_alert_counts_the_lines_that_were_lost(settings: Settings, data
     alert = alerts["process:logs"]
     assert "lines of its log could not be written: the device is full" in alert.cause
     assert "no work is lost" in alert.impact
-    assert "free the device" in alert.action
+    assert "free disk space" in alert.action

@@ -546,7 +546,7 @@ async def test_what_a_credential_may_not_do_is_told_and_tried_again(engine: Engi
     assert (info.state, info.denied) == ("ready", ["look"])
     assert 55 < info.denied_until.timestamp() - clock.now() < 75
     ((key, cause),) = (await alerts(engine)).items()
-    assert (key, "do look: " in cause) == (f"credential:{credential}:denied:look", True)
+    assert (key, "denies look to credential" in cause) == (f"credential:{credential}:denied:look", True)
     async with engine.database.transaction() as transaction:
         said = await why(transaction, 1, operator=True)
     (blocker,) = [one for one in said.fetches[0].blockers if one.credential_id == credential]

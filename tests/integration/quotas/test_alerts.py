@@ -34,8 +34,8 @@ async def test_s9_10_alerts_at_10000_and_16000_once_each_in_a_window(
         (10_000, ["opened info"]),
         (15_999, []),
         (16_000, ["escalated warning"]),
-        (20_000, []),
-        (9_000, ["resolved warning"]),
+        (20_000, ["escalated critical"]),
+        (9_000, ["resolved critical"]),
         (10_000, []),  # the same window still
         (16_000, []),
     ):
@@ -58,7 +58,7 @@ async def test_an_alert_says_when_nothing_will_be_left_and_what_to_do(
         (alert,) = await list_alerts(alone)
     assert (alert.key, alert.severity) == (f"limit:{NAME}", "warning")
     assert "16,000 of 20,000 on-demand requests of instagram are used" in alert.cause
-    assert "nothing is left at" in alert.cause  # sixteen thousand within ten minutes
+    assert "it is exhausted at" in alert.cause  # sixteen thousand within ten minutes
     assert f"beat limits reset {NAME}" in alert.action
 
 

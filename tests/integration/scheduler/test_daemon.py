@@ -63,7 +63,7 @@ async def test_a_sweep_that_hangs_or_fails_stops_no_other_and_is_said_to_be_late
     async def said() -> dict[str, str]:
         await watch.run(database)
         async with database.statements() as alone:
-            return {alert.key: alert.action for alert in await list_alerts(alone)}
+            return {alert.key: alert.cause for alert in await list_alerts(alone)}
 
     async with sweeping(settings, process_url, jobs):
         await until(lambda: _among(said, {"sweep:hangs", "sweep:fails"}))

@@ -475,7 +475,7 @@ async def test_in_a_younger_cluster_what_was_not_sent_is_sent(
     await pass_(deliverer)
     assert receiver.ids() == sent + waiting
     (said,) = await database_rules.slow_database(database)
-    assert (said.key, "made is not in it" in said.impact) == ("database:restored", True)
+    assert (said.key, "from after the dump are not in it" in said.impact) == ("database:restored", True)
     restored_into_a_younger_cluster(database_url)  # and once more
     await database.engine.dispose()
     waiting += await tell(database)

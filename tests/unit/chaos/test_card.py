@@ -38,7 +38,7 @@ def test_a_line_is_key_value_and_ends_with_the_verdict() -> None:
         (replace(CARD, findings=replace(CLEAN, extra_calls=6, severed=2)), "extra_calls=6, more than 5"),
         (replace(CARD, findings=replace(CLEAN, failed=1)), "failed=1, not 0"),
         (replace(CARD, budget=Budget(ttr=10.0, failed=1)), "failed=0, not 1"),
-        (replace(CARD, api_bad=3), "api_bad=3"),
+        (replace(CARD, api_bad=3, api_bad_statuses={500: 2, 0: 1}), "api_bad=3 (1 x 0, 2 x 500)"),
         (replace(CARD, complaints=("a credential was blamed",)), "a credential was blamed"),
     ],
 )

@@ -1,0 +1,66 @@
+"""What a person stopped and may have forgotten: paused flows, and sources to which nothing is sent."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from beat_actors.alerts import Alert
+from beat_actors.database import Database, Statements
+from beat_actors.watch.rule import listed, moment
+
+FORGOTTEN = 3600
+"""Seconds after which it is told."""
+
+
+class PausedFlow(NamedTuple):
+    """A flow that is paused, and since when."""
+
+    platform: str
+    flow: str
+    since: datetime
+
+
+class OpenedSource(NamedTuple):
+    """A source with operations whose breakers a person opened; `until`: when the first of them sends a probe."""
+
+    platform: str
+    source: str
+    operations: list[str]
+    since: datetime
+    until: datetime
+
+
+SQL = Statements(__file__)
+FLOWS = SQL("flows", PausedFlow)
+SOURCES = SQL("sources", OpenedSource)
+
+
+async def stopped_by_hand(database: Database) -> list[Alert]:
+    """Flows and sources that a person stopped more than an hour ago."""
+    async with database.statements() as alone:
+        flows = await alone.rows(FLOWS, {"seconds": FORGOTTEN})
+        sources = await alone.rows(SOURCES, {"seconds": FORGOTTEN})
+    return [
+        *(
+            Alert(
+                key=f"hand:flow:{row.platform}:{row.flow}",
+                severity="warning",
+                cause=f"the flow {row.flow} of {row.platform} was paused by a person at {moment(row.since)} and is still paused",
+                impact="its requests are accepted and wait; other flows are not affected",
+                automatic="none: a paused flow stays paused",
+                action=f"`beat flows resume {row.flow} --platform {row.platform} --reason …`; `beat audit flow/{row.platform}/{row.flow}` shows who paused it",
+            )
+            for row in flows
+        ),
+        *(
+            Alert(
+                key=f"hand:source:{row.source}",
+                severity="warning",
+                cause=f"a person stopped the calls to {row.source} at {moment(row.since)}: {listed(row.operations)}",
+                impact=f"{row.platform} uses the other sources; where there is none, requests wait",
+                automatic=f"one probe at {moment(row.until)} resumes the calls if it succeeds",
+                action=f"`beat sources close {row.source} --reason …` resumes them now; `beat audit source/{row.source}` shows who stopped them",
+                source=row.source,
+            )
+            for row in sources
+        ),
+    ]
