@@ -19,7 +19,7 @@ from beat_actors.settings import Settings
 log = structlog.get_logger(__name__)
 
 NAME = "scheduler"
-PATIENCE = 5.0
+SILENT_FOR = 5.0
 """Seconds without a sign of life after which a leader is replaced."""
 BEAT = 1.0
 SQL = Statements(__file__)
@@ -37,12 +37,12 @@ class Leadership:
         *,
         holder: str,
         on_elected: Callable[[], None] = lambda: None,
-        patience: float = PATIENCE,
+        silent_for: float = SILENT_FOR,
     ) -> None:
         self._url = settings.direct_url
         self._holder = holder
         self._on_elected = on_elected
-        self._patience = patience
+        self._silent_for = silent_for
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self.epoch: int | None = None
@@ -62,7 +62,7 @@ class Leadership:
     async def _campaign(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._silent_for):
                     await self._step()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 await self._step_down(because=type(error).__name__)
@@ -79,7 +79,7 @@ class Leadership:
                 await self._step_down(because="another one was elected")
             return
         if not await self._elected(connection):
-            await connection.execute(DEPOSE.sent, {"name": NAME, "patience": self._patience})
+            await connection.execute(DEPOSE.sent, {"name": NAME, "silent_for": self._silent_for})
             await self._elected(connection)
 
     async def _elected(self, connection: psycopg.AsyncConnection[Any]) -> bool:

@@ -20,7 +20,7 @@ UPDATE leader SET seen_at = clock_timestamp() WHERE name = %(name)s AND epoch = 
 -- name: depose
 -- Ends the session that has the lock of the leader and is not seen, and with it the lock. A session that was seen in the future counts as not
 -- seen: the clock stepped back since.
--- Parameters: name (text) of the office, patience (double precision): seconds.
+-- Parameters: name (text) of the office, silent_for (double precision): seconds.
 -- Rows: whether a session was told to end.
 -- Locks: none.
 -- No row: the leader is seen, or there is none.
@@ -28,4 +28,4 @@ SELECT pg_terminate_backend(l.pid) AS ended FROM pg_locks l
 WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND l.classid::bigint = hashtext('beat.leader')::bigint & 4294967295 AND l.objid::bigint = hashtext(%(name)s)::bigint & 4294967295
-  AND NOT EXISTS (SELECT FROM leader WHERE name = %(name)s AND abs(extract(epoch FROM clock_timestamp() - seen_at)) < %(patience)s)
+  AND NOT EXISTS (SELECT FROM leader WHERE name = %(name)s AND abs(extract(epoch FROM clock_timestamp() - seen_at)) < %(silent_for)s)

@@ -28,7 +28,7 @@ from bench.contender import RunFailed
 KEY = "bench:YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmU="
 # Lama allows 15 calls a second with one key.
 CREDENTIALS = 400
-PATIENCE = 180.0
+DEADLINE = 180.0
 OPEN = "SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING')"
 SPAN = """
 SELECT extract(epoch FROM max(scraped_at) - min(picked_at))::float8,
@@ -157,11 +157,11 @@ def run(setup: Setup, handles: Sequence[str], count: int) -> tuple[float, int]:
 
 
 def until_done(connection: psycopg.Connection[Any]) -> None:
-    """Raises `RunFailed` where requests are still open after `PATIENCE` seconds."""
-    deadline = time.monotonic() + PATIENCE
+    """Raises `RunFailed` where requests are still open after `DEADLINE` seconds."""
+    deadline = time.monotonic() + DEADLINE
     while left := _value(connection, OPEN):
         if time.monotonic() > deadline:
-            raise RunFailed(f"beat still had {left} open requests after {PATIENCE:.0f} s")
+            raise RunFailed(f"beat still had {left} open requests after {DEADLINE:.0f} s")
         time.sleep(0.2)
 
 

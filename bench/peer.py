@@ -14,7 +14,7 @@ from bench.contender import Result, RunFailed, World, Written
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-PATIENCE = 180.0
+DEADLINE = 180.0
 """Seconds that a run may take."""
 LOOK = 0.2
 STOP = 20.0
@@ -77,7 +77,7 @@ class Peer:
 
 def _wait(connection: psycopg.Connection, process: subprocess.Popen[bytes]) -> bool:
     """Until all is COMPLETE; false where it never will be."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         is_over = process.poll() is not None
         row = connection.execute(OPEN).fetchone()

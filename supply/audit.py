@@ -13,17 +13,17 @@ import msgspec
 
 from supply.lock import LOCK
 
-PATIENCE = 120.0
+DEADLINE = 120.0
 """Seconds for all packages."""
 
 
-def ask(command: Sequence[str], patience: float = PATIENCE) -> tuple[int, str]:
+def ask(command: Sequence[str], timeout: float = DEADLINE) -> tuple[int, str]:
     """The exit code, and what is printed. `command`: pip-audit with JSON as its output, or what stands for it."""
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
         packages = msgspec.json.decode(asked.stdout, type=dict[str, Any])["dependencies"]
     except subprocess.TimeoutExpired:
-        return 0, f"not audited: no answer within {patience:g} s"
+        return 0, f"not audited: no answer within {timeout:g} s"
     except (msgspec.DecodeError, msgspec.ValidationError, KeyError):
         said = asked.stderr.strip().splitlines() or ["pip-audit said nothing"]
         return 0, f"not audited: {said[-1]}"

@@ -24,7 +24,7 @@ FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.
 WHERE d.datname = %s AND s.setrole = 0
 """
 UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-SPARE, PATIENCE = 4, 5.0
+SPARE, DEADLINE = 4, 5.0
 """How many databases wait to be used again, and the seconds in which a test's sessions have to end."""
 
 # What belongs to a database and stands outside of it.
@@ -184,7 +184,7 @@ def _outside(admin: psycopg.Connection, name: str) -> Any:
 
 def _end_sessions(admin: psycopg.Connection, name: str) -> bool:
     """End them and wait, as a renaming looks for them ten times a second only. False where one does not end."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + DEADLINE
     while admin.execute(END_SESSIONS, (name,)).fetchall():
         if time.monotonic() > until:
             return False

@@ -130,8 +130,8 @@ def answer(status: int = 200, body: bytes = b"{}", **headers: Any) -> Answer:
     return Answer(status, {name.replace("_", "-"): str(value) for name, value in headers.items()}, body)
 
 
-def simulated_client(url: str, *, patience: float = 20.0) -> ProviderClient:
-    """The HTTP client as it asks the simulator at `url`, with neither a database nor Redis behind it. `patience`: seconds for a call."""
+def simulated_client(url: str, *, timeout: float = 20.0) -> ProviderClient:
+    """The HTTP client as it asks the simulator at `url`, with neither a database nor Redis behind it. `timeout`: seconds for a call."""
     settings = Settings(
         database_url="postgresql://nobody@localhost/none",
         redis_url="redis://localhost",
@@ -139,7 +139,7 @@ def simulated_client(url: str, *, patience: float = 20.0) -> ProviderClient:
         message_keys=MESSAGE_KEYS,
         environment="rehearsal",
         simulator_url=url,
-        http_total_timeout=patience,
+        http_total_timeout=timeout,
     )
     return ProviderClient(settings)
 

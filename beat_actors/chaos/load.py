@@ -54,13 +54,13 @@ class Load:
             connector=aiohttp.TCPConnector(limit=0),
         )
 
-    async def run(self, api_url: str, *, patience: float) -> None:
-        """Send every request until it is accepted. Raises `TimeoutError` after `patience` seconds."""
+    async def run(self, api_url: str, *, timeout: float) -> None:
+        """Send every request until it is accepted. Raises `TimeoutError` after `timeout` seconds."""
         queue: asyncio.Queue[Wanted] = asyncio.Queue()
         for wanted in sorted(self.wanted, key=lambda one: one.after):
             queue.put_nowait(wanted)
         began = time.monotonic()
-        async with self.session() as http, asyncio.timeout(patience), asyncio.TaskGroup() as clients:
+        async with self.session() as http, asyncio.timeout(timeout), asyncio.TaskGroup() as clients:
             for _ in range(CLIENTS):
                 clients.create_task(self._client(http, api_url, queue, began))
 
@@ -101,15 +101,15 @@ class Load:
         return status == 202
 
 
-async def at_once(load: Load, api_url: str, copies: int, *, patience: float) -> None:
-    """Every request from `copies` clients at the same moment. Raises `TimeoutError` where not all were accepted within `patience` s."""
+async def at_once(load: Load, api_url: str, copies: int, *, timeout: float) -> None:
+    """Every request from `copies` clients at the same moment. Raises `TimeoutError` where not all were accepted within `timeout` s."""
     gate = asyncio.Event()
 
     async def client(http: aiohttp.ClientSession, wanted: Wanted) -> None:
         await gate.wait()
         await load.insist(http, api_url, wanted)
 
-    async with load.session() as http, asyncio.timeout(patience), asyncio.TaskGroup() as clients:
+    async with load.session() as http, asyncio.timeout(timeout), asyncio.TaskGroup() as clients:
         for wanted in load.wanted:
             for _ in range(copies):
                 clients.create_task(client(http, wanted))

@@ -87,15 +87,15 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
 
 async def _submit(scene: Scene) -> None:
     with contextlib.suppress(TimeoutError):  # the check finds a request that was never accepted by its key
-        await scene.load.run(scene.rig.stack.api_url, patience=scene.timing.outage + scene.timing.patience)
+        await scene.load.run(scene.rig.stack.api_url, timeout=scene.timing.outage + scene.timing.deadline)
 
 
 async def _drain(scene: Scene) -> float:
-    """Wait until no work is left, checks of credentials included, or `timing.patience` is over. Returns the time of that, in epoch seconds."""
+    """Wait until no work is left, checks of credentials included, or `timing.deadline` is over. Returns the time of that, in epoch seconds."""
     database = Database(scene.rig.settings(), name="chaos")
     try:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(scene.timing.patience):
+            async with asyncio.timeout(scene.timing.deadline):
                 while await _unfinished(database):  # noqa: ASYNC110 - what is waited for is in the database
                     await asyncio.sleep(0.1)
     finally:

@@ -62,7 +62,7 @@ class Scene:
         """Wait until `count` failpoints fired. Raises `ChaosError` where they did not: the run has not tested anything then."""
         await until(
             lambda: len(self.hits()) >= count,
-            within=self.timing.patience,
+            within=self.timing.deadline,
             what=f"of {count} failpoints not all were reached",
         )
         return self.hits()
@@ -89,10 +89,10 @@ class Scene:
         )
 
     async def drained(self) -> None:
-        """Wait until every request has ended, or `timing.patience` is over. The checker reports the requests that have not ended."""
+        """Wait until every request has ended, or `timing.deadline` is over. The checker reports the requests that have not ended."""
         with contextlib.suppress(ChaosError):
             await until(
-                lambda: self.ended() == len(self.load.wanted), within=self.timing.patience, what="it did not end"
+                lambda: self.ended() == len(self.load.wanted), within=self.timing.deadline, what="it did not end"
             )
 
     def complain(self, broken: bool, what: str) -> None:

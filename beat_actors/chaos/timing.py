@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds. `lease`: of a stage. `pause`: of a frozen process. `outage`: of a store that is down. `lock`: of a table that is
-    locked. `storm`: in which every credential is refused. `window`: over which requests arrive. `patience`: for the drain.
+    locked. `storm`: in which every credential is refused. `window`: over which requests arrive. `deadline`: for the drain.
     """
 
     lease: float
@@ -15,7 +15,7 @@ class Timing:
     lock: float
     storm: float
     window: float
-    patience: float
+    deadline: float
 
     @property
     def process_budget(self) -> float:
@@ -28,5 +28,5 @@ class Timing:
         return 10.0
 
 
-FULL = Timing(lease=5.0, pause=16.0, outage=30.0, lock=10.0, storm=60.0, window=3.0, patience=240.0)
-BRIEF = Timing(lease=4.0, pause=12.0, outage=4.0, lock=6.0, storm=6.0, window=2.0, patience=180.0)
+FULL = Timing(lease=5.0, pause=16.0, outage=30.0, lock=10.0, storm=60.0, window=3.0, deadline=240.0)
+BRIEF = Timing(lease=4.0, pause=12.0, outage=4.0, lock=6.0, storm=6.0, window=2.0, deadline=180.0)

@@ -16,7 +16,7 @@ CLERKS = 2
 LINGER = 0.05
 """Seconds that a clerk without work keeps its connection: to get one costs as much as the statement."""
 MOST_TOGETHER = 100
-PATIENCE = 60.0
+DEADLINE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Finder:
         self._left: set[asyncio.Task[None]] = set()
         """Clerks whose database does not answer: nobody waits for them any more."""
 
-    async def find(self, asked: Asked, *, within: float = PATIENCE) -> Item | None:
+    async def find(self, asked: Asked, *, within: float = DEADLINE) -> Item | None:
         """The thing that was observed last, of those that are called so. Raises `StorageUnavailable`, also after so many seconds."""
         loop = asyncio.get_running_loop()
         one = _Waiting(asked, loop.create_future(), loop.time() + within)

@@ -75,13 +75,13 @@ def upgrade(
     *,
     revision: str = "head",
     statement_timeout: float = 5.0,
-    patience: float = 300.0,
+    timeout: float = 300.0,
     waits: Callable[[str], None] = lambda _sentence: None,
 ) -> str | None:
     """Migrate the database at `url` (the owner's, straight, not through a pooler) and return its revision.
 
     The role of `process_url` is given what processes need, where it is not the owner itself. Sets `statement_timeout` (seconds) and its companions as the database's defaults, which also hold behind a pooler, where `SET`
-    would leak. A migration that gets no lock within `LOCK_TIMEOUT` lets go and tries again, for `patience` seconds; `waits` is told for
+    would leak. A migration that gets no lock within `LOCK_TIMEOUT` lets go and tries again, for `timeout` seconds; `waits` is told for
     whom it waits. Raises `StorageUnavailable` after that.
     """
     engine = create_engine(DRIVER, connect_args=connect_args(url), poolclass=NullPool)
@@ -96,7 +96,7 @@ def upgrade(
                     text("SELECT set_config('lock_timeout', :timeout, false)"), {"timeout": LOCK_TIMEOUT}
                 )
                 connection.commit()
-                _run(connection, revision, time.monotonic() + patience)
+                _run(connection, revision, time.monotonic() + timeout)
             try:
                 _database_defaults(connection, statement_timeout)
                 process = roles.user_of(process_url) if process_url else ""

@@ -13,7 +13,7 @@ from beat_actors.database.engine import Database
 from beat_actors.database.sql import Statements
 from beat_actors.errors import UnknownName
 
-PATIENCE = 2.0
+DEADLINE = 2.0
 """Seconds within which PostgreSQL says which session answers."""
 
 
@@ -74,7 +74,7 @@ async def shares_sessions(url: str) -> bool:
         one, *others = connections
         before = await _session(one)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(DEADLINE):
                 for other in others:  # a pooler gives them what lies idle, and that is what the first one had
                     await other.execute("BEGIN")
                     await _session(other)

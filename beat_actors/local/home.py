@@ -31,7 +31,7 @@ from typing import Literal
 from beat_actors.local.account import Account, reachable
 from beat_actors.local.errors import LocalError
 
-LOCK_PATIENCE = 25.0
+LOCK_TIMEOUT = 25.0
 """Seconds to wait for the children of a supervisor that was killed."""
 PORTS = range(15_000, 32_000)
 """Below the range from which systems take the ports of outgoing connections."""
@@ -62,7 +62,7 @@ class Home:
     def logs(self) -> Path:
         return self.path / "log"
 
-    def lock(self, *, patience: float = LOCK_PATIENCE) -> int:
+    def lock(self, *, timeout: float = LOCK_TIMEOUT) -> int:
         """Take the data root for this process, once; the descriptor that holds the lock is returned.
 
         Raises `LocalError`, naming the holder, when another supervisor has it. One that was killed is waited for while its children end.
@@ -70,7 +70,7 @@ class Home:
         if self.lock_fd is not None:
             return self.lock_fd
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not _flock(descriptor):
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             if _alive(holder):

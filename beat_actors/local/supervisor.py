@@ -40,7 +40,7 @@ class _Child:
     restarts: int = 0
     backoff: float = BACKOFF_FIRST
     due: float = 0.0
-    """When the current state ends by itself: not ready in time, back-off over, patience over."""
+    """When the current state ends by itself: not ready in time, backoff over, time to stop over."""
     since: float = 0.0
     up_since: datetime | None = None
     last_exit: str | None = None
@@ -124,7 +124,7 @@ class Supervisor:
                 self._changed.wait(0.2)
 
     def stop(self) -> None:
-        """End everything, dependents first, each with its own signal and patience. Safe to call twice."""
+        """End everything, dependents first, each with its own signal and time to stop. Safe to call twice."""
         self.stop_requested.set()
         with self._changed:
             for child in self._children.values():

@@ -27,7 +27,7 @@ from beat_actors.settings import load
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 60.0
+DEADLINE = 60.0
 """Seconds that one of them may take, the start of the process included. It is tried again, until its tries are used up."""
 MEMORY = 1 << 30
 """Bytes that it may take beyond what it begins with: what wants more gets a `MemoryError`, and takes nobody else's."""
@@ -84,10 +84,10 @@ async def _child(ids: Sequence[int]) -> AsyncIterator[Began | Ended]:
     )
     assert child.stdout is not None
     try:
-        while line := await asyncio.wait_for(child.stdout.readline(), PATIENCE):
+        while line := await asyncio.wait_for(child.stdout.readline(), DEADLINE):
             yield msgspec.json.decode(line, type=Began | Ended)
     except TimeoutError:
-        log.warning("isolated_took_too_long", seconds=PATIENCE)
+        log.warning("isolated_took_too_long", seconds=DEADLINE)
     finally:
         with contextlib.suppress(ProcessLookupError):
             child.kill()

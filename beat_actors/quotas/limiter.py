@@ -33,7 +33,7 @@ from beat_actors.requests.states import Priority
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 1.0
+TIMEOUT = 1.0
 """Seconds that Redis is waited for."""
 CONNECTIONS = 32
 CLOCK = """
@@ -91,9 +91,9 @@ class StackedLimiter:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             str(self.settings.redis_url),
             max_connections=CONNECTIONS,
-            timeout=PATIENCE,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
+            timeout=TIMEOUT,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
             connection_class=async_primary(str(self.settings.redis_url)),
             retry=Retry(NoBackoff(), 0),  # a lost answer must not take twice
         )
@@ -161,7 +161,7 @@ class StackedLimiter:
     async def reset(self, limit: RequestLimit) -> None:
         """Empty a limit that all subjects share, and all shares of it: as `DEL` of its counter does. Raises `LimitsUnavailable`."""
         try:
-            async with asyncio.timeout(2 * PATIENCE):
+            async with asyncio.timeout(2 * TIMEOUT):
                 await self._redis.delete(self.counter(limit))
         except (RedisError, OSError) as error:
             raise _unavailable(error) from None
@@ -216,7 +216,7 @@ class StackedLimiter:
             # A thousandth of so many seconds is so many milliseconds.
             arguments += [cap, one.limit.seconds, int(one.limit.calendar), int(one.is_remembered), one.of]
         try:
-            async with asyncio.timeout(2 * PATIENCE):
+            async with asyncio.timeout(2 * TIMEOUT):
                 answer, unusable = await self._script(keys=keys, args=[*arguments, *rest])
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             log.warning("limits_unavailable", operation=operation, platform=stack.platform, error=_said(error))

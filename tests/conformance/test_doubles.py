@@ -82,7 +82,7 @@ async def http(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderClient
 async def impatient(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderClient]:
     """For what is never answered."""
     del admin
-    client = simulated_client(url, patience=1.0)
+    client = simulated_client(url, timeout=1.0)
     yield client
     await client.close()
 

@@ -17,7 +17,7 @@ async def skewed(scene: Scene, *, seconds: int) -> None:
     for name in GROUPS:
         await asyncio.to_thread(scene.rig.hold, name)
     some = len(scene.load.wanted) // 10
-    await until(lambda: scene.ended() >= some, within=scene.timing.patience, what="they did no work alone")
+    await until(lambda: scene.ended() >= some, within=scene.timing.deadline, what="they did no work alone")
     for name in GROUPS:
         await asyncio.to_thread(scene.rig.release, name)
     scene.heal()

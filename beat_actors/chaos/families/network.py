@@ -29,7 +29,7 @@ async def resets(scene: Scene, *, servers: Sequence[str]) -> None:
                 all(set(BREAKS) <= set(proxy.broken - before[name]) for name, proxy in chosen.items())
                 or scene.ended() == len(scene.load.wanted)
             ),
-            within=scene.timing.patience,
+            within=scene.timing.deadline,
             what="not every way of breaking was used",
         )
     finally:

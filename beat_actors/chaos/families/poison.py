@@ -9,7 +9,7 @@ async def poison_parse(scene: Scene) -> None:
     marked = scene.dice.sample([wanted.handle for wanted in scene.load.wanted], 2)
     scene.rig.book.arm(*(f"ingest.parse~graphapi+{handle}=kill" for handle in marked))
     most = scene.rig.settings().stage_attempts
-    await until(lambda: len(scene.hits()) >= 2, within=scene.timing.patience, what="no poison was parsed")
+    await until(lambda: len(scene.hits()) >= 2, within=scene.timing.deadline, what="no poison was parsed")
     await scene.drained()
     hits = scene.hits()
     scene.extra["deaths"] = len(hits)
@@ -27,7 +27,7 @@ async def poison_write(scene: Scene) -> None:
     scene.failed = 1
     # The first write is a part of the only try of `ingest`, which writes at once what it has read. All others are tries of `process`.
     most = 1 + scene.rig.settings().stage_attempts
-    await until(lambda: len(scene.hits()) >= 1, within=scene.timing.patience, what="no poison was written")
+    await until(lambda: len(scene.hits()) >= 1, within=scene.timing.deadline, what="no poison was written")
     await scene.drained()
     scene.extra["deaths"] = len(scene.hits())
     scene.complain(len(scene.hits()) > most, f"it killed {len(scene.hits())} workers, and {most} tries are allowed")

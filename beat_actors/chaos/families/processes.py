@@ -59,7 +59,7 @@ async def kill_while_starting(scene: Scene) -> None:
     for _ in range(2):
         await scene.pause(0.2, 0.6)
         await until(
-            lambda: len(scene.rig.workers()) == len(GROUPS), within=scene.timing.patience, what="no workers", every=0.01
+            lambda: len(scene.rig.workers()) == len(GROUPS), within=scene.timing.deadline, what="no workers", every=0.01
         )
         for victim in scene.rig.workers():
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -69,7 +69,7 @@ async def beside_a_hang(scene: Scene) -> None:
             await simulator.add_fault("hang", source=source)
 
     await scene.rig.with_simulator(hang)
-    await until(lambda: _calls_out(scene) > 0, within=scene.timing.patience, what="no call hangs")
+    await until(lambda: _calls_out(scene) > 0, within=scene.timing.deadline, what="no call hangs")
     beside = await _slowest_healthy(scene, "beside")
     hanging = await asyncio.to_thread(_open_requests, scene)
     await scene.rig.with_simulator(lambda simulator: simulator.clear_faults())
@@ -90,9 +90,9 @@ async def _slowest_healthy(scene: Scene, name: str) -> float:
     wanted = choose(scene.dice, keys, HEALTHY, POPULATION, SPREAD, "youtube")
     load = Load(wanted, scene.load.authorization, scene.load.ids, scene.load.answers)
     scene.load.wanted.extend(wanted)
-    await load.run(scene.rig.stack.api_url, patience=scene.timing.patience)
+    await load.run(scene.rig.stack.api_url, timeout=scene.timing.deadline)
     await until(
-        lambda: _open_requests(scene, "youtube") == 0, within=scene.timing.patience, what="the healthy platform hangs"
+        lambda: _open_requests(scene, "youtube") == 0, within=scene.timing.deadline, what="the healthy platform hangs"
     )
     (row,) = await asyncio.to_thread(scene.rig.rows, SLOWEST, f"{keys}-%")
     return float(row.seconds)

@@ -41,12 +41,12 @@ async def duplicate_delivery(scene: Scene) -> None:
         mailbox.close()
     scene.extra["redelivered"] = sent
     scene.complain(sent < len(everything) * 3, "nothing was delivered twice")
-    await until(lambda: _queues_empty(scene), within=scene.timing.patience, what="the second messages were not taken")
+    await until(lambda: _queues_empty(scene), within=scene.timing.deadline, what="the second messages were not taken")
 
 
 async def duplicate_submission(scene: Scene) -> None:
     """Submit each request from many clients at once, under one idempotency key."""
-    await at_once(scene.load, scene.rig.stack.api_url, COPIES, patience=scene.timing.patience)
+    await at_once(scene.load, scene.rig.stack.api_url, COPIES, timeout=scene.timing.deadline)
     scene.extra["submissions"] = len(scene.load.answers)
 
 

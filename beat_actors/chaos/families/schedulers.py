@@ -7,12 +7,12 @@ import time
 from beat_actors.chaos.rig import GROUPS, Mark
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import until
-from beat_actors.leadership import PATIENCE
+from beat_actors.leadership import SILENT_FOR
 
 DEAD = 5.0
 """Seconds in which another scheduler must lead after the leader died. A scheduler asks for the lock once a second."""
-FROZEN = PATIENCE + DEAD
-"""The same after the leader froze. Its lock is taken over once it was not seen for `PATIENCE`."""
+FROZEN = SILENT_FOR + DEAD
+"""The same after the leader froze. Its lock is taken over once it was not seen for `SILENT_FOR`."""
 UNSENT_TURNS = range(1, 60, 3)
 """The turns that commit their leases and send no message. FLUSHALL alone may hit no message of a lease, which depends on the machine."""
 
@@ -72,7 +72,7 @@ async def _strand(scene: Scene) -> None:
         await asyncio.to_thread(scene.rig.hold, name)
     await until(
         lambda: len(scene.load.ids) == len(scene.load.wanted),
-        within=scene.timing.patience,
+        within=scene.timing.deadline,
         what="not all were accepted",
     )
 
@@ -95,7 +95,7 @@ async def _second_scheduler(scene: Scene) -> str:
 async def _started(scene: Scene, since: Mark) -> None:
     await until(
         lambda: bool(scene.rig.logged("scheduler_started", since)),
-        within=scene.timing.patience,
+        within=scene.timing.deadline,
         what="no scheduler started",
     )
 

@@ -23,7 +23,7 @@ async def storm(scene: Scene) -> None:
     said = min(MOST_RETRY_AFTER, scene.timing.storm)
     await scene.rig.with_simulator(lambda simulator: simulator.add_fault("rate_limit", retry_after=said))
     # Calls that began before the first refusal are out until then.
-    await until(lambda: _all_rest(scene), within=scene.timing.patience, what="not every credential was refused")
+    await until(lambda: _all_rest(scene), within=scene.timing.deadline, what="not every credential was refused")
     before = await _calls(scene)
     began = time.monotonic()
     held = 0

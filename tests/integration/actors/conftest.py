@@ -18,11 +18,11 @@ from beat_actors.database import Database
 from beat_actors.quarantine import set_aside_message
 from beat_actors.settings import Settings
 
-PATIENCE = 20.0
+DEADLINE = 20.0
 
 
 def until(condition: Callable[[], bool], said: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, said
         time.sleep(0.02)
@@ -92,7 +92,7 @@ def post_over(settings: Settings) -> Post:
 
     @dramatiq.actor(broker=post.broker, queue_name=INGEST, actor_name=INGEST)
     def ingest(fetch_ids: Ids) -> None:
-        post.gate.wait(PATIENCE)
+        post.gate.wait(DEADLINE)
         post.arrived.append(fetch_ids)
 
     @dramatiq.actor(broker=post.broker, queue_name=INGEST, actor_name=QUARANTINE)

@@ -19,7 +19,7 @@ from beat_actors.local import LocalError
 
 pytestmark = pytest.mark.timeout(480)
 
-QUICK = Timing(lease=3.0, pause=7.0, outage=2.0, lock=2.0, storm=3.0, window=1.0, patience=90.0)
+QUICK = Timing(lease=3.0, pause=7.0, outage=2.0, lock=2.0, storm=3.0, window=1.0, deadline=90.0)
 NO_FENCE = """
 from beat_actors.fetches.completion import WRITTEN
 WRITTEN.sent = WRITTEN.sent.replace(b"AND f.fence = n.fence AND f.stage = 'INGESTED'", b"")
@@ -34,7 +34,7 @@ async def nothing(_scene: Scene) -> None:
 
 async def lose_a_row(scene: Scene) -> None:
     """What no fault may do, done by hand."""
-    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.patience, what="it did not end")
+    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.deadline, what="it did not end")
     scene.rig.run("DELETE FROM scrape_request_log WHERE id = (SELECT min(id) FROM scrape_request_log)")
 
 
@@ -47,11 +47,11 @@ async def call_behind_its_back(scene: Scene) -> None:
 
 async def wake_a_zombie(scene: Scene) -> None:
     """A worker is frozen while it holds work, and wakes up when others have done all of it."""
-    scene.rig.book.arm(f"process.after_claim=pause:{scene.timing.patience}@1", *STEP_BY_STEP["process"])
+    scene.rig.book.arm(f"process.after_claim=pause:{scene.timing.deadline}@1", *STEP_BY_STEP["process"])
     (hit,) = await scene.fired(1)
-    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.patience, what="it did not end")
+    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.deadline, what="it did not end")
     os.kill(hit.pid, signal.SIGCONT)
-    await until(lambda: bool(scene.rig.rows(TWICE)), within=scene.timing.patience, what="the zombie wrote nothing")
+    await until(lambda: bool(scene.rig.rows(TWICE)), within=scene.timing.deadline, what="the zombie wrote nothing")
 
 
 CALM = Fault("calm", "-", "nothing", nothing, requests=20)

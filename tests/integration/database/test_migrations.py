@@ -162,7 +162,7 @@ def test_a_migration_waits_for_a_lock_in_turns_and_says_for_whom(before_tenants:
     with psycopg.connect(before_tenants, options="-c idle_in_transaction_session_timeout=0") as holder:
         holder.execute("SELECT count(*) FROM scrape_fetch")
         with pytest.raises(StorageUnavailable, match="got no lock"):
-            migrate.upgrade(before_tenants, revision="0032", patience=0, waits=said.append)
+            migrate.upgrade(before_tenants, revision="0032", timeout=0, waits=said.append)
         assert f"waits for session {holder.info.backend_pid}" in said[0]
         assert "SELECT count(*) FROM scrape_fetch" in said[0]
         # Longer than one try waits, so that it is the second one that gets the lock.

@@ -24,7 +24,7 @@ from beat_actors.simulator.client import SimulatorClient
 from tests.conftest import ON_ONE_STACK
 
 CREDENTIALS = {"graphapi": 4, "arraybobo": 4, "jotucker": 4, "lama": 4, "bestsolutions": 2}
-PATIENCE = 90.0
+DEADLINE = 90.0
 
 
 @dataclass
@@ -62,7 +62,7 @@ class System:
 
     async def until(self, condition: Callable[[], bool], *, every: float = 0.1) -> None:
         """Poll until it holds; fails with the state of the requests where it does not in time."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while not condition():
             if time.monotonic() > deadline:
                 stages = self.rows(

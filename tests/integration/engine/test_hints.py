@@ -15,7 +15,7 @@ from beat_actors.database import Database
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.settings import Settings
 from beat_actors.watch.rule import Watch
-from tests.integration.engine.conftest import PATIENCE, System
+from tests.integration.engine.conftest import DEADLINE, System
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -115,7 +115,7 @@ async def ask(system: System, count: int, *, on_demand: bool = False) -> list[in
     async with aiohttp.ClientSession(headers=system.stack.authorization) as http:
         for n in range(start, start + count):
             url = f"{system.stack.api_url}/v1/profiles/instagram/creator_{n:06d}/refresh"
-            ids.append(await _accepted(http, url, time.monotonic() + PATIENCE))
+            ids.append(await _accepted(http, url, time.monotonic() + DEADLINE))
     return ids
 
 

@@ -16,7 +16,7 @@ from beat_actors.settings import Settings
 from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
 
-PATIENCE = 1.0
+SILENT_FOR = 1.0
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def candidates(direct: Settings) -> AsyncIterator[tuple[Leadership, Leadership]]:
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(Leadership(direct, holder="first", patience=PATIENCE))
+        first = await stack.enter_async_context(Leadership(direct, holder="first", silent_for=SILENT_FOR))
         await until(lambda: first.epoch is not None)
-        second = await stack.enter_async_context(Leadership(direct, holder="second", patience=PATIENCE))
+        second = await stack.enter_async_context(Leadership(direct, holder="second", silent_for=SILENT_FOR))
         yield first, second
 
 

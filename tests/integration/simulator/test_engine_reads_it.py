@@ -37,7 +37,7 @@ async def http(url: str) -> AsyncIterator[ProviderClient]:
 @pytest.fixture
 async def impatient(url: str) -> AsyncIterator[ProviderClient]:
     """For what is never answered."""
-    client = simulated_client(url, patience=1.0)
+    client = simulated_client(url, timeout=1.0)
     yield client
     await client.close()
 

@@ -23,7 +23,7 @@ from tests.worlds import engine_with
 INSTAGRAM = platform_named("instagram")
 LINE = 1.0
 """Seconds for which a call is under way at most: as long as the window."""
-PATIENCE = 60.0
+DEADLINE = 60.0
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_p4_calls_that_arrive_late_bring_no_window_over_its_limit(engine: 
         await asked.put("instagram")
 
     wakes, retriever = Wakes(asked.put), Retriever(engine, deliver)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         await asked.put("instagram")
         while len(answered) < len(wanted):
             await asked.get()

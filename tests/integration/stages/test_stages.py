@@ -380,7 +380,7 @@ async def test_p6_an_isolated_fetch_that_never_ends_is_ended(
     read = (await retrieve(engine, (await turn(engine.database, platform)).leased)).next
     for name, value in environment(settings, "ingest.parse=pause:600").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(isolation, "PATIENCE", 20.0)
+    monkeypatch.setattr(isolation, "DEADLINE", 20.0)
     assert (await run_isolated(read)).next == []
     ((stage, tries),) = await rows(engine.database, "SELECT stage, stage_attempts FROM scrape_fetch")
     assert (stage, tries) == ("RETRIEVED", 1)

@@ -128,4 +128,4 @@ def test_an_audit_that_reaches_nothing_says_so_and_does_not_fail() -> None:
     broken = (sys.executable, "-c", "import sys; sys.exit('ConnectionError: no route')")
     assert audit.ask(broken) == (0, "not audited: ConnectionError: no route")
     hanging = (sys.executable, "-c", "import signal; signal.pause()")
-    assert audit.ask(hanging, patience=0.2) == (0, "not audited: no answer within 0.2 s")
+    assert audit.ask(hanging, timeout=0.2) == (0, "not audited: no answer within 0.2 s")
