@@ -43,7 +43,7 @@ BEFOREHAND = (
     "actors.watchdog",
     "beat_actors.broker.turn",
     "beat_actors.credentials.upkeep",
-    "beat_actors.database.vitals",
+    "beat_actors.database.processes",
     "beat_actors.engine",
     "beat_actors.pipeline.isolation",
     "beat_actors.pipeline.ingest",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
-from beat_actors.database.vitals import Vitals, processes
+from beat_actors.database.processes import Process, processes
 from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, VAULT_KEY
 
 SEALED_WITH = Statements(__file__)("sealed_with", str)
@@ -59,7 +59,7 @@ def actions(kinds: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(WORDS.get(kind, OWN)[2] for kind in kinds))
 
 
-def _lacking(process: Vitals, sealed: list[str]) -> dict[str, str]:
+def _lacking(process: Process, sealed: list[str]) -> dict[str, str]:
     """The keys of the vault that a worker lacks and that credentials are sealed with."""
     if process.name != "worker" or process.vault_keys is None:
         return {}

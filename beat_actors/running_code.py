@@ -11,7 +11,7 @@ from pathlib import Path
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
-from beat_actors.database.vitals import Code, Vitals, processes
+from beat_actors.database.processes import Code, Process, processes
 from beat_actors.platforms.registry import platforms
 
 RESTART = (
@@ -51,7 +51,7 @@ class Stale:
 
 
 def stale(
-    living: Sequence[Vitals], wanted: Collection[str], revision: str | None, newest: str | None = None
+    living: Sequence[Process], wanted: Collection[str], revision: str | None, newest: str | None = None
 ) -> list[Stale]:
     """What of `wanted` platforms, of the schema's `revision` and of the versions (the living processes' and `newest`) is newer than a process.
 
@@ -99,7 +99,7 @@ async def unserved(database: Database) -> set[str]:
     return {name for name in waiting if no_worker_has(name, living)}
 
 
-def no_worker_has(platform: str, living: Iterable[Vitals]) -> bool:
+def no_worker_has(platform: str, living: Iterable[Process]) -> bool:
     """False too where no worker runs, or one does not say what it has."""
     known = [None if one.code is None else one.code.platforms for one in living if one.name == "worker"]
     return bool(known) and all(has is not None and platform not in has for has in known)
@@ -127,7 +127,7 @@ def _alert(one: Stale, waiting: Collection[str]) -> Alert:
     )
 
 
-def _named(living: Sequence[Vitals]) -> tuple[str, ...]:
+def _named(living: Sequence[Process]) -> tuple[str, ...]:
     return tuple(f"{one.name} {one.host}:{one.pid}" for one in living)
 
 

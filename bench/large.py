@@ -102,7 +102,7 @@ async def _sweep(job: Job, settings: Settings, mailbox: Mailbox) -> float:
     try:
         async with asyncio.timeout(job.deadline):
             await job.sweep(database, mailbox, None)  # type: ignore[arg-type]
-        return database.pulse.statements.quantile(1.0)
+        return database.metrics.statements.quantile(1.0)
     finally:
         await database.close()
 

@@ -1,4 +1,4 @@
-"""What is promised of requests, held against the tables: a book of what consumers asked for and did, and SQL for what may never be there."""
+"""What is promised of requests, held against the tables: a ledger of what consumers asked for and did, and SQL for what may never be there."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ UNION ALL SELECT 'end', r.id::text FROM scrape_request_log r CROSS JOIN LATERAL 
     WHERE e.told <> r.retry_count + (NOT r.{_OPEN})::integer OR (NOT r.{_OPEN} AND e.last <> r.status)
 """
 # P4. What is claimed and not traced may have called.
-BOOKS = """
+COUNTS = """
 SELECT (SELECT count(*) FROM trace_log) AS traced, (SELECT count(*) FROM scrape_fetch WHERE stage = 'LEASED' AND lease_until IS NOT NULL) AS claimed,
        (SELECT count(*) FROM trace_log WHERE outcome <> 'unknown') AS known,
        (SELECT coalesce(sum(calls), 0)::bigint FROM credential_usage WHERE limit_name = 'total') AS charged,
@@ -62,7 +62,7 @@ UNION ALL SELECT 'replay', id FROM quarantine WHERE replay_at IS NOT NULL AND re
 """
 
 
-class Book:
+class Ledger:
     """What consumers asked for and did, and so what may have become of each request: it ends once, and stays as it ended
     until it is run again."""
 

@@ -6,7 +6,7 @@ from api.calls import Call, Calls, answer
 from api.operations.reasons import READ
 from api.replies import send
 from api.resource import Resource
-from beat_actors.database import upkeep, vitals
+from beat_actors.database import processes, upkeep
 
 
 class DatabaseTables(Resource):
@@ -34,8 +34,8 @@ class DatabaseProcesses(Resource):
 
     scopes = READ
     calls: Calls = {
-        "GET": Call("Processes and their last minute.", {200: answer("ProcessList", processes=list[vitals.Vitals])})
+        "GET": Call("Processes and their last minute.", {200: answer("ProcessList", processes=list[processes.Process])})
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
-        send(resp, {"processes": await vitals.processes(self._provider.services.database)})
+        send(resp, {"processes": await processes.processes(self._provider.services.database)})

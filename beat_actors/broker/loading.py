@@ -19,7 +19,7 @@ from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Sn
 from beat_actors.broker.windows import Window, subject_of
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
 from beat_actors.database.clock import Step, StepWatch
-from beat_actors.database.vitals import SEEN_WITHIN
+from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.platforms.interface import Limit, Platform
 
 SQL = Statements(__file__)

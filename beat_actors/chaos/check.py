@@ -1,4 +1,4 @@
-"""The books of a run, and the set arithmetic over them: what the API accepted, what the database holds, what the providers counted.
+"""The evidence of a run, and the set arithmetic over it: what the API accepted, what the database holds, what the providers counted.
 
 The module does no I/O. Each count of `Findings` that a promise forbids is 0 where the promise held.
 """
@@ -82,7 +82,7 @@ class Turn(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Evidence:
     """Everything that is known after a run."""
 
     keys: frozenset[str]
@@ -147,7 +147,7 @@ class Findings:
     dup: int
     nonterminal: int
     over_issued: int
-    unbooked: int
+    unaccounted: int
     unknown: int
     extra_calls: int
     reasons: Sequence[str] = field(default=())
@@ -155,69 +155,69 @@ class Findings:
     severed: int = 0
 
 
-def check(books: Books) -> Findings:
-    statuses = Counter(row.status for row in books.requests)
-    lost, dup, nonterminal = _lost(books), _duplicates(books), _unfinished(books)
-    unknown = sum(1 for trace in books.traces if trace.outcome == "unknown")
-    severed = sum(1 for trace in books.traces if trace.code in CUT_OFF) if books.severed else 0
-    late = sum(1 for trace in books.traces if trace.code == "timeout")
-    unbooked = _unbooked(books, unknown + severed + (late if books.severed else 0))
-    good = [trace for trace in books.traces if trace.outcome == "ok"]
+def check(evidence: Evidence) -> Findings:
+    statuses = Counter(row.status for row in evidence.requests)
+    lost, dup, nonterminal = _lost(evidence), _duplicates(evidence), _unfinished(evidence)
+    unknown = sum(1 for trace in evidence.traces if trace.outcome == "unknown")
+    severed = sum(1 for trace in evidence.traces if trace.code in CUT_OFF) if evidence.severed else 0
+    late = sum(1 for trace in evidence.traces if trace.code == "timeout")
+    unaccounted = _unaccounted(evidence, unknown + severed + (late if evidence.severed else 0))
+    good = [trace for trace in evidence.traces if trace.outcome == "ok"]
     wanted = len({trace.fetch_id for trace in _of_fetches(good)}) + sum(trace.operation in UPKEEP for trace in good)
     return Findings(
-        accepted=len(books.ids),
+        accepted=len(evidence.ids),
         done=statuses["COMPLETE"],
         failed=statuses["FAILED"],
         cancelled=statuses["CANCELLED"],
         lost=len(lost),
         dup=len(dup),
         nonterminal=len(nonterminal),
-        over_issued=books.over_limit,
-        unbooked=len(unbooked),
+        over_issued=evidence.over_limit,
+        unaccounted=len(unaccounted),
         unknown=unknown,
         severed=severed,
         late=late,
-        extra_calls=max(0, books.good_calls - wanted),
-        reasons=[*lost, *dup, *nonterminal, *unbooked],
+        extra_calls=max(0, evidence.good_calls - wanted),
+        reasons=[*lost, *dup, *nonterminal, *unaccounted],
     )
 
 
-def recovery(books: Books, fired: Sequence[Fired]) -> float | None:
+def recovery(evidence: Evidence, fired: Sequence[Fired]) -> float | None:
     """The longest time from the end or pause of a process to the first success of what it held; `None` where it held nothing.
 
     Where the fault hit another process in between, the time runs from then.
     """
     ended: defaultdict[int, float] = defaultdict(float)
-    for request in books.requests:
+    for request in evidence.requests:
         ended[request.id] = request.ended_at or float("inf")
-    request_of = {fetch.id: fetch.request_id for fetch in books.fetches}
+    request_of = {fetch.id: fetch.request_id for fetch in evidence.fetches}
     waits = []
     for hit in fired:
         held = {request_of[int(word)] for word in _numbers(hit.subject) if int(word) in request_of}
         if held:
             later = [ended[request] for request in held if ended[request] > hit.at]
         else:
-            later = [turn.at for turn in books.turns if turn.at > hit.at and turn.leased]
+            later = [turn.at for turn in evidence.turns if turn.at > hit.at and turn.leased]
         if later:
             success = min(later)
             waits.append(success - max(other.at for other in fired if other.at < success))
     return max(waits, default=None)
 
 
-def first_success(books: Books, healed_at: float) -> float | None:
+def first_success(evidence: Evidence, healed_at: float) -> float | None:
     """Seconds from the end of a fault to the next end of a request; `None` where no request was left."""
-    later = [row.ended_at for row in books.requests if row.ended_at is not None and row.ended_at > healed_at]
+    later = [row.ended_at for row in evidence.requests if row.ended_at is not None and row.ended_at > healed_at]
     return min(later) - healed_at if later else None
 
 
-def _lost(books: Books) -> list[str]:
+def _lost(evidence: Evidence) -> list[str]:
     """Requests that were accepted and are gone, that ended without an event, or that are complete with fewer items than they count."""
-    there = {row.id for row in books.requests}
-    found = [f"{key} was accepted as {id}, and is gone" for key, ids in books.ids.items() for id in ids - there]
-    found += [f"{key} was never accepted" for key in books.keys - books.ids.keys()]
-    events = {event.subject for event in books.events}
-    rows = Counter(effect.request_id for effect in books.effects)
-    for row in books.requests:
+    there = {row.id for row in evidence.requests}
+    found = [f"{key} was accepted as {id}, and is gone" for key, ids in evidence.ids.items() for id in ids - there]
+    found += [f"{key} was never accepted" for key in evidence.keys - evidence.ids.keys()]
+    events = {event.subject for event in evidence.events}
+    rows = Counter(effect.request_id for effect in evidence.effects)
+    for row in evidence.requests:
         if row.status in ENDED and f"scrape_request/{row.id}" not in events:
             found.append(f"request {row.id} ended {row.status} and left no event")
         if row.status == "COMPLETE" and rows[row.id] < max(row.items, 1):
@@ -225,26 +225,26 @@ def _lost(books: Books) -> list[str]:
     return found
 
 
-def _duplicates(books: Books) -> list[str]:
+def _duplicates(evidence: Evidence) -> list[str]:
     """All that was done twice: requests for a key, effects of a fetch, follow-ups, payloads, traces, events, items."""
-    found = [f"{key} became requests {sorted(ids)}" for key, ids in books.ids.items() if len(ids) > 1]
-    found += _twice("key", (row.key for row in books.requests))
-    found += _twice("effect", ((row.fetch_id, row.subject) for row in books.effects))
-    found += _twice("follow-up", ((f.request_id, f.operation, f.params, f.cursor, f.page) for f in books.fetches))
-    found += _twice("payload", ((row.fetch_id, row.attempt) for row in books.payloads))
-    found += _twice("trace", ((row.fetch_id, row.attempt) for row in _of_fetches(books.traces)))
-    found += _twice("end", (event.subject for event in books.events if event.subject.startswith("scrape_request/")))
-    rows = Counter(effect.request_id for effect in books.effects)
-    for row in books.requests:
+    found = [f"{key} became requests {sorted(ids)}" for key, ids in evidence.ids.items() if len(ids) > 1]
+    found += _twice("key", (row.key for row in evidence.requests))
+    found += _twice("effect", ((row.fetch_id, row.subject) for row in evidence.effects))
+    found += _twice("follow-up", ((f.request_id, f.operation, f.params, f.cursor, f.page) for f in evidence.fetches))
+    found += _twice("payload", ((row.fetch_id, row.attempt) for row in evidence.payloads))
+    found += _twice("trace", ((row.fetch_id, row.attempt) for row in _of_fetches(evidence.traces)))
+    found += _twice("end", (event.subject for event in evidence.events if event.subject.startswith("scrape_request/")))
+    rows = Counter(effect.request_id for effect in evidence.effects)
+    for row in evidence.requests:
         if row.status == "COMPLETE" and rows[row.id] > row.items:
             found.append(f"request {row.id} counts {row.items} items, and {rows[row.id]} are there")
     return found
 
 
-def _unfinished(books: Books) -> list[str]:
-    open_fetches = Counter(fetch.request_id for fetch in books.fetches if fetch.stage not in OVER)
+def _unfinished(evidence: Evidence) -> list[str]:
+    open_fetches = Counter(fetch.request_id for fetch in evidence.fetches if fetch.stage not in OVER)
     found = []
-    for row in books.requests:
+    for row in evidence.requests:
         if row.status not in ENDED:
             found.append(f"request {row.id} is {row.status}")
         elif row.status == "COMPLETE" and (open_fetches[row.id] or row.open_fetches):
@@ -252,17 +252,17 @@ def _unfinished(books: Books) -> list[str]:
     return found
 
 
-def _unbooked(books: Books, unknown: int) -> list[str]:
+def _unaccounted(evidence: Evidence, unknown: int) -> list[str]:
     """Compare the calls that Beat traced and charged with those that the simulator counted. `unknown`: calls that may not have arrived."""
-    traced = len(books.traces)
+    traced = len(evidence.traces)
     found = []
-    if books.charged != traced:
-        found.append(f"{books.charged} calls were charged, {traced} traced")
-    if books.calls > traced:
-        found.append(f"the simulator counted {books.calls} calls, {traced} were traced")
-    if books.calls < traced - unknown:
+    if evidence.charged != traced:
+        found.append(f"{evidence.charged} calls were charged, {traced} traced")
+    if evidence.calls > traced:
+        found.append(f"the simulator counted {evidence.calls} calls, {traced} were traced")
+    if evidence.calls < traced - unknown:
         found.append(
-            f"the simulator counted {books.calls} calls, {traced} were traced and only {unknown} may not have arrived"
+            f"the simulator counted {evidence.calls} calls, {traced} were traced and only {unknown} may not have arrived"
         )
     return found
 

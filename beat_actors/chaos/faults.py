@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from beat_actors.chaos.card import Budget
 from beat_actors.chaos.families import (
     clocks,
     failovers,
@@ -22,6 +21,7 @@ from beat_actors.chaos.families import (
     storms,
 )
 from beat_actors.chaos.layout import Layout
+from beat_actors.chaos.report import Budget
 from beat_actors.chaos.scene import Scene
 from beat_actors.failpoints import BOUNDARIES
 

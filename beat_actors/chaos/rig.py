@@ -28,7 +28,7 @@ from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.database import Statement, migrate
 from beat_actors.engine import Engine
 from beat_actors.failpoints import VARIABLE
-from beat_actors.failpoints.armed import Book
+from beat_actors.failpoints.armed import SharedRegister
 from beat_actors.local import Service, Stack, Supervisor
 from beat_actors.local.servers import PostgresServer, ValkeyServer
 from beat_actors.settings import Settings
@@ -92,7 +92,7 @@ class Rig:
     ) -> None:
         self.stack = stack
         self.timing = timing
-        self.book = Book(stack.home.path / "failpoints")
+        self.failpoints = SharedRegister(stack.home.path / "failpoints")
         self.layout = layout
         self.proxies = proxies
         self.postgres_url = stack.postgres.url
@@ -133,7 +133,7 @@ class Rig:
                 proxies = _proxies(life, stack) if layout is Layout.PROXIED else None
                 life.enter_context(stack.running(migrate=migrate.upgrade, faces=False))
                 rig = cls(stack, timing, worker_env or {}, layout, proxies)
-                rig.book.arm()
+                rig.failpoints.arm()
                 asyncio.run(rig._furnish())
                 rig._add_servers()
                 rig._start_faces()
@@ -301,10 +301,10 @@ class Rig:
 
     async def clean(self) -> None:
         """As after a start: nothing armed, no work, no usage, no cooldowns, an empty ledger. Waits until every service is up."""
-        self.book.arm()
+        self.failpoints.arm()
         self.thaw()
         await self.ready()
-        # A check that is out would be in the books of the next run and not in its ledger. One whose worker is gone is none.
+        # A check that is out would be in the evidence of the next run and not in its ledger. One whose worker is gone is none.
         await asyncio.to_thread(self.run, CHECK_NONE)
         with contextlib.suppress(ChaosError):
             await until(lambda: not self.rows(CHECKS), within=self.timing.lease, what="checks did not end")

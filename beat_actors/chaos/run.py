@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from random import Random
 
-from beat_actors.chaos.card import Card
 from beat_actors.chaos.check import (
     CHARGED,
     EFFECTS,
@@ -16,13 +15,14 @@ from beat_actors.chaos.check import (
     REQUESTS,
     TRACES,
     TURNS,
-    Books,
+    Evidence,
     check,
     first_success,
     recovery,
 )
 from beat_actors.chaos.faults import Fault
 from beat_actors.chaos.load import Answered, Load, choose
+from beat_actors.chaos.report import Report
 from beat_actors.chaos.rig import POPULATION, Rig
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import ChaosError
@@ -42,8 +42,8 @@ SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PRO
 )
 
 
-async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
-    """Make one run. Raises `ChaosError` where the stack does not start. A fault that could not be injected is a complaint of the card."""
+async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
+    """Make one run. Raises `ChaosError` where the stack does not start. A fault that could not be injected is a complaint of the report."""
     dice = Random(f"{fault.name} {seed}")
     await rig.clean()
     began = time.monotonic()
@@ -62,18 +62,18 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Card:
     ended_at = time.time()
     drained = await _drain(scene)
     await asyncio.sleep(max(0.0, scene.quiet_at - time.time()))
-    books = await _books(scene)
+    evidence = await _evidence(scene)
     hits = scene.hits()
     bad = Counter(answer.status for answer in load.answers if not _proper(answer, fault))
-    return Card(
+    return Report(
         fault=fault.name,
         seed=seed,
-        findings=check(books),
+        findings=check(evidence),
         fired=len(hits),
         zombie_rejected=sum(int(line["rejected"]) for line in rig.logged("fenced_writes", mark)),
         api_bad=bad.total(),
         api_bad_statuses=dict(bad),
-        ttr_s=_time_to_recover(fault, scene, books),
+        ttr_s=_time_to_recover(fault, scene, evidence),
         run_s=time.monotonic() - began,
         drain_s=max(0.0, drained - (scene.healed_at or ended_at)),
         api_p99_s=_p99([answer.seconds for answer in load.answers]),
@@ -112,10 +112,10 @@ async def _unfinished(database: Database) -> int:
         return 1
 
 
-async def _books(scene: Scene) -> Books:
+async def _evidence(scene: Scene) -> Evidence:
     rows_of = scene.rig.rows_of
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
-    return Books(
+    return Evidence(
         keys=frozenset(wanted.key for wanted in scene.load.wanted),
         ids=scene.load.ids,
         requests=await asyncio.to_thread(rows_of, REQUESTS),
@@ -133,11 +133,11 @@ async def _books(scene: Scene) -> Books:
     )
 
 
-def _time_to_recover(fault: Fault, scene: Scene, books: Books) -> float | None:
+def _time_to_recover(fault: Fault, scene: Scene, evidence: Evidence) -> float | None:
     hits = scene.hits()
     if hits and fault.recovers == "process":
-        return recovery(books, hits)
-    return None if scene.healed_at is None else first_success(books, scene.healed_at)
+        return recovery(evidence, hits)
+    return None if scene.healed_at is None else first_success(evidence, scene.healed_at)
 
 
 def _proper(answer: Answered, fault: Fault) -> bool:

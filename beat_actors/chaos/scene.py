@@ -26,7 +26,7 @@ class Scene:
     """One run of a fault.
 
     `dice`: the random numbers of the seed. `failed`: requests that must fail. `extra_calls`: answers of providers that the fault makes
-    useless. `healed_at`: when the fault was over, in epoch seconds; `None` while it lasts. `extra`: what else the card shows.
+    useless. `healed_at`: when the fault was over, in epoch seconds; `None` while it lasts. `extra`: what else the report shows.
     """
 
     rig: Rig
@@ -69,7 +69,7 @@ class Scene:
 
     def hits(self) -> list[Fired]:
         """The failpoints that killed or froze a process. One that raises only leads work another way."""
-        return [hit for hit in self.rig.book.hits() if hit.fired and "=raise" not in hit.armed]
+        return [hit for hit in self.rig.failpoints.hits() if hit.fired and "=raise" not in hit.armed]
 
     def kill_worker(self) -> None:
         """Kill one worker, which the seed chooses. Do nothing while no worker lives."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from beat_actors.chaos.card import Card, seconds
+from beat_actors.chaos.report import Report, seconds
 
 HEAD = (
     "| fault | seeds | broken | requests | lost | dup | over-issued | not ended | extra calls | zombies rejected | "
@@ -16,39 +16,39 @@ SEEDS, BROKEN, REQUESTS, LOST, DUP, NOT_ENDED = 1, 2, 3, 4, 5, 7
 RULE_OF_THREE = 3.0
 
 
-def matrix_table(cards: Sequence[Card], *, faults: Sequence[str], before: str = "") -> str:
+def matrix_table(reports: Sequence[Report], *, faults: Sequence[str], before: str = "") -> str:
     """The table in the order of `faults`, and a sentence with the upper bound that so many clean requests allow.
 
-    `before`: the table as it stands, whose rows are kept for the faults without a card. A row counts what must not be over all of its
+    `before`: the table as it stands, whose rows are kept for the faults without a report. A row counts what must not be over all of its
     seeds, and has the most extra calls and the longest times of any of them.
     """
     kept = {found["fault"]: found[0] for found in ROW.finditer(before)}
-    own: dict[str, list[Card]] = {}
-    for card in cards:
-        own.setdefault(card.fault, []).append(card)
+    own: dict[str, list[Report]] = {}
+    for report in reports:
+        own.setdefault(report.fault, []).append(report)
     rows = [_row(own[fault]) if fault in own else kept[fault] for fault in faults if fault in own or fault in kept]
     return "\n".join([HEAD, "|---" * COLUMNS + "|", *rows, "", _sum_of(rows)])
 
 
-def _row(cards: Sequence[Card]) -> str:
-    ran = [card for card in cards if not card.skipped]
+def _row(reports: Sequence[Report]) -> str:
+    ran = [report for report in reports if not report.skipped]
     if not ran:
-        return f"| `{cards[0].fault}` | skipped: {cards[0].skipped} |" + " |" * (COLUMNS - 2)
-    found = [card.findings for card in ran]
-    ttr = max((card.ttr_s for card in ran if card.ttr_s is not None), default=None)
+        return f"| `{reports[0].fault}` | skipped: {reports[0].skipped} |" + " |" * (COLUMNS - 2)
+    found = [report.findings for report in ran]
+    ttr = max((report.ttr_s for report in ran if report.ttr_s is not None), default=None)
     cells = (
         f"`{ran[0].fault}`",
         len(ran),
-        sum(bool(card.broken) for card in ran),
+        sum(bool(report.broken) for report in ran),
         sum(one.accepted for one in found),
         sum(one.lost for one in found),
         sum(one.dup for one in found),
         sum(one.over_issued for one in found),
         sum(one.nonterminal for one in found),
         max(one.extra_calls for one in found),
-        sum(card.zombie_rejected for card in ran),
+        sum(report.zombie_rejected for report in ran),
         seconds(ttr),
-        seconds(max(card.drain_s for card in ran)),
+        seconds(max(report.drain_s for report in ran)),
     )
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from beat_actors.chaos import BRIEF, FAULTS, FULL, Card, Fault, Rig, Timing, matrix_table, rehearse
+from beat_actors.chaos import BRIEF, FAULTS, FULL, Fault, Report, Rig, Timing, matrix_table, rehearse
 from beat_actors.cli.output import FAILED, say, show_rows, tell
 from beat_actors.cli.session import quiet_logs
 from beat_actors.errors import BadInput
@@ -71,19 +71,20 @@ def chaos(
     due = deque((fault, seed) for fault, seed in wanted if not _kept_its_word(held.get((fault.name, seed))))
     session = _Session(due, timing, kept)
     asyncio.run(session.run(jobs))
-    held |= {(card.fault, card.seed): card for card in session.cards}
+    held |= {(report.fault, report.seed): report for report in session.reports}
     order = {fault.name: place for place, fault in enumerate(chosen)}
-    cards = sorted(
-        (card for card in held.values() if card.fault in order), key=lambda card: (order[card.fault], card.seed)
+    reports = sorted(
+        (report for report in held.values() if report.fault in order),
+        key=lambda report: (order[report.fault], report.seed),
     )
     if table is not None:
-        _write(table, cards)
-    bad = len(session.void) + sum(1 for card in cards if card.broken)
-    skipped = sum(1 for card in cards if card.skipped)
-    slow = sum(1 for card in cards if card.slow and not card.broken)
+        _write(table, reports)
+    bad = len(session.void) + sum(1 for report in reports if report.broken)
+    skipped = sum(1 for report in reports if report.skipped)
+    slow = sum(1 for report in reports if report.slow and not report.broken)
     say("")
     say(
-        f"{len(cards) + len(session.void) - bad - skipped} runs kept every promise, {slow} of them late; "
+        f"{len(reports) + len(session.void) - bad - skipped} runs kept every promise, {slow} of them late; "
         f"{bad} did not, {skipped} were skipped",
         "bold red" if bad else "bold green",
     )
@@ -98,7 +99,7 @@ class _Session:
     due: deque[tuple[Fault, int]]
     timing: Timing
     kept: Path | None
-    cards: list[Card] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     void: list[str] = field(default_factory=list)
     one_starts: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Alembic keeps what it migrates in a global."""
@@ -130,18 +131,18 @@ class _Session:
     async def _hold(self, rig: Rig, fault: Fault, seed: int) -> None:
         run = f"{fault.name} {seed}"
         try:
-            card = await rehearse(rig, fault, seed)
+            report = await rehearse(rig, fault, seed)
         except Exception as error:  # noqa: BLE001 - the others are to be held all the same
             rig.kept = True
             self._not_held(fault, seed, error)
         else:
-            self.cards.append(card)
+            self.reports.append(report)
             if self.kept is not None:
                 with self.kept.open("ab") as file:
-                    file.write(msgspec.json.encode(card) + b"\n")
-            rig.kept = bool(card.broken)
-            say(card.line(), "red" if card.broken else "")
-            for promise in (*card.broken, *card.slow, *(card.findings.reasons[:10] if card.broken else ())):
+                    file.write(msgspec.json.encode(report) + b"\n")
+            rig.kept = bool(report.broken)
+            say(report.line(), "red" if report.broken else "")
+            for promise in (*report.broken, *report.slow, *(report.findings.reasons[:10] if report.broken else ())):
                 tell(f"  {run}: {promise}")
         if rig.kept:
             tell(f"  {run}: logs and data are kept in {rig.stack.home.path}")
@@ -164,19 +165,19 @@ def _chosen(only: str, brief: bool) -> list[Fault]:
     return chosen
 
 
-def _held(path: Path | None) -> dict[tuple[str, int], Card]:
+def _held(path: Path | None) -> dict[tuple[str, int], Report]:
     """The runs that were held before, by fault and seed."""
     if path is None or not path.exists():
         return {}
     try:
-        cards = [msgspec.json.decode(line, type=Card) for line in path.read_bytes().splitlines()]
+        reports = [msgspec.json.decode(line, type=Report) for line in path.read_bytes().splitlines()]
     except msgspec.DecodeError as error:
         raise BadInput(f"{path} holds no runs of this version: {error}; delete it", field="keep") from None
-    return {(card.fault, card.seed): card for card in cards}
+    return {(report.fault, report.seed): report for report in reports}
 
 
-def _kept_its_word(card: Card | None) -> bool:
-    return card is not None and not card.broken and not card.slow
+def _kept_its_word(report: Report | None) -> bool:
+    return report is not None and not report.broken and not report.slow
 
 
 def _marks(path: Path) -> str:
@@ -186,8 +187,8 @@ def _marks(path: Path) -> str:
     return text
 
 
-def _write(path: Path, cards: Sequence[Card]) -> None:
+def _write(path: Path, reports: Sequence[Report]) -> None:
     head, _, rest = _marks(path).partition(BEGIN)
     before, _, tail = rest.partition(END)
-    table = matrix_table(cards, faults=[fault.name for fault in FAULTS], before=before)
+    table = matrix_table(reports, faults=[fault.name for fault in FAULTS], before=before)
     path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}")

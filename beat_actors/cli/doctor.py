@@ -23,8 +23,8 @@ from beat_actors.cli.session import Session, queue_depths, session
 from beat_actors.client import Away
 from beat_actors.database import Statements, durability
 from beat_actors.database import migrate as migrations
+from beat_actors.database.processes import Process, processes
 from beat_actors.database.upkeep import shares_sessions
-from beat_actors.database.vitals import Vitals, processes
 from beat_actors.engine import check_sources
 from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
 from beat_actors.process_alerts import actions
@@ -342,7 +342,7 @@ async def _processes(opened: Session) -> list[Finding]:
     ]
 
 
-async def _code(opened: Session, living: list[Vitals]) -> list[Finding]:
+async def _code(opened: Session, living: list[Process]) -> list[Finding]:
     """What is newer than the running processes; what is installed here counts, since doctor is what is run after an installation."""
     async with opened.database.statements() as alone:
         schema = await alone.row(SCHEMA)

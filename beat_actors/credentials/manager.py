@@ -19,7 +19,7 @@ from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
 from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Statement, Statements, Transaction, arrays, jsonb
-from beat_actors.database.vitals import SEEN_WITHIN
+from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound, UnknownName
 from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms

@@ -25,7 +25,7 @@ from sqlalchemy.pool import QueuePool
 
 from beat_actors.database import clock, cluster
 from beat_actors.database.failures import meaning
-from beat_actors.database.pulse import Pulse
+from beat_actors.database.metrics import Metrics
 from beat_actors.database.sql import Composed, Statement, Statements
 from beat_actors.database.urls import DRIVER, connect_args
 from beat_actors.errors import StorageContended, StorageReadOnly, StorageUnavailable
@@ -112,20 +112,20 @@ class Transaction:
     """One open transaction. Rows are of the statement's type."""
 
     def __init__(
-        self, connection: psycopg.AsyncConnection[Any], pulse: Pulse, watch: clock.StepWatch, settings: Settings
+        self, connection: psycopg.AsyncConnection[Any], metrics: Metrics, watch: clock.StepWatch, settings: Settings
     ) -> None:
         self.connection = connection
         self.settings = settings
         self.clock = watch
         self.last = Pipeline()
         """What is queued here is sent with the commit, in one round trip."""
-        self._pulse = pulse
+        self._metrics = metrics
 
     async def rows(self, sql: Statement[R], params: Params | None = None, *, binary: bool = False) -> list[R]:
         """Run a query. `binary`: results in binary, which pays where there are bytes among them."""
         sent, factory = _sent(sql)
         async with self.connection.cursor(row_factory=factory, binary=binary) as cursor:
-            with self._pulse.beat():
+            with self._metrics.timed():
                 await cursor.execute(sent, params)
             return await cursor.fetchall()
 
@@ -136,7 +136,7 @@ class Transaction:
         first that fails raises there, and those after it are not run."""
         pipeline = Pipeline()
         yield pipeline
-        with self._pulse.beat():
+        with self._metrics.timed():
             await pipeline.end(self.connection, self.clock)
 
     async def commit(self) -> None:
@@ -165,7 +165,7 @@ class Transaction:
     async def run(self, sql: Statement[object], params: Params | None = None) -> int:
         """Run a statement that returns no rows; the number of rows that it touched."""
         async with self.connection.cursor() as cursor:
-            with self._pulse.beat():
+            with self._metrics.timed():
                 await cursor.execute(_sent(sql)[0], params)
             return cursor.rowcount
 
@@ -182,7 +182,7 @@ class Database:
 
     def __init__(self, settings: Settings, *, name: str) -> None:
         self.settings = settings
-        self.pulse = Pulse()
+        self.metrics = Metrics()
         self.clock = clock.StepWatch()
         self._distrusted = 0.0
         self.engine = create_async_engine(
@@ -228,7 +228,7 @@ class Database:
         """
         async with self._connection() as connection:
             try:
-                transaction = Transaction(connection, self.pulse, self.clock, self.settings)
+                transaction = Transaction(connection, self.metrics, self.clock, self.settings)
                 yield transaction
                 await transaction.commit()
             except BaseException:
@@ -254,7 +254,7 @@ class Database:
         async with self._connection() as connection:
             await connection.set_autocommit(True)
             try:
-                yield Transaction(connection, self.pulse, self.clock, self.settings)
+                yield Transaction(connection, self.metrics, self.clock, self.settings)
             finally:
                 if connection.info.transaction_status is TransactionStatus.ACTIVE:
                     await connection.close()  # the block was broken off, and its query still runs
@@ -270,7 +270,7 @@ class Database:
                 asked = True
                 yield raw.driver_connection  # type: ignore[misc]
         except PoolTimeout:
-            self.pulse.exhausted.note(self.settings.database_pool_timeout)
+            self.metrics.exhausted.note(self.settings.database_pool_timeout)
             raise StorageUnavailable(
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
                 "the work in hand holds them all, or PostgreSQL is slow"
@@ -282,7 +282,7 @@ class Database:
             raise found from error
         except DBAPIError as error:
             if not asked:
-                self.pulse.unanswered(began)
+                self.metrics.unanswered(began)
             found = self._meaning(error.orig, sent=False) if isinstance(error.orig, psycopg.Error) else None
             if found is None:
                 raise

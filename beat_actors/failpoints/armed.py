@@ -6,7 +6,7 @@ The variable holds `point=action` pairs, separated by commas:
     ingest.parse~lama+creator_000007=kill        each time, where these words stand in what is at hand
     process.after_claim=pause:10@1               SIGSTOP, and SIGCONT after ten seconds
 
-or `@FILE`, a book of such pairs, one a line, that is read again at each hit. All processes with the same book count together, so
+or `@FILE`, a file of such pairs, one a line, that is read again at each hit. All processes with the same file count together, so
 `@1` is once among them, whatever is started anew meanwhile; and what fired stands in `FILE.fired`, a JSON object a line.
 """
 
@@ -78,7 +78,7 @@ class Armed:
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """A line of the book's record: the `nth` hit of `armed`. `at` is this machine's clock in epoch seconds."""
+    """A line of the register's record: the `nth` hit of `armed`. `at` is this machine's clock in epoch seconds."""
 
     armed: str
     point: str
@@ -104,7 +104,7 @@ class OwnRegister:
                     armed.carry_out()
 
 
-class Book:
+class SharedRegister:
     """Armed by a file, and counted in another beside it, by all processes together."""
 
     def __init__(self, path: Path) -> None:
@@ -152,4 +152,4 @@ def register(text: str) -> Register:
     """What the value of `BEAT_FAILPOINTS` arms. Raises `BadSettings`."""
     # Before the logs are set up: this is read at import.
     logging.getLogger(__name__).warning("failpoints are armed: %s=%s", VARIABLE, text)
-    return Book(Path(text[1:])) if text.startswith("@") else OwnRegister(text)
+    return SharedRegister(Path(text[1:])) if text.startswith("@") else OwnRegister(text)

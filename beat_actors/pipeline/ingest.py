@@ -48,7 +48,7 @@ async def ingest(
     claims = await engine.database.again(lambda: claim_retrieved(engine.database, fetch_ids, isolated=isolated))
     if not claims:
         return result
-    engine.database.pulse.claimed(claims)
+    engine.database.metrics.claimed(claims)
     hit("ingest.after_claim", fetch_ids)
     async with left_undone_given_back(engine.database, claims, Stage.RETRIEVED), renewing(engine.database, claims):
         await read(engine, claims, result, go_on=go_on)

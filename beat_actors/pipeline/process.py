@@ -32,7 +32,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, isolated: bool = 
     hit("process.before_claim", fetch_ids)
     claims = await engine.database.again(lambda: claim_ingested(engine.database, fetch_ids, isolated=isolated))
     if claims:
-        engine.database.pulse.claimed(claims)
+        engine.database.metrics.claimed(claims)
         hit("process.after_claim", fetch_ids)
     poison = [claim for claim in claims if claim.poison]
     sound = [claim for claim in claims if not claim.poison]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from beat_actors.database import Statements, Transaction
-from beat_actors.database.vitals import SEEN_WITHIN
+from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.fetches.states import Stage
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms

@@ -1,4 +1,4 @@
-"""Every call that was received: the other side of the engine's own books, to be compared with them."""
+"""Every call that was received: the provider's count, to be compared with what the engine charged and traced."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements, upkeep
-from beat_actors.database.vitals import Vitals, processes
+from beat_actors.database.processes import Process, processes
 from beat_actors.watch.rule import listed, moment
 
 SLOW_QUERY = 1.0
@@ -105,7 +105,7 @@ def _restored(at: datetime) -> Alert:
     )
 
 
-def _outage(living: Sequence[Vitals]) -> Alert | None:
+def _outage(living: Sequence[Process]) -> Alert | None:
     """The last outage that more than half of the processes saw: what a single one sees is its own network's."""
     seen = [outage for each in living for outage in each.outages[-1:]]
     if not seen or 2 * len(seen) <= len(living):
@@ -126,7 +126,7 @@ def _outage(living: Sequence[Vitals]) -> Alert | None:
     )
 
 
-def _slow_statements(living: Sequence[Vitals]) -> Alert | None:
+def _slow_statements(living: Sequence[Process]) -> Alert | None:
     slow = [each for each in living if each.statement_p99 >= SLOW_QUERY]
     if not slow:
         return None
@@ -141,7 +141,7 @@ def _slow_statements(living: Sequence[Vitals]) -> Alert | None:
     )
 
 
-def _exhausted_pools(living: Sequence[Vitals], timeout: float) -> Alert | None:
+def _exhausted_pools(living: Sequence[Process], timeout: float) -> Alert | None:
     short = [each for each in living if each.pool_exhausted]
     if not short:
         return None
@@ -156,7 +156,7 @@ def _exhausted_pools(living: Sequence[Vitals], timeout: float) -> Alert | None:
     )
 
 
-def _slow_claims(living: Sequence[Vitals]) -> Alert | None:
+def _slow_claims(living: Sequence[Process]) -> Alert | None:
     slow = [each for each in living if each.claims >= FEW_CLAIMS and each.claim_p50 >= SLOW_CLAIM]
     if not slow:
         return None
@@ -171,7 +171,7 @@ def _slow_claims(living: Sequence[Vitals]) -> Alert | None:
     )
 
 
-def _kinds(found: Sequence[Vitals]) -> str:
+def _kinds(found: Sequence[Process]) -> str:
     """How many of each kind of process, and one of them."""
     counted = Counter(each.name for each in found)
     return (

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
-from beat_actors.database.vitals import SEEN_WITHIN
+from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.webhooks.deliveries import PROCESS
 
 

@@ -7,7 +7,7 @@ from beat_actors.chaos.waiting import until
 async def poison_parse(scene: Scene) -> None:
     """A payload of one source kills each worker that parses it. It must be quarantined, and the next source must answer."""
     marked = scene.dice.sample([wanted.handle for wanted in scene.load.wanted], 2)
-    scene.rig.book.arm(*(f"ingest.parse~graphapi+{handle}=kill" for handle in marked))
+    scene.rig.failpoints.arm(*(f"ingest.parse~graphapi+{handle}=kill" for handle in marked))
     most = scene.rig.settings().stage_attempts
     await until(lambda: len(scene.hits()) >= 2, within=scene.timing.deadline, what="no poison was parsed")
     await scene.drained()
@@ -23,7 +23,7 @@ async def poison_parse(scene: Scene) -> None:
 async def poison_write(scene: Scene) -> None:
     """A record kills each worker that writes it. No other source can help, so its request must fail, and no other request."""
     marked = scene.count("SELECT last_value AS n FROM scrape_request_log_id_seq") + scene.dice.randint(5, 20)
-    scene.rig.book.arm(f"process.write~{marked}=kill")
+    scene.rig.failpoints.arm(f"process.write~{marked}=kill")
     scene.failed = 1
     # The first write is a part of the only try of `ingest`, which writes at once what it has read. All others are tries of `process`.
     most = 1 + scene.rig.settings().stage_attempts

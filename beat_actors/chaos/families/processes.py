@@ -21,7 +21,7 @@ async def kill_at_boundaries(scene: Scene, *, stage: str) -> None:
     """Kill the worker that reaches each boundary of the stage, once for each. The seed chooses at which visit."""
     points = pairs(stage)
     struck = (f"{point}=kill@{scene.dice.randint(1, 3)}" for point in points)
-    scene.rig.book.arm(*struck, *STEP_BY_STEP.get(stage, ()))
+    scene.rig.failpoints.arm(*struck, *STEP_BY_STEP.get(stage, ()))
     await scene.fired(len(points))
     scene.heal()
 
@@ -32,7 +32,7 @@ async def pause_at_boundary(scene: Scene, *, stage: str) -> None:
     point = points[(scene.seed + 1) % len(points)]
     scene.extra["point"] = point
     struck = f"{point}=pause:{scene.timing.pause}@{scene.dice.randint(1, 3)}"
-    scene.rig.book.arm(struck, *STEP_BY_STEP.get(stage, ()))
+    scene.rig.failpoints.arm(struck, *STEP_BY_STEP.get(stage, ()))
     (hit,) = await scene.fired(1)
     scene.healed_at = hit.at
     scene.quiet_at = hit.at + scene.timing.pause + GRACE
@@ -41,7 +41,7 @@ async def pause_at_boundary(scene: Scene, *, stage: str) -> None:
 async def kill_intake(scene: Scene) -> None:
     """Kill the API once at each boundary of the intake."""
     points = pairs("intake")
-    scene.rig.book.arm(*(f"{point}=kill@{scene.dice.randint(3, 40)}" for point in points))
+    scene.rig.failpoints.arm(*(f"{point}=kill@{scene.dice.randint(3, 40)}" for point in points))
     await scene.fired(len(points))
     scene.heal()
 

@@ -20,7 +20,7 @@ UNSENT_TURNS = range(1, 60, 3)
 async def scheduler_killed(scene: Scene) -> None:
     """Kill the only scheduler between a sweep and its messages, and twice more, while messages are lost."""
     unsent = (f"turn.after_commit=raise@{nth}" for nth in UNSENT_TURNS)
-    scene.rig.book.arm("sweep.before_send~unsent=kill@1", *unsent)
+    scene.rig.failpoints.arm("sweep.before_send~unsent=kill@1", *unsent)
     await _lose_messages(scene, scene.timing.window)
     await scene.fired(1)
     for _ in range(2):

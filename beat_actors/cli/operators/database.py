@@ -3,9 +3,9 @@
 import msgspec
 
 from beat_actors.cli import operators
-from beat_actors.database import upkeep, vitals
+from beat_actors.database import processes, upkeep
+from beat_actors.database.processes import Process
 from beat_actors.database.upkeep import Connections, Table
-from beat_actors.database.vitals import Vitals
 
 
 class TableList(msgspec.Struct):
@@ -13,7 +13,7 @@ class TableList(msgspec.Struct):
 
 
 class ProcessList(msgspec.Struct):
-    processes: list[Vitals]
+    processes: list[Process]
 
 
 class Here(operators.Here):
@@ -23,8 +23,8 @@ class Here(operators.Here):
     async def connections(self) -> Connections:
         return await upkeep.connections(self.session.database)
 
-    async def processes(self) -> list[Vitals]:
-        return await vitals.processes(self.session.database)
+    async def processes(self) -> list[Process]:
+        return await processes.processes(self.session.database)
 
 
 class There(operators.There):
@@ -34,5 +34,5 @@ class There(operators.There):
     async def connections(self) -> Connections:
         return await self.client.fetch("/v1/database/connections", Connections)
 
-    async def processes(self) -> list[Vitals]:
+    async def processes(self) -> list[Process]:
         return (await self.client.fetch("/v1/database/processes", ProcessList)).processes

@@ -34,7 +34,7 @@ class Slow:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.pulse = database.pulse
+        self.metrics = database.metrics
         self.answers = asyncio.Event()
 
     @asynccontextmanager
@@ -64,7 +64,7 @@ async def ring(settings: Settings) -> AsyncIterator[Keyring]:
 async def statements(ring: Keyring) -> int:
     """How many it has run, all that were begun included."""
     await ring.close()
-    return len(ring._database.pulse.statements)
+    return len(ring._database.metrics.statements)
 
 
 async def made(database: Database, *scopes: Scope) -> Created:

@@ -127,7 +127,7 @@ async def run(engine: Engine) -> None:
     await process(engine, (await ingest(engine, retrieved.next)).next)
 
 
-async def books(engine: Engine) -> tuple[int, int]:
+async def counts(engine: Engine) -> tuple[int, int]:
     ((charged,),) = await rows(
         engine, "SELECT coalesce(sum(calls), 0)::int FROM credential_usage WHERE limit_name = 'total'"
     )
@@ -141,7 +141,7 @@ async def test_one_call_answers_many_and_the_ledger_counts_one(engine: Engine) -
     await run(engine)
     assert len(engine.client.calls) == 3
     await turn(engine.database, CROWD)
-    assert await books(engine) == (3, 3)
+    assert await counts(engine) == (3, 3)
     states = await rows(engine, "SELECT status, count(*) FROM scrape_request_log GROUP BY 1 ORDER BY 1")
     assert states == [("COMPLETE", 24), ("FAILED", 1)]
     ((missing,),) = await rows(
@@ -157,7 +157,7 @@ async def test_a_call_that_fails_is_one_failure_and_all_its_fetches_wait_again(e
     engine.client.script = lambda *_: answer(429)
     await run(engine)
     await turn(engine.database, CROWD)
-    assert await books(engine) == (1, 1)
+    assert await counts(engine) == (1, 1)
     assert await rows(engine, "SELECT stage, rotations, count(*) FROM scrape_fetch GROUP BY 1, 2") == [
         ("WAITING", 1, 10)
     ]
@@ -180,7 +180,7 @@ async def test_a_worker_that_dies_in_a_shared_call_leaves_one_call_of_unknown_ou
     engine.client.script = script
     await run(engine)
     await turn(engine.database, CROWD)
-    assert await books(engine) == (2, 2)
+    assert await counts(engine) == (2, 2)
     assert await rows(engine, "SELECT status, count(*) FROM scrape_request_log GROUP BY 1") == [("COMPLETE", 10)]
 
 
@@ -192,7 +192,7 @@ async def test_a_shared_lease_that_was_never_used_is_charged_to_nobody(engine: E
     await retrieve(engine, leased)
     assert engine.client.calls == []
     await turn(engine.database, CROWD)
-    assert await books(engine) == (0, 0)
+    assert await counts(engine) == (0, 0)
     assert await rows(engine, "SELECT stage, count(*) FROM scrape_fetch GROUP BY 1") == [("LEASED", 10)]
 
 
@@ -238,7 +238,7 @@ async def test_a_cancelled_head_of_a_shared_call_hands_all_its_fetches_back_unus
     assert engine.client.calls == []
     await run(engine)
     await turn(engine.database, CROWD)
-    assert await books(engine) == (1, 1)
+    assert await counts(engine) == (1, 1)
     done = await rows(
         engine, "SELECT stage, count(*)::int, max(rotations)::int FROM scrape_fetch GROUP BY 1 ORDER BY 1"
     )
@@ -254,7 +254,7 @@ async def test_a_cancelled_follower_leaves_the_shared_call_to_the_others(engine:
         await lifecycle.cancel(transaction, [follower], reason="test")
     assert len((await retrieve(engine, [head])).next) == len(requests) - 1
     await turn(engine.database, CROWD)
-    assert await books(engine) == (1, 1)
+    assert await counts(engine) == (1, 1)
 
 
 async def test_what_goes_wrong_before_a_call_is_begun_returns_its_lease_unused(
@@ -273,7 +273,7 @@ async def test_what_goes_wrong_before_a_call_is_begun_returns_its_lease_unused(
             await retrieve(engine, leased)
     await run(engine)
     await turn(engine.database, CROWD)
-    assert await books(engine) == (1, 1)
+    assert await counts(engine) == (1, 1)
     assert await rows(engine, "SELECT stage, rotations FROM scrape_fetch") == [("DONE", 0)] * 2
 
 
@@ -288,7 +288,7 @@ async def test_a_call_that_cannot_be_put_together_is_not_charged(
     monkeypatch.setitem(Things.endpoints, "own", replace(Things.endpoints["own"], build=broken))
     await retrieve(engine, (await turn(engine.database, CROWD)).leased)
     await turn(engine.database, CROWD)
-    assert await books(engine) == (0, 0)
+    assert await counts(engine) == (0, 0)
     assert await rows(engine, "SELECT kind FROM owner_breaker") == []
     assert await rows(engine, "SELECT stage FROM scrape_fetch") == [("FAILED",)]
 
@@ -309,5 +309,5 @@ async def test_a_worker_without_the_vaults_key_leaves_the_lease_to_others_and_bl
     assert (await engine.credentials.info(credential)).state == "ready"
     assert len((await retrieve(engine, again)).next) == 2
     await turn(engine.database, CROWD)
-    assert await books(engine) == (1, 1)
+    assert await counts(engine) == (1, 1)
     assert await rows(engine, "SELECT max(rotations)::int FROM scrape_fetch") == [(0,)]

@@ -47,7 +47,7 @@ async def call_behind_its_back(scene: Scene) -> None:
 
 async def wake_a_zombie(scene: Scene) -> None:
     """A worker is frozen while it holds work, and wakes up when others have done all of it."""
-    scene.rig.book.arm(f"process.after_claim=pause:{scene.timing.deadline}@1", *STEP_BY_STEP["process"])
+    scene.rig.failpoints.arm(f"process.after_claim=pause:{scene.timing.deadline}@1", *STEP_BY_STEP["process"])
     (hit,) = await scene.fired(1)
     await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.deadline, what="it did not end")
     os.kill(hit.pid, signal.SIGCONT)
@@ -64,7 +64,7 @@ ZOMBIE = Fault("zombie", "-", "a frozen worker wakes up too late", wake_a_zombie
 def test_it_sees_what_is_wrong_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Through the command: a clean run, a lost row, an unbooked call; and a matrix goes on where it was stopped."""
+    """Through the command: a clean run, a lost row, an unaccounted call; and a matrix goes on where it was stopped."""
     monkeypatch.setattr("beat_actors.cli.chaos.FAULTS", (CALM, LOSS, STOLEN))
     monkeypatch.setattr("beat_actors.cli.chaos.FULL", QUICK)
     keep = ["--keep", str(tmp_path / "runs.jsonl")]
@@ -74,7 +74,7 @@ def test_it_sees_what_is_wrong_and_nothing_else(
     assert "verdict=ok" in clean
     assert "accepted=20 done=19" in lost
     assert "lost=1 dup=0 nonterminal=0" in lost
-    assert "unbooked=1" in stolen
+    assert "unaccounted=1" in stolen
     assert "lost=0" in stolen
     assert invoke(["chaos", "--seeds", "1", "--only", "calm", *keep]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -88,9 +88,9 @@ def test_it_sees_a_statement_without_its_fence(tmp_path: Path) -> None:
     """A worker that was frozen wakes up, and writes what another has written meanwhile."""
     (tmp_path / "sitecustomize.py").write_text(NO_FENCE)
     with Rig.running(QUICK, worker_env={"PYTHONPATH": str(tmp_path)}) as rig:
-        card = asyncio.run(rehearse(rig, ZOMBIE, 0))
-    assert card.findings.dup > 0
-    assert "verdict=BROKEN" in card.line()
+        report = asyncio.run(rehearse(rig, ZOMBIE, 0))
+    assert report.findings.dup > 0
+    assert "verdict=BROKEN" in report.line()
 
 
 def test_a_stack_that_does_not_start_is_a_failure_and_ends_no_other_run(

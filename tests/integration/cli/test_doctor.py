@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from beat_actors.database import Database
-from beat_actors.database.vitals import Code, Reporter
+from beat_actors.database.processes import Code, Reporter
 from beat_actors.local import Home, temporary_home
 from beat_actors.local.servers import SimulatorServer, running
 from beat_actors.running_code import own

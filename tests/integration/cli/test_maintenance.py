@@ -5,7 +5,7 @@ import os
 import socket
 
 from beat_actors.database import Database
-from beat_actors.database.vitals import Reporter
+from beat_actors.database.processes import Reporter
 from beat_actors.settings import Settings
 from tests.integration.cli.conftest import Beat
 
@@ -17,7 +17,7 @@ def test_processes_say_how_they_fare(beat: Beat, settings: Settings) -> None:
         database = Database(settings, name="worker")
         async with database.statements() as alone:
             await alone.rows("SELECT pg_sleep(0.05)")
-        database.pulse.claims.note(0.25)
+        database.metrics.claims.note(0.25)
         await Reporter(database, name="worker").report()
         await database.close()
 

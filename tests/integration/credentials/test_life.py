@@ -1,4 +1,4 @@
-"""A credential's life: checked, refreshed, dead, replaced; and the books agree about every call that was made for its own sake."""
+"""A credential's life: checked, refreshed, dead, replaced; and all counts agree about every call that was made for its own sake."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
 """The Graph API's "does not exist, or cannot be loaded due to missing permissions": the token is asked before anybody is blamed.
 
-Against the simulator, whose ledger is held against the books.
+Against the simulator, whose ledger is compared with what was charged and traced.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The whole of Beat as real processes, and the books that are held against each other after each run."""
+"""The whole of Beat as real processes, and the counts that are compared after each run."""
 
 import asyncio
 import contextlib

@@ -46,7 +46,7 @@ from tests.databases import copy_database
 from tests.extent import cases
 from tests.ledgers import assert_within_limits
 from tests.moves import hold_moves
-from tests.promises import BOOKS, LEFT, LOST, OPEN, REQUESTS, TWICE, Book
+from tests.promises import COUNTS, LEFT, LOST, OPEN, REQUESTS, TWICE, Ledger
 from tests.stages import retrieve
 from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
 from tests.walks import ANSWERS, MIXED, READER, TABLE, TIME_LIMIT, WALK, Walk
@@ -114,7 +114,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.messages: list[tuple[str, list[int]]] = []
         self.stalled: list[Stalled] = []
         self.through = True
-        self.book = Book()
+        self.ledger = Ledger()
         READER.mended = False
         self.engine = self.runner.run(self._start(self._answer))
 
@@ -173,9 +173,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     )
     def ask_for_the_same(self, which, count, priority, expires, max_age, force):
         """What somebody has asked for before is followed, answered from what is stored, or fetched again."""
-        if not self._possible(self.book.asked):
+        if not self._possible(self.ledger.asked):
             return
-        walk = self.book.asked[self._under_way(which)]
+        walk = self.ledger.asked[self._under_way(which)]
         (alike,) = self.rows(ALIKE, msgspec.json.encode(walk).decode())
         ways = {"max_age": max_age, "force": force}
         accepted = self._ask([walk] * count, priority=priority, expires_at=self._deadline(expires), **ways)
@@ -192,24 +192,24 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Once, however often it is sent; for something else it is refused, and so is what is sent along."""
         walk, neighbour = Walk(key, branches), Walk(self._name())
         wanted = [self._request(neighbour), self._request(walk, idempotency_key=key)]
-        known, said = self.book.keys.get(key, (None, walk))
+        known, said = self.ledger.keys.get(key, (None, walk))
         if said != walk:
             with pytest.raises(KeyReused):
                 self.runner.run(intake.accept(self.engine.database, wanted))
             return
         beside, keyed = self.runner.run(intake.accept(self.engine.database, wanted))
-        self.book.ask(beside.id, neighbour)
+        self.ledger.ask(beside.id, neighbour)
         assert keyed.created == (known is None)
         if known is None:
-            self.book.ask(keyed.id, walk)
-            self.book.keys[key] = (keyed.id, walk)
+            self.ledger.ask(keyed.id, walk)
+            self.ledger.keys[key] = (keyed.id, walk)
         else:
             assert keyed.id == known
 
     @rule(which=ANY, count=st.integers(1, 3))
     def cancel(self, which, count):
         """At any stage; what has ended stays as it is, and what others wait for goes on for them."""
-        if not self._possible(self.book.asked):
+        if not self._possible(self.ledger.asked):
             return
         self._cancel({self._recent(which + n) for n in range(count)})
 
@@ -222,12 +222,12 @@ class LifecycleMachine(RuleBasedStateMachine):
 
         ended = self.runner.run(cancel())
         assert ended == sorted(one for one in wanted if before[one].status in OPEN)
-        self.book.cancel(ended)
+        self.ledger.cancel(ended)
 
     @rule(which=ANY)
     def run_again(self, which):
         """What failed or was cancelled runs again, unless its fetches go on for others; nothing else does."""
-        if not self._possible(self.book.asked):
+        if not self._possible(self.ledger.asked):
             return
         failed = [row.id for row in self._requests().values() if row.status in retry.RETRYABLE]
         self._retry(failed[which % len(failed)] if failed else self._recent(which))
@@ -247,7 +247,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         (outcome,) = self.runner.run(retry.retry_all(self.engine.database, [wanted]))
         assert outcome.error is None if again else isinstance(outcome.error, Conflict)
         if again:
-            self.book.run_again(wanted)
+            self.ledger.run_again(wanted)
 
     @rule(mended=st.sampled_from([True, True, False]))
     def read_anew(self, mended):
@@ -276,16 +276,16 @@ class LifecycleMachine(RuleBasedStateMachine):
         wanted = [self._request(walk, **ways) for walk in walks]
         accepted = self.runner.run(intake.accept(self.engine.database, wanted))
         for one, walk in zip(accepted, walks, strict=True):
-            self.book.ask(one.id, walk, dated=ways.get("expires_at") is not None)
+            self.ledger.ask(one.id, walk, dated=ways.get("expires_at") is not None)
         return accepted
 
     def _under_way(self, which):
         """One that has not ended, two times of three, where there is any."""
-        under_way = [one for one in self.book.asked if not self.book.has_ended(one)] if which % 3 else []
+        under_way = [one for one in self.ledger.asked if not self.ledger.has_ended(one)] if which % 3 else []
         return under_way[which % len(under_way)] if under_way else self._recent(which)
 
     def _recent(self, which):
-        recent = list(self.book.asked)[-RECENT:]
+        recent = list(self.ledger.asked)[-RECENT:]
         return recent[which % len(recent)]
 
     def _requests(self):
@@ -426,7 +426,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         for row in self._requests().values():
             if row.retry_count > before[row.id].retry_count:
                 assert before[row.id].status == "FAILED"
-                self.book.run_again(row.id)
+                self.ledger.run_again(row.id)
 
     @rule(mood=st.sampled_from(["ok", "ok", "ok", "mixed", "mixed", "mixed", "down", "rate_limited", "unreadable"]))
     def providers_change_their_mood(self, mood):
@@ -480,7 +480,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     def p1_what_has_not_ended_has_work(self):
         type(self).steps += 1
         assert self.rows(LOST) == []
-        self.book.check(self.rows(REQUESTS))
+        self.ledger.check(self.rows(REQUESTS))
 
     @invariant()
     def p2_nothing_is_there_twice(self):
@@ -489,9 +489,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     @invariant()
     def p4_no_provider_saw_more_than_it_allows(self):
         assert_within_limits(WALK, self.made)
-        (books,) = self.rows(BOOKS)
-        assert books.charged + books.unsettled == books.traced
-        assert books.known <= sum(map(len, self.made.values())) <= books.traced + books.claimed
+        (counts,) = self.rows(COUNTS)
+        assert counts.charged + counts.unsettled == counts.traced
+        assert counts.known <= sum(map(len, self.made.values())) <= counts.traced + counts.claimed
 
     def teardown(self):
         try:

@@ -9,7 +9,7 @@ import pytest
 from actors.mailbox import Mailbox
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database, Transaction
-from beat_actors.database.engine import Pulse
+from beat_actors.database.engine import Metrics
 from beat_actors.leadership import BEAT
 from beat_actors.requests import replay
 from beat_actors.settings import Settings
@@ -33,10 +33,10 @@ class Counter:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter:
     counter = Counter()
-    beat, transaction = Pulse.beat, Database.transaction
+    beat, transaction = Metrics.timed, Database.transaction
 
     @contextmanager
-    def counted(self: Pulse) -> Iterator[None]:
+    def counted(self: Metrics) -> Iterator[None]:
         counter.count += 1
         with beat(self):
             yield
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter:
         async with transaction(self) as opened:
             yield opened
 
-    monkeypatch.setattr(Pulse, "beat", counted)
+    monkeypatch.setattr(Metrics, "timed", counted)
     monkeypatch.setattr(Database, "transaction", whole)
     return counter
 

@@ -8,7 +8,7 @@ import pytest
 
 from beat_actors import running_code
 from beat_actors.alerts import AlertView, list_alerts
-from beat_actors.database.vitals import Code, Reporter, Vitals
+from beat_actors.database.processes import Code, Process, Reporter
 from beat_actors.engine import Engine
 from beat_actors.own_trouble import OwnTrouble
 from beat_actors.requests import intake
@@ -23,9 +23,9 @@ from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with,
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def process(name: str, code: Code | None, pid: int = 1) -> Vitals:
+def process(name: str, code: Code | None, pid: int = 1) -> Process:
     said = {} if code is None else {"version": code.version, "revision": code.revision}
-    return Vitals(
+    return Process(
         name=name, host="h", pid=pid, started_at=NOW, seen_at=NOW, statements=0, statement_p99=0, pool_used=0, pool_most=1,
         pool_exhausted=0, claims=0, claim_p50=0, claim_p99=0, **said,
         platforms=None if code is None or code.platforms is None else list(code.platforms),

@@ -10,8 +10,8 @@ from beat_actors.alerts import Alert, list_alerts, report, resolve_alerts
 from beat_actors.broker import flows, sources
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
-from beat_actors.database.pulse import AWAY, Outage
-from beat_actors.database.vitals import Reporter
+from beat_actors.database.metrics import AWAY, Outage
+from beat_actors.database.processes import Reporter
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.platforms.interface import Answer, Call, Source
@@ -162,8 +162,8 @@ async def test_an_outage_of_postgresql_is_told_when_it_is_over_and_pools_are_not
     since = until - timedelta(seconds=22)
     databases = [Database(engine.settings, name="worker") for _ in range(3)]
     for database in databases:
-        database.pulse._outages.append((database.pulse._answered, Outage(since, until)))
-        database.pulse.exhausted.note(2.0)
+        database.metrics._outages.append((database.metrics._answered, Outage(since, until)))
+        database.metrics.exhausted.note(2.0)
     await Reporter(databases[0], name="worker").report()
     others = [Reporter(Database(engine.settings, name="api"), name="api") for _ in range(2)]
     for other in others:
@@ -191,11 +191,11 @@ async def test_a_server_that_does_not_answer_is_an_outage_that_ends_with_the_nex
     with pytest.raises(StorageUnavailable):
         async with away.statements():
             pass
-    pulse = away.pulse
-    assert pulse._unanswered is not None
-    pulse._unanswered -= AWAY
-    pulse.answered(pulse._unanswered + AWAY)
-    (outage,) = pulse.outages()
+    metrics = away.metrics
+    assert metrics._unanswered is not None
+    metrics._unanswered -= AWAY
+    metrics.answered(metrics._unanswered + AWAY)
+    (outage,) = metrics.outages()
     assert outage.until - outage.since >= timedelta(seconds=AWAY)
     await away.close()
 
@@ -204,7 +204,7 @@ async def test_an_error_of_a_statement_is_an_answer(engine: Engine) -> None:
     async with engine.database.statements() as alone:
         with pytest.raises(psycopg.errors.UndefinedTable):
             await alone.rows("SELECT FROM nowhere", ())
-    assert engine.database.pulse._unanswered is None
+    assert engine.database.metrics._unanswered is None
 
 
 async def test_what_a_person_stopped_is_told_after_an_hour(engine: Engine, clock: MovableClock) -> None:

@@ -12,7 +12,7 @@ from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_a
 from beat_actors.broker import flows
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
-from beat_actors.database.vitals import Reporter, processes
+from beat_actors.database.processes import Reporter, processes
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.process_alerts import processes_in_trouble
@@ -406,10 +406,10 @@ async def test_s2_2_work_that_lies_until_a_worker_takes_it_up_is_noticed(engine:
     rule = Watch("database", database_rules.slow_database)
     reporter = Reporter(engine.database, name="worker")
     for _ in range(database_rules.FEW_CLAIMS - 1):
-        engine.database.pulse.claims.note(10.0)
+        engine.database.metrics.claims.note(10.0)
     await reporter.report()
     assert await rule.run(engine.database) == 0
-    engine.database.pulse.claims.note(10.0)
+    engine.database.metrics.claims.note(10.0)
     await reporter.report()
     assert await rule.run(engine.database) == 1
     assert await open_keys(engine) == ["database:claims"]
@@ -420,9 +420,9 @@ async def test_a_process_that_cannot_report_works_on_and_ends_in_order(engine: E
     with psycopg.connect(engine.settings.owner_url, autocommit=True) as owner:
         owner.execute("ALTER TABLE process RENAME TO later")
     reporter = Reporter(engine.database, name="worker").start()
-    statements = engine.database.pulse.statements
+    statements = engine.database.metrics.statements
     before = len(statements)
-    while len(statements) == before:  # noqa: ASYNC110 - what is waited for is in the pulse
+    while len(statements) == before:  # noqa: ASYNC110 - what is waited for is in the metrics
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     await reporter.close()

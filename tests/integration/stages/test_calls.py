@@ -20,7 +20,7 @@ from tests.observing import rows
 from tests.stages import retrieve
 from tests.worlds import TOY, First, ScriptedClient, Second, Third, answer, engine_with, registered
 
-BOOKS = """
+COUNTS = """
 SELECT (SELECT coalesce(sum(calls), 0)::integer FROM credential_usage WHERE limit_name = 'total') AS charged,
        (SELECT count(*)::integer FROM trace_log) AS traced
 """
@@ -69,7 +69,7 @@ async def test_a_call_whose_slot_comes_too_late_is_not_made_and_not_charged(sett
         engine.client.entered = lambda: asyncio.sleep(0)  # type: ignore[attr-defined]
         again = (await turn(engine.database, TOY)).leased
         assert again == leased
-        assert await rows(engine.database, BOOKS) == [(0, 0)]
+        assert await rows(engine.database, COUNTS) == [(0, 0)]
 
 
 async def test_a_lease_for_a_moment_later_is_not_used_before(settings: Settings) -> None:
@@ -117,7 +117,7 @@ async def test_a_credential_put_out_of_use_since_its_claim_is_not_called(setting
         await retrieve(engine, (await turn(engine.database, TOY)).leased)
         assert engine.client.calls == []  # type: ignore[attr-defined]
         await turn(engine.database, TOY)
-        assert await rows(engine.database, BOOKS) == [(0, 0)]
+        assert await rows(engine.database, COUNTS) == [(0, 0)]
         assert [row[1:3] for row in await rows(engine.database, STATES)] == [(0, 0)] * 3
 
 
@@ -129,7 +129,7 @@ async def test_a_check_of_a_credential_put_out_of_use_is_not_made(settings: Sett
         await look_after(engine, [1])
         assert engine.client.calls == []  # type: ignore[attr-defined]
         await turn(engine.database, TOY)
-        assert await rows(engine.database, BOOKS) == [(0, 0)]
+        assert await rows(engine.database, COUNTS) == [(0, 0)]
 
 
 async def test_a_host_that_cannot_be_reached_costs_nothing_and_the_next_source_is_asked(
@@ -146,7 +146,7 @@ async def test_a_host_that_cannot_be_reached_costs_nothing_and_the_next_source_i
             assert len(await rows(engine.database, "SELECT FROM settlement WHERE outcome = 'unreached'")) == 3, number
         await turn(engine.database, TOY)
         assert {(stage, why) for stage, *_, why in await rows(engine.database, STATES)} == {("WAITING", "unreached")}
-        assert await rows(engine.database, BOOKS) == [(0, 0)]
+        assert await rows(engine.database, COUNTS) == [(0, 0)]
         counted = "SELECT source, calls, failures FROM breaker WHERE kind = 'upstream' ORDER BY source"
         assert await rows(engine.database, counted) == [("toy-first", 3, 3), ("toy-second", 3, 3)]
 
@@ -158,6 +158,6 @@ async def test_a_check_that_reaches_nobody_is_neither_charged_nor_traced(
     async with toy(settings, ProviderClient(settings)) as engine:
         await look_after(engine, [1])
         await turn(engine.database, TOY)
-        assert await rows(engine.database, BOOKS) == [(0, 0)]
+        assert await rows(engine.database, COUNTS) == [(0, 0)]
         (row,) = await rows(engine.database, "SELECT check_outcome, dead_at FROM credential")
         assert row == ("unreached", None)

@@ -117,7 +117,7 @@ async def test_the_process_for_isolated_fetches_is_started_without_secrets(
 async def test_s2_1_each_claim_is_measured_from_when_the_work_was_handed_over(engine: Engine) -> None:
     await accept(engine)
     await process(engine, await to_the_last_stage(engine))
-    claims = engine.database.pulse.claims
+    claims = engine.database.metrics.claims
     assert len(claims) == 3  # by retrieve, ingest and process
     assert 0 < claims.quantile(1.0) < 30
 

@@ -1,13 +1,13 @@
-"""The checker against books with one defect each: what is wrong is counted, under its own name and no other."""
+"""The checker against evidence with one defect each: what is wrong is counted, under its own name and no other."""
 
 from dataclasses import asdict, replace
 
 import pytest
 
 from beat_actors.chaos.check import (
-    Books,
     Effect,
     Event,
+    Evidence,
     Fetch,
     Payload,
     Request,
@@ -19,7 +19,7 @@ from beat_actors.chaos.check import (
 )
 from beat_actors.failpoints.armed import Fired
 
-GOOD = Books(
+GOOD = Evidence(
     keys=frozenset({"a", "b"}),
     ids={"a": {1}, "b": {2}},
     requests=[Request(1, "a", "COMPLETE", None, 2, 0, 11.0), Request(2, "b", "COMPLETE", None, 1, 0, 12.0)],
@@ -44,16 +44,18 @@ GOOD = Books(
 )
 
 
-def wrong(books: Books) -> dict[str, int]:
-    """The counts that are not as in good books."""
-    good, found = asdict(check(GOOD)), asdict(check(books))
+def wrong(evidence: Evidence) -> dict[str, int]:
+    """The counts that are not as in good evidence."""
+    good, found = asdict(check(GOOD)), asdict(check(evidence))
     return {name: found[name] for name in found if name != "reasons" and found[name] != good[name]}
 
 
 def test_good_books_have_nothing_wrong() -> None:
     found = check(GOOD)
     assert (found.accepted, found.done, found.failed) == (2, 2, 0)
-    assert (found.lost, found.dup, found.nonterminal, found.over_issued, found.unbooked, found.extra_calls) == (0,) * 6
+    assert (found.lost, found.dup, found.nonterminal, found.over_issued, found.unaccounted, found.extra_calls) == (
+        0,
+    ) * 6
     assert found.reasons == []
 
 
@@ -106,9 +108,9 @@ without_two = {
             id="complete with an open fetch",
         ),
         pytest.param({"over_limit": 3}, {"over_issued": 3}, id="calls over a limit"),
-        pytest.param({"calls": 4}, {"unbooked": 1}, id="a call that is in no book"),
-        pytest.param({"calls": 2}, {"unbooked": 1}, id="a call that nobody made"),
-        pytest.param({"charged": 2}, {"unbooked": 1}, id="a call that was not charged"),
+        pytest.param({"calls": 4}, {"unaccounted": 1}, id="a call that is in no count"),
+        pytest.param({"calls": 2}, {"unaccounted": 1}, id="a call that nobody made"),
+        pytest.param({"charged": 2}, {"unaccounted": 1}, id="a call that was not charged"),
         pytest.param(
             {
                 "calls": 4,
@@ -156,7 +158,7 @@ without_two = {
         ),
         pytest.param(
             {"charged": 4, "traces": [*GOOD.traces, Trace(20, 2, "profile", "upstream_down", "connection", 5.0)]},
-            {"unbooked": 1},
+            {"unaccounted": 1},
             id="a call that never arrived where the network is well",
         ),
         pytest.param(
@@ -168,7 +170,7 @@ without_two = {
             {"severed": 1},
             id="a call that never arrived where the fault breaks connections",
         ),
-        pytest.param({"severed": True, "calls": 2}, {"unbooked": 1}, id="a good call that never arrived"),
+        pytest.param({"severed": True, "calls": 2}, {"unaccounted": 1}, id="a good call that never arrived"),
     ],
 )
 def test_what_is_wrong_is_counted_under_its_name(change: dict[str, object], expected: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from beat_actors.errors import BadSettings
 from beat_actors.failpoints import ENVIRONMENT, PAYLOADS, POINTS, VARIABLE, pairs
-from beat_actors.failpoints.armed import Armed, Book, FailpointHit, OwnRegister
+from beat_actors.failpoints.armed import Armed, FailpointHit, OwnRegister, SharedRegister
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 
 SETTINGS = {
@@ -63,16 +63,16 @@ def test_words_narrow_it_to_what_is_at_hand() -> None:
     assert not armed.matches("ingest.parse", ("jotucker", {"handle": "creator_000007"}))
 
 
-def test_a_book_is_counted_by_all_processes_together(tmp_path: Path) -> None:
-    book = Book(tmp_path / "book")
-    book.arm("ingest.parse=kill@7")
-    armed = f"@{tmp_path / 'book'}"
+def test_a_file_is_counted_by_all_processes_together(tmp_path: Path) -> None:
+    register = SharedRegister(tmp_path / "points")
+    register.arm("ingest.parse=kill@7")
+    armed = f"@{tmp_path / 'points'}"
     assert [run(armed).returncode for _ in range(3)] == [0, -signal.SIGKILL, 0]
-    assert [hit.fired for hit in book.hits()] == [False] * 6 + [True] + [False] * 5
-    assert book.hits()[6].subject == "payload_1"
-    book.arm()
+    assert [hit.fired for hit in register.hits()] == [False] * 6 + [True] + [False] * 5
+    assert register.hits()[6].subject == "payload_1"
+    register.arm()
     assert run(armed).returncode == 0
-    assert book.hits() == []
+    assert register.hits() == []
 
 
 def test_a_paused_process_stops_whole_and_goes_on() -> None:

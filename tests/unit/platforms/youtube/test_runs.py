@@ -99,7 +99,7 @@ async def calls(admin: SimulatorClient) -> dict[str, int]:
 
 
 async def charged(engine: Engine) -> dict[str, int]:
-    """What the engine's books say of the key's windows; a turn takes in what was settled last."""
+    """What the engine counted in the key's windows; a turn takes in what was settled last."""
     await turn(engine.database, platform)
     found = await rows(
         engine,
@@ -200,7 +200,7 @@ async def test_a_search_brings_the_videos(engine: Engine, admin: SimulatorClient
 async def test_s9_8_spent_searches_wait_for_midnight_pacific_and_channels_do_not(
     engine: Engine, admin: SimulatorClient
 ) -> None:
-    """Somebody else used the key: the books have room, and YouTube refuses."""
+    """Somebody else used the key: the windows have room, and YouTube refuses."""
     await admin.add_fault("quota", "ytapi", operation="posts_by_search")
     (search,) = await intake.accept(engine.database, [request("search_posts", q="tea")])
     for _ in range(3):

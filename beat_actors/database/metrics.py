@@ -55,7 +55,7 @@ class Waited(Protocol):
     def waited(self) -> float: ...
 
 
-class Pulse:
+class Metrics:
     """`statements`: how long each took, those that failed included. `exhausted`: how long somebody waited in vain for a connection of
     the pool. `claims`: how long each fetch that was claimed had waited since it was handed over."""
 
@@ -94,7 +94,7 @@ class Pulse:
             self.claims.note(claim.waited)
 
     @contextmanager
-    def beat(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         began = time.perf_counter()
         try:
             yield

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from beat_actors.chaos.check import Findings
 
-NOTHING_MAY = ("lost", "dup", "nonterminal", "over_issued", "unbooked")
+NOTHING_MAY = ("lost", "dup", "nonterminal", "over_issued", "unaccounted")
 """Counts that must be 0."""
 
 
@@ -24,7 +24,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Report:
     """The result of one fault with one seed. `ttr_s`, `api_p99_s`: `None` where they do not apply. `extra`: what only this fault measures."""
 
     fault: str

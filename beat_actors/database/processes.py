@@ -1,4 +1,4 @@
-"""How each process fares: its statements, its pool, and how long work waited until it was claimed; a row for each, while it lives."""
+"""What each process reports of itself: its statements, its pool, and how long work waited until it was claimed. A row for each that lives."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import psycopg
 import structlog
 
 from beat_actors.database.engine import Database, jsonb
-from beat_actors.database.pulse import Outage
+from beat_actors.database.metrics import Outage
 from beat_actors.database.sql import Statements
 from beat_actors.errors import StorageUnavailable
 from beat_actors.logs import buffer
@@ -27,7 +27,7 @@ EVERY = 10.0
 SEEN_WITHIN = 30
 """Seconds since its last report for which a process is said to live. One whose statements take longer still reports, only later."""
 # The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
-NOT_TOLD = (StorageUnavailable, psycopg.Error)
+NOT_REPORTED = (StorageUnavailable, psycopg.Error)
 
 
 class Code(NamedTuple):
@@ -39,7 +39,7 @@ class Code(NamedTuple):
     platforms: tuple[str, ...] | None
 
 
-class Vitals(msgspec.Struct, frozen=True, kw_only=True):
+class Process(msgspec.Struct, frozen=True, kw_only=True):
     """A process and its last minute. Times in seconds.
 
     `pool_used` of `pool_most` connections were taken when it reported; `pool_exhausted` times, none came free in time. `claims`: fetches that
@@ -80,10 +80,10 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 SQL = Statements(__file__)
 REPORT = SQL("report")
 FORGET = SQL("forget")
-LIVING = SQL("living", Vitals)
+LIVING = SQL("living", Process)
 
 
-async def processes(database: Database) -> list[Vitals]:
+async def processes(database: Database) -> list[Process]:
     """All that live."""
     async with database.statements() as alone:
         rows = await alone.rows(LIVING, {"seconds": SEEN_WITHIN})
@@ -121,13 +121,13 @@ class Reporter:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-            with contextlib.suppress(*NOT_TOLD):
+            with contextlib.suppress(*NOT_REPORTED):
                 async with self._database.statements() as alone:
                     await alone.run(FORGET, {"id": self._who["id"]})
 
     async def report(self) -> None:
         """Once. Raises `StorageUnavailable`."""
-        pulse = self._database.pulse
+        metrics = self._database.metrics
         used, most = self._database.pool()
         async with self._database.statements() as alone:
             await alone.now()
@@ -142,16 +142,16 @@ class Reporter:
                 REPORT,
                 self._who
                 | {
-                    "statements": len(pulse.statements),
-                    "statement_p99": pulse.statements.quantile(0.99),
+                    "statements": len(metrics.statements),
+                    "statement_p99": metrics.statements.quantile(0.99),
                     "pool_used": used,
                     "pool_most": most,
-                    "pool_exhausted": len(pulse.exhausted),
-                    "claims": len(pulse.claims),
-                    "claim_p50": pulse.claims.quantile(0.5),
-                    "claim_p99": pulse.claims.quantile(0.99),
+                    "pool_exhausted": len(metrics.exhausted),
+                    "claims": len(metrics.claims),
+                    "claim_p50": metrics.claims.quantile(0.5),
+                    "claim_p99": metrics.claims.quantile(0.99),
                     "restarts": restarts().count(),
-                    "outages": jsonb(pulse.outages()),
+                    "outages": jsonb(metrics.outages()),
                     "clock_steps": jsonb(list(self._database.clock.steps)),
                     "troubles": jsonb(
                         self._own_trouble.told() | {kind: words for kind, words in said.items() if words}
@@ -164,7 +164,7 @@ class Reporter:
             self._own_trouble.changed.clear()
             try:
                 await self.report()
-            except NOT_TOLD as error:
+            except NOT_REPORTED as error:
                 log.warning("not_reported", error=str(error))
             except Exception:  # whatever it is, the next report may tell of it
                 log.exception("not_reported")
