@@ -13,8 +13,8 @@ from pathlib import Path
 from beat_actors.local.account import unprivileged
 from beat_actors.local.home import Home
 from beat_actors.local.service import Service, answers_http
-from beat_actors.simulator.double import World, reply
 from beat_actors.simulator.population import Population
+from beat_actors.simulator.provider import World, reply
 from beat_actors.simulator.shapes.lama import web_user
 
 CAPTION = 360
@@ -39,7 +39,7 @@ http {{
 
 @dataclass(frozen=True)
 class Simulated:
-    """The doubles' server, without limits; its bodies are cached, and have the whole captions (39 kB)."""
+    """The simulated providers' server, without limits; its bodies are cached, and have the whole captions (39 kB)."""
 
     port: int
     profiles: int

@@ -17,7 +17,7 @@ Commit it alone: what has to change elsewhere goes into a commit before."""
 
 
 def new_platform(name: str, /, *, title: str | None = None, source: str | None = None, root: Path = Path()) -> None:
-    """Write a new platform into this checkout: folder, double, migration, recordings, test, page and entry point.
+    """Write a new platform into this checkout: folder, simulated provider, migration, recordings, test, page and entry point.
 
     It refuses to overwrite anything.
 

@@ -1,4 +1,4 @@
-"""What a new platform begins as: a platform that works against its own double, from the templates beside this module.
+"""What a new platform begins as: a platform that works against its own simulated provider, from the templates beside this module.
 
 It writes into a checkout of Beat and into nothing else. `plan` decides and changes nothing; `write` writes all of it or nothing.
 """

@@ -1,4 +1,4 @@
-"""`beat simulator`: the providers' doubles, and what is wrong with them."""
+"""`beat simulator`: the simulated providers, and what is wrong with them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -286,7 +286,7 @@ class S3Server:
 
 @dataclass(frozen=True)
 class SimulatorServer:
-    """The providers' doubles."""
+    """The simulated providers."""
 
     port: int
     profiles: int = 1000

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from beat_actors.simulator.double import Grant, Window, encode
 from beat_actors.simulator.engine import Simulator
 from beat_actors.simulator.faults import Fault
+from beat_actors.simulator.provider import Grant, Window, encode
 
 PREFIX = "/_simulator"
 T = TypeVar("T")
@@ -79,14 +79,16 @@ class Admin:
         ]
 
     async def index(self, _request: web.Request) -> web.Response:
-        sources = ", ".join(f"/{name}" for name in sorted(self._simulator.doubles))
+        sources = ", ".join(f"/{name}" for name in sorted(self._simulator.providers))
         return web.Response(text=f"Beat's provider simulator: {sources}; switches and gauges at {PREFIX}/state\n")
 
     async def state(self, _request: web.Request) -> web.Response:
         simulator = self._simulator
         limits = {
-            name: [{"calls": w.calls, "seconds": w.seconds, "quota": w.quota} for w in simulator.quotas.windows(double)]
-            for name, double in simulator.doubles.items()
+            name: [
+                {"calls": w.calls, "seconds": w.seconds, "quota": w.quota} for w in simulator.quotas.windows(provider)
+            ]
+            for name, provider in simulator.providers.items()
         }
         return _json(
             {
@@ -99,12 +101,12 @@ class Admin:
                 "limits": limits,
                 "accept_any": simulator.keys.accept_any,
                 "faults": simulator.faults.active(),
-                "operations": {name: [op.name for op in d.operations] for name, d in simulator.doubles.items()},
+                "operations": {name: [op.name for op in d.operations] for name, d in simulator.providers.items()},
             }
         )
 
     async def ledger(self, _request: web.Request) -> web.Response:
-        return _json(self._simulator.ledger.report(self._simulator.doubles))
+        return _json(self._simulator.ledger.report(self._simulator.providers))
 
     async def reset_ledger(self, _request: web.Request) -> web.Response:
         self._simulator.ledger.reset()
@@ -194,12 +196,13 @@ class Admin:
         return _json({"person": person, "posts": people.posts(person, 0, int(count))})
 
     def _known(self, source: str, operation: str | None = None) -> None:
-        double = self._simulator.doubles.get(source)
-        if double is None:
+        provider = self._simulator.providers.get(source)
+        if provider is None:
             raise _refused(
-                400, f"there is no double {source!r}; there is: {', '.join(sorted(self._simulator.doubles))}"
+                400,
+                f"there is no simulated provider {source!r}; there is: {', '.join(sorted(self._simulator.providers))}",
             )
-        names = [each.name for each in double.operations]
+        names = [each.name for each in provider.operations]
         if operation is not None and operation not in names:
             raise _refused(400, f"{source} has no operation {operation!r}; it has: {', '.join(names)}")
 

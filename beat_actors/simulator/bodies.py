@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable
 
-from beat_actors.simulator.double import Reply
+from beat_actors.simulator.provider import Reply
 
 
 class Bodies:

@@ -93,7 +93,7 @@ class SimulatorClient:
     ) -> str:
         """Make a key known; `quota` is a plan's budget (calls, seconds until it is full again). Returns its fingerprint.
 
-        `grant`: the other fields of `double.Grant`.
+        `grant`: the other fields of `provider.Grant`.
         """
         limits: list[dict[str, Any]] = [{"calls": calls, "seconds": seconds} for calls, seconds in windows or ()]
         if quota is not None:

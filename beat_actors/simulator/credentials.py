@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from beat_actors.simulator.double import Grant
 from beat_actors.simulator.ledger import fingerprint
+from beat_actors.simulator.provider import Grant
 
 
 class KeyState(Grant, frozen=True, kw_only=True):

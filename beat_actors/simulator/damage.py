@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from beat_actors.simulator.double import HTML, Reply, Words, encode
 from beat_actors.simulator.faults import Fault, FaultKind
+from beat_actors.simulator.provider import HTML, Reply, Words, encode
 
 IDENTITY = frozenset({"pk", "id", "ig_id", "username", "shortcode", "code", "permalink", "videoId"})
 FOLLOWERS = frozenset({"followers_count", "follower_count", "edge_followed_by", "subscriberCount"})
@@ -26,7 +26,7 @@ NUMBER = re.compile(rb":[0-9]+(?=[,}])")
 
 
 def damaged(kind: FaultKind, fault: Fault, whole: Reply, own: Words) -> Reply:
-    """The reply as `kind` leaves it. Kinds that are not about the body leave it as it is. `own`: the double's words beside these."""
+    """The reply as `kind` leaves it. Kinds that are not about the body leave it as it is. `own`: the simulated provider's words beside these."""
     if kind is FaultKind.HTML:
         return Reply(200, PAGE, HTML)
     if kind is FaultKind.TRUNCATED:

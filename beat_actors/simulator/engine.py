@@ -15,12 +15,12 @@ from beat_actors.simulator.bodies import Bodies
 from beat_actors.simulator.config import SimulatorConfig
 from beat_actors.simulator.credentials import Keys
 from beat_actors.simulator.damage import PAGE, damaged
-from beat_actors.simulator.double import HTML, Asked, Grant, Operation, ProviderDouble, Reply, Routes, Usage, World
 from beat_actors.simulator.faults import Fault, FaultBoard, FaultKind
 from beat_actors.simulator.ledger import Ledger, fingerprint
 from beat_actors.simulator.population import Population
+from beat_actors.simulator.provider import HTML, Asked, Grant, Operation, Reply, Routes, SimulatedProvider, Usage, World
 from beat_actors.simulator.quotas import Quotas
-from beat_actors.simulator.registry import doubles
+from beat_actors.simulator.registry import simulated_providers
 
 NO_ANSWER = frozenset({FaultKind.TIMEOUT, FaultKind.HANG, FaultKind.RESET})
 WIRE = frozenset({FaultKind.GIGABYTE, FaultKind.GZIP_BOMB, FaultKind.SLOW_LORIS})
@@ -49,9 +49,9 @@ class Decision:
 class Simulator:
     """The state of one simulator. The admin routes read and change it while it runs."""
 
-    def __init__(self, config: SimulatorConfig, declared: Mapping[str, ProviderDouble] | None = None) -> None:
+    def __init__(self, config: SimulatorConfig, declared: Mapping[str, SimulatedProvider] | None = None) -> None:
         self.config = config
-        self.doubles = dict(doubles() if declared is None else declared)
+        self.providers = dict(simulated_providers() if declared is None else declared)
         self.people = Population(
             config.profiles,
             config.seed,
@@ -69,7 +69,7 @@ class Simulator:
         self.latency = config.latency_seconds
         self.jitter = config.jitter_seconds
         self.started = time.monotonic()
-        self._routes = {name: Routes(double) for name, double in self.doubles.items()}
+        self._routes = {name: Routes(provider) for name, provider in self.providers.items()}
         self._bodies = Bodies(config.cache_bytes)
         self._chance = random.Random(config.seed)
 
@@ -77,15 +77,15 @@ class Simulator:
         """The one handler of all providers' paths."""
         path, _, query = request.raw_path.partition("?")
         _, source, rest = (*unquote(path).split("/", 2), "", "")[:3]
-        double = self.doubles.get(source)
-        if double is None:
-            known = ", ".join(sorted(self.doubles))
-            return web.Response(status=404, text=f"There is no double {source!r}. There is: {known}\n")
+        provider = self.providers.get(source)
+        if provider is None:
+            known = ", ".join(sorted(self.providers))
+            return web.Response(status=404, text=f"There is no simulated provider {source!r}. There is: {known}\n")
         body = await request.read() if request.body_exists else b""
         if self.config.line_seconds or self.config.line_jitter_seconds:
             await asyncio.sleep(self.config.line_seconds + self._chance.random() * self.config.line_jitter_seconds)
         call = _Call(f"/{rest}", query, request.headers, body, f"http://{request.host}/{source}")
-        decision = self._decide(double, call)
+        decision = self._decide(provider, call)
         delay = decision.delay
         if self.latency or self.jitter:
             delay += self.latency + self._chance.random() * self.jitter
@@ -98,49 +98,49 @@ class Simulator:
             body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers}
         )
 
-    def _decide(self, double: ProviderDouble, call: _Call) -> Decision:
+    def _decide(self, provider: SimulatedProvider, call: _Call) -> Decision:
         """Everything about a call, at one instant. It is in the ledger when this returns."""
         query = dict(parse_qsl(call.query, keep_blank_values=True))
-        found = self._routes[double.name].find(call.path, query)
+        found = self._routes[provider.name].find(call.path, query)
         operation = found[0].name if found else "unknown"
         key_field = found[0].key_field if found else None
         form = dict(parse_qsl(call.body.decode("utf-8", "replace"))) if key_field else {}
-        secret, place = double.credential(call.headers, query, form, key_field)
+        secret, place = provider.credential(call.headers, query, form, key_field)
         brought = fingerprint(secret)
-        credential = self.keys.holder(double.name, brought)
+        credential = self.keys.holder(provider.name, brought)
         usage = Usage()
         over_limit = False
         hit: tuple[FaultKind, Fault] | None = None
-        refusals = double.refusals
+        refusals = provider.refusals
         revoked = refusals.revoked_in.get(place, refusals.revoked)
         if not secret:
             reply = refusals.no_credential
-        elif self.keys.grant(double.name, brought).revoked:
+        elif self.keys.grant(provider.name, brought).revoked:
             reply = revoked
         elif found is None:
             reply = refusals.unknown_path(call.path)
         else:
-            usage = self.quotas.charge(double, credential, operation=operation, free=found[0].free)
+            usage = self.quotas.charge(provider, credential, operation=operation, free=found[0].free)
             over_limit = usage.refused_by is not None
             if usage.refused_by is not None:  # the gateway stands before whatever is broken behind it
                 usual = refusals.over_quota if usage.refused_by.quota else refusals.over_limit
                 reply = (usage.refused_by.refusal or usual)(usage.wait)
             else:
-                hit = self.faults.hit(double.name, operation, credential)
+                hit = self.faults.hit(provider.name, operation, credential)
                 mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER
-                if refusals.out_of_scope is None or self.keys.reaches(double.name, credential, found[0].scope):
-                    reply = self._reply(double, found, call, query, usage, secret, mixed_up=mixed_up)
+                if refusals.out_of_scope is None or self.keys.reaches(provider.name, credential, found[0].scope):
+                    reply = self._reply(provider, found, call, query, usage, secret, mixed_up=mixed_up)
                 else:
                     reply = refusals.out_of_scope(found[1])
-        reply = _with_headers(reply, double.usage_headers(usage))
-        decision = _faulted(double, reply, revoked, *hit) if hit else Decision(reply)
+        reply = _with_headers(reply, provider.usage_headers(usage))
+        decision = _faulted(provider, reply, revoked, *hit) if hit else Decision(reply)
         status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
-        self.ledger.record(double.name, operation, credential, status, over_limit=over_limit, faulted=hit is not None)
+        self.ledger.record(provider.name, operation, credential, status, over_limit=over_limit, faulted=hit is not None)
         return decision
 
     def _reply(
         self,
-        double: ProviderDouble,
+        provider: SimulatedProvider,
         found: tuple[Operation, Mapping[str, str]],
         call: _Call,
         query: Mapping[str, str],
@@ -152,12 +152,12 @@ class Simulator:
         operation, params = found
         world = self.mixed_up if mixed_up else self.world
         if not operation.cached:
-            grant = partial(self._grant, double.name)
-            issue = partial(self.keys.issue, double.name, fingerprint(secret))
+            grant = partial(self._grant, provider.name)
+            issue = partial(self.keys.issue, provider.name, fingerprint(secret))
             return operation.answer(Asked(params, query, call.body, call.base, usage, grant, secret, issue), world)
         about: Hashable = call.query
-        if double.credential_query in query:  # the same answer for every key
-            about = tuple(item for item in query.items() if item[0] != double.credential_query)
+        if provider.credential_query in query:  # the same answer for every key
+            about = tuple(item for item in query.items() if item[0] != provider.credential_query)
         key = (call.base, operation.name, *params.values(), about, call.body, self.people.epoch, mixed_up)
         reply = self._bodies.get(key)
         if reply is None:
@@ -174,8 +174,8 @@ def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:
     return Reply(reply.status, reply.body, reply.content_type, {**usual, **reply.headers})
 
 
-def _faulted(double: ProviderDouble, whole: Reply, revoked: Reply, kind: FaultKind, fault: Fault) -> Decision:
-    refusals = double.refusals
+def _faulted(provider: SimulatedProvider, whole: Reply, revoked: Reply, kind: FaultKind, fault: Fault) -> Decision:
+    refusals = provider.refusals
     if kind is FaultKind.OUTAGE:
         status = fault.status or 503
         down = refusals.outage
@@ -200,7 +200,7 @@ def _faulted(double: ProviderDouble, whole: Reply, revoked: Reply, kind: FaultKi
     elif kind in NO_ANSWER or kind in WIRE:
         return Decision(whole, kind=kind, fault=fault)
     else:
-        reply = damaged(kind, fault, whole, double.words)
+        reply = damaged(kind, fault, whole, provider.words)
     if kind in (FaultKind.RATE_LIMIT, FaultKind.QUOTA, FaultKind.REVOKED) and fault.status is not None:
         reply = Reply(fault.status, reply.body, reply.content_type, reply.headers)
     return Decision(reply)

@@ -8,7 +8,7 @@ from socket import SO_LINGER, SOL_SOCKET
 
 from aiohttp import web
 
-from beat_actors.simulator.double import JSON
+from beat_actors.simulator.provider import JSON
 
 GIBIBYTE = 1 << 30
 BLOCK = b'{"padding":"' + b"x" * 65_511 + b'"},\n'

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from beat_actors.simulator.double import ProviderDouble, Usage, Window
+from beat_actors.simulator.provider import SimulatedProvider, Usage, Window
 
 
 @dataclass(slots=True)
@@ -71,10 +71,10 @@ class Quotas:
         self._of_credential: dict[tuple[str, str], tuple[Window, ...]] = {}
         self._accounts: dict[tuple[str, str], _Account] = {}
 
-    def windows(self, double: ProviderDouble, fingerprint: str | None = None) -> Sequence[Window]:
+    def windows(self, provider: SimulatedProvider, fingerprint: str | None = None) -> Sequence[Window]:
         """What holds for a credential, or for a provider's credentials in general."""
-        own = self._of_credential.get((double.name, fingerprint)) if fingerprint else None
-        return own if own is not None else self._of_source.get(double.name, double.limits)
+        own = self._of_credential.get((provider.name, fingerprint)) if fingerprint else None
+        return own if own is not None else self._of_source.get(provider.name, provider.limits)
 
     def set_source(self, source: str, windows: Sequence[Window]) -> None:
         """From now on; what was used of the old windows is forgotten."""
@@ -88,12 +88,14 @@ class Quotas:
     def forget_usage(self) -> None:
         self._accounts.clear()
 
-    def charge(self, double: ProviderDouble, fingerprint: str, *, operation: str = "", free: bool = False) -> Usage:
+    def charge(
+        self, provider: SimulatedProvider, fingerprint: str, *, operation: str = "", free: bool = False
+    ) -> Usage:
         """Take one call of the operation, or say by which window it is refused. `free`: only look."""
         if not self.enabled:
-            return _unlimited(self.windows(double, fingerprint))
+            return _unlimited(self.windows(provider, fingerprint))
         now = self._clock()
-        account = self._account(double, fingerprint)
+        account = self._account(provider, fingerprint)
         refused, wait = self._refusal(account, operation, now)
         if refused is None and not free:
             for rolling in account.rolling:
@@ -111,11 +113,11 @@ class Quotas:
             for key, account in self._accounts.items()
         }
 
-    def _account(self, double: ProviderDouble, fingerprint: str) -> _Account:
-        key = (double.name, fingerprint)
+    def _account(self, provider: SimulatedProvider, fingerprint: str) -> _Account:
+        key = (provider.name, fingerprint)
         account = self._accounts.get(key)
         if account is None:
-            windows = self.windows(double, fingerprint)
+            windows = self.windows(provider, fingerprint)
             account = _Account(
                 [_Rolling(window) for window in windows if not window.quota],
                 [_Budget(window, self._today) for window in windows if window.quota],

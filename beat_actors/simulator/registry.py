@@ -1,4 +1,4 @@
-"""Which doubles there are. A double is the name `double` (or `doubles`, a tuple) in
+"""Which simulated providers there are. A simulated provider is the name `provider` (or `providers`, a tuple) in
 
 - a module of `beat_actors.simulator.providers`,
 - the module `simulator` of a platform's own folder (`beat_actors.platforms.<platform>.simulator`), or
@@ -15,26 +15,26 @@ from types import ModuleType
 
 import beat_actors.platforms
 import beat_actors.simulator.providers
-from beat_actors.simulator.double import ProviderDouble
+from beat_actors.simulator.provider import SimulatedProvider
 
 GROUP = "beat.simulators"
 
 
-def doubles() -> Mapping[str, ProviderDouble]:
-    """All doubles by name. Raises `ValueError` where two have the same name, `TypeError` where a module declares none."""
-    found: dict[str, ProviderDouble] = {}
+def simulated_providers() -> Mapping[str, SimulatedProvider]:
+    """All simulated providers by name. Raises `ValueError` where two have the same name, `TypeError` where a module declares none."""
+    found: dict[str, SimulatedProvider] = {}
     for place, declared in _declared():
-        if not isinstance(declared, ProviderDouble):
-            raise TypeError(f"{place} declares no ProviderDouble but {type(declared).__name__}")
+        if not isinstance(declared, SimulatedProvider):
+            raise TypeError(f"{place} declares no SimulatedProvider but {type(declared).__name__}")
         if declared.name in found:
-            raise ValueError(f"{place}: there is a double named {declared.name!r} already")
+            raise ValueError(f"{place}: there is a simulated provider named {declared.name!r} already")
         found[declared.name] = declared
     return found
 
 
 def _declared() -> Iterator[tuple[str, object]]:
     for module in _modules():
-        for declared in getattr(module, "doubles", None) or (getattr(module, "double", None),):
+        for declared in getattr(module, "providers", None) or (getattr(module, "provider", None),):
             yield module.__name__, declared
     for entry in _entries():
         yield f"{GROUP}:{entry.name}", entry.load()

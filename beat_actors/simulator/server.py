@@ -24,7 +24,7 @@ class PortTaken(BeatError):
 
 
 def create_app(config: SimulatorConfig | None = None) -> web.Application:
-    """All doubles and the admin routes. The `Simulator` itself is at `app[SIMULATOR]`."""
+    """All simulated providers and the admin routes. The `Simulator` itself is at `app[SIMULATOR]`."""
     simulator = Simulator(config or SimulatorConfig())
     app = web.Application()
     app[SIMULATOR] = simulator

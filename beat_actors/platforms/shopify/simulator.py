@@ -1,4 +1,4 @@
-"""Shopify's double: stores that are computed when they are asked for, each with orders, products and customers that stay as they are.
+"""Shopify's simulated provider: stores that are computed when they are asked for, each with orders, products and customers that stay as they are.
 
 A token is `shpat_` and the store's name: `shpat_store-000007` opens store-000007.myshopify.com. Where the name ends in a number,
 some stores are out of order: …95's token may not read customers, …96 is locked, …97 is frozen.
@@ -15,8 +15,18 @@ from typing import Any
 import msgspec
 
 from beat_actors.platforms.shopify.stores import domain
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
 from beat_actors.simulator.population import ANCHOR, WORDS
+from beat_actors.simulator.provider import (
+    Asked,
+    Operation,
+    Refusals,
+    Reply,
+    SimulatedProvider,
+    Usage,
+    Window,
+    World,
+    reply,
+)
 
 UNSCOPED, LOCKED, FROZEN = 95, 96, 97
 PAGE, LARGEST = 50, 250
@@ -109,7 +119,7 @@ def order(store: Store, n: int) -> Mapping[str, Any]:
         "total_tax": _money(tax),
         "total_discounts": _money(discount),
         "total_line_items_price": _money(subtotal),
-        # Of an order that was refunded nothing is left in this double.
+        # Of an order that was refunded nothing is left in this simulated provider.
         "current_total_price": _money(0 if refunds else subtotal - discount + tax),
         "current_subtotal_price": _money(0 if refunds else subtotal - discount),
         "current_total_tax": _money(0 if refunds else tax),
@@ -366,7 +376,7 @@ def _usage_headers(usage: Usage) -> Mapping[str, str]:
 UNRECOGNIZED = "[API] Invalid API key or access token (unrecognized login or wrong password)"
 TOO_FAST = "Exceeded 2 calls per second for api client. Reduce request rates to resume uninterrupted service."
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name="shopify",
     operations=(
         Operation("orders_by_store", "/orders.json", listing("orders", order), cached=False),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Reply, Window, Words, World, reply
 from beat_actors.simulator.population import VIDEO, Person, Population, Post, shortcode
+from beat_actors.simulator.provider import Asked, Operation, Reply, SimulatedProvider, Window, Words, World, reply
 from beat_actors.simulator.shapes import rapidapi, relations
 
 CDN = "https://p16-sign-va.tiktokcdn.com"
@@ -301,8 +301,8 @@ WORDS = Words(
 )
 
 
-doubles = (
-    ProviderDouble(
+providers = (
+    SimulatedProvider(
         name="tikwm",
         operations=(
             Operation("profile_by_handle", "/user/info", tikwm_profile),
@@ -320,7 +320,7 @@ doubles = (
         usage_headers=rapidapi.usage_headers,
         words=WORDS,
     ),
-    ProviderDouble(
+    SimulatedProvider(
         name="api23",
         operations=(
             Operation("profile_by_handle", "/api/user/info", web_profile),

@@ -1,1 +1,1 @@
-"""One module a provider; each declares its `double`."""
+"""One module a provider; each declares its `provider`."""

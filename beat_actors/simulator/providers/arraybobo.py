@@ -1,7 +1,7 @@
 """ArrayBobo: private-API profiles, reels and stories, and the web's GraphQL listings, behind the RapidAPI gateway. 12 posts a page."""
 
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Reply, Window, World, reply
 from beat_actors.simulator.population import VIDEO, Person
+from beat_actors.simulator.provider import Asked, Operation, Reply, SimulatedProvider, Window, World, reply
 from beat_actors.simulator.shapes import cursors, rapidapi, web_lists
 from beat_actors.simulator.shapes.private_media import full_media
 from beat_actors.simulator.shapes.private_user import full_user
@@ -102,7 +102,7 @@ def _posts(person: Person | None, asked: Asked, world: World) -> Reply:
     return reply({"data": {"user": {"edge_owner_to_timeline_media": timeline}}, "status": "ok"})
 
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name=NAME,
     operations=(
         Operation("profile_by_handle", "/ig/info_username/", profile_by_handle),

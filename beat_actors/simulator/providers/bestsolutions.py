@@ -1,6 +1,6 @@
 """BestSolutions: the user object at the root of the answer, and a feed, behind the RapidAPI gateway. Ids are strings here."""
 
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Reply, Window, World, reply
+from beat_actors.simulator.provider import Asked, Operation, Reply, SimulatedProvider, Window, World, reply
 from beat_actors.simulator.shapes import cursors, rapidapi
 from beat_actors.simulator.shapes.private_media import full_media
 from beat_actors.simulator.shapes.private_user import full_user
@@ -40,7 +40,7 @@ def feed(asked: Asked, world: World) -> Reply:
     )
 
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name=NAME,
     operations=(
         Operation("profile_by_id", "/profile", profile, when=lambda query: "user_id" in query),

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
-from beat_actors.simulator.double import (
+from beat_actors.simulator.population import Person
+from beat_actors.simulator.provider import (
     Asked,
     Operation,
-    ProviderDouble,
     Refusals,
     Reply,
+    SimulatedProvider,
     Usage,
     Window,
     World,
     encode,
     reply,
 )
-from beat_actors.simulator.population import Person
 from beat_actors.simulator.shapes import cursors, graph_own
 from beat_actors.simulator.shapes.graph_fields import BadFields, Field, parse_fields
 from beat_actors.simulator.shapes.graph_media import (
@@ -131,7 +131,7 @@ def usage_report(percent: int, minutes: int) -> Mapping[str, str]:
     }
 
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name=SOURCE,
     operations=(
         Operation("debug_token", "/debug_token", debug_token, cached=False),

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Reply, Window, World, reply
 from beat_actors.simulator.population import Person
+from beat_actors.simulator.provider import Asked, Operation, Reply, SimulatedProvider, Window, World, reply
 from beat_actors.simulator.shapes import cursors, rapidapi, relations, web_lists
 from beat_actors.simulator.shapes.private_media import full_media
 from beat_actors.simulator.shapes.private_user import full_user
@@ -130,7 +130,7 @@ def _list(asked: Asked, person: Person, total: int, nodes: Nodes) -> dict[str, A
     return web_lists.page(page, total, cursors.encode(NAME, person, end) if page and end < total else None)
 
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name=NAME,
     operations=(
         Operation("profile_by_id", "/user_info_by_id", profile, when=lambda query: "user_id" in query),

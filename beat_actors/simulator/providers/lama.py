@@ -6,8 +6,18 @@ A 403 says that the account is private, not that the key is bad; 402 that the ba
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from beat_actors.simulator.double import Asked, Operation, ProviderDouble, Refusals, Reply, Usage, Window, World, reply
 from beat_actors.simulator.population import VIDEO, Person, shortcode
+from beat_actors.simulator.provider import (
+    Asked,
+    Operation,
+    Refusals,
+    Reply,
+    SimulatedProvider,
+    Usage,
+    Window,
+    World,
+    reply,
+)
 from beat_actors.simulator.shapes import cursors, relations, web_lists
 from beat_actors.simulator.shapes.lama import flat_media, flat_user, listed_user, web_user
 from beat_actors.simulator.shapes.private_media import full_media
@@ -244,7 +254,7 @@ def _usage_headers(usage: Usage) -> Mapping[str, str]:
     return {"x-hiker-info": f"reqs={usage.used}"}
 
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name=NAME,
     operations=(
         Operation("profile_by_handle", "/a2/user", profile_by_handle),

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from beat_actors.simulator.double import Reply, World, reply
 from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Population, Post
+from beat_actors.simulator.provider import Reply, World, reply
 from beat_actors.simulator.shapes.graph_fields import BadFields
 from beat_actors.simulator.shapes.relations import stories
 from beat_actors.simulator.shapes.urls import avatar, picture, video

@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import structs
 
-from beat_actors.simulator.double import Asked, Reply, World, reply
 from beat_actors.simulator.population import Person, Post, shortcode
+from beat_actors.simulator.provider import Asked, Reply, World, reply
 from beat_actors.simulator.shapes import cursors
 from beat_actors.simulator.shapes.graph_fields import BadFields, parse_fields
 from beat_actors.simulator.shapes.graph_insights import insights

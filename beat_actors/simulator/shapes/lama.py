@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from beat_actors.simulator.double import World
 from beat_actors.simulator.population import ANCHOR, CAROUSEL, VIDEO, Person, Post, shortcode
+from beat_actors.simulator.provider import World
 from beat_actors.simulator.shapes.urls import avatar, picture, video
 from beat_actors.simulator.shapes.web_media import TYPENAMES
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from beat_actors.simulator.double import World
 from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Post
+from beat_actors.simulator.provider import World
 from beat_actors.simulator.shapes.private_user import short_user
 from beat_actors.simulator.shapes.urls import picture, video
 

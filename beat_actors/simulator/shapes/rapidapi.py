@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import ceil
 
-from beat_actors.simulator.double import Refusals, Reply, Usage, Window, reply
+from beat_actors.simulator.provider import Refusals, Reply, Usage, Window, reply
 
 KEY_HEADER = "x-rapidapi-key"
 PLAN = Window(240_000, 2_592_000, quota=True)

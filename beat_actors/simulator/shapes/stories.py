@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from beat_actors.simulator.double import World
 from beat_actors.simulator.population import VIDEO, Person, Post
+from beat_actors.simulator.provider import World
 from beat_actors.simulator.shapes import lama
 from beat_actors.simulator.shapes.private_user import short_user
 from beat_actors.simulator.shapes.relations import STORY_SECONDS, stories

@@ -1,7 +1,7 @@
 """Media URLs: long, signed and soon expired, as the recorded ones are."""
 
-from beat_actors.simulator.double import World
 from beat_actors.simulator.population import Person, Post
+from beat_actors.simulator.provider import World
 
 HOST = "https://scontent-fra3-1.cdninstagram.com"
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from beat_actors.simulator.double import World
 from beat_actors.simulator.population import ANCHOR, VIDEO, Person, Post
+from beat_actors.simulator.provider import World
 from beat_actors.simulator.shapes.relations import STORY_SECONDS, Comment
 from beat_actors.simulator.shapes.urls import avatar
 from beat_actors.simulator.shapes.web_media import node

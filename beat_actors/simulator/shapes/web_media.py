@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from beat_actors.simulator.double import World
 from beat_actors.simulator.population import CAROUSEL, VIDEO, Person, Post
+from beat_actors.simulator.provider import World
 from beat_actors.simulator.shapes.urls import avatar, picture, video
 
 TYPENAMES = {1: "GraphImage", VIDEO: "GraphVideo", CAROUSEL: "GraphSidecar"}

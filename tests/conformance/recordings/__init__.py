@@ -3,7 +3,7 @@
 A module is named after its platform and has `GOOD` (recordings that are read whole), `MISSING` (answers of 200 that say that there
 is no such thing), `REFUSALS` (recorded errors) `READ_ELSEWHERE` (what other tests read), `PARAMS` (a value for
 each parameter of the operations and flows), `PUBLIC_FIELDS` (fields of a credential that are no secrets, with a value that fits), and
-where it applies `there` (what its doubles have of somebody, beside the handle and the number: parameters of an operation, fields of a
+where it applies `there` (what its simulated providers have of somebody, beside the handle and the number: parameters of an operation, fields of a
 credential; a `None` takes one away), `NAMES_BESIDES` (keys that name a record and are no ids), `EMPTY` (source, operation and a body that looks like nothing and says that there is nothing) and `RENEWED` (by source,
 what a refresh answers).
 """

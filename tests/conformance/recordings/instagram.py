@@ -24,7 +24,7 @@ PARAMS = {
 
 
 def there(people: Population, person: Person, operation: str) -> dict[str, str]:
-    """What its doubles have of somebody."""
+    """What its simulated providers have of somebody."""
     newest, story = people.post(person, 0), relations.stories(people, person)[0]
     return {
         "profile_id": str(person.pk),

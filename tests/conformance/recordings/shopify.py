@@ -16,7 +16,7 @@ PARAMS = {
 
 
 def there(people: Population, person: Person, operation: str) -> dict[str, Any]:
-    """What its double has of a store, which goes by the token; all of it, whenever it was changed."""
+    """What its simulated provider has of a store, which goes by the token; all of it, whenever it was changed."""
     del people, person, operation
     token = "shpat_store-000007"
     store = store_of(token).domain

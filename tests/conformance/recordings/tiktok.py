@@ -17,7 +17,7 @@ PARAMS = {
 
 
 def there(people: Population, person: Person, operation: str) -> dict[str, str]:
-    """What its doubles have of somebody."""
+    """What its simulated providers have of somebody."""
     del operation
     return {"sec_uid": sec_uid(person), "post_id": str(people.post(person, 3).pk)}
 

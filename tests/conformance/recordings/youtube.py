@@ -3,7 +3,7 @@
 from typing import Any
 
 from beat_actors.platforms.interface import Outcome
-from beat_actors.platforms.youtube.simulator import ids as double
+from beat_actors.platforms.youtube.simulator import ids as simulated
 from beat_actors.simulator import Person, Population
 from tests.conformance.recordings import Recording, Refusal
 
@@ -23,12 +23,12 @@ PARAMS = {
 
 
 def there(people: Population, person: Person, operation: str) -> dict[str, Any]:
-    """What its double has of somebody."""
+    """What its simulated provider has of somebody."""
     del operation
-    channel = double.channel_id(people, person.index)
-    posts = [post for post in people.posts(person, 0, person.posts) if not double.gone(post)]
-    videos = [double.video_id(people, person.index, post.ordinal) for post in posts]
-    talked_of = next(i for i, post in enumerate(posts) if post.comments > 5 and not double.takes_no_comments(post))
+    channel = simulated.channel_id(people, person.index)
+    posts = [post for post in people.posts(person, 0, person.posts) if not simulated.gone(post)]
+    videos = [simulated.video_id(people, person.index, post.ordinal) for post in posts]
+    talked_of = next(i for i, post in enumerate(posts) if post.comments > 5 and not simulated.takes_no_comments(post))
     return {
         "profile_id": channel,
         "playlist_id": f"UU{channel[2:]}",

@@ -29,7 +29,7 @@ class Got:
 
 
 class Caller:
-    """Calls a double's paths with a key where that provider wants it."""
+    """Calls a simulated provider's paths with a key where that provider wants it."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""The engine's own sources against the doubles, over real HTTP: what is parsed is what the population is, through every provider."""
+"""The engine's own sources against the simulated providers, over real HTTP: what is parsed is what the population is, through every provider."""
 
 from collections.abc import AsyncIterator
 

@@ -180,7 +180,7 @@ async def test_hostile_answers(caller: Caller, admin: SimulatorClient) -> None:
 async def test_what_makes_no_sense_is_refused_in_a_sentence(admin: SimulatorClient) -> None:
     for wrong, said in (
         ({"kind": "earthquake"}, "no fault kind 'earthquake'"),
-        ({"kind": "outage", "source": "nobody"}, "there is no double 'nobody'"),
+        ({"kind": "outage", "source": "nobody"}, "there is no simulated provider 'nobody'"),
         ({"kind": "outage", "source": "lama", "operation": "no"}, "lama has no operation 'no'"),
         ({"kind": "outage", "rate": 2}, "rate is a share"),
         ({"kind": "outage", "when": "now"}, "unknown field"),

@@ -1,4 +1,4 @@
-"""Instagram's further operations against the doubles, over real HTTP: what is parsed is what the population is."""
+"""Instagram's further operations against the simulated providers, over real HTTP: what is parsed is what the population is."""
 
 from collections.abc import AsyncIterator
 from itertools import pairwise

@@ -6,9 +6,9 @@ from hashlib import sha256
 
 import pytest
 
-from beat_actors.simulator import ProviderDouble, SimulatorClient, Window
+from beat_actors.simulator import SimulatedProvider, SimulatorClient, Window
 from beat_actors.simulator.quotas import Quotas
-from beat_actors.simulator.registry import doubles
+from beat_actors.simulator.registry import simulated_providers
 from tests.integration.simulator.conftest import PEOPLE, Caller
 
 SOURCES = ("graphapi", "arraybobo", "jotucker", "bestsolutions", "lama")
@@ -22,13 +22,15 @@ class Clock:
         return self.now
 
 
-def double_with(*windows: Window) -> ProviderDouble:
-    whole = doubles()["lama"]
-    return ProviderDouble(whole.name, whole.operations, whole.refusals, windows)
+def provider_with(*windows: Window) -> SimulatedProvider:
+    whole = simulated_providers()["lama"]
+    return SimulatedProvider(whole.name, whole.operations, whole.refusals, windows)
 
 
 def test_the_defaults_are_the_providers_own() -> None:
-    rolling = {name: [(w.calls, w.seconds) for w in d.limits if not w.quota] for name, d in doubles().items()}
+    rolling = {
+        name: [(w.calls, w.seconds) for w in d.limits if not w.quota] for name, d in simulated_providers().items()
+    }
     expected = {
         "graphapi": (200, 3600),
         "arraybobo": (100, 30),
@@ -41,41 +43,41 @@ def test_the_defaults_are_the_providers_own() -> None:
 
 def test_a_window_slides_to_the_moment() -> None:
     clock = Clock()
-    quotas, double = Quotas(clock=clock), double_with(Window(2, 10))
-    assert quotas.charge(double, "a").refused_by is None
+    quotas, provider = Quotas(clock=clock), provider_with(Window(2, 10))
+    assert quotas.charge(provider, "a").refused_by is None
     clock.now += 6
-    assert quotas.charge(double, "a").refused_by is None
+    assert quotas.charge(provider, "a").refused_by is None
     clock.now += 3.9
-    assert quotas.charge(double, "a").wait == pytest.approx(0.1)
-    assert quotas.charge(double, "b").refused_by is None
+    assert quotas.charge(provider, "a").wait == pytest.approx(0.1)
+    assert quotas.charge(provider, "b").refused_by is None
     clock.now += 0.1
-    assert quotas.charge(double, "a").refused_by is None
-    assert quotas.charge(double, "a").wait == pytest.approx(6)
+    assert quotas.charge(provider, "a").refused_by is None
+    assert quotas.charge(provider, "a").wait == pytest.approx(6)
 
 
 def test_stacked_windows_are_taken_all_or_nothing() -> None:
     clock = Clock()
-    quotas, double = Quotas(clock=clock), double_with(Window(1, 1), Window(3, 100, quota=True))
+    quotas, provider = Quotas(clock=clock), provider_with(Window(1, 1), Window(3, 100, quota=True))
     for _ in range(5):
-        quotas.charge(double, "a")
-    assert quotas.charge(double, "a").quota_left == 2
+        quotas.charge(provider, "a")
+    assert quotas.charge(provider, "a").quota_left == 2
     for _ in range(2):
         clock.now += 1
-        assert quotas.charge(double, "a").refused_by is None
+        assert quotas.charge(provider, "a").refused_by is None
     clock.now += 1
-    assert quotas.charge(double, "a").refused_by == Window(3, 100, quota=True)
+    assert quotas.charge(provider, "a").refused_by == Window(3, 100, quota=True)
     clock.now += 100
-    assert quotas.charge(double, "a").refused_by is None
+    assert quotas.charge(provider, "a").refused_by is None
 
 
 def test_a_window_may_count_some_operations_only() -> None:
     clock = Clock()
     searches = Window(1, 100, quota=True, operations=frozenset({"search"}))
-    quotas, double = Quotas(clock=clock), double_with(Window(2, 100), searches)
-    assert quotas.charge(double, "a", operation="search").refused_by is None
-    assert quotas.charge(double, "a", operation="search").refused_by == searches
-    assert quotas.charge(double, "a", operation="profile").refused_by is None
-    assert quotas.charge(double, "a", operation="profile").refused_by == Window(2, 100)
+    quotas, provider = Quotas(clock=clock), provider_with(Window(2, 100), searches)
+    assert quotas.charge(provider, "a", operation="search").refused_by is None
+    assert quotas.charge(provider, "a", operation="search").refused_by == searches
+    assert quotas.charge(provider, "a", operation="profile").refused_by is None
+    assert quotas.charge(provider, "a", operation="profile").refused_by == Window(2, 100)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +87,14 @@ def test_a_window_may_count_some_operations_only() -> None:
 def test_a_quota_may_be_given_out_at_midnight(zone: str, at: float, hours: int) -> None:
     clock = Clock()
     quotas = Quotas(clock=clock, today=lambda: at + clock.now - 1000)
-    double = double_with(Window(1, 86_400, quota=True, calendar=zone))
-    assert quotas.charge(double, "a").refused_by is None
-    assert quotas.charge(double, "a").wait == hours * 3600
+    provider = provider_with(Window(1, 86_400, quota=True, calendar=zone))
+    assert quotas.charge(provider, "a").refused_by is None
+    assert quotas.charge(provider, "a").wait == hours * 3600
     clock.now += hours * 3600 - 1
-    assert quotas.charge(double, "a").wait == 1
+    assert quotas.charge(provider, "a").wait == 1
     clock.now += 1
-    assert quotas.charge(double, "a").refused_by is None
-    assert quotas.charge(double, "a").wait == 24 * 3600
+    assert quotas.charge(provider, "a").refused_by is None
+    assert quotas.charge(provider, "a").wait == 24 * 3600
     with pytest.raises(ValueError, match="is a quota"):
         Window(1, 86_400, calendar=zone)
 

@@ -1,4 +1,4 @@
-"""Every double answers in its provider's recorded shape: what the recording has, the double has, of the same type."""
+"""Every simulated provider answers in its provider's recorded shape: what the recording has, the simulated provider has, of the same type."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The Data API's double: the population's people as channels, their posts as videos.
+"""The Data API's simulated provider: the population's people as channels, their posts as videos.
 
 An answer has the parts that the call asks for. The channel of a private person hides its subscribers. Some videos are gone and are still
 listed, some have no likes, and some take no comments. The newest video of some channels is live or scheduled. Quotas are counted as the API
@@ -14,7 +14,17 @@ from beat_actors.platforms.youtube.simulator.channels import channels
 from beat_actors.platforms.youtube.simulator.comments import replies, threads
 from beat_actors.platforms.youtube.simulator.ids import channel_of
 from beat_actors.platforms.youtube.simulator.videos import playlist, search, videos
-from beat_actors.simulator.double import HTML, Asked, Operation, ProviderDouble, Refusals, Reply, Window, World, reply
+from beat_actors.simulator.provider import (
+    HTML,
+    Asked,
+    Operation,
+    Refusals,
+    Reply,
+    SimulatedProvider,
+    Window,
+    World,
+    reply,
+)
 
 TOKEN_LASTS = 3599
 
@@ -90,7 +100,7 @@ OTHERS = (
     Operation("check", "/i18nLanguages", requiring(languages)),
 )  # fmt: skip
 
-double = ProviderDouble(
+provider = SimulatedProvider(
     name="ytapi",
     operations=(
         SEARCH,

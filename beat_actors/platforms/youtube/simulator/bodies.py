@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from beat_actors.simulator.double import Asked, Reply, World, reply
+from beat_actors.simulator.provider import Asked, Reply, World, reply
 
 DAY = 86_400
 MANY = 50

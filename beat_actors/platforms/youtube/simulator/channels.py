@@ -5,8 +5,8 @@ from typing import Any
 
 from beat_actors.platforms.youtube.simulator.bodies import DAY, MANY, bad, iso, picture, resources
 from beat_actors.platforms.youtube.simulator.ids import channel_id
-from beat_actors.simulator.double import Asked, Reply, World
 from beat_actors.simulator.population import Person
+from beat_actors.simulator.provider import Asked, Reply, World
 
 
 def channel(world: World, person: Person) -> Mapping[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from beat_actors.platforms.youtube.simulator.bodies import error, iso, listing, picture
 from beat_actors.platforms.youtube.simulator.ids import channel_id, takes_no_comments, video_of
-from beat_actors.simulator.double import Asked, Reply, World
 from beat_actors.simulator.population import Person
+from beat_actors.simulator.provider import Asked, Reply, World
 from beat_actors.simulator.shapes import relations
 
 MOST_COMMENTS = 250

@@ -32,8 +32,8 @@ from beat_actors.platforms.youtube.simulator.ids import (
     video_id,
     video_of,
 )
-from beat_actors.simulator.double import Asked, Reply, World
 from beat_actors.simulator.population import Person, Post
+from beat_actors.simulator.provider import Asked, Reply, World
 from beat_actors.simulator.shapes import relations
 
 SIZES = {"default": (120, 90), "medium": (320, 180), "high": (480, 360), "standard": (640, 480), "maxres": (1280, 720)}

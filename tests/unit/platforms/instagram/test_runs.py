@@ -1,4 +1,4 @@
-"""Whole runs through the stages, against the doubles: what is in the tables when a request has ended."""
+"""Whole runs through the stages, against the simulated providers: what is in the tables when a request has ended."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Whole runs through the stages, against the double: what is in the tables, and from where the next run goes on."""
+"""Whole runs through the stages, against the simulated provider: what is in the tables, and from where the next run goes on."""
 
 import json
 from collections.abc import AsyncIterator

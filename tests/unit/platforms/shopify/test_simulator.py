@@ -1,4 +1,4 @@
-"""Shopify's double, read by the engine's own source over HTTP."""
+"""Shopify's simulated provider, read by the engine's own source over HTTP."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

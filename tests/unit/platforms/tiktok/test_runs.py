@@ -1,4 +1,4 @@
-"""Whole runs through the stages, against the doubles: what is in the tables when a request has ended, and who answered."""
+"""Whole runs through the stages, against the simulated providers: what is in the tables when a request has ended, and who answered."""
 
 from collections.abc import AsyncIterator
 from typing import Any

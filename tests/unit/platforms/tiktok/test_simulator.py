@@ -1,4 +1,4 @@
-"""TikTok's doubles, read by the engine's own sources over HTTP: what is parsed is what the population is, through both."""
+"""TikTok's simulated providers, read by the engine's own sources over HTTP: what is parsed is what the population is, through both."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -213,7 +213,7 @@ async def test_s8_8_somebody_elses_answer_and_negative_numbers_are_malformed(
         assert await outcome(http, source, spec_of(operation)) is Outcome.MALFORMED
 
 
-async def test_s10_6_the_doubles_keep_the_providers_limits(http: ProviderClient) -> None:
+async def test_s10_6_the_simulated_providers_keep_the_providers_limits(http: ProviderClient) -> None:
     tikwm, api23 = (platform.sources[name] for name in ("tikwm", "api23"))
     spec = TikTokCrawler.fetch_profile_by_handle(PERSON.handle)
     answers = [await ask(http, tikwm, spec) for _ in range(2)]
@@ -242,7 +242,7 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
         ("api23", "profile_by_handle", "web/user", "userInfo"),
     ],
 )
-async def test_a_double_answers_in_the_recorded_shape(
+async def test_a_simulated_provider_answers_in_the_recorded_shape(
     http: ProviderClient, source: str, operation: str, path: str, inner: str | None
 ) -> None:
     recorded = msgspec.json.decode((FIXTURES / f"tiktok/{path}.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Whole runs through the stages, against the double: what is in the tables, and what it cost."""
+"""Whole runs through the stages, against the simulated provider: what is in the tables, and what it cost."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from beat_actors.engine import Engine
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.youtube import platform
-from beat_actors.platforms.youtube.simulator import ids as double
+from beat_actors.platforms.youtube.simulator import ids as simulated
 from beat_actors.platforms.youtube.simulator.channels import rounded
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
@@ -25,10 +25,10 @@ from tests.worlds import MovableClock, engine_with
 
 PEOPLE = Population(300, 1, drift_seconds=0)
 PERSON = next(p for n in range(300) if (p := PEOPLE.person(n)) and p.posts > 100 and n % 10 not in (3, 4))
-CHANNEL = double.channel_id(PEOPLE, PERSON.index)
+CHANNEL = simulated.channel_id(PEOPLE, PERSON.index)
 POSTS = PEOPLE.posts(PERSON, 0, PERSON.posts)
-NAMES = {post.ordinal: double.video_id(PEOPLE, PERSON.index, post.ordinal) for post in POSTS}
-THERE = [post for post in POSTS if not double.gone(post)]
+NAMES = {post.ordinal: simulated.video_id(PEOPLE, PERSON.index, post.ordinal) for post in POSTS}
+THERE = [post for post in POSTS if not simulated.gone(post)]
 
 
 @pytest.fixture
@@ -115,12 +115,12 @@ async def test_a_channels_posts_cost_a_call_for_each_fifty(engine: Engine, admin
     assert spent == {"profile_by_id": 1, "posts_by_playlist": pages, "videos": pages}
     assert await charged(engine) == {"units": 1 + 2 * pages, "total": 1 + 2 * pages}
     kept = await rows(engine, "SELECT post_id, views IS NOT NULL FROM youtube_post ORDER BY 1")
-    gone = {NAMES[post.ordinal] for post in POSTS if double.gone(post)}
+    gone = {NAMES[post.ordinal] for post in POSTS if simulated.gone(post)}
     assert dict(kept) == {name: name not in gone for name in NAMES.values()}
     assert set(await rows(engine, "SELECT post_id, privacy_status FROM youtube_post WHERE views IS NULL")) == {
-        (NAMES[post.ordinal], "private" if how == double.PRIVATE else "deleted")
+        (NAMES[post.ordinal], "private" if how == simulated.PRIVATE else "deleted")
         for post in POSTS
-        if (how := double.gone(post))
+        if (how := simulated.gone(post))
     }
     ((account,),) = await rows(engine, "SELECT uploads_playlist_id FROM youtube_account WHERE profile_id = %s", CHANNEL)
     assert account == "UU" + CHANNEL[2:]
@@ -144,7 +144,7 @@ async def test_s10_9_a_channel_appears_where_every_profile_does(engine: Engine) 
 
 async def test_many_requests_share_calls_of_fifty(engine: Engine, admin: SimulatorClient) -> None:
     people = [person for n in range(120) if (person := PEOPLE.person(n))]
-    wanted = [request("refresh_profile_by_id", profile_id=double.channel_id(PEOPLE, p.index)) for p in people]
+    wanted = [request("refresh_profile_by_id", profile_id=simulated.channel_id(PEOPLE, p.index)) for p in people]
     nobody = request("refresh_profile_by_id", profile_id="UC" + "x" * 22)
     videos = [request("refresh_post_by_id", post_id=NAMES[post.ordinal]) for post in THERE[:60]]
     ended = await run(engine, *wanted, nobody, *videos)
@@ -158,7 +158,7 @@ async def test_many_requests_share_calls_of_fifty(engine: Engine, admin: Simulat
 
 
 async def test_comments_are_kept_with_their_answers(engine: Engine) -> None:
-    post = max((p for p in THERE if not double.takes_no_comments(p)), key=lambda p: p.comments)
+    post = max((p for p in THERE if not simulated.takes_no_comments(p)), key=lambda p: p.comments)
     name = NAMES[post.ordinal]
     assert await run(engine, request("refresh_post_comments", post_id=name, limit=20_000)) == ["COMPLETE"]
     ((threads, answers, of),) = await rows(
@@ -178,7 +178,7 @@ async def test_comments_are_kept_with_their_answers(engine: Engine) -> None:
 
 
 async def test_comments_that_are_off_end_the_request_and_leave_the_key_alone(engine: Engine) -> None:
-    name = NAMES[next(post.ordinal for post in THERE if double.takes_no_comments(post))]
+    name = NAMES[next(post.ordinal for post in THERE if simulated.takes_no_comments(post))]
     assert await run(engine, request("refresh_post_comments", post_id=name)) == ["FAILED"]
     ((error,),) = await rows(engine, "SELECT data->'error' FROM scrape_request_log")
     assert (error["code"], "commentsDisabled" in error["message"], "(HTTP 403)" in error["message"]) == (
@@ -217,7 +217,9 @@ async def test_s9_8_spent_searches_wait_for_midnight_pacific_and_channels_do_not
     assert await rows(engine, "SELECT kind FROM credential_event ORDER BY id") == [("added",), ("quota_exhausted",)]
 
 
-async def test_p4_the_double_never_sees_more_searches_than_there_are(engine: Engine, admin: SimulatorClient) -> None:
+async def test_p4_the_simulated_provider_never_sees_more_searches_than_there_are(
+    engine: Engine, admin: SimulatorClient
+) -> None:
     wanted = [request("search_posts", q=f"word {n}", limit=1) for n in range(103)]
     await intake.accept(engine.database, wanted)
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""The Data API's double, read by the engine's own source over HTTP."""
+"""The Data API's simulated provider, read by the engine's own source over HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 from beat_actors.errors import BeatError
 from beat_actors.platforms.interface import Answer, FetchSpec, Outcome, Parsed
 from beat_actors.platforms.youtube import YouTubeCrawler, platform
-from beat_actors.platforms.youtube.simulator import ids as double
+from beat_actors.platforms.youtube.simulator import ids as simulated
 from beat_actors.platforms.youtube.simulator.bodies import iso
 from beat_actors.settings import Settings
 from beat_actors.simulator import Population, SimulatorClient, SimulatorConfig, running
@@ -20,10 +20,12 @@ from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 SOURCE = platform.sources["ytapi"]
 PEOPLE = Population(500, 1, drift_seconds=0)
 PERSON = next(p for n in range(500) if (p := PEOPLE.person(n)) and p.posts > 100)
-CHANNEL = double.channel_id(PEOPLE, PERSON.index)
+CHANNEL = simulated.channel_id(PEOPLE, PERSON.index)
 UPLOADS = "UU" + CHANNEL[2:]
-VIDEOS = [(double.video_id(PEOPLE, PERSON.index, post.ordinal), post) for post in PEOPLE.posts(PERSON, 0, PERSON.posts)]
-THERE = [(name, post) for name, post in VIDEOS if not double.gone(post)]
+VIDEOS = [
+    (simulated.video_id(PEOPLE, PERSON.index, post.ordinal), post) for post in PEOPLE.posts(PERSON, 0, PERSON.posts)
+]
+THERE = [(name, post) for name, post in VIDEOS if not simulated.gone(post)]
 VIDEO, POST = THERE[3]
 
 
@@ -113,7 +115,7 @@ async def test_somebody_private_hides_the_subscribers(http: ProviderClient) -> N
 
 async def test_what_does_not_exist_is_missing(http: ProviderClient) -> None:
     crawler = YouTubeCrawler
-    gone = next(name for name, post in VIDEOS if double.gone(post))
+    gone = next(name for name, post in VIDEOS if simulated.gone(post))
     for spec in (
         crawler.fetch_profile_by_handle("creator_000097"),
         crawler.fetch_profile_by_username("nobody"),
@@ -132,8 +134,8 @@ async def test_the_uploads_are_all_there_and_say_what_is_gone(http: ProviderClie
     assert [name for page in pages for name in page.listed] == [name for name, _ in THERE]
     assert len(pages) == -(-PERSON.posts // 50)
     gone = {record.post_id: record.privacy_status for page in pages for record in page.records}
-    words = {double.PRIVATE: "private", double.DELETED: "deleted"}
-    assert gone == {name: words[how] for name, post in VIDEOS if (how := double.gone(post))}
+    words = {simulated.PRIVATE: "private", simulated.DELETED: "deleted"}
+    assert gone == {name: words[how] for name, post in VIDEOS if (how := simulated.gone(post))}
     assert set(gone.values()) == {"private", "deleted"}
 
 
@@ -144,8 +146,8 @@ async def test_fifty_videos_are_one_call(http: ProviderClient, admin: SimulatorC
     for record in parsed.records:
         post = dict(THERE)[record.post_id]
         assert (record.profile_id, record.description) == (CHANNEL, post.caption)
-        assert record.likes == (None if double.hides_likes(post) else post.likes)
-        assert record.comments == (None if double.takes_no_comments(post) else post.comments)
+        assert record.likes == (None if simulated.hides_likes(post) else post.likes)
+        assert record.comments == (None if simulated.takes_no_comments(post) else post.comments)
         assert record.taken_at.timestamp() == post.taken_at
         assert record.thumbnail_url
         assert record.views
@@ -158,9 +160,9 @@ async def test_fifty_videos_are_one_call(http: ProviderClient, admin: SimulatorC
 @pytest.mark.parametrize(("last", "state"), [(3, "upcoming"), (4, "live")])
 async def test_what_is_live_or_to_come_has_no_duration(http: ProviderClient, last: int, state: str) -> None:
     newest = next(
-        double.video_id(PEOPLE, n, 0)
+        simulated.video_id(PEOPLE, n, 0)
         for n in range(last, 500, 10)
-        if (person := PEOPLE.person(n)) and not double.gone(PEOPLE.post(person, 0))
+        if (person := PEOPLE.person(n)) and not simulated.gone(PEOPLE.post(person, 0))
     )
     (record,) = (await read(http, YouTubeCrawler.fetch_post_by_id(newest))).records
     assert (record.broadcast, record.video_duration, record.ended_at) == (state, None, None)
@@ -187,9 +189,9 @@ async def test_comments_come_newest_first_with_their_answers(http: ProviderClien
         for n in range(500)
         if (person := PEOPLE.person(n))
         for post in PEOPLE.posts(person, 1, 9)
-        if post.comments > 250 and not double.gone(post) and not double.takes_no_comments(post)
+        if post.comments > 250 and not simulated.gone(post) and not simulated.takes_no_comments(post)
     )
-    name = double.video_id(PEOPLE, author.index, post.ordinal)
+    name = simulated.video_id(PEOPLE, author.index, post.ordinal)
     pages = await every_page(http, YouTubeCrawler.fetch_comments_by_post(name))
     comments = [record for page in pages for record in page.records]
     threads = [record for record in comments if record.parent_id is None]
@@ -200,7 +202,7 @@ async def test_comments_come_newest_first_with_their_answers(http: ProviderClien
     times = [record.commented_at for record in threads]
     assert times == sorted(times, reverse=True)
     answer = next(record for record in comments if record.parent_id)
-    assert answer.profile_id == double.channel_id(PEOPLE, author.index)
+    assert answer.profile_id == simulated.channel_id(PEOPLE, author.index)
     assert next(record for record in threads if record.comment_id == answer.parent_id).replies == 7
     assert sum(record.parent_id == answer.parent_id for record in comments) == 5
     (page,) = await every_page(http, YouTubeCrawler.fetch_replies_by_comment(name, answer.parent_id))
@@ -211,7 +213,7 @@ async def test_comments_come_newest_first_with_their_answers(http: ProviderClien
 
 
 async def test_comments_may_be_off(http: ProviderClient) -> None:
-    name = next(name for name, post in THERE if double.takes_no_comments(post))
+    name = next(name for name, post in THERE if simulated.takes_no_comments(post))
     assert await outcome(http, YouTubeCrawler.fetch_comments_by_post(name)) is Outcome.PRIVATE
 
 
@@ -263,7 +265,7 @@ SPECS = [
     YouTubeCrawler.fetch_post_by_id(VIDEO),
     YouTubeCrawler.fetch_posts_by_ids([VIDEO, THERE[4][0]]),
     YouTubeCrawler.fetch_comments_by_post(
-        next(name for name, post in THERE if not double.takes_no_comments(post) and post.comments > 5)
+        next(name for name, post in THERE if not simulated.takes_no_comments(post) and post.comments > 5)
     ),
 ]
 TOLD = [spec for spec in SPECS if spec.operation not in ("posts_by_playlist", "posts_by_search")]

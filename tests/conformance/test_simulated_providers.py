@@ -1,7 +1,7 @@
-"""One suite for every source and its double, over HTTP: a new provider gets it by existing, and so does its double.
+"""One suite for every source and its simulated provider, over HTTP: a new provider gets it by existing, and so does its simulated provider.
 
-What a source asks is answered by the double, what that answers the source reads; its pages end; its faults are judged as what they are;
-and what the source allows itself is no more than the double does.
+What a source asks is answered by the simulated provider, what that answers the source reads; its pages end; its faults are judged as what they are;
+and what the source allows itself is no more than the simulated provider does.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -13,9 +13,9 @@ import pytest
 from beat_actors.errors import BeatError
 from beat_actors.platforms.interface import CHECK, FetchSpec, Limit, Outcome, Parsed
 from beat_actors.simulator import Person, Population, SimulatorClient, SimulatorConfig, running
-from beat_actors.simulator.double import ProviderDouble, Window
 from beat_actors.simulator.faults import FaultKind
-from beat_actors.simulator.registry import doubles
+from beat_actors.simulator.provider import SimulatedProvider, Window
+from beat_actors.simulator.registry import simulated_providers
 from beat_actors.simulator.shapes.relations import stories
 from beat_actors.transport.http import ProviderClient
 from tests.conformance.test_sources import REFUSALS, TABLES, every_endpoint, every_source
@@ -88,7 +88,7 @@ async def impatient(url: str, admin: SimulatorClient) -> AsyncIterator[ProviderC
 
 
 def known(platform: Any, operation: str) -> dict[str, Any]:
-    """Parameters of things that the doubles have, and fields of credentials that open them."""
+    """Parameters of things that the simulated providers have, and fields of credentials that open them."""
     table = TABLES[platform.name]
     somebody = {"handle": PERSON.handle, "username": PERSON.handle, "profile_id": str(PERSON.pk)}
     there = table.there(PEOPLE, PERSON, operation) if hasattr(table, "there") else {}
@@ -125,8 +125,8 @@ def is_for_another(platform: Any, source: Any, operation: str, cursor: str) -> b
 
 
 @every_source
-def test_s10_11_every_source_has_a_double_and_recorded_refusals(platform: Any, source: Any) -> None:
-    assert source.name in doubles()
+def test_s10_11_every_source_has_a_simulated_provider_and_recorded_refusals(platform: Any, source: Any) -> None:
+    assert source.name in simulated_providers()
     assert any(refusal.source == source.name for refusal in REFUSALS)
 
 
@@ -159,7 +159,7 @@ async def test_s10_11_pages_are_read_to_the_end_and_none_twice(
 
 
 @every_endpoint
-async def test_s1_1_each_fault_of_the_double_is_judged_as_what_it_is(
+async def test_s1_1_each_fault_of_the_simulated_provider_is_judged_as_what_it_is(
     http: ProviderClient, admin: SimulatorClient, platform: Any, source: Any, operation: str
 ) -> None:
     came_to, whole, _ = await ask(http, platform, source, operation)
@@ -184,21 +184,21 @@ async def test_s1_1_what_does_not_end_is_broken_off(
 
 
 @every_source
-def test_s9_1_a_source_allows_itself_no_more_than_its_double(platform: Any, source: Any) -> None:
-    """In any window of the double's, for each operation and for the check: some limit of ours is over before it."""
-    double = doubles()[source.name]
+def test_s9_1_a_source_allows_itself_no_more_than_its_simulated_provider(platform: Any, source: Any) -> None:
+    """In any window of the simulated provider's, for each operation and for the check: some limit of ours is over before it."""
+    provider = simulated_providers()[source.name]
     operations = [*source.endpoints, *([CHECK] if source.check is not None else [])]
-    for window in double.limits:
+    for window in provider.limits:
         if window.quota and window.calendar is None:
             continue  # a plan that was bought: how much is left, its headers say
         for operation in operations:
-            if window.counts(known_as(double, operation)):
+            if window.counts(known_as(provider, operation)):
                 assert any(is_within(limit, window, operation) for limit in source.limits), (window, operation)
 
 
-def known_as(double: ProviderDouble, operation: str) -> str:
-    """The double's word for it; what only the engine has a word for counts as anything else does."""
-    return operation if any(one.name == operation for one in double.operations) else ""
+def known_as(provider: SimulatedProvider, operation: str) -> str:
+    """The simulated provider's word for it; what only the engine has a word for counts as anything else does."""
+    return operation if any(one.name == operation for one in provider.operations) else ""
 
 
 def is_within(limit: Limit, window: Window, operation: str) -> bool:

@@ -1,6 +1,6 @@
-"""What a provider's double declares. One module declares one `double`; `registry.py` finds it.
+"""What a simulated provider declares. One module declares one `provider`; `registry.py` finds it.
 
-The server does what all providers share (routing, credentials, limits, faults, the ledger); a double says what is its own:
+The server does what all providers share (routing, credentials, limits, faults, the ledger); a simulated provider says what is its own:
 its paths, where its key stands, its limits, its headers, its error bodies, and its answers.
 """
 
@@ -40,7 +40,7 @@ class Window:
     when `seconds` have passed, or at each midnight of the time zone `calendar`, and its refusal has a body of its own.
 
     `operations`: which calls count, all of them if not given. `refusal`: the answer to a call that this window refuses, where
-    it is not the double's usual one.
+    it is not the simulated provider's usual one.
     """
 
     calls: int
@@ -93,9 +93,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call as a double sees it: the path's parts, the query, and the body of a POST.
+    """One call as a simulated provider sees it: the path's parts, the query, and the body of a POST.
 
-    `base` is the double's own URL (`http://host:port/name`), for those that link to their next page.
+    `base` is the simulated provider's own URL (`http://host:port/name`), for those that link to their next page.
     `usage`, `grant` (what a secret may do, revoked where it is over), `secret` (the key that the call brings) and `issue` (a new key
     for it, good for so many seconds) are only for operations that are not `cached`.
     """
@@ -119,7 +119,7 @@ class Operation:
 
     `free`: asking costs no call of the credential's limits. `scope`: without it the thing is not there for a key. `key_field`: the
     field of the posted form in which the key stands, where it is in no header and no query. Where operations share a path, the first
-    whose `when` holds for the query is the one, so that a double's operations have the engine's names; without one that holds it is
+    whose `when` holds for the query is the one, so that a simulated provider's operations have the engine's names; without one that holds it is
     the last.
     """
 
@@ -137,7 +137,7 @@ class Operation:
 class Refusals:
     """The provider's own bodies for a call that it does not serve. A callable's float is the seconds to wait.
 
-    `out_of_scope` takes the path's parts; only for a double whose operations name scopes. `revoked_in` says it otherwise of a key
+    `out_of_scope` takes the path's parts; only for a simulated provider whose operations name scopes. `revoked_in` says it otherwise of a key
     that stands in the "header" or in the "form".
     """
 
@@ -168,7 +168,7 @@ def _no_headers(_usage: Usage) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderDouble:
+class SimulatedProvider:
     """A provider as its callers see it, on the path prefix `/{name}`.
 
     `credential_header` (lower case) / `credential_query`: where the key stands. `version`: a regular expression for a first
@@ -198,12 +198,12 @@ class ProviderDouble:
 
 
 class Routes:
-    """A double's paths, ready to be looked up."""
+    """A simulated provider's paths, ready to be looked up."""
 
-    def __init__(self, double: ProviderDouble) -> None:
-        self._version = re.compile(f"/{double.version}(?=/|$)") if double.version else None
+    def __init__(self, provider: SimulatedProvider) -> None:
+        self._version = re.compile(f"/{provider.version}(?=/|$)") if provider.version else None
         of_path: dict[str, list[Operation]] = {}
-        for operation in double.operations:
+        for operation in provider.operations:
             of_path.setdefault(_bare(operation.path), []).append(operation)
         self._exact = {path: operations for path, operations in of_path.items() if "{" not in path}
         self._patterns = [(_compiled(path), operations) for path, operations in of_path.items() if "{" in path]
