@@ -1,6 +1,6 @@
 """The parent of the worker processes: it imports what they need once, forks them, and puts another in the place of each that dies.
 
-Dramatiq's own parent ends all of its workers when one dies, and whoever starts them again pays for two seconds of imports a process. Here the
+Dramatiq's own parent ends all of its workers when one dies, and to start them again costs two seconds of imports a process. Here the
 others go on, and the new one takes messages within some fifty milliseconds.
 """
 
@@ -87,7 +87,7 @@ class _Place:
     number: int
     process: ForkProcess | None = None
     ready: ctypes.c_bool = field(default_factory=lambda: multiprocessing.RawValue(ctypes.c_bool))
-    """Shared without a lock: whoever dies, nobody waits for it."""
+    """Shared without a lock: no process waits for one that died."""
     since: float = 0.0
     backoff: float = 0.0
     due: float = 0.0

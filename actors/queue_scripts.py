@@ -1,4 +1,4 @@
-"""What runs inside Redis for people who look at queues and mend them. None of it reads more of a queue than its two ends.
+"""What runs inside Redis for people who look at queues and repair them. None of it reads more of a queue than its two ends.
 
 The keys are those that `scripts` explains. Who only looks passes over a key of another type; who writes to such a key deletes it first.
 """

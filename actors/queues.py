@@ -1,4 +1,4 @@
-"""What lies in Redis, for the people who look at queues and mend them: Dramatiq's own keys, read and changed without its processes.
+"""What lies in Redis, for the people who look at queues and repair them: Dramatiq's own keys, read and changed without its processes.
 
 Each look is one round trip, whatever lies in the queues: lengths, and a few messages at either end. What is changed is recorded in the
 audit log first; what cannot be recorded is not done.

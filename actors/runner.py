@@ -28,7 +28,7 @@ CALLING = (EXPRESS, RETRIEVE, CREDENTIALS)
 class Runner:
     """One for each process. Make it inside the event loop that the actors share.
 
-    `parses`: whether this process may parse what providers answer, and so goes on with it. `on_room`: told of a queue that has room again
+    `parses`: whether this process may parse what providers answer, and so goes on with it. `on_room` gets a queue that has room again
     after there was none.
     """
 

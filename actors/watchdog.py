@@ -1,6 +1,6 @@
 """A worker process looks after itself: one that cannot do its work any more ends, rather than to hold messages and do nothing.
 
-Whoever supervises the workers starts others. What it held comes back: messages within seconds, leases when they run out.
+The supervisor of the workers starts others. What it held comes back: messages within seconds, leases when they run out.
 """
 
 import asyncio

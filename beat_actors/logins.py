@@ -7,7 +7,7 @@ from logging import Formatter, LogRecord
 from typing import Any
 
 HIDDEN = "***"
-# In the words of PostgreSQL, libpq, PgBouncer, Redis, and of whoever quotes a URL or a connection string.
+# In the words of PostgreSQL, libpq, PgBouncer, Redis, and of anything that quotes a URL or a connection string.
 _LOGIN = re.compile(
     r"""(?P<url>(?:postgres|redis|valkey)[a-z0-9+]*://)[^\s@'"]*@|(?P<other>[a-z][a-z0-9+.-]*://)[^\s/@'"?#]*@"""
     r"""|(?P<named>\b(?:user|role|username)\s+)(?:"[^"]*"|'[^']*')"""

@@ -55,7 +55,7 @@ class OwnTrouble:
         """Whether this process takes leases now."""
         return not any(self._cools_down(kind) for kind in (NETWORK, RESOURCES))
 
-    def told(self) -> dict[str, str]:
+    def reported(self) -> dict[str, str]:
         """What it cannot do, and a sentence on each."""
         return {kind: cooldown.said for kind, cooldown in self._cooldowns.items()}
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 CONNECTION = "+ping +client|setinfo +time +evalsha +eval +script|load"
 SEND = "+set +pttl +del +hset +rpush +publish"
 """What a wake-up and a message take."""
-# What looks at queues and mends them: the API's and the command line's hands, and the scheduler, which requeues dead letters and returns
+# What looks at queues and repairs them: the API, the command line, and the scheduler, which requeues dead letters and returns
 # what dead workers held.
 QUEUES = (
     "+get +unlink +llen +lrange +hget +hdel +hlen +hexists +hstrlen +sadd +srem +scard +smembers +sismember +srandmember"

@@ -67,7 +67,7 @@ def _writes(sweep: Callable[[Database, int], Awaitable[Swept]]) -> Sweep:
 
 
 async def _returned(_database: Database, mailbox: Mailbox, _epoch: int) -> Swept:
-    """The messages of workers that died; until then they lie in the dead one's hands."""
+    """The messages of workers that died; until then the dead worker holds them."""
     await mailbox.return_messages_of_the_dead()
     return Swept()
 
@@ -201,7 +201,7 @@ class Sweeper:
         self._ran[job.name] = ((time.monotonic() - started) * 1000, said)
 
     async def record(self, jobs: tuple[Job, ...] = JOBS) -> None:
-        """Write down when each sweep ended well, for whoever asks whether they do."""
+        """Write down when each sweep ended well, for those that ask whether they do."""
         epoch = self.leadership.epoch
         ran, self._ran = self._ran, {}
         if epoch is None or not ran:

@@ -1,1 +1,1 @@
-"""Who may use the API: keys, what they allow, and how a key that is shown is told from one that is not."""
+"""Who may use the API: keys, what they allow, and how a shown key is verified."""

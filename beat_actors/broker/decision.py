@@ -274,7 +274,7 @@ def decide(
 ) -> None:
     """The second half: lease at most `capacity` fetches, in the order of `fair`; say why the others wait.
 
-    `plan.served` tells for each class which tenant got its last lease. The next turn starts after that tenant.
+    `plan.served` says for each class which tenant got its last lease. The next turn starts after that tenant.
     """
     lanes = {lane.id: lane for lane in snapshot.lanes}
     stuck: set[int] = set()

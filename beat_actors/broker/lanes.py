@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from beat_actors.broker.state import Blocked, Lane, Plan, Snapshot, told
+from beat_actors.broker.state import Blocked, Lane, Plan, Snapshot, reasons_json
 from beat_actors.database import Answer, Pipeline, Statements, Transaction, jsonb
 from beat_actors.errors import NoAvailableSources
 from beat_actors.fetches.states import Stage
@@ -124,4 +124,4 @@ def _for_accounts(reason: dict[str, Any]) -> dict[str, Any]:
 
 
 def _blocked_json(item: Blocked) -> dict[str, Any]:
-    return {"id": item.lane_id, "until": item.until, "reasons": told(item.reasons)}
+    return {"id": item.lane_id, "until": item.until, "reasons": reasons_json(item.reasons)}

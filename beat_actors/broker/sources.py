@@ -1,4 +1,4 @@
-"""Sources as operators see and steer them: how many credentials can be used, which breakers are open, and hands to open and close them."""
+"""Sources as operators see and steer them: how many credentials can be used, which breakers are open, and how they open and close them."""
 
 from datetime import datetime
 from typing import Any, NamedTuple

@@ -28,7 +28,7 @@ class Credential:
 
     `generation` rises with each new secret. `unproven`: dead since `dead_since`, and to be seen to work: its secret is
     new, or it is looked at again, for the `looks`-th time at `look_at`.
-    `shared`: it also serves calls that need no owner, whoever asks; otherwise it serves its owner's calls alone.
+    `shared`: it also serves calls that need no owner, of every account; otherwise it serves its owner's calls alone.
     `denied`: operations that the provider does not let it do; one of which `denials` says nothing is to be tried again at once.
     `refreshes`: its secret is good until `good_until` only, and got at `refreshed_at`; `refused`: the provider took it no longer.
     """
@@ -283,16 +283,16 @@ class Reason:
     credentials: int = 1  # of how many it is true
 
     def to_json(self) -> dict[str, Any]:
-        told = {"source": self.source, "credential_id": self.credential_id, "why": self.why, "until": self.until}
+        shown = {"source": self.source, "credential_id": self.credential_id, "why": self.why, "until": self.until}
         many = {"credentials": self.credentials} if self.credentials > 1 else {}
-        return told | ({"hint": self.hint} if self.hint else {}) | many
+        return shown | ({"hint": self.hint} if self.hint else {}) | many
 
 
 MOST_NAMED = 20
 """Reasons that are kept for each credential by itself; of more, one is kept for all credentials of a source that it is true of."""
 
 
-def told(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
+def reasons_json(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
     """Reasons as they are kept: `credentials` is how many one is true of, where it stands for several, and `until` the earliest."""
     if len(reasons) <= MOST_NAMED:
         return [reason.to_json() for reason in reasons]

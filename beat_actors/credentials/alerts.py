@@ -1,4 +1,4 @@
-"""The alerts about credentials: derived from their rows, whoever changed them, so that an edit by hand resolves one too."""
+"""The alerts about credentials: derived from their rows, so that an edit by hand resolves one too."""
 
 from collections.abc import Iterator
 from datetime import datetime

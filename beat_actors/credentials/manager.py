@@ -134,8 +134,8 @@ class CredentialManager:
                 if await transaction.value(INSERT, values) is None:
                     return await transaction.only(KNOWN, secret_of), False
                 await self._event(transaction, new_id, "added", {"label": label})
-                told = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
-                await self._record(transaction, "add", new_id, **told)
+                fields = {"source": source, "label": values["label"], "weight": weight, "shared": values["shared"]}
+                await self._record(transaction, "add", new_id, **fields)
                 await look_again(transaction, platform)
                 return new_id, True
 

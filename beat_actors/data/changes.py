@@ -49,7 +49,7 @@ class DataChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangePage(msgspec.Struct, frozen=True):
-    """In the order in which they are told; `next_cursor` is always given. `more`: there are some behind it already."""
+    """In the order in which they were written; `next_cursor` is always given. `more`: there are some behind it already."""
 
     changes: list[DataChange]
     next_cursor: str
@@ -57,15 +57,15 @@ class ChangePage(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """After `told` of the keys of this row, or before all that the transaction told. `at`: when that was, to know what is kept no more."""
+    """After `passed` of the keys of this row, or before all that the transaction changed. `at`: when that was, to know what is kept no more."""
 
     xid: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}$")]
     id: cursors.RowId
-    told: cursors.RowId
+    passed: cursors.RowId
     at: datetime
 
 
-class Told(NamedTuple):
+class ChangeRow(NamedTuple):
     """A row of `change_log`, its `keys` as far as the filter leaves them. Where there is none, one row has None in all but `oldest` and
     `now`."""
 
@@ -84,14 +84,14 @@ KNOWN = Statements(__file__)("known", bool)
 
 
 @cache
-def _told(begins: str, own: str, mine: str) -> Statement[Told]:
+def _statement(begins: str, own: str, mine: str) -> Statement[ChangeRow]:
     text = CHANGES.format(since=begins, own=own, visible=mine)
-    return Statement("data/changes.told", "", text, Told)
+    return Statement("data/changes.read", "", text, ChangeRow)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`since`: a cursor that a page gave, or the time from which on changes are told; without it, all that are kept."""
+    """`since`: a cursor that a page gave, or the time from which on changes are given; without it, all that are kept."""
 
     since: str | datetime | None = None
     platform: str | None = None
@@ -122,23 +122,23 @@ async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> 
             )
     sees = wanted.reader.sees
     mine = visible(sees, "c", "%(account)s::text", "c.platform")
-    rows = await transaction.rows(_told(begins, OWN if sees is Sees.OWN else "", mine), values)
+    rows = await transaction.rows(_statement(begins, OWN if sees is Sees.OWN else "", mine), values)
     oldest, now = rows[0].oldest, rows[0].now
     rows = [row for row in rows if row.xid is not None]
     found: list[DataChange] = []
     for row in rows:
-        told = position.told if position and (position.xid, position.id) == (row.xid, row.id) else 0
+        passed = position.passed if position and (position.xid, position.id) == (row.xid, row.id) else 0
         room = wanted.limit - len(found)
-        found += _changes(row, row.keys[told : told + room])
-        if len(row.keys) > told + room:
-            return ChangePage(found, cursors.write(Position(row.xid, row.id, told + room, row.at)), more=True)
+        found += _changes(row, row.keys[passed : passed + room])
+        if len(row.keys) > passed + room:
+            return ChangePage(found, cursors.write(Position(row.xid, row.id, passed + room, row.at)), more=True)
     if len(rows) == SCANNED:
         last = rows[-1]
         return ChangePage(found, cursors.write(Position(last.xid, last.id + 1, 0, last.at)), more=True)
     return ChangePage(found, cursors.write(Position(oldest, 0, 0, now)), more=False)
 
 
-def _changes(row: Told, keys: list[str]) -> Iterator[DataChange]:
+def _changes(row: ChangeRow, keys: list[str]) -> Iterator[DataChange]:
     for key in keys:
         yield DataChange(platform=row.platform, kind=row.kind, id=key, at=row.at, request_id=row.request_id)
 

@@ -1,4 +1,4 @@
-"""Finding things for many readers at once: whoever asks while a statement is out shares the next one.
+"""Finding things for many readers at once: readers that ask while a statement runs share the next one.
 
 A reader who is alone waits for nobody. The busier it gets, the more share a round trip and the less each costs. Nobody is kept longer
 than they said: that costs a timer for each statement, and none for each reader.

@@ -143,12 +143,12 @@ class Refresher:
         """
         older = f"it is older than {freshness.max_age:g} s" if freshness.as_of is not None else "it was never observed"
         if plan is None:
-            told = f"{older}, and what is known of it does not suffice to refresh it"
-            return Renewal(msgspec.structs.replace(freshness, why=told))
+            text = f"{older}, and what is known of it does not suffice to refresh it"
+            return Renewal(msgspec.structs.replace(freshness, why=text))
         row = await self._look(plan)
 
         def because(why: str | None, until: datetime | None = None, **changed: Any) -> Renewal:
-            told = f"{older}; {why}" if why else older
+            text = f"{older}; {why}" if why else older
             # What holds it up and clears by itself at no known time is for a person.
             wait = (
                 (until - row.now).total_seconds()
@@ -157,7 +157,7 @@ class Refresher:
                 if why and row.reasons
                 else None
             )
-            return Renewal(msgspec.structs.replace(freshness, why=told, next_attempt_at=until, **changed), wait)
+            return Renewal(msgspec.structs.replace(freshness, why=text, next_attempt_at=until, **changed), wait)
 
         created = row.created_at if row.status == "COMPLETE" else None
         recent = created is not None and created >= row.now - timedelta(seconds=freshness.max_age)
@@ -296,10 +296,10 @@ def _reasons(row: Look) -> tuple[str | None, datetime | None]:
     if row.stage not in (None, "WAITING"):  # a call is out, or its answer is being read
         return None, None
     blockers, clears_at = waits_for(row)
-    told = dict.fromkeys(f"{one.source}: {one.why}" if one.source else one.why for one in blockers)
+    text = dict.fromkeys(f"{one.source}: {one.why}" if one.source else one.why for one in blockers)
     if clears_at is None:
         clears_at = min((one.until for one in blockers if one.until is not None), default=None)
-    return "; ".join(told) or None, clears_at
+    return "; ".join(text) or None, clears_at
 
 
 def _pause(error: Mapping[str, Any] | None, max_age: float) -> float:

@@ -1,4 +1,4 @@
-"""What an error of PostgreSQL means for whoever works with it: its connection is of no use any more, it has much to do, or it refuses.
+"""What an error of PostgreSQL means for its caller: its connection is of no use any more, it has much to do, or it refuses.
 
 Everything else is a fault of the statement, and is raised as it is.
 """

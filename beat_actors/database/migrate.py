@@ -24,7 +24,7 @@ from beat_actors.errors import StorageUnavailable
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_222_326_001
 LOCK_TIMEOUT = "2s"
-"""What a migration waits for a lock at a time: whoever asks for the table meanwhile waits behind it, and processes wait no longer."""
+"""What a migration waits for a lock at a time: what asks for the table meanwhile waits behind it, and processes wait no longer."""
 AGAIN_AFTER = 1.0
 """Seconds between two tries of a migration that got no lock."""
 
@@ -81,7 +81,7 @@ def upgrade(
     """Migrate the database at `url` (the owner's, straight, not through a pooler) and return its revision.
 
     The role of `process_url` is given what processes need, where it is not the owner itself. Sets `statement_timeout` (seconds) and its companions as the database's defaults, which also hold behind a pooler, where `SET`
-    would leak. A migration that gets no lock within `LOCK_TIMEOUT` lets go and tries again, for `timeout` seconds; `waits` is told for
+    would leak. A migration that gets no lock within `LOCK_TIMEOUT` lets go and tries again, for `timeout` seconds; `waits` gets for
     whom it waits. Raises `StorageUnavailable` after that.
     """
     engine = create_engine(DRIVER, connect_args=connect_args(url), poolclass=NullPool)
@@ -139,7 +139,7 @@ def _telling(url: str, connection: Connection, waits: Callable[[str], None]) -> 
     """Tell, while the block runs, for which sessions its connection waits; each time that they change."""
     raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     done = threading.Event()
-    watcher = threading.Thread(target=_tell, args=(url, raw.info.backend_pid, done, waits), daemon=True)
+    watcher = threading.Thread(target=_report, args=(url, raw.info.backend_pid, done, waits), daemon=True)
     watcher.start()
     try:
         yield
@@ -148,16 +148,16 @@ def _telling(url: str, connection: Connection, waits: Callable[[str], None]) -> 
         watcher.join()
 
 
-def _tell(url: str, pid: int, done: threading.Event, waits: Callable[[str], None]) -> None:
-    told: set[int] = set()
+def _report(url: str, pid: int, done: threading.Event, waits: Callable[[str], None]) -> None:
+    shown: set[int] = set()
     with (
         contextlib.suppress(psycopg.Error),
         psycopg.connect(url, autocommit=True, row_factory=args_row(Blocker)) as watching,
     ):
         while not done.wait(0.5):
             for row in watching.execute(BLOCKERS, (pid,)).fetchall():
-                if row.pid not in told:
-                    told.add(row.pid)
+                if row.pid not in shown:
+                    shown.add(row.pid)
                     since = "" if row.seconds is None else f", whose transaction began {row.seconds} s ago"
                     waits(
                         f"the migration waits for session {row.pid} ({row.role} {row.name}){since}: {row.query}".rstrip(

@@ -154,7 +154,7 @@ class Reporter:
                     "outages": jsonb(metrics.outages()),
                     "clock_steps": jsonb(list(self._database.clock.steps)),
                     "troubles": jsonb(
-                        self._own_trouble.told() | {kind: words for kind, words in said.items() if words}
+                        self._own_trouble.reported() | {kind: words for kind, words in said.items() if words}
                     ),
                 },
             )

@@ -2,7 +2,7 @@
 
 The file `fetches.sql` beside `fetches.py` holds that module's statements:
 
-    -- fragment: told
+    -- fragment: columns
     id, platform, flow, status
 
     -- name: end
@@ -10,10 +10,10 @@ The file `fetches.sql` beside `fetches.py` holds that module's statements:
     -- Parameters: ids (bigint[]), status (text).
     -- Locks: the requests, in the order of their ids.
     -- No row: all of them had ended before; nothing is to be done.
-    UPDATE scrape_request_log SET status = %(status)s WHERE id = ANY(%(ids)s) RETURNING {{told}}
+    UPDATE scrape_request_log SET status = %(status)s WHERE id = ANY(%(ids)s) RETURNING {{columns}}
 
 and the module binds it with `END = SQL("end", Ended)`, where `Ended` has the columns as its fields (a NamedTuple, a msgspec struct or a
-dataclass), or, of a statement with one column, is the type of that column. `{{intake.told}}` is the fragment of another file in the same
+dataclass), or, of a statement with one column, is the type of that column. `{{intake.columns}}` is the fragment of another file in the same
 directory, and `{{fetches/lanes.known}}` of one in another directory beside it. `{table}` is a name that the module gives
 when it binds the statement. `tests/integration/database/test_statements.py` holds the
 files against this form and the types against the database.

@@ -11,7 +11,7 @@ THEN (SELECT to_timestamp(min((r->>'until')::double precision)) FROM jsonb_array
 -- name: find_or_create
 -- Finds lanes, and makes those that are missing.
 -- Parameters: lanes (jsonb: a list of objects with the columns of `w`).
--- Locks: the lanes that are made; whoever makes the same one waits.
+-- Locks: the lanes that are made; a transaction that makes the same one waits.
 -- No row: of a lane, that another transaction made it while this statement ran; ask again.
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(%(lanes)s::jsonb) AS w(

@@ -20,7 +20,7 @@ UPDATE scrape_fetch SET not_before = NULL, waiting_for = NULL WHERE id = ANY(ARR
 -- Stages: WAITING -> LEASED.
 -- Parameters: leases (json array of {fetch_id, source, credential_id, probe, call_of, use_from}), use_until (epoch seconds).
 -- Rows: the fetches that took their lease.
--- Locks: the fetches, under the platform's lock. Whoever else writes a fetch that waits holds it for one statement.
+-- Locks: the fetches, under the platform's lock. Other writers of a waiting fetch hold it for one statement.
 -- No row: each was cancelled or has expired at this very moment, or its account has lost the grant.
 UPDATE scrape_fetch f SET stage = 'LEASED', source = n.source, credential_id = n.credential_id, probe = n.probe,
     call_of = n.call_of, use_from = to_timestamp(n.use_from),

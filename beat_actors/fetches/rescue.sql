@@ -119,7 +119,7 @@ FROM late WHERE f.id = late.id
 -- Parameters: after (epoch seconds: where the walk is), seconds (by which the clock went back), epoch (bigint or null: of the leader),
 -- batch (integer).
 -- Rows: one; how many were read, and the last one's time (null: none).
--- Locks: the fetches, by their time; whoever changes one meanwhile is waited for, and then it is left as it is.
+-- Locks: the fetches, by their time; a transaction that changes one meanwhile is waited for, and then the row is left as it is.
 -- No row: never.
 WITH next AS (
     SELECT id, not_before AS at FROM scrape_fetch

@@ -1,4 +1,4 @@
-"""What a stage tells the broker: the outcomes of calls, which the next turn applies, and the fetches that it moves with them."""
+"""What a stage hands to the broker: the outcomes of calls, which the next turn applies, and the fetches that it moves with them."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

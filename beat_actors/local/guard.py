@@ -37,7 +37,7 @@ class Guard:
         if self._groups.pop(group, None) is not None:
             self._say(f"- {group}\n")
 
-    def mend(self) -> None:
+    def restart_if_dead(self) -> None:
         """If somebody killed the guard process, start another one that knows the same groups."""
         if self._process.poll() is not None:
             self._process = self._spawn()
@@ -62,7 +62,7 @@ class Guard:
         )
 
     def _say(self, lines: str) -> None:
-        # To a dead guard nothing can be said; `mend` tells its successor.
+        # To a dead guard nothing can be said; `restart_if_dead` tells its successor.
         with contextlib.suppress(BrokenPipeError):
             assert self._process.stdin is not None
             self._process.stdin.write(lines.encode())

@@ -165,7 +165,7 @@ class Supervisor:
     def _run(self) -> None:
         while not self._closed.wait(TICK):
             with self._changed:
-                self._guard.mend()
+                self._guard.restart_if_dead()
                 before = [child.state for child in self._children.values()]
                 for child in self._children.values():
                     self._advance(child, time.monotonic())

@@ -145,13 +145,13 @@ def _settlements(finished: Sequence[Called]) -> list[dict[str, Any]]:
     for item in finished:
         claim, verdict = item.claim, item.verdict
         if item.is_head and verdict.outcome is Outcome.UNREACHED:
-            told = {"code": verdict.code, "detail": plain(verdict.detail)}
+            cause = {"code": verdict.code, "detail": plain(verdict.detail)}
             seen = {"began": item.attempt.began, "process": item.attempt.process}
-            rows.append(settlement_row(claim, verdict.outcome.value, **told, **seen))
+            rows.append(settlement_row(claim, verdict.outcome.value, **cause, **seen))
             continue
         if item.is_head and not item.attempt.made and verdict.outcome is Outcome.CREDENTIAL_DEAD:
-            told = {"code": verdict.code, "detail": plain(verdict.detail)}
-            rows.append(settlement_row(claim, verdict.outcome.value, calls=0, **told))  # its secret does not open
+            cause = {"code": verdict.code, "detail": plain(verdict.detail)}
+            rows.append(settlement_row(claim, verdict.outcome.value, calls=0, **cause))  # its secret does not open
             continue
         if item.is_head and not item.attempt.made:
             rows.append(settlement_row(claim, Outcome.UNUSED.value, fetch_id=None))

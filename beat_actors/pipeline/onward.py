@@ -32,7 +32,7 @@ URGENT_TOGETHER, URGENT_AT_ONCE = 10, 4
 class Onward:
     """One for each process that may parse what providers answer.
 
-    `deliver` is told what is to be done next, and which fetches were left to `ingest`.
+    `deliver` gets what is to be done next, and which fetches were left to `ingest`.
     """
 
     def __init__(self, engine: Engine, deliver: Deliver) -> None:

@@ -84,9 +84,9 @@ async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResul
     result.wake |= followed
 
 
-async def _quarantine(engine: Engine, claim: Ingested, error: str, told: str) -> None:
-    """`error` is for operators, `told` for whose request it is: the first may quote what the provider said."""
+async def _quarantine(engine: Engine, claim: Ingested, error: str, message: str) -> None:
+    """`error` is for operators, `message` for the request's account: the first may quote what the provider said."""
     async with engine.database.transaction() as transaction:
         await transaction.run(QUARANTINE, {"error": error, "id": claim.id})
-        await fail_fetches(transaction, [(claim.id, {"code": "poison", "message": told})], stages=(Stage.INGESTED,))
-    log.error("quarantined", fetch=claim.id, request=claim.request_id, error=told)
+        await fail_fetches(transaction, [(claim.id, {"code": "poison", "message": message})], stages=(Stage.INGESTED,))
+    log.error("quarantined", fetch=claim.id, request=claim.request_id, error=message)

@@ -41,7 +41,7 @@ COMMITS = 2
 URGENT_TOGETHER, URGENT_COMMITS = 10, 4
 """The same for urgent answers: calls that one commit takes at most, and commits at a time."""
 DELIVERED_TOGETHER = 100
-"""Commits that are told in one delivery at most."""
+"""Commits that one delivery covers at most."""
 LAST = 2.0
 """Seconds that a process which ends gives to the commits that are left."""
 
@@ -49,7 +49,7 @@ LAST = 2.0
 class Retriever:
     """The calls of a process. One for each process and event loop.
 
-    `deliver` is told what is to be done next, soon after each commit. Commits do not wait for it. `onward`: takes what was retrieved and
+    `deliver` gets what is to be done next, soon after each commit. Commits do not wait for it. `onward`: takes what was retrieved and
     stays in this process.
     """
 

@@ -37,7 +37,7 @@ class StageResult:
 class Renewer:
     """Renews the leases of the claims that it holds: one statement for all of them, every 2 s at most.
 
-    `on_lost` is told, once for each, which of them are held no longer: taken over, or past their time limit. A renewal that
+    `on_lost` gets, once for each, those that are held no longer: taken over, or past their time limit. A renewal that
     fails is only logged: the fence on the stage's commit is what protects, not the lease.
     """
 

@@ -34,8 +34,8 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Non
     for claim, records in read:
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
-            told = (claim.account_id or "", claim.owner or "", claim.payload_at, claim.source, claim.parser_version)
-            row = (claim.id, claim.request_id, *told, str(found, "utf-8"))
+            identity = (claim.account_id or "", claim.owner or "", claim.payload_at, claim.source, claim.parser_version)
+            row = (claim.id, claim.request_id, *identity, str(found, "utf-8"))
             by_table[claim.platform, table].append(row)
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
     for (platform_name, table), rows in sorted(by_table.items()):

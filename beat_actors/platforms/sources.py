@@ -222,7 +222,7 @@ class Source:
 
     def retry_after(self, answer: Answer) -> float | None:
         """Seconds after which the provider says that it will answer again, at most a day; `None` where it says nothing."""
-        said = waits.told(answer.headers, answer.body)
+        said = waits.asked_for(answer.headers, answer.body)
         return None if said is None else min(said, waits.LONGEST_WAIT)
 
     def reported(self, answer: Answer) -> Reported | None:
@@ -262,5 +262,5 @@ class Source:
 
 def _on_wait(answer: Answer) -> str:
     """A remark for the detail, where the answer asks for a wait that is too long to be meant."""
-    said = waits.told(answer.headers, answer.body)
+    said = waits.asked_for(answer.headers, answer.body)
     return "" if said is None or said <= waits.LONGEST_WAIT else f"[doubtful: it asks to wait {said:.0f} s] "

@@ -25,7 +25,7 @@ def seconds(value: str | None) -> float | None:
     return float(found[0]) if found else None
 
 
-def told(headers: Mapping[str, str], body: bytes) -> float | None:
+def asked_for(headers: Mapping[str, str], body: bytes) -> float | None:
     """Seconds that the answer asks to wait, not bounded; `None` where it does not ask.
 
     `Retry-After` is a number of seconds, a date, or a list of them, of which the longest counts. Where the header is missing, a field of the

@@ -4,7 +4,7 @@ Sliding windows of buckets, not GCRA: a quota is a number of calls in any window
 allows nearly twice of it in one window. Not a log of calls either: it has a member for each of 20,000 calls. A bucket is a
 thousandth of the window, and the oldest counts whole until it is outside: a call leaves up to that much late, never early.
 
-While Redis is away nothing is known to be left, so nothing is given: `LimitsUnavailable`. What it lost it is told again from the
+While Redis is away nothing is known to be left, so nothing is given: `LimitsUnavailable`. What it lost is restored from the
 rows of the requests that were taken, so that a Redis that comes back empty does not open a second day.
 """
 
@@ -110,10 +110,10 @@ class StackedLimiter:
     async def take(self, stack: Stack, subject: str, priority: Priority, account_id: str | None = None) -> Taken:
         """Take one call from every limit of the stack for `subject`, the handle, and from the account's share of each.
 
-        An account with shares is told how these stand and not how much of the limits the others have used.
+        An account with shares is shown how these stand, and not how much of the limits the others have used.
 
         Raises `RateLimitError` where one has no room, and then nothing was taken; `LimitsUnavailable` where Redis does not answer;
-        `StorageUnavailable` where it has to be told what it lost and PostgreSQL does not answer.
+        `StorageUnavailable` where what it lost has to be restored and PostgreSQL does not answer.
         """
         counters = self._counters(stack, subject, account_id)
         caps = [most(one.limit, priority) for one in counters]
@@ -185,7 +185,7 @@ class StackedLimiter:
         return counters
 
     async def _remember(self, stack: Stack) -> None:
-        """Tell Redis what it does not know any more. Where several processes do, the first one counts."""
+        """Restore in Redis what it has lost. Where several processes do, the first one counts."""
         for limit in stack.limits:
             if not _is_remembered(limit):
                 continue
@@ -197,8 +197,8 @@ class StackedLimiter:
             }
             async with self._database.statements() as alone:
                 rows = await alone.rows(TAKEN, values)
-            told = [number for row in rows for number in (row.bucket, row.calls)]
-            await self._run("restore", stack, [_Counter(self.counter(limit), limit)], [0], *told)
+            counts = [number for row in rows for number in (row.bucket, row.calls)]
+            await self._run("restore", stack, [_Counter(self.counter(limit), limit)], [0], *counts)
 
     async def _run(
         self,

@@ -1,1 +1,1 @@
-"""What consumers ask for: intake, life cycle, and what can be told about a request."""
+"""What consumers ask for: intake, life cycle, and what can be said about a request."""

@@ -215,8 +215,8 @@ def waits_for(row: Waiting, *, operator: bool = False) -> tuple[list[Blocker], d
     """
     blockers: list[Blocker] = []
     if row.not_before is not None:
-        told = CAME_TO.get(row.waiting_for or "", row.waiting_for or "its last call failed")
-        blockers.append(Blocker(f"it pauses: {told}", row.not_before, row.source))
+        text = CAME_TO.get(row.waiting_for or "", row.waiting_for or "its last call failed")
+        blockers.append(Blocker(f"it pauses: {text}", row.not_before, row.source))
     for reason in row.reasons or []:
         until = reason.get("until")
         at = None if until is None else datetime.fromtimestamp(until, UTC)
@@ -276,10 +276,10 @@ def _summary(
         return f"It is being worked on ({stages or 'ending'}), after {made}."
     if not blocked:
         ahead, tenants = waiting[0].ahead, waiting[0].tenants or 1
-        told = f"{ahead if ahead <= 10_000 else 'more than 10,000'} are ahead of it"
+        text = f"{ahead if ahead <= 10_000 else 'more than 10,000'} are ahead of it"
         if tenants > 1:
-            told += f", and its tenant takes turns with {tenants - 1 if tenants <= 1_000 else 'more than 1,000'} other{'' if tenants == 2 else 's'}"
-        return f"It waits for its turn of the broker; {told}."
+            text += f", and its tenant takes turns with {tenants - 1 if tenants <= 1_000 else 'more than 1,000'} other{'' if tenants == 2 else 's'}"
+        return f"It waits for its turn of the broker; {text}."
     first = min(blocked[0].blockers, key=lambda blocker: (blocker.until is None, blocker.until))
     who = f"{first.source}: " if first.source else ""
     when = (

@@ -50,7 +50,7 @@ class NewRequest:
     account_id: str | None = None
     idempotency_key: str | None = None
     idempotency_owner: str = ""
-    """Who chose the key; others may choose the same. Empty: whoever is on the machine itself."""
+    """Who chose the key; others may choose the same. Empty: the command line on the machine itself."""
     expires_at: datetime | None = None
     api_key_id: int | None = None
     """The key that it was asked with; `None` where it was asked on the machine itself."""

@@ -12,7 +12,7 @@
 -- which `lane` names one of the lanes).
 -- Rows: one for each item that was accepted now or before (`same`: as the same request). Those of an item whose key was used for another
 -- request say so, and then nothing was inserted.
--- Locks: the leaders, by their ids; then what is inserted waits for whoever inserts the same work or key.
+-- Locks: the leaders, by their ids; then the insert waits for a transaction that inserts the same work or key.
 -- No row: of an item, that its lane is new, or that it lost a race; run the statement again for it.
 WITH lanes AS (
     SELECT w.i, l.id AS lane_id
@@ -98,9 +98,9 @@ WITH lanes AS (
            'stored', f.joined_to, false, 0,
            'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data
     FROM asked a JOIN found f USING (id) ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING {{lifecycle.told}}
+    ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}
 ), event AS (
-    {{lifecycle.tell}} stored
+    {{lifecycle.publish}} stored
 )
 SELECT n, id, accepted_as, false AS created, same, false AS escalated FROM earlier
 UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)

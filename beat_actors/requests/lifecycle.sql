@@ -1,12 +1,12 @@
--- fragment: told
+-- fragment: event_columns
 id, platform, flow, params, status, priority, account_id, idempotency_key, created_at, picked_at, scraped_at, retry_count, batch_id, tags, data
 
--- fragment: told_of_r
+-- fragment: event_columns_of_r
 r.id, r.platform, r.flow, r.params, r.status, r.priority, r.account_id, r.idempotency_key, r.created_at, r.picked_at, r.scraped_at,
 r.retry_count, r.batch_id, r.tags, r.data
 
--- fragment: tell
--- An event for each of the rows with the columns of `told`: every request's end is told, in the statement that ends it. What an item of a list
+-- fragment: publish
+-- An event for each of the rows with the columns `event_columns`: every request's end is published by the statement that ends it. What an item of a list
 -- has behind its idempotency key, its number, is left out, as the API leaves it out.
 INSERT INTO outbox_event (event_id, type, subject, data)
 SELECT md5('request ' || id || ' ' || status || ' ' || retry_count)::uuid, 'beat.scrape_request.' || lower(status),
@@ -51,9 +51,9 @@ WITH closing AS (
                       WHEN (coalesce(r.data, '{}') || c.data) ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
         scraped_at = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.scraped_at ELSE clock_timestamp() END
     FROM closing c, locked l WHERE r.id = c.request_id AND r.id = l.id AND r.retry_count = c.run
-    RETURNING {{told_of_r}}, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
+    RETURNING {{event_columns_of_r}}, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
 ), event AS (
-    {{tell}} closed WHERE ended
+    {{publish}} closed WHERE ended
 )
 SELECT id, status, ended, awaited FROM closed WHERE ended OR awaited
 
@@ -73,9 +73,9 @@ WITH work AS (
     UPDATE scrape_request_log r SET status = CASE WHEN work.data ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
         scraped_at = clock_timestamp(), items = work.items, observed_at = work.observed_at, data = work.data
     FROM waiting, work WHERE r.id = waiting.id AND work.id = r.joined_to
-    RETURNING {{told_of_r}}
+    RETURNING {{event_columns_of_r}}
 ), event AS (
-    {{tell}} closed
+    {{publish}} closed
 )
 SELECT id, status FROM closed
 
@@ -123,10 +123,10 @@ WITH target AS MATERIALIZED (
         live = r.live AND ((t.id IS NULL AND r.status IN ('PENDING', 'PROCESSING')) OR r.waiters > coalesce(l.n, 0))
     FROM (SELECT id FROM target UNION SELECT id FROM leaving) a LEFT JOIN target t USING (id) LEFT JOIN leaving l USING (id)
     WHERE r.id = a.id
-    RETURNING {{told_of_r}}, r.live, t.id IS NOT NULL AS ended
+    RETURNING {{event_columns_of_r}}, r.live, t.id IS NOT NULL AS ended
 ), cancelled AS (
     UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM changed c WHERE f.request_id = c.id AND NOT c.live AND f.stage = 'WAITING'
 ), event AS (
-    {{tell}} changed WHERE ended
+    {{publish}} changed WHERE ended
 )
 SELECT id FROM changed WHERE ended ORDER BY id

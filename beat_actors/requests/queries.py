@@ -110,7 +110,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        """`freshness` tells of a complete request how old its answer is, and whether it was fetched for it."""
+        """`freshness` says of a complete request how old its answer is, and whether it was fetched for it."""
         complete = row.status == Status.COMPLETE and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
         said = row._asdict()

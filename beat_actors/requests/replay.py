@@ -102,7 +102,7 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     if requests:
         outcomes = await retry.retry_all(database, requests)
         swept.wake |= {outcome.platform for outcome in outcomes if outcome.error is None}
-    if found.refetched:  # only now: whoever dies before it does it again, and finds that the request runs
+    if found.refetched:  # only now: a process that dies before it does it again, and finds that the request runs
         async with database.statements() as alone:
             await alone.run(RESOLVE, {"outcome": "refetched", "ids": list(found.refetched)})
     return swept

@@ -81,7 +81,7 @@ UPDATE owner_breaker {{closer}}
 -- Parameters: after (epoch seconds: where the walk is), seconds (by which the clock went back), epoch (bigint or null: of the leader),
 -- batch (integer).
 -- Rows: one; how many were read, and the last one's time (null: none).
--- Locks: the deliveries, by their time; whoever changes one meanwhile is waited for, and then it is left as it is.
+-- Locks: the deliveries, by their time; a transaction that changes one meanwhile is waited for, and then the row is left as it is.
 -- No row: never.
 WITH next AS (
     SELECT d.id, d.next_at FROM webhook_endpoint e CROSS JOIN LATERAL (

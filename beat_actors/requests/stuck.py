@@ -1,4 +1,4 @@
-"""Requests that take long: what holds each up, and a hand to take it away from whoever holds it.
+"""Requests that take long: what holds each up, and how a person takes it away from its holder.
 
 The sweeps do so by themselves, by leases within seconds and by each flow's time limit; this is for the person who does not want to wait.
 """

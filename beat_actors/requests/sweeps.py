@@ -72,7 +72,7 @@ STAGE_OF: Mapping[str, str] = {Stage.LEASED: "retrieve", Stage.RETRIEVED: "inges
 
 
 async def due(database: Database) -> Swept:
-    """Waiting work whose time has come, and outcomes that nobody was told of. Notes steps of the database's clock, for the other sweeps."""
+    """Waiting work whose time has come, and outcomes for which no turn was asked. Notes steps of the database's clock, for the other sweeps."""
     async with database.statements() as alone:
         asked = clock.elapsed()
         rows = await alone.rows(DUE, {"platforms": list(platforms())})

@@ -12,7 +12,7 @@ WHERE EXISTS (SELECT FROM lane l WHERE l.platform = p.platform AND l.reasons IS 
    OR (SELECT s.id FROM settlement s WHERE s.platform = p.platform ORDER BY s.platform, s.id LIMIT 1) IS NOT NULL
 
 -- name: waiting
--- The safety net under every wake-up: the platforms that have a lane with a waiting fetch, whatever anybody was told about it.
+-- The safety net under every wake-up: the platforms that have a lane with a waiting fetch, whichever wake-ups were sent.
 -- No row: nothing waits that could run.
 SELECT DISTINCT l.platform FROM lane l CROSS JOIN LATERAL (
     SELECT FROM scrape_fetch f WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL

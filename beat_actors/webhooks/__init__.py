@@ -1,1 +1,1 @@
-"""Webhooks: what the outbox says, delivered by HTTP to whoever asked for it, signed as Standard Webhooks."""
+"""Webhooks: what the outbox says, delivered by HTTP to the endpoints that asked for it, signed as Standard Webhooks."""

@@ -127,7 +127,7 @@ def _socket(info: AddrInfoType, *, allow_private: bool) -> socket.socket:
 def _retry_after(headers: CIMultiDictProxy[str]) -> float:
     """Seconds that the endpoint asks for, in any form that is read of a provider, and no more than `LONGEST_PAUSE`."""
     said = {name: ", ".join(headers.getall(name)) for name in ("retry-after", "date") if name in headers}
-    return min(waits.told(said, b"") or 0.0, LONGEST_PAUSE)
+    return min(waits.asked_for(said, b"") or 0.0, LONGEST_PAUSE)
 
 
 def _failure(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The deliverer: tells the outbox to endpoints and makes the calls, many at a time, as long as its process lives.
+"""The deliverer: makes deliveries of the outbox' events and sends them, many at a time, as long as its process lives.
 
 Any number may run. Which of them makes a delivery is settled by a claim in the database; one that dies loses its leases and nothing else.
 """
@@ -25,7 +25,7 @@ PLACES = 256
 """Calls that one process has out at a time."""
 IDLE = 0.5
 ASLEEP = 2.0
-"""Seconds between two looks while there is nobody to tell."""
+"""Seconds between two looks while no endpoint is active."""
 
 
 class Deliverer:
@@ -60,20 +60,20 @@ class Deliverer:
             log.warning("webhooks_not_settled", error=str(error))
 
     async def step(self) -> bool:
-        """Settle what came back, tell what is new, begin what is due; whether there is likely more at once."""
+        """Settle what came back, make deliveries of what is new, begin what is due; whether there is likely more at once."""
         await self._settle()
         found = await deliveries.look(self._database)
         self._idle = IDLE if found.active else ASLEEP
-        told = await deliveries.fan_out(self._database) if found.news else 0
+        made = await deliveries.fan_out(self._database) if found.news else 0
         if found.late:
             await deliveries.fail_late(self._database)
         room = PLACES - len(self._calls)
-        claimed = await deliveries.claim(self._database, room) if room and (told or found.due) else []
+        claimed = await deliveries.claim(self._database, room) if room and (made or found.due) else []
         for row in claimed:
             call = asyncio.create_task(self._deliver(row))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
-        return told == deliveries.EVENTS
+        return made == deliveries.EVENTS
 
     async def drain(self) -> None:
         """Wait for the calls that are out, and settle them."""

@@ -1,4 +1,4 @@
-"""What is due to which endpoint: told from the outbox, claimed with a lease, settled in batches, kept for a while.
+"""What is due to which endpoint: made from the outbox, claimed with a lease, settled in batches, kept for a while.
 
 `attempt` rises with each claim and is its fence: who was taken for dead and comes back settles nothing.
 """
@@ -15,7 +15,7 @@ from beat_actors.webhooks.backoff import FAILURES, open_seconds
 PROCESS = "deliverer"
 """The name by which a process that delivers reports and connects."""
 EVENTS = 1000
-"""Events that one statement tells."""
+"""Events of which one statement makes deliveries."""
 PER_ENDPOINT = 8
 """Deliveries that are out to one endpoint at a time, so that a slow one has few of the places."""
 PER_ACCOUNT = 32
@@ -26,7 +26,7 @@ FORGOTTEN = 5000
 
 
 class Look(NamedTuple):
-    """What there is to do: `news` to tell, `late` and `due` deliveries; and whether any endpoint is `active`."""
+    """What there is to do: `news`: events without deliveries; `late` and `due` deliveries; and whether any endpoint is `active`."""
 
     active: bool
     news: bool

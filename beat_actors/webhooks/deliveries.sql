@@ -30,7 +30,7 @@ WITH position AS (
     SELECT o.* FROM position p CROSS JOIN LATERAL (
         SELECT xid, id, event_id, type, data, occurred_at FROM outbox_event
         WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT %(limit)s) o
-), told AS (
+), made AS (
     INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
     SELECT e.id, b.event_id, b.type, b.data, b.occurred_at, clock_timestamp(), clock_timestamp() + interval '24 hours' FROM batch b JOIN webhook_endpoint e
         ON e.state <> 'disabled' AND b.occurred_at >= e.created_at

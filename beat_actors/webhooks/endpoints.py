@@ -114,7 +114,7 @@ CHANGE = SQL("change", EndpointView)
 DELETE = SQL("delete")
 ROTATE = SQL("rotate", datetime)
 COUNT_TEST = SQL("count_test", Tests)
-TELL = SQL("tell", int)
+SEND_TEST = SQL("send_test", int)
 DELIVERIES = SQL("deliveries", DeliveryView)
 STATE_OF = SQL("state_of", str)
 RESEND = SQL("resend", int)
@@ -253,9 +253,9 @@ async def send_test(transaction: Transaction, number: int, reader: Reader) -> in
         raise Conflict(f"webhook {number} is {found.state}; resume it first")
     await _count_test(transaction, number, found.account_id)
     event = uuid4()
-    told = {"message": "This is a test.", "webhook_id": number}
-    values = {"endpoint": number, "event": event, "type": TEST, "data": jsonb(told)}
-    delivery = await transaction.only(TELL, values)
+    content = {"message": "This is a test.", "webhook_id": number}
+    values = {"endpoint": number, "event": event, "type": TEST, "data": jsonb(content)}
+    delivery = await transaction.only(SEND_TEST, values)
     await _audit(transaction, reader.actor, "test", number, {"event_id": event})
     return delivery
 

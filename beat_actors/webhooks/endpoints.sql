@@ -122,7 +122,7 @@ ON CONFLICT (subject) DO UPDATE SET
     sent = CASE WHEN t.began <= clock_timestamp() - interval '1 minute' THEN 1 ELSE t.sent + 1 END
 RETURNING subject, sent, extract(epoch FROM began + interval '1 minute' - clock_timestamp())::float8 AS seconds
 
--- name: tell
+-- name: send_test
 -- Sends an event to one endpoint alone.
 -- Parameters: endpoint (bigint), event (uuid), type (text), data (jsonb).
 -- Rows: the delivery's id.

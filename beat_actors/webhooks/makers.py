@@ -1,6 +1,6 @@
 """Who answers for an endpoint: the API key that made it. Without a working key nothing is sent to it.
 
-Endpoints made on the command line have no maker: whoever reaches the database answers for them.
+Endpoints made on the command line have no maker: those who reach the database answer for them.
 """
 
 from dataclasses import dataclass

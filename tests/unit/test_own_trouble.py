@@ -55,7 +55,7 @@ def test_it_looks_again_after_cooldowns_that_grow_and_is_over_with_the_first_con
         fail(own, "a")
     assert cooldowns == [COOLDOWN, 2 * COOLDOWN, 4 * COOLDOWN, 8 * COOLDOWN, 16 * COOLDOWN, *[COOLDOWN_AT_MOST] * 3]
     own.reached()
-    assert (own.takes_calls, own.is_cut_off, own.told()) == (True, False, {})
+    assert (own.takes_calls, own.is_cut_off, own.reported()) == (True, False, {})
 
 
 def test_a_process_without_descriptors_cools_down_though_its_old_connections_work(
@@ -67,7 +67,7 @@ def test_a_process_without_descriptors_cools_down_though_its_old_connections_wor
     clock.now += COOLDOWN
     assert own.takes_calls
     own.reached()
-    assert own.told() == {}
+    assert own.reported() == {}
 
 
 def test_a_key_that_opens_nothing_is_tried_again_later_and_stops_nothing_else(own: OwnTrouble, clock: Clock) -> None:
@@ -76,7 +76,7 @@ def test_a_key_that_opens_nothing_is_tried_again_later_and_stops_nothing_else(ow
     clock.now += COOLDOWN
     assert own.may_open("k1")
     own.opens("k1")
-    assert own.told() == {}
+    assert own.reported() == {}
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
     end = {**ids, "status": "FAILED", "error": "{}", "account_id": None, "late": True}
     for sql, params in (
         (intake.SUBMIT.text, {"lanes": json.dumps([lane]), "items": json.dumps(items)}),
-        (lifecycle.CLOSE_JOINED.text, ids),
+        (lifecycle.CLOSE_FOLLOWERS.text, ids),
         (lifecycle.LOCK_FETCHES.text, ids),
         (lifecycle.LOCK_REQUESTS.text, ids),
         (lifecycle.END.text, end),

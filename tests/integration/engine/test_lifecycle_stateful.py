@@ -33,7 +33,7 @@ from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.engine import Engine
 from beat_actors.errors import Conflict, KeyReused
-from beat_actors.pipeline import alone
+from beat_actors.pipeline import isolation
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.stage import StageResult
@@ -87,9 +87,9 @@ async def suspects(engine: Engine, fetch_ids: list[int]) -> StageResult:
     result = StageResult()
     for fetch_id in fetch_ids:
         async with engine.database.statements() as statements:
-            stage = await statements.value(alone.STAGE, {"id": fetch_id})
-        if stage in alone.STAGES:
-            tried = await alone.STAGES[stage](engine, [fetch_id], isolated=True)
+            stage = await statements.value(isolation.STAGE, {"id": fetch_id})
+        if stage in isolation.STAGES:
+            tried = await isolation.STAGES[stage](engine, [fetch_id], isolated=True)
             result.next += tried.next
     return result
 

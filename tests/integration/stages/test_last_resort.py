@@ -131,7 +131,7 @@ async def test_a_payload_for_which_there_is_no_memory_harms_only_itself(
     monkeypatch.setattr(ingests, "_parse", parse)
     assert sorted((await ingest(engine, ready)).next) == [ready[0], ready[2]]
     assert (await rows(engine.database, STATES))[1] == ("RETRIEVED", False, 1)
-    assert [*engine.own_trouble.told()] == ["resources"]
+    assert [*engine.own_trouble.reported()] == ["resources"]
 
 
 @pytest.mark.parametrize("stage", ["ingest", "process"])

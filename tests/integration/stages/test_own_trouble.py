@@ -111,7 +111,7 @@ async def test_a_worker_that_reaches_no_host_cools_down_and_says_so(settings: Se
 
         await reporter.report()
         (told,) = await processes(one.database)
-        assert told.troubles == one.own_trouble.told()
+        assert told.troubles == one.own_trouble.reported()
         rule = Watch("process", processes_in_trouble)
         assert await rule.run(one.database) == 1
         async with one.database.statements() as alone:
@@ -138,7 +138,7 @@ async def test_a_wrong_key_under_the_right_name_kills_no_credential(settings: Se
         await submit(right, 6)
         leased = (await turn(right.database, TOY)).leased
         assert (await retrieve(sick, leased[:3])).next == []
-        assert [*sick.own_trouble.told()] == [f"vault key {name}"]
+        assert [*sick.own_trouble.reported()] == [f"vault key {name}"]
         assert (await retrieve(sick, leased[3:])).next == []  # it leaves the rest to others
         assert len((await retrieve(right, leased[3:])).next) == 3
         again = (await turn(right.database, TOY)).leased
@@ -160,7 +160,7 @@ async def test_a_secret_that_a_proven_key_does_not_open_is_the_credentials_fault
         await retrieve(one, (await turn(one.database, TOY)).leased)
         await turn(one.database, TOY)
         assert await rows(one.database, "SELECT id FROM credential WHERE dead_at IS NOT NULL") == [(1,)]
-        assert one.own_trouble.told() == {}
+        assert one.own_trouble.reported() == {}
 
 
 async def test_keys_are_rotated_only_when_every_live_process_holds_the_new_one(settings: Settings) -> None:

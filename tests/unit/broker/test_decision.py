@@ -24,7 +24,7 @@ from beat_actors.broker.state import (
     Settlement,
     Snapshot,
     Wait,
-    told,
+    reasons_json,
 )
 from beat_actors.broker.windows import AHEAD, calendar_day
 from beat_actors.credentials.health import LOOKS
@@ -582,11 +582,11 @@ def test_reasons_of_many_credentials_are_kept_once_for_all_that_they_are_true_of
     out = [Credential(n, "first", disabled_till=NOW + n) for n in range(1, 5001)]
     lanes = [Lane(1, "profile", 2, ("first",))]
     (blocked,) = run(world(out, lanes=lanes), waiting(1)).blocked
-    kept = told(blocked.reasons)
+    kept = reasons_json(blocked.reasons)
     assert [(reason["source"], reason["until"], reason["credentials"]) for reason in kept] == [("first", NOW + 1, 5000)]
     assert blocked.until == NOW + 1
     (few,) = run(world(out[:3], lanes=lanes), waiting(1)).blocked
-    assert [reason["credential_id"] for reason in told(few.reasons)] == [1, 2, 3]
+    assert [reason["credential_id"] for reason in reasons_json(few.reasons)] == [1, 2, 3]
 
 
 def test_a_call_is_leased_a_moment_before_there_is_room_where_no_source_has_any_now():

@@ -4,7 +4,7 @@ import pytest
 
 from beat_actors.platforms.instagram import platform
 from beat_actors.platforms.interface import Answer, Outcome
-from beat_actors.platforms.waits import LONGEST_WAIT, reset, seconds, told
+from beat_actors.platforms.waits import LONGEST_WAIT, asked_for, reset, seconds
 
 DATE = "Sun, 29 Nov 2026 13:00:00 GMT"
 
@@ -28,7 +28,7 @@ DATE = "Sun, 29 Nov 2026 13:00:00 GMT"
     ],
 )
 def test_a_wait_is_a_number_a_date_or_a_list(header: str, wait: float | None) -> None:
-    assert told({"retry-after": header, "date": DATE}, b"") == wait
+    assert asked_for({"retry-after": header, "date": DATE}, b"") == wait
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_a_wait_is_a_number_a_date_or_a_list(header: str, wait: float | None) ->
     ],
 )
 def test_a_wait_may_stand_in_the_body(body: bytes, wait: float | None) -> None:
-    assert told({}, body) == wait
-    assert told({"retry-after": "7"}, body) == 7
+    assert asked_for({}, body) == wait
+    assert asked_for({"retry-after": "7"}, body) == 7
 
 
 def test_a_number_of_seconds_has_ascii_digits_alone() -> None:
