@@ -51,6 +51,7 @@ BEFOREHAND = (
     "beat_actors.pipeline.retrieve",
     "beat_actors.pipeline.upkeep",
     "beat_actors.quarantine",
+    "beat_actors.running_code",
 )
 """What the actors import. Not the actors: they build a broker, and each process has its own."""
 
