@@ -228,7 +228,8 @@ class BatchClose(_Resource):
 
     async def on_post(self, req: Request, resp: Response, batch_id: str) -> None:
         number, caller = row_id(batch_id, "batch_id"), caller_of(req)
-        await batches.close(self._provider.services.database, number, reader=reader_of(caller))
+        database = self._provider.services.database
+        await batches.close(database, number, reader=reader_of(caller), actor=caller.actor)
         send(resp, await self._found(number, caller))
 
 

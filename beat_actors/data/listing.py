@@ -41,10 +41,12 @@ async def known(
 @cache
 def _page(platform: str, entity: Entity, sees: Sees, goes_on: bool) -> Statement[Item]:
     account = "%(account)s::text"
+    # Said of both sides, so that a plan that merges them begins at the cursor and not at the first key.
+    from_here = f" AND n.{entity.key} > %(key)s" if goes_on else ""
     conditions = [
         visible(sees, "p", account, f"'{platform}'"),
         # The reader sees one row of a thing, the newest: a newer one that the reader sees too takes this one's place.
-        f"""NOT EXISTS (SELECT FROM "{entity.table}" n WHERE n.{entity.key} = p.{entity.key}
+        f"""NOT EXISTS (SELECT FROM "{entity.table}" n WHERE n.{entity.key} = p.{entity.key}{from_here}
             AND {visible(sees, "n", account, f"'{platform}'")}
             AND (n.observed_at, n.account_id, n.owner) > (p.observed_at, p.account_id, p.owner))""",
     ]

@@ -202,12 +202,14 @@ async def add(
     return accepted
 
 
-async def close(database: Database, number: int, *, reader: Reader) -> None:
+async def close(database: Database, number: int, *, reader: Reader, actor: str | None = None) -> None:
     """Add no more requests to a batch. Safe to repeat. Raises `NotFound`."""
     async with database.transaction() as transaction:
         batch = await _locked(transaction, number, reader)
         if batch.closed_at is None:
             await transaction.run(GROW, {"id": number, "added": 0, "closed": True})
+            if actor is not None:
+                await audit.record(transaction, actor=actor, action="batch.close", target=f"batch/{number}", detail={})
 
 
 async def cancel(database: Database, number: int, *, reader: Reader, reason: str, actor: str | None = None) -> None:

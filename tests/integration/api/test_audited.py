@@ -24,13 +24,21 @@ INSERT INTO quarantine (kind, platform, source, operation, parser_version, error
 VALUES ('malformed', 'instagram', 'lama', 'profile_by_handle', 1, 'no', '$.id')
 """
 # A submission is its own record: its request names the key.
-SUBMISSIONS = {"/v1/scrape-requests", "/v1/profiles/{platform}/{name}/refresh"}
+SUBMISSIONS = {
+    "/v1/scrape-requests",
+    "/v1/batches",
+    "/v1/batches/{batch_id}/requests",
+    "/v1/profiles/{platform}/{name}/refresh",
+}
 # One after the other, on what those before it made. `{first}`, `{second}`: messages in a queue.
 CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/scrape-requests/1/cancel", REASON, "request.cancel"),
     ("POST", "/v1/scrape-requests/1/retry", None, "request.retry"),
     ("POST", "/v1/scrape-requests/1/cancel", REASON, "request.cancel"),
     ("POST", "/v1/scrape-requests/retry", {"status": "CANCELLED"}, "request.retry"),
+    ("POST", "/v1/batches/1/close", None, "batch.close"),
+    ("POST", "/v1/batches/1/cancel", REASON, "batch.cancel"),
+    ("POST", "/v1/scrape-requests/cancel", {"platform": "instagram", **REASON}, "request.cancel"),
     ("POST", "/v1/limits/refresh_profile_insta_minute/reset", REASON, "limit.reset"),
     ("POST", "/v1/accounts/acme/grants", GRANT, "account.grant"),
     (
@@ -105,6 +113,8 @@ async def test_what_a_key_changes_is_on_record_with_the_key(
     admin = await new_key(Scope.ADMIN)
     async with Promised(app_over(settings, wake_ups), headers=bearer(admin)) as api:
         assert (await api.simulate_post("/v1/scrape-requests", json=WANTED)).status_code == 202
+        batch = {"requests": [WANTED | {"params": {"handle": "another"}}], "more": True}
+        assert (await api.simulate_post("/v1/batches", json=batch)).status_code == 202
         for method, path, body, action in CALLS:
             if path.endswith("/deliveries/1/resend"):
                 async with database.transaction() as transaction:

@@ -1,5 +1,6 @@
 """What is known, read through the API: by key and by name, in lists, as history; who may see it, and that any platform has its routes."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,8 +11,9 @@ import msgspec
 import psycopg
 import pytest
 
+from beat_actors.access.reader import Sees
 from beat_actors.access.scopes import Scope
-from beat_actors.data import cursors
+from beat_actors.data import cursors, listing
 from beat_actors.data.changes import Position
 from beat_actors.database import Database
 from beat_actors.platforms.instagram import (
@@ -24,6 +26,7 @@ from beat_actors.platforms.instagram import (
     InstagramStory,
 )
 from beat_actors.platforms.interface import Entity, Listed, Record
+from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
 from beat_actors.platforms.youtube.entities import YouTubeAccount
 from tests.integration.api.conftest import app_over, bearer
@@ -452,3 +455,25 @@ async def test_an_account_lists_what_its_own_requests_brought(settings, wake_ups
     key = await new_key(Scope.READ, account_id="acme")
     async with Promised(app_over(settings, wake_ups), headers=bearer(key)) as reader:
         assert [one["id"] for one in await walk(reader, "/v1/profiles/instagram", "items", 1)] == ["41", "43"]
+
+
+async def test_a_later_page_of_a_kind_reads_nothing_before_its_cursor(database: Database) -> None:
+    """Also where many things stand before it: each scan of the table begins at the cursor, or looks up one key."""
+    instagram = platform_named("instagram")
+    async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO instagram_account (profile_id, handle, followers, source, parser_version, request_id, observed_at) "
+            "SELECT n::text, n::text, n, 's', 1, 1, now() FROM generate_series(1, 50000) n"
+        )
+        await transaction.run("ANALYZE instagram_account")
+        sql = listing._page("instagram", instagram.entity_named("profiles"), Sees.ALL, True).text
+        values = {"key": "5", "limit": 51, "account": None}
+        found = await transaction.rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values)
+
+    def scans(plan: dict[str, Any]) -> Iterator[float]:
+        if "Index Name" in plan:
+            yield plan["Actual Rows"] * plan["Actual Loops"]
+        for part in plan.get("Plans", ()):
+            yield from scans(part)
+
+    assert max(scans(found[0][0][0]["Plan"])) < 1000
