@@ -89,9 +89,10 @@ latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--ra
 serve: $(READY) ## what the API takes: requests at a steady rate, batches, reads beside a bare handler, calls beside hostile callers; ARGS="--rate 200"
 	@$(BIN)/python -m bench.api $(ARGS)
 
-wheels: $(READY) ## build the production wheel and the one of the extra `rehearsal` into ./dist, without a network
+wheels: $(READY) ## build the wheels into ./dist, without a network: production, `rehearsal`, and the client alone
 	@$(BIN)/python -m hatchling build --target wheel --directory dist
 	@cd rehearsal && ../$(BIN)/python -m hatchling build --target wheel --directory ../dist
+	@cd client && ../$(BIN)/python -m hatchling build --target wheel --directory ../dist
 
 notice: $(READY) ## write NOTICE: the licences of what the image contains
 	@$(BIN)/python -m supply.notice

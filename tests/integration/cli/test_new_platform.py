@@ -17,7 +17,18 @@ from beat_actors.errors import BadInput
 from tests.platform_boundary import is_own
 
 ROOT = Path(__file__).parents[3]
-COPIED = ("beat_actors", "actors", "api", "scheduler", "tests", "docs", "pyproject.toml", "README.md", "LICENSE")
+COPIED = (
+    "beat_actors",
+    "actors",
+    "api",
+    "scheduler",
+    "tests",
+    "docs",
+    "supply",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 NAME, TITLE, SOURCE = "flickr", "FlickR", "lightbox"
 
 

@@ -1,15 +1,20 @@
 """The two wheels: production holds nothing that simulates or breaks anything, and the `rehearsal` extra adds exactly the rest."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from supply.metadata import absolute
 
 pytestmark = pytest.mark.exhaustive
 ROOT = Path(__file__).parents[3]
@@ -34,11 +39,18 @@ def build(folder: Path, into: Path) -> Path:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The production wheel and the rehearsal wheel, built from a copy of the tree."""
     tree = tmp_path_factory.mktemp("tree")
-    for name in (*PACKAGES, "rehearsal"):
+    for name in (*PACKAGES, "rehearsal", "client", "supply"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, tree)
     return build(tree, tree / "production"), build(tree / "rehearsal", tree / "rehearsal" / "dist")
+
+
+@pytest.fixture(scope="module")
+def client(wheels: tuple[Path, Path]) -> Path:
+    """The client's wheel, of the same tree."""
+    tree = wheels[0].parents[1]
+    return build(tree / "client", tree / "client" / "dist")
 
 
 def files(wheel: Path) -> set[str]:
@@ -155,3 +167,117 @@ def test_both_wheels_together_can_do_all(wheels: tuple[Path, Path], production: 
     for command in ("up", "simulator", "chaos"):
         helped = beat(production, command, "--help")
         assert helped.returncode == 0, helped.stderr
+
+
+def described(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as built:
+        (name,) = [name for name in built.namelist() if name.endswith(".dist-info/METADATA")]
+        return built.read(name).decode()
+
+
+def test_the_page_of_the_wheel_has_no_relative_link(wheels: tuple[Path, Path]) -> None:
+    said = described(wheels[0])
+    assert "docs/architecture.md" in said
+    assert re.findall(r"\]\((?!https?://|#)", said) == []
+
+
+def test_links_lead_to_where_a_release_says_that_its_files_are() -> None:
+    text = "see [the page](docs/api.md#ask), [elsewhere](https://example.com), [below](#below)"
+    assert absolute(text, "https://example.org/v1/") == (
+        "see [the page](https://example.org/v1/docs/api.md#ask), [elsewhere](https://example.com), [below](#below)"
+    )
+    assert absolute(text, None) == "see the page, [elsewhere](https://example.com), [below](#below)"
+
+
+def test_the_client_is_a_package_of_its_own_with_two_dependencies(client: Path, tmp_path: Path) -> None:
+    needs = re.findall(r"^Requires-Dist: (\S+)", described(client), re.MULTILINE)
+    assert sorted(re.split(r"[<>=]", need)[0] for need in needs) == ["aiohttp", "msgspec"]
+    with zipfile.ZipFile(client) as built:
+        built.extractall(tmp_path)
+    assert not (tmp_path / "beat_actors").exists()
+    code = "import beat_client, sys; print(sorted(beat_client.__all__) == sorted(set(beat_client.__all__)), 'beat_actors' in sys.modules)"
+    assert python(tmp_path, "-c", code).stdout == "True False\n"
+    assert "beat_actors" not in "".join(path.read_text() for path in (tmp_path / "beat_client").glob("*.py"))
+
+
+def installs(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that installs a hundred packages and starts stacks: in `make test-all` alone."""
+    skipped = pytest.mark.skipif("BEAT_TEST_ALL" not in os.environ, reason="it installs packages: make test-all")
+    return pytest.mark.timeout(900)(skipped(test))
+
+
+def uv(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """uv, with the index that pip was given; skipped where no package can be had."""
+    said = {}
+    for name in ("index-url", "extra-index-url"):
+        asked = subprocess.run(
+            (sys.executable, "-m", "pip", "config", "get", f"global.{name}"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said[name] = asked.stdout.split()
+    env = {**{name: value for name, value in os.environ.items() if not name.startswith("BEAT_")}}
+    env |= {
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }  # as pip takes what several indexes have
+    if said["index-url"]:
+        env["UV_DEFAULT_INDEX"] = said["index-url"][0]
+    elif said["extra-index-url"]:
+        env["UV_INDEX"] = " ".join(said["extra-index-url"])
+    command = (str(Path(sys.executable).with_name("uv")), *arguments)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=600)
+
+
+@installs
+def test_an_empty_environment_has_a_stack_from_the_wheels_alone(wheels: tuple[Path, Path], tmp_path: Path) -> None:
+    """What the pages print: the production wheel by itself, then what it names for the local stack, then the rehearsal's wheel."""
+    environment, dist = tmp_path / "venv", tmp_path / "dist"
+    dist.mkdir()
+    for wheel in wheels:
+        shutil.copy2(wheel, dist)
+    assert uv("venv", "--quiet", "--python", sys.executable, str(environment), cwd=tmp_path).returncode == 0
+    install = ("pip", "install", "--quiet", "--python", str(environment / "bin/python"))
+    done = uv(*install, str(dist / wheels[0].name), cwd=tmp_path)
+    if done.returncode:
+        pytest.skip(f"no packages can be had here: {done.stderr[-300:]}")
+    command = str(environment / "bin/beat")
+
+    def say(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+        return subprocess.run(
+            (command, *arguments), cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    refused = say("up", "--real", "--once")
+    assert refused.returncode == 1
+    assert not (tmp_path / ".beat").exists()
+    printed = shlex.split(refused.stderr.partition("needs it: ")[2])
+    assert printed[:2] == ["pip", "install"]
+    done = uv(*install, *printed[2:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    started = say("up", "--real", "--once")
+    assert started.returncode == 0, started.stderr
+    assert "needs simulated providers" in say("up", "--once").stderr
+    done = uv(*install, "--find-links", str(dist), "beat-actors-rehearsal", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rehearsed = say("up", "--once", "--profiles", "20", "--root", str(tmp_path / "rehearsed"))
+    assert rehearsed.returncode == 0, rehearsed.stdout[-3000:] + rehearsed.stderr
+
+
+@installs
+@pytest.mark.parametrize("minor", [11, 12, 13, 14])
+def test_uvx_runs_a_rehearsal_of_the_wheels(minor: int, wheels: tuple[Path, Path], tmp_path: Path) -> None:
+    if (
+        subprocess.run((f"python3.{minor}", "-c", ""), check=False).returncode
+        if shutil.which(f"python3.{minor}")
+        else True
+    ):
+        pytest.skip(f"there is no python3.{minor} here that starts")
+    for wheel in wheels:
+        shutil.copy2(wheel, tmp_path)
+    options = ("--python", f"3.{minor}", "--find-links", str(tmp_path), "--with", "beat-actors-rehearsal")
+    run = ("beat", "up", "--once", "--profiles", "20", "--root", str(tmp_path / "rehearsed"))
+    done = uv("tool", "run", *options, "--from", str(tmp_path / wheels[0].name), *run, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
