@@ -64,7 +64,7 @@ def from_environment() -> Register | None:
         armed = import_module("beat_actors.failpoints.armed")
     except ModuleNotFoundError:
         raise BadSettings(
-            f"{VARIABLE}: this installation cannot arm failpoints. Unset it, or install them: pip install 'beat-actors[rehearsal]'"
+            f"{VARIABLE}: this installation cannot arm failpoints. Unset it, or install the wheel beat-actors-rehearsal of this version beside it"
         ) from None
     register: Register = armed.register(text)
     return register
