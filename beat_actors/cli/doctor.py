@@ -27,6 +27,7 @@ from beat_actors.database.processes import Process, processes
 from beat_actors.database.upkeep import shares_sessions
 from beat_actors.engine import check_sources
 from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
+from beat_actors.platforms.registry import platforms
 from beat_actors.process_alerts import actions
 from beat_actors.webhooks.deliveries import PROCESS, look
 
@@ -85,6 +86,7 @@ class Work(NamedTuple):
 SQL = Statements(__file__)
 SERVER, SCHEMA = SQL("server", Server), SQL("schema", Schema)
 RESTORED = SQL("restored", datetime)
+MISSING = SQL("missing_tables", str)
 ACTIVE, ROLE, WORK = SQL("active", Active), SQL("role", Role), SQL("work", Work)
 
 
@@ -164,6 +166,8 @@ async def _postgres(opened: Session) -> list[Finding]:
         after = time.time()
         schema = await transaction.row(SCHEMA) if row.migrated else None
         work = await transaction.row(WORK) if row.migrated else None
+        tables = [entity.table for platform in platforms().values() for entity in platform.entities]
+        missing = await transaction.rows(MISSING, {"tables": tables}) if row.migrated else []
         restored_at = await transaction.value(RESTORED) if row.in_cluster else None
         role = await transaction.only(ROLE, {"files": FILES})
     # The answer was written at some time in between.
@@ -186,6 +190,10 @@ async def _postgres(opened: Session) -> list[Finding]:
             "" if skew < SKEW else "synchronise this host's clock and the database's (NTP)",
         ),
     ]
+    if missing:
+        found.append(
+            Finding("tables", f"those of an installed platform are missing: {', '.join(missing)}", "run `beat migrate`")
+        )
     if restored_at is not None:
         found.append(
             Finding(

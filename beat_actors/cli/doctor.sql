@@ -49,3 +49,11 @@ FROM pg_roles WHERE rolname = current_user
 -- No row: never.
 SELECT (SELECT count(*) FROM lane WHERE reasons IS NOT NULL AND blocked_until > clock_timestamp()) AS blocked,
        (SELECT count(*) FROM (SELECT FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING') LIMIT 100001) o) AS open
+
+-- name: missing_tables
+-- Tables that are not there.
+-- Parameters: tables (text[]).
+-- Rows: a name each.
+-- Locks: none.
+-- No row: all are there.
+SELECT name FROM unnest(%(tables)s::text[]) AS t(name) WHERE to_regclass(quote_ident(name)) IS NULL ORDER BY 1

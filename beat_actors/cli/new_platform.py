@@ -1,7 +1,11 @@
 """`beat new-platform`: the folder of a new platform, which passes the conformance suite as it is written."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from beat_actors.cli import plugin as plugins
 from beat_actors.cli import scaffold
 from beat_actors.cli.output import say, tell
 
@@ -16,8 +20,26 @@ It works as it stands, on answers that are invented. To make it {name}'s own (do
 Commit it alone: what has to change elsewhere goes into a commit before."""
 
 
-def new_platform(name: str, /, *, title: str | None = None, source: str | None = None, root: Path = Path()) -> None:
-    """Write a new platform into this checkout: folder, simulated provider, migration, recordings, test, page and entry point.
+NEXT_PLUGIN = """
+It works as it stands, on answers that are invented, and is found by its entry points once it is installed beside Beat:
+  pip install --editable {root}
+  python -m pytest {root}/tests
+  `beat migrate`        makes its tables; then restart what runs
+  `beat credentials add {source}`, `beat scrape {name} creator_000042`
+README.md says how to make it {name}'s own."""
+
+
+def new_platform(
+    name: str,
+    /,
+    *,
+    title: str | None = None,
+    source: str | None = None,
+    root: Path = Path(),
+    plugin: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write a new platform into this checkout: folder, simulated provider, migration, recordings, test, page and entry point. With --plugin, write it
+    as a distribution of its own, which needs no checkout.
 
     It refuses to overwrite anything.
 
@@ -30,8 +52,19 @@ def new_platform(name: str, /, *, title: str | None = None, source: str | None =
     source
         Its first provider; the platform's name and api if not given.
     root
-        The checkout; this folder if not given.
+        The checkout, or with --plugin the folder in which the distribution's own folder is made; this folder if not given.
+    plugin
+        Make a distribution `beat-NAME`, with entry points for the platform, its double and its migrations.
     """
+    if plugin:
+        made = plugins.plan(root, name, title=title, source=source)
+        laid_out = plugins.write(made)
+        for path in made.files:
+            say(str(made.root / path))
+        if not laid_out:
+            tell("ruff is not here to lay it out, or could not; the code works all the same")
+        say(NEXT_PLUGIN.format(root=made.root, name=made.name, source=made.source))
+        return
     planned = scaffold.plan(root, name, title=title, source=source)
     laid_out = scaffold.write(planned)
     for path in planned.files:

@@ -76,23 +76,11 @@ def plan(root: Path, name: str, *, title: str | None = None, source: str | None 
     `title` is the name as people write it, for prose and classes (TikTok); `source` names its first provider.
     """
     pyproject = _pyproject(root)
-    _check(name, "platform", taken={*platforms(), *_modules(root)})
-    source = source or f"{name}api"
-    _check(source, "source", taken={known for platform in platforms().values() for known in platform.sources})
-    title = title or _camel(name)
-    if not title.isidentifier() or title.lower() != name.replace("_", "") or not title[0].isupper():
-        raise BadInput(f"a title is the platform's name with capitals, such as {_camel(name)}", field="title")
-    head, revision = _revisions(root)
-    values = {
-        "name": name,
-        "title": title,
-        "source": source,
-        "source_class": f"{title}Api" if source == f"{name}api" else _camel(source),
-        "revision": revision,
-        "down_revision": head,
-    }
+    named = values(name, title=title, source=source, taken=_modules(root))
+    source = named["source"]
+    named["down_revision"], named["revision"] = _revisions(root)
     files = {
-        target.format_map(values): Percent((TEMPLATES / f"{template}.tmpl").read_text("utf-8")).substitute(values)
+        target.format_map(named): Percent((TEMPLATES / f"{template}.tmpl").read_text("utf-8")).substitute(named)
         for template, target in FILES.items()
     }
     there = [path for path in files if (root / path).exists()]
@@ -100,6 +88,32 @@ def plan(root: Path, name: str, *, title: str | None = None, source: str | None 
         raise BadInput(f"nothing was written, because there is already: {', '.join(there)}", field="name")
     line = f'{name} = "beat_actors.platforms.{name}:platform"'
     return Plan(root, name, source, files, _with_line(pyproject, line), line)
+
+
+def values(name: str, *, title: str | None, source: str | None, taken: set[str]) -> dict[str, str]:
+    """What the templates are filled with, but for the revisions. Raises `BadInput` for a name that cannot be one, or is `taken`."""
+    _check(name, "platform", taken={*platforms(), *taken})
+    source = source or f"{name}api"
+    _check(source, "source", taken={known for platform in platforms().values() for known in platform.sources})
+    title = title or _camel(name)
+    if not title.isidentifier() or title.lower() != name.replace("_", "") or not title[0].isupper():
+        raise BadInput(f"a title is the platform's name with capitals, such as {_camel(name)}", field="title")
+    source_class = f"{title}Api" if source == f"{name}api" else _camel(source)
+    return {"name": name, "title": title, "source": source, "source_class": source_class}
+
+
+def write_files(root: Path, files: Mapping[str, str]) -> bool:
+    """All of them, in a new folder, or nothing where one cannot be written. Returns whether ruff could lay them out."""
+    made: list[Path] = []
+    try:
+        for path, text in files.items():
+            _make(root / path, text, made)
+    except OSError:
+        for thing in reversed(made):
+            with suppress(OSError):
+                thing.rmdir() if thing.is_dir() else thing.unlink()
+        raise
+    return _laid_out(root, [path for path in files if path.endswith(".py")])
 
 
 def write(planned: Plan) -> bool:
@@ -148,8 +162,8 @@ def _pyproject(root: Path) -> str:
         named = None
     if named != DISTRIBUTION:
         raise BadInput(
-            f"{root.resolve()} is no checkout of Beat; go to one, or name it with --root. A platform of another distribution "
-            f"needs no scaffold here: it declares an entry point in the group {GROUP}",
+            f"{root.resolve()} is no checkout of Beat; go to one, or name it with --root. A platform of a "
+            "distribution of its own needs none: --plugin",
             field="root",
         )
     return text

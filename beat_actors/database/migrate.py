@@ -1,9 +1,11 @@
 """Bring a database to the newest schema. Safe to run from many processes at once: an advisory lock lets one work."""
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from beat_actors.database import roles
 from beat_actors.database.urls import DRIVER, connect_args
-from beat_actors.errors import StorageUnavailable
+from beat_actors.errors import BadInput, StorageUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_222_326_001
@@ -46,10 +48,33 @@ FROM unnest(pg_blocking_pids(%s)) AS b(pid) LEFT JOIN pg_stat_activity a ON a.pi
 """
 
 
-def _config() -> Config:
+GROUP = "beat.migrations"
+"""The entry points of packages that hold the migrations of platforms of other distributions."""
+PLUGIN = re.compile(r"[a-z][a-z0-9_]{0,29}")
+
+
+def _config(plugin: str | None = None, place: Path | None = None) -> Config:
+    """Of Beat's own migrations, or of those of a plug-in in `place`. Each plug-in has a table of its own for its revision."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    if plugin is not None and place is not None:
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", str(place))
+        config.attributes["version_table"] = f"alembic_version_{plugin}"
     return config
+
+
+def plugins() -> dict[str, Path]:
+    """Where the migrations of platforms of other distributions are, by the name of the entry point. Raises `BadInput` for a name that is none."""
+    found = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if not PLUGIN.fullmatch(entry.name):
+            raise BadInput(
+                f"the entry point {GROUP}:{entry.name} has no name that a table could have: small letters, digits and _",
+                field="name",
+            )
+        found[entry.name] = Path(str(entry.load().__file__)).parent
+    return found
 
 
 def head() -> str | None:
@@ -96,7 +121,9 @@ def upgrade(
                     text("SELECT set_config('lock_timeout', :timeout, false)"), {"timeout": LOCK_TIMEOUT}
                 )
                 connection.commit()
-                _run(connection, revision, time.monotonic() + timeout)
+                _run(connection, _config(), revision, time.monotonic() + timeout)
+                for plugin, place in plugins().items() if revision == "head" else ():
+                    _run(connection, _config(plugin, place), "head", time.monotonic() + timeout)
             try:
                 _database_defaults(connection, statement_timeout)
                 process = roles.user_of(process_url) if process_url else ""
@@ -113,9 +140,8 @@ def upgrade(
         engine.dispose()
 
 
-def _run(connection: Connection, revision: str, until: float) -> None:
+def _run(connection: Connection, config: Config, revision: str, until: float) -> None:
     """Every migration up to `revision`, each in a transaction of its own; one that gets no lock is begun again."""
-    config = _config()
     config.attributes["connection"] = connection
     while True:
         try:

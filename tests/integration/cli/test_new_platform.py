@@ -9,11 +9,15 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from beat_actors.cli import scaffold
 from beat_actors.cli.app import invoke
+from beat_actors.cli.plugin import plan
+from beat_actors.database import migrate
 from beat_actors.errors import BadInput
+from beat_actors.settings import Settings
 from tests.platform_boundary import is_own
 
 ROOT = Path(__file__).parents[3]
@@ -239,3 +243,77 @@ def test_it_says_what_it_wrote_and_what_comes_next(tmp_path: Path, capsys: pytes
     )
     assert "beat scrape flickr creator_000042" in said
     assert 'flickr = "beat_actors.platforms.flickr:platform"' in said
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A platform as a distribution of its own, and a folder in which its wheel is unpacked."""
+    parent = tmp_path_factory.mktemp("plugin")
+    assert invoke(["new-platform", NAME, "--title", TITLE, "--source", SOURCE, "--plugin", "--root", str(parent)]) == 0
+    root, site = parent / f"beat-{NAME}", parent / "site"
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "--target", "wheel"], cwd=root, check=True, timeout=100)
+    (wheel,) = (root / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as built:
+        built.extractall(site)
+    return root, site
+
+
+def beside(site: Path, *command: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command in an installation that has the plug-in beside Beat."""
+    path = os.pathsep.join((str(site), str(ROOT)))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BEAT_")}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=cwd,
+        env={**kept, "PYTHONPATH": path, **env},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+@pytest.mark.exhaustive
+def test_s10_11_the_tests_of_a_platform_of_its_own_distribution_pass(plugin: tuple[Path, Path]) -> None:
+    root, site = plugin
+    done = beside(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(root / "tests"), cwd=root)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "7 passed" in done.stdout
+
+
+@pytest.mark.exhaustive
+def test_beat_migrate_makes_the_tables_of_such_a_platform_and_doctor_misses_them_before(
+    plugin: tuple[Path, Path], settings: Settings
+) -> None:
+    root, site = plugin
+    assert settings.vault_keys is not None
+    assert settings.message_keys is not None
+    env = {
+        "BEAT_DATABASE_URL": str(settings.database_url),
+        "BEAT_DATABASE_OWNER_URL": settings.owner_url,
+        "BEAT_REDIS_URL": str(settings.redis_url),
+        "BEAT_VAULT_KEYS": settings.vault_keys.get_secret_value(),
+        "BEAT_MESSAGE_KEYS": settings.message_keys.get_secret_value(),
+    }
+    main = "from beat_actors.cli import main; main()"
+    doctor = beside(site, "-c", main, "doctor", cwd=root, **env)
+    assert f"missing: {NAME}_account, {NAME}_post" in doctor.stdout
+    for _ in range(2):  # nothing is done twice
+        migrated = beside(site, "-c", main, "migrate", cwd=root, **env)
+        assert migrated.returncode == 0, migrated.stderr
+    with psycopg.connect(str(settings.database_url)) as connection:
+        assert connection.execute(f"SELECT count(*) FROM {NAME}_account").fetchone() == (0,)
+    with psycopg.connect(settings.owner_url) as connection:
+        found = connection.execute(
+            f"SELECT (SELECT version_num FROM alembic_version_{NAME}), (SELECT version_num FROM alembic_version)"
+        )
+        assert found.fetchone() == ("0001", migrate.head())
+    assert "missing" not in beside(site, "-c", main, "doctor", cwd=root, **env).stdout
+
+
+def test_a_distribution_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / f"beat-{NAME}").mkdir()
+    with pytest.raises(BadInput, match="there is already"):
+        plan(tmp_path, NAME)
+    with pytest.raises(BadInput, match="there is a platform 'instagram' already"):
+        plan(tmp_path, "instagram")
