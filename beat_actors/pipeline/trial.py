@@ -33,7 +33,7 @@ from beat_actors.platforms.interface import (
     Source,
     Verdict,
 )
-from beat_actors.redaction import HIDDEN, Redactor
+from beat_actors.redaction import HIDDEN
 
 MOST_PARAMS = 8
 CANDIDATES = 20
@@ -96,26 +96,26 @@ async def try_once(
     if call is None:
         return None
     standing = Standing(engine.database, [call], started)
-    built: list[Call] = []
+    headers: dict[str, str] = {}
 
     def build(secret: Secret) -> Call:
-        built.append(endpoint.build(spec if endpoint.many is None else endpoint.many.join([spec]), secret))
-        return built[0]
+        made = endpoint.build(spec if endpoint.many is None else endpoint.many.join([spec]), secret)
+        headers.update(_headers(source, secret, made))
+        return made
 
     try:
         made = await attempt(engine, source, call, build, started, standing, urgent=True)
     except Exception as error:  # noqa: BLE001 - its words may hold the secret
         broken = caused_by_process(engine, error, begun=call.id in standing.begun)
         made = broken or Attempt(NO_EXCHANGE, not_made(error))
-    trial = await _judged(source, endpoint, spec, call, made, built)
+    trial = await _judged(source, endpoint, spec, call, made, headers)
     await _finish(engine, call, trial)
     return trial
 
 
 async def _judged(
-    source: Source, endpoint: Endpoint, spec: FetchSpec, call: LeasedCall, made: Attempt, built: Sequence[Call]
+    source: Source, endpoint: Endpoint, spec: FetchSpec, call: LeasedCall, made: Attempt, headers: dict[str, str]
 ) -> Trial:
-    headers = _headers(built[0], made.redactor) if built else {}
     answer = made.answer
     if answer is None:
         assert made.verdict is not None
@@ -150,8 +150,14 @@ def _parsed(
     return None, dataclasses.replace(verdict, outcome=outcome, detail=said)
 
 
-def _headers(call: Call, redactor: Redactor) -> dict[str, str]:
-    return {name: HIDDEN if redactor.holds(value) else value for name, value in call.headers.items()}
+def _headers(source: Source, secret: Secret, call: Call) -> dict[str, str]:
+    """The headers of a call, without any that holds a secret field, however short it is."""
+    redactor = source.redactor(secret)
+    hidden = [value for name, value in secret.items() if name not in source.public_fields]
+    return {
+        name: HIDDEN if redactor.holds(value) or any(one in value for one in hidden) else value
+        for name, value in call.headers.items()
+    }
 
 
 async def _finish(engine: Engine, call: LeasedCall, trial: Trial) -> None:

@@ -214,6 +214,13 @@ def test_one_call_is_shown_charged_and_never_made_beyond_a_limit(
         assert connection.execute("SELECT count(*) FROM raw_payload").fetchone() == (0,)
 
 
+def test_a_secret_that_is_too_short_to_be_looked_for_is_not_shown_either(beat: Beat, simulator: str) -> None:
+    beat("connect", "bestsolutions", stdin=json.dumps({"key": "zq7"}))
+    shown = beat("try", "bestsolutions", "profile_by_handle", "handle=creator_000007", "--json").json
+    assert shown["request"]["headers"]["X-RapidAPI-Key"] == "***"
+    assert "zq7" not in json.dumps(shown["request"])
+
+
 def test_a_call_that_goes_wrong_is_judged_as_the_broker_judges_it(beat: Beat, simulator: str) -> None:
     beat("connect", "lama", stdin=json.dumps({"key": TOKEN}))
     said = beat("try", "lama", "profile_by_handle", "handle=nobody.is.this", "--json")
