@@ -282,10 +282,8 @@ def _summary(
         return f"It waits for its turn of the broker; {text}."
     first = min(blocked[0].blockers, key=lambda blocker: (blocker.until is None, blocker.until))
     who = f"{first.source}: " if first.source else ""
-    when = (
-        f"it can run at {earliest:%Y-%m-%d %H:%M:%S} UTC at the earliest"
-        if earliest
-        else "only a person can change that"
-    )
     more = len(blocked[0].blockers) - 1
-    return f"It waits. The first blocker to clear is {who}{first.why}{f' ({more} more)' if more else ''}; {when}."
+    told = f"{who}{first.why}{f' ({more} more)' if more else ''}"
+    if earliest is None:
+        return f"It waits: {told}; only a person can change that."
+    return f"It waits. The first blocker to clear is {told}; it can run at {earliest:%Y-%m-%d %H:%M:%S} UTC at the earliest."
