@@ -4,6 +4,7 @@ from cyclopts import App
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
+from beat_actors.cli.names import AnyPlatform, PlatformName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.access import Here, There, Wanted
 from beat_actors.cli.output import TABLE, Shape, say, show_list
@@ -16,7 +17,7 @@ def grants_(
     account: str | None = None,
     /,
     *,
-    platform: str | None = None,
+    platform: AnyPlatform = None,
     owner: str | None = None,
     limit: int = grants.MAX_PAGE,
     shape: Shape = TABLE,
@@ -43,7 +44,7 @@ def grants_(
 
 
 @app.command
-def grant(account: str, platform: str, owner: str, /, *, reason: str) -> None:
+def grant(account: str, platform: PlatformName, owner: str, /, *, reason: str) -> None:
     """Let an account use an owner: submit requests that need the owner's credential, and read their results.
 
     Parameters
@@ -59,7 +60,7 @@ def grant(account: str, platform: str, owner: str, /, *, reason: str) -> None:
 
 
 @app.command
-def revoke(account: str, platform: str, owner: str, /, *, reason: str) -> None:
+def revoke(account: str, platform: PlatformName, owner: str, /, *, reason: str) -> None:
     """Take an owner from an account. At once the account reads nothing of the owner any more, and requests that wait for it fail.
 
     Parameters

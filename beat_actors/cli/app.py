@@ -46,9 +46,9 @@ COMMANDS = (
     ),
     ("try", "trial:try_", "Make one call to a provider, and show the request, the answer and what is read of it."),
     ("accounts", "accounts:app", "Accounts and the owners that each may use: list, grant, revoke."),
-    ("sources", "operations:sources", "List providers and their circuit breakers; pause or resume their calls."),
-    ("flows", "operations:flows", "List flows and their concurrency limits; change, pause, resume."),
-    ("alerts", "operations:alerts", "List open alerts with impact and recommended action; silence one."),
+    ("sources", "steering:sources", "List providers and their circuit breakers; pause or resume their calls."),
+    ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
+    ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
     (
         "queues",

@@ -71,8 +71,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StillOut:
-    """What comes back by itself after the report."""
+    """What recovers by itself after the report: `n` credentials of a source, or a `breaker`."""
 
+    kind: str
     what: str
     until: datetime
     n: int

@@ -62,9 +62,9 @@ SELECT kind AS what, count(*) AS n FROM credential_event WHERE at >= %(since)s A
 -- Rows: `StillOut`.
 -- Locks: none.
 -- No row: nothing is out.
-SELECT source || ', ' || operation AS what, open_until AS until, 1 AS n FROM breaker WHERE open_until > clock_timestamp()
+SELECT 'breaker' AS kind, source || ' ' || operation AS what, open_until AS until, 1 AS n FROM breaker WHERE open_until > clock_timestamp()
 UNION ALL
-SELECT source || ', ' || coalesce(disabled_reason, 'resting'), max(disabled_till), count(*) FROM credential
+SELECT 'credential', source || coalesce(' (' || disabled_reason || ')', ''), max(disabled_till), count(*) FROM credential
 WHERE disabled_till > clock_timestamp() GROUP BY source, disabled_reason ORDER BY until
 
 -- name: books

@@ -11,6 +11,7 @@ from typing import Any
 
 from cyclopts import App
 
+from beat_actors.cli.names import AnySource, SourceName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.credentials import Here, Offer, There
 from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, moment, printable, say, show_json, show_list, show_rows
@@ -30,7 +31,7 @@ PATIENCE = 6.0
 
 @app.command
 def add(
-    source: str,
+    source: SourceName,
     /,
     *,
     label: str = "",
@@ -132,7 +133,7 @@ def show(credential: int, /, *, json: Flag = False) -> None:
 
 
 @app.command(name="list")
-def list_(source: str | None = None, *, shape: Shape = TABLE) -> None:
+def list_(source: AnySource = None, *, shape: Shape = TABLE) -> None:
     """List credentials and their state; never their secrets.
 
     Parameters
@@ -153,7 +154,7 @@ def list_(source: str | None = None, *, shape: Shape = TABLE) -> None:
 
 
 @app.command
-def enable(credential: int | None = None, /, *, reason: str, source: str | None = None) -> None:
+def enable(credential: int | None = None, /, *, reason: str, source: AnySource = None) -> None:
     """Put a credential back into use at once, whatever put it out of use.
 
     Parameters
@@ -167,7 +168,7 @@ def enable(credential: int | None = None, /, *, reason: str, source: str | None 
 
 
 @app.command
-def disable(credential: int | None = None, /, *, reason: str, source: str | None = None) -> None:
+def disable(credential: int | None = None, /, *, reason: str, source: AnySource = None) -> None:
     """Take a credential out of use until it is enabled by hand.
 
     Parameters
@@ -181,7 +182,7 @@ def disable(credential: int | None = None, /, *, reason: str, source: str | None
 
 
 @app.command
-def reset(credential: int | None = None, /, *, reason: str, source: str | None = None) -> None:
+def reset(credential: int | None = None, /, *, reason: str, source: AnySource = None) -> None:
     """End the cooldown of a credential now and reset its backoff.
 
     Parameters

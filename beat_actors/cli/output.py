@@ -78,6 +78,19 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def since(seconds: float | None) -> str:
+    """How long something has lasted, in one unit."""
+    if seconds is None:
+        return ""
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+    )
+
+
 def reason_of(error: Mapping[str, object]) -> str:
     """A request's error in a line: its kind, and what was said about it. Empty for no error."""
     said = " ".join(str(error.get("message") or "").split())
@@ -161,9 +174,16 @@ def show_rows(
         if empty and not rows:
             tell(empty)
     elif rows:
+        columns, rows = _filled(columns, rows)
         out.print(table(columns, rows, prose) if _fits(columns, rows, prose) else _blocks(columns, rows))
     elif empty:
         out.print(Text(empty, style="dim"))
+
+
+def _filled(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[object]]]:
+    """The columns in which a row has something, for a terminal has little room."""
+    kept = [index for index in range(len(columns)) if any(printable(row[index]) for row in rows)]
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
 def _fits(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str]) -> bool:

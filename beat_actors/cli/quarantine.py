@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+from beat_actors.cli.names import AnyPlatform, AnySource, KindOfEntry
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.quarantine import Here, There, up_to_now
 from beat_actors.cli.output import TABLE, Flag, Shape, moment, say, show_document, show_json, show_list, tell
@@ -51,13 +52,13 @@ def show_entry(entry: int, /, *, payload: Flag = False) -> None:
 
 @app.command
 def resolve(
-    kind: str,
+    kind: KindOfEntry,
     /,
     *,
     newest: int | None = None,
     reason: str,
-    platform: str | None = None,
-    source: str | None = None,
+    platform: AnyPlatform = None,
+    source: AnySource = None,
     operation: str | None = None,
     path: str | None = None,
     parser_version: int | None = None,
@@ -91,13 +92,13 @@ def resolve(
 
 @app.command
 def replay(
-    kind: str,
+    kind: KindOfEntry,
     /,
     *,
     newest: int | None = None,
     reason: str,
-    platform: str | None = None,
-    source: str | None = None,
+    platform: AnyPlatform = None,
+    source: AnySource = None,
     operation: str | None = None,
     path: str | None = None,
     parser_version: int | None = None,

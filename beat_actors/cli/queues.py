@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from actors.queues import MessageView, QueueOverview, QueueView
+from beat_actors.cli.names import QueueName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.queues import Here, There
 from beat_actors.cli.output import TABLE, Flag, Shape, moment, out, say, show_json, show_list, show_rows, table
@@ -38,7 +39,7 @@ def look(*, once: Flag = False, shape: Shape = TABLE) -> None:
 
 
 @app.command(name="list")
-def list_messages(queue: str, /, *, limit: int = 20, shape: Shape = TABLE) -> None:
+def list_messages(queue: QueueName, /, *, limit: int = 20, shape: Shape = TABLE) -> None:
     """List messages of a queue: in flight, longest waiting, newest dead letters; at most LIMIT of each."""
     show_list(
         ask(Here, There, lambda beat: beat.messages(queue, limit)),
@@ -72,7 +73,7 @@ def requeue(message_id: str, /, *, reason: str) -> None:
 
 
 @app.command(name="requeue-dead")
-def requeue_dead(queue: str, /, *, reason: str, actor: str | None = None, rate: float = 10.0) -> None:
+def requeue_dead(queue: QueueName, /, *, reason: str, actor: str | None = None, rate: float = 10.0) -> None:
     """Requeue the dead letters of a queue at a rate, the oldest first; the scheduler does it. Letters that die meanwhile stay.
 
     Parameters
@@ -95,7 +96,7 @@ def drop(message_id: str, /, *, reason: str) -> None:
 
 
 @app.command
-def purge(queue: str, /, *, reason: str, state: str = "dead") -> None:
+def purge(queue: QueueName, /, *, reason: str, state: str = "dead") -> None:
     """Delete all messages of a queue in one state. Messages in flight stay.
 
     Parameters

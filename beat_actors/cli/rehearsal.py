@@ -75,8 +75,10 @@ class Rehearsal:
             try:
                 await self._simulator.clear_faults()
                 await self._simulator.set_latency(LATENCY)
+                async with self._engine.database.transaction() as transaction:
+                    left = await transaction.only(books.UNFINISHED)
                 await self._add_credentials()
-                await self._end_what_is_left()
+                await self._end_what_is_left(left)
                 return None if self._stopped() else await self._rehearse()
             finally:
                 await self._simulator.clear_faults()
@@ -92,17 +94,20 @@ class Rehearsal:
 
     async def _storm(self) -> list[Neighbour]:
         """Refuse every Instagram credential; how long the other platforms' requests took before and meanwhile."""
-        self._tell(f"requests to {', '.join(neighbours.FLOWS)}, while all is well")
+        self._tell(f"requests to {', '.join(neighbours.FLOWS)} before the storm")
         before = await self._measure(0)
         for source in POOLS:
             await self._simulator.add_fault("rate_limit", source, seconds=60, retry_after=60)
         await self._submit_profiles(self._flood)
         await self._until(lambda: (state := self._progress.state) is not None and state.awake == 0)
-        self._tell(f"every {PLATFORM} credential was answered 429 and rests; its requests wait, and more come")
+        self._tell(
+            f"all {PLATFORM.title()} credentials are rate-limited (429) and cool down; requests wait, and more arrive"
+        )
         during = await self._measure(neighbours.ROUNDS, self._submit_profiles(self._flood))
         await self._simulator.clear_faults()
-        for credential in self._credentials:
-            await self._engine.credentials.reset(credential, reason="the rehearsed storm is over")
+        for one in await self._engine.credentials.overview():
+            if one.id in self._credentials and one.state in ("cooling", "probing"):
+                await self._engine.credentials.reset(one.id, reason="the rehearsed storm is over")
         self._tell("the storm is over, the credentials are reset")
         ended = self._progress.ended + 2 * len(self._flood)
         await self._until(lambda: self._progress.ended >= ended)
@@ -138,7 +143,7 @@ class Rehearsal:
         most = before + max(quarter, len(self._handles) * 9 // 10)
         await self._until(lambda: self._progress.ended >= most or time.monotonic() - broken >= FAULTS_LAST)
         await self._simulator.clear_faults()
-        self._tell(f"{OUTAGE} and {STORM} are healed")
+        self._tell(f"{OUTAGE} and {STORM} have recovered")
         await self._until(lambda: self._progress.ended >= self._progress.total)
 
     async def _add_credentials(self) -> None:
@@ -148,22 +153,20 @@ class Rehearsal:
                 added, _ = await self._engine.credentials.add(source, secret, label=f"rehearsal {i + 1}")
                 self._credentials.append(added)
 
-    async def _end_what_is_left(self) -> None:
+    async def _end_what_is_left(self, before: int) -> None:
         """Requests of a run that was interrupted go on by themselves, and new credentials are checked: those calls must not be counted
-        as this run's."""
+        as this run's. `before`: fetches that had not ended when this run began."""
+        if before:
+            self._tell(f"finishing {before:,} fetches of an earlier run first")
+            self._show(self._progress)
         deadline = time.monotonic() + PATIENCE
         await self._mailbox.send(CREDENTIALS, self._credentials)
-        told = False
         while not self._stopped() and time.monotonic() < deadline:
             async with self._engine.database.transaction() as transaction:
                 left = await transaction.only(books.UNFINISHED)
                 checks = await count_due(transaction)
             if not left and not checks:
                 return
-            if left and not checks and not told:
-                self._tell(f"first, what an earlier run left unfinished: {left} fetches")
-                self._show(self._progress)
-                told = True
             await asyncio.sleep(0.1)
 
     async def _submit_profiles(self, handles: Sequence[str]) -> None:

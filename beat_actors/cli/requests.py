@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from beat_actors.cli.given import expanded, number
+from beat_actors.cli.names import AnyFlow, AnyPlatform, AnyStatus
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.requests import Here, There
 from beat_actors.cli.output import (
@@ -43,9 +44,9 @@ def requests(
     request: str | None = None,
     /,
     *,
-    platform: str | None = None,
-    flow: str | None = None,
-    status: str | None = None,
+    platform: AnyPlatform = None,
+    flow: AnyFlow = None,
+    status: AnyStatus = None,
     account: str | None = None,
     error: str | None = None,
     uncollected: Flag = False,
@@ -99,9 +100,9 @@ def retry(
     request: str | None = None,
     /,
     *,
-    platform: str | None = None,
-    flow: str | None = None,
-    status: str | None = None,
+    platform: AnyPlatform = None,
+    flow: AnyFlow = None,
+    status: AnyStatus = None,
     account: str | None = None,
     error: str | None = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,

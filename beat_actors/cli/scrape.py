@@ -11,6 +11,7 @@ import msgspec
 
 from beat_actors.cli import operators
 from beat_actors.cli.given import expanded
+from beat_actors.cli.names import AnyFlow, PlatformName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.output import FAILED, TABLE, TIMED_OUT, Shape, reason_of, show_list, tell
 from beat_actors.cli.session import Session
@@ -92,11 +93,11 @@ class Scraped:
 
 
 def scrape(
-    platform: str,
+    platform: PlatformName,
     handles: list[str],
     /,
     *,
-    flow: str | None = None,
+    flow: AnyFlow = None,
     posts: int | None = None,
     priority: str = "customer",
     timeout: float = 60.0,

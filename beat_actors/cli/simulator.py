@@ -1,4 +1,4 @@
-"""`beat simulator`: the simulated providers, and what is wrong with them."""
+"""`beat simulator`: simulated providers and their faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
 
+from beat_actors.cli.names import KindOfFault, SourceName
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import settings_in_force
 from beat_actors.errors import BadSettings
@@ -14,7 +15,7 @@ from beat_actors.simulator.config import SimulatorConfig
 from beat_actors.simulator.server import run as serve
 
 T = TypeVar("T")
-app = App(name="simulator", help="The provider simulator: run it, look at its ledger, break it.")
+app = App(name="simulator", help="Simulated providers: run them, read their ledger, inject faults.")
 
 
 @app.command
@@ -34,8 +35,8 @@ def run(
 
 @app.command
 def fault(
-    kind: str,
-    source: str,
+    kind: KindOfFault,
+    source: SourceName,
     /,
     *,
     operation: str | None = None,
@@ -46,15 +47,15 @@ def fault(
     delay: float | None = None,
     retry_after: float | None = None,
 ) -> None:
-    """Switch a fault on.
+    """Inject a fault into simulated providers.
 
     Parameters
     ----------
     kind
-        outage, hang, reset, rate_limit, quota, revoked, slow, missing_key, wrong_type, html, truncated, wrong_user, corrupt,
-        gigabyte, gzip_bomb, redirect, slow_loris
+        outage, timeout, hang, reset, rate_limit, quota, revoked, slow, missing_key (or malformed), wrong_type, html, truncated, wrong_user,
+        unstorable, huge, nested, corrupt, gigabyte, gzip_bomb, redirect, slow_loris
     source
-        graphapi, arraybobo, jotucker, lama, bestsolutions
+        A source of any platform, such as graphapi, or * for all; `beat sources` lists them.
     credential
         Only this one, by its fingerprint in the ledger.
     rate
@@ -78,7 +79,7 @@ def fault(
 
 @app.command
 def faults(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """List the faults that are on."""
+    """List the active faults."""
     found = _ask(lambda client: client.faults())
     if json:
         show_json(found)
@@ -89,7 +90,7 @@ def faults(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 
 @app.command
 def clear() -> None:
-    """Switch all faults off."""
+    """Remove all faults."""
     _ask(lambda client: client.clear_faults())
     say("every provider is healthy")
 
@@ -108,7 +109,7 @@ def ledger(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 def _ask(question: Callable[[SimulatorClient], Awaitable[T]]) -> T:
     url = settings_in_force().simulator_url
     if url is None:
-        raise BadSettings("BEAT_SIMULATOR_URL is not set: the calls go to the real providers")
+        raise BadSettings("BEAT_SIMULATOR_URL is not set: calls go to the real providers")
 
     async def ask() -> T:
         async with SimulatorClient(url) as client:

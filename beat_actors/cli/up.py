@@ -163,15 +163,16 @@ def _invite(stack: Stack) -> None:
     say(f"Beat serves at {stack.api_url}/v1/scrape-requests. Stop it with Ctrl-C. In another terminal, try:")
     if stack.home.path != (Path.cwd() / ".beat"):
         say(f"  export BEAT_ROOT={stack.home.path}")
-    for command, what in (
+    tips = (
         REAL_TIPS
         if stack.real
         else (
             ("scrape instagram creator_000007", "one profile, now"),
-            ("simulator fault outage arraybobo --seconds 60", "then scrape again, and see who answers"),
-            ("credentials list", "who is ready, who rests, and until when"),
+            ("simulator fault outage graphapi --seconds 60", "then scrape again: another source answers"),
+            ("credentials list", "their state, and when cooldowns end"),
         )
-    ):
-        line = f"  {beat} {command}"
-        say(f"{line:<58}  {what}")
+    )
+    width = max(len(command) for command, _ in tips)
+    for command, what in tips:
+        say(f"  {beat} {command:<{width}}  {what}")
     say(f'  curl -H "authorization: Bearer $(cat {stack.home.path / FILE})" {stack.api_url}/v1/scrape-requests')

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beat_actors.cli.books import Calls, Progress, Report, State
-from beat_actors.cli.output import STYLES, out, say, table
+from beat_actors.cli.output import STYLES, moment, out, say, table
 from beat_actors.local import Status
 
 NEWS = 6
@@ -104,15 +104,20 @@ def print_report(report: Report) -> None:
             say(
                 f"{row.source}: {row.calls} calls, {row.ok} ok ({share:.0f} %), {row.refused} refused, {row.down} down, {row.other} other"
             )
-    back = report.events.get("recovered", 0)
+    by_hand, by_probe = report.events.get("reset", 0), report.events.get("recovered", 0)
+    cooling = sum(absent.n for absent in report.still_out if absent.kind == "credential")
+    extended = max(0, report.cooldowns - by_hand - by_probe - cooling)
     per_second = report.profiles / report.seconds if report.seconds else 0.0
     lines = [
         ("complete", f"{report.complete:,} requests, {report.failed:,} failed, {report.lost:,} lost"),
         ("fallbacks", f"{report.fallbacks:,} fetches went on to another source"),
-        ("cooldowns", f"{report.cooldowns:,} times a credential was rested, {back:,} came back"),
+        (
+            "cooldowns",
+            f"{report.cooldowns:,}: {by_hand:,} reset after the storm, {by_probe:,} ended by a probe, {extended:,} extended, {cooling:,} in force",
+        ),
         ("upstream calls", f"{report.ledger:,} in the providers' ledger, {report.over_limit:,} over a limit"),
-        ("", f"{report.traced:,} traced, {report.charged:,} charged, {report.unknown:,} of unknown outcome"),
-        ("storm", "median of a request before it, and while every Instagram credential rested:"),
+        ("", f"{report.traced:,} traced, {report.charged:,} charged, {report.unknown:,} with unknown outcome"),
+        ("storm", "median latency of requests to other platforms, before and during it:"),
         *(("", f"{beside.platform:<10}{_took(beside.before)}, {_took(beside.during)}") for beside in report.neighbours),
         (
             "outage",
@@ -120,8 +125,12 @@ def print_report(report: Report) -> None:
         ),
     ]
     for index, absent in enumerate(report.still_out):
-        many = f"{absent.n} credentials, " if absent.n > 1 else ""
-        lines.append(("" if index else "back by itself", f"{absent.until:%Y-%m-%d %H:%M:%S} UTC: {many}{absent.what}"))
+        many = (
+            f"{absent.n} {absent.kind}{'' if absent.n == 1 else 's'} of "
+            if absent.kind == "credential"
+            else "breaker of "
+        )
+        lines.append(("" if index else "recovers itself", f"{moment(absent.until)}: {many}{absent.what}"))
     for name, said in lines:
         say(f"{name:<16}{said}")
     say("")
@@ -134,9 +143,9 @@ def _gauges(state: State, queues: dict[str, int]) -> list[RenderableType]:
     if queues:
         depths = _words((depth, queue) for queue, depth in queues.items())
         lines.append(Text.assemble(("queues    ", "dim"), depths))
-    resting = Text(f"{state.cooling} credentials cooling", style="yellow" if state.cooling else "")
+    resting = Text(f"{state.cooling} credentials cooling down", style="yellow" if state.cooling else "")
     breakers = Text(f"breakers open: {state.open or 'none'}", style="yellow" if state.open else "")
-    lines.append(Text.assemble(("resting   ", "dim"), resting, "  ", breakers))
+    lines.append(Text.assemble(("cooldown  ", "dim"), resting, "  ", breakers))
     return lines
 
 

@@ -10,10 +10,11 @@ import msgspec
 from beat_actors import audit
 from beat_actors.cli import operators
 from beat_actors.cli.session import who
-from beat_actors.client import REQUESTS, NotThere
 from beat_actors.requests import explain, lifecycle, queries, retry
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.queries import Filter, RequestView
+
+REQUESTS = "/v1/scrape-requests"
 
 Again = tuple[int, list[tuple[int, str]], bool]
 """How many run again, which cannot and why, and whether more match."""
@@ -89,6 +90,8 @@ class There(operators.There):
         return found.retried, refused, found.next_cursor is not None
 
     async def cancel(self, ids: Sequence[int], *, reason: str) -> list[int]:
+        from beat_actors.client import NotThere  # loads aiohttp, which only this way needs
+
         ended = []
         for request in ids:
             with contextlib.suppress(NotThere):

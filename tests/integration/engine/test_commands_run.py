@@ -5,13 +5,23 @@ import re
 
 import pytest
 
-from beat_actors.cli.app import invoke
+from beat_actors.cli.app import LOCAL, invoke
 from tests.commands import Named, in_docs, in_product
 from tests.integration.engine.conftest import System
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 
-ELSEWHERE = ("up", "chaos", "new-platform", "simulator run", "db roles", "migrate", "--install-completion")
+ELSEWHERE = (
+    "up",
+    "chaos",
+    "new-platform",
+    "simulator run",
+    "db roles",
+    "migrate",
+    "connect",
+    "try",
+    "--install-completion",
+)
 """What starts, writes or migrates something else than this stack; each has tests of its own."""
 LAST = ("keys revoke", "keys rotate")
 """What takes away the key with which the others are run."""
@@ -37,12 +47,21 @@ def beat_here(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.parametrize("way", ["here", "over the API"])
 @pytest.mark.usefixtures("beat_here")
 def test_every_command_that_is_printed_or_documented_can_be_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    system: System, way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = []
+    if way != "here":
+        made = invoke(["keys", "create", "operator", "--scope", "admin", "--rate", "60000"])
+        key = capsys.readouterr().out.strip()
+        assert made == DONE
+        monkeypatch.setenv("BEAT_API_URL", system.stack.api_url)
+        monkeypatch.setenv("BEAT_API_KEY", key)
     for command in commands():
+        if way != "here" and any(tuple(command.words[: len(names)]) == names for names in LOCAL):
+            continue
         source = (
             "graphapi" if "replace" in command.words else next((word for word in command.words if word in SECRETS), "")
         )

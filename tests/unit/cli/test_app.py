@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from beat_actors.cli.app import COMMANDS, LOCAL, OF_NO_STACK, invoke
+from beat_actors.cli.app import app as cli
 from beat_actors.settings import Settings
+from beat_actors.simulator.faults import FaultKind
 
+ALLOWED_NEGATIVES = {"--no-rehearsal", "--no-shared", "--no-limits"}
+"""Options that a person would want to switch off."""
 DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -32,6 +37,29 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke([name, "--help"]) == 0
     assert name in capsys.readouterr().out
+
+
+def test_the_help_names_every_kind_of_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["simulator", "fault", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert [kind for kind in (*FaultKind, "malformed") if kind not in said] == []
+
+
+def test_the_help_of_one_command_does_not_repeat_what_all_have_in_common(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["--help"]) == 0
+    assert "Exit codes" in capsys.readouterr().out
+    assert invoke(["alerts", "--help"]) == 0
+    assert "Exit codes" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+def test_no_option_is_an_artefact_of_the_parser(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    app = cli[name]
+    for line in [[name], *([name, command] for command in app if not command.startswith("-"))]:
+        assert invoke([*line, "--help"]) == 0
+        said = capsys.readouterr().out
+        assert "--empty-" not in said
+        assert set(re.findall(r"--no-[a-z-]+", said)) <= ALLOWED_NEGATIVES
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

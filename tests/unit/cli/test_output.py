@@ -93,7 +93,7 @@ def test_the_same_seed_chooses_the_same_profiles() -> None:
 def test_s3_4_the_report_says_what_the_neighbours_felt(capsys: pytest.CaptureFixture[str]) -> None:
     print_report(report(neighbours=[Neighbour("youtube", 101.4, 99.6), Neighbour("shopify", 120.0, None)]))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    told = lines.index("storm median of a request before it, and while every Instagram credential rested:")
+    told = lines.index("storm median latency of requests to other platforms, before and during it:")
     assert lines[told + 1 : told + 3] == ["youtube 101 ms, 100 ms", "shopify 120 ms, no answer"]
 
 

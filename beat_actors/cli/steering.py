@@ -1,23 +1,20 @@
-"""`beat sources`, `beat flows` and `beat alerts`: circuit breakers, concurrency, open alerts."""
-
-from datetime import datetime
+"""`beat sources` and `beat flows`: circuit breakers and concurrency."""
 
 from cyclopts import App
 from msgspec import UNSET
 
-from beat_actors.alerts import AlertView
 from beat_actors.broker.flows import FlowView, Number
 from beat_actors.broker.sources import SourceView
-from beat_actors.cli.operators import ask, steering, watching
-from beat_actors.cli.output import TABLE, Flag, Shape, moment, say, show_list
+from beat_actors.cli.names import AnyPlatform, AnySource, FlowName, SourceName
+from beat_actors.cli.operators import ask, steering
+from beat_actors.cli.output import TABLE, Shape, moment, say, show_list, since
 
 sources = App(name="sources", help="List providers and their circuit breakers; pause or resume their calls.")
 flows = App(name="flows", help="List flows and their concurrency limits; change, pause, resume.")
-alerts = App(name="alerts", help="List open alerts with impact and recommended action; silence one.")
 
 
 @sources.default
-def list_sources(source: str | None = None, *, shape: Shape = TABLE) -> None:
+def list_sources(source: AnySource = None, *, shape: Shape = TABLE) -> None:
     """List providers: usable credentials, calls in flight, circuit breakers that are not closed.
 
     Parameters
@@ -36,7 +33,7 @@ def list_sources(source: str | None = None, *, shape: Shape = TABLE) -> None:
 
 
 @sources.command(name=["pause", "open"])
-def pause_source(source: str, /, *, reason: str, operation: str | None = None, seconds: float = 3600.0) -> None:
+def pause_source(source: SourceName, /, *, reason: str, operation: str | None = None, seconds: float = 3600.0) -> None:
     """Pause a provider: open its circuit breaker, so that no more calls are sent. Calls in flight finish; work goes to the next source.
 
     Parameters
@@ -55,7 +52,7 @@ def pause_source(source: str, /, *, reason: str, operation: str | None = None, s
 
 
 @sources.command(name=["resume", "close"])
-def resume_source(source: str, /, *, reason: str, operation: str | None = None) -> None:
+def resume_source(source: SourceName, /, *, reason: str, operation: str | None = None) -> None:
     """Resume a provider: close its circuit breaker, so that calls are sent again at once.
 
     Parameters
@@ -70,7 +67,7 @@ def resume_source(source: str, /, *, reason: str, operation: str | None = None) 
 
 
 @flows.default
-def list_flows(*, platform: str | None = None, shape: Shape = TABLE) -> None:
+def list_flows(*, platform: AnyPlatform = None, shape: Shape = TABLE) -> None:
     """List flows: calls in flight, their limit, fetches that are ready and wait.
 
     Parameters
@@ -83,20 +80,20 @@ def list_flows(*, platform: str | None = None, shape: Shape = TABLE) -> None:
     show_list(
         ask(steering.Here, steering.There, lambda beat: beat.flows(platform)),
         ("platform", "flow", "in flight", "limit", "workers", "concurrency", "waiting", "for", "state"),
-        lambda f: (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, _since(f.waiting_for), _state(f)),
+        lambda f: (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, since(f.waiting_for), _state(f)),
         shape,
     )  # fmt: skip
 
 
 @flows.command(name="set")
 def set_flow(
-    flow: str,
+    flow: FlowName,
     /,
     *,
     reason: str,
     workers: int | None = None,
     concurrency: int | None = None,
-    platform: str | None = None,
+    platform: AnyPlatform = None,
 ) -> None:
     """Set the limit of a flow: workers x concurrency calls may be in flight at once. Calls in flight finish.
 
@@ -117,7 +114,7 @@ def set_flow(
 
 
 @flows.command(name="reset")
-def reset_flow(flow: str, /, *, reason: str, platform: str | None = None) -> None:
+def reset_flow(flow: FlowName, /, *, reason: str, platform: AnyPlatform = None) -> None:
     """Go back to the workers and the concurrency that a flow declares.
 
     Parameters
@@ -129,7 +126,7 @@ def reset_flow(flow: str, /, *, reason: str, platform: str | None = None) -> Non
 
 
 @flows.command
-def pause(flow: str, /, *, reason: str, platform: str | None = None) -> None:
+def pause(flow: FlowName, /, *, reason: str, platform: AnyPlatform = None) -> None:
     """Pause a flow: no more of its calls are sent until it is resumed. Calls in flight finish.
 
     Parameters
@@ -141,7 +138,7 @@ def pause(flow: str, /, *, reason: str, platform: str | None = None) -> None:
 
 
 @flows.command
-def resume(flow: str, /, *, reason: str, platform: str | None = None) -> None:
+def resume(flow: FlowName, /, *, reason: str, platform: AnyPlatform = None) -> None:
     """Resume a paused flow.
 
     Parameters
@@ -173,57 +170,11 @@ def _change(
     say(f"{view.platform} {view.flow}: {state}")
 
 
-@alerts.default
-def list_alerts(*, resolved: bool = False, shape: Shape = TABLE) -> None:
-    """List open alerts, the most severe first: cause, impact, automatic action, recommended action.
-
-    Parameters
-    ----------
-    resolved
-        Include resolved alerts, newest first, with their end and duration.
-    """
-    found = ask(watching.Here, watching.There, lambda beat: beat.alerts(resolved=resolved))
-    if resolved:
-        found = sorted(found, key=lambda alert: alert.opened_at, reverse=True)
-    columns = ["id", "severity", "since", "cause", "impact", "automatic action", "what to do"]
-    if resolved:
-        columns[3:3] = ["resolved", "lasted"]
-    prose = ("cause", "impact", "automatic action", "what to do")
-    show_list(found, columns, lambda one: _alert(one, resolved=resolved), shape, prose=prose, empty="no open alerts")
-
-
-@alerts.command
-def silence(alert: int, /, *, reason: str, undo: Flag = False) -> None:
-    """Mute notifications for an alert; it stays listed until it is resolved.
-
-    Parameters
-    ----------
-    reason
-        Kept in the audit log.
-    undo
-        Send notifications again.
-    """
-    key = ask(watching.Here, watching.There, lambda beat: beat.silence(alert, silenced=not undo, reason=reason))
-    say(f"{key} is {'no longer silenced' if undo else 'silenced'}")
-
-
 def _check_platform(platform: str) -> None:
     """Raises `UnknownPlatform`."""
     from beat_actors.platforms.registry import platform as platform_named
 
     platform_named(platform)
-
-
-def _alert(alert: AlertView, *, resolved: bool) -> list[object]:
-    severity = f"{alert.severity}, silenced" if alert.silenced else alert.severity
-    row: list[object] = [alert.id, severity, alert.opened_at, alert.cause, alert.impact, alert.automatic, alert.action]
-    if resolved:
-        row[3:3] = [alert.resolved_at, _lasted(alert.opened_at, alert.resolved_at)]
-    return row
-
-
-def _lasted(start: datetime, end: datetime | None) -> str | None:
-    return None if end is None else _since((end - start).total_seconds())
 
 
 def _breakers(source: SourceView) -> str:
@@ -234,18 +185,6 @@ def _breakers(source: SourceView) -> str:
         if b.state != "closed"
     )
     return ", ".join(told)
-
-
-def _since(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.0f} h"
-    )
 
 
 def _state(flow: FlowView) -> str:
