@@ -52,28 +52,31 @@ class DatabaseSettings(BaseSettings):
     environment: Annotated[
         Literal["production", "rehearsal"],
         Field(
-            description="`rehearsal` allows BEAT_SIMULATOR_URL and BEAT_FAILPOINTS, where neither data nor provider keys are real; production refuses to start with either"
+            description="`rehearsal` allows BEAT_SIMULATOR_URL and BEAT_FAILPOINTS; use it only with simulated data and provider keys. In production a process with either of them refuses to start"
         ),
     ] = "production"
 
     database_url: Annotated[
-        PostgresDsn, Field(description="PostgreSQL, straight or through PgBouncer in transaction mode")
+        PostgresDsn, Field(description="URL of PostgreSQL, direct or through PgBouncer in transaction mode")
     ]
     database_direct_url: Annotated[
-        PostgresDsn | None, Field(description="PostgreSQL without a pooler, for leadership; default: BEAT_DATABASE_URL")
+        PostgresDsn | None,
+        Field(
+            description="URL of PostgreSQL without a pooler, for the leader lock of schedulers; default: BEAT_DATABASE_URL"
+        ),
     ] = None
     database_owner_url: Annotated[
         PostgresDsn | None,
         Field(
-            description="PostgreSQL as the owner of the schema, without a pooler, for `beat migrate` and `beat db vacuum` alone; default: as the processes"
+            description="URL of PostgreSQL as the owner of the schema, without a pooler, only for `beat migrate` and `beat db vacuum`; default: the URL of the processes"
         ),
     ] = None
     database_admin_url: Annotated[
         PostgresDsn | None,
-        Field(description="PostgreSQL as a superuser, for `beat db roles` alone; give it to nothing that runs"),
+        Field(description="URL of PostgreSQL as a superuser, only for `beat db roles`; give it to no running process"),
     ] = None
     database_statement_timeout: Annotated[
-        float, Field(gt=0, le=600, description="seconds that one statement may take")
+        float, Field(gt=0, le=600, description="maximum seconds of one statement")
     ] = 5.0
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
@@ -97,24 +100,24 @@ class Settings(DatabaseSettings):
         Field(
             ge=1,
             le=500,
-            description="connections kept open by each process, and of a worker with those above it at least one for each thread",
+            description="connections that each process keeps open; a worker needs at least one per thread, including the overflow",
         ),
     ] = 12
     database_max_overflow: Annotated[
-        int, Field(ge=0, le=500, description="connections above the pool, closed after use")
+        int, Field(ge=0, le=500, description="connections in addition to the pool; they are closed after use")
     ] = 0
     database_pool_timeout: Annotated[float, Field(gt=0, le=30, description="seconds to wait for a connection")] = 2.0
     database_pool_recycle: Annotated[int, Field(ge=1, description="seconds after which a connection is replaced")] = 500
-    database_prepared_statements: Annotated[bool, Field(description="false behind a PgBouncer older than 1.22")] = True
+    database_prepared_statements: Annotated[bool, Field(description="set to false behind PgBouncer before 1.22")] = True
     database_may_lose_commits: Annotated[
         bool,
         Field(
-            description="true lets processes start on a PostgreSQL with fsync or full_page_writes off, which may lose accepted requests in a crash; a rehearsal starts in any case"
+            description="if true, processes start even if PostgreSQL runs with fsync or full_page_writes off, which may lose accepted requests in a crash; a rehearsal always starts"
         ),
     ] = False
 
     redis_url: Annotated[
-        RedisDsn, Field(description="Redis or Valkey that carries the messages; an instance of its own")
+        RedisDsn, Field(description="URL of the Redis or Valkey for messages; use a separate instance")
     ]
     redis_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_{}-]{1,64}$", description="prefix of every key")] = (
         "dramatiq"
@@ -127,7 +130,7 @@ class Settings(DatabaseSettings):
     limits: Annotated[
         dict[str, LimitChange],
         Field(
-            description="changes to limits on on-demand requests, as JSON: `{NAME: {calls, window: sliding or calendar, reserve}}`; `beat limits` has the names"
+            description="changes to the limits on on-demand requests, as JSON: `{NAME: {calls, window: sliding or calendar, reserve}}`; `beat limits` shows the names"
         ),
     ] = {}
     on_demand_share: Annotated[
@@ -135,7 +138,7 @@ class Settings(DatabaseSettings):
         Field(
             gt=0,
             le=1,
-            description="share of each limit on on-demand requests that one account may take, so that the rest is left to the others; 1: all of it. The installation's own keys have no share",
+            description="the maximum share of each on-demand limit that one account can use; 1: the whole limit. Keys without an account are not restricted to a share",
         ),
     ] = 0.5
     open_requests: Annotated[
@@ -143,14 +146,14 @@ class Settings(DatabaseSettings):
         Field(
             ge=1,
             le=10_000_000,
-            description="requests that an account, or a key without one, may have open (not ended) at a time; the command line has no cap",
+            description="maximum open requests (not ended) of an account, or of a key without an account; the command line has no limit",
         ),
     ] = 100_000
     off_peak: Annotated[
         str,
         Field(
             pattern=r"^([01]?\d|2[0-3])-([01]?\d|2[0-3])$",
-            description="hours (UTC, from-to) into which batch requests over an on-demand budget are deferred",
+            description="hours (UTC, from-to) to which batch requests above an on-demand budget are deferred",
         ),
     ] = "22-6"
 
@@ -160,29 +163,29 @@ class Settings(DatabaseSettings):
     vault_keys: Annotated[
         SecretStr | None,
         Field(
-            description="key ring of the credential vault: `id:key,id:key`, each key 32 bytes in base64; the first seals, all open. For workers of the queues `retrieve` and `credentials`, the deliverer, and API and `beat` where they add credentials or webhooks; for no other process"
+            description="keys of the credential vault: `id:key,id:key`, each key 32 bytes in base64; the first encrypts, all decrypt. Set it only for workers of the queues `retrieve` and `credentials`, for the deliverer, and for the API and `beat` if they add credentials or webhooks"
         ),
     ] = None
     message_keys: Annotated[
         SecretStr | None,
         Field(
-            description="key ring that signs messages, as BEAT_VAULT_KEYS is written; the first signs, the signature of each is taken. For workers, scheduler, API and `beat`"
+            description="keys that sign messages, in the form of BEAT_VAULT_KEYS; the first signs, signatures of all keys are accepted. Set it for workers, scheduler, API and `beat`"
         ),
     ] = None
     simulator_url: Annotated[
         str | None,
         Field(
             pattern=r"^https?://",
-            description="send every provider call, with its key, to the simulator at this URL and not to the provider; needs BEAT_ENVIRONMENT=rehearsal",
+            description="sends every provider call, with its key, to the simulator at this URL instead of the provider; needs BEAT_ENVIRONMENT=rehearsal",
         ),
     ] = None
 
     sources: Annotated[
         Sources,
         Field(
-            description="how calls leave, by source, as JSON: `{SOURCE: {base_url, simulated, proxy, ca_file, user_agent}}`; the entry `*` holds for "
+            description="connection settings per source, as JSON: `{SOURCE: {base_url, simulated, proxy, ca_file, user_agent}}`; the entry `*` applies to "
             "all sources ([going-live.md](going-live.md)). `proxy`: `http://`, `https://`, `socks4://` or `socks5://`, with a user and a password "
-            "where it wants them. `ca_file`: the authorities (PEM) that are trusted for it, and no others. `simulated`: false calls the provider "
+            "if the proxy needs them. `ca_file`: the only certificate authorities (PEM) that are trusted for this source. `simulated`: false calls the real provider "
             "although BEAT_SIMULATOR_URL is set"
         ),
     ] = {}
@@ -190,34 +193,38 @@ class Settings(DatabaseSettings):
     api_host: Annotated[str, Field(description="address that the API listens on")] = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535, description="port that the API listens on")] = 8000
 
-    health_host: Annotated[str, Field(description="address of the API's listener for probes alone")] = "127.0.0.1"
+    health_host: Annotated[str, Field(description="address of the API's listener for health probes")] = "127.0.0.1"
     health_port: Annotated[
         int,
-        Field(ge=1, le=65535, description="its port: `/healthz` and `/readyz`, also while the API takes no connection"),
+        Field(
+            ge=1,
+            le=65535,
+            description="port of the listener for health probes: `/healthz` and `/readyz`, also while the API accepts no connections",
+        ),
     ] = 8001
 
     graph_version: Annotated[
         str,
         Field(
             pattern=r"^v[1-9]\d{0,2}\.\d$",
-            description="version of Meta's Graph API; one that is over is answered by the next oldest",
+            description="version of Meta's Graph API; the oldest supported version answers in place of a retired one",
         ),
     ] = "v24.0"
     shopify_version: Annotated[
         str,
         Field(
             pattern=r"^(20\d\d-(01|04|07|10)|unstable)$",
-            description="version of Shopify's Admin API: a quarter's first month, as 2025-10",
+            description="version of Shopify's Admin API: the first month of a quarter, for example 2025-10",
         ),
     ] = "2025-10"
 
-    http_total_timeout: Annotated[float, Field(gt=0, le=300, description="seconds that one upstream call may take")] = (
-        20.0
-    )
-    http_connect_timeout: Annotated[float, Field(gt=0, le=60, description="seconds to connect to a provider")] = 5.0
-    http_byte_budget: Annotated[int, Field(ge=1024, description="bytes of one decompressed answer")] = 5_000_000
+    http_total_timeout: Annotated[float, Field(gt=0, le=300, description="maximum seconds of one upstream call")] = 20.0
+    http_connect_timeout: Annotated[
+        float, Field(gt=0, le=60, description="maximum seconds to connect to a provider")
+    ] = 5.0
+    http_byte_budget: Annotated[int, Field(ge=1024, description="maximum bytes of one decompressed answer")] = 5_000_000
     http_max_per_host: Annotated[
-        int, Field(ge=1, le=1000, description="simultaneous calls to one host, in each process")
+        int, Field(ge=1, le=1000, description="maximum concurrent calls to one host, per process")
     ] = 64
 
     process_calls: Annotated[
@@ -225,32 +232,34 @@ class Settings(DatabaseSettings):
         Field(
             ge=1,
             le=100_000,
-            description="leases that one worker process holds; with so many it takes no more messages of calls. More than the "
-            "calls in flight of all platforms, so that none of them uses up the room of the others",
+            description="maximum leases that one worker process holds; with this number it takes no more call messages. Use a value above "
+            "the calls in flight of all platforms, so that no platform uses up the capacity of the others",
         ),
     ] = 2000
 
-    broker_batch: Annotated[int, Field(ge=1, le=2000, description="leases that one turn of the broker gives out")] = 200
+    broker_batch: Annotated[int, Field(ge=1, le=2000, description="maximum leases of one dispatch cycle")] = 200
     broker_in_flight: Annotated[
-        int, Field(ge=1, le=10_000, description="upstream calls in flight for one platform, over all workers")
+        int, Field(ge=1, le=10_000, description="maximum upstream calls in flight for one platform, over all workers")
     ] = 400
     broker_in_flight_per_source: Annotated[
         int,
         Field(
             ge=1,
             le=10_000,
-            description="calls in flight for one operation of one source: what an outage may cost at most",
+            description="maximum calls in flight for one operation of one source: an outage costs at most this many calls",
         ),
     ] = 100
     stage_batch: Annotated[int, Field(ge=1, le=500, description="fetches in one stage message")] = 50
     stage_lease: Annotated[
-        float, Field(ge=1, le=900, description="seconds of a stage's lease; renewed while it works")
+        float, Field(ge=1, le=900, description="seconds of a stage's lease, which is renewed during the work")
     ] = 30.0
-    stage_attempts: Annotated[int, Field(ge=1, le=100, description="times that a stage is tried before quarantine")] = 5
-    rotation_budget: Annotated[int, Field(ge=0, le=100, description="changes of credential or source in one fetch")] = (
-        10
-    )
-    retry_budget: Annotated[int, Field(ge=0, le=100, description="rounds over a whole chain in one fetch")] = 3
+    stage_attempts: Annotated[
+        int, Field(ge=1, le=100, description="attempts of a stage before the fetch is quarantined")
+    ] = 5
+    rotation_budget: Annotated[
+        int, Field(ge=0, le=100, description="maximum changes of credential or source in one fetch")
+    ] = 10
+    retry_budget: Annotated[int, Field(ge=0, le=100, description="maximum rounds over a whole chain in one fetch")] = 3
     credential_check_every: Annotated[
         float, Field(ge=60, le=2_592_000, description="seconds between two checks of a credential that can be checked")
     ] = 21_600.0
@@ -275,7 +284,7 @@ class Settings(DatabaseSettings):
     webhook_allow_private: Annotated[
         bool,
         Field(
-            description="let webhooks go to private addresses and over plain http too; only where whoever adds one may reach them"
+            description="also allows webhooks to private addresses and over plain http; use it only if everybody who can add a webhook may reach these addresses"
         ),
     ] = False
 

@@ -14,9 +14,9 @@ ROW_IN_NAME = re.compile(r"(?<![a-z0-9])s(\d+)_(\d+)(?![a-z0-9])")
 INTRODUCTION = """\
 # Scenarios
 
-Beat is built for the incidents below. Each row says what must hold in one of them, and names the tests that hold it. The id of a row is
-part of the names of its tests: `make test ARGS="-k s3_13"` runs those of S3.13. This page is written by `python -m tests.scenarios`, from
-`tests/scenarios.toml` and the names of the tests; `make lint` fails where they do not agree.
+Beat is built for the incidents below. Each row says what must hold in an incident, and links the tests that check it. The names of these tests
+contain the id of the row: `make test ARGS="-k s3_13"` runs the tests of S3.13. `python -m tests.scenarios` generates this page from
+`tests/scenarios.toml` and the names of the tests. `make lint` fails if they do not match.
 """
 
 

@@ -15,15 +15,14 @@ from beat_actors.settings import Settings, table
 
 DOCUMENT = """# Settings
 
-Beat reads these environment variables, once, when a process starts; a wrong value stops the start with a sentence that names the
-variable. `beat up` sets them for the stack that it runs and leaves them in `.beat/env`. This page is printed by
-`beat settings --markdown`.
+Beat reads these environment variables once, when a process starts. If a value is invalid, the process refuses to start and names the
+variable. `beat up` sets the variables for its local stack and stores them in `.beat/env`. `beat settings --markdown` generates this page.
 
 {table}
 
-The command line alone also reads `BEAT_ROOT` (the data root of the local stack, `.beat` unless set) and `BEAT_DEBUG` (not empty: errors
-show their traceback, as with `--debug`). `BEAT_FAILPOINTS` breaks the process on purpose. It needs `BEAT_ENVIRONMENT=rehearsal` and the
-extra `rehearsal` of the package; elsewhere it stops the start (docs/reliability.md)."""
+Only the command line reads `BEAT_ROOT` (the data root of the local stack; default `.beat`) and `BEAT_DEBUG` (if set, errors show their
+traceback, as with `--debug`). `BEAT_FAILPOINTS` breaks processes on purpose. It needs `BEAT_ENVIRONMENT=rehearsal` and the extra `rehearsal`
+of the package. Otherwise a process with this variable refuses to start ([reliability.md](reliability.md))."""
 
 db = App(name="db", help="The database's tables: size, dead rows, last vacuum; vacuum by hand.")
 

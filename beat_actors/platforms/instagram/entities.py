@@ -140,7 +140,7 @@ ACCOUNT = Entity(
     names=("handle", "graph_id"),
     refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}, {"posts": 0}),),
     personal=Personal(
-        "names, biography, links and picture of an account's holder",
+        "names, biography, links and picture of a profile's owner",
         ("profile_id", "handle", "graph_id", "full_name", "biography", "external_url", "profile_pic_url"),
         ("profile_id", "handle", "graph_id"),
     ),
@@ -159,7 +159,7 @@ POST = Entity(
     newest="taken_at",
     refetch=(Refetch("refresh_post_by_shortcode", {"shortcode": "shortcode"}),),
     personal=Personal(
-        "who posted, captions, media URLs",
+        "author, captions, media URLs",
         ("profile_id", "handle", "caption", "permalink", "thumbnail_url", "media_url"),
         ("profile_id", "handle"),
     ),
@@ -181,7 +181,7 @@ STORY = Entity(
     refetch=(Refetch("refresh_stories_posts", {"profile_id": "profile_id"}),),
     max_age=3600.0,
     personal=Personal(
-        "who posted, captions, media URLs",
+        "author, captions, media URLs",
         ("profile_id", "handle", "caption", "permalink", "thumbnail_url", "media_url"),
         ("profile_id", "handle"),
     ),
@@ -196,7 +196,7 @@ COMMENT = Entity(
     lists=(Listed("posts", "shortcode", refetch=(Refetch("refresh_comments", {"shortcode": "shortcode"}),)),),
     newest="commented_at",
     refetch=(Refetch("refresh_comments", {"shortcode": "shortcode"}),),
-    personal=Personal("who wrote a comment, and its text", ("profile_id", "handle", "text"), ("profile_id", "handle")),
+    personal=Personal("author and text of a comment", ("profile_id", "handle", "text"), ("profile_id", "handle")),
 )
 FOLLOW = Entity(
     record=InstagramFollow,
@@ -244,7 +244,7 @@ PROFILE_INSIGHT = Entity(
         ),
     ),
     refetch=(Refetch("refresh_profile_insights", {"user_id": "profile_id"}),),
-    personal=Personal("numbers of an own account's audience", ("profile_id", "dimension"), ("profile_id",)),
+    personal=Personal("audience metrics of an own account", ("profile_id", "dimension"), ("profile_id",)),
 )
 POST_INSIGHT = Entity(
     record=InstagramPostInsight,
@@ -281,5 +281,5 @@ POST_INSIGHT = Entity(
             ),
         ),
     ),
-    personal=Personal("numbers of an own account's posts", ("post_id", "dimension")),
+    personal=Personal("metrics of an own account's posts", ("post_id", "dimension")),
 )

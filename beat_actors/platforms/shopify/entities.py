@@ -130,7 +130,7 @@ ORDER = Entity(
     refetch=SYNC_ORDERS,
     max_age=3600.0,
     personal=Personal(
-        "what a customer (a number alone) bought",
+        "purchases of a customer (only a number)",
         ("platform_order_id", "name", "customer_id", "line_items", "refunds", "fulfillments", "discount_codes"),
         ("customer_id",),
     ),
@@ -160,7 +160,7 @@ CUSTOMER = Entity(
     newest="updated_at",
     refetch=SYNC_CUSTOMERS,
     personal=Personal(
-        "totals of a customer (a number alone)", ("customer_id", "orders_count", "total_spent"), ("customer_id",)
+        "totals of a customer (only a number)", ("customer_id", "orders_count", "total_spent"), ("customer_id",)
     ),
 )
 STORE = Entity(

@@ -74,7 +74,7 @@ ACCOUNT = Entity(
     names=("handle",),
     refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}, {"posts": 0}),),
     personal=Personal(
-        "names, biography, links and picture of an account's holder",
+        "names, biography, links and picture of a profile's owner",
         ("profile_id", "handle", "sec_uid", "full_name", "biography", "external_url", "profile_pic_url"),
         ("profile_id", "handle", "sec_uid"),
     ),
@@ -92,7 +92,7 @@ POST = Entity(
     newest="taken_at",
     refetch=(Refetch("refresh_tiktok_post", {"post_id": "post_id"}),),
     personal=Personal(
-        "who posted, captions, media URLs",
+        "author, captions, media URLs",
         ("profile_id", "handle", "caption", "permalink", "thumbnail_url", "media_url"),
         ("profile_id", "handle"),
     ),
@@ -107,5 +107,5 @@ COMMENT = Entity(
     lists=(Listed("posts", "post_id", refetch=(Refetch("refresh_tiktok_comments", {"post_id": "post_id"}),)),),
     newest="commented_at",
     refetch=(Refetch("refresh_tiktok_comments", {"post_id": "post_id"}),),
-    personal=Personal("who wrote a comment, and its text", ("profile_id", "handle", "text"), ("profile_id", "handle")),
+    personal=Personal("author and text of a comment", ("profile_id", "handle", "text"), ("profile_id", "handle")),
 )

@@ -89,7 +89,7 @@ ACCOUNT = Entity(
         Refetch("refresh_profile_by_handle", {"handle": "handle"}),
     ),
     personal=Personal(
-        "names, biography, links and picture of an account's holder",
+        "names, biography, links and picture of a profile's owner",
         ("profile_id", "handle", "full_name", "biography", "country", "profile_pic_url"),
         ("profile_id", "handle"),
     ),
@@ -108,7 +108,7 @@ POST = Entity(
     newest="taken_at",
     refetch=(Refetch("refresh_post_by_id", {"post_id": "post_id"}),),
     personal=Personal(
-        "who posted, captions, media URLs",
+        "author, captions, media URLs",
         ("profile_id", "channel_title", "title", "description", "thumbnail_url", "tags"),
         ("profile_id",),
     ),
@@ -124,6 +124,6 @@ COMMENT = Entity(
     newest="commented_at",
     refetch=(Refetch("refresh_post_comments", {"post_id": "post_id"}),),
     personal=Personal(
-        "who wrote a comment, and its text", ("profile_id", "author_name", "text"), ("profile_id", "author_name")
+        "author and text of a comment", ("profile_id", "author_name", "text"), ("profile_id", "author_name")
     ),
 )

@@ -46,7 +46,7 @@ async def test_s1_6_and_s1_10_an_outage_is_answered_by_the_next_source(system: S
     await system.assert_the_books_agree()
 
 
-async def test_s4_4_killing_workers_loses_nothing_and_simulated_providers_nothing(system: System) -> None:
+async def test_s4_4_killing_workers_loses_and_duplicates_nothing(system: System) -> None:
     await system.with_simulator(lambda simulator: simulator.set_latency(0.15))
     dice = random.Random(4)
     ids = await system.submit(150, start=200)

@@ -44,7 +44,7 @@ def default(name: str) -> Any:
         f"open connections | {MAX_CONNECTIONS:,}, and fewer where the system allows fewer than {MAX_CONNECTIONS + RESERVED_FILES:,} open files",
         f"wait in the backlog of {BACKLOG:,}",
         f"the time between two calls | {IDLE_MS / 1000:g} s | closed",
-        f"an answer of which the caller takes nothing (on Linux) | {UNTAKEN_MS / 1000:g} s | closed",
+        f"an answer that the caller does not read (on Linux) | {UNTAKEN_MS / 1000:g} s | closed",
         f"first line and headers | {HEAD_BYTES >> 10} KiB",
         f"of one key, of all | {waiting.MAX_WAITS_OF_KEY}, {waiting.MAX_WAITS:,} |",
         f"a `Retry-After` of {waiting.COME_BACK[0]} to {waiting.COME_BACK[1]} s",
