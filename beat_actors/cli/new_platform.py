@@ -54,7 +54,7 @@ def new_platform(
     root
         The checkout, or with --plugin the folder in which the distribution's own folder is made; this folder if not given.
     plugin
-        Make a distribution `beat-NAME`, with entry points for the platform, its double and its migrations.
+        Make a distribution `beat-NAME`, with entry points for the platform, its simulated provider and its migrations.
     """
     if plugin:
         made = plugins.plan(root, name, title=title, source=source)
