@@ -207,6 +207,25 @@ class RedisUnavailable(BeatError):
     code = "redis_unavailable"
 
 
+class ObjectsUnavailable(BeatError):
+    """The bucket did not answer in time, or refused; whether it did what was asked is not known.
+
+    `reason`: the bucket's own code, as `NoSuchBucket`; `unreachable`, or `no_credentials`.
+    """
+
+    code = "objects_unavailable"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ObjectMissing(BeatError):
+    """The bucket has no such object, or it ends before the bytes that were asked for."""
+
+    code = "object_missing"
+
+
 class LimitsUnavailable(BeatError):
     """Limits unavailable
 

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beat_actors.errors import BadSettings, SecretMissing
+from beat_actors.kept_settings import KeptSettings
 from beat_actors.routes import Route, Sources, route
 
 Kind = TypeVar("Kind", bound="DatabaseSettings")
@@ -92,7 +93,7 @@ class DatabaseSettings(BaseSettings):
         return str(self.database_owner_url or self.direct_url)
 
 
-class Settings(DatabaseSettings):
+class Settings(KeptSettings, DatabaseSettings):
     """Every variable that Beat reads. `beat settings` prints the same as a table."""
 
     database_pool_size: Annotated[
@@ -156,9 +157,6 @@ class Settings(DatabaseSettings):
             description="hours (UTC, from-to) to which batch requests above an on-demand budget are deferred",
         ),
     ] = "22-6"
-
-    s3_endpoint_url: Annotated[str | None, Field(description="S3 endpoint; default: AWS")] = None
-    s3_bucket: Annotated[str, Field(description="bucket of the media assets")] = "beat-assets"
 
     vault_keys: Annotated[
         SecretStr | None,
@@ -263,24 +261,6 @@ class Settings(DatabaseSettings):
     credential_check_every: Annotated[
         float, Field(ge=60, le=2_592_000, description="seconds between two checks of a credential that can be checked")
     ] = 21_600.0
-    raw_payload_days: Annotated[int, Field(ge=1, le=3650, description="days that raw payloads are kept")] = 7
-    request_days: Annotated[
-        int,
-        Field(ge=1, le=3650, description="days that ended requests, events, resolved alerts and quarantine are kept"),
-    ] = 90
-    log_days: Annotated[
-        int, Field(ge=1, le=3650, description="days that the logs of calls, profiles, posts and changes are kept")
-    ] = 90
-
-    entity_days: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=36_500,
-            description="days after which profiles, posts, comments, orders and all else that was not observed again is forgotten; not set: kept",
-        ),
-    ] = None
-
     webhook_allow_private: Annotated[
         bool,
         Field(

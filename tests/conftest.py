@@ -20,7 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from beat_actors.database import Database, migrate, roles
 from beat_actors.local.home import temporary_home
-from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
+from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, S3Server, ValkeyServer, running
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 from tests.databases import Databases
@@ -181,6 +181,24 @@ def settings_over(servers: Servers, database_url: str) -> Settings:
 def settings(database_url: str, servers: Servers) -> Settings:
     """Those of a process that works on the test's own database."""
     return settings_over(servers, database_url)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Started for the first test that wants it."""
+    with temporary_home(fastest()) as home:
+        server = S3Server.at(home)
+        with running(home, server):
+            yield server
+
+
+@pytest.fixture
+def with_bucket(s3_server: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """`settings`, with a bucket under a prefix of the test's own."""
+    for name, value in s3_server.env.items():
+        monkeypatch.setenv(name, value)
+    bucket = {"s3_endpoint_url": s3_server.url, "s3_bucket": s3_server.bucket}
+    return settings.model_copy(update={**bucket, "s3_prefix": f"{uuid.uuid4().hex[:8]}/"})
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from beat_actors import settings
@@ -21,8 +22,9 @@ WORKERS_STOP = 26.0
 DELIVERER_STOP = 18.0
 """Seconds that a deliverer has for the webhooks that it is just delivering, which may take 15."""
 VAULT, MESSAGES = "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"
-SECRETS = (VAULT, MESSAGES, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-SERVERS = ("postgres", "valkey", "s3", "simulator")
+S3_KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+SECRETS = (VAULT, MESSAGES, *S3_KEY)
+SERVERS = ("postgres", "valkey", "simulator")
 
 
 class Stack:
@@ -55,7 +57,7 @@ class Stack:
         try:
             self.postgres = PostgresServer.at(self.home, postgres_settings)
             self.valkey = ValkeyServer.at(self.home)
-            self.s3 = S3Server(self.home.port("s3"))
+            self.s3 = S3Server.at(self.home)
             self.home.of_providers("real" if real else "simulated", data_exists=self.postgres.data.exists())
             self.real = real
             self.simulator = SimulatorServer(self.home.port("simulator"), profiles)
@@ -76,10 +78,8 @@ class Stack:
                 "BEAT_API_PORT": str(self.api_port),
                 "BEAT_HEALTH_HOST": "127.0.0.1",
                 "BEAT_HEALTH_PORT": str(self.health_port),
-                # The embedded S3 takes any; somebody's real ones must not be sent to it.
-                "AWS_ACCESS_KEY_ID": "beat",
-                "AWS_SECRET_ACCESS_KEY": self.home.secret("s3"),
-                "AWS_DEFAULT_REGION": "us-east-1",
+                # Somebody's real ones must not be sent to it.
+                **self.s3.env,
                 **(extra_env or {}),
             }
         except BaseException:
@@ -111,8 +111,10 @@ class Stack:
 
     def servers(self) -> tuple[Service, ...]:
         """What Beat stands on."""
-        servers = (self.postgres, self.valkey, self.s3, *(() if self.real else (self.simulator,)))
-        return tuple(server.service() for server in servers)
+        # S3 takes the longest to start, and nobody needs it before the first raw payloads are a day old.
+        s3 = replace(self.s3.service(), ready=None)
+        servers = (self.postgres, self.valkey, *(() if self.real else (self.simulator,)))
+        return (*(server.service() for server in servers), s3)
 
     def faces(self) -> tuple[Service, ...]:
         """Beat itself; wants a migrated database."""
@@ -144,7 +146,10 @@ class Stack:
     def scheduler(self, *, name: str = "scheduler") -> Service:
         argv = (sys.executable, "-m", "scheduler")
         return Service(
-            name=name, argv=argv, env=self.env_of(MESSAGES, redis="scheduler"), depends_on=("postgres", "valkey")
+            name=name,
+            argv=argv,
+            env=self.env_of(MESSAGES, *S3_KEY, redis="scheduler"),
+            depends_on=("postgres", "valkey"),
         )
 
     def deliverer(self) -> Service:
@@ -163,7 +168,7 @@ class Stack:
             argv=(sys.executable, "-m", "api"),
             env=self.env_of(VAULT, MESSAGES, redis="api"),
             ready=lambda: answers_http(self.health_port, "/healthz") and answers_http(self.api_port, "/healthz"),
-            depends_on=("postgres", "valkey", "s3"),
+            depends_on=("postgres", "valkey"),
         )
 
     @contextlib.contextmanager

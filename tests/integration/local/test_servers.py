@@ -1,12 +1,16 @@
 """The embedded servers, for real."""
 
+import asyncio
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -14,6 +18,7 @@ import pytest
 import redis
 
 from beat_actors.database import migrate
+from beat_actors.errors import ObjectsUnavailable
 from beat_actors.local import (
     UNSAFE_BUT_FAST,
     Home,
@@ -25,7 +30,7 @@ from beat_actors.local import (
     temporary_home,
 )
 from beat_actors.local.account import unprivileged
-from beat_actors.local.service import answers_http
+from beat_actors.transport.objects import ObjectStore
 from tests.integration.local.processes import eventually, family, runs
 
 AS_ROOT = os.geteuid() == 0
@@ -92,15 +97,38 @@ def test_the_servers_listen_on_the_loopback_and_want_a_password(home: Home) -> N
             assert valkey.password not in line
 
 
-def test_the_bucket_exists_when_s3_is_ready_also_after_a_crash(home: Home) -> None:
-    s3 = S3Server(home.port("s3"))
+def test_s3_keeps_objects_over_a_crash_and_wants_its_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3 = S3Server.at(home)
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    store = ObjectStore(s3.bucket, endpoint_url=s3.url)
+
+    def answered(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """After a start its parts find each other, and it answers 500 meanwhile."""
+        for _ in range(300):
+            try:
+                return asyncio.run(work())
+            except ObjectsUnavailable as error:
+                said = error
+                time.sleep(0.1)
+        raise said
+
     with running(home, s3) as supervisor:
-        assert answers_http(s3.port, f"/{s3.bucket}", below=300)
+        assert answered(lambda: store.put("a/b", b"0123456789"))
+        assert asyncio.run(store.put("a/b", b"other")) is False
         (before,) = supervisor.status()
         assert before.pid
         os.kill(before.pid, 9)
         assert eventually(lambda: supervisor.status()[0].restarts == 1 and supervisor.status()[0].state == "up")
-        assert answers_http(s3.port, f"/{s3.bucket}", below=300)
+        assert answered(lambda: store.read("a/b", (2, 3))) == b"234"
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
+        with pytest.raises(ObjectsUnavailable, match="SignatureDoesNotMatch"):
+            asyncio.run(ObjectStore(s3.bucket, endpoint_url=s3.url).read("a/b"))
+        # Each of its parts listens on the loopback alone.
+        process = psutil.Process(supervisor.status()[0].pid)
+        listening = {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+        assert listening == {"127.0.0.1"}
+        assert s3.secret_key not in " ".join(process.cmdline())
 
 
 def test_two_data_roots_do_not_know_of_each_other(home: Home) -> None:

