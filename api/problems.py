@@ -20,6 +20,8 @@ from beat_actors.errors import (
     LimitsUnavailable,
     NotFound,
     NotFresh,
+    ObjectMissing,
+    ObjectsUnavailable,
     RateLimitError,
     RedisUnavailable,
     SecretMissing,
@@ -96,6 +98,8 @@ STATUS: dict[type[BaseException], int] = {
     Conflict: 409,
     StorageUnavailable: 503,
     RedisUnavailable: 503,
+    ObjectsUnavailable: 503,
+    ObjectMissing: 404,
     SecretMissing: 503,
 }
 
@@ -148,6 +152,12 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
     elif isinstance(error, RedisUnavailable):
         resp.set_header("Retry-After", "2")
         body["detail"] = "Redis does not answer; nothing was changed in it. Try again shortly."
+    elif isinstance(error, ObjectsUnavailable):
+        resp.set_header("Retry-After", "10")
+        body["detail"] = (
+            "It lies in the bucket, which does not answer this process. Try again later, or read it by the command line."
+        )
+        log.error("objects_unavailable", error=str(error))
     elif isinstance(error, Unauthenticated):
         resp.set_header("WWW-Authenticate", 'Bearer realm="beat"')
     elif isinstance(error, Forbidden) and error.scope:

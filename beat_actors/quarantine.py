@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from beat_actors import audit
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, NotFound
+from beat_actors.payloads.reading import packed
 from beat_actors.pipeline.records import unpack
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
@@ -100,6 +101,13 @@ class Payload(msgspec.Struct, frozen=True):
     cut: bool
 
 
+class Answered(NamedTuple):
+    """A call: its fetch, and the time of its answer."""
+
+    fetch_id: int
+    payload_at: datetime
+
+
 class ReplayPlan(msgspec.Struct, frozen=True):
     """How many entries are to be read anew, and when the last of them is."""
 
@@ -111,7 +119,7 @@ SQL = Statements(__file__)
 SET_ASIDE = SQL("set_aside")
 CLUSTERS = SQL("clusters", QuarantineCluster)
 ONE = SQL("one", QuarantinedEntry)
-BODY = SQL("body", bytes)
+ANSWERED = SQL("answered", Answered)
 RESOLVE = SQL("resolve")
 REPLAY = SQL("replay", ReplayPlan)
 
@@ -149,13 +157,18 @@ async def entry(transaction: Transaction, entry_id: int) -> QuarantinedEntry:
     return found
 
 
-async def payload(transaction: Transaction, entry_id: int) -> Payload:
-    """The payload of an entry, of which at most `MOST_SHOWN` characters are shown. Raises `NotFound`."""
-    found = await entry(transaction, entry_id)
-    frame = await transaction.value(BODY, {"id": entry_id})
-    if frame is None:
-        why = "it came from no call of a provider" if found.fetch_id is None else "it is past its retention"
-        raise NotFound(f"entry {entry_id} has no payload: {why}")
+async def payload(database: Database, entry_id: int) -> Payload:
+    """The payload of an entry, of which at most `MOST_SHOWN` characters are shown. Raises `NotFound`, and `ObjectsUnavailable` and
+    `ObjectMissing` where it lies in the bucket."""
+    async with database.statements() as alone:
+        await entry(alone, entry_id)
+        answered = await alone.row(ANSWERED, {"id": entry_id})
+    if answered is None:
+        raise NotFound(f"entry {entry_id} has no payload: it came from no call of a provider")
+    try:
+        frame = await packed(database, answered.fetch_id, answered.payload_at)
+    except NotFound:
+        raise NotFound(f"entry {entry_id} has no payload: it is past its retention") from None
     body = await asyncio.to_thread(unpack, frame)
     text = body.decode("utf-8", "backslashreplace")
     return Payload(text[:MOST_SHOWN], len(body), len(text) > MOST_SHOWN)

@@ -34,13 +34,13 @@ FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY cou
 SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
 FROM quarantine WHERE id = %(id)s
 
--- name: body
--- The payload of an entry, as a zstd frame. The partition key keeps other days out of the search.
+-- name: answered
+-- Of which call an entry is.
 -- Parameters: id (bigint).
--- Rows: one: its bytes.
+-- Rows: `Answered`.
 -- Locks: none.
--- No row: the entry has no payload, or it is kept no more.
-SELECT p.body FROM quarantine q JOIN raw_payload p ON p.fetch_id = q.fetch_id AND p.created_at = q.payload_at WHERE q.id = %(id)s
+-- No row: there is no such entry, or it came from no call.
+SELECT fetch_id, payload_at FROM quarantine WHERE id = %(id)s AND fetch_id IS NOT NULL AND payload_at IS NOT NULL
 
 -- name: resolve
 -- Takes the open entries of a cluster off the list.

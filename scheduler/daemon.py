@@ -23,11 +23,12 @@ from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.processes import Reporter
-from beat_actors.errors import LimitsUnavailable, StorageUnavailable
+from beat_actors.errors import LimitsUnavailable, ObjectsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
+from beat_actors.payloads.archive import Archiver
 from beat_actors.privacy.retention import Entities
 from beat_actors.requests import batches, replay, retention, sweeps
 from beat_actors.requests.steps import StepsBack
@@ -147,6 +148,7 @@ JOBS = (
     Job("credentials", _writes(upkeep.due), every=5, deadline=10),
     Job("returned", _returned, every=5, deadline=10),
     Job("requeued", _requeued, every=1, deadline=10),
+    Job("archive", _writes(Archiver().run), every=60, deadline=180),
     Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
     Job("retention", _unless_stepped(_writes(retention.Retention().forget)), every=60, deadline=30),
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
@@ -189,7 +191,7 @@ class Sweeper:
         except TimeoutError:
             said = f"it did not end within {job.deadline:g} s"
             log.error("sweep_late", sweep=job.name, deadline=job.deadline)
-        except (StorageUnavailable, LimitsUnavailable, ConnectionError) as error:
+        except (StorageUnavailable, ObjectsUnavailable, LimitsUnavailable, ConnectionError) as error:
             said = without_logins(str(error))
             log.warning("sweep_skipped", sweep=job.name, error=said)
         except Exception as error:

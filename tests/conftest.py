@@ -20,7 +20,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from beat_actors.database import Database, migrate, roles
 from beat_actors.local.home import temporary_home
-from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, S3Server, ValkeyServer, running
+from beat_actors.local.s3 import S3Server
+from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 from tests.databases import Databases

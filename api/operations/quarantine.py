@@ -67,8 +67,7 @@ class QuarantinePayload(Resource):
     calls: Calls = {"GET": Call("The payload of an entry of the quarantine.", {200: quarantine.Payload})}
 
     async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
-        async with self._provider.services.database.transaction() as transaction:
-            send(resp, await quarantine.payload(transaction, row_id(entry_id)))
+        send(resp, await quarantine.payload(self._provider.services.database, row_id(entry_id)))
 
 
 class QuarantineResolve(Resource):

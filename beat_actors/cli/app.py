@@ -50,6 +50,7 @@ COMMANDS = (
     ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
     ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
+    ("payloads", "payloads:app", "Raw payloads: where they are stored; show one, erase those of requests."),
     (
         "queues",
         "queues:app",
@@ -77,11 +78,12 @@ LOCAL = (
     *((name,) for name in sorted(OF_NO_STACK)),
     ("connect",),
     ("migrate",),
+    ("payloads",),
     ("try",),
     ("db", "vacuum"),
     ("db", "roles"),
 )
-"""Commands that need this machine's files or way to the providers, or logins of PostgreSQL that no API has. All others work over the API, too."""
+"""Commands that need this machine's files or way to the providers, the key of the bucket, or logins of PostgreSQL that no API has. All others work over the API, too."""
 
 OF_REHEARSAL = frozenset({"simulator", "chaos"})
 """Those that the production wheel does not contain; the wheel `beat-actors-rehearsal` brings them."""

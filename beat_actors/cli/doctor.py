@@ -14,7 +14,7 @@ import redis
 from cyclopts import Parameter
 
 from beat_actors import failpoints, running_code
-from beat_actors.cli import providers
+from beat_actors.cli import bucket, providers
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.finding import Finding
 from beat_actors.cli.operators import ask, is_remote, watching
@@ -360,12 +360,7 @@ async def _code(opened: Session, living: list[Process]) -> list[Finding]:
 
 
 async def _s3(opened: Session) -> list[Finding]:
-    url = opened.settings.s3_endpoint_url
-    if url is None:
-        return [Finding("S3", "AWS, not asked")]
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http, http.get(url) as response:
-        wrong = "look at the endpoint's own log" if response.status >= 500 else ""
-        return [Finding("S3", f"answers (HTTP {response.status})", wrong)]
+    return await bucket.examine(opened.settings)
 
 
 async def _providers(opened: Session) -> list[Finding]:

@@ -39,7 +39,7 @@ def show_entry(entry: int, /, *, payload: Flag = False) -> None:
     entry
         Its id, as the column `newest` of the list has it.
     payload
-        Print the provider's answer instead, as it was kept.
+        Print the provider's answer instead, as it was kept: by PostgreSQL, or in the bucket.
     """
     if not payload:
         show_json(ask(Here, There, lambda beat: beat.entry(entry)))

@@ -91,9 +91,10 @@ WITH mine AS (
         f.probe, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.payload_at, f.stage_attempts > %(attempts)s AS poison,
         extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 )
-SELECT c.*, CASE WHEN NOT c.poison THEN p.body END AS body, p.next_cursor, r.flow, r.account_id, r.params AS request_params, r.items
+SELECT c.*, CASE WHEN NOT c.poison THEN coalesce(p.body, b.body) END AS body, coalesce(p.next_cursor, b.next_cursor) AS next_cursor, r.flow, r.account_id, r.params AS request_params, r.items
 FROM claimed c JOIN scrape_request_log r ON r.id = c.request_id
 LEFT JOIN raw_payload p ON p.fetch_id = c.id AND p.created_at = c.payload_at
+LEFT JOIN restored_payload b ON b.fetch_id = c.id AND b.created_at = c.payload_at
 
 -- name: ingested
 -- Claims fetches whose records are kept, for the stage process. Tries are counted before the work, as by `retrieved`.

@@ -5,10 +5,10 @@ Nothing else in Beat imports this package; in production the same variables poin
 
 from beat_actors.local.errors import Interrupted, LocalError
 from beat_actors.local.home import Home, running_env, temporary_home
+from beat_actors.local.s3 import S3Server
 from beat_actors.local.servers import (
     UNSAFE_BUT_FAST,
     PostgresServer,
-    S3Server,
     SimulatorServer,
     ValkeyServer,
     running,

@@ -12,7 +12,8 @@ from beat_actors import settings
 from beat_actors.local.errors import LocalError
 from beat_actors.local.first_key import FirstKey, first_key
 from beat_actors.local.home import Home
-from beat_actors.local.servers import PostgresServer, S3Server, SimulatorServer, ValkeyServer
+from beat_actors.local.s3 import S3Server
+from beat_actors.local.servers import PostgresServer, SimulatorServer, ValkeyServer
 from beat_actors.local.service import Service, answers_http
 from beat_actors.local.supervisor import Supervisor
 from beat_actors.settings import Settings

@@ -42,6 +42,7 @@ ENGINE = (
     Place("raw_payload", ("body",), "what a provider answered, cut down as its source declares", RAW, partitioned=True),
     Place("request_batch", ("account_id", "cancel_reason"), "which account submitted a batch", f"{REQUEST} after its end", (), "account_id"),
     Place("request_tag", ("account_id",), "which account set a tag; the tag is a hash", "with its request", (), "account_id"),
+    Place("restored_payload", ("body",), "the same, brought back from the bucket to be read again", "a day, or until it is read"),
     Place("scrape_request_log", ("params", "data", "work_data", "tags", "account_id", "idempotency_key"), "handles that were asked for, and by which account", f"{REQUEST} after its end", (), "account_id"),
     Place("scrape_fetch", ("params", "cursor", "listing", "records", "error", "owner", "tenant"), "handles, and for which account; records on their way to the tables", BY_REQUEST, (), None, "owner"),
     Place("settlement", ("detail", "facts"), "words of a provider, for seconds", "the next dispatch cycle"),
@@ -61,6 +62,8 @@ ENGINE = (
 )  # fmt: skip
 
 NOTHING_PERSONAL = {
+    "archived_payload": "places in objects, and cursors",
+    "payload_object": "keys of objects",
     "alembic_version": "the schema's revision",
     "breaker": "sources and operations",
     "broker_decision": "numbers of credentials and dispatch groups",

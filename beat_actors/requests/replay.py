@@ -1,11 +1,14 @@
-"""Reading anew what stands in quarantine, when it is due: the payload that is kept first, the provider only where it is kept no more.
+"""Reading anew what stands in quarantine, when it is due: the payload that is kept first, the provider only where it is kept no more. A payload
+that lies in the bucket is brought back for the workers before.
 
 What a payload brings is written as if it had been readable from the start: its request runs again with that fetch as retrieved, with
 what was done before, and with what failed beside it asked for once more. A payload that still cannot be read is a new entry, and costs
 no call.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
@@ -14,6 +17,7 @@ from beat_actors.database import Database, Statements, Transaction
 from beat_actors.fetches.anew import ask_again, reread
 from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.fetches.states import Stage
+from beat_actors.payloads.reading import bring_back
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import retry
 from beat_actors.requests.lifecycle import SOFT, fail_fetches
@@ -21,6 +25,8 @@ from beat_actors.requests.states import Status
 from beat_actors.requests.sweeps import Swept
 
 BATCH = 100
+BRINGING = 10.0
+"""Seconds of one run in which payloads are brought back from the bucket."""
 
 SQL = Statements(__file__)
 
@@ -30,6 +36,14 @@ class Entry(NamedTuple):
 
     id: int
     fetch_id: int
+
+
+class Away(NamedTuple):
+    """An entry whose payload lies in the bucket alone."""
+
+    id: int
+    fetch_id: int
+    payload_at: datetime
 
 
 class Known(NamedTuple):
@@ -45,6 +59,7 @@ class Known(NamedTuple):
     counts: bool
     late: bool
     kept: bool
+    archived: bool
 
 
 class Beside(NamedTuple):
@@ -61,6 +76,7 @@ class Beside(NamedTuple):
 
 
 ANY_DUE = SQL("any_due", bool)
+AWAY = SQL("away", Away)
 TAKE = SQL("take", Entry)
 LOCK_FETCHES = SQL("lock_fetches", int)
 LOCK_REQUESTS = SQL("lock_requests", int)
@@ -88,11 +104,15 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     async with database.statements() as alone:
         if not await alone.only(ANY_DUE):
             return Swept()
+        away = await alone.rows(AWAY, {"limit": BATCH})
+    keys = {row.id: (row.fetch_id, row.payload_at) for row in away}
+    gone = await bring_back(database, keys.values(), within=BRINGING)
+    lost = {entry for entry, key in keys.items() if key in gone}
     try:
-        found = await _decide(database, epoch, BATCH)
+        found = await _decide(database, epoch, BATCH, lost)
     except psycopg.errors.UniqueViolation:
         # Somebody else asks for the same as one of them just now, so it cannot run beside it: each by itself, until it is that one's turn.
-        found = await _one(database, epoch)
+        found = await _one(database, epoch, lost)
     swept = Swept(found.wake, [("ingest", sorted(found.reread))] if found.reread else [], found.count)
     followers: list[int] = []
     if found.reopened:
@@ -108,9 +128,9 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     return swept
 
 
-async def _one(database: Database, epoch: int | None) -> Found:
+async def _one(database: Database, epoch: int | None, lost: Set[int]) -> Found:
     try:
-        return await _decide(database, epoch, 1)
+        return await _decide(database, epoch, 1, lost)
     except psycopg.errors.UniqueViolation:
         async with database.transaction() as transaction:
             taken = await transaction.row(TAKE, {"epoch": epoch, "limit": 1})
@@ -120,8 +140,8 @@ async def _one(database: Database, epoch: int | None) -> Found:
             return Found(refetched={row.id: row.request_id}, count=1)
 
 
-async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
-    """Take up to `limit` entries and have their payloads read where they are kept."""
+async def _decide(database: Database, epoch: int | None, limit: int, lost: Set[int]) -> Found:
+    """Take up to `limit` entries and have their payloads read where they are kept. `lost`: entries whose payload the bucket does not have."""
     found = Found()
     async with database.transaction() as transaction:
         taken = await transaction.rows(TAKE, {"epoch": epoch, "limit": limit})
@@ -136,7 +156,7 @@ async def _decide(database: Database, epoch: int | None, limit: int) -> Found:
         outcomes: dict[str, list[int]] = {"reparsed": [], "not needed": [], "gone": []}
         later: list[int] = []
         for row in rows:
-            outcome = _outcome(row) if newest.get(row.fetch_id, row) is row else "not needed"
+            outcome = _outcome(row, lost) if newest.get(row.fetch_id, row) is row else "not needed"
             if outcome is None:
                 later.append(row.id)
             elif outcome == "refetched":
@@ -180,8 +200,9 @@ def _lane(row: Beside) -> LaneKey | None:
     return LaneKey(row.platform, row.flow, row.operation, row.priority, chain, row.owner or "")
 
 
-def _outcome(row: Known) -> str | None:
-    """What is to become of an entry; `None`: not yet, because somebody works on its fetch, or on what is beside it."""
+def _outcome(row: Known, lost: Set[int]) -> str | None:
+    """What is to become of an entry; `None`: not yet, because somebody works on its fetch, or on what is beside it, or because its payload is
+    not brought back yet."""
     if row.fetch_id is None:
         return "gone"
     if not row.counts or row.status in (Status.COMPLETE, Status.CANCELLED) or row.stage == Stage.DONE:
@@ -189,7 +210,10 @@ def _outcome(row: Known) -> str | None:
     if row.live and row.stage != Stage.WAITING:
         return None
     # What its deadline ended was broken off in the middle: there is no whole run to go on with.
-    if row.kept and (row.live or not row.late):
-        return "reparsed"
+    if row.live or not row.late:
+        if row.kept:
+            return "reparsed"
+        if row.archived and row.id not in lost:
+            return None
     # What still runs will ask other sources by itself.
     return "not needed" if row.live else "refetched"

@@ -3,6 +3,19 @@
 -- No row: never.
 SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp()) AS due
 
+-- name: away
+-- Entries that are due and whose payload lies in the bucket alone, and may be read again.
+-- Parameters: limit (integer).
+-- Rows: `Away`.
+-- Locks: none.
+-- No row: there are none.
+SELECT q.id, q.fetch_id, q.payload_at FROM quarantine q JOIN scrape_fetch f ON f.id = q.fetch_id
+WHERE q.resolved_at IS NULL AND q.replay_at <= clock_timestamp() AND f.stage IN ('FAILED', 'WAITING')
+  AND EXISTS (SELECT FROM archived_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
+  AND NOT EXISTS (SELECT FROM raw_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
+  AND NOT EXISTS (SELECT FROM restored_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
+ORDER BY q.replay_at LIMIT %(limit)s
+
 -- name: take
 -- Takes entries that are due.
 -- Parameters: epoch (bigint or null: of the leader), limit (integer).
@@ -35,7 +48,10 @@ ORDER BY r.id FOR NO KEY UPDATE
 SELECT q.id, f.id AS fetch_id, f.request_id, r.status, r.live, f.stage, f.run = r.retry_count AS counts,
        coalesce(r.data->'error'->>'code' = 'expired', false) AS late,
        (f.cursor_source IS NULL OR f.cursor_source = q.source)
-         AND EXISTS (SELECT FROM raw_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at) AS kept
+         AND (EXISTS (SELECT FROM raw_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
+              OR EXISTS (SELECT FROM restored_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)) AS kept,
+       (f.cursor_source IS NULL OR f.cursor_source = q.source)
+         AND EXISTS (SELECT FROM archived_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at) AS archived
 FROM quarantine q LEFT JOIN scrape_fetch f ON f.id = q.fetch_id LEFT JOIN scrape_request_log r ON r.id = f.request_id
 WHERE q.id = ANY(%(ids)s) ORDER BY q.id
 

@@ -54,7 +54,7 @@ LAST_RESORT = 900.0
 AHEAD = 3
 """Days ahead that have partitions."""
 KEPT = {
-    "raw_payload": "raw_payload_days",
+    **dict.fromkeys(("raw_payload", "archived_payload"), "raw_payload_days"),
     **dict.fromkeys(("trace_log", "profile_log", "post_log", "change_log", "broker_decision"), "log_days"),
 }
 

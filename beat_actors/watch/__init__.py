@@ -9,6 +9,7 @@ from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.watch.by_hand import stopped_by_hand
 from beat_actors.watch.credentials import credentials_in_trouble, credentials_out
 from beat_actors.watch.database import connections, partitions, slow_database
+from beat_actors.watch.payloads import unarchived
 from beat_actors.watch.platforms import at_a_standstill
 from beat_actors.watch.quarantine import quarantined
 from beat_actors.watch.requests import backlog, late_sweeps, standstill, waiting
@@ -43,4 +44,5 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("webhook", webhooks.in_trouble, every=30),
     Watch("partition", partitions, every=60),
     Watch("hand", stopped_by_hand, every=60),
+    Watch("payloads", unarchived, every=60),
 )

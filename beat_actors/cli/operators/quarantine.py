@@ -29,8 +29,7 @@ class Here(operators.Here):
             return await quarantine.entry(transaction, entry)
 
     async def payload(self, entry: int) -> Payload:
-        async with self.session.database.transaction() as transaction:
-            return await quarantine.payload(transaction, entry)
+        return await quarantine.payload(self.session.database, entry)
 
     async def resolve(self, selection: Selection, *, reason: str) -> int:
         async with self.session.database.transaction() as transaction:

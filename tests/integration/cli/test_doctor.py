@@ -135,6 +135,9 @@ def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:
 def test_each_dependency_may_be_away_alone(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEAT_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("BEAT_S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("BEAT_S3_BUCKET", "a-bucket")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("BEAT_ENVIRONMENT", "rehearsal")
     monkeypatch.setenv("BEAT_SIMULATOR_URL", "http://127.0.0.1:1")
     found = findings(beat)
