@@ -28,6 +28,8 @@ ELSEWHERE = (
 LAST = ("keys revoke", "keys rotate")
 """What takes away the key with which the others are run."""
 DONE, FAILED, NOT_FOUND = 0, 1, 4
+MADE_UP = "pinterest"
+"""The platform that docs/adding-a-platform.md makes."""
 SECRETS = {
     "shopify": "shop=store-000007.myshopify.com\ntoken=shpat_store-000007",
     "graphapi": "token=abc\nuser_id=17841400000000042",
@@ -80,7 +82,7 @@ def test_every_command_that_is_printed_or_documented_can_be_run(
         capsys.readouterr()
         code = invoke(words)
         told = capsys.readouterr()
-        about_a_row = re.search(r"\{|\b[A-Z]{2,}\b| \d+( |$)|\w+/\w+|\w+:\w+", command.text)
+        about_a_row = MADE_UP in command.text or re.search(r"\{|\b[A-Z]{2,}\b| \d+( |$)|\w+/\w+|\w+:\w+", command.text)
         allowed = OWN.get(command.text, (DONE, NOT_FOUND) if about_a_row else (DONE,))
         if code not in allowed:
             wrong.append(f"{command.where}: {command.text}: {code}: {told.err.strip() or told.out[:200]}")
