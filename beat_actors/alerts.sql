@@ -85,13 +85,13 @@ WITH {{opened}}, resolved AS (
 ) {{events}}
 
 -- name: list
--- Alerts: the open ones, the most severe first, then the resolved ones, the last resolved first.
+-- Alerts: the open ones, those that are not silenced before the others and the most severe first, then the resolved ones, the last resolved first.
 -- Parameters: all (boolean): also the resolved ones, limit (integer).
 -- Rows: `AlertView`.
 -- Locks: none.
 -- No row: there is none.
 SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, resolved_at, silenced OR explained AS silenced FROM alert
-WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at DESC NULLS FIRST, array_position('{critical,warning,info}', severity), id DESC
+WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at DESC NULLS FIRST, silenced OR explained, array_position('{critical,warning,info}', severity), id DESC
 LIMIT %(limit)s
 
 -- name: silence

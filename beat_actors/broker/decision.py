@@ -31,8 +31,8 @@ from beat_actors.platforms.interface import Outcome
 
 GRANT_IT = "grant it at the provider, then: `beat credentials enable ID --reason …`"
 COOLS_DOWN_FOR: dict[str, str] = {
-    Outcome.RATE_LIMITED: "the provider said that it is asked too often",
-    Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
+    Outcome.RATE_LIMITED: "the provider rate-limited it",
+    Outcome.QUOTA_EXHAUSTED: "the provider's quota is exhausted",
 }
 
 

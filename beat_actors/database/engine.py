@@ -39,6 +39,8 @@ RowMaker = Callable[[psycopg.AsyncCursor[Any]], Callable[[Sequence[Any]], R]]
 Params = Sequence[Any] | Mapping[str, Any]
 DIALECT = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 # Seconds for which a connection that was just used is taken to live; one that was lost meanwhile fails one transaction.
+SLOW_CONNECTION = 1.0
+"""Seconds from which on the wait for a connection is a wait for the server's answer, and not for the process itself."""
 TRUSTED_FOR = 1.0
 USED_AT, MADE_AT = "beat_used_at", "beat_made_at"
 # What values are read by: a database or a role may have others as its defaults.
@@ -268,6 +270,8 @@ class Database:
             async with self.engine.connect() as pooled:
                 raw = await pooled.get_raw_connection()
                 asked = True
+                if time.perf_counter() - began >= SLOW_CONNECTION:
+                    self.metrics.answered(began)  # a new connection, or the answer of one that lay idle
                 yield raw.driver_connection  # type: ignore[misc]
         except PoolTimeout:
             self.metrics.exhausted.note(self.settings.database_pool_timeout)
@@ -276,6 +280,8 @@ class Database:
                 "the work in hand holds them all, or PostgreSQL is slow"
             ) from None
         except psycopg.Error as error:
+            if not asked:
+                self.metrics.unanswered(began)
             found = self._meaning(error, sent=asked)
             if found is None:
                 raise

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -59,34 +59,48 @@ class Metrics:
     """`statements`: how long each took, those that failed included. `exhausted`: how long somebody waited in vain for a connection of
     the pool. `claims`: how long each fetch that was claimed had waited since it was handed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.statements = LastMinute()
         self.exhausted = LastMinute()
         self.claims = LastMinute()
+        self._clock = clock
         self._outages: deque[tuple[float, Outage]] = deque(maxlen=10)
-        self._answered = time.perf_counter()
-        self._unanswered: float | None = None
-        """When the first attempt since the last answer began."""
+        self._answered = clock()
+        self._since: float | None = None
+        """When the first attempt since the last answer began, and `_tried`: when the last one was given up."""
+        self._tried = 0.0
 
     def outages(self) -> list[Outage]:
         """Those that ended within the hour, the last one at the end."""
-        since = time.perf_counter() - KEPT_FOR
+        since = self._clock() - KEPT_FOR
         return [outage for ended, outage in self._outages if ended >= since]
 
+    def away_for(self, seconds: float) -> float:
+        """For how long of these last seconds the database did not answer."""
+        now = datetime.now(UTC)
+        first = now - timedelta(seconds=seconds)
+        spans = [(max(outage.since, first), outage.until) for outage in self.outages()]
+        return sum(max((until - since).total_seconds(), 0.0) for since, until in spans)
+
     def unanswered(self, began: float) -> None:
-        """Note that an attempt that began at `began` (`time.perf_counter`) got no answer: no connection, or one that broke."""
-        if self._unanswered is None:
-            self._unanswered = max(began, self._answered)
+        """Note that an attempt that began at `began` (`time.perf_counter`) was given up without an answer."""
+        if self._since is None:
+            self._since = max(began, self._answered)
+        self._tried = self._clock()
 
     def answered(self, began: float) -> None:
         """Note that a statement that began at `began` was answered, be it by an error. An outage before it has ended."""
-        now, since = time.perf_counter(), self._unanswered
+        now, since, until = self._clock(), self._since, self._tried
         if since is None and self._answered <= began:
-            since = began  # nothing else was answered while it ran
-        if since is not None and now - since >= AWAY:
-            until = datetime.now(UTC)
-            self._outages.append((now, Outage(until - timedelta(seconds=now - since), until)))
-        self._answered, self._unanswered = now, None
+            since, until = began, now  # nothing else was answered while it ran
+        elif began - self._tried < AWAY:
+            until = now
+        if since is not None and until - since >= AWAY:
+            wall = datetime.now(UTC)
+            self._outages.append(
+                (now, Outage(wall - timedelta(seconds=now - since), wall - timedelta(seconds=now - until)))
+            )
+        self._answered, self._since = now, None
 
     def claimed(self, claims: Iterable[Waited]) -> None:
         """Note how long each of these had `waited`. What a stage takes up again after a worker's death has waited for the lease as well."""
@@ -101,6 +115,9 @@ class Metrics:
         except psycopg.Error as error:
             # What the server says of a statement is an answer; of a connection that broke nobody says anything.
             (self.unanswered if error.sqlstate is None or error.sqlstate.startswith("57P") else self.answered)(began)
+            raise
+        except BaseException:  # its caller gave it up
+            self.unanswered(began)
             raise
         else:
             self.answered(began)

@@ -71,7 +71,7 @@ CAME_TO: Mapping[str, str] = {
     Outcome.MISSING: "it says that no such thing exists",
     Outcome.PRIVATE: "it says that the thing is not public",
     Outcome.BAD_REQUEST: "it says that it cannot be asked for like this",
-    Outcome.RATE_LIMITED: "the provider said that it is asked too often",
+    Outcome.RATE_LIMITED: "the provider rate-limited it",
     Outcome.QUOTA_EXHAUSTED: "the provider's quota is used up",
     Outcome.CREDENTIAL_DEAD: "its credential was refused",
     Outcome.PERMISSION_MISSING: "its credential may not do this",

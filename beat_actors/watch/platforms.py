@@ -70,6 +70,7 @@ def _why(reasons: Sequence[Mapping[str, Any]]) -> str:
         counted[reason["why"]] += reason.get("credentials", 1)
     if not by_source:
         return "The blocking reason is not known yet"
-    return "Blocked by " + listed(
-        [f"{source} ({counted.most_common(1)[0][0]})" for source, counted in by_source.items()]
-    )
+    alike: dict[str, list[str]] = {}
+    for source, counted in by_source.items():
+        alike.setdefault(counted.most_common(1)[0][0], []).append(source)
+    return "Blocked: " + "; ".join(f"{listed(found)} ({why})" for why, found in alike.items())

@@ -26,12 +26,14 @@ class Backlog(NamedTuple):
 
 
 class Late(NamedTuple):
-    """A sweep that is late: seconds since it ended well, its interval (seconds), and what it last said."""
+    """A sweep that is late: seconds since it succeeded, its interval and deadline (seconds), its last error, and whether its alert is open."""
 
     name: str
     ago: int
     every: float
+    deadline: float
     error: str | None
+    stands: bool
 
 
 class Waiting(NamedTuple):
@@ -92,6 +94,8 @@ async def late_sweeps(database: Database) -> list[Alert]:
             action="check the scheduler's log, then: `beat doctor`",
         )
         for row in rows
+        # While PostgreSQL does not answer no sweep succeeds, and another alert tells of that.
+        if row.stands or row.ago - database.metrics.away_for(row.ago) > 3 * row.every + row.deadline
     ]
 
 

@@ -13,7 +13,9 @@ SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIM
 -- Rows: `Late`.
 -- Locks: none.
 -- No row: none is late.
-SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, error FROM sweep s
+SELECT name, extract(epoch FROM clock_timestamp() - ended_at)::integer AS ago, every, deadline, error,
+       EXISTS (SELECT FROM alert WHERE key = 'sweep:' || s.name AND resolved_at IS NULL) AS stands
+FROM sweep s
 WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
   AND (NOT EXISTS (SELECT FROM leader WHERE name = 'scheduler'
                    AND elected_at >= clock_timestamp() - make_interval(secs => 3 * s.every + s.deadline))

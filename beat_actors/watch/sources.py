@@ -101,7 +101,7 @@ def _failures(row: OpenBreakers) -> str:
     for one in row.opened_by:
         codes.update(dict(one["codes"]))
     calls, failures = (sum(one[name] for one in row.opened_by) for name in ("calls", "failures"))
-    said = listed([f"{_code(code)}: {count:,}" for code, count in codes.most_common()])
+    said = listed([_code(code) for code, _ in codes.most_common()])
     return f"{failures:,} of {calls:,} calls failed within a minute{f' ({said})' if said else ''}, of {operations}"
 
 

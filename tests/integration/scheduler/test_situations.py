@@ -10,7 +10,7 @@ from beat_actors.alerts import Alert, list_alerts, report, resolve_alerts
 from beat_actors.broker import flows, sources
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
-from beat_actors.database.metrics import AWAY, Outage
+from beat_actors.database.metrics import AWAY, Metrics, Outage
 from beat_actors.database.processes import Reporter
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
@@ -21,6 +21,7 @@ from beat_actors.settings import Settings
 from beat_actors.watch import WATCHES, by_hand
 from beat_actors.watch import database as database_rules
 from beat_actors.watch import platforms as platforms_rules
+from beat_actors.watch import requests as requests_rules
 from beat_actors.watch import sources as sources_rules
 from beat_actors.watch.rule import InOrder, Watch, moment
 from tests.stages import retrieve
@@ -89,7 +90,7 @@ async def test_a_platform_at_a_standstill_has_one_alert_above_those_of_its_crede
         first = await alone.value("SELECT min(blocked_until) FROM lane")
     assert said.severity == "critical"
     assert f"5 requests of 2 accounts wait, the first can be served at {moment(first)}" in said.cause
-    assert all(f"{source} (cooling down: " in said.cause for source in TOY.sources)
+    assert f"Blocked: {', '.join(TOY.chains['look'])} (cooling down: " in said.cause
     assert f"`beat why {accepted[0].id}`" in said.action
     # When the block is about to end the alert stands; when the work can be done it is resolved, and the credentials speak for themselves.
     clock.advance(595)
@@ -119,10 +120,7 @@ async def test_a_source_that_fails_is_named_with_its_error_rate_and_codes(engine
     async with engine.database.statements() as alone:
         (said,) = await list_alerts(alone)
     count = len(result.leased)
-    assert (
-        said.cause
-        == f"toy-first is failing: {count} of {count} calls failed within a minute (HTTP 503: {count}), of look"
-    )
+    assert said.cause == f"toy-first is failing: {count} of {count} calls failed within a minute (HTTP 503), of look"
 
 
 async def test_a_source_without_another_says_how_many_calls_wait(engine: Engine) -> None:
@@ -191,20 +189,54 @@ async def test_a_server_that_does_not_answer_is_an_outage_that_ends_with_the_nex
     with pytest.raises(StorageUnavailable):
         async with away.statements():
             pass
-    metrics = away.metrics
-    assert metrics._unanswered is not None
-    metrics._unanswered -= AWAY
-    metrics.answered(metrics._unanswered + AWAY)
-    (outage,) = metrics.outages()
-    assert outage.until - outage.since >= timedelta(seconds=AWAY)
+    assert away.metrics._since is not None
     await away.close()
+
+
+def test_attempts_without_an_answer_are_one_outage_and_a_call_that_was_broken_off_is_none() -> None:
+    now = 1000.0
+    metrics = Metrics(lambda: now)
+    for _ in range(3):  # a caller gives up after two seconds, or a connection does not come about
+        began = now
+        now += 2.0
+        metrics.unanswered(began)
+        now += 1.0
+    metrics.answered(now)
+    (outage,) = metrics.outages()
+    assert (outage.until - outage.since).total_seconds() == pytest.approx(9.0, abs=0.1)
+    began, now = now, now + 0.5
+    metrics.unanswered(began)  # its caller went away
+    now += 60.0
+    metrics.answered(now)
+    assert metrics.outages() == [outage]
+    began, now = now, now + AWAY
+    metrics.answered(began)  # a server that was frozen
+    assert len(metrics.outages()) == 2
+    began, now = now, now + AWAY
+    metrics.answered(now)
+    metrics.answered(began)  # a long statement beside others that were answered
+    assert len(metrics.outages()) == 2
+
+
+async def test_sweeps_are_not_late_for_an_outage(engine: Engine, clock: MovableClock) -> None:
+    rule = Watch("sweep", requests_rules.late_sweeps)
+    await execute(engine, "INSERT INTO sweep (name, every, deadline) VALUES ('due', 2, 10)")
+    clock.advance(22)
+    until = datetime.now(UTC)
+    engine.database.metrics._outages.append(
+        (engine.database.metrics._answered, Outage(until - timedelta(seconds=20), until))
+    )
+    assert await rule.run(engine.database) == 0
+    clock.advance(17)
+    assert await rule.run(engine.database) == 1
+    assert await standing(engine) == {"sweep:due": False}
 
 
 async def test_an_error_of_a_statement_is_an_answer(engine: Engine) -> None:
     async with engine.database.statements() as alone:
         with pytest.raises(psycopg.errors.UndefinedTable):
             await alone.rows("SELECT FROM nowhere", ())
-    assert engine.database.metrics._unanswered is None
+    assert engine.database.metrics._since is None
 
 
 async def test_what_a_person_stopped_is_told_after_an_hour(engine: Engine, clock: MovableClock) -> None:
