@@ -11,48 +11,52 @@ class KeptSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BEAT_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    s3_endpoint_url: Annotated[str | None, Field(pattern=r"^https?://", description="S3 endpoint; default: AWS")] = None
+    s3_endpoint_url: Annotated[
+        str | None, Field(pattern=r"^https?://", description="URL of the S3 endpoint; default: AWS")
+    ] = None
     s3_bucket: Annotated[
         str | None,
         Field(
             pattern=r"^[A-Za-z0-9._-]{3,255}$",
-            description="bucket of what is stored as objects; not set: raw payloads stay in PostgreSQL. Its credentials come from the usual AWS variables, and are for the scheduler and `beat`",
+            description="bucket for objects; not set: raw payloads stay in PostgreSQL. The scheduler and `beat` need its credentials, in the usual AWS variables",
         ),
     ] = None
     s3_region: Annotated[
         str | None,
-        Field(pattern=r"^[a-z0-9-]{1,64}$", description="region of the bucket; default: as AWS' variables say"),
+        Field(pattern=r"^[a-z0-9-]{1,64}$", description="region of the bucket; default: from the AWS variables"),
     ] = None
     s3_prefix: Annotated[
         str,
         Field(
             pattern=r"^([A-Za-z0-9._-]+/){0,8}$",
             max_length=200,
-            description="what the keys of all objects begin with; ends with a slash, or is empty",
+            description="prefix of all object keys; ends with a slash, or is empty",
         ),
     ] = "beat/"
 
-    raw_payload_days: Annotated[int, Field(ge=1, le=3650, description="days that raw payloads are kept")] = 7
+    raw_payload_days: Annotated[int, Field(ge=1, le=3650, description="days for which raw payloads are kept")] = 7
     raw_payload_archive: Annotated[
         bool,
-        Field(
-            description="false keeps raw payloads out of the bucket, where there is one; what lies there is read all the same"
-        ),
+        Field(description="false writes no raw payloads to the bucket; payloads that are already there are still read"),
     ] = True
     raw_payload_database_days: Annotated[
         int,
         Field(
             ge=1,
             le=3650,
-            description="whole days before today of which PostgreSQL keeps the raw payloads that are in the bucket as well",
+            description="full days before today for which PostgreSQL keeps raw payloads that are also in the bucket",
         ),
     ] = 1
     request_days: Annotated[
         int,
-        Field(ge=1, le=3650, description="days that ended requests, events, resolved alerts and quarantine are kept"),
+        Field(
+            ge=1,
+            le=3650,
+            description="days for which ended requests, events, resolved alerts and quarantine entries are kept",
+        ),
     ] = 90
     log_days: Annotated[
-        int, Field(ge=1, le=3650, description="days that the logs of calls, profiles, posts and changes are kept")
+        int, Field(ge=1, le=3650, description="days for which the logs of calls, profiles, posts and changes are kept")
     ] = 90
 
     entity_days: Annotated[
@@ -60,6 +64,6 @@ class KeptSettings(BaseSettings):
         Field(
             ge=1,
             le=36_500,
-            description="days after which profiles, posts, comments, orders and all else that was not observed again is forgotten; not set: kept",
+            description="days after which entities (profiles, posts, comments, orders, …) that were not observed again are deleted; not set: entities are kept",
         ),
     ] = None

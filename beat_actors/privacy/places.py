@@ -34,31 +34,31 @@ class Place:
 
 
 ENGINE = (
-    Place("asset_log", ("entity_key", "url", "stored_url"), "URLs of a thing's media", f"{ENTITY}, with the thing", (), None, "owner"),
+    Place("asset_log", ("entity_key", "url", "stored_url"), "URLs of an entity's media", f"{ENTITY}, with the entity", (), None, "owner"),
     Place("profile_log", ("profile_id", "dimensions"), "profiles as they were at each observation", LOG, ("profile_id",), "account_id", "owner", True),
     Place("post_log", ("post_id", "dimensions"), "posts as they were at each observation", LOG, (), "account_id", "owner", True),
-    Place("change_log", ("keys", "account_id", "owner"), "keys of things that changed", LOG, ("keys",), "account_id", "owner", True),
+    Place("change_log", ("keys", "account_id", "owner"), "keys of changed entities", LOG, ("keys",), "account_id", "owner", True),
     Place("trace_log", ("url", "detail"), "handles in URLs; 300 characters of a provider's refusal", LOG, partitioned=True),
-    Place("raw_payload", ("body",), "what a provider answered, cut down as its source declares", RAW, partitioned=True),
-    Place("request_batch", ("account_id", "cancel_reason"), "which account submitted a batch", f"{REQUEST} after its end", (), "account_id"),
-    Place("request_tag", ("account_id",), "which account set a tag; the tag is a hash", "with its request", (), "account_id"),
-    Place("restored_payload", ("body",), "the same, brought back from the bucket to be read again", "a day, or until it is read"),
-    Place("scrape_request_log", ("params", "data", "work_data", "tags", "account_id", "idempotency_key"), "handles that were asked for, and by which account", f"{REQUEST} after its end", (), "account_id"),
-    Place("scrape_fetch", ("params", "cursor", "listing", "records", "error", "owner", "tenant"), "handles, and for which account; records on their way to the tables", BY_REQUEST, (), None, "owner"),
-    Place("settlement", ("detail", "facts"), "words of a provider, for seconds", "the next dispatch cycle"),
+    Place("raw_payload", ("body",), "a provider's answer, reduced as its source declares", RAW, partitioned=True),
+    Place("request_batch", ("account_id", "cancel_reason"), "the account that submitted a batch", f"{REQUEST} after its end", (), "account_id"),
+    Place("request_tag", ("account_id",), "the account that set a tag; the tag is a hash", "with its request", (), "account_id"),
+    Place("restored_payload", ("body",), "a raw payload that was read from the bucket for a replay", "a day, or until it is parsed"),
+    Place("scrape_request_log", ("params", "data", "work_data", "tags", "account_id", "idempotency_key"), "requested handles, and the requesting account", f"{REQUEST} after its end", (), "account_id"),
+    Place("scrape_fetch", ("params", "cursor", "listing", "records", "error", "owner", "tenant"), "handles, and the requesting account; parsed records that are not yet written", BY_REQUEST, (), None, "owner"),
+    Place("settlement", ("detail", "facts"), "texts of a provider, for some seconds", "the next dispatch cycle"),
     Place("outbox_event", ("subject", "data"), "handles in events", REQUEST),
     Place("webhook_delivery", ("data", "error"), "handles in events", LOG),
     Place("webhook_endpoint", ("url", "account_id", "last_error"), "an account's address for events", "until it is removed", (), "account_id"),
-    Place("quarantine", ("error", "detail"), "values that could not be read, beside their place", f"{REQUEST} after it was resolved"),
-    Place("audit_log", ("actor", "target", "detail"), "operators' names, reasons, ids of what they changed", KEPT, ("actor",)),
-    Place("credential", ("label", "owner", "check_detail", "dead_reason", "disabled_reason", "denials"), "whose credential it is", "until it is removed", (), None, "owner"),
+    Place("quarantine", ("error", "detail"), "unreadable values with their path", f"{REQUEST} after it was resolved"),
+    Place("audit_log", ("actor", "target", "detail"), "operators' names, reasons, ids of changed objects", KEPT, ("actor",)),
+    Place("credential", ("label", "owner", "check_detail", "dead_reason", "disabled_reason", "denials"), "the owner of a credential", "until it is removed", (), None, "owner"),
     Place("credential_event", ("cause",), "operators' names and reasons", REQUEST),
-    Place("api_key", ("name", "account_id"), "for whom a key was made", KEPT, ("name",), "account_id"),
-    Place("owner_grant", ("account_id", "owner", "granted_by"), "which account may use whose credentials, and who allowed it", "until it is withdrawn", ("granted_by",), "account_id", "owner"),
-    Place("owner_breaker", ("owner",), "whose calls failed", "until they go well again", (), None, "owner"),
-    Place("lane", ("owner",), "whose credential is waited for", KEPT, (), None, "owner"),
-    Place("served_tenant", ("tenant",), "which account was served last", "until the next is served", (), "tenant"),
-    Place("alert", ("key", "cause", "impact", "action"), "a store's or an account's name where an alert is about it", f"{REQUEST} after it was resolved"),
+    Place("api_key", ("name", "account_id"), "the holder of an API key", KEPT, ("name",), "account_id"),
+    Place("owner_grant", ("account_id", "owner", "granted_by"), "which account may use which owner's credentials, and who granted it", "until it is revoked", ("granted_by",), "account_id", "owner"),
+    Place("owner_breaker", ("owner",), "the owner whose calls failed", "until calls succeed again", (), None, "owner"),
+    Place("lane", ("owner",), "the owner whose credential fetches wait for", KEPT, (), None, "owner"),
+    Place("served_tenant", ("tenant",), "the account that was served last", "until the next account is served", (), "tenant"),
+    Place("alert", ("key", "cause", "impact", "action"), "the name of the store or account that an alert is about", f"{REQUEST} after it was resolved"),
 )  # fmt: skip
 
 NOTHING_PERSONAL = {
@@ -89,6 +89,8 @@ OTHER_COLUMNS = frozenset(
         "post_id",
         "operation",
         "recent",
+        "opened_by",
+        "covers",
         "process",
         "source_name",
         "unreached",
@@ -190,7 +192,7 @@ def places() -> list[Place]:
 
 def table() -> str:
     """The list as a Markdown table."""
-    return "\n".join(("| table | what | columns | found by | how long |", "|---|---|---|---|---|", *_rows()))
+    return "\n".join(("| table | content | columns | found by | retention |", "|---|---|---|---|---|", *_rows()))
 
 
 def _rows() -> Iterator[str]:
