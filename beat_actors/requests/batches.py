@@ -16,7 +16,6 @@ from beat_actors import audit
 from beat_actors.data import cursors
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, Conflict, NotFound
-from beat_actors.failpoints import hit
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import Accepted, Prepared
 from beat_actors.requests.queries import STATUSES
@@ -176,7 +175,7 @@ async def create(
             accepted = await _submit(transaction, number, prepared)
     except _Replayed as replayed:
         return await _of_key(database, prepared), replayed.accepted
-    hit("intake.after_commit")
+    intake.committed()
     return number, accepted
 
 
@@ -198,7 +197,7 @@ async def add(
             await transaction.run(GROW, {"id": number, "added": len(prepared), "closed": not more})
     except _Replayed as replayed:
         return replayed.accepted
-    hit("intake.after_commit")
+    intake.committed()
     return accepted
 
 
@@ -285,7 +284,6 @@ async def _cancel_some(database: Database, number: int, reason: str) -> None:
 
 async def _submit(transaction: Transaction, number: int, prepared: Sequence[Prepared]) -> list[Accepted]:
     items = [replace(item, request=replace(item.request, batch_id=number)) for item in prepared]
-    hit("intake.before_commit")
     accepted = await intake.submit(transaction, items)
     if not all(one.created for one in accepted):  # an idempotency key covers all of a call
         raise _Replayed(accepted)

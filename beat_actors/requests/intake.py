@@ -200,6 +200,7 @@ async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list
 
     Raises `KeyReused`, and `NotGranted` for an owner that an account may not use; then the transaction must not be committed.
     """
+    hit("intake.before_commit")
     for use in await grants.missing(transaction, (item.use for item in prepared if item.use is not None)):
         raise grants.refusal(use)
     items = [await resumed(transaction, item) for item in prepared]
@@ -234,10 +235,14 @@ async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accep
     # A statement alone commits itself, and spares two round trips. Several want all of them to be accepted, or none, and so does a key.
     alone = len(prepared) == 1 and prepared[0].request.idempotency_key is None
     async with database.statements() if alone else database.transaction() as opened:
-        hit("intake.before_commit")
         accepted = await submit(opened, prepared)
-    hit("intake.after_commit")
+    committed()
     return accepted
+
+
+def committed() -> None:
+    """Mark the point at which accepted requests are committed and nobody has been told of them."""
+    hit("intake.after_commit")
 
 
 async def resumed(transaction: Transaction, item: Prepared) -> Prepared:

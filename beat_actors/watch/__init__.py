@@ -43,6 +43,6 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks.in_trouble, every=30),
     Watch("partition", partitions, every=60),
-    Watch("hand", stopped_by_hand, every=60),
+    Watch("hand", stopped_by_hand, every=300),
     Watch("payloads", unarchived, every=60),
 )

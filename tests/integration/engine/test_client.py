@@ -243,14 +243,13 @@ def test_commands_speak_to_an_api_elsewhere(remote: Callable[..., Said]) -> None
     number = str(scraped["request"]["id"])
     code, out, _ = remote("requests", "--json", "--status", "complete")
     assert code == 0
-    assert number in [str(request["id"]) for request in json.loads(out)["requests"]]
-    assert json.loads(out)["counts"]["COMPLETE"] >= 1
+    assert number in [str(request["id"]) for request in json.loads(out)]
     code, out, _ = remote("requests", number)
     assert (code, "creator_000010" in out) == (0, True)
     code, out, _ = remote("why", number)
     assert (code, "profile_by_handle" in out) == (0, True)
     code, out, err = remote("cancel", number, "--reason", "test")
-    assert (code, out, err) == (1, "0 cancelled\n", f"beat: {number}: there is none, or it has ended already\n")
+    assert (code, out, err) == (1, "0 cancelled\n", f"beat: request {number} was not found or has already ended\n")
     code, _, err = remote("retry", number)
     assert (code, number in err) == (1, True)
 

@@ -13,7 +13,7 @@ import pytest
 
 from beat_actors import settings
 from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, packages, running_env, temporary_home
-from beat_actors.local.stack import MESSAGES, SECRETS, VAULT
+from beat_actors.local.stack import MESSAGES, S3_KEY, SECRETS, VAULT
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_each_process_is_given_its_own_secrets_alone(root: Path) -> None:
     try:
         held = {service.name: set(service.env) & set(SECRETS) for service in stack.faces()}
         assert held == {
-            "workers": {VAULT, MESSAGES}, "scheduler": {MESSAGES}, "deliverer": {VAULT}, "api": {VAULT, MESSAGES},
+            "workers": {VAULT, MESSAGES}, "scheduler": {MESSAGES, *S3_KEY}, "deliverer": {VAULT}, "api": {VAULT, MESSAGES},
         }  # fmt: skip
         users = {service.name: urlsplit(service.env["BEAT_REDIS_URL"]).username for service in stack.faces()}
         assert users == {"workers": "worker", "scheduler": "scheduler", "deliverer": None, "api": "api"}

@@ -14,7 +14,7 @@ class Broken:
 
 async def test_an_unexpected_error_is_logged_without_the_handle() -> None:
     app = Front()
-    problems.install(app)
+    problems.install(app, lambda: ())
     app.add_route("/v1/profiles/{handle}", Broken())
     async with falcon.testing.ASGIConductor(app) as conductor:
         with structlog.testing.capture_logs() as logs:
