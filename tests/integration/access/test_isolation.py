@@ -104,6 +104,7 @@ async def tour(world: Neighbours) -> None:
     await world.compare()
 
 
+@pytest.mark.exhaustive
 def test_the_tour_shows_nothing_of_others(neighbours: Neighbours, runner: asyncio.Runner) -> None:
     runner.run(tour(neighbours))
 

@@ -85,6 +85,7 @@ def workers(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Worker
         one.process.wait()
 
 
+@pytest.mark.exhaustive
 def test_workers_that_open_no_credential_run_without_the_keys_of_the_vault(workers: Callable[..., Workers]) -> None:
     running = workers(
         "--processes", "1", "--threads", "1", "--queues", "ingest", "process", "suspects", without="BEAT_VAULT_KEYS"
@@ -92,6 +93,7 @@ def test_workers_that_open_no_credential_run_without_the_keys_of_the_vault(worke
     running.ready(1)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("queue", ["retrieve", pytest.param("credentials", marks=pytest.mark.exhaustive)])
 def test_workers_that_open_credentials_do_not_start_without_the_keys_of_the_vault(
     workers: Callable[..., Workers], queue: str
@@ -173,6 +175,7 @@ def test_workers_that_cannot_start_end_it(workers: Callable[..., Workers], tmp_p
     assert "actors.all" in running.log.read_text()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -115,6 +115,7 @@ def test_a_process_works_and_ends_whatever_becomes_of_its_log(
         assert process.wait(30) == 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("module", [pytest.param("actors", marks=pytest.mark.exhaustive), "api", *OTHERS])
 def test_a_process_that_may_not_start_ends_though_nobody_reads_why(settings: Settings, module: str) -> None:
     with full_pipe() as stream, started(stream, settings, module, BEAT_REDIS_URL="nonsense") as process:

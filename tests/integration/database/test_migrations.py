@@ -100,6 +100,7 @@ def test_0018_takes_what_waits_into_lanes_of_its_flow_and_back(database_url: str
     engine.dispose()
 
 
+@pytest.mark.exhaustive
 def test_0033_keys_that_could_ask_for_customer_keep_it_and_back(database_url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrate.MIGRATIONS))

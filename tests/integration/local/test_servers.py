@@ -97,6 +97,7 @@ def test_the_servers_listen_on_the_loopback_and_want_a_password(home: Home) -> N
             assert valkey.password not in line
 
 
+@pytest.mark.exhaustive
 def test_s3_keeps_objects_over_a_crash_and_wants_its_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = S3Server.at(home)
     for name, value in s3.env.items():
@@ -192,6 +193,7 @@ with running(home, PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(hom
 """
 
 
+@pytest.mark.exhaustive
 def test_not_as_root_everything_runs_as_oneself(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVE, str(tmp_path / ".beat")]
     uid = os.geteuid()

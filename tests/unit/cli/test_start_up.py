@@ -32,7 +32,10 @@ def test_the_list_of_commands_loads_no_driver() -> None:
     assert len(modules) < MOST_FOR_HELP
 
 
-@pytest.mark.parametrize("command", ["alerts", "requests", "why", "watch", "audit", "stuck", "db", "settings"])
+OFTEN, OTHERS = ("alerts", "requests"), ("why", "watch", "audit", "stuck", "db", "settings")
+
+
+@pytest.mark.parametrize("command", [*OFTEN, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in OTHERS)])
 def test_a_command_of_the_database_loads_no_other_driver(command: str) -> None:
     modules = loaded(command, "--help")
     assert DRIVERS & set(modules) <= DATABASE
