@@ -241,7 +241,9 @@ def _change(credential: int | None, source: str | None, change: str, states: Col
 
 
 def _why(credential: CredentialInfo) -> str | None:
-    if credential.state in ("cooling", "probing", "dead"):
+    if credential.state == "probing":
+        return "its cooldown ended; the next call with it is a probe"
+    if credential.state in ("cooling", "dead"):
         return credential.dead_reason or credential.disabled_reason
     return None
 
@@ -325,5 +327,5 @@ def _chosen(forms: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _until(credential: CredentialInfo) -> datetime | None:
-    """When its cooldown ends: the next call that needs it after that probes it."""
-    return credential.disabled_till if credential.state in ("cooling", "probing") else None
+    """When its cooldown ends."""
+    return credential.disabled_till if credential.state == "cooling" else None
