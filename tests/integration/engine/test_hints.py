@@ -163,4 +163,4 @@ async def test_an_alert_names_the_keys_that_were_made_anew(system: System, valke
         await database.close()
     (alert,) = [one for one in alerts if one.key == "process:redis keys"]
     assert any(key in alert.cause for key in keys)
-    assert "a Redis, or a namespace and users, of its own" in alert.action
+    assert "its own namespace and users" in alert.action
