@@ -34,7 +34,7 @@ SELECT l.platform, l.flow, min(first.created_at) AS since, extract(epoch FROM cl
 FROM lane l CROSS JOIN LATERAL (
     SELECT f.created_at, f.request_id FROM scrape_fetch f
     WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
-WHERE l.priority < %(batch)s AND NOT EXISTS (SELECT FROM alert a WHERE a.key = 'platform:' || l.platform AND a.resolved_at IS NULL)
+WHERE l.priority < %(batch)s AND l.platform NOT IN (SELECT substr(key, 10) FROM alert WHERE resolved_at IS NULL AND key LIKE 'platform:%%')
   AND first.created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
 GROUP BY l.platform, l.flow ORDER BY 1, 2
 

@@ -1,5 +1,6 @@
 -- name: open_breakers
--- Sources with open breakers that nobody opened by hand, and how many fetches no other source can serve, counted up to a limit.
+-- Sources with open breakers that nobody opened by hand, and how many fetches no other source can serve, counted up to a limit by an
+-- index.
 -- Parameters: kind (text) of breaker, most (integer): fetches of a source that are counted.
 -- Rows: `OpenBreakers`.
 -- Locks: none.
@@ -11,7 +12,9 @@ FROM (
     FROM breaker WHERE kind = %(kind)s AND open_until IS NOT NULL AND NOT by_hand GROUP BY 1, 2
 ) b CROSS JOIN LATERAL (
     SELECT count(*) AS fetches FROM (
-        SELECT FROM lane l JOIN scrape_fetch f ON f.lane_id = l.id AND f.stage = 'WAITING'
+        SELECT FROM lane l CROSS JOIN LATERAL (
+            SELECT FROM scrape_fetch f WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL
+            ORDER BY f.lane_id, f.id LIMIT %(most)s) of_lane
         WHERE l.platform = b.platform AND l.sources = ARRAY[b.source] AND l.operation = ANY(b.operations) LIMIT %(most)s) found) waiting
 
 -- name: owners
