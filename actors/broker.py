@@ -31,7 +31,7 @@ from actors import scripts
 from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
 from beat_actors.logins import said
 from beat_actors.primary import WrongServer, primary
-from beat_actors.redis_keys import unusable_keys
+from beat_actors.redis_keys import unusable_keys, wake_up_channel
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -184,7 +184,7 @@ class BeatBroker(RedisBroker):
         # Operators read this name, and Dramatiq makes a pattern of it.
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
         self.broker_id = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.wake_ups = WakeUps(listener, f"{namespace}:bell")
+        self.wake_ups = WakeUps(listener, wake_up_channel(namespace))
         self.encoder = encoder
         self._send, self._ring, self._fetch, self._ack, self._nack, self._requeue, self._return = (
             client.register_script(text)

@@ -16,7 +16,7 @@ from actors import queue_scripts, scripts
 from actors.broker import BeatBroker, build_broker
 from actors.encoder import MAX_BYTES
 from beat_actors.logins import said
-from beat_actors.redis_keys import unusable_keys
+from beat_actors.redis_keys import unusable_keys, wake_up_channel
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ class Mailbox:
         return {queue: (now - fields["message_timestamp"]) / 1000 for queue, fields in read.items()}
 
     def _step(self) -> int:
-        arguments: list[str | int] = [f"{self._namespace}:bell", MOST_LOOKED_AT, MAX_BYTES, *QUEUES]
+        arguments: list[str | int] = [wake_up_channel(self._namespace), MOST_LOOKED_AT, MAX_BYTES, *QUEUES]
         requeued, unusable = self._requeue(keys=[self._namespace], args=arguments)
         unusable_keys().found(unusable)
         return int(requeued)

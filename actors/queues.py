@@ -22,7 +22,7 @@ from beat_actors import audit
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound, RedisUnavailable, UnknownName
 from beat_actors.logins import said
-from beat_actors.redis_keys import unusable_keys
+from beat_actors.redis_keys import unusable_keys, wake_up_channel
 from beat_actors.settings import Settings
 from beat_actors.text import check_text
 
@@ -197,7 +197,7 @@ class Queues:
             verb,
             unquote_to_bytes(message_id),
             MAX_BYTES,
-            f"{self._namespace}:bell",
+            wake_up_channel(self._namespace),
             *QUEUES,
         ]
         row, unusable = await self._ask(lambda: self._act(keys=[self._namespace], args=args))

@@ -19,6 +19,11 @@ REMEMBERED, NAMED = 100, 10
 """Keys that a process remembers, and those that it names."""
 
 
+def wake_up_channel(namespace: str) -> str:
+    """The channel on which a worker is told that there are messages. Its name is that of older versions, which listen and publish beside this one."""
+    return f"{namespace}:bell"
+
+
 class UnusableKeys:
     """Those that this process found. Any thread may use it."""
 

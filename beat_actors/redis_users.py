@@ -7,6 +7,8 @@ calls is held against the rules too, so a user has the commands of the scripts t
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from beat_actors.redis_keys import wake_up_channel
+
 CONNECTION = "+ping +client|setinfo +time +evalsha +eval +script|load"
 SEND = "+set +pttl +del +hset +rpush +publish"
 """What a wake-up and a message take."""
@@ -34,4 +36,4 @@ def rules(role: str, *, namespace: str = "dramatiq", limit_prefix: str = "beat_s
     """What a new user of this role is given, as `ACL SETUSER` and a configuration take it. Raises `KeyError` for no such role."""
     commands = dict.fromkeys(" ".join(COMMANDS[role]).split())
     counters = [f"~{limit_prefix}*"] if role in LIMITED else []
-    return [f"~{namespace}", f"~{namespace}:*", *counters, f"&{namespace}:bell", "-@all", *commands]
+    return [f"~{namespace}", f"~{namespace}:*", *counters, f"&{wake_up_channel(namespace)}", "-@all", *commands]

@@ -31,6 +31,7 @@ from beat_actors.failpoints import VARIABLE
 from beat_actors.failpoints.armed import SharedRegister
 from beat_actors.local import Service, Stack, Supervisor
 from beat_actors.local.servers import PostgresServer, ValkeyServer
+from beat_actors.redis_keys import wake_up_channel
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient
 
@@ -333,7 +334,7 @@ class Rig:
 
     def _listeners(self) -> int:
         """Worker processes that wait for wake-ups: a master is up long before they are."""
-        channel = f"{self.settings().redis_namespace}:bell"
+        channel = wake_up_channel(self.settings().redis_namespace)
         ((_, count),) = self.valkey().pubsub_numsub(channel)
         return int(count)
 
