@@ -1,7 +1,7 @@
 """Taking payloads out of PostgreSQL and out of the bucket, for good.
 
 S3 changes no object, so one that holds an erased payload is written again without it, under another key, and the old one is deleted. Each
-object is one step: whoever is broken off runs the same again, and what is done already costs nothing.
+object is one step. A run that was interrupted is repeated from its beginning, and passes over the steps that are done.
 """
 
 import hashlib

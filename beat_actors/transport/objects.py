@@ -1,7 +1,7 @@
 """Objects in an S3 bucket: few and large requests, each with an end in time, made by boto3 in threads of their own.
 
-An answer that does not come holds one of these threads and nothing else. Nothing is tried again here: whoever calls has rows that say what is
-left to do. boto3 finds the credentials: the usual AWS variables, a profile, or the role of the machine.
+A request without an answer blocks one of these threads and nothing else. This module repeats no request: its callers keep rows of what is left
+to do, and ask again. boto3 finds the credentials: the usual AWS variables, a profile, or the role of the machine.
 """
 
 import asyncio
