@@ -1,4 +1,4 @@
-"""Times from outside: in UTC, and such as every store and every reader can hold."""
+"""Times: those from outside, in UTC and such as every store and reader can hold, and the one form in which people are shown a time."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,12 @@ def in_utc(value: datetime, name: str) -> datetime:
 
 def planned(value: datetime, name: str) -> datetime:
     """A moment of the years for which anybody plans, in UTC. Raises `BadInput`."""
-    moment = in_utc(value, name)
-    if not FIRST_YEAR <= moment.year < LAST_YEAR:
+    at = in_utc(value, name)
+    if not FIRST_YEAR <= at.year < LAST_YEAR:
         raise BadInput(f"{name} is a time from {FIRST_YEAR} until before {LAST_YEAR}", field=name)
-    return moment
+    return at
+
+
+def moment(at: datetime) -> str:
+    """A time as every text for people has it: in UTC, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from beat_actors.moments import moment
+
 LOOP, WITHIN = 3, 600.0
 """So many ends within so many seconds are a crash loop."""
 COUNTED_FOR = 3600.0
@@ -23,7 +25,7 @@ class Restarts:
     def ended(self, code: int) -> None:
         """Note that a worker ended. `code`: its exit code, or the negative number of the signal that killed it."""
         how = f"exit code {code}" if code >= 0 else f"signal {_signal(-code)}"
-        self._last = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} with {how}"
+        self._last = f"{moment(datetime.now(UTC))} with {how}"
         self._ends.append(self._clock())
 
     def count(self) -> int:

@@ -14,10 +14,11 @@ from cyclopts import App
 from beat_actors.cli.names import AnySource, SourceName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.credentials import Here, Offer, There
-from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, moment, printable, say, show_json, show_list, show_rows
+from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, printable, say, show_json, show_list, show_rows
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
 from beat_actors.credentials.manager import source_named
 from beat_actors.errors import BadInput
+from beat_actors.moments import moment
 from beat_actors.platforms.interface import Outcome, Source
 
 app = App(

@@ -11,7 +11,8 @@ from beat_actors.access.keyring import FRESH
 from beat_actors.access.keys import GRACE, RATE_LIMIT, NewKey
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.access import Here, MadeKey, There
-from beat_actors.cli.output import FAILED, TABLE, Shape, moment, printable, say, show_json, show_list, tell
+from beat_actors.cli.output import FAILED, TABLE, Shape, printable, say, show_json, show_list, tell
+from beat_actors.moments import moment
 
 MOST_SHOWN = 20
 """Webhooks that are named where a key is revoked."""

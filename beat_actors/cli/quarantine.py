@@ -5,7 +5,8 @@ from cyclopts import App
 from beat_actors.cli.names import AnyPlatform, AnySource, KindOfEntry
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.quarantine import Here, There, up_to_now
-from beat_actors.cli.output import TABLE, Flag, Shape, moment, say, show_document, show_json, show_list, tell
+from beat_actors.cli.output import TABLE, Flag, Shape, say, show_document, show_json, show_list, tell
+from beat_actors.moments import moment
 from beat_actors.quarantine import QuarantineCluster, ReplayPlan, Selection
 
 app = App(name="quarantine", help="List quarantined payloads, grouped by error; show, replay or resolve them.")

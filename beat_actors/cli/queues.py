@@ -12,7 +12,8 @@ from actors.queues import MessageView, QueueOverview, QueueView
 from beat_actors.cli.names import QueueName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.queues import Here, There
-from beat_actors.cli.output import TABLE, Flag, Shape, moment, out, say, show_json, show_list, show_rows, table
+from beat_actors.cli.output import TABLE, Flag, Shape, out, say, show_json, show_list, show_rows, table
+from beat_actors.moments import moment
 
 EVERY = 1.0
 HEAD = ("queue", "waiting", "in flight", "delayed", "dead", "oldest s", "done/s", "actors")

@@ -20,7 +20,6 @@ from beat_actors.cli.output import (
     TIMED_OUT,
     Flag,
     Shape,
-    moment,
     out,
     printable,
     reason_of,
@@ -31,6 +30,7 @@ from beat_actors.cli.output import (
     tell,
 )
 from beat_actors.errors import BadInput
+from beat_actors.moments import moment
 from beat_actors.requests import retry as retry_
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.queries import Filter, RequestView
@@ -64,7 +64,7 @@ def requests(
     error
         The code of the error that failed them, such as no_available_sources.
     uncollected
-        Only results that nobody has read yet.
+        Only results that have not been read.
     limit
         How many, at most 200.
     """

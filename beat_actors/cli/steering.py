@@ -7,7 +7,8 @@ from beat_actors.broker.flows import FlowView, Number
 from beat_actors.broker.sources import SourceView
 from beat_actors.cli.names import AnyPlatform, AnySource, FlowName, SourceName
 from beat_actors.cli.operators import ask, steering
-from beat_actors.cli.output import TABLE, Shape, moment, say, show_list, since
+from beat_actors.cli.output import TABLE, Shape, say, show_list, since
+from beat_actors.moments import moment
 
 sources = App(name="sources", help="List providers and their circuit breakers; pause or resume their calls.")
 flows = App(name="flows", help="List flows and their concurrency limits; change, pause, resume.")

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from beat_actors.cli.books import Calls, Progress, Report, State
-from beat_actors.cli.output import STYLES, moment, out, say, table
+from beat_actors.cli.output import STYLES, out, say, table
 from beat_actors.local import Status
+from beat_actors.moments import moment
 
 NEWS = 6
 Services = Callable[[], Sequence[Status]]

@@ -8,8 +8,9 @@ from cyclopts import App, Parameter
 
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.webhooks import Here, There
-from beat_actors.cli.output import TABLE, Flag, Shape, moment, printable, say, show_json, show_list, tell
+from beat_actors.cli.output import TABLE, Flag, Shape, printable, say, show_json, show_list, tell
 from beat_actors.errors import BadInput
+from beat_actors.moments import moment
 
 app = App(name="webhooks", help="Webhooks: list, add, pause, resume, rotate, remove; their deliveries; resend.")
 

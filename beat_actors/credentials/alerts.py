@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from beat_actors.alerts import Alert, open_alerts, resolve_alerts
 from beat_actors.database import Statements, Transaction
+from beat_actors.moments import moment
 
 # Days before its end at which a person is told of a credential that only a person can replace.
 DAYS_BEFORE = 7
@@ -80,11 +81,11 @@ def _alerts(row: Troubled) -> Iterator[Alert]:
         )
     for refusal in row.refusals or ():
         yield _denied(row, who, refusal)
-    if row.ending:
+    if row.ending and row.ends_at is not None:
         yield Alert(
             key=f"credential:{row.id}:expiry",
             severity="warning",
-            cause=f"{who} {'expires' if row.is_expiry else 'loses access to the data of its user'} at {row.ends_at:%Y-%m-%dT%H:%M:%SZ}",
+            cause=f"{who} {'expires' if row.is_expiry else 'loses access to the data of its user'} at {moment(row.ends_at)}",
             impact=f"after that the provider refuses its calls; {left}",
             automatic="Beat uses the credential until then, and checks it before and after",
             action=action,

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
-from beat_actors.watch.rule import listed, moment
+from beat_actors.moments import moment
+from beat_actors.watch.rule import listed
 
 FORGOTTEN = 3600
 """Seconds after which it is told."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from beat_actors.alerts import Alert
 from beat_actors.credentials.alerts import troubles
 from beat_actors.database import Database, Statements
-from beat_actors.watch.rule import moment
+from beat_actors.moments import moment
 
 
 class Out(NamedTuple):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements, upkeep
 from beat_actors.database.processes import Process, processes
-from beat_actors.watch.rule import listed, moment
+from beat_actors.moments import moment
+from beat_actors.watch.rule import listed
 
 SLOW_QUERY = 1.0
 """Seconds of the slowest hundredth of statements from which on the database is said to be slow."""

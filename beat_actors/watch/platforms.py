@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from beat_actors.alerts import PLATFORM_RULE, Alert
 from beat_actors.database import Database, Statements
+from beat_actors.moments import moment
 from beat_actors.platforms.registry import platforms
-from beat_actors.watch.rule import listed, moment, number
+from beat_actors.watch.rule import listed, number
 
 LASTS = 10
 """Seconds for which every lane has to stay blocked before the platform is said to stand still: shorter waits are those of ordinary limits."""

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
+from beat_actors.moments import moment
 from beat_actors.requests.states import Priority
 from beat_actors.running_code import unserved
-from beat_actors.watch.rule import listed, moment, number
+from beat_actors.watch.rule import listed, number
 
 BACKLOG_OPENS = 50_000
 BACKLOG_RESOLVES = 40_000

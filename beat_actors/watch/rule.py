@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from beat_actors.alerts import Alert, report
 from beat_actors.database import Database
@@ -55,8 +54,3 @@ def listed(names: Sequence[str]) -> str:
 def number(count: int, noun: str) -> str:
     """So many of these, as a person writes it: 1 request, 1,000 requests."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def moment(at: datetime) -> str:
-    """A time as every alert writes it."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from beat_actors.alerts import Alert
 from beat_actors.broker.windows import Window
 from beat_actors.database import Database, Statements, arrays
+from beat_actors.moments import moment
 from beat_actors.platforms.registry import platforms
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.overview import LimitView, overview
-from beat_actors.watch.rule import moment
 
 DAY = 86_400.0
 QUOTA_LEVELS = ((0.8, "warning"), (0.5, "info"))

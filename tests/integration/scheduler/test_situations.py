@@ -14,6 +14,7 @@ from beat_actors.database.metrics import AWAY, Metrics, Outage
 from beat_actors.database.processes import Reporter
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
+from beat_actors.moments import moment
 from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
@@ -23,7 +24,7 @@ from beat_actors.watch import database as database_rules
 from beat_actors.watch import platforms as platforms_rules
 from beat_actors.watch import requests as requests_rules
 from beat_actors.watch import sources as sources_rules
-from beat_actors.watch.rule import InOrder, Watch, moment
+from beat_actors.watch.rule import InOrder, Watch
 from tests.stages import retrieve
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 

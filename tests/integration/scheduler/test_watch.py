@@ -15,6 +15,7 @@ from beat_actors.database import Database
 from beat_actors.database.processes import Reporter, processes
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
+from beat_actors.moments import moment
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest
@@ -26,7 +27,7 @@ from beat_actors.watch import quarantine as quarantine_rules
 from beat_actors.watch import requests as requests_rules
 from beat_actors.watch import sources as sources_rules
 from beat_actors.watch import usage as usage_rules
-from beat_actors.watch.rule import Watch, moment
+from beat_actors.watch.rule import Watch
 from tests.conftest import Servers
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, lost_log_lines, registered
 
