@@ -22,9 +22,7 @@ WITH told AS MATERIALIZED (
 ), still AS (
     SELECT l.platform, array_agg(l.id) AS lanes, min(l.blocked_until) AS until,
            (array_agg(first.request_id ORDER BY first.created_at))[1] AS request_id, (array_agg(l.reasons ORDER BY first.created_at))[1] AS reasons
-    FROM wholly JOIN lanes l USING (platform) CROSS JOIN LATERAL (
-        SELECT f.created_at, f.request_id FROM scrape_fetch f
-        WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+    FROM wholly JOIN lanes l USING (platform) {{requests.first_waiting}}
     WHERE l.blocked GROUP BY 1
 )
 SELECT still.platform, still.until, still.request_id, still.reasons, counted.fetches, counted.requests, counted.tenants

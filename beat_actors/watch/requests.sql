@@ -1,3 +1,10 @@
+-- fragment: first_waiting
+-- The fetch of the lane `l` that has waited longest and may be leased now: one row of an index for each lane, and none for a lane without such a
+-- fetch.
+CROSS JOIN LATERAL (
+    SELECT f.created_at, f.request_id FROM scrape_fetch f
+    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+
 -- name: backlog
 -- How many media wait to be stored, counted up to a limit by an index.
 -- Parameters: most (integer): the limit.
@@ -31,9 +38,7 @@ WHERE ended_at < clock_timestamp() - make_interval(secs => 3 * every + deadline)
 SELECT l.platform, l.flow, min(first.created_at) AS since, extract(epoch FROM clock_timestamp() - min(first.created_at))::float8 AS seconds,
        (array_agg(first.request_id ORDER BY first.created_at))[1] AS request_id,
        (array_agg(l.reasons ORDER BY first.created_at))[1] AS reasons, min(l.blocked_until) AS until
-FROM lane l CROSS JOIN LATERAL (
-    SELECT f.created_at, f.request_id FROM scrape_fetch f
-    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+FROM lane l {{first_waiting}}
 WHERE l.priority < %(batch)s AND l.platform NOT IN (SELECT substr(key, 10) FROM alert WHERE resolved_at IS NULL AND key LIKE 'platform:%%')
   AND first.created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
 GROUP BY l.platform, l.flow ORDER BY 1, 2
@@ -44,9 +49,7 @@ GROUP BY l.platform, l.flow ORDER BY 1, 2
 -- Rows: `Standstill`.
 -- Locks: none.
 -- No row: there is no such platform.
-SELECT l.platform, count(*) AS lanes FROM lane l CROSS JOIN LATERAL (
-    SELECT f.created_at FROM scrape_fetch f
-    WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
+SELECT l.platform, count(*) AS lanes FROM lane l {{first_waiting}}
 WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
   AND first.created_at < clock_timestamp() - make_interval(secs => %(idle)s)
   AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
