@@ -1,4 +1,5 @@
-"""Readers for the parsers of all platforms: typed decoding, counts, texts and times. An error has the path of the wrong value."""
+"""Readers for the parsers of all platforms: typed decoding, counts, texts and times. An error has the path of the wrong value. Also the form
+of a time in a query."""
 
 import math
 import re
@@ -124,6 +125,11 @@ def timestamp(value: str | None, path: str) -> datetime | None:
     except ValueError:
         raise Malformed(f"{value!r} is not a time", path=path) from None
     return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def in_seconds(at: datetime | None) -> str | None:
+    """A time as providers take it in a query: ISO, in UTC, to the second. None stays None."""
+    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _path(message: str) -> str:

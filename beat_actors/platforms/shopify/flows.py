@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec, Flow, FollowUps, Parsed, Resume
+from beat_actors.platforms.reading import in_seconds
 from beat_actors.platforms.shopify.crawler import ShopifyCrawler
 from beat_actors.platforms.shopify.stores import domain
 
@@ -54,14 +55,9 @@ def listing(fetch: Callable[[str, str | None, str | None], FetchSpec]) -> Callab
         since, until = params.updated_at_min, params.updated_at_max
         if params.moves_mark and since is not None:
             since -= OVERLAP
-        return fetch(params.store, _iso(since), _iso(until))
+        return fetch(params.store, in_seconds(since), in_seconds(until))
 
     return first
-
-
-def _iso(time: datetime | None) -> str | None:
-    """In whole seconds, as Shopify counts."""
-    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def every_page_then(mark: str) -> FollowUps:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import MAXYEAR, UTC, datetime
+from datetime import MAXYEAR, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from beat_actors.platforms.interface import FetchSpec, Flow, Parsed
-from beat_actors.platforms.reading import WORD, composed, name
+from beat_actors.platforms.reading import WORD, composed, in_seconds, name
 from beat_actors.platforms.youtube.crawler import YouTubeCrawler
 from beat_actors.platforms.youtube.entities import YouTubeAccount
 
@@ -139,8 +139,8 @@ def search(params: Search) -> FetchSpec:
     return YouTubeCrawler.fetch_posts_by_search(
         q=params.q,
         profile_id=params.profile_id,
-        published_after=_iso(params.published_after),
-        published_before=_iso(params.published_before),
+        published_after=in_seconds(params.published_after),
+        published_before=in_seconds(params.published_before),
         order=params.order,
         region=params.region,
         language=params.language,
@@ -150,14 +150,10 @@ def search(params: Search) -> FetchSpec:
 def search_of_channel(params: SearchOfChannel) -> FetchSpec:
     return YouTubeCrawler.fetch_posts_by_search(
         profile_id=params.profile_id,
-        published_after=_iso(params.published_after),
-        published_before=_iso(params.published_before),
+        published_after=in_seconds(params.published_after),
+        published_before=in_seconds(params.published_before),
         order="date",
     )
-
-
-def _iso(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def posts_of_channel(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed, items: int) -> Sequence[FetchSpec]:

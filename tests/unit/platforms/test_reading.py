@@ -1,12 +1,12 @@
 """What parsers of every platform read with."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.reading import count, decoder, flag, instant, name, whole
+from beat_actors.platforms.reading import count, decoder, flag, in_seconds, instant, name, whole
 
 
 @pytest.mark.parametrize("value", [1.5, "1_000", "1.5", "1,000", " 7", "+7", "٧", "many", -1, "-1", 2**63, 1e400])
@@ -44,6 +44,11 @@ def test_a_time_is_seconds_or_iso() -> None:
 def test_a_time_may_be_in_milliseconds_or_microseconds() -> None:
     at = datetime(2020, 6, 1, 10, 56, 12, tzinfo=UTC)
     assert {instant(1591008972000), instant("1591008972000"), instant(1591008972000000)} == {at}
+
+
+def test_a_time_in_a_query_is_in_utc_to_the_second() -> None:
+    at = datetime(2020, 6, 1, 12, 56, 12, 999_999, tzinfo=timezone(timedelta(hours=2)))
+    assert (in_seconds(at), in_seconds(None)) == ("2020-06-01T10:56:12Z", None)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_answer() -> None:
