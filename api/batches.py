@@ -9,7 +9,8 @@ from falcon.asgi import Request, Response
 from api.access import Scopes, account_is_its_own, caller_of, operates, owner_of
 from api.body import MAX_LIST_BYTES, read, read_optional
 from api.calls import FOLLOW, Call, Calls, answer, up_to
-from api.deadline import in_time, uncounted
+from api.deadline import in_time
+from api.finished import when_ended
 from api.parameters import page_of, row_id, wait_of
 from api.replies import send
 from api.resource import Resource
@@ -207,16 +208,18 @@ class Batch(_Resource):
 
     async def on_get(self, req: Request, resp: Response, batch_id: str) -> None:
         number, caller, wait = row_id(batch_id, "batch_id"), caller_of(req), wait_of(req)
-        batch = await in_time(self._found(number, caller))
-        waiting = self._provider.waiting_batches
-        if wait and not batch.ended and waiting.room(caller.key_id):
-            with uncounted():
-                await waiting.until_ended(number, wait, caller.key_id)
-            batch = await in_time(self._found(number, caller))
+        batch = await when_ended(
+            self._provider.waiting_batches,
+            number,
+            caller.key_id,
+            wait,
+            resp,
+            read=lambda: self._found(number, caller),
+            retry_after=_soon,
+        )
         if wait and not batch.ended:
             resp.status = 202
             resp.set_header("Location", batch.location)
-            resp.set_header("Retry-After", str(SOON))
         send(resp, batch)
 
 
@@ -259,6 +262,10 @@ class BatchCancel(_Resource):
         resp.set_header("Location", batch.location)
         resp.set_header("Retry-After", str(SOON))
         send(resp, batch)
+
+
+async def _soon() -> int:
+    return SOON
 
 
 def _counted(good: dict[int, Prepared], outcomes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Wait for requests to end. One query looks for all of them, for all callers, and no wait holds a connection."""
+"""Wait for requests or batches to end. One query looks for all of them, for all callers, and no wait holds a connection."""
 
 import asyncio
 from collections import Counter
@@ -30,7 +30,7 @@ Ended = Callable[[Collection[int]], Awaitable[set[int]]]
 
 
 class Waiting:
-    """One for each process. `ended` returns those of some requests that have ended."""
+    """One for the requests and one for the batches of a process. `ended`: returns which of these rows have ended."""
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
@@ -40,14 +40,14 @@ class Waiting:
         self.looks = Places(LOOKS_OF_KEY)
         self._watch: asyncio.Task[None] | None = None
 
-    async def until_ended(self, request_id: int, seconds: float, key_id: int) -> bool:
-        """Whether the request has ended within so many seconds. Never raises: while the database is away, no request is known to have ended.
+    async def until_ended(self, number: int, seconds: float, key_id: int) -> bool:
+        """Whether the row has ended within so many seconds. Never raises: while the database is away, no row is known to have ended.
 
         `key_id`: of the caller's key, which is to have `room`.
         """
         self._of_key[key_id] += 1
-        self._waiters[request_id] += 1
-        event = self._events.setdefault(request_id, asyncio.Event())
+        self._waiters[number] += 1
+        event = self._events.setdefault(number, asyncio.Event())
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._look())
         try:
@@ -59,10 +59,10 @@ class Waiting:
             self._of_key[key_id] -= 1
             if not self._of_key[key_id]:
                 del self._of_key[key_id]
-            self._waiters[request_id] -= 1
-            if not self._waiters[request_id]:
-                del self._waiters[request_id]
-                self._events.pop(request_id, None)
+            self._waiters[number] -= 1
+            if not self._waiters[number]:
+                del self._waiters[number]
+                self._events.pop(number, None)
         return True
 
     def room(self, key_id: int) -> bool:
@@ -82,8 +82,8 @@ class Waiting:
             try:
                 ended = await self._ended(list(self._events))
             except StorageUnavailable as error:
-                log.warning("waiting_blind", requests=len(self._events), error=str(error))
+                log.warning("waiting_blind", rows=len(self._events), error=str(error))
                 continue
-            for request_id in ended:
-                if event := self._events.get(request_id):
+            for number in ended:
+                if event := self._events.get(number):
                     event.set()

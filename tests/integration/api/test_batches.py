@@ -165,7 +165,7 @@ async def test_a_wait_ends_with_the_batch(api, database: Database) -> None:
     assert (found.status_code, found.json["state"]) == (200, "ENDED")
     other = (await made(api, "b"))["batch"]["location"]
     late = await api.simulate_get(f"{other}?wait=1")
-    assert (late.status_code, late.headers["location"]) == (202, other)
+    assert (late.status_code, late.headers["location"], late.headers["retry-after"]) == (202, other, "2")
 
 
 async def test_who_sees_a_batch(settings, wake_ups, api, new_key: Keys) -> None:
