@@ -14,6 +14,7 @@ from beat_actors.access.grants import GrantView, Use
 from beat_actors.access.scopes import Scope
 from beat_actors.data import cursors
 from beat_actors.errors import BadInput
+from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.text import check_text
 
 GRANTS = answer("GrantList", grants=list[GrantView], next_cursor=str | None)
@@ -88,7 +89,7 @@ class Grants(Resource):
     scopes: Scopes = {"GET": Scope.OPERATE}
     calls: Calls = {
         "GET": Call(
-            "Grants of all accounts.",
+            "List the grants of all accounts.",
             {200: answer("AllGrants", grants=list[GrantView])},
             query={"account": str, "platform": str, "owner": str, "limit": up_to(grants.MAX_PAGE, least=1)},
         )
@@ -98,6 +99,8 @@ class Grants(Resource):
         wanted = {name: req.get_param(name) for name in ("account", "platform", "owner")}
         for name, value in wanted.items():
             check_text(value or "", name, longest=grants.LONGEST, one_line=True)
+        if wanted["platform"] is not None:
+            platform_named(wanted["platform"])
         limit = whole(req, "limit", default=100, most=grants.MAX_PAGE) or 1
         async with self._provider.services.database.statements() as alone:
             found = await grants.overview(

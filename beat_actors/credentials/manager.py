@@ -194,6 +194,9 @@ class CredentialManager:
         return set(await transaction.rows(RENEW, arrays(rows, *names)))
 
     async def overview(self, source: str | None = None) -> Sequence[CredentialInfo]:
+        """All credentials, or those of a source. Raises `UnknownName` for a source that does not exist."""
+        if source is not None:
+            source_named(source)
         async with self.database.transaction() as transaction:
             return await transaction.rows(LIST, {"source": source, "id": None})
 
