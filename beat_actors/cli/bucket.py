@@ -9,7 +9,7 @@ from beat_actors.transport.objects import ObjectStore
 
 BODY = b"beat doctor"
 OTHERWISE = "look at the endpoint's own log; until then raw payloads stay in PostgreSQL, and nothing is lost"
-MENDS = {
+FIXES = {
     "unreachable": "start it, or correct BEAT_S3_ENDPOINT_URL and BEAT_S3_REGION",
     "no_credentials": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY here and for the scheduler, or give the machine a role",
     "NoSuchBucket": "make the bucket, or correct BEAT_S3_BUCKET",
@@ -33,7 +33,7 @@ async def examine(settings: Settings) -> list[Finding]:
         await store.keys(f"{settings.s3_prefix}doctor/")
         await store.delete([key])
     except ObjectsUnavailable as error:
-        return [Finding("S3", str(error), MENDS.get(error.reason, OTHERWISE))]
+        return [Finding("S3", str(error), FIXES.get(error.reason, OTHERWISE))]
     except ObjectMissing as error:
         return [Finding("S3", str(error), OTHERWISE)]
     if part != BODY[5:]:

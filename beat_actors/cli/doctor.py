@@ -1,4 +1,4 @@
-"""`beat doctor`: every dependency, one line each: what was found, and how to mend what is wrong."""
+"""`beat doctor`: checks every dependency, and says how to fix what is wrong. One line for each check."""
 
 import asyncio
 import os
@@ -98,11 +98,11 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     itself, and the open alerts."""
     findings = ask(Here, There, lambda beat: beat.findings()) if is_remote() else asyncio.run(_examine())
     if json:
-        show_json([{"check": f.check, "ok": not f.mend, "said": f.said, "mend": f.mend} for f in findings])
+        show_json([{"check": f.check, "ok": not f.fix, "found": f.found, "fix": f.fix} for f in findings])
     else:
-        rows = [("WRONG" if f.mend else "ok", f.check, f.said, f.mend) for f in findings]
+        rows = [("WRONG" if f.fix else "ok", f.check, f.found, f.fix) for f in findings]
         show_rows(("", "check", "found", "how to fix it"), rows)
-    return FAILED if any(f.mend for f in findings) else 0
+    return FAILED if any(f.fix for f in findings) else 0
 
 
 class Readiness(msgspec.Struct):
@@ -132,21 +132,21 @@ async def _examine() -> list[Finding]:
         async with session() as opened:
             check_sources(opened.settings)
             findings += [Finding("settings", "read"), _environment(opened)]
-            for name, check, mend in CHECKS:
-                findings += await _ask(name, check, mend, opened)
+            for name, check, fix in CHECKS:
+                findings += await _ask(name, check, fix, opened)
     except BadSettings as error:
         findings.append(Finding("settings", str(error), "correct the variable, or start a local stack: `beat up`"))
     return findings
 
 
-async def _ask(name: str, check: Check, mend: str, opened: Session) -> list[Finding]:
+async def _ask(name: str, check: Check, fix: str, opened: Session) -> list[Finding]:
     try:
         async with asyncio.timeout(PATIENCE):
             return await check(opened)
     except TimeoutError:
-        return [Finding(name, f"no answer within {PATIENCE:g} s", mend)]
+        return [Finding(name, f"no answer within {PATIENCE:g} s", fix)]
     except (BeatError, OSError, aiohttp.ClientError, redis.RedisError, psycopg.Error) as error:
-        return [Finding(name, sentence(error), mend)]
+        return [Finding(name, sentence(error), fix)]
 
 
 def _environment(opened: Session) -> Finding:
@@ -247,8 +247,8 @@ def _role(role: Role) -> Finding:
         wrong = "which may create tables"
     else:
         return Finding("database role", f"{role.name}, which may change rows only")
-    mend = "make a role for the owner and one for the processes (`beat db roles`), and name the latter in BEAT_DATABASE_URL"
-    return Finding("database role", f"{role.name}, {wrong}", mend)
+    fix = "make a role for the owner and one for the processes (`beat db roles`), and name the latter in BEAT_DATABASE_URL"
+    return Finding("database role", f"{role.name}, {wrong}", fix)
 
 
 async def _leadership(opened: Session) -> list[Finding]:
@@ -272,24 +272,24 @@ async def _vault(opened: Session) -> list[Finding]:
         states[credential.state] = states.get(credential.state, 0) + 1
     said = ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
     usable = states.keys() - {"dead", "disabled"}
-    mend = "" if usable else "none can be used: add one, or `beat credentials enable ID --reason …`"
+    fix = "" if usable else "none can be used: add one, or `beat credentials enable ID --reason …`"
     try:
         async with opened.database.transaction() as transaction:
             await opened.credentials.reveal(transaction, [c.id for c in credentials])
     except SecretMissing:
         return [
             Finding("vault", "BEAT_VAULT_KEYS is not set here, so no credential was opened"),
-            Finding("credentials", said, mend),
+            Finding("credentials", said, fix),
         ]
     except VaultError as error:
         return [
             Finding("vault", str(error), "put the missing key back into BEAT_VAULT_KEYS, behind the first"),
-            Finding("credentials", said, mend),
+            Finding("credentials", said, fix),
         ]
     keys = len({credential.key_id for credential in credentials})
     return [
         Finding("vault", f"opens all {len(credentials)} credentials, sealed with {keys} key{'s' if keys > 1 else ''}"),
-        Finding("credentials", said, mend),
+        Finding("credentials", said, fix),
     ]
 
 

@@ -1,12 +1,12 @@
-"""What `beat doctor` finds."""
+"""A finding of `beat doctor`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`mend` is what to do; empty where all is well."""
+    """`found`: the state of what was checked. `fix`: what to do; empty if nothing is wrong."""
 
     check: str
-    said: str
-    mend: str = ""
+    found: str
+    fix: str = ""

@@ -101,7 +101,7 @@ async def bring_back(database: Database, wanted: Iterable[Key], *, within: float
         return set()
     store = ObjectStore.of(database.settings)
     if store is None:
-        log.error("payloads_without_bucket", payloads=len(asked), mend="set BEAT_S3_BUCKET to the bucket that has them")
+        log.error("payloads_without_bucket", payloads=len(asked), fix="set BEAT_S3_BUCKET to the bucket that has them")
         return set(asked)
     async with database.statements() as alone:
         located = await alone.rows(LOCATE, arrays(asked, "fetches", "times"))

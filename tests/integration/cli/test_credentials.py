@@ -72,7 +72,7 @@ def test_rotate_keys(beat: Beat, settings: Settings, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BEAT_VAULT_KEYS", VAULT_KEYS)
     vault = {finding["check"]: finding for finding in beat("doctor", "--json").json}["vault"]
     assert not vault["ok"]
-    assert "BEAT_VAULT_KEYS" in vault["mend"]
+    assert "BEAT_VAULT_KEYS" in vault["fix"]
 
 
 def test_add_says_what_shows_whether_a_credential_is_good(beat: Beat) -> None:

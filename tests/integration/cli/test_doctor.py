@@ -50,7 +50,7 @@ def test_what_is_well_is_said_to_be(beat: Beat, process_url: str, monkeypatch: p
 def test_a_pooler_in_the_way_of_the_leader_is_found(beat: Beat, servers: Servers) -> None:
     found = findings(beat)["leadership"]
     assert found["ok"] == (servers.pooler is None)
-    assert ("BEAT_DATABASE_DIRECT_URL" in found["mend"]) == (servers.pooler is not None)
+    assert ("BEAT_DATABASE_DIRECT_URL" in found["fix"]) == (servers.pooler is not None)
 
 
 @pytest.mark.parametrize(("role", "said"), [("beat", "a superuser"), ("beat_owner", "owns the schema")])
@@ -61,8 +61,8 @@ def test_a_process_login_that_may_too_much_is_named(
     monkeypatch.setenv("BEAT_DATABASE_URL", url)
     found = findings(beat)["database role"]
     assert not found["ok"]
-    assert said in found["said"]
-    assert "beat db roles" in found["mend"]
+    assert said in found["found"]
+    assert "beat db roles" in found["fix"]
 
 
 def test_the_roles_and_the_schema_are_made_with_the_variables_of_the_database_alone(
@@ -91,15 +91,15 @@ def test_the_roles_and_the_schema_are_made_with_the_variables_of_the_database_al
 def test_a_database_that_was_restored_is_said_to_be(beat: Beat, database_url: str) -> None:
     assert "cluster" not in findings(beat)
     restored_into_a_younger_cluster(database_url)
-    assert "what came after the dump is not in it" in findings(beat)["cluster"]["said"]
+    assert "what came after the dump is not in it" in findings(beat)["cluster"]["found"]
 
 
 def test_lost_log_lines_are_named_with_what_to_do(beat: Beat, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as admin:
         lost_log_lines(admin)
     found = findings(beat)["worker h:1"]
-    assert (found["ok"], found["said"]) == (False, "3 lines of its log could not be written")
-    assert "free disk space" in found["mend"]
+    assert (found["ok"], found["found"]) == (False, "3 lines of its log could not be written")
+    assert "free disk space" in found["fix"]
 
 
 def test_processes_older_than_what_is_installed_are_named_with_the_restart(beat: Beat, settings: Settings) -> None:
@@ -119,17 +119,17 @@ def test_processes_older_than_what_is_installed_are_named_with_the_restart(beat:
         "restart: schema",
         *(f"restart: platform {name}" for name in here.platforms or () if name != "instagram"),
     }
-    assert "docker compose up" in found["restart: schema"]["mend"]
+    assert "docker compose up" in found["restart: schema"]["fix"]
 
 
 def test_what_is_missing_is_said_with_the_way_to_mend_it(beat: Beat) -> None:
     found = findings(beat)
-    assert "python -m actors" in found["workers"]["mend"]
-    assert "python -m scheduler" in found["scheduler"]["mend"]
-    assert "beat credentials add" in found["credentials"]["mend"]
+    assert "python -m actors" in found["workers"]["fix"]
+    assert "python -m scheduler" in found["scheduler"]["fix"]
+    assert "beat credentials add" in found["credentials"]["fix"]
     assert found["deliverer"]["ok"]  # nobody wants to be told of anything
     assert beat("webhooks", "add", "https://example.com/hooks").code == 0
-    assert "python -m scheduler.deliverer" in findings(beat)["deliverer"]["mend"]
+    assert "python -m scheduler.deliverer" in findings(beat)["deliverer"]["fix"]
 
 
 def test_each_dependency_may_be_away_alone(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,57 +148,57 @@ def test_each_dependency_may_be_away_alone(beat: Beat, monkeypatch: pytest.Monke
         ("providers", "BEAT_SIMULATOR_URL"),
     ):
         assert not found[check]["ok"]
-        assert variable in found[check]["mend"]
+        assert variable in found[check]["fix"]
 
 
 def test_a_simulator_is_refused_in_production_and_shown_in_a_rehearsal(
     beat: Beat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert findings(beat)["environment"]["said"].startswith("production")
+    assert findings(beat)["environment"]["found"].startswith("production")
     monkeypatch.setenv("BEAT_SIMULATOR_URL", "http://127.0.0.1:1")
     refused = findings(beat)["settings"]
     assert not refused["ok"]
-    assert "BEAT_ENVIRONMENT=rehearsal" in refused["said"]
+    assert "BEAT_ENVIRONMENT=rehearsal" in refused["found"]
     monkeypatch.setenv("BEAT_ENVIRONMENT", "rehearsal")
     with temporary_home() as home, running(home, simulator := SimulatorServer(home.port("simulator"), 10)):
         url = simulator.url
         monkeypatch.setenv("BEAT_SIMULATOR_URL", url)
         found = findings(beat)
-        assert found["environment"]["said"].startswith("rehearsal")
-        assert found["simulated sources"]["said"].endswith(f"ytapi, at {url}: 10 profiles, 0 faults on")
-        assert found["real sources"]["said"] == "none"
+        assert found["environment"]["found"].startswith("rehearsal")
+        assert found["simulated sources"]["found"].endswith(f"ytapi, at {url}: 10 profiles, 0 faults on")
+        assert found["real sources"]["found"] == "none"
         said = beat("scrape", "instagram", "x", "--timeout", "0")
         assert "simulated data" in said.err
 
 
 def test_real_and_simulated_sources_are_told_apart(beat: Beat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert "graphapi" in findings(beat)["real sources"]["said"]
+    assert "graphapi" in findings(beat)["real sources"]["found"]
     with temporary_home() as home, running(home, simulator := SimulatorServer(home.port("simulator"), 10)):
         own = {"lama": {"proxy": "socks5://beat:hidden-pw@127.0.0.1:1080"}, "ytapi": {"simulated": False}}
         monkeypatch.setenv("BEAT_SOURCES", json.dumps(own))
         found = findings(beat)
-        assert found["route lama"]["said"] == (
+        assert found["route lama"]["found"] == (
             "called at https://api.hikerapi.com, through socks5://127.0.0.1:1080, as beat/0.1"
         )
         monkeypatch.setenv("BEAT_ENVIRONMENT", "rehearsal")
         monkeypatch.setenv("BEAT_SIMULATOR_URL", simulator.url)
         found = findings(beat)
-        assert found["real sources"]["said"] == "ytapi"
-        assert "lama" in found["simulated sources"]["said"]
+        assert found["real sources"]["found"] == "ytapi"
+        assert "lama" in found["simulated sources"]["found"]
         # A simulator that stands where a provider should: production is not to take it for one.
         monkeypatch.delenv("BEAT_SIMULATOR_URL")
         monkeypatch.setenv("BEAT_ENVIRONMENT", "production")
         monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lama": {"base_url": f"{simulator.url}/lama"}}))
         found = findings(beat)
         assert not found["source lama"]["ok"]
-        assert "take base_url of lama out of BEAT_SOURCES" in found["source lama"]["mend"]
+        assert "take base_url of lama out of BEAT_SOURCES" in found["source lama"]["fix"]
         monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lama": {"ca_file": str(tmp_path / "none.pem")}}))
-        assert "PEM file" in findings(beat)["route lama"]["mend"]
+        assert "PEM file" in findings(beat)["route lama"]["fix"]
     monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lamma": {"user_agent": "x"}}))
-    assert "there is no source lamma; there is: " in findings(beat)["settings"]["said"]
+    assert "there is no source lamma; there is: " in findings(beat)["settings"]["found"]
     # Neither the password nor the URL around it is repeated where the value is wrong.
     monkeypatch.setenv("BEAT_SOURCES", json.dumps({"lama": {"proxy": "socks5://beat:hidden-pw@127.0.0.1"}}))
-    refused = findings(beat)["settings"]["said"]
+    refused = findings(beat)["settings"]["found"]
     assert refused.startswith("BEAT_SOURCES: proxy is a URL with a port")
     assert "hidden-pw" not in refused
 
@@ -227,7 +227,7 @@ def test_a_database_without_schema_is_told_and_mended(beat: Beat, settings: Sett
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
     found = findings(beat)
-    assert "beat migrate" in found["schema"]["mend"]
+    assert "beat migrate" in found["schema"]["fix"]
     asked = beat("requests")
     assert asked.code == 3
     assert "beat migrate" in asked.err
@@ -262,4 +262,4 @@ def test_settings_that_lose_what_was_committed_are_named(beat: Beat, servers: Se
     """The server of the tests has them, since no test ends the machine."""
     said = findings(beat)["durability"]
     assert not said["ok"]
-    assert said["said"].startswith("fsync = off, full_page_writes = off")
+    assert said["found"].startswith("fsync = off, full_page_writes = off")

@@ -82,7 +82,7 @@ def test_doctor_writes_reads_and_deletes_and_says_what_is_refused(
     beat: Beat, bucket: Settings, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = s3_of(beat)
-    assert (found["ok"], found["said"]) == (
+    assert (found["ok"], found["found"]) == (
         True,
         f"the bucket beat-assets at {s3_server.url} may be written, read and deleted from",
     )
@@ -90,10 +90,10 @@ def test_doctor_writes_reads_and_deletes_and_says_what_is_refused(
     monkeypatch.setenv("BEAT_S3_REGION", "eu-west-1")  # another region is another client
     found = s3_of(beat)
     assert not found["ok"]
-    assert "SignatureDoesNotMatch" in found["said"]
-    assert "AWS_SECRET_ACCESS_KEY" in found["mend"]
+    assert "SignatureDoesNotMatch" in found["found"]
+    assert "AWS_SECRET_ACCESS_KEY" in found["fix"]
     monkeypatch.setenv("BEAT_S3_ENDPOINT_URL", "http://127.0.0.1:1")
-    assert "BEAT_S3_ENDPOINT_URL" in s3_of(beat)["mend"]
+    assert "BEAT_S3_ENDPOINT_URL" in s3_of(beat)["fix"]
     monkeypatch.delenv("BEAT_S3_BUCKET")
     found = s3_of(beat)
-    assert (found["ok"], found["said"]) == (True, "no bucket is named, so raw payloads stay in PostgreSQL")
+    assert (found["ok"], found["found"]) == (True, "no bucket is named, so raw payloads stay in PostgreSQL")

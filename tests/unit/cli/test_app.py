@@ -119,7 +119,7 @@ def test_doctor_without_a_stack_says_what_to_do(capsys: pytest.CaptureFixture[st
     (finding,) = json.loads(capsys.readouterr().out)
     assert finding["check"] == "settings"
     assert not finding["ok"]
-    assert "beat up" in finding["mend"]
+    assert "beat up" in finding["fix"]
 
 
 def test_debug_shows_the_error_itself() -> None:
