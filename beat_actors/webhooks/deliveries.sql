@@ -14,7 +14,7 @@ out AS MATERIALIZED (
 ), of_account AS MATERIALIZED (SELECT account, sum(out) AS out FROM out GROUP BY 1)
 
 -- fragment: trips
--- Whether an endpoint, `e`, that failed as `s` sums up has to rest from now on.
+-- Whether the breaker of an endpoint, `e`, opens because of the failures that `s` sums up.
 NOT s.well AND e.failures + s.failed >= %(failures)s AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
 
 -- name: fan_out
@@ -119,8 +119,8 @@ RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d
 SELECT id FROM webhook_endpoint WHERE id = ANY(%(endpoints)s) ORDER BY id FOR NO KEY UPDATE
 
 -- name: settle
--- Writes down how claimed deliveries went, and what follows for their endpoints. While its breaker is open an endpoint's rest decides when it
--- is tried again: a failed probe says nothing of its delivery, whose own delay does not grow and which is due when the rest is over. All other
+-- Writes down how claimed deliveries went, and what follows for their endpoints. While its breaker is open, the end of the cooldown decides when an
+-- endpoint is tried again: a failed probe says nothing about its delivery, whose own delay does not grow and which is due at that time. All other
 -- delays are the delivery's own, and a success of another delivery does not shorten them. The fence is `attempt`.
 -- Parameters: outcomes (jsonb): objects with the fields that `o` names, failures (integer) in a row after which an endpoint cools down, cooldowns
 -- (double precision[]): seconds of the first cooldown, the second and so on.
@@ -166,7 +166,7 @@ RETURNING e.id, s.gone
 -- Locks: the deliveries, those that expired first in front; it waits for none.
 -- No row: none is late.
 UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), lease_until = NULL,
-    error = coalesce('not accepted within 24 h; last: ' || error, 'not sent within 24 h: the endpoint was paused or resting')
+    error = coalesce('not accepted within 24 h; last: ' || error, 'not sent within 24 h: the endpoint was paused or its breaker was open')
 WHERE id = ANY(ARRAY(SELECT id FROM webhook_delivery
     WHERE state = 'pending' AND expires_at <= clock_timestamp() AND coalesce(lease_until <= clock_timestamp(), true)
     ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
