@@ -62,7 +62,7 @@ images: $(READY) ## refuse images that are not named by digest; a release sets t
 types: $(READY) ## mypy --strict
 	@$(BIN)/mypy
 
-chaos: $(READY) ## break the engine in every way of the matrix, 20 seeds; some hours, and it goes on where it was stopped
+chaos: $(READY) ## break the engine in every way of the matrix, 20 seeds; some hours; continues where it was stopped
 	@mkdir -p .beat && $(BIN)/beat chaos --seeds 20 --jobs 2 --keep .beat/chaos.jsonl --table docs/reliability.md $(ARGS)
 
 chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; four minutes
@@ -71,10 +71,10 @@ chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; fou
 measure: $(READY) ## what an idle stack costs, and what one request takes on it
 	@$(BIN)/python -m bench.idle
 
-bench: $(READY) $(PEERS)/.ready ## Beat beside what one would use instead; ARGS="--only beat,celery --rounds 3" narrows
+bench: $(READY) $(PEERS)/.ready ## Beat compared with common alternatives; ARGS="--only beat,celery --rounds 3" narrows
 	@$(BIN)/python -m bench.compare $(ARGS)
 
-growth: $(READY) ## how the cost grows: turns, writes, processes, batches, PgBouncer, memory; ARGS="--only turns" narrows
+growth: $(READY) ## how the cost grows: dispatch cycles, writes, processes, batches, PgBouncer, memory; ARGS="--only cycles" narrows
 	@$(BIN)/python -m bench.growth $(ARGS)
 
 visits: $(READY) ## what it costs to visit again what is known; ARGS="--beside ../other-checkout --only writes" compares

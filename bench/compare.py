@@ -1,4 +1,4 @@
-"""Beat beside what one would use instead: `make bench`.
+"""Beat compared with common alternatives: `make bench`.
 
 All contenders do the same work (bench/contender.py says what, and what is timed) against the same PostgreSQL, Valkey and upstream on this
 machine, in turns: a round is one run of each, and a figure is the median of the rounds. Prints a table and a line for each ratio, and

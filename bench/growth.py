@@ -1,7 +1,7 @@
 """How the cost grows with the work: `make growth`.
 
-A turn of the broker at more waiting fetches and more credentials; turns and sweeps of a large installation; writing what was read at more rows; whole runs at more worker
-processes, other batch sizes and through PgBouncer; a worker's memory over a long run. Medians of one run on one machine.
+A dispatch cycle at more waiting fetches and more credentials; dispatch cycles and sweeps of a large installation; writes into larger tables; whole
+runs with more worker processes, other batch sizes and PgBouncer; the memory of a worker over a long run. Medians of one run on one machine.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument(
         "--credentials", type=int, default=10_000, help="credentials of one source of the large installation"
     )
-    parser.add_argument("--only", default="turns,large,writes,forgotten,runs,pooled,memory", help="parts, with commas")
+    parser.add_argument("--only", default="cycles,large,writes,forgotten,runs,pooled,memory", help="parts, with commas")
     options = parser.parse_args()
     # As a worker's process has it.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -85,7 +85,7 @@ def main() -> None:
         with running(home, postgres, valkey, answers) as supervisor:
             upstream_url = f"http://127.0.0.1:{answers.port}"
             parts: dict[str, Callable[[], None]] = {
-                "turns": lambda: turns(postgres, options.fetches),
+                "cycles": lambda: cycles(postgres, options.fetches),
                 "large": lambda: large(postgres, valkey, options),
                 "writes": lambda: writes(postgres, options.rows),
                 "forgotten": lambda: forget(postgres, options.fetches // 5),
@@ -97,8 +97,8 @@ def main() -> None:
                 parts[part]()
 
 
-def turns(postgres: PostgresServer, most: int) -> None:
-    """A turn that gives out `LEASES` leases, or as many as the credentials allow in one second."""
+def cycles(postgres: PostgresServer, most: int) -> None:
+    """A dispatch cycle that gives out `LEASES` leases, or as many as the credentials allow in one second."""
     for credentials in (10, 100, 1000, 10_000):
         with database_of(postgres) as (url, connection):
             connection.execute(CREDENTIALS, (credentials,))
@@ -110,13 +110,13 @@ def turns(postgres: PostgresServer, most: int) -> None:
                 waiting = size
                 ms, leased = asyncio.run(a_turn(url, connection))
                 print(
-                    f"turn: {waiting:>9,} waiting, {credentials:>5,} credentials: {ms:6.1f} ms, {leased} leases",
+                    f"cycle: {waiting:>9,} waiting, {credentials:>5,} credentials: {ms:6.1f} ms, {leased} leases",
                     flush=True,
                 )
             connection.execute(TENANTS)
             connection.execute("VACUUM ANALYZE scrape_fetch")
             ms, leased = asyncio.run(a_turn(url, connection))
-            print(f"turn: the same, beside 5,000 accounts with one each: {ms:6.1f} ms, {leased} leases", flush=True)
+            print(f"cycle: the same, beside 5,000 accounts with one each: {ms:6.1f} ms, {leased} leases", flush=True)
 
 
 def large(postgres: PostgresServer, valkey: ValkeyServer, options: argparse.Namespace) -> None:

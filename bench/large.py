@@ -17,7 +17,7 @@ from beat_actors.settings import Settings
 from scheduler.daemon import JOBS, Job
 
 TURN_MS, STATEMENT_S = 50.0, 1.0
-"""What a turn may take, as a median, and a statement of a sweep, at most."""
+"""Milliseconds that a dispatch cycle may take as a median, and a statement of a sweep at most."""
 REPEATS, WARM_UP = 9, 12
 """Turns that are measured, and those before them: after these the process has prepared its statements, and PostgreSQL their plans."""
 CREDENTIALS = """
@@ -82,7 +82,9 @@ async def _turns(settings: Settings, connection: psycopg.Connection, platform: s
     finally:
         await database.close()
     median = statistics.median(took[WARM_UP:])
-    print(f"large: a turn of {platform}: {median:6.1f} ms, {leased} leases{_over(median, TURN_MS)}", flush=True)
+    print(
+        f"large: a dispatch cycle of {platform}: {median:6.1f} ms, {leased} leases{_over(median, TURN_MS)}", flush=True
+    )
 
 
 async def _sweeps(settings: Settings) -> None:

@@ -31,7 +31,7 @@ from bench.upstream import upstream
 
 HANDLES = 2000
 COUNT = 400
-"""Scrapes of a round: as many as one turn leases."""
+"""Scrapes of a round: as many as one dispatch cycle leases."""
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ class Trace(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A turn of the broker: when (epoch seconds), and how many leases it gave."""
+    """A dispatch cycle: when (epoch seconds), and how many leases it gave."""
 
     at: float
     leased: int
