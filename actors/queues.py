@@ -37,7 +37,7 @@ PURGED = ("waiting", "delayed", "dead")
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker process: when it last came to fetch (seconds ago), and how many messages it holds."""
+    """A worker process. `seen`: seconds since it last fetched messages. `holds`: how many messages it holds."""
 
     worker: str
     seen: float
@@ -45,10 +45,10 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue. `oldest`: seconds since the message that waits at its head was sent. `per_second`: acknowledged, over the last minute.
+    """A queue. `oldest`: seconds since the first waiting message was sent. `per_second`: acknowledged messages over the last minute.
 
-    `actors`: whose the messages at both ends are, at most a hundred of them. `in_flight`: how many each worker holds. `dead_actors`:
-    whose the newest dead are, at most fifty. `requeueing`: how many dead a second are requeued, while any are.
+    `actors`: the actors of the messages at both ends of the queue, 100 messages at most. `in_flight`: the number of messages of each worker.
+    `dead_actors`: the actors of the newest dead letters, 50 at most. `requeueing`: dead letters that are requeued per second, or null.
     """
 
     queue: str
@@ -64,7 +64,7 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Requeueing(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters are requeued: those that died until `died_until`, of `actor` where one is named. `dead`: all that there are."""
+    """Dead letters that are being requeued: those that died until `died_until`, of `actor` or of all actors. `dead`: all dead letters of the queue."""
 
     queue: str
     actor: str | None
@@ -84,7 +84,7 @@ class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     """A message. `state`: waiting, in flight (`worker` has it), delayed or dead (since `died_at`).
 
-    `unusable` says why no worker would take it; then `sample` is its beginning, words that may be secrets as dots.
+    `unusable`: why no worker would accept it. `sample`: the beginning of an unusable message, with dots in place of words that may be secrets.
     """
 
     id: str

@@ -9,8 +9,8 @@ import msgspec
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 NO_BODY = None
 FOLLOW = {
-    "Location": "Where to look for what was accepted, or is on its way.",
-    "Retry-After": "Seconds after which to look there.",
+    "Location": "The path of the request, batch or entity that the answer is about.",
+    "Retry-After": "Seconds to wait before the next call to that path.",
 }
 
 

@@ -9,7 +9,7 @@ WHEN = "2030-01-31T12:00:00Z"
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "account": ("The account.", "acme"),
     "account_id": ("The account that asked. A key of an account sees its own account only.", "acme"),
-    "actor": ("Who made the change: `key/ID` or `cli/USER`.", "key/7"),
+    "actor": ("Who made the change: `key:ID` or `cli:USER`.", "key:7"),
     "alert_id": ("The id of an alert.", 3),
     "allow_stale": ("`false`: never answer with data that is older than `max_age`; answer 202 or 503 instead.", False),
     "batch_id": ("The id of a batch.", 11),

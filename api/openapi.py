@@ -53,14 +53,14 @@ REFUSED = {
     400: "The call is invalid; `field` names the part that is wrong.",
     401: "The API key is missing or invalid.",
     403: "The API key lacks the scope, or belongs to another account.",
-    404: "There is no such thing, or the key may not see it.",
+    404: "Not found, or the key may not see it.",
     429: "Too many calls, or a limit has no room. Nothing was done.",
     503: "A dependency is unavailable, or no fresh data can be given. Try again after `Retry-After`.",
 }
-SUMMARY = """Beat collects social and commerce data through rival providers, with a freshness contract.
+SUMMARY = """Beat collects social and commerce data through competing API providers. Each answer says how old its data is.
 
-Create a request with `POST /v1/scrape-requests`, wait for it with `?wait=`, and read what is known under `/v1/profiles` and its
-neighbours. Every call needs `Authorization: Bearer KEY`; `beat keys create NAME --scope submit` makes a key. Errors are `application/problem+json`:
+Create a request with `POST /v1/scrape-requests`, wait for it with `?wait=`, and read stored data under `/v1/profiles`, `/v1/posts` and the
+other kinds. Every call needs `Authorization: Bearer KEY`; `beat keys create NAME --scope submit` makes a key. Errors are `application/problem+json`:
 `type` is stable, `detail` says what to do, `field` names the part that is wrong."""
 Resources = Mapping[str, Any]
 

@@ -37,7 +37,7 @@ AT_A_TIME = 50
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a request for data."""
+    """The body of a POST that creates a request."""
 
     platform: str
     flow: str
@@ -51,7 +51,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SubmissionOutcome(msgspec.Struct, kw_only=True):
-    """What came of one request of many: accepted with an id, or a problem with a `detail`."""
+    """The outcome of one request of a list: accepted with an id, or a problem with a `detail`."""
 
     id: int | msgspec.UnsetType = msgspec.UNSET
     accepted_as: Annotated[str, one_of(queries.ACCEPTED_AS)] | msgspec.UnsetType = msgspec.UNSET
@@ -64,7 +64,7 @@ class SubmissionOutcome(msgspec.Struct, kw_only=True):
 
 
 class SubmissionAnswer(SubmissionOutcome, kw_only=True):
-    """For one request: `id`, `accepted_as` and `location`. For many: an outcome for each, in their order."""
+    """For one request: `id`, `accepted_as` and `location`. For a list: an outcome for each request, in the order of the list."""
 
     accepted: int | msgspec.UnsetType = msgspec.UNSET
     refused: int | msgspec.UnsetType = msgspec.UNSET

@@ -148,7 +148,7 @@ class SecretRotation(_Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Give an endpoint a new secret. For 24 h both secrets sign.",
+            "Give an endpoint a new secret. For 24 h each delivery is signed with both secrets.",
             {200: answer("WebhookSecret", id=int, secret=str, old_secret_until=datetime)},
             named="rotate_webhook_secret",
         )
@@ -225,7 +225,7 @@ class ResendFailed(_Resource):
     scopes: Scopes = {"POST": Scope.SUBMIT}
     calls: Calls = {
         "POST": Call(
-            "Send the failed deliveries of events since a time again.",
+            "Resend the failed deliveries of all events since a time.",
             {202: answer("Resent", resent=int)},
             body=ResendFrom,
             named="resend_failed_deliveries",

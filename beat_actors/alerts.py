@@ -43,7 +43,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert as people see it. `silenced`: it sends no events, because a person muted it or because another alert explains it."""
+    """An alert. `silenced`: it sends no events, because an operator muted it or because another alert explains it."""
 
     id: int
     key: str

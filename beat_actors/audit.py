@@ -13,7 +13,7 @@ from beat_actors.database import Statements, Transaction, jsonb
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was changed."""
+    """A change by an operator or by a key. `target`: what was changed."""
 
     id: int
     at: datetime

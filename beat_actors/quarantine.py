@@ -28,9 +28,9 @@ KINDS = ("malformed", "poison", "implausible", "message")
 
 
 class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
-    """Open entries that look alike: the same kind, place, path and parser.
+    """Open entries with the same kind, source, operation, path and parser version.
 
-    `newest`: the id of the last one; `error` is its reason. `replaying`: those that are due to be read anew.
+    `newest`: the id of the last entry. `error`: the reason of that entry. `replaying`: how many entries are waiting for a replay.
     """
 
     kind: Annotated[str, one_of(KINDS)]
@@ -71,9 +71,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class QuarantinedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was set aside, and why. What a provider answered is in its fetch's raw payload.
+    """An item that could not be processed, and the reason. The provider's answer is in the raw payload of its fetch.
 
-    `replay_at`: when it is read anew, or was; `outcome`: what came of it (`reparsed`, `refetched`, `not needed`, `gone`, `resolved`).
+    `replay_at`: when the entry is replayed, or was. `outcome`: the result (`reparsed`, `refetched`, `not needed`, `gone`, `resolved`).
     """
 
     id: int
@@ -94,7 +94,8 @@ class QuarantinedEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """What a provider answered, cut down as its source declares, as text. `bytes`: of the whole; `cut`: whether `text` is only its beginning."""
+    """A provider's answer as text, reduced to the fields that its source declares. `bytes`: the length of the whole answer. `cut`: `text` holds only
+    the beginning."""
 
     text: str
     bytes: int
@@ -109,7 +110,7 @@ class Answered(NamedTuple):
 
 
 class ReplayPlan(msgspec.Struct, frozen=True):
-    """How many entries are to be read anew, and when the last of them is."""
+    """How many entries are replayed, and when the last of them is due."""
 
     count: int
     last_at: datetime | None

@@ -18,7 +18,7 @@ from beat_actors.shapes import one_of
 
 
 class FreshnessBlock(msgspec.Struct, kw_only=True):
-    """How old the data of an answer are. `mode`: fresh, partial or stale. `refresh`: the path of the request that refreshes them."""
+    """The age of the data in an answer. `mode`: fresh, partial or stale. `refresh`: the path of the request that refreshes the data."""
 
     mode: Annotated[str, one_of((FRESH, PARTIAL, STALE))]
     as_of: datetime | None
@@ -31,7 +31,7 @@ class FreshnessBlock(msgspec.Struct, kw_only=True):
 
 
 class ListedItem(msgspec.Struct, kw_only=True):
-    """One thing of a list."""
+    """One item of a list."""
 
     id: str
     dimensions: dict[str, Any]
@@ -66,7 +66,7 @@ HISTORY = answer(
     freshness=FreshnessBlock,
 )
 TO_COME = answer("RefreshPending", freshness=FreshnessBlock)
-TELLS = FOLLOW | {"ETag": "What `If-None-Match` asks by."}
+TELLS = FOLLOW | {"ETag": "The version of the answer, for `If-None-Match`."}
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
 
 

@@ -24,7 +24,7 @@ class Alerts(Resource):
     scopes = READ
     calls: Calls = {
         "GET": Call(
-            "Open alerts, the gravest first.",
+            "List open alerts, the most severe first.",
             {200: answer("AlertList", alerts=list[alerts.AlertView])},
             query={"resolved": bool, "limit": up_to(1000, least=1)},
         )
@@ -43,7 +43,7 @@ class AlertSilence(Resource):
     scopes = CHANGE
     calls: Calls = {
         "POST": Call(
-            "Silence an alert, or end that.", {200: answer("Silenced", id=int, key=str, silenced=bool)}, body=Silence
+            "Mute or unmute an alert.", {200: answer("Silenced", id=int, key=str, silenced=bool)}, body=Silence
         )
     }
 

@@ -18,7 +18,7 @@ class Audit(Resource):
     scopes: Scopes = {"GET": Scope.ADMIN}
     calls: Calls = {
         "GET": Call(
-            "Who changed what, newest first.",
+            "List changes by operators and keys, newest first.",
             {200: answer("AuditLog", entries=list[audit.AuditEntry])},
             query={"target": str, "actor": str, "limit": up_to(1000, least=1)},
             named="list_audit_entries",

@@ -47,7 +47,7 @@ class Credentials(_Resource):
     scopes: Scopes = {**READ, **CHANGE}
     calls: Calls = {
         "GET": Call(
-            "Credentials, never their secrets.",
+            "List credentials, without their secrets.",
             {200: answer("CredentialList", credentials=list[CredentialInfo])},
             query={"source": str},
         ),
@@ -78,12 +78,12 @@ class Credentials(_Resource):
 
 
 class Credential(_Resource):
-    """GET: one credential, with what happened to it."""
+    """GET: a credential and its history."""
 
     scopes = READ
     calls: Calls = {
         "GET": Call(
-            "One credential, with what happened to it.",
+            "Get a credential and its history.",
             {200: answer("CredentialHistory", credential=CredentialInfo, history=list[CredentialEvent])},
             query={"limit": up_to(1000, least=1)},
         )
@@ -122,7 +122,9 @@ class CredentialKeys(_Resource):
     """POST: seal every secret again with the first key of the API's BEAT_VAULT_KEYS."""
 
     scopes: Scopes = {"POST": Scope.ADMIN}
-    calls: Calls = {"POST": Call("Seal all secrets with the vault's first key.", {200: answer("Sealed", sealed=int)})}
+    calls: Calls = {
+        "POST": Call("Encrypt all secrets with the first key of the vault.", {200: answer("Sealed", sealed=int)})
+    }
 
     async def on_post(self, req: Request, resp: Response) -> None:
         send(resp, {"sealed": await self._manager(req).rotate_keys()})

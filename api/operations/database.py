@@ -13,7 +13,9 @@ class DatabaseTables(Resource):
     """GET: the tables, with their size, their dead rows and their last vacuum."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("Tables, most dead rows first.", {200: answer("TableList", tables=list[upkeep.Table])})}
+    calls: Calls = {
+        "GET": Call("List tables, most dead rows first.", {200: answer("TableList", tables=list[upkeep.Table])})
+    }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"tables": await upkeep.tables(self._provider.services.database)})
@@ -23,7 +25,7 @@ class DatabaseConnections(Resource):
     """GET: who has PostgreSQL's connections, and how many there can be."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("Connections of PostgreSQL, by client.", {200: upkeep.Connections})}
+    calls: Calls = {"GET": Call("List the connections of PostgreSQL by client.", {200: upkeep.Connections})}
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, await upkeep.connections(self._provider.services.database))
@@ -34,7 +36,10 @@ class DatabaseProcesses(Resource):
 
     scopes = READ
     calls: Calls = {
-        "GET": Call("Processes and their last minute.", {200: answer("ProcessList", processes=list[processes.Process])})
+        "GET": Call(
+            "List processes with the metrics of their last minute.",
+            {200: answer("ProcessList", processes=list[processes.Process])},
+        )
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:

@@ -1,4 +1,4 @@
-"""/v1/flows: look at flows, and change how many of their calls may be out."""
+"""/v1/flows: look at flows, and change how many of their calls may be in flight."""
 
 import msgspec
 from falcon.asgi import Request, Response
@@ -29,12 +29,12 @@ class FlowChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Flows(Resource):
-    """GET: each flow, with how many of its calls may be out at once, how many are out, and how many wait."""
+    """GET: each flow with its concurrency limit, its calls in flight and its waiting fetches."""
 
     scopes = READ
     calls: Calls = {
         "GET": Call(
-            "Flows: how many calls may be out, are out, and wait.",
+            "List flows with their concurrency limits, calls in flight and waiting fetches.",
             {200: answer("FlowList", flows=list[flows.FlowView])},
             query={"platform": str},
         )
@@ -48,12 +48,12 @@ class Flows(Resource):
 
 
 class Flow(Resource):
-    """PATCH: change how many calls of a flow may be out at once, or pause it. The change takes effect at once."""
+    """PATCH: change the concurrency limit of a flow, or pause it. The change takes effect at once."""
 
     scopes: Scopes = {"PATCH": Scope.OPERATE}
     calls: Calls = {
         "PATCH": Call(
-            "Change how many calls of a flow may be out, or pause it.", {200: flows.FlowView}, body=FlowChange
+            "Change the concurrency limit of a flow, pause or resume it.", {200: flows.FlowView}, body=FlowChange
         )
     }
 

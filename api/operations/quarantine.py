@@ -1,4 +1,4 @@
-"""/v1/quarantine: look at what could not be used, resolve it, or have it read again."""
+"""/v1/quarantine: list what could not be processed, resolve it, or replay it."""
 
 from typing import Annotated
 
@@ -36,7 +36,7 @@ class Quarantine(Resource):
     scopes = READ
     calls: Calls = {
         "GET": Call(
-            "What could not be used, by what looks alike.",
+            "List quarantined payloads, grouped by error.",
             {200: answer("ClusterList", clusters=list[quarantine.QuarantineCluster])},
             query={"limit": up_to(1000, least=1)},
             named="list_quarantine_clusters",
@@ -53,7 +53,7 @@ class QuarantineEntry(Resource):
     """GET: one entry."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("One entry of the quarantine.", {200: quarantine.QuarantinedEntry})}
+    calls: Calls = {"GET": Call("Get a quarantine entry.", {200: quarantine.QuarantinedEntry})}
 
     async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:
@@ -64,19 +64,19 @@ class QuarantinePayload(Resource):
     """GET: what the provider answered, as text, cut at a million characters."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("The payload of an entry of the quarantine.", {200: quarantine.Payload})}
+    calls: Calls = {"GET": Call("Get the payload of a quarantine entry.", {200: quarantine.Payload})}
 
     async def on_get(self, _req: Request, resp: Response, entry_id: str) -> None:
         send(resp, await quarantine.payload(self._provider.services.database, row_id(entry_id)))
 
 
 class QuarantineResolve(Resource):
-    """POST: take a cluster off the list, once its cause is mended."""
+    """POST: take a cluster off the list, once its cause is fixed."""
 
     scopes = CHANGE
     calls: Calls = {
         "POST": Call(
-            "Take a cluster that has been dealt with off the list.",
+            "Resolve a cluster: it leaves the list and is not replayed.",
             {200: answer("Resolved", resolved=int)},
             body=ClusterToResolve,
         )
@@ -99,7 +99,7 @@ class QuarantineReplay(Resource):
 
     scopes = CHANGE
     calls: Calls = {
-        "POST": Call("Read a cluster anew, some entries a second.", {202: quarantine.ReplayPlan}, body=ClusterToReplay)
+        "POST": Call("Replay a cluster at `rate` entries a second.", {202: quarantine.ReplayPlan}, body=ClusterToReplay)
     }
 
     async def on_post(self, req: Request, resp: Response) -> None:

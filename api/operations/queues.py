@@ -25,7 +25,7 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Requeue(msgspec.Struct, forbid_unknown_fields=True):
-    """Which dead letters are sent again. `actor`: only those of this actor. `rate`: messages a second."""
+    """Which dead letters are requeued. `actor`: only those of this actor. `rate`: messages a second."""
 
     reason: Text
     actor: str | None = None
@@ -36,7 +36,9 @@ class Queues(Resource):
     """GET: each queue, with its depth, the workers that hold messages, its dead letters, the age of its oldest message and its rate."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("What lies in Redis.", {200: queues.QueueOverview})}
+    calls: Calls = {
+        "GET": Call("List queues with depth, in-flight messages and dead letters.", {200: queues.QueueOverview})
+    }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, await self._provider.services.queues.look())
@@ -66,7 +68,7 @@ class QueuePurge(Resource):
     scopes = CHANGE
     calls: Calls = {
         "POST": Call(
-            "Take away all messages of one state.",
+            "Delete all messages of one state.",
             {200: answer("Purged", queue=str, state=str, purged=int)},
             body=Purge,
         )
@@ -85,7 +87,7 @@ class QueueRequeue(Resource):
 
     scopes = CHANGE
     calls: Calls = {
-        "POST": Call("Let dead letters be worked on again, at a pace.", {202: queues.Requeueing}, body=Requeue)
+        "POST": Call("Requeue dead letters at `rate` messages a second.", {202: queues.Requeueing}, body=Requeue)
     }
 
     async def on_post(self, req: Request, resp: Response, queue: str) -> None:
@@ -106,7 +108,7 @@ class QueueMessage(Resource):
     """GET: one message and its content."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("One message and what is in it.", {200: queues.MessageView})}
+    calls: Calls = {"GET": Call("Get a message and its content.", {200: queues.MessageView})}
 
     async def on_get(self, _req: Request, resp: Response, message_id: str) -> None:
         send(resp, await self._provider.services.queues.message(message_id))

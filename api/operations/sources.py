@@ -32,7 +32,7 @@ class Sources(Resource):
 
     scopes = READ
     calls: Calls = {
-        "GET": Call("Sources and their breakers.", {200: answer("SourceList", sources=list[sources.SourceView])})
+        "GET": Call("List sources and their breakers.", {200: answer("SourceList", sources=list[sources.SourceView])})
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:

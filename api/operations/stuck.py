@@ -21,12 +21,12 @@ class Reclaim(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StuckRequests(Resource):
-    """GET: requests that were begun `?seconds=` ago and have not ended, with what holds each up."""
+    """GET: requests that started `?seconds=` ago and have not ended, with what blocks each."""
 
     scopes = READ
     calls: Calls = {
         "GET": Call(
-            "Requests that run long.",
+            "List long-running requests and what blocks them.",
             {200: answer("StuckRequestList", requests=list[stuck.Stuck])},
             query={"seconds": up_to(stuck.LONGEST, least=1)},
         )

@@ -29,9 +29,10 @@ Number = int | UnsetType | None
 
 
 class FlowView(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `limit` = `workers` x `concurrency` calls of the flow are out at once, and `out` are.
+    """A flow. At most `limit` = `workers` x `concurrency` of its calls are in flight at once; `out` is the present number.
 
-    `waiting`: fetches that are ready, capped at 10,001 for each lane; `waiting_for`: seconds that the first of them has waited. `changed_at`: when an operator changed something last.
+    `waiting`: fetches that are ready, capped at 10,001 in each lane. `waiting_for`: seconds that the first of them has waited. `changed_at`: the last
+    change by an operator.
     """
 
     platform: str

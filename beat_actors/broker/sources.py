@@ -20,8 +20,8 @@ SQL = Statements(__file__)
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker that has something to say. `kind`: upstream (calls fail) or parser (answers cannot be read). `owner`: whose calls alone it
-    stops; empty: everybody's. `by_hand`: a person opened it."""
+    """A breaker that is not closed. `kind`: upstream (calls fail) or parser (answers cannot be read). `owner`: the owner whose calls it stops; empty
+    for all calls. `by_hand`: an operator opened it."""
 
     operation: str
     kind: str
@@ -72,7 +72,8 @@ CLOSE = SQL("close")
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
-    """A source: `credentials` can be used now, of how many; calls that are out; its breakers that are not closed."""
+    """A source (a provider). `usable`: how many of its `credentials` can be used now. `in_flight`: calls without an outcome yet. `breakers`: those
+    that are not closed."""
 
     platform: str
     source: str

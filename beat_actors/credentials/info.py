@@ -9,9 +9,11 @@ from beat_actors.database import Statements
 
 @dataclass(frozen=True, slots=True)
 class CredentialInfo:
-    """A credential as people see it; the secret is not part of it.
+    """A credential, without its secret.
 
-    `shared`: it also serves calls that need no owner, of all accounts. `expires_at` is its token's end where it `refreshes`; `denied`: operations that the provider does not let it do; one call looks at `denied_until` whether that is still so. `check_at` is NULL where the next check is at once, or never.
+    `shared`: it also serves the calls of all accounts that need no owner. `refreshes`: Beat renews its token. `expires_at`: when the token expires.
+    `denied`: operations that the provider refuses to this credential; one call at `denied_until` tests whether the provider still refuses.
+    `check_at`: when the next check is due; null if it is due now or never.
     """
 
     id: int
@@ -48,7 +50,7 @@ class CredentialInfo:
 
 @dataclass(frozen=True, slots=True)
 class CredentialEvent:
-    """One line of a credential's flight recorder."""
+    """One entry of a credential's history."""
 
     at: datetime
     kind: str

@@ -13,16 +13,17 @@ from beat_actors.platforms.registry import platforms
 
 
 class FlowSchema(msgspec.Struct, frozen=True):
-    """`params` is a JSON Schema. The platform's first flow is the one that people mean when they name none."""
+    """`params`: a JSON Schema of the parameters. A platform's first flow is the default flow."""
 
     name: str
     params: dict[str, Any]
 
 
 class EntityView(msgspec.Struct, frozen=True, kw_only=True):
-    """One is found by its `key` or one of its `names`; `lists` are the things that are listed under it, by the list's name.
+    """A kind of data. An entity is found by its `key` or by one of its `names`. `lists`: the kinds that are listed under an entity, by the name of
+    the list.
 
-    `max_age` is in seconds; `refreshed_by` are the flows that observe one anew.
+    `max_age`: seconds for which stored data counts as fresh. `refreshed_by`: the flows that refresh an entity.
     """
 
     kind: str
@@ -37,7 +38,7 @@ class EntityView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlatformView(msgspec.Struct, frozen=True):
-    """`operations`: the sources that are asked for each, in this order. One that stands alone has no other to fall back on."""
+    """A platform. `operations`: the sources of each operation, in the order in which Beat asks them. An operation with one source has no fallback."""
 
     name: str
     sources: list[str]

@@ -18,7 +18,8 @@ DEADLINE = 2.0
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """`live`, `dead`: rows, as PostgreSQL last counted; `dead_share`: of all. `settings`: what the table has of its own."""
+    """A table. `live`, `dead`: rows, as PostgreSQL last counted them. `dead_share`: dead rows of all rows. `vacuums`: how often it was vacuumed.
+    `settings`: the storage parameters of the table."""
 
     name: str
     bytes: int
@@ -31,8 +32,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clients(msgspec.Struct, frozen=True, kw_only=True):
-    """Connections by what they are called. `active`: with a statement. `in_transaction`: between two of them. `longest`: seconds of the
-    oldest transaction. The last three are known of the process login's own sessions, unless it may read all statistics."""
+    """Connections with the same application name. `active`: those that run a statement. `in_transaction`: those that are idle in a transaction.
+    `longest`: seconds of the oldest transaction. The process login sees these three only for its own sessions, unless it may read all statistics."""
 
     name: str
     connections: int
@@ -42,7 +43,7 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connections(msgspec.Struct, frozen=True, kw_only=True):
-    """Who has PostgreSQL's connections, of `most` that there can be."""
+    """The connections of PostgreSQL by client. `most`: the limit of the server."""
 
     clients: list[Clients]
     used: int

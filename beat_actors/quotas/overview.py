@@ -19,10 +19,11 @@ MOST_REASON = 500
 
 
 class LimitView(msgspec.Struct, frozen=True, kw_only=True):
-    """`left_for_batch` heeds the reserve; `even_rate` (calls an hour) would use the window up exactly; `rate` is that of late.
+    """A limit on on-demand requests. `left_for_batch`: calls that batch requests may still make, without the reserve. `rate`: the recent calls an
+    hour. `even_rate`: the calls an hour that would use up the window exactly at its end.
 
-    `renews_at`: when the next calls leave the window. `exhausted_at`: when it is full if the rate stays as it is; `None` if never.
-    What counts each handle apart (`per_handle`) has no numbers here.
+    `renews_at`: when the next calls leave the window. `exhausted_at`: when the window is full at the present rate; null if never. A limit that counts
+    each handle separately (`per_handle`) has no numbers here.
     """
 
     name: str

@@ -91,7 +91,7 @@ OPERATORS_ONLY = {"url": None, "credential_id": None, "code": "", "detail": ""}
 
 
 class Blocker(msgspec.Struct, frozen=True):
-    """Something that must change first. `until` is when it clears by itself; `None` means: not without a person."""
+    """A condition that must change before a call can be made. `until`: when it changes automatically; null if it needs manual action."""
 
     why: str
     until: datetime | None
@@ -100,11 +100,11 @@ class Blocker(msgspec.Struct, frozen=True):
 
 
 class FetchState(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream call that the request needs, and what it waits for.
+    """One provider call that the request needs, and what the call waits for.
 
-    `ahead`: how many of its tenant's fetches in its dispatch group are asked before it, and how many in more urgent groups; to an account,
-    of these too its own alone. Each is capped at 10,001. `tenants`: how many tenants take turns in the group, each with one lease at a
-    time, capped at 1,001; for operators.
+    `ahead`: how many fetches of the same tenant come first: those before this one in its dispatch group, and those in more urgent groups. A key of an
+    account sees the fetches of its account counted only. Each of the two numbers is capped at 10,001. `tenants`: how many tenants take turns in the
+    group, one lease each, capped at 1,001; only operators see it.
     """
 
     id: int
@@ -123,10 +123,11 @@ class FetchState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """`summary` says it in a sentence; the rest is what it is drawn from. A call's `why` says what it came to.
+    """`summary`: the explanation in one sentence. The other fields hold the facts behind the summary. The field `why` of a call says how the call
+    ended.
 
-    `next_attempt_at` is when the first of its waiting fetches can run; `eta` estimates when it is complete, from what is ahead of
-    it and how many leases its tenant has got of late. `None`: it has ended, or only a person can change what it waits for.
+    `next_attempt_at`: when the first waiting fetch can run. `eta`: the estimated time of completion, from the number of fetches ahead and the rate of
+    leases that the tenant got recently. Null: the request has ended, or it needs manual action.
     """
 
     request: RequestView

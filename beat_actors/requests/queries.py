@@ -78,10 +78,10 @@ TAGS = table("request_tag", column("account_id"), column("tag"), column("request
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as consumers see it. `data` holds what came of it: the number of items and the source, or the error.
+    """A request as consumers see it. `data`: the result (the number of items and the source), or the error.
 
-    `joined_to` is the request whose fetches answer it, where it has none of its own; `observed_at` the time from which the oldest
-    part of its answer is; `collected_at` when the finished request was first read by who asked for it.
+    `joined_to`: the request whose fetches this one shares, or null. `observed_at`: the time of the oldest answer that the result contains.
+    `collected_at`: when its requester first read the finished request.
     """
 
     id: int

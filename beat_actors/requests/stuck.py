@@ -20,8 +20,8 @@ MOST = 1000
 
 
 class Stuck(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that was picked `seconds` ago and has not ended. Of its fetches `held` are with a worker, the first of them for `held_for`
-    seconds; `unheld` are between stages, and the sweeps find them; `waiting` wait for a source, and `beat why` says for which."""
+    """A request that started `seconds` ago and has not ended. `held`: fetches that a worker processes, the first for `held_for` seconds. `unheld`:
+    fetches between two stages, which the sweeps find. `waiting`: fetches that wait for a source; `beat why` says for which one."""
 
     id: int
     platform: str
