@@ -61,11 +61,16 @@ class Refusal(NamedTuple):
 
 
 class SinkUnavailable(Exception):
-    """A sink takes nothing at the moment. What was sent and not confirmed is sent again."""
+    """A sink takes nothing at the moment. What was sent and not confirmed is sent again.
 
-    def __init__(self, trouble: Trouble, reason: str) -> None:
+    `stored`: with `LOST`, the seq up to which the server still has the events; None if that is unknown or it has none. A sink raises `LOST` once for a
+    loss, and then goes on with the next event. The relay may first send again what follows `stored`.
+    """
+
+    def __init__(self, trouble: Trouble, reason: str, *, stored: int | None = None) -> None:
         super().__init__(reason)
         self.trouble = trouble
+        self.stored = stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,12 @@ class Sink(Protocol):
     def __init__(self, place: Place) -> None:
         """Raises `BadSettings` for a URL or options that cannot be used. Does no I/O."""
 
-    async def open(self) -> None:
-        """Connect, and declare what is published to. Called again after `close`. Raises `SinkUnavailable`."""
+    async def open(self, position: int = 0) -> None:
+        """Connect, and declare what is published to. Called again after `close`, and after `SinkUnavailable`.
+
+        `position`: the seq up to which this sink has stored all events, by the relay's records; 0 if it has stored none. A sink whose server can say
+        how far it has got compares the two. Raises `SinkUnavailable`.
+        """
 
     async def publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
         """Send these events in this order; return when the server has stored or refused each, with the refused ones by their place in `events`.

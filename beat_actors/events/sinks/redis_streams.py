@@ -1,0 +1,276 @@
+"""Events into a stream of Redis or Valkey (7.0 or later): `redis://…`, `rediss://…`.
+
+Options: `stream` (default `beat:events`), `max_bytes` (default: a tenth of `maxmemory`, or 64 MB where there is none), and with `rediss` those of
+redis-py that begin with `ssl_`. The id of an entry is `<seq>-0`, so the stream holds each event once however often it is sent. Its fields are the
+attributes of the CloudEvent and `data`, or one field `event` if the place is structured. Replays go to the stream `<stream>:replay` under new ids.
+
+**Trimming deletes what a slow consumer has not read.** Redis also carries the work queue, so both streams are kept below `max_bytes` each, whoever reads
+them: about 600 bytes an event, so 64 MB hold about 100,000. A consumer that is further behind misses events; it notices by the gap in `sequence`, and
+gets them from the API. A stream that has to lose nothing belongs into a Redis of its own, with a `max_bytes` that fits the longest outage of a consumer.
+
+The user needs `+eval +xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info +select` and the keys `~<stream> ~<stream>:replay`.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, cast
+from urllib.parse import urlencode
+
+import redis
+from redis.asyncio import Connection
+from redis.asyncio.connection import parse_url
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from beat_actors.errors import BadSettings
+from beat_actors.events.sink import Event, Place, Refusal, SinkUnavailable, Trouble
+from beat_actors.events.sinks.options import Options
+from beat_actors.events.sinks.packing import NO_EVENTS, Run, bulk, runs
+from beat_actors.logins import said
+from beat_actors.primary import async_primary
+
+CONNECT_TIMEOUT, REPLY_TIMEOUT = 5.0, 10.0
+AHEAD: Final = 50_000
+"""Events that the stream may be ahead of what is sent. A relay never has more of them in flight, so more is no resend but another log."""
+SHARE, WITHOUT_LIMIT, LEAST = 10, 64_000_000, 1_000_000
+"""The default of `max_bytes`: `maxmemory` / SHARE, or `WITHOUT_LIMIT` bytes; the least that can be set."""
+TRIMMED, SAMPLES = 10_000, 8
+"""Entries that one trim removes at most (40 times what a run adds), and nodes of the stream that Redis measures for their size."""
+HELD_FOR = 1.0
+"""Seconds after a refusal in which calls with later events are refused as well: the relay may have made them before it knew of it."""
+MEMORY_SEEN_FOR = 60.0
+"""Seconds after which `maxmemory` is read again."""
+TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+CLOSED = "the connection to Redis is closed"
+NOT_ALLOWED = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure")
+NO_ROOM = ("OOM", "MISCONF", "No space left")
+
+
+class RedisStreams:
+    """One connection. Calls of `publish` take it in turns, in the order in which they came."""
+
+    in_order = True
+
+    def __init__(self, place: Place) -> None:
+        tls = TLS if place.url.lower().startswith("rediss:") else ()
+        options = Options(place, ("stream", "max_bytes", *tls))
+        if not options.parts.hostname:
+            raise BadSettings("the URL names no host")
+        self._place = place
+        self._stream = options.text("stream", "beat:events")
+        self._max_bytes = options.size("max_bytes", least=LEAST)
+        self._make = _connections(options.url, {name: place.options[name] for name in tls if name in place.options})
+        self._turn = asyncio.Lock()
+        self._connection: Connection | None = None
+        self._generation = 0
+        self._memory = Memory(self._max_bytes)
+        self._stored = 0
+        self._lost_until = 0
+        self._held: Held | None = None
+
+    async def open(self, position: int = 0) -> None:
+        await self.close()
+        connection = self._make()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.connect()
+        except (redis.RedisError, OSError) as error:
+            await _end(connection)
+            raise _unavailable(error, Trouble.UNREACHABLE) from None
+        except BaseException:
+            await _end(connection)
+            raise
+        self._connection = connection
+        self._stored = position if position > self._lost_until else 0
+        async with self._turn:
+            await self._append(NO_EVENTS)
+            await self._trim(self._stream)
+
+    async def publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
+        refused: dict[int, Refusal] = {}
+        generation = self._generation
+        async with self._turn:
+            for run in runs(events, self._place, refused):
+                if generation != self._generation:
+                    raise SinkUnavailable(Trouble.UNREACHABLE, CLOSED)
+                refusal, taken = self._still_held(run), 0
+                if refusal is None:
+                    refusal, taken = await self._append(run)
+                if refusal is not None:
+                    if not run.replay and self._held is None:
+                        self._held = Held(run.first, refusal, time.monotonic() + HELD_FOR)
+                    for number in range(run.places[taken], len(events)):
+                        refused.setdefault(number, refusal)
+                    break
+        return refused
+
+    def trouble(self) -> Refusal | None:
+        return None
+
+    async def close(self) -> None:
+        self._generation += 1
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await _end(connection)
+
+    def _still_held(self, run: Run) -> Refusal | None:
+        """The refusal of an earlier event, for a call that was made before the relay knew of it. No event may overtake another."""
+        held = self._held
+        if held is None or run.replay:
+            return None
+        if run.first > held.seq and time.monotonic() < held.until:
+            return held.refusal
+        self._held = None
+        return None
+
+    async def _append(self, run: Run) -> tuple[Refusal | None, int]:
+        """Why the events of the run from the n-th on were not stored, and n. Raises `SinkUnavailable`."""
+        stream = f"{self._stream}:replay" if run.replay else self._stream
+        try:
+            reply = await self._ask(*run.command(stream, stored=0 if run.replay else self._stored, ahead=AHEAD))
+        except redis.ResponseError as error:
+            unavailable = _unavailable(error, Trouble.NACKED)
+            if unavailable.trouble is not Trouble.FULL:
+                raise unavailable from None
+            await self._trim(stream)
+            return Refusal(Trouble.FULL, str(unavailable)), 0
+        verdict, number = cast("tuple[bytes, int]", reply)
+        if verdict == b"lost":
+            raise self._lost(number)
+        if verdict != b"ok":
+            return Refusal(Trouble.LOST, self._other_log(verdict, number, run)), number if verdict == b"conflict" else 0
+        if not run.replay:
+            self._stored = number
+        if self._memory.is_due(stream, run.size):
+            await self._trim(stream)
+        return None, 0
+
+    def _lost(self, last: int) -> SinkUnavailable:
+        """Told once: the next call goes on from where the stream is."""
+        had, self._lost_until, self._stored = self._stored, self._stored, 0
+        where = f"ends at {last}" if last else "is gone"
+        return SinkUnavailable(
+            Trouble.LOST,
+            f"the stream {self._stream} {where}, but had got as far as {had}: it was deleted or evicted, or Redis lost its last writes in a crash",
+            stored=last or None,
+        )
+
+    def _other_log(self, verdict: bytes, number: int, run: Run) -> str:
+        found = f"goes as far as {number}" if verdict == b"ahead" else "has another event at this place"
+        return (
+            f"the stream {self._stream} {found} and is not of this log, which is at {run.first}: another installation writes to the stream, or the "
+            "database was restored from a backup. Delete the stream, or choose another one with the option stream"
+        )
+
+    async def _trim(self, stream: str) -> None:
+        """Remove the oldest entries, at most `TRIMMED` of them, where the stream is above its limit. Redis can do so even without memory."""
+        try:
+            if self._memory.is_old():
+                self._memory.of_server(await self._command("INFO", "memory"))
+            size = await self._command("MEMORY", "USAGE", stream, "SAMPLES", str(SAMPLES))
+            length = await self._command("XLEN", stream)
+            keep = self._memory.measured(stream, cast("int | None", size) or 0, cast("int", length))
+            if keep is not None:
+                await self._command("XTRIM", stream, "MAXLEN", "~", str(keep), "LIMIT", str(TRIMMED))
+        except redis.ResponseError as error:
+            raise _unavailable(error, Trouble.NACKED) from None
+
+    async def _command(self, *words: str) -> object:
+        return await self._ask(b"*%d\r\n" % len(words), *(bulk(word.encode()) for word in words))
+
+    async def _ask(self, *command: bytes) -> object:
+        """The reply to one command. Raises `redis.ResponseError` for one that the server refused, and `SinkUnavailable` for a connection that broke."""
+        connection = self._connection
+        if connection is None:
+            raise SinkUnavailable(Trouble.UNREACHABLE, CLOSED)
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await connection.send_packed_command(command, check_health=False)
+                return await connection.read_response()
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            await self.close()
+            raise _unavailable(error, Trouble.NO_CONFIRM) from None
+        except redis.ResponseError:
+            raise
+        except BaseException:  # a reply may be on its way, and would be taken for that of the next command
+            await self.close()
+            raise
+
+
+class Held(NamedTuple):
+    """An event that was refused, for `HELD_FOR` seconds or until it comes again."""
+
+    seq: int
+    refusal: Refusal
+    until: float
+
+
+class Memory:
+    """How much of Redis the streams may take, and when they have to be measured again. `limit`: bytes of each stream."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._wanted = limit
+        self._limit = limit or WITHOUT_LIMIT
+        self._read_at = float("-inf")
+        self._due: dict[str, int] = {}
+
+    def is_old(self) -> bool:
+        return time.monotonic() - self._read_at > MEMORY_SEEN_FOR
+
+    def of_server(self, info: object) -> None:
+        """Take what `INFO memory` says of `maxmemory`."""
+        found = re.search(rb"^maxmemory:(\d+)", cast("bytes", info), re.MULTILINE)
+        most = int(found[1]) if found else 0
+        self._limit = self._wanted or (max(most // SHARE, LEAST) if most else WITHOUT_LIMIT)
+        self._read_at = time.monotonic()
+
+    def is_due(self, stream: str, added: int) -> bool:
+        """Whether a stream to which so many bytes were added has to be measured."""
+        self._due[stream] = self._due.get(stream, 0) - added
+        return self._due[stream] <= 0
+
+    def measured(self, stream: str, size: int, length: int) -> int | None:
+        """How many entries to keep; None if all of them fit."""
+        self._due[stream] = max((self._limit - size) // 2, self._limit // 64)
+        return int(length * self._limit / size) if size > self._limit else None
+
+
+def _connections(url: str, tls: Mapping[str, str]) -> Callable[[], Connection]:
+    """Raises `BadSettings` for a URL that redis-py does not take."""
+    try:
+        arguments = dict(parse_url(f"{url}?{urlencode(tls)}"))
+    except ValueError:
+        raise BadSettings("the URL is none of Redis") from None
+    arguments.pop("connection_class", None)
+    make = async_primary(url)
+    once = Retry(NoBackoff(), 0)
+
+    def connection() -> Connection:
+        return make(**arguments, protocol=2, retry=once, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT)
+
+    return connection
+
+
+async def _end(connection: Connection) -> None:
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(1):
+            await connection.disconnect(nowait=True)
+
+
+def _unavailable(error: Exception, late: Trouble) -> SinkUnavailable:
+    """`late`: what it means that no reply came in time, or that the server refused a command for a reason without a name here."""
+    text = said(error)
+    if isinstance(error, redis.AuthenticationError) or any(word in text for word in NOT_ALLOWED):
+        return SinkUnavailable(Trouble.AUTH, f"Redis refused the login, or what it may do: {text}")
+    if any(word in text for word in NO_ROOM):
+        return SinkUnavailable(Trouble.FULL, f"Redis has no room: {text}")
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return SinkUnavailable(late, f"Redis did not answer in time: {text}")
+    if isinstance(error, redis.ConnectionError | OSError):
+        return SinkUnavailable(Trouble.UNREACHABLE, f"Redis is not reachable: {text}")
+    if "WRONGTYPE" in text:
+        return SinkUnavailable(Trouble.LOST, f"a key of the name of the stream is no stream: {text}")
+    return SinkUnavailable(late, f"Redis refused a command: {text}")
