@@ -63,8 +63,8 @@ class Refusal(NamedTuple):
 class SinkUnavailable(Exception):
     """A sink takes nothing at the moment. What was sent and not confirmed is sent again.
 
-    `stored`: with `LOST`, the seq up to which the server still has the events; None if that is unknown or it has none. A sink raises `LOST` once for a
-    loss, and then goes on with the next event. The relay may first send again what follows `stored`.
+    `stored`: with `LOST`, the seq up to which the server still has the events, 0 if it has none; None if that is unknown. A sink raises `LOST` once for
+    a loss, and then goes on with the next event. The relay may first send again what follows `stored`.
     """
 
     def __init__(self, trouble: Trouble, reason: str, *, stored: int | None = None) -> None:

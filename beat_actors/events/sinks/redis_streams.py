@@ -16,7 +16,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlencode
 
 import redis
@@ -76,7 +76,7 @@ class RedisStreams:
         connection = self._make()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
         except (redis.RedisError, OSError) as error:
             await _end(connection)
             raise _unavailable(error, Trouble.UNREACHABLE) from None
@@ -155,7 +155,7 @@ class RedisStreams:
         return SinkUnavailable(
             Trouble.LOST,
             f"the stream {self._stream} {where}, but had got as far as {had}: it was deleted or evicted, or Redis lost its last writes in a crash",
-            stored=last or None,
+            stored=last,
         )
 
     def _other_log(self, verdict: bytes, number: int, run: Run) -> str:
@@ -241,7 +241,7 @@ class Memory:
 def _connections(url: str, tls: Mapping[str, str]) -> Callable[[], Connection]:
     """Raises `BadSettings` for a URL that redis-py does not take."""
     try:
-        arguments = dict(parse_url(f"{url}?{urlencode(tls)}"))
+        arguments: dict[str, Any] = dict(parse_url(f"{url}?{urlencode(tls)}"))
     except ValueError:
         raise BadSettings("the URL is none of Redis") from None
     arguments.pop("connection_class", None)
@@ -263,9 +263,11 @@ async def _end(connection: Connection) -> None:
 def _unavailable(error: Exception, late: Trouble) -> SinkUnavailable:
     """`late`: what it means that no reply came in time, or that the server refused a command for a reason without a name here."""
     text = said(error)
-    if isinstance(error, redis.AuthenticationError) or any(word in text for word in NOT_ALLOWED):
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or any(
+        word in text for word in NOT_ALLOWED
+    ):
         return SinkUnavailable(Trouble.AUTH, f"Redis refused the login, or what it may do: {text}")
-    if any(word in text for word in NO_ROOM):
+    if isinstance(error, redis.OutOfMemoryError) or any(word in text for word in NO_ROOM):
         return SinkUnavailable(Trouble.FULL, f"Redis has no room: {text}")
     if isinstance(error, redis.TimeoutError | TimeoutError):
         return SinkUnavailable(late, f"Redis did not answer in time: {text}")

@@ -40,7 +40,7 @@ def sink_class(name: str) -> type[Sink]:
         raise BadSettings(f"the sink {name!r} is in several distributions: {', '.join(map(_origin, entries))}")
     try:
         loaded: object = entries[0].load()
-    except Exception as error:  # noqa: BLE001: whatever a module of somebody else raises when it is imported
+    except Exception as error:  # whatever a module of somebody else raises when it is imported
         raise BadSettings(f"the sink {name!r} of {_origin(entries[0])} cannot be loaded: {_kind(error)}") from error
     missing = [method for method in METHODS if not callable(getattr(loaded, method, None))]
     if not isinstance(loaded, type) or missing or not isinstance(getattr(loaded, "in_order", None), bool):
@@ -56,7 +56,7 @@ def make_sink(place: Place) -> Sink:
         return found(place)
     except BadSettings as error:
         raise BadSettings(f"the sink {place.name!r}: {error}") from None
-    except Exception as error:  # noqa: BLE001: whatever a class of somebody else raises
+    except Exception as error:  # whatever a class of somebody else raises
         raise BadSettings(f"the sink {place.name!r} cannot be made: {_kind(error)}") from error
 
 
