@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency serve generators wheels notice sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency serve generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,7 +45,7 @@ test-all: $(READY) ## run them all, with all cases; ARGS='-m "exhaustive or scal
 
 check: lint types ## everything that reads the code without running it
 
-lint: $(READY) ## style, import contracts, what platforms may touch, scenarios, migrations, the compose file, NOTICE, secrets
+lint: $(READY) ## style, import contracts, what platforms may touch, scenarios, migrations, the compose file, NOTICE, schemas of events, secrets
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
@@ -54,6 +54,7 @@ lint: $(READY) ## style, import contracts, what platforms may touch, scenarios, 
 	@$(BIN)/python -m tests.migration_sql
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(BIN)/python -m supply.notice --check
+	@$(BIN)/python -m supply.schemas --check
 	@$(BIN)/python -m supply.secrets
 
 images: $(READY) ## refuse images that are not named by digest; a release sets the variables that docker-compose.yml lists
@@ -96,6 +97,9 @@ wheels: $(READY) ## build the wheels into ./dist, without a network: production,
 
 notice: $(READY) ## write NOTICE: the licences of what the image contains
 	@$(BIN)/python -m supply.notice
+
+schemas: $(READY) ## write docs/schemas at a release: the schemas of events; refuses what would break consumers of the last one
+	@$(BIN)/python -m supply.schemas
 
 sbom: $(READY) ## write the image's bill of materials into ./dist (CycloneDX), without a network
 	@$(BIN)/python -m supply.sbom

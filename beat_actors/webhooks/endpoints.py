@@ -14,11 +14,12 @@ from beat_actors.credentials.vault import Vault
 from beat_actors.data import cursors
 from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, Conflict, NotFound, TooManyTests
+from beat_actors.events.catalog import TEST
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.addresses import check_url
 from beat_actors.webhooks.backoff import FAILURES
-from beat_actors.webhooks.catalog import TEST, check_events
+from beat_actors.webhooks.catalog import check_events
 from beat_actors.webhooks.makers import SEALED_FOR
 from beat_actors.webhooks.signing import new_secret
 

@@ -1,6 +1,5 @@
 """/v1/webhooks: a secret is shown once, each account sees its own, and what is changed is on record."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
-from beat_actors.webhooks import catalog
+from beat_actors.events import catalog
 from beat_actors.webhooks.endpoints import TESTS
 from tests.integration.api.conftest import bearer
 
@@ -160,16 +159,3 @@ async def test_a_mistyped_event_is_refused_with_the_list(bare, new_key, name: st
     number = (await made(bare, headers))["id"]
     answer = await bare.simulate_patch(f"/v1/webhooks/{number}", json={"events": [name]}, headers=headers)
     assert answer.status_code == 400
-
-
-def test_the_catalogue_has_the_events_that_the_statements_write() -> None:
-    """Each statement builds a type of a beginning and a state; every state that it can write is in the catalogue, and nothing else."""
-    texts = "\n".join(path.read_text() for path in ROOT.rglob("*.sql"))
-    begun = set(re.findall(r"'(beat\.[a-z_]+\.[a-z_]*)'(?! *,)|'(beat\.[a-z_]+\.[a-z_]+)'", texts))
-    beginnings = {one or other for one, other in begun if "webhooks.account" not in (one or other)}
-    assert {event for event in catalog.EVENTS if not any(event.startswith(each) for each in beginnings)} == {
-        catalog.TEST
-    }
-    assert [each for each in beginnings if not any(event.startswith(each) for event in catalog.EVENTS)] == []
-    ended = {f"beat.scrape_request.{status.lower()}" for status in ("COMPLETE", "FAILED", "CANCELLED")}
-    assert ended == {event for event in catalog.EVENTS if "scrape_request" in event}

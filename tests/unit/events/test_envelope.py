@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beat_actors.events import envelope
-from beat_actors.events.catalog import MAJORS
+from beat_actors.events.catalog import EVENTS as TYPES
 from beat_actors.events.sink import Event, Place
 
 PLACE = Place("bus", "amqp://localhost")
@@ -32,7 +32,7 @@ EVENTS = st.builds(
     Event,
     seq=st.integers(1, envelope.MOST_SEQUENCE),
     id=st.uuids().map(str),
-    type=st.sampled_from(sorted(MAJORS)) | st.just("beat.later.kind"),
+    type=st.sampled_from(sorted(TYPES)) | st.just("beat.later.kind"),
     subject=TEXT,
     version=st.none() | st.integers(1, 2**31 - 1),
     account_id=st.none() | TEXT,
