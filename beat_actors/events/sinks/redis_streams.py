@@ -16,7 +16,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import redis
@@ -27,6 +27,7 @@ from redis.retry import Retry
 
 from beat_actors.errors import BadSettings
 from beat_actors.events.sink import Event, Place, Refusal, SinkUnavailable, Trouble
+from beat_actors.events.sinks.holding import Holding
 from beat_actors.events.sinks.options import Options
 from beat_actors.events.sinks.packing import NO_EVENTS, Run, bulk, runs
 from beat_actors.logins import said
@@ -39,8 +40,6 @@ SHARE, WITHOUT_LIMIT, LEAST = 10, 64_000_000, 1_000_000
 """The default of `max_bytes`: `maxmemory` / SHARE, or `WITHOUT_LIMIT` bytes; the least that can be set."""
 TRIMMED, SAMPLES = 10_000, 8
 """Entries that one trim removes at most (40 times what a run adds), and nodes of the stream that Redis measures for their size."""
-HELD_FOR = 1.0
-"""Seconds after a refusal in which calls with later events are refused as well: the relay may have made them before it knew of it."""
 MEMORY_SEEN_FOR = 60.0
 """Seconds after which `maxmemory` is read again."""
 TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
@@ -69,7 +68,7 @@ class RedisStreams:
         self._memory = Memory(self._max_bytes)
         self._stored = 0
         self._lost_until = 0
-        self._held: Held | None = None
+        self._holding = Holding()
 
     async def open(self, position: int = 0) -> None:
         await self.close()
@@ -96,12 +95,12 @@ class RedisStreams:
             for run in runs(events, self._place, refused):
                 if generation != self._generation:
                     raise SinkUnavailable(Trouble.UNREACHABLE, CLOSED)
-                refusal, taken = self._still_held(run), 0
+                refusal, taken = None if run.replay else self._holding.refusal(run.first), 0
                 if refusal is None:
                     refusal, taken = await self._append(run)
                 if refusal is not None:
-                    if not run.replay and self._held is None:
-                        self._held = Held(run.first, refusal, time.monotonic() + HELD_FOR)
+                    if not run.replay:
+                        self._holding.hold(run.first, refusal)
                     for number in range(run.places[taken], len(events)):
                         refused.setdefault(number, refusal)
                     break
@@ -115,16 +114,6 @@ class RedisStreams:
         connection, self._connection = self._connection, None
         if connection is not None:
             await _end(connection)
-
-    def _still_held(self, run: Run) -> Refusal | None:
-        """The refusal of an earlier event, for a call that was made before the relay knew of it. No event may overtake another."""
-        held = self._held
-        if held is None or run.replay:
-            return None
-        if run.first > held.seq and time.monotonic() < held.until:
-            return held.refusal
-        self._held = None
-        return None
 
     async def _append(self, run: Run) -> tuple[Refusal | None, int]:
         """Why the events of the run from the n-th on were not stored, and n. Raises `SinkUnavailable`."""
@@ -198,14 +187,6 @@ class RedisStreams:
         except BaseException:  # a reply may be on its way, and would be taken for that of the next command
             await self.close()
             raise
-
-
-class Held(NamedTuple):
-    """An event that was refused, for `HELD_FOR` seconds or until it comes again."""
-
-    seq: int
-    refusal: Refusal
-    until: float
 
 
 class Memory:
