@@ -1,0 +1,48 @@
+"""The sink of RabbitMQ: `Sink` over one connection at a time."""
+
+from collections.abc import Mapping, Sequence
+
+from beat_actors.events.sink import Event, Place, Refusal, SinkUnavailable
+from beat_actors.events.sinks.amqp.address import address
+from beat_actors.events.sinks.amqp.connection import Connection, Limits
+from beat_actors.events.sinks.amqp.login import connected
+from beat_actors.events.sinks.amqp.messages import Messages
+from beat_actors.events.sinks.amqp.refusals import unreachable
+
+
+class AmqpSink:
+    """Publishes to a durable topic exchange (`beat.dx`), each event under its type as the routing key.
+
+    RabbitMQ confirms an event when every queue that it was routed to has stored it, and in any order, so a later event of a batch may be stored while
+    an earlier one is refused.
+    """
+
+    in_order = False
+
+    def __init__(self, place: Place) -> None:
+        """Raises `BadSettings` for a URL or options that cannot be used."""
+        self.limits = Limits()
+        self._address = address(place)
+        self._messages = Messages(place, self._address.exchange)
+        self._connection: Connection | None = None
+
+    async def open(self) -> None:
+        """Connect, log in, and declare the exchange if there is none of its name. Raises `SinkUnavailable`."""
+        await self.close()
+        self._connection = await connected(self._address, self.limits)
+
+    async def publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
+        """As in `Sink`. While the server is blocked nothing is written, and the call waits. Raises `SinkUnavailable`."""
+        if self._connection is None:
+            raise SinkUnavailable(*unreachable(self._address, "is not connected"))
+        return await self._connection.publish(events, self._messages)
+
+    def trouble(self) -> Refusal | None:
+        """As in `Sink`."""
+        return self._connection.trouble() if self._connection is not None else None
+
+    async def close(self) -> None:
+        """As in `Sink`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
