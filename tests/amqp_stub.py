@@ -3,8 +3,10 @@ that are no frames, an order of returns and confirmations. It routes nothing and
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pamqp import base, body, exceptions, frame, header, heartbeat
 from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange
@@ -37,6 +39,7 @@ class Session:
     heartbeats: int = 0
     sizes: list[int] = field(default_factory=list)
     beats: bool = True
+    reading: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, value: frame.FrameTypes, channel: int = 1) -> None:
         self.raw(frame.marshal(value, channel))
@@ -71,6 +74,10 @@ class Session:
     def close(self, code: int, text: str) -> None:
         self.send(Connection.Close(code, text, 0, 0), 0)
 
+    def pause(self) -> None:
+        """Read nothing more."""
+        self.reading.clear()
+
     def cut(self) -> None:
         self.writer.transport.abort()
 
@@ -104,6 +111,8 @@ class Stub:
     """Sent instead of `connection.start`."""
     answers: bool = True
     """False: connections are taken, and nothing is said."""
+    certificate: Path | None = None
+    """For TLS."""
     port: int = 0
     sessions: list[Session] = field(default_factory=list)
 
@@ -122,6 +131,7 @@ class Stub:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(self, writer)
+        session.reading.set()
         self.sessions.append(session)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await reader.readexactly(8)
@@ -130,7 +140,9 @@ class Stub:
             if self.greeting is not None:
                 session.raw(self.greeting)
                 await reader.read()
-            session.send(Connection.Start(0, 9, {"product": "stub", "capabilities": self.capabilities}, self.mechanisms), 0)
+            session.send(
+                Connection.Start(0, 9, {"product": "stub", "capabilities": self.capabilities}, self.mechanisms), 0
+            )
             beating = asyncio.get_running_loop().create_task(self._beat(session))
             try:
                 await self._frames(session, reader)
@@ -147,7 +159,7 @@ class Stub:
     async def _frames(self, session: Session, reader: asyncio.StreamReader) -> None:
         data = b""
         publishing: list[base.Frame | header.ContentHeader] = []
-        while received := await reader.read(65536):
+        while await session.reading.wait() and (received := await reader.read(65536)):
             data += received
             while len(data) >= 8:
                 try:
@@ -174,7 +186,6 @@ class Stub:
                     publishing = [found]
                     if not self._method(session, found):
                         return
-            await asyncio.sleep(0)
 
     def _method(self, session: Session, method: base.Frame) -> bool:
         """False: the connection ends."""
@@ -211,7 +222,11 @@ class Stub:
 @contextlib.asynccontextmanager
 async def serving(stub: Stub) -> AsyncIterator[Stub]:
     """The server on a free port; its connections are cut at the end."""
-    server = await asyncio.start_server(stub.serve, "127.0.0.1", stub.port)
+    tls = None
+    if stub.certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(stub.certificate)
+    server = await asyncio.start_server(stub.serve, "127.0.0.1", stub.port, ssl=tls)
     stub.port = server.sockets[0].getsockname()[1]
     try:
         yield stub
@@ -220,5 +235,3 @@ async def serving(stub: Stub) -> AsyncIterator[Stub]:
         for session in stub.sessions:
             session.cut()
         await server.wait_closed()
-
-

@@ -1,0 +1,71 @@
+"""URLs of RabbitMQ: what they name, what is refused, and that no message has a password."""
+
+from pathlib import Path
+
+import pytest
+
+from beat_actors.errors import BadSettings
+from beat_actors.events.sink import Place
+from beat_actors.events.sinks.amqp import AmqpSink
+from beat_actors.events.sinks.amqp.address import address
+from tests.certificates import certificate
+
+
+def of(url: str, **options: str) -> Place:
+    return Place("bus", url, options=options)
+
+
+def test_what_a_url_leaves_out_has_defaults() -> None:
+    found = address(of("amqp://mq"))
+    assert (found.host, found.port, found.user, found.password, found.vhost) == ("mq", 5672, "guest", "guest", "/")
+    assert (found.exchange, found.heartbeat, found.tls) == ("beat.dx", 10, None)
+    assert address(of("amqps://mq")).port == 5671
+
+
+def test_login_and_virtual_host_are_percent_decoded() -> None:
+    found = address(of("amqp://a%40b:p%2Fw%3F@mq:1234/%2fevents?exchange=other.dx&heartbeat=30"))
+    assert (found.user, found.password, found.port, found.vhost) == ("a@b", "p/w?", 1234, "/events")
+    assert (found.exchange, found.heartbeat) == ("other.dx", 30)
+    assert "p/w?" not in repr(found)
+    assert found.name == "mq:1234"
+
+
+def test_options_may_come_beside_the_url() -> None:
+    assert address(of("amqp://mq", exchange="beside.dx")).exchange == "beside.dx"
+
+
+def test_tls_checks_the_name_and_takes_an_authority_of_its_own(tmp_path: Path) -> None:
+    cafile = certificate(tmp_path / "ca.pem")
+    tls = address(of(f"amqps://mq?cafile={cafile}")).tls
+    assert tls is not None
+    assert tls.check_hostname
+    assert tls.verify_mode.name == "CERT_REQUIRED"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://u:s3cret@mq", "amqp://HOST"),
+        ("amqp://u:s3cret@", "amqp://HOST"),
+        ("amqp://u:s3cret@mq:99999", "cannot be read"),
+        ("amqp://u:s3cret@mq?confirm=off", "there is no option confirm"),
+        ("amqp://u:s3cret@mq?heartbeat", "cannot be read"),
+        ("amqp://u:s3cret@mq?heartbeat=0", "2 to 300"),
+        ("amqp://u:s3cret@mq?heartbeat=soon", "2 to 300"),
+        ("amqp://u:s3cret@mq?exchange=", "`exchange` is 1 to 127"),
+        ("amqp://u:s3cret@mq?exchange=amq.topic", "does not begin with"),
+        ("amqp://u:s3cret@mq?cafile=ca.pem", "need amqps://"),
+        ("amqps://u:s3cret@mq?cafile=no-such-file.pem", "does not exist"),
+        ("amqps://u:s3cret@mq?keyfile=pyproject.toml", "needs `certfile`"),
+        ("amqps://u:s3cret@mq?cafile=pyproject.toml", "no certificates"),
+        ("amqp://u:12?x=s3cret@mq", "percent-encode"),
+        ("amqp://u:12#s3cret@mq", "percent-encode"),
+        ("amqp://u:a?s3cret@mq", "cannot be read"),
+        ("amqp://u:s3cret@mq/" + "v" * 128, "virtual host"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_login(url: str, says: str) -> None:
+    with pytest.raises(BadSettings) as raised:
+        AmqpSink(of(url))
+    assert says in str(raised.value)
+    assert "s3cret" not in str(raised.value)
