@@ -7,9 +7,12 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from pamqp import base, body, exceptions, frame, header, heartbeat
 from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange
+
+from beat_actors.events.sink import Place
 
 USER, PASSWORD = "publisher", "s3cret/p@ss"
 
@@ -116,8 +119,11 @@ class Stub:
     port: int = 0
     sessions: list[Session] = field(default_factory=list)
 
-    def url(self, options: str = "", *, password: str = "s3cret%2Fp%40ss") -> str:
-        return f"amqp://{USER}:{password}@127.0.0.1:{self.port}/{options}"
+    def place(self, options: str = "", *, password: str = "s3cret%2Fp%40ss") -> Place:
+        """`options`: the query of the URL, with its question mark."""
+        scheme = "amqp" if self.certificate is None else "amqps"
+        url = f"{scheme}://{USER}:{password}@127.0.0.1:{self.port}/{options}"
+        return Place("bus", url, options=dict(parse_qsl(options.removeprefix("?"))))
 
     @property
     def session(self) -> Session:

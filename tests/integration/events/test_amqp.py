@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beat_actors.events.sink import Event, Place, SinkUnavailable, Trouble
+from beat_actors.events.sink import Event, SinkUnavailable, Trouble
 from beat_actors.events.sinks.amqp import AmqpSink
 from beat_actors.events.sinks.amqp.connection import Limits
 from tests.amqp_stub import PASSWORD, Message, Session, Stub, confirm, hold, serving
@@ -29,7 +29,7 @@ def events(count: int, size: int = 2) -> list[Event]:
 
 
 def sink(stub: Stub, options: str = "", limits: Limits = SOON, **place: str) -> AmqpSink:
-    made = AmqpSink(Place("bus", stub.url(options, **place)))
+    made = AmqpSink(stub.place(options, **place))
     made.limits = limits
     return made
 
@@ -347,9 +347,9 @@ async def test_no_server_is_unreachable() -> None:
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
     mine, other = certificate(tmp_path / "mine.pem"), certificate(tmp_path / "other.pem")
     async with serving(Stub(certificate=mine)) as stub:
-        strange = AmqpSink(Place("bus", stub.url(f"?cafile={other}").replace("amqp:", "amqps:")))
+        strange = AmqpSink(stub.place(f"?cafile={other}"))
         assert "TLS" in str(await refused(strange.open()))
-        known = AmqpSink(Place("bus", stub.url(f"?cafile={mine}").replace("amqp:", "amqps:")))
+        known = AmqpSink(stub.place(f"?cafile={mine}"))
         await known.open()
         assert await known.publish(events(10, 60_000)) == {}
         await known.close()

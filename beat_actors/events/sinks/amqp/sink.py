@@ -26,7 +26,7 @@ class AmqpSink:
         self._messages = Messages(place, self._address.exchange)
         self._connection: Connection | None = None
 
-    async def open(self) -> None:
+    async def open(self, position: int = 0) -> None:  # noqa: ARG002 - RabbitMQ cannot say how far it has got
         """Connect, log in, and declare the exchange if there is none of its name. Raises `SinkUnavailable`."""
         await self.close()
         self._connection = await connected(self._address, self.limits)
