@@ -3,7 +3,7 @@
 import sys
 
 from actors.mailbox import Mailbox
-from api import data, docs, problems
+from api import data, docs, problems, schemas
 from api.access import App, Gate
 from api.accounts import AccountGrants, Grants
 from api.batches import ROUTES as BATCHES
@@ -54,7 +54,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
     application.add_route("/openapi.json", Document(application.resources))
-    for path, found in docs.routes().items():
+    for path, found in (docs.routes() | schemas.routes()).items():
         application.add_route(path, found)
     return application
 

@@ -1,8 +1,6 @@
 """/docs: the document of the API as a page with search, examples and a way to try each call. The viewer is Swagger UI, vendored in `viewer/`."""
 
 import asyncio
-import gzip
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from falcon.asgi import Request, Response
 
 from api.access import OPEN, Scopes
 from api.calls import Call, Calls
+from api.fixed import Fixed
 
 VIEWER = Path(__file__).parent / "viewer"
 POLICY = (
@@ -52,35 +51,23 @@ class DocsPage:
 
 
 class DocsFile:
-    """GET: a file of the viewer. It is read and compressed once, because its callers need no key and have no rate."""
+    """GET: a file of the viewer."""
 
     scopes: Scopes = {"GET": OPEN}
     calls: Calls = {"GET": Call("Get a file of the viewer.", {200: None, 304: None}, hidden=True)}
 
     def __init__(self, name: str) -> None:
         self._path = VIEWER / name
-        self._made: asyncio.Task[tuple[bytes, bytes, str]] | None = None
+        self._made: asyncio.Task[Fixed] | None = None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         if self._made is None or (self._made.done() and self._made.exception() is not None):
             self._made = asyncio.create_task(asyncio.to_thread(_read, self._path))
-        plain, packed, mark = await asyncio.shield(self._made)
-        resp.content_type = TYPES[self._path.suffix]
-        resp.etag = mark
-        resp.set_header("Cache-Control", "public, max-age=3600")
-        resp.set_header("Vary", "Accept-Encoding")
-        if any(tag in ("*", mark) for tag in (req.if_none_match or ())):
-            resp.status = 304
-        elif "gzip" in (req.get_header("Accept-Encoding") or ""):
-            resp.set_header("Content-Encoding", "gzip")
-            resp.data = packed
-        else:
-            resp.data = plain
+        (await asyncio.shield(self._made)).send(req, resp)
 
 
-def _read(path: Path) -> tuple[bytes, bytes, str]:
-    plain = path.read_bytes()
-    return plain, gzip.compress(plain, mtime=0), hashlib.blake2b(plain, digest_size=12).hexdigest()
+def _read(path: Path) -> Fixed:
+    return Fixed.of(path.read_bytes(), TYPES[path.suffix])
 
 
 def routes() -> dict[str, Any]:

@@ -34,7 +34,11 @@ TAGS = (
     Tag("Accounts", "Accounts and the owners that they may use.", ("accounts", "grants")),
     Tag("Audit", "Changes by operators and keys.", ("audit",)),
     Tag("Health", "Liveness and readiness of the process.", ("healthz", "readyz")),
-    Tag("Documentation", "This document.", ("openapi.json", "docs")),
+    Tag(
+        "Documentation",
+        "This document, and the schemas of events.",
+        ("openapi.json", "docs", "schemas", "asyncapi.json"),
+    ),
 )
 """In the order of use: consumers first, then operators, then administrators."""
 SINGULAR = {"history": "history", "audit": "audit", "quarantine": "quarantine_entry"}

@@ -61,7 +61,9 @@ SUMMARY = """Beat collects social and commerce data through competing API provid
 
 Create a request with `POST /v1/scrape-requests`, wait for it with `?wait=`, and read stored data under `/v1/profiles`, `/v1/posts` and the
 other kinds. Every call needs `Authorization: Bearer KEY`; `beat keys create NAME --scope submit` makes a key. Errors are `application/problem+json`:
-`type` is stable, `detail` says what to do, `field` names the part that is wrong."""
+`type` is stable, `detail` says what to do, `field` names the part that is wrong.
+
+[asyncapi.json](asyncapi.json) describes the events that Beat sends, and [schemas](schemas) lists the JSON Schemas of their data."""
 Resources = Mapping[str, Any]
 
 

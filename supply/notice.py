@@ -6,7 +6,10 @@ from supply.lock import ROOT, Package, SupplyError, packages
 
 NOTICE = ROOT / "NOTICE"
 VENDORED = """The wheel and the image contain Swagger UI 5.35.0, Apache-2.0, unchanged, in api/viewer: Copyright 2020-2021 SmartBear Software Inc. Its
-licence, its notice, the licences of what it bundles and the hashes of its files lie beside it."""
+licence, its notice, the licences of what it bundles and the hashes of its files lie beside it.
+
+The repository, but neither the wheel nor the image, contains the JSON Schema of AsyncAPI 3.1.0, Apache-2.0, unchanged, in tests/fixtures/asyncapi:
+Copyright 2016-2025 AsyncAPI Initiative. Its licence, its notice and the hashes lie beside it."""
 TEXT = """Beat
 
 Beat itself is under the Apache License 2.0: see LICENSE.

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from api.access import App
 from api.openapi import document
 
-OPEN_ENDED = frozenset({"Thing", "OpenApiDocument"})
-"""Lists that are read along with a thing come under their own names; the rest of the document is OpenAPI's."""
+OPEN_ENDED = frozenset({"Thing", "OpenApiDocument", "AsyncApiDocument", "JsonSchema"})
+"""Lists that are read along with a thing come under their own names; the rest of the documents is that of their specifications."""
 
 
 MADE: dict[frozenset[tuple[str, type]], "Promises"] = {}

@@ -28,6 +28,9 @@ TABLE = {
     ("GET", "/readyz"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
+    ("GET", "/schemas"): OPEN,
+    ("GET", "/schemas/{event_type}/{major}"): OPEN,
+    ("GET", "/asyncapi.json"): OPEN,
     **{("GET", f"/docs/{name}"): OPEN for name in FILES},
     ("POST", "/v1/scrape-requests"): Scope.SUBMIT,
     ("GET", "/v1/scrape-requests"): Scope.READ,
@@ -100,6 +103,7 @@ FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
+    "event_type": "beat.batch.ended", "major": 1,
 }  # fmt: skip
 READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
