@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from beat_actors.cli.app import COMMANDS
+from tests.blocks import FENCE, PAGES, blocks
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("beat_actors", "api", "actors", "scheduler")
-DOCS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 NAMES = frozenset(name for name, _, _ in COMMANDS)
-BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`(beat [^`]*)`")
 BARE = re.compile(rf"(?<![\w.`/-])beat (?:{'|'.join(sorted(NAMES))})\b")
+CALL = re.compile(r"(?:\w+=\$\()?(?:curl|call) ((?:'[^']*'|\"[^\"]*\"|[^\n'\"|])*)")
+"""A call of the API; a pipe ends it."""
 LABELS = frozenset({"beat up", "beat chaos"})
 """Texts that name who did something, as the audit log has it."""
 
@@ -62,15 +63,14 @@ class Named:
 
 
 def in_docs() -> Iterator[Named]:
-    for path in DOCS:
-        text, where = path.read_text(), str(path.relative_to(ROOT))
-        for block in BLOCK.finditer(text):
-            for line in block[0].splitlines():
-                typed = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
-                if re.match(r"beat [a-z-]", typed):
-                    yield Named(where, typed.partition("  #")[0].strip(), whole=True)
-        for span in SPAN.finditer(BLOCK.sub("", text)):
-            yield Named(where, " ".join(span[1].split()), whole=False)
+    for block in blocks("sh"):
+        for command in block.commands:
+            typed = command.removeprefix("docker compose run --rm ").removeprefix(".venv/bin/")
+            if re.match(r"beat [a-z-]", typed):
+                yield Named(block.where, typed.strip(), whole=True)
+    for path in PAGES:
+        for span in SPAN.finditer(FENCE.sub("", path.read_text())):
+            yield Named(str(path.relative_to(ROOT)), " ".join(span[1].split()), whole=False)
 
 
 def in_product() -> Iterator[Named]:
@@ -115,13 +115,10 @@ def filled(part: ast.expr) -> str:
 
 def calls() -> Iterator[tuple[str, list[str]]]:
     """Where, and the words of every call of the API in the docs: of `curl`, or of the function `call` that docs/api.md makes of it."""
-    for path in DOCS:
-        for block in BLOCK.finditer(path.read_text()):
-            body = "\n".join(block[0].splitlines()[1:-1]).replace("\\\n", " ")
-            for found in re.finditer(
-                r"^(?:\w+=\$\()?(?:curl|call) ((?:'[^']*'|\"[^\"]*\"|[^\n'\"|])*)", body, re.MULTILINE
-            ):
-                yield str(path.relative_to(ROOT)), shlex.split(found[1])
+    for block in blocks("sh"):
+        for command in block.commands:
+            if found := CALL.match(command.replace("\\\n", " ")):
+                yield block.where, shlex.split(found[1])
 
 
 def read_call(words: list[str]) -> tuple[str, str, Any]:

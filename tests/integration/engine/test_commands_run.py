@@ -1,30 +1,25 @@
-"""Every command that Beat prints or documents is run against a running stack: it does something, or says that there is no such row."""
+"""Every command that Beat prints or documents, and every documented call of the API, is run against a running stack.
+
+A command succeeds, or says that there is no such row. `tests.blocks` lists what is not run, with the reasons.
+"""
 
 import io
+import itertools
 import json
 import re
+import shutil
+import subprocess
 import uuid
 
 import pytest
 
 from beat_actors.cli.app import LOCAL, invoke
+from tests.blocks import NOT_RUN, Block, blocks
 from tests.commands import Named, in_docs, in_product
 from tests.integration.engine.conftest import System
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1200)]
 
-ELSEWHERE = (
-    "up",
-    "chaos",
-    "new-platform",
-    "simulator run",
-    "db roles",
-    "migrate",
-    "connect",
-    "try",
-    "--install-completion",
-)
-"""What starts, writes or migrates something else than this stack; each has tests of its own."""
 LAST = ("keys revoke", "keys rotate")
 """What takes away the key with which the others are run."""
 DONE, FAILED, NOT_FOUND = 0, 1, 4
@@ -41,7 +36,7 @@ OWN = {"beat doctor": (DONE, FAILED), "beat cancel 17 18 --reason …": (FAILED,
 def commands() -> list[Named]:
     """Each text once: those that are whole, and names of commands that need nothing more."""
     by_words = {tuple(one.words): one for one in sorted({*in_docs(), *in_product()}) if one.whole or not one.is_name}
-    wanted = [one for one in by_words.values() if not " ".join(one.words).startswith(ELSEWHERE)]
+    wanted = [one for one in by_words.values() if not " ".join(one.words).startswith(tuple(NOT_RUN))]
     return sorted(wanted, key=lambda one: (" ".join(one.words).startswith(LAST), one.text))
 
 
@@ -87,3 +82,37 @@ def test_every_command_that_is_printed_or_documented_can_be_run(
         if code not in allowed:
             wrong.append(f"{command.where}: {command.text}: {code}: {told.err.strip() or told.out[:200]}")
     assert not wrong, "\n".join(wrong)
+
+
+def with_calls() -> list[Block]:
+    """The shell blocks with calls of the API, except those of the first ten minutes (`test_first_minutes`)."""
+    return [block for block in blocks("sh") if "curl -s localhost" in block.text]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+@pytest.mark.parametrize("block", with_calls(), ids=lambda block: f"{block.where}:{block.line}")
+def test_every_documented_call_of_the_api_succeeds(system: System, block: Block) -> None:
+    key = system.stack.authorization["Authorization"].removeprefix("Bearer ")
+    for call in (command for command in block.commands if command.startswith("curl ")):
+        here = call.replace("localhost:8000", system.stack.api_url).replace("$(cat .beat/api.key)", key).replace("beat_…", key)
+        ran = subprocess.run(
+            ["bash", "-c", here.replace("curl ", "curl --fail-with-body ", 1)], capture_output=True, text=True, timeout=60
+        )
+        assert ran.returncode == 0, f"{call}: {ran.stdout}{ran.stderr}"
+
+
+@pytest.mark.usefixtures("beat_here")
+def test_every_documented_try_makes_its_call(
+    system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = {}
+    for source in ("ytapi", "tikwm", "api23", "shopify"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(SECRETS.get(source, "key=tried")))
+        capsys.readouterr()
+        assert invoke(["credentials", "add", source, "--json"]) == DONE
+        added[source] = json.loads(capsys.readouterr().out)["id"]
+    tried = {tuple(one.words) for one in in_docs() if one.whole and one.text.startswith("beat try ")}
+    assert len(tried) > 8
+    for words in sorted(tried):
+        own = [str(added[words[1]]) if before == "--credential" else word for before, word in itertools.pairwise(("", *words))]
+        assert invoke(own) == DONE, (own, capsys.readouterr())
