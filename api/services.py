@@ -96,7 +96,7 @@ class Provider:
         self.wakeups = Wakeups(lambda platform: self.services.wake(platform))
         self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
-        self.waiting_batches = Waiting(lambda ids: batches.ended(self.services.database, ids))
+        self.waiting_batches = Waiting(lambda ids: batches.ended(self.services.database, ids), self.waiting)
 
     @property
     def services(self) -> Services:
@@ -111,7 +111,7 @@ class Provider:
             self._services = self._opener()
             self._services.reporter.start()
         except Exception as error:
-            log.critical("process_not_whole", error=str(error), meaning="it takes no part, and ends")
+            log.critical("process_not_whole", error=str(error), meaning="it does no work and exits")
             buffer().drain(AT_EXIT)  # a child of the server ends without the functions of `atexit`
             raise
 

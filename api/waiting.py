@@ -30,14 +30,17 @@ Ended = Callable[[Collection[int]], Awaitable[set[int]]]
 
 
 class Waiting:
-    """One for the requests and one for the batches of a process. `ended`: returns which of these rows have ended."""
+    """One for the requests and one for the batches of a process.
 
-    def __init__(self, ended: Ended) -> None:
+    `ended`: returns which of these rows have ended. `beside`: the other one, with which it shares the bounds on waits and reads.
+    """
+
+    def __init__(self, ended: Ended, beside: "Waiting | None" = None) -> None:
         self._ended = ended
         self._events: dict[int, asyncio.Event] = {}
         self._waiters: Counter[int] = Counter()
-        self._of_key: Counter[int] = Counter()
-        self.looks = Places(LOOKS_OF_KEY)
+        self._of_key: Counter[int] = Counter() if beside is None else beside._of_key
+        self.looks: Places = Places(LOOKS_OF_KEY) if beside is None else beside.looks
         self._watch: asyncio.Task[None] | None = None
 
     async def until_ended(self, number: int, seconds: float, key_id: int) -> bool:

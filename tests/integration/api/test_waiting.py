@@ -133,6 +133,10 @@ async def test_a_key_waits_so_often_and_further_waits_are_answered_at_once(
         posted = await api.simulate_post(ROUTE, json=GOOD, params={"wait": "60"}, headers=keys[0])
         assert posted.status_code == 202
         assert 10 <= int(posted.headers["retry-after"]) <= 20
+        batch = await api.simulate_post("/v1/batches", json={"requests": [GOOD]}, headers=keys[0])
+        beside = await api.simulate_get(batch.json["batch"]["location"], params={"wait": "60"}, headers=keys[0])
+        assert beside.status_code == 202
+        assert 10 <= int(beside.headers["retry-after"]) <= 20  # waits for batches count in the same bound
         assert len(held) == 3
         await run(database, END)
         assert {(await call).status_code for call in held} == {200}
