@@ -9,6 +9,7 @@ import msgspec
 from beat_actors.database import Statements, Transaction
 from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.fetches.states import Stage
+from beat_actors.moments import moment
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
@@ -262,29 +263,30 @@ def _summary(
     calls: list[dict[str, Any]],
     earliest: datetime | None,
 ) -> str:
-    made = f"{len(calls)} upstream call{'' if len(calls) == 1 else 's'}"
+    made = f"{len(calls):,} upstream call{'' if len(calls) == 1 else 's'}"
     if request.status == Status.COMPLETE:
-        return f"It is complete: {request.items} items after {made}."
+        return f"Complete: {request.items:,} item{'' if request.items == 1 else 's'}, {made}."
     if request.status in (Status.FAILED, Status.CANCELLED):
         error = (request.data or {}).get("error", {})
         said = f": {error.get('message')}" if error.get("message") else ""
-        return f"It ended {request.status}{said} ({made})."
+        return f"{request.status.capitalize()}{said} ({made})."
     blocked = [fetch for fetch in waiting if fetch.blockers]
     if not waiting:
         stages = ", ".join(
             sorted({fetch.stage.lower() for fetch in fetches if fetch.stage not in (Stage.DONE, Stage.FAILED)})
         )
-        return f"It is being worked on ({stages or 'ending'}), after {made}."
+        return f"In progress ({stages or 'ending'}); {made} so far."
     if not blocked:
         ahead, tenants = waiting[0].ahead, waiting[0].tenants or 1
-        text = f"{ahead if ahead <= 10_000 else 'more than 10,000'} are ahead of it"
+        text = f"{f'{ahead:,}' if ahead <= 10_000 else 'more than 10,000'} ahead of it"
         if tenants > 1:
-            text += f", and its tenant takes turns with {tenants - 1 if tenants <= 1_000 else 'more than 1,000'} other{'' if tenants == 2 else 's'}"
-        return f"It waits for its turn of the broker; {text}."
+            others = f"{tenants - 1:,}" if tenants <= 1_000 else "more than 1,000"
+            text += f"; its tenant takes turns with {others} other{'' if tenants == 2 else 's'}"
+        return f"Waiting in the queue: {text}."
     first = min(blocked[0].blockers, key=lambda blocker: (blocker.until is None, blocker.until))
     who = f"{first.source}: " if first.source else ""
     more = len(blocked[0].blockers) - 1
-    told = f"{who}{first.why}{f' ({more} more)' if more else ''}"
+    blocker = f"{who}{first.why}{f' ({more} more)' if more else ''}"
     if earliest is None:
-        return f"It waits: {told}; only a person can change that."
-    return f"It waits. The first blocker to clear is {told}; it can run at {earliest:%Y-%m-%d %H:%M:%S} UTC at the earliest."
+        return f"Waiting: {blocker}. It needs manual action."
+    return f"Waiting: {blocker}. It can run at {moment(earliest)} at the earliest."

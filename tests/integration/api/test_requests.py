@@ -352,8 +352,8 @@ async def test_what_is_ahead_is_counted_in_the_order_of_tenants(api, bare, datab
         operator, own = await explained(name, -1), await explained(name, -1, keys[name])
         assert operator["fetches"][0]["ahead"] == own["fetches"][0]["ahead"] == ahead
         assert (operator["fetches"][0]["tenants"], own["fetches"][0]["tenants"]) == (3, None)
-        assert f"{ahead} are ahead of it, and its tenant takes turns with 2 others." in operator["summary"]
-        assert own["summary"].endswith(f"{ahead} are ahead of it.")
+        assert f"{ahead} ahead of it; its tenant takes turns with 2 others." in operator["summary"]
+        assert own["summary"].endswith(f"{ahead} ahead of it.")
     # 59 at four leases a second, 30 at one in two seconds.
     for headers in (None, keys["acme"]):
         assert 13 < await apart("acme", headers) < 17

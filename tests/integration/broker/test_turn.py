@@ -106,7 +106,7 @@ async def test_s3_1_everyone_waits_with_reasons_and_nothing_is_stamped(engine: E
     async with engine.database.transaction() as transaction:
         found = await explain.why(transaction, request)
     assert "cooling down" in found.summary
-    assert f"{lane.blocked_until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" in found.summary  # with its day
+    assert f"{lane.blocked_until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" in found.summary  # with its day
     assert found.next_attempt_at == lane.blocked_until
     with pytest.raises(NoAvailableSources, match="No source is available at the moment") as nothing:
         await engine.credentials.get_enabled_cred("toy", "look")
