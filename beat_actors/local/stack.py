@@ -26,6 +26,8 @@ VAULT, MESSAGES = "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"
 S3_KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 SECRETS = (VAULT, MESSAGES, *S3_KEY)
 SERVERS = ("postgres", "valkey", "simulator")
+SHARED = ("BEAT_SOURCES", "BEAT_WEBHOOK_ALLOW_PRIVATE")
+"""Variables of the shell that starts the stack which commands in another terminal need too."""
 
 
 class Stack:
@@ -73,8 +75,7 @@ class Stack:
                 "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
                 "BEAT_MESSAGE_KEYS": self.home.message_keys(),
                 **({} if real else {"BEAT_SIMULATOR_URL": self.simulator.url}),
-                # How calls leave; commands in another terminal have to know it too.
-                **{name: os.environ[name] for name in ("BEAT_SOURCES",) if name in os.environ},
+                **{name: os.environ[name] for name in SHARED if name in os.environ},
                 "BEAT_API_HOST": "127.0.0.1",
                 "BEAT_API_PORT": str(self.api_port),
                 "BEAT_HEALTH_HOST": "127.0.0.1",

@@ -61,8 +61,10 @@ def check_url(url: str, *, allow_private: bool) -> None:
         raise BadInput("url is not a URL; give one such as https://example.com/hooks", field="url") from None
     schemes = ("https", "http") if allow_private else ("https",)
     if parts.scheme not in schemes or not parts.hostname or not port_fits or " " in url:
+        wider = "" if allow_private else "; BEAT_WEBHOOK_ALLOW_PRIVATE=true also allows http and private addresses"
         raise BadInput(
-            f"url has to be an {' or '.join(schemes)} URL with a host, such as https://example.com/hooks", field="url"
+            f"url must be an {' or '.join(schemes)} URL with a host, such as https://example.com/hooks{wider}",
+            field="url",
         )
     if parts.port not in (None, *PORTS) and not allow_private:
         raise BadInput(

@@ -49,6 +49,16 @@ def test_a_stack_over_real_providers_knows_no_simulator(root: Path, monkeypatch:
         stack.close()
 
 
+def test_commands_in_another_terminal_know_which_webhooks_the_stack_allows(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value, allowed in (("true", True), ("", False)):
+        monkeypatch.setenv("BEAT_WEBHOOK_ALLOW_PRIVATE", value or "false")
+        stack = Stack(root)
+        stack.close()
+        assert stack.settings.webhook_allow_private is allowed
+
+
 @pytest.mark.parametrize("first", ["real", "simulated"])
 def test_data_of_real_and_of_simulated_providers_never_meet_in_a_root(root: Path, first: str) -> None:
     Stack(root, real=first == "real").close()
