@@ -21,7 +21,6 @@ NOT_RUN = {
     "migrate": "needs an empty database: tests/integration/database/test_migrations.py",
     "connect": "asks questions, and may open a browser: tests/integration/cli/test_connect.py",
     "try": "needs a credential of the source: `test_every_documented_try_makes_its_call` of the same module",
-    "--install-completion": "writes into the shell's configuration: tests/unit/cli/test_completion.py",
 }
 """Commands of Beat that `test_commands_run` does not run, with the reason and the test that runs them otherwise."""
 
@@ -79,7 +78,11 @@ class Block:
         for line in self.text.splitlines():
             open_lines.append(line)
             whole = "\n".join(open_lines)
-            if not line.endswith("\\") and not _open_quote(whole) and not (whole.startswith("for ") and "\ndone" not in whole):
+            if (
+                not line.endswith("\\")
+                and not _open_quote(whole)
+                and not (whole.startswith("for ") and "\ndone" not in whole)
+            ):
                 command = re.sub(r"\s+#\s.*$", "", whole)
                 found += [command] if command.strip() else []
                 open_lines = []

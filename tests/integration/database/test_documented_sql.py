@@ -5,7 +5,6 @@ import re
 import psycopg
 import pytest
 
-from beat_actors.settings import Settings
 from tests.blocks import PAGES, blocks
 
 SPAN = re.compile(r"`(SELECT [^`]+|DELETE FROM [^`]+|UPDATE [^`]+)`")
@@ -19,6 +18,6 @@ def test_the_documentation_has_statements() -> None:
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_a_documented_statement_runs(settings: Settings, statement: str) -> None:
-    with psycopg.connect(settings.database_url) as connection, connection.transaction(force_rollback=True):
+def test_a_documented_statement_runs(database_url: str, statement: str) -> None:
+    with psycopg.connect(database_url) as connection, connection.transaction(force_rollback=True):
         connection.execute(statement.encode())

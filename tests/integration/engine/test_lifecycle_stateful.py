@@ -115,7 +115,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.stalled: list[Stalled] = []
         self.through = True
         self.ledger = Ledger()
-        READER.mended = False
+        READER.fixed = False
         self.engine = self.runner.run(self._start(self._answer))
 
     async def _start(self, script: Script) -> Engine:
@@ -249,10 +249,10 @@ class LifecycleMachine(RuleBasedStateMachine):
         if again:
             self.ledger.run_again(wanted)
 
-    @rule(mended=st.sampled_from([True, True, False]))
-    def read_anew(self, mended):
-        """What could not be read is due once more, the parser having been mended, or not."""
-        READER.mended = mended
+    @rule(fixed=st.sampled_from([True, True, False]))
+    def read_anew(self, fixed):
+        """What could not be read is due once more, the parser having been fixed, or not."""
+        READER.fixed = fixed
 
         async def replay_all():
             async with self.engine.database.transaction() as transaction:
@@ -359,7 +359,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(mood=st.sampled_from(["unreadable", "lists unreadable", "lists unreadable", "missing", "down"]))
     def work_in_a_bad_time(self, mood):
         """Long enough for requests to fail of it."""
-        self.mood, READER.mended = mood, False
+        self.mood, READER.fixed = mood, False
         for _ in range(4):
             self.work_for_a_while()
             self.clock.advance(35)
@@ -505,7 +505,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def _drain(self):
         """With the faults over, and those who were stopped awake, everything ends and nothing is left."""
-        self.mood, READER.mended = "ok", True
+        self.mood, READER.fixed = "ok", True
         while self.stalled:
             self._wake(self.stalled.pop())
         for _ in range(400):

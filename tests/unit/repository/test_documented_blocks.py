@@ -49,7 +49,13 @@ def test_a_command_that_nothing_checks_is_found() -> None:
 
 def test_a_block_is_cut_into_its_commands() -> None:
     text = "a 1 \\\n  2  # why\n\nb '{\n  3}'\nfor x in 1; do\n  c\ndone > d\ne  # don't\nf\n"
-    assert Block("here", 1, "sh", text).commands == ["a 1 \\\n  2", "b '{\n  3}'", "for x in 1; do\n  c\ndone > d", "e", "f"]
+    assert Block("here", 1, "sh", text).commands == [
+        "a 1 \\\n  2",
+        "b '{\n  3}'",
+        "for x in 1; do\n  c\ndone > d",
+        "e",
+        "f",
+    ]
 
 
 def test_every_exception_is_used_and_names_a_file_that_is_there() -> None:

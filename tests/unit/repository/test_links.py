@@ -22,7 +22,9 @@ def links(page: str) -> list[str]:
 def anchors(page: str) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them: equal ones are numbered."""
     found, seen = set[str](), Counter[str]()
-    for title in re.findall(r"^#+ +(.+?)\s*$", CODE.sub(lambda code: code[0].strip("`") if "\n" not in code[0] else "", page), re.MULTILINE):
+    for title in re.findall(
+        r"^#+ +(.+?)\s*$", CODE.sub(lambda code: code[0].strip("`") if "\n" not in code[0] else "", page), re.MULTILINE
+    ):
         anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
         found.add(f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor)
         seen[anchor] += 1
@@ -35,9 +37,11 @@ def dead(path: Path) -> list[str]:
     for link in links(path.read_text()):
         name, _, anchor = link.partition("#")
         target = path.parent / name if name else path
-        if not target.exists() or ROOT not in (target.resolve(), *target.resolve().parents):
-            wrong.append(link)
-        elif anchor and target.suffix == ".md" and anchor not in anchors(target.read_text()):
+        if (
+            not target.exists()
+            or ROOT not in (target.resolve(), *target.resolve().parents)
+            or (anchor and target.suffix == ".md" and anchor not in anchors(target.read_text()))
+        ):
             wrong.append(link)
     return wrong
 

@@ -264,6 +264,7 @@ def test_an_empty_environment_has_a_stack_from_the_wheels_alone(wheels: tuple[Pa
     assert done.returncode == 0, done.stderr
     rehearsed = say("up", "--once", "--profiles", "20", "--root", str(tmp_path / "rehearsed"))
     assert rehearsed.returncode == 0, rehearsed.stdout[-3000:] + rehearsed.stderr
+    assert "earlier run" not in rehearsed.stdout  # there was none
 
 
 @installs
