@@ -27,6 +27,7 @@ from beat_actors.database.processes import Process, processes
 from beat_actors.database.upkeep import shares_sessions
 from beat_actors.engine import check_sources
 from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
+from beat_actors.moments import moment
 from beat_actors.platforms.registry import platforms
 from beat_actors.process_alerts import actions
 from beat_actors.webhooks.deliveries import PROCESS, look
@@ -198,8 +199,8 @@ async def _postgres(opened: Session) -> list[Finding]:
         found.append(
             Finding(
                 "cluster",
-                f"restored into this one, found at {restored_at:%Y-%m-%d %H:%M:%S} UTC: what came after the dump is not in it, "
-                "cursors of /v1/changes that were given after it are refused, webhooks that were sent after it are sent again",
+                f"restored into this one, found at {moment(restored_at)}: changes after the dump are missing, "
+                "cursors of /v1/changes from after the dump are refused, webhooks that were sent after it are sent again",
             )
         )
     if work is not None:
@@ -225,7 +226,7 @@ def _schema(schema: Schema | None, head: str | None) -> Finding:
 def _durability(unsafe: list[str]) -> Finding:
     """Settings with which PostgreSQL may lose what it has committed, and Beat what it has accepted."""
     if not unsafe:
-        return Finding("durability", "what is committed survives a crash")
+        return Finding("durability", "committed data survives a crash")
     return Finding(
         "durability",
         f"{', '.join(unsafe)}: accepted requests may be lost when PostgreSQL or its host crashes, or another server takes over",

@@ -76,4 +76,4 @@ def sentence(error: BaseException) -> str:
         return f"Redis does not answer: {told}"
     if isinstance(error, aiohttp.ClientError | OSError):
         return told
-    return f"this should not have happened ({type(error).__name__}: {told}); --debug shows where"
+    return f"unexpected error ({type(error).__name__}: {told}); --debug shows where"

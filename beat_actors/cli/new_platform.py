@@ -10,21 +10,21 @@ from beat_actors.cli import scaffold
 from beat_actors.cli.output import say, tell
 
 NEXT = """
-It works as it stands, on answers that are invented. To make it {name}'s own (docs/adding-a-platform.md says how):
+It works now, with invented answers. To make it {name}'s own (docs/adding-a-platform.md says how):
   make test ARGS="tests/conformance tests/unit/platforms/{name}"   installs the entry point and runs the suite
   1. put recorded answers into tests/fixtures/{name}/{source}/, without names or secrets of people
   2. declare their shapes in payloads.py, and in sources/{source}.py the endpoints, limits and errors
-  3. let simulator.py answer in the same shapes
+  3. make simulator.py answer in the same shapes
   4. make run, then: `beat credentials add {source}` and `beat scrape {name} creator_000042`
-  5. tell it in docs/platforms/{name}.md and CHANGELOG.md; python -m tests.scenarios lists its tests
-Commit it alone: what has to change elsewhere goes into a commit before."""
+  5. describe it in docs/platforms/{name}.md and CHANGELOG.md; python -m tests.scenarios lists its tests
+Commit it alone: make changes to other files in an earlier commit."""
 
 
 NEXT_PLUGIN = """
-It works as it stands, on answers that are invented, and is found by its entry points once it is installed beside Beat:
+It works now, with invented answers. Beat finds it by its entry points once it is installed:
   pip install --editable {root}
   python -m pytest {root}/tests
-  `beat migrate`        makes its tables; then restart what runs
+  `beat migrate`        makes its tables; then restart the running processes
   `beat credentials add {source}`, `beat scrape {name} creator_000042`
 README.md says how to make it {name}'s own."""
 

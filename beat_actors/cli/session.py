@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # each is imported by the commands that need it, since its dr
 
 T = TypeVar("T")
 
-ASLEEP = "Redis does not answer, so nobody was woken; the scheduler finds it by itself"
+ASLEEP = "Redis does not answer; the scheduler will find the change within seconds"
 
 
 class Session:

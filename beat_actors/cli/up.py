@@ -21,10 +21,16 @@ from beat_actors.local import Interrupted, Stack, packages
 from beat_actors.local.first_key import FILE
 
 MOST_PROFILES = 100_000
+TIPS = (
+    ("scrape instagram creator_000007", "one profile, now"),
+    ("simulator fault outage graphapi --seconds 60", "then scrape again: another source answers"),
+    ("credentials list", "their state, and when cooldowns end"),
+)
+"""Commands to try on a stack with simulated providers, and what each shows."""
 REAL_TIPS = (
     ("connect", "the providers, and what each needs; connect SOURCE adds a credential"),
-    ("try ytapi", "one call, and all that came of it; without an operation: which there are"),
-    ("doctor", "which sources are real, and whether all is well"),
+    ("try ytapi", "one call and its complete result; without an operation, a list of operations"),
+    ("doctor", "which sources are real, and what is wrong"),
 )
 
 
@@ -163,15 +169,7 @@ def _invite(stack: Stack) -> None:
     say(f"Beat serves at {stack.api_url}/v1/scrape-requests. Stop it with Ctrl-C. In another terminal, try:")
     if stack.home.path != (Path.cwd() / ".beat"):
         say(f"  export BEAT_ROOT={stack.home.path}")
-    tips = (
-        REAL_TIPS
-        if stack.real
-        else (
-            ("scrape instagram creator_000007", "one profile, now"),
-            ("simulator fault outage graphapi --seconds 60", "then scrape again: another source answers"),
-            ("credentials list", "their state, and when cooldowns end"),
-        )
-    )
+    tips = REAL_TIPS if stack.real else TIPS
     width = max(len(command) for command, _ in tips)
     for command, what in tips:
         say(f"  {beat} {command:<{width}}  {what}")

@@ -55,6 +55,14 @@ def test_disable_enable_reset(beat: Beat) -> None:
     assert beat("credentials", "reset", number, "--reason", "it is well").code == 0
 
 
+def test_a_cooldown_that_has_ended_shows_no_time_and_says_what_happens_next(beat: Beat, database_url: str) -> None:
+    beat("credentials", "add", "lama", stdin=f"key={SECRET}")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE credential SET disabled_till = clock_timestamp() - interval '1 hour'")
+    (row,) = beat("credentials", "list", "lama").rows
+    assert row[4:7] == ["probing", "", "its cooldown ended; the next call with it is a probe"]
+
+
 def test_a_reason_is_required(beat: Beat) -> None:
     said = beat("credentials", "disable", "1")
     assert said.code == 2

@@ -91,7 +91,7 @@ def test_the_roles_and_the_schema_are_made_with_the_variables_of_the_database_al
 def test_a_database_that_was_restored_is_said_to_be(beat: Beat, database_url: str) -> None:
     assert "cluster" not in findings(beat)
     restored_into_a_younger_cluster(database_url)
-    assert "what came after the dump is not in it" in findings(beat)["cluster"]["found"]
+    assert "changes after the dump are missing" in findings(beat)["cluster"]["found"]
 
 
 def test_lost_log_lines_are_named_with_what_to_do(beat: Beat, database_url: str) -> None:

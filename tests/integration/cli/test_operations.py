@@ -30,6 +30,23 @@ def test_a_source_is_opened_and_closed_and_the_audit_log_says_who(beat: Beat) ->
     assert beat("sources", "open", "nobody", "--reason", "x").code == 4
 
 
+def test_resolved_alerts_keep_their_severity_and_have_an_end_and_a_duration(
+    beat: Beat, rows: psycopg.Connection
+) -> None:
+    rows.execute(
+        "INSERT INTO alert (key, severity, cause, impact, automatic, action, opened_at, resolved_at) "
+        "SELECT 'backlog:' || n, 'critical', 'it was full', 'none', 'none', 'none', now() - n * interval '1 hour', "
+        "CASE WHEN n <> 2 THEN now() - n * interval '1 hour' + interval '5 minutes' END FROM generate_series(1, 3) n"
+    )
+    found = beat("alerts", "--resolved", "--header").rows
+    heads, shown = found[0], [dict(zip(found[0], row, strict=True)) for row in found[1:]]
+    assert {"severity", "since", "resolved", "lasted"} <= set(heads)
+    assert [one["severity"] for one in shown] == ["critical"] * 3
+    assert [one["lasted"] for one in shown] == ["5 min", "", "5 min"]
+    assert [one["since"] for one in shown] == sorted((one["since"] for one in shown), reverse=True)
+    assert len(beat("alerts").rows) == 1
+
+
 def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Connection) -> None:
     rows.execute(
         "INSERT INTO quarantine (kind, platform, source, operation, error, path) "
@@ -40,10 +57,10 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
         "2", "malformed", "instagram lama profile_by_handle", "$.id", "no id",
     )  # fmt: skip
     assert beat("quarantine", "show", newest).json["error"] == "no id"
-    again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is mended")
+    again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is fixed")
     assert (again.code, again.out) == (0, "0 entries are read again; those that still fail are listed again\n")
     assert beat("quarantine", "replay", "message", "--newest", newest, "--reason", "x").code == 2
-    resolved = beat("quarantine", "resolve", "malformed", "--newest", newest, "--reason", "the parser is mended")
+    resolved = beat("quarantine", "resolve", "malformed", "--newest", newest, "--reason", "the parser is fixed")
     assert (resolved.code, resolved.out) == (0, "2 resolved\n")
     assert beat("quarantine").out == ""
     assert beat("quarantine", "show", "99").code == 4

@@ -150,6 +150,8 @@ def test_scrape_that_failed_is_code_1_with_the_reason(beat: Beat, settings: Sett
     assert said.code == 1
     assert said.rows[0][:2] == ["x", "FAILED"]
     assert "missing: no such user" in said.err
+    ((*_, created, code),) = beat("requests", "--status", "failed").rows
+    assert (datetime.fromisoformat(created).tzinfo is not None, code) == (True, "missing")
 
 
 def test_scrape_by_the_flow_that_goes_by_number(beat: Beat) -> None:

@@ -132,6 +132,15 @@ def test_the_page_of_settings_is_up_to_date(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == (DOCS / "settings.md").read_text(), "beat settings --markdown > docs/settings.md"
 
 
+def test_settings_show_defaults_that_are_empty_or_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["settings"]) == 0
+    shown = dict(line.split("\t")[:2] for line in capsys.readouterr().out.splitlines())
+    assert shown["BEAT_DATABASE_MAX_OVERFLOW"] == "0"
+    assert shown["BEAT_WEBHOOK_ALLOW_PRIVATE"] == "False"
+    assert shown["BEAT_LIMITS"] == "{}"
+    assert shown["BEAT_DATABASE_URL"] == "required"
+
+
 def test_settings_as_json_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["settings", "--json"]) == 0
     found = {entry["variable"]: entry for entry in json.loads(capsys.readouterr().out)}

@@ -10,6 +10,7 @@ from cyclopts import App
 
 from api.app import create_app
 from beat_actors.cli.app import COMMANDS, app
+from beat_actors.cli.up import REAL_TIPS, TIPS
 from beat_actors.platforms.registry import platform
 from beat_actors.platforms.youtube.simulator.ids import channel_of
 from beat_actors.simulator.config import SimulatorConfig
@@ -69,6 +70,20 @@ def test_no_alert_sends_anybody_to_the_simulator_or_to_sql() -> None:
     for path in rules:
         assert "simulator" not in path.read_text(), path
         assert not re.search(r"action=.*SELECT (?!pg_terminate_backend)", path.read_text()), path
+
+
+@pytest.mark.parametrize("tip", [*TIPS, *REAL_TIPS], ids=lambda tip: tip[0])
+def test_a_command_that_beat_up_ends_with_can_be_typed(tip: tuple[str, str]) -> None:
+    parsed(tip[0].split())
+
+
+def test_the_outage_that_beat_up_proposes_is_one_of_the_source_that_is_asked_first() -> None:
+    """So that the next scrape shows that another source answers."""
+    (fault,) = [command for command, _ in TIPS if command.startswith("simulator fault outage")]
+    instagram = platform("instagram")
+    flow = next(iter(instagram.flows.values()))
+    first = flow.first(msgspec.convert({"handle": "creator_000007"}, flow.params))
+    assert fault.split()[3] == instagram.chains[first.operation][0]
 
 
 DOCUMENTED = list(calls())
