@@ -125,7 +125,7 @@ class SignedEncoder(Encoder):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _Unusable(f"it is signed, and is not a message: {error}") from None
         if fields.actor_name == QUARANTINE:
-            raise _Unusable("it names the actor that nobody sends to")
+            raise _Unusable("it names an actor that gets no messages")
         return {
             "queue_name": fields.queue_name,
             "actor_name": fields.actor_name,

@@ -170,7 +170,7 @@ class Parent:
             pid=pid,
             code=code,
             again_in_s=place.backoff,
-            meaning="another takes its place; what it held comes back when its leases run out",
+            meaning="it is replaced; its work is requeued when its leases expire",
         )
         self._wait(place)
 

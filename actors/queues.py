@@ -150,7 +150,7 @@ class Queues:
         """Take away all that wait, are delayed, or are dead; how many. What workers hold stays theirs. Raises `BadInput`."""
         _known(queue)
         if state not in PURGED:
-            raise BadInput(f"what can be purged is {', '.join(PURGED)}", field="state")
+            raise BadInput(f"the state to purge must be one of {', '.join(PURGED)}", field="state")
         async with database.transaction() as transaction:
             detail = {"state": state, "reason": reason}
             await audit.record(transaction, actor=actor, action="queue.purge", target=f"queue/{queue}", detail=detail)

@@ -51,7 +51,7 @@ class Watchdog(Middleware):
         while not self._stopping.wait(EVERY):
             if os.getppid() != self._master:
                 # Nobody would ever stop it, and it would go on with the code of yesterday.
-                log.warning("master_gone", meaning="this worker finishes what it holds and ends")
+                log.warning("master_gone", meaning="this worker finishes its work and exits")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             wrong = ailment(worker)
@@ -68,7 +68,7 @@ def ailment(worker: Worker) -> str | None:
     """What keeps this worker from its work, if anything."""
     dead = [name for name, consumer in worker.consumers.items() if not consumer.is_alive()]
     if dead:
-        return f"nobody fetches from {', '.join(sorted(dead))} any more"
+        return f"no consumer reads {', '.join(sorted(dead))} any more"
     wake_ups = getattr(worker.broker, "wake_ups", None)
     if wake_ups is not None and not wake_ups.is_well():
         return "nothing listens for wake-ups any more"

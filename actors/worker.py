@@ -114,7 +114,7 @@ class OwnEngine(Middleware):
         try:
             closing.result(max(left + CLOSES, 1.0))
         except TimeoutError:
-            meaning = "something does not answer, probably PostgreSQL; what this process holds comes back when its leases run out"
+            meaning = "something does not answer, probably PostgreSQL; the work of this process is requeued when its leases expire"
             log.warning("not_closed_in_time", meaning=meaning)
 
 

@@ -122,7 +122,7 @@ async def _scheduler(services: Services) -> str:
     except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
         return "not known, because the database does not answer"
     if row is None or row.absent:
-        return "none leads: what waits for a time or lost its message is not found; start `python -m scheduler`"
+        return "no scheduler leads, so delayed work and lost messages are not found; start `python -m scheduler`"
     return f"late sweeps: {', '.join(row.late)}; its log says why" if row.late else "ok"
 
 

@@ -122,7 +122,7 @@ class Webhook(_Resource):
         if given.state not in (None, "active", "paused"):
             raise BadInput("state can be set to active or paused", field="state")
         if given.url is None and given.events is None and given.state is None:
-            raise BadInput("name what to change: url, events or state")
+            raise BadInput("name at least one of url, events and state")
         async with self._provider.services.database.transaction() as transaction:
             changed = await endpoints.change(
                 transaction,
@@ -249,7 +249,9 @@ def _reader(req: Request) -> Reader:
 def _may_read(req: Request) -> None:
     """Raises `Forbidden` where the key may not read, since an endpoint gets what its owner may read."""
     if Scope.READ not in caller_of(req).scopes:
-        raise Forbidden("an endpoint gets what its key may read: this call also needs the scope read", scope=Scope.READ)
+        raise Forbidden(
+            "an endpoint receives data that its key may read: this call also needs the scope read", scope=Scope.READ
+        )
 
 
 ROUTES = {

@@ -73,9 +73,7 @@ class OwnTrouble:
         if len(self._hosts) < HOSTS:
             self._hosts.add(host)
         if self._in_a_row >= IN_A_ROW and len(self._hosts) >= HOSTS:
-            self._cool_down(
-                NETWORK, f"none of its last calls came to a connection, to {' or '.join(sorted(self._hosts))}"
-            )
+            self._cool_down(NETWORK, f"its last calls reached no connection, to {' or '.join(sorted(self._hosts))}")
 
     def exhausted(self) -> None:
         """Memory or descriptors ran out."""

@@ -35,7 +35,7 @@ WORDS = {
 }
 """Impact, what Beat does, and what to do, of troubles that keep no process from its work."""
 OWN = (
-    "other processes make its calls; where there is none, the calls wait",
+    "other processes make its calls; if there is none, the calls wait",
     "the process takes no such work and tries again after pauses of 10 s to 5 min; no call is charged, no credential blamed",
     "`beat db processes` shows it; check that host's network, limits and BEAT_VAULT_KEYS",
 )

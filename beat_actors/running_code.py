@@ -109,11 +109,11 @@ def _alert(one: Stale, waiting: Collection[str]) -> Alert:
     platform = one.kind.removeprefix("platform ")
     is_waiting = one.nobody and platform in waiting
     impact: Mapping[str, str] = {
-        "schema": "they work with this schema, without what is new in it",
-        "version": "they go on as before, without what is new; processes of two versions work together",
+        "schema": "they work with this schema, but do not use its changes",
+        "version": "they continue without the changes; processes of two versions work together",
     }
     said = (
-        "its requests wait until a worker has it; none is lost"
+        "its requests wait until a worker has loaded it; none is lost"
         if one.nobody
         else "its work waits for the processes that have it"
     )

@@ -30,7 +30,7 @@ Kind = TypeVar("Kind", bound="DatabaseSettings")
 Secret = Literal["vault_keys", "message_keys"]
 USED_FOR: Mapping[Secret, str] = {
     "vault_keys": "it opens and seals the secrets of credentials and webhooks",
-    "message_keys": "it signs what is sent and proves what is taken",
+    "message_keys": "it signs messages that are sent and verifies messages that are received",
 }
 # It stands in the header of every message, and in the rows that it sealed.
 FINGERPRINT = b"beat key fingerprint"

@@ -49,6 +49,6 @@ def run(serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
         say(str(error))
         return BAD_SETTINGS
     except NotWhole as error:
-        log.critical("process_not_whole", error=str(error), meaning="it takes no part, and ends")
+        log.critical("process_not_whole", error=str(error), meaning="it does no work and exits")
         return NOT_WHOLE
     return 0

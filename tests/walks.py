@@ -1,4 +1,4 @@
-"""A platform whose requests take several fetches: a first page that leads to lists of pages, and a parser that can be broken and mended."""
+"""A platform whose requests take several fetches: a first page that leads to lists of pages, and a parser that can be broken and fixed."""
 
 import msgspec
 
@@ -30,13 +30,13 @@ class Walk(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Reader:
-    """The parser of all sources. What is no JSON it cannot read, until it is mended."""
+    """The parser of all sources. What is no JSON it cannot read, until it is fixed."""
 
     def __init__(self) -> None:
-        self.mended = False
+        self.fixed = False
 
     def __call__(self, body: bytes, spec: FetchSpec) -> Parsed:
-        if not self.mended and body.startswith(b"<"):
+        if not self.fixed and body.startswith(b"<"):
             raise Malformed("this is no JSON")
         name, page = spec.params["name"], spec.page
         things = [Thing(thing_id=f"{name}-{page}-{n}", size=n) for n in range(A_PAGE)]

@@ -136,7 +136,7 @@ def unknown(platform: Platform, entity: Entity, name: str) -> NotFound:
 def _to_come(resp: Response, found: Freshness, wait: float | None) -> None:
     """Answer 202: where to look for the refresh, and when. Raises `NotFresh` where no refresh is under way."""
     if found.refresh is None:
-        raise NotFresh(f"{found.why}; with allow_stale=true what is known is answered", retry_after=wait)
+        raise NotFresh(f"{found.why}; allow_stale=true returns the stored data", retry_after=wait)
     resp.status = 202
     resp.set_header("Location", location(found.refresh))
     resp.set_header("Retry-After", str(math.ceil(min(max(wait or COME_BACK, 1.0), LONGEST_WAIT))))

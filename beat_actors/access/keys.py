@@ -94,7 +94,7 @@ class NewKey:
         beyond = set(self.scopes) - OF_AN_ACCOUNT
         if self.account_id is not None and beyond:
             raise BadInput(
-                f"a key of one account holds submit, urgent and read; {', '.join(sorted(beyond))} reaches what is everybody's",
+                f"a key of one account holds submit, urgent and read; {', '.join(sorted(beyond))} affects all accounts",
                 field="scope",
             )
         if not 1 <= self.rate_limit <= MOST_CALLS:
@@ -170,7 +170,7 @@ async def rotate(
         raise BadInput(f"the grace is 0 s to {LONGEST_LIFE.days} days", field="grace")
     row = await _find(transaction, which)
     if row.revoked_at is not None or row.expired:
-        raise BadInput(f"key {row.id} does not work any more, so nobody waits for a successor; create a new one")
+        raise BadInput(f"key {row.id} is revoked or expired and cannot be rotated; create a new one")
     new = NewKey(row.name, scopes_.named(row.scopes), row.account_id, row.rate_limit, row.life)
     created = await _insert(transaction, new)
     works_until = await transaction.only(RETIRE, {"id": row.id, "grace": grace})

@@ -167,7 +167,9 @@ class Allocator:
             if breaker is not None and breaker.is_open(now):
                 why = "unreadable answers: its parser breaker is open"
                 if kind == "upstream":
-                    why = "drained by hand: nothing is sent to it" if breaker.by_hand else "outage: its breaker is open"
+                    why = (
+                        "paused by an operator: no calls are sent" if breaker.by_hand else "outage: its breaker is open"
+                    )
                 return [Reason(source, why, breaker.open_until)]
             own = self.snapshot.breakers.get((source, lane.operation, kind, lane.owner))
             if lane.owner and own is not None and own.is_open(now):
@@ -176,9 +178,9 @@ class Allocator:
                     why = f"calls for {lane.owner} fail: the breaker of {lane.owner} is open"
                 return [Reason(source, why, own.open_until)]
             if own is not None and own.probing:
-                return [Reason(source, "one probe is out to see whether it is back", now + 5.0)]
+                return [Reason(source, "one probe call is in flight", now + 5.0)]
         if self._crowded(source, lane.operation):
-            return [Reason(source, "as many calls are out as may be at once", now + 0.5)]
+            return [Reason(source, "its limit of calls in flight is reached", now + 0.5)]
         key = (source, lane.operation, lane.priority, lane.owner)
         if key not in self._why:  # lanes that differ in their flow alone wait for the same
             serving = self.snapshot.serving(source, lane.owner)
@@ -188,9 +190,9 @@ class Allocator:
             reasons = [self._credential_reason(credential, lane) for credential in serving]
             unread = self.snapshot.unread.get((source, lane.owner))
             if unread is not None:
-                why = "none of its other credentials can be used before these"
+                why = "its other credentials are available later"
                 if unread.usable:
-                    why = "others of its credentials are looked at next"
+                    why = "its other credentials are considered next"
                 reasons.append(Reason(source, why, unread.until, credentials=unread.credentials))
             self._why[key] = reasons or none
         return self._why[key]
@@ -207,14 +209,14 @@ class Allocator:
             return because("disabled by hand", None)
         if not credential.may(lane.operation, now):
             until = credential.denied_until(lane.operation)
-            why = f"the provider does not let it do {lane.operation}; it is tried again later"
+            why = f"the provider denies {lane.operation} to it; it is tried again later"
             return Reason(credential.source, why, until, credential.id, hint=GRANT_IT)
         if credential.cools_down(now):
             return because(f"cooling down: {_cause_of_cooldown(credential)}", credential.disabled_till)
         if credential.is_stale(now):
             return because("its token is over, and is being refreshed", now + 5.0)
         if credential.probing:
-            return because("one probe is out to see whether it is back", now + 5.0)
+            return because("one probe call is in flight", now + 5.0)
         if exhausted_by_report(credential, now):
             return because("the provider says that nothing is left", credential.reported_reset_at)
         windows = self.snapshot.windows_of(credential.id, credential.source, lane.operation)
@@ -243,7 +245,7 @@ def _flow_reason(flow: FlowRoom, now: float) -> Reason:
         f"its limit is {flow.limit} calls; raise it: "
         f"`beat flows set {flow.name} --platform {flow.platform} --workers N --concurrency N --reason …`"
     )
-    why = f"as many calls of the flow {flow.name} are out as may be at once"
+    why = f"the flow {flow.name} has reached its limit of calls in flight"
     return Reason(None, why, now + 0.5, hint=hint)
 
 

@@ -152,7 +152,7 @@ async def change(
     if paused is not None:
         detail["paused"] = paused
     if not detail:
-        raise BadInput("say what is to be changed: workers, concurrency or paused")
+        raise BadInput("name at least one of workers, concurrency and paused")
     of = flow_named(name, platform).name
     values: dict[str, Any] = {"platform": of, "flow": name, "paused": paused}
     for field, value in changes.items():

@@ -109,7 +109,7 @@ def _chain_spent(
         if fetch.retries == 0:  # a reason that no rule knows may pass: each source is asked once more
             delay = BACKOFF * (1 + rng.random() * 0.2)
             return _wait(fetch, (), (), rotations, 1, delay=delay, why=Outcome.REFUSED.value)
-        said = f"no source takes this call, for reasons that no rule of theirs knows; {_last(settlement)}"
+        said = f"every source refused this call for an unknown reason; {_last(settlement)}"
         return Fail(fetch.id, Outcome.REFUSED.value, said)
     if len(unreadable) >= len(fetch.chain) and fetch.cursor_source is None:
         said = "says whether it exists" if settlement.outcome is Outcome.UNSEEN else "can be read"
@@ -119,7 +119,7 @@ def _chain_spent(
     if fetch.cursor_source is not None and (lost or (_is_open(snapshot, settlement) and not fetch.alone)):
         # The cursor is worth nothing elsewhere, or nothing any more: list from the first page. Upserts make that harmless.
         if fetch.restarts >= RESTARTS:
-            said = f"the listing was begun anew {RESTARTS} times, and broke off each time; {_last(settlement)}"
+            said = f"the listing was restarted {RESTARTS} times and failed each time; {_last(settlement)}"
             return Fail(fetch.id, "exhausted", said)
         return Wait(fetch.id, (fetch.source,), (), rotations, 0, why="cursor lost", drop_cursor=True)
     if retries > snapshot.budgets.retries:
@@ -166,7 +166,7 @@ def _wait(
 
 
 def _last(settlement: Settlement) -> str:
-    return f"the last call, to {settlement.source}, came to {settlement.outcome.value}{_told(settlement.code)}"
+    return f"the last call, to {settlement.source}, ended with {settlement.outcome.value}{_told(settlement.code)}"
 
 
 def _told(code: str) -> str:

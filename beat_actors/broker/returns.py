@@ -43,7 +43,7 @@ class SettlementRow(NamedTuple):
 
 
 class Settling(NamedTuple):
-    """A fetch that waits for its settlement. `restarts`: how often its listing was begun anew."""
+    """A fetch that waits for its settlement. `restarts`: how often its listing was restarted."""
 
     id: int
     fence: int

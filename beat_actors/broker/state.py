@@ -123,7 +123,7 @@ class Fetch:
     unreadable: tuple[str, ...] = ()
     rotations: int = 0
     retries: int = 0
-    restarts: int = 0  # how often its listing was begun anew
+    restarts: int = 0  # how often its listing was restarted
     alone: bool = False  # no other source serves the operation
 
 

@@ -236,7 +236,7 @@ class CredentialManager:
         info = await self.info(credential_id)
         if info.state == "dead":
             raise BadInput(
-                f"credential {credential_id} is dead ({info.dead_reason}), and a reset only ends a rest; "
+                f"credential {credential_id} is dead ({info.dead_reason}), and a reset only ends a cooldown; "
                 f"`beat credentials enable {credential_id} --reason …` puts it back into use, `beat credentials replace {credential_id} --reason …` gives it a new secret"
             )
         await self._change(credential_id, "reset", "reset", RESET, reason)

@@ -49,5 +49,5 @@ def together(main: Freshness, others: Sequence[Freshness]) -> Freshness:
     known = [other for other in others if other.as_of is not None]
     mode = PARTIAL if main.mode == FRESH and any(other.mode != FRESH for other in known) else main.mode
     times = [time for time in (main.as_of, *(other.as_of for other in known)) if time is not None]
-    why = "some of what is shown along with it is older" if mode != main.mode else main.why
+    why = "some of the included items are older" if mode != main.mode else main.why
     return msgspec.structs.replace(main, mode=mode, as_of=min(times, default=None), why=why)

@@ -181,7 +181,7 @@ async def history(
 ) -> History:
     """A page of the observations of `subject`, from `since` until before `until`. One statement. Raises `BadInput`, `NotFound`."""
     if entity.log is None:
-        raise NotFound(f"of {entity.kind} no history is kept, only what they are now")
+        raise NotFound(f"{entity.kind} have no history")
     moment = None if cursor is None else cursors.read(cursor, Moment)
     values: dict[str, Any] = {
         "platform": platform.name,

@@ -143,7 +143,7 @@ class Refresher:
         """
         older = f"it is older than {freshness.max_age:g} s" if freshness.as_of is not None else "it was never observed"
         if plan is None:
-            text = f"{older}, and what is known of it does not suffice to refresh it"
+            text = f"{older}, and its stored data does not suffice to refresh it"
             return Renewal(msgspec.structs.replace(freshness, why=text))
         row = await self._look(plan)
 

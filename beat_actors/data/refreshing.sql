@@ -22,7 +22,7 @@ LEFT JOIN LATERAL (
         AND (flow = %(flow)s OR NOT reasons @> '[{"source": null}]') AND blocked_until > clock_timestamp() ORDER BY blocked_until LIMIT 1) alike ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('source', source, 'why', CASE WHEN by_hand
-                         THEN 'drained by hand: nothing is sent to it' ELSE 'outage: its breaker is open' END, 'until', extract(epoch FROM open_until))
+                         THEN 'paused by an operator: no calls are sent' ELSE 'outage: its breaker is open' END, 'until', extract(epoch FROM open_until))
                      ORDER BY open_until) AS reasons
     FROM breaker WHERE platform = %(platform)s AND operation = %(operation)s AND source = ANY(%(sources)s) AND kind = 'upstream'
         AND open_until > clock_timestamp() HAVING count(*) = cardinality(%(sources)s)) outage ON true

@@ -277,7 +277,7 @@ class Database:
             self.metrics.exhausted.note(self.settings.database_pool_timeout)
             raise StorageUnavailable(
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
-                "the work in hand holds them all, or PostgreSQL is slow"
+                "the work in progress uses all of them, or PostgreSQL is slow"
             ) from None
         except psycopg.Error as error:
             if not asked:

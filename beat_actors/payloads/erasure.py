@@ -109,7 +109,7 @@ async def _without(database: Database, store: ObjectStore, place: str, holder: H
     if rest:
         whole = await store.read(holder.key)
         if hashlib.sha256(whole).digest() != holder.sha256:
-            raise ObjectMissing(f"the object {holder.key} is damaged, so what is left of it cannot be written again")
+            raise ObjectMissing(f"the object {holder.key} is damaged, so its other payloads cannot be copied")
         body = b"".join(whole[part.position : part.position + part.length] for part in rest)
         key = key_of(place, holder.day)
         async with database.statements() as alone:

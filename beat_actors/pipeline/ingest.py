@@ -150,7 +150,7 @@ async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None
         await engine.database.again(lambda: _commit(engine, [item], result))
     except psycopg.DataError as error:
         refused = {"id": row["id"], "fence": row["fence"], "version": row["version"], "kind": "malformed"}
-        said = f"PostgreSQL cannot hold what was read: {str(error).splitlines()[0]}"
+        said = f"PostgreSQL cannot store the parsed records: {str(error).splitlines()[0]}"
         await _commit(engine, [(claim, {**refused, "error": said}, Outcome.MALFORMED)], result)
     except StorageUnavailable:
         raise

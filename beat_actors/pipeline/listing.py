@@ -25,7 +25,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is remembered of a listing before a page is read.
 
     `recent` and `marks`: hashes of cursors that were followed; `last`: hashes of what the last page held; `empty`: pages in a row without
-    anything new; `restarts`: how often the listing was begun anew; `partial`: why and where something of it was not read.
+    anything new; `restarts`: how often the listing was restarted; `partial`: why and where something of it was not read.
     """
 
     recent: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
         """Why a next page is not asked for; `None` where it is."""
         mark = _hash(following.cursor or "")
         if following.cursor == spec.cursor or mark in self.recent or mark in self.marks:
-            return "cycle", "the source's next page is one that was read before; what lies behind it is unknown"
+            return "cycle", "the source's next page was read before; the pages after it are unknown"
         if self.empty >= EMPTY_PAGES:
             return "empty", f"{self.empty} pages in a row brought nothing new, and the source names another one"
         if following.page > PAGES:

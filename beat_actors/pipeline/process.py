@@ -59,7 +59,7 @@ async def _commit_alone(engine: Engine, claim: Ingested, result: StageResult) ->
         await engine.database.again(lambda: _commit(engine, [claim], result))
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         said = f"PostgreSQL refuses it: {str(error).splitlines()[0]}"
-        await _quarantine(engine, claim, said, "PostgreSQL refuses what was read of the answer")
+        await _quarantine(engine, claim, said, "PostgreSQL refuses the parsed records")
     except Exception as error:
         if isinstance(error, StorageUnavailable) and not isinstance(error, StorageBrokenOff):
             raise

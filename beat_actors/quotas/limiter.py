@@ -249,5 +249,5 @@ def _said(error: Exception) -> str:
 
 def _unavailable(error: Exception) -> LimitsUnavailable:
     return LimitsUnavailable(
-        f"Redis does not answer ({_said(error)}), so nobody knows what is left of the limits; nothing was accepted"
+        f"Redis does not answer ({_said(error)}), so the remaining calls of the limits are unknown; nothing was accepted"
     )

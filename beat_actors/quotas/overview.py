@@ -62,7 +62,7 @@ async def reset(database: Database, limiter: StackedLimiter, name: str, *, actor
         raise BadInput("say why the limit is reset", field="reason")
     stack, limit = _named(limiter, name)
     if limit.per_subject:
-        raise BadInput(f"{name} counts each handle apart and is over within {limit.seconds} s by itself", field="name")
+        raise BadInput(f"{name} counts each handle separately and ends within {limit.seconds} s", field="name")
     used = next(usage.used for usage in await limiter.look(stack) if usage.limit.name == limit.name)
     detail = {"reason": reason, "used": used, "calls": limit.calls}
     async with database.transaction() as transaction:

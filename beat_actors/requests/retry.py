@@ -103,7 +103,7 @@ async def retry_matching(
     `room`: is entered with the tenants of the requests, one for each, and raises where one of them may have no more open requests.
     """
     if wanted.status not in RETRYABLE:
-        raise BadInput(f"what can be retried is {' or '.join(RETRYABLE)}", field="status")
+        raise BadInput(f"the status of requests to retry must be {' or '.join(RETRYABLE)}", field="status")
     if not 1 <= limit <= MAX_RETRIES:
         raise BadInput(f"limit is 1 to {MAX_RETRIES}", field="limit")
     async with database.statements() as alone:
@@ -189,7 +189,7 @@ def _prepared(row: Locked, urgent: bool) -> Prepared:
         )
     if row.status not in RETRYABLE:
         raise Conflict(
-            f"request {row.id} is {row.status}; what FAILED or was CANCELLED can be retried, all else asked for with `force`"
+            f"request {row.id} is {row.status}; only FAILED and CANCELLED requests can be retried; submit a new request with `force` instead"
         )
     if row.live:
         raise Conflict(

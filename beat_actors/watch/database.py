@@ -102,7 +102,7 @@ def _restored(at: datetime) -> Alert:
         impact="requests and events from after the dump are not in it; webhooks that were sent after it are sent again, and "
         "cursors of /v1/changes from after it are refused with 410",
         automatic="webhooks and /v1/changes continue after everything that was restored; the alert is resolved after a day",
-        action="ask consumers to read again what they follow, and accounts to submit again what they miss",
+        action="ask consumers to read their data again, and accounts to submit missing requests again",
     )
 
 
@@ -191,8 +191,8 @@ async def connections(database: Database) -> list[Alert]:
             severity="critical" if found.used >= found.most else "warning",
             cause=f"{found.used} of {found.most} connections of PostgreSQL are taken: "
             + listed([f"{each.name} {each.connections}" for each in found.clients]),
-            impact="whoever finds none free waits, and the API answers 503",
-            automatic="each process of Beat keeps to its own pool (BEAT_DATABASE_POOL_SIZE) and comes back by itself",
+            impact="work that needs a connection waits, and the API answers 503",
+            automatic="each process of Beat stays within its own pool (BEAT_DATABASE_POOL_SIZE) and recovers automatically",
             action="`beat db connections` shows who holds them; end those that are not Beat's, make pools smaller, or put PgBouncer before PostgreSQL",
         )
     ]

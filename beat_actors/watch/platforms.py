@@ -48,7 +48,7 @@ def _alert(row: Still) -> Alert:
         f"{more}{number(row.requests, 'request')} of {accounts} {'waits' if row.requests == 1 and not more else 'wait'}"
     )
     first = "none can be served without manual action"
-    automatic = "nothing until the cause is fixed: no source becomes available by itself"
+    automatic = "nothing until the cause is fixed: no source becomes available automatically"
     if row.until is not None:
         first = f"the first can be served at {moment(row.until)}"
         automatic = f"the first source can be called again at {moment(row.until)}; waiting requests continue then, without any action"

@@ -228,7 +228,7 @@ def insights_daily(params: OwnInsightsDaily) -> FetchSpec:
 
 
 def _listed(spec: FetchSpec, page: int, items: int) -> int:
-    """How many the listing has brought. Where it was begun anew at another source, what the request has had before is none of it."""
+    """How many the listing has brought. Where it was restarted at another source, what the request has had before is none of it."""
     return page if spec.page == 1 else int(spec.params.get(LISTED, items - page)) + page
 
 

@@ -75,7 +75,7 @@ async def test_a_plan_that_is_none_is_deleted_and_the_others_go_on(
     post: Post, queues: Queues, mailbox: Mailbox, database: Database, plan: str
 ) -> None:
     bury(post, 5, "ingest", at=2)
-    await queues.requeue_dead(database, INGEST, rate=1000, actor="test", reason="mended")
+    await queues.requeue_dead(database, INGEST, rate=1000, actor="test", reason="fixed")
     again = f"{post.settings.redis_namespace}:__again__"
     post.client.hset(again, INGEST, json.dumps({**json.loads(post.client.hget(again, INGEST)), "at": 1}))
     post.client.hset(again, RETRIEVE, plan.encode("latin-1"))
@@ -93,7 +93,7 @@ async def test_dead_letters_of_another_type_stop_no_requeueing(
     again = f"{post.settings.redis_namespace}:__again__"
     bury(post, 5, "ingest", at=2)
     for queue in (INGEST, PROCESS):
-        await queues.requeue_dead(database, queue, rate=1000, actor="test", reason="mended")
+        await queues.requeue_dead(database, queue, rate=1000, actor="test", reason="fixed")
         post.client.hset(again, queue, json.dumps({**json.loads(post.client.hget(again, queue)), "at": 1}))
     left(post, f"{post.settings.redis_namespace}:{PROCESS}{suffix}")
     if suffix == ".XQ.msgs":

@@ -54,7 +54,7 @@ def strangers(post: Post, stranger: Post) -> dict[str, tuple[bytes, str]]:
         "a callback": (_signed(body.replace(b'"options":{}', b'"options":{"on_success":"x"}')), "unknown field"),
         "an unknown actor": (post.sealed([666], actor_name="rm"), "there is no actor 'rm'"),
         "an actor with NUL": (post.sealed([666], actor_name="r\0m"), "there is no actor"),
-        "the quarantine": (post.sealed("x", actor_name="quarantine"), "nobody sends to"),
+        "the quarantine": (post.sealed("x", actor_name="quarantine"), "an actor that gets no messages"),
         "another queue": (post.sealed([666], queue_name="process"), "it is for queue 'process'"),
         "no argument": (post.sealed(), "its arguments are not"),
         "two arguments": (post.sealed([666], [667]), "its arguments are not"),

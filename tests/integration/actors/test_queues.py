@@ -106,12 +106,12 @@ async def test_the_dead_are_listed_and_requeued_and_the_audit_log_says_who(
     (dead,) = await queues.messages(INGEST)
     assert (dead.state, dead.id) == ("dead", sent.message_id)
     assert dead.died_at is not None
-    was = await queues.requeue(database, dead.id, actor="test", reason="mended")
+    was = await queues.requeue(database, dead.id, actor="test", reason="fixed")
     assert was.state == "dead"
     assert (await queues.message(dead.id)).state == "waiting"
     (row,) = audited(database_url)
     assert (row.actor, row.action, row.target) == ("test", "message.requeue", f"message/{dead.id}")
-    assert row.detail["reason"] == "mended"
+    assert row.detail["reason"] == "fixed"
     post.work()
     assert post.arrived == [[7]]
 
@@ -143,7 +143,7 @@ async def test_the_dead_of_one_actor_are_requeued_at_a_pace_and_the_others_stay(
     assert (view.dead, view.dead_actors, view.requeueing) == (55, {"ingest": 25, "retrieve": 25}, None)
     mailbox = Mailbox(settings)
     assert await mailbox.requeue_the_dead() == 0  # nobody has asked for it
-    planned = await queues.requeue_dead(database, INGEST, of="ingest", rate=10, actor="test", reason="mended")
+    planned = await queues.requeue_dead(database, INGEST, of="ingest", rate=10, actor="test", reason="fixed")
     assert (planned.dead, planned.rate, (await looked(queues)).requeueing) == (55, 10, 10)
     bury(post, 1, "ingest", first=100, at=4e12)  # it dies after it was asked for
     assert await mailbox.requeue_the_dead() == 0  # no tenth of a second has passed, or it is one

@@ -37,7 +37,7 @@ def test_a_worker_that_fetches_no_more_ends(post: Post) -> None:
         consumer = worker.consumers["ingest"]
         consumer.stop()
         consumer.join(5)
-        assert ailment(worker) == "nobody fetches from ingest any more"
+        assert ailment(worker) == "no consumer reads ingest any more"
         until(lambda: ended == [UNHEALTHY], "it ends")
 
 

@@ -118,7 +118,7 @@ async def test_a_source_that_is_drained_gets_nothing_more_until_it_is_closed(api
     (waits,) = (await looked(api, "/v1/scrape-requests"))["requests"]
     why = await looked(api, f"/v1/scrape-requests/{waits['id']}/explain")
     said = {blocker["why"] for fetch in why["fetches"] for blocker in fetch["blockers"] if blocker["source"] == "lama"}
-    assert said == {"drained by hand: nothing is sent to it"}
+    assert said == {"paused by an operator: no calls are sent"}
     assert {breaker["by_hand"] for breaker in view["breakers"]} == {True}
     assert [alert.key for alert in await sources_rules.sources_down(database) if alert.source == "lama"] == []
     view = await done(api, "/v1/sources/lama/breaker/close")
@@ -148,9 +148,7 @@ async def test_queues_are_seen_and_mended(api, settings: Settings) -> None:
     assert (await looked(api, f"/v1/messages/{first}"))["args"] == [[1]]
     assert (await done(api, f"/v1/messages/{first}/drop"))["state"] == "waiting"
     assert (await api.simulate_get(f"/v1/messages/{first}")).status_code == 404
-    again = await api.simulate_post(
-        "/v1/queues/ingest/requeue", json={"reason": "mended", "actor": "ingest", "rate": 5}
-    )
+    again = await api.simulate_post("/v1/queues/ingest/requeue", json={"reason": "fixed", "actor": "ingest", "rate": 5})
     assert (again.status_code, again.json["actor"], again.json["rate"], again.json["dead"]) == (202, "ingest", 5, 0)
     (ingest,) = [q for q in (await looked(api, "/v1/queues"))["queues"] if q["queue"] == "ingest"]
     assert (ingest["requeueing"], ingest["dead_actors"]) == (5, {})
@@ -176,9 +174,9 @@ async def test_quarantine_is_listed_by_what_looks_alike_and_resolved_as_it_was_s
     async with database.transaction() as transaction:
         await transaction.run(put, (1,))
     fields = {"kind": "malformed", "newest": cluster["newest"], "source": "lama"}
-    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **fields})
+    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "fixed", **fields})
     assert (planned.status_code, planned.json) == (202, {"count": 0, "last_at": None})  # no payload is known of these
-    fast = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **fields, "rate": 1000})
+    fast = await api.simulate_post("/v1/quarantine/replay", json={"reason": "fixed", **fields, "rate": 1000})
     assert (fast.status_code, fast.json["field"]) == (400, "rate")
     assert await done(api, "/v1/quarantine/resolve", **fields) == {"resolved": 3}
     (left,) = (await looked(api, "/v1/quarantine"))["clusters"]
@@ -196,7 +194,7 @@ async def test_one_cluster_is_dealt_with_and_its_siblings_stay(api, database) ->
         await transaction.run(put)
     fields = {"kind": "malformed", "newest": 10**9, "source": "lama", "operation": "profile_by_handle"}
     one = {**fields, "platform": "instagram", "path": "$.id", "parser_version": 1}
-    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "mended", **one})
+    planned = await api.simulate_post("/v1/quarantine/replay", json={"reason": "fixed", **one})
     assert planned.json["count"] == 1
     assert await done(api, "/v1/quarantine/resolve", **one) == {"resolved": 1}
     assert await done(api, "/v1/quarantine/resolve", **{**fields, "path": ""}) == {"resolved": 1}

@@ -10,6 +10,7 @@ from beat_actors.database import Database
 from beat_actors.events import catalog
 from beat_actors.webhooks.endpoints import TESTS
 from tests.integration.api.conftest import bearer
+from tests.integration.api.test_access import GOOD
 
 ROOT = Path(catalog.__file__).parents[1]
 BOTH = (Scope.SUBMIT, Scope.READ)
@@ -159,3 +160,18 @@ async def test_a_mistyped_event_is_refused_with_the_list(bare, new_key, name: st
     number = (await made(bare, headers))["id"]
     answer = await bare.simulate_patch(f"/v1/webhooks/{number}", json={"events": [name]}, headers=headers)
     assert answer.status_code == 400
+
+
+async def test_the_event_of_a_request_has_the_documented_fields(api, database: Database) -> None:
+    body = GOOD | {"params": {"handle": "one"}, "tags": {"campaign": "spring"}, "priority": "batch"}
+    asked = await api.simulate_post("/v1/scrape-requests", json=body, headers={"Idempotency-Key": "mine"})
+    location = asked.json["location"]
+    assert (await api.simulate_post(f"{location}/cancel")).status_code == 200
+    async with database.statements() as alone:
+        (data,) = [row.data for row in await alone.rows("SELECT data FROM outbox_event", ())]
+    page = (ROOT.parent / "docs/webhooks.md").read_text()
+    documented = set(re.findall(r"`(\w+)`", page.partition("`data` of a request event")[2].partition("\n\n")[0]))
+    assert {"params", "idempotency_key", "location", "created_at"} < documented
+    assert documented <= set(data)
+    assert (data["params"]["handle"], data["idempotency_key"], data["location"]) == ("one", "mine", location)
+    assert (data["status"], data["priority"], data["tags"]) == ("CANCELLED", "batch", {"campaign": "spring"})

@@ -159,7 +159,7 @@ async def test_a_request_behind_a_full_flow_says_so_and_what_to_do(engine: Engin
         told = await explain.why(transaction, last)
         to_operator = await explain.why(transaction, last, operator=True)
     (blocker,) = told.fetches[0].blockers
-    assert blocker.why == "as many calls of the flow small are out as may be at once"
+    assert blocker.why == "the flow small has reached its limit of calls in flight"
     assert blocker.until is not None
     (blocker,) = to_operator.fetches[0].blockers
     assert "its limit is 4" in blocker.why

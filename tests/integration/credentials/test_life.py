@@ -550,7 +550,7 @@ async def test_what_a_credential_may_not_do_is_told_and_tried_again(engine: Engi
     async with engine.database.transaction() as transaction:
         said = await why(transaction, 1, operator=True)
     (blocker,) = [one for one in said.fetches[0].blockers if one.credential_id == credential]
-    assert "does not let it do look" in blocker.why
+    assert "denies look to it" in blocker.why
     assert "beat credentials enable" in blocker.why
     assert said.next_attempt_at == info.denied_until
     made = engine.client.made("/look")

@@ -24,7 +24,7 @@ UPDATE {} SET {} = {} - interval '3 days'
 
 
 class Parser:
-    """Cannot read anything until it is mended."""
+    """Cannot read anything until it is fixed."""
 
     broken = True
 

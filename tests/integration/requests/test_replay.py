@@ -18,7 +18,7 @@ from tests.worlds import TOY, First, Look
 
 
 class Parser:
-    """Cannot read what some sources answer, until it is mended: what they answer to names with `part` in them."""
+    """Cannot read what some sources answer, until it is fixed: what they answer to names with `part` in them."""
 
     def __init__(self) -> None:
         self.broken = set(TOY.sources)

@@ -67,7 +67,10 @@ BODY = SIGNED.split(b" ", 3)[3]
         (signed(BODY.replace(b'"args"', b'"arms"')), "is not a message"),
         (signed(BODY.replace(b'"kwargs":{}', b'"kwargs":{"a":1}')), "is not a message"),
         (signed(BODY.replace(b'"options":{}', b'"options":{"on_success":"evil"}')), "is not a message"),
-        (signed(BODY.replace(b'"actor_name":"ingest"', b'"actor_name":"quarantine"')), "nobody sends to"),
+        (
+            signed(BODY.replace(b'"actor_name":"ingest"', b'"actor_name":"quarantine"')),
+            "an actor that gets no messages",
+        ),
     ],
 )
 def test_what_is_no_message_is_refused_with_the_reason(data: bytes, why: str) -> None:

@@ -304,7 +304,7 @@ def test_what_a_credential_may_not_do_is_tried_again_by_one_call(denials):
     assert [(lease.fetch_id, lease.probe) for lease in plan.leases] == [(1, True)]
     (blocked,) = plan.blocked
     assert blocked.until == snapshot.credentials[1].denials["profile"].at > NOW
-    assert "does not let it do profile" in blocked.reasons[0].why
+    assert "denies profile to it" in blocked.reasons[0].why
 
 
 def test_a_refusal_that_stands_is_looked_at_less_and_less_often_and_costs_the_fetch_nothing():
