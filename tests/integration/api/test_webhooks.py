@@ -1,5 +1,6 @@
 """/v1/webhooks: a secret is shown once, each account sees its own, and what is changed is on record."""
 
+import re
 from pathlib import Path
 from typing import Any
 
