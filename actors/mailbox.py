@@ -34,7 +34,7 @@ EXPRESS = "express"
 QUEUES = (CREDENTIAL_BROKER, EXPRESS, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
 # Dramatiq's priorities, for messages that a process has fetched and not begun. Turns are short, and all others' work comes from them.
 FIRST, SOON, LATER = 0, 1, 2
-# What the actors take; a message with anything else is set aside before it reaches one.
+# What the actors take; a message with anything else is quarantined before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
 # One wake-up that no turn has answered yet is enough. A flag says when it was sent, and is ignored after this time, since the message may be lost.

@@ -1,4 +1,4 @@
-"""Messages that cannot be used, set aside by the process that fetched them; what is kept is `beat_actors.quarantine`."""
+"""Messages that cannot be used, quarantined by the process that fetched them (`beat_actors.quarantine`)."""
 
 from dataclasses import asdict
 

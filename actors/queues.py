@@ -1,4 +1,4 @@
-"""What lies in Redis, for the people who look at queues and repair them: Dramatiq's own keys, read and changed without its processes.
+"""The queues in Redis, for operators: Dramatiq's own keys, read and changed without its processes.
 
 Each look is one round trip, whatever lies in the queues: lengths, and a few messages at either end. What is changed is recorded in the
 audit log first; what cannot be recorded is not done.
@@ -123,7 +123,7 @@ class Queues:
         )
 
     async def look(self) -> QueueOverview:
-        """Every queue: depth, who holds what, dead letters, the age of the oldest, how fast it drains."""
+        """Every queue: depth, messages in flight for each worker, dead letters, the age of the oldest, how fast it drains."""
         return await self._ask(self._looked)
 
     async def messages(self, queue: str, limit: int = 50) -> list[MessageView]:

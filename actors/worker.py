@@ -82,7 +82,7 @@ broker.is_paused = _is_paused
 
 
 class OwnEngine(Middleware):
-    """Opens the engine on the loop that the actors share. When they have ended, waits there for the calls that are out, and gives the
+    """Opens the engine on the loop that the actors share. When they have ended, waits there for the calls in flight, and gives the
     engine's connections back."""
 
     def __init__(self) -> None:

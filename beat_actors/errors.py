@@ -59,7 +59,7 @@ class UnknownFlow(UnknownName):
 class NotFound(BeatError):
     """Not found
 
-    There is no such row, or the caller may not see it.
+    The row does not exist, or the caller may not see it.
     """
 
     code = "not_found"

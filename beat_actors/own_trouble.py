@@ -105,7 +105,7 @@ class OwnTrouble:
 
     def _cool_down(self, kind: str, said: str) -> None:
         if self._cools_down(kind):
-            return  # calls that were out together say it once
+            return  # calls that were in flight together say it once
         before = self._cooldowns.get(kind)
         seconds = COOLDOWN if before is None else min(2 * before.seconds, COOLDOWN_AT_MOST)
         self._cooldowns[kind] = Cooldown(said, seconds, self._clock() + seconds)

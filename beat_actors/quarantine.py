@@ -1,4 +1,4 @@
-"""What could not be used is set aside here and looked at by people. The stages set aside payloads in their own statements."""
+"""The quarantine: items that could not be processed, for operators. The stages quarantine payloads in their own statements."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -146,7 +146,7 @@ async def set_aside_message(database: Database, queue: str, why: str, detail: Ma
 
 
 async def clusters(transaction: Transaction, *, limit: int = 100) -> list[QuarantineCluster]:
-    """What stands in quarantine, by what looks alike, the most frequent first."""
+    """The open entries of the quarantine, grouped into clusters, the most frequent first."""
     return await transaction.rows(CLUSTERS, {"limit": limit})
 
 

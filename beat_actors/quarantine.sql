@@ -15,7 +15,7 @@ WHERE (SELECT count(*) FROM (
     SELECT FROM quarantine WHERE kind = 'message' AND resolved_at IS NULL LIMIT %(most)s) standing) < %(most)s
 
 -- name: clusters
--- Open entries by what looks alike, the most frequent first. What has one cause looks alike: the same kind, place, path and parser. Bounded by
+-- Open entries, grouped into clusters, the most frequent first. A cluster has the same kind, source, operation, path and parser version. Bounded by
 -- the index of open entries.
 -- Parameters: limit (integer).
 -- Rows: `Cluster`.

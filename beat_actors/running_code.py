@@ -1,6 +1,6 @@
 """Which code the running processes have, and what is newer than it: a platform, the schema, a version.
 
-A process learns of a platform, and runs another version, only when it is started anew. Whoever installs one and restarts nothing is told
+A process learns of a platform, and runs another version, only when it is started again. An operator who installs one and restarts nothing is told
 so here, by doctor, `why` and an alert.
 """
 

@@ -33,7 +33,7 @@ RESOLVER = "timeout:2 attempts:2"
 
 
 async def serve() -> None:
-    """Deliver until SIGTERM or SIGINT; the calls that are out then are waited for and settled."""
+    """Deliver until SIGTERM or SIGINT; the calls in flight then are waited for and settled."""
     settings = load("vault_keys")
     configure(settings, service="deliverer")
     os.environ.setdefault("RES_OPTIONS", RESOLVER)
@@ -47,7 +47,7 @@ async def serve() -> None:
 
 async def deliver_until(stopped: asyncio.Event, settings: Settings) -> None:
     """Deliver, and report as a process, until `stopped`."""
-    # The system's look-up of a name holds a thread. With one for each call that may be out, names that hang delay no other name.
+    # The system's look-up of a name holds a thread. With one for each call that may be in flight, names that hang delay no other name.
     start_threads("names", PLACES)
     database = Database(settings, name=PROCESS)
     reporter = Reporter(database, name=PROCESS, code=own()._replace(platforms=None)).start()

@@ -28,7 +28,7 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Sources(Resource):
-    """GET: each source, with its usable credentials, the calls that are out, and the breakers that are not closed."""
+    """GET: each source, with its usable credentials, the calls in flight, and the breakers that are not closed."""
 
     scopes = READ
     calls: Calls = {

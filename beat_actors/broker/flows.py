@@ -76,7 +76,7 @@ CHANGE = SQL("change")
 
 
 def rooms(platform: Platform, settings: Sequence[Setting], held: Sequence[Held]) -> dict[str, FlowRoom]:
-    """What is left for each flow of the platform. `held`: the calls that are out."""
+    """What is left for each flow of the platform. `held`: the calls in flight."""
     set_to = {row.flow: row for row in settings}
     out: Counter[str] = Counter()
     for row in held:
@@ -137,7 +137,7 @@ async def change(
     actor: str,
     reason: str,
 ) -> FlowView:
-    """In force for every lease that is given from now on; calls that are out end. Wake the broker after it.
+    """In force for every lease that is given from now on; calls in flight end. Wake the broker after it.
 
     Raises `BadInput` and `UnknownFlow`.
     """

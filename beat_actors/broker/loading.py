@@ -362,7 +362,7 @@ def _credential(row: CredentialRow, clock: StepWatch) -> Credential:
 
 
 def _hold(snapshot: Snapshot, row: Held, scope: str) -> None:
-    """Take room for a call that is out, from the limits of this scope."""
+    """Take room for a call in flight, from the limits of this scope."""
     for limit in snapshot.limits.get(row.source, ()):
         if limit.scope == scope and (limit.operations is None or row.operation in limit.operations):
             snapshot.window(subject_of(scope, row.credential_id, row.source), limit).hold(row.calls)

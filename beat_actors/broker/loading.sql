@@ -44,7 +44,7 @@ FROM credential c WHERE c.platform = %(platform)s AND c.id = ANY(%(ids)s)
 -- those that can be used soonest. Those that may do none of the operations come after those that may.
 -- Parameters: platform (text), groups (json array of {i, source, owner, operations}), now (epoch seconds), seed (bigint), most (rows of a
 -- group).
--- Rows: `i` is the group's; `usable` at `now`, or else from `soonest` on (epoch seconds, null: not without a person); `of` of how many.
+-- Rows: `i` is the group's; `usable` at `now`, or else from `soonest` on (epoch seconds, null: it needs manual action); `of` of how many.
 -- No row: the groups have no credentials.
 SELECT {{credential}}, g.i, one.usable, one.soonest, one.of
 FROM jsonb_to_recordset(%(groups)s::jsonb) AS g(i integer, source text, owner text, operations text[])
@@ -102,7 +102,7 @@ CROSS JOIN LATERAL (SELECT * FROM credential WHERE id = one.id OFFSET 0) c
 SELECT g.i, (SELECT count(*) {{of_shared}}) AS of FROM jsonb_to_recordset(%(groups)s::jsonb) AS g(i integer, source text)
 
 -- name: held
--- Calls that are out. To be read before the settlements are taken: what comes back in between then counts twice for one turn, and never not
+-- Calls in flight. To be read before the settlements are taken: what comes back in between then counts twice for one turn, and never not
 -- at all. Bounded by the calls that may be in flight.
 -- Parameters: platform (text).
 -- No row: no call is out.

@@ -78,7 +78,7 @@ def _deny(
     and less often."""
     operation, is_known = settlement.operation, settlement.operation in credential.denied
     if is_known and not settlement.probe:
-        return  # calls that were out together with the one that was refused say nothing new
+        return  # calls that were in flight together with the one that was refused say nothing new
     looks = credential.denials[operation].looks + 1 if is_known and operation in credential.denials else 0
     denial = Denial(looks, next_look(looks, snapshot.now, rng.random()), settlement.detail or settlement.code)
     credential.denied |= {operation}

@@ -116,7 +116,7 @@ async def overview(database: Database, source: str | None = None) -> list[Source
 async def open_breaker(
     database: Database, source: str, operation: str | None, *, seconds: float, actor: str, reason: str
 ) -> list[str]:
-    """Send nothing more to a source, or to one of its operations, for so long; calls that are out end. The operations.
+    """Send nothing more to a source, or to one of its operations, for so long; calls in flight end. The operations.
 
     Its work goes to the next source of the chain, and waits where there is none. Raises `BadInput`.
     """

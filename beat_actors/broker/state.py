@@ -193,7 +193,7 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Credentials of a group that were not loaded: how many, and when the first of them can be used (`None`: not without a person)."""
+    """Credentials of a group that were not loaded: how many, and when the first of them can be used (`None`: it needs manual action)."""
 
     credentials: int
     until: float | None
@@ -227,7 +227,7 @@ class Snapshot:
     """Priority -> the tenant that got the last lease of the class."""
     seed: int = 0
     held: dict[int, list[Any]] = field(default_factory=dict)
-    """Credential -> calls that are out, rows with `source`, `operation` and `calls`."""
+    """Credential -> calls in flight, rows with `source`, `operation` and `calls`."""
     unread: dict[tuple[str, str], Unread] = field(default_factory=dict)
     """(source, owner) -> those that serve these calls and were not loaded."""
     witnesses: Witnesses = ALONE
@@ -270,7 +270,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a source, or where none is named the flow, cannot be used now. `until` is when that may change; `None` means: not without a person.
+    """Why a source, or where none is named the flow, cannot be used now. `until` is when that may change; `None`: it needs manual action.
 
     Accounts that wait read `why`: it names no owner, no command, and nothing that a provider said. Only operators are shown `hint`.
     """
@@ -326,7 +326,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A lane in which nothing can be leased before `until` (`None`: not without a person)."""
+    """A lane in which nothing can be leased before `until` (`None`: it needs manual action)."""
 
     lane_id: int
     until: float | None

@@ -124,7 +124,7 @@ async def _turn(
             behind = await pipeline.run(BEHIND, of_platform)
             ready = await lanes.ask_lanes(pipeline, platform.name, snapshot, room, rng)
         result.more = is_cut or woken.touched == WAKE_BATCH
-        # Stages that fall behind slow the broker down, as calls that are out do: what it leases beyond them would only wait elsewhere.
+        # Stages that fall behind slow the broker down, as calls in flight do: what it leases beyond them would only wait elsewhere.
         capacity = max(0, min(room, settings.broker_in_flight - behind.only))
         found: Sequence[leasing.CandidateRow] = ()
         if capacity:
@@ -175,7 +175,7 @@ async def _turn(
 
 
 def _room(settings: Settings, platform: Platform, held: Sequence[Held], snapshot: Snapshot) -> int:
-    """How many leases the turn can give as far as calls that are out go: of the platform; and, in the snapshot, of each of its sources and
+    """How many leases the turn can give as far as calls in flight go: of the platform; and, in the snapshot, of each of its sources and
     operations."""
     out: Counter[tuple[str, str]] = Counter()
     for row in held:

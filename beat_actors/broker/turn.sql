@@ -12,7 +12,7 @@ INSERT INTO broker_decision (at, platform, seed, settled, leased, detail)
 VALUES (to_timestamp(%(now)s), %(platform)s, %(seed)s, %(settled)s, %(leased)s, %(detail)s)
 
 -- name: turned
--- A turn that could give nothing, because calls that are out take all the room, leaves a sign that it ran; not each of them does.
+-- A turn that could give nothing, because calls in flight take all the room, leaves a sign that it ran; not each of them does.
 -- Parameters: now (epoch seconds), platform (text), seed (bigint), settled (integer).
 -- Locks: none.
 -- No row: never; the statement gives none, and touches none where a turn left its sign in the last 3 s.

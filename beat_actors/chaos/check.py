@@ -134,7 +134,7 @@ CHARGED = Composed(
 class Findings:
     """What the arithmetic found. `reasons` names the rows behind each count.
 
-    `unknown`: calls that were out when their worker ended. `late`: calls that Beat gave up at their timeout, answered or not. `severed`:
+    `unknown`: calls that were in flight when their worker ended. `late`: calls that Beat gave up at their timeout, answered or not. `severed`:
     calls whose connection the fault broke between Beat and the provider, so that the two may count them differently. `extra_calls`: answers
     that the providers gave beyond one for each fetch.
     """

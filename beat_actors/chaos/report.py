@@ -14,7 +14,7 @@ class Budget:
     """What a run may take. `ttr`: seconds to the first success. `failed`: requests that must fail, with a reason.
 
     `extra_calls`: answers that the fault makes useless, beside those of unknown or late calls. `api`: seconds in which the API must answer,
-    except for the slowest hundredth.
+    except for the slowest one in a hundred.
     """
 
     ttr: float | None = None

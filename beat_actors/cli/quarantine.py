@@ -1,4 +1,4 @@
-"""`beat quarantine`: payloads and messages that could not be used."""
+"""`beat quarantine`: payloads and messages that could not be processed."""
 
 from cyclopts import App
 
@@ -105,7 +105,7 @@ def replay(
     parser_version: int | None = None,
     rate: float = 10.0,
 ) -> None:
-    """Read quarantined payloads again, once the parser is fixed. The provider is called only for payloads that are kept no more.
+    """Read quarantined payloads again, once the parser is fixed. The provider is called only for payloads that are no longer stored.
 
     Parameters
     ----------

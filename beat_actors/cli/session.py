@@ -91,7 +91,7 @@ class Session:
 
 
 def who() -> str:
-    """Whoever runs this command, as the audit log has it."""
+    """The user who runs this command, as the audit log names it."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # no name in the environment, and no entry for the number

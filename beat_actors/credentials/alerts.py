@@ -8,7 +8,7 @@ from beat_actors.alerts import Alert, open_alerts, resolve_alerts
 from beat_actors.database import Statements, Transaction
 from beat_actors.moments import moment
 
-# Days before its end at which a person is told of a credential that only a person can replace.
+# Days before its end at which a person is told of a credential that only an operator can replace.
 DAYS_BEFORE = 7
 # Credentials of one source that have alerts of their own. That many of a source are out is one alert of the source.
 MOST_OF_SOURCE = 100

@@ -142,7 +142,7 @@ class CredentialManager:
         return await self.database.again(once)
 
     async def replace(self, credential_id: int, secret: Mapping[str, str], *, reason: str) -> None:
-        """Give a credential a new secret, which is checked at once; a dead one lives again when that check is well.
+        """Give a credential a new secret, which is checked at once; a dead credential is reactivated if the check passes.
 
         Where the source has no check, it is back in use at once. Raises `NotFound`, and `BadInput` as `add` does or where a
         credential has that secret already.
@@ -308,7 +308,7 @@ class CredentialManager:
     async def _allocator(
         self, platform: str, operation: str, exclusions: Collection[str | int], rng: Random
     ) -> tuple[tuple[str, ...], Allocator]:
-        """The chain and the credentials as they stand now, without those that are excluded. Calls that are out take room."""
+        """The chain and the credentials as they stand now, without those that are excluded. Calls in flight take room."""
         async with self.database.transaction() as transaction:
             of_platform = {"platform": platform}
             held = await transaction.rows(HELD, of_platform) + await transaction.rows(UNTAKEN, of_platform)

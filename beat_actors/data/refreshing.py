@@ -1,6 +1,6 @@
-"""Having something observed anew for a reader who finds it too old: which request does, why it is not done, or that it was started.
+"""Refreshing stale data for a reader: which request refreshes it, why that request is not done, or that it was started.
 
-However many read what is stale, one request refreshes it: `data_refresh` remembers which. The first to find none starts it; in one
+However many readers read stale data, one request refreshes it: `data_refresh` remembers which. The first to find none starts it; in one
 process the others wait for that one, and among processes a lock on what is asked for decides.
 """
 

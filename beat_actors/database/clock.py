@@ -47,7 +47,7 @@ class StepBack:
 
 
 class StepWatch:
-    """One for each process and database. `steps`: those forth that times from before them have to be moved by. `back`: steps back, for whoever
+    """One for each process and database. `steps`: those forth that times from before them have to be moved by. `back`: steps back, for those who
     sets right what they leave."""
 
     def __init__(self) -> None:

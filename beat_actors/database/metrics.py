@@ -56,7 +56,7 @@ class Waited(Protocol):
 
 
 class Metrics:
-    """`statements`: how long each took, those that failed included. `exhausted`: how long somebody waited in vain for a connection of
+    """`statements`: how long each took, those that failed included. `exhausted`: how long each caller waited that got no connection of
     the pool. `claims`: how long each fetch that was claimed had waited since it was handed over."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:

@@ -1,4 +1,4 @@
-"""What takes a fetch from a holder that is gone, late or stuck, and what finds work that nobody holds. `requests.sweeps` runs it."""
+"""Recovers fetches from workers that are gone, late or stuck, and finds work that no worker holds. `requests.sweeps` runs it."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -65,5 +65,5 @@ async def unsettled(transaction: Transaction, *, seconds: float, epoch: int | No
 
 
 async def seize(transaction: Transaction, *, seconds: float, limit: int) -> list[Seized]:
-    """Take away what somebody has held for longer than that."""
+    """Reclaim fetches that a worker has held for longer than that."""
     return await transaction.rows(SEIZE, {"seconds": seconds, "limit": limit})

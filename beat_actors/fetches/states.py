@@ -10,7 +10,7 @@ class Stage(StrEnum):
     WAITING = "WAITING"
     """For a turn of the broker, or for its time."""
     LEASED = "LEASED"
-    """It has a credential, and its call may be out."""
+    """It has a credential, and its call may be in flight."""
     RETRIEVED = "RETRIEVED"
     """Its answer is stored and not read."""
     INGESTED = "INGESTED"

@@ -1,6 +1,6 @@
 """The sweep that moves raw payloads of past days into the bucket, and removes from it what nobody needs any more.
 
-A day's payloads are put into objects in the order of their fetches, a batch an object. Whoever dies at any step leaves one of three things
+A day's payloads are put into objects in the order of their fetches, a batch an object. A process that dies at any step leaves one of three things
 behind, and the next run finds each: a row of an object that was never written into the index (its object, if there is one, is deleted), an
 object that is to be deleted, or a day that is archived and not dropped yet. PostgreSQL drops a day only where the index names all of it.
 """

@@ -93,7 +93,7 @@ class Retriever:
             self._begin(one, standing, started)
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the calls that are out, so long at most, and commit what they came to. What is retrieved is left to other processes."""
+        """Wait for the calls in flight, so long at most, and commit what they came to. What is retrieved is left to other processes."""
         if self._onward is not None:
             self._onward.take_no_more()
         with contextlib.suppress(TimeoutError):

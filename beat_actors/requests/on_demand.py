@@ -1,4 +1,4 @@
-"""A refresh on demand: what the limits allow is accepted at once, what can wait is deferred to off-peak hours, the rest is refused."""
+"""A refresh on demand: a request within the limits is accepted, a batch request above them is deferred to off-peak hours, any other is refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ NOW = SQL("now", datetime)
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """A profile that somebody wants anew."""
+    """A profile that a caller wants to be refreshed."""
 
     platform: str
     handle: str

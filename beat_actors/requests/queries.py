@@ -174,7 +174,7 @@ async def get_request(transaction: Transaction, request_id: int, *, account_id: 
 
 
 PERSON = 60.0
-"""Seconds after which to look again at what only a person can change."""
+"""Seconds after which to look again at what needs manual action."""
 SQL = Statements(__file__)
 CLEARS_IN = SQL("clears_in", float)
 COLLECT = SQL("collect", datetime)

@@ -1,6 +1,6 @@
 -- name: clears_in
 -- Seconds until the first of what a request waits for may have cleared; null where it waits for nothing, or for nothing with a time.
--- Parameters: id (bigint: the request), person (seconds after which to look again at what only a person can change).
+-- Parameters: id (bigint: the request), person (seconds after which to look again at what needs manual action).
 -- No row: never.
 SELECT coalesce(
     extract(epoch FROM min(greatest(f.not_before, known.blocked_until)) - clock_timestamp())::double precision,

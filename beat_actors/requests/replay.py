@@ -1,4 +1,4 @@
-"""Reading anew what stands in quarantine, when it is due: the payload that is kept first, the provider only where it is kept no more. A payload
+"""Replay of quarantine entries that are due: from the stored payload, and from the provider only if no payload is stored. A payload
 that lies in the bucket is brought back for the workers before.
 
 What a payload brings is written as if it had been readable from the start: its request runs again with that fetch as retrieved, with

@@ -1,4 +1,4 @@
-"""Requests that take long: what holds each up, and how a person takes it away from its holder.
+"""Long-running requests: what blocks each, and how an operator reclaims it from its worker.
 
 The sweeps do so by themselves, by leases within seconds and by each flow's time limit; this is for the person who does not want to wait.
 """
@@ -54,7 +54,7 @@ async def stuck(database: Database, *, seconds: float = SECONDS, limit: int = 10
 
 
 async def requeue(database: Database, *, seconds: float = SECONDS, actor: str, reason: str) -> Taken:
-    """Take away what somebody has held for longer than that. A call that is out stays charged, and is made anew. Raises `BadInput`."""
+    """Reclaim fetches that a worker has held for longer than that. A call in flight stays charged, and is made again. Raises `BadInput`."""
     _check(seconds)
     async with database.transaction() as transaction:
         rows = await seize(transaction, seconds=seconds, limit=MOST)

@@ -1,5 +1,5 @@
 -- name: stuck
--- Requests that were picked long ago and have not ended, those first that were picked first, with what holds each up. Not only what a worker
+-- Requests that started long ago and have not ended, the oldest first, with what blocks each. Not only what a worker
 -- holds: a request that waits for a credential has been picked as well, and says so.
 -- Parameters: seconds (since it was picked), limit (integer).
 -- Rows: as `Stuck`.

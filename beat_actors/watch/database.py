@@ -12,7 +12,7 @@ from beat_actors.moments import moment
 from beat_actors.watch.rule import listed
 
 SLOW_QUERY = 1.0
-"""Seconds of the slowest hundredth of statements from which on the database is said to be slow."""
+"""Seconds of the p99 of statements from which on the database counts as slow."""
 SLOW_CLAIM, FEW_CLAIMS = 5.0, 5
 """Seconds for which the median claim of a process may have waited, where it made so many in the last minute."""
 CONNECTIONS_SHARE = 0.8

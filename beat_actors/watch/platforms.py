@@ -18,7 +18,7 @@ COUNTED = 10_000
 
 
 class Still(NamedTuple):
-    """A platform whose lanes with waiting work are all blocked. `until`: when the first of them may go on, `None`: not without a person.
+    """A platform whose lanes with waiting work are all blocked. `until`: when the first of them may go on, `None`: it needs manual action.
     `request_id`, `reasons`: of the request that has waited longest."""
 
     platform: str

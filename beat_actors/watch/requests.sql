@@ -15,8 +15,8 @@ SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIM
        EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
 
 -- name: late
--- Sweeps that have not ended well for three of their intervals and a deadline. While nobody led no sweep ran; a leader that is elected has the
--- same time as ever. A sweep that is told to be late stays so until it ended well.
+-- Sweeps that have not succeeded for three of their intervals and a deadline. Without a leader no sweep ran; a new leader has the same time.
+-- A sweep with an open alert stays late until it succeeds.
 -- Rows: `Late`.
 -- Locks: none.
 -- No row: none is late.

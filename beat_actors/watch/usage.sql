@@ -1,6 +1,6 @@
 -- name: used
--- Daily limits that are used so far that it is told, those of which most is used in front.
--- Parameters: arrays of equal length: sources, limits (text[]), least (bigint[]): from how many calls on it is told; most (integer) rows.
+-- Daily limits whose use is above the level of an alert, the most used first.
+-- Parameters: arrays of equal length: sources, limits (text[]), least (bigint[]): the calls from which on an alert is due; most (integer) rows.
 -- Rows: `Used`.
 -- Locks: none.
 -- No row: none is used so far.

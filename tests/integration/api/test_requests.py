@@ -644,7 +644,7 @@ async def test_any_text_is_stored_as_it_is_or_refused(api, database, handle, pos
 async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
     assert (await api.simulate_get("/healthz")).status_code == 200
     checks = (await api.simulate_get("/readyz")).json["checks"]
-    assert checks.pop("scheduler").startswith("none leads")
+    assert checks.pop("scheduler").startswith("no scheduler leads")
     assert checks == {"database": "ok", "redis": "ok"}
     async with database.transaction() as transaction:
         await transaction.run("INSERT INTO leader (name, epoch, seen_at) VALUES ('scheduler', 1, clock_timestamp())")

@@ -140,7 +140,7 @@ async def test_credentials_whose_limits_are_used_up_are_passed_over_after_they_w
     for met in (most, 2 * most):
         result = await turn(database, TOY)
         assert not result.leased
-        assert any("others of its credentials" in reason.why for reason in result.blocked[0].reasons)
+        assert any("its other credentials" in reason.why for reason in result.blocked[0].reasons)
         assert await rows(database, noted) == [(met,)]
         await rows(database, "UPDATE lane SET blocked_until = now() RETURNING 1")
     world.execute("DELETE FROM credential_usage WHERE subject = 'credential:321'")

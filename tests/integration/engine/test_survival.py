@@ -1,4 +1,4 @@
-"""The engine loses nothing and doubles nothing, whatever is killed or wiped under it."""
+"""The engine loses nothing and does nothing twice, whatever is killed or wiped under it."""
 
 import asyncio
 import os

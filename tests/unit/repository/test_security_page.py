@@ -48,7 +48,7 @@ def default(name: str) -> Any:
         f"first line and headers | {HEAD_BYTES >> 10} KiB",
         f"of one key, of all | {waiting.MAX_WAITS_OF_KEY}, {waiting.MAX_WAITS:,} |",
         f"a `Retry-After` of {waiting.COME_BACK[0]} to {waiting.COME_BACK[1]} s",
-        f"reads of requests for the waits of one key | {waiting.LOOKS_OF_KEY} at a time | the others wait for them, {waiting.LOOK_WITHIN:g} s at most",
+        f"reads of requests and batches for the waits of one key | {waiting.LOOKS_OF_KEY} at a time | the others wait for them, {waiting.LOOK_WITHIN:g} s at most",
         f"wait to be decoded | {room.MAX_BODIES}, and {room.MAX_BYTES_OF_KEY // MIB} MiB together",
         f"such bodies of all keys | {room.MAX_BYTES_OF_ALL // MIB} MiB; beyond that each key may have one",
         f"as the work took, {'a second' if room.MAX_PAUSE == 1 else room.MAX_PAUSE} at most",
