@@ -63,6 +63,7 @@ def serving(home: Home, settings: Settings, log: Path, *, files: int | None = No
         "BEAT_DATABASE_MAY_LOSE_COMMITS": "true",
         "BEAT_REDIS_URL": str(settings.redis_url),
         "BEAT_REDIS_NAMESPACE": settings.redis_namespace,
+        "BEAT_LIMIT_PREFIX": settings.limit_prefix,
         "BEAT_VAULT_KEYS": settings.vault_keys.get_secret_value(),
         "BEAT_MESSAGE_KEYS": settings.message_keys.get_secret_value(),
         "BEAT_API_PORT": str(served.port),

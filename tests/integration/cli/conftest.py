@@ -44,6 +44,7 @@ def beat(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setenv("BEAT_DATABASE_OWNER_URL", settings.owner_url)
     monkeypatch.setenv("BEAT_REDIS_URL", str(settings.redis_url))
     monkeypatch.setenv("BEAT_REDIS_NAMESPACE", settings.redis_namespace)
+    monkeypatch.setenv("BEAT_LIMIT_PREFIX", settings.limit_prefix)
     monkeypatch.setenv("BEAT_VAULT_KEYS", settings.vault_keys.get_secret_value())
     monkeypatch.setenv("BEAT_MESSAGE_KEYS", settings.message_keys.get_secret_value())
 
