@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -14,6 +14,7 @@ import redis
 from cyclopts import Parameter
 
 from beat_actors import failpoints, running_code
+from beat_actors.alerts import AlertView, list_alerts
 from beat_actors.cli import bucket, providers
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.finding import Finding
@@ -95,8 +96,8 @@ Check = Callable[[Session], Awaitable[list[Finding]]]
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Check every dependency; say what is wrong and how to fix it. Exits with 1 if anything is. Over an API it checks what that API says of
-    itself, and the open alerts."""
+    """Check every dependency and the open alerts; say what is wrong and how to fix it. Exits with 1 if anything is. Over an API it checks what
+    that API says of itself, and the open alerts."""
     findings = ask(Here, There, lambda beat: beat.findings()) if is_remote() else asyncio.run(_examine())
     if json:
         show_json([{"check": f.check, "ok": not f.fix, "found": f.found, "fix": f.fix} for f in findings])
@@ -117,14 +118,13 @@ class Here(watching.Here):
 
 class There(watching.There):
     async def findings(self) -> list[Finding]:
-        """What the API says of its dependencies, and the alerts that are open there."""
+        """What the API says of its dependencies, and the open alerts."""
         try:
             found = await self.client.fetch("/readyz", Readiness)
         except Away as away:
             found = msgspec.json.decode(away.body or b'{"checks": {"API": "it does not answer"}}', type=Readiness)
         checks = [Finding(name, said, "" if said == "ok" else FIX_THERE) for name, said in found.checks.items()]
-        open_alerts = [one for one in await self.alerts(resolved=False) if one.severity != "info"]
-        return checks + [Finding(f"alert {one.id}", one.cause, one.action) for one in open_alerts]
+        return checks + _of_alerts(await self.alerts(resolved=False))
 
 
 async def _examine() -> list[Finding]:
@@ -360,6 +360,17 @@ async def _code(opened: Session, living: list[Process]) -> list[Finding]:
     return [Finding(f"restart: {one.kind}", one.sentence, running_code.RESTART) for one in found]
 
 
+async def _alerts(opened: Session) -> list[Finding]:
+    async with opened.database.transaction() as transaction:
+        return _of_alerts(await list_alerts(transaction))
+
+
+def _of_alerts(standing: Sequence[AlertView]) -> list[Finding]:
+    """The open alerts, except those for information and those that are muted or explained by another."""
+    told = [one for one in standing if one.severity != "info" and not one.silenced]
+    return [Finding(f"alert {one.id}", one.cause, one.action) for one in told] or [Finding("alerts", "none is open")]
+
+
 async def _s3(opened: Session) -> list[Finding]:
     return await bucket.examine(opened.settings)
 
@@ -374,6 +385,7 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("vault", _vault, "fix the database first"),
     ("Redis", _redis, "start it, or correct BEAT_REDIS_URL; until then work is slower, and nothing is lost"),
     ("workers", _processes, "fix PostgreSQL and Redis first"),
+    ("alerts", _alerts, "fix PostgreSQL first"),
     ("S3", _s3, "start it, or correct BEAT_S3_ENDPOINT_URL"),
     (
         "providers",

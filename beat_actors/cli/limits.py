@@ -38,7 +38,7 @@ def reset(name: str, /, *, reason: str) -> None:
         Kept in the audit log. The broker still keeps each credential's own limits.
     """
     used = ask(Here, There, lambda beat: beat.reset(name, reason=reason))
-    say(f"{name} is reset; {used:,} calls had been counted")
+    say(f"{name} is reset; it had counted {used:,} {'call' if used == 1 else 'calls'}")
 
 
 def _window(one: LimitView) -> str:

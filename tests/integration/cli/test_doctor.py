@@ -47,6 +47,20 @@ def test_what_is_well_is_said_to_be(beat: Beat, process_url: str, monkeypatch: p
         assert found[check]["ok"], found[check]
 
 
+def test_open_alerts_are_findings_with_their_action(beat: Beat, database_url: str) -> None:
+    assert findings(beat)["alerts"] == {"check": "alerts", "ok": True, "found": "none is open", "fix": ""}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO alert (key, severity, cause, impact, automatic, action, silenced) VALUES "
+            "('platform:instagram', 'critical', 'Instagram is at a standstill', 'x', 'x', '`beat why 1`', false), "
+            "('backlog:assets', 'warning', 'muted', 'x', 'x', 'x', true), ('limit:x', 'info', 'half', 'x', 'x', 'x', false)"
+        )
+    found = {name: one for name, one in findings(beat).items() if name.startswith("alert")}
+    assert [(one["ok"], one["found"], one["fix"]) for one in found.values()] == [
+        (False, "Instagram is at a standstill", "`beat why 1`")
+    ]
+
+
 def test_a_pooler_in_the_way_of_the_leader_is_found(beat: Beat, servers: Servers) -> None:
     found = findings(beat)["leadership"]
     assert found["ok"] == (servers.pooler is None)

@@ -28,7 +28,7 @@ def test_s9_9_limits_are_shown_and_reset_with_a_reason(beat: Beat, settings: Set
     assert rows["refresh_profile_insta_handle"][6] == "1 s, sliding, per handle"
     assert beat("limits", "reset", NAME).code == 2
     said = beat("limits", "reset", f"{prefix}{NAME}", "--reason", "a launch")
-    assert (said.code, said.out) == (0, f"{prefix}{NAME} is reset; 12,345 calls had been counted\n")
+    assert (said.code, said.out) == (0, f"{prefix}{NAME} is reset; it had counted 12,345 calls\n")
     (daily,) = (one for one in beat("limits", "--json").json if one["name"] == NAME)
     assert (daily["used"], daily["left"]) == (0, 20_000)
     with psycopg.connect(str(settings.database_url)) as connection:
