@@ -47,13 +47,13 @@ ARGUMENTS: Mapping[str, str | int | bool] = {
 }
 PREFETCH = 100
 """Messages that may be on their way to this consumer. When it crashes, each of them counts as delivered once more."""
-KEPT = 1_000_000
-"""Ids that are remembered. Must be more than the events that Beat may send again, which is at most what it replays."""
 
 TABLES = """
-CREATE TABLE IF NOT EXISTS applied (id TEXT PRIMARY KEY, sequence TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS applied_by_sequence ON applied (sequence);
-CREATE TABLE IF NOT EXISTS subject (subject TEXT PRIMARY KEY, sequence TEXT NOT NULL, type TEXT NOT NULL) WITHOUT ROWID;
+-- Ids of events that may come again. An operator may replay events of any age, so none is deleted here.
+CREATE TABLE IF NOT EXISTS applied (id TEXT PRIMARY KEY) WITHOUT ROWID;
+-- The state of each request, by its latest event.
+CREATE TABLE IF NOT EXISTS request (subject TEXT PRIMARY KEY, sequence TEXT NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
+-- What this example does with an event: one row for each.
 CREATE TABLE IF NOT EXISTS effect (number INTEGER PRIMARY KEY, event TEXT NOT NULL, type TEXT NOT NULL, subject TEXT NOT NULL);
 """
 
@@ -92,11 +92,11 @@ def effect(store: sqlite3.Connection, event: Event) -> None:
     """What this consumer is for. Raises if the event cannot be applied."""
     status = event.data["status"]
     store.execute("INSERT INTO effect (event, type, subject) VALUES (?, ?, ?)", (event.id, event.type, event.subject))
-    # An event that was parked for a while may come after a later one of its subject: what is known then stays.
+    # An event that was refused for a while may come after a later one of its subject. The state by the later one stays.
     store.execute(
-        "INSERT INTO subject VALUES (?, ?, ?) ON CONFLICT (subject) DO UPDATE SET sequence = excluded.sequence, type = excluded.type "
-        "WHERE subject.sequence < excluded.sequence",
-        (event.subject, event.sequence, f"{event.type} {status}"),
+        "INSERT INTO request VALUES (?, ?, ?) ON CONFLICT (subject) DO UPDATE SET sequence = excluded.sequence, status = excluded.status "
+        "WHERE request.sequence < excluded.sequence",
+        (event.subject, event.sequence, status),
     )
 
 
@@ -104,10 +104,8 @@ def apply(store: sqlite3.Connection, event: Event) -> None:
     """The effect of an event and its id, both or neither; nothing for an event that was applied before."""
     store.execute("BEGIN IMMEDIATE")
     try:
-        if store.execute("INSERT OR IGNORE INTO applied VALUES (?, ?)", (event.id, event.sequence)).rowcount:
+        if store.execute("INSERT OR IGNORE INTO applied VALUES (?)", (event.id,)).rowcount:
             effect(store, event)
-            if int(event.sequence) % 1000 == 0:
-                store.execute("DELETE FROM applied WHERE sequence < ?", (f"{int(event.sequence) - KEPT:020d}",))
         store.execute("COMMIT")
     except BaseException:
         store.execute("ROLLBACK")

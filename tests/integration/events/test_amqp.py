@@ -1,6 +1,7 @@
 """The sink of RabbitMQ before a server that does what a real one does not do on demand (`tests/amqp_stub.py`)."""
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -143,6 +144,53 @@ async def test_an_event_without_a_queue_is_returned_before_its_confirmation() ->
     assert "beat.alert.opened" in found[1].reason
 
 
+class Fates:
+    """A server that decides by chance what becomes of a message, and confirms in any order, several at once where it can."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.of: dict[str, Trouble | None] = {}
+        self._waiting: dict[int, bool] = {}
+
+    def __call__(self, session: Session, message: Message) -> None:
+        fate = self.random.choices((None, Trouble.UNROUTABLE, Trouble.NACKED), (8, 1, 1))[0]
+        self.of[message.id] = fate
+        if fate is Trouble.UNROUTABLE:
+            session.give_back(message)
+        self._waiting[message.tag] = fate is not Trouble.NACKED
+        if self.random.random() < 0.3:
+            asyncio.get_running_loop().call_later(self.random.random() / 50, self._confirm, session)
+
+    def _confirm(self, session: Session) -> None:
+        """Some of what waits, all of it in the end."""
+        tags = list(self._waiting)
+        for tag in self.random.sample(tags, self.random.randint(0, len(tags))):
+            if tag not in self._waiting:
+                continue
+            ack = self._waiting[tag]
+            same = [other for other in self._waiting if other <= tag]
+            multiple = all(self._waiting[other] is ack for other in same)
+            for other in same if multiple else [tag]:
+                del self._waiting[other]
+            session.ack(tag, multiple=multiple) if ack else session.nack(tag, multiple=multiple)
+        if self._waiting:
+            asyncio.get_running_loop().call_later(0.01, self._confirm, session)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_each_event_of_each_call_gets_the_answer_that_the_server_gave(seed: int) -> None:
+    fates = Fates(seed)
+    async with opened(Stub(on_publish=fates), limits=Limits()) as one:
+        parts = [events(fates.random.randint(1, 60), fates.random.choice((2, 9000))) for _ in range(12)]
+        async with asyncio.timeout(ENOUGH):
+            found = await asyncio.gather(*(one.publish(part) for part in parts))
+        assert one.trouble() is None
+    for part, refusals in zip(parts, found, strict=True):
+        assert [refusals[place].trouble if place in refusals else None for place in range(len(part))] == [
+            fates.of[each.id] for each in part
+        ]
+
+
 async def test_an_unknown_message_that_comes_back_ends_the_connection() -> None:
     """Else an event that no queue took would count as stored."""
 
@@ -180,6 +228,10 @@ async def test_a_call_that_was_given_up_is_still_counted() -> None:
         left.cancel()
         call = asyncio.create_task(one.publish(events(1)))
         await until(lambda: len(stub.session.messages) == 4)
+        await asyncio.gather(left, return_exceptions=True)
+        stub.session.ack(1)
+        stub.session.give_back(stub.session.messages[1])
+        stub.session.ack(3, multiple=True)
         stub.session.nack(4)
         assert [refusal.trouble for refusal in (await call).values()] == [Trouble.NACKED]
 

@@ -133,7 +133,7 @@ async def test_each_event_has_one_effect_whatever_is_killed(rabbitmq: RabbitMQ, 
     assert consumer.applied() == {event.id for event in sent}
     assert consumer.rows("SELECT event FROM effect GROUP BY event HAVING count(*) > 1") == []
     latest = {event.subject: f"{event.seq:020d}" for event in sent}
-    assert dict(consumer.rows("SELECT subject, sequence FROM subject")) == latest
+    assert dict(consumer.rows("SELECT subject, sequence FROM request")) == latest
     assert await dead_letters(rabbitmq, 0) == []
 
 

@@ -44,6 +44,11 @@ class Batch:
         self.sent_at = now
         self._returned = None
 
+    @property
+    def is_over(self) -> bool:
+        """No confirmation is to come. The caller may have gone before: `done` is cancelled then, and says nothing."""
+        return self._whole and not self.left
+
     def whole(self) -> None:
         """All that can be sent was sent."""
         self._whole = True
@@ -79,7 +84,7 @@ class Batch:
         return False
 
     def _finish(self) -> None:
-        if self._whole and not self.left and not self.done.done():
+        if self.is_over and not self.done.done():
             self.done.set_result(None)
 
 
@@ -108,7 +113,7 @@ class Confirms:
             if tag < batch.first:
                 break
             batch.confirm(batch.first if multiple else tag, tag + 1, refusal)
-        while self._batches and self._batches[0].done.done():
+        while self._batches and self._batches[0].is_over:
             self._batches.popleft()
 
     def returned(self, event_id: str, reason: str) -> bool:

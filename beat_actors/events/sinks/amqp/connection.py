@@ -156,13 +156,15 @@ class Connection:
 
     async def close(self) -> None:
         """End the connection in order if the server still answers. Never raises."""
-        if self.failure is None and self.blocked is None:
-            with contextlib.suppress(SinkUnavailable, TimeoutError):
-                async with asyncio.timeout(self._limits.close), self._turn:
-                    await self.ask(commands.Connection.Close(200, "", 0, 0), commands.Connection.CloseOk)
-        self.fail(unreachable(self.address, "is no longer used: the sink was closed"))
-        for task in self._tasks:
-            task.cancel()
+        try:
+            if self.failure is None and self.blocked is None:
+                with contextlib.suppress(SinkUnavailable, TimeoutError):
+                    async with asyncio.timeout(self._limits.close), self._turn:
+                        await self.ask(commands.Connection.Close(200, "", 0, 0), commands.Connection.CloseOk)
+        finally:
+            self.fail(unreachable(self.address, "is no longer used: the sink was closed"))
+            for task in self._tasks:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(self._limits.close):

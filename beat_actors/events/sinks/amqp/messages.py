@@ -107,7 +107,10 @@ class Messages:
 
 def publish_frame(exchange: str, routing_key: str) -> bytes:
     """`basic.publish`, mandatory. Raises `ValueError` for names that are too long."""
-    names = b"".join(bytes((len(name),)) + name for name in (exchange.encode(), routing_key.encode()))
+    encoded = exchange.encode(), routing_key.encode()
+    if max(map(len, encoded)) > MOST_SHORT:
+        raise ValueError(f"the type of the event has more than {MOST_SHORT} bytes")
+    names = b"".join(bytes((len(name),)) + name for name in encoded)
     payload = struct.pack(">HHH", BASIC, PUBLISH, 0) + names + bytes((MANDATORY,))
     return struct.pack(">BHI", METHOD, CHANNEL, len(payload)) + payload + b"\xce"
 

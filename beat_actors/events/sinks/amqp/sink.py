@@ -1,4 +1,15 @@
-"""The sink of RabbitMQ: `Sink` over one connection at a time."""
+"""Events to an exchange of RabbitMQ (3.10 to 4.3): `amqp://…`, `amqps://…`.
+
+Options: `exchange` (default `beat.dx`), `heartbeat` in seconds (default 10), and with `amqps` the files `cafile`, `certfile` and `keyfile`. The exchange
+is a durable topic exchange. An event's routing key is its type. Nothing else is declared: a consumer declares its queue and binds it, and an event that
+no queue is bound for is refused as unroutable, so that it is not lost.
+
+An event is confirmed when **every** queue that it was routed to has stored it. So one full queue refuses an event for all consumers, and one without a
+leader holds the confirmation back for all. Such an event is not sent again while the connection lives: RabbitMQ itself sends it again to the members of
+a quorum queue, and each resend would put one more copy into the queues that have it. After 100 s the connection is given up and the event sent again.
+
+The login needs the permission `write` for the exchange, and `configure` if Beat is to declare it.
+"""
 
 from collections.abc import Mapping, Sequence
 
