@@ -1,9 +1,14 @@
-"""Events as one EVAL of `redis_streams.lua`, in bytes that go on the wire as they are. Nothing here does I/O."""
+"""Events as commands of Redis, in bytes that go on the wire as they are. Nothing here does I/O.
+
+A run of events is one transaction of XADDs, whose reply is known beforehand; or, where more than that has to be found out, one call of
+`redis_streams.lua`, which costs Redis four times as much.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 from beat_actors.events.envelope import attributes, body, structured
 from beat_actors.events.sink import Event, Place, Refusal, Trouble
@@ -33,64 +38,81 @@ _DATA, _EVENT = bulk(b"data"), bulk(b"event")
 _EVAL = b"$4\r\nEVAL\r\n" + bulk(SCRIPT) + b"$1\r\n1\r\n"
 
 
-class Run(NamedTuple):
-    """Events that one script appends. `places`: where each is in the batch. `last`: the seq of the last one."""
+@dataclass(slots=True)
+class Run:
+    """Events that are appended in one step. `places`: where each is in the batch. `fields`: names and values, `counts` of them. `size`: in bytes."""
 
-    replay: bool
-    places: list[int]
-    parts: list[bytes]
-    first: int
-    last: int
-    arguments: int
-    size: int
+    replay: bool = False
+    places: list[int] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    fields: list[bytes] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    size: int = 0
 
-    def command(self, stream: str, *, stored: int, ahead: int) -> list[bytes]:
-        """The whole command, to be written as it is."""
-        head = b"*%d\r\n" % (3 + 1 + 4 + self.arguments)
-        mode = b"replay" if self.replay else b"log"
-        limits = (b"%d" % stored, b"%d" % ahead, b"%d" % len(self.places))
-        return [head, _EVAL, bulk(stream.encode()), bulk(mode), *map(bulk, limits), *self.parts]
+    @property
+    def first(self) -> int:
+        return self.events[0].seq
 
+    @property
+    def last(self) -> int:
+        return self.events[-1].seq
 
-NO_EVENTS = Run(replay=False, places=[], parts=[], first=0, last=0, arguments=0, size=0)
-"""Only looks at how far the stream has got."""
+    def is_ascending(self) -> bool:
+        return all(before.seq < after.seq for before, after in pairwise(self.events))
+
+    def script(self, stream: str, *, stored: int, ahead: int) -> list[bytes]:
+        """The call of the script."""
+        head = b"*%d\r\n" % (3 + 1 + 4 + 3 * len(self.events) + sum(self.counts))
+        limits = (b"%d" % stored, b"%d" % ahead, b"%d" % len(self.events))
+        words = [head, _EVAL, bulk(stream.encode()), bulk(b"replay" if self.replay else b"log"), *map(bulk, limits)]
+        for event, count, fields in zip(self.events, self.counts, self.fields, strict=True):
+            words += (f"{_value(str(event.seq))}{_value(event.id)}{_name(str(count))}".encode(), fields)
+        return words
+
+    def transaction(self, stream: str) -> list[bytes]:
+        """The XADDs of a stream that exists and ends before the first of these events. `reply` is what Redis answers."""
+        words = [b"*1\r\n$5\r\nMULTI\r\n"]
+        command = f"$4\r\nXADD\r\n{_value(stream)}$10\r\nNOMKSTREAM\r\n"
+        for event, count, fields in zip(self.events, self.counts, self.fields, strict=True):
+            words += (f"*{count + 4}\r\n{command}{_value(f'{event.seq}-0')}".encode(), fields)
+        words.append(b"*1\r\n$4\r\nEXEC\r\n")
+        return words
+
+    def reply(self) -> bytes:
+        """To `transaction`, if each event was appended under its own id."""
+        count = len(self.events)
+        ids = "".join(_value(f"{event.seq}-0") for event in self.events)
+        return b"+OK\r\n" + b"+QUEUED\r\n" * count + f"*{count}\r\n{ids}".encode()
 
 
 def runs(events: Sequence[Event], place: Place, refused: dict[int, Refusal]) -> Iterator[Run]:
     """The events in their order, in runs of at most `MOST_EVENTS` and about `MOST_BYTES`. Those that can be no CloudEvent are added to `refused`."""
-    places: list[int] = []
-    parts: list[bytes] = []
-    first = last = arguments = size = 0
-    replay = False
+    run = Run()
     for number, event in enumerate(events):
         try:
-            packed, count = _structured(event, place) if place.structured else _binary(event, place)
+            fields, count = _structured(event, place) if place.structured else _binary(event, place)
         except ValueError as error:
             refused[number] = Refusal(Trouble.INVALID, str(error))
             continue
-        if places and (replay != event.replay or len(places) == MOST_EVENTS or size + len(packed) > MOST_BYTES):
-            yield Run(replay, places, parts, first, last, arguments, size)
-            places, parts, arguments, size = [], [], 0, 0
-        if not places:
-            first, replay = event.seq, event.replay
-        places.append(number)
-        parts.append(packed)
-        last = event.seq
-        arguments += count + 3
-        size += len(packed)
-    if places:
-        yield Run(replay, places, parts, first, last, arguments, size)
-
-
-def _head(event: Event, count: int) -> str:
-    return f"{_value(str(event.seq))}{_value(event.id)}{_name(str(count))}"
+        is_full = len(run.events) == MOST_EVENTS or run.size + len(fields) > MOST_BYTES
+        if run.events and (is_full or run.replay != event.replay):
+            yield run
+            run = Run()
+        run.replay = event.replay
+        run.places.append(number)
+        run.events.append(event)
+        run.fields.append(fields)
+        run.counts.append(count)
+        run.size += len(fields)
+    if run.events:
+        yield run
 
 
 def _binary(event: Event, place: Place) -> tuple[bytes, int]:
     """A field for each attribute, and `data`. Raises `ValueError` as `attributes` does."""
     named = attributes(event, place)
     count = 2 * len(named) + 2
-    parts = [_head(event, count), _packed.get((event.type, place.source)) or _shared(event, place, named)]
+    parts = [_packed.get((event.type, place.source)) or _shared(event, place, named)]
     for name, value in named.items():
         if name not in _FIXED:
             size = len(value) if value.isascii() else len(value.encode())
@@ -109,4 +131,4 @@ def _shared(event: Event, place: Place, named: Mapping[str, str]) -> str:
 def _structured(event: Event, place: Place) -> tuple[bytes, int]:
     """One field `event` that holds all of it. Raises `ValueError` as `structured` does."""
     whole = structured(event, place)
-    return b"%b%b$%d\r\n%b\r\n" % (_head(event, 2).encode(), _EVENT, len(whole), whole), 2
+    return b"%b$%d\r\n%b\r\n" % (_EVENT, len(whole), whole), 2

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
@@ -29,7 +29,7 @@ from beat_actors.errors import BadSettings
 from beat_actors.events.sink import Event, Place, Refusal, SinkUnavailable, Trouble
 from beat_actors.events.sinks.holding import Holding
 from beat_actors.events.sinks.options import Options
-from beat_actors.events.sinks.packing import NO_EVENTS, Run, bulk, runs
+from beat_actors.events.sinks.packing import Run, bulk, runs
 from beat_actors.logins import said
 from beat_actors.primary import async_primary
 
@@ -68,24 +68,15 @@ class RedisStreams:
         self._memory = Memory(self._max_bytes)
         self._stored = 0
         self._lost_until = 0
+        self._ends_at: int | None = None  # the last seq of the stream that this connection has seen
         self._holding = Holding()
 
     async def open(self, position: int = 0) -> None:
         await self.close()
-        connection = self._make()
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.connect()  # type: ignore[no-untyped-call]
-        except (redis.RedisError, OSError) as error:
-            await _end(connection)
-            raise _unavailable(error, Trouble.UNREACHABLE) from None
-        except BaseException:
-            await _end(connection)
-            raise
-        self._connection = connection
         self._stored = position if position > self._lost_until else 0
         async with self._turn:
-            await self._append(NO_EVENTS)
+            await self._connect()
+            await self._look(Run())
             await self._trim(self._stream)
 
     async def publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
@@ -111,15 +102,43 @@ class RedisStreams:
 
     async def close(self) -> None:
         self._generation += 1
+        await self._drop()
+
+    async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await _end(connection)
 
+    async def _connect(self) -> None:
+        connection = self._make()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except (redis.RedisError, OSError) as error:
+            await _end(connection)
+            raise _unavailable(error, Trouble.UNREACHABLE) from None
+        except BaseException:
+            await _end(connection)
+            raise
+        self._connection, self._ends_at = connection, None
+
     async def _append(self, run: Run) -> tuple[Refusal | None, int]:
         """Why the events of the run from the n-th on were not stored, and n. Raises `SinkUnavailable`."""
+        if not run.replay and self._ends_at is not None and run.first > self._ends_at and run.is_ascending():
+            if await self._is_answered(run.transaction(self._stream), run.reply()):
+                self._stored = self._ends_at = run.last
+                if self._memory.is_due(self._stream, run.size):
+                    await self._trim(self._stream)
+                return None, 0
+            await self._drop()
+            await self._connect()
+        return await self._look(run)
+
+    async def _look(self, run: Run) -> tuple[Refusal | None, int]:
+        """As `_append`, by the script, which says what is wrong."""
         stream = f"{self._stream}:replay" if run.replay else self._stream
         try:
-            reply = await self._ask(*run.command(stream, stored=0 if run.replay else self._stored, ahead=AHEAD))
+            reply = await self._ask(run.script(stream, stored=0 if run.replay else self._stored, ahead=AHEAD))
         except redis.ResponseError as error:
             unavailable = _unavailable(error, Trouble.NACKED)
             if unavailable.trouble is not Trouble.FULL:
@@ -131,8 +150,8 @@ class RedisStreams:
             raise self._lost(number)
         if verdict != b"ok":
             return Refusal(Trouble.LOST, self._other_log(verdict, number, run)), number if verdict == b"conflict" else 0
-        if not run.replay:
-            self._stored = number
+        if not run.replay and number:
+            self._stored = self._ends_at = number
         if self._memory.is_due(stream, run.size):
             await self._trim(stream)
         return None, 0
@@ -168,23 +187,43 @@ class RedisStreams:
             raise _unavailable(error, Trouble.NACKED) from None
 
     async def _command(self, *words: str) -> object:
-        return await self._ask(b"*%d\r\n" % len(words), *(bulk(word.encode()) for word in words))
+        return await self._ask([b"*%d\r\n" % len(words), *(bulk(word.encode()) for word in words)])
 
-    async def _ask(self, *command: bytes) -> object:
+    async def _ask(self, command: Sequence[bytes]) -> object:
         """The reply to one command. Raises `redis.ResponseError` for one that the server refused, and `SinkUnavailable` for a connection that broke."""
+        async with self._answering(command) as connection:
+            return await connection.read_response()
+
+    async def _is_answered(self, command: Sequence[bytes], reply: bytes) -> bool:
+        """Whether the server answers exactly this. If it does not, the rest of its answer is unread, and the connection of no more use."""
+        async with self._answering(command) as connection:
+            got = 0
+            while got < len(reply):
+                # redis-py would parse a thousand replies one by one. It reads ahead of none, so the stream begins with this one.
+                part = await connection._reader.read(len(reply) - got) if connection._reader else b""
+                if not part:
+                    raise redis.ConnectionError("connection closed by the server")
+                if not reply.startswith(part, got):
+                    return False
+                got += len(part)
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _answering(self, command: Sequence[bytes]) -> AsyncIterator[Connection]:
+        """Send a command; its reply has to be read within the block. A connection with an unread reply is closed."""
         connection = self._connection
         if connection is None:
             raise SinkUnavailable(Trouble.UNREACHABLE, CLOSED)
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 await connection.send_packed_command(command, check_health=False)
-                return await connection.read_response()
+                yield connection
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             await self.close()
             raise _unavailable(error, Trouble.NO_CONFIRM) from None
         except redis.ResponseError:
             raise
-        except BaseException:  # a reply may be on its way, and would be taken for that of the next command
+        except BaseException:
             await self.close()
             raise
 

@@ -32,7 +32,7 @@ def test_every_word_is_where_the_script_looks_for_it(structured: bool) -> None:
     ]
     place = Place("a", "redis://x", structured=structured)
     (run,) = runs(events, place, {})
-    found = words(b"".join(run.command("beat:events", stored=5, ahead=100)))
+    found = words(b"".join(run.script("beat:events", stored=5, ahead=100)))
     assert found[:8] == [b"EVAL", SCRIPT, b"1", b"beat:events", b"log", b"5", b"100", b"3"]
     rest = found[8:]
     for one in events:
@@ -51,7 +51,7 @@ def test_a_run_is_bounded_by_events_and_by_bytes_and_keeps_the_order() -> None:
     small, large = made(600), made(40, first=601, size=60_000)
     found = list(runs([*small, *large], PLACE, {}))
     assert [number for run in found for number in run.places] == list(range(640))
-    assert all(len(run.places) <= MOST_EVENTS and run.size <= MOST_BYTES for run in found)
+    assert all(len(run.events) <= MOST_EVENTS and run.size <= MOST_BYTES for run in found)
     assert [(run.first, run.last) for run in found][:2] == [(1, 256), (257, 512)]
 
 
@@ -66,3 +66,14 @@ def test_replays_are_runs_of_their_own_and_what_is_invalid_is_in_none() -> None:
         (False, [4, 5]),
     ]
     assert {number: refusal.trouble for number, refusal in refused.items()} == {1: Trouble.INVALID}
+
+
+def test_a_transaction_and_its_reply_are_well_formed() -> None:
+    (run,) = runs(made(2, first=99), PLACE, {})
+    *_, rest = b"".join(run.transaction("beat:events")).partition(b"MULTI\r\n")
+    command = rest.removesuffix(b"*1\r\n$4\r\nEXEC\r\n")
+    second = command.rindex(b"*28\r\n")
+    for one, part in zip(run.events, (command[:second], command[second:]), strict=True):
+        assert words(part)[:4] == [b"XADD", b"beat:events", b"NOMKSTREAM", f"{one.seq}-0".encode()]
+        assert words(part)[-2:] == [b"data", one.data.encode()]
+    assert run.reply() == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$4\r\n99-0\r\n$5\r\n100-0\r\n"
