@@ -5,7 +5,7 @@ redis-py that begin with `ssl_`. The id of an entry is `<seq>-0`, so the stream 
 attributes of the CloudEvent and `data`, or one field `event` if the place is structured. Replays go to the stream `<stream>:replay` under new ids.
 
 **Trimming deletes what a slow consumer has not read.** Redis also carries the work queue, so both streams are kept below `max_bytes` each, whoever reads
-them: about 600 bytes an event, so 64 MB hold about 100,000. A consumer that is further behind misses events; it notices by the gap in `sequence`, and
+them: about 500 bytes an event, so 64 MB hold about 120,000. A consumer that is further behind misses events; it notices by the gap in `sequence`, and
 gets them from the API. A stream that has to lose nothing belongs into a Redis of its own, with a `max_bytes` that fits the longest outage of a consumer.
 
 The user needs `+eval +xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info +select` and the keys `~<stream> ~<stream>:replay`.

@@ -1,11 +1,14 @@
 """The stream of Redis: one entry for an event, whole runs or nothing, and a size that is bounded."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
@@ -14,6 +17,7 @@ from beat_actors.events.sink import Place, SinkUnavailable, Trouble
 from beat_actors.events.sinks import redis_streams
 from beat_actors.events.sinks.conformance import event, made
 from beat_actors.events.sinks.redis_streams import RedisStreams
+from tests.certificates import certificate
 from tests.conftest import Servers
 
 Opened = Callable[..., Awaitable[RedisStreams]]
@@ -236,3 +240,35 @@ async def test_a_server_that_does_not_answer_ends_the_call(
     assert raised.value.trouble is Trouble.NO_CONFIRM
     await sink.open()
     assert set(await sink.publish([event(2)])) == set()
+
+
+async def test_rediss_checks_the_certificate(
+    servers: Servers, stream: str, client: redis.Redis, tmp_path: Path
+) -> None:
+    """The server of the tests has no TLS, so that something else has it before the server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own := certificate(tmp_path / "own.pem"))
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65_536):
+            writer.write(part)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", servers.valkey.port)
+        with contextlib.suppress(OSError):
+            await asyncio.gather(carry(reader, back), carry(there, writer))
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"rediss://:{servers.valkey.password}@127.0.0.1:{proxy.sockets[0].getsockname()[1]}/0"
+    try:
+        sink = RedisStreams(Place("test", url, options={"stream": stream, "ssl_ca_certs": str(own)}))
+        await sink.open()
+        assert await sink.publish(made(300)) == {}
+        assert len(ids(client, stream)) == 300
+        await sink.close()
+        with pytest.raises(SinkUnavailable, match="certificate verify failed") as raised:
+            await RedisStreams(Place("test", url, options={"stream": stream})).open()
+        assert raised.value.trouble is Trouble.UNREACHABLE
+    finally:
+        proxy.close()
