@@ -102,7 +102,8 @@ class Sink(Protocol):
     async def open(self, position: int = 0) -> None:
         """Connect, and declare what is published to. Called again after `close`, and after `SinkUnavailable`.
 
-        `position`: the seq up to which this sink has stored all events, by the relay's records; 0 if it has stored none. A sink whose server can say
+        `position`: the highest seq that this sink has stored, by the relay's records; 0 if there is none or it is unknown. An event that was parked, or
+        that is not for this place, does not count, however far the relay has read. A sink whose server can say
         how far it has got compares the two. Raises `SinkUnavailable`.
         """
 

@@ -109,7 +109,7 @@ class Relay:
             try:
                 if not is_open:
                     await self._sink.close()
-                    await self._sink.open(min(one.seq for one in waiting) - 1)
+                    await self._sink.open(max((one.seq for one in self._done), default=0))
                     is_open = True
                 sent = self._batch(waiting, batch)
                 refused = await self._sink.publish(sent)

@@ -110,17 +110,19 @@ class NdjsonFile:
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         """Raises `SinkUnavailable` for a disk that does not answer, and for any error of the file."""
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             raise SinkUnavailable(Trouble.UNREACHABLE, CLOSED)
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+                return await asyncio.get_running_loop().run_in_executor(thread, work)
         except TimeoutError:
-            await self.close()
-            raise SinkUnavailable(Trouble.NO_CONFIRM, f"the disk of {self._path} does not answer") from None
+            found = SinkUnavailable(Trouble.NO_CONFIRM, f"the disk of {self._path} does not answer")
         except OSError as error:
+            found = _unavailable(error, self._path)
+        if thread is self._thread:  # it was not opened again meanwhile
             await self.close()
-            raise _unavailable(error, self._path) from None
+        raise found
 
 
 class RotatedFile:

@@ -2,13 +2,14 @@
 
 Options: `stream` (default `beat:events`), `max_bytes` (default: a tenth of `maxmemory`, or 64 MB where there is none), and with `rediss` those of
 redis-py that begin with `ssl_`. The id of an entry is `<seq>-0`, so the stream holds each event once however often it is sent. Its fields are the
-attributes of the CloudEvent and `data`, or one field `event` if the place is structured. Replays go to the stream `<stream>:replay` under new ids.
+attributes of the CloudEvent and `data`, or one field `event` if the place is structured. Replays go to the stream `<stream>:replay` under new ids. An event
+that comes more than 50,000 places late, such as one that was parked, has to come as a replay.
 
 **Trimming deletes what a slow consumer has not read.** Redis also carries the work queue, so both streams are kept below `max_bytes` each, whoever reads
 them: about 500 bytes an event, so 64 MB hold about 120,000. A consumer that is further behind misses events; it notices by the gap in `sequence`, and
 gets them from the API. A stream that has to lose nothing belongs into a Redis of its own, with a `max_bytes` that fits the longest outage of a consumer.
 
-The user needs `+eval +xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info +select` and the keys `~<stream> ~<stream>:replay`.
+The user needs `+multi +exec +eval +xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info +select` and the keys `~<stream> ~<stream>:replay`.
 """
 
 import asyncio
@@ -69,11 +70,13 @@ class RedisStreams:
         self._stored = 0
         self._lost_until = 0
         self._ends_at: int | None = None  # the last seq of the stream that this connection has seen
+        self._by_script = False
         self._holding = Holding()
 
     async def open(self, position: int = 0) -> None:
         await self.close()
         self._stored = position if position > self._lost_until else 0
+        self._by_script = False
         async with self._turn:
             await self._connect()
             await self._look(Run())
@@ -124,15 +127,19 @@ class RedisStreams:
 
     async def _append(self, run: Run) -> tuple[Refusal | None, int]:
         """Why the events of the run from the n-th on were not stored, and n. Raises `SinkUnavailable`."""
-        if not run.replay and self._ends_at is not None and run.first > self._ends_at and run.is_ascending():
-            if await self._is_answered(run.transaction(self._stream), run.reply()):
-                self._stored = self._ends_at = run.last
-                if self._memory.is_due(self._stream, run.size):
-                    await self._trim(self._stream)
-                return None, 0
-            await self._drop()
-            await self._connect()
-        return await self._look(run)
+        ends_at = self._ends_at
+        if run.replay or self._by_script or ends_at is None or run.first <= ends_at or not run.is_ascending():
+            return await self._look(run)
+        if await self._is_answered(run.transaction(self._stream), run.reply()):
+            self._stored = self._ends_at = run.last
+            if self._memory.is_due(self._stream, run.size):
+                await self._trim(self._stream)
+            return None, 0
+        await self._drop()
+        await self._connect()
+        refusal, taken = await self._look(run)
+        self._by_script = refusal is None  # nothing is wrong, so this server takes no such transactions
+        return refusal, taken
 
     async def _look(self, run: Run) -> tuple[Refusal | None, int]:
         """As `_append`, by the script, which says what is wrong."""

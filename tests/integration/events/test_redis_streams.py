@@ -222,7 +222,20 @@ async def test_the_rules_of_the_documentation_are_enough(
     sink = await opened(url=f"redis://publisher:hidden@127.0.0.1:{servers.valkey.port}/0")
     assert await sink.publish([event(1), event(2), event(1)._replace(replay=True)]) == {}
     assert await sink.publish([event(4), event(3)]) == {}
+    assert await sink.publish(made(300, first=5)) == {}
+    assert not sink._by_script
     await sink._command("XTRIM", stream, "MAXLEN", "~", "1", "LIMIT", "10")
+
+
+async def test_a_server_without_transactions_gets_scripts(
+    opened: Opened, client: redis.Redis, servers: Servers, stream: str
+) -> None:
+    rules = ("~*", "+@all", "-multi")
+    client.execute_command("ACL", "SETUSER", "scripts", "reset", "on", ">hidden", *rules)
+    sink = await opened(url=f"redis://scripts:hidden@127.0.0.1:{servers.valkey.port}/0")
+    assert await sink.publish(made(600)) == {}
+    assert sink._by_script
+    assert ids(client, stream) == [f"{seq}-0" for seq in range(1, 601)]
 
 
 async def test_a_server_that_does_not_answer_ends_the_call(
