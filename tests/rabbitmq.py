@@ -14,6 +14,7 @@ from pathlib import Path
 from beat_actors.events.sink import Place
 from beat_actors.local.account import Account, unprivileged
 from beat_actors.local.home import Home
+from tests.certificates import certificate
 
 GREETING = b"AMQP\x00\x00\x09\x01"
 MOST_MEMORY = "1GB"
@@ -29,6 +30,8 @@ class RabbitMQ:
     folder: Path
     account: Account | None
     port: int
+    secure_port: int
+    certificate: Path
     node: str
     password: str = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
@@ -40,14 +43,17 @@ class RabbitMQ:
         account = unprivileged()
         folder = home.place_for(account) / "rabbitmq"
         folder.mkdir()
-        port, distribution, epmd = (home.port(f"rabbitmq-{name}") for name in ("amqp", "distribution", "epmd"))
+        names = ("amqp", "amqps", "distribution", "epmd")
+        port, secure_port, distribution, epmd = (home.port(f"rabbitmq-{name}") for name in names)
+        pem = certificate(folder / "certificate.pem")
         password = home.secret("rabbitmq")
         cookie = folder / ".erlang.cookie"
         cookie.write_text(home.secret("rabbitmq-cookie"))
         (folder / "plugins").write_text("[].\n")
         (folder / "env.conf").write_text("")
         (folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = beat\ndefault_pass = {password}\n"
+            f"listeners.tcp.1 = 127.0.0.1:{port}\nlisteners.ssl.1 = 127.0.0.1:{secure_port}\n"
+            f"ssl_options.certfile = {pem}\nssl_options.keyfile = {pem}\ndefault_user = beat\ndefault_pass = {password}\n"
             f"disk_free_limit.absolute = 1MB\nvm_memory_high_watermark.absolute = {MOST_MEMORY}\n"
             "log.file.level = warning\n"
         )
@@ -73,13 +79,27 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
         }
-        return cls(binary, folder, account, port, node, password, env)
+        return cls(binary, folder, account, port, secure_port, pem, node, password, env)
 
     def url(self, *, user: str = "beat", password: str | None = None, vhost: str = "") -> str:
         return f"amqp://{user}:{password or self.password}@127.0.0.1:{self.port}/{vhost}"
 
     def place(self, *, user: str = "beat", password: str | None = None, vhost: str = "", **options: str) -> Place:
         return Place("bus", self.url(user=user, password=password, vhost=vhost), options=options)
+
+    def secure_place(self, **options: str) -> Place:
+        """Over TLS. The certificate signs itself, so it is its own authority."""
+        url = f"amqps://beat:{self.password}@127.0.0.1:{self.secure_port}/"
+        return Place("bus", url, options={"cafile": str(self.certificate), **options})
+
+    def freeze(self) -> None:
+        """The node stops, and its connections stay."""
+        assert self._server is not None
+        os.killpg(self._server.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._server is not None
+        os.killpg(self._server.pid, signal.SIGCONT)
 
     def start(self) -> None:
         """Returns when the node takes connections; does nothing while it runs."""

@@ -44,8 +44,9 @@ class Bus:
         self.name = f"test.{uuid.uuid4().hex[:8]}"
         self.sinks: list[AmqpSink] = []
 
-    async def sink(self, *, structured: bool = False) -> AmqpSink:
-        one = AmqpSink(replace(self.node.place(exchange=self.name), structured=structured))
+    async def sink(self, *, structured: bool = False, secure: bool = False, **options: str) -> AmqpSink:
+        place = self.node.secure_place if secure else self.node.place
+        one = AmqpSink(replace(place(exchange=self.name, **options), structured=structured))
         await one.open()
         self.sinks.append(one)
         return one
@@ -108,6 +109,14 @@ async def test_events_are_stored_once_and_in_order(bus: Bus) -> None:
     calls = [one.publish(sent[start : start + 250]) for start in range(0, len(sent), 250)]
     assert await asyncio.gather(*calls) == [{}] * 12
     assert one.trouble() is None
+    assert [message.message_id for message in await taken(queue, len(sent))] == [each.id for each in sent]
+
+
+async def test_events_go_over_tls(bus: Bus) -> None:
+    one = await bus.sink(secure=True)
+    queue = await bus.queue()
+    sent = [event(seq, size=20_000) for seq in range(1, 201)]
+    assert await asyncio.gather(one.publish(sent[:100]), one.publish(sent[100:])) == [{}] * 2
     assert [message.message_id for message in await taken(queue, len(sent))] == [each.id for each in sent]
 
 
@@ -280,6 +289,27 @@ class Publisher:
                 except SinkUnavailable as error:
                     self.troubles[error.trouble] += 1
                     await asyncio.sleep(0.2)
+
+
+async def test_a_frozen_broker_is_unreachable_and_nothing_is_lost(bus: Bus) -> None:
+    """It keeps the connection, and sends no heartbeat."""
+    one = await bus.sink(heartbeat="2")
+    queue = (await bus.queue()).name
+    assert await one.publish([event(1)]) == {}
+    sent = events(20, first=2)
+    bus.node.freeze()
+    try:
+        assert (await refused(one.publish(sent))).trouble is Trouble.UNREACHABLE
+    finally:
+        bus.node.thaw()
+    await one.open()
+    assert await one.publish(sent) == {}
+    async with connected(bus.node) as connection:
+        found = await (await connection.channel()).declare_queue(queue, passive=True)
+        messages = await taken(found, (await found.declare()).message_count)
+    assert [json.loads(number) for number in dict.fromkeys(message.body for message in messages)] == [
+        json.loads(each.data) for each in [event(1), *sent]
+    ]
 
 
 async def test_a_killed_broker_loses_nothing_and_keeps_the_order(bus: Bus) -> None:
