@@ -14,7 +14,7 @@ from actors.parent import DRAIN
 from actors.runner import Runner
 from actors.watchdog import Watchdog
 from beat_actors import heap
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.logs import configure
 from beat_actors.running_code import own

@@ -16,7 +16,7 @@ from api.waiting import COME_BACK, LONGEST, LOOK_WITHIN, Waiting
 from beat_actors.access.keyring import Caller
 from beat_actors.errors import StorageTooSlow
 from beat_actors.requests import queries
-from beat_actors.requests.queries import RequestView
+from beat_actors.requests.views import RequestView
 
 SOON = 1
 """Seconds after which a caller should look at a request that was just accepted."""

@@ -105,7 +105,7 @@ async def _database(services: Services) -> str:
     except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
         return "it does not answer"
     if row is not None and row.read_only:
-        services.database.distrust()
+        services.database.connections.distrust()
         return READ_ONLY
     revision, oldest = (None, None) if row is None else (row.revision, row.oldest)
     if migrate.works_with(revision, oldest):

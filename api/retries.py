@@ -22,8 +22,8 @@ from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.moments import in_utc
 from beat_actors.requests import cancelling, retry
-from beat_actors.requests.queries import Filter
 from beat_actors.requests.retry import Retried
+from beat_actors.requests.views import MAX_RETRIES, Filter
 from beat_actors.shapes import between, one_of
 from beat_actors.text import check_text
 
@@ -41,7 +41,7 @@ class RetryFilter(msgspec.Struct, forbid_unknown_fields=True):
     created_after: datetime | None = None
     created_before: datetime | None = None
     cursor: str | None = None
-    limit: Annotated[int, between(1, retry.MAX_RETRIES)] = retry.MAX_RETRIES
+    limit: Annotated[int, between(1, MAX_RETRIES)] = MAX_RETRIES
 
 
 class Retry(Resource):

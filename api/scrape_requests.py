@@ -22,10 +22,10 @@ from beat_actors.access.scopes import Scope
 from beat_actors.data.catalog import check_flow
 from beat_actors.database import Transaction
 from beat_actors.errors import Forbidden, NotFound, StorageUnavailable
-from beat_actors.requests import explain, lifecycle, queries
+from beat_actors.requests import explain, lifecycle, listing, queries, views
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.intake import check_tags
-from beat_actors.requests.queries import Filter, Page, RequestView
+from beat_actors.requests.views import Filter, Page, RequestView
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
@@ -47,7 +47,7 @@ FILTER: dict[str, Any] = {
     **dict.fromkeys(("platform", "flow", "account_id", "error"), str),
     **dict.fromkeys(("created_after", "created_before"), datetime),
     "batch_id": up_to(2**63 - 1),
-    "status": Annotated[str, one_of(queries.STATUSES)],
+    "status": Annotated[str, one_of(views.STATUSES)],
 }
 
 
@@ -77,7 +77,7 @@ class ScrapeRequests(Resource):
                 "uncollected": bool,
                 "counts": bool,
                 "cursor": str,
-                "limit": up_to(queries.MAX_PAGE, least=1),
+                "limit": up_to(views.MAX_PAGE, least=1),
             },
             tagged=True,
         ),
@@ -122,7 +122,7 @@ class ScrapeRequests(Resource):
             uncollected=switch(req, "uncollected"),
             tags=tags_of(req),
             cursor=req.get_param("cursor"),
-            limit=whole(req, "limit", default=50, most=queries.MAX_PAGE),
+            limit=whole(req, "limit", default=50, most=views.MAX_PAGE),
         )
         check_filter(wanted)
         page, (counts, complete) = await in_time(self._list(wanted, counted=switch(req, "counts")))
@@ -133,8 +133,8 @@ class ScrapeRequests(Resource):
         self, wanted: Filter, *, counted: bool
     ) -> tuple[Page, tuple[dict[str, int], bool] | tuple[None, None]]:
         async with self._provider.services.database.transaction() as transaction:
-            page = await queries.list_scrape_data(transaction, wanted)
-            return page, await queries.count_by_status(transaction, wanted) if counted else (None, None)
+            page = await listing.list_scrape_data(transaction, wanted)
+            return page, await listing.count_by_status(transaction, wanted) if counted else (None, None)
 
 
 class ScrapeRequest(Resource):

@@ -18,7 +18,7 @@ from beat_actors.credentials.vault import Vault
 from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.logs import AT_EXIT, buffer
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.requests import batches, queries

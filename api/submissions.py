@@ -25,7 +25,7 @@ from beat_actors.access import grants
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput, BeatError, Forbidden, TooManyOpen
-from beat_actors.requests import intake, queries
+from beat_actors.requests import intake, views
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
 from beat_actors.shapes import between, one_of
 from beat_actors.wording import explained
@@ -54,7 +54,7 @@ class SubmissionOutcome(msgspec.Struct, kw_only=True):
     """The outcome of one request of a list: accepted with an id, or a problem with a `detail`."""
 
     id: int | msgspec.UnsetType = msgspec.UNSET
-    accepted_as: Annotated[str, one_of(queries.ACCEPTED_AS)] | msgspec.UnsetType = msgspec.UNSET
+    accepted_as: Annotated[str, one_of(views.ACCEPTED_AS)] | msgspec.UnsetType = msgspec.UNSET
     location: str | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
     title: str | msgspec.UnsetType = msgspec.UNSET

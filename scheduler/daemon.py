@@ -22,7 +22,7 @@ from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.errors import LimitsUnavailable, ObjectsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership

@@ -18,7 +18,7 @@ import structlog
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.database.durability import refuse_unsafe
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.logs import configure
 from beat_actors.running_code import own
 from beat_actors.settings import Settings, load

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -12,12 +12,14 @@ from beat_actors import audit
 from beat_actors.access import scopes as scopes_
 from beat_actors.access.scopes import OF_AN_ACCOUNT, Scope
 from beat_actors.access.tokens import Minted, mint
-from beat_actors.credentials.vault import Vault
 from beat_actors.database import Statements, Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 from beat_actors.webhooks.makers import HandedOver, hand_over, paused_by
+
+if TYPE_CHECKING:
+    from beat_actors.credentials.vault import Vault
 
 RATE_LIMIT = 6_000
 MOST_CALLS = 1_000_000
@@ -158,7 +160,7 @@ async def revoke(transaction: Transaction, which: str, *, reason: str, actor: st
 
 
 async def rotate(
-    transaction: Transaction, vault: Vault, which: str, *, grace: timedelta = GRACE, actor: str
+    transaction: Transaction, vault: "Vault", which: str, *, grace: timedelta = GRACE, actor: str
 ) -> Rotated:
     """Give a key a successor that may do the same for as long, and let the old one live on for `grace`.
 

@@ -8,10 +8,9 @@ import msgspec
 from beat_actors import audit
 from beat_actors.broker.lanes import look_again
 from beat_actors.broker.store import between_turns
-from beat_actors.credentials.manager import source_named
 from beat_actors.database import Database, Statement, Statements, Transaction
 from beat_actors.errors import BadInput
-from beat_actors.platforms.registry import platforms
+from beat_actors.platforms.registry import platforms, source_named
 from beat_actors.text import check_text
 
 LONGEST = 7 * 86_400

@@ -20,9 +20,9 @@ from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, Creden
 from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Statement, Statements, Transaction, arrays, jsonb
 from beat_actors.database.processes import SEEN_WITHIN
-from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound, UnknownName
+from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound
 from beat_actors.platforms.interface import Source
-from beat_actors.platforms.registry import platforms
+from beat_actors.platforms.registry import platforms, source_named
 from beat_actors.text import check_text
 from beat_actors.webhooks.endpoints import seal_anew
 
@@ -359,12 +359,3 @@ def _check_secret(source: Source, secret: Mapping[str, str]) -> None:
     for name, value in secret.items():
         check_text(value, name, longest=4096)
     source.check_secret(secret)
-
-
-def source_named(source: str) -> tuple[str, Source]:
-    """A source, and the platform that it belongs to. Raises `UnknownName` with the names that exist."""
-    for platform in platforms().values():
-        if source in platform.sources:
-            return platform.name, platform.sources[source]
-    known = sorted(name for platform in platforms().values() for name in platform.sources)
-    raise UnknownName(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")

@@ -1,7 +1,8 @@
-"""PostgreSQL: the pool, the transaction, the schema."""
+"""PostgreSQL: the connections, the transaction, the schema. To import this package loads no driver; to make a `Database` does."""
 
-from beat_actors.database.engine import Answer, Database, Pipeline, Transaction, arrays, columns, jsonb
+from beat_actors.database.engine import Database
 from beat_actors.database.sql import Composed, Statement, Statements
+from beat_actors.database.transaction import Answer, Pipeline, Transaction, arrays, columns, jsonb
 
 __all__ = [
     "Answer",

@@ -5,9 +5,15 @@ Each new connection compares the cluster with the one that the database knows. I
 cluster that was restored as a whole, keep their identifier and their numbers.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from beat_actors.database.sql import Statements
+from beat_actors.database.sql import Statement, Statements
+
+if TYPE_CHECKING:
+    from beat_actors.database.connections import Connection
+
+R = TypeVar("R")
 
 ERA = 2**48
 """Numbers of an era; more than a cluster gives out."""
@@ -34,32 +40,31 @@ WITHOUT_LIMIT = SQL("without_limit")
 MOVE_EVENTS, MOVE_CHANGES = SQL("move_events"), SQL("move_changes")
 
 
-def join(cursor: Any) -> None:
-    """Begin a new era where this database was restored into a cluster that counts lower numbers. `cursor`: of a transaction, which the
-    caller commits."""
-    cursor.execute(KNOWN.text)
-    if cursor.fetchone() != (True,):
+async def join(connection: "Connection") -> None:
+    """Begin a new era where this database was restored into a cluster that counts lower numbers. The caller commits."""
+    if await _rows(connection, KNOWN) != [True] or await _rows(connection, SAME) == [True]:
         return
-    cursor.execute(SAME.text)
-    if cursor.fetchone() == (True,):
+    await connection.execute(LOCK.sent)
+    if await _rows(connection, SAME) == [True]:
         return
-    cursor.execute(LOCK.text)
-    cursor.execute(SAME.text)
-    if cursor.fetchone() == (True,):
-        return
-    cursor.execute(NEWEST.text)
-    position, position_id, event, event_id, change, change_id, here = Newest(*cursor.fetchone())
-    cursor.execute(JOIN.text)
-    newest = max(position or 0, event or 0, change or 0)
-    if newest < here:
+    (found,) = await _rows(connection, NEWEST)
+    position, event, change = found.position or 0, found.event or 0, found.change or 0
+    await connection.execute(JOIN.sent)
+    newest = max(position, event, change)
+    if newest < found.here:
         return
     era = (newest // ERA + 1) * ERA
-    cursor.execute(BEGIN_ERA.text, {"era": era, "last": newest})
-    (by,) = cursor.fetchone()
-    values = {"by": by, "since": era - by, "here": here}
-    cursor.execute(WITHOUT_LIMIT.text)
-    if max(position or 0, event or 0) >= here:
-        restored = max(position_id or 0, (event_id or 0) if (event or 0) >= here else 0)
-        cursor.execute(MOVE_EVENTS.text, values | {"id": restored})
-    if (change or 0) >= here:
-        cursor.execute(MOVE_CHANGES.text, values | {"id": change_id})
+    (by,) = await _rows(connection, BEGIN_ERA, {"era": era, "last": newest})
+    values = {"by": by, "since": era - by, "here": found.here}
+    await connection.execute(WITHOUT_LIMIT.sent)
+    if max(position, event) >= found.here:
+        restored = max(found.position_id or 0, (found.event_id or 0) if event >= found.here else 0)
+        await connection.execute(MOVE_EVENTS.sent, values | {"id": restored})
+    if change >= found.here:
+        await connection.execute(MOVE_CHANGES.sent, values | {"id": found.change_id})
+
+
+async def _rows(connection: "Connection", statement: Statement[R], params: Mapping[str, int] | None = None) -> list[R]:
+    async with connection.cursor(row_factory=statement.rows) as cursor:
+        await cursor.execute(statement.sent, params)
+        return await cursor.fetchall()

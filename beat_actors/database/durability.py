@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import psycopg
 
+from beat_actors.database.sessions import shares_sessions
 from beat_actors.database.sql import Statements
-from beat_actors.database.upkeep import shares_sessions
 from beat_actors.errors import BadSettings
 from beat_actors.settings import Settings
 

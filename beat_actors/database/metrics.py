@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
-import psycopg
 
 AWAY = 5.0
 """Seconds without any answer, while one was waited for, from which on it is an outage."""
@@ -112,12 +111,10 @@ class Metrics:
         began = time.perf_counter()
         try:
             yield
-        except psycopg.Error as error:
-            # What the server says of a statement is an answer; of a connection that broke nobody says anything.
-            (self.unanswered if error.sqlstate is None or error.sqlstate.startswith("57P") else self.answered)(began)
-            raise
-        except BaseException:  # its caller gave it up
-            self.unanswered(began)
+        except BaseException as error:
+            # What the server says of a statement is an answer, and has a state; a connection that broke or a caller who gave up has none.
+            state: str | None = getattr(error, "sqlstate", None)
+            (self.unanswered if state is None or state.startswith("57P") else self.answered)(began)
             raise
         else:
             self.answered(began)

@@ -1,33 +1,16 @@
-"""What each process reports of itself: its statements, its pool, and how long work waited until it was claimed. A row for each that lives."""
+"""What the processes that live report of themselves: statements, pool, and how long work waited until it was claimed. `reporting` writes it."""
 
-import asyncio
-import contextlib
-import os
-import socket
 from datetime import datetime
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
-import psycopg
-import structlog
 
-from beat_actors.database.engine import Database, jsonb
+from beat_actors.database.engine import Database
 from beat_actors.database.metrics import Outage
 from beat_actors.database.sql import Statements
-from beat_actors.errors import StorageUnavailable
-from beat_actors.logs import buffer
-from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, OwnTrouble
-from beat_actors.redis_keys import unusable_keys
-from beat_actors.restarts import restarts
 
-log = structlog.get_logger(__name__)
-
-EVERY = 10.0
-"""Seconds between two reports."""
 SEEN_WITHIN = 30
 """Seconds since its last report for which a process is said to live. One whose statements take longer still reports, only later."""
-# The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
-NOT_REPORTED = (StorageUnavailable, psycopg.Error)
 
 
 class Code(NamedTuple):
@@ -78,8 +61,6 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL = Statements(__file__)
-REPORT = SQL("report")
-FORGET = SQL("forget")
 LIVING = SQL("living", Process)
 
 
@@ -88,85 +69,3 @@ async def processes(database: Database) -> list[Process]:
     async with database.statements() as alone:
         rows = await alone.rows(LIVING, {"seconds": SEEN_WITHIN})
     return [msgspec.structs.replace(row, outages=msgspec.convert(row.outages, list[Outage])) for row in rows]
-
-
-class Reporter:
-    """Reports of this process, from `start`, inside its event loop, to `close`."""
-
-    def __init__(
-        self, database: Database, *, name: str, own_trouble: OwnTrouble | None = None, code: Code | None = None
-    ) -> None:
-        self._database = database
-        self._own_trouble = own_trouble or OwnTrouble()
-        self._who = {
-            "id": self._own_trouble.process,
-            "name": name,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "vault_keys": database.settings.fingerprints("vault_keys"),
-            "version": code and code.version,
-            "revision": code and code.revision,
-            "platforms": code and code.platforms and list(code.platforms),
-        }
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> Self:
-        self._database.clock.on_step = self._own_trouble.changed.set
-        self._task = asyncio.create_task(self._report_for_ever())
-        return self
-
-    async def close(self) -> None:
-        """Stop, and take the row away."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            with contextlib.suppress(*NOT_REPORTED):
-                async with self._database.statements() as alone:
-                    await alone.run(FORGET, {"id": self._who["id"]})
-
-    async def report(self) -> None:
-        """Once. Raises `StorageUnavailable`."""
-        metrics = self._database.metrics
-        used, most = self._database.pool()
-        async with self._database.statements() as alone:
-            await alone.now()
-        said = {
-            LOGS: buffer().said(),
-            REDIS_KEYS: unusable_keys().said(),
-            CLOCK: self._database.clock.said(),
-            CRASHES: restarts().said(),
-        }
-        async with self._database.statements() as alone:
-            await alone.run(
-                REPORT,
-                self._who
-                | {
-                    "statements": len(metrics.statements),
-                    "statement_p99": metrics.statements.quantile(0.99),
-                    "pool_used": used,
-                    "pool_most": most,
-                    "pool_exhausted": len(metrics.exhausted),
-                    "claims": len(metrics.claims),
-                    "claim_p50": metrics.claims.quantile(0.5),
-                    "claim_p99": metrics.claims.quantile(0.99),
-                    "restarts": restarts().count(),
-                    "outages": jsonb(metrics.outages()),
-                    "clock_steps": jsonb(list(self._database.clock.steps)),
-                    "troubles": jsonb(
-                        self._own_trouble.reported() | {kind: words for kind, words in said.items() if words}
-                    ),
-                },
-            )
-
-    async def _report_for_ever(self) -> None:
-        while True:
-            self._own_trouble.changed.clear()
-            try:
-                await self.report()
-            except NOT_REPORTED as error:
-                log.warning("not_reported", error=str(error))
-            except Exception:  # whatever it is, the next report may tell of it
-                log.exception("not_reported")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._own_trouble.changed.wait(), EVERY)

@@ -24,9 +24,10 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from psycopg import AsyncCursor, Cursor
+if TYPE_CHECKING:
+    from psycopg import AsyncCursor, Cursor
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

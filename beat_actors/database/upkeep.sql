@@ -27,9 +27,3 @@ FROM pg_stat_activity WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'cli
 -- Rows: one.
 -- Locks: none.
 SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer AS room
-
--- name: session
--- The session of PostgreSQL that answers.
--- Rows: its number.
--- Locks: none.
-SELECT pg_backend_pid() AS pid

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 
-from beat_actors.errors import UnknownPlatform
-from beat_actors.platforms.interface import Platform
+from beat_actors.errors import UnknownName, UnknownPlatform
+from beat_actors.platforms.interface import Platform, Source
 
 GROUP = "beat.platforms"
 
@@ -30,3 +30,12 @@ def platform(name: str) -> Platform:
     except KeyError:
         known = ", ".join(sorted(platforms()))
         raise UnknownPlatform(f"there is no platform {name!r}; there is: {known}", field="platform") from None
+
+
+def source_named(source: str) -> tuple[str, Source]:
+    """A source, and the platform that it belongs to. Raises `UnknownName` with the names that exist."""
+    for declared in platforms().values():
+        if source in declared.sources:
+            return declared.name, declared.sources[source]
+    known = sorted(name for declared in platforms().values() for name in declared.sources)
+    raise UnknownName(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")

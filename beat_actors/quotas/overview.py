@@ -1,6 +1,7 @@
 """How the limits stand, for people: used, left, pace and forecast. And their reset, which is recorded."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,10 +10,12 @@ from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.quotas.forecast import Usage
-from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.stack import Stack, most
 from beat_actors.requests.states import Priority
 from beat_actors.text import check_text
+
+if TYPE_CHECKING:
+    from beat_actors.quotas.limiter import StackedLimiter
 
 HOUR = 3600.0
 MOST_REASON = 500
@@ -43,7 +46,7 @@ class LimitView(msgspec.Struct, frozen=True, kw_only=True):
     exhausted_at: datetime | None = None
 
 
-async def overview(limiter: StackedLimiter) -> list[LimitView]:
+async def overview(limiter: "StackedLimiter") -> list[LimitView]:
     """Every limit of every platform. Raises `LimitsUnavailable`."""
     views: list[LimitView] = []
     for stack in limiter.stacks.values():
@@ -52,7 +55,7 @@ async def overview(limiter: StackedLimiter) -> list[LimitView]:
     return views
 
 
-async def reset(database: Database, limiter: StackedLimiter, name: str, *, actor: str, reason: str) -> int:
+async def reset(database: Database, limiter: "StackedLimiter", name: str, *, actor: str, reason: str) -> int:
     """Empty a limit; how many calls it held. It is on record before it is done.
 
     Raises `NotFound`, `BadInput` or `LimitsUnavailable`.
@@ -71,7 +74,7 @@ async def reset(database: Database, limiter: StackedLimiter, name: str, *, actor
     return used
 
 
-def _named(limiter: StackedLimiter, name: str) -> tuple[Stack, RequestLimit]:
+def _named(limiter: "StackedLimiter", name: str) -> tuple[Stack, RequestLimit]:
     """By its name, with or without the prefix of its key."""
     found = {limit.name: (stack, limit) for stack in limiter.stacks.values() for limit in stack.limits}
     try:
@@ -80,7 +83,7 @@ def _named(limiter: StackedLimiter, name: str) -> tuple[Stack, RequestLimit]:
         raise NotFound(f"there is no limit {name[:120]!r}; there is: {', '.join(sorted(found))}") from None
 
 
-def _view(limiter: StackedLimiter, stack: Stack, limit: RequestLimit, usage: Usage | None) -> LimitView:
+def _view(limiter: "StackedLimiter", stack: Stack, limit: RequestLimit, usage: Usage | None) -> LimitView:
     declared = LimitView(
         name=limit.name,
         key=limiter.counter(limit, "HANDLE"),

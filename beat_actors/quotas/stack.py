@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from beat_actors.errors import BadSettings
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.states import Priority
-from beat_actors.settings import Settings
+
+if TYPE_CHECKING:
+    from beat_actors.settings import Settings
 
 REMEMBERED = 3600
 """Seconds of a window from which on it is counted again from PostgreSQL when Redis has lost it; a shorter one is soon over."""
@@ -31,7 +34,7 @@ class Stack:
     shares: tuple[Share, ...] = ()
 
 
-def stacks(settings: Settings) -> dict[str, Stack]:
+def stacks(settings: "Settings") -> dict[str, Stack]:
     """By platform. Raises `BadSettings` where BEAT_LIMITS names a limit that nobody declares."""
     declared = {one.name: one.on_demand.limits for one in platforms().values() if one.on_demand is not None}
     names = [limit.name for limits in declared.values() for limit in limits]
@@ -65,7 +68,7 @@ def _shares(limits: Iterable[RequestLimit], share: float) -> tuple[Share, ...]:
     )
 
 
-def _changed(limits: Iterable[RequestLimit], settings: Settings) -> Iterable[RequestLimit]:
+def _changed(limits: Iterable[RequestLimit], settings: "Settings") -> Iterable[RequestLimit]:
     for limit in limits:
         change = settings.limits.get(limit.name)
         if change is None:

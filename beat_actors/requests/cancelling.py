@@ -6,7 +6,8 @@ from beat_actors import audit
 from beat_actors.database import Database
 from beat_actors.errors import BadInput
 from beat_actors.requests import lifecycle
-from beat_actors.requests.queries import Filter, matching
+from beat_actors.requests.listing import matching
+from beat_actors.requests.views import Filter
 
 MOST = 1000
 """Requests of one call."""

@@ -13,8 +13,9 @@ from beat_actors.moments import moment
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
-from beat_actors.requests.queries import RequestView, get_request
+from beat_actors.requests.queries import get_request
 from beat_actors.requests.states import Status
+from beat_actors.requests.views import RequestView
 
 SQL = Statements(__file__)
 

@@ -22,8 +22,8 @@ from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.moments import planned
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
-from beat_actors.requests.queries import ITEM
 from beat_actors.requests.states import Priority
+from beat_actors.requests.views import ITEM
 from beat_actors.text import check_text
 
 MAX_TEXT = 2_000

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from beat_actors.database import Statements, Transaction
 from beat_actors.fetches.states import Stage
-from beat_actors.requests.queries import RequestView
+from beat_actors.requests.views import RequestView
 
 UNKNOWN_TAKES = 2.0
 """Seconds that a flow is taken to need where none of it has been complete of late."""

@@ -1,3 +1,8 @@
+-- fragment: of_request
+-- The columns of `Row`.
+r.id, r.platform, r.flow, r.params, r.status, r.priority, r.account_id, r.idempotency_key, r.created_at, r.picked_at, r.scraped_at, r.expires_at,
+r.retry_count, r.items, r.data, r.tags, r.accepted_as, r.joined_to, r.observed_at, r.collected_at, r.api_key_id, r.batch_id
+
 -- name: clears_in
 -- Seconds until the first of what a request waits for may have cleared; null where it waits for nothing, or for nothing with a time.
 -- Parameters: id (bigint: the request), person (seconds after which to look again at what needs manual action).
@@ -22,3 +27,11 @@ WHERE id = %(id)s AND scraped_at IS NOT NULL RETURNING collected_at
 -- Parameters: ids (bigint[]).
 -- No row: none has.
 SELECT id FROM scrape_request_log WHERE id = ANY(%(ids)s) AND scraped_at IS NOT NULL
+
+-- name: request
+-- A request, by its primary key.
+-- Parameters: id (bigint), account_id (text or null: of any account).
+-- Rows: one at most.
+-- Locks: none.
+-- No row: there is none, or it is another account's.
+SELECT {{of_request}} FROM scrape_request_log r WHERE id = %(id)s AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s)

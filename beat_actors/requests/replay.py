@@ -23,6 +23,7 @@ from beat_actors.requests import retry
 from beat_actors.requests.lifecycle import SOFT, fail_fetches
 from beat_actors.requests.states import Status
 from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.views import MAX_RETRIES
 
 BATCH = 100
 BRINGING = 10.0
@@ -117,7 +118,7 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     followers: list[int] = []
     if found.reopened:
         async with database.statements() as alone:
-            followers = await alone.rows(FOLLOWERS, {"ids": found.reopened, "limit": retry.MAX_RETRIES})
+            followers = await alone.rows(FOLLOWERS, {"ids": found.reopened, "limit": MAX_RETRIES})
     requests = sorted({*found.refetched.values(), *followers})
     if requests:
         outcomes = await retry.retry_all(database, requests)

@@ -16,12 +16,12 @@ from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, Conflict, Forbidden, NotFound, StorageUnavailable
 from beat_actors.fetches.lanes import lane_ids
 from beat_actors.requests.intake import NewRequest, Prepared, prepare, resumed
+from beat_actors.requests.listing import matching
 from beat_actors.requests.open_requests import Tenant
-from beat_actors.requests.queries import Filter, matching
 from beat_actors.requests.states import Priority, Status
+from beat_actors.requests.views import MAX_RETRIES, Filter
 
 RETRYABLE = (Status.FAILED.value, Status.CANCELLED.value)
-MAX_RETRIES = 1000
 ROUNDS = 5
 """Tries of a transaction that lost a race: each time, somebody else began the same work."""
 

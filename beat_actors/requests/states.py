@@ -38,6 +38,7 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+ENDED = frozenset({Status.COMPLETE, Status.FAILED, Status.CANCELLED})
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PROCESSING, Status.COMPLETE, Status.FAILED, Status.CANCELLED}),
     Status.PROCESSING: frozenset({Status.COMPLETE, Status.FAILED, Status.CANCELLED}),

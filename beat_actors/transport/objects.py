@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
-from beat_actors.settings import Settings
+
+if TYPE_CHECKING:
+    from beat_actors.settings import Settings
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ class ObjectStore:
         self._making = threading.Lock()
 
     @staticmethod
-    def of(settings: Settings) -> "ObjectStore | None":
+    def of(settings: "Settings") -> "ObjectStore | None":
         """The bucket that the settings name, one object for the whole process. None where they name none."""
         if settings.s3_bucket is None:
             return None

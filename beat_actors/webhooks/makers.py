@@ -5,10 +5,13 @@ Endpoints made on the command line have no maker: those who reach the database a
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from beat_actors.credentials.vault import Vault
 from beat_actors.database import Statements, Transaction, arrays
 from beat_actors.webhooks.signing import new_secret
+
+if TYPE_CHECKING:
+    from beat_actors.credentials.vault import Vault
 
 SEALED_FOR = "webhook endpoint"
 """In the place of a source in the vault: no source has a space in its name."""
@@ -32,7 +35,7 @@ async def paused_by(transaction: Transaction, key_id: int) -> list[int]:
 
 
 async def hand_over(
-    transaction: Transaction, vault: Vault, *, before: int, after: int, until: datetime
+    transaction: Transaction, vault: "Vault", *, before: int, after: int, until: datetime
 ) -> list[HandedOver]:
     """Give what the key `before` made to the key `after`.
 

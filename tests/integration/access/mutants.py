@@ -18,7 +18,7 @@ from beat_actors.broker import leasing, loading
 from beat_actors.broker.state import Credential, Snapshot
 from beat_actors.data import changes, reading, refreshing
 from beat_actors.database import Statement
-from beat_actors.requests import explain, intake, queries, retry
+from beat_actors.requests import explain, intake, listing, queries, retry
 from beat_actors.webhooks import deliveries, endpoints
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -131,14 +131,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("the account, in the list of requests")
 def _(patch: pytest.MonkeyPatch) -> None:
-    listed = queries.list_scrape_data
-    patch.setattr(queries, "list_scrape_data", lambda opened, wanted: listed(opened, replace(wanted, account_id=None)))
+    listed = listing.list_scrape_data
+    patch.setattr(listing, "list_scrape_data", lambda opened, wanted: listed(opened, replace(wanted, account_id=None)))
 
 
 @mutant("the account, in the counts of requests")
 def _(patch: pytest.MonkeyPatch) -> None:
-    count = queries.count_by_status
-    patch.setattr(queries, "count_by_status", lambda opened, wanted: count(opened, replace(wanted, account_id=None)))
+    count = listing.count_by_status
+    patch.setattr(listing, "count_by_status", lambda opened, wanted: count(opened, replace(wanted, account_id=None)))
 
 
 @mutant("the account, in retrying what matches: in the filter, and in the lock")

@@ -225,9 +225,7 @@ async def recovered(ours: Ours) -> bool:
     """It serves, and has every connection back."""
     await asyncio.sleep(0.1)
     ready = (await ours.api.simulate_get("/readyz")).status_code == 200
-    return (
-        ready and (await ours.post("after")).status_code == 202 and not ours.services.database.engine.pool.checkedout()
-    )  # type: ignore[attr-defined]
+    return ready and (await ours.post("after")).status_code == 202 and not ours.services.database.pool()[0]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("known", [True, False])

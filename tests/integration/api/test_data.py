@@ -332,7 +332,7 @@ async def test_the_feed_goes_on_in_a_younger_cluster_and_refuses_cursors_of_what
             "SELECT (max(xid::text::bigint) + 5)::text, max(xid)::text FROM change_log"
         ).fetchall()
     given = [cursors.write(Position(xid, 0, 0, datetime.now(UTC))) for xid in (ahead, last)]
-    await database.engine.dispose()
+    await database.connections.close()
     mine = await observe(database, "instagram", msgspec.structs.replace(CREATOR, followers=8))
     told = (await api.simulate_get("/v1/changes")).json
     assert [one["request_id"] for one in told["changes"]][-1] == mine

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from beat_actors.access.scopes import Scope
-from beat_actors.requests import queries
+from beat_actors.requests import listing, views
 from tests.integration.api.conftest import Keys, app_over, bearer
 from tests.integration.api.promised import Promised
 from tests.integration.api.test_access import GOOD
@@ -56,8 +56,8 @@ async def test_an_account_finds_its_own_requests_by_tags(settings, wake_ups, api
 
 async def test_a_page_looks_at_a_bounded_number_of_tagged_requests_and_its_cursor_goes_on(api, monkeypatch) -> None:
     made = [await ask(api, f"n{n}", tags={"campaign": "spring", "odd": str(n % 2)}) for n in range(7)]
-    monkeypatch.setattr(queries, "SCANNED", 3)
-    monkeypatch.setattr(queries, "COUNTED", 3)
+    monkeypatch.setattr(listing, "SCANNED", 3)
+    monkeypatch.setattr(listing, "COUNTED", 3)
     found, cursor, pages = [], "", 0
     while True:
         page = (await api.simulate_get(f"{ROUTE}?tag.campaign=spring&tag.odd=1{cursor}")).json
@@ -74,15 +74,16 @@ async def test_a_page_looks_at_a_bounded_number_of_tagged_requests_and_its_curso
 
 @pytest.mark.parametrize("account", [None, "acme"])
 async def test_the_plan_of_a_tag_reads_its_index(database, account: str | None) -> None:
-    wanted = queries.Filter(tags={"campaign": "spring"}, account_id=account)
-    compiled = queries._tagged(wanted, 10**9, 50).compile(compile_kwargs={"literal_binds": True})
+    wanted = views.Filter(tags={"campaign": "spring"}, account_id=account)
+    looked = listing.looked_at(wanted, 10**9)
+    params = {"tag": listing.tag_of("campaign", "spring"), "account_id": account, "before": 10**9, "most": 50}
     async with database.transaction() as transaction:
         await transaction.run(
             "INSERT INTO request_tag SELECT CASE WHEN n % 3 = 0 THEN 'other' ELSE 'acme' END, "
             "md5(CASE WHEN n % 2 = 0 THEN 'campaign' || chr(31) || 'spring' ELSE n::text END)::uuid, n FROM generate_series(1, 100000) n"
         )
         await transaction.run("ANALYZE request_tag")
-        plan = "\n".join(row[0] for row in await transaction.rows(f"EXPLAIN {compiled}", ()))
+        plan = "\n".join(row[0] for row in await transaction.rows(f"EXPLAIN {looked}", params))
     assert re.search(r"Index Only Scan (Backward )?using request_tag_(pkey|of_all)", plan), plan
     assert "Sort" not in plan
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import PostgresDsn
 
 from beat_actors.database import Database, migrate
-from beat_actors.database import engine as module
+from beat_actors.database import pool as module
 from beat_actors.errors import StorageContended, StorageForbidden, StorageLost, StorageReadOnly, StorageUnavailable
 from beat_actors.leadership import Leadership
 from beat_actors.settings import Settings
@@ -73,7 +73,7 @@ async def test_one_that_was_just_used_is_relied_on_and_fails_once(
 async def test_nobody_is_asked_twice_in_a_busy_pool(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TRUSTED_FOR", 60.0)
     asked = []
-    dialect = database.engine.dialect
+    dialect = database.connections.engine.dialect
     ping = dialect.do_ping
     monkeypatch.setattr(dialect, "do_ping", lambda connection: (asked.append(1), ping(connection))[1])
     for _ in range(5):
@@ -90,7 +90,7 @@ async def test_a_connection_with_something_left_on_it_is_replaced_alone(
     """A call that was broken off leaves its query running, or a cancellation that arrives when the next call is made."""
     monkeypatch.setattr(module, "TRUSTED_FOR", 0.0)
     before = set(await use_all(database, 2))
-    dialect = database.engine.dialect
+    dialect = database.connections.engine.dialect
     ping = dialect.do_ping
 
     def cancelled(connection: Any) -> bool:
@@ -128,7 +128,7 @@ async def test_who_is_cancelled_while_a_connection_is_asked_is_cancelled(
         task.cancel()
         raise psycopg.ProgrammingError("can't change 'autocommit' now: connection in transaction status ACTIVE")
 
-    monkeypatch.setattr(database.engine.dialect, "do_ping", broken_off)
+    monkeypatch.setattr(database.connections.engine.dialect, "do_ping", broken_off)
     task = asyncio.create_task(use_all(database, 1))
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -7,6 +7,7 @@ import pytest
 from pydantic import PostgresDsn
 
 from beat_actors.database import Database, upkeep
+from beat_actors.database.vacuum import vacuum
 from beat_actors.errors import BadInput
 from beat_actors.settings import Settings
 
@@ -40,17 +41,17 @@ async def test_s2_13_dead_rows_are_counted_and_vacuumed_by_hand(database: Databa
         await alone.run("DELETE FROM lane")
         await alone.run("SELECT pg_stat_force_next_flush()")
     assert (await of(database, "lane")).dead >= 500
-    assert "lane" in await upkeep.vacuum(database)
+    assert "lane" in await vacuum(database)
     found = await of(database, "lane")
     assert (found.dead, found.vacuums) == (0, 1)
     assert found.vacuumed_at is not None
-    assert await upkeep.vacuum(database, "alert") == ["alert"]
+    assert await vacuum(database, "alert") == ["alert"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "lane; DROP TABLE lane", 'lane"'])
 async def test_what_is_no_table_is_refused(database: Database, name: str) -> None:
     with pytest.raises(BadInput, match="there is no table"):
-        await upkeep.vacuum(database, name)
+        await vacuum(database, name)
 
 
 async def of(database: Database, name: str) -> upkeep.Table:

@@ -10,7 +10,7 @@ from beat_actors.broker.turn import turn
 from beat_actors.broker.windows import AHEAD
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.pipeline.leases import claim
 from beat_actors.pipeline.stage import StageResult

@@ -10,7 +10,7 @@ from beat_actors.errors import BadInput, Conflict, NotFound
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.requests import retry, sweeps
-from beat_actors.requests.queries import Filter
+from beat_actors.requests.views import Filter
 from tests.stages import retrieve
 from tests.worlds import TOY, answer
 

@@ -9,7 +9,7 @@ import pytest
 from actors.mailbox import Mailbox
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database, Transaction
-from beat_actors.database.engine import Metrics
+from beat_actors.database.metrics import Metrics
 from beat_actors.leadership import BEAT
 from beat_actors.requests import replay
 from beat_actors.settings import Settings

@@ -8,7 +8,8 @@ import pytest
 
 from beat_actors import running_code
 from beat_actors.alerts import AlertView, list_alerts
-from beat_actors.database.processes import Code, Process, Reporter
+from beat_actors.database.processes import Code, Process
+from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.own_trouble import OwnTrouble
 from beat_actors.requests import intake

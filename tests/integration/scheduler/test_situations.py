@@ -11,7 +11,7 @@ from beat_actors.broker import flows, sources
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.database.metrics import AWAY, Metrics, Outage
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.moments import moment

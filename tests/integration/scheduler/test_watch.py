@@ -12,7 +12,8 @@ from beat_actors.alerts import Alert, list_alerts, open_alert, report, resolve_a
 from beat_actors.broker import flows
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
-from beat_actors.database.processes import Reporter, processes
+from beat_actors.database.processes import processes
+from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.moments import moment

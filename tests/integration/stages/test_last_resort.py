@@ -91,7 +91,7 @@ async def test_a_write_that_always_meets_its_time_limit_is_isolated_and_its_neig
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(SLOW.format(id=ready[1]))
         admin.execute(f"ALTER DATABASE {dbname} SET statement_timeout = '100ms'")
-    await engine.database.engine.dispose()  # what is connected anew has the limit
+    await engine.database.connections.close()  # what is connected anew has the limit
     await process(engine, ready)
     assert await rows(engine.database, STATES) == [("DONE", False, 1), ("INGESTED", False, 1), ("DONE", False, 1)]
     for tries in range(2, engine.settings.stage_attempts + 2):

@@ -9,7 +9,8 @@ import pytest
 
 from beat_actors.alerts import list_alerts
 from beat_actors.broker.turn import turn
-from beat_actors.database.processes import Reporter, processes
+from beat_actors.database.processes import processes
+from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.errors import KeyNotEverywhere
 from beat_actors.own_trouble import NETWORK

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from beat_actors.credentials.manager import source_named
 from beat_actors.platforms.interface import Answer, Call, FetchSpec, Source
+from beat_actors.platforms.registry import source_named
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient, shown_url
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS

@@ -1,7 +1,3 @@
--- name: now
--- The database's clock, in epoch seconds. It moves within a transaction.
-SELECT extract(epoch FROM clock_timestamp())::double precision AS now
-
 -- name: durable
 -- Makes the session's commits wait for the disk, where a default of the role or database says otherwise. A commit that Beat has answered for
 -- has to be on disk, and on that of a synchronous standby where there is one, or a fail-over loses it. Settings that wait for more than

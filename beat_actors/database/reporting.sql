@@ -1,0 +1,25 @@
+-- name: report
+-- A process says how it fares. Rows of processes that were killed are taken away an hour after their last report, by the others: who was killed
+-- cannot do so.
+-- Parameters: id, name, host (text), pid, statements (integer), statement_p99 (seconds), pool_used, pool_most, pool_exhausted, claims
+-- (integer), claim_p50, claim_p99 (seconds), troubles (json object), vault_keys (text[]), clock_steps (json array of {before, seconds}),
+-- outages (json array of {since, until}), restarts (integer), version, revision (text), platforms (text[]).
+-- Locks: the process's row, which is its own, and those that are taken away.
+-- No row: never; the statement gives none.
+WITH gone AS (DELETE FROM process WHERE seen_at < clock_timestamp() - interval '1 hour')
+INSERT INTO process (id, name, host, pid, seen_at, statements, statement_p99, pool_used, pool_most, pool_exhausted, claims, claim_p50, claim_p99,
+                     troubles, vault_keys, clock_steps, outages, restarts, version, revision, platforms)
+VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, clock_timestamp(), %(statements)s, %(statement_p99)s, %(pool_used)s, %(pool_most)s,
+        %(pool_exhausted)s, %(claims)s, %(claim_p50)s, %(claim_p99)s, %(troubles)s::jsonb, %(vault_keys)s, %(clock_steps)s::jsonb, %(outages)s::jsonb,
+        %(restarts)s, %(version)s, %(revision)s, %(platforms)s)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, statements = excluded.statements, statement_p99 = excluded.statement_p99,
+    pool_used = excluded.pool_used, pool_most = excluded.pool_most, pool_exhausted = excluded.pool_exhausted, claims = excluded.claims,
+    claim_p50 = excluded.claim_p50, claim_p99 = excluded.claim_p99, troubles = excluded.troubles, vault_keys = excluded.vault_keys,
+    clock_steps = excluded.clock_steps, outages = excluded.outages, restarts = excluded.restarts
+
+-- name: forget
+-- A process that ends takes its row away.
+-- Parameters: id (text).
+-- Locks: its row.
+-- No row: never; the statement gives none.
+DELETE FROM process WHERE id = %(id)s
