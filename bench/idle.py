@@ -16,7 +16,7 @@ import psycopg
 
 from beat_actors.database import migrate
 from beat_actors.engine import Engine
-from beat_actors.local import Stack
+from beat_actors.local.stack import Stack
 from beat_actors.settings import Settings
 
 SECONDS = 20.0

@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 
 from beat_actors.chaos.proxy import Proxy
-from beat_actors.local import Service, Stack
 from beat_actors.local.account import run_as, unprivileged
 from beat_actors.local.servers import POSTGRES_SETTINGS, PostgresServer, ValkeyServer, postgres_binaries
+from beat_actors.local.service import Service
+from beat_actors.local.stack import Stack
 
 SLOT = "standby"
 """The name of the standby's replication slot, and of the standby itself in `synchronous_standby_names`."""

@@ -29,20 +29,20 @@ from beat_actors.database import Statement, migrate
 from beat_actors.engine import Engine
 from beat_actors.failpoints import VARIABLE
 from beat_actors.failpoints.armed import SharedRegister
-from beat_actors.local import Service, Stack, Supervisor
 from beat_actors.local.servers import PostgresServer, ValkeyServer
+from beat_actors.local.service import Service
+from beat_actors.local.stack import Stack
+from beat_actors.local.supervisor import Supervisor
 from beat_actors.redis_keys import wake_up_channel
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient
 
 T = TypeVar("T")
 
-GROUPS = ("workers-a", "workers-b")
-THREADS = 8
+GROUPS, THREADS = ("workers-a", "workers-b"), 8
 # So few that the providers' limits are felt, so many that they do not decide how long a run takes.
 CREDENTIALS = {"graphapi": 3, "arraybobo": 3, "jotucker": 4, "lama": 3, "bestsolutions": 3}
-POPULATION = 1000
-HTTP_TIMEOUT = 5.0
+POPULATION, HTTP_TIMEOUT = 1000, 5.0
 STARTS_WITHIN = 240.0
 """Seconds for a service to be ready: five of them import at once, which no run measures and a crowded machine takes minutes for."""
 NO_WORKERS = ("resource_tracker", "pipeline.isolation")

@@ -15,7 +15,7 @@ from beat_actors.chaos.families.processes import STEP_BY_STEP
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import until
 from beat_actors.cli.app import invoke
-from beat_actors.local import LocalError
+from beat_actors.local.errors import LocalError
 
 pytestmark = pytest.mark.timeout(480)
 

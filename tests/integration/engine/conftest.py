@@ -16,8 +16,8 @@ from psycopg.rows import namedtuple_row
 
 from beat_actors.database import migrate
 from beat_actors.engine import Engine
-from beat_actors.local import Stack
 from beat_actors.local.servers import UNSAFE_BUT_FAST
+from beat_actors.local.stack import Stack
 from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from beat_actors.database import migrate
-from beat_actors.local import Stack
 from beat_actors.local.servers import UNSAFE_BUT_FAST
+from beat_actors.local.stack import Stack
 from beat_actors.platforms.registry import platforms
 from tests.integration.engine.conftest import System, engine_of
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from beat_actors.database import migrate
-from beat_actors.local import Stack
 from beat_actors.local.servers import UNSAFE_BUT_FAST
+from beat_actors.local.stack import Stack
 from tests.integration.engine.conftest import System, engine_of
 
 pytestmark = pytest.mark.timeout(240)

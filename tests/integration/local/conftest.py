@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from beat_actors.local import Home, temporary_home
+from beat_actors.local.home import Home, temporary_home
 
 
 @pytest.fixture

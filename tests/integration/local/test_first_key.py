@@ -10,8 +10,10 @@ from beat_actors.access.keyring import Keyring
 from beat_actors.access.scopes import Scope
 from beat_actors.access.tokens import mint
 from beat_actors.database import Database
-from beat_actors.local import Home, LocalError, Stack
+from beat_actors.local.errors import LocalError
 from beat_actors.local.first_key import FILE, FirstKey, first_key
+from beat_actors.local.home import Home
+from beat_actors.local.stack import Stack
 from beat_actors.settings import Settings
 
 

@@ -19,17 +19,11 @@ import redis
 
 from beat_actors.database import migrate
 from beat_actors.errors import ObjectsUnavailable
-from beat_actors.local import (
-    UNSAFE_BUT_FAST,
-    Home,
-    LocalError,
-    PostgresServer,
-    S3Server,
-    ValkeyServer,
-    running,
-    temporary_home,
-)
 from beat_actors.local.account import unprivileged
+from beat_actors.local.errors import LocalError
+from beat_actors.local.home import Home, temporary_home
+from beat_actors.local.s3 import S3Server
+from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
 from beat_actors.transport.objects import ObjectStore
 from tests.integration.local.processes import eventually, family, runs
 
@@ -185,7 +179,8 @@ def test_a_root_that_postgres_cannot_reach_gets_a_place_elsewhere(tmp_path: Path
 SERVE = """
 import sys, time
 from pathlib import Path
-from beat_actors.local import *
+from beat_actors.local.home import Home
+from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeyServer, running
 home = Home(Path(sys.argv[1]))
 with running(home, PostgresServer.at(home, UNSAFE_BUT_FAST), ValkeyServer.at(home)) as supervisor:
     print(*(one.pid for one in supervisor.status()), flush=True)

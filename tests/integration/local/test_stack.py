@@ -12,8 +12,11 @@ import psycopg
 import pytest
 
 from beat_actors import settings
-from beat_actors.local import UNSAFE_BUT_FAST, Home, LocalError, Stack, packages, running_env, temporary_home
-from beat_actors.local.stack import MESSAGES, S3_KEY, SECRETS, VAULT
+from beat_actors.local import packages
+from beat_actors.local.errors import LocalError
+from beat_actors.local.home import Home, running_env, temporary_home
+from beat_actors.local.servers import UNSAFE_BUT_FAST
+from beat_actors.local.stack import MESSAGES, S3_KEY, SECRETS, VAULT, Stack
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_a_second_supervisor_is_told_who_holds_the_root(root: Path) -> None:
             [
                 sys.executable,
                 "-c",
-                f"from beat_actors.local import *; from pathlib import *; Stack(Path({str(root)!r}))",
+                f"from beat_actors.local.stack import Stack; from pathlib import *; Stack(Path({str(root)!r}))",
             ],
             capture_output=True,
             text=True,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from beat_actors.local import Interrupted, LocalError, Service, Status, Supervisor
+from beat_actors.local.errors import Interrupted, LocalError
+from beat_actors.local.service import Service, Status
+from beat_actors.local.supervisor import Supervisor
 from tests.integration.local.processes import eventually, family, runs
 
 # The parent also has a child, as the worker processes of dramatiq are.
@@ -212,7 +214,8 @@ def test_a_stop_that_is_requested_while_starting_ends_the_wait(tmp_path: Path) -
 KILLED_SUPERVISOR = f"""
 import sys, time
 from pathlib import Path
-from beat_actors.local import Service, Supervisor
+from beat_actors.local.service import Service
+from beat_actors.local.supervisor import Supervisor
 supervisor = Supervisor(Path(sys.argv[1]))
 supervisor.start(*(Service(name=name, argv=(sys.executable, "-c", {WITH_CHILD!r})) for name in ("one", "two")))
 print("up", flush=True)
