@@ -109,7 +109,11 @@ class Webhook(_Resource):
         "PATCH": Call(
             "Change the URL or the events of an endpoint, pause or resume it.", {200: EndpointView}, body=WebhookChange
         ),
-        "DELETE": Call("Delete an endpoint and its deliveries.", {200: answer("WebhookDeleted", id=int, deleted=bool)}),
+        "DELETE": Call(
+            "Delete an endpoint and its deliveries. The audit log keeps `reason`.",
+            {200: answer("WebhookDeleted", id=int, deleted=bool)},
+            query={"reason": str},
+        ),
     }
 
     async def on_get(self, req: Request, resp: Response, webhook_id: str) -> None:
@@ -138,7 +142,7 @@ class Webhook(_Resource):
     async def on_delete(self, req: Request, resp: Response, webhook_id: str) -> None:
         number = row_id(webhook_id, "webhook_id")
         async with self._provider.services.database.transaction() as transaction:
-            await endpoints.delete(transaction, number, _reader(req))
+            await endpoints.delete(transaction, number, _reader(req), reason=req.get_param("reason"))
         send(resp, {"id": number, "deleted": True})
 
 

@@ -4,13 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 import msgspec
 
 from beat_actors import audit
-from beat_actors.credentials.vault import Vault
 from beat_actors.data import cursors
 from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, Conflict, NotFound, TooManyTests
@@ -23,12 +22,17 @@ from beat_actors.webhooks.catalog import check_events
 from beat_actors.webhooks.makers import SEALED_FOR
 from beat_actors.webhooks.signing import new_secret
 
+if TYPE_CHECKING:
+    from beat_actors.credentials.vault import Vault
+
 TESTS, TESTS_OF_ACCOUNT = 10, 30
 """Test events a minute to one endpoint, and to all endpoints of one account."""
 MOST_ENDPOINTS, MOST_OF_THE_INSTALLATION = 32, 100
 """Endpoints of one account, and those without an account."""
 MOST_RESENT = 10_000
 MAX_PAGE = 200
+MOST_REASON = 500
+"""Characters of the reason that is kept in the audit log."""
 STATES = ("pending", "delivered", "failed")
 
 
@@ -142,7 +146,7 @@ class Reader:
         return {"account": self.account_id, "all": self.all, "key": self.key_id, "failures": FAILURES}
 
 
-def opened(vault: Vault, number: int, row: Signing) -> list[str]:
+def opened(vault: "Vault", number: int, row: Signing) -> list[str]:
     """The secrets that sign for this endpoint, the newest first. Raises `VaultError`."""
     sealed = [(row.key_id, row.secret)]
     if row.old_key_id is not None and row.old_secret is not None:
@@ -152,7 +156,7 @@ def opened(vault: Vault, number: int, row: Signing) -> list[str]:
 
 async def create(
     transaction: Transaction,
-    vault: Vault,
+    vault: "Vault",
     *,
     url: str,
     events: Sequence[str] = ("*",),
@@ -225,16 +229,17 @@ async def change(
     return after
 
 
-async def delete(transaction: Transaction, number: int, reader: Reader) -> None:
-    """Its deliveries go with it."""
+async def delete(transaction: Transaction, number: int, reader: Reader, *, reason: str | None = None) -> None:
+    """Its deliveries go with it. `reason`: for the audit log. Raises `BadInput` and `NotFound`."""
+    if reason is not None:
+        check_text(reason, "reason", longest=MOST_REASON)
     found = await find(transaction, number, reader, lock=True)
     await transaction.run(DELETE, {"id": number})
-    await _audit(
-        transaction, reader.actor, "delete", number, {"account_id": found.account_id, "host": _host(found.url)}
-    )
+    detail = {"account_id": found.account_id, "host": _host(found.url)}
+    await _audit(transaction, reader.actor, "delete", number, detail | ({} if reason is None else {"reason": reason}))
 
 
-async def rotate(transaction: Transaction, vault: Vault, number: int, reader: Reader) -> tuple[str, datetime]:
+async def rotate(transaction: Transaction, vault: "Vault", number: int, reader: Reader) -> tuple[str, datetime]:
     """A new secret, and until when the one before it signs as well."""
     await find(transaction, number, reader, lock=True)
     secret = new_secret()
@@ -303,7 +308,7 @@ async def resend_failed(transaction: Transaction, number: int, since: datetime, 
     return count
 
 
-async def seal_anew(transaction: Transaction, vault: Vault, *, batch: int) -> list[int]:
+async def seal_anew(transaction: Transaction, vault: "Vault", *, batch: int) -> list[int]:
     """Seal again, with the ring's first key, the secrets of up to so many endpoints that another key sealed; which they were."""
     rows = await transaction.rows(OTHERWISE_SEALED, {"key": vault.sealing_key_id, "limit": batch})
     for row in rows:
