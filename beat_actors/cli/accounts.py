@@ -6,7 +6,7 @@ from beat_actors.access import grants
 from beat_actors.access.grants import Use
 from beat_actors.cli.names import AnyPlatform, PlatformName
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.access import Here, There, Wanted
+from beat_actors.cli.operators.access import There, Wanted
 from beat_actors.cli.output import TABLE, Shape, say, show_list
 
 app = App(name="accounts", help="Accounts and the owners that each may use: list, grant, revoke.")
@@ -35,7 +35,7 @@ def grants_(
     """
     wanted = Wanted(account, platform, owner, limit)
     show_list(
-        ask(Here, There, lambda beat: beat.grants(wanted)),
+        ask(There, lambda beat: beat.grants(wanted)),
         ("account", "platform", "owner", "granted", "by"),
         lambda one: (one.account_id, one.platform, one.owner, one.granted_at, one.granted_by),
         shape,
@@ -55,7 +55,7 @@ def grant(account: str, platform: PlatformName, owner: str, /, *, reason: str) -
         Kept in the audit log.
     """
     use = Use(account, platform, owner)
-    new = ask(Here, There, lambda beat: beat.grant(use, reason=reason))
+    new = ask(There, lambda beat: beat.grant(use, reason=reason))
     say(f"account {account} may {'' if new else 'already '}use {platform} {owner}")
 
 
@@ -69,5 +69,5 @@ def revoke(account: str, platform: PlatformName, owner: str, /, *, reason: str) 
         Kept in the audit log.
     """
     use = Use(account, platform, owner)
-    ask(Here, There, lambda beat: beat.take(use, reason=reason))
+    ask(There, lambda beat: beat.take(use, reason=reason))
     say(f"account {account} may no longer use {platform} {owner}")

@@ -5,6 +5,7 @@ from datetime import datetime
 from cyclopts import App
 
 from beat_actors.alerts import AlertView
+from beat_actors.cli.ids import AlertId
 from beat_actors.cli.operators import ask, watching
 from beat_actors.cli.output import TABLE, Flag, Shape, say, show_list, since
 
@@ -20,7 +21,7 @@ def list_alerts(*, resolved: Flag = False, shape: Shape = TABLE) -> None:
     resolved
         Include resolved alerts, newest first, with their end and duration.
     """
-    found = ask(watching.Here, watching.There, lambda beat: beat.alerts(resolved=resolved))
+    found = ask(watching.There, lambda beat: beat.alerts(resolved=resolved))
     if resolved:
         found = sorted(found, key=lambda alert: alert.opened_at, reverse=True)
     columns = ["id", "severity", "since", "cause", "impact", "automatic action", "what to do"]
@@ -31,7 +32,7 @@ def list_alerts(*, resolved: Flag = False, shape: Shape = TABLE) -> None:
 
 
 @app.command
-def silence(alert: int, /, *, reason: str, undo: Flag = False) -> None:
+def silence(alert: AlertId, /, *, reason: str, undo: Flag = False) -> None:
     """Mute notifications for an alert; it stays listed until it is resolved.
 
     Parameters
@@ -41,7 +42,7 @@ def silence(alert: int, /, *, reason: str, undo: Flag = False) -> None:
     undo
         Send notifications again.
     """
-    key = ask(watching.Here, watching.There, lambda beat: beat.silence(alert, silenced=not undo, reason=reason))
+    key = ask(watching.There, lambda beat: beat.silence(alert, silenced=not undo, reason=reason))
     say(f"{key} is {'no longer silenced' if undo else 'silenced'}")
 
 

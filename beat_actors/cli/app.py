@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from beat_actors.cli.given import STDIN
 from beat_actors.cli.installing import WHERE_SIMULATOR
@@ -31,7 +31,7 @@ COMMANDS = (
     ("cancel", "requests:cancel", "Cancel requests."),
     (
         "stuck",
-        "maintenance:stuck",
+        "stuck:stuck",
         "List long-running requests and what blocks them; reclaim them from their worker.",
     ),
     (
@@ -61,9 +61,9 @@ COMMANDS = (
     ("audit", "audit:audit", "List who changed what, newest first."),
     ("limits", "limits:app", "Limits on on-demand requests: used, left, rate, forecast; reset one."),
     ("simulator", "simulator:app", "Simulated providers: run them, read their ledger, inject faults."),
-    ("db", "maintenance:db", "Database tables, connections and processes; vacuum by hand."),
-    ("migrate", "maintenance:migrate", "Migrate the database to the newest schema."),
-    ("settings", "maintenance:settings", "Print every BEAT_* variable with its default and meaning."),
+    ("db", "database:db", "Database tables, connections and processes; vacuum by hand."),
+    ("migrate", "installation:migrate", "Migrate the database to the newest schema."),
+    ("settings", "installation:settings", "Print every BEAT_* variable with its default and meaning."),
     (
         "new-platform",
         "new_platform:new_platform",
@@ -118,7 +118,7 @@ def invoke(arguments: Sequence[str]) -> int:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        tell(f"{' '.join(str(error).split())} See: {' '.join(('beat', *(error.command_chain or ()), '--help'))}")
+        tell(f"{_said(error)} See: {' '.join(('beat', *(error.command_chain or ()), '--help'))}")
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -134,6 +134,12 @@ def invoke(arguments: Sequence[str]) -> int:
         tell(failures.sentence(error))
         return failures.exit_code(error)
     return code if isinstance(code, int) else 0
+
+
+def _said(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        return f"nothing was done: this command takes no argument {' '.join(error.unused_tokens or ())!r}."
+    return " ".join(str(error).split())
 
 
 def _without_url(given: Sequence[str]) -> tuple[list[str], str | None]:

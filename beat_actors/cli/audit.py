@@ -2,7 +2,7 @@
 
 from beat_actors.audit import AuditEntry
 from beat_actors.cli.operators import ask, watching
-from beat_actors.cli.output import NOT_FOUND, TABLE, Shape, show_list, tell
+from beat_actors.cli.output import NOT_FOUND, TABLE, Shape, in_words, show_list, tell
 from beat_actors.errors import BadInput
 from beat_actors.text import check_text
 
@@ -25,7 +25,7 @@ def audit(target: str | None = None, /, *, actor: str | None = None, limit: int 
         check_text(value or "", name, longest=300)
     if not 1 <= limit <= MOST:
         raise BadInput(f"--limit is 1 to {MOST}", field="limit")
-    found = ask(watching.Here, watching.There, lambda beat: beat.audited(target, actor, limit))
+    found = ask(watching.There, lambda beat: beat.audited(target, actor, limit))
     chosen = " by ".join(filter(None, (f"of {target}" if target else "", actor)))
     if not found and chosen:
         show_list([], (), lambda _: (), shape)
@@ -43,4 +43,6 @@ def audit(target: str | None = None, /, *, actor: str | None = None, limit: int 
 
 
 def _said(entry: AuditEntry) -> str:
-    return ", ".join(f"{name} {value}" for name, value in entry.detail.items() if value not in (None, "", []))
+    """The detail of a change; of a list its items, of a switch yes or no."""
+    known = ((name, value) for name, value in entry.detail.items() if value not in (None, "", []))
+    return ", ".join(f"{name} {in_words(value)}" for name, value in known)

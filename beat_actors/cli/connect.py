@@ -10,20 +10,19 @@ from aiohttp import web
 from cyclopts import Parameter
 
 from beat_actors.cli.credentials import check_json, checked, read_secret, said_of
-from beat_actors.cli.operators.credentials import Here
+from beat_actors.cli.operators.here.credentials import Here
 from beat_actors.cli.output import FAILED, printable, say, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.credentials import login as logins
 from beat_actors.credentials.info import CredentialInfo
-from beat_actors.credentials.manager import source_named
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.trial import wanted_params
 from beat_actors.platforms.interface import Limit, Login, Source
 from beat_actors.platforms.logins import LoginRefused
-from beat_actors.platforms.registry import platforms
+from beat_actors.platforms.registry import platforms, source_named
 
 PORT = 8477
-PATIENCE = 600.0
+LOGIN_WITHIN = 600.0
 """Seconds that a login may take a person."""
 PAGE = "<!doctype html><title>Beat</title><p>Beat has what it needs. You can close this page."
 
@@ -171,13 +170,13 @@ async def _brought(known: Mapping[str, str], url: str, port: int) -> str:
             ) from None
         if not await asyncio.to_thread(webbrowser.open, url):
             tell(
-                f"no browser could be opened here. Open the page on this machine, or end this and use --paste; waiting {PATIENCE:.0f} s"
+                f"no browser could be opened here. Open the page on this machine, or end this and use --paste; waiting {LOGIN_WITHIN:.0f} s"
             )
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LOGIN_WITHIN):
             return logins.code_of(await came, known)
     except TimeoutError:
         raise LoginRefused(
-            f"nobody came back to {urlsplit(known['redirect_uri']).netloc} within {PATIENCE:.0f} s"
+            f"nobody came back to {urlsplit(known['redirect_uri']).netloc} within {LOGIN_WITHIN:.0f} s"
         ) from None
     finally:
         await runner.cleanup()

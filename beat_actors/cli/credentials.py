@@ -7,26 +7,44 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
+from beat_actors.cli.ids import AnyCoolingCredential, AnyDisabledCredential, AnyUsedCredential, CredentialId
 from beat_actors.cli.names import AnySource, SourceName
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.credentials import Here, Offer, There
-from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, printable, say, show_json, show_list, show_rows
+from beat_actors.cli.operators.credentials import Offer, There
+from beat_actors.cli.output import (
+    FAILED,
+    TABLE,
+    Flag,
+    Shape,
+    in_words,
+    printable,
+    say,
+    show_fields,
+    show_json,
+    show_list,
+    show_rows,
+)
 from beat_actors.credentials.info import CredentialEvent, CredentialInfo
-from beat_actors.credentials.manager import source_named
 from beat_actors.errors import BadInput
 from beat_actors.moments import moment
 from beat_actors.platforms.interface import Outcome, Source
+from beat_actors.platforms.registry import source_named
+
+if TYPE_CHECKING:
+    from beat_actors.cli.operators.here.credentials import Here
 
 app = App(
     name="credentials",
     help="Provider credentials: add, list, show, replace, enable, disable, reset, share, unshare, rotate-keys.",
 )
 
-PATIENCE = 6.0
+CAUSES = {"said": "wait in seconds", "ladder": "backoff step"}
+"""How fields of an event's cause are shown."""
+CHECKED_WITHIN = 6.0
 """Seconds within which a check is waited for."""
 
 
@@ -58,11 +76,11 @@ def add(
     _, declared = source_named(source)
     offer = Offer(source, read_secret(declared.secret_forms()), label, weight, account, shared)
 
-    async def work(beat: Here | There) -> tuple[CredentialInfo, bool]:
+    async def work(beat: There) -> tuple[CredentialInfo, bool]:
         found, new = await beat.add(offer)
         return (await checked(beat, found, declared) if new else found), new
 
-    found, new = ask(Here, There, work)
+    found, new = ask(There, work)
     if json:
         show_json({"id": found.id, "source": source, "added": new, "check": check_json(found)})
     elif new:
@@ -73,18 +91,18 @@ def add(
 
 
 @app.command
-def replace(credential: int, /, *, reason: str, json: Flag = False) -> int:
+def replace(credential: CredentialId, /, *, reason: str, json: Flag = False) -> int:
     """Give a credential a new secret, read as by `add`, and say what its check finds. A dead credential is reactivated if the check passes.
     Exits with 1 if the provider does not take it.
     """
-    before = ask(Here, There, lambda beat: beat.info(credential))
+    before = ask(There, lambda beat: beat.info(credential))
     declared = source_named(before.source)[1]
     secret = read_secret(declared.secret_forms())
 
-    async def work(beat: Here | There) -> CredentialInfo:
+    async def work(beat: There) -> CredentialInfo:
         return await checked(beat, await beat.replace(credential, secret, reason=reason), declared)
 
-    found = ask(Here, There, work)
+    found = ask(There, work)
     if json:
         show_json({"id": found.id, "source": found.source, "state": found.state, "check": check_json(found)})
     else:
@@ -93,13 +111,13 @@ def replace(credential: int, /, *, reason: str, json: Flag = False) -> int:
 
 
 @app.command
-def show(credential: int, /, *, json: Flag = False) -> None:
+def show(credential: CredentialId, /, *, json: Flag = False) -> None:
     """Show all that is known of a credential, and what happened to it; never its secret."""
 
-    async def work(beat: Here | There) -> tuple[CredentialInfo, Sequence[CredentialEvent]]:
+    async def work(beat: There) -> tuple[CredentialInfo, Sequence[CredentialEvent]]:
         return await beat.info(credential), await beat.history(credential)
 
-    found, history = ask(Here, There, work)
+    found, history = ask(There, work)
     if json:
         show_json({"credential": found, "history": history})
         return
@@ -126,7 +144,7 @@ def show(credential: int, /, *, json: Flag = False) -> None:
         ("sealed with", found.key_id),
         ("added", found.created_at),
     ]
-    show_rows(("", ""), [line for line in lines if line[1] is not None])
+    show_fields(lines)
     if history:
         say("")
         rows = [(e.at, e.kind, e.until, _cause(e)) for e in history]
@@ -145,17 +163,18 @@ def list_(source: AnySource = None, *, shape: Shape = TABLE) -> None:
     if source is not None:
         source_named(source)
     show_list(
-        ask(Here, There, lambda beat: beat.credentials(source)),
+        ask(There, lambda beat: beat.credentials(source)),
         ("id", "source", "label", "weight", "state", "until", "reason", "expires", "calls"),
         lambda c: (c.id, c.source, c.label, c.weight, c.state, _until(c), _why(c), _end(c), c.calls),
         shape,
         prose=("label", "reason"),
+        spare=("weight", "calls", "expires", "label"),
         empty="no credentials yet; add one: `beat credentials add SOURCE`",
     )
 
 
 @app.command
-def enable(credential: int | None = None, /, *, reason: str, source: AnySource = None) -> None:
+def enable(credential: AnyDisabledCredential = None, /, *, reason: str, source: AnySource = None) -> None:
     """Put a credential back into use at once, whatever put it out of use.
 
     Parameters
@@ -169,7 +188,7 @@ def enable(credential: int | None = None, /, *, reason: str, source: AnySource =
 
 
 @app.command
-def disable(credential: int | None = None, /, *, reason: str, source: AnySource = None) -> None:
+def disable(credential: AnyUsedCredential = None, /, *, reason: str, source: AnySource = None) -> None:
     """Take a credential out of use until it is enabled by hand.
 
     Parameters
@@ -183,7 +202,7 @@ def disable(credential: int | None = None, /, *, reason: str, source: AnySource 
 
 
 @app.command
-def reset(credential: int | None = None, /, *, reason: str, source: AnySource = None) -> None:
+def reset(credential: AnyCoolingCredential = None, /, *, reason: str, source: AnySource = None) -> None:
     """End the cooldown of a credential now and reset its backoff.
 
     Parameters
@@ -197,13 +216,13 @@ def reset(credential: int | None = None, /, *, reason: str, source: AnySource = 
 
 
 @app.command
-def share(credential: int, /, *, reason: str) -> None:
+def share(credential: CredentialId, /, *, reason: str) -> None:
     """Let a credential also serve calls that need no owner, of all accounts."""
     _change(credential, None, "share", (), reason)
 
 
 @app.command
-def unshare(credential: int, /, *, reason: str) -> None:
+def unshare(credential: CredentialId, /, *, reason: str) -> None:
     """Let a credential serve only the calls of its owner."""
     _change(credential, None, "unshare", (), reason)
 
@@ -211,7 +230,7 @@ def unshare(credential: int, /, *, reason: str) -> None:
 @app.command(name="rotate-keys")
 def rotate_keys() -> None:
     """Seal every secret again with the first key of BEAT_VAULT_KEYS. Calls continue meanwhile; then the old keys can be removed."""
-    rotated = ask(Here, There, lambda beat: beat.rotate_keys())
+    rotated = ask(There, lambda beat: beat.rotate_keys())
     say(f"{rotated} credentials sealed with the first key of the ring")
 
 
@@ -225,7 +244,7 @@ def _change(credential: int | None, source: str | None, change: str, states: Col
     if source is not None:
         source_named(source)
 
-    async def work(beat: Here | There) -> int:
+    async def work(beat: There) -> int:
         if credential is not None:
             await beat.change(credential, change, reason=reason)
             return 1
@@ -234,7 +253,7 @@ def _change(credential: int | None, source: str | None, change: str, states: Col
             await beat.change(one.id, change, reason=reason)
         return len(chosen)
 
-    count = ask(Here, There, work)
+    count = ask(There, work)
     if credential is not None:
         say(f"credential {credential} {DONE[change]}")
     else:
@@ -249,9 +268,9 @@ def _why(credential: CredentialInfo) -> str | None:
     return None
 
 
-async def checked(beat: Here | There, found: CredentialInfo, declared: Source) -> CredentialInfo:
+async def checked(beat: "There | Here", found: CredentialInfo, declared: Source) -> CredentialInfo:
     """The credential as it is after its check, if that comes back soon; as it is now, if not."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + CHECKED_WITHIN
     if declared.check is None or not found.enabled:
         return found
     # Again and again, because a refresh may have to come first.
@@ -289,7 +308,9 @@ def check_json(found: CredentialInfo) -> dict[str, Any] | None:
 
 
 def _cause(event: CredentialEvent) -> str:
-    return ", ".join(f"{name} {value}" for name, value in (event.cause or {}).items() if value)
+    return ", ".join(
+        f"{CAUSES.get(name, name)} {in_words(value)}" for name, value in (event.cause or {}).items() if value
+    )
 
 
 def _end(credential: CredentialInfo) -> str | None:

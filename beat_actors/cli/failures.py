@@ -1,12 +1,8 @@
-"""What an error means to a script (the exit code) and to a person (one sentence)."""
+"""What an error means to a script (the exit code) and to a person (one sentence).
 
-import aiohttp
-import psycopg
-import redis
-import sqlalchemy.exc
+Errors of drivers and of the client stand here by name: only a command that has loaded a driver can fail in it, and no other one loads it."""
 
 from beat_actors.cli.output import BAD_INPUT, FAILED, NOT_FOUND, UNAVAILABLE
-from beat_actors.client import ApiError, Away, BadRequest, NotAllowed, NotThere
 from beat_actors.errors import (
     BadInput,
     BadSettings,
@@ -24,8 +20,13 @@ from beat_actors.errors import (
 )
 from beat_actors.logins import said
 
+POSTGRES = ("psycopg.OperationalError", "sqlalchemy.exc.OperationalError")
+NOT_MIGRATED = ("psycopg.errors.UndefinedTable", "psycopg.errors.UndefinedColumn")
+REDIS, HTTP = "redis.exceptions.RedisError", "aiohttp.client_exceptions.ClientError"
+API = "beat_actors.client.errors"
+
 # The first of an error's classes that stands here decides.
-EXIT: dict[type[BaseException], int] = {
+EXIT: dict[type[BaseException] | str, int] = {
     UnknownName: NOT_FOUND,
     BadInput: BAD_INPUT,
     BadSettings: BAD_INPUT,
@@ -34,20 +35,15 @@ EXIT: dict[type[BaseException], int] = {
     RedisUnavailable: UNAVAILABLE,
     LimitsUnavailable: UNAVAILABLE,
     ObjectsUnavailable: UNAVAILABLE,
-    aiohttp.ClientError: UNAVAILABLE,
-    redis.RedisError: UNAVAILABLE,
-    psycopg.OperationalError: UNAVAILABLE,
-    sqlalchemy.exc.OperationalError: UNAVAILABLE,
-    psycopg.errors.UndefinedTable: UNAVAILABLE,
-    psycopg.errors.UndefinedColumn: UNAVAILABLE,
+    **dict.fromkeys((*POSTGRES, *NOT_MIGRATED, REDIS, HTTP), UNAVAILABLE),
     OSError: UNAVAILABLE,
     NotFound: NOT_FOUND,
     ObjectMissing: NOT_FOUND,
-    BadRequest: BAD_INPUT,
-    NotAllowed: BAD_INPUT,
-    NotThere: NOT_FOUND,
-    Away: UNAVAILABLE,
-    ApiError: FAILED,
+    f"{API}.BadRequest": BAD_INPUT,
+    f"{API}.NotAllowed": BAD_INPUT,
+    f"{API}.NotThere": NOT_FOUND,
+    f"{API}.Away": UNAVAILABLE,
+    f"{API}.ApiError": FAILED,
     BeatError: FAILED,
 }
 
@@ -58,22 +54,31 @@ UNKNOWN = frozenset({UnknownName.code, UnknownPlatform.code, UnknownFlow.code})
 
 def exit_code(error: BaseException) -> int:
     """The same for an error here and for the API's answer to it."""
-    if isinstance(error, BadRequest) and error.code in UNKNOWN:
+    if _is(error, f"{API}.BadRequest") and getattr(error, "code", None) in UNKNOWN:
         return NOT_FOUND
-    return next((EXIT[kind] for kind in type(error).__mro__ if kind in EXIT), FAILED)
+    found = (EXIT.get(kind, EXIT.get(_name(kind))) for kind in type(error).__mro__)
+    return next((code for code in found if code is not None), FAILED)
 
 
 def sentence(error: BaseException) -> str:
     """A driver's message is cut to its first line and to what it means."""
-    if isinstance(error, BeatError | ApiError):
+    if isinstance(error, BeatError) or _is(error, f"{API}.ApiError"):
         return str(error)
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+    if _is(error, *NOT_MIGRATED):
         return "the database does not have the schema that this code needs: run `beat migrate`"
     told = said(getattr(error, "orig", None) or error)
-    if isinstance(error, psycopg.OperationalError | sqlalchemy.exc.OperationalError):
+    if _is(error, *POSTGRES):
         return f"PostgreSQL did not answer: {told}"
-    if isinstance(error, redis.RedisError):
+    if _is(error, REDIS):
         return f"Redis does not answer: {told}"
-    if isinstance(error, aiohttp.ClientError | OSError):
+    if isinstance(error, OSError) or _is(error, HTTP):
         return told
     return f"unexpected error ({type(error).__name__}: {told}); --debug shows where"
+
+
+def _is(error: BaseException, *names: str) -> bool:
+    return any(_name(kind) in names for kind in type(error).__mro__)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

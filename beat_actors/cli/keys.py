@@ -10,7 +10,7 @@ from beat_actors.access import scopes
 from beat_actors.access.keyring import FRESH
 from beat_actors.access.keys import GRACE, RATE_LIMIT, NewKey
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.access import Here, MadeKey, There
+from beat_actors.cli.operators.access import MadeKey, There
 from beat_actors.cli.output import FAILED, TABLE, Shape, printable, say, show_json, show_list, tell
 from beat_actors.moments import moment
 
@@ -49,7 +49,7 @@ def create(
     """
     life = None if days is None else _days(days)
     new = NewKey(name, scopes.named(scope), account, rate, life)
-    created = ask(Here, There, lambda beat: beat.create(new))
+    created = ask(There, lambda beat: beat.create(new))
     if json:
         show_json(created)
         return
@@ -60,13 +60,14 @@ def create(
 def list_(*, shape: Shape = TABLE) -> None:
     """List the keys, without their secrets. Last-used times may lag by a minute."""
     show_list(
-        ask(Here, There, lambda beat: beat.keys()),
+        ask(There, lambda beat: beat.keys()),
         ("id", "prefix", "name", "state", "scopes", "account", "calls/min", "created", "expires", "last used"),
         lambda key: (
             key.id, key.prefix, key.name, key.state, " ".join(key.scopes), key.account_id, key.rate_limit,
             key.created_at, key.expires_at, key.last_used,
         ),
         shape,
+        spare=("calls/min", "last used", "expires", "created"),
         empty="there is no key; make one: `beat keys create NAME --scope submit`",
     )  # fmt: skip
 
@@ -82,7 +83,7 @@ def revoke(key: str, /, *, reason: str) -> int:
     reason
         Kept in the audit log.
     """
-    revoked = ask(Here, There, lambda beat: beat.revoke(key, reason=reason))
+    revoked = ask(There, lambda beat: beat.revoke(key, reason=reason))
     if not revoked.was_alive:
         tell(f"key {revoked.id} was revoked before")
         return FAILED
@@ -113,7 +114,7 @@ def rotate(
     hours
         How long the old one still works.
     """
-    rotated = ask(Here, There, lambda beat: beat.rotate(key, _days(hours / 24)))
+    rotated = ask(There, lambda beat: beat.rotate(key, _days(hours / 24)))
     if json:
         show_json(rotated)
         return

@@ -3,7 +3,7 @@
 from cyclopts import App
 
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.limits import Here, There
+from beat_actors.cli.operators.limits import There
 from beat_actors.cli.output import TABLE, Shape, say, show_list
 from beat_actors.quotas.overview import LimitView
 
@@ -15,7 +15,7 @@ UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 def limits(*, shape: Shape = TABLE) -> None:
     """Show every limit: calls used and left, the current rate beside the even one, and when the limit is exhausted at that rate."""
     show_list(
-        ask(Here, There, lambda beat: beat.limits()),
+        ask(There, lambda beat: beat.limits()),
         ("limit", "platform", "used", "left", "left for batch", "limit calls", "window", "rate/h", "even rate/h", "renews", "exhausted"),
         lambda one: (
             one.name, one.platform, one.used, one.left, one.left_for_batch, one.calls, _window(one),
@@ -37,7 +37,7 @@ def reset(name: str, /, *, reason: str) -> None:
     reason
         Kept in the audit log. The broker still keeps each credential's own limits.
     """
-    used = ask(Here, There, lambda beat: beat.reset(name, reason=reason))
+    used = ask(There, lambda beat: beat.reset(name, reason=reason))
     say(f"{name} is reset; it had counted {used:,} {'call' if used == 1 else 'calls'}")
 
 

@@ -75,6 +75,19 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
+def in_words(value: object) -> str:
+    """A value of JSON as people write it: a list by its items, a switch as yes or no, a whole number without a fraction."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return " ".join(in_words(item) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={in_words(item)}" for name, item in value.items())
+    return str(value)
+
+
 def since(seconds: float | None) -> str:
     """How long something has lasted, in one unit."""
     if seconds is None:
@@ -143,6 +156,7 @@ def show_list(
     shape: Shape,
     *,
     prose: Collection[str] = (),
+    spare: Sequence[str] = (),
     empty: str = "",
 ) -> None:
     """A list in the shape that was asked for. In JSON it is an array, or a line for each item, whatever the command."""
@@ -152,7 +166,8 @@ def show_list(
     elif shape.json:
         show_json(items)
     else:
-        show_rows(columns, [row(item) for item in items], prose=prose, empty=empty, header=shape.header)
+        rows = [row(item) for item in items]
+        show_rows(columns, rows, prose=prose, spare=spare, empty=empty, header=shape.header)
 
 
 def show_rows(
@@ -160,11 +175,14 @@ def show_rows(
     rows: Sequence[Sequence[object]],
     *,
     prose: Collection[str] = (),
+    spare: Sequence[str] = (),
     empty: str = "",
     header: bool = False,
 ) -> None:
     """A table on a terminal, or where it does not fit a block for each row; tab-separated lines when piped, with `header` below a line of
-    names. Words of the columns in `prose` may be wrapped, all other cells stay whole. Numbers stand to the right."""
+    names. Words of the columns in `prose` may be wrapped, all other cells stay whole. Numbers stand to the right.
+
+    `spare`: columns that a narrow terminal leaves out, one after the other, where several rows fit as a table without them."""
     if not sys.stdout.isatty():
         for row in ([columns] if header else []) + list(rows):
             sys.stdout.write("\t".join(printable(cell) for cell in row) + "\n")
@@ -172,7 +190,8 @@ def show_rows(
             tell(empty)
     elif rows:
         columns, rows = _filled(columns, rows)
-        out.print(table(columns, rows, prose) if _fits(columns, rows, prose) else _blocks(columns, rows))
+        fitting = _fitting(columns, rows, prose, spare if len(rows) > 1 else ())
+        out.print(_blocks(columns, rows) if fitting is None else table(*fitting, prose))
     elif empty:
         out.print(Text(empty, style="dim"))
 
@@ -181,6 +200,18 @@ def _filled(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[l
     """The columns in which a row has something, for a terminal has little room."""
     kept = [index for index in range(len(columns)) if any(printable(row[index]) for row in rows)]
     return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+
+def _fitting(
+    columns: list[str], rows: list[list[object]], prose: Collection[str], spare: Sequence[str]
+) -> tuple[list[str], list[list[object]]] | None:
+    """The columns that fit as a table, without as many of the `spare` ones as it takes; None where they do not fit even then."""
+    for left_out in range(len(spare) + 1):
+        kept = [index for index, column in enumerate(columns) if column not in spare[:left_out]]
+        some = [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+        if _fits(*some, prose):
+            return some
+    return None
 
 
 def _fits(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str]) -> bool:
@@ -211,13 +242,29 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Text:
             value = _as_text(cell, column)
             if not value.plain:
                 continue
-            lines = textwrap.wrap(
-                value.plain, max(out.width - indent, 20), break_long_words=False, break_on_hyphens=False
-            )
+            lines = Lines(width=max(out.width - indent, 20)).wrap(value.plain)
             told.append(f"{column:<{indent}}", "dim").append(f"\n{'':<{indent}}".join(lines), value.style).append("\n")
         told.append("\n")
     told.rstrip()
     return told
+
+
+class Lines(textwrap.TextWrapper):
+    """Lines that end between words, or between members of JSON, which has no spaces."""
+
+    wordsep_simple_re = re.compile(r"(\s+|(?<=,)(?=[\"{\[]))")
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, break_long_words=False, break_on_hyphens=False)
+
+
+def show_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """One thing: a line for each of its fields that has a value. When piped, its name and a tab stand before the value."""
+    known = [(name, value) for name, value in fields if value is not None]
+    if sys.stdout.isatty():
+        out.print(_blocks([name for name, _ in known], [[value for _, value in known]]))
+    else:
+        show_rows(("", ""), known)
 
 
 def _as_text(value: object, column: str = "") -> Text:

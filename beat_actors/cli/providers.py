@@ -13,7 +13,8 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.routes import ALL, Route
 from beat_actors.settings import Settings
 
-PATIENCE = 3.0
+ANSWERS_WITHIN = 3.0
+"""Seconds within which the simulator answers."""
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -83,7 +84,7 @@ async def _is_simulator(url: str) -> bool:
 async def _state(url: str) -> dict[str, Any]:
     # Not by the simulator's client, which a production installation does not have.
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE), raise_for_status=True) as http,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWERS_WITHIN), raise_for_status=True) as http,
         http.get(f"{url.rstrip('/')}/_simulator/state", allow_redirects=False) as response,
     ):
         state = await response.json()

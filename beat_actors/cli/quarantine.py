@@ -1,14 +1,40 @@
 """`beat quarantine`: payloads and messages that could not be processed."""
 
-from cyclopts import App
+from dataclasses import asdict, dataclass
+
+from cyclopts import App, Parameter
 
 from beat_actors.cli.names import AnyPlatform, AnySource, KindOfEntry
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.quarantine import Here, There, up_to_now
+from beat_actors.cli.operators.quarantine import There, up_to_now
 from beat_actors.cli.output import TABLE, Flag, Shape, say, show_document, show_json, show_list, tell
 from beat_actors.moments import moment
 from beat_actors.quarantine import QuarantineCluster, ReplayPlan, Selection
 
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """Which entries of a kind.
+
+    Parameters
+    ----------
+    path
+        Only entries with this path; "" for those without one.
+    """
+
+    platform: AnyPlatform = None
+    source: AnySource = None
+    operation: str | None = None
+    path: str | None = None
+    parser_version: int | None = None
+
+    def of(self, kind: str) -> Selection:
+        """What is selected of a kind; `up_to_now` says up to which entry."""
+        return Selection(kind=kind, newest=0, **asdict(self))
+
+
+ALL = Which()
 app = App(name="quarantine", help="List quarantined payloads, grouped by error; show, replay or resolve them.")
 
 
@@ -22,7 +48,7 @@ def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
         How many groups, at most 1,000.
     """
     show_list(
-        ask(Here, There, lambda beat: beat.clusters(limit)),
+        ask(There, lambda beat: beat.clusters(limit)),
         ("count", "kind", "where", "path", "newest", "last", "error"),
         lambda c: (c.count, c.kind, _place(c), c.path or "", c.newest, c.last_at, c.error),
         shape,
@@ -43,27 +69,16 @@ def show_entry(entry: int, /, *, payload: Flag = False) -> None:
         Print the provider's answer instead, as it was kept: by PostgreSQL, or in the bucket.
     """
     if not payload:
-        show_json(ask(Here, There, lambda beat: beat.entry(entry)))
+        show_json(ask(There, lambda beat: beat.entry(entry)))
         return
-    found = ask(Here, There, lambda beat: beat.payload(entry))
+    found = ask(There, lambda beat: beat.payload(entry))
     show_document(found.text)
     if found.cut:
         tell(f"the payload has {found.bytes:,} bytes; this is its beginning")
 
 
 @app.command
-def resolve(
-    kind: KindOfEntry,
-    /,
-    *,
-    newest: int | None = None,
-    reason: str,
-    platform: AnyPlatform = None,
-    source: AnySource = None,
-    operation: str | None = None,
-    path: str | None = None,
-    parser_version: int | None = None,
-) -> None:
+def resolve(kind: KindOfEntry, /, *, newest: int | None = None, reason: str, which: Which = ALL) -> None:
     """Resolve entries that have been dealt with, so that they are no longer listed.
 
     Parameters
@@ -72,38 +87,18 @@ def resolve(
         malformed, poison, implausible or message.
     newest
         Only entries up to this id, as the list shows it; all that are listed now if not given.
-    path
-        Only entries with this path; "" for those without one.
     """
-    wanted = Selection(
-        kind=kind,
-        newest=0,
-        platform=platform,
-        source=source,
-        operation=operation,
-        path=path,
-        parser_version=parser_version,
-    )
+    wanted = which.of(kind)
 
-    async def work(beat: Here | There) -> int:
+    async def work(beat: There) -> int:
         return await beat.resolve(await up_to_now(beat, wanted, newest), reason=reason)
 
-    say(f"{ask(Here, There, work):,} resolved")
+    say(f"{ask(There, work):,} resolved")
 
 
 @app.command
 def replay(
-    kind: KindOfEntry,
-    /,
-    *,
-    newest: int | None = None,
-    reason: str,
-    platform: AnyPlatform = None,
-    source: AnySource = None,
-    operation: str | None = None,
-    path: str | None = None,
-    parser_version: int | None = None,
-    rate: float = 10.0,
+    kind: KindOfEntry, /, *, newest: int | None = None, reason: str, which: Which = ALL, rate: float = 10.0
 ) -> None:
     """Read quarantined payloads again, once the parser is fixed. The provider is called only for payloads that are no longer stored.
 
@@ -113,25 +108,15 @@ def replay(
         malformed or poison.
     newest
         Only entries up to this id, as the list shows it; all that are listed now if not given.
-    path
-        Only entries with this path; "" for those without one.
     rate
         Entries a second.
     """
-    wanted = Selection(
-        kind=kind,
-        newest=0,
-        platform=platform,
-        source=source,
-        operation=operation,
-        path=path,
-        parser_version=parser_version,
-    )
+    wanted = which.of(kind)
 
-    async def work(beat: Here | There) -> ReplayPlan:
+    async def work(beat: There) -> ReplayPlan:
         return await beat.replay(await up_to_now(beat, wanted, newest), rate=rate, reason=reason)
 
-    found = ask(Here, There, work)
+    found = ask(There, work)
     until = f", the last at {moment(found.last_at)}" if found.last_at else ""
     say(f"{found.count:,} entries are read again{until}; those that still fail are listed again")
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from actors.queues import MessageView, QueueOverview, QueueView
 from beat_actors.cli.names import QueueName
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.queues import Here, There
+from beat_actors.cli.operators.queues import There
 from beat_actors.cli.output import TABLE, Flag, Shape, out, say, show_json, show_list, show_rows, table
 from beat_actors.moments import moment
 
@@ -33,17 +33,17 @@ def look(*, once: Flag = False, shape: Shape = TABLE) -> None:
         Show them once, also on a terminal.
     """
     if once or shape != TABLE or not sys.stdout.isatty():
-        found = ask(Here, There, lambda beat: beat.look())
+        found = ask(There, lambda beat: beat.look())
         show_list(found.queues, HEAD, _row, shape, prose=("actors",))
     else:
-        ask(Here, There, _watch)
+        ask(There, _watch)
 
 
 @app.command(name="list")
 def list_messages(queue: QueueName, /, *, limit: int = 20, shape: Shape = TABLE) -> None:
     """List messages of a queue: in flight, longest waiting, newest dead letters; at most LIMIT of each."""
     show_list(
-        ask(Here, There, lambda beat: beat.messages(queue, limit)),
+        ask(There, lambda beat: beat.messages(queue, limit)),
         ("id", "state", "actor", "target", "bytes", "where or why"),
         _line,
         shape,
@@ -55,7 +55,7 @@ def list_messages(queue: QueueName, /, *, limit: int = 20, shape: Shape = TABLE)
 @app.command
 def show(message_id: str, /, *, json: Flag = False) -> None:
     """Show one message and its content."""
-    found = ask(Here, There, lambda beat: beat.message(message_id))
+    found = ask(There, lambda beat: beat.message(message_id))
     if json:
         show_json(found)
         return
@@ -69,7 +69,7 @@ def show(message_id: str, /, *, json: Flag = False) -> None:
 @app.command
 def requeue(message_id: str, /, *, reason: str) -> None:
     """Requeue a message: one that is dead or delayed, or that a worker holds."""
-    found = ask(Here, There, lambda beat: beat.requeue(message_id, reason=reason))
+    found = ask(There, lambda beat: beat.requeue(message_id, reason=reason))
     say(f"{found.id} waits in {found.queue} again; it was {found.state}")
 
 
@@ -84,7 +84,7 @@ def requeue_dead(queue: QueueName, /, *, reason: str, actor: str | None = None, 
     rate
         Messages a second.
     """
-    found = ask(Here, There, lambda beat: beat.requeue_dead(queue, actor, rate, reason=reason))
+    found = ask(There, lambda beat: beat.requeue_dead(queue, actor, rate, reason=reason))
     of = f" of {actor}" if actor else ""
     say(f"the dead letters{of} in {queue}, which has {found.dead:,}, are requeued, {rate:g} a second")
 
@@ -92,7 +92,7 @@ def requeue_dead(queue: QueueName, /, *, reason: str, actor: str | None = None, 
 @app.command
 def drop(message_id: str, /, *, reason: str) -> None:
     """Delete a message. Its work is not lost: the scheduler finds it in the rows and sends it again."""
-    found = ask(Here, There, lambda beat: beat.drop(message_id, reason=reason))
+    found = ask(There, lambda beat: beat.drop(message_id, reason=reason))
     say(f"{found.id} is gone from {found.queue}; it was {found.state}")
 
 
@@ -105,11 +105,11 @@ def purge(queue: QueueName, /, *, reason: str, state: str = "dead") -> None:
     state
         waiting, delayed or dead.
     """
-    count = ask(Here, There, lambda beat: beat.purge(queue, state, reason=reason))
+    count = ask(There, lambda beat: beat.purge(queue, state, reason=reason))
     say(f"{count:,} {state} messages are gone from {queue}")
 
 
-async def _watch(beat: Here | There) -> None:
+async def _watch(beat: There) -> None:
     with Live(console=out, screen=False, auto_refresh=False) as live:
         while True:
             live.update(_picture(await beat.look()), refresh=True)

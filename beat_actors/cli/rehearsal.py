@@ -12,8 +12,8 @@ import aiohttp
 import redis
 
 from actors.mailbox import CREDENTIALS, Mailbox
-from beat_actors.cli import books, neighbours
-from beat_actors.cli.books import Neighbour, Progress, Report
+from beat_actors.cli import neighbours, report
+from beat_actors.cli.report import Neighbour, Progress, Report
 from beat_actors.cli.session import queue_depths
 from beat_actors.credentials.upkeep import count_due
 from beat_actors.engine import Engine
@@ -29,7 +29,7 @@ OUTAGE, STORM = "graphapi", "jotucker"
 FAULTS_LAST = 6.0
 LATENCY = 0.08
 CHUNK = 100
-PATIENCE = 90.0
+ENDS_WITHIN = 90.0
 """Seconds without any request ending after which the rehearsal gives up and reports what is lost."""
 
 Show = Callable[[Progress], None]
@@ -63,7 +63,7 @@ class Rehearsal:
         self._progress = Progress(len(handles) + 2 * len(self._flood) + 2 * neighbours.ROUNDS * len(neighbours.FLOWS))
         self._show = show
         self._stopped = stopped
-        self._before: books.Books  # since the simulator counts for this run
+        self._before: report.Counts  # since the simulator counts for this run
         self._started = time.monotonic()
         self._outage_began = 0.0
         self._open: set[str] = set()
@@ -76,7 +76,7 @@ class Rehearsal:
                 await self._simulator.clear_faults()
                 await self._simulator.set_latency(LATENCY)
                 async with self._engine.database.transaction() as transaction:
-                    left = await transaction.only(books.UNFINISHED)
+                    left = await transaction.only(report.UNFINISHED)
                 await self._add_credentials()
                 await self._end_what_is_left(left)
                 return None if self._stopped() else await self._rehearse()
@@ -86,7 +86,7 @@ class Rehearsal:
 
     async def _rehearse(self) -> Report | None:
         await self._simulator.reset_ledger()
-        self._before = await self._books()
+        self._before = await self._counts()
         self._started = time.monotonic()
         measured = await self._storm()
         await self._outage()
@@ -159,11 +159,11 @@ class Rehearsal:
         if before:
             self._tell(f"finishing {before:,} fetches of an earlier run first")
             self._show(self._progress)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + ENDS_WITHIN
         await self._mailbox.send(CREDENTIALS, self._credentials)
         while not self._stopped() and time.monotonic() < deadline:
             async with self._engine.database.transaction() as transaction:
-                left = await transaction.only(books.UNFINISHED)
+                left = await transaction.only(report.UNFINISHED)
                 checks = await count_due(transaction)
             if not left and not checks:
                 return
@@ -190,7 +190,7 @@ class Rehearsal:
         last = (-1, time.monotonic())
         while not self._stopped():
             async with self._engine.database.transaction() as transaction:
-                await books.look(transaction, self._before, self._progress)
+                await report.update(transaction, self._before, self._progress)
             try:
                 self._progress.queues = await asyncio.to_thread(queue_depths, self._engine.settings)
             except redis.RedisError:
@@ -199,7 +199,7 @@ class Rehearsal:
             self._show(self._progress)
             if self._progress.ended != last[0]:
                 last = (self._progress.ended, time.monotonic())
-            if reached() or time.monotonic() - last[1] > PATIENCE:
+            if reached() or time.monotonic() - last[1] > ENDS_WITHIN:
                 return
             await asyncio.sleep(0.2)
 
@@ -221,18 +221,18 @@ class Rehearsal:
     async def _account(self, measured: Sequence[Neighbour]) -> Report:
         seconds = time.monotonic() - self._outage_began
         for _ in range(50):  # outcomes that came back last are settled within moments
-            if not (await self._books()).unsettled:
+            if not (await self._counts()).unsettled:
                 break
             await asyncio.sleep(0.1)
         ledger = await self._simulator.ledger()
         async with self._engine.database.transaction() as transaction:
-            return await books.account(
+            return await report.report(
                 transaction, self._before, ledger, self._progress, measured, len(self._handles), seconds
             )
 
-    async def _books(self) -> books.Books:
+    async def _counts(self) -> report.Counts:
         async with self._engine.database.transaction() as transaction:
-            return await transaction.only(books.BOOKS)
+            return await transaction.only(report.COUNTS)
 
     def _tell(self, news: str) -> None:
         self._progress.seconds = time.monotonic() - self._started

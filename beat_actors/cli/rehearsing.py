@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from actors.mailbox import Mailbox
-from beat_actors.cli.books import Report
 from beat_actors.cli.rehearsal import Rehearsal, choose_handles
+from beat_actors.cli.report import Report
 from beat_actors.cli.view import View, print_report
 from beat_actors.engine import Engine
-from beat_actors.local import Stack
+from beat_actors.local.stack import Stack
 
 __all__ = ["choose_handles", "rehearse"]
 

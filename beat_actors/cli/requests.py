@@ -10,9 +10,10 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from beat_actors.cli.given import expanded, number
+from beat_actors.cli.ids import AnyFailedRequest, AnyRequest, OpenRequest, UnfinishedRequest
 from beat_actors.cli.names import AnyFlow, AnyPlatform, AnyStatus
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.requests import Here, There
+from beat_actors.cli.operators.requests import There
 from beat_actors.cli.output import (
     FAILED,
     STYLES,
@@ -24,6 +25,7 @@ from beat_actors.cli.output import (
     printable,
     reason_of,
     say,
+    show_fields,
     show_json,
     show_list,
     show_rows,
@@ -31,17 +33,16 @@ from beat_actors.cli.output import (
 )
 from beat_actors.errors import BadInput
 from beat_actors.moments import moment
-from beat_actors.requests import retry as retry_
 from beat_actors.requests.explain import Explanation
-from beat_actors.requests.queries import Filter, RequestView
+from beat_actors.requests.states import ENDED
+from beat_actors.requests.views import MAX_RETRIES, Filter, RequestView
 
-ENDED = frozenset({"COMPLETE", "FAILED", "CANCELLED"})
 EVERY = 0.5
 """Seconds between two looks at a request that is watched."""
 
 
 def requests(
-    request: str | None = None,
+    request: AnyRequest = None,
     /,
     *,
     platform: AnyPlatform = None,
@@ -70,7 +71,7 @@ def requests(
     """
     if request is not None:
         wanted_id = number(request, "request")
-        _show(ask(Here, There, lambda beat: beat.one(wanted_id)), shape)
+        _show(ask(There, lambda beat: beat.one(wanted_id)), shape)
         return
     _check_names(platform, flow)
     wanted = Filter(
@@ -82,12 +83,13 @@ def requests(
         uncollected=uncollected,
         limit=limit,
     )
-    page = ask(Here, There, lambda beat: beat.page(wanted))
+    page = ask(There, lambda beat: beat.page(wanted))
     show_list(
         page.requests,
         ("id", "status", "platform", "flow", "subject", "items", "created", "error"),
         lambda r: (r.id, r.status, r.platform, r.flow, subject_of(r), r.items, r.created_at, _error_of(r).get("code")),
         shape,
+        spare=("items", "platform", "created"),
         empty="no request matches",
     )
     if sys.stdout.isatty() and page.requests and shape == TABLE:
@@ -97,7 +99,7 @@ def requests(
 
 
 def retry(
-    request: str | None = None,
+    request: AnyFailedRequest = None,
     /,
     *,
     platform: AnyPlatform = None,
@@ -106,7 +108,7 @@ def retry(
     account: str | None = None,
     error: str | None = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    limit: int = retry_.MAX_RETRIES,
+    limit: int = MAX_RETRIES,
 ) -> int:
     """Retry failed requests: one, or the newest that match. Each retry may cost calls of providers.
 
@@ -127,7 +129,7 @@ def retry(
     """
     if request is not None:
         wanted_id = number(request, "request")
-        ask(Here, There, lambda beat: beat.retry(wanted_id))
+        ask(There, lambda beat: beat.retry(wanted_id))
         say(f"Queued request {wanted_id} for retry. Follow it: `beat watch {wanted_id}`")
         return 0
     if not every and not any((platform, flow, status, account, error)):
@@ -136,7 +138,7 @@ def retry(
         )
     _check_names(platform, flow)
     wanted = Filter(platform=platform, flow=flow, status=(status or "failed").upper(), account_id=account, error=error)
-    again, refused, more = ask(Here, There, lambda beat: beat.retry_matching(wanted, limit))
+    again, refused, more = ask(There, lambda beat: beat.retry_matching(wanted, limit))
     say(f"Queued {again:,} {'request' if again == 1 else 'requests'} for retry")
     for request_id, why_not in refused:
         tell(f"{request_id}: {why_not}")
@@ -145,7 +147,7 @@ def retry(
     return FAILED if refused else 0
 
 
-def cancel(*requests: str, reason: str) -> int:
+def cancel(*requests: OpenRequest, reason: str) -> int:
     """Cancel requests. Fetches that other requests wait for continue.
 
     Exits with 1 if one of them does not exist or has ended already.
@@ -160,17 +162,17 @@ def cancel(*requests: str, reason: str) -> int:
     ids = [number(word, "request") for word in expanded(requests)]
     if not ids:
         raise BadInput("nothing was cancelled: name the requests, such as `beat cancel 17 18 --reason …`")
-    ended = ask(Here, There, lambda beat: beat.cancel(ids, reason=reason))
+    ended = ask(There, lambda beat: beat.cancel(ids, reason=reason))
     say(f"{len(ended):,} cancelled")
     for request_id in sorted(set(ids) - set(ended)):
         tell(f"request {request_id} was not found or has already ended")
     return 0 if set(ids) == set(ended) else FAILED
 
 
-def why(request: str, /, *, json: Flag = False) -> None:
+def why(request: UnfinishedRequest, /, *, json: Flag = False) -> None:
     """Explain why a request is not done, and when it can be: each blocker with the time at which it clears, and the calls so far."""
     wanted_id = number(request, "request")
-    found = ask(Here, There, lambda beat: beat.why(wanted_id))
+    found = ask(There, lambda beat: beat.why(wanted_id))
     if json:
         show_json(found)
         return
@@ -205,7 +207,7 @@ def why(request: str, /, *, json: Flag = False) -> None:
         show_rows(columns, calls)
 
 
-def watch(request: str, /, *, timeout: float = 600.0) -> int:
+def watch(request: OpenRequest, /, *, timeout: float = 600.0) -> int:
     """Follow a request until it ends: a line for each change, then how it ended.
 
     Exits with 1 if it failed or was cancelled, and with 5 if it has not ended in time (it continues).
@@ -217,7 +219,7 @@ def watch(request: str, /, *, timeout: float = 600.0) -> int:
     """
     wanted_id = number(request, "request")
 
-    async def follow(beat: Here | There) -> Explanation:
+    async def follow(beat: There) -> Explanation:
         deadline, told = time.monotonic() + timeout, ""
         while True:
             found = await beat.why(wanted_id)
@@ -229,7 +231,7 @@ def watch(request: str, /, *, timeout: float = 600.0) -> int:
                 return found
             await asyncio.sleep(EVERY)
 
-    ended = ask(Here, There, follow).request
+    ended = ask(There, follow).request
     if ended.status not in ENDED:
         tell(f"request {wanted_id} has not ended after {timeout:g} s. Details: `beat why {wanted_id}`")
         return TIMED_OUT
@@ -269,7 +271,7 @@ def _show(request: RequestView, shape: Shape) -> None:
         ("source", (request.data or {}).get("source")),
         ("reason", reason_of(_error_of(request)) or None),
     ]
-    show_rows(("", ""), [line for line in lines if line[1] is not None])
+    show_fields(lines)
 
 
 def _check_names(platform: str | None, flow: str | None) -> None:

@@ -37,8 +37,9 @@ class Session:
     @cached_property
     def database(self) -> "Database":
         from beat_actors.database import Database
+        from beat_actors.database.unpooled import Unpooled
 
-        return Database(self.settings, name="cli")
+        return Database(self.settings, name="cli", connections=Unpooled)
 
     @cached_property
     def vault(self) -> "Vault":

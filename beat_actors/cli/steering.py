@@ -23,13 +23,14 @@ def list_sources(source: AnySource = None, *, shape: Shape = TABLE) -> None:
     source
         Only this one.
     """
-    found = ask(steering.Here, steering.There, lambda beat: beat.sources(source))
+    found = ask(steering.There, lambda beat: beat.sources(source))
     show_list(
         found,
         ("platform", "source", "usable", "total", "dead", "in flight", "breakers"),
         lambda s: (s.platform, s.source, s.usable, s.credentials, s.dead, s.in_flight, _breakers(s)),
         shape,
         prose=("breakers",),
+        spare=("dead", "in flight"),
     )
 
 
@@ -46,9 +47,7 @@ def pause_source(source: SourceName, /, *, reason: str, operation: str | None = 
     seconds
         How long, up to a week; then one probe call decides.
     """
-    paused = ask(
-        steering.Here, steering.There, lambda beat: beat.open_breaker(source, operation, seconds, reason=reason)
-    )
+    paused = ask(steering.There, lambda beat: beat.open_breaker(source, operation, seconds, reason=reason))
     say(f"{source} is paused for {seconds:,.0f} s: {', '.join(paused)}")
 
 
@@ -63,7 +62,7 @@ def resume_source(source: SourceName, /, *, reason: str, operation: str | None =
     operation
         Only this one of its operations.
     """
-    resumed = ask(steering.Here, steering.There, lambda beat: beat.close_breaker(source, operation, reason=reason))
+    resumed = ask(steering.There, lambda beat: beat.close_breaker(source, operation, reason=reason))
     say(f"{source} is called again: {', '.join(resumed)}")
 
 
@@ -79,10 +78,11 @@ def list_flows(*, platform: AnyPlatform = None, shape: Shape = TABLE) -> None:
     if platform is not None:
         _check_platform(platform)
     show_list(
-        ask(steering.Here, steering.There, lambda beat: beat.flows(platform)),
+        ask(steering.There, lambda beat: beat.flows(platform)),
         ("platform", "flow", "in flight", "limit", "workers", "concurrency", "waiting", "for", "state"),
         lambda f: (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, since(f.waiting_for), _state(f)),
         shape,
+        spare=("workers", "concurrency"),
     )  # fmt: skip
 
 
@@ -160,7 +160,6 @@ def _change(
     paused: bool | None = None,
 ) -> None:
     view = ask(
-        steering.Here,
         steering.There,
         lambda beat: beat.change_flow(
             flow, platform, workers=workers, concurrency=concurrency, paused=paused, reason=reason
@@ -179,13 +178,14 @@ def _check_platform(platform: str) -> None:
 
 
 def _breakers(source: SourceView) -> str:
-    told = (
-        f"{b.operation}{f' of {b.owner}' if b.owner else ''} {b.state}{' by hand' if b.by_hand else ''}"
-        + (f" until {moment(b.open_until)}" if b.open_until else "")
-        for b in source.breakers
-        if b.state != "closed"
-    )
-    return ", ".join(told)
+    """Those that are not closed, in groups of one state."""
+    found: dict[str, list[str]] = {}
+    for one in source.breakers:
+        if one.state != "closed":
+            until = f" until {moment(one.open_until)}" if one.open_until else ""
+            state = f"{one.state}{' by hand' if one.by_hand else ''}{until}"
+            found.setdefault(state, []).append(f"{one.operation}{f' of {one.owner}' if one.owner else ''}")
+    return "; ".join(f"{state}: {', '.join(operations)}" for state, operations in found.items())
 
 
 def _state(flow: FlowView) -> str:

@@ -10,11 +10,10 @@ from beat_actors.cli.connect import describe_limit
 from beat_actors.cli.output import FAILED, UNAVAILABLE, printable, say, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.credentials.info import CredentialInfo
-from beat_actors.credentials.manager import source_named
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.trial import CANDIDATES, Trial, check_params, try_once, wanted_params
 from beat_actors.platforms.interface import FetchSpec, Limit, Outcome, Source
-from beat_actors.platforms.registry import platforms
+from beat_actors.platforms.registry import platforms, source_named
 
 MOST_SHOWN = 3
 """Records that are shown without --json."""

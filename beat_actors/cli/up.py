@@ -17,8 +17,10 @@ from beat_actors.cli.output import FAILED, INTERRUPTED, out, program, say, tell
 from beat_actors.cli.session import default_root, quiet_logs
 from beat_actors.database import migrate
 from beat_actors.errors import BadInput
-from beat_actors.local import Interrupted, Stack, packages
+from beat_actors.local import packages
+from beat_actors.local.errors import Interrupted
 from beat_actors.local.first_key import FILE
+from beat_actors.local.stack import Stack
 
 MOST_PROFILES = 100_000
 TIPS = (

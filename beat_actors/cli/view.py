@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beat_actors.cli.books import Calls, Progress, Report, State
 from beat_actors.cli.output import STYLES, out, say, table
-from beat_actors.local import Status
+from beat_actors.cli.report import Calls, Progress, Report, State
+from beat_actors.local.service import Status
 from beat_actors.moments import moment
 
 NEWS = 6

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from beat_actors.cli.ids import WebhookId
 from beat_actors.cli.operators import ask
-from beat_actors.cli.operators.webhooks import Here, There
+from beat_actors.cli.operators.webhooks import There
 from beat_actors.cli.output import TABLE, Flag, Shape, printable, say, show_json, show_list, tell
 from beat_actors.errors import BadInput
 from beat_actors.moments import moment
@@ -19,7 +20,7 @@ app = App(name="webhooks", help="Webhooks: list, add, pause, resume, rotate, rem
 def list_(*, shape: Shape = TABLE) -> None:
     """List the endpoints, without their secrets."""
     show_list(
-        ask(Here, There, lambda beat: beat.webhooks()),
+        ask(There, lambda beat: beat.webhooks()),
         ("id", "account", "url", "events", "state", "reason", "made by", "breaker", "last success", "last error"),
         lambda e: (
             e.id, e.account_id, e.url, " ".join(e.events), e.state, e.reason,
@@ -49,7 +50,7 @@ def add(
     account
         Whose events; without one those of all accounts, and the alerts.
     """
-    made = ask(Here, There, lambda beat: beat.add(url, event or ["*"], account))
+    made = ask(There, lambda beat: beat.add(url, event or ["*"], account))
     if json:
         show_json({"id": made.id, "secret": made.secret})
         return
@@ -58,46 +59,52 @@ def add(
 
 
 @app.command
-def rotate(webhook: int, /) -> None:
+def rotate(webhook: WebhookId, /) -> None:
     """Give an endpoint a new secret; for 24 h both sign."""
-    new = ask(Here, There, lambda beat: beat.rotate(webhook))
+    new = ask(There, lambda beat: beat.rotate(webhook))
     tell(f"the old secret also signs until {moment(new.old_secret_until)}; the new one:")
     sys.stdout.write(f"{new.secret}\n")
 
 
 @app.command
-def pause(webhook: int, /) -> None:
+def pause(webhook: WebhookId, /) -> None:
     """Pause deliveries. Events wait for 24 h, then their deliveries fail."""
-    ask(Here, There, lambda beat: beat.pause(webhook, paused=True))
+    ask(There, lambda beat: beat.pause(webhook, paused=True))
     say(f"webhook {webhook} is paused")
 
 
 @app.command
-def resume(webhook: int, /) -> None:
+def resume(webhook: WebhookId, /) -> None:
     """Resume deliveries: after a pause, after the endpoint answered 410, and for an endpoint whose key has ended. The latter belongs to the
     operator from then on."""
 
-    async def work(beat: Here | There) -> str | None:
+    async def work(beat: There) -> str | None:
         before = await beat.webhook(webhook)
         await beat.pause(webhook, paused=False)
         return str(before.api_key_id) if before.reason in ("key_revoked", "key_expired") else None
 
-    key = ask(Here, There, work)
+    key = ask(There, work)
     say(f"webhook {webhook} is active")
     if key is not None:
         tell(f"the holder of key {key} may know its signing secret; make a new one: `beat webhooks rotate {webhook}`")
 
 
 @app.command
-def remove(webhook: int, /) -> None:
-    """Remove an endpoint with its deliveries."""
-    ask(Here, There, lambda beat: beat.remove(webhook))
+def remove(webhook: WebhookId, /, *, reason: str) -> None:
+    """Remove an endpoint with its deliveries.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    """
+    ask(There, lambda beat: beat.remove(webhook, reason=reason))
     say(f"webhook {webhook} is removed")
 
 
 @app.command
 def deliveries(
-    webhook: int, /, *, state: str | None = None, limit: int = 50, cursor: str | None = None, shape: Shape = TABLE
+    webhook: WebhookId, /, *, state: str | None = None, limit: int = 50, cursor: str | None = None, shape: Shape = TABLE
 ) -> None:
     """List an endpoint's deliveries, newest first.
 
@@ -108,21 +115,21 @@ def deliveries(
     cursor
         Where the page before ended.
     """
-    page = ask(Here, There, lambda beat: beat.deliveries(webhook, state, limit, cursor))
+    page = ask(There, lambda beat: beat.deliveries(webhook, state, limit, cursor))
     show_list(
         page.deliveries,
         ("id", "type", "occurred", "state", "attempts", "next", "status", "error"),
         lambda d: (d.id, d.type, d.occurred_at, d.state, d.attempt, d.next_at, d.status, d.error),
         shape,
         prose=("error",),
-        empty=f"webhook {webhook} has no such delivery",
+        empty=f"webhook {webhook} has no {f'{state} ' if state else ''}deliveries",
     )
     if page.next_cursor:
         tell(f"there are more: --cursor {page.next_cursor}")
 
 
 @app.command
-def resend(webhook: int, delivery: int | None = None, /, *, since: datetime | None = None) -> None:
+def resend(webhook: WebhookId, delivery: int | None = None, /, *, since: datetime | None = None) -> None:
     """Send one delivery again, or all that failed since a time.
 
     Parameters
@@ -133,12 +140,12 @@ def resend(webhook: int, delivery: int | None = None, /, *, since: datetime | No
     if (delivery is None) == (since is None):
         raise BadInput("name one delivery, or --since TIME for all that failed since")
 
-    async def work(beat: Here | There) -> int:
+    async def work(beat: There) -> int:
         if delivery is not None:
             await beat.resend(webhook, delivery)
             return 1
         assert since is not None
         return await beat.resend_failed(webhook, since if since.tzinfo else since.replace(tzinfo=UTC))
 
-    count = ask(Here, There, work)
+    count = ask(There, work)
     say(f"{count:,} {'delivery is' if count == 1 else 'deliveries are'} sent again")

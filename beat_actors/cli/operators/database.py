@@ -3,7 +3,6 @@
 import msgspec
 
 from beat_actors.cli import operators
-from beat_actors.database import processes, upkeep
 from beat_actors.database.processes import Process
 from beat_actors.database.upkeep import Connections, Table
 
@@ -14,17 +13,6 @@ class TableList(msgspec.Struct):
 
 class ProcessList(msgspec.Struct):
     processes: list[Process]
-
-
-class Here(operators.Here):
-    async def tables(self) -> list[Table]:
-        return await upkeep.tables(self.session.database)
-
-    async def connections(self) -> Connections:
-        return await upkeep.connections(self.session.database)
-
-    async def processes(self) -> list[Process]:
-        return await processes.processes(self.session.database)
 
 
 class There(operators.There):

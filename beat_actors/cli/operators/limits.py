@@ -4,9 +4,6 @@ import msgspec
 
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
-from beat_actors.cli.session import who
-from beat_actors.quotas import overview
-from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.overview import LimitView
 
 
@@ -16,22 +13,6 @@ class LimitList(msgspec.Struct):
 
 class Emptied(msgspec.Struct):
     used_before: int
-
-
-class Here(operators.Here):
-    async def limits(self) -> list[LimitView]:
-        limiter = StackedLimiter(self.session.database)
-        try:
-            return await overview.overview(limiter)
-        finally:
-            await limiter.close()
-
-    async def reset(self, name: str, *, reason: str) -> int:
-        limiter = StackedLimiter(self.session.database)
-        try:
-            return await overview.reset(self.session.database, limiter, name, actor=who(), reason=reason)
-        finally:
-            await limiter.close()
 
 
 class There(operators.There):

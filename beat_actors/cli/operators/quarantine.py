@@ -2,9 +2,7 @@
 
 import msgspec
 
-from beat_actors import quarantine
 from beat_actors.cli import operators
-from beat_actors.cli.session import who
 from beat_actors.quarantine import Payload, QuarantineCluster, QuarantinedEntry, ReplayPlan, Selection
 
 MOST = 1000
@@ -17,27 +15,6 @@ class ClusterList(msgspec.Struct):
 
 class Resolved(msgspec.Struct):
     resolved: int
-
-
-class Here(operators.Here):
-    async def clusters(self, limit: int) -> list[QuarantineCluster]:
-        async with self.session.database.transaction() as transaction:
-            return await quarantine.clusters(transaction, limit=limit)
-
-    async def entry(self, entry: int) -> QuarantinedEntry:
-        async with self.session.database.transaction() as transaction:
-            return await quarantine.entry(transaction, entry)
-
-    async def payload(self, entry: int) -> Payload:
-        return await quarantine.payload(self.session.database, entry)
-
-    async def resolve(self, selection: Selection, *, reason: str) -> int:
-        async with self.session.database.transaction() as transaction:
-            return await quarantine.resolve(transaction, selection, actor=who(), reason=reason)
-
-    async def replay(self, selection: Selection, *, rate: float, reason: str) -> ReplayPlan:
-        async with self.session.database.transaction() as transaction:
-            return await quarantine.replay(transaction, selection, actor=who(), reason=reason, rate=rate)
 
 
 class There(operators.There):
@@ -59,7 +36,7 @@ class There(operators.There):
         return await self.client.send("POST", "/v1/quarantine/replay", ReplayPlan, body)
 
 
-async def up_to_now(beat: Here | There, selection: Selection, newest: int | None) -> Selection:
+async def up_to_now(beat: There, selection: Selection, newest: int | None) -> Selection:
     """The selection up to `newest`, or up to the newest entry of now: what comes later has been seen by nobody."""
     if newest is None:
         newest = max((one.newest for one in await beat.clusters(MOST)), default=0)

@@ -7,12 +7,9 @@ from typing import Any
 
 import msgspec
 
-from beat_actors import audit
 from beat_actors.cli import operators
-from beat_actors.cli.session import who
-from beat_actors.requests import explain, lifecycle, queries, retry
 from beat_actors.requests.explain import Explanation
-from beat_actors.requests.queries import Filter, RequestView
+from beat_actors.requests.views import Filter, RequestView
 
 REQUESTS = "/v1/scrape-requests"
 
@@ -26,46 +23,6 @@ class Listing(msgspec.Struct, frozen=True):
     requests: list[RequestView]
     next_cursor: str | None
     counts: dict[str, int]
-
-
-class Here(operators.Here):
-    async def one(self, request: int) -> RequestView:
-        async with self.session.database.transaction() as transaction:
-            return await queries.get_request(transaction, request)
-
-    async def page(self, wanted: Filter) -> Listing:
-        async with self.session.database.transaction() as transaction:
-            page = await queries.list_scrape_data(transaction, wanted)
-            counts, _ = await queries.count_by_status(transaction, wanted)
-            return Listing(page.requests, page.next_cursor, counts)
-
-    async def why(self, request: int) -> Explanation:
-        async with self.session.database.transaction() as transaction:
-            return await explain.why(transaction, request, operator=True)
-
-    async def retry(self, request: int) -> None:
-        retried = await retry.retry(self.session.database, request, actor=who())
-        await self.session.wake(retried.platform)
-
-    async def retry_matching(self, wanted: Filter, limit: int) -> Again:
-        found = await retry.retry_matching(self.session.database, wanted, limit=limit, actor=who())
-        for platform in sorted({one.platform for one in found.outcomes if one.error is None}):
-            await self.session.wake(platform)
-        refused = [(one.id, str(one.error)) for one in found.outcomes if one.error is not None]
-        return len(found.outcomes) - len(refused), refused, found.next_cursor is not None
-
-    async def cancel(self, ids: Sequence[int], *, reason: str) -> list[int]:
-        async with self.session.database.transaction() as transaction:
-            ended = await lifecycle.cancel(transaction, ids, reason=reason)
-            for request in ended:
-                await audit.record(
-                    transaction,
-                    actor=who(),
-                    action="request.cancel",
-                    target=f"request/{request}",
-                    detail={"reason": reason},
-                )
-        return ended
 
 
 class There(operators.There):

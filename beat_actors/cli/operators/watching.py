@@ -2,13 +2,10 @@
 
 import msgspec
 
-from beat_actors import alerts, audit
 from beat_actors.alerts import AlertView
 from beat_actors.audit import AuditEntry
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
-from beat_actors.cli.session import who
-from beat_actors.requests import stuck
 from beat_actors.requests.stuck import Stuck, Taken
 
 
@@ -26,26 +23,6 @@ class StuckList(msgspec.Struct):
 
 class Silenced(msgspec.Struct):
     key: str
-
-
-class Here(operators.Here):
-    async def alerts(self, *, resolved: bool) -> list[AlertView]:
-        async with self.session.database.transaction() as transaction:
-            return await alerts.list_alerts(transaction, resolved=resolved)
-
-    async def silence(self, alert: int, *, silenced: bool, reason: str) -> str:
-        async with self.session.database.transaction() as transaction:
-            return await alerts.silence(transaction, alert, silenced=silenced, actor=who(), reason=reason)
-
-    async def audited(self, target: str | None, actor: str | None, limit: int) -> list[AuditEntry]:
-        async with self.session.database.transaction() as transaction:
-            return await audit.entries(transaction, target=target, actor=actor, limit=limit)
-
-    async def stuck(self, seconds: float) -> list[Stuck]:
-        return await stuck.stuck(self.session.database, seconds=seconds)
-
-    async def reclaim(self, seconds: float, *, reason: str) -> Taken:
-        return await stuck.requeue(self.session.database, seconds=seconds, actor=who(), reason=reason)
 
 
 class There(operators.There):

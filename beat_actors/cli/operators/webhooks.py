@@ -6,9 +6,7 @@ import msgspec
 
 from beat_actors.cli import operators
 from beat_actors.cli.operators import named, segment
-from beat_actors.cli.session import who
-from beat_actors.webhooks import endpoints
-from beat_actors.webhooks.endpoints import DeliveryList, EndpointView, Reader
+from beat_actors.webhooks.endpoints import DeliveryList, EndpointView
 
 
 class WebhookList(msgspec.Struct):
@@ -30,54 +28,6 @@ class Resent(msgspec.Struct):
     resent: int
 
 
-class Here(operators.Here):
-    async def webhooks(self) -> list[EndpointView]:
-        async with self.session.database.transaction() as transaction:
-            return await endpoints.overview(transaction, _me())
-
-    async def webhook(self, webhook: int) -> EndpointView:
-        async with self.session.database.transaction() as transaction:
-            return await endpoints.find(transaction, webhook, _me())
-
-    async def add(self, url: str, events: list[str], account: str | None) -> Added:
-        async with self.session.database.transaction() as transaction:
-            made, secret = await endpoints.create(
-                transaction,
-                self.session.vault,
-                url=url,
-                events=events,
-                account_id=account,
-                actor=who(),
-                allow_private=self.session.settings.webhook_allow_private,
-            )
-        return Added(**msgspec.structs.asdict(made), secret=secret)
-
-    async def rotate(self, webhook: int) -> NewSecret:
-        async with self.session.database.transaction() as transaction:
-            return NewSecret(*await endpoints.rotate(transaction, self.session.vault, webhook, _me()))
-
-    async def pause(self, webhook: int, *, paused: bool) -> None:
-        allow = self.session.settings.webhook_allow_private
-        async with self.session.database.transaction() as transaction:
-            await endpoints.change(transaction, webhook, _me(), allow_private=allow, paused=paused)
-
-    async def remove(self, webhook: int) -> None:
-        async with self.session.database.transaction() as transaction:
-            await endpoints.delete(transaction, webhook, _me())
-
-    async def deliveries(self, webhook: int, state: str | None, limit: int, cursor: str | None) -> DeliveryList:
-        async with self.session.database.transaction() as transaction:
-            return await endpoints.deliveries(transaction, webhook, _me(), state=state, limit=limit, cursor=cursor)
-
-    async def resend(self, webhook: int, delivery: int) -> None:
-        async with self.session.database.transaction() as transaction:
-            await endpoints.resend(transaction, webhook, delivery, _me())
-
-    async def resend_failed(self, webhook: int, since: datetime) -> int:
-        async with self.session.database.transaction() as transaction:
-            return await endpoints.resend_failed(transaction, webhook, since, _me())
-
-
 class There(operators.There):
     async def webhooks(self) -> list[EndpointView]:
         return (await self.client.fetch("/v1/webhooks", WebhookList)).webhooks
@@ -95,8 +45,8 @@ class There(operators.There):
     async def pause(self, webhook: int, *, paused: bool) -> None:
         await self.client.send("PATCH", _path(webhook), EndpointView, {"state": "paused" if paused else "active"})
 
-    async def remove(self, webhook: int) -> None:
-        await self.client.send("DELETE", _path(webhook), dict)
+    async def remove(self, webhook: int, *, reason: str) -> None:
+        await self.client.send("DELETE", _path(webhook), dict, params={"reason": reason})
 
     async def deliveries(self, webhook: int, state: str | None, limit: int, cursor: str | None) -> DeliveryList:
         wanted = {"state": state, "limit": limit, "cursor": cursor}
@@ -111,7 +61,3 @@ class There(operators.There):
 
 def _path(webhook: int) -> str:
     return f"/v1/webhooks/{segment(webhook)}"
-
-
-def _me() -> Reader:
-    return Reader(who(), all=True)

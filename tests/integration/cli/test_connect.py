@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import psycopg
 import pytest
 
-from beat_actors.local import temporary_home
+from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import SimulatorServer, running
 from beat_actors.settings import Settings
 from tests.integration.cli.conftest import Beat

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from beat_actors.database import Database
-from beat_actors.database.processes import Code, Reporter
-from beat_actors.local import Home, temporary_home
+from beat_actors.database.processes import Code
+from beat_actors.database.reporting import Reporter
+from beat_actors.local.home import Home, temporary_home
 from beat_actors.local.servers import SimulatorServer, running
 from beat_actors.running_code import own
 from beat_actors.settings import Settings

@@ -5,7 +5,7 @@ import os
 import socket
 
 from beat_actors.database import Database
-from beat_actors.database.processes import Reporter
+from beat_actors.database.reporting import Reporter
 from beat_actors.settings import Settings
 from tests.integration.cli.conftest import Beat
 

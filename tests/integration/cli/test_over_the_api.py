@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beat_actors.local import temporary_home
+from beat_actors.local.home import temporary_home
 from beat_actors.settings import Settings
 from tests.integration.api.test_door import serving
 from tests.integration.cli.conftest import Beat
@@ -117,7 +117,13 @@ def test_keys_webhooks_and_credentials_are_made_over_the_api(beat: Beat, there: 
     hook = beat("webhooks", "add", "https://hooks.example.com/beat", "--json").json
     assert hook["secret"].startswith("whsec_")
     number = str(hook["id"])
-    for line in (("pause", number), ("resume", number), ("rotate", number), ("deliveries", number), ("remove", number)):
+    for line in (
+        ("pause", number),
+        ("resume", number),
+        ("rotate", number),
+        ("deliveries", number),
+        ("remove", number, "--reason", "why"),
+    ):
         assert beat("webhooks", *line).code == 0, line
     assert beat("credentials", "add", "tikwm", "--json", stdin="key=abc").json["added"]
     assert not beat("credentials", "add", "tikwm", "--json", stdin="key=abc").json["added"]
@@ -126,3 +132,41 @@ def test_keys_webhooks_and_credentials_are_made_over_the_api(beat: Beat, there: 
     assert beat("db", "connections").code == 0
     assert beat("queues").code == 0
     assert beat("doctor").code in (0, 1)
+
+
+def test_the_shell_completes_ids_here_and_over_the_api(
+    beat: Beat, submit: Callable[..., object], there: Callable[[], None]
+) -> None:
+    submit("one", "two")
+    added = beat("credentials", "add", "lama", "--json", stdin="key=abc").json["id"]
+
+    def offered(*line: str) -> list[str]:
+        return beat("__complete", *line, "").out.split()[1:]
+
+    lines = (
+        ("why",),
+        ("cancel",),
+        ("requests",),
+        ("retry",),
+        ("credentials", "show"),
+        ("credentials", "enable"),
+        ("webhooks", "pause"),
+    )
+    here = {line: offered(*line) for line in lines}
+    assert len(here[("why",)]) == 2
+    assert (here[("retry",)], here[("credentials", "enable")]) == ([], [])
+    assert here[("credentials", "show")] == [str(added)]
+    there()
+    assert {line: offered(*line) for line in lines} == here
+
+
+def test_doctor_over_the_api_shows_all_that_the_api_knows(beat: Beat, there: Callable[[], None]) -> None:
+    there()
+    found = {one["check"]: one for one in beat("doctor", "--json").json}
+    assert {"database", "redis", "scheduler", "credentials", "queues", "connections", "processes", "stuck"} <= set(
+        found
+    )
+    assert found["database"]["ok"]
+    assert "of" in found["connections"]["found"]
+    assert not found["processes"]["ok"]
+    assert "python -m scheduler" in found["processes"]["fix"]

@@ -8,10 +8,10 @@ import pytest
 import redis
 
 from beat_actors.cli import up
-from beat_actors.cli.books import Neighbour, Report
 from beat_actors.cli.failures import exit_code, sentence
 from beat_actors.cli.output import printable, reason_of, show_rows
 from beat_actors.cli.rehearsal import choose_handles
+from beat_actors.cli.report import Neighbour, Report
 from beat_actors.cli.view import print_report
 from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, StorageUnavailable, UnknownFlow
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from beat_actors.cli import output
-from beat_actors.cli.output import show_rows
+from beat_actors.cli.output import show_fields, show_rows
 
 FLOW = "refresh_profile_insta_daily_pace_of_all_accounts"
 WORDS = "the provider said that it is asked too often, and the first credential is retried at noon with one probe call"
@@ -49,3 +49,29 @@ def test_counts_have_separators_and_ids_have_none(screen: io.StringIO) -> None:
     show_rows(("id", "calls"), [(17926, 17926)])
     assert "17926" in screen.getvalue()
     assert "17,926" in screen.getvalue()
+
+
+def test_a_narrow_screen_leaves_out_spare_columns_before_it_leaves_the_table(screen: io.StringIO) -> None:
+    columns, row = ("flow", "limit", "workers", "concurrency", "state"), (FLOW, 400, 20, 20, "paused")
+    show_rows(columns, [row] * 3, spare=("workers", "concurrency"))
+    told = screen.getvalue().splitlines()
+    assert told[0].split() == ["flow", "limit", "concurrency", "state"]
+    assert [line.split() for line in told[1:]] == [[FLOW, "400", "20", "paused"]] * 3
+    assert all(len(line) <= 80 for line in told)
+
+
+def test_one_thing_is_shown_with_all_of_its_fields(screen: io.StringIO) -> None:
+    show_fields([("id", "7"), ("flow", FLOW), ("owner", None), ("why", WORDS)])
+    told = screen.getvalue().splitlines()
+    assert told[:2] == ["id    7", f"flow  {FLOW}"]
+    assert not any(line.startswith("owner") for line in told)
+    assert all(len(line) <= 80 for line in told)
+
+
+def test_json_is_broken_between_its_members(screen: io.StringIO) -> None:
+    text = '{"message":"(#4)","type":"OAuthException","code":4,"is_transient":true,"fbtrace_id":"A426simulated","more":[1,2]}'
+    show_fields([("cause", f"code 403, detail {text}")])
+    told = [line.strip() for line in screen.getvalue().splitlines()]
+    assert all(len(line) <= 80 for line in told)
+    assert '"fbtrace_id":"A426simulated",' in " ".join(told)
+    assert "".join(told).replace("cause", "").replace(" ", "") == f"code403,detail{text}"

@@ -13,14 +13,14 @@ LATER = (
 )
 """Folders that are not held to it yet, and the migrations, which keep theirs."""
 COMPOSED = {
-    "beat_actors/cli/scrape.py": "what is read of the logs",
+    "beat_actors/cli/operators/here/scraping.py": "what is read of the logs",
     "beat_actors/data/changes.py": "who reads, and from where",
     "beat_actors/data/listing.py": "a platform's declarations, and who reads",
     "beat_actors/data/reading.py": "a platform's declarations, and who reads",
     "beat_actors/data/refreshing.py": "a platform's declarations, and who reads",
     "beat_actors/database/migrate.py": "names, and what no schema knows yet",
     "beat_actors/database/roles.py": "names and passwords of roles",
-    "beat_actors/database/upkeep.py": "names of tables",
+    "beat_actors/database/vacuum.py": "names of tables",
     "beat_actors/pipeline/entities.py": "a platform's declarations",
     "beat_actors/privacy/retention.py": "a platform's declarations",
     "beat_actors/requests/intake.py": "a platform's declarations",

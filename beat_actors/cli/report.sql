@@ -67,9 +67,9 @@ UNION ALL
 SELECT 'credential', source || coalesce(' (' || disabled_reason || ')', ''), max(disabled_till), count(*) FROM credential
 WHERE disabled_till > clock_timestamp() GROUP BY source, disabled_reason ORDER BY until
 
--- name: books
+-- name: counts
 -- The counts of Beat at a moment.
--- Rows: `Books`, one.
+-- Rows: `Counts`, one.
 -- Locks: none.
 -- No row: never.
 SELECT (SELECT count(*) FROM trace_log) AS traced,

@@ -1,4 +1,4 @@
-"""The rehearsal's books: what it reads of the database while it runs, and the report at its end."""
+"""What the rehearsal reads of the database while it runs, and the report at its end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class State(NamedTuple):
     waiting: int
 
 
-class Books(NamedTuple):
+class Counts(NamedTuple):
     """Beat's own counts of calls, and the last request, at a moment."""
 
     traced: int
@@ -85,7 +85,7 @@ BY_SOURCE = SQL("by_source", Calls)
 STATE = SQL("state", State)
 UNFINISHED, FALLBACKS = SQL("unfinished", int), SQL("fallbacks", int)
 STILL_OUT = SQL("still_out", StillOut)
-BOOKS = SQL("books", Books)
+COUNTS = SQL("counts", Counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,32 +136,32 @@ class Report:
     def verdict(self) -> str:
         """The last line of the report."""
         failed = f" · failed {self.failed}" if self.failed else ""
-        books = "ledger equal"
+        ledger = "ledger equal"
         if not self.equal:
             counts = (self.ledger, self.traced, self.charged)
             unknown = f" ({self.unknown} of unknown outcome)" if self.unknown else ""
-            books = f"ledger differs by {max(counts) - min(counts)}{unknown}"
-        return f"complete {self.complete} of {self.total} · lost {self.lost}{failed} · {books}"
+            ledger = f"ledger differs by {max(counts) - min(counts)}{unknown}"
+        return f"complete {self.complete} of {self.total} · lost {self.lost}{failed} · {ledger}"
 
 
-async def look(transaction: Transaction, before: Books, progress: Progress) -> None:
+async def update(transaction: Transaction, before: Counts, progress: Progress) -> None:
     """Bring `progress` up to date."""
     progress.statuses = dict(await transaction.rows(PROGRESS, {"after": before.last_request}))
     progress.sources = await transaction.rows(BY_SOURCE, {"since": before.now})
     progress.state = await transaction.only(STATE)
 
 
-async def account(
+async def report(
     transaction: Transaction,
-    before: Books,
+    before: Counts,
     ledger: LedgerReport,
     progress: Progress,
     neighbours: Sequence[Neighbour],
     profiles: int,
     seconds: float,
 ) -> Report:
-    """Close the books. `before`: the row of `BOOKS` at the start; `ledger`: the simulator's, since then."""
-    after = await transaction.only(BOOKS)
+    """What came of the rehearsal. `before`: the row of `COUNTS` at the start; `ledger`: the simulator's, since then."""
+    after = await transaction.only(COUNTS)
     statuses = progress.statuses
     return Report(
         total=progress.total,
