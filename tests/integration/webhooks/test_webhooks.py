@@ -470,14 +470,14 @@ async def test_in_a_younger_cluster_what_was_not_sent_is_sent(
     restored_into_a_younger_cluster(database_url)
     waiting += await tell(database)  # over a connection of before, as a pooler keeps it
     assert await database_rules.slow_database(database) == []
-    await database.engine.dispose()  # the next connection is a new one
+    await database.connections.close()  # the next connection is a new one
     waiting += await tell(database)
     await pass_(deliverer)
     assert receiver.ids() == sent + waiting
     (said,) = await database_rules.slow_database(database)
     assert (said.key, "from after the dump are not in it" in said.impact) == ("database:restored", True)
     restored_into_a_younger_cluster(database_url)  # and once more
-    await database.engine.dispose()
+    await database.connections.close()
     waiting += await tell(database)
     await pass_(deliverer)
     assert receiver.ids() == sent + waiting
@@ -488,7 +488,7 @@ async def test_a_new_cluster_that_counts_on_changes_nothing(database, database_u
     await add(database, receiver.url)
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute("UPDATE database_cluster SET identifier = 1")
-    await database.engine.dispose()
+    await database.connections.close()
     ids = await tell(database)
     await pass_(deliverer)
     assert receiver.ids() == ids
