@@ -93,7 +93,7 @@ def revoke(key: str, /, *, reason: str) -> int:
         more = " …" if len(revoked.webhooks) > MOST_SHOWN else ""
         tell(
             f"{len(revoked.webhooks)} webhooks that it made are paused: {shown}{more}; "
-            "`beat webhooks resume ID` takes one over, `beat webhooks remove ID` drops it"
+            "`beat webhooks resume ID` takes one over, `beat webhooks remove ID --reason …` drops it"
         )
     return 0
 
