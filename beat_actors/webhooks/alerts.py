@@ -57,7 +57,7 @@ def _paused(number: int, host: str, how: str) -> Alert:
         impact="its consumer receives no events; other webhooks are not affected",
         automatic="its deliveries wait for 24 h, then fail",
         action=f"`beat webhooks list` shows who created it; then `beat webhooks resume {number}` and `beat webhooks rotate {number}`, "
-        f"or `beat webhooks remove {number}`",
+        f"or `beat webhooks remove {number} --reason …`",
     )
 
 
