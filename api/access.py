@@ -20,7 +20,7 @@ from beat_actors.requests.states import Priority
 from beat_actors.shapes import one_of
 
 OPEN: Final = "open"
-"""The method needs no key, and its answer tells nothing of what is stored."""
+"""The method needs no key, and its answer contains nothing of what is stored."""
 Scopes = Mapping[str, Scope | Literal["open"]]
 """By HTTP method. It stands as `scopes` on each resource."""
 PRIORITIES = one_of(priority.name.lower() for priority in Priority)

@@ -123,7 +123,7 @@ class Batches(_Resource):
             body=NewBatch,
             refusals={400: REFUSED},
             headers=KEYED,
-            tells=FOLLOW | REPLAYED,
+            answer_headers=FOLLOW | REPLAYED,
         ),
         "GET": Call(
             "List batches, newest first. Counts are those of batches that have ended.",
@@ -170,7 +170,7 @@ class BatchRequests(_Resource):
             body=NewBatch,
             refusals={400: REFUSED},
             headers=KEYED,
-            tells=FOLLOW | REPLAYED,
+            answer_headers=FOLLOW | REPLAYED,
             named="add_batch_requests",
         )
     }
@@ -202,7 +202,7 @@ class Batch(_Resource):
             {200: BatchView, 202: BatchView},
             query={"wait": up_to(LONGEST)},
             headers={"Prefer": "`wait=SECONDS`"},
-            tells=FOLLOW,
+            answer_headers=FOLLOW,
         )
     }
 
@@ -246,7 +246,7 @@ class BatchCancel(_Resource):
             {202: BatchView},
             body=Cancellation,
             optional=True,
-            tells=FOLLOW,
+            answer_headers=FOLLOW,
         )
     }
 

@@ -20,7 +20,7 @@ class Call:
 
     `query`: the type of each parameter, none of which must be given unless `needs` names it. `body`: its shape. `optional`: it may
     be left out. `either`: another shape that it may have. `headers`: request headers and what they are for. `refusals`: the shape of
-    refusals that need not come as a problem, by status. `tells`: headers of answers that are no problem, where there is something to tell.
+    refusals that need not come as a problem, by status. `answer_headers`: headers of successful answers, with their descriptions.
     `named`: the operation id, where the one that `api.naming` makes of the path reads badly. `tagged`: whether `tag.NAME` filters by tags.
     `hidden`: the document leaves it out.
     """
@@ -34,7 +34,7 @@ class Call:
     needs: frozenset[str] = frozenset()
     headers: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[int, Any] = field(default_factory=dict)
-    tells: Mapping[str, str] = field(default_factory=dict)
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
     named: str = ""
     tagged: bool = False
     hidden: bool = False

@@ -79,8 +79,8 @@ class Key(Resource):
             raise BadInput("say why, as ?reason=…; it is kept in the audit log", field="reason")
         async with self._provider.services.database.transaction() as transaction:
             ended = await keys.revoke(transaction, key, reason=reason, actor=caller_of(req).actor)
-        told = {"id": ended.id, "revoked": True, "was_alive": ended.was_alive, "webhooks_paused": ended.webhooks}
-        send(resp, told)
+        body = {"id": ended.id, "revoked": True, "was_alive": ended.was_alive, "webhooks_paused": ended.webhooks}
+        send(resp, body)
 
 
 class Rotation(Resource):

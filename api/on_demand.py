@@ -46,7 +46,7 @@ class Refresh(Resource):
             body=RefreshOptions,
             optional=True,
             headers={"Idempotency-Key": "The same key gets the same answer."},
-            tells={
+            answer_headers={
                 "Location": FOLLOW["Location"],
                 "Idempotency-Replayed": "`true` where the key brought this answer before.",
             },
@@ -149,7 +149,7 @@ def _tell(resp: Response, standings: Sequence[Standing], refused: str | None = N
     resp.set_header(
         "RateLimit", ", ".join(f'"{one.name}";r={one.left};t={math.ceil(one.renews_in)}' for one in standings)
     )
-    # The limit of one handle tells nothing of other handles, so it is shown only where it refused the call.
+    # The limit of one handle says nothing about other handles, so it is shown only where it refused the call.
     shared = [one for one in standings if one.name == refused] or [one for one in standings if not one.per_subject]
     narrowest = min(shared or standings, key=lambda one: one.left)
     resp.set_header("RateLimit-Limit", str(narrowest.calls))

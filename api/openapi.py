@@ -151,8 +151,10 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
         {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
         for name, text in call.headers.items()
     ]
-    told = {"headers": _headers(call.tells)} if call.tells else {}
-    responses = {str(status): _response(shape, shown, SUCCESS[status]) | told for status, shape in call.answers.items()}
+    headers = {"headers": _headers(call.answer_headers)} if call.answer_headers else {}
+    responses = {
+        str(status): _response(shape, shown, SUCCESS[status]) | headers for status, shape in call.answers.items()
+    }
     if scope != OPEN:
         wrong = [400, 401, 403, *([404] if names else [])]
         responses |= {str(status): PROBLEM | {"description": REFUSED[status]} for status in wrong}
@@ -199,8 +201,8 @@ TAGGED: dict[str, Any] = {
 }
 
 
-def _headers(told: Mapping[str, str]) -> dict[str, Any]:
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()}
+def _headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
 
 
 def _date(

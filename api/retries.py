@@ -52,7 +52,7 @@ class Retry(Resource):
         "POST": Call(
             "Retry a request that failed or was cancelled.",
             {202: answer("RunsAgain", id=int, location=str)},
-            tells=FOLLOW,
+            answer_headers=FOLLOW,
         )
     }
 

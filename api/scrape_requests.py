@@ -62,7 +62,7 @@ class ScrapeRequests(Resource):
             body=Submission,
             either=answer("SubmissionList", requests=MANY),
             refusals={400: SubmissionAnswer},
-            tells=FOLLOW | {"Idempotency-Replayed": "`true` where the key brought this answer before."},
+            answer_headers=FOLLOW | {"Idempotency-Replayed": "`true` where the key brought this answer before."},
             query={"wait": up_to(LONGEST)},
             headers={
                 "Idempotency-Key": "The same key and the same body get the same answer.",
@@ -147,7 +147,7 @@ class ScrapeRequest(Resource):
             {200: RequestView, 202: RequestView},
             query={"wait": up_to(LONGEST)},
             headers={"Prefer": "`wait=SECONDS`"},
-            tells=FOLLOW,
+            answer_headers=FOLLOW,
         )
     }
 

@@ -43,7 +43,7 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Services:
-    """`wake` wakes the broker of a platform and never raises. `ping` tells whether Redis answers.
+    """`wake` wakes the broker of a platform and never raises. `ping` returns whether Redis answers.
 
     The rest is made of the database's settings: `limiter` holds keys to their rates, `limits` on-demand requests to their stack.
     """

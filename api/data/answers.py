@@ -66,11 +66,11 @@ HISTORY = answer(
     freshness=FreshnessBlock,
 )
 TO_COME = answer("RefreshPending", freshness=FreshnessBlock)
-TELLS = FOLLOW | {"ETag": "The version of the answer, for `If-None-Match`."}
+ANSWER_HEADERS = FOLLOW | {"ETag": "The version of the answer, for `If-None-Match`."}
 IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 304 if it is still the same."}
 
 
-def told(found: Freshness) -> dict[str, Any]:
+def freshness_block(found: Freshness) -> dict[str, Any]:
     """The freshness block of an answer."""
     block = msgspec.structs.asdict(found)
     return block | {"refresh": None if found.refresh is None else location(found.refresh)}

@@ -6,7 +6,7 @@ from falcon.asgi import Request, Response
 
 from api.access import caller_of, reader_of
 from api.calls import Call, Calls
-from api.data.answers import HISTORY, HISTORY_PAGE, IF_NONE_MATCH, TELLS, TO_COME
+from api.data.answers import ANSWER_HEADERS, HISTORY, HISTORY_PAGE, IF_NONE_MATCH, TO_COME
 from api.data.kinds import Demand, OfKind, Owner
 from api.data.lists import List
 from api.naming import one_of_kind
@@ -27,7 +27,9 @@ class History(OfKind):
         super().__init__(provider, kind)
         does = f"List the snapshots of one {one_of_kind(kind)}, newest first."
         answers = {200: HISTORY, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
+        self.calls: Calls = {
+            "GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, answer_headers=ANSWER_HEADERS)
+        }
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where = platform_named(platform)
@@ -50,7 +52,9 @@ class ListHistory(List):
         super().__init__(provider, kind, name)
         does = f"List the snapshots of the {name} of one {one_of_kind(kind)}, newest first."
         answers = {200: HISTORY, 202: TO_COME, 304: None}
-        self.calls = {"GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
+        self.calls = {
+            "GET": Call(does, answers, query=HISTORY_PAGE, headers=IF_NONE_MATCH, answer_headers=ANSWER_HEADERS)
+        }
 
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
         where, caller = platform_named(platform), caller_of(req)

@@ -9,7 +9,7 @@ import msgspec
 from falcon.asgi import Request, Response
 
 from api.access import Scopes, caller_of, reader_of
-from api.data.answers import LONGEST_AGE, send_marked, told
+from api.data.answers import LONGEST_AGE, freshness_block, send_marked
 from api.parameters import switch, whole
 from api.replies import location, send
 from api.resource import Resource
@@ -123,7 +123,7 @@ class OfKind(Resource):
                     raise Forbidden("a refresh needs a key with the scope submit", scope=Scope.SUBMIT)
                 _to_come(resp, found, renewal.wait)
                 return
-        send_marked(req, resp, {**body, "freshness": told(found)})
+        send_marked(req, resp, {**body, "freshness": freshness_block(found)})
 
 
 def unknown(platform: Platform, entity: Entity, name: str) -> NotFound:
@@ -140,4 +140,4 @@ def _to_come(resp: Response, found: Freshness, wait: float | None) -> None:
     resp.status = 202
     resp.set_header("Location", location(found.refresh))
     resp.set_header("Retry-After", str(math.ceil(min(max(wait or COME_BACK, 1.0), LONGEST_WAIT))))
-    send(resp, {"freshness": told(found)})
+    send(resp, {"freshness": freshness_block(found)})

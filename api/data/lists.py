@@ -4,7 +4,7 @@ from falcon.asgi import Request, Response
 
 from api.access import caller_of, reader_of
 from api.calls import Call, Calls
-from api.data.answers import IF_NONE_MATCH, ITEMS, PAGE, TELLS, TO_COME, item_body
+from api.data.answers import ANSWER_HEADERS, IF_NONE_MATCH, ITEMS, PAGE, TO_COME, item_body
 from api.data.kinds import Demand, OfKind
 from api.naming import one_of_kind
 from api.parameters import page_of
@@ -26,7 +26,9 @@ class List(OfKind):
             f"List the {name} of one {one_of_kind(kind)}, newest first.",
             {200: ITEMS, 202: TO_COME, 304: None},
         )
-        self.calls: Calls = {"GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH, tells=TELLS)}
+        self.calls: Calls = {
+            "GET": Call(does, answers, query=PAGE, headers=IF_NONE_MATCH, answer_headers=ANSWER_HEADERS)
+        }
 
     def _listed(self, platform: Platform) -> tuple[Entity, Listed]:
         """Raises `NotFound` where the platform has no such list."""

@@ -9,15 +9,15 @@ from api.access import caller_of, reader_of
 from api.calls import Call, Calls, up_to
 from api.data.answers import (
     AGE,
+    ANSWER_HEADERS,
     IF_NONE_MATCH,
     MOST_ALONG,
-    TELLS,
     THING,
     TO_COME,
+    freshness_block,
     item_body,
     send_marked,
     thing_body,
-    told,
 )
 from api.data.kinds import Demand, OfKind, Owner, unknown
 from api.deadline import bounds_itself, in_time, left
@@ -40,7 +40,9 @@ class Thing(OfKind):
         lists = {name: up_to(MOST_ALONG) for name in catalog.lists_of(kind)}
         does = f"Get one {one_of_kind(kind)} by its id or any of its names."
         answers = {200: THING, 202: TO_COME, 304: None}
-        self.calls: Calls = {"GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, tells=TELLS)}
+        self.calls: Calls = {
+            "GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, answer_headers=ANSWER_HEADERS)
+        }
 
     @bounds_itself
     async def on_get(self, req: Request, resp: Response, platform: str, name: str) -> None:
@@ -59,7 +61,7 @@ class Thing(OfKind):
         if along or found.mode != FRESH:
             await in_time(self._answer_more(req, resp, demand, asked, item, found, along))
             return
-        send_marked(req, resp, {**thing_body(where, entity, item, {}), "freshness": told(found)})
+        send_marked(req, resp, {**thing_body(where, entity, item, {}), "freshness": freshness_block(found)})
 
     async def _answer_more(
         self,
@@ -87,7 +89,7 @@ class Thing(OfKind):
         is_fresh, found = found.mode == FRESH, freshness.together(found, ages)
         body = thing_body(where, entity, item, shown)
         if is_fresh:
-            send_marked(req, resp, {**body, "freshness": told(found)})
+            send_marked(req, resp, {**body, "freshness": freshness_block(found)})
         else:
             await self._answer(req, resp, demand, found, plan, entity, body)
 

@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # the worker died during the call: charged, and asked again
     UNUSED = "unused"  # the lease was not used: the charge is returned
     AMBIGUOUS = "doubtful"  # the thing is missing, or the credential may not see it, and its check could not be made: asked again
-    PARSED = "parsed"  # the parser read the answer: closes a parser's breaker, and tells nothing of the credential
+    PARSED = "parsed"  # the parser read the answer: closes a parser's breaker, and says nothing about the credential
 
 
 FINAL = frozenset({Outcome.MISSING, Outcome.PRIVATE, Outcome.BAD_REQUEST})

@@ -40,7 +40,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """Personal data. `what`: in words, what the data tell of whom. `fields`: those that hold it. `subject`: those with a person's id or handle."""
+    """Personal data. `what`: in words, what the data say about whom. `fields`: those that hold it. `subject`: those with a person's id or handle."""
 
     what: str
     fields: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Entity:
 
     `metrics`: the fields that are numbers over time. All others, except the key, are dimensions. `assets`: the fields that hold media
     URLs. `volatile`: fields that change although the thing does not, as signed URLs do. They are kept in `table` and not logged. `subject`:
-    the field by which the log is read; the default is the key. `version`: the field by which the provider tells which of two observations
+    the field by which the log is read; the default is the key. `version`: the field by which the provider says which of two observations
     is newer; the default is the time of the observation. `personal`: the personal data. An entity without any declares no fields.
     """
 

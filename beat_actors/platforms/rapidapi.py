@@ -26,7 +26,7 @@ GATEWAY_ERRORS = (
     *_in_its_words(Outcome.RATE_LIMITED, 429, "rate limit per second", 2),
     *_in_its_words(Outcome.CREDENTIAL_DEAD, 403, "not subscribed to this api"),
     *_in_its_words(Outcome.CREDENTIAL_DEAD, 401, "invalid api key"),
-    # The provider has removed the path, or the plan does not include it. The answer does not tell that the thing is missing.
+    # The provider has removed the path, or the plan does not include it. The answer does not say that the thing is missing.
     ErrorRule(Outcome.UPSTREAM_DOWN, status=404, message="endpoint .* does not exist|api doesn't exist"),
     # A page, or nothing, with any status: the provider has a fault.
     ErrorRule(Outcome.UPSTREAM_DOWN, status=range(400, 429), message=NOT_JSON),

@@ -120,7 +120,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A cheap call that tells whether a credential is alive. `read` never raises."""
+    """A cheap call that shows whether a credential is alive. `read` never raises."""
 
     build: Callable[[Secret], Call]
     read: Callable[[Answer], Health]
@@ -226,7 +226,7 @@ class Source:
         return None if said is None else min(said, waits.LONGEST_WAIT)
 
     def reported(self, answer: Answer) -> Reported | None:
-        """What is left of the credential's quota, where the headers of the answer tell."""
+        """What is left of the credential's quota, where the headers of the answer say it."""
         del answer
         return None
 

@@ -1,4 +1,4 @@
-"""Comments as Instagram's private API, its web and the gateways tell of them, each followed by what answers it."""
+"""Comments as Instagram's private API, its web and the gateways return them, each followed by what answers it."""
 
 from collections.abc import Iterable
 
@@ -13,9 +13,9 @@ from beat_actors.platforms.instagram.payloads import (
     an_id,
     next_page,
     own_id,
+    reported,
     the_id,
     the_post_asked_for,
-    told,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.reading import Count, Id, Time, decoder, instant, text
@@ -119,7 +119,7 @@ def _nodes(comments: Comments, at: str) -> Iterable[tuple[str, Commented]]:
 
 
 def _records(listed: Iterable[tuple[str, Commented]], of: str, parent: str | None = None) -> list[InstagramComment]:
-    """The comments on the post with the shortcode `of`. What answers an answer is not told."""
+    """The comments on the post with the shortcode `of`. Answers to answers are not returned."""
     found: list[InstagramComment] = []
     for at, node in listed:
         author = node.user or node.owner or Author()
@@ -131,7 +131,7 @@ def _records(listed: Iterable[tuple[str, Commented]], of: str, parent: str | Non
             handle=author.handle(),
             text=text(node.text),
             commented_at=instant(node.created_at),
-            likes=told(
+            likes=reported(
                 at,
                 comment_like_count=node.comment_like_count,
                 edge_liked_by__count=node.edge_liked_by.count if node.edge_liked_by else None,

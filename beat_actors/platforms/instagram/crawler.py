@@ -54,7 +54,7 @@ class InstagramCrawler:
     @staticmethod
     def fetch_posts_by_id(profile_id: str) -> FetchSpec:
         """One page of posts, newest first. The Graph API goes on with what its profile call began, also by `posts_by_handle` where
-        it tells no id."""
+        it returns no id."""
         return FetchSpec("posts_by_id", {"profile_id": profile_id})
 
     @staticmethod
@@ -96,6 +96,6 @@ class InstagramCrawler:
 
     @staticmethod
     def fetch_profile_insights_daily(user_id: str, metric: str, since: int | None, until: int | None) -> FetchSpec:
-        """A number for each day. `since` and `until` are seconds since the epoch; without them the Graph API tells its last two days."""
+        """A number for each day. `since` and `until` are seconds since the epoch; without them the Graph API returns its last two days."""
         bounds = {name: at for name, at in (("since", since), ("until", until)) if at is not None}
         return FetchSpec("profile_insights_daily", {"user_id": user_id, "metric": metric, **bounds}, owner=user_id)

@@ -53,7 +53,7 @@ class InstagramPost(Record, frozen=True, kw_only=True):
 class InstagramStory(Record, frozen=True, kw_only=True):
     """A story. `story_id` is Instagram's own id (pk); `graph_id` the Graph API's. `media_type` is image or video.
 
-    Where the Graph API does not tell Instagram's id, `story_id` is its own with `graph:` before it.
+    Where the Graph API does not return Instagram's id, `story_id` is its own with `graph:` before it.
     """
 
     story_id: str
@@ -98,7 +98,7 @@ class InstagramFollow(Record, frozen=True, kw_only=True):
 
 
 class InstagramProfileInsight(Record, frozen=True, kw_only=True):
-    """One number that the Graph API tells an account's owner. `profile_id` is the Graph API's id (`graph_id` of the account).
+    """One number that the Graph API reports to an account's owner. `profile_id` is the Graph API's id (`graph_id` of the account).
 
     `breakdown` names what the number is broken down by (`country`, `age,gender`), `dimension` the part (`DE`, `25-34,F`); both
     are unknown for a total. `ends_at` is the end of the period, where the number is one of a row.
@@ -116,7 +116,7 @@ class InstagramProfileInsight(Record, frozen=True, kw_only=True):
 
 
 class InstagramPostInsight(Record, frozen=True, kw_only=True):
-    """One number that the Graph API tells the owner of a post or story; `post_id` is the Graph API's. See the profile's."""
+    """One number that the Graph API reports to the owner of a post or story; `post_id` is the Graph API's. See the profile's."""
 
     insight_id: str
     post_id: str

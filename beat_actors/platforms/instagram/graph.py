@@ -36,7 +36,7 @@ STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}
 
 
 class Media(msgspec.Struct):
-    """`ig_id` is Instagram's own id, which older versions tell."""
+    """`ig_id` is Instagram's own id, which older versions return."""
 
     id: Id
     ig_id: Id | None = None

@@ -98,7 +98,7 @@ def post_insights(body: bytes, spec: FetchSpec) -> Parsed:
 
 
 def _numbers(insights: Insights, of: str) -> Iterator[Number]:
-    """All the numbers there are of the object `of`. What was not told gives none. Raises `Malformed` for another's."""
+    """All the numbers there are of the object `of`. A missing number gives none. Raises `Malformed` for another's."""
     for i, insight in enumerate(insights.data):
         at = f"$.data[{i}]"
         told, named, _ = (insight.id or "").partition("/insights/")
@@ -116,7 +116,7 @@ def _numbers(insights: Insights, of: str) -> Iterator[Number]:
 
 
 def _is_the_total(point: Point, total: Total | None) -> bool:
-    """Some answers tell one number in both shapes: once as `total_value`, and once in `values`, without a time."""
+    """Some answers have one number in both shapes: once as `total_value`, and once in `values`, without a time."""
     if total is None or point.end_time is not None or isinstance(point.value, dict):
         return False
     return total.value is not None and whole(point.value) == whole(total.value)

@@ -29,7 +29,7 @@ WITHOUT_CONTACTS = without(
     "latitude",
     "longitude",
 )
-"""Fields that tell how to reach the holder of an account, or where they live. No parser reads them, so they are not kept."""
+"""Fields that say how to reach the holder of an account, or where they live. No parser reads them, so they are not kept."""
 
 # Instagram's own refusals, which a provider passes through. They concern the provider's session, not our key.
 # source: the texts are those of recorded answers. An outage that quotes one of them says nothing of the thing.
@@ -154,7 +154,7 @@ def counted(path: str, **named: Count) -> int | None:
     return None
 
 
-def told(path: str, **named: Count) -> int | None:
+def reported(path: str, **named: Count) -> int | None:
     """As `counted`, for a count that an owner may hide. Where one name has -1, another may have the count."""
     for name, value in named.items():
         if value is not None:

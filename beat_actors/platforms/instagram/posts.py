@@ -1,4 +1,4 @@
-"""A post as Instagram's private API, its web and the gateways tell of it.
+"""A post as Instagram's private API, its web and the gateways return it.
 
 The private API has `code`, `taken_at` and `like_count`, the web has `shortcode`, `taken_at_timestamp` and `edge_media_preview_like.count`, and
 today's web mixes both. Each field is read under any of its names, and the post is found in any of its wrappers.
@@ -21,10 +21,10 @@ from beat_actors.platforms.instagram.payloads import (
     an_id,
     moment,
     own_id,
+    reported,
     shortcode,
     shortcode_of,
     the_post_asked_for,
-    told,
     words,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
@@ -205,15 +205,15 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
         media_url=text(node.video_url or (videos[0].url if videos else None)),
         taken_at=moment(node.taken_at_ts, node.taken_at, node.taken_at_timestamp, node.date),
         likes=None if hidden else _likes(node, at),
-        comments=told(
+        comments=reported(
             at,
             comment_count=node.comment_count,
             edge_media_to_comment__count=comments.count,
             edge_media_to_parent_comment__count=threads.count,
             comments__count=older.count,
         ),
-        views=told(at, view_count=node.view_count, video_view_count=node.video_view_count),
-        plays=told(
+        views=reported(at, view_count=node.view_count, video_view_count=node.video_view_count),
+        plays=reported(
             at,
             play_count=node.play_count,
             ig_play_count=node.ig_play_count,
@@ -224,13 +224,13 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
 
 
 def _kind(node: Node) -> str | None:
-    """`None` where the node only tells that it is not a video: it may be one picture or several."""
+    """`None` where the node only says that it is not a video: it may be one picture or several."""
     told = POST_TYPES.get(whole(node.media_type) or 0) or TYPENAMES.get(node.typename or "")
     return told or ("reels" if node.is_video else None)
 
 
 def _likes(node: Node, at: str) -> int | None:
-    return told(
+    return reported(
         at,
         like_count=node.like_count,
         edge_media_preview_like__count=node.edge_media_preview_like.count if node.edge_media_preview_like else None,

@@ -1,4 +1,4 @@
-"""Stories as Instagram's private API, its web and the gateways tell of them."""
+"""Stories as Instagram's private API, its web and the gateways return them."""
 
 import msgspec
 
@@ -12,9 +12,9 @@ from beat_actors.platforms.instagram.payloads import (
     an_id,
     moment,
     own_id,
+    reported,
     the_id,
     the_one_asked_for,
-    told,
     words,
 )
 from beat_actors.platforms.interface import FetchSpec, Parsed
@@ -147,7 +147,7 @@ def _record(item: Story, spec: FetchSpec, at: str, owner: Author) -> InstagramSt
         media_url=text(item.video_url or (videos[0].url if videos else sources[-1].src if sources else None)),
         taken_at=moment(item.taken_at, item.taken_at_timestamp),
         expiring_at=moment(item.expiring_at, item.expiring_at_timestamp),
-        likes=told(at, like_count=item.like_count),
-        comments=told(at, comment_count=item.comment_count),
+        likes=reported(at, like_count=item.like_count),
+        comments=reported(at, comment_count=item.comment_count),
         video_duration=duration(item.video_duration),
     )

@@ -1,4 +1,4 @@
-"""Users as Instagram's private API, its web and the gateways tell of them: profiles, and lists of who follows whom.
+"""Users as Instagram's private API, its web and the gateways return them: profiles, and lists of who follows whom.
 
 The private API says `pk` and `follower_count`, the web `id` and `edge_followed_by.count`; which of them a gateway passes on changes
 from year to year, and so does what it wraps around it. Each is read wherever it comes.
@@ -194,7 +194,7 @@ def the_follows(body: bytes, spec: FetchSpec) -> Parsed:
 
 
 def follow(user: Follower, spec: FetchSpec, at: str) -> InstagramFollow:
-    """One entry of a list. The operation tells whether it follows the account or is followed by it."""
+    """One entry of a list. The operation says whether it follows the account or is followed by it."""
     other = the_id(own_id(user.pk, user.pk_id, user.id), f"{at}.id")
     profile_id, handle = str(spec.params["profile_id"]), user.handle()
     if not handle:

@@ -1,4 +1,4 @@
-"""Customers, without anything that tells who they are."""
+"""Customers, without anything that identifies them."""
 
 import msgspec
 

@@ -50,7 +50,7 @@ class FulfilledItem(msgspec.Struct):
 
 
 class Fulfillment(msgspec.Struct):
-    """It has no tracking number, because with that the carrier tells where the buyer lives."""
+    """It has no tracking number, because with that the carrier reveals where the buyer lives."""
 
     id: Id
     status: str | None = None

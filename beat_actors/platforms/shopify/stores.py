@@ -2,7 +2,7 @@
 
 import re
 
-# source: the host name that Shopify's guide to OAuth tells apps to check for; a label of a host name has 63 characters at most.
+# source: the host name that Shopify's guide to OAuth says that apps must check; a label of a host name has 63 characters at most.
 DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com")
 
 

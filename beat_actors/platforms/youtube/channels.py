@@ -1,4 +1,4 @@
-"""Channels as the Data API tells of them, and the accounts that they become."""
+"""Channels as the Data API returns them, and the accounts that they become."""
 
 import msgspec
 
@@ -51,7 +51,7 @@ def parse_profile(body: bytes, spec: FetchSpec) -> Parsed:
         raise Missing("there is no such channel")
     found, named = account(items[0], "$.items[0]"), items[0].snippet.custom_url if items[0].snippet else None
     if spec.operation == "profile_by_handle" and named and not named.startswith("@"):
-        # A name from the time before handles. It does not tell whether the handle is the one that was asked for.
+        # A name from the time before handles. It does not say whether the handle is the one that was asked for.
         found = msgspec.structs.replace(found, handle=handle(spec.params["handle"]))
     the_channel_asked_for(spec, found)
     return Parsed([found])

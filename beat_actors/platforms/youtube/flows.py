@@ -94,7 +94,7 @@ class CommentsOf(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RepliesTo(msgspec.Struct, forbid_unknown_fields=True):
-    """`post_id`: the video that the comment is on, which an answer to it need not tell."""
+    """`post_id`: the video that the comment is on, which an answer to it need not contain."""
 
     comment_id: CommentId
     post_id: VideoId
@@ -161,7 +161,7 @@ def posts_of_channel(spec: FetchSpec, params: Mapping[str, Any], parsed: Parsed,
     profile = next((record for record in parsed.records if isinstance(record, YouTubeAccount)), None)
     if profile is None:
         return listed_posts(spec, params, parsed, items)
-    # A channel that has uploaded nothing has no such playlist, although its name is told.
+    # A channel that has uploaded nothing has no such playlist, although its name is given.
     if not _wanted(params) or not profile.uploads_playlist_id or profile.media_count == 0:
         return ()
     return (YouTubeCrawler.fetch_posts_by_playlist(profile.uploads_playlist_id),)

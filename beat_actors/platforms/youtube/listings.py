@@ -1,4 +1,4 @@
-"""Playlists and searches, which tell the ids of videos and little else."""
+"""Playlists and searches, which return the ids of videos and little else."""
 
 import msgspec
 
@@ -46,7 +46,7 @@ decode_found = decoder(Page[Found])
 
 
 def parse_playlist(body: bytes, _spec: FetchSpec) -> Parsed:
-    """The ids of the videos that are there, and a record of each that is gone, because no other answer tells of it."""
+    """The ids of the videos that are there, and a record of each that is gone, because no other answer mentions it."""
     page = decode_playlist(body)
     items = [listed(item, f"$.items[{i}]") for i, item in enumerate(page.all())]
     gone = [YouTubePost(post_id=post_id, privacy_status=how) for post_id, how in items if how is not None]

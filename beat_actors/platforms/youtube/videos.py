@@ -1,4 +1,4 @@
-"""Videos as the Data API tells of them, and the posts that they become."""
+"""Videos as the Data API returns them, and the posts that they become."""
 
 import re
 from collections.abc import Sequence

@@ -42,7 +42,7 @@ USER_FIELDS = "id,ig_id,name,website,followers_count,follows_count,profile_pictu
 MEDIA_FIELDS = (
     "id,caption,comments_count,like_count,media_type,media_product_type,media_url,thumbnail_url,permalink,timestamp"
 )
-# source: the reference of media. `view_count` is told of discovered media alone: an owner's are numbers of insights.
+# source: the reference of media. `view_count` is returned for discovered media only: an owner's are numbers of insights.
 DISCOVERED_FIELDS = f"{MEDIA_FIELDS},view_count"
 OWN_MEDIA_FIELDS = f"{MEDIA_FIELDS},username"
 CHILD_FIELDS = "id,media_type,media_url,thumbnail_url,permalink,timestamp,username"
@@ -254,7 +254,7 @@ class GraphApi(Source):
         ErrorRule(Outcome.MISSING, code=803),
         ErrorRule(Outcome.BAD_REQUEST, code=100, subcode=2108006),  # media older than the business account: never
         ErrorRule(Outcome.PERMISSION_MISSING, code=100, message="missing permission or reviewable feature"),
-        # Missing, or out of this token's reach: the answer is the same. The check of the credential tells which.
+        # Missing, or out of this token's reach: the answer is the same. The check of the credential says which.
         ErrorRule(Outcome.MISSING, code=100, subcode=33, ambiguous=True),
         ErrorRule(Outcome.RATE_LIMITED, code=4, wait=HOUR),
         ErrorRule(Outcome.RATE_LIMITED, code=17, wait=HOUR),
@@ -267,7 +267,7 @@ class GraphApi(Source):
         ErrorRule(Outcome.CREDENTIAL_DEAD, code=190),
         ErrorRule(Outcome.CREDENTIAL_DEAD, code=102),
         ErrorRule(Outcome.CREDENTIAL_DEAD, code=104),  # no token came with the call
-        # source: a story's metrics under five are not told, with this code and text.
+        # source: a story's metrics under five are not returned, with this code and text.
         ErrorRule(Outcome.MISSING, code=10, message="not enough viewers"),
         ErrorRule(Outcome.PERMISSION_MISSING, code=10),
         ErrorRule(Outcome.PERMISSION_MISSING, code=3),

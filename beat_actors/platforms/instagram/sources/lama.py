@@ -130,8 +130,8 @@ def parse_follows(body: bytes, spec: FetchSpec) -> Parsed:
 
 
 def without_filler(parse: Callable[[bytes, FetchSpec], Parsed]) -> Callable[[bytes, FetchSpec], Parsed]:
-    """Lama puts 0 where it is told no number of views or plays. source: of 94 recorded media none has views, also those with
-    millions of plays; lists of posts tell no plays at all."""
+    """Lama puts 0 where it has no number of views or plays. source: of 94 recorded media none has views, also those with
+    millions of plays; lists of posts have no plays at all."""
 
     def read(body: bytes, spec: FetchSpec) -> Parsed:
         page = parse(body, spec)

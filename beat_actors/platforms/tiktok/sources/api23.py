@@ -4,7 +4,7 @@ source: the provider's page; posts are asked for by `secUid`, which the profile 
 `statusCode`: 10221 and 10202 nobody is there, 10222 and 10216 not public; an unknown user was recorded as 1. 10204 may say that a post is
 gone, or that the provider's address is blocked: (unverified), so it is not final.
 Comments are read in the names of TikTok's own web (`cid`, `aweme_id`), which no answer of this provider has confirmed
-(unverified). What a plan allows is told by the gateway's headers; 2 calls a second is (unverified) what no plan refuses.
+(unverified). What a plan allows is in the gateway's headers; 2 calls a second is (unverified) what no plan refuses.
 """
 
 import msgspec

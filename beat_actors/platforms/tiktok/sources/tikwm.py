@@ -1,6 +1,6 @@
 """tikwm (`rapidapi-tiktok-scraper7`): profiles, posts and comments in an envelope of its own, `{code, msg, data}`, behind the RapidAPI gateway.
 
-source: the provider's own page and samples. Its errors come with status 200 and code -1, and only the text tells which one it is;
+source: the provider's own page and samples. Its errors come with status 200 and code -1, and only the text says which one it is;
 that for an unknown user is (unverified). One call a second, and a day's budget that its page has given as 2,000, 5,000, 10,000 and
 20,000 calls in the course of time: 5,000 are used.
 """

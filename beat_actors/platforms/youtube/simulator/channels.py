@@ -1,4 +1,4 @@
-"""Channels, as the Data API tells of them."""
+"""Channels, as the Data API returns them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

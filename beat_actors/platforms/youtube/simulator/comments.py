@@ -1,4 +1,4 @@
-"""Comments, as the Data API tells of them."""
+"""Comments, as the Data API returns them."""
 
 from collections.abc import Mapping
 from typing import Any

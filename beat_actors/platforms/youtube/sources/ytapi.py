@@ -313,7 +313,7 @@ class YtApi(Source):
     login = LOGIN
     public_words = (".apps.googleusercontent.com",)
     refusal = re.compile(rb'\s*\{\s*"error"\s*:')
-    # A 403 has one of five meanings, and only its reason tells which. The rules about the key come first. An exhausted daily quota may also
+    # A 403 has one of five meanings, and only its reason says which. The rules about the key come first. An exhausted daily quota may also
     # be answered with 429 and the reason of a short limit. Every other 403 of the API itself is about the thing that was asked for.
     errors = (
         *for_reasons(Outcome.CREDENTIAL_DEAD, *DEAD, *UNGRANTED),
