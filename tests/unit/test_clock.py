@@ -13,7 +13,7 @@ def test_time_that_passes_is_no_step(passed: float, answered_after: float) -> No
     assert (list(watch.steps), watch.said(lambda: 0.0)) == ([], None)
 
 
-def test_a_step_forth_is_told_and_kept() -> None:
+def test_a_step_forth_is_reported_and_kept() -> None:
     watch = StepWatch()
     watch.look(1000.0, 5.0, 5.0)
     watch.look(1000.0 + 2 + 3, 7.0, 7.0)
@@ -25,7 +25,7 @@ def test_a_step_forth_is_told_and_kept() -> None:
     assert len(watch.steps) == 1
 
 
-def test_a_step_back_is_told_and_ends_the_step_forth_that_it_undoes() -> None:
+def test_a_step_back_is_reported_and_ends_the_step_forth_that_it_undoes() -> None:
     watch = StepWatch()
     for now, at in ((1000.0, 5.0), (1003.0, 5.0), (1000.0, 5.0)):
         watch.look(now, at, at)
@@ -62,7 +62,7 @@ def test_steps_are_learned_in_the_first_minute_only() -> None:
     assert not watch.learns
 
 
-def test_a_step_is_told_at_once() -> None:
+def test_a_step_is_reported_at_once() -> None:
     told: list[bool] = []
     watch = StepWatch()
     watch.on_step = lambda: told.append(True)

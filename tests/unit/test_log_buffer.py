@@ -19,7 +19,7 @@ def test_lines_are_written_in_order() -> None:
     assert logs.said() is None
 
 
-def test_a_full_device_costs_lines_and_is_told() -> None:
+def test_a_full_device_costs_lines_and_is_reported() -> None:
     logs = LogBuffer(os.open("/dev/full", os.O_WRONLY))
     logs.write("one\n")
     logs.drain(10)

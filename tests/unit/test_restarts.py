@@ -5,7 +5,7 @@ import signal
 from beat_actors.restarts import COUNTED_FOR, LOOP, WITHIN, Restarts
 
 
-def test_a_crash_loop_is_told_while_it_lasts_and_single_ends_are_counted() -> None:
+def test_a_crash_loop_is_reported_while_it_lasts_and_single_ends_are_counted() -> None:
     now = 0.0
     restarts = Restarts(lambda: now)
     for ends in range(1, LOOP):

@@ -179,7 +179,7 @@ async def test_without_a_good_key_nothing_is_served_and_nothing_is_written(bare,
     assert await rows(database) == before
 
 
-async def test_what_became_of_a_key_is_told_to_its_holder_alone(bare, database, new_key) -> None:
+async def test_what_became_of_a_key_is_shown_to_its_holder_alone(bare, database, new_key) -> None:
     bad = await bad_keys(database, new_key)
     said = {kind: (await call(bare, "GET", "/v1/keys", headers)).json["detail"] for kind, headers in bad.items()}
     assert (said["expired"], said["revoked"]) == ("the key has expired", "the key was revoked")

@@ -39,7 +39,7 @@ async def end(api: Any, ids: list[int]) -> None:
         assert (await api.simulate_post(f"/v1/scrape-requests/{number}/cancel")).status_code == 200
 
 
-async def test_a_batch_is_followed_to_its_end_and_told_of_once(api, database: Database) -> None:
+async def test_a_batch_is_followed_to_its_end_and_reported_once(api, database: Database) -> None:
     answer = await made(api, "a", "b", "c")
     batch, ids = answer["batch"], [one["id"] for one in answer["outcomes"]]
     assert (batch["state"], batch["total"], batch["finished"]) == ("RUNNING", 3, 0)
@@ -66,7 +66,7 @@ async def test_a_batch_is_followed_to_its_end_and_told_of_once(api, database: Da
     assert (await api.simulate_get(batch["location"])).json["counts"]["CANCELLED"] == 3
 
 
-async def test_many_sweeps_at_once_tell_one_event(api, database: Database) -> None:
+async def test_many_sweeps_at_once_report_one_event(api, database: Database) -> None:
     answer = await made(api, "a")
     await end(api, [answer["outcomes"][0]["id"]])
     counts = [swept.count for swept in await asyncio.gather(*(Sweep()(database) for _ in range(8)))]

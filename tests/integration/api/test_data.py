@@ -278,7 +278,9 @@ async def test_what_an_account_brought_it_keeps_whoever_brings_it_later(bare, da
     assert [one["id"] for one in orders["items"]] == ["5001"]
 
 
-async def test_an_account_is_told_of_changes_that_its_own_requests_observed(bare, database: Database, new_key) -> None:
+async def test_an_account_is_informed_of_changes_that_its_own_requests_observed(
+    bare, database: Database, new_key
+) -> None:
     acme = bearer(await new_key(Scope.READ, account_id="acme"))
 
     async def told(since: str | None = None) -> tuple[list[tuple[str, int | None]], str]:

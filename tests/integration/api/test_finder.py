@@ -84,7 +84,7 @@ async def test_a_reader_who_leaves_takes_nobody_along(finder: Finder, database: 
     assert all(not isinstance(item, BaseException) and item is not None for item in found[1:])
 
 
-async def test_a_database_that_is_away_is_told_to_each_and_forgotten_when_it_is_back(
+async def test_a_database_that_is_away_is_reported_to_each_and_forgotten_when_it_is_back(
     finder: Finder, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away():
@@ -98,7 +98,7 @@ async def test_a_database_that_is_away_is_told_to_each_and_forgotten_when_it_is_
     assert await finder.find(Asked(platform, ACCOUNTS, "a")) is None
 
 
-async def test_a_reader_is_told_in_time_and_others_go_on_with_another_clerk(
+async def test_a_reader_gets_an_answer_in_time_and_others_go_on_with_another_clerk(
     finder: Finder, database: Database, database_url: str
 ) -> None:
     """Both clerks wait for a table that is locked, more readers wait for them; when it is free, all is as before."""

@@ -91,7 +91,7 @@ async def test_many_at_once_start_one_refresh(api, database, wake_ups, old) -> N
     assert limits["refresh_profile_insta_daily"] == 1
 
 
-async def test_who_looked_before_another_process_started_the_refresh_is_told_of_it(
+async def test_who_looked_before_another_process_started_the_refresh_is_informed_of_it(
     api, settings, wake_ups, database, new_key, old, monkeypatch
 ) -> None:
     async with Promised(app_over(settings, wake_ups), headers=bearer(await new_key(Scope.ADMIN))) as other:
@@ -109,7 +109,7 @@ async def test_who_looked_before_another_process_started_the_refresh_is_told_of_
     assert (found["refresh"], found["refresh_started"]) == (f"/v1/scrape-requests/{request}", False)
 
 
-async def test_who_wants_nothing_stale_is_told_where_to_wait(api, database, old) -> None:
+async def test_who_wants_nothing_stale_gets_the_place_to_wait(api, database, old) -> None:
     answer = await api.simulate_get(PROFILE, params={"allow_stale": "false"})
     assert answer.status_code == 202
     ((request, *_),) = await rows(database, REQUESTS)

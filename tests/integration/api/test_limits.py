@@ -99,7 +99,7 @@ async def test_what_lies_further_back_does_not_count(processes, settings, long_w
     assert (await processes[0].take(1, 10)).remaining == 9
 
 
-async def test_who_is_told_to_wait_may_call_when_it_is_over(processes, monkeypatch) -> None:
+async def test_who_has_to_wait_may_call_when_it_is_over(processes, monkeypatch) -> None:
     monkeypatch.setattr(limits, "WINDOW", 1)
     while (answer := await processes[0].take(1, 3)).granted:
         pass
@@ -150,9 +150,7 @@ async def test_who_goes_away_while_waiting_holds_up_nobody(processes, long_windo
     assert all(answer.granted for answer in await asyncio.gather(*others))
 
 
-async def test_too_many_calls_are_told_when_to_come_back_and_change_nothing(
-    bare, database, new_key, long_window
-) -> None:
+async def test_too_many_calls_get_a_time_to_come_back_and_change_nothing(bare, database, new_key, long_window) -> None:
     headers = bearer(await new_key(Scope.SUBMIT, rate_limit=3))
     answers = [await bare.simulate_post(ROUTE, json=GOOD, headers=headers) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [202, 202, 202, 429, 429]

@@ -66,7 +66,7 @@ def test_it_says_what_a_value_may_be() -> None:
     assert query["status"]["enum"] == shown["status"]["enum"]
 
 
-def test_it_says_how_an_answer_is_told_and_when_to_come_back() -> None:
+def test_it_says_how_an_answer_is_given_and_when_to_come_back() -> None:
     post = DOCUMENT["paths"]["/v1/scrape-requests"]["post"]["responses"]
     assert {"application/json", "application/problem+json"} == set(post["400"]["content"])
     assert {"Location", "Retry-After", "Idempotency-Replayed"} <= set(post["202"]["headers"])

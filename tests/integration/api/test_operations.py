@@ -136,7 +136,7 @@ async def test_one_operation_is_drained_and_the_others_go_on(api, database) -> N
     assert len(await leased(database)) == 1
 
 
-async def test_queues_are_seen_and_mended(api, settings: Settings) -> None:
+async def test_queues_are_seen_and_fixed(api, settings: Settings) -> None:
     broker = build_broker(settings)
     messages = [dramatiq.Message("ingest", "ingest", ([n],), {}, {}) for n in range(1, 5)]
     broker.send(messages)

@@ -641,7 +641,7 @@ async def test_any_text_is_stored_as_it_is_or_refused(api, database, handle, pos
     assert await count(database) == before + (answer.status_code == 202)
 
 
-async def test_readyz_and_healthz_tell_what_is_missing(api, database) -> None:
+async def test_readyz_and_healthz_report_what_is_missing(api, database) -> None:
     assert (await api.simulate_get("/healthz")).status_code == 200
     checks = (await api.simulate_get("/readyz")).json["checks"]
     assert checks.pop("scheduler").startswith("no scheduler leads")
@@ -687,7 +687,7 @@ async def test_all_who_ask_at_once_whether_it_is_ready_share_one_look(bare, monk
     assert len(looks) == 4  # and it is looked at anew
 
 
-async def test_without_a_database_nothing_is_accepted_and_the_caller_is_told_when_to_come_back(
+async def test_without_a_database_nothing_is_accepted_and_the_answer_says_when_to_come_back(
     settings: Settings, wake_ups
 ) -> None:
     gone = settings.model_copy(update={"database_url": "postgresql://beat@127.0.0.1:9/none"})
@@ -712,7 +712,7 @@ async def test_readyz_allows_a_newer_schema_until_it_is_contracted(api, database
     assert "deploy the newer code" in answer.json["checks"]["database"]
 
 
-async def test_a_database_that_takes_no_writes_is_told_and_accepts_nothing(api, database_url) -> None:
+async def test_a_database_that_takes_no_writes_is_reported_and_accepts_nothing(api, database_url) -> None:
     with psycopg.connect(database_url, autocommit=True) as admin:
         role = f"ALTER ROLE beat_process IN DATABASE {admin.info.dbname}"
         # As in a fail-over, sessions end; those of a pooler would keep what they began with.

@@ -91,7 +91,7 @@ async def test_what_has_room_is_found_among_what_is_used_up(
     assert len(await rows(database, "SELECT 1 FROM credential WHERE full_until > now() + interval '21 hours'")) == MANY
 
 
-async def test_what_is_used_up_is_told_with_the_earliest_time(
+async def test_what_is_used_up_is_reported_with_the_earliest_time(
     database: Database, admin: psycopg.Connection[Any]
 ) -> None:
     admin.execute(

@@ -78,7 +78,7 @@ def test_new_connections_go_to_the_other_server_and_old_ones_stay() -> None:
         assert old.recv(2, socket.MSG_WAITALL) == b"1b"
 
 
-def test_it_breaks_in_every_way_counts_it_and_stops_when_told() -> None:
+def test_it_breaks_in_every_way_counts_it_and_stops_when_asked() -> None:
     with echo() as port, Proxy.running(port) as proxy:
         proxy.disturb(rate=1.0, longest=0.001)
         ends: set[str] = set()

@@ -152,7 +152,7 @@ def test_a_login_with_several_accounts_asks_which(
     assert found["owner"] == "17841400000000002"
 
 
-def test_what_a_provider_says_to_a_wrong_login_is_told_by_its_code_alone(
+def test_what_a_provider_says_to_a_wrong_login_is_reported_by_its_code_alone(
     beat: Beat, provider: Provider, browser: Callable[..., list[str]], port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(provider, "ytapi", monkeypatch)

@@ -15,7 +15,7 @@ from tests.integration.cli.conftest import Beat
 SECRET = "sk-7f3a-very-secret"
 
 
-def test_add_takes_json_or_lines_and_tells_a_duplicate(beat: Beat) -> None:
+def test_add_takes_json_or_lines_and_reports_a_duplicate(beat: Beat) -> None:
     added = beat("credentials", "add", "lama", "--label", "first", "--json", stdin=f'{{"key": "{SECRET}"}}')
     assert added.code == 0
     assert added.json["added"]
@@ -91,7 +91,7 @@ def test_add_says_what_shows_whether_a_credential_is_good(beat: Beat) -> None:
     assert "its first call shows" in beat("credentials", "add", "jotucker", stdin=f"key={SECRET}").out
 
 
-def test_show_tells_all_but_the_secret(beat: Beat, settings: Settings) -> None:
+def test_show_reports_all_but_the_secret(beat: Beat, settings: Settings) -> None:
     beat("credentials", "add", "graphapi", "--label", "shop", stdin=f'{{"token": "{SECRET}", "user_id": "17841"}}')
     with psycopg.connect(str(settings.database_url), autocommit=True) as connection:
         connection.execute(

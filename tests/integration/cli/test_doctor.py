@@ -186,7 +186,9 @@ def test_a_simulator_is_refused_in_production_and_shown_in_a_rehearsal(
         assert "simulated data" in said.err
 
 
-def test_real_and_simulated_sources_are_told_apart(beat: Beat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_real_and_simulated_sources_are_distinguished(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert "graphapi" in findings(beat)["real sources"]["found"]
     with temporary_home() as home, running(home, simulator := SimulatorServer(home.port("simulator"), 10)):
         own = {"lama": {"proxy": "socks5://beat:hidden-pw@127.0.0.1:1080"}, "ytapi": {"simulated": False}}
@@ -237,7 +239,7 @@ def test_without_redis_a_request_is_accepted_all_the_same(beat: Beat, monkeypatc
     assert "Redis does not answer" in said.err
 
 
-def test_a_database_without_schema_is_told_and_mended(beat: Beat, settings: Settings) -> None:
+def test_a_database_without_schema_is_reported_and_fixed(beat: Beat, settings: Settings) -> None:
     with psycopg.connect(settings.owner_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")

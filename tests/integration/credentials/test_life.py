@@ -534,7 +534,7 @@ async def test_one_refusal_that_passes_is_not_for_ever(engine: Engine, clock: Mo
     await rows(engine, "UPDATE credential SET check_at = clock_timestamp() + interval '1 day' RETURNING id")
 
 
-async def test_what_a_credential_may_not_do_is_told_and_tried_again(engine: Engine, clock: MovableClock) -> None:
+async def test_what_a_credential_may_not_do_is_reported_and_tried_again(engine: Engine, clock: MovableClock) -> None:
     """Nobody tells Beat that the permission was granted: one call finds it out, and what waits goes on."""
     credential, _ = await engine.credentials.add("bare", {"key": "a"})
     await engine.credentials.add("bare", {"key": "b"})
@@ -663,7 +663,9 @@ async def test_a_check_that_was_out_when_the_credential_died_does_not_revive_it(
 # Ends that are known
 
 
-async def test_an_end_that_comes_near_is_told_a_week_before_and_looked_at(engine: Engine, clock: MovableClock) -> None:
+async def test_an_end_that_comes_near_is_reported_a_week_before_and_looked_at(
+    engine: Engine, clock: MovableClock
+) -> None:
     end = clock.now() + 8 * DAY
     engine.client.at["/check"] = lambda *_: answer(body=msgspec.json.encode({"expires_at": end}))
     credential, _ = await engine.credentials.add("checked", {"key": "a"})
@@ -915,7 +917,7 @@ async def test_a_token_that_is_refused_is_refreshed_and_dead_if_that_does_not_he
     await assert_the_books_agree(engine)
 
 
-async def test_a_token_that_cannot_be_refreshed_is_not_used_and_told(engine: Engine, clock: MovableClock) -> None:
+async def test_a_token_that_cannot_be_refreshed_is_not_used_and_reported(engine: Engine, clock: MovableClock) -> None:
     engine.client.at["/token"] = tokens()
     credential, _ = await engine.credentials.add("granted", GRANT)
     await upkept(engine)

@@ -49,7 +49,7 @@ def resume(one: psutil.Process) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("postgres_hangs", [False, True])
-async def test_workers_that_are_told_to_stop_are_gone_in_time_though_their_calls_hang(
+async def test_workers_that_have_to_stop_are_gone_in_time_though_their_calls_hang(
     patient: System, postgres_hangs: bool
 ) -> None:
     system = patient

@@ -39,7 +39,7 @@ def differences(shown: Any, answer: Any, path: str = "$") -> list[str]:
     return [] if type(shown) is type(answer) and not isinstance(shown, list) else [f"{path} is {answer!r}"]
 
 
-def test_what_is_shown_is_told_from_another_answer() -> None:
+def test_what_is_shown_differs_from_another_answer() -> None:
     shown = {"id": 1, "status": "COMPLETE", "of": [{"as": "…"}]}
     assert differences(shown, {"id": 7, "status": "COMPLETE", "of": [{"as": "x"}, {}], "more": None}) == []
     assert differences(shown, {"id": "7", "status": "FAILED", "of": []}) == [

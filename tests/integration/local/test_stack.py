@@ -105,7 +105,7 @@ def test_nothing_in_the_data_root_can_be_read_by_others(root: Path) -> None:
     assert readable == []
 
 
-def test_a_second_supervisor_is_told_who_holds_the_root(root: Path) -> None:
+def test_a_second_supervisor_learns_who_holds_the_root(root: Path) -> None:
     stack = Stack(root)
     try:
         done = subprocess.run(

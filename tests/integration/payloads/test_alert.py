@@ -9,7 +9,7 @@ from tests.integration.payloads.conftest import Archive
 LATE = "INSERT INTO sweep (name, every, deadline, ended_at, ms, error) VALUES ('archive', 60, 180, now(), 1, 'the bucket answers AccessDenied')"
 
 
-async def test_days_that_stay_are_told_until_they_have_left(
+async def test_days_that_stay_are_reported_until_they_have_left(
     archive: Archive, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for ago in (1, 3, 4):

@@ -87,7 +87,7 @@ async def failed(world: World, archive: Archive) -> int:
     return asked.id
 
 
-async def test_s6_8_what_lies_in_the_bucket_is_read_by_the_mended_parser_and_nobody_is_asked(
+async def test_s6_8_what_lies_in_the_bucket_is_read_by_the_fixed_parser_and_nobody_is_asked(
     world: World, parser: Parser, archive: Archive
 ) -> None:
     asked = await failed(world, archive)

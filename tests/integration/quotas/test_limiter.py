@@ -79,7 +79,7 @@ async def test_s9_2_a_stack_is_taken_whole_or_not_at_all(limiter: StackedLimiter
     assert valkey.get(limiter.counter(minute)) == "5"
 
 
-async def test_s9_6_the_61st_in_a_minute_is_refused_and_told_when(
+async def test_s9_6_the_61st_in_a_minute_is_refused_with_a_time(
     limiter: StackedLimiter, server_clock: ServerClock
 ) -> None:
     whole = stacks(limiter.settings)["instagram"]

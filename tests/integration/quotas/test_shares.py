@@ -66,7 +66,7 @@ async def test_an_accounts_flood_leaves_the_rest_of_the_minute_to_the_others(api
     assert (await refresh(api, "other", globex)).status_code == 202
 
 
-async def test_an_account_is_told_its_own_share_and_not_what_others_used(api, database) -> None:
+async def test_an_account_sees_its_own_share_and_not_what_others_used(api, database) -> None:
     acme, globex = await account_key(database, "acme"), await account_key(database, "globex")
     for n in range(5):
         await refresh(api, f"h{n}", acme)

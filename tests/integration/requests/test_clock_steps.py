@@ -235,7 +235,7 @@ async def test_waits_and_breakers_last_no_longer_after_a_step_back(world: World,
     )
 
 
-async def test_p3_webhooks_are_told_and_tried_again_after_a_step_back(world: World, clock: MovableClock) -> None:
+async def test_p3_webhooks_are_reported_and_tried_again_after_a_step_back(world: World, clock: MovableClock) -> None:
     endpoint = (
         "INSERT INTO webhook_endpoint (url, events, key_id, secret, created_at, open_until, last_failure_at) "
         "VALUES ('https://a.invalid/', '{*}', 'test', '', clock_timestamp(), clock_timestamp() + interval '1 minute', clock_timestamp()) RETURNING id"

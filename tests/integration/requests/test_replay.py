@@ -91,7 +91,7 @@ async def entries(world):
     ]
 
 
-async def test_s6_8_what_is_kept_is_read_by_the_mended_parser_and_nobody_is_asked(world, parser) -> None:
+async def test_s6_8_what_is_kept_is_read_by_the_fixed_parser_and_nobody_is_asked(world, parser) -> None:
     asked = await world.ask(force=False)
     waits = await world.ask(force=False)
     await world.run()

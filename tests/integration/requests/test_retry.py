@@ -128,7 +128,7 @@ async def test_a_call_of_the_run_before_that_comes_back_empty_is_not_made_again(
     assert (await world.request(asked.id)).status == "COMPLETE"
 
 
-async def test_who_left_work_that_goes_on_is_told_to_join_it(world) -> None:
+async def test_who_left_work_that_goes_on_has_to_join_it(world) -> None:
     first, _ = await world.ask(), await world.ask()
     await world.cancel(first.id)
     with pytest.raises(Conflict, match="goes on for others"):

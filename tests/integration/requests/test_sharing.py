@@ -199,7 +199,7 @@ async def test_a_failure_is_everybodys_also_of_a_leader_that_had_left(world) -> 
     assert (await world.request(first.id)).data["error"]["code"] == "cancelled"
 
 
-async def test_explain_of_a_waiter_tells_of_the_work_that_it_joined(world) -> None:
+async def test_explain_of_a_waiter_describes_the_work_that_it_joined(world) -> None:
     first, second = await world.ask(), await world.ask()
     async with world.engine.database.transaction() as transaction:
         found = await explain.why(transaction, second.id)

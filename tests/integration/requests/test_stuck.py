@@ -88,7 +88,7 @@ async def test_a_time_that_is_none_is_refused(world, seconds: float) -> None:
         await stuck.stuck(world.engine.database, seconds=seconds)
 
 
-async def test_s4_9_what_has_no_time_left_is_failed_told_and_everybody_who_waits_hears_it(world, clock) -> None:
+async def test_s4_9_what_has_no_time_left_is_failed_reported_and_everybody_who_waits_hears_it(world, clock) -> None:
     deadline = (await world.rows("SELECT clock_timestamp() + interval '1 minute' AS at"))[0].at
     first = await world.ask("same", expires_at=deadline)
     joined = await world.ask("same", expires_at=deadline)

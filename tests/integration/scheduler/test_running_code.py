@@ -85,7 +85,7 @@ async def _alerts(engine: Engine) -> dict[str, AlertView]:
 
 
 @pytest.mark.parametrize("operator", [True, False])
-async def test_a_platform_that_is_newer_than_the_workers_is_the_cause_that_is_told(
+async def test_a_platform_that_is_newer_than_the_workers_is_the_cause_that_is_reported(
     engine: Engine, clock: MovableClock, operator: bool
 ) -> None:
     (accepted,) = await intake.accept(engine.database, [NewRequest("toy", "look", {"name": "n"})])

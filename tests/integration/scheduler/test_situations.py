@@ -137,7 +137,7 @@ async def test_a_source_without_another_says_how_many_calls_wait(engine: Engine)
     assert (row.waiting, row.opened_by) == (3, [])
 
 
-async def test_an_alert_tells_at_its_end_how_long_it_lasted_and_the_last_resolved_comes_first(
+async def test_an_alert_reports_at_its_end_how_long_it_lasted_and_the_last_resolved_comes_first(
     engine: Engine, clock: MovableClock
 ) -> None:
     fields = {"severity": "warning", "cause": "c", "impact": "i", "automatic": "a", "action": "do"}
@@ -155,7 +155,7 @@ async def test_an_alert_tells_at_its_end_how_long_it_lasted_and_the_last_resolve
     assert [(row.subject, row.seconds // 60) for row in lasted] == [("alert/toy:b", 1), ("alert/toy:a", 2)]
 
 
-async def test_an_outage_of_postgresql_is_told_when_it_is_over_and_pools_are_not_blamed(engine: Engine) -> None:
+async def test_an_outage_of_postgresql_is_reported_when_it_is_over_and_pools_are_not_blamed(engine: Engine) -> None:
     rule = Watch("database", database_rules.slow_database)
     until = datetime.now(UTC)
     since = until - timedelta(seconds=22)
@@ -240,7 +240,7 @@ async def test_an_error_of_a_statement_is_an_answer(engine: Engine) -> None:
     assert engine.database.metrics._since is None
 
 
-async def test_what_a_person_stopped_is_told_after_an_hour(engine: Engine, clock: MovableClock) -> None:
+async def test_what_a_person_stopped_is_reported_after_an_hour(engine: Engine, clock: MovableClock) -> None:
     rule = Watch("hand", by_hand.stopped_by_hand)
     await flows.change(engine.database, "look", platform="toy", paused=True, actor="test", reason="later")
     await sources.open_breaker(engine.database, "toy-first", None, seconds=7200, actor="test", reason="later")

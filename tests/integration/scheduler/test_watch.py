@@ -72,7 +72,7 @@ async def execute(engine: Engine, sql: str, *params) -> None:
         await transaction.run(sql, params)
 
 
-async def test_an_alert_is_told_once_at_each_end(engine: Engine) -> None:
+async def test_an_alert_is_reported_once_at_each_end(engine: Engine) -> None:
     async with engine.database.statements() as alone:
         assert await report(alone, "toy", [alert("toy:a", cause="one"), alert("toy:b")]) == 2
         assert await report(alone, "toy", [alert("toy:a", cause="two")]) == 1
@@ -100,7 +100,7 @@ async def test_a_providers_alert_silences_its_credentials(engine: Engine) -> Non
     assert await events(engine) == ["opened source:lama", "opened credentials:x", "resolved credentials:x"]
 
 
-async def test_a_leader_that_was_replaced_tells_nothing(engine: Engine) -> None:
+async def test_a_leader_that_was_replaced_reports_nothing(engine: Engine) -> None:
     async with engine.database.statements() as alone:
         assert await report(alone, "toy", [alert("toy:a")], epoch=3) == 0
         assert await list_alerts(alone) == []
@@ -123,7 +123,7 @@ async def test_what_an_alert_says_is_kept_up_to_date(engine: Engine) -> None:
     assert await events(engine) == ["opened toy:a"]
 
 
-async def test_a_rise_in_severity_is_told_once_and_a_fall_is_not(engine: Engine) -> None:
+async def test_a_rise_in_severity_is_reported_once_and_a_fall_is_not(engine: Engine) -> None:
     async with engine.database.statements() as alone:
         for severity in ("info", "warning", "info", "warning", "critical", "warning"):
             await report(alone, "toy", [alert("toy:a", severity=severity)])
@@ -132,7 +132,7 @@ async def test_a_rise_in_severity_is_told_once_and_a_fall_is_not(engine: Engine)
     assert await events(engine) == ["opened toy:a", "escalated toy:a", "escalated toy:a"]
 
 
-async def test_what_was_silenced_by_a_providers_alert_is_told_when_that_is_over(engine: Engine) -> None:
+async def test_what_was_silenced_by_a_providers_alert_is_reported_when_that_is_over(engine: Engine) -> None:
     source, credentials = alert("source:lama", source="lama"), alert("credentials:lama", source="lama")
     async with engine.database.statements() as alone:
         await report(alone, "source", [source])
@@ -252,7 +252,7 @@ async def test_s9_10_a_quota_that_fills_rises_and_does_not_read_as_healed(engine
     assert [one.partition(" ")[0] for one in await events(engine)] == ["opened", "escalated", "resolved"]
 
 
-async def test_s9_10_four_fifths_are_told_also_after_a_half_was_over(engine: Engine) -> None:
+async def test_s9_10_four_fifths_are_reported_also_after_a_half_was_over(engine: Engine) -> None:
     async with engine.database.statements() as alone:
         half, more = (alert("toy:a", severity=severity, again_after=3600) for severity in ("info", "warning"))
         for standing in ([half], [], [half], [more], [], [more]):

@@ -191,7 +191,7 @@ async def test_what_makes_no_sense_is_refused_in_a_sentence(admin: SimulatorClie
         await admin.remove_fault(7)
 
 
-async def test_latency_is_added_and_state_is_told(caller: Caller, admin: SimulatorClient) -> None:
+async def test_latency_is_added_and_state_is_reported(caller: Caller, admin: SimulatorClient) -> None:
     await admin.set_latency(0.01, jitter=0.01)
     assert (await caller.profile("lama")).status == 200
     state = await admin.state()

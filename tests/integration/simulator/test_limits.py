@@ -131,7 +131,7 @@ async def test_a_key_may_have_limits_of_its_own(caller: Caller, admin: Simulator
     assert b"MONTHLY quota" in got[-1].body
 
 
-async def test_the_graph_tells_its_usage_in_percent(caller: Caller, admin: SimulatorClient) -> None:
+async def test_the_graph_reports_its_usage_in_percent(caller: Caller, admin: SimulatorClient) -> None:
     await admin.set_limits(source="graphapi", windows=[(4, 3600)])
     got = [await caller.profile("graphapi") for _ in range(5)]
     assert ['"call_count":50' in each.headers["x-app-usage"] for each in got][1]

@@ -68,7 +68,7 @@ async def test_another_sources_cursor_is_refused(caller: Caller, source: str, ot
     assert (await caller.get(source, path, {**query, name: cursor}, key="key-2")).status == 400
 
 
-async def test_a_private_persons_posts_are_not_told(caller: Caller) -> None:
+async def test_a_private_persons_posts_are_not_reported(caller: Caller) -> None:
     pk = str(PEOPLE.person(98).pk)  # type: ignore[union-attr]
     assert (await caller.get("jotucker", "/medias_v2", {"user_id": pk})).status == 400
     assert (await caller.get("bestsolutions", "/feed", {"user_id": pk})).status == 400

@@ -38,7 +38,7 @@ def told(record: InstagramAccount) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_history_has_each_observation_as_it_was_told(database: Database, seed: int) -> None:
+async def test_a_history_has_each_observation_as_it_was_reported(database: Database, seed: int) -> None:
     rng = Random(seed)
     observations = []
     for n in range(40):

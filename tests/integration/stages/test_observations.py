@@ -130,7 +130,7 @@ async def test_whatever_the_order_of_writing_the_state_is_the_newest_observation
     assert logged == [(n,) for n in range(12)]
 
 
-async def test_an_older_observation_adds_what_no_newer_one_has_told(database: Database) -> None:
+async def test_an_older_observation_adds_what_no_newer_one_has_reported(database: Database) -> None:
     newer = InstagramAccount(profile_id="1", handle="creator", followers=5)
     older = InstagramAccount(profile_id="1", handle="before", followers=4, biography="about me")
     await observe(database, "instagram", newer, at=NOON, source="graphapi")

@@ -263,7 +263,7 @@ async def test_whether_a_byte_was_sent_is_known(client: ProviderClient, url: str
     assert SECRET not in str(exchange)
 
 
-async def test_a_url_that_is_none_is_told_from_a_host_that_is_not_reached(client: ProviderClient) -> None:
+async def test_a_url_that_is_none_differs_from_a_host_that_is_not_reached(client: ProviderClient) -> None:
     source = Elsewhere()
     source.base_url = "http://[broken"
     exchange = await client.exchange(source, call("ok"))

@@ -71,7 +71,7 @@ async def test_a_thousand_and_one_objects_are_listed_by_the_thousand_and_deleted
         ({"s3_region": "eu-central-2"}, {"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId"),
     ],
 )
-async def test_a_refusal_has_its_reason_and_tells_no_key(
+async def test_a_refusal_has_its_reason_and_reports_no_key(
     with_bucket: Settings,
     changes: dict[str, Any],
     environment: dict[str, str],

@@ -126,7 +126,7 @@ async def test_the_proxy_looks_up_the_name_and_tls_ends_at_the_provider(
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
-async def test_a_proxy_that_refuses_is_told_without_its_password_and_nothing_was_sent(kind: str) -> None:
+async def test_a_proxy_that_refuses_is_reported_without_its_password_and_nothing_was_sent(kind: str) -> None:
     proxies = {"http": http_proxy, "socks5": socks_proxy}
     async with proxies[kind]() as proxy:
         proxy.refuses = True

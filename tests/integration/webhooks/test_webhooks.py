@@ -390,7 +390,7 @@ async def test_accounts_get_their_own_events_and_the_installation_all(database, 
                 await endpoints.find(transaction, other, Reader("test", "acme"))
 
 
-async def test_an_event_that_commits_late_is_told_too(database, receiver, deliverer) -> None:
+async def test_an_event_that_commits_late_is_reported_too(database, receiver, deliverer) -> None:
     await add(database, receiver.url)
     async with database.transaction() as slow:
         late = str(uuid4())

@@ -35,7 +35,7 @@ async def test_upkeep_that_is_broken_off_hands_back_what_it_leased_before_the_ru
     assert handed_back.is_set()
 
 
-async def test_what_was_full_is_told_of_room_once_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_full_is_informed_of_room_once_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     done, told, sent = asyncio.Event(), [], []
 
     async def look_after(*_: Any) -> StageResult:

@@ -128,5 +128,5 @@ def exists(platform_name: str, params: dict[str, Any]) -> bool:
     return find(params["profile_id"]) is not None
 
 
-def test_every_command_is_told_in_the_help() -> None:
+def test_every_command_is_listed_in_the_help() -> None:
     assert len({name for name, _, _ in COMMANDS}) == len(COMMANDS)

@@ -82,7 +82,7 @@ async def test_while_as_many_run_as_may_the_next_batch_grows_up_to_its_bound() -
     assert gate.most == 2
 
 
-async def test_a_batch_that_fails_is_told_and_the_next_goes_on() -> None:
+async def test_a_batch_that_fails_is_reported_and_the_next_goes_on() -> None:
     done: list[int] = []
 
     async def do(items: Sequence[int]) -> None:

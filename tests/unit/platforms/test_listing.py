@@ -37,7 +37,7 @@ def test_a_listing_is_followed_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 50, 200])
-def test_cursors_in_a_circle_end_a_listing_and_are_told(length: int) -> None:
+def test_cursors_in_a_circle_end_a_listing_and_are_reported(length: int) -> None:
     calls, listing = follow(lambda n: ([f"code{n:04}"], f"c{n % length}"))
     assert calls <= 4 * length + 2
     assert listing.partial is not None

@@ -53,14 +53,14 @@ def test_a_number_of_seconds_has_ascii_digits_alone() -> None:
 
 
 @pytest.mark.parametrize("source", ["arraybobo", "lama", "graphapi"])
-def test_a_wait_is_a_day_at_most_and_told_as_doubtful_beyond(source: str) -> None:
+def test_a_wait_is_a_day_at_most_and_reported_as_doubtful_beyond(source: str) -> None:
     body = b'{"error": {"code": 4}, "message": "Too many requests"}'
     verdict = platform.sources[source].classify(Answer(429, {"retry-after": "864000000"}, body))
     assert (verdict.outcome, verdict.retry_after) == (Outcome.RATE_LIMITED, LONGEST_WAIT)
     assert "doubtful: it asks to wait 864000000 s" in verdict.detail
 
 
-def test_a_spent_short_window_of_the_gateway_tells_its_own_reset() -> None:
+def test_a_spent_short_window_of_the_gateway_reports_its_own_reset() -> None:
     def wait(**headers: str) -> float | None:
         answer = Answer(429, {name.replace("_", "-"): value for name, value in headers.items()}, b'{"message": "slow"}')
         return platform.sources["jotucker"].classify(answer).retry_after

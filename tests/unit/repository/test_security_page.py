@@ -71,7 +71,7 @@ def test_the_page_has_the_numbers_of_the_code(said: str) -> None:
     assert said in WORDS
 
 
-def test_a_new_key_has_the_form_that_scanners_are_told() -> None:
+def test_a_new_key_has_the_form_that_scanners_look_for() -> None:
     form = re.search(r"`(beat_\[[^`]+)`", PAGE)
     assert form is not None
     assert all(re.fullmatch(form[1], mint().text) for _ in range(50))

@@ -25,7 +25,7 @@ from beat_actors.logins import LoginFormatter, hide_logins, said, without_logins
         "ConnectionParameters(user='bob', password=\"hunter2\")",
     ],
 )
-def test_p8_what_a_driver_says_is_told_without_users_and_passwords(text: str) -> None:
+def test_p8_what_a_driver_says_is_reported_without_users_and_passwords(text: str) -> None:
     told = without_logins(text)
     assert not any(secret in told for secret in ("bob", "hun", "ter2", "more"))
     assert "***" in told
@@ -45,7 +45,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert without_logins(text) == text
 
 
-def test_an_error_is_told_by_its_first_line_or_by_its_kind() -> None:
+def test_an_error_is_reported_by_its_first_line_or_by_its_kind() -> None:
     assert said(OSError("connection refused\n\tIs the server running?")) == "connection refused"
     assert said(TimeoutError()) == "TimeoutError"
 

@@ -166,12 +166,12 @@ def test_an_own_story_has_instagrams_id_where_it_can_be_known() -> None:
         [{"name": "reach", "total_value": {"breakdowns": [{"dimension_keys": ["country"]}]}}],
     ],
 )
-def test_what_is_not_told_is_no_data_and_never_0(data: Any) -> None:
+def test_what_is_not_reported_is_no_data_and_never_0(data: Any) -> None:
     assert not read("graphapi", "profile_insights", {"data": data}).records
     assert not read("graphapi", "post_insights", {"data": data}).records
 
 
-def test_a_zero_that_is_told_is_a_zero() -> None:
+def test_a_zero_that_is_reported_is_a_zero() -> None:
     (number,) = read("graphapi", "post_insights", {"data": [{"name": "shares", "values": [{"value": 0}]}]}).records
     assert number.value == 0
 

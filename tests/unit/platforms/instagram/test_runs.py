@@ -299,7 +299,7 @@ async def test_an_account_that_the_graph_api_does_not_see_is_looked_for_elsewher
     assert error == "missing"
 
 
-async def test_an_account_tells_its_owner_a_number_for_each_day(engine: Engine) -> None:
+async def test_an_account_gives_its_owner_a_number_for_each_day(engine: Engine) -> None:
     bounds = {"since": "2026-06-01T00:00:00Z", "until": "2026-06-08T00:00:00Z"}
     assert await run(engine, "refresh_profile_insights_daily", user_id=USER, **bounds) == ("COMPLETE", 7)
     kept = "SELECT metric, period, ends_at::date::text, owner FROM instagram_profile_insight ORDER BY ends_at"

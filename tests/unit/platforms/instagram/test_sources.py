@@ -294,7 +294,7 @@ def test_what_a_check_of_a_token_finds(status: int, body: Any, outcome: Outcome)
     assert (found.verdict.outcome, found.expires_at) == (outcome, None)
 
 
-def test_why_a_token_is_dead_is_told() -> None:
+def test_why_a_token_is_dead_is_reported() -> None:
     body = {"data": {"is_valid": False, "error": {"code": 190, "subcode": 463}, "scopes": []}}
     found = health("graphapi", 200, json.dumps(body).encode())
     assert (found.verdict.code, found.scopes) == ("190/463", frozenset())
@@ -338,7 +338,7 @@ def test_how_often_discovered_media_were_viewed_is_asked_for_and_kept(operation:
 
 
 @pytest.mark.parametrize("operation", ["own_posts", "own_tagged", "own_post"])
-def test_what_is_told_of_discovered_media_alone_is_not_asked_of_ones_own(operation: str) -> None:
+def test_what_only_discovered_media_have_is_not_asked_of_ones_own(operation: str) -> None:
     assert "view_count" not in call("graphapi", operation).query["fields"]
 
 
@@ -351,7 +351,7 @@ def test_the_second_source_of_comments_is_asked_by_the_id_that_a_shortcode_says(
     ) == (f"{shortcode:-<11}")
 
 
-def test_a_tokens_ends_may_be_told_in_milliseconds() -> None:
+def test_a_tokens_ends_may_be_reported_in_milliseconds() -> None:
     body = json.dumps({"data": {"is_valid": True, "expires_at": 4_102_444_800_000}}).encode()
     assert health("graphapi", 200, body).expires_at == datetime(2100, 1, 1, tzinfo=UTC)
 

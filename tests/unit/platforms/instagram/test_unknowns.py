@@ -28,7 +28,7 @@ def web_profile(*nodes: dict[str, Any], **user: Any) -> dict[str, Any]:
     return {"graphql": {"user": {**who, **user}}}
 
 
-def test_a_zero_of_lama_is_a_number_that_it_was_not_told() -> None:
+def test_a_zero_of_lama_is_a_number_that_it_does_not_have() -> None:
     zeros = medium(view_count=0, play_count=0, like_count=0, comment_count=0)
     for operation, params in (("posts_by_id", {"profile_id": ID}), ("hashtag_posts", {"hashtag": "example"})):
         (post,) = read("lama", operation, [[zeros], None], **params)
@@ -83,7 +83,7 @@ def test_the_link_of_a_profile_may_stand_in_its_list_of_links(told: dict[str, An
     assert account.external_url == url
 
 
-def test_an_insight_that_is_told_in_both_shapes_is_one() -> None:
+def test_an_insight_that_is_reported_in_both_shapes_is_one() -> None:
     results = [{"dimension_values": ["tap_forward"], "value": 19}, {"dimension_values": ["tap_back"], "value": 6}]
     insight = {
         "name": "navigation",
@@ -183,7 +183,7 @@ def test_posts_of_another_hashtag_are_not_read(asked: str, told: str | None) -> 
 @pytest.mark.parametrize(
     "told", ["1772366400", 1_772_366_400, 1_772_366_400_000, "1772366400000", "2026-03-01T12:00:00+0000"]
 )
-def test_the_graph_api_may_tell_a_time_in_any_form(told: Any) -> None:
+def test_the_graph_api_may_report_a_time_in_any_form(told: Any) -> None:
     medium = {"id": "18000000000000001", "permalink": "https://www.instagram.com/p/DSp_OZgjHvE/", "timestamp": told}
     (own,) = read("graphapi", "own_post", medium, media_id="18000000000000001")
     assert own.taken_at.isoformat() == "2026-03-01T12:00:00+00:00"

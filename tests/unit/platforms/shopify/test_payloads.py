@@ -52,7 +52,7 @@ def test_a_recorded_order_is_kept_without_the_buyer() -> None:
         assert str(gone) not in kept or str(gone) in ("US", "KY")
 
 
-def test_an_order_tells_what_is_left_of_its_amounts_and_whether_it_is_closed() -> None:
+def test_an_order_reports_what_is_left_of_its_amounts_and_whether_it_is_closed() -> None:
     left = {
         "current_total_price": "7.20",
         "current_subtotal_price": "6.00",

@@ -133,7 +133,7 @@ async def test_some_stores_are_out_of_order(
     assert (answer.status, SOURCE.classify(answer).outcome) == (status, outcome)
 
 
-async def test_the_bucket_is_told_and_kept(http: ProviderClient) -> None:
+async def test_the_bucket_is_reported_and_kept(http: ProviderClient) -> None:
     spec = ShopifyCrawler.fetch_shop(STORE.domain)
     answers = [await ask(http, spec) for _ in range(41)]
     assert answers[0].headers["x-shopify-shop-api-call-limit"] == "1/40"

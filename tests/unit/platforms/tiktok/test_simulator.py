@@ -136,7 +136,7 @@ async def test_the_pages_are_all_the_posts_once(http: ProviderClient, admin: Sim
     assert {record.post_type for record in found} == {"video", "photo"}
 
 
-async def test_both_providers_tell_the_same_of_a_post(http: ProviderClient) -> None:
+async def test_both_providers_report_the_same_of_a_post(http: ProviderClient) -> None:
     spec = spec_of("post_by_id")
     (one,), (other,) = [(await read(http, source, spec)).records for source in platform.sources.values()]
     assert one == msgspec.structs.replace(other, media_url=one.media_url)
@@ -158,7 +158,7 @@ async def test_comments_are_paged(http: ProviderClient, admin: SimulatorClient, 
     assert len(ids) == len(set(ids)) == min(post.comments, 100)
 
 
-async def test_both_sources_tell_of_the_same_comments(http: ProviderClient) -> None:
+async def test_both_sources_describe_the_same_comments(http: ProviderClient) -> None:
     spec = spec_of("comments_by_post")
     one, other = [(await read(http, source, spec)).records for source in platform.sources.values()]
     assert one

@@ -228,7 +228,7 @@ async def test_a_cursor_is_worth_nothing_elsewhere_and_bad_parameters_are_refuse
     assert await outcome(http, search, publishedAfter="yesterday") is Outcome.BAD_REQUEST
 
 
-async def test_only_the_parts_that_are_asked_for_are_told(http: ProviderClient) -> None:
+async def test_only_the_parts_that_are_asked_for_are_reported(http: ProviderClient) -> None:
     answer = await ask(http, BY["id"], part="statistics")
     (account,) = SOURCE.endpoints["profile_by_id"].parse(answer.body, BY["id"]).records
     assert account.followers

@@ -151,7 +151,7 @@ def test_a_refusal_is_judged_by_its_reason(answer: Answer, outcome: Outcome, wai
 @pytest.mark.parametrize(
     ("per", "outcome"), [("day", Outcome.QUOTA_EXHAUSTED), ("minute per user", Outcome.RATE_LIMITED)]
 )
-def test_a_days_quota_is_told_from_a_minutes_although_the_reason_is_the_same(per: str, outcome: Outcome) -> None:
+def test_a_days_quota_differs_from_a_minutes_although_the_reason_is_the_same(per: str, outcome: Outcome) -> None:
     said = f"Quota exceeded for quota metric 'Search Queries' and limit 'Search Queries per {per}' of service 'youtube.googleapis.com'"
     verdict = SOURCE.classify(fault(429, "rateLimitExceeded", google="RATE_LIMIT_EXCEEDED", message=said))
     assert verdict.outcome is outcome
