@@ -97,7 +97,10 @@ def document(version: str) -> dict[str, Any]:
             "messageTraits": {
                 "rabbitmq": _attributes("cloudEvents_", "Headers; `datacontenttype` is the property content-type."),
                 "redis": _attributes("", "Fields of the entry, beside `data`."),
-                "nats": _attributes("ce-", "Headers; `datacontenttype` is the header content-type."),
+                "nats": _attributes(
+                    "ce-",
+                    "Headers with values in percent-encoding, as in HTTP; `datacontenttype` is the header content-type.",
+                ),
                 "webhook": SIGNED,
             },
         },

@@ -140,7 +140,7 @@ class CredentialEvent(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[
         str,
         said(
-            "A code: `rate_limited`, `quota_exhausted`, `dead`, `recovered` (by waiting) or `revived` (by a probe or an operator)."
+            "A code: `rate_limited`, `quota_exhausted`, `dead`, `recovered` (after a cooldown) or `revived` (after a refusal)."
         ),
     ]
     operation: Annotated[str | None, said("The operation of the call that showed it, if one did.")]
