@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from beat_actors.local.servers import PostgresServer
+from tests.written_events import WrittenEvents
 
 DEFAULTS = """
 SELECT split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
@@ -24,6 +25,7 @@ FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.
 WHERE d.datname = %s AND s.setrole = 0
 """
 UNLIMITED = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+BRIEFLY = "-c lock_timeout=1s -c statement_timeout=5s"
 SPARE, DEADLINE = 4, 5.0
 """How many databases wait to be used again, and the seconds in which a test's sessions have to end."""
 
@@ -87,15 +89,22 @@ class Databases:
         self._template = template
         self._spare: list[tuple[str, Any]] = []
         self._session: psycopg.Connection | None = None
+        self._events = WrittenEvents()
+        self._wrong: list[str] = []
 
     @contextmanager
     def database(self, name: str) -> Iterator[str]:
-        """A database like the template under this name, owned and reached as the template is; the superuser's URL."""
+        """A database like the template under this name, owned and reached as the template is; the superuser's URL.
+
+        Raises `AssertionError` at the end for an event in it that is not as its schema says.
+        """
         outside = self._give(name)
         try:
             yield self._postgres.url_of(name)
         finally:
             self._take_back(name, outside)
+        wrong, self._wrong = self._wrong, []
+        assert wrong == [], "an event is not as beat_actors/events/payloads describes it"
 
     def _admin(self) -> psycopg.Connection:
         """One session for all tests. Where a test ended it, the server may have started anew, and counted nothing of what was written."""
@@ -141,6 +150,11 @@ class Databases:
                 if self._undo(spare):
                     self._spare.append((spare, outside))
                     return
+        else:
+            # The server may be gone, or the test may have left the database as nobody can use it.
+            url = self._postgres.url_of(name)
+            with contextlib.suppress(psycopg.Error), psycopg.connect(url, options=BRIEFLY) as connection:
+                self._wrong += self._events.look(connection)
         drop_database(admin, name)
 
     @cached_property
@@ -157,6 +171,8 @@ class Databases:
         held = self._rows
         with psycopg.connect(self._postgres.url_of(name), autocommit=True) as connection:
             changed, tables, sequences = connection.execute(WRITTEN, (list(held),)).fetchone() or (True, [], [])
+            if changed or any(table.startswith(("event_", "outbox_event")) for table in tables):
+                self._wrong += self._events.look(connection)
             if changed:
                 return False
             if tables:

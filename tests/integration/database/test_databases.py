@@ -34,7 +34,7 @@ def used(databases: Databases, name: str) -> Iterator[psycopg.Connection]:
 def everything(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     """Each table and sequence, what is counted of it, and its rows."""
     return [
-        (*found, connection.execute(f"SELECT * FROM {found[0]}").fetchall())
+        (*found, connection.execute(f"SELECT t::text FROM (SELECT * FROM {found[0]}) t").fetchall())
         for found in connection.execute(RELATIONS).fetchall()
     ]
 
