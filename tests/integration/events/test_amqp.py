@@ -5,6 +5,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from beat_actors.events.sinks.amqp.connection import Limits
 from tests.amqp_stub import PASSWORD, Message, Session, Stub, confirm, hold, serving
 from tests.certificates import certificate
 
-SOON = Limits(connect=5.0, confirm=0.2, give_up=1.0, close=0.3, tick=0.05)
+SOON = Limits(connect=30.0, confirm=0.2, close=0.3, tick=0.05)
+GIVES_UP = replace(SOON, give_up=3.0)
+"""Long enough that a busy machine sees the trouble before."""
 ENOUGH = 30.0
 """Seconds until a test gives up waiting for what has to happen."""
 
@@ -241,7 +244,7 @@ async def test_a_call_that_was_given_up_is_still_counted() -> None:
 
 async def test_a_missing_confirmation_is_reported_and_then_the_connection_is_given_up() -> None:
     stub = Stub(on_publish=hold)
-    async with opened(stub) as one:
+    async with opened(stub, limits=GIVES_UP) as one:
         call = asyncio.create_task(one.publish(events(3)))
         await until(one.trouble)
         trouble = one.trouble()
@@ -260,7 +263,7 @@ async def test_a_missing_confirmation_is_reported_and_then_the_connection_is_giv
 
 async def test_what_is_confirmed_late_is_no_trouble_any_more() -> None:
     stub = Stub(on_publish=hold)
-    async with opened(stub, limits=Limits(confirm=0.2, close=0.3, tick=0.05)) as one:
+    async with opened(stub) as one:
         call = asyncio.create_task(one.publish(events(2)))
         await until(one.trouble)
         stub.session.ack(2, multiple=True)
@@ -286,11 +289,11 @@ async def test_nothing_is_written_while_the_server_is_blocked() -> None:
 
 async def test_a_blocked_server_is_not_given_up_for_confirmations_it_cannot_send() -> None:
     stub = Stub(on_publish=hold)
-    async with opened(stub) as one:
+    async with opened(stub, limits=GIVES_UP) as one:
         call = asyncio.create_task(one.publish(events(2)))
         await until(lambda: len(stub.session.messages) == 2)
         stub.session.blocked()
-        await asyncio.sleep(1.5)  # Longer than `give_up`.
+        await asyncio.sleep(3.5)  # Longer than `give_up`.
         assert not call.done()
         stub.session.unblocked()
         stub.session.ack(2, multiple=True)
@@ -310,7 +313,7 @@ async def test_a_blocked_server_that_falls_silent_is_gone() -> None:
 async def test_a_server_that_does_not_read_is_waited_for_without_filling_the_memory() -> None:
     """What may wait to be written is bounded, whatever is asked."""
     stub = Stub(on_publish=hold)
-    async with opened(stub, limits=Limits(confirm=0.2, give_up=2.0, close=0.3, tick=0.05)) as one:
+    async with opened(stub, limits=GIVES_UP) as one:
         stub.session.pause()
         calls = [asyncio.create_task(one.publish(events(400, 60_000))) for _ in range(4)]
         await until(one.trouble)
@@ -386,7 +389,7 @@ async def test_what_does_not_open_says_why(stub: Stub, trouble: Trouble) -> None
 
 async def test_a_server_that_says_nothing_is_not_waited_for() -> None:
     async with serving(Stub(answers=False)) as stub:
-        gone = await refused(sink(stub, limits=Limits(connect=0.3)).open())
+        gone = await refused(sink(stub, limits=replace(SOON, connect=0.3)).open())
     assert (gone.trouble, "0 s" in str(gone)) == (Trouble.UNREACHABLE, True)
 
 
