@@ -37,15 +37,15 @@ standing AS (
 -- fragment: events
 -- The events about alerts that were opened, escalated or resolved, `changed`. An event's id is derived from what it says, so that it is
 -- written once.
-, event AS (
-    INSERT INTO outbox_event (event_id, type, subject, data)
+, published AS (
+    INSERT INTO event (event_id, type, subject, data)
     SELECT md5('alert ' || id || ' ' || state || CASE WHEN state = 'escalated' THEN ' ' || severity ELSE '' END)::uuid,
            'beat.alert.' || state, 'alert/' || key,
            jsonb_build_object('id', id, 'key', key, 'severity', severity, 'cause', cause, 'impact', impact, 'automatic', automatic,
                               'action', action, 'source', source, 'opened_at', opened_at)
            || CASE WHEN resolved_at IS NULL THEN '{}' ELSE jsonb_build_object(
                'resolved_at', resolved_at, 'seconds', round(extract(epoch FROM resolved_at - opened_at))) END
-    FROM changed WHERE announce ON CONFLICT (event_id) DO NOTHING
+    FROM changed WHERE announce
 )
 SELECT count(*) AS changed FROM changed
 

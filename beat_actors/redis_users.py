@@ -26,14 +26,19 @@ COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "worker": (CONNECTION, SEND, QUEUES, "+lpop +subscribe +unsubscribe"),
         "scheduler": (CONNECTION, SEND, QUEUES, LIMITS, "+info +pubsub|numsub"),
         "operator": (CONNECTION, SEND, QUEUES, LIMITS, "+info +pubsub|numsub"),
+        "publisher": (CONNECTION, "+xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info"),
     }
 )
-"""By role. `operator` is the command line. The deliverer of webhooks and the migrations use no Redis."""
+"""By role. `operator` is the command line; `publisher` writes the stream of events and reaches nothing else. The deliverer of webhooks and the migrations
+use no Redis."""
+STREAM = "beat:events"
 LIMITED = ("api", "scheduler", "operator")
 
 
 def rules(role: str, *, namespace: str = "dramatiq", limit_prefix: str = "beat_server_") -> list[str]:
     """What a new user of this role is given, as `ACL SETUSER` and a configuration take it. Raises `KeyError` for no such role."""
     commands = dict.fromkeys(" ".join(COMMANDS[role]).split())
+    if role == "publisher":
+        return [f"~{STREAM}", f"~{STREAM}:*", "-@all", *commands]
     counters = [f"~{limit_prefix}*"] if role in LIMITED else []
     return [f"~{namespace}", f"~{namespace}:*", *counters, f"&{wake_up_channel(namespace)}", "-@all", *commands]

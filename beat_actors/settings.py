@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beat_actors.errors import BadSettings, SecretMissing
+from beat_actors.event_sinks import EventSinks
 from beat_actors.kept_settings import KeptSettings
 from beat_actors.routes import Route, Sources, route
 
@@ -267,6 +268,21 @@ class Settings(KeptSettings, DatabaseSettings):
             description="also allows webhooks to private addresses and over plain http; use it only if everybody who can add a webhook may reach these addresses"
         ),
     ] = False
+
+    event_sinks: Annotated[
+        EventSinks,
+        Field(
+            description="places that events are published to, as JSON: `{NAME: {url, types, accounts, structured, order, begin}}`; the URL's scheme says "
+            "which kind of sink it is ([events.md](events.md)). The URL `redis:` is BEAT_REDIS_URL. Set it only for publishers, and for `beat`"
+        ),
+    ] = {}
+    event_source: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9+.-]*:[!-~]{1,200}$",
+            description="URI that names this installation in the `source` of its events",
+        ),
+    ] = "urn:beat"
 
     log_level: Annotated[
         str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")

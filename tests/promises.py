@@ -39,8 +39,11 @@ UNION ALL SELECT 'items', r.id::text FROM scrape_request_log r WHERE r.status = 
     SELECT count(*) FROM scrape_fetch f JOIN post_log p ON p.fetch_id = f.id WHERE f.request_id = r.id AND f.run = r.retry_count)
 UNION ALL SELECT 'key', idempotency_key FROM scrape_request_log WHERE idempotency_key IS NOT NULL GROUP BY 2 HAVING count(*) > 1
 UNION ALL SELECT 'end', r.id::text FROM scrape_request_log r CROSS JOIN LATERAL (
-    SELECT count(*) AS told, (array_agg(data->>'status' ORDER BY id DESC))[1] AS last FROM outbox_event WHERE subject = 'scrape_request/' || r.id) e
+    SELECT count(*) AS told, (array_agg(data->>'status' ORDER BY id DESC))[1] AS last FROM event WHERE subject = 'scrape_request/' || r.id
+        AND type IN ('beat.scrape_request.complete', 'beat.scrape_request.failed', 'beat.scrape_request.cancelled')) e
     WHERE e.told <> r.retry_count + (NOT r.{_OPEN})::integer OR (NOT r.{_OPEN} AND e.last <> r.status)
+UNION ALL SELECT 'version', subject FROM event WHERE version IS NOT NULL GROUP BY 2 HAVING count(*) <> max(version) OR count(DISTINCT version) <> count(*)
+    OR array_agg(version ORDER BY id) <> array_agg(version ORDER BY version)
 """
 # P4. What is claimed and not traced may have called.
 COUNTS = """

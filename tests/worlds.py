@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
+from uuid import uuid4
 
 import msgspec
 import psycopg
@@ -201,9 +202,8 @@ class MovableClock:
 
 
 YOUNGER = """
-UPDATE outbox_event SET xid = (xid::text::bigint + 1000000)::text::xid8;
-UPDATE change_log SET xid = (xid::text::bigint + 1000000)::text::xid8;
-UPDATE webhook_position SET xid = (xid::text::bigint + 1000000)::text::xid8;
+UPDATE event_sequence SET marked_in = (coalesce(marked_in, '3')::text::bigint + 1000000)::text::xid8,
+                          mark_until = (mark_until::text::bigint + 1000000)::text::xid8;
 UPDATE database_cluster SET identifier = 1;
 """
 
@@ -221,3 +221,18 @@ def restored_into_a_younger_cluster(database_url: str) -> None:
     """Make the database what a dump is in a cluster that is a million transactions behind the one that it is from."""
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(YOUNGER)
+
+
+@contextmanager
+def open_transaction(database_url: str, *, prepared: bool = False) -> Iterator[None]:
+    """A transaction of somebody else, which has written something and does not end. `prepared`: it belongs to no session."""
+    gid = f"left {uuid4()}"
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT pg_current_xact_id()")
+        if prepared:
+            other.execute(f"PREPARE TRANSACTION '{gid}'")
+        try:
+            yield
+        finally:
+            other.execute(f"ROLLBACK PREPARED '{gid}'" if prepared else "ROLLBACK")

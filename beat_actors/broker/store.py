@@ -154,9 +154,9 @@ async def count_refusals(writer: Writer, platform: str, settlements: Iterable[Se
         await writer.run(COUNT_REFUSALS, {"platform": platform, "rows": jsonb(rows)})
 
 
-async def save_events(writer: Writer, events: Sequence[Happened]) -> None:
+async def save_events(writer: Writer, platform: str, events: Sequence[Happened]) -> None:
     rows = [
         {"credential_id": e.credential_id, "kind": e.kind, "until": e.until, "cause": dict(e.cause)} for e in events
     ]
     if rows:
-        await writer.run(SAVE_EVENTS, {"rows": jsonb(rows)})
+        await writer.run(SAVE_EVENTS, {"platform": platform, "rows": jsonb(rows)})

@@ -1,3 +1,8 @@
+-- fragment: happened
+-- What a line of a credential's history, `w`, is published as; NULL: it is not.
+CASE w.kind WHEN 'rate_limited' THEN 'cooling_down' WHEN 'quota_exhausted' THEN 'exhausted' WHEN 'recovered' THEN 'revived'
+     WHEN 'dead' THEN 'dead' WHEN 'revived' THEN 'revived' END
+
 -- name: lock
 -- Serializes with every other turn of the platform, cluster-wide, until the transaction ends. A statement of its own: what is read in the
 -- same statement would be as old as the wait for the lock.
@@ -57,31 +62,54 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(
     credential_id bigint, at double precision, next_at double precision, outcome text, detail text, facts jsonb)
 WHERE c.id = n.credential_id
 
+-- fragment: breaker_events
+-- An event for each breaker of `n` that has opened or closed, where `b` is the breaker as it was. The platform's lock lets nobody else change it.
+-- One that opens again before it has closed, after a probe that failed, is not published again.
+INSERT INTO event (event_id, type, subject, data, owner)
+SELECT md5(concat_ws(' ', 'breaker', %(platform)s::text, n.source, n.operation, n.kind, n.owner, n.open_until IS NOT NULL, extract(epoch FROM now())))::uuid,
+       'beat.breaker.' || CASE WHEN n.open_until IS NULL THEN 'closed' ELSE 'opened' END,
+       concat_ws('/', 'breaker', n.source, n.operation, n.kind, nullif(n.owner, '')),
+       jsonb_build_object('platform', %(platform)s::text, 'source', n.source, 'operation', n.operation, 'kind', n.kind,
+           'owner', nullif(n.owner, ''), 'until', to_timestamp(n.open_until), 'opened_by', n.opened_by, 'by_hand', n.by_hand), n.owner
+
 -- name: save_breakers
--- Writes the breakers of everybody's calls.
+-- Writes the breakers of everybody's calls, and publishes which have opened or closed.
 -- Parameters: platform (text), rows (json array, with the keys below).
 -- Locks: the breakers, under the platform's lock.
+-- No row: never; the statement gives none.
+WITH n AS (
+    SELECT *, '' AS owner FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(
+        source text, operation text, kind text, since double precision, recent jsonb, calls integer, failures integer, trips integer,
+        open_until double precision, probing boolean, by_hand boolean, unreached jsonb, opened_by jsonb)
+), published AS (
+    {{breaker_events}}
+    FROM n LEFT JOIN breaker b ON (b.platform, b.source, b.operation, b.kind) = (%(platform)s, n.source, n.operation, n.kind)
+    WHERE (b.open_until IS NOT NULL) <> (n.open_until IS NOT NULL)
+)
 INSERT INTO breaker (platform, source, operation, kind, since, recent, calls, failures, trips, open_until, probing, by_hand, unreached,
                      opened_by)
 SELECT %(platform)s::text, n.source, n.operation, n.kind, to_timestamp(n.since), n.recent, n.calls, n.failures, n.trips, to_timestamp(n.open_until),
        n.probing, n.by_hand, n.unreached, n.opened_by
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(
-    source text, operation text, kind text, since double precision, recent jsonb, calls integer, failures integer, trips integer,
-    open_until double precision, probing boolean, by_hand boolean, unreached jsonb, opened_by jsonb)
+FROM n
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET
     since = excluded.since, recent = excluded.recent, calls = excluded.calls, failures = excluded.failures,
     trips = excluded.trips, open_until = excluded.open_until, probing = excluded.probing, by_hand = excluded.by_hand,
     unreached = excluded.unreached, opened_by = excluded.opened_by
 
 -- name: save_owners_breakers
--- Writes the breakers of owners. One without failures is forgotten, so that healthy owners cost no row.
+-- Writes the breakers of owners, and publishes which have opened or closed. One without failures is forgotten, so that healthy owners cost no row.
 -- Parameters: platform (text), rows (json array, with the keys below, in the key's order, so that it cannot deadlock).
 -- Locks: the breakers, under the platform's lock.
 -- No row: never; the statement gives none.
 WITH n AS (
-    SELECT %(platform)s::text AS platform, r.* FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    SELECT %(platform)s::text AS platform, false AS by_hand, r.* FROM jsonb_to_recordset(%(rows)s::jsonb) AS r(
         source text, operation text, kind text, owner text, since double precision, recent jsonb, calls integer, failures integer,
         trips integer, open_until double precision, probing boolean, unreached jsonb, opened_by jsonb)
+), published AS (
+    {{breaker_events}}
+    FROM n LEFT JOIN owner_breaker b
+        ON (b.platform, b.source, b.operation, b.kind, b.owner) = (n.platform, n.source, n.operation, n.kind, n.owner)
+    WHERE (b.open_until IS NOT NULL) <> (n.open_until IS NOT NULL)
 ), forgotten AS (
     DELETE FROM owner_breaker b USING n WHERE n.failures = 0 AND n.open_until IS NULL
       AND (b.platform, b.source, b.operation, b.kind, b.owner) = (n.platform, n.source, n.operation, n.kind, n.owner)
@@ -126,9 +154,18 @@ ON CONFLICT (platform, source, operation) DO UPDATE SET at = excluded.at, code =
     calls = CASE WHEN r.since > excluded.at - interval '1 hour' THEN r.calls ELSE 0 END + excluded.calls
 
 -- name: save_events
--- Writes lines of credentials' flight recorders.
--- Parameters: rows (json array of {credential_id, kind, until, cause}).
+-- Writes lines of credentials' histories, and publishes those that change whether a credential can be used.
+-- Parameters: platform (text), rows (json array of {credential_id, kind, until, cause}).
 -- Locks: none that others wait for.
-INSERT INTO credential_event (credential_id, kind, until, cause)
-SELECT n.credential_id, n.kind, to_timestamp(n.until), n.cause
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(credential_id bigint, kind text, until double precision, cause jsonb)
+-- No row: never; the statement gives none.
+WITH written AS (
+    INSERT INTO credential_event (credential_id, kind, until, cause)
+    SELECT n.credential_id, n.kind, to_timestamp(n.until), n.cause
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(credential_id bigint, kind text, until double precision, cause jsonb)
+    RETURNING id, credential_id, kind, until, cause, at
+)
+INSERT INTO event (event_id, type, subject, data)
+SELECT md5('credential ' || w.id)::uuid, 'beat.credential.' || {{happened}}, 'credential/' || w.credential_id,
+       jsonb_build_object('id', w.credential_id, 'platform', %(platform)s::text, 'source', c.source, 'until', w.until, 'reason', w.kind,
+                          'operation', w.cause->>'operation', 'code', w.cause->>'code')
+FROM written w JOIN credential c ON c.id = w.credential_id WHERE {{happened}} IS NOT NULL

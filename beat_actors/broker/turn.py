@@ -203,7 +203,7 @@ async def _save(
     await store.save_full(pipeline, newly_full(snapshot, platform))
     breakers = [(key, snapshot.breakers[key]) for key in sorted(plan.touched_breakers)]
     await store.save_breakers(pipeline, platform.name, breakers)
-    await store.save_events(pipeline, plan.events)
+    await store.save_events(pipeline, platform.name, plan.events)
 
 
 async def _record_revivals(transaction: Transaction, plan: Plan) -> None:

@@ -119,7 +119,11 @@ EFFECTS = Composed(
     "SELECT request_id, fetch_id, 'post ' || post_id FROM post_log",
     Effect,
 )
-EVENTS = Composed("chaos/check.events", "SELECT subject, type FROM outbox_event", Event)
+EVENTS = Composed(
+    "chaos/check.events",
+    "SELECT subject, type FROM event WHERE type LIKE 'beat.scrape_request.%' AND type <> ALL('{beat.scrape_request.accepted,beat.scrape_request.processing,beat.scrape_request.waiting}')",
+    Event,
+)
 PAYLOADS = Composed("chaos/check.payloads", "SELECT fetch_id, attempt FROM raw_payload", Payload)
 TRACES = Composed("chaos/check.traces", "SELECT fetch_id, attempt, operation, outcome, code, ms FROM trace_log", Trace)
 TURNS = Composed("chaos/check.turns", "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision", Turn)

@@ -67,7 +67,7 @@ READ_WRITE = "?target_session_attrs=read-write"
 # Everything that a run leaves, in one statement. Ids go on rising, so that a message of an earlier run finds nothing.
 FORGET = """
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
-         profile_log, post_log, broker_decision, outbox_event, asset_log, quarantine, alert,
+         profile_log, post_log, broker_decision, outbox_event, change_log, event, event_pending, event_log, event_minute, asset_log, quarantine, alert,
          credential_call
 """
 NO_COOLDOWNS = """

@@ -135,7 +135,7 @@ def _starting(stack: Stack) -> Iterator[None]:
         if not sys.stdout.isatty():
             simulator = "" if stack.real else "the provider simulator, "
             say(
-                f"starting PostgreSQL, Valkey, S3, {simulator}workers, scheduler, deliverer and API over {stack.home.path}"
+                f"starting PostgreSQL, Valkey, S3, {simulator}workers, scheduler, deliverer, publisher and API over {stack.home.path}"
             )
         yield
     say(f"everything is up after {time.monotonic() - started:.1f} s; logs are in {stack.home.logs}")

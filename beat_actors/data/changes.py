@@ -1,13 +1,12 @@
-"""What changed since: a feed over `change_log` that nothing is missing from, however late it is committed.
+"""The feed of changes: which entities are new or have changed, in the order of the log of events.
 
-Transactions begin in one order and commit in another. So the feed goes in the order in which they began to write, and ends before
-the oldest that still runs: what stands behind it may yet get company in front. A transaction that hangs holds the feed up, and
-loses nothing. The database ends those of Beat by its statement and idle timeouts; those of others, an alert names (`database:held`).
+A page is read from the log's places behind the cursor. Pending changes get their places first, so the feed ends with what was committed last, and no
+open transaction holds it up.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
@@ -15,31 +14,35 @@ import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
-from beat_actors.database import Statement, Statements, Transaction
+from beat_actors.database import Composed, Statements, Transaction
 from beat_actors.errors import BadInput, CursorExpired
+from beat_actors.events.log import BEHIND, sequence
 
 MAX_PAGE = 1000
 SCANNED = 500
-"""Rows that one page looks at, whatever its filter leaves of them."""
+"""Events that one page looks at, whatever its filter leaves of them."""
+LONGEST = timedelta(minutes=10)
+"""For which a transaction of Beat may last."""
 
-# Rows that the filter leaves out come without their keys: the page ends behind them all the same. The first row is there always.
-# An account's page is read through the index on its own rows, so it neither costs nor shows what others have changed.
+# Events that the filter leaves out come without their keys: the page ends behind them all the same. The first row is there always.
+# An account's page is read through the index on its own events, so it neither costs nor shows what others have changed.
 CHANGES = """
-SELECT s.oldest::text AS oldest, s.now, c.xid::text AS xid, c.id, c.at, c.platform, c.kind, c.request_id, CASE
-    WHEN c.platform <> coalesce(%(platform)s::text, c.platform) OR c.kind <> coalesce(%(kind)s::text, c.kind) OR NOT ({visible})
-    THEN '{{}}' ELSE c.keys END AS keys
-FROM (SELECT beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) AS oldest, clock_timestamp() AS now) s
+SELECT s.seq AS last, (SELECT at FROM event_log WHERE seq = s.seq) AS last_at, clock_timestamp() AS now, c.seq, c.at, c.platform, c.kind, c.request_id, CASE
+    WHEN c.platform <> coalesce(%(platform)s::text, c.platform) OR c.kind <> coalesce(%(kind)s::text, c.kind) OR c.at < %(from)s OR NOT ({visible})
+    THEN '{{}}' ELSE ARRAY(SELECT jsonb_array_elements_text(c.data->'keys')) END AS keys
+FROM event_sequence s
 LEFT JOIN LATERAL (
-    SELECT * FROM change_log c WHERE {since} AND c.xid < s.oldest{own} ORDER BY c.xid, c.id LIMIT %(scanned)s) c ON true
-ORDER BY c.xid, c.id
+    SELECT l.seq, e.at, e.data, e.account_id, e.owner, e.data->>'platform' AS platform, e.data->>'kind' AS kind,
+           (e.data->>'request_id')::bigint AS request_id
+    FROM (SELECT l.seq, l.id, l.at FROM event_log l WHERE l.changes AND l.seq > %(seq)s{own} ORDER BY l.seq LIMIT %(scanned)s) l
+    JOIN event e ON e.id = l.id AND e.at = l.at) c ON true
+ORDER BY c.seq
 """
-OWN = " AND c.account_id = %(account)s"
-FROM_CURSOR = "(c.xid, c.id) >= (%(xid)s::xid8, %(id)s)"
-FROM_TIME = "c.at >= %(at)s"
+OWN = " AND l.account_id = %(account)s"
 
 
 class DataChange(msgspec.Struct, frozen=True, kw_only=True):
-    """That a thing is new or has changed; its own route says what it is now. `at`: when it was observed; `request_id`: by which request."""
+    """An entity that is new or has changed; its own route says what it is now. `at`: when the change was stored; `request_id`: by which request."""
 
     platform: str
     kind: str
@@ -57,7 +60,16 @@ class ChangePage(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """After `passed` of the keys of this row, or before all that the transaction changed. `at`: when that was, to know what is kept no more."""
+    """After the event at `seq`, or after `passed` of its keys. `written`: when that event happened; `at`: when the cursor was given."""
+
+    seq: cursors.RowId
+    passed: cursors.RowId
+    written: datetime
+    at: datetime
+
+
+class OfTransaction(msgspec.Struct, frozen=True, array_like=True):
+    """A cursor of earlier versions, which went by transactions."""
 
     xid: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,20}$")]
     id: cursors.RowId
@@ -66,13 +78,13 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ChangeRow(NamedTuple):
-    """A row of `change_log`, its `keys` as far as the filter leaves them. Where there is none, one row has None in all but `oldest` and
-    `now`."""
+    """A change, its `keys` as far as the filter leaves them, and `last`, the last place of the log, with `last_at`. Where there is none, one row has
+    None in all but the last place and `now`."""
 
-    oldest: str
+    last: int
+    last_at: datetime | None
     now: datetime
-    xid: str
-    id: int
+    seq: int
     at: datetime
     platform: str
     kind: str
@@ -81,12 +93,12 @@ class ChangeRow(NamedTuple):
 
 
 KNOWN = Statements(__file__)("known", bool)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @cache
-def _statement(begins: str, own: str, mine: str) -> Statement[ChangeRow]:
-    text = CHANGES.format(since=begins, own=own, visible=mine)
-    return Statement("data/changes.read", "", text, ChangeRow)
+def _statement(own: str, mine: str) -> Composed[ChangeRow]:
+    return Composed("data/changes.read", CHANGES.format(own=own, visible=mine), ChangeRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,41 +113,52 @@ class Wanted:
 
 
 async def since(transaction: Transaction, wanted: Wanted, *, kept_days: int) -> ChangePage:
-    """The next page. Raises `BadInput` for a cursor that is none, `CursorExpired` for one behind which something may be missing."""
+    """The next page. Raises `BadInput` for a cursor that no page gave, `CursorExpired` for one behind which something may be missing."""
+    await sequence(transaction)
+    position = await _begin(transaction, wanted.since, kept_days)
+    sees = wanted.reader.sees
+    statement = _statement(OWN if sees is Sees.OWN else "", visible(sees, "c", "%(account)s::text", "c.platform"))
     values: dict[str, Any] = {
         "platform": wanted.platform,
         "kind": wanted.kind,
         "account": wanted.reader.account_id,
         "scanned": SCANNED,
-        "xid": "0",
-        "id": 0,
+        "seq": position.seq - (position.passed > 0),
+        "from": wanted.since if isinstance(wanted.since, datetime) else None,
     }
-    begins, position = FROM_CURSOR, None
-    if isinstance(wanted.since, datetime):
-        begins, values["at"] = FROM_TIME, wanted.since
-    elif wanted.since is not None:
-        position = _read(wanted.since)
-        values |= {"xid": position.xid, "id": position.id}
-        if not await transaction.value(KNOWN, {"at": position.at, "xid": position.xid, "days": kept_days}):
-            raise CursorExpired(
-                "what lies behind this cursor is kept no more, or was lost with a database that was restored: read anew what you follow, then go on from there"
-            )
-    sees = wanted.reader.sees
-    mine = visible(sees, "c", "%(account)s::text", "c.platform")
-    rows = await transaction.rows(_statement(begins, OWN if sees is Sees.OWN else "", mine), values)
-    oldest, now = rows[0].oldest, rows[0].now
-    rows = [row for row in rows if row.xid is not None]
+    rows = await transaction.rows(statement, values)
+    last, last_at, now = rows[0].last, rows[0].last_at or EARLIEST, rows[0].now
+    rows = [row for row in rows if row.seq is not None]
     found: list[DataChange] = []
     for row in rows:
-        passed = position.passed if position and (position.xid, position.id) == (row.xid, row.id) else 0
+        passed = position.passed if position.seq == row.seq else 0
         room = wanted.limit - len(found)
         found += _changes(row, row.keys[passed : passed + room])
         if len(row.keys) > passed + room:
-            return ChangePage(found, cursors.write(Position(row.xid, row.id, passed + room, row.at)), more=True)
+            return ChangePage(found, cursors.write(Position(row.seq, passed + room, row.at, now)), more=True)
     if len(rows) == SCANNED:
-        last = rows[-1]
-        return ChangePage(found, cursors.write(Position(last.xid, last.id + 1, 0, last.at)), more=True)
-    return ChangePage(found, cursors.write(Position(oldest, 0, 0, now)), more=False)
+        return ChangePage(found, cursors.write(Position(rows[-1].seq, 0, rows[-1].at, now)), more=True)
+    return ChangePage(found, cursors.write(Position(last, 0, last_at, now)), more=False)
+
+
+async def _begin(transaction: Transaction, since: str | datetime | None, kept_days: int) -> Position:
+    if since is None:
+        return Position(0, 0, EARLIEST, EARLIEST)
+    if isinstance(since, datetime):
+        return Position(await transaction.value(BEHIND, {"at": since}) or 0, 0, EARLIEST, since)
+    position = _read(since)
+    if isinstance(position, OfTransaction):
+        # A change may have been written a while before its transaction ended.
+        seq = await transaction.value(BEHIND, {"at": position.at - LONGEST})
+        if seq is not None:
+            return Position(seq, 0, EARLIEST, position.at)
+    elif await transaction.value(
+        KNOWN, {"at": position.at, "seq": position.seq, "written": position.written, "days": kept_days}
+    ):
+        return position
+    raise CursorExpired(
+        "changes behind this cursor are no longer kept, or were lost with a database that was restored: read again what you follow, then continue from there"
+    )
 
 
 def _changes(row: ChangeRow, keys: list[str]) -> Iterator[DataChange]:
@@ -143,8 +166,8 @@ def _changes(row: ChangeRow, keys: list[str]) -> Iterator[DataChange]:
         yield DataChange(platform=row.platform, kind=row.kind, id=key, at=row.at, request_id=row.request_id)
 
 
-def _read(text: str) -> Position:
-    position = cursors.read(text, Position, field="since")
-    if int(position.xid) >= 2**64:
-        raise BadInput("this cursor is not one that a page gave", field="since")
-    return position
+def _read(text: str) -> Position | OfTransaction:
+    try:
+        return cursors.read(text, Position, field="since")
+    except BadInput:
+        return cursors.read(text, OfTransaction, field="since")

@@ -1,8 +1,10 @@
-"""Which cluster a database lives in. Rows keep transaction numbers, and a dump may be restored into a cluster that counts lower ones.
+"""Which cluster a database lives in: a dump may be restored into a cluster that counts lower transaction numbers.
 
-Each new connection compares the cluster with the one that the database knows. In another one that is behind the rows, a new era begins:
-`beat_xid_in_era` adds it to the cluster's numbers, so whatever is written is behind all that was restored. A standby that took over, and a
-cluster that was restored as a whole, keep their identifier and their numbers.
+Each new connection compares the cluster with the one that the database knows. Another cluster that is behind the mark of the log of events is one that
+the database was restored into, which is noted for an alert. The log itself goes on, since its order does not come from transaction numbers.
+`outbox_event` and `change_log`, which older processes write to, are ordered by them: where the cluster is behind their rows, a new era begins, and
+`beat_xid_in_era` adds it to the cluster's numbers. A standby that took over, and a cluster that was restored as a whole, keep their identifier and
+their numbers.
 """
 
 from collections.abc import Mapping
@@ -20,7 +22,8 @@ ERA = 2**48
 
 
 class Newest(NamedTuple):
-    """The highest numbers of rows, each with the row's id, and `here`, the next number of this cluster."""
+    """The highest numbers of rows, each with the row's id; `here`, the next number of this cluster; and whether the log of events has a mark of a
+    transaction that this cluster has not begun yet."""
 
     position: int | None
     position_id: int | None
@@ -29,12 +32,14 @@ class Newest(NamedTuple):
     change: int | None
     change_id: int | None
     here: int
+    marked_ahead: bool
 
 
 SQL = Statements(__file__)
 KNOWN, SAME, LOCK = SQL("known", bool), SQL("same", bool), SQL("lock")
 NEWEST = SQL("newest", Newest)
 JOIN = SQL("join")
+RESTORED = SQL("restored")
 BEGIN_ERA = SQL("begin_era", int)
 WITHOUT_LIMIT = SQL("without_limit")
 MOVE_EVENTS, MOVE_CHANGES = SQL("move_events"), SQL("move_changes")
@@ -52,6 +57,8 @@ async def join(connection: "Connection") -> None:
     await connection.execute(JOIN.sent)
     newest = max(position, event, change)
     if newest < found.here:
+        if found.marked_ahead:
+            await connection.execute(RESTORED.sent)
         return
     era = (newest // ERA + 1) * ERA
     (by,) = await _rows(connection, BEGIN_ERA, {"era": era, "last": newest})

@@ -1,9 +1,10 @@
 -- name: known
--- Whether the database is migrated so far that it knows its cluster, and its schema and tables are granted.
+-- Whether the database is migrated so far that it knows its cluster and has the log of events, and its schema and tables are granted.
 -- Rows: one.
 -- Locks: none.
 SELECT CASE WHEN has_schema_privilege(to_regnamespace('public'), 'USAGE')
-       THEN coalesce(has_table_privilege(to_regclass('public.database_cluster'), 'UPDATE'), false) ELSE false END AS known
+       THEN coalesce(has_table_privilege(to_regclass('public.database_cluster'), 'UPDATE')
+                     AND has_table_privilege(to_regclass('public.event_sequence'), 'SELECT'), false) ELSE false END AS known
 
 -- name: same
 -- Whether the database lives in the cluster that it knows.
@@ -18,13 +19,15 @@ SELECT identifier = (pg_control_system()).system_identifier AS same FROM databas
 LOCK TABLE database_cluster, outbox_event, change_log IN SHARE ROW EXCLUSIVE MODE
 
 -- name: newest
--- The highest numbers that rows have, and the next one of this cluster. Two look-ups by an index.
+-- The highest numbers that rows have, and the next one of this cluster. Two look-ups by an index. `marked_ahead`: the sequencer's mark is from a
+-- transaction that this cluster has not begun yet.
 -- Rows: `Newest`, one.
 -- Locks: none; run behind `lock`.
 -- No row: never.
 SELECT p.xid::text::bigint AS position, p.id AS position_id, o.xid::text::bigint AS event, o.id AS event_id, c.xid::text::bigint AS change, c.id AS change_id,
-       beat_xid_in_era(pg_snapshot_xmax(pg_current_snapshot()))::text::bigint AS here
-FROM (SELECT) one LEFT JOIN webhook_position p ON true
+       beat_xid_in_era(pg_snapshot_xmax(pg_current_snapshot()))::text::bigint AS here,
+       coalesce(s.marked_in >= pg_snapshot_xmax(pg_current_snapshot()), false) AS marked_ahead
+FROM (SELECT) one LEFT JOIN webhook_position p ON true LEFT JOIN event_sequence s ON true
 LEFT JOIN LATERAL (SELECT xid, id FROM outbox_event WHERE xid IS NOT NULL ORDER BY xid DESC, id DESC LIMIT 1) o ON true
 LEFT JOIN LATERAL (SELECT xid, id FROM change_log ORDER BY xid DESC, id DESC LIMIT 1) c ON true
 
@@ -33,6 +36,11 @@ LEFT JOIN LATERAL (SELECT xid, id FROM change_log ORDER BY xid DESC, id DESC LIM
 -- Locks: the row of `database_cluster`.
 INSERT INTO database_cluster (identifier) VALUES ((SELECT system_identifier FROM pg_control_system()))
 ON CONFLICT (only_one) DO UPDATE SET identifier = excluded.identifier
+
+-- name: restored
+-- Notes that the database was restored into this cluster.
+-- Locks: the row of `database_cluster`.
+UPDATE database_cluster SET restored_at = clock_timestamp()
 
 -- name: begin_era
 -- Begins an era behind all that was restored.

@@ -56,11 +56,15 @@ WITH head AS (
     SELECT id FROM scrape_request_log WHERE id = ANY(ARRAY(SELECT request_id FROM claimed WHERE stage = 'LEASED')) AND picked_at IS NULL
     ORDER BY id FOR NO KEY UPDATE
 ), request AS (
-    UPDATE scrape_request_log SET status = CASE WHEN status = 'PENDING' THEN 'PROCESSING' ELSE status END, picked_at = clock_timestamp()
-    WHERE id = ANY(ARRAY(SELECT id FROM begun)) RETURNING id, waiters
+    UPDATE scrape_request_log SET status = CASE WHEN status = 'PENDING' THEN 'PROCESSING' ELSE status END, picked_at = clock_timestamp(),
+        event_version = event_version + (status = 'PENDING')::integer
+    WHERE id = ANY(ARRAY(SELECT id FROM begun)) RETURNING {{requests/lifecycle.event_columns}}, 'processing' AS happened, waiters
 ), followers AS (
-    UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp()
+    UPDATE scrape_request_log SET status = 'PROCESSING', picked_at = clock_timestamp(), event_version = event_version + 1
     WHERE joined_to = ANY(ARRAY(SELECT id FROM request WHERE waiters > 0)) AND status = 'PENDING'
+    RETURNING {{requests/lifecycle.event_columns}}, 'processing' AS happened, waiters
+), published AS (
+    {{requests/lifecycle.publish}} (SELECT * FROM request WHERE status = 'PROCESSING' UNION ALL SELECT * FROM followers) begins
 )
 SELECT * FROM claimed
 

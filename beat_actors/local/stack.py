@@ -26,6 +26,8 @@ VAULT, MESSAGES = "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"
 S3_KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 SECRETS = (VAULT, MESSAGES, *S3_KEY)
 SERVERS = ("postgres", "valkey", "simulator")
+EVENT_SINKS = '{"stream": {"url": "redis:"}}'
+"""Where events are published to: a stream of the embedded Valkey."""
 SHARED = ("BEAT_SOURCES", "BEAT_WEBHOOK_ALLOW_PRIVATE")
 """Variables of the shell that starts the stack which commands in another terminal need too."""
 
@@ -76,6 +78,7 @@ class Stack:
                 "BEAT_MESSAGE_KEYS": self.home.message_keys(),
                 **({} if real else {"BEAT_SIMULATOR_URL": self.simulator.url}),
                 **{name: os.environ[name] for name in SHARED if name in os.environ},
+                "BEAT_EVENT_SINKS": os.environ.get("BEAT_EVENT_SINKS", EVENT_SINKS),
                 "BEAT_API_HOST": "127.0.0.1",
                 "BEAT_API_PORT": str(self.api_port),
                 "BEAT_HEALTH_HOST": "127.0.0.1",
@@ -120,7 +123,7 @@ class Stack:
 
     def faces(self) -> tuple[Service, ...]:
         """Beat itself; wants a migrated database."""
-        return (self.workers(*self._workers), self.scheduler(), self.deliverer(), self.api())
+        return (self.workers(*self._workers), self.scheduler(), self.deliverer(), self.publisher(), self.api())
 
     @property
     def settings(self) -> Settings:
@@ -163,6 +166,10 @@ class Stack:
             stop_timeout=DELIVERER_STOP,
             depends_on=("postgres",),
         )
+
+    def publisher(self, *, name: str = "publisher") -> Service:
+        argv = (sys.executable, "-m", "actors.publish")
+        return Service(name=name, argv=argv, env=self.env_of(redis="publisher"), depends_on=("postgres", "valkey"))
 
     def api(self) -> Service:
         return Service(

@@ -2,7 +2,7 @@
 
 A record's fields are columns: the key, dimensions and metrics. Current state is upserted. The last observation wins, whichever order
 observations are written in: each carries the time at which its answer came, and an older one that is written later only adds what
-no newer one has told. An unknown value never overwrites a known one. Every observation is logged. What it changed goes to the change log. Media URLs
+no newer one has told. An unknown value never overwrites a known one. Every observation is logged. What it changed is published, one event for each answer and kind. Media URLs
 that are new become assets to store.
 
 Most observations tell what is known. So the log has an observation's dimensions once: a later one with the same dimensions has its metrics and
@@ -124,15 +124,18 @@ WITH g AS (
     }) THEN greatest(excluded.observed_at, t.observed_at)
                           ELSE t.changed_at END{_dimensions_of(newer) if shared else ""}
     WHERE {newer} OR {adds}
-    RETURNING {entity.key} AS key, request_id, account_id, owner, changed_at = observed_at AS changed{
+    RETURNING {entity.key} AS key, request_id, account_id, owner, observed_at, changed_at = observed_at AS changed{
         ", dimensions_hash, dimensions_at, dimensions_fetch" if shared else ""
     }
 ), told AS (
-    INSERT INTO change_log (at, platform, kind, request_id, account_id, owner, keys)
-    SELECT now(), %(platform)s, '{
+    INSERT INTO event (event_id, type, subject, account_id, owner, data)
+    SELECT md5(concat_ws(' ', 'changed', %(platform)s::text, '{
         entity.kind
-    }', request_id, account_id, owner, array_agg(key ORDER BY key) FROM current WHERE changed
-    GROUP BY request_id, account_id, owner ORDER BY request_id
+    }', request_id, owner, extract(epoch FROM observed_at)))::uuid, 'beat.data.changed',
+        'scrape_request/' || request_id, account_id, owner, jsonb_build_object('platform', %(platform)s::text, 'kind', '{
+        entity.kind
+    }', 'request_id', request_id, 'account_id', nullif(account_id, ''), 'observed_at', observed_at, 'keys', jsonb_agg(key ORDER BY key))
+    FROM current WHERE changed GROUP BY request_id, account_id, owner, observed_at ORDER BY request_id
 ){_due(entity) if entity.assets else ""}
 {_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
 """  # noqa: S608 - as above

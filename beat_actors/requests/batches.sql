@@ -111,9 +111,9 @@ WITH looked AS MATERIALIZED (
         ended_at = CASE WHEN c.id IS NOT NULL THEN clock_timestamp() END
     FROM locked l LEFT JOIN counted c USING (id) WHERE b.id = l.id
     RETURNING {{view}}, b.counts
-), event AS (
-    INSERT INTO outbox_event (event_id, type, subject, data)
-    SELECT md5('batch ' || id)::uuid, 'beat.batch.ended', 'batch/' || id, jsonb_build_object('id', id, 'location', '/v1/batches/' || id,
+), published AS (
+    INSERT INTO event (event_id, type, subject, account_id, data)
+    SELECT md5('batch ' || id)::uuid, 'beat.batch.ended', 'batch/' || id, account_id, jsonb_build_object('id', id, 'location', '/v1/batches/' || id,
         'account_id', account_id, 'total', total, 'counts', counts, 'created_at', created_at, 'cancelled_at', cancelled_at, 'ended_at', ended_at)
     FROM changed WHERE ended_at IS NOT NULL
 )

@@ -60,18 +60,18 @@ WITH lanes AS (
     ORDER BY id FOR NO KEY UPDATE
 ), new AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, work, apart, waiters)
+        api_key_id, on_demand, tags, batch_id, work, apart, waiters, event_version)
     OVERRIDING SYSTEM VALUE
     SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work, apart,
-           alike - 1
+           alike - 1, 1
     FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM in_flight)) ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING id
+    ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'accepted' AS happened
 ), fetched AS (
     INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner,
                               tenant, not_before, waiting_for, created_at)
     SELECT id, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, deadline, owner,
            beat_tenant(account_id, api_key_id), not_before, waiting_for, coalesce(not_before, clock_timestamp())
-    FROM rest JOIN new USING (id) ORDER BY n
+    FROM rest JOIN (SELECT id FROM new) made USING (id) ORDER BY n
 ), followers AS MATERIALIZED (
     SELECT r.*, coalesce(f.id, new.id) AS joined_to, f.picked_at, f.id IS NOT NULL AS in_flight_already,
            r.priority < f.priority OR (f.expires_at IS NOT NULL AND coalesce(r.expires_at > f.expires_at, true)) AS escalates
@@ -79,33 +79,33 @@ WITH lanes AS (
     WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
 ), following AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, work, accepted_as, joined_to, live, open_fetches, status, picked_at)
+        api_key_id, on_demand, tags, batch_id, work, accepted_as, joined_to, live, open_fetches, status, picked_at, event_version)
     OVERRIDING SYSTEM VALUE
     SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work,
            'joined', joined_to, false, 0,
-           CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at
+           CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at, 1
     FROM followers ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING id
+    ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'accepted' AS happened
 ), counted AS (
     UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
-    FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM followers JOIN following USING (id) WHERE in_flight_already GROUP BY 1) c
+    FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM followers JOIN (SELECT id FROM following) f USING (id) WHERE in_flight_already GROUP BY 1) c
     WHERE r.id = c.joined_to
 ), stored AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data)
+        api_key_id, on_demand, tags, batch_id, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data, event_version)
     OVERRIDING SYSTEM VALUE
     SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work,
            'stored', f.joined_to, false, 0,
-           'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data
+           'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data, 1
     FROM asked a JOIN found f USING (id) ORDER BY work, id
-    ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}
-), event AS (
-    {{lifecycle.publish}} stored
+    ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'complete' AS happened
+), published AS (
+    {{lifecycle.publish}} (SELECT * FROM new UNION ALL SELECT * FROM following UNION ALL SELECT * FROM stored) made
 )
 SELECT n, id, accepted_as, false AS created, same, false AS escalated FROM earlier
 UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
 UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
-UNION ALL SELECT n, id, 'joined', true, true, escalates AND in_flight_already AND beat_urge(joined_to, priority, expires_at) FROM followers JOIN following USING (id)
+UNION ALL SELECT n, id, 'joined', true, true, escalates AND in_flight_already AND beat_urge(joined_to, priority, expires_at) FROM followers JOIN (SELECT id FROM following) f USING (id)
 
 -- name: used
 -- Whether an idempotency key was used by its owner before. One look-up in the unique index of keys.

@@ -1,19 +1,24 @@
 -- fragment: event_columns
-id, platform, flow, params, status, priority, account_id, idempotency_key, created_at, picked_at, scraped_at, retry_count, batch_id, tags, data
+id, platform, flow, params, status, priority, account_id, idempotency_key, created_at, picked_at, scraped_at, retry_count, batch_id, tags, data,
+event_version
 
 -- fragment: event_columns_of_r
 r.id, r.platform, r.flow, r.params, r.status, r.priority, r.account_id, r.idempotency_key, r.created_at, r.picked_at, r.scraped_at,
-r.retry_count, r.batch_id, r.tags, r.data
+r.retry_count, r.batch_id, r.tags, r.data, r.event_version
+
+-- fragment: payload
+-- What events say of a request. What an item of a list has behind its idempotency key, its number, is left out, as the API leaves it out.
+jsonb_build_object('id', id, 'location', '/v1/scrape-requests/' || id, 'platform', platform, 'flow', flow, 'params', params, 'status', status,
+    'priority', (ARRAY['customer', 'standard', 'batch'])[priority], 'account_id', account_id,
+    'idempotency_key', split_part(idempotency_key, chr(31), 1), 'batch_id', batch_id, 'created_at', created_at,
+    'picked_at', picked_at, 'scraped_at', scraped_at, 'tags', tags, 'data', data)
 
 -- fragment: publish
--- An event for each of the rows with the columns `event_columns`: every request's end is published by the statement that ends it. What an item of a list
--- has behind its idempotency key, its number, is left out, as the API leaves it out.
-INSERT INTO outbox_event (event_id, type, subject, data)
-SELECT md5('request ' || id || ' ' || status || ' ' || retry_count)::uuid, 'beat.scrape_request.' || lower(status),
-       'scrape_request/' || id, jsonb_build_object('id', id, 'location', '/v1/scrape-requests/' || id, 'platform', platform, 'flow', flow,
-           'params', params, 'status', status, 'priority', (ARRAY['customer', 'standard', 'batch'])[priority], 'account_id', account_id,
-           'idempotency_key', split_part(idempotency_key, chr(31), 1), 'batch_id', batch_id, 'created_at', created_at,
-           'picked_at', picked_at, 'scraped_at', scraped_at, 'tags', tags, 'data', data)
+-- An event for each of the rows with the columns `event_columns`, and `happened`: accepted, processing, complete, failed or cancelled. Every change of a
+-- request's life is published by the statement that makes it, which also counts `event_version` up.
+INSERT INTO event (event_id, type, subject, version, account_id, data)
+SELECT md5('request ' || id || ' ' || upper(happened) || ' ' || retry_count)::uuid, 'beat.scrape_request.' || happened, 'scrape_request/' || id,
+       event_version, account_id, {{payload}}
 FROM
 
 -- name: close
@@ -49,10 +54,11 @@ WITH closing AS (
                          ELSE coalesce(r.work_data, '{}') || c.data || jsonb_build_object('items', r.items + c.items) END,
         status = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.status
                       WHEN (coalesce(r.data, '{}') || c.data) ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
-        scraped_at = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.scraped_at ELSE clock_timestamp() END
+        scraped_at = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.scraped_at ELSE clock_timestamp() END,
+        event_version = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.event_version ELSE r.event_version + 1 END
     FROM closing c, locked l WHERE r.id = c.request_id AND r.id = l.id AND r.retry_count = c.run
-    RETURNING {{event_columns_of_r}}, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
-), event AS (
+    RETURNING {{event_columns_of_r}}, lower(r.status) AS happened, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
+), published AS (
     {{publish}} closed WHERE ended
 )
 SELECT id, status, ended, awaited FROM closed WHERE ended OR awaited
@@ -71,10 +77,11 @@ WITH work AS (
     ORDER BY joined_to, id FOR NO KEY UPDATE
 ), closed AS (
     UPDATE scrape_request_log r SET status = CASE WHEN work.data ? 'error' THEN 'FAILED' ELSE 'COMPLETE' END,
-        scraped_at = clock_timestamp(), items = work.items, observed_at = work.observed_at, data = work.data
+        scraped_at = clock_timestamp(), items = work.items, observed_at = work.observed_at, data = work.data,
+        event_version = r.event_version + 1
     FROM waiting, work WHERE r.id = waiting.id AND work.id = r.joined_to
-    RETURNING {{event_columns_of_r}}
-), event AS (
+    RETURNING {{event_columns_of_r}}, lower(r.status) AS happened
+), published AS (
     {{publish}} closed
 )
 SELECT id, status FROM closed
@@ -119,14 +126,15 @@ WITH target AS MATERIALIZED (
         data = CASE WHEN t.id IS NULL THEN r.data ELSE coalesce(r.data, '{}') || jsonb_build_object('error', %(error)s::jsonb
             || CASE WHEN %(late)s THEN jsonb_build_object('expires_at', r.expires_at) ELSE '{}' END) END,
         work_data = CASE WHEN t.id IS NULL THEN r.work_data ELSE r.data END,
+        event_version = r.event_version + (t.id IS NOT NULL)::integer,
         waiters = r.waiters - coalesce(l.n, 0),
         live = r.live AND ((t.id IS NULL AND r.status IN ('PENDING', 'PROCESSING')) OR r.waiters > coalesce(l.n, 0))
     FROM (SELECT id FROM target UNION SELECT id FROM leaving) a LEFT JOIN target t USING (id) LEFT JOIN leaving l USING (id)
     WHERE r.id = a.id
-    RETURNING {{event_columns_of_r}}, r.live, t.id IS NOT NULL AS ended
+    RETURNING {{event_columns_of_r}}, lower(r.status) AS happened, r.live, t.id IS NOT NULL AS ended
 ), cancelled AS (
     UPDATE scrape_fetch f SET stage = 'CANCELLED' FROM changed c WHERE f.request_id = c.id AND NOT c.live AND f.stage = 'WAITING'
-), event AS (
+), published AS (
     {{publish}} changed WHERE ended
 )
 SELECT id FROM changed WHERE ended ORDER BY id

@@ -37,15 +37,17 @@ WITH input AS MATERIALIZED (
         live = p.joined_to IS NULL, open_fetches = (p.joined_to IS NULL)::integer,
         waiters = CASE WHEN p.joined_to IS NULL THEN p.alike - 1 ELSE 0 END,
         priority = CASE WHEN p.joined_to IS NULL THEN p.urgency ELSE r.priority END,
-        scraped_at = NULL, observed_at = NULL, collected_at = NULL, items = 0, data = NULL, work_data = NULL
-    FROM plan p WHERE r.id = p.id RETURNING r.id, r.retry_count, r.account_id, r.api_key_id
+        scraped_at = NULL, observed_at = NULL, collected_at = NULL, items = 0, data = NULL, work_data = NULL, event_version = r.event_version + 1
+    FROM plan p WHERE r.id = p.id RETURNING {{lifecycle.event_columns_of_r}}, 'accepted' AS happened, r.api_key_id
 ), fetched AS (
     INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor_source, priority, expires_at, owner, tenant)
-    SELECT p.id, a.retry_count, urgent_lane, platform, operation, fetch_params, cursor_source, urgency, last_deadline, owner,
+    SELECT p.id, a.retry_count, urgent_lane, p.platform, operation, fetch_params, cursor_source, urgency, last_deadline, owner,
            beat_tenant(a.account_id, a.api_key_id)
     FROM plan p JOIN again a USING (id) WHERE p.joined_to IS NULL ORDER BY p.id
 ), counted AS (
     UPDATE scrape_request_log r SET waiters = r.waiters + c.n, priority = least(r.priority, c.urgency)
     FROM (SELECT joined_to, count(*)::integer AS n, min(priority) AS urgency FROM plan WHERE in_flight_already GROUP BY 1) c WHERE r.id = c.joined_to
+), published AS (
+    {{lifecycle.publish}} again
 )
 SELECT p.id, p.in_flight_already AND p.escalates AND beat_urge(p.joined_to, p.priority, p.deadline) AS escalated FROM plan p JOIN again USING (id)

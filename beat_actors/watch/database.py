@@ -18,22 +18,6 @@ SLOW_CLAIM, FEW_CLAIMS = 5.0, 5
 CONNECTIONS_SHARE = 0.8
 SAME_OUTAGE = timedelta(seconds=30)
 """By how much the processes differ about the end of the same outage: they report every ten seconds, and reconnect after pauses."""
-HELD_UP = 15.0
-"""Seconds for which events or changes may wait for a transaction before somebody is told."""
-
-
-class Holder(NamedTuple):
-    """A transaction for which others wait: a session's, or a prepared one (`gid`, and `quoted` as a literal). `waits`, `age`: seconds."""
-
-    waits: int
-    pid: int | None
-    gid: str | None
-    database: str | None
-    role: str | None
-    application: str | None
-    state: str | None
-    age: int | None
-    quoted: str | None
 
 
 class InDefault(NamedTuple):
@@ -46,22 +30,18 @@ class InDefault(NamedTuple):
 
 
 SQL = Statements(__file__)
-HOLDER = SQL("holder", Holder)
 RESTORED = SQL("restored", datetime)
 IN_DEFAULT = SQL("in_default", InDefault)
 
 
 async def slow_database(database: Database) -> list[Alert]:
     """What processes report about their last minute: slow statements, exhausted pools, work that waited to be claimed. Also an outage that ended
-    within the hour; the transaction, of any database of the server, that holds up the feed of changes and webhooks; and that the
-    database was restored."""
+    within the hour, and that the database was restored."""
     living = await processes(database)
     async with database.statements() as alone:
-        holder = await alone.row(HOLDER, {"seconds": HELD_UP})
         restored_at = await alone.value(RESTORED)
     outage = _outage(living)
     found = (
-        _held_up(holder) if holder is not None else None,
         _restored(restored_at) if restored_at is not None else None,
         outage,
         _slow_statements(living),
@@ -72,36 +52,13 @@ async def slow_database(database: Database) -> list[Alert]:
     return [alert for alert in found if alert is not None]
 
 
-def _held_up(row: Holder) -> Alert:
-    where = f"database {row.database}, role {row.role}"
-    if row.gid is not None:
-        who = f"prepared transaction {row.quoted} ({where}, prepared {row.age} s ago)"
-        action = (
-            f"end it in the database {row.database}: COMMIT PREPARED {row.quoted}, or ROLLBACK PREPARED {row.quoted}"
-        )
-    else:
-        age = "" if row.age is None else f", began {row.age} s ago"
-        details = f"application {row.application or 'without a name'}{f', {row.state}' if row.state else ''}{age}"
-        who = f"a transaction of session {row.pid} ({where}, {details})"
-        action = f"end it where it began, or as an administrator: SELECT pg_terminate_backend({row.pid})"
-    return Alert(
-        key="database:held",
-        severity="critical",
-        cause=f"{who} is open and has written; events and changes have waited for it for {row.waits} s",
-        impact="/v1/changes and webhooks deliver nothing that was written since it began; requests continue, and nothing is lost",
-        automatic="everything is delivered in order when this transaction ends; Beat ends no transaction of others",
-        action=action,
-    )
-
-
 def _restored(at: datetime) -> Alert:
     return Alert(
         key="database:restored",
         severity="warning",
         cause=f"this database was restored into another cluster, found at {moment(at)}",
-        impact="requests and events from after the dump are not in it; webhooks that were sent after it are sent again, and "
-        "cursors of /v1/changes from after it are refused with 410",
-        automatic="webhooks and /v1/changes continue after everything that was restored; the alert is resolved after a day",
+        impact="requests and events from after the dump are not in it; cursors of /v1/changes from after it are refused with 410",
+        automatic="events, webhooks and /v1/changes continue after everything that was restored; the alert is resolved after a day",
         action="ask consumers to read their data again, and accounts to submit missing requests again",
     )
 

@@ -22,9 +22,8 @@ ORDER BY e.id LIMIT 200
 SELECT extract(epoch FROM clock_timestamp() - since)::integer AS seconds FROM (SELECT least(
     (SELECT min((SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending' ORDER BY d.next_at, d.id LIMIT 1))
      FROM webhook_endpoint e WHERE {{deliveries.due}}),
-    (SELECT o.occurred_at FROM webhook_position p CROSS JOIN LATERAL (
-        SELECT occurred_at FROM outbox_event WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot()))
-        ORDER BY xid, id LIMIT 1) o
-     WHERE EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active'))) AS since) w
+    (SELECT least((SELECT at FROM event_log WHERE seq > p.seq ORDER BY seq LIMIT 1),
+                  (SELECT at FROM event_pending WHERE id > s.floor ORDER BY id LIMIT 1))
+     FROM webhook_position p, event_sequence s WHERE EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active'))) AS since) w
 WHERE since < clock_timestamp() - make_interval(secs => %(within)s)
   AND NOT EXISTS (SELECT FROM process WHERE name = %(process)s AND seen_at > clock_timestamp() - make_interval(secs => %(within)s))

@@ -64,7 +64,7 @@ class Deliverer:
         await self._settle()
         found = await deliveries.look(self._database)
         self._idle = IDLE if found.active else ASLEEP
-        made = await deliveries.fan_out(self._database) if found.news else 0
+        made = await deliveries.fan_out(self._database) if found.news or found.pending else 0
         if found.late:
             await deliveries.fail_late(self._database)
         room = PLACES - len(self._calls)

@@ -1,4 +1,4 @@
-"""What is due to which endpoint: made from the outbox, claimed with a lease, settled in batches, kept for a while.
+"""Deliveries of events to endpoints: made from the log of events, claimed with a lease, settled in batches, kept for a while.
 
 `attempt` rises with each claim and is its fence: who was taken for dead and comes back settles nothing.
 """
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from beat_actors.database import Database, Statements, jsonb
+from beat_actors.events.log import sequence
 from beat_actors.webhooks.backoff import FAILURES, open_seconds
 
 PROCESS = "deliverer"
@@ -26,9 +27,11 @@ FORGOTTEN = 5000
 
 
 class Look(NamedTuple):
-    """What there is to do: `news`: events without deliveries; `late` and `due` deliveries; and whether any endpoint is `active`."""
+    """What there is to do: `pending`: events without a place in the log; `news`: events without deliveries; `late` and `due` deliveries; and whether
+    any endpoint is `active`."""
 
     active: bool
+    pending: bool
     news: bool
     late: bool
     due: bool
@@ -97,8 +100,9 @@ async def look(database: Database) -> Look:
 
 
 async def fan_out(database: Database) -> int:
-    """Tell the next events of the outbox to the endpoints that want them; how many events were looked at."""
+    """Give pending events their places in the log, and make deliveries of the next events; how many events were looked at."""
     async with database.statements() as alone:
+        await sequence(alone)
         return await alone.only(FAN_OUT, {"limit": EVENTS})
 
 

@@ -18,31 +18,31 @@ out AS MATERIALIZED (
 NOT s.well AND e.failures + s.failed >= %(failures)s AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
 
 -- name: fan_out
--- Hands the next events of the outbox to the endpoints that want them, in the order in which the events' transactions began, up to the oldest
--- transaction that still runs, as the feed of changes goes. Position and deliveries move together: an event is handed over once, or again.
+-- Makes deliveries of the next events of the log for the endpoints that want them, in the order of the log. Position and deliveries are written
+-- together: an event is handed over once. An account's endpoint gets events of this account alone, and none that is about an owner whose
+-- grant the account does not hold.
 -- Parameters: limit (integer): events.
 -- Rows: one: how many events were looked at; 0 where there is none, or another process holds the position.
 -- Locks: the position, for which it does not wait; the new deliveries.
 -- No row: never.
 WITH position AS (
-    SELECT xid, id FROM webhook_position FOR NO KEY UPDATE SKIP LOCKED
-), batch AS MATERIALIZED (
-    SELECT o.* FROM position p CROSS JOIN LATERAL (
-        SELECT xid, id, event_id, type, data, occurred_at FROM outbox_event
-        WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot())) ORDER BY xid, id LIMIT %(limit)s) o
+    SELECT seq FROM webhook_position FOR NO KEY UPDATE SKIP LOCKED
+), places AS MATERIALIZED (
+    SELECT l.* FROM position p CROSS JOIN LATERAL (SELECT seq, id, at FROM event_log WHERE seq > p.seq ORDER BY seq LIMIT %(limit)s) l
 ), made AS (
     INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
-    SELECT e.id, b.event_id, b.type, b.data, b.occurred_at, clock_timestamp(), clock_timestamp() + interval '24 hours' FROM batch b JOIN webhook_endpoint e
-        ON e.state <> 'disabled' AND b.occurred_at >= e.created_at
-       AND (e.account_id IS NULL OR e.account_id = b.data->>'account_id')
+    SELECT e.id, b.event_id, b.type, b.data, b.at, clock_timestamp(), clock_timestamp() + interval '24 hours'
+    FROM places l JOIN event b ON b.id = l.id AND b.at = l.at JOIN webhook_endpoint e
+        ON e.state <> 'disabled' AND b.at >= e.created_at
+       AND (e.account_id IS NULL OR e.account_id = b.account_id AND (b.owner = '' OR EXISTS (
+           SELECT FROM owner_grant g WHERE g.account_id = b.account_id AND g.platform = b.data->>'platform' AND g.owner = b.owner)))
        AND EXISTS (SELECT FROM unnest(e.events) w WHERE w = b.type OR (right(w, 1) = '*' AND starts_with(b.type, left(w, -1))))
-    ORDER BY b.xid, b.id
+    ORDER BY l.seq
     ON CONFLICT (endpoint_id, event_id) DO NOTHING
 ), moved AS (
-    UPDATE webhook_position SET (xid, id) = (SELECT xid, id FROM batch ORDER BY xid DESC, id DESC LIMIT 1)
-    WHERE EXISTS (SELECT FROM batch)
+    UPDATE webhook_position SET seq = (SELECT max(seq) FROM places) WHERE EXISTS (SELECT FROM places)
 )
-SELECT count(*) AS events FROM batch
+SELECT count(*) AS events FROM places
 
 -- name: look
 -- Whether any of the other statements finds something to do: one statement in the place of five. Late deliveries are asked for in the order
@@ -51,9 +51,8 @@ SELECT count(*) AS events FROM batch
 -- Locks: none.
 -- No row: never.
 SELECT EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active') AS active,
-       EXISTS (SELECT FROM webhook_position p CROSS JOIN LATERAL (
-           SELECT FROM outbox_event WHERE (xid, id) > (p.xid, p.id) AND xid < beat_xid_in_era(pg_snapshot_xmin(pg_current_snapshot()))
-           ORDER BY xid, id LIMIT 1) o) AS news,
+       EXISTS (SELECT FROM event_pending) AS pending,
+       (SELECT p.seq < s.seq FROM webhook_position p, event_sequence s) AS news,
        coalesce((SELECT expires_at FROM webhook_delivery WHERE state = 'pending' ORDER BY expires_at LIMIT 1) <= clock_timestamp(), false)
            AS late,
        EXISTS (SELECT FROM webhook_endpoint e WHERE {{due}}) AS due

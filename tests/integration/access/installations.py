@@ -25,7 +25,7 @@ from tests.integration.access.bazaar import BAZAAR, Provider
 from tests.stages import retrieve
 from tests.worlds import ScriptedClient, engine_with
 
-KEPT = ("alembic_version", "webhook_position", "database_cluster")
+KEPT = ("alembic_version", "webhook_position", "database_cluster", "event_sequence")
 """Tables that an example leaves as they are."""
 TABLES = """
 SELECT string_agg(format('%%I', relname), ', ') FROM pg_class
@@ -37,7 +37,7 @@ UPDATE scrape_fetch SET not_before = clock_timestamp() WHERE not_before IS NOT N
 UPDATE lane SET blocked_until = clock_timestamp() WHERE blocked_until IS NOT NULL
 """
 BUSY = "SELECT count(*) FROM scrape_fetch WHERE owner = %s AND stage NOT IN ('DONE', 'FAILED', 'CANCELLED')"
-OBSERVED = ("bazaar_profile", "bazaar_store", "bazaar_order", "bazaar_insight", "profile_log", "change_log")
+OBSERVED = ("bazaar_profile", "bazaar_store", "bazaar_order", "bazaar_insight", "profile_log", "event")
 NEXT_STAGE = {"retrieve": "ingest", "ingest": "process"}
 STAGES = {"retrieve": retrieve, "ingest": ingest, "process": process}
 OPERATIONS = ("profile", "card", "discover", "orders", "insights", "own")

@@ -30,7 +30,7 @@ async def events(database: Database) -> list[Any]:
     async with database.statements() as alone:
         return [
             row.data
-            for row in await alone.rows("SELECT data FROM outbox_event WHERE type = 'beat.batch.ended' ORDER BY id", ())
+            for row in await alone.rows("SELECT data FROM event WHERE type = 'beat.batch.ended' ORDER BY id", ())
         ]
 
 

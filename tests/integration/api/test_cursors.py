@@ -119,6 +119,8 @@ async def test_a_forged_cursor_is_a_problem_of_the_callers_on_every_route(api, r
         ("/v1/webhooks/1/deliveries", [2**63]),
         ("/v1/scrape-requests", [-1]),
         ("/v1/changes", ["9" * 5000, 0, 0, DAY]),
+        ("/v1/changes", [2**63, 0, DAY, DAY]),
+        ("/v1/changes", [-1, 0, DAY, DAY]),
     ],
 )
 async def test_a_cursor_beyond_what_is_stored_is_refused_by_its_name(api, routes, path: str, position: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from beat_actors.access.reader import Sees
 from beat_actors.access.scopes import Scope
 from beat_actors.data import cursors, listing
-from beat_actors.data.changes import Position
+from beat_actors.data.changes import OfTransaction, Position
 from beat_actors.database import Database
 from beat_actors.platforms.instagram import (
     InstagramAccount,
@@ -29,10 +29,11 @@ from beat_actors.platforms.interface import Entity, Listed, Record
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
 from beat_actors.platforms.youtube.entities import YouTubeAccount
+from tests.conftest import Servers
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
-from tests.observing import age, granted, observe, rows
-from tests.worlds import TOY, registered, restored_into_a_younger_cluster
+from tests.observing import age, granted, observe, observe_in, rows
+from tests.worlds import TOY, open_transaction, registered, restored_into_a_younger_cluster
 
 CREATOR = InstagramAccount(profile_id="42", handle="creator", graph_id="1784", full_name="A Creator", followers=1200)
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -310,7 +311,7 @@ async def test_an_account_is_informed_of_changes_that_its_own_requests_observed(
 
 
 async def test_the_feed_goes_on_from_its_end_also_where_nothing_happened_since(api, database) -> None:
-    """An idle database has begun no transaction since the cursor was made, so the next one is as far as anybody knows."""
+    """The cursor is at the last place of the log, which is not ahead of it."""
     await observe(database, "instagram", CREATOR)
     cursor = (await api.simulate_get("/v1/changes")).json["next_cursor"]
     for _ in range(3):
@@ -327,24 +328,73 @@ async def test_the_feed_goes_on_in_a_younger_cluster_and_refuses_cursors_of_what
 ) -> None:
     await observe(database, "instagram", CREATOR)
     first = (await api.simulate_get("/v1/changes", params={"limit": 1})).json
-    await observe(database, "instagram", msgspec.structs.replace(CREATOR, followers=7))
+    mine = [await observe(database, "instagram", replace_followers(n)) for n in (7, 8)]
+    page = (await api.simulate_get("/v1/changes", params={"since": first["next_cursor"]})).json
+    assert [one["request_id"] for one in page["changes"]] == mine
+    place = cursors.read(page["next_cursor"], Position)
+    # The dump is from before the second change, which is lost with its place, and with the number of it.
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("DELETE FROM event WHERE id = (SELECT id FROM event_log WHERE seq = %s)", (place.seq,))
+        admin.execute("DELETE FROM event_log WHERE seq = %s", (place.seq,))
+        admin.execute("UPDATE event_sequence SET seq = seq - 1")
     restored_into_a_younger_cluster(database_url)
-    with psycopg.connect(database_url) as admin:
-        ((ahead, last),) = admin.execute(
-            "SELECT (max(xid::text::bigint) + 5)::text, max(xid)::text FROM change_log"
-        ).fetchall()
-    given = [cursors.write(Position(xid, 0, 0, datetime.now(UTC))) for xid in (ahead, last)]
     await database.connections.close()
-    mine = await observe(database, "instagram", msgspec.structs.replace(CREATOR, followers=8))
+    refused = await api.simulate_get("/v1/changes", params={"since": page["next_cursor"]})
+    assert (refused.status_code, "lost with a database" in refused.text) == (410, True)  # it is ahead of the log
+    new = await observe(database, "instagram", replace_followers(9))
     told = (await api.simulate_get("/v1/changes")).json
-    assert [one["request_id"] for one in told["changes"]][-1] == mine
-    assert len(told["changes"]) == 3
-    lost, known = [await api.simulate_get("/v1/changes", params={"since": one}) for one in given]
-    assert (lost.status_code, "lost with a database" in lost.text) == (410, True)
-    assert [one["request_id"] for one in known.json["changes"]][-1] == mine
-    assert first["changes"][0] == told["changes"][0]
+    assert [one["request_id"] for one in told["changes"]][1:] == [mine[0], new]
+    assert told["changes"][0] == first["changes"][0]
+    refused = await api.simulate_get("/v1/changes", params={"since": page["next_cursor"]})
+    assert (refused.status_code, "lost with a database" in refused.text) == (410, True)  # its place has another event
+    known = (await api.simulate_get("/v1/changes", params={"since": first["next_cursor"]})).json
+    assert [one["request_id"] for one in known["changes"]] == [mine[0], new]
     again = await api.simulate_get("/v1/changes", params={"since": told["next_cursor"]})
     assert (again.status_code, again.json["changes"]) == (200, [])
+
+
+async def test_a_change_that_commits_late_is_in_the_feed_behind_those_that_did_not_wait(api, database) -> None:
+    async with database.transaction() as slow:
+        late = await observe_in(slow, "instagram", CREATOR)
+        early = await observe(database, "instagram", post(1, NOON))
+        page = (await api.simulate_get("/v1/changes")).json
+        assert [one["request_id"] for one in page["changes"]] == [early]
+    page = (await api.simulate_get("/v1/changes", params={"since": page["next_cursor"]})).json
+    assert [one["request_id"] for one in page["changes"]] == [late]
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["session", "prepared"])
+@pytest.mark.parametrize("place", ["this", "another"])
+async def test_an_open_transaction_of_others_delays_no_change(
+    api, database, servers: Servers, database_url: str, place: str, prepared: bool
+) -> None:
+    url = servers.postgres.url_of("postgres") if place == "another" else database_url
+    with open_transaction(url, prepared=prepared):
+        cursor, told = None, []
+        made = []
+        for n in range(3):
+            made.append(await observe(database, "instagram", replace_followers(n)))
+            page = (await api.simulate_get("/v1/changes", params={"since": cursor} if cursor else {})).json
+            told += [one["request_id"] for one in page["changes"]]
+            cursor = page["next_cursor"]
+        assert told == made
+
+
+async def test_a_cursor_of_the_form_before_goes_on_where_nothing_can_be_missing(
+    api, database, database_url: str
+) -> None:
+    """It names a transaction, so the feed begins some time before it was given: changes may come again, and none is missing."""
+    for n in (1, 2):
+        await observe(database, "instagram", replace_followers(n))
+    whole = (await api.simulate_get("/v1/changes")).json["changes"]
+    of_before = cursors.write(OfTransaction("7", 0, 0, datetime.now(UTC)))
+    refused = await api.simulate_get("/v1/changes", params={"since": of_before})
+    assert refused.status_code == 410  # the log is younger than what the cursor may be behind
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("UPDATE event_minute SET minute = minute - interval '1 hour'")
+    page = (await api.simulate_get("/v1/changes", params={"since": of_before})).json
+    assert page["changes"] == whole
+    assert isinstance(cursors.read(page["next_cursor"], Position), Position)
 
 
 @pytest.mark.parametrize(

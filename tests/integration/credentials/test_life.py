@@ -1022,7 +1022,7 @@ async def test_p8_an_answer_that_spells_the_secret_leaves_it_nowhere(engine: Eng
         "lane",
         "scrape_fetch",
         "scrape_request_log",
-        "outbox_event",
+        "event",
     ):
         for row in await rows(engine, f"SELECT to_jsonb(t) - 'secret' - 'fingerprint' AS row FROM {table} t"):
             assert not redactor._found(msgspec.json.encode(row.row)), (table, row)

@@ -22,6 +22,7 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
 from beat_actors.simulator.client import SimulatorClient
 from tests.conftest import ON_ONE_STACK
+from tests.events import ENDS, LIVES, lives
 
 CREDENTIALS = {"graphapi": 4, "arraybobo": 4, "jotucker": 4, "lama": 4, "bestsolutions": 2}
 DEADLINE = 90.0
@@ -149,7 +150,8 @@ class System:
             ids
         )
         subjects = [f"scrape_request/{request}" for request in ids]
-        assert self.value("SELECT count(*) FROM outbox_event WHERE subject = ANY(%s)", subjects) == len(ids)
+        assert self.value(f"SELECT count(*) FROM event WHERE {ENDS} AND subject = ANY(%s)", subjects) == len(ids)
+        lives(self.rows(LIVES))
         assert self.value("SELECT count(*) FROM scrape_request_log WHERE id = ANY(%s) AND open_fetches <> 0", ids) == 0
 
     async def assert_the_books_agree(self) -> None:

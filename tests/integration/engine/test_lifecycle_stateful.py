@@ -65,7 +65,7 @@ RECENT = 8
 
 FORGET = """
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential, credential_usage, credential_event, raw_payload,
-         trace_log, post_log, broker_decision, outbox_event, asset_log, quarantine, toy_thing
+         trace_log, post_log, broker_decision, outbox_event, event, event_pending, event_log, asset_log, quarantine, toy_thing
 """
 # What a stopped worker holds, and what of it was taken from it meanwhile.
 HELD = "SELECT id, fence FROM scrape_fetch WHERE id = ANY(%s)"

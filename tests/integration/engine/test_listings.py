@@ -107,7 +107,7 @@ async def test_cursors_in_a_circle_end_with_what_was_found_and_a_word_about_it(
     status, items, data = await run(engine, "instagram", "refresh_own_stories", user_id=USER)
     assert (status, items, len(provider.asked)) == ("COMPLETE", 3, 3)
     assert (data["partial"]["code"], data["partial"]["page"]) == ("cycle", 3)
-    ((told,),) = await rows(engine, "SELECT data FROM outbox_event WHERE type = 'beat.scrape_request.complete'")
+    ((told,),) = await rows(engine, "SELECT data FROM event WHERE type = 'beat.scrape_request.complete'")
     assert told["data"]["partial"]["code"] == "cycle"
 
 

@@ -18,7 +18,7 @@ RULE = Watch("limit", usage_rules.limits)
 async def told(database: Database) -> list[str]:
     async with database.statements() as alone:
         rows = await alone.rows(
-            "SELECT type, data->>'severity' AS severity FROM outbox_event WHERE type LIKE 'beat.alert%%' ORDER BY id",
+            "SELECT type, data->>'severity' AS severity FROM event WHERE type LIKE 'beat.alert%%' ORDER BY id",
             (),
         )
     return [f"{row.type.rpartition('.')[2]} {row.severity}" for row in rows]

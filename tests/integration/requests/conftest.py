@@ -12,6 +12,7 @@ from beat_actors.pipeline.process import process
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import Accepted, NewRequest
 from beat_actors.settings import Settings
+from tests.events import ENDS, LIVES, lives
 from tests.stages import retrieve
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
@@ -53,12 +54,16 @@ class World:
         (row,) = await self.rows("SELECT * FROM scrape_request_log WHERE id = %s", request_id)
         return row
 
-    async def events(self) -> list[tuple[int, str]]:
-        """(request, end) of each event."""
+    async def ends(self) -> list[tuple[int, str]]:
+        """(request, end) of each event that says how a request ended."""
         found = await self.rows(
-            "SELECT (data->>'id')::bigint AS id, data->>'status' AS status FROM outbox_event o ORDER BY o.id"
+            f"SELECT (data->>'id')::bigint AS id, data->>'status' AS status FROM event o WHERE {ENDS} ORDER BY o.id"
         )
         return [(row.id, row.status) for row in found]
+
+    async def lives(self) -> dict[int, list[str]]:
+        """What happened to each request, in order."""
+        return lives(await self.rows(LIVES))
 
 
 @pytest.fixture

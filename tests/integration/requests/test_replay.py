@@ -103,7 +103,7 @@ async def test_s6_8_what_is_kept_is_read_by_the_fixed_parser_and_nobody_is_asked
     assert await world.statuses() == {asked.id: "COMPLETE", waits.id: "COMPLETE"}
     row = await world.request(asked.id)
     assert (row.retry_count, row.open_fetches, row.data) == (1, 0, {"items": 0, "source": "toy-second"})
-    assert sorted(await world.events()) == sorted(
+    assert sorted(await world.ends()) == sorted(
         (request, end) for request in (asked.id, waits.id) for end in ("FAILED", "COMPLETE")
     )
     assert await entries(world) == [("toy-first", None), ("toy-second", "reparsed"), ("toy-third", None)]
@@ -159,7 +159,7 @@ async def test_of_several_answers_that_could_not_be_read_one_is_enough(world, pa
     assert await world.statuses() == {asked.id: "COMPLETE"}
     assert sorted(outcome for _, outcome in await entries(world)) == ["not needed", "not needed", "reparsed"]
     assert len(world.client.calls) == 3
-    assert [end for _, end in await world.events()] == ["FAILED", "COMPLETE"]
+    assert [end for _, end in await world.ends()] == ["FAILED", "COMPLETE"]
 
 
 async def test_what_somebody_works_on_is_left_until_later(world, parser, clock) -> None:

@@ -11,6 +11,7 @@ from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.requests import retry, sweeps
 from beat_actors.requests.views import Filter
+from tests.events import DONE
 from tests.stages import retrieve
 from tests.worlds import TOY, answer
 
@@ -34,7 +35,8 @@ async def test_s3_7_a_failed_request_is_run_again_under_its_id(world) -> None:
     await world.run()
     row = await world.request(asked.id)
     assert (row.status, row.data, row.open_fetches) == ("COMPLETE", {"items": 0, "source": "toy-second"}, 0)
-    assert await world.events() == [(asked.id, "FAILED"), (asked.id, "COMPLETE")]
+    assert await world.ends() == [(asked.id, "FAILED"), (asked.id, "COMPLETE")]
+    assert await world.lives() == {asked.id: ["accepted", "processing", "failed", *DONE]}
     with pytest.raises(Conflict, match="COMPLETE"):
         await retry.retry(world.engine.database, asked.id)
     with pytest.raises(NotFound):
@@ -101,7 +103,8 @@ async def test_a_call_of_the_run_before_neither_ends_nor_changes_the_new_one(wor
     assert (await world.request(asked.id)).status == "COMPLETE"
     fetches = await world.rows("SELECT run, stage FROM scrape_fetch ORDER BY run")
     assert [(fetch.run, fetch.stage) for fetch in fetches] == [(0, "DONE"), (1, "DONE")]
-    assert await world.events() == [(asked.id, "FAILED"), (asked.id, "COMPLETE")]
+    assert await world.ends() == [(asked.id, "FAILED"), (asked.id, "COMPLETE")]
+    assert await world.lives() == {asked.id: ["accepted", "processing", "failed", *DONE]}
 
 
 async def test_a_call_of_the_run_before_that_comes_back_empty_is_not_made_again(world) -> None:

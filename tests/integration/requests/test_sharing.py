@@ -14,6 +14,7 @@ from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import explain, intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.states import Priority
+from tests.events import DONE, ENDS
 from tests.worlds import TOY, answer
 
 
@@ -26,8 +27,9 @@ async def test_identical_work_in_flight_is_joined_and_every_waiter_gets_its_answ
     await world.work(leased)
     assert len(world.client.calls) == 1
     assert await world.statuses() == dict.fromkeys((first.id, second.id, third.id), "COMPLETE")
-    assert sorted(await world.events()) == [(one.id, "COMPLETE") for one in (first, second, third)]
-    (event,) = await world.rows("SELECT data FROM outbox_event WHERE data->>'id' = %s", str(second.id))
+    assert sorted(await world.ends()) == [(one.id, "COMPLETE") for one in (first, second, third)]
+    assert await world.lives() == dict.fromkeys((first.id, second.id, third.id), DONE)
+    (event,) = await world.rows(f"SELECT data FROM event WHERE data->>'id' = %s AND {ENDS}", str(second.id))
     assert event.data["tags"] == {"of": "second"}
     assert (event.data["location"], event.data["priority"]) == (f"/v1/scrape-requests/{second.id}", "standard")
     assert event.data["params"] == (await world.request(second.id)).params
@@ -78,7 +80,8 @@ async def test_the_same_within_one_batch_is_fetched_once(world) -> None:
     assert [(row.priority, row.lane) for row in found] == [(1, 1)] * 3
     await world.run()
     assert len(world.client.calls) == 3
-    assert sorted(await world.events()) == [(one.id, "COMPLETE") for one in accepted]
+    assert sorted(await world.ends()) == [(one.id, "COMPLETE") for one in accepted]
+    assert await world.lives() == {one.id: DONE for one in accepted}
 
 
 async def test_who_asks_at_the_same_moment_joins_too(world) -> None:
@@ -110,7 +113,8 @@ async def test_who_joins_while_the_work_ends_is_not_forgotten(world) -> None:
             await transaction.run("DELETE FROM credential_usage")
     await world.run()
     assert await world.statuses() == dict.fromkeys(asked, "COMPLETE")
-    assert sorted(await world.events()) == sorted((one, "COMPLETE") for one in asked)
+    assert sorted(await world.ends()) == sorted((one, "COMPLETE") for one in asked)
+    assert {tuple(life) for life in (await world.lives()).values()} <= {tuple(DONE), ("accepted", "complete")}
 
 
 async def test_fifty_posts_with_one_key_are_one_request_also_where_they_join(world) -> None:
@@ -156,7 +160,9 @@ async def test_work_lives_until_the_last_deadline_of_those_who_wait(world, clock
     assert (await sweeps.expired(world.engine.database)).count == 1
     await world.run()
     assert await world.statuses() == {first.id: "FAILED", second.id: "COMPLETE", third.id: "FAILED"}
-    assert await world.events() == [(first.id, "FAILED"), (third.id, "FAILED"), (second.id, "COMPLETE")]
+    assert await world.ends() == [(first.id, "FAILED"), (third.id, "FAILED"), (second.id, "COMPLETE")]
+    failed = ["accepted", "failed"]
+    assert await world.lives() == {first.id: failed, second.id: DONE, third.id: failed}
 
 
 @pytest.mark.parametrize("leaver", ["leader", "waiter"])
@@ -219,7 +225,8 @@ async def test_max_age_answers_from_what_is_stored_and_never_makes_it_look_young
     row = await world.request(stored.id)
     assert (stored.accepted_as, row.status, row.joined_to, row.observed_at) == ("stored", "COMPLETE", first.id, seen)
     assert row.data == (await world.request(first.id)).data
-    assert (stored.id, "COMPLETE") in await world.events()
+    assert (stored.id, "COMPLETE") in await world.ends()
+    assert (await world.lives())[stored.id] == ["complete"]
     assert (await world.ask(max_age=60, force=True)).accepted_as == "new"
     assert (await world.ask(max_age=60, account_id="acme")).accepted_as == "new"
     assert (await world.ask("other", max_age=60)).accepted_as == "new"

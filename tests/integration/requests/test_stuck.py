@@ -96,7 +96,8 @@ async def test_s4_9_what_has_no_time_left_is_failed_reported_and_everybody_who_w
     clock.advance(61)
     assert (await sweeps.expired(world.engine.database)).count == 2
     assert await world.statuses() == {first.id: "FAILED", joined.id: "FAILED"}
-    assert sorted(await world.events()) == [(first.id, "FAILED"), (joined.id, "FAILED")]
+    assert sorted(await world.ends()) == [(first.id, "FAILED"), (joined.id, "FAILED")]
+    assert await world.lives() == {one.id: ["accepted", "failed"] for one in (first, joined)}
     for one in (first, joined):
         assert (await world.request(one.id)).data["error"]["code"] == "expired"
     await world.run()

@@ -13,6 +13,7 @@ from beat_actors.leadership import Leadership
 from beat_actors.requests import intake, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
+from tests.events import ENDS
 from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
 
@@ -117,7 +118,7 @@ async def test_s4_7_two_leaders_at_once_do_no_harm(settings: Settings) -> None:
         expired = await asyncio.gather(*(lead(engine.database) for _ in range(8)))
         async with engine.database.transaction() as transaction:
             traces = await transaction.rows("SELECT fetch_id, count(*) AS n FROM trace_log GROUP BY 1")
-            events = await transaction.rows("SELECT subject, count(*) AS n FROM outbox_event GROUP BY 1")
+            events = await transaction.rows(f"SELECT subject, count(*) AS n FROM event WHERE {ENDS} GROUP BY 1")
         assert sorted(row.fetch_id for row in traces) == sorted(leased)
         assert {row.n for row in traces} == {1}
         assert len(events) == sum(expired) == 4

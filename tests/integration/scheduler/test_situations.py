@@ -149,7 +149,7 @@ async def test_an_alert_reports_at_its_end_how_long_it_lasted_and_the_last_resol
         await resolve_alerts(alone, ["toy:a"])
         assert [one.key for one in await list_alerts(alone, resolved=True)] == ["toy:c", "toy:a", "toy:b"]
         lasted = await alone.rows(
-            "SELECT subject, (data->>'seconds')::int AS seconds FROM outbox_event WHERE type = 'beat.alert.resolved' ORDER BY id",
+            "SELECT subject, (data->>'seconds')::int AS seconds FROM event WHERE type = 'beat.alert.resolved' ORDER BY id",
             (),
         )
     assert [(row.subject, row.seconds // 60) for row in lasted] == [("alert/toy:b", 1), ("alert/toy:a", 2)]

@@ -29,7 +29,6 @@ from beat_actors.watch import requests as requests_rules
 from beat_actors.watch import sources as sources_rules
 from beat_actors.watch import usage as usage_rules
 from beat_actors.watch.rule import Watch
-from tests.conftest import Servers
 from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, lost_log_lines, registered
 
 
@@ -63,7 +62,7 @@ async def open_keys(engine: Engine) -> list[str]:
 
 async def events(engine: Engine) -> list[str]:
     async with engine.database.statements() as alone:
-        rows = await alone.rows("SELECT type, subject FROM outbox_event WHERE type LIKE 'beat.alert%%' ORDER BY id", ())
+        rows = await alone.rows("SELECT type, subject FROM event WHERE type LIKE 'beat.alert%%' ORDER BY id", ())
     return [f"{row.type.rpartition('.')[2]} {row.subject.removeprefix('alert/')}" for row in rows]
 
 
@@ -482,40 +481,3 @@ async def test_lost_log_lines_are_noticed(engine: Engine, database_url: str) -> 
     (said,) = await processes_in_trouble(engine.database)
     assert (said.key, said.cause) == ("process:logs", "worker h:1: 3 lines of its log could not be written")
     assert "free disk space" in said.action
-
-
-@pytest.mark.parametrize("place", ["this", "another"])
-async def test_a_transaction_that_holds_up_events_is_named(
-    engine: Engine, servers: Servers, database_url: str, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    monkeypatch.setattr(database_rules, "HELD_UP", 0.0)
-    url = servers.postgres.url_of("postgres") if place == "another" else database_url
-    with psycopg.connect(url, application_name="forgotten") as other:
-        other.execute("SELECT pg_current_xact_id()")
-        assert await database_rules.slow_database(engine.database) == []  # nothing waits for it
-        async with engine.database.statements() as alone:
-            await open_alert(alone, alert("toy:a"))
-        (said,) = await database_rules.slow_database(engine.database)
-        name = url.rpartition("/")[2]
-        for words in (f"session {other.info.backend_pid}", f"database {name}", "role beat", "application forgotten"):
-            assert words in said.cause
-        assert (said.key, f"pg_terminate_backend({other.info.backend_pid})" in said.action) == ("database:held", True)
-    assert await database_rules.slow_database(engine.database) == []
-
-
-async def test_a_prepared_transaction_that_holds_up_events_is_named(
-    engine: Engine, servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_rules, "HELD_UP", 0.0)
-    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as other:
-        for statement in ("BEGIN", "SELECT pg_current_xact_id()", "PREPARE TRANSACTION 'it''s left'"):
-            other.execute(statement)
-        try:
-            async with engine.database.statements() as alone:
-                await open_alert(alone, alert("toy:a"))
-            (said,) = await database_rules.slow_database(engine.database)
-        finally:
-            other.execute("ROLLBACK PREPARED 'it''s left'")
-    assert "prepared transaction 'it''s left' (database postgres, role beat, prepared" in said.cause
-    assert "in the database postgres: COMMIT PREPARED 'it''s left'" in said.action
-    assert await database_rules.slow_database(engine.database) == []

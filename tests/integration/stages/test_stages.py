@@ -27,6 +27,7 @@ from beat_actors.requests import explain, intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient
+from tests.events import LIVES, lives
 from tests.observing import rows
 from tests.stages import retrieve
 from tests.worlds import MovableClock, ScriptedClient, engine_with
@@ -132,8 +133,13 @@ async def test_s1_10_the_chain_is_walked_within_one_request_with_one_end(
     await process(engine, await to_the_last_stage(engine))
     assert await rows(engine.database, "SELECT id FROM scrape_request_log") == [(request,)]
     assert await rows(engine.database, "SELECT count(*) FROM scrape_fetch WHERE request_id = %s", (request,)) == [(1,)]
-    ends = "SELECT subject FROM outbox_event WHERE subject LIKE 'scrape_request/%%'"
-    assert await rows(engine.database, ends) == [(f"scrape_request/{request}",)]
+    ((began, *middle, end),) = lives(await rows(engine.database, LIVES)).values()
+    assert (began, end, {*middle} - {"processing", "waiting"}, middle.count("processing")) == (
+        "accepted",
+        "complete",
+        set(),
+        1,
+    )
 
 
 async def step(engine: Engine) -> None:
@@ -295,7 +301,7 @@ async def main():
 
 asyncio.run(main())
 """
-WRITTEN = ("instagram_account", "instagram_post", "profile_log", "post_log", "change_log", "outbox_event")
+WRITTEN = ("instagram_account", "instagram_post", "profile_log", "post_log", "event")
 
 
 async def written(engine: Engine, request: int) -> list[Any]:
@@ -409,7 +415,8 @@ async def test_s6_5_a_worker_that_is_killed_while_it_processes_leaves_no_row_cha
     after = await written(engine, request)
     assert after[-1] == [("COMPLETE", 13)]
     rows_of = dict(zip(WRITTEN, after, strict=False))
-    assert [rows_of[table] for table in ("profile_log", "post_log", "outbox_event")] == [[(1,)], [(12,)], [(1,)]]
+    # The events: accepted, processing, complete, and the changes of accounts and of posts.
+    assert [rows_of[table] for table in ("profile_log", "post_log", "event")] == [[(1,)], [(12,)], [(5,)]]
 
 
 async def test_s6_11_every_row_names_the_parser_that_read_it_and_two_versions_run_at_once(

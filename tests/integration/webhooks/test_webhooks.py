@@ -25,8 +25,9 @@ from beat_actors.webhooks.backoff import FAILURES
 from beat_actors.webhooks.deliverer import Deliverer
 from beat_actors.webhooks.endpoints import Reader
 from scheduler.deliverer import deliver_until
+from tests.conftest import Servers
 from tests.integration.webhooks.world import ALL, add, listed, pass_, process, receiving, seen, signed_by, tell, until
-from tests.worlds import restored_into_a_younger_cluster
+from tests.worlds import open_transaction, restored_into_a_younger_cluster
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "webhooks.md"
 
@@ -390,19 +391,40 @@ async def test_accounts_get_their_own_events_and_the_installation_all(database, 
                 await endpoints.find(transaction, other, Reader("test", "acme"))
 
 
-async def test_an_event_that_commits_late_is_reported_too(database, receiver, deliverer) -> None:
+async def test_an_event_that_commits_late_is_sent_and_delays_none_that_came_after_it(
+    database, receiver, deliverer
+) -> None:
     await add(database, receiver.url)
     async with database.transaction() as slow:
         late = str(uuid4())
         await slow.run(
-            "INSERT INTO outbox_event (event_id, type, subject, data) VALUES (%s, 'beat.x', 's', '{\"account_id\": \"acme\"}')",
+            "INSERT INTO event (event_id, type, subject, account_id, data) VALUES (%s, 'beat.x', 's', 'acme', '{\"account_id\": \"acme\"}')",
             (late,),
         )
         (early,) = await tell(database)
         await pass_(deliverer)
+        assert receiver.ids() == [early]
+        early_too = await tell(database, count=3)
+        await pass_(deliverer)
+        assert receiver.ids() == [early, *early_too]
     await pass_(deliverer)
-    await pass_(deliverer)
-    assert sorted(receiver.ids()) == sorted([late, early])
+    assert receiver.ids() == [early, *early_too, late]
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["session", "prepared"])
+@pytest.mark.parametrize("place", ["this", "another"])
+async def test_an_open_transaction_of_others_delays_no_event(
+    database, receiver, deliverer, servers: Servers, database_url: str, place: str, prepared: bool
+) -> None:
+    await add(database, receiver.url)
+    url = servers.postgres.url_of("postgres") if place == "another" else database_url
+    with open_transaction(url, prepared=prepared):
+        sent = await tell(database, count=2)
+        await pass_(deliverer)
+        sent += await tell(database)
+        await pass_(deliverer)
+        assert receiver.ids() == sent
+        assert await database_rules.slow_database(database) == []
 
 
 async def test_a_deliverer_that_dies_loses_nothing_and_settles_nothing_afterwards(

@@ -74,8 +74,8 @@ async def tell(database: Database, account: str | None = "acme", count: int = 1,
     async with database.transaction() as transaction:
         for one in ids:
             await transaction.run(
-                "INSERT INTO outbox_event (event_id, type, subject, data) VALUES (%s, %s, 's', %s::jsonb)",
-                (one, f"beat.scrape_request.{type_}", jsonb({"id": 7, "account_id": account})),
+                "INSERT INTO event (event_id, type, subject, account_id, data) VALUES (%s, %s, 's', %s, %s::jsonb)",
+                (one, f"beat.scrape_request.{type_}", account, jsonb({"id": 7, "account_id": account})),
             )
     return ids
 
@@ -103,11 +103,11 @@ def signed_by(secret: str, headers: dict[str, str], body: bytes) -> bool:
 
 
 @asynccontextmanager
-async def process(settings: Settings, url: str, module: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m MODULE` over the test's database; killed in the end if it still runs."""
+async def process(settings: Settings, url: str, module: str, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m MODULE` over the test's database, with `more` settings; killed in the end if it still runs."""
     values = {"database_url": url, "redis_url": str(settings.redis_url), "redis_namespace": settings.redis_namespace}
     values |= {name: getattr(settings, name).get_secret_value() for name in ("vault_keys", "message_keys")}
-    values |= {"webhook_allow_private": "true", "environment": "rehearsal"}
+    values |= {"webhook_allow_private": "true", "environment": "rehearsal"} | more
     environment = os.environ | {f"BEAT_{name.upper()}": str(value) for name, value in values.items()}
     started = await asyncio.create_subprocess_exec(sys.executable, "-m", module, env=environment)
     try:

@@ -26,6 +26,7 @@ SECRETS = {
     "worker-process": {PROCESS, MESSAGES, REDIS["worker"]},
     "scheduler": {PROCESS, MESSAGES, REDIS["scheduler"], S3, "BEAT_S3_KEY"},
     "deliverer": {PROCESS, VAULT},
+    "publisher": {PROCESS, REDIS["publisher"]},
     "beat": {PROCESS, VAULT, MESSAGES, REDIS["operator"], S3, "BEAT_S3_KEY"},
     "postgres": {ADMIN},
     "pgbouncer": {PROCESS},
@@ -33,7 +34,7 @@ SECRETS = {
     "s3": {S3, "BEAT_S3_KEY"},
     "bucket": {S3, "BEAT_S3_KEY"},
 }
-CALLS_OUT = {"worker-retrieve", "deliverer", "beat"}
+CALLS_OUT = {"worker-retrieve", "deliverer", "publisher", "beat"}
 PUBLISHED = {"api"}
 
 
@@ -104,7 +105,7 @@ def test_the_documentation_has_the_same_users() -> None:
 
 
 def test_processes_reach_redis_and_postgres_as_who_they_are() -> None:
-    roles = {"api": "api", "scheduler": "scheduler", "beat": "operator"}
+    roles = {"api": "api", "scheduler": "scheduler", "publisher": "publisher", "beat": "operator"}
     for name, service in SERVICES.items():
         environment = service.get("environment", {})
         if "BEAT_REDIS_URL" in environment and name != "deliverer":

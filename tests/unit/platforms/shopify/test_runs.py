@@ -222,7 +222,7 @@ async def everything(engine: Engine) -> list[Any]:
         "settlement",
         '"order"',
         "shopify_customer",
-        "change_log",
+        "event",
         "scrape_request_log",
     )
     return [await rows(engine, f"SELECT * FROM {table}") for table in tables]

@@ -1,0 +1,151 @@
+"""What a relay sends again beside what is new: events that were set aside and whose next try is due, and replays that somebody asked for."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from beat_actors.database import Database, arrays
+from beat_actors.errors import StorageUnavailable
+from beat_actors.events.catalog import matches
+from beat_actors.events.positions import DUE, LOOK, READ, REFUSED_AGAIN, REPLAY, REPLAYED, UNPARK, Replay, expression
+from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
+from beat_actors.events.window import rounds
+
+log = structlog.get_logger(__name__)
+
+PAGE = 2000
+"""Places that one statement reads."""
+PARKED_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Seconds until the next try of a parked event; the last of them from then on."""
+DUE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events a sink gets. `accounts`: of these alone; None: all. `waits`: later events of a subject wait behind one that is set aside."""
+
+    types: Sequence[str] = ("*",)
+    accounts: Sequence[str] | None = None
+    waits: bool = True
+
+
+@dataclass(slots=True)
+class Again:
+    """Of one sink, while the relay has its lease."""
+
+    database: Database
+    name: str
+    sink: Sink
+    wanted: Wanted
+    _looking: asyncio.Task[None] | None = None
+    _replaying: asyncio.Task[None] | None = None
+    _sent: int = 0
+
+    def begin(self) -> None:
+        """Try what is due, and go on with the oldest replay, each beside what is new. Neither is begun while it runs."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._alone(self._look()))
+
+    async def _look(self) -> None:
+        async with self.database.statements() as alone:
+            found = await alone.only(LOOK, {"sink": self.name})
+        if found.replay and (self._replaying is None or self._replaying.done()):
+            self._replaying = asyncio.ensure_future(self._alone(self._begin_replay()))
+        if found.due:
+            await self._try_parked()
+
+    def counted(self) -> int:
+        """Events that were sent since this was asked last."""
+        sent, self._sent = self._sent, 0
+        return sent
+
+    def cancel(self) -> None:
+        """The lease ends. What is due is tried, and a replay goes on, by who has it next."""
+        for task in (self._looking, self._replaying):
+            if task is not None:
+                task.cancel()
+
+    async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever it raises is logged; it is begun again with the next look."""
+        try:
+            await work
+        except (SinkUnavailable, StorageUnavailable) as error:
+            log.warning("sink_again_skipped", sink=self.name, reason=str(error))
+        except Exception:
+            log.exception("sink_again_failed", sink=self.name)
+
+    async def _try_parked(self) -> None:
+        async with self.database.statements() as alone:
+            rows = await alone.rows(DUE, {"sink": self.name, "limit": DUE_BATCH})
+        if not rows:
+            return
+        try:
+            refused = await self.sink.publish([row.event() for row in rows])
+        except SinkUnavailable:
+            raise  # it says nothing of these
+        except Exception as error:  # noqa: BLE001 - whatever a sink of another distribution raises
+            reason = f"the sink raised {type(error).__name__}: {error}"[:300]
+            refused = {place: Refusal(Trouble.INVALID, reason) for place in range(len(rows))}
+        taken = [row.seq for place, row in enumerate(rows) if place not in refused]
+        again = [
+            (
+                row.seq,
+                refused[place].trouble.value,
+                refused[place].reason[:500],
+                next_try(row.tries + 1, refused[place]),
+            )
+            for place, row in enumerate(rows)
+            if place in refused
+        ]
+        async with self.database.transaction() as transaction:
+            if taken:
+                await transaction.run(UNPARK, {"sink": self.name, "seqs": taken})
+            if again:
+                named = arrays(again, "seqs", "troubles", "reasons", "seconds")
+                await transaction.run(REFUSED_AGAIN, {"sink": self.name} | named)
+        self._sent += len(taken)
+
+    async def _begin_replay(self) -> None:
+        async with self.database.statements() as alone:
+            found = await alone.row(REPLAY, {"sink": self.name})
+        if found is not None:
+            await self._replay(found)
+
+    async def _replay(self, replay: Replay) -> None:
+        """Send a replay at its rate. One that stands is begun again where it stopped."""
+        loop, position, done = asyncio.get_running_loop(), replay.position, False
+        values = {
+            "up_to": replay.to_seq,
+            "limit": min(PAGE, max(replay.rate, 1)),
+            "types": expression(replay.types),
+            "accounts": None if self.wanted.accounts is None else list(self.wanted.accounts),
+            "subject": replay.subject,
+            "sink": None,
+        }
+        while not done:
+            begun, error = loop.time(), None
+            async with self.database.statements() as alone:
+                rows = await alone.rows(READ, values | {"after": position})
+            events = [row.event(replay=True) for row in rows if row.id is not None and self._wants(row.type)]
+            for batch in rounds(events, in_order=self.sink.in_order):
+                if refused := await self.sink.publish(batch):
+                    error = next(iter(refused.values())).reason
+            position = rows[-1].seq if rows else replay.to_seq
+            done = position >= replay.to_seq
+            written = {"id": replay.id, "position": position, "sent": len(events), "ended": done, "error": error}
+            async with self.database.statements() as alone:
+                await alone.run(REPLAYED, written)
+            await asyncio.sleep(max(len(events) / replay.rate - (loop.time() - begun), 0.0))
+
+    def _wants(self, event_type: str) -> bool:
+        return any(matches(pattern, event_type) for pattern in self.wanted.types)
+
+
+def next_try(tries: int, refusal: Refusal) -> float | None:
+    """Seconds until a parked event is tried again; None: an operator decides."""
+    if refusal.trouble is Trouble.INVALID:
+        return None
+    return PARKED_AFTER[min(tries, len(PARKED_AFTER) - 1)]

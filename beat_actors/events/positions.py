@@ -1,0 +1,94 @@
+"""How far each sink has got: its place in the log, its lease, what it did not take, and what it is sent once more."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from beat_actors.database import Statements
+from beat_actors.events.sink import Event
+
+
+class Leased(NamedTuple):
+    """A lease, and the place up to which the sink has everything."""
+
+    fence: int
+    seq: int
+
+
+class Read(NamedTuple):
+    """A place of the log with its event, None in all fields but `seq` where the sink does not want it. `held`: an earlier event of its subject is
+    parked."""
+
+    seq: int
+    id: str | None
+    type: str
+    subject: str
+    version: int | None
+    account_id: str | None
+    time: str
+    data: str
+    held: bool
+
+    def event(self, *, replay: bool = False) -> Event:
+        return Event(self.seq, self.id or "", *self[2:8], replay)
+
+
+class Due(NamedTuple):
+    """A parked event whose next try is due. `tries`: those that failed since it was parked."""
+
+    seq: int
+    id: str
+    type: str
+    subject: str
+    version: int | None
+    account_id: str | None
+    time: str
+    data: str
+    tries: int
+
+    def event(self) -> Event:
+        return Event(*self[:8])
+
+
+class Replay(NamedTuple):
+    """Events up to `to_seq`, of these types and this subject, `rate` of them in a second; sent up to `position`."""
+
+    id: int
+    to_seq: int
+    types: list[str]
+    subject: str | None
+    rate: int
+    position: int
+
+
+class Look(NamedTuple):
+    """What a sink has to be sent again."""
+
+    due: bool
+    replay: bool
+
+
+SQL = Statements(__file__)
+ENROLL = SQL("enroll")
+LEASE = SQL("lease", Leased)
+SAVE = SQL("save", int)
+RELEASE = SQL("release")
+READ = SQL("read", Read)
+PARK = SQL("park")
+DUE = SQL("due", Due)
+UNPARK = SQL("unpark")
+REFUSED_AGAIN = SQL("refused_again")
+REPLAY = SQL("replay", Replay)
+REPLAYED = SQL("replayed")
+LOOK = SQL("look", Look)
+
+
+def expression(patterns: Sequence[str]) -> str | None:
+    """Patterns of types (`catalog.matches`) as one regular expression for PostgreSQL; None: all types."""
+    if "*" in patterns:
+        return None
+    return "^(" + "|".join(_one(pattern) for pattern in patterns) + ")$"
+
+
+def _one(pattern: str) -> str:
+    return re.escape(pattern[:-1]) + ".*" if pattern.endswith(".*") else re.escape(pattern)
