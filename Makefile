@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency serve generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency events serve generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +83,9 @@ visits: $(READY) ## what it costs to visit again what is known; ARGS="--beside .
 
 limits: $(READY) ## how much of a provider's limit is used; ARGS="--credentials 5 --latency 0-3"
 	@$(BIN)/python -m bench.limits $(ARGS)
+
+events: $(READY) ## what an event costs, and the relay beside a plain loop of the same client; BEAT_TEST_RABBITMQ adds RabbitMQ
+	@$(BIN)/python -m bench.events $(ARGS)
 
 latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--rate 700": batch requests a second
 	@$(BIN)/python -m bench.latency $(ARGS)

@@ -11,7 +11,7 @@ TIMES = "SELECT extract(epoch FROM min(picked_at))::float8, extract(epoch FROM m
 WRITTEN = """
 SELECT (SELECT count(*) FROM scrape_request_log WHERE status = 'COMPLETE'), (SELECT count(*) FROM instagram_account),
     (SELECT count(*) FROM instagram_post), (SELECT count(*) FROM trace_log), (SELECT count(*) FROM profile_log),
-    (SELECT count(*) FROM post_log), (SELECT count(*) FROM outbox_event WHERE type LIKE 'beat.scrape_request.%')
+    (SELECT count(*) FROM post_log), (SELECT count(*) FROM event WHERE type = 'beat.scrape_request.complete')
 """
 
 

@@ -22,8 +22,8 @@ WITH lane AS (
     INSERT INTO scrape_fetch (request_id, lane_id, platform, operation, params, priority, stage)
     SELECT request.id, lane.id, 'instagram', 'profile_by_handle', '{"handle": "somebody"}', 2, 'DONE' FROM request, lane
 )
-INSERT INTO outbox_event (event_id, type, subject, data, occurred_at)
-SELECT gen_random_uuid(), 'beat.scrape_request.complete', 'scrape_request/' || id, '{}', now() - interval '1 year' FROM request
+INSERT INTO event (event_id, type, subject, version, data, at)
+SELECT gen_random_uuid(), 'beat.scrape_request.complete', 'scrape_request/' || id, 1, '{}', now() - interval '1 year' FROM request
 """
 
 
