@@ -81,7 +81,7 @@ class Place:
     """
 
     name: str
-    url: str
+    url: str = field(repr=False)
     source: str = "urn:beat"
     structured: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
