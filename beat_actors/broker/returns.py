@@ -11,7 +11,7 @@ from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.fetches.leasing import MOVE
 from beat_actors.fetches.states import Stage
 from beat_actors.platforms.interface import UPKEEP, Outcome, Platform
-from beat_actors.requests.lifecycle import fail_fetches
+from beat_actors.requests.lifecycle import fail_fetches, wait
 
 SQL = Statements(__file__)
 SETTLEMENT_BATCH = 2000
@@ -156,23 +156,25 @@ async def move(
     waits = [move for move in plan.moves if isinstance(move, Wait)]
     moved = 0
     if waits:
-        keys = {wait.fetch_id: _lane_of(platform, fetches[wait.fetch_id], wait) for wait in waits}
+        keys = {one.fetch_id: _lane_of(platform, fetches[one.fetch_id], one) for one in waits}
         ids = await lane_ids(transaction, set(keys.values()))
         rows = [
             {
-                "id": wait.fetch_id,
-                "lane_id": ids[keys[wait.fetch_id]],
-                "excluded": wait.excluded,
-                "unreadable": wait.unreadable,
-                "rotations": wait.rotations,
-                "retries": wait.retries,
-                "delay": wait.delay,
-                "why": wait.why,
-                "drop_cursor": wait.drop_cursor,
+                "id": one.fetch_id,
+                "lane_id": ids[keys[one.fetch_id]],
+                "excluded": one.excluded,
+                "unreadable": one.unreadable,
+                "rotations": one.rotations,
+                "retries": one.retries,
+                "delay": one.delay,
+                "why": one.why,
+                "drop_cursor": one.drop_cursor,
             }
-            for wait in waits
+            for one in waits
         ]
-        moved = await transaction.run(MOVE, {"now": now, "moves": jsonb(rows)})
+        found = await transaction.rows(MOVE, {"now": now, "moves": jsonb(rows)})
+        moved = len(found)
+        await wait(transaction, [(row.request_id, row.until, row.reason or "") for row in found if row.until])
     fails = [
         (move.fetch_id, {"code": move.code, "message": move.message}) for move in plan.moves if isinstance(move, Fail)
     ]

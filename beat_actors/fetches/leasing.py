@@ -1,5 +1,6 @@
 """What the broker's turn does to fetches, under the platform's lock: it wakes them, leases them, and moves them on after their call."""
 
+from datetime import datetime
 from typing import NamedTuple
 
 from beat_actors.database import Statements
@@ -14,7 +15,15 @@ class Ungranted(NamedTuple):
     owner: str
 
 
+class Moved(NamedTuple):
+    """A fetch that was moved on. `until`: it waits until then; None: it may be leased at once, or has ended."""
+
+    request_id: int
+    until: datetime | None
+    reason: str | None
+
+
 WAKE = SQL("wake")
 LEASE = SQL("lease", int)
 UNGRANTED = SQL("ungranted", Ungranted)
-MOVE = SQL("move")
+MOVE = SQL("move", Moved)

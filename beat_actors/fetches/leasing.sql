@@ -40,38 +40,21 @@ SELECT f.id, f.owner FROM scrape_fetch f WHERE f.id = ANY(%(ids)s) AND f.stage =
 -- name: move
 -- Moves fetches on after their call, into the lane of the sources that are left to them. A fetch that nobody wants any more, its request
 -- having ended or been run anew meanwhile, ends with it.
--- The requests of those that have to wait for a time, and their followers, get an event that says why and until when.
 -- Stages: SETTLING -> WAITING, CANCELLED.
 -- Parameters: now (epoch seconds), moves (json array, with the keys below; `delay` in seconds).
--- Locks: the fetches, under the platform's lock; then the requests that wait, each leader before its followers, by their ids.
--- No row: never; the statement gives none, and touches none where each has left the stage.
-WITH moved AS (
-    UPDATE scrape_fetch f SET stage = CASE WHEN r.live AND r.retry_count = f.run THEN 'WAITING' ELSE 'CANCELLED' END, lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
-        rotations = n.rotations, retries = n.retries, lease_until = NULL, use_until = NULL,
-        cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
-        cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
-        page = CASE WHEN n.drop_cursor THEN 1 ELSE f.page END,
-        listing = CASE WHEN n.drop_cursor THEN jsonb_strip_nulls(jsonb_build_object(
-            'restarts', coalesce((f.listing->>'restarts')::integer, 0) + 1, 'partial', f.listing->'partial')) ELSE f.listing END,
-        not_before = CASE WHEN n.delay > 0 THEN to_timestamp(%(now)s + n.delay) END, waiting_for = n.why
-    FROM jsonb_to_recordset(%(moves)s::jsonb) AS n(
-        id bigint, lane_id integer, excluded text[], unreadable text[], rotations integer, retries integer,
-        delay double precision, why text, drop_cursor boolean), scrape_request_log r
-    WHERE f.id = n.id AND f.stage = 'SETTLING' AND r.id = f.request_id
-    RETURNING f.request_id, f.stage, f.not_before, f.waiting_for
-), waits AS (
-    SELECT DISTINCT ON (request_id) request_id, not_before AS until, waiting_for AS reason FROM moved
-    WHERE stage = 'WAITING' AND not_before IS NOT NULL ORDER BY request_id, not_before
-), locked AS MATERIALIZED (
-    SELECT r.id, w.until, w.reason FROM scrape_request_log r JOIN waits w ON w.request_id = coalesce(r.joined_to, r.id)
-    WHERE (r.id = ANY(ARRAY(SELECT request_id FROM waits)) OR r.joined_to = ANY(ARRAY(SELECT request_id FROM waits)))
-      AND r.status IN ('PENDING', 'PROCESSING')
-    ORDER BY coalesce(r.joined_to, r.id), r.joined_to IS NOT NULL, r.id FOR NO KEY UPDATE OF r
-), told AS (
-    UPDATE scrape_request_log r SET event_version = r.event_version + 1 FROM locked l WHERE r.id = l.id
-    RETURNING {{requests/lifecycle.event_columns_of_r}}, l.until, l.reason
-)
-INSERT INTO event (event_id, type, subject, version, account_id, data)
-SELECT md5('request ' || id || ' WAITING ' || event_version)::uuid, 'beat.scrape_request.waiting', 'scrape_request/' || id, event_version, account_id,
-       {{requests/lifecycle.payload}} || jsonb_build_object('waiting', jsonb_build_object('reason', reason, 'until', until))
-FROM told
+-- Rows: `Moved`, one for each fetch.
+-- Locks: the fetches, under the platform's lock.
+-- No row: of a fetch, that it has left the stage.
+UPDATE scrape_fetch f SET stage = CASE WHEN r.live AND r.retry_count = f.run THEN 'WAITING' ELSE 'CANCELLED' END, lane_id = n.lane_id, excluded = n.excluded, unreadable = n.unreadable,
+    rotations = n.rotations, retries = n.retries, lease_until = NULL, use_until = NULL,
+    cursor = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor END,
+    cursor_source = CASE WHEN n.drop_cursor THEN NULL ELSE f.cursor_source END,
+    page = CASE WHEN n.drop_cursor THEN 1 ELSE f.page END,
+    listing = CASE WHEN n.drop_cursor THEN jsonb_strip_nulls(jsonb_build_object(
+        'restarts', coalesce((f.listing->>'restarts')::integer, 0) + 1, 'partial', f.listing->'partial')) ELSE f.listing END,
+    not_before = CASE WHEN n.delay > 0 THEN to_timestamp(%(now)s + n.delay) END, waiting_for = n.why
+FROM jsonb_to_recordset(%(moves)s::jsonb) AS n(
+    id bigint, lane_id integer, excluded text[], unreadable text[], rotations integer, retries integer,
+    delay double precision, why text, drop_cursor boolean), scrape_request_log r
+WHERE f.id = n.id AND f.stage = 'SETTLING' AND r.id = f.request_id
+RETURNING f.request_id, CASE WHEN f.stage = 'WAITING' THEN f.not_before END AS until, f.waiting_for AS reason

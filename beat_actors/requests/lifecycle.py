@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from beat_actors.database import Statements, Transaction, jsonb
+from beat_actors.database import Statements, Transaction, arrays, jsonb
 from beat_actors.fetches.ending import Failed, date, fail
 from beat_actors.fetches.follow_ups import stands_apart, those_beside
 from beat_actors.fetches.states import Stage
@@ -54,6 +54,7 @@ CLOSE_FOLLOWERS = SQL("close_followers", Ended)
 LOCK_FETCHES = SQL("lock_fetches", int)
 LOCK_REQUESTS = SQL("lock_requests", int)
 END = SQL("end", int)
+WAIT = SQL("wait")
 
 # A follow-up that finds nothing, or nothing public, leaves the request complete with what it has.
 SOFT = frozenset({"missing", "private"})
@@ -80,6 +81,13 @@ async def close(transaction: Transaction, closings: Sequence[Closing]) -> list[E
     awaited = [row.id for row in closed if row.awaited]
     followers = await transaction.rows(CLOSE_FOLLOWERS, {"ids": awaited}) if awaited else []
     return [Ended(row.id, row.status) for row in closed if row.ended] + followers
+
+
+async def wait(transaction: Transaction, waits: Sequence[tuple[int, datetime, str]]) -> None:
+    """Publish that requests, each with its followers, wait until a time for a reason. Of several for one request the first counts."""
+    first = {request: (request, until, reason) for request, until, reason in sorted(waits, reverse=True)}
+    if first:
+        await transaction.run(WAIT, arrays(list(first.values()), "ids", "until", "reasons"))
 
 
 async def cancel(

@@ -138,3 +138,23 @@ WITH target AS MATERIALIZED (
     {{publish}} changed WHERE ended
 )
 SELECT id FROM changed WHERE ended ORDER BY id
+
+-- name: wait
+-- Publishes that requests wait for a time, their followers with them, and why.
+-- Parameters: ids (bigint[]: leaders), until (timestamptz[]), reasons (text[]).
+-- Locks: the requests, each leader before its followers, by their ids.
+-- No row: never; the statement gives none, and touches none where each has ended.
+WITH waits AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(until)s::timestamptz[], %(reasons)s::text[]) AS w(id, until, reason)
+), locked AS MATERIALIZED (
+    SELECT r.id, w.until, w.reason FROM scrape_request_log r JOIN waits w ON w.id = coalesce(r.joined_to, r.id)
+    WHERE (r.id = ANY(%(ids)s) OR r.joined_to = ANY(%(ids)s)) AND r.status IN ('PENDING', 'PROCESSING')
+    ORDER BY coalesce(r.joined_to, r.id), r.joined_to IS NOT NULL, r.id FOR NO KEY UPDATE OF r
+), counted AS (
+    UPDATE scrape_request_log r SET event_version = r.event_version + 1 FROM locked l WHERE r.id = l.id
+    RETURNING {{event_columns_of_r}}, l.until, l.reason
+)
+INSERT INTO event (event_id, type, subject, version, account_id, data)
+SELECT md5('request ' || id || ' WAITING ' || event_version)::uuid, 'beat.scrape_request.waiting', 'scrape_request/' || id, event_version, account_id,
+       {{payload}} || jsonb_build_object('waiting', jsonb_build_object('reason', reason, 'until', until))
+FROM counted
