@@ -10,7 +10,18 @@ import structlog
 from beat_actors.database import Database, arrays
 from beat_actors.errors import StorageUnavailable
 from beat_actors.events.catalog import matches
-from beat_actors.events.positions import DUE, LOOK, READ, REFUSED_AGAIN, REPLAY, REPLAYED, UNPARK, Replay, expression
+from beat_actors.events.positions import (
+    ALONE,
+    DUE,
+    LOOK,
+    READ,
+    REFUSED_AGAIN,
+    REPLAY,
+    REPLAYED,
+    UNPARK,
+    Replay,
+    expression,
+)
 from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import rounds
 
@@ -54,8 +65,8 @@ class Again:
             found = await alone.only(LOOK, {"sink": self.name})
         if found.replay and (self._replaying is None or self._replaying.done()):
             self._replaying = asyncio.ensure_future(self._alone(self._begin_replay()))
-        if found.due:
-            await self._try_parked()
+        while found.due and await self._try_parked():
+            pass  # the next one of each subject is due
 
     def counted(self) -> int:
         """Events that were sent since this was asked last."""
@@ -77,11 +88,12 @@ class Again:
         except Exception:
             log.exception("sink_again_failed", sink=self.name)
 
-    async def _try_parked(self) -> None:
+    async def _try_parked(self) -> bool:
+        """Whether any was taken."""
         async with self.database.statements() as alone:
             rows = await alone.rows(DUE, {"sink": self.name, "limit": DUE_BATCH})
         if not rows:
-            return
+            return False
         try:
             refused = await self.sink.publish([row.event() for row in rows])
         except SinkUnavailable:
@@ -102,11 +114,13 @@ class Again:
         ]
         async with self.database.transaction() as transaction:
             if taken:
+                await transaction.run(ALONE, {"sink": self.name})
                 await transaction.run(UNPARK, {"sink": self.name, "seqs": taken})
             if again:
                 named = arrays(again, "seqs", "troubles", "reasons", "seconds")
                 await transaction.run(REFUSED_AGAIN, {"sink": self.name} | named)
         self._sent += len(taken)
+        return bool(taken)
 
     async def _begin_replay(self) -> None:
         async with self.database.statements() as alone:

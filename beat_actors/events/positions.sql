@@ -72,6 +72,16 @@ JOIN event_log l ON l.seq = n.seq JOIN event e ON e.id = l.id AND e.at = l.at
 WHERE EXISTS (SELECT FROM event_sink WHERE name = %(sink)s AND fence = %(fence)s FOR KEY SHARE)
 ON CONFLICT (sink, seq) DO NOTHING
 
+-- name: unheld
+-- Lets events be tried that were set aside behind another of their subject which has been taken meanwhile. Needs the sink's row (`save`): `unpark` either
+-- sees them or is seen by this.
+-- Parameters: sink (text), seqs (bigint[]).
+-- Locks: the rows.
+-- No row: never; the statement gives none.
+UPDATE event_parked p SET next_at = clock_timestamp(), behind = false
+WHERE p.sink = %(sink)s AND p.seq = ANY(%(seqs)s) AND p.behind AND NOT EXISTS (
+    SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq)
+
 -- name: due
 -- Parked events whose next try is due, of each subject the first.
 -- Parameters: sink (text), limit (bigint).
@@ -84,8 +94,15 @@ SELECT p.seq, {{of_event}}, p.tries FROM (
     ORDER BY p.next_at LIMIT %(limit)s) p
 JOIN event e ON e.id = p.id AND e.at = p.at ORDER BY p.seq
 
+-- name: alone
+-- Keeps others from setting events of a sink aside, for the length of a transaction.
+-- Parameters: sink (text).
+-- Locks: the sink's row.
+-- No row: never; the statement gives none.
+SELECT FROM event_sink WHERE name = %(sink)s FOR NO KEY UPDATE
+
 -- name: unpark
--- Deletes parked events that were taken, and lets the next one of each subject be tried.
+-- Deletes parked events that were taken, and lets the next one of each subject be tried. Needs the sink's row (`alone`).
 -- Parameters: sink (text), seqs (bigint[]).
 -- Locks: the rows.
 -- No row: never; the statement gives none.

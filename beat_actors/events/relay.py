@@ -17,7 +17,7 @@ import structlog
 from beat_actors.database import Database, arrays
 from beat_actors.errors import StorageUnavailable
 from beat_actors.events.again import PAGE, Again, Wanted, next_try
-from beat_actors.events.positions import LEASE, PARK, READ, RELEASE, SAVE, expression
+from beat_actors.events.positions import LEASE, PARK, READ, RELEASE, SAVE, UNHELD, expression
 from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import Entry, Window
 
@@ -325,6 +325,8 @@ class Relay:
             held = await transaction.row(SAVE, values | {"seq": position})
             if held is None:
                 raise LeaseLost
+            if behind := [one.entry.event.seq for one in parkings if one.behind]:
+                await transaction.run(UNHELD, {"sink": self.name, "seqs": behind})
         self._saved, self._saved_at = position, asyncio.get_running_loop().time()
         self._said = None if refusal is None else refusal.trouble.value
 

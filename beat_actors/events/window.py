@@ -64,10 +64,12 @@ class Window:
 
     def read(self, events: Iterable[tuple[Event, bool]], up_to: int) -> None:
         """Add what was read, up to a place, each with whether an earlier event of its subject is set aside."""
+        # What is set aside and not stored yet, no reader of the table can know.
+        aside = {parking.entry.event.subject for parking in self._parking} if self._waits else set()
         for event, held in events:
             entry = Entry(event)
             self._entries.append(entry)
-            if held and self._waits:
+            if self._waits and (held or event.subject in aside):
                 self._set_aside(entry, _BEHIND, behind=True)
             elif self._in_order:
                 self._ready.append(entry)

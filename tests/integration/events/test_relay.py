@@ -1,6 +1,7 @@
 """What the relay promises, with a sink in memory that does what each test says."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import psycopg
 import pytest
@@ -8,7 +9,18 @@ import pytest
 from beat_actors.database import Composed
 from beat_actors.events.again import Wanted
 from beat_actors.events.sink import Event, Refusal, SinkUnavailable, Trouble
-from tests.integration.events.world import Recorder, enroll, first_occurrences, race, relaying, sink_row, until, write
+from beat_actors.events.window import Window
+from tests.integration.events.world import (
+    Recorder,
+    Running,
+    enroll,
+    first_occurrences,
+    race,
+    relaying,
+    sink_row,
+    until,
+    write,
+)
 
 PARKED = Composed(
     "tests/parked",
@@ -67,7 +79,9 @@ async def test_a_sink_gets_the_types_and_accounts_that_it_wants_and_its_place_pa
     assert [event.subject for event in sink.taken] == ["b", "c"]
 
 
-async def _seq(database, seq: int) -> bool:
+async def _seq(database, seq: int, running: Running | None = None) -> bool:
+    if running is not None:
+        await running.news()
     return (await sink_row(database)).seq == seq
 
 
@@ -131,6 +145,51 @@ async def test_an_event_that_is_refused_alone_is_set_aside_and_holds_up_its_subj
 
 async def _none_parked(url: str) -> bool:
     return not await parked(url)
+
+
+def test_an_event_is_behind_one_that_is_set_aside_and_not_stored_yet() -> None:
+    """The table does not say so of what was read meanwhile."""
+    window = Window(0, in_order=False, waits=True)
+    first, later, other = (
+        Event(seq, str(seq), "beat.batch.ended", subject, seq, None, "2026-11-29T12:00:00Z", "{}")
+        for seq, subject in ((1, "a"), (2, "a"), (3, "b"))
+    )
+    window.read([(first, False)], 1)
+    (entry,) = window.take(10)
+    window.refused(entry, Refusal(Trouble.INVALID, "too large"), 0.0)
+    window.read([(later, False), (other, False)], 3)
+    assert [entry.event for entry in window.take(10)] == [other]
+    assert [(one.entry.event, one.behind) for one in window.parking()] == [(first, False), (later, True)]
+
+
+async def test_what_is_set_aside_behind_an_event_that_is_just_taken_is_tried(database, database_url) -> None:
+    """The later ones are read while the first ones of their subjects are parked, and stored as parked when those are gone."""
+    subjects = [f"subject {number}" for number in range(20)]
+    broken = {"on": True}
+
+    class Late(Recorder):
+        async def publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
+            if not broken["on"] and {event.version for event in events} == {1} and events[0].subject in subjects:
+                await write(database, "another", range(1, 2))
+                await until(lambda: _seq(database, len(subjects) + 1, running))  # the place was written just now
+                for subject in subjects:
+                    await write(database, subject, range(2, 3))
+                await running.news()
+                await asyncio.sleep(0.1)
+            return await super().publish(events)
+
+    sink = Late(refuses=lambda event: Refusal(Trouble.INVALID, "too large") if broken["on"] else None)
+    for subject in subjects:
+        await write(database, subject, range(1, 2))
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: _seq(database, len(subjects)))
+        broken["on"] = False
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
+            await admin.execute("UPDATE event_parked SET next_at = clock_timestamp()")
+        await until(lambda: len(sink.taken) == 2 * len(subjects) + 1)
+        await until(lambda: _none_parked(database_url))
+    assert all(sink.of(subject) == [1, 2] for subject in subjects)
 
 
 @pytest.mark.parametrize(("order", "arrive"), [("follow", [2, 3]), ("wait", [])])
