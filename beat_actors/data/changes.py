@@ -24,7 +24,7 @@ SCANNED = 500
 LONGEST = timedelta(minutes=10)
 """For which a transaction of Beat may last."""
 
-# Events that the filter leaves out come without their keys: the page ends behind them all the same. The first row is there always.
+# Events that the filter leaves out, or that are kept no more, come without keys: the page ends behind them all the same. The first row is there always.
 # An account's page is read through the index on its own events, so it neither costs nor shows what others have changed.
 CHANGES = """
 SELECT s.seq AS last, (SELECT at FROM event_log WHERE seq = s.seq) AS last_at, clock_timestamp() AS now, c.seq, c.at, c.platform, c.kind, c.request_id, CASE
@@ -32,10 +32,10 @@ SELECT s.seq AS last, (SELECT at FROM event_log WHERE seq = s.seq) AS last_at, c
     THEN '{{}}' ELSE ARRAY(SELECT jsonb_array_elements_text(c.data->'keys')) END AS keys
 FROM event_sequence s
 LEFT JOIN LATERAL (
-    SELECT l.seq, e.at, e.data, e.account_id, e.owner, e.data->>'platform' AS platform, e.data->>'kind' AS kind,
+    SELECT l.seq, l.at, e.data, e.account_id, e.owner, e.data->>'platform' AS platform, e.data->>'kind' AS kind,
            (e.data->>'request_id')::bigint AS request_id
     FROM (SELECT l.seq, l.id, l.at FROM event_log l WHERE l.changes AND l.seq > %(seq)s{own} ORDER BY l.seq LIMIT %(scanned)s) l
-    JOIN event e ON e.id = l.id AND e.at = l.at) c ON true
+    LEFT JOIN event e ON e.id = l.id AND e.at = l.at) c ON true
 ORDER BY c.seq
 """
 OWN = " AND l.account_id = %(account)s"

@@ -13,7 +13,7 @@ import pytest
 
 from beat_actors.access.reader import Sees
 from beat_actors.access.scopes import Scope
-from beat_actors.data import cursors, listing
+from beat_actors.data import changes, cursors, listing
 from beat_actors.data.changes import OfTransaction, Position
 from beat_actors.database import Database
 from beat_actors.platforms.instagram import (
@@ -361,6 +361,18 @@ async def test_a_change_that_commits_late_is_in_the_feed_behind_those_that_did_n
         assert [one["request_id"] for one in page["changes"]] == [early]
     page = (await api.simulate_get("/v1/changes", params={"since": page["next_cursor"]})).json
     assert [one["request_id"] for one in page["changes"]] == [late]
+
+
+async def test_the_feed_goes_past_places_whose_events_are_kept_no_more(api, database, monkeypatch) -> None:
+    monkeypatch.setattr(changes, "SCANNED", 2)
+    made = [await observe(database, "instagram", replace_followers(n)) for n in range(4)]
+    await api.simulate_get("/v1/changes")  # gives them their places
+    async with database.transaction() as transaction:
+        await transaction.run("DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY id LIMIT 3)")
+    page = (await api.simulate_get("/v1/changes")).json
+    assert (page["changes"], page["more"]) == ([], True)
+    page = (await api.simulate_get("/v1/changes", params={"since": page["next_cursor"]})).json
+    assert [one["request_id"] for one in page["changes"]] == made[3:]
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["session", "prepared"])
