@@ -90,6 +90,8 @@ NOTHING_PERSONAL = {
 
 OTHER_COLUMNS = frozenset(
     [
+        "sink",
+        "trouble",
         "source",
         "platform",
         "post_id",

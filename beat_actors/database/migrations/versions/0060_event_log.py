@@ -82,7 +82,7 @@ def upgrade() -> None:
     CREATE TABLE event_sequence (
         only_one   boolean PRIMARY KEY DEFAULT true CHECK (only_one),
         seq        bigint NOT NULL DEFAULT 0,
-        minute     timestamptz NOT NULL DEFAULT '-infinity',
+        minute     timestamptz NOT NULL DEFAULT to_timestamp(0),
         floor      bigint NOT NULL DEFAULT 0,
         mark       bigint,
         marked_in  xid8,
