@@ -50,7 +50,7 @@ ENGINE = (
     Place("event_pending", ("account_id",), "the account that an event is about", "until it has its place in the log", (), "account_id"),
     Place("event_log", ("account_id",), "the account that an event is about", LOG, (), "account_id"),
     Place("event_parked", ("subject", "reason"), "the subject of an event that a sink did not take", "until it was sent or given up"),
-    Place("event_replay", ("subject", "reason"), "operators' reasons", REQUEST),
+    Place("event_replay", ("subject", "reason", "error"), "operators' reasons", REQUEST),
     Place("outbox_event", ("subject", "data"), "handles in events", REQUEST),
     Place("webhook_delivery", ("data", "error"), "handles in events", LOG),
     Place("webhook_endpoint", ("url", "account_id", "last_error"), "an account's address for events", "until it is removed", (), "account_id"),
@@ -92,6 +92,7 @@ OTHER_COLUMNS = frozenset(
     [
         "sink",
         "trouble",
+        "types",
         "source",
         "platform",
         "post_id",
