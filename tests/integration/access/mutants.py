@@ -226,4 +226,4 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("the account, in whom an event is sent to")
 def _(patch: pytest.MonkeyPatch) -> None:
-    _without(patch, deliveries, "FAN_OUT", "(e.account_id IS NULL OR e.account_id = b.data->>'account_id')", "true")
+    _without(patch, deliveries, "FAN_OUT", "e.account_id = b.account_id AND", "")
