@@ -14,6 +14,7 @@ import sys
 
 import structlog
 
+from beat_actors import heap
 from beat_actors.database import Database
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.reporting import Reporter
@@ -31,6 +32,8 @@ async def serve() -> None:
     settings = load()
     configure(settings, service=PROCESS)
     start_threads(PROCESS)
+    heap.collect_less()
+    heap.freeze()
     await asyncio.to_thread(refuse_unsafe, settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

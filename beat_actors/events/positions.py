@@ -9,10 +9,11 @@ from beat_actors.events.sink import Event
 
 
 class Leased(NamedTuple):
-    """A lease, and the place up to which the sink has everything."""
+    """A lease, the place up to which everything is settled, and the last event that the sink has stored."""
 
     fence: int
     seq: int
+    stored: int
 
 
 class Read(NamedTuple):
@@ -46,8 +47,8 @@ class Due(NamedTuple):
     data: str
     tries: int
 
-    def event(self) -> Event:
-        return Event(*self[:8])
+    def event(self, *, replay: bool = False) -> Event:
+        return Event(*self[:8], replay)
 
 
 class Replay(NamedTuple):

@@ -16,16 +16,16 @@ WHERE (s.scheme, s.wanted) IS DISTINCT FROM (excluded.scheme, excluded.wanted)
 -- No row: another relay holds it.
 UPDATE event_sink SET holder = %(holder)s, lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), fence = fence + 1
 WHERE name = (SELECT name FROM event_sink WHERE name = %(name)s AND coalesce(lease_until <= clock_timestamp(), true) FOR NO KEY UPDATE SKIP LOCKED)
-RETURNING fence, seq
+RETURNING fence, seq, stored
 
 -- name: save
 -- Writes how far a sink has got, and prolongs the lease. `since` is when the present trouble began.
--- Parameters: name (text), fence (bigint), seconds (double precision), seq (bigint), sent, returned, nacked, parked (bigint): more than
+-- Parameters: name (text), fence (bigint), seconds (double precision), seq, stored (bigint), sent, returned, nacked, parked (bigint): more than
 -- before, trouble, reason (text or null).
 -- Rows: the fence.
 -- Locks: the sink's row.
 -- No row: the lease is another relay's.
-UPDATE event_sink SET lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), seq = %(seq)s,
+UPDATE event_sink SET lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), seq = %(seq)s, stored = %(stored)s,
     at = CASE WHEN seq = %(seq)s THEN at ELSE coalesce((SELECT l.at FROM event_log l WHERE l.seq = %(seq)s), at) END,
     sent = sent + %(sent)s, returned = returned + %(returned)s, nacked = nacked + %(nacked)s, parked = parked + %(parked)s,
     since = CASE WHEN %(trouble)s::text IS NULL THEN NULL WHEN trouble = %(trouble)s THEN since ELSE clock_timestamp() END,

@@ -37,6 +37,8 @@ STAND_FIRST, STAND_MOST = 0.25, 2.0
 """Seconds until a sink that stands is tried again: the first pause, and the longest."""
 STAND_REFUSED = 30.0
 """Seconds of a pause after a refused login, so that no account is locked for it."""
+SENT_AGAIN = 10_000
+"""Places at most that are sent again to a server that has lost what it had confirmed."""
 FEW = 10
 """Events of a batch from which on a batch that is refused as a whole says that the sink stands."""
 COUNTED = {Trouble.UNROUTABLE: "returned", Trouble.NACKED: "nacked"}
@@ -81,11 +83,11 @@ class Relay:
     def __post_init__(self) -> None:
         self._types = expression(self.wanted.types)
         self._accounts = None if self.wanted.accounts is None else list(self.wanted.accounts)
-        self._reset(0, 0)
+        self._reset(0, 0, 0)
 
-    def _reset(self, fence: int, position: int) -> None:
-        self._fence = fence
-        self._window = Window(position, in_order=self.sink.in_order, waits=self.wanted.waits)
+    def _reset(self, fence: int, position: int, stored: int) -> None:
+        self._fence, self._stored = fence, stored
+        self._window = self._window_from(position)
         self._calls: dict[asyncio.Task[Mapping[int, Refusal]], list[Entry]] = {}
         self._again = Again(self.database, self.name, self.sink, self.wanted)
         self._counts = Counts()
@@ -94,6 +96,9 @@ class Relay:
         self._most = PAGE
         self._saved, self._saved_at, self._ticked_at = position, 0.0, 0.0
         self._said: str | None = None
+
+    def _window_from(self, position: int) -> Window:
+        return Window(position, in_order=self.sink.in_order, waits=self.wanted.waits)
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Publish until `stopped`, whenever this relay has the lease."""
@@ -121,7 +126,7 @@ class Relay:
             leased = await alone.row(LEASE, values)
         if leased is None:
             return False
-        self._reset(leased.fence, leased.seq)
+        self._reset(leased.fence, leased.seq, leased.stored)
         log.info("sink_leased", sink=self.name, seq=leased.seq)
         return True
 
@@ -169,17 +174,29 @@ class Relay:
     async def _open_sink(self, now: float) -> None:
         try:
             async with asyncio.timeout(OPENS_WITHIN):
-                await self.sink.open(self._window.position)
+                await self.sink.open(self._stored)
             self._open = True
             if self._standing is not None and not self._standing.probes:
                 self._standing = None
         except SinkUnavailable as error:
+            self._lost(error)
             self._stand(Refusal(error.trouble, str(error)), now)
         except TimeoutError:
             self._stand(Refusal(Trouble.UNREACHABLE, f"it did not open within {OPENS_WITHIN:g} s"), now)
         except Exception as error:  # whatever a sink of another distribution raises
             log.exception("sink_open_failed", sink=self.name)
             self._stand(Refusal(Trouble.UNREACHABLE, f"{type(error).__name__} while it opened"), now)
+
+    def _lost(self, error: SinkUnavailable) -> None:
+        """Send again what the server had confirmed and has lost, as far back as `SENT_AGAIN`."""
+        if error.trouble is not Trouble.LOST or error.stored is None:
+            return
+        self._stored = error.stored
+        position = self._window.position
+        begin = max(error.stored, position - SENT_AGAIN)
+        if begin < position and not self._calls:
+            log.warning("sink_sends_again", sink=self.name, after=begin, up_to=position)
+            self._window = self._window_from(begin)
 
     def _stand(self, refusal: Refusal, now: float, *, probes: bool = False) -> None:
         before = self._standing
@@ -228,6 +245,7 @@ class Relay:
                 self._settle(entries, call.result(), now)
             elif isinstance(error, SinkUnavailable):
                 self._window.give_back(entries)
+                self._lost(error)
                 self._stand(Refusal(error.trouble, str(error)), now)
             elif len(entries) > 1:
                 # One of them may be what it cannot send: halves find it.
@@ -268,6 +286,7 @@ class Relay:
             if place not in refused:
                 self._window.taken(entry)
                 self._counts.sent += 1
+                self._stored = max(self._stored, entry.event.seq)
             elif entry not in again:
                 self._window.refused(entry, refused[place], now)
         self._window.give_back(again)
@@ -322,7 +341,7 @@ class Relay:
                 await transaction.run(PARK, {"sink": self.name, "fence": self._fence} | named)
                 self._window.parked(parkings)
                 position = self._window.position
-            held = await transaction.row(SAVE, values | {"seq": position})
+            held = await transaction.row(SAVE, values | {"seq": position, "stored": self._stored})
             if held is None:
                 raise LeaseLost
             if behind := [one.entry.event.seq for one in parkings if one.behind]:

@@ -346,3 +346,36 @@ async def test_two_relays_that_are_killed_lose_nothing_and_keep_the_order(databa
             await (await connection.execute("SELECT 'subject/' || id, n FROM counted WHERE n > 0")).fetchall()
         )
     assert first_occurrences(taken) == {subject: list(range(1, n + 1)) for subject, n in counted.items()}
+
+
+async def test_a_server_that_lost_what_it_had_confirmed_gets_it_again(database) -> None:
+    """It says how far it still has everything; the same events come again with the same ids."""
+    sink = Recorder(in_order=True)
+    await write(database, "a", range(1, 21))
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: len(sink.taken) == 20)
+        await until(lambda: _seq(database, 20))
+        lost = [event.id for event in sink.taken[12:]]
+        del sink.taken[12:]
+        sink.down = SinkUnavailable(Trouble.LOST, "it lost its last writes", stored=12)
+        await write(database, "a", range(21, 23))
+        await running.news()
+        await until(lambda: _trouble(database, "lost"))
+        sink.down = None
+        await until(lambda: len(sink.taken) == 22)
+        await until(lambda: _seq(database, 22))
+    assert sink.of("a") == list(range(1, 23))
+    assert [event.id for event in sink.taken[12:20]] == lost
+
+
+async def test_the_sink_is_told_what_it_has_stored_and_not_what_it_did_not_want(database) -> None:
+    sink, wanted = Recorder(), Wanted(types=["beat.alert.*"])
+    await write(database, "a", range(1, 3), type_="beat.alert.opened")
+    await write(database, "b", range(1, 6))
+    async with relaying(database, sink, wanted=wanted) as running:
+        await running.news()
+        await until(lambda: _seq(database, 7))
+    async with relaying(database, sink, wanted=wanted):
+        await until(lambda: len(sink.opened) == 2)
+    assert sink.opened == [0, 2]

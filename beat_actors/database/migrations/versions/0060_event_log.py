@@ -93,12 +93,13 @@ def upgrade() -> None:
     -- The first place that was given in a minute, of those in which one was.
     CREATE TABLE event_minute (minute timestamptz PRIMARY KEY, seq bigint NOT NULL);
 
-    -- Places that events are published to. All up to `seq` was sent, parked or not wanted; `at`: when the event at `seq` happened. A relay holds the
+    -- Places that events are published to. All up to `seq` was sent, parked or not wanted; `stored`: the last that was sent; `at`: when the event at `seq` happened. A relay holds the
     -- lease and writes with its fence. `trouble`: why it does not take events, `reason` in a sentence, `since` when; NULL: it takes them.
     CREATE TABLE event_sink (
         name        text PRIMARY KEY,
         scheme      text NOT NULL,
         seq         bigint NOT NULL,
+        stored      bigint NOT NULL DEFAULT 0,
         at          timestamptz NOT NULL DEFAULT clock_timestamp(),
         fence       bigint NOT NULL DEFAULT 0,
         holder      text,
