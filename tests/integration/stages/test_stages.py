@@ -259,7 +259,7 @@ async def test_s6_2_when_no_source_can_be_read_the_request_fails_and_each_hop_is
         await step(engine)
     ((status, error),) = await rows(engine.database, "SELECT status, data->'error' FROM scrape_request_log")
     assert (status, error["code"]) == ("FAILED", "malformed")
-    last = f"the last call, to {CHAIN[-1]}, came to malformed ($)"
+    last = f"the last call, to {CHAIN[-1]}, ended with malformed ($)"
     assert error["message"] == f"no source gave an answer that can be read; {last}"
     hops = "SELECT source FROM trace_log WHERE request_id = %s ORDER BY at"
     assert [source for (source,) in await rows(engine.database, hops, (request,))] == list(CHAIN)
