@@ -21,9 +21,8 @@ WRITES = re.compile(
     re.IGNORECASE,
 )
 FOLDERS = {FETCH: "beat_actors/fetches", REQUEST: "beat_actors/requests"}
-BOTH_IN_FETCHES = {"fetches/claims.leases", "fetches/leasing.move"}
-"""Statements of fetches that write a request as well: the first claim of a call begins the request, and a fetch that has to wait counts an event of its
-request."""
+BOTH_IN_FETCHES = {"fetches/claims.leases"}
+"""Statements of fetches that write a request as well: the first claim of a call begins the request."""
 SABOTEURS = ("beat_actors/chaos/", "beat_actors/database/migrations/")
 """Chaos empties the tables that it fills; a migration may write whatever it changes."""
 
