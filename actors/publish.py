@@ -18,7 +18,8 @@ from beat_actors import heap
 from beat_actors.database import Database
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.reporting import Reporter
-from beat_actors.events.publisher import PROCESS, Publisher
+from beat_actors.events.publisher import Publisher
+from beat_actors.events.status import PROCESS
 from beat_actors.logs import configure
 from beat_actors.running_code import own
 from beat_actors.settings import Settings, load

@@ -138,6 +138,7 @@ class Again:
             "types": expression(replay.types),
             "accounts": None if self.wanted.accounts is None else list(self.wanted.accounts),
             "subject": replay.subject,
+            "backfill": replay.backfill,
             "sink": None,
         }
         while not done:
@@ -152,7 +153,8 @@ class Again:
             done = position >= replay.to_seq
             written = {"id": replay.id, "position": position, "sent": len(events), "ended": done, "error": error}
             async with self.database.statements() as alone:
-                await alone.run(REPLAYED, written)
+                if not await alone.run(REPLAYED, written):
+                    return  # it was cancelled
             await asyncio.sleep(max(len(events) / replay.rate - (loop.time() - begun), 0.0))
 
     def _wants(self, event_type: str) -> bool:

@@ -52,7 +52,8 @@ class Due(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """Events up to `to_seq`, of these types and this subject, `rate` of them in a second; sent up to `position`."""
+    """Events up to `to_seq`, of these types and this subject, `rate` of them in a second; sent up to `position`. `backfill`: those that were
+    written for a backfill, and no others."""
 
     id: int
     to_seq: int
@@ -60,6 +61,7 @@ class Replay(NamedTuple):
     subject: str | None
     rate: int
     position: int
+    backfill: bool
 
 
 class Look(NamedTuple):

@@ -37,7 +37,7 @@ WHERE name = %(name)s AND fence = %(fence)s RETURNING fence
 -- Parameters: name (text), fence (bigint).
 -- Locks: the sink's row.
 -- No row: never; the statement gives none.
-UPDATE event_sink SET holder = NULL, lease_until = NULL WHERE name = %(name)s AND fence = %(fence)s
+UPDATE event_sink SET holder = NULL, lease_until = clock_timestamp() WHERE name = %(name)s AND fence = %(fence)s
 
 -- fragment: of_event
 -- An event `e` at the place `l.seq`, as `Event`.
@@ -47,14 +47,15 @@ to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS time, e.dat
 -- name: read
 -- The next places of the log, each with its event where the sink wants it. A page is bounded by places, whatever the filter leaves of them.
 -- Parameters: after, up_to (bigint): places, limit (bigint), types (text or null): a regular expression of the types, accounts (text[] or null),
--- subject (text or null), sink (text or null): the sink whose parked events hold up others of their subject.
+-- subject (text or null), backfill (boolean): the places of backfills or those of all others, sink (text or null): the sink whose parked events hold
+-- up others of their subject.
 -- Rows: `Read`, in order.
 -- Locks: none.
 -- No row: the log has no more.
 SELECT l.seq, {{of_event}}, %(sink)s::text IS NOT NULL AND e.id IS NOT NULL AND EXISTS (
            SELECT FROM event_parked p WHERE p.sink = %(sink)s AND p.subject = e.subject) AS held
-FROM (SELECT seq, id, at FROM event_log WHERE seq > %(after)s AND seq <= %(up_to)s ORDER BY seq LIMIT %(limit)s) l
-LEFT JOIN event e ON e.id = l.id AND e.at = l.at AND (%(types)s::text IS NULL OR e.type ~ %(types)s)
+FROM (SELECT seq, id, at, backfill FROM event_log WHERE seq > %(after)s AND seq <= %(up_to)s ORDER BY seq LIMIT %(limit)s) l
+LEFT JOIN event e ON l.backfill = %(backfill)s AND e.id = l.id AND e.at = l.at AND (%(types)s::text IS NULL OR e.type ~ %(types)s)
     AND (%(accounts)s::text[] IS NULL OR e.account_id = ANY(%(accounts)s)) AND (%(subject)s::text IS NULL OR e.subject = %(subject)s)
 ORDER BY l.seq
 
@@ -128,13 +129,13 @@ WHERE p.sink = %(sink)s AND p.seq = n.seq
 -- Rows: `Replay`, one.
 -- Locks: none.
 -- No row: there is none.
-SELECT id, to_seq, types, subject, rate, position FROM event_replay WHERE sink = %(sink)s AND ended_at IS NULL ORDER BY id LIMIT 1
+SELECT id, to_seq, types, subject, rate, position, backfill FROM event_replay WHERE sink = %(sink)s AND ended_at IS NULL ORDER BY id LIMIT 1
 
 -- name: replayed
 -- Writes how far a replay has got.
 -- Parameters: id, position, sent (bigint): more than before, ended (boolean), error (text or null).
 -- Locks: the replay.
--- No row: never; the statement gives none.
+-- No row: it was cancelled; the statement touches none.
 UPDATE event_replay SET position = %(position)s, sent = sent + %(sent)s, error = %(error)s,
     ended_at = CASE WHEN %(ended)s THEN clock_timestamp() END WHERE id = %(id)s AND ended_at IS NULL
 

@@ -26,8 +26,6 @@ from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-PROCESS = "publisher"
-"""The name by which the process reports and connects."""
 BUSY, IDLE = 0.01, 0.5
 """Seconds between two looks for pending events: while there are some, and while there are none."""
 

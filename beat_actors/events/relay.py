@@ -218,6 +218,7 @@ class Relay:
                 "types": self._types,
                 "accounts": self._accounts,
                 "subject": None,
+                "backfill": False,
                 "sink": self.name if self.wanted.waits else None,
             }
             async with self.database.statements() as alone:

@@ -78,6 +78,7 @@ NOTHING_PERSONAL = {
     "event_sink": "hosts and names of sinks",
     "flow_setting": "flows",
     "leader": "hosts",
+    "limit_level": "limits on on-demand requests",
     "process": "hosts",
     "smaller_page": "digests of what was asked for",
     "refusal": "sources, operations and their codes",

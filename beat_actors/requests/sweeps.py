@@ -55,7 +55,7 @@ AHEAD = 3
 """Days ahead that have partitions."""
 KEPT = {
     **dict.fromkeys(("raw_payload", "archived_payload"), "raw_payload_days"),
-    **dict.fromkeys(("trace_log", "profile_log", "post_log", "change_log", "event", "broker_decision"), "log_days"),
+    **dict.fromkeys(("trace_log", "profile_log", "post_log", "change_log", "broker_decision"), "log_days"),
 }
 
 

@@ -28,11 +28,11 @@ NOT s.well AND e.failures + s.failed >= %(failures)s AND (e.open_until IS NULL O
 WITH position AS (
     SELECT seq FROM webhook_position FOR NO KEY UPDATE SKIP LOCKED
 ), places AS MATERIALIZED (
-    SELECT l.* FROM position p CROSS JOIN LATERAL (SELECT seq, id, at FROM event_log WHERE seq > p.seq ORDER BY seq LIMIT %(limit)s) l
+    SELECT l.* FROM position p CROSS JOIN LATERAL (SELECT seq, id, at, backfill FROM event_log WHERE seq > p.seq ORDER BY seq LIMIT %(limit)s) l
 ), made AS (
     INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, next_at, expires_at)
     SELECT e.id, b.event_id, b.type, b.data, b.at, clock_timestamp(), clock_timestamp() + interval '24 hours'
-    FROM places l JOIN event b ON b.id = l.id AND b.at = l.at JOIN webhook_endpoint e
+    FROM places l JOIN event b ON b.id = l.id AND b.at = l.at AND NOT l.backfill JOIN webhook_endpoint e
         ON e.state <> 'disabled' AND b.at >= e.created_at
        AND (e.account_id IS NULL OR e.account_id = b.account_id AND (b.owner = '' OR EXISTS (
            SELECT FROM owner_grant g WHERE g.account_id = b.account_id AND g.platform = b.data->>'platform' AND g.owner = b.owner)))

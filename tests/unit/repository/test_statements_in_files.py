@@ -21,6 +21,8 @@ COMPOSED = {
     "beat_actors/database/migrate.py": "names, and what no schema knows yet",
     "beat_actors/database/roles.py": "names and passwords of roles",
     "beat_actors/database/vacuum.py": "names of tables",
+    "beat_actors/events/changes.py": "a platform's declarations",
+    "beat_actors/events/reading.py": "who reads",
     "beat_actors/pipeline/entities.py": "a platform's declarations",
     "beat_actors/privacy/retention.py": "a platform's declarations",
     "beat_actors/requests/intake.py": "a platform's declarations",
