@@ -4,6 +4,17 @@ from api.operations.alerts import Alerts, AlertSilence
 from api.operations.audit import Audit
 from api.operations.credentials import Credential, CredentialChange, CredentialKeys, Credentials, CredentialSecret
 from api.operations.database import DatabaseConnections, DatabaseProcesses, DatabaseTables
+from api.operations.events import (
+    Event,
+    EventReplayCancel,
+    EventReplays,
+    Events,
+    EventSink,
+    EventSinks,
+    ParkedEvents,
+    ParkedEventsDrop,
+    ParkedEventsRetry,
+)
 from api.operations.flows import Flow, Flows
 from api.operations.quarantine import (
     Quarantine,
@@ -37,6 +48,15 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/quarantine/{entry_id}/payload": QuarantinePayload,
     "/v1/quarantine/resolve": QuarantineResolve,
     "/v1/quarantine/replay": QuarantineReplay,
+    "/v1/events": Events,
+    "/v1/events/{seq}": Event,
+    "/v1/events/sinks": EventSinks,
+    "/v1/events/sinks/{sink}": EventSink,
+    "/v1/events/replays": EventReplays,
+    "/v1/events/replays/{replay_id}/cancel": EventReplayCancel,
+    "/v1/events/parked": ParkedEvents,
+    "/v1/events/parked/retry": ParkedEventsRetry,
+    "/v1/events/parked/drop": ParkedEventsDrop,
     "/v1/credentials/rotate-keys": CredentialKeys,
     "/v1/stuck": StuckRequests,
     "/v1/stuck/requeue": StuckRequeue,

@@ -85,6 +85,16 @@ TABLE = {
     ("GET", "/v1/quarantine/{entry_id}/payload"): Scope.OPERATE,
     ("POST", "/v1/quarantine/resolve"): Scope.OPERATE,
     ("POST", "/v1/quarantine/replay"): Scope.OPERATE,
+    ("GET", "/v1/events"): Scope.OPERATE,
+    ("GET", "/v1/events/{seq}"): Scope.READ,
+    ("GET", "/v1/events/sinks"): Scope.OPERATE,
+    ("DELETE", "/v1/events/sinks/{sink}"): Scope.OPERATE,
+    ("GET", "/v1/events/replays"): Scope.OPERATE,
+    ("POST", "/v1/events/replays"): Scope.OPERATE,
+    ("POST", "/v1/events/replays/{replay_id}/cancel"): Scope.OPERATE,
+    ("GET", "/v1/events/parked"): Scope.OPERATE,
+    ("POST", "/v1/events/parked/retry"): Scope.OPERATE,
+    ("POST", "/v1/events/parked/drop"): Scope.OPERATE,
     ("GET", "/v1/alerts"): Scope.OPERATE,
     ("POST", "/v1/alerts/{alert_id}/silence"): Scope.OPERATE,
     ("GET", "/v1/audit"): Scope.ADMIN,
@@ -103,7 +113,7 @@ FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
-    "event_type": "beat.batch.ended", "major": 1,
+    "event_type": "beat.batch.ended", "major": 1, "seq": 1, "sink": "bus", "replay_id": 1,
 }  # fmt: skip
 READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
 GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}

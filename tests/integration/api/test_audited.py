@@ -9,6 +9,7 @@ from actors.broker import build_broker
 from beat_actors.access.scopes import Scope
 from beat_actors.alerts import Alert, open_alert
 from beat_actors.database import Database
+from beat_actors.events.log import sequence_all
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import Keys, app_over, bearer
 from tests.integration.api.promised import Promised
@@ -22,6 +23,11 @@ SECRETS = [{"key": "canary-one-5f2c9e"}, {"key": "canary-two-5f2c9e"}]
 QUARANTINED = """
 INSERT INTO quarantine (kind, platform, source, operation, parser_version, error, path)
 VALUES ('malformed', 'instagram', 'lama', 'profile_by_handle', 1, 'no', '$.id')
+"""
+PARKED = """
+WITH sink AS (INSERT INTO event_sink (name, scheme, seq) VALUES ('bus', 'test', 0))
+INSERT INTO event_parked (sink, seq, id, at, subject, trouble, reason)
+SELECT 'bus', l.seq, l.id, l.at, 'alert/1', 'nacked', 'a full queue' FROM event_log l WHERE l.seq = 1
 """
 # A submission is its own record: its request names the key.
 SUBMISSIONS = {
@@ -61,6 +67,11 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/queues/ingest/purge", {"state": "waiting", **REASON}, "queue.purge"),
     ("POST", "/v1/quarantine/replay", CLUSTER, "quarantine.replay"),
     ("POST", "/v1/quarantine/resolve", CLUSTER, "quarantine.resolve"),
+    ("POST", "/v1/events/replays", {"sink": "bus", "from_seq": 1, **REASON}, "event.replay"),
+    ("POST", "/v1/events/replays/1/cancel", REASON, "event.replay_cancel"),
+    ("POST", "/v1/events/parked/retry", {"sink": "bus", **REASON}, "event.retry"),
+    ("POST", "/v1/events/parked/drop", {"sink": "bus", "seqs": [1], **REASON}, "event.drop"),
+    ("DELETE", "/v1/events/sinks/bus?reason=gone", None, "sink.forget"),
     ("POST", "/v1/alerts/1/silence", REASON, "alert.silence"),
     ("POST", "/v1/webhooks", {"url": "https://example.com/hook"}, "webhook.create"),
     ("PATCH", "/v1/webhooks/1", {"events": ["beat.alert.*"]}, "webhook.change"),
@@ -100,6 +111,9 @@ async def prepared(database: Database, settings: Settings) -> dict[str, str]:
     async with database.transaction() as transaction:
         await open_alert(transaction, alert)
         await transaction.run(QUARANTINED)
+    await sequence_all(database)
+    async with database.transaction() as transaction:
+        await transaction.run(PARKED)
     broker = build_broker(settings)
     messages = [dramatiq.Message("ingest", "ingest", ([n],), {}, {}) for n in (1, 2)]
     broker.send(messages)
