@@ -9,6 +9,7 @@ from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.watch.by_hand import stopped_by_hand
 from beat_actors.watch.credentials import credentials_in_trouble, credentials_out
 from beat_actors.watch.database import connections, partitions, slow_database
+from beat_actors.watch.events import unpublished
 from beat_actors.watch.payloads import unarchived
 from beat_actors.watch.platforms import at_a_standstill
 from beat_actors.watch.quarantine import quarantined
@@ -42,6 +43,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("connections", connections),
     Watch("quarantine", quarantined),
     Watch("webhook", webhooks.in_trouble, every=30),
+    Watch("events", unpublished, every=12),
     Watch("partition", partitions, every=60),
     Watch("hand", stopped_by_hand, every=300),
     Watch("payloads", unarchived, every=60),
