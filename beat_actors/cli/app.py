@@ -58,6 +58,11 @@ COMMANDS = (
     ),
     ("keys", "keys:app", "API keys: create, list, revoke, rotate."),
     ("webhooks", "webhooks:app", "Webhooks: list, add, pause, resume, rotate, remove; their deliveries; resend."),
+    (
+        "events",
+        "events:app",
+        "Events: the state of each sink, the log, replays, parked events; retry or drop them, forget a sink, backfill.",
+    ),
     ("audit", "audit:audit", "List who changed what, newest first."),
     ("limits", "limits:app", "Limits on on-demand requests: used, left, rate, forecast; reset one."),
     ("simulator", "simulator:app", "Simulated providers: run them, read their ledger, inject faults."),
@@ -81,9 +86,11 @@ LOCAL = (
     ("payloads",),
     ("try",),
     ("db", "vacuum"),
+    ("events", "backfill"),
     ("db", "roles"),
 )
-"""Commands that need this machine's files or way to the providers, the key of the bucket, or logins of PostgreSQL that no API has. All others work over the API, too."""
+"""Commands that need this machine's files or way to the providers, the key of the bucket, logins of PostgreSQL that no API has, or more time than
+a call of the API may take. All others work over the API, too."""
 
 OF_REHEARSAL = frozenset({"simulator", "chaos"})
 """Those that the production wheel does not contain; the wheel `beat-actors-rehearsal` brings them."""

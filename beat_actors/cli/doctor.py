@@ -8,9 +8,9 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from beat_actors.cli import operators
+from beat_actors.cli import operators, sinks
 from beat_actors.cli.finding import Finding, of_alerts
-from beat_actors.cli.operators import ask, database, is_remote, steering, watching
+from beat_actors.cli.operators import ask, database, events, is_remote, steering, watching
 from beat_actors.cli.output import FAILED, show_json, show_rows
 
 STUCK_AFTER = 600.0
@@ -78,6 +78,7 @@ class There(operators.There):
             "queues": self._queues,
             "connections": self._connections,
             "processes": self._processes,
+            "events": self._events,
             "stuck": self._stuck,
             "alerts": self._alerts,
         }
@@ -126,6 +127,10 @@ class There(operators.There):
                 if one.troubles
             ),
         ]
+
+    async def _events(self) -> list[Finding]:
+        """The publisher and the sinks there."""
+        return sinks.states(await events.There(self.client).status(), wanted=False)
 
     async def _stuck(self) -> list[Finding]:
         found = await watching.There(self.client).stuck(STUCK_AFTER)

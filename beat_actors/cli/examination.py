@@ -13,7 +13,7 @@ import redis
 
 from beat_actors import failpoints, running_code
 from beat_actors.alerts import list_alerts
-from beat_actors.cli import bucket, providers
+from beat_actors.cli import bucket, providers, sinks
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.finding import Finding, of_alerts
 from beat_actors.cli.session import Session, queue_depths, session
@@ -342,6 +342,7 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("Redis", _redis, "start it, or correct BEAT_REDIS_URL; until then work is slower, and nothing is lost"),
     ("workers", _processes, "fix PostgreSQL and Redis first"),
     ("alerts", _alerts, "fix PostgreSQL first"),
+    ("events", sinks.examine, "fix PostgreSQL first"),
     ("S3", _s3, "start it, or correct BEAT_S3_ENDPOINT_URL"),
     (
         "providers",

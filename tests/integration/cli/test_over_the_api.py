@@ -26,6 +26,8 @@ READS = (
     ("audit",),
     ("stuck",),
     ("queues", "list", "ingest"),
+    ("events", "replays"),
+    ("events", "parked"),
     ("db", "--all"),
 )
 CHANGES = (
@@ -62,6 +64,14 @@ REFUSALS = (
     (("quarantine", "show", "4711"), 4),
     (("webhooks", "pause", "4711"), 4),
     (("alerts", "silence", "4711", "--reason", "x"), 4),
+    (("events", "replay", "--sink", "nobody", "--from", "1", "--reason", "x"), 4),
+    (("events", "replay", "--sink", "nobody", "--from", "1", "--type", "nothing.*", "--reason", "x"), 4),
+    (("events", "replays", "--cancel", "4711", "--reason", "x"), 4),
+    (("events", "parked", "nobody"), 4),
+    (("events", "retry", "nobody"), 4),
+    (("events", "drop", "nobody", "--seq", "1", "--reason", "x"), 4),
+    (("events", "forget", "nobody", "--reason", "x"), 4),
+    (("events", "tail", "--type", "nothing.*"), 4),
     (("retry",), 2),
     (("cancel", "--reason", "x"), 2),
     (("credentials", "reset", "--reason", "x"), 2),

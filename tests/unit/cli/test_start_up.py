@@ -57,10 +57,11 @@ HELPED = (
     "limits",
     "credentials",
     "doctor",
+    "events",
 )
 OFTEN = ("alerts", "requests", "sources", "why 1", "scrape instagram someone")
 OTHERS = (
-    "requests 1", "flows", "limits", "keys list", "webhooks list", "credentials list", "quarantine", "audit", "stuck", "db", "accounts grants",
+    "requests 1", "flows", "limits", "keys list", "webhooks list", "credentials list", "quarantine", "audit", "stuck", "db", "accounts grants", "events status",
     "retry 1", "cancel 1 --reason why", "doctor", "watch 1",
 )  # fmt: skip
 
