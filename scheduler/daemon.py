@@ -24,12 +24,14 @@ from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.reporting import Reporter
 from beat_actors.errors import LimitsUnavailable, ObjectsUnavailable, StorageUnavailable
+from beat_actors.events import retention as events
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
 from beat_actors.payloads.archive import Archiver
 from beat_actors.privacy.retention import Entities
+from beat_actors.quotas import reached
 from beat_actors.requests import batches, replay, retention, sweeps
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
@@ -151,8 +153,10 @@ JOBS = (
     Job("archive", _writes(Archiver().run), every=60, deadline=180),
     Job("partitions", _writes(sweeps.partitions), every=600, deadline=60),
     Job("retention", _unless_stepped(_writes(retention.Retention().forget)), every=60, deadline=30),
+    Job("events", _unless_stepped(_writes(events.forget)), every=600, deadline=60),
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
+    Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     Job("watch_workers", Workers(), every=15, deadline=60),
     # Slow answers are what some of them are about, so they are patient.
