@@ -83,7 +83,7 @@ def _stands(sink: SinkView, trouble: str, seconds: float) -> Alert:
         cause=f"the sink {sink.name} {known.cause} ({trouble}, for {seconds:.0f} s){said}",
         impact=f"its consumers receive no events: {sink.lag_events:,} wait; other sinks and webhooks are not affected",
         automatic=known.automatic,
-        action=known.action,
+        action=known.action.replace("NAME", sink.name),
     )
 
 
@@ -115,8 +115,8 @@ def _parked(sink: SinkView, first: ParkedFirst) -> Alert:
         cause=f"{many} parked, since {moment(first.parked_at)}: the sink {sink.name} {known.cause} ({first.trouble}; first at place {first.seq}: {first.reason})",
         impact="its consumers do not have these events, nor later ones of the same subjects where the sink's order is `wait`; all others are sent",
         automatic=f"{again}; those that wait behind another follow it",
-        action="`beat events parked` lists them; remove the cause, then `beat events retry NAME`, or give them up: "
-        "`beat events drop NAME --seq N --reason …`",
+        action=f"`beat events parked {sink.name}` lists them; remove the cause, then `beat events retry {sink.name}`, or give them up: "
+        f"`beat events drop {sink.name} --seq N --reason …`",
     )
 
 
@@ -128,7 +128,7 @@ def _not_configured(sink: SinkView) -> Alert:
         impact="its consumers receive no events, and events that it has not got are kept past BEAT_LOG_DAYS",
         automatic="Beat keeps its place in the log; when it is configured again it goes on from there",
         action="put it into BEAT_EVENT_SINKS of the publishers and restart them; `beat doctor` tells what is wrong with its settings; "
-        "if it is not needed any more: `beat events forget NAME --reason …`",
+        f"if it is not needed any more: `beat events forget {sink.name} --reason …`",
     )
 
 
