@@ -65,6 +65,7 @@ class Backfilled(msgspec.Struct, frozen=True):
 
 
 T = TypeVar("T")
+_CANCELLED = "the replay {} was cancelled while its events were written"
 SQL = Statements(__file__)
 KNOWN = SQL("known", Known)
 EARLIER = SQL("earlier", Span)
@@ -73,6 +74,7 @@ WRITE_ENDED = SQL("write_ended", int)
 CHANGES = SQL("changes", str)
 WRITE_CHANGES = SQL("write_changes", int)
 PLACE = SQL("place", Span)
+EXTEND = SQL("extend")
 FINISH = SQL("finish", ReplayView)
 DISCARD = SQL("discard")
 
@@ -94,7 +96,7 @@ async def backfill(
         await check_sink(transaction, sink)
         last = await transaction.only(LAST)
         draft = await add(transaction, new, last + 1, last, actor=actor, reason=reason, since=since)
-    writer = _Writer(database, await _known(database, since, until))
+    writer = _Writer(database, draft.id, await _known(database, since, until))
     await _requests(writer, since, until)
     for platform in platforms().values():
         for entity in filter(has_history, platform.entities):
@@ -108,7 +110,7 @@ async def backfill(
         values = {"id": draft.id, "sink": sink, "from_seq": min(spans), "to_seq": max(spans)}
         replay = await alone.row(FINISH, values)
     if replay is None:
-        raise Conflict(f"the replay {draft.id} was cancelled while its events were written")
+        raise Conflict(_CANCELLED.format(draft.id))
     return Backfilled(writer.written, writer.present, len(writer.seen), replay)
 
 
@@ -137,8 +139,9 @@ async def _known(database: Database, since: datetime, until: datetime) -> dict[s
 class _Writer:
     """Writes what is not known, and remembers what was. `seen`: events of earlier backfills of this time, with their places."""
 
-    def __init__(self, database: Database, known: Mapping[str, int]) -> None:
+    def __init__(self, database: Database, draft: int, known: Mapping[str, int]) -> None:
         self.database = database
+        self._draft = draft
         self._known = known
         self.written = self.present = self.first = self.last = 0
         self.seen: dict[str, int] = {}
@@ -157,6 +160,8 @@ class _Writer:
             if not ids:
                 return
             places = await transaction.only(PLACE, {"ids": ids})
+            if not await transaction.run(EXTEND, {"id": self._draft, "to_seq": places.to_seq}):
+                raise Conflict(_CANCELLED.format(self._draft))
         self.written += len(ids)
         self.first, self.last = self.first or places.from_seq, places.to_seq
 

@@ -80,6 +80,13 @@ WITH s AS MATERIALIZED (SELECT seq FROM event_sequence FOR NO KEY UPDATE), gone 
 )
 SELECT s.seq + 1 AS from_seq, s.seq + (SELECT count(*) FROM gone) AS to_seq FROM s
 
+-- name: extend
+-- Writes down up to which place a backfill has written, for another run where this one breaks off.
+-- Parameters: id (bigint): the replay, to_seq (bigint).
+-- Locks: the row.
+-- No row: it was cancelled meanwhile; the statement touches none.
+UPDATE event_replay SET to_seq = %(to_seq)s WHERE id = %(id)s AND ended_at IS NULL
+
 -- name: finish
 -- Hands a backfill that is written over to the relay of its sink.
 -- Parameters: id (bigint): the replay, sink (text), from_seq, to_seq (bigint).

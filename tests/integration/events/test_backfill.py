@@ -9,6 +9,8 @@ import pytest
 
 from beat_actors.database import Database
 from beat_actors.errors import UnknownName
+from beat_actors.events import backfill as backfills
+from beat_actors.events import replays
 from beat_actors.events.backfill import Backfilled, backfill
 from beat_actors.events.log import sequence_all
 from beat_actors.platforms.instagram import InstagramAccount, InstagramPost
@@ -102,6 +104,32 @@ async def test_what_the_log_has_is_not_written_again(database: Database, rows: p
     assert second.replay is not None
     assert first.replay is not None
     assert (second.replay.from_seq, second.replay.to_seq) == (first.replay.from_seq, first.replay.to_seq)
+
+
+async def test_a_run_that_breaks_off_is_cancelled_and_another_writes_the_rest(
+    database: Database, rows: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world(database, 1)
+    await enroll(database, "bus", whole=False)
+    published = ids(rows)
+    rows.execute(LOST)
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the process ends here")
+
+    with monkeypatch.context() as broken_off:
+        broken_off.setattr(backfills, "_changes", broken)
+        with pytest.raises(RuntimeError):
+            await filled(database)
+    async with database.transaction() as transaction:
+        (draft,) = await replays.replays(transaction)
+        assert draft.sink == "(bus)"
+        await replays.cancel(transaction, draft.id, actor="test", reason="it broke off")
+    made = await filled(database)
+    assert made.earlier > 0
+    assert ids(rows) == published
+    assert made.replay is not None
+    assert made.replay.to_seq - made.replay.from_seq + 1 == made.written + made.earlier
 
 
 async def test_one_sink_gets_a_backfill_as_a_replay_and_another_gets_nothing(
