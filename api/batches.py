@@ -68,8 +68,8 @@ class _Resource(Resource):
         more = body.get("more", False)
         if not isinstance(more, bool):
             raise BadInput("`more` must be true or false", field="more")
-        good, outcomes = await checked_list(self._provider, body.get("requests"), caller_of(req))
         key = req.get_header("Idempotency-Key")
+        good, outcomes = await checked_list(self._provider, body.get("requests"), caller_of(req), keyed=key is not None)
         if key is not None and good:
             refused = [[i, item] for i, item in enumerate(body["requests"]) if i not in good]
             said = {"refused": refused, "batch": req.path, "more": more}

@@ -92,7 +92,8 @@ class ScrapeRequests(Resource):
         reads = Scope.READ in caller.scopes
         if wait and not reads:
             raise Forbidden("a call that waits reads the request: it also needs the scope read", scope=Scope.READ)
-        (accepted,) = await submit(self._provider, [prepared(body, caller)], req, resp)
+        keyed = req.get_header("Idempotency-Key") is not None
+        (accepted,) = await submit(self._provider, [prepared(body, caller, keyed=keyed)], req, resp)
         resp.set_header("Location", location(accepted.id))
         if wait or (reads and accepted.accepted_as == "stored"):
             # The request is committed: the answer must say so, also where the database is away now.

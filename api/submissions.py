@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +25,7 @@ from beat_actors.access import grants
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput, BeatError, Forbidden, TooManyOpen
+from beat_actors.moments import moment
 from beat_actors.requests import intake, views
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
 from beat_actors.shapes import between, one_of
@@ -74,22 +75,22 @@ class SubmissionAnswer(SubmissionOutcome, kw_only=True):
 MANY = Annotated[list[Submission], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
-async def checked(items: list[Any], caller: Caller) -> tuple[dict[int, Prepared], list[dict[str, Any]]]:
-    """The submissions that can be accepted, by their place in the list; and for each place a problem, or an empty outcome."""
+async def checked(items: list[Any], caller: Caller, *, keyed: bool) -> tuple[dict[int, Prepared], list[dict[str, Any]]]:
+    """The submissions that can be accepted, by their place in the list; and for each place a problem, or an empty outcome. `keyed`: as of `prepared`."""
     good: dict[int, Prepared] = {}
     outcomes: list[dict[str, Any]] = [{} for _ in items]
     for i, item in enumerate(items):
         if i % AT_A_TIME == 0:
             await asyncio.sleep(0)  # let the event loop answer other calls
         try:
-            good[i] = prepared(item, caller)
+            good[i] = prepared(item, caller, keyed=keyed)
         except BeatError as error:
             outcomes[i] = problem(error)
     return good, outcomes
 
 
-def prepared(item: Any, caller: Caller) -> Prepared:
-    """Check one submission. Raises `BadInput` and its kinds, and `Forbidden` for an account, a priority or an owner that the key may not use."""
+def prepared(item: Any, caller: Caller, *, keyed: bool) -> Prepared:
+    """Check one submission. `keyed`: it has an idempotency key, so it may repeat a call that was made before its deadline. Raises `BadInput` and its kinds, and `Forbidden` for an account, a priority or an owner that the key may not use."""
     try:
         given = msgspec.convert(item, Submission)
     except msgspec.ValidationError as error:
@@ -108,6 +109,13 @@ def prepared(item: Any, caller: Caller) -> Prepared:
             tags=given.tags,
         )
     )
+    if given.expires_at is not None and not keyed:
+        now = datetime.now(UTC)
+        if given.expires_at <= now:
+            raise BadInput(
+                f"expires_at has passed ({moment(given.expires_at)}; it is {moment(now)}): give a later time, or none",
+                field="expires_at",
+            )
     if found.first.owner is not None and not (account_is_its_own(caller) or operates(caller)):
         raise Forbidden(
             f"{given.flow} uses the credential of its owner: it needs a key of an account that holds the owner, or one with the scope "
@@ -148,7 +156,8 @@ async def submit_many(provider: Provider, body: dict[str, Any], req: Request, re
         raise BadInput(f"beside `requests` no field is taken here (got {others})", field="requests")
     if req.get_param("wait") is not None:
         raise BadInput("wait is for a single request; many are followed by their ids, or as a batch", field="wait")
-    good, outcomes = await checked_list(provider, items, caller_of(req))
+    keyed = req.get_header("Idempotency-Key") is not None
+    good, outcomes = await checked_list(provider, items, caller_of(req), keyed=keyed)
     refused = [[i, item] for i, item in enumerate(items) if i not in good]
     accepted = await submit(provider, list(good.values()), req, resp, said={"refused": refused}) if good else []
     for i, one in zip(good, accepted, strict=True):
@@ -158,7 +167,7 @@ async def submit_many(provider: Provider, body: dict[str, Any], req: Request, re
 
 
 async def checked_list(
-    provider: Provider, items: Any, caller: Caller
+    provider: Provider, items: Any, caller: Caller, *, keyed: bool
 ) -> tuple[dict[int, Prepared], list[dict[str, Any]]]:
     """As `checked`, of what stands in a body as `requests`; an account's grants are asked too. Raises `BadInput` for what is no such list."""
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
@@ -168,7 +177,7 @@ async def checked_list(
         async with AsyncExitStack() as stack:
             if len(items) > AT_A_TIME:
                 await stack.enter_async_context(provider.room.turns.of(caller.key_id))
-            good, outcomes = await checked(items, caller)
+            good, outcomes = await checked(items, caller, keyed=keyed)
     await _refuse_ungranted(provider, good, outcomes)
     return good, outcomes
 

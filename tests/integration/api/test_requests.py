@@ -419,6 +419,7 @@ async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
         ({**GOOD, "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
         ({**GOOD, "expires_at": "0001-01-01T00:00:00Z"}, "from 2000"),
         ({**GOOD, "expires_at": "9999-12-31T23:59:59Z"}, "before 2200"),
+        ({**GOOD, "expires_at": "2020-01-01T00:00:00Z"}, "expires_at has passed (2020-01-01T00:00:00Z"),
         ({**GOOD, "account_id": "a" * 300}, "account_id"),
         ({**GOOD, "unknown": 1}, "unknown"),
         ([], "request"),
@@ -446,6 +447,19 @@ async def test_a_body_that_need_not_be_there_is_read_where_it_is(api, database, 
     assert (await api.simulate_get(asked)).json["data"]["error"]["message"] == "enough"
     again = (await api.simulate_post(ROUTE, json=GOOD)).json["location"]
     assert (await api.simulate_post(f"{again}/cancel", headers=typed)).status_code == 200
+
+
+async def test_a_repeated_call_gets_its_answer_again_after_its_deadline(api) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    typed = {"Idempotency-Key": "once"}
+    first = await api.simulate_post(ROUTE, json={**GOOD, "expires_at": soon}, headers=typed)
+    await asyncio.sleep(1.1)
+    again = await api.simulate_post(ROUTE, json={**GOOD, "expires_at": soon}, headers=typed)
+    assert (again.status_code, again.json["id"]) == (202, first.json["id"])
+    without = await api.simulate_post(ROUTE, json={**GOOD, "expires_at": soon})
+    assert (without.status_code, without.json["field"]) == (400, "expires_at")
+    many = await api.simulate_post(ROUTE, json={"requests": [{**GOOD, "expires_at": soon}, GOOD]})
+    assert (many.json["accepted"], many.json["refused"], many.json["outcomes"][0]["field"]) == (1, 1, "expires_at")
 
 
 EXTREME = ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")
