@@ -9,7 +9,7 @@ aside (`event_parked`) and tried again later, so that all others go on.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -176,8 +176,9 @@ class Relay:
             async with asyncio.timeout(OPENS_WITHIN):
                 await self.sink.open(self._stored)
             self._open = True
-            if self._standing is not None and not self._standing.probes:
-                self._standing = None
+            if (standing := self._standing) is not None and not standing.probes:
+                # Only what it takes says that it works: some servers take a connection and nothing else.
+                self._standing = replace(standing, until=now, probes=True) if self._window.has_ready else None
         except SinkUnavailable as error:
             self._lost(error)
             self._stand(Refusal(error.trouble, str(error)), now)
@@ -304,13 +305,17 @@ class Relay:
         await asyncio.wait([*self._calls, news], timeout=within, return_when=asyncio.FIRST_COMPLETED)
         news.cancel()
 
+    def _refusal(self) -> Refusal | None:
+        of_sink = self.sink.trouble() if self._open else None
+        return of_sink or (None if self._standing is None else self._standing.refusal)
+
     def _trouble_now(self) -> str | None:
-        refusal = self._standing.refusal if self._standing is not None else self.sink.trouble()
+        refusal = self._refusal()
         return None if refusal is None else refusal.trouble.value
 
     async def _save(self) -> None:
         """Write the place, what is set aside and why the sink stands, and prolong the lease. Raises `LeaseLost`."""
-        refusal = self._standing.refusal if self._standing is not None else self.sink.trouble()
+        refusal = self._refusal()
         parkings, position, counts = list(self._window.parking()), self._window.position, self._counts
         self._counts = Counts()
         counts.sent += self._again.counted()
