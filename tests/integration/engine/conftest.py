@@ -166,12 +166,12 @@ class System:
 
 
 @contextlib.contextmanager
-def stack_in(root: Path) -> Iterator[System]:
-    """Short leases and timeouts, so that what dies is missed soon."""
+def stack_in(root: Path, **more: str) -> Iterator[System]:
+    """Short leases and timeouts, so that what dies is missed soon. `more`: variables of its processes."""
     stack = Stack(
         root,
         postgres_settings=UNSAFE_BUT_FAST,
-        extra_env={"BEAT_STAGE_LEASE": "4", "BEAT_HTTP_TOTAL_TIMEOUT": "5", "BEAT_STAGE_BATCH": "10"},
+        extra_env={"BEAT_STAGE_LEASE": "4", "BEAT_HTTP_TOTAL_TIMEOUT": "5", "BEAT_STAGE_BATCH": "10", **more},
     )
     try:
         with stack.running(migrate=migrate.upgrade):
