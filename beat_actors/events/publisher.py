@@ -22,6 +22,7 @@ from beat_actors.events.positions import ENROLL
 from beat_actors.events.relay import Relay
 from beat_actors.events.sink import Place
 from beat_actors.events.sinks.registry import make_sink, scheme
+from beat_actors.failpoints import hit
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -86,8 +87,11 @@ class Publisher:
         while not stopped.is_set():
             moved = 0
             try:
+                hit("publish.before_sequence")
                 async with self.database.statements() as alone:
                     moved, last = await sequence(alone)
+                if moved:
+                    hit("publish.after_sequence")
                 if last != self._last:
                     self._last = last
                     for relay in self._relays:

@@ -20,6 +20,7 @@ from beat_actors.events.again import PAGE, Again, Wanted, next_try
 from beat_actors.events.positions import LEASE, PARK, READ, RELEASE, SAVE, UNHELD, expression
 from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import Entry, Window
+from beat_actors.failpoints import hit
 
 log = structlog.get_logger(__name__)
 
@@ -226,6 +227,7 @@ class Relay:
                 rows = await alone.rows(READ, values)
             if not rows:
                 return
+            hit("publish.after_read", self.name)
             self._window.read(((row.event(), row.held) for row in rows if row.id is not None), rows[-1].seq)
 
     def _send(self) -> None:
@@ -236,6 +238,7 @@ class Relay:
         depth = 1 if self.sink.in_order or standing is not None or self._most < PAGE else DEPTH
         while self._window.has_ready and len(self._calls) < depth:
             entries = self._window.take(most)
+            hit("publish.before_publish", self.name)
             call = asyncio.ensure_future(self.sink.publish([entry.event for entry in entries]))
             self._calls[call] = entries
 
@@ -244,6 +247,7 @@ class Relay:
             entries, now = self._calls.pop(call), asyncio.get_running_loop().time()
             error = call.exception()
             if error is None:
+                hit("publish.after_publish", self.name)
                 self._settle(entries, call.result(), now)
             elif isinstance(error, SinkUnavailable):
                 self._window.give_back(entries)
@@ -352,6 +356,8 @@ class Relay:
                 raise LeaseLost
             if behind := [one.entry.event.seq for one in parkings if one.behind]:
                 await transaction.run(UNHELD, {"sink": self.name, "seqs": behind})
+        if position != self._saved:
+            hit("publish.after_save", self.name)
         self._saved, self._saved_at = position, asyncio.get_running_loop().time()
         self._said = None if refusal is None else refusal.trouble.value
 

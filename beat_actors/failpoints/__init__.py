@@ -22,10 +22,12 @@ BOUNDARIES = {
     "process": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
     "intake": ("before_commit", "after_commit"),
     "sweep": ("before_send",),
+    "publish": ("before_sequence", "after_sequence", "after_read", "before_publish", "after_publish", "after_save"),
 }
 """Where a stage may be cut: each is hit once a batch. `after_send` is the last before Dramatiq's acknowledgement. `through` is the
 ordinary way, on which the process that retrieved goes on: raised at its `before_read`, it leaves that to `ingest`, and at its
-`before_write` to `process`."""
+`before_write` to `process`. `publish`: events have places, were read, were confirmed by the sink, and its place was saved; each is hit only
+where there are any, `before_sequence` always."""
 PAYLOADS = ("ingest.parse", "process.write")
 """Hit for each payload of a batch."""
 POINTS = (*(f"{stage}.{boundary}" for stage, boundaries in BOUNDARIES.items() for boundary in boundaries), *PAYLOADS)
