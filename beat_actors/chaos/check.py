@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from beat_actors.chaos.published import Published, lost_events, repeated_events
 from beat_actors.database import Composed
 from beat_actors.failpoints.armed import Fired
 from beat_actors.platforms.interface import UPKEEP
@@ -98,6 +99,7 @@ class Evidence:
     calls: int
     good_calls: int
     over_limit: int
+    published: Published
     severed: bool = False
     """Whether the fault broke connections between Beat and the providers."""
 
@@ -161,7 +163,9 @@ class Findings:
 
 def check(evidence: Evidence) -> Findings:
     statuses = Counter(row.status for row in evidence.requests)
-    lost, dup, nonterminal = _lost(evidence), _duplicates(evidence), _unfinished(evidence)
+    lost = [*_lost(evidence), *lost_events(evidence.published)]
+    dup = [*_duplicates(evidence), *repeated_events(evidence.published)]
+    nonterminal = _unfinished(evidence)
     unknown = sum(1 for trace in evidence.traces if trace.outcome == "unknown")
     severed = sum(1 for trace in evidence.traces if trace.code in CUT_OFF) if evidence.severed else 0
     late = sum(1 for trace in evidence.traces if trace.code == "timeout")

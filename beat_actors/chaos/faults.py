@@ -15,6 +15,7 @@ from beat_actors.chaos.families import (
     poison,
     processes,
     providers,
+    publishing,
     repetition,
     schedulers,
     stores,
@@ -28,10 +29,11 @@ from beat_actors.failpoints import BOUNDARIES
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`what`: in words. `recovers`: whose time to recover applies, "process" or "store". `requests`: how many arrive.
+    """`what`: in words. `recovers`: whose time to recover applies, "process", "publisher" or "store". `requests`: how many arrive.
 
     `brief`: whether CI runs the fault. `breaks_api`: whether connections to the API may break off. Otherwise the API must answer 202, or 503
     with Retry-After. `api`: seconds in which it must answer. `layout`: of the stack that the fault needs.
+    `wipes`: Redis loses data, the stream of events too. The publisher sends them again when it has the next event to send.
     """
 
     name: str
@@ -44,10 +46,12 @@ class Fault:
     breaks_api: bool = False
     api: float | None = None
     layout: Layout = Layout.PLAIN
+    wipes: bool = False
 
     def budget(self, scene: Scene) -> Budget:
         timing = scene.timing
-        ttr = {None: None, "process": timing.process_budget, "store": timing.store_budget}[self.recovers]
+        budgets = {"process": timing.process_budget, "publisher": timing.publisher_budget, "store": timing.store_budget}
+        ttr = None if self.recovers is None else budgets[self.recovers]
         return Budget(ttr=ttr, failed=scene.failed, extra_calls=scene.extra_calls, api=self.api)
 
 
@@ -122,16 +126,24 @@ FAULTS: tuple[Fault, ...] = (
         recovers="process",
     ),
     Fault(
+        "kill.publish", "F1", f"SIGKILL of the publisher at each of the {len(BOUNDARIES['publish'])} boundaries of publish",
+        publishing.kill_at_boundaries, recovers="publisher", brief=True,
+    ),
+    Fault(
+        "pause.publish", "F1", "the publisher frozen beyond its lease at a boundary of publish, another one with each seed; a second one takes over",
+        publishing.pause_at_boundary, recovers="publisher", brief=True,
+    ),
+    Fault(
         "scheduler.kill", "F2", "SIGKILL of the only scheduler, also between a sweep and its messages, while messages are lost",
-        schedulers.scheduler_killed, recovers="process", brief=True,
+        schedulers.scheduler_killed, recovers="process", brief=True, wipes=True,
     ),
     Fault(
         "scheduler.pause", "F2", "of two schedulers the one that leads is frozen, and every message is lost",
-        schedulers.leader_frozen, recovers="process", brief=True,
+        schedulers.leader_frozen, recovers="process", brief=True, wipes=True,
     ),
     Fault(
         "scheduler.two", "F2", "of two schedulers the one that leads is killed three times, and every message is lost",
-        schedulers.leader_killed, recovers="process",
+        schedulers.leader_killed, recovers="process", wipes=True,
     ),
     Fault(
         "poison.parse", "F3", "payloads that kill the worker that parses them", poison.poison_parse, brief=True, requests=60,
@@ -146,20 +158,20 @@ FAULTS: tuple[Fault, ...] = (
         repetition.duplicate_submission, requests=20, brief=True,
     ),
     Fault("cancel", "F4", "some of the requests cancelled at random moments, while workers die", repetition.cancellations),
-    Fault("redis.wipe", "F5", "FLUSHALL, twenty times in two seconds", stores.redis_wiped, recovers="store", brief=True, api=1.0),
+    Fault("redis.wipe", "F5", "FLUSHALL, twenty times in two seconds", stores.redis_wiped, recovers="store", brief=True, api=1.0, wipes=True),
     Fault(
-        "redis.lost", "F5", "Valkey killed, and its data lost", stores.redis_lost, recovers="store", api=1.0,
+        "redis.lost", "F5", "Valkey killed, and its data lost", stores.redis_lost, recovers="store", api=1.0, wipes=True,
     ),
     Fault("redis.down", "F5", "Valkey down", stores.redis_down, recovers="store", brief=True, api=1.0),
     Fault("redis.hung", "F5", "Valkey frozen: it takes connections and never answers", stores.redis_hung, recovers="store", api=1.0),
     Fault("redis.full", "F5", "Valkey at maxmemory: it refuses every write", stores.redis_full, recovers="store", api=1.0),
     Fault(
         "redis.failover", "F5", "the replica of Valkey is promoted; the old primary follows it, and refuses writes, loads data and lacks its primary",
-        failovers.redis_failover, recovers="store", brief=True, api=1.0, layout=Layout.PROXIED,
+        failovers.redis_failover, recovers="store", brief=True, api=1.0, layout=Layout.PROXIED, wipes=True,
     ),
     Fault(
         "redis.killed", "F5", "Valkey killed for good, and its replica promoted", failovers.redis_killed, recovers="store", api=1.0,
-        layout=Layout.PROXIED,
+        layout=Layout.PROXIED, wipes=True,
     ),
     Fault("postgres.down", "F6", "PostgreSQL stopped at once and kept down", stores.postgres_down, recovers="store", brief=True, api=3.0),
     Fault("postgres.hung", "F6", "PostgreSQL frozen: it takes connections and never answers", stores.postgres_hung, recovers="store", api=3.0),

@@ -21,8 +21,10 @@ from psycopg.rows import namedtuple_row
 from beat_actors.access import keys
 from beat_actors.access.keys import MOST_CALLS, NewKey
 from beat_actors.access.scopes import Scope
+from beat_actors.chaos.forgetting import CHECK_NONE, CHECK_THEM, CHECKS, FORGET, LEASED
 from beat_actors.chaos.layout import Layout, Proxies, both_hosts, follow, rerouted, second_postgres, second_valkey
 from beat_actors.chaos.proxy import Proxy
+from beat_actors.chaos.published import EVENT_SINKS
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.database import Statement, migrate
@@ -63,19 +65,6 @@ time.sleep = sleep
 """
 
 READ_WRITE = "?target_session_attrs=read-write"
-
-# Everything that a run leaves, in one statement. Ids go on rising, so that a message of an earlier run finds nothing.
-FORGET = """
-TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
-         profile_log, post_log, broker_decision, outbox_event, change_log, event, event_pending, event_log, event_minute, asset_log, quarantine, alert,
-         credential_call
-"""
-NO_COOLDOWNS = """
-UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL,
-    ladder = 0, ladder_at = NULL, probing = false, reported_remaining = NULL, reported_reset_at = NULL, full_until = NULL, check_at = 'infinity'
-"""
-CHECK_NONE, CHECKS = "UPDATE credential SET check_at = 'infinity'", "SELECT FROM credential_call"
-CHECK_THEM = "UPDATE credential SET check_at = clock_timestamp() + make_interval(secs => random() * %s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +113,7 @@ class Rig:
             "BEAT_STAGE_LEASE": str(timing.lease),
             "BEAT_HTTP_TOTAL_TIMEOUT": str(HTTP_TIMEOUT),
             "BEAT_STAGE_BATCH": "5",
+            "BEAT_EVENT_SINKS": EVENT_SINKS,
             VARIABLE: f"@{root / 'failpoints'}",
         }
         stack = Stack(root, profiles=POPULATION, api_port=0, extra_env=env)
@@ -271,6 +261,9 @@ class Rig:
     def second_scheduler(self) -> Service:
         return replace(self.stack.scheduler(name="scheduler-b"), backoff_most=1.0)
 
+    def second_publisher(self) -> Service:
+        return rerouted(replace(self.stack.publisher(name="publisher-b"), backoff_most=1.0), self._routes)
+
     def skewed_workers(self, seconds: int) -> Service | None:
         """Workers whose clock is off; `None` where libfaketime is not installed."""
         library = next((path for pattern in FAKETIME for path in sorted(Path("/").glob(pattern[1:]))), None)
@@ -311,6 +304,9 @@ class Rig:
             await until(lambda: not self.rows(CHECKS), within=self.timing.lease, what="checks did not end")
         # In a thread: another rig's clients share this loop, and would measure the wait for these locks as their own.
         await asyncio.to_thread(self._forget)
+        await until(
+            lambda: bool(self.rows(LEASED)), within=STARTS_WITHIN, what="no publisher has the lease of the sink"
+        )
 
         async def reset(simulator: SimulatorClient) -> None:
             await simulator.reset()
@@ -324,9 +320,11 @@ class Rig:
         await until(self._all_up, within=STARTS_WITHIN, what="the services did not come up again")
 
     def _forget(self) -> None:
-        self.run(FORGET)
-        self.run(NO_COOLDOWNS)
+        self.hold("publisher", signal.SIGTERM)
+        for statement in FORGET:
+            self.run(statement)
         self.valkey().flushall()
+        self.release("publisher")
 
     def _all_up(self) -> bool:
         wanted = [status for status in self.supervisor.status() if status.name not in self._extra]
@@ -352,7 +350,8 @@ class Rig:
 
     def _start_faces(self) -> None:
         faces = [self._group(name) for name in GROUPS]
-        faces += [replace(self.stack.scheduler(), backoff_most=1.0), replace(self.stack.api(), backoff_most=1.0)]
+        others = (self.stack.scheduler(), self.stack.publisher(), self.stack.api())
+        faces += [replace(face, backoff_most=1.0) for face in others]
         self.supervisor.start(*(replace(rerouted(face, self._routes), ready_timeout=STARTS_WITHIN) for face in faces))
 
     def _group(self, name: str) -> Service:

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import Counter
 from random import Random
+from typing import cast
 
 from beat_actors.chaos.check import (
     CHARGED,
@@ -22,6 +23,7 @@ from beat_actors.chaos.check import (
 )
 from beat_actors.chaos.faults import Fault
 from beat_actors.chaos.load import Answered, Load, choose
+from beat_actors.chaos.published import LOGGED, STREAM, Published, entries, gone, is_at_rest
 from beat_actors.chaos.report import Report
 from beat_actors.chaos.rig import POPULATION, Rig
 from beat_actors.chaos.scene import Scene
@@ -30,13 +32,14 @@ from beat_actors.credentials.upkeep import count_due
 from beat_actors.database import Composed, Database
 from beat_actors.errors import StorageUnavailable
 
-# All work that is not over. Messages of dead workers may still arrive, and find nothing to do.
+# All work that is not over, and events that have no place or are not in the stream. Messages of dead workers may still arrive, and find nothing to do.
 UNFINISHED = Composed(
     "chaos/run.unfinished",
     """
 SELECT (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING'))
      + (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING', 'RETRIEVED', 'INGESTED'))
-     + (SELECT count(*) FROM settlement)
+     + (SELECT count(*) FROM settlement) + (SELECT count(*) FROM event_pending)
+     + (SELECT seq FROM event_sequence) - coalesce((SELECT min(seq) FROM event_sink), -1)
 """,
     int,
 )
@@ -62,7 +65,7 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
     ended_at = time.time()
     drained = await _drain(scene)
     await asyncio.sleep(max(0.0, scene.quiet_at - time.time()))
-    evidence = await _evidence(scene)
+    evidence = await _evidence(scene, fault)
     hits = scene.hits()
     bad = Counter(answer.status for answer in load.answers if not _proper(answer, fault))
     return Report(
@@ -112,7 +115,23 @@ async def _unfinished(database: Database) -> int:
         return 1
 
 
-async def _evidence(scene: Scene) -> Evidence:
+async def _published(scene: Scene, fault: Fault) -> Published:
+    """Read when the sink is at the end of the log: an alert may be raised after the drain, and is published too."""
+    events, ends = await asyncio.to_thread(scene.rig.rows_of, LOGGED), time.monotonic() + scene.timing.publisher_budget
+    while not is_at_rest(events) and time.monotonic() < ends:
+        await asyncio.sleep(0.2)
+        events = await asyncio.to_thread(scene.rig.rows_of, LOGGED)
+    stream = cast("list[tuple[bytes, dict[bytes, bytes]]]", await asyncio.to_thread(scene.rig.valkey().xrange, STREAM))
+    kept_from = 0.0
+    if fault.wipes:
+        kept_from = scene.healed_at or float("inf")
+    found = Published(events=events, entries=entries(stream), kept_from=kept_from)
+    if fault.wipes:
+        scene.extra["stream_lost"] = gone(found)
+    return found
+
+
+async def _evidence(scene: Scene, fault: Fault) -> Evidence:
     rows_of = scene.rig.rows_of
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     return Evidence(
@@ -129,11 +148,14 @@ async def _evidence(scene: Scene) -> Evidence:
         calls=ledger["calls"],
         good_calls=ledger["ok"],
         over_limit=ledger["over_limit"],
+        published=await _published(scene, fault),
         severed=scene.severed,
     )
 
 
 def _time_to_recover(fault: Fault, scene: Scene, evidence: Evidence) -> float | None:
+    if scene.recovered_s is not None:
+        return scene.recovered_s
     hits = scene.hits()
     if hits and fault.recovers == "process":
         return recovery(evidence, hits)

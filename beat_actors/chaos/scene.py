@@ -36,6 +36,8 @@ class Scene:
     failed: int = 0
     extra_calls: int = 0
     healed_at: float | None = None
+    recovered_s: float | None = None
+    """Seconds from the fault until what it hit had recovered, where the fault measures that itself."""
     quiet_at: float = 0.0
     """Epoch seconds. A process that was frozen may write until then."""
     extra: dict[str, object] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from beat_actors.events.relay import LEASE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -21,6 +23,16 @@ class Timing:
     def process_budget(self) -> float:
         """To recover from a process that is killed or frozen."""
         return self.lease + 5.0
+
+    @property
+    def publisher_budget(self) -> float:
+        """To recover from a publisher that is killed or frozen. Its lease is the relay's, not that of a stage."""
+        return LEASE_SECONDS + 5.0
+
+    @property
+    def publisher_pause(self) -> float:
+        """Of a frozen publisher: longer than another one needs to take over."""
+        return self.publisher_budget + 1.0
 
     @property
     def store_budget(self) -> float:

@@ -6,12 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
 from beat_actors.chaos import Fault, Rig, Timing, rehearse
 from beat_actors.chaos.families.processes import STEP_BY_STEP
+from beat_actors.chaos.published import STREAM
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import until
 from beat_actors.cli.app import invoke
@@ -38,6 +40,15 @@ async def lose_a_row(scene: Scene) -> None:
     scene.rig.run("DELETE FROM scrape_request_log WHERE id = (SELECT min(id) FROM scrape_request_log)")
 
 
+async def lose_an_entry(scene: Scene) -> None:
+    """An event that the sink has confirmed vanishes from the stream."""
+    await until(lambda: scene.ended() == len(scene.load.wanted), within=scene.timing.deadline, what="it did not end")
+    stream = scene.rig.valkey()
+    await until(lambda: stream.xlen(STREAM) > 1, within=scene.timing.deadline, what="nothing was published")
+    first: Any = stream.xrange(STREAM, count=1)
+    stream.xdel(STREAM, first[0][0])
+
+
 async def call_behind_its_back(scene: Scene) -> None:
     """An upstream call that no lease was given for."""
     url = f"{scene.rig.stack.simulator.url}/lama/a2/user?username=creator_000001"
@@ -56,6 +67,7 @@ async def wake_a_zombie(scene: Scene) -> None:
 
 CALM = Fault("calm", "-", "nothing", nothing, requests=20)
 LOSS = Fault("loss", "-", "a row is deleted", lose_a_row, requests=20)
+GAP = Fault("gap", "-", "an entry of the stream is deleted", lose_an_entry, requests=20)
 STOLEN = Fault("stolen", "-", "a call without a lease", call_behind_its_back, requests=20)
 ZOMBIE = Fault("zombie", "-", "a frozen worker wakes up too late", wake_a_zombie, requests=20)
 
@@ -64,16 +76,18 @@ ZOMBIE = Fault("zombie", "-", "a frozen worker wakes up too late", wake_a_zombie
 def test_it_sees_what_is_wrong_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Through the command: a clean run, a lost row, an unaccounted call; and a matrix goes on where it was stopped."""
-    monkeypatch.setattr("beat_actors.cli.chaos.FAULTS", (CALM, LOSS, STOLEN))
+    """Through the command: a clean run, a lost row, a lost entry of the stream, an unaccounted call; and a matrix goes on where it was stopped."""
+    monkeypatch.setattr("beat_actors.cli.chaos.FAULTS", (CALM, LOSS, GAP, STOLEN))
     monkeypatch.setattr("beat_actors.cli.chaos.FULL", QUICK)
     keep = ["--keep", str(tmp_path / "runs.jsonl")]
-    assert invoke(["chaos", "--seeds", "1", "--only", "calm,loss,stolen", *keep]) == 1
-    clean, lost, stolen = capsys.readouterr().out.splitlines()[:3]
+    assert invoke(["chaos", "--seeds", "1", "--only", "calm,loss,gap,stolen", *keep]) == 1
+    clean, lost, gap, stolen = capsys.readouterr().out.splitlines()[:4]
     assert "fault=calm seed=0 accepted=20 done=20" in clean
     assert "verdict=ok" in clean
     assert "accepted=20 done=19" in lost
     assert "lost=1 dup=0 nonterminal=0" in lost
+    assert "accepted=20 done=20" in gap
+    assert "lost=1 dup=0 nonterminal=0" in gap
     assert "unaccounted=1" in stolen
     assert "lost=0" in stolen
     assert invoke(["chaos", "--seeds", "1", "--only", "calm", *keep]) == 0

@@ -17,8 +17,16 @@ from beat_actors.chaos.check import (
     first_success,
     recovery,
 )
+from beat_actors.chaos.published import Entry, Logged, Published
 from beat_actors.failpoints.armed import Fired
 
+LOG = [
+    Logged(7, "a", "scrape_request/1", 1, 1, 9.0, 4, 4),
+    Logged(8, "b", "scrape_request/2", 1, 2, 9.1, 4, 4),
+    Logged(9, "c", "scrape_request/1", 2, 3, 11.0, 4, 4),
+    Logged(12, "d", "credential/5", None, 4, 11.5, 4, 4),
+]
+STREAM = [Entry(event.seq or 0, event.event_id) for event in LOG]
 GOOD = Evidence(
     keys=frozenset({"a", "b"}),
     ids={"a": {1}, "b": {2}},
@@ -41,6 +49,7 @@ GOOD = Evidence(
     calls=3,
     good_calls=3,
     over_limit=0,
+    published=Published(events=LOG, entries=STREAM),
 )
 
 
@@ -175,6 +184,64 @@ without_two = {
 )
 def test_what_is_wrong_is_counted_under_its_name(change: dict[str, object], expected: dict[str, int]) -> None:
     assert wrong(replace(GOOD, **change)) == expected
+
+
+def swapped(first: Logged, second: Logged) -> list[Logged]:
+    """The log in which two events have each other's places."""
+    places = {first.id: second.seq, second.id: first.seq}
+    return [event._replace(seq=places.get(event.id, event.seq)) for event in LOG]
+
+
+def of_log(events: list[Logged]) -> Published:
+    """A log that the stream has as it is."""
+    events = sorted(events, key=lambda event: event.seq or 0)
+    return Published(events=events, entries=[Entry(event.seq, event.event_id) for event in events if event.seq])
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [
+        pytest.param(of_log([*LOG, Logged(13, "e", "alert/1", None, None, 12.0, 4, 4)]), {"lost": 1}, id="it pends"),
+        pytest.param(of_log([event for event in LOG if event.id != 8]), {"lost": 1}, id="a gap"),
+        pytest.param(of_log([event._replace(last=5, sink=5) for event in LOG]), {"lost": 1}, id="a gap at the end"),
+        pytest.param(of_log([event._replace(sink=3) for event in LOG]), {"lost": 1}, id="the sink is behind"),
+        pytest.param(of_log([event._replace(sink=None) for event in LOG]), {"lost": 1}, id="there is no sink"),
+        pytest.param(of_log(swapped(LOG[1], LOG[3])), {}, id="another order of two subjects"),
+        # The versions are in another order too.
+        pytest.param(of_log(swapped(LOG[0], LOG[2])), {"lost": 2}, id="another order within a subject"),
+        pytest.param(of_log([*LOG[:2], LOG[2]._replace(version=3), LOG[3]]), {"lost": 1}, id="a version is missing"),
+        pytest.param(of_log([*LOG[:2], LOG[2]._replace(version=1), LOG[3]]), {"lost": 1}, id="a version twice"),
+        pytest.param(
+            Published(
+                events=[*(event._replace(last=5, sink=5) for event in LOG), LOG[3]._replace(seq=5, last=5, sink=5)],
+                entries=[*STREAM, Entry(5, "d")],
+            ),
+            {"dup": 2},
+            id="an event has two places",
+        ),
+        pytest.param(of_log([*LOG[:3], LOG[3]._replace(event_id="c")]), {"dup": 1}, id="two events have one id"),
+        pytest.param(Published(events=LOG, entries=STREAM[:3]), {"lost": 1}, id="the stream lacks an event"),
+        pytest.param(Published(events=LOG, entries=[*STREAM, STREAM[3]]), {"dup": 1}, id="the stream has one twice"),
+        pytest.param(
+            Published(events=LOG, entries=[*STREAM[1:], STREAM[0]]), {"lost": 1}, id="the stream has one late"
+        ),
+        pytest.param(
+            Published(events=LOG, entries=[*STREAM[:3], Entry(4, "x")]), {"lost": 1}, id="the stream has another event"
+        ),
+        pytest.param(
+            Published(events=LOG, entries=STREAM[3:], kept_from=11.6),
+            {},
+            id="the server lost what it had, and no event came after that",
+        ),
+        pytest.param(
+            Published(events=LOG, entries=STREAM[:3], kept_from=11.0),
+            {"lost": 1},
+            id="the server lost what it had, and an event came after that",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_log_and_the_stream_is_counted(published: Published, expected: dict[str, int]) -> None:
+    assert wrong(replace(GOOD, published=published)) == expected
 
 
 def fired(at: float, subject: str) -> Fired:
