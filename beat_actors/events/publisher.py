@@ -27,7 +27,7 @@ from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-BUSY, IDLE = 0.01, 0.5
+BUSY, IDLE = 0.01, 0.75
 """Seconds between two looks for pending events: while there are some, and while there are none."""
 
 
