@@ -44,6 +44,7 @@ BEFOREHAND = (
     "beat_actors.broker.turn",
     "beat_actors.credentials.upkeep",
     "beat_actors.database.processes",
+    "beat_actors.database.reporting",
     "beat_actors.engine",
     "beat_actors.pipeline.isolation",
     "beat_actors.pipeline.ingest",

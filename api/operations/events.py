@@ -46,7 +46,7 @@ class Events(Resource):
         "GET": Call(
             "List events of the log from a place or a time on, or the last ones.",
             {200: reading.EventPage},
-            query={"after": int, "since": str, "type": str, "subject": str},
+            query={"after": up_to(2**63 - 1), "since": str, "type": str, "subject": str},
         )
     }
 

@@ -210,9 +210,12 @@ async def test_a_key_without_work_is_forgotten() -> None:
 
 async def test_one_long_list_is_checked_at_a_time_and_others_are_answered_meanwhile(api, monkeypatch) -> None:
     prepared, checked = submissions.prepared, []
-    monkeypatch.setattr(
-        submissions, "prepared", lambda item, caller: checked.append(item["tags"]["of"]) or prepared(item, caller)
-    )
+
+    def noted(item, caller, *, keyed):
+        checked.append(item["tags"]["of"])
+        return prepared(item, caller, keyed=keyed)
+
+    monkeypatch.setattr(submissions, "prepared", noted)
     lists = {of: [{**GOOD, "tags": {"of": of}}] * 120 for of in "abc"}
     sent = [asyncio.create_task(api.simulate_post(ROUTE, json={"requests": many})) for many in lists.values()]
     assert {(await one).json["accepted"] for one in sent} == {120}

@@ -169,7 +169,10 @@ async def test_the_event_of_a_request_has_the_documented_fields(api, database: D
     location = asked.json["location"]
     assert (await api.simulate_post(f"{location}/cancel")).status_code == 200
     async with database.statements() as alone:
-        (data,) = [row.data for row in await alone.rows("SELECT data FROM outbox_event", ())]
+        (data,) = [
+            row.data
+            for row in await alone.rows("SELECT data FROM event WHERE type = 'beat.scrape_request.cancelled'", ())
+        ]
     page = (ROOT.parent / "docs/webhooks.md").read_text()
     documented = set(re.findall(r"`(\w+)`", page.partition("`data` of a request event")[2].partition("\n\n")[0]))
     assert {"params", "idempotency_key", "location", "created_at"} < documented

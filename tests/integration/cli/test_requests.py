@@ -123,12 +123,12 @@ def test_scrape_shows_what_its_own_request_brought(beat: Beat, settings: Setting
         # Stands for the workers: a request is complete as soon as it is asked for.
         connection.execute("""
             CREATE FUNCTION complete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                NEW.status := 'COMPLETE'; NEW.scraped_at := clock_timestamp(); NEW.data := '{"source": "lama"}';
+                UPDATE scrape_request_log SET status = 'COMPLETE', scraped_at = clock_timestamp(), data = '{"source": "lama"}' WHERE id = NEW.id;
                 INSERT INTO profile_log VALUES (clock_timestamp(), 'instagram', '1', 'lama', 1, NEW.id, 1, '{"handle": "x"}', '{"followers": 4321}');
                 INSERT INTO post_log SELECT clock_timestamp(), 'instagram', p::text, 'lama', 1, NEW.id, 1, '{}', '{}' FROM unnest(ARRAY[1, 2, 2]) p;
-                RETURN NEW;
+                RETURN NULL;
             END $$;
-            CREATE TRIGGER complete BEFORE INSERT ON scrape_request_log FOR EACH ROW EXECUTE FUNCTION complete();
+            CREATE TRIGGER complete AFTER INSERT ON scrape_request_log FOR EACH ROW EXECUTE FUNCTION complete();
         """)
     said = beat("scrape", "instagram", "x", "--posts", "2")
     assert said.code == 0, said.err
@@ -142,9 +142,10 @@ def test_scrape_that_failed_is_code_1_with_the_reason(beat: Beat, settings: Sett
     with psycopg.connect(settings.owner_url, autocommit=True) as connection:
         connection.execute("""
             CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                NEW.status := 'FAILED'; NEW.data := '{"error": {"code": "missing", "message": "no such user"}}'; RETURN NEW;
+                UPDATE scrape_request_log SET status = 'FAILED', data = '{"error": {"code": "missing", "message": "no such user"}}' WHERE id = NEW.id;
+                RETURN NULL;
             END $$;
-            CREATE TRIGGER fail BEFORE INSERT ON scrape_request_log FOR EACH ROW EXECUTE FUNCTION fail();
+            CREATE TRIGGER fail AFTER INSERT ON scrape_request_log FOR EACH ROW EXECUTE FUNCTION fail();
         """)
     said = beat("scrape", "instagram", "x")
     assert said.code == 1

@@ -154,10 +154,16 @@ def test_each_process_is_given_its_own_secrets_alone(root: Path) -> None:
     try:
         held = {service.name: set(service.env) & set(SECRETS) for service in stack.faces()}
         assert held == {
-            "workers": {VAULT, MESSAGES}, "scheduler": {MESSAGES, *S3_KEY}, "deliverer": {VAULT}, "api": {VAULT, MESSAGES},
+            "workers": {VAULT, MESSAGES}, "scheduler": {MESSAGES, *S3_KEY}, "deliverer": {VAULT}, "publisher": set(), "api": {VAULT, MESSAGES},
         }  # fmt: skip
         users = {service.name: urlsplit(service.env["BEAT_REDIS_URL"]).username for service in stack.faces()}
-        assert users == {"workers": "worker", "scheduler": "scheduler", "deliverer": None, "api": "api"}
+        assert users == {
+            "workers": "worker",
+            "scheduler": "scheduler",
+            "deliverer": None,
+            "publisher": "publisher",
+            "api": "api",
+        }
         assert not any("BEAT_DATABASE_OWNER_URL" in service.env for service in stack.faces())
     finally:
         stack.close()
