@@ -95,6 +95,8 @@ class Relay:
         self._open = False
         self._standing: Standing | None = None
         self._most = PAGE
+        # Types for which no queue is bound: those that were tried since the sink stands, and those that were refused while others were taken.
+        self._tried, self._unbound = set[str](), set[str]()
         self._saved, self._saved_at, self._ticked_at = position, 0.0, 0.0
         self._said: str | None = None
 
@@ -237,7 +239,7 @@ class Relay:
         most = 1 if standing is not None else self._most
         depth = 1 if self.sink.in_order or standing is not None or self._most < PAGE else DEPTH
         while self._window.has_ready and len(self._calls) < depth:
-            entries = self._window.take(most)
+            entries = self._window.take(most, last=self._tried)
             hit("publish.before_publish", self.name)
             call = asyncio.ensure_future(self.sink.publish([entry.event for entry in entries]))
             self._calls[call] = entries
@@ -267,13 +269,16 @@ class Relay:
             if name := COUNTED.get(refusal.trouble):
                 setattr(self._counts, name, getattr(self._counts, name) + 1)
         first = next(iter(refused.values()), None)
+        unbound = {entries[place].event.type for place, one in refused.items() if one.trouble is Trouble.UNROUTABLE}
         if (
             first is not None
             and len(refused) == len(entries)
             and first.trouble is not Trouble.INVALID
+            and not (unbound and unbound <= self._unbound)
             and (len(entries) >= FEW or self._standing is not None or self.sink.in_order)
         ):
             self._window.give_back(entries)
+            self._tried |= unbound
             self._stand(first, now, probes=True)
             return
         if self.sink.in_order and any(one.trouble is not Trouble.INVALID for one in refused.values()):
@@ -288,13 +293,17 @@ class Relay:
             again = []
             self._standing = None
             self._most = min(self._most * 2, PAGE)
+            taken = {entry.event.type for place, entry in enumerate(entries) if place not in refused}
+            self._unbound = (self._unbound | self._tried) - taken
+            self._tried = set()
         for place, entry in enumerate(entries):
             if place not in refused:
                 self._window.taken(entry)
                 self._counts.sent += 1
                 self._stored = max(self._stored, entry.event.seq)
             elif entry not in again:
-                self._window.refused(entry, refused[place], now)
+                at_once = refused[place].trouble is Trouble.UNROUTABLE and entry.event.type in self._unbound
+                self._window.refused(entry, refused[place], now, at_once=at_once)
         self._window.give_back(again)
 
     async def _wait(self) -> None:

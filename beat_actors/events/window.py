@@ -4,7 +4,7 @@ Events of one subject are sent one after the other: the next one is ready when t
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from beat_actors.events.sink import Event, Refusal, Trouble
@@ -80,8 +80,14 @@ class Window:
                 self._ready.append(entry)
         self.read_to = up_to
 
-    def take(self, most: int) -> list[Entry]:
-        """The next entries to send, up to so many; of each subject one, unless the sink keeps their order."""
+    def take(self, most: int, *, last: Collection[str] = ()) -> list[Entry]:
+        """The next entries to send, up to so many; of each subject one, unless the sink keeps their order. Events of the types `last` wait for others."""
+        if last and not self._in_order:
+            others = [entry for entry in self._ready if entry.event.type not in last][:most]
+            if others:
+                chosen = {id(entry) for entry in others}
+                self._ready = deque(entry for entry in self._ready if id(entry) not in chosen)
+                return others
         return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
     def give_back(self, entries: Sequence[Entry]) -> None:
@@ -93,11 +99,11 @@ class Window:
         entry.settled = True
         self._advance(entry.event.subject)
 
-    def refused(self, entry: Entry, refusal: Refusal, now: float) -> None:
-        """The sink did not take it, while it took others: it is sent again, or set aside."""
+    def refused(self, entry: Entry, refusal: Refusal, now: float, *, at_once: bool = False) -> None:
+        """The sink did not take it, while it took others: it is sent again, or set aside, `at_once` where others of its type were."""
         entry.tries += 1
         entry.refusal = refusal
-        if refusal.trouble is Trouble.INVALID or entry.tries >= PARK_AFTER:
+        if refusal.trouble is Trouble.INVALID or at_once or entry.tries >= PARK_AFTER:
             self._set_aside(entry, refusal, behind=False)
         else:
             self._again.append((now + RETRY_AFTER[entry.tries - 1], entry))

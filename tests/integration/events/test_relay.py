@@ -379,3 +379,30 @@ async def test_the_sink_is_told_what_it_has_stored_and_not_what_it_did_not_want(
     async with relaying(database, sink, wanted=wanted):
         await until(lambda: len(sink.opened) == 2)
     assert sink.opened == [0, 2]
+
+
+async def test_types_that_no_queue_is_bound_for_hold_up_no_other(database, database_url) -> None:
+    """Whole batches of one type are refused. Others go on, and what was refused arrives once a queue is bound."""
+    bound = {"on": False}
+
+    def refuses(event: Event) -> Refusal | None:
+        return (
+            Refusal(Trouble.UNROUTABLE, "no queue") if event.type == "beat.alert.opened" and not bound["on"] else None
+        )
+
+    sink = Recorder(refuses=refuses)
+    for number in range(30):
+        await write(database, f"alert {number}", range(1, 3), type_="beat.alert.opened")
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: _trouble(database, "unroutable"))
+        for number in range(30):
+            await write(database, f"request {number}", range(1, 3))
+        await running.news()
+        await until(lambda: len(sink.taken) == 60)
+        await until(lambda: _seq(database, 120))
+        assert len(await parked(database_url)) == 60
+        bound["on"] = True
+        await until(lambda: len(sink.taken) == 120)
+        await until(lambda: _none_parked(database_url))
+    assert set(map(tuple, first_occurrences(sink.taken).values())) == {(1, 2)}
