@@ -24,9 +24,18 @@ SELECT source, count(*) FILTER (WHERE call_of IS NULL) AS calls FROM scrape_fetc
 WHERE stage = 'LEASED' AND source IS NOT NULL GROUP BY 1
 
 -- name: open
--- Opens breakers by hand, as if each had tripped for the first time: when its time is over, one probe decides.
+-- Opens breakers by hand, as if each had tripped for the first time: when its time is over, one probe decides. Those that were closed are published.
 -- Parameters: platform, source (text), operations (text[]), seconds (how long).
 -- Locks: the breakers, under the platform's lock.
+-- No row: never; the statement gives none.
+WITH n AS (
+    SELECT %(source)s::text AS source, o AS operation, 'upstream' AS kind, '' AS owner, true AS by_hand, NULL::jsonb AS opened_by,
+           extract(epoch FROM clock_timestamp() + make_interval(secs => %(seconds)s)) AS open_until FROM unnest(%(operations)s::text[]) o
+), published AS (
+    {{store.breaker_events}}
+    FROM n LEFT JOIN breaker b ON (b.platform, b.source, b.operation, b.kind) = (%(platform)s, n.source, n.operation, n.kind)
+    WHERE b.open_until IS NULL
+)
 INSERT INTO breaker (platform, source, operation, kind, trips, open_until, by_hand, since)
 SELECT %(platform)s::text, %(source)s::text, o, 'upstream', 1, clock_timestamp() + make_interval(secs => %(seconds)s), true, clock_timestamp()
 FROM unnest(%(operations)s::text[]) o
@@ -34,11 +43,19 @@ ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failure
     trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true, opened_by = NULL
 
 -- name: close
--- Forgets what breakers know, of everybody's calls and of owners'.
+-- Forgets what breakers know, of everybody's calls and of owners', and publishes that those which were open are closed.
 -- Parameters: platform, source (text), operations (text[]).
 -- Locks: the breakers, under the platform's lock.
 -- No row: never; the statement gives none.
 WITH owners AS (
     DELETE FROM owner_breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+    RETURNING source, operation, kind, owner, open_until
+), everybodys AS (
+    DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+    RETURNING source, operation, kind, '' AS owner, open_until
+), n AS (
+    SELECT source, operation, kind, owner, true AS by_hand, NULL::jsonb AS opened_by, NULL::double precision AS open_until
+    FROM (SELECT * FROM owners UNION ALL SELECT * FROM everybodys) gone WHERE open_until IS NOT NULL
 )
-DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+{{store.breaker_events}}
+FROM n

@@ -168,4 +168,4 @@ INSERT INTO event (event_id, type, subject, data)
 SELECT md5('credential ' || w.id)::uuid, 'beat.credential.' || {{happened}}, 'credential/' || w.credential_id,
        jsonb_build_object('id', w.credential_id, 'platform', %(platform)s::text, 'source', c.source, 'until', w.until, 'reason', w.kind,
                           'operation', w.cause->>'operation', 'code', w.cause->>'code')
-FROM written w JOIN credential c ON c.id = w.credential_id WHERE {{happened}} IS NOT NULL
+FROM written w JOIN credential c ON c.id = w.credential_id WHERE {{happened}} IS NOT NULL ORDER BY w.id

@@ -21,8 +21,8 @@ from beat_actors.events.log import BEHIND, sequence
 MAX_PAGE = 1000
 SCANNED = 500
 """Events that one page looks at, whatever its filter leaves of them."""
-LONGEST = timedelta(minutes=10)
-"""For which a transaction of Beat may last."""
+LONGEST = timedelta(hours=1)
+"""For which transactions may last, and API processes of an earlier version may serve beside stages of this one."""
 
 # Events that the filter leaves out, or that are kept no more, come without keys: the page ends behind them all the same. The first row is there always.
 # An account's page is read through the index on its own events, so it neither costs nor shows what others have changed.

@@ -1,7 +1,7 @@
 """What a relay sends again beside what is new: events that were set aside and whose next try is due, and replays that somebody asked for."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from beat_actors.events.positions import (
     Replay,
     expression,
 )
-from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
+from beat_actors.events.sink import Event, Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import rounds
 
 log = structlog.get_logger(__name__)
@@ -91,17 +91,11 @@ class Again:
     async def _try_parked(self) -> bool:
         """Whether any was taken."""
         async with self.database.statements() as alone:
-            rows = await alone.rows(DUE, {"sink": self.name, "limit": DUE_BATCH})
+            rows = await alone.rows(DUE, {"sink": self.name, "limit": DUE_BATCH, "waits": self.wanted.waits})
         if not rows:
             return False
         # A sink that keeps the order itself has gone past their places: they come as what they are, sent once more.
-        try:
-            refused = await self.sink.publish([row.event(replay=self.sink.in_order) for row in rows])
-        except SinkUnavailable:
-            raise  # it says nothing of these
-        except Exception as error:  # noqa: BLE001 - whatever a sink of another distribution raises
-            reason = f"the sink raised {type(error).__name__}: {error}"[:300]
-            refused = {place: Refusal(Trouble.INVALID, reason) for place in range(len(rows))}
+        refused = await self._publish([row.event(replay=self.sink.in_order) for row in rows])
         taken = [row.seq for place, row in enumerate(rows) if place not in refused]
         again = [
             (
@@ -123,6 +117,22 @@ class Again:
         self._sent += len(taken)
         return bool(taken)
 
+    async def _publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
+        """As the sink does. What it raises for a batch is found by sending each event alone. Raises `SinkUnavailable`."""
+        try:
+            return await self.sink.publish(events)
+        except SinkUnavailable:
+            raise  # it says nothing of these
+        except Exception as error:
+            if len(events) == 1:
+                log.exception("sink_failed", sink=self.name)
+                return {0: Refusal(Trouble.INVALID, f"the sink raised {type(error).__name__} for it: {error}"[:300])}
+        refused = {}
+        for place, event in enumerate(events):
+            if (found := (await self._publish([event])).get(0)) is not None:
+                refused[place] = found
+        return refused
+
     async def _begin_replay(self) -> None:
         async with self.database.statements() as alone:
             found = await alone.row(REPLAY, {"sink": self.name})
@@ -130,31 +140,44 @@ class Again:
             await self._replay(found)
 
     async def _replay(self, replay: Replay) -> None:
-        """Send a replay at its rate. One that stands is begun again where it stopped."""
+        """Send a replay at its rate. One that stands, or of which an event is refused, is begun again where it stopped; what can never be sent is
+        passed."""
         loop, position, done = asyncio.get_running_loop(), replay.position, False
         values = {
             "up_to": replay.to_seq,
-            "limit": min(PAGE, max(replay.rate, 1)),
             "types": expression(replay.types),
             "accounts": None if self.wanted.accounts is None else list(self.wanted.accounts),
             "subject": replay.subject,
             "backfill": replay.backfill,
             "sink": None,
         }
+        most = min(PAGE, max(replay.rate, 1))
+        page = most
         while not done:
             begun, error = loop.time(), None
             async with self.database.statements() as alone:
-                rows = await alone.rows(READ, values | {"after": position})
+                rows = await alone.rows(READ, values | {"after": position, "limit": page})
             events = [row.event(replay=True) for row in rows if row.id is not None and self._wants(row.type)]
+            position, sent, held = rows[-1].seq if rows else replay.to_seq, 0, None
+            # Places without an event that is wanted are passed faster than the rate.
+            page = most if events else min(page * 2, PAGE)
+            if len(events) > most:
+                events, position = events[:most], events[most - 1].seq
             for batch in rounds(events, in_order=self.sink.in_order):
-                if refused := await self.sink.publish(batch):
-                    error = next(iter(refused.values())).reason
-            position = rows[-1].seq if rows else replay.to_seq
+                refused = await self._publish(batch)
+                sent += len(batch) - len(refused)
+                error = next((one.reason for one in refused.values()), error)
+                held = min(
+                    (batch[at].seq for at, one in refused.items() if one.trouble is not Trouble.INVALID), default=None
+                )
+                if held is not None:
+                    position = held - 1
+                    break
             done = position >= replay.to_seq
-            written = {"id": replay.id, "position": position, "sent": len(events), "ended": done, "error": error}
+            written = {"id": replay.id, "position": position, "sent": sent, "ended": done, "error": error}
             async with self.database.statements() as alone:
-                if not await alone.run(REPLAYED, written):
-                    return  # it was cancelled
+                if not await alone.run(REPLAYED, written) or held is not None:
+                    return  # it was cancelled, or goes on with the next look
             await asyncio.sleep(max(len(events) / replay.rate - (loop.time() - begun), 0.0))
 
     def _wants(self, event_type: str) -> bool:

@@ -5,8 +5,8 @@
 --
 -- `floor` bounds what is looked at: a look at pending events begins behind those that were there once and whose dead rows an old snapshot keeps. It is
 -- the highest id that had been drawn (`mark`) once every transaction that may have drawn one up to it has ended. A transaction has a number
--- before it draws an id, so these are the transactions before the end of a snapshot (`mark_until`) that was taken after `mark` was read. Where the
--- database was restored into another cluster its numbers mean nothing, and a mark that is ahead of the cluster is taken anew.
+-- before it draws an id, so these have lower numbers than a sequencing that began after `mark` was read (`mark_until`). So this is a transaction of
+-- its own. Where the database was restored into another cluster its numbers mean nothing, and a mark that is ahead of the cluster is taken anew.
 -- Parameters: limit (bigint): events.
 -- Rows: `Sequenced`, one.
 -- Locks: the row of `event_sequence`, for which it does not wait; the new row of a minute.
@@ -35,7 +35,7 @@ WITH s AS MATERIALIZED (
         mark = CASE WHEN n.marks THEN (SELECT last_value FROM event_id) ELSE e.mark END,
         marked_in = CASE WHEN n.marks THEN pg_current_xact_id() ELSE e.marked_in END,
         mark_until = CASE WHEN n.marks THEN NULL
-                          WHEN n.mark_until IS NULL AND pg_visible_in_snapshot(n.marked_in, n.snapshot) THEN pg_snapshot_xmax(n.snapshot)
+                          WHEN n.mark_until IS NULL AND pg_visible_in_snapshot(n.marked_in, n.snapshot) THEN pg_current_xact_id()
                           ELSE e.mark_until END
     FROM anew n
 )

@@ -9,7 +9,7 @@ import msgspec
 from beat_actors import audit
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, Conflict, NotFound
-from beat_actors.events.positions import UNPARK
+from beat_actors.events.positions import ALONE, UNPARK
 from beat_actors.events.sink import Trouble
 from beat_actors.events.status import check_sink
 from beat_actors.shapes import one_of
@@ -111,6 +111,7 @@ async def drop(transaction: Transaction, sink: str, seqs: Sequence[int], *, acto
         raise BadInput("name the places of the events that are dropped", field="seqs")
     _check_places(seqs)
     await check_sink(transaction, sink)
+    await transaction.run(ALONE, {"sink": sink})
     given = await transaction.rows(LOCK, {"sink": sink, "seqs": list(seqs)})
     if not given:
         raise NotFound(f"none of these events is parked for the sink {sink}")

@@ -84,14 +84,15 @@ WHERE p.sink = %(sink)s AND p.seq = ANY(%(seqs)s) AND p.behind AND NOT EXISTS (
     SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq)
 
 -- name: due
--- Parked events whose next try is due, of each subject the first.
--- Parameters: sink (text), limit (bigint).
+-- Parked events whose next try is due, of each subject the first. Where later ones do not wait for it, one that is not tried by itself holds up none.
+-- Parameters: sink (text), limit (bigint), waits (boolean).
 -- Rows: `Due`, the earliest places first.
 -- Locks: none.
 -- No row: none is due.
 SELECT p.seq, {{of_event}}, p.tries FROM (
     SELECT * FROM event_parked p WHERE p.sink = %(sink)s AND p.next_at <= clock_timestamp() AND NOT EXISTS (
-        SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq)
+        SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq
+            AND (%(waits)s OR b.next_at IS NOT NULL))
     ORDER BY p.next_at LIMIT %(limit)s) p
 JOIN event e ON e.id = p.id AND e.at = p.at ORDER BY p.seq
 
@@ -136,7 +137,7 @@ SELECT id, to_seq, types, subject, rate, position, backfill FROM event_replay WH
 -- Parameters: id, position, sent (bigint): more than before, ended (boolean), error (text or null).
 -- Locks: the replay.
 -- No row: it was cancelled; the statement touches none.
-UPDATE event_replay SET position = %(position)s, sent = sent + %(sent)s, error = %(error)s,
+UPDATE event_replay SET position = %(position)s, sent = sent + %(sent)s, error = coalesce(%(error)s, error),
     ended_at = CASE WHEN %(ended)s THEN clock_timestamp() END WHERE id = %(id)s AND ended_at IS NULL
 
 -- name: look

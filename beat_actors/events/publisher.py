@@ -83,7 +83,7 @@ class Publisher:
                 await asyncio.sleep(1.0)
 
     async def _sequence(self, stopped: asyncio.Event) -> None:
-        pause = BUSY
+        pause, stop = BUSY, asyncio.ensure_future(stopped.wait())
         while not stopped.is_set():
             moved = 0
             try:
@@ -100,4 +100,4 @@ class Publisher:
                 log.warning("sequencing_skipped", error=str(error))
             pause = BUSY if moved else min(pause * 1.5, IDLE)
             if moved < SEQUENCED:
-                await asyncio.wait([asyncio.ensure_future(stopped.wait())], timeout=pause)
+                await asyncio.wait([stop], timeout=pause)

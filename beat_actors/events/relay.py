@@ -33,7 +33,7 @@ SAVE_EVERY, RENEW_EVERY = 0.25, 3.0
 """Seconds between two writes of the place: while it moves, and while it does not."""
 TICK = 2.0
 """Seconds between two looks for parked events and replays."""
-OPENS_WITHIN = 15.0
+OPENS_WITHIN = 8.0
 STAND_FIRST, STAND_MOST = 0.25, 2.0
 """Seconds until a sink that stands is tried again: the first pause, and the longest."""
 STAND_REFUSED = 30.0
@@ -42,6 +42,8 @@ SENT_AGAIN = 10_000
 """Places at most that are sent again to a server that has lost what it had confirmed."""
 FEW = 10
 """Events of a batch from which on a batch that is refused as a whole says that the sink stands."""
+OF_ROUTES = frozenset({Trouble.UNROUTABLE, Trouble.NACKED})
+"""Troubles of the queues that events of one type go to. Other types may go to others."""
 COUNTED = {Trouble.UNROUTABLE: "returned", Trouble.NACKED: "nacked"}
 
 
@@ -95,7 +97,7 @@ class Relay:
         self._open = False
         self._standing: Standing | None = None
         self._most = PAGE
-        # Types for which no queue is bound: those that were tried since the sink stands, and those that were refused while others were taken.
+        # Types whose queues take nothing: those that were tried since the sink stands, and those that were refused while others were taken.
         self._tried, self._unbound = set[str](), set[str]()
         self._saved, self._saved_at, self._ticked_at = position, 0.0, 0.0
         self._said: str | None = None
@@ -269,7 +271,7 @@ class Relay:
             if name := COUNTED.get(refusal.trouble):
                 setattr(self._counts, name, getattr(self._counts, name) + 1)
         first = next(iter(refused.values()), None)
-        unbound = {entries[place].event.type for place, one in refused.items() if one.trouble is Trouble.UNROUTABLE}
+        unbound = {entries[place].event.type for place, one in refused.items() if one.trouble in OF_ROUTES}
         if (
             first is not None
             and len(refused) == len(entries)
@@ -302,7 +304,7 @@ class Relay:
                 self._counts.sent += 1
                 self._stored = max(self._stored, entry.event.seq)
             elif entry not in again:
-                at_once = refused[place].trouble is Trouble.UNROUTABLE and entry.event.type in self._unbound
+                at_once = refused[place].trouble in OF_ROUTES and entry.event.type in self._unbound
                 self._window.refused(entry, refused[place], now, at_once=at_once)
         self._window.give_back(again)
 

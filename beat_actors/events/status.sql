@@ -25,7 +25,7 @@ SELECT s.name, s.scheme, CASE
            WHEN %(publishers)s > 0 THEN 'starting' ELSE 'no_publisher' END AS state,
        s.trouble, s.reason, s.since, CASE WHEN s.lease_until > clock_timestamp() THEN s.holder END AS holder,
        s.seq, greatest(q.seq - s.seq, 0) AS lag_events,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - l.at) FROM event_log l WHERE l.seq > s.seq ORDER BY l.seq LIMIT 1), 0)::double precision
+       coalesce((SELECT CASE WHEN l.backfill THEN 0 ELSE extract(epoch FROM clock_timestamp() - l.at) END FROM event_log l WHERE l.seq > s.seq ORDER BY l.seq LIMIT 1), 0)::double precision
            AS lag_seconds,
        s.sent, s.returned, s.nacked,
        (SELECT count(*) FROM (SELECT FROM event_parked p WHERE p.sink = s.name LIMIT %(most)s) p) AS parked,

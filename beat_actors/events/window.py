@@ -136,7 +136,14 @@ class Window:
 
     def _set_aside(self, entry: Entry, refusal: Refusal, *, behind: bool) -> None:
         self._parking.append(Parking(entry, refusal, behind))
-        if behind or self._in_order:
+        if behind:
+            return
+        if self._in_order:
+            if self._waits:
+                subject = entry.event.subject
+                waiting = [one for one in self._ready if one.event.subject == subject]
+                self._ready = deque(one for one in self._ready if one.event.subject != subject)
+                self._parking += [Parking(one, _BEHIND, behind=True) for one in waiting]
             return
         if not self._waits:
             self._advance(entry.event.subject)

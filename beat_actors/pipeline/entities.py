@@ -135,7 +135,7 @@ WITH g AS (
         'scrape_request/' || request_id, account_id, owner, jsonb_build_object('platform', %(platform)s::text, 'kind', '{
         entity.kind
     }', 'request_id', request_id, 'account_id', nullif(account_id, ''), 'observed_at', observed_at, 'keys', jsonb_agg(key ORDER BY key))
-    FROM current WHERE changed GROUP BY request_id, account_id, owner, observed_at ORDER BY request_id
+    FROM current WHERE changed GROUP BY request_id, account_id, owner, observed_at ORDER BY request_id, observed_at
 ){_due(entity) if entity.assets else ""}
 {_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
 """  # noqa: S608 - as above

@@ -51,7 +51,7 @@ SELECT count(*) AS events FROM places
 -- Locks: none.
 -- No row: never.
 SELECT EXISTS (SELECT FROM webhook_endpoint WHERE state = 'active') AS active,
-       EXISTS (SELECT FROM event_pending) AS pending,
+       EXISTS (SELECT FROM event_pending WHERE id > (SELECT floor FROM event_sequence)) AS pending,
        (SELECT p.seq < s.seq FROM webhook_position p, event_sequence s) AS news,
        coalesce((SELECT expires_at FROM webhook_delivery WHERE state = 'pending' ORDER BY expires_at LIMIT 1) <= clock_timestamp(), false)
            AS late,

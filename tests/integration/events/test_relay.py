@@ -406,3 +406,65 @@ async def test_types_that_no_queue_is_bound_for_hold_up_no_other(database, datab
         await until(lambda: len(sink.taken) == 120)
         await until(lambda: _none_parked(database_url))
     assert set(map(tuple, first_occurrences(sink.taken).values())) == {(1, 2)}
+
+
+async def test_a_replay_goes_on_behind_what_was_refused_for_a_while(database, database_url) -> None:
+    full = {"on": False}
+    sink = Recorder(
+        refuses=lambda event: (
+            Refusal(Trouble.NACKED, "full") if full["on"] and event.replay and event.version == 3 else None
+        )
+    )
+    await write(database, "a", range(1, 6))
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: len(sink.taken) == 5)
+        full["on"] = True
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
+            await admin.execute(
+                "INSERT INTO event_replay (sink, from_seq, to_seq, types, rate, position, reason) VALUES ('bus', 1, 5, '{*}', 1000, 0, 'test')"
+            )
+        await until(lambda: len(sink.taken) >= 7)
+        full["on"] = False
+        await until(lambda: [event.version for event in sink.taken[5:]][-1] == 5)
+    assert [event.version for event in sink.taken[5:]] == [1, 2, 3, 4, 5]
+
+
+async def test_a_poison_event_among_those_that_are_tried_again_spoils_no_other(database, database_url) -> None:
+    bound = {"on": False}
+
+    def refuses(event: Event) -> Refusal | None:
+        return Refusal(Trouble.UNROUTABLE, "no queue") if event.subject.startswith("a") and not bound["on"] else None
+
+    sink = Recorder(
+        refuses=refuses, raises=lambda event: RuntimeError("bad") if bound["on"] and event.subject == "a3" else None
+    )
+    for number in range(5):
+        await write(database, f"a{number}", range(1, 2))
+    await write(database, "b", range(1, 2))
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: _seq(database, 6))
+        bound["on"] = True
+        await until(lambda: len({event.id for event in sink.taken}) == 5)
+        await until(lambda: _parked_as(database_url, [("a3", "invalid")]))
+
+
+async def _parked_as(url: str, wanted: list[tuple[str, str]]) -> bool:
+    return [(row[1], row[2]) for row in await parked(url)] == wanted
+
+
+async def test_a_sink_that_keeps_the_order_gets_nothing_behind_a_poison_event_that_waits(database) -> None:
+    sink = Recorder(
+        in_order=True,
+        refuses=lambda event: Refusal(Trouble.INVALID, "bad") if (event.subject, event.version) == ("a", 1) else None,
+    )
+    await write(database, "a", range(1, 2))
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: _seq(database, 1))
+        await write(database, "a", range(2, 4))
+        await write(database, "b", range(1, 2))
+        await running.news()
+        await until(lambda: _seq(database, 4))
+    assert (sink.of("a"), sink.of("b")) == ([], [1])

@@ -39,6 +39,7 @@ def rows(database_url: str) -> psycopg.Connection:
     connection.execute(
         f"CREATE TABLE event_{old:%Y%m%d} PARTITION OF event FOR VALUES FROM ('{old} 00:00+00') TO ('{old + timedelta(days=1)} 00:00+00')"
     )
+    connection.execute("DELETE FROM event_minute")
     for at in (f"{old} 12:00+00", datetime.now(UTC).isoformat()):
         connection.execute(PAST, (at,))
         connection.execute(PLACES)

@@ -92,6 +92,8 @@ def upgrade() -> None:
 
     -- The first place that was given in a minute, of those in which one was.
     CREATE TABLE event_minute (minute timestamptz PRIMARY KEY, seq bigint NOT NULL);
+    -- The changes that are copied below are those of the last hour, so a time within it is behind the beginning of the log.
+    INSERT INTO event_minute VALUES (date_trunc('minute', clock_timestamp()) - interval '110 minutes', 1);
 
     -- Places that events are published to. All up to `seq` was sent, parked or not wanted; `stored`: the last that was sent; `at`: when the event at `seq` happened. A relay holds the
     -- lease and writes with its fence. `trouble`: why it does not take events, `reason` in a sentence, `since` when; NULL: it takes them.
