@@ -175,13 +175,13 @@ async def sequenced(database: Database) -> int:
                 return last
 
 
-async def steady(database: Database, place: Place, url: str, rate: int, seconds: float) -> str:
+async def steady(database: Database, place: Place, name: str, url: str, rate: int, seconds: float) -> str:
     """From commit to confirm while a writer commits 20 events at a time."""
     timed = Timed(make_sink(place))
     publisher, stopped = Publisher(database), asyncio.Event()
-    relay = Relay(database, "steady", timed, Wanted(), "bench", publisher.last)
+    relay = Relay(database, name, timed, Wanted(), "bench", publisher.last)
     publisher._relays.append(relay)
-    await enrolled(database, "steady")
+    await enrolled(database, name)
     running_ = [asyncio.create_task(relay.run(stopped)), asyncio.create_task(publisher._sequence(stopped))]
     await asyncio.sleep(2.0)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
@@ -285,7 +285,7 @@ def _measure(
             print(f"ratio relay/plain-loop {statistics.median(ratios):.2f} ({name})", flush=True)
             flushed(valkey)
             print(
-                f"{name}: {uvloop.run(_alone(settings, steady, place, postgres.owner_url, options.rate, 20.0))}",
+                f"{name}: {uvloop.run(_alone(settings, steady, place, f'steady-{name}', postgres.owner_url, options.rate, 20.0))}",
                 flush=True,
             )
         print(

@@ -16,6 +16,7 @@ NOT_RUN = {
     "up": "starts another stack: tests/integration/local/test_stack.py",
     "chaos": "starts other stacks, and CI runs it as `make chaos-ci`: tests/integration/chaos/test_chaos.py",
     "new-platform": "writes into a checkout: tests/integration/cli/test_new_platform.py",
+    "events tail --follow": "runs until it is stopped; what it prints: tests/integration/cli/test_events.py",
     "simulator run": "runs until it is stopped: tests/integration/simulator/test_process.py",
     "db roles": "needs a server without roles: tests/integration/database/test_roles.py",
     "migrate": "needs an empty database: tests/integration/database/test_migrations.py",

@@ -89,7 +89,7 @@ async def backfill(
     """
     new = NewReplay(sink=sink, from_time=since, to_time=until, rate=rate)
     check(new, reason)
-    if not in_utc(since, "from") < in_utc(until, "to"):
+    if in_utc(until, "to") < in_utc(since, "from"):
         raise BadInput("the time ends before it begins", field="to")
     new.sink = f"({sink})"  # no relay takes it up before it is written
     async with database.transaction() as transaction:
