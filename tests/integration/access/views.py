@@ -26,7 +26,8 @@ MEASURED = ("ms", "eta", "secret", "next_cursor", "age")
 """Of these only whether they are there."""
 HEADERS = ("etag", "content-length", "ratelimit-reset", "retry-after", "date")
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
-CLOCK = re.compile(r"\d\d:\d\d:\d\d UTC")
+CLOCK = re.compile(r"(?<=.)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+"""A time in a sentence: it is to the second, so it does not say in which step it lies."""
 NUMBERED = re.compile(r"((?:request|webhook|delivery|fetch),? |/v1/(?:scrape-requests|webhooks)/|/deliveries/)(\d+)")
 STANDING = re.compile(r"[rt]=\d+")
 LONGEST_SOON = 100
