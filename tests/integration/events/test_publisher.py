@@ -37,6 +37,7 @@ async def entries(settings, stream: str) -> list[tuple[str, str, str]]:
     return [(key, fields["subject"], fields.get("subjectversion", "")) for key, fields in found]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(180)
 async def test_a_publisher_that_is_killed_again_and_again_loses_nothing_and_sends_nothing_twice(
     settings, process_url, database, stream: str
