@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 
 
 class Fixed:
-    """One such answer. It is cached for an hour by whoever keeps it, because its callers need no key and have no rate."""
+    """One such answer. Callers and proxies may cache it for an hour: its routes need no key and have no rate limit."""
 
     def __init__(self, plain: bytes, packed: bytes, mark: str, content_type: str) -> None:
         self._plain = plain

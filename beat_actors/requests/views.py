@@ -100,7 +100,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What to list. `error` is the code of what failed it; `uncollected`: results that nobody has fetched yet.
+    """What to list. `error`: the error code of a failed request. `uncollected`: only requests whose result nobody has read yet.
 
     `unfinished`: those that have not ended. `tags`: what a request carries. `cursor` is the opaque one that the page before gave.
     """
