@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "worker": (CONNECTION, SEND, QUEUES, "+lpop +subscribe +unsubscribe"),
         "scheduler": (CONNECTION, SEND, QUEUES, LIMITS, "+info +pubsub|numsub"),
         "operator": (CONNECTION, SEND, QUEUES, LIMITS, "+info +pubsub|numsub"),
-        "publisher": (CONNECTION, "+xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info"),
+        "publisher": (CONNECTION, "+multi +exec +xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info"),
     }
 )
 """By role. `operator` is the command line; `publisher` writes the stream of events and reaches nothing else. The deliverer of webhooks and the migrations
