@@ -283,27 +283,29 @@ class Relay:
             self._tried |= unbound
             self._stand(first, now, probes=True)
             return
-        if self.sink.in_order and any(one.trouble is not Trouble.INVALID for one in refused.values()):
+        later = (
+            next((one for one in refused.values() if one.trouble is not Trouble.INVALID), None)
+            if self.sink.in_order
+            else None
+        )
+        if later is not None:
             # It took the first part; the rest comes again, in order.
-            again = [
-                entry
-                for place, entry in enumerate(entries)
-                if place in refused and refused[place].trouble is not Trouble.INVALID
-            ]
-            self._stand(next(one for one in refused.values() if one.trouble is not Trouble.INVALID), now, probes=True)
+            self._stand(later, now, probes=True)
         else:
-            again = []
             self._standing = None
             self._most = min(self._most * 2, PAGE)
             taken = {entry.event.type for place, entry in enumerate(entries) if place not in refused}
             self._unbound = (self._unbound | self._tried) - taken
             self._tried = set()
+        again: list[Entry] = []
         for place, entry in enumerate(entries):
             if place not in refused:
                 self._window.taken(entry)
                 self._counts.sent += 1
                 self._stored = max(self._stored, entry.event.seq)
-            elif entry not in again:
+            elif later is not None and refused[place].trouble is not Trouble.INVALID:
+                again.append(entry)
+            else:
                 at_once = refused[place].trouble in OF_ROUTES and entry.event.type in self._unbound
                 self._window.refused(entry, refused[place], now, at_once=at_once)
         self._window.give_back(again)
