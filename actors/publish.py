@@ -9,7 +9,6 @@ if __name__ == "__main__":  # before the imports that take time
     stop_at_once()
 
 import asyncio
-import signal
 import sys
 
 import structlog
@@ -23,7 +22,7 @@ from beat_actors.events.status import PROCESS
 from beat_actors.logs import configure
 from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
-from beat_actors.whole import run, start_threads
+from beat_actors.whole import run, start_threads, stop_signals
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +35,7 @@ async def serve() -> None:
     heap.collect_less()
     heap.freeze()
     await asyncio.to_thread(refuse_unsafe, settings)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await publish_until(stopped, settings)
+    await publish_until(stop_signals(), settings)
 
 
 async def publish_until(stopped: asyncio.Event, settings: Settings) -> None:

@@ -1,10 +1,11 @@
 """The setting of the places that events are published to (BEAT_EVENT_SINKS)."""
 
-import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from beat_actors.json_setting import from_json
 
 
 class EventSink(BaseModel, frozen=True, extra="forbid"):
@@ -22,16 +23,9 @@ class EventSink(BaseModel, frozen=True, extra="forbid"):
     begin: Literal["now", "start"] = "now"
 
 
-def _read(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value or "{}")
-    except ValueError:
-        raise ValueError("it must be JSON: {NAME: {url, types, accounts, structured, order, begin}}") from None
-
-
 EventSinks = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")], EventSink], NoDecode, BeforeValidator(_read)
+    dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")], EventSink],
+    NoDecode,
+    from_json("it must be JSON: {NAME: {url, types, accounts, structured, order, begin}}"),
 ]
 """The type of the setting: sinks by name."""

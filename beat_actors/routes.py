@@ -3,14 +3,15 @@
 `BEAT_SOURCES` has them by source; the entry `*` holds for all sources, and each source's own entry goes before it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
+
+from beat_actors.json_setting import from_json
 
 ALL = "*"
 """The entry that holds for every source."""
@@ -59,23 +60,13 @@ class SourceSettings(BaseModel, frozen=True, extra="forbid", hide_input_in_error
         return value
 
 
-def _read(value: object) -> object:
-    """Text is read where it comes as an argument too, and not from the environment."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value or "{}")
-    except ValueError:
-        raise ValueError("it is not JSON") from None
-
-
 def _one_base_each(value: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
     if ALL in value and value[ALL].base_url is not None:
         raise ValueError(f"base_url belongs to one source and not to {ALL!r}")
     return value
 
 
-Sources = Annotated[dict[str, SourceSettings], NoDecode, BeforeValidator(_read), AfterValidator(_one_base_each)]
+Sources = Annotated[dict[str, SourceSettings], NoDecode, from_json("it is not JSON"), AfterValidator(_one_base_each)]
 """The type of the setting."""
 
 

@@ -1,6 +1,7 @@
 """Whether a process has what it works with, found out at its start: one that cannot have its threads ends, and takes no part half started."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,14 @@ def start_threads(name: str, count: int = THREADS) -> None:
     finally:
         gate.set()
     asyncio.get_running_loop().set_default_executor(executor)
+
+
+def stop_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set, in place of ending the process. Call it inside the running event loop."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
 
 
 def run(serve: Callable[[], Coroutine[Any, Any, None]]) -> int:

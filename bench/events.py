@@ -28,9 +28,7 @@ import uvloop
 from beat_actors import heap
 from beat_actors.database import Database, migrate
 from beat_actors.event_sinks import EventSink
-from beat_actors.events.again import Wanted
-from beat_actors.events.log import SEQUENCED, sequence
-from beat_actors.events.positions import ENROLL
+from beat_actors.events.positions import ENROLL, Wanted
 from beat_actors.events.publisher import Publisher
 from beat_actors.events.relay import Relay
 from beat_actors.events.sink import Event, Place, Refusal, Sink
@@ -40,6 +38,7 @@ from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from beat_actors.settings import Settings
 from bench.visits import spent
 from tests import rabbitmq
+from tests.events import sequence_all
 
 EXCHANGE = "bench.events"
 BATCH, IN_FLIGHT = 1000, 4
@@ -169,14 +168,6 @@ def write(connection: psycopg.Connection, first: int, count: int) -> None:
         connection.execute(WRITE, (TYPE, start, min(start + STATEMENT, first + count) - 1))
 
 
-async def sequenced(database: Database) -> int:
-    async with database.statements() as alone:
-        while True:
-            moved, last = await sequence(alone)
-            if moved < SEQUENCED:
-                return last
-
-
 async def steady(database: Database, place: Place, name: str, url: str, rate: int, seconds: float) -> str:
     """From commit to confirm while a writer commits 20 events at a time."""
     timed = Timed(make_sink(place))
@@ -276,7 +267,7 @@ def _measure(
                 before = settled(server)
                 write(connection, first, options.events)
                 between = settled(server)
-                last = uvloop.run(_alone(settings, sequenced))
+                last = uvloop.run(_alone(settings, sequence_all))
                 written.append((between - before) / options.events * 1e6)
                 given.append((settled(server) - between) / options.events * 1e6)
                 first += options.events

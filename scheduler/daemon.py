@@ -5,7 +5,6 @@ Any number of daemons may run. One leads and sweeps; the others wait for its pla
 
 import asyncio
 import os
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -41,7 +40,7 @@ from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
 from beat_actors.watch.rule import InOrder, Watch
 from beat_actors.webhooks import deliveries
-from beat_actors.whole import run, start_threads
+from beat_actors.whole import run, start_threads, stop_signals
 
 log = structlog.get_logger(__name__)
 
@@ -239,11 +238,7 @@ async def serve() -> None:
     configure(settings, service="scheduler")
     start_threads("scheduler")
     await asyncio.to_thread(refuse_unsafe, settings)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await sweep_until(stopped, settings)
+    await sweep_until(stop_signals(), settings)
 
 
 async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Job, ...] = JOBS) -> None:

@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before the imports that take time
 
 import asyncio
 import os
-import signal
 import sys
 
 import structlog
@@ -24,7 +23,7 @@ from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.webhooks.deliverer import PLACES, Deliverer
 from beat_actors.webhooks.deliveries import PROCESS
-from beat_actors.whole import run, start_threads
+from beat_actors.whole import run, start_threads, stop_signals
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +37,7 @@ async def serve() -> None:
     configure(settings, service="deliverer")
     os.environ.setdefault("RES_OPTIONS", RESOLVER)
     await asyncio.to_thread(refuse_unsafe, settings)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await deliver_until(stopped, settings)
+    await deliver_until(stop_signals(), settings)
 
 
 async def deliver_until(stopped: asyncio.Event, settings: Settings) -> None:

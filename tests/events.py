@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from beat_actors.database import Database
+from beat_actors.events.log import SEQUENCED, sequence
+
 OF_REQUESTS = "starts_with(type, 'beat.scrape_request.')"
 """The condition on rows of `event` that are about a request."""
 ENDS = "type IN ('beat.scrape_request.complete', 'beat.scrape_request.failed', 'beat.scrape_request.cancelled')"
@@ -22,3 +25,12 @@ def lives(rows: Iterable[Any]) -> dict[int, list[str]]:
         life.append(type_.rpartition(".")[2])
         assert version == len(life), (subject, version, life)
     return found
+
+
+async def sequence_all(database: Database) -> int:
+    """Give places until nothing is pending; the last place of the log."""
+    async with database.statements() as alone:
+        while True:
+            moved, last = await sequence(alone)
+            if moved < SEQUENCED:
+                return last

@@ -14,33 +14,24 @@ from beat_actors.events.positions import (
     ALONE,
     DUE,
     LOOK,
+    PAGE,
     READ,
     REFUSED_AGAIN,
     REPLAY,
     REPLAYED,
     UNPARK,
     Replay,
-    expression,
+    Wanted,
+    reading,
 )
 from beat_actors.events.sink import Event, Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import rounds
 
 log = structlog.get_logger(__name__)
 
-PAGE = 2000
-"""Places that one statement reads."""
 PARKED_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds until the next try of a parked event; the last of them from then on."""
 DUE_BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which events a sink gets. `accounts`: of these alone; None: all. `waits`: later events of a subject wait behind one that is set aside."""
-
-    types: Sequence[str] = ("*",)
-    accounts: Sequence[str] | None = None
-    waits: bool = True
 
 
 @dataclass(slots=True)
@@ -143,20 +134,13 @@ class Again:
         """Send a replay at its rate. One that stands, or of which an event is refused, is begun again where it stopped; what can never be sent is
         passed."""
         loop, position, done = asyncio.get_running_loop(), replay.position, False
-        values = {
-            "up_to": replay.to_seq,
-            "types": expression(replay.types),
-            "accounts": None if self.wanted.accounts is None else list(self.wanted.accounts),
-            "subject": replay.subject,
-            "backfill": replay.backfill,
-            "sink": None,
-        }
+        wanted = Wanted(replay.types, self.wanted.accounts)
         most = min(PAGE, max(replay.rate, 1))
         page = most
         while not done:
             begun, error = loop.time(), None
             async with self.database.statements() as alone:
-                rows = await alone.rows(READ, values | {"after": position, "limit": page})
+                rows = await alone.rows(READ, reading(position, replay.to_seq, page, wanted, replay))
             events = [row.event(replay=True) for row in rows if row.id is not None and self._wants(row.type)]
             position, sent, held = rows[-1].seq if rows else replay.to_seq, 0, None
             # Places without an event that is wanted are passed faster than the rate.

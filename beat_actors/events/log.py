@@ -6,7 +6,7 @@ it a sink, the webhooks or the feed of changes, keeps the place up to which it h
 
 from typing import NamedTuple
 
-from beat_actors.database import Database, Statements, Transaction
+from beat_actors.database import Statements, Transaction
 
 SEQUENCED = 1000
 """Events that one statement gives a place."""
@@ -29,14 +29,3 @@ BEHIND = SQL("behind", int)
 async def sequence(alone: Transaction) -> Sequenced:
     """Give up to `SEQUENCED` pending events their places. Where that many got one there may be more."""
     return await alone.only(SEQUENCE, {"limit": SEQUENCED})
-
-
-async def sequence_all(database: Database, *, most: int = 100) -> int:
-    """Give places until nothing is pending, in at most so many statements; the last place of the log."""
-    last = 0
-    async with database.statements() as alone:
-        for _ in range(most):
-            moved, last = await sequence(alone)
-            if moved < SEQUENCED:
-                break
-    return last

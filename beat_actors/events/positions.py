@@ -2,10 +2,23 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from beat_actors.database import Statements
 from beat_actors.events.sink import Event
+
+PAGE = 2000
+"""Places that one statement reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events a sink gets. `accounts`: of these alone; None: all. `waits`: later events of a subject wait behind one that is set aside."""
+
+    types: Sequence[str] = ("*",)
+    accounts: Sequence[str] | None = None
+    waits: bool = True
 
 
 class Leased(NamedTuple):
@@ -86,6 +99,22 @@ REFUSED_AGAIN = SQL("refused_again")
 REPLAY = SQL("replay", Replay)
 REPLAYED = SQL("replayed")
 LOOK = SQL("look", Look)
+
+
+def reading(
+    after: int, up_to: int, limit: int, wanted: Wanted, replay: Replay | None = None, *, sink: str | None = None
+) -> dict[str, Any]:
+    """The parameters of READ: what is new, or what a replay sends. `sink`: the one whose parked events hold up others."""
+    return {
+        "after": after,
+        "up_to": up_to,
+        "limit": limit,
+        "types": expression(wanted.types),
+        "accounts": None if wanted.accounts is None else list(wanted.accounts),
+        "subject": replay and replay.subject,
+        "backfill": replay is not None and replay.backfill,
+        "sink": sink,
+    }
 
 
 def expression(patterns: Sequence[str]) -> str | None:

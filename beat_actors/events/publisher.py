@@ -16,13 +16,13 @@ import structlog
 from beat_actors.database import Database, jsonb
 from beat_actors.errors import BadSettings, StorageUnavailable
 from beat_actors.event_sinks import EventSink
-from beat_actors.events.again import Wanted
 from beat_actors.events.log import SEQUENCED, sequence
-from beat_actors.events.positions import ENROLL
+from beat_actors.events.positions import ENROLL, Wanted
 from beat_actors.events.relay import Relay
 from beat_actors.events.sink import Place
 from beat_actors.events.sinks.registry import make_sink, scheme
 from beat_actors.failpoints import hit
+from beat_actors.pausing import pause
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ class Publisher:
                 await asyncio.sleep(1.0)
 
     async def _sequence(self, stopped: asyncio.Event) -> None:
-        pause, stop = BUSY, asyncio.ensure_future(stopped.wait())
+        wait = BUSY
         while not stopped.is_set():
             moved = 0
             try:
@@ -98,6 +98,6 @@ class Publisher:
                         relay.news.set()
             except StorageUnavailable as error:
                 log.warning("sequencing_skipped", error=str(error))
-            pause = BUSY if moved else min(pause * 1.5, IDLE)
+            wait = BUSY if moved else min(wait * 1.5, IDLE)
             if moved < SEQUENCED:
-                await asyncio.wait([stop], timeout=pause)
+                await pause(stopped.wait(), within=wait)

@@ -8,19 +8,19 @@ aside (`event_parked`) and tried again later, so that all others go on.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import structlog
 
 from beat_actors.database import Database, arrays
 from beat_actors.errors import StorageUnavailable
-from beat_actors.events.again import PAGE, Again, Wanted, next_try
-from beat_actors.events.positions import LEASE, PARK, READ, RELEASE, SAVE, UNHELD, expression
+from beat_actors.events.again import Again, next_try
+from beat_actors.events.positions import LEASE, PAGE, PARK, READ, RELEASE, SAVE, UNHELD, Wanted, reading
 from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import Entry, Window
 from beat_actors.failpoints import hit
+from beat_actors.pausing import pause
 
 log = structlog.get_logger(__name__)
 
@@ -84,8 +84,6 @@ class Relay:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._types = expression(self.wanted.types)
-        self._accounts = None if self.wanted.accounts is None else list(self.wanted.accounts)
         self._reset(0, 0, 0)
 
     def _reset(self, fence: int, position: int, stored: int) -> None:
@@ -110,7 +108,7 @@ class Relay:
         while not stopped.is_set():
             try:
                 if not await self._lease():
-                    await _within(stopped.wait(), LEASE_SECONDS / 5)
+                    await pause(stopped.wait(), within=LEASE_SECONDS / 5)
                     continue
                 try:
                     await self._hold(stopped)
@@ -120,10 +118,10 @@ class Relay:
                 log.warning("sink_lease_lost", sink=self.name)
             except StorageUnavailable as error:
                 log.warning("relay_skipped", sink=self.name, error=str(error))
-                await _within(stopped.wait(), TICK)
+                await pause(stopped.wait(), within=TICK)
             except Exception:
                 log.exception("relay_failed", sink=self.name)
-                await _within(stopped.wait(), TICK)
+                await pause(stopped.wait(), within=TICK)
 
     async def _lease(self) -> bool:
         values = {"name": self.name, "holder": self.holder, "seconds": LEASE_SECONDS}
@@ -217,18 +215,9 @@ class Relay:
     async def _fill(self) -> None:
         last = self.last()
         while self._window.read_to < last and len(self._window) + PAGE <= WINDOW:
-            values = {
-                "after": self._window.read_to,
-                "up_to": last,
-                "limit": PAGE,
-                "types": self._types,
-                "accounts": self._accounts,
-                "subject": None,
-                "backfill": False,
-                "sink": self.name if self.wanted.waits else None,
-            }
+            sink = self.name if self.wanted.waits else None
             async with self.database.statements() as alone:
-                rows = await alone.rows(READ, values)
+                rows = await alone.rows(READ, reading(self._window.read_to, last, PAGE, self.wanted, sink=sink))
             if not rows:
                 return
             hit("publish.after_read", self.name)
@@ -373,9 +362,3 @@ class Relay:
             hit("publish.after_save", self.name)
         self._saved, self._saved_at = position, asyncio.get_running_loop().time()
         self._said = None if refusal is None else refusal.trouble.value
-
-
-async def _within(wait: Coroutine[Any, Any, Any], seconds: float) -> None:
-    task = asyncio.ensure_future(wait)
-    await asyncio.wait([task], timeout=seconds)
-    task.cancel()

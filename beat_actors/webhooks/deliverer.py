@@ -4,7 +4,6 @@ Any number may run. Which of them makes a delivery is settled by a claim in the 
 """
 
 import asyncio
-from typing import Any
 
 import msgspec
 import structlog
@@ -12,6 +11,7 @@ import structlog
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable, VaultError
+from beat_actors.pausing import pause
 from beat_actors.webhooks import deliveries
 from beat_actors.webhooks.backoff import delay
 from beat_actors.webhooks.client import Reply, WebhookClient
@@ -53,7 +53,7 @@ class Deliverer:
                 log.exception("webhooks_failed")
             if not busy:
                 self._settled.clear()
-                await _first(stopped.wait(), self._settled.wait(), within=self._idle)
+                await pause(stopped.wait(), self._settled.wait(), within=self._idle)
         try:
             await self.drain()
         except StorageUnavailable as error:  # they are made again when their leases end
@@ -132,10 +132,3 @@ class Deliverer:
         except Exception as error:  # whatever one endpoint brings about is that delivery's failure
             log.exception("webhook_call_failed", delivery=row.id)
             return Reply(None, type(error).__name__)
-
-
-async def _first(*waits: Any, within: float) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()

@@ -9,8 +9,8 @@ from actors.broker import build_broker
 from beat_actors.access.scopes import Scope
 from beat_actors.alerts import Alert, open_alert
 from beat_actors.database import Database
-from beat_actors.events.log import sequence_all
 from beat_actors.settings import Settings
+from tests.events import sequence_all
 from tests.integration.api.conftest import Keys, app_over, bearer
 from tests.integration.api.promised import Promised
 from tests.integration.api.test_access import TABLE

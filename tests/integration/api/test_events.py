@@ -4,8 +4,8 @@ from typing import Any
 
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Composed, Database
-from beat_actors.events.log import sequence_all
 from beat_actors.settings import Settings
+from tests.events import sequence_all
 from tests.integration.api.conftest import Keys, app_over, bearer
 from tests.integration.api.promised import Promised
 

@@ -12,10 +12,10 @@ from beat_actors.errors import UnknownName
 from beat_actors.events import backfill as backfills
 from beat_actors.events import replays
 from beat_actors.events.backfill import Backfilled, backfill
-from beat_actors.events.log import sequence_all
 from beat_actors.platforms.instagram import InstagramAccount, InstagramPost
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest
+from tests.events import sequence_all
 from tests.integration.events.world import Recorder, enroll, relaying, until
 from tests.observing import observe
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from beat_actors.database import Composed, Database
-from beat_actors.events.log import sequence_all
+from tests.events import sequence_all
 from tests.integration.events.world import race, write
 
 PLACES = Composed(

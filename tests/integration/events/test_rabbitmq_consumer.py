@@ -2,11 +2,7 @@
 
 import asyncio
 import json
-import os
 import random
-import sqlite3
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +12,7 @@ import pytest
 
 from beat_actors.events.sink import Event, SinkUnavailable
 from beat_actors.events.sinks.amqp import AmqpSink
+from tests.integration.events.consumers import Consumer
 from tests.rabbitmq import RabbitMQ
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/rabbitmq_consumer.py"
@@ -26,41 +23,9 @@ ENOUGH = 120.0
 pytestmark = pytest.mark.timeout(400)
 
 
-class Consumer:
-    """The example as a process. It may be started again over the same file."""
-
-    def __init__(self, url: str, path: Path) -> None:
-        self.url, self.path = url, path
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            (sys.executable, str(EXAMPLE), self.url, str(self.path)), env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        )
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def rows(self, statement: str) -> list[tuple[str, ...]]:
-        """Nothing while the process has not made its tables."""
-        store = sqlite3.connect(self.path, timeout=30)
-        try:
-            return store.execute(statement).fetchall()
-        except sqlite3.OperationalError:
-            return []
-        finally:
-            store.close()
-
-    def applied(self) -> set[str]:
-        return {event for (event,) in self.rows("SELECT event FROM effect")}
-
-
 @pytest.fixture
 def consumer(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Consumer]:
-    one = Consumer(rabbitmq.url(), tmp_path / "events.sqlite")
+    one = Consumer(EXAMPLE, rabbitmq.url(), tmp_path / "events.sqlite")
     yield one
     one.kill()
 

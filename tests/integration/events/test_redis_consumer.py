@@ -1,12 +1,8 @@
 """The consumer of the documentation, as a process that is killed again and again, with a Redis that is killed too: each event has one effect."""
 
 import asyncio
-import os
 import random
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +11,8 @@ import pytest
 from beat_actors.events.sink import Event
 from beat_actors.events.sinks.conformance import Relay, event, opened
 from tests.conformance.stands.redis import RedisStand, stands
+from tests.integration.events.consumers import Consumer
+from tests.integration.events.world import until
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/redis_consumer.py"
 STREAM = "beat:events"
@@ -32,45 +30,9 @@ def stand(tmp_path: Path) -> Iterator[RedisStand]:
         yield replace(made, place=replace(made.place, options={"stream": STREAM}))
 
 
-class Consumer:
-    """The example as a process. It may be started again over the same file."""
-
-    def __init__(self, url: str, path: Path, name: str = "1") -> None:
-        self.argv = (sys.executable, str(EXAMPLE), url, str(path), name)
-        self.path = path
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self.argv, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def rows(self, statement: str) -> list[tuple[str, ...]]:
-        """Nothing while the process has not made its tables."""
-        store = sqlite3.connect(self.path, timeout=30)
-        try:
-            return store.execute(statement).fetchall()
-        except sqlite3.OperationalError:
-            return []
-        finally:
-            store.close()
-
-    def applied(self) -> set[str]:
-        return {event for (event,) in self.rows("SELECT event FROM effect")}
-
-    async def until(self, is_there: Callable[[], bool]) -> None:
-        async with asyncio.timeout(ENOUGH):
-            while not is_there():  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.1)
-
-
 @pytest.fixture
 def consumer(stand: RedisStand, tmp_path: Path) -> Iterator[Consumer]:
-    one = Consumer(stand.server.url, tmp_path / "events.sqlite")
+    one = Consumer(EXAMPLE, stand.server.url, tmp_path / "events.sqlite", "1")
     yield one
     one.kill()
 
@@ -96,7 +58,7 @@ async def test_each_event_has_one_effect_whatever_is_killed(stand: RedisStand, c
         publishing = asyncio.create_task(keep_publishing())
         for number in range(5):
             wanted = 400 * (number + 1)
-            await consumer.until(lambda wanted=wanted: len(consumer.applied()) >= wanted)  # type: ignore[misc]
+            await until(lambda wanted=wanted: len(consumer.applied()) >= wanted, ENOUGH)  # type: ignore[misc]
             consumer.kill()
             if number % 2:
                 stand.stop()
@@ -106,7 +68,7 @@ async def test_each_event_has_one_effect_whatever_is_killed(stand: RedisStand, c
         await publishing
         await relay.send(last := events(1, first=3_001))
     sent += last
-    await consumer.until(lambda: len(consumer.applied()) >= len(sent))
+    await until(lambda: len(consumer.applied()) >= len(sent), ENOUGH)
     assert consumer.applied() == {one.id for one in sent}
     assert consumer.rows("SELECT event FROM effect GROUP BY event HAVING count(*) > 1") == []
     assert dict(consumer.rows("SELECT subject, sequence FROM subject")) == {
@@ -121,17 +83,17 @@ async def test_what_was_trimmed_unread_is_noticed_and_a_replay_brings_it(stand: 
     async with opened(stand, small) as sink:
         await Relay(stand, sink).send(sent[:100])
         consumer.start()
-        await consumer.until(lambda: len(consumer.applied()) == 100)
+        await until(lambda: len(consumer.applied()) == 100, ENOUGH)
         consumer.kill()
         await Relay(stand, sink).send(sent[100:], batch=1_000)
         consumer.start()
-        await consumer.until(lambda: sent[-1].id in consumer.applied())
+        await until(lambda: sent[-1].id in consumer.applied(), ENOUGH)
         ((first, last),) = consumer.rows("SELECT first, last FROM missed")
         assert int(first) == 101
         assert consumer.applied() == {one.id for one in [*sent[:100], *sent[int(last) :]]}
         missed = [one._replace(replay=True) for one in sent[100:600]]
         assert await sink.publish(missed) == {}
-        await consumer.until(lambda: sent[599].id in consumer.applied())
+        await until(lambda: sent[599].id in consumer.applied(), ENOUGH)
     assert consumer.applied() >= {one.id for one in missed}
 
 
@@ -142,12 +104,12 @@ async def test_what_cannot_be_applied_is_put_aside_after_its_attempts(stand: Red
             await sink.publish([event(1, data='{"status": "x"}'), bad, event(3, data='{"status": "x"}')])
         client.xadd(STREAM, {"no": "event"}, id="4-0")
         consumer.start()
-        await consumer.until(lambda: len(consumer.rows("SELECT * FROM dead")) == 2)
+        await until(lambda: len(consumer.rows("SELECT * FROM dead")) == 2, ENOUGH)
         assert {entry: reason for _, entry, reason in consumer.rows("SELECT * FROM dead")} == {
             "2-0": "KeyError: 'status'",
             "4-0": "KeyError: 'data'",
         }
-        await consumer.until(lambda: not client.xpending(STREAM, "example")["pending"])
+        await until(lambda: not client.xpending(STREAM, "example")["pending"], ENOUGH)
     assert len(consumer.applied()) == 2
 
 
@@ -159,9 +121,9 @@ async def test_a_consumer_that_never_comes_back_leaves_nothing_behind(stand: Red
             await sink.publish(sent)
         client.xreadgroup("example", "gone", {STREAM: ">"}, count=10)
         client.xclaim(STREAM, "example", "gone", 0, [f"{seq}-0" for seq in range(1, 11)], idle=120_000)
-    other = Consumer(stand.server.url, tmp_path / "other.sqlite", "other")
+    other = Consumer(EXAMPLE, stand.server.url, tmp_path / "other.sqlite", "other")
     other.start()
     try:
-        await other.until(lambda: len(other.applied()) == 20)
+        await until(lambda: len(other.applied()) == 20, ENOUGH)
     finally:
         other.kill()

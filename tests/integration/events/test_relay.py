@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from beat_actors.database import Composed
-from beat_actors.events.again import Wanted
+from beat_actors.events.positions import Wanted
 from beat_actors.events.sink import Event, Refusal, SinkUnavailable, Trouble
 from beat_actors.events.window import Window
 from tests.integration.events.world import (

@@ -9,11 +9,10 @@ from uuid import uuid4
 import psycopg
 
 from beat_actors.database import Composed, Database
-from beat_actors.events.again import Wanted
-from beat_actors.events.log import sequence_all
-from beat_actors.events.positions import ENROLL
+from beat_actors.events.positions import ENROLL, Wanted
 from beat_actors.events.relay import Relay
 from beat_actors.events.sink import Event, Refusal, SinkUnavailable, Trouble
+from tests.events import sequence_all
 
 WRITE = "INSERT INTO event (event_id, type, subject, version, data) VALUES (%s, %s, %s, %s, '{}')"
 
