@@ -34,7 +34,9 @@ class Place:
 
 
 ENGINE = (
-    Place("asset_log", ("entity_key", "url", "stored_url"), "URLs of an entity's media", f"{ENTITY}, with the entity", (), None, "owner"),
+    Place("asset_log", ("entity_key", "url", "stored_url", "parent_key", "account_id"), "URLs of an entity's media, and the account that had it observed", f"{ENTITY}, with the entity", (), "account_id", "owner"),
+    Place("asset_usage", ("account_id",), "the account whose media were stored", KEPT, (), "account_id"),
+    Place("asset_denied", ("actor", "reason"), "who had the media of a subject removed; the subject is a hash", KEPT, ("actor",)),
     Place("profile_log", ("profile_id", "dimensions"), "profiles as they were at each observation", LOG, ("profile_id",), "account_id", "owner", True),
     Place("post_log", ("post_id", "dimensions"), "posts as they were at each observation", LOG, (), "account_id", "owner", True),
     Place("change_log", ("keys", "account_id", "owner"), "keys of changed entities", LOG, ("keys",), "account_id", "owner", True),
@@ -70,6 +72,8 @@ NOTHING_PERSONAL = {
     "archived_payload": "places in objects, and cursors",
     "payload_object": "keys of objects",
     "alembic_version": "the schema's revision",
+    "asset_object": "media types of objects",
+    "asset_variant": "media types of objects",
     "breaker": "sources and operations",
     "broker_decision": "numbers of credentials and dispatch groups",
     "data_refresh": "digests of what was asked for",
@@ -91,6 +95,11 @@ NOTHING_PERSONAL = {
 
 OTHER_COLUMNS = frozenset(
     [
+        "content",
+        "content_identity",
+        "identity",
+        "parent_kind",
+        "failure",
         "sink",
         "trouble",
         "types",
