@@ -27,7 +27,7 @@ IMAGE: dict[str, str | AbstractSet[str]] = {
 """The markers' values in the image."""
 
 ALLOWED = frozenset(
-    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0",
+    {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0",
      "LGPL-3.0-only", "LGPL-3.0-or-later"}
 )  # fmt: skip
 """The SPDX identifiers of the licences that the image may contain."""
@@ -40,6 +40,9 @@ SPDX = {
     "MIT License": "MIT",
 }
 """What packages say in words of their own."""
+
+COMPILED = {"pi-heif": "LGPL-3.0-or-later"}  # libheif and libde265
+"""The licences of libraries that a package's wheels contain, where its metadata gives only that of its own code."""
 
 
 class SupplyError(Exception):
@@ -90,7 +93,7 @@ def _package(name: str, requirement: Requirement, hashes: tuple[str, ...], known
     return Package(
         name=name,
         version=said["Version"],
-        licence=_licence(said),
+        licence=" AND ".join(filter(None, (_licence(said), COMPILED.get(name)))),
         summary=_field(said, "Summary") or "",
         source=_source(said),
         hashes=hashes,

@@ -39,6 +39,9 @@ bundle that contains the packages. In short (the licences themselves decide):
   of the bundle for that purpose.
 - If you changed one of the packages, publish the changes under the same licence.
 
+pi-heif is under BSD-3-Clause itself. Its wheels contain compiled copies of libheif and libde265, which are under LGPL-3.0-or-later. The wheels
+of pillow-heif, which the tests use, also contain x265 (GPL-2.0-or-later): the image does not contain pillow-heif.
+
 psycopg-binary also contains compiled copies of libpq (PostgreSQL License), OpenSSL (Apache-2.0), MIT Kerberos, OpenLDAP and Cyrus SASL
 (permissive licences of their own), and of libxcrypt and keyutils (LGPL-2.1-or-later). An installation that must not contain them installs
 psycopg without its extra `binary` and uses the system's libpq.
