@@ -9,16 +9,14 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import aiohttp
-from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from beat_actors.platforms import waits
-from beat_actors.webhooks.addresses import PrivateAddress, check_address
+from beat_actors.transport.guard import GuardedSockets, PrivateAddress, cause_of
 
 CONNECT, TOTAL = 5.0, 15.0
 MOST_READ = 1 << 16
@@ -76,7 +74,9 @@ class WebhookClient:
     def __init__(self, *, allow_private: bool) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, force_close=True, socket_factory=partial(_socket, allow_private=allow_private)
+                limit=0,
+                force_close=True,
+                socket_factory=GuardedSockets(allow_private=allow_private, kind=MeteredSocket),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
@@ -116,14 +116,6 @@ class WebhookClient:
         await self._session.close()
 
 
-def _socket(info: AddrInfoType, *, allow_private: bool) -> socket.socket:
-    """A socket for this entry of `getaddrinfo`. Raises `PrivateAddress`; names and literal addresses both come by here."""
-    family, kind, protocol, _, address = info
-    if not allow_private:
-        check_address(str(address[0]), address[1])
-    return MeteredSocket(family, kind, protocol)
-
-
 def _retry_after(headers: CIMultiDictProxy[str]) -> float:
     """Seconds that the endpoint asks for, in any form that is read of a provider, and no more than `LONGEST_PAUSE`."""
     said = {name: ", ".join(headers.getall(name)) for name in ("retry-after", "date") if name in headers}
@@ -135,13 +127,10 @@ def _failure(error: BaseException) -> str:
         return "its name does not resolve"
     if isinstance(error, aiohttp.ClientResponseError):
         return "what it answered is not HTTP, or has too many headers"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, PrivateAddress):
-            return "its address or port is not one for the public, so nothing was sent; BEAT_WEBHOOK_ALLOW_PRIVATE would allow it"
-        if isinstance(cause, AnswerTooLong):
-            return f"no final status within the first {MOST_READ >> 10} KiB of its answer"
-        cause = getattr(cause, "os_error", None) or cause.__cause__
+    if cause_of(error, PrivateAddress) is not None:
+        return "its address or port is not one for the public, so nothing was sent; BEAT_WEBHOOK_ALLOW_PRIVATE would allow it"
+    if cause_of(error, AnswerTooLong) is not None:
+        return f"no final status within the first {MOST_READ >> 10} KiB of its answer"
     # The messages of the HTTP library may hold the whole URL: the type says enough.
     return f"no connection: {type(error).__name__}"
 
