@@ -71,12 +71,12 @@ class MeteredSocket(socket.socket):
 class WebhookClient:
     """Make it inside a running event loop; `close` it there."""
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, sockets: type[MeteredSocket] = MeteredSocket) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
                 force_close=True,
-                socket_factory=GuardedSockets(allow_private=allow_private, kind=MeteredSocket),
+                socket_factory=GuardedSockets(allow_private=allow_private, kind=sockets),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
