@@ -9,7 +9,7 @@ from beat_actors.database import Database
 from beat_actors.errors import BadSettings
 from beat_actors.own_trouble import OwnTrouble
 from beat_actors.platforms.registry import platforms
-from beat_actors.routes import ALL
+from beat_actors.routes import ALL, ASSETS
 from beat_actors.settings import Settings
 from beat_actors.transport.http import ProviderClient
 
@@ -50,7 +50,7 @@ def check_sources(settings: Settings) -> None:
     if not settings.sources:
         return
     known = {name for platform in platforms().values() for name in platform.sources}
-    unknown = sorted(settings.sources.keys() - known - {ALL})
+    unknown = sorted(settings.sources.keys() - known - {ALL, ASSETS})
     if unknown:
         raise BadSettings(
             f"BEAT_SOURCES: there is no source {', '.join(unknown)}; there is: {', '.join(sorted(known))}"

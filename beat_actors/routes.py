@@ -15,6 +15,8 @@ from beat_actors.json_setting import from_json
 
 ALL = "*"
 """The entry that holds for every source."""
+ASSETS = "assets"
+"""The entry for downloads of pictures and videos, from whatever host."""
 PROXIES = frozenset({"http", "https", "socks4", "socks5"})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 USER_AGENT = "beat/0.1"
@@ -63,6 +65,10 @@ class SourceSettings(BaseModel, frozen=True, extra="forbid", hide_input_in_error
 def _one_base_each(value: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
     if ALL in value and value[ALL].base_url is not None:
         raise ValueError(f"base_url belongs to one source and not to {ALL!r}")
+    if ASSETS in value and value[ASSETS].base_url is not None:
+        raise ValueError(
+            f"{ASSETS!r} has no base_url, because assets come from many hosts; a rehearsal sets BEAT_ASSET_ORIGIN"
+        )
     return value
 
 

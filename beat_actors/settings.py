@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from beat_actors.asset_settings import AssetSettings
 from beat_actors.errors import BadSettings, SecretMissing
 from beat_actors.event_sinks import EventSinks
 from beat_actors.kept_settings import KeptSettings
@@ -54,7 +55,7 @@ class DatabaseSettings(BaseSettings):
     environment: Annotated[
         Literal["production", "rehearsal"],
         Field(
-            description="`rehearsal` allows BEAT_SIMULATOR_URL and BEAT_FAILPOINTS; use it only with simulated data and provider keys. In production a process with either of them refuses to start"
+            description="`rehearsal` allows BEAT_SIMULATOR_URL, BEAT_ASSET_ORIGIN and BEAT_FAILPOINTS; use it only with simulated data and provider keys. In production a process with any of them refuses to start"
         ),
     ] = "production"
 
@@ -94,7 +95,7 @@ class DatabaseSettings(BaseSettings):
         return str(self.database_owner_url or self.direct_url)
 
 
-class Settings(KeptSettings, DatabaseSettings):
+class Settings(AssetSettings, KeptSettings, DatabaseSettings):
     """Every variable that Beat reads. `beat settings` prints the same as a table."""
 
     database_pool_size: Annotated[
@@ -329,6 +330,11 @@ class Settings(KeptSettings, DatabaseSettings):
             raise ValueError(
                 "BEAT_SIMULATOR_URL sends every provider key to a simulator, and the environment is production. "
                 "Unset it, or set BEAT_ENVIRONMENT=rehearsal"
+            )
+        if self.asset_origin is not None and self.environment != "rehearsal":
+            raise ValueError(
+                "BEAT_ASSET_ORIGIN stores simulated pictures, and the environment is production. Unset it, or set "
+                "BEAT_ENVIRONMENT=rehearsal"
             )
         return self
 

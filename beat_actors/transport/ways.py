@@ -31,10 +31,12 @@ class Way(NamedTuple):
 
 class Ways:
     """Made inside a running event loop. `open_session` makes a session over a connector. There are as many sessions as SOCKS proxies
-    in the settings, and one."""
+    in the settings, and one. `options`: of the connector for calls without a SOCKS proxy, beside the usual ones."""
 
-    def __init__(self, open_session: Callable[[aiohttp.TCPConnector], aiohttp.ClientSession]) -> None:
+    # Any: the options of aiohttp's connector have many types.
+    def __init__(self, open_session: Callable[[aiohttp.TCPConnector], aiohttp.ClientSession], **options: Any) -> None:
         self._open_session = open_session
+        self._options = CONNECTOR | options
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._trusted: dict[str, ssl.SSLContext] = {}
 
@@ -62,7 +64,9 @@ class Ways:
         if session is None:
             # The proxy looks up the names of hosts, so that no query for them leaves by another way.
             connector = (
-                ProxyConnector.from_url(socks, rdns=True, **CONNECTOR) if socks else aiohttp.TCPConnector(**CONNECTOR)
+                ProxyConnector.from_url(socks, rdns=True, **CONNECTOR)
+                if socks
+                else aiohttp.TCPConnector(**self._options)
             )
             session = self._sessions[socks] = self._open_session(connector)
             # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.

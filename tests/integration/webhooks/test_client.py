@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from beat_actors.webhooks import client as clients
 from beat_actors.webhooks.client import MOST_READ, MeteredSocket, WebhookClient
 from tests.integration.webhooks.hostile import Raw, endless_header, endless_headers, endless_interim, endless_noise, raw
 
