@@ -252,7 +252,7 @@ class Origin:
             raise
 
     def _way(self, target: Target) -> Way:
-        return self._ways.of(self._route, str(target.sent))
+        return self._ways.of(self._route, f"{target.sent.scheme}:")
 
     def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(

@@ -8,9 +8,10 @@ import ipaddress
 import socket
 from collections.abc import Collection
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from aiohttp.connector import AddrInfoType
+if TYPE_CHECKING:  # the command line starts without the HTTP library
+    from aiohttp.connector import AddrInfoType
 
 Cause = TypeVar("Cause", bound=BaseException)
 WEB = frozenset({80, 443})
@@ -63,6 +64,7 @@ def is_public(text: str) -> bool:
     return not any(address in network for network in SPECIAL_V4)
 
 
+@lru_cache(maxsize=4096)
 def literal(host: str) -> bool | None:
     """Whether the host of a URL is a public address, in any form that a resolver reads as one; `None` for a name.
 
@@ -95,7 +97,7 @@ class GuardedSockets:
         self._allow_private = allow_private
         self._kind = kind
 
-    def __call__(self, info: AddrInfoType) -> socket.socket:
+    def __call__(self, info: "AddrInfoType") -> socket.socket:
         """A socket for this entry of `getaddrinfo`. Raises `PrivateAddress`."""
         family, kind, protocol, _, address = info
         if not self._allow_private:

@@ -41,7 +41,7 @@ class Ways:
         self._trusted: dict[str, ssl.SSLContext] = {}
 
     def of(self, route: Route, base: str) -> Way:
-        """`base`: the URL that is called. Raises `CannotTrust`."""
+        """`base`: the URL that is called, or its beginning. Raises `CannotTrust`."""
         options: dict[str, Any] = {"headers": {"User-Agent": route.user_agent}}
         if route.ca_file is not None:
             options["ssl"] = self._authorities(route.ca_file)
