@@ -1,0 +1,108 @@
+"""Claims of assets: which are uploaded next, and by whom. `commits` ends them; `uploader` does what lies between.
+
+A claim raises the asset's fence and gives it a lease. Whoever comes late finds another fence, and changes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from beat_actors.assets.order import COUNTED, SOON
+from beat_actors.broker.own_flows import UPLOADS
+from beat_actors.database import Database, Statements
+
+BATCH = 200
+"""Assets that one claim takes."""
+LEASE = 90.0
+"""Seconds after which an upload is taken for dead. Those that take long renew it."""
+UPKEEP = 500
+"""Assets that one claim lets be tried again, of each kind."""
+LOOKED_AT = 100
+CLASSES = (0, 1, 2, 3)
+OVER = "expired: its URL says that it is dead by now"
+
+
+class Claimed(NamedTuple):
+    """An asset that its claimer alone uploads. `content`: SHA-256 of its last good picture. `attempts`: this one is counted. `dead`: its URL says
+    that it is over. `wanted`: a reader waits for it."""
+
+    public_id: UUID
+    fence: int
+    platform: str
+    entity: str
+    entity_key: str
+    field: str
+    owner: str
+    account: str
+    of_class: int
+    url: str
+    identity: bytes | None
+    content: bytes | None
+    attempts: int
+    dead: bool
+    wanted: bool
+
+
+SQL = Statements(__file__)
+LOCK = SQL("lock", bool)
+DUE = SQL("due")
+RESCUE = SQL("rescue")
+EXPIRE = SQL("expire")
+CLAIM = SQL("claim", Claimed)
+DEPTH = SQL("depth", int)
+RENEW = SQL("renew")
+
+
+async def claim(
+    database: Database,
+    limit: int,
+    *,
+    urgent: float,
+    soon: float = SOON,
+    aged: int = 0,
+    classes: Sequence[int] = CLASSES,
+    tidies: bool = False,
+    lease: float = LEASE,
+) -> list[Claimed]:
+    """Up to `limit` assets, in one round trip; they are the caller's for `lease` seconds.
+
+    `urgent`: seconds that the backlog takes (`order.horizon`). `soon`: what `order.soon` says. `aged`: of each other class before avatars. `classes`: those that may be claimed
+    for no reader. `tidies`: also bring back what waited long enough, or was lost by another process; once a second is often enough.
+    """
+    flow = {
+        "platform": UPLOADS.platform,
+        "flow": UPLOADS.name,
+        "workers": UPLOADS.workers,
+        "concurrency": UPLOADS.concurrency,
+    }
+    values = {
+        **flow,
+        "limit": limit,
+        "classes": list(classes),
+        "aged": aged,
+        "soon": soon,
+        "urgent": max(urgent, soon),
+        "lease": lease,
+    }
+    async with database.transaction() as transaction:
+        await transaction.last.run(LOCK)
+        if tidies:
+            await transaction.last.run(DUE, {"limit": UPKEEP})
+            await transaction.last.run(RESCUE, {"limit": UPKEEP})
+            await transaction.last.run(EXPIRE, {"classes": list(CLASSES), "limit": LOOKED_AT, "failure": OVER})
+        found = await transaction.last.run(CLAIM, values)
+    return found.rows
+
+
+async def depth(database: Database) -> int:
+    """How many assets wait, `order.COUNTED` at most."""
+    async with database.statements() as alone:
+        return await alone.only(DEPTH, {"most": COUNTED})
+
+
+async def renew(database: Database, held: Sequence[tuple[UUID, int]], lease: float = LEASE) -> None:
+    """Keep these uploads, given as id and fence, for another `lease` seconds from now."""
+    async with database.statements() as alone:
+        await alone.run(
+            RENEW, {"assets": [one for one, _ in held], "fences": [fence for _, fence in held], "lease": lease}
+        )

@@ -1,0 +1,104 @@
+-- fragment: flow
+-- How many uploads may be in flight over all processes: as the flow declares, unless an operator says otherwise.
+flow AS (
+    SELECT coalesce(s.paused, false) AS paused, coalesce(s.workers, %(workers)s::integer) * coalesce(s.concurrency, %(concurrency)s::integer) AS most
+    FROM (SELECT) one LEFT JOIN flow_setting s ON s.platform = %(platform)s AND s.flow = %(flow)s
+)
+
+-- fragment: first
+-- The rows of each class `c` in `deadline` order. A constant limit lets the planner read the index and nothing else.
+SELECT public_id FROM unnest(%(classes)s::smallint[]) c CROSS JOIN LATERAL (SELECT public_id FROM asset_log WHERE status = 'PENDING' AND wanted_at IS NULL AND class = c AND
+
+-- name: lock
+-- Lets one process at a time claim, so that all of them together claim no more than the flow allows.
+-- Locks: an advisory lock until the transaction ends. It waits for another claim, which takes milliseconds.
+-- Rows: one.
+SELECT pg_advisory_xact_lock(hashtext('beat.assets.claim')) IS NULL AS locked
+
+-- name: due
+-- Lets assets that were to be tried later be claimed again.
+-- Parameters: limit (integer).
+-- Locks: the assets; it skips those that others hold.
+-- No row: none is due.
+UPDATE asset_log SET status = 'PENDING', not_before = NULL WHERE public_id = ANY(ARRAY(
+    SELECT public_id FROM asset_log WHERE status = 'WAITING' AND not_before <= clock_timestamp() ORDER BY not_before LIMIT %(limit)s
+    FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'WAITING'
+
+-- name: rescue
+-- Lets assets be claimed again whose process did not end their upload within its lease. Their claim still counts as an attempt.
+-- Parameters: limit (integer).
+-- Locks: the assets; it skips those that others hold.
+-- No row: no lease has expired.
+UPDATE asset_log SET status = 'PENDING', lease_until = NULL WHERE public_id = ANY(ARRAY(
+    SELECT public_id FROM asset_log WHERE status = 'PROCESSING' AND lease_until <= clock_timestamp() ORDER BY lease_until LIMIT %(limit)s
+    FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'PROCESSING'
+
+-- name: expire
+-- Ends the wait of assets whose URL says that it is dead by now: only a fresh URL helps them. Those that died last come first, so that assets
+-- behind their expected deadline whose URL says nothing of its end are not read again and again.
+-- Parameters: classes (smallint[]), limit (integer): assets of a class that are looked at, failure (text).
+-- Locks: the assets; it skips those that others hold.
+-- No row: no URL has died.
+UPDATE asset_log SET status = 'REFETCH', failure = %(failure)s, wanted_at = NULL WHERE public_id = ANY(ARRAY(
+    SELECT public_id FROM asset_log WHERE public_id = ANY(ARRAY({{first}} deadline <= clock_timestamp() AND expires_at <= clock_timestamp()
+        ORDER BY deadline DESC, id DESC LIMIT %(limit)s) x)) AND status = 'PENDING' FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'PENDING'
+
+-- name: claim
+-- Claims assets, in this order: those that a reader waits for; the share of the classes that have waited in vain; avatars; those of other classes
+-- that would otherwise be lost before the backlog is done, by deadline; the others by class and deadline; last those that can hardly be
+-- saved, because their expected deadline is near or has passed. Each branch is read only as far as the branches before it left room.
+-- Parameters: platform, flow (text), workers, concurrency (integer): the flow and what it declares; limit (integer): assets; classes (smallint[])
+-- that may be claimed without a reader; aged (integer): assets of each class that come before avatars; soon (double precision): seconds before its
+-- deadline from which on an asset can hardly be saved; urgent (double precision): seconds that the backlog takes; lease (double precision): seconds.
+-- Rows: `Claimed`, in the order in which they should begin. `fence` is the claim's.
+-- Locks: the assets, after `lock`; it skips those that others hold.
+-- No row: nothing is due, the flow is paused, or as many are in flight as it allows.
+WITH {{flow}}, moment AS MATERIALIZED (
+    SELECT clock_timestamp() + make_interval(secs => %(soon)s) AS soon, clock_timestamp() + make_interval(secs => %(urgent)s) AS urgent
+), picked AS MATERIALIZED (
+    SELECT public_id FROM (
+        (SELECT public_id FROM asset_log WHERE wanted_at IS NOT NULL AND status = 'PENDING' AND class IS NOT NULL ORDER BY wanted_at LIMIT 1000)
+        UNION ALL ({{first}} c > 0 AND deadline > (SELECT soon FROM moment) ORDER BY deadline, id LIMIT %(aged)s) x)
+        UNION ALL (SELECT public_id FROM asset_log WHERE status = 'PENDING' AND wanted_at IS NULL AND class = 0 AND deadline > (SELECT soon FROM moment)
+                   AND 0 = ANY(%(classes)s) ORDER BY deadline, id LIMIT 1000)
+        UNION ALL (SELECT public_id FROM (
+            (SELECT public_id, deadline FROM asset_log WHERE status = 'PENDING' AND wanted_at IS NULL AND class = 1 AND 1 = ANY(%(classes)s)
+                AND deadline > (SELECT soon FROM moment) AND deadline <= (SELECT urgent FROM moment) ORDER BY deadline LIMIT 1000)
+            UNION ALL (SELECT public_id, deadline FROM asset_log WHERE status = 'PENDING' AND wanted_at IS NULL AND class = 2 AND 2 = ANY(%(classes)s)
+                AND deadline > (SELECT soon FROM moment) AND deadline <= (SELECT urgent FROM moment) ORDER BY deadline LIMIT 1000)
+            UNION ALL (SELECT public_id, deadline FROM asset_log WHERE status = 'PENDING' AND wanted_at IS NULL AND class = 3 AND 3 = ANY(%(classes)s)
+                AND deadline > (SELECT soon FROM moment) AND deadline <= (SELECT urgent FROM moment) ORDER BY deadline LIMIT 1000)
+            ORDER BY deadline LIMIT 1000) first)
+        UNION ALL ({{first}} c > 0 AND deadline > (SELECT urgent FROM moment) ORDER BY deadline, id LIMIT 1000) x)
+        UNION ALL ({{first}} deadline <= (SELECT soon FROM moment) ORDER BY deadline DESC, id DESC LIMIT 1000) x)
+        UNION ALL ({{first}} deadline IS NULL ORDER BY id LIMIT 1000) x)
+    ) p LIMIT (SELECT CASE WHEN paused THEN 0 ELSE greatest(least(%(limit)s,
+        most - (SELECT count(*) FROM asset_log WHERE status = 'PROCESSING')), 0) END FROM flow)
+), ordered AS MATERIALIZED (
+    SELECT public_id, min(n) AS n FROM (SELECT public_id, row_number() OVER () AS n FROM picked) p GROUP BY public_id
+), held AS MATERIALIZED (
+    SELECT public_id FROM asset_log WHERE public_id = ANY(ARRAY(SELECT public_id FROM ordered)) AND status = 'PENDING' FOR NO KEY UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE asset_log SET status = 'PROCESSING', fence = fence + 1, attempts = least(attempts + 1, 32000), not_before = NULL,
+        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE public_id = ANY(ARRAY(SELECT public_id FROM held))
+    RETURNING public_id, fence, platform, entity, entity_key, field, owner, coalesce(account_id, '') AS account, class, url, identity, content,
+        attempts, deadline <= clock_timestamp() AND expires_at <= clock_timestamp() AS dead, wanted_at IS NOT NULL AS wanted
+)
+SELECT claimed.public_id, fence, platform, entity, entity_key, field, owner, account, class AS of_class, url, identity, content, attempts,
+    coalesce(dead, false) AS dead, wanted FROM claimed JOIN ordered USING (public_id) ORDER BY n
+
+-- name: depth
+-- How many assets wait to be claimed, up to a limit.
+-- Parameters: most (integer).
+-- Rows: one.
+-- No row: never.
+SELECT count(*) AS waiting FROM (SELECT FROM asset_log WHERE status = 'PENDING' AND class IS NOT NULL LIMIT %(most)s) pending
+
+-- name: renew
+-- Keeps uploads that take long. The fence tells those that another process has claimed meanwhile.
+-- Parameters: assets (uuid[]), fences (integer[]): parallel lists, lease (double precision): seconds.
+-- Locks: the assets, in no order: nobody else waits for several of them.
+-- No row: none is the caller's any more.
+UPDATE asset_log a SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM unnest(%(assets)s::uuid[], %(fences)s::integer[]) AS o(asset, fence) WHERE a.public_id = o.asset AND a.fence = o.fence AND a.status = 'PROCESSING'

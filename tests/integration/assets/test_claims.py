@@ -1,0 +1,189 @@
+"""Claims: their order, their bounds, their fences."""
+
+import asyncio
+
+from beat_actors.assets import claims, commits
+from beat_actors.assets.claims import Claimed, claim
+from beat_actors.assets.commits import End, How, State, Stored, commit
+from beat_actors.assets.order import ENDLESS
+from beat_actors.database import Database
+from tests.integration.assets.rows import DAY, all_of, asset, insert, run
+
+
+def keys(found: list[Claimed]) -> list[str]:
+    return [one.entity_key for one in found]
+
+
+async def test_s7_10_readers_then_avatars_then_classes_by_deadline(database: Database, database_url: str) -> None:
+    hour = 3600.0
+    insert(
+        database_url,
+        [
+            asset("other", 3, deadline=20 * hour),
+            asset("story", 2, deadline=22 * hour),
+            asset("thumb-late", 1, deadline=100 * hour),
+            asset("thumb-soon", 1, deadline=99 * hour),
+            asset("avatar-late", 0, deadline=50 * hour),
+            asset("avatar-soon", 0, deadline=40 * hour),
+            asset("avatar-over", 0, deadline=-hour),
+            asset("unknown", 1, deadline=None),
+            asset("asked", 3, deadline=90 * hour),
+        ],
+    )
+    run(database_url, "UPDATE asset_log SET wanted_at = now() WHERE entity_key = 'asked'")
+    order = [
+        "asked",
+        "avatar-soon",
+        "avatar-late",
+        "thumb-soon",
+        "thumb-late",
+        "story",
+        "other",
+        "avatar-over",
+        "unknown",
+    ]
+    assert keys(await claim(database, 9, urgent=60)) == order
+    run(database_url, "UPDATE asset_log SET status = 'PENDING'")
+    # What would be lost before the backlog is done goes before its class.
+    order[3:7] = ["other", "story", "thumb-soon", "thumb-late"]
+    assert keys(await claim(database, 9, urgent=23 * hour)) == order
+    run(database_url, "UPDATE asset_log SET status = 'PENDING'")
+    assert keys(await claim(database, 4, urgent=ENDLESS, aged=1)) == ["asked", "thumb-soon", "story", "other"]
+    run(database_url, "UPDATE asset_log SET status = 'PENDING'")
+    assert keys(await claim(database, 9, urgent=60, classes=(0, 1))) == [
+        "asked", "avatar-soon", "avatar-late", "thumb-soon", "thumb-late", "avatar-over", "unknown",
+    ]  # fmt: skip
+
+
+async def test_s7_6_no_more_is_in_flight_than_the_flow_allows(database: Database, database_url: str) -> None:
+    insert(database_url, [asset(f"a{n}") for n in range(60)])
+    run(
+        database_url,
+        "INSERT INTO flow_setting (platform, flow, workers, concurrency) VALUES ('assets', 'asset_upload_flow', 2, 10)",
+    )
+    several = await asyncio.gather(*(claim(database, 15, urgent=60) for _ in range(5)))
+    assert sorted(len(found) for found in several) == [0, 0, 0, 5, 15]
+    run(database_url, "UPDATE flow_setting SET concurrency = 20")
+    assert len(await claim(database, 100, urgent=60)) == 20
+    run(database_url, "UPDATE flow_setting SET paused = true, workers = 1000")
+    assert await claim(database, 100, urgent=60) == []
+    run(database_url, "UPDATE flow_setting SET paused = false, workers = NULL")
+    assert len(await claim(database, 100, urgent=60)) == 20
+
+
+async def test_a_lost_upload_comes_back_and_its_old_process_changes_nothing(
+    database: Database, database_url: str
+) -> None:
+    insert(database_url, [asset("a")])
+    (first,) = await claim(database, 1, urgent=60)
+    run(database_url, "UPDATE asset_log SET lease_until = now()")
+    (second,) = await claim(database, 1, urgent=60, tidies=True)
+    assert (second.fence, second.attempts) == (first.fence + 1, 2)
+    content = Stored(b"a" * 32, How.MADE, 5, "image/jpeg", 1, 1)
+    assert await commit(database, [End(first, State.COMPLETE, content)]) == []
+    assert all_of(database_url, "status, content") == [("PROCESSING", None)]
+    # What the first one stored is nobody's until the second one comes to the same content.
+    assert run(database_url, "SELECT unused_since IS NULL FROM asset_object") == [(False,)]
+    await commit(database, [End(second, State.COMPLETE, content)])
+    assert all_of(database_url, "status, content, attempts, wanted_at") == [("COMPLETE", b"a" * 32, 0, None)]
+    assert run(database_url, "SELECT unused_since IS NULL FROM asset_object") == [(True,)]
+
+
+async def test_nothing_is_complete_without_the_row_of_its_object(database: Database, database_url: str) -> None:
+    insert(database_url, [asset("known"), asset("there"), asset("made")])
+    found = {one.entity_key: one for one in await claim(database, 3, urgent=60)}
+    ends = [
+        End(found[key], State.COMPLETE, Stored(key.encode() * 8, How(key), 5, "image/jpeg", 1, 1))
+        for key in ("known", "there", "made")
+    ]
+    ended = {one.public_id: one.status for one in await commit(database, ends)}
+    assert [ended[found[key].public_id] for key in ("known", "there", "made")] == ["PENDING", "PENDING", "COMPLETE"]
+    assert run(database_url, "SELECT content, unused_since IS NULL FROM asset_object ORDER BY content") == [
+        (b"made" * 8, True),
+        (b"there" * 8, False),
+    ]
+    found = {one.entity_key: one for one in await claim(database, 3, urgent=60)}
+    ends = [End(found["there"], State.COMPLETE, Stored(b"there" * 8, How.THERE, 5, "image/jpeg", 1, 1))]
+    assert [one.status for one in await commit(database, ends)] == ["COMPLETE"]
+    assert await commits.known(database, [b"there" * 8, b"x"]) == {b"there" * 8}
+
+
+async def test_what_changed_since_the_claim_is_uploaded_again(database: Database, database_url: str) -> None:
+    insert(database_url, [asset("a"), asset("b"), asset("c")])
+    found = {one.entity_key: one for one in await claim(database, 3, urgent=60)}
+    run(database_url, "UPDATE asset_log SET identity = 'new', url = url || '?v=2' WHERE entity_key = 'a'")
+    run(database_url, "UPDATE asset_log SET url = url || '?sig=2' WHERE entity_key IN ('b', 'c')")
+    content = Stored(b"a" * 32, How.MADE, 5, "image/jpeg", 1, 1)
+    await commit(
+        database,
+        [
+            End(found["a"], State.COMPLETE, content),
+            End(found["b"], State.REFETCH, failure="expired"),
+            End(found["c"], State.COMPLETE, content),
+        ],
+    )
+    assert all_of(database_url, "entity_key, status, content IS NOT NULL, content_identity = identity") == [
+        ("a", "PENDING", True, False),
+        ("b", "PENDING", False, None),
+        ("c", "COMPLETE", True, True),
+    ]
+
+
+async def test_a_short_lived_url_is_tried_again_before_it_dies_and_a_dead_one_is_not(
+    database: Database, database_url: str
+) -> None:
+    insert(
+        database_url,
+        [
+            asset("long"),
+            asset("short", deadline=100, expires=100),
+            asset("dead", deadline=1000),
+            asset("over", expires=-1, deadline=-1),
+        ],
+    )
+    found = {one.entity_key: one for one in await claim(database, 9, urgent=60)}
+    assert [found[key].dead for key in ("long", "dead", "over")] == [False, False, True]
+    run(database_url, "UPDATE asset_log SET deadline = now(), expires_at = now() WHERE entity_key = 'dead'")
+    await commit(database, [End(one, State.WAITING, failure="busy", delay=600) for one in found.values()])
+    told = all_of(
+        database_url,
+        "entity_key, status, round(extract(epoch FROM not_before - clock_timestamp()))::integer / 10",
+        "entity_key <> 'over'",
+    )
+    assert told == [("long", "WAITING", 60), ("short", "WAITING", 2), ("dead", "REFETCH", told[2][2])]
+    run(database_url, "UPDATE asset_log SET not_before = now()")
+    assert keys(await claim(database, 9, urgent=60, tidies=True)) == ["short", "long"]
+    insert(database_url, [asset("gone by", expires=-5, deadline=-5)])
+    assert await claim(database, 9, urgent=60, tidies=True) == []
+    assert all_of(database_url, "status, failure", "entity_key = 'gone by'") == [("REFETCH", claims.OVER)]
+
+
+async def test_what_was_given_back_counts_as_no_attempt_and_a_replaced_picture_is_nobodys(
+    database: Database, database_url: str
+) -> None:
+    insert(database_url, [asset("a"), asset("b")])
+    for content in (b"x", b"y"):
+        found = await claim(database, 2, urgent=60)
+        ends = [End(one, State.COMPLETE, Stored(content * 32, How.MADE, 5, "image/jpeg", 1, 1)) for one in found]
+        await commit(database, ends)
+        run(database_url, "UPDATE asset_log SET status = 'PENDING'")
+    assert run(database_url, "SELECT content, unused_since IS NULL FROM asset_object ORDER BY 1") == [
+        (b"x" * 32, False),
+        (b"y" * 32, True),
+    ]
+    await commit(database, [End(one, State.PENDING, counts=False) for one in await claim(database, 2, urgent=60)])
+    assert all_of(database_url, "status, attempts, content") == [("PENDING", 0, b"y" * 32)] * 2
+
+
+async def test_usage_is_counted_by_account_and_class(database: Database, database_url: str) -> None:
+    insert(database_url, [asset("a", 0, account="one"), asset("b", 0, account="one"), asset("c", 3, deadline=2 * DAY)])
+    spent = commits.Spent(requests=1, fetched=100, puts=1, stored=90)
+    for _ in range(2):
+        found = await claim(database, 3, urgent=60)
+        await commit(database, [End(one, State.FAILED, failure="html", spent=spent) for one in found])
+        run(database_url, "UPDATE asset_log SET status = 'PENDING'")
+    columns = "account_id, class, requests, fetched, puts, stored, failed"
+    assert run(database_url, f"SELECT {columns} FROM asset_usage ORDER BY 1, 2") == [
+        ("", 3, 2, 200, 2, 180, 2),
+        ("one", 0, 4, 400, 4, 360, 4),
+    ]
