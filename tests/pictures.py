@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable
+from functools import cache
 
 import pillow_heif
 from PIL import Image, ImageCms
@@ -61,7 +62,9 @@ def exposing(form: str, orientation: int = 1) -> bytes:
     return encoded(drawn(), form, **options)
 
 
+@cache
 def profile() -> bytes:
+    """The same at each call: a new one has another time."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

@@ -48,7 +48,7 @@ def examined(data: bytes, limits: Limits = LIMITS) -> Picture | Unclean:
         return webp.clean(data, limits)
     if data.startswith(b"ftyp", 4):
         return _base_media(data, limits)
-    raise _refused(data)
+    raise refused(data)
 
 
 def _base_media(data: bytes, limits: Limits) -> Picture | Unclean:
@@ -61,7 +61,8 @@ def _base_media(data: bytes, limits: Limits) -> Picture | Unclean:
             raise NotStored(Reason.VIDEO, f"a file of the brand {data[8:12]!r}: a video, not a picture")
 
 
-def _refused(data: bytes) -> NotStored:
+def refused(data: bytes) -> NotStored:
+    """What a file is that begins with no signature of a stored picture; the first 4 kB are enough."""
     for signature, reason, words in _OTHERS:
         if data.startswith(signature):
             return NotStored(reason, f"the file is {words}, which is not stored")
