@@ -29,8 +29,10 @@ def _clean(data: bytes, limits: Limits) -> Picture:
     control, frames, pixels, extensions, blocks = b"", 0, 0, 0, _Blocks(data)
     while (introducer := data[position]) != 0x3B:
         if introducer == 0x2C:
-            right, bottom, wide, high, flags = struct.unpack_from("<HHHHB", data, position + 1)
-            limits.check_size(max(right + wide, 1), max(bottom + high, 1))
+            left, top, wide, high, flags = struct.unpack_from("<HHHHB", data, position + 1)
+            limits.check_size(max(left + wide, 1), max(top + high, 1))
+            if not frames:  # viewers enlarge the canvas to the first frame
+                width, height = max(width, left + wide), max(height, top + high)
             frames, pixels = frames + 1, pixels + max(width * height, wide * high)  # a viewer composes whole frames
             limits.check_frames(frames, pixels)
             after = blocks.skip(position + 11 + _palette(flags))

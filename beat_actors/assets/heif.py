@@ -13,6 +13,7 @@ from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason,
 
 ITEMS = 1_000
 """And as many extents. Pictures of phones consist of 50 to 200 tiles."""
+LINKS = 20 * ITEMS
 _PICTURES = frozenset({b"av01", b"grid", b"iovl", b"iden", b"tmap"})
 _TEXTS = frozenset({b"Exif", b"mime"})
 _PARTS = frozenset({b"hdlr", b"pitm", b"iloc", b"iinf", b"iref", b"iprp", b"idat", b"grpl"})
@@ -35,6 +36,8 @@ class _Meta:
     properties: list[Box] = field(default_factory=list)
     associated: dict[int, list[int]] = field(default_factory=dict)
     """The numbers of an item's properties, from 1."""
+    links: int = 0
+    """How many of these numbers there are."""
     elsewhere: bool = False
     """Whether the bytes of an item are part of another item, or the whole file."""
 
@@ -150,7 +153,11 @@ def _associations(reader: Reader, found: _Meta) -> None:
     wide = bool(reader.number(3) & 1)
     for _ in range(_count(reader.number(4))):
         numbers = found.associated.setdefault(reader.number(4 if version else 2), [])
-        for _ in range(reader.number(1)):
+        declared = reader.number(1)
+        found.links += 1 + declared
+        if found.links > LINKS:
+            raise NotStored(Reason.TOO_MANY_PARTS, f"the file has more than {LINKS} properties of items")
+        for _ in range(declared):
             numbers.append(reader.number(2) & 0x7FFF if wide else reader.number(1) & 0x7F)
 
 
@@ -188,7 +195,7 @@ def _known(data: bytes, top: list[Box], meta: _Meta) -> bytes:
     unknown = {part.name for part in inside} - _PARTS - {b"free", b"skip"}
     unknown |= {part.name for part in meta.properties} - _PROPERTIES
     unknown |= set(meta.types.values()) - _PICTURES - _TEXTS
-    if unknown:
+    if unknown or meta.extents.keys() - meta.types.keys():
         raise _UncleanError(f"parts of the unknown types {sorted(unknown)}")
     end = max(part.end for part in top if part.name in (b"ftyp", b"meta", b"mdat"))
     kept = bytearray(end)
@@ -211,7 +218,8 @@ def _known(data: bytes, top: list[Box], meta: _Meta) -> bytes:
 
 def _fill(data: bytes, kept: bytearray, top: list[Box], inside: list[Box], meta: _Meta) -> None:
     """Copies the bytes of the pictures, and blanks those of texts. Raises `_UncleanError`."""
-    rooms = [(box.body, box.end) for box in (*top, *inside) if box.name in (b"mdat", b"idat")]
+    rooms = [(box.body, box.end) for box in top if box.name == b"mdat"]
+    rooms += [(box.body, box.end) for box in inside if box.name == b"idat"]
     claimed: list[tuple[int, int]] = []
     for item, kind in meta.types.items():
         for start, end in meta.extents.get(item, ()):

@@ -199,6 +199,14 @@ def test_a_small_gif_whose_frames_are_huge_together_is_refused() -> None:
     assert refusal(pictures.gif_of(100, side=7_000)) is Reason.TOO_MANY_FRAMES
 
 
+def test_the_size_of_a_gif_is_that_of_its_first_frame_where_that_is_larger() -> None:
+    data = bytearray(FILES["GIF"])
+    data[6:10] = bytes((9, 0, 9, 0))
+    found = stored(bytes(data))
+    with Image.open(io.BytesIO(found.data)) as seen:
+        assert (found.width, found.height) == seen.size == (64, 48)
+
+
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
 def test_animations_are_kept_whole_and_their_frames_counted(form: str) -> None:
     others = [pictures.noise(64, 48) for _ in range(4)]
@@ -257,6 +265,16 @@ def test_an_avif_with_unknown_parts_has_to_be_encoded_anew() -> None:
     found = examined(FILES["AVIF"].replace(b"pixi", b"udes"))
     assert isinstance(found, Unclean)
     assert found.kind is Kind.AVIF
+
+
+def boxed(name: bytes, body: bytes) -> bytes:
+    return (8 + len(body)).to_bytes(4, "big") + name + body
+
+
+def test_an_avif_whose_items_have_countless_properties_is_refused() -> None:
+    links = boxed(b"ipma", bytes(4) + (1_000).to_bytes(4, "big") + (b"\0\1\xff" + b"\1" * 255) * 1_000)
+    meta = boxed(b"meta", bytes(4) + boxed(b"iprp", links * 20))
+    assert refusal(boxed(b"ftyp", b"avif" + bytes(4) + b"avifmif1") + meta) is Reason.TOO_MANY_PARTS
 
 
 STARTS = [

@@ -17,6 +17,7 @@ from beat_actors import redaction
 from beat_actors.access import keyring, keys
 from beat_actors.access.scopes import CONTAINS, Scope
 from beat_actors.access.tokens import mint
+from beat_actors.assets import conversion, jpeg, picture, png, video
 from beat_actors.requests import open_requests
 from beat_actors.settings import Settings
 from tests.images import ROOT
@@ -61,6 +62,14 @@ def default(name: str) -> Any:
         f"requests in one call | {MAX_ITEMS:,} |",
         f"a body of more than {body.INLINE_BYTES >> 10} KiB is decoded in a thread",
         f"a list of more than {AT_A_TIME} requests is checked in slices",
+        f"bytes of a picture | {picture.LIMITS.octets // 10**6} MB |",
+        f"pixels | {picture.LIMITS.pixels // 10**6} million, and {picture.LIMITS.side:,} a side",
+        f"frames of an animation | {picture.LIMITS.frames:,}, and {picture.LIMITS.frame_pixels // 10**6:,} million pixels together",
+        f"({jpeg.SEGMENTS:,} in a JPEG)",
+        f"colour profile | {png.PROFILE_OCTETS // MIB} MiB, decompressed",
+        f"a video | {video.LIMITS.octets // 10**6} MB, {video.LIMITS.pixels / 1e6:.1f} million pixels, {video.LIMITS.seconds / 3600:g} hours",
+        f"{({2: 'two'})[conversion.PROCESSES]} per process that needs them",
+        f"Each has {conversion.MEMORY >> 30} GiB of address space, {conversion.CPU} s of CPU time for a picture",
         f"A field with fewer than {({8: 'eight'})[redaction.SHORTEST]} characters is no secret",
         f"where {({12: 'twelve'})[redaction.RUN]} characters of it stand in a row",
         f"{({0.5: 'half'})[default('on_demand_share')]} of it; an account is told",
