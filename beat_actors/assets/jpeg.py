@@ -11,6 +11,8 @@ from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason,
 
 SEGMENTS = 2_000
 """A photo has about 20. A colour profile takes up to 255, extended XMP some hundreds."""
+SCANS = 200
+"""Progressive encoders write 10. A decoder goes over the whole picture for each scan, however short."""
 PROFILE_OCTETS = 1 << 20
 """A larger colour profile is dropped. Those of displays have 0.5 to 600 kB."""
 _WINDOW = 1 << 20
@@ -61,6 +63,8 @@ def clean(data: bytes, limits: Limits) -> Picture | Unclean:
             if size is None:
                 raise NotStored(Reason.DAMAGED, "the JPEG has a scan before its frame header")
             scans += 1
+            if scans > SCANS:
+                raise NotStored(Reason.TOO_MANY_PARTS, f"the JPEG has more than {SCANS} scans")
             after = _next_marker(data, after)
             kept.append(data[position:after])
         elif marker in _TABLES:

@@ -231,13 +231,14 @@ def test_a_colour_profile_that_is_a_bomb_is_dropped() -> None:
     [
         b"\xff\xd8" + b"\xff\xe1\0\2" * 3_000 + FILES["JPEG"][2:],
         b"\xff\xd8" + b"\xff" * 3_000 + FILES["JPEG"][2:],
+        FILES["JPEG"][:-2] + b"\xff\xda\0\x0c\3\1\0\2\x11\3\x11\0\x3f\0\0" * 300 + b"\xff\xd9",
         pictures.with_chunks(FILES["PNG"], [(b"tEXt", b"")] * 21_000),
         FILES["GIF"][:-1] + b"\x21\xfe\0" * 11_000 + b";",
         FILES["GIF"][:-1] + b"\x21\xfe" + b"\1a" * 210_000 + b"\0;",
         b"RIFF" + (4 + 8 * 11_000 + len(FILES["WEBP"]) - 12).to_bytes(4, "little") + b"WEBPVP8X\x0a\0\0\0" + bytes(10)
         + b"abcd\0\0\0\0" * 11_000 + FILES["WEBP"][12:],
     ],
-    ids=["segments", "fill bytes", "chunks", "extensions", "blocks", "webp"],
+    ids=["segments", "fill bytes", "scans", "chunks", "extensions", "blocks", "webp"],
 )  # fmt: skip
 def test_a_file_of_countless_parts_is_refused(data: bytes) -> None:
     assert refusal(data) in {Reason.TOO_MANY_PARTS, Reason.DAMAGED}
