@@ -106,9 +106,9 @@ class Converters:
         return await asyncio.to_thread(examined, data, self._limits)
 
     async def _made(self, data: bytes, source: Kind, target: Kind, width: int) -> Picture:
-        order = ORDER.pack(
-            KINDS.index(source), KINDS.index(target), width, self._limits.pixels, self._limits.side, len(data)
-        )
+        limits = self._limits
+        numbers = KINDS.index(source), KINDS.index(target), width, limits.pixels, limits.side, limits.octets, len(data)
+        order = ORDER.pack(*numbers)
         async with self._slots:
             try:
                 async with asyncio.timeout(self._deadline), self._process() as process:

@@ -18,14 +18,14 @@ from beat_actors.assets.picture import Kind, Limits, NotStored, Reason
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ORDER = struct.Struct("!BBHIII")
-"""Format of the picture, format of the answer, width (0: re-encode), pixels and a side that are allowed, octets of the picture that follows."""
+ORDER = struct.Struct("!BBHIIII")
+"""Format of the picture, format of the answer, width (0: re-encode); pixels, a side and octets that are allowed; octets of the picture that follows."""
 ANSWER = struct.Struct("!BBI")
 """A `State`, the number of a format or of a reason, octets that follow: of a picture, or of a message."""
 KINDS = tuple(Kind)
 REASONS = tuple(Reason)
-QUALITY = 90
-"""Of what replaces a fetched picture. That of variants is lower: the stored picture remains."""
+QUALITY, LOWER = 90, 75
+"""Of what replaces a fetched picture; the second where the first makes too many bytes. Variants have 80: the stored picture remains."""
 _PROFILE_OCTETS = 1 << 20
 _FORMATS = {Kind.HEIC: "HEIF"}
 
@@ -52,10 +52,10 @@ def main() -> int:
     _answer(answers, State.READY, 0, b"")
     while head := orders.read(ORDER.size):
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, resource.RLIM_INFINITY))
-        source, target, width, pixels, side, octets = ORDER.unpack(head)
+        source, target, width, pixels, side, allowed, octets = ORDER.unpack(head)
         data = orders.read(octets)
         try:
-            kind, made = decode(data, KINDS[source], KINDS[target], width, Limits(pixels=pixels, side=side))
+            kind, made = decode(data, KINDS[source], KINDS[target], width, Limits(allowed, pixels, side))
         except NotStored as error:
             _answer(answers, State.REFUSED, REASONS.index(error.reason), str(error).encode())
         except MemoryError:
@@ -111,9 +111,12 @@ def _decoder() -> Callable[[bytes, Kind, Kind, int, Limits], tuple[Kind, bytes]]
             shown = shown.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
         if shown.mode == "RGBA" and target is Kind.JPEG:
             target = Kind.WEBP  # each reader that shows no WebP is older than ten years
-        into = io.BytesIO()
         kept = profile if shown.mode == _mode_of(profile) and len(profile) <= _PROFILE_OCTETS else b""
-        shown.save(into, target.name, icc_profile=kept, exif=b"", **_options(target, variant=bool(width)))
+        for quality in (80,) if width else (QUALITY, LOWER):
+            into = io.BytesIO()
+            shown.save(into, target.name, icc_profile=kept, exif=b"", **_options(target, quality, variant=bool(width)))
+            if into.tell() <= limits.octets:
+                break
         return target, into.getvalue()
 
     return decode
@@ -141,14 +144,14 @@ def _mode_of(profile: bytes) -> str:
     return {b"RGB ": "RGB", b"GRAY": "L"}.get(profile[16:20], "")
 
 
-def _options(target: Kind, *, variant: bool) -> dict[str, int | bool]:
+def _options(target: Kind, quality: int, *, variant: bool) -> dict[str, int | bool]:
     match target:
         case Kind.AVIF:
-            return {"quality": 60, "speed": 8, "max_threads": 1}
+            return {"quality": 60, "speed": 8, "max_threads": 1}  # as good as 80 in the other formats
         case Kind.WEBP:
-            return {"quality": 80 if variant else QUALITY, "method": 3}
+            return {"quality": quality, "method": 3}
         case _:
-            return {"quality": 80 if variant else QUALITY, "progressive": variant}
+            return {"quality": quality, "progressive": variant}
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ async def test_a_picture_with_transparency_becomes_a_webp(converters: Converters
         assert opened.convert("RGBA").getpixel((30, 30))[3] == 100
 
 
+async def test_a_picture_that_would_become_too_large_gets_a_lower_quality(converters: Converters) -> None:
+    data = pictures.encoded(pictures.noise(200, 200), "HEIF", quality=20)
+    full = await converters.picture(data)
+    narrow = Converters(Limits(octets=len(full.data) - 1))
+    found = await narrow.picture(data)
+    await narrow.close()
+    assert len(data) < len(found.data) < len(full.data)
+    assert (found.width, found.height) == (200, 200)
+
+
 @pytest.mark.parametrize(
     "data", [STRAY, pictures.encoded(pictures.drawn(), "AVIF").replace(b"pixi", b"udes")], ids=["JPEG", "AVIF"]
 )
