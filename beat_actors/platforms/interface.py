@@ -41,6 +41,7 @@ from beat_actors.platforms.sources import (
     Renewed,
     Source,
 )
+from beat_actors.platforms.trust import NO_TRUST, EntityRules, NeverMore, Number, Placeholder, SeldomMore, Trust
 
 __all__ = [
     "CHECK",
@@ -55,6 +56,7 @@ __all__ = [
     "Check",
     "Endpoint",
     "Entity",
+    "EntityRules",
     "ErrorRule",
     "FetchSpec",
     "Flow",
@@ -65,11 +67,14 @@ __all__ = [
     "Login",
     "LoginStep",
     "Many",
+    "NeverMore",
+    "Number",
     "OnDemand",
     "Outcome",
     "Parsed",
     "Parser",
     "Personal",
+    "Placeholder",
     "Platform",
     "Record",
     "Refetch",
@@ -79,7 +84,9 @@ __all__ = [
     "RequestLimit",
     "Resume",
     "Secret",
+    "SeldomMore",
     "Source",
+    "Trust",
     "Verdict",
 ]  # fmt: skip
 
@@ -89,7 +96,7 @@ class Platform:
     """All that the engine needs to know of one platform. The first flow is the default of `beat scrape`.
 
     `record_lists`: the fields of its payloads whose items are records and not parts of a record ("" for a list without a name). An item that
-    cannot be read is left out, and the rest of the list is read.
+    cannot be read is left out, and the rest of the list is read. `trust`: what its data cannot be, and how its numbers usually move.
     """
 
     name: str
@@ -99,6 +106,7 @@ class Platform:
     entities: tuple[Entity, ...]
     on_demand: OnDemand | None = None
     record_lists: frozenset[str] = frozenset()
+    trust: Trust = NO_TRUST
 
     def flow(self, name: str) -> Flow:
         """Raises `UnknownFlow`."""

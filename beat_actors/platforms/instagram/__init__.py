@@ -23,6 +23,7 @@ from beat_actors.platforms.instagram.sources.bestsolutions import BestSolutions
 from beat_actors.platforms.instagram.sources.graphapi import GraphApi
 from beat_actors.platforms.instagram.sources.jotucker import JoTucker
 from beat_actors.platforms.instagram.sources.lama import Lama
+from beat_actors.platforms.instagram.trust import TRUST
 from beat_actors.platforms.interface import Platform
 
 platform = Platform(
@@ -32,6 +33,7 @@ platform = Platform(
     flows=FLOWS,
     entities=(ACCOUNT, POST, STORY, COMMENT, FOLLOW, PROFILE_INSIGHT, POST_INSIGHT),
     on_demand=ON_DEMAND,
+    trust=TRUST,
     record_lists=frozenset(
         {"", "items", "data", "users", "comments", "preview_child_comments", "edges", "medias", "reels_media"}
     ),

@@ -5,6 +5,7 @@ from beat_actors.platforms.shopify.crawler import ShopifyCrawler
 from beat_actors.platforms.shopify.entities import CUSTOMER, ORDER, PRODUCT, STORE
 from beat_actors.platforms.shopify.flows import FLOWS
 from beat_actors.platforms.shopify.sources.shopify import Shopify
+from beat_actors.platforms.shopify.trust import TRUST
 
 platform = Platform(
     name="shopify",
@@ -12,6 +13,7 @@ platform = Platform(
     chains=ShopifyCrawler.chains,
     flows=FLOWS,
     entities=(STORE, ORDER, PRODUCT, CUSTOMER),
+    trust=TRUST,
     record_lists=frozenset({"orders", "products", "customers"}),
 )
 

@@ -6,6 +6,7 @@ from beat_actors.platforms.tiktok.entities import ACCOUNT, COMMENT, POST, TikTok
 from beat_actors.platforms.tiktok.flows import FLOWS
 from beat_actors.platforms.tiktok.sources.api23 import Api23
 from beat_actors.platforms.tiktok.sources.tikwm import Tikwm
+from beat_actors.platforms.tiktok.trust import TRUST
 
 platform = Platform(
     name="tiktok",
@@ -13,6 +14,7 @@ platform = Platform(
     chains=TikTokCrawler.chains,
     flows=FLOWS,
     entities=(ACCOUNT, POST, COMMENT),
+    trust=TRUST,
     record_lists=frozenset({"videos", "comments", "itemList", "items", "itemListData"}),
 )
 

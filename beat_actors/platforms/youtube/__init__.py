@@ -12,6 +12,7 @@ from beat_actors.platforms.youtube.entities import (
 )
 from beat_actors.platforms.youtube.flows import FLOWS
 from beat_actors.platforms.youtube.sources.ytapi import YtApi
+from beat_actors.platforms.youtube.trust import TRUST
 
 platform = Platform(
     name="youtube",
@@ -19,6 +20,7 @@ platform = Platform(
     chains=YouTubeCrawler.chains,
     flows=FLOWS,
     entities=(ACCOUNT, POST, COMMENT),
+    trust=TRUST,
     record_lists=frozenset({"items", "comments"}),
 )
 

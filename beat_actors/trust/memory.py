@@ -1,0 +1,108 @@
+"""What the gate has to know of an entity: the last accepted values, and how far they usually move. At most 200 bytes, read and written with the row.
+
+Only what was accepted is learnt. A held value changes nothing but the mark that something is held.
+"""
+
+import math
+from collections.abc import Collection
+from zlib import crc32
+
+import msgspec
+
+from beat_actors.platforms.interface import Number
+
+DAY = 86_400.0
+SCALE = 100_000
+"""A spread is kept as a whole number of this part of a log change."""
+MOST_MOVES = 30
+"""From this number of changes on, an older one counts for less with each new one."""
+OUTLIER = 4
+"""A change counts at most this many times what is usual, so one true jump does not widen the range for long."""
+FACES = 4
+
+
+class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A number as it was last accepted. `at`: epoch seconds of the answer. `moves`: how many accepted changes were seen. `spread`: their mean, as
+    an absolute log change within a day, in 1/100,000."""
+
+    value: int
+    at: int
+    moves: int = 0
+    spread: int = 0
+
+    def moved(self, rule: Number, value: int, at: int) -> "Known":
+        """The number after an accepted observation. One that is older than the last changes nothing."""
+        if at < self.at:
+            return self
+        if value == self.value:
+            change = 0.0
+        elif value <= 0 or self.value <= 0:
+            return Known(value, at, self.moves, self.spread)
+        else:
+            usual = rule.usual or 0.0
+            change = abs(math.log(value / self.value)) / math.sqrt(max(1.0, (at - self.at) / DAY))
+            change = min(change, OUTLIER * max(usual, self.spread / SCALE))
+        moves = min(self.moves + 1, MOST_MOVES)
+        return Known(value, at, moves, round(self.spread + (change * SCALE - self.spread) / moves))
+
+
+class Memory(msgspec.Struct, frozen=True, array_like=True):
+    """`face` and `handle` are hashes, 0 where nothing is known. `held_since`: epoch seconds since when an observation is held, 0 for none."""
+
+    numbers: dict[str, Known] = {}
+    face: tuple[int, ...] = ()
+    handle: int = 0
+    is_verified: bool | None = None
+    held_since: int = 0
+
+    def holding(self, at: int) -> "Memory":
+        """With the mark that an observation is held. The values stay, because held values are not learnt."""
+        return self if self.held_since else msgspec.structs.replace(self, held_since=at)
+
+    def released(self) -> "Memory":
+        """Without that mark: the held observation was accepted or rejected."""
+        return msgspec.structs.replace(self, held_since=0) if self.held_since else self
+
+
+NOTHING = Memory()
+
+
+def mark(value: object) -> int:
+    """A hash of a text, the same in every process; 0 for none. Of a URL only the last part of the path counts, because servers and signatures change."""
+    if not isinstance(value, str) or not value:
+        return 0
+    if value.startswith(("https://", "http://")):
+        value = value.partition("?")[0].rpartition("/")[2]
+    return crc32(value.encode("utf-8", "replace")) or 1
+
+
+def learnt(
+    memory: Memory,
+    rules: Collection[Number],
+    values: Collection[int | None],
+    at: int,
+    *,
+    face: tuple[int, ...],
+    handle: int,
+    is_verified: bool | None,
+) -> Memory:
+    """The memory after an accepted observation. A value, mark or flag that was not told (`None`, 0) stays as it was."""
+    numbers = memory.numbers.copy()
+    for rule, value in zip(rules, values, strict=True):
+        if value is None:
+            continue
+        last = numbers.get(rule.name)
+        numbers[rule.name] = Known(value, at) if last is None else last.moved(rule, value, at)
+    if memory.face and face:
+        face = tuple(new or old for new, old in zip(face, memory.face, strict=True))
+    return Memory(
+        numbers,
+        face or memory.face,
+        handle or memory.handle,
+        memory.is_verified if is_verified is None else is_verified,
+        memory.held_since,
+    )
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Memory).decode
