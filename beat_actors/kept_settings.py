@@ -1,8 +1,8 @@
 """Settings of what is kept: for how long, and in which bucket."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,6 +19,13 @@ class KeptSettings(BaseSettings):
         Field(
             pattern=r"^[A-Za-z0-9._-]{3,255}$",
             description="bucket for objects; not set: raw payloads stay in PostgreSQL. The scheduler and `beat` need its credentials, in the usual AWS variables",
+        ),
+    ] = None
+    asset_bucket: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{3,255}$",
+            description="bucket for copies of media (pictures and videos); its content is public, so use another bucket than BEAT_S3_BUCKET; not set: nothing is copied. Endpoint and region are those of BEAT_S3_BUCKET",
         ),
     ] = None
     s3_region: Annotated[
@@ -67,3 +74,11 @@ class KeptSettings(BaseSettings):
             description="days after which entities (profiles, posts, comments, orders, …) that were not observed again are deleted; not set: entities are kept",
         ),
     ] = None
+
+    @model_validator(mode="after")
+    def _two_buckets(self) -> Self:
+        if self.asset_bucket is not None and self.asset_bucket == self.s3_bucket:
+            raise ValueError(
+                "BEAT_ASSET_BUCKET is the bucket of BEAT_S3_BUCKET. Media are public and raw payloads are not, so name another one"
+            )
+        return self

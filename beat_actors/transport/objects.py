@@ -1,179 +1,320 @@
-"""Objects in an S3 bucket: few and large requests, each with an end in time, made by boto3 in threads of their own.
+"""Objects in an S3 bucket: the one client of S3. Each request has an end in time, and the bucket compares what it stores with a checksum.
 
-A request without an answer blocks one of these threads and nothing else. This module repeats no request: its callers keep rows of what is left
-to do, and ask again. boto3 finds the credentials: the usual AWS variables, a profile, or the role of the machine.
+What a bucket has is never replaced: an object is stored where none has its key. This module repeats a request only where the bucket says so
+(409, 503) or the connection broke, and within the time of one request. Its callers keep rows of what is left to do, and ask again.
 """
 
 import asyncio
 import base64
 import hashlib
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from urllib.parse import unquote
+from xml.sax.saxutils import escape
 
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
+from beat_actors.transport.bucket import Bucket, ConnectionBroken, patience
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    import aiohttp
+
     from beat_actors.settings import Settings
 
 T = TypeVar("T")
 
-THREADS = 4
-CONNECT, READ = 3.0, 10.0
-"""Seconds to connect, and between two parts of an answer."""
-PATIENCE = 30.0
-"""Seconds that one request may take with all of its answer, and with the time that it waits for a thread."""
+LIMIT = 32
+"""Connections of an event loop to a bucket, unless the caller asks for others."""
 PAGE = 1000
 """Keys that S3 lists or deletes by one request, at most."""
-MISSING = frozenset({"NoSuchKey", "InvalidRange", "404"})
-EXISTS, CONFLICT = "PreconditionFailed", "ConditionalRequestConflict"
+CHUNK = 1 << 16
+"""Bytes of one part of an object that is read as a stream."""
+MISSING = frozenset({"NoSuchKey", "InvalidRange", "404", "416"})
+EXISTS = frozenset({"PreconditionFailed", "412"})
+CONFLICT = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
+"""Another request stores the same key at this moment, so who is first is not known yet."""
+CONFLICTS, AFTER = 6, 0.05
+"""Times that a conflict is asked about again, and seconds before the first; then twice as many each time."""
+SLOW = frozenset(
+    {"SlowDown", "SlowDownWrite", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded", "503", "429"}
+)
+MD5 = "content-md5"
 
 
-class Client(Protocol):
-    """What is used of boto3's client, which declares no types."""
+class Head(NamedTuple):
+    """What a bucket says of an object without its bytes."""
 
-    def put_object(self, **given: object) -> Mapping[str, Any]: ...
-    def get_object(self, **given: object) -> Mapping[str, Any]: ...
-    def delete_objects(self, **given: object) -> Mapping[str, Any]: ...
-    def list_objects_v2(self, **given: object) -> Mapping[str, Any]: ...
+    size: int
+    content_type: str
+    cache_control: str | None
+    etag: str
+    modified: datetime
+
+
+class Listed(NamedTuple):
+    """An object in a list."""
+
+    key: str
+    size: int
+    modified: datetime
+    etag: str
+
+
+class Page(NamedTuple):
+    """A part of a list. `token`: where the next part begins; None at the end."""
+
+    objects: list[Listed]
+    token: str | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An object that is being read. `size`: the bytes that come, which are those of the span. `head.size` is that of the whole object."""
+
+    head: Head
+    size: int
+    _bucket: Bucket
+    _response: "aiohttp.ClientResponse"
+
+    async def chunks(self, size: int = CHUNK) -> AsyncIterator[bytes]:
+        """The bytes, in parts of `size` at most. Raises `ObjectsUnavailable` where they stop coming."""
+        while chunk := await self._bucket.part(self._response, size):
+            yield chunk
 
 
 class ObjectStore:
-    """A bucket. Every method raises `ObjectsUnavailable` where the bucket does not answer in time, or refuses."""
+    """A bucket. Every method raises `ObjectsUnavailable` where the bucket does not answer in time, or refuses. `limit`: connections of an event
+    loop; further requests wait for one."""
 
-    def __init__(self, bucket: str, *, endpoint_url: str | None = None, region: str | None = None) -> None:
-        self.bucket = bucket
-        self.where = f"{bucket} at {endpoint_url or 'AWS'}"
-        self._endpoint_url, self._region = endpoint_url, region
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
-        self._made: Client | None = None
-        self._making = threading.Lock()
+    def __init__(
+        self, bucket: str, *, endpoint_url: str | None = None, region: str | None = None, limit: int = LIMIT
+    ) -> None:
+        self._bucket = Bucket(bucket, endpoint_url=endpoint_url, region=region, limit=limit)
+        self.bucket, self.where = bucket, self._bucket.where
 
     @staticmethod
-    def of(settings: "Settings") -> "ObjectStore | None":
-        """The bucket that the settings name, one object for the whole process. None where they name none."""
+    def of(settings: "Settings", *, limit: int = LIMIT) -> "ObjectStore | None":
+        """The bucket of raw payloads, one object for the whole process. None where the settings name none."""
         if settings.s3_bucket is None:
             return None
-        return _known(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_region)
+        return _known(settings.s3_bucket, settings.s3_endpoint_url, settings.s3_region, limit)
 
-    @property
-    def _client(self) -> Client:
-        with self._making:  # boto3 makes one at a time
-            if self._made is None:
-                self._made = self._make()
-            return self._made
+    @staticmethod
+    def of_assets(settings: "Settings", *, limit: int = LIMIT) -> "ObjectStore | None":
+        """The bucket of assets, likewise."""
+        if settings.asset_bucket is None:
+            return None
+        return _known(settings.asset_bucket, settings.s3_endpoint_url, settings.s3_region, limit)
 
-    def _make(self) -> Client:
-        # Imported here, in a thread: boto3 takes 0.3 s, and most processes store nothing.
-        import boto3
-        from botocore.config import Config
+    async def close(self) -> None:
+        """Close the connections of the running event loop, which otherwise happens at its end."""
+        await self._bucket.close()
 
-        config = Config(
-            signature_version="s3v4",
-            connect_timeout=CONNECT,
-            read_timeout=READ,
-            max_pool_connections=THREADS,
-            retries={"total_max_attempts": 1},
-            # Names of buckets are no names of hosts on most servers that are not AWS.
-            s3={"addressing_style": "path" if self._endpoint_url else "auto"},
-            # What is sent has a checksum that we name; further ones come as trailers, which other servers than AWS refuse.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        )
-        made: Client = boto3.session.Session().client(
-            "s3", endpoint_url=self._endpoint_url, region_name=self._region, config=config
-        )
-        return made
+    async def puts_per_second(self) -> float:
+        """How many objects may be stored in a second at present, as far as this event loop has seen."""
+        return (await self._bucket.link()).gate.pace.rate
 
-    async def put(self, key: str, body: bytes) -> bool:
-        """Store an object that does not exist yet, with its SHA-256, which the bucket compares. False where one with this key exists."""
-        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    async def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+        sha256: bytes | None = None,
+    ) -> bool:
+        """Store an object that does not exist yet, with its SHA-256, which the bucket compares. False where one with this key exists.
 
-        def put() -> bool:
-            self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ChecksumSHA256=digest, IfNoneMatch="*", ContentLength=len(body)
-            )
+        `sha256`: of the body, where the caller has it. If the connection broke after the bucket stored the object, the answer is False too.
+        """
+        digest = sha256 or hashlib.sha256(body).digest()
+        headers = {"if-none-match": "*", "x-amz-checksum-sha256": base64.b64encode(digest).decode()}
+        headers |= described(content_type, cache_control)
+
+        async def put() -> bool:
+            await self._bucket.send("PUT", key, headers=headers, body=body, digest=digest, again=False)
             return True
 
         try:
-            return await self._asked(put)
+            return await self.paced(len(body), put)
         except ObjectsUnavailable as error:
-            if error.reason == EXISTS:
+            if error.reason in EXISTS:
                 return False
             raise
+
+    async def put_file(
+        self,
+        key: str,
+        file: BinaryIO,
+        size: int,
+        *,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> bool:
+        """Store a file of `size` bytes, as `put` does, in parts if it is large. One part is in memory at a time."""
+        from beat_actors.transport import multipart
+
+        return await multipart.put_file(self, self._bucket, key, file, size, content_type, cache_control)
+
+    async def head(self, key: str) -> Head:
+        """What the bucket says of an object. Raises `ObjectMissing`."""
+        reply = await self._found(key, self._bucket.ask("HEAD", key))
+        return _head(reply.headers, int(reply.headers["content-length"]))
 
     async def read(self, key: str, span: tuple[int, int] | None = None) -> bytes:
         """An object, or the bytes of it that `span` (position, length) names. Raises `ObjectMissing` where there is no such object, or it is
         shorter."""
-        given = {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
+        async with self._bucket.within(span[1] if span else 0) as ends, self.opened(key, span) as opened:
+            ends.reschedule(asyncio.get_running_loop().time() + patience(opened.size))
+            return b"".join([chunk async for chunk in opened.chunks()])
 
-        def read() -> bytes:
-            answer = self._client.get_object(Bucket=self.bucket, Key=key, **given)
-            found: bytes = answer["Body"].read()
-            return found
-
+    @asynccontextmanager
+    async def opened(self, key: str, span: tuple[int, int] | None = None) -> AsyncIterator[Opened]:
+        """An object as a stream, or the bytes of it that `span` (position, length) names. Raises `ObjectMissing` as `read` does."""
+        headers = {} if span is None else {"range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
+        stream = self._bucket.stream(key, headers)
+        response = await self._found(key, stream.__aenter__())
         try:
-            found = await self._asked(read)
-        except ObjectsUnavailable as error:
-            if error.reason in MISSING:
-                raise ObjectMissing(f"the bucket {self.where} has no object {key}, or a shorter one") from None
-            raise
-        if span is not None and len(found) != span[1]:
-            raise ObjectMissing(f"the object {key} of the bucket {self.where} ends before {span[0] + span[1]}")
-        return found
+            length = int(response.headers["content-length"])
+            whole = response.headers.get("content-range", "").rpartition("/")[2]
+            if span is not None and length != span[1]:
+                raise ObjectMissing(f"the object {key} of the bucket {self.where} ends before {span[0] + span[1]}")
+            yield Opened(_head(response.headers, int(whole or length)), length, self._bucket, response)
+        finally:
+            await stream.__aexit__(None, None, None)
+
+    async def presigned(self, key: str, seconds: int) -> str:
+        """A URL with which anybody may GET the object for this time, a week at most."""
+        return await self._bucket.presigned(key, seconds)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; what does not exist is deleted already."""
         for at in range(0, len(keys), PAGE):
-            some = {"Objects": [{"Key": key} for key in keys[at : at + PAGE]], "Quiet": True}
-
-            def delete(some: Mapping[str, Any] = some) -> list[Mapping[str, str]]:
-                return list(self._client.delete_objects(Bucket=self.bucket, Delete=some).get("Errors", ()))
-
-            for refused in await self._asked(delete):
-                said = f"it does not delete {refused.get('Key')}: {refused.get('Message')}"
-                raise ObjectsUnavailable(f"the bucket {self.where}: {said}", reason=refused.get("Code", "refused"))
+            named = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys[at : at + PAGE])
+            body = f"<Delete><Quiet>true</Quiet>{named}</Delete>".encode()
+            reply = await self._bucket.ask("POST", "", query=[("delete", "")], headers={MD5: md5_of(body)}, body=body)
+            for refused in parsed(reply.body).iter("Error"):
+                code = refused.findtext("Code") or "refused"
+                said = f"it does not delete {refused.findtext('Key')}: {refused.findtext('Message')}"
+                raise ObjectsUnavailable(f"the bucket {self.where}: {said}", reason=code)
 
     async def keys(self, prefix: str) -> list[str]:
         """The first keys that begin with `prefix`, a thousand at most."""
+        return [each.key for each in (await self.page(prefix)).objects]
 
-        def listed() -> list[str]:
-            answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=PAGE)
-            return [item["Key"] for item in answer.get("Contents", ())]
+    async def page(self, prefix: str, token: str | None = None) -> Page:
+        """Objects whose keys begin with `prefix`, a thousand at most, in the order of their keys. `token`: of the page before."""
+        query = [("list-type", "2"), ("max-keys", str(PAGE)), ("prefix", prefix), ("encoding-type", "url")]
+        if token is not None:
+            query.append(("continuation-token", token))
+        answer = parsed((await self._bucket.ask("GET", "", query=query)).body)
+        # Keys may hold what XML may not, so they are encoded as in a URL.
+        plain = unquote if answer.findtext("EncodingType") == "url" else str
+        objects = [
+            Listed(
+                plain(each.findtext("Key") or ""),
+                int(each.findtext("Size") or 0),
+                datetime.fromisoformat(each.findtext("LastModified") or ""),
+                (each.findtext("ETag") or "").strip('"'),
+            )
+            for each in answer.iter("Contents")
+        ]
+        return Page(objects, answer.findtext("NextContinuationToken") or None)
 
-        return await self._asked(listed)
+    async def pages(self, prefix: str) -> AsyncIterator[Page]:
+        """All objects whose keys begin with `prefix`, a thousand at a time: one request for each, however many there are."""
+        page = await self.page(prefix)
+        yield page
+        while page.token is not None:
+            page = await self.page(prefix, page.token)
+            yield page
 
-    async def _asked(self, work: Callable[[], T]) -> T:
-        def run() -> T:
-            from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-            try:
-                return work()
-            except ClientError as error:
-                said = error.response.get("Error", {})
-                reason = str(said.get("Code") or "refused")
-                raise ObjectsUnavailable(
-                    f"the bucket {self.where} answers {reason}: {said.get('Message')}", reason=reason
-                ) from None
-            except NoCredentialsError:
-                said = "there are no AWS credentials in this process"
-                raise ObjectsUnavailable(f"the bucket {self.where}: {said}", reason="no_credentials") from None
-            except (BotoCoreError, OSError) as error:
-                said = f"{type(error).__name__}: {error}"
-                raise ObjectsUnavailable(
-                    f"the bucket {self.where} does not answer ({said})", reason="unreachable"
-                ) from None
-
+    async def paced(self, size: int, store: Callable[[], Awaitable[T]]) -> T:
+        """Send what stores something, in its turn, within the time of `size` bytes. A conflict is asked about again; a bucket that wants fewer
+        requests gets fewer; and of what it refused, or what broke off, a few are sent again at once (`Pace.may_repeat`)."""
+        gate = (await self._bucket.link()).gate
+        conflicts, waits = 0, False
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, run)
-        except TimeoutError:
-            said = f"the bucket {self.where} did not answer within {PATIENCE:g} s"
-            raise ObjectsUnavailable(said, reason="unreachable") from None
+            async with self._bucket.within(size):
+                while True:
+                    waits = True
+                    generation = await gate.turn()
+                    waits = False
+                    try:
+                        done = await store()
+                    except ObjectsUnavailable as error:
+                        if error.reason in SLOW:
+                            gate.refused(generation)
+                        elif error.reason in EXISTS | CONFLICT:
+                            gate.accepted(generation)
+                        if error.reason in CONFLICT and conflicts < CONFLICTS:
+                            await asyncio.sleep(AFTER * 2**conflicts * random.uniform(0.5, 1.0))
+                            conflicts += 1
+                        elif (
+                            not (error.reason in SLOW or isinstance(error, ConnectionBroken))
+                            or not gate.pace.may_repeat()
+                        ):
+                            raise
+                    else:
+                        gate.accepted(generation)
+                        return done
+        except ObjectsUnavailable as error:
+            if waits:
+                said = f"the bucket {self.where} takes fewer objects than are to be stored, and none in this request's time"
+                raise ObjectsUnavailable(said, reason="SlowDown") from None
+            raise error
+
+    async def _found(self, key: str, asked: Awaitable[T]) -> T:
+        try:
+            return await asked
+        except ObjectsUnavailable as error:
+            if error.reason in MISSING:
+                raise ObjectMissing(f"the bucket {self.where} has no object {key}, or a shorter one") from None
+            raise
+
+
+def described(content_type: str | None, cache_control: str | None) -> dict[str, str]:
+    """The headers that the bucket gives back with an object."""
+    given = {"content-type": content_type, "cache-control": cache_control}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def md5_of(body: bytes) -> str:
+    """As the header has it that every S3 server compares; a signature and SHA-256 do the securing."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def parsed(body: bytes) -> "Element":
+    """An answer of S3, without its namespace. Raises `ObjectsUnavailable` for what is no XML."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 (of the operator's own bucket; expat bounds what entities make of it)
+    except ElementTree.ParseError:
+        raise ObjectsUnavailable("the bucket answers a list that is no XML", reason="unreadable") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _head(headers: Mapping[str, str], size: int) -> Head:
+    modified = headers.get("last-modified")
+    return Head(
+        size,
+        headers.get("content-type", "binary/octet-stream"),
+        headers.get("cache-control"),
+        headers.get("etag", "").strip('"'),
+        parsedate_to_datetime(modified) if modified else datetime.now(UTC),
+    )
 
 
 @cache
-def _known(bucket: str, endpoint_url: str | None, region: str | None) -> ObjectStore:
-    return ObjectStore(bucket, endpoint_url=endpoint_url, region=region)
+def _known(bucket: str, endpoint_url: str | None, region: str | None, limit: int) -> ObjectStore:
+    return ObjectStore(bucket, endpoint_url=endpoint_url, region=region, limit=limit)

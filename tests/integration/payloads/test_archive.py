@@ -13,7 +13,7 @@ from beat_actors.payloads import archive as archiving
 from beat_actors.payloads.archive import Archiver, folder, remove
 from beat_actors.pipeline.records import pack
 from beat_actors.requests import sweeps
-from beat_actors.transport import objects
+from beat_actors.transport import bucket
 from beat_actors.transport.objects import ObjectStore
 from tests.integration.payloads.conftest import FILL, Archive, text
 
@@ -230,11 +230,11 @@ async def test_a_bucket_that_does_not_answer_holds_nobody_up(
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    monkeypatch.setattr(objects, "PATIENCE", 0.3)
+    monkeypatch.setattr(bucket, "PATIENCE", 0.3)
     monkeypatch.setattr(
         archive.database, "settings", archive.database.settings.model_copy(update={"s3_endpoint_url": url})
     )
-    for _ in range(objects.THREADS + 2):  # more than there are threads for them
+    for _ in range(3):
         with pytest.raises(ObjectsUnavailable, match="did not answer within"):
             await archiver.run(archive.database)
     assert await asyncio.to_thread(lambda: 1) == 1

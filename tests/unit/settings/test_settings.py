@@ -109,6 +109,15 @@ def test_a_process_is_held_to_the_secrets_that_it_needs_and_to_no_other(environm
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == ["BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"]
 
 
+def test_media_and_raw_payloads_have_a_bucket_each(environment) -> None:
+    environment.setenv("BEAT_S3_BUCKET", "one-bucket")
+    environment.setenv("BEAT_ASSET_BUCKET", "one-bucket")
+    with pytest.raises(BadSettings, match="Media are public and raw payloads are not"):
+        load()
+    environment.setenv("BEAT_ASSET_BUCKET", "another-bucket")
+    assert load().asset_bucket == "another-bucket"
+
+
 def test_connections_over_several_hosts_are_made_with_tls_that_is_verified(environment) -> None:
     """As docs/security.md words the URLs."""
     environment.setenv("BEAT_DATABASE_URL", "postgresql://u:p@db/beat?sslmode=verify-full&sslrootcert=/path/ca.pem")
