@@ -97,3 +97,16 @@ def test_doctor_writes_reads_and_deletes_and_says_what_is_refused(
     monkeypatch.delenv("BEAT_S3_BUCKET")
     found = s3_of(beat)
     assert (found["ok"], found["found"]) == (True, "no bucket is named, so raw payloads stay in PostgreSQL")
+
+
+def test_doctor_looks_at_the_bucket_of_assets_as_well(
+    beat: Beat, bucket: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> Any:
+        return {found["check"]: found for found in beat("doctor", "--json").json}["asset bucket"]
+
+    assert found()["found"] == "no bucket is named, so media are not copied"
+    monkeypatch.setenv("BEAT_ASSET_BUCKET", "media-of-a-test")
+    assert (found()["ok"], found()["found"].partition(" at ")[0]) == (True, "the bucket media-of-a-test")
+    monkeypatch.setenv("BEAT_S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert "BEAT_S3_ENDPOINT_URL" in found()["fix"]
