@@ -22,18 +22,13 @@ from beat_actors.events.sink import Event, Place
 FORMS = """
 SELECT DISTINCT ON (type, form) type || ' ' || form, event_id::text, type, subject, version, account_id,
        to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), data::text
-FROM (SELECT * FROM {events} WHERE subject LIKE '%%/%%' AND data <> '{{}}' LIMIT 20000) e, LATERAL (
+FROM (SELECT * FROM event WHERE subject LIKE '%%/%%' AND data <> '{}' LIMIT 20000) e, LATERAL (
     SELECT coalesce(string_agg(f.key || ' ' || jsonb_typeof(f.value) || coalesce(i.inner, ''), ', ' ORDER BY f.key), '') AS form
     FROM jsonb_each(e.data) f LEFT JOIN LATERAL (
-        SELECT ' {{' || string_agg(key || ' ' || jsonb_typeof(value), ', ' ORDER BY key) || '}}' AS inner
-        FROM jsonb_each(CASE WHEN jsonb_typeof(f.value) = 'object' AND f.key <> ALL (%(free)s) THEN f.value ELSE '{{}}' END)) i ON true) s
+        SELECT ' {' || string_agg(key || ' ' || jsonb_typeof(value), ', ' ORDER BY key) || '}' AS inner
+        FROM jsonb_each(CASE WHEN jsonb_typeof(f.value) = 'object' AND f.key <> ALL (%(free)s) THEN f.value ELSE '{}' END)) i ON true) s
 WHERE NOT (type || ' ' || form = ANY (%(seen)s))
 """
-LOGS = {
-    "event": "event",
-    "outbox_event": "(SELECT *, NULL::integer AS version, data->>'account_id' AS account_id, occurred_at AS at FROM outbox_event) o",
-}
-"""Where events are, by the table that there is: the log, or the outbox of databases without one."""
 FREE = ["params", "data", "tags"]
 """Fields whose own fields differ from event to event."""
 
@@ -46,24 +41,19 @@ class WrittenEvents:
 
     def look(self, connection: psycopg.Connection) -> list[str]:
         """What is wrong with the events of a database, of the forms that were not seen before; nothing in a database without the table."""
-        table = log_of(connection)
-        if table is None:
+        if not _has_log(connection):
             return []
         values = {"free": FREE, "seen": sorted(self.seen)}
         wrong: list[str] = []
-        for form, *row in connection.execute(FORMS.format(events=LOGS[table]), values).fetchall():
+        for form, *row in connection.execute(FORMS, values).fetchall():
             self.seen.add(form)
             wrong += complaints(Event(1, *row))
         return wrong
 
 
-def log_of(connection: psycopg.Connection) -> str | None:
-    """The table that events are written to; None in a database that has none."""
-    for table in LOGS:
-        found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"public.{table}",)).fetchone()
-        if found and found[0]:
-            return table
-    return None
+def _has_log(connection: psycopg.Connection) -> bool:
+    found = connection.execute("SELECT to_regclass('public.event') IS NOT NULL").fetchone()
+    return bool(found and found[0])
 
 
 def complaints(event: Event) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from beat_actors.cli.connect import describe_limit
-from beat_actors.cli.output import FAILED, UNAVAILABLE, printable, say, show_json, show_rows, tell
+from beat_actors.cli.output import FAILED, UNAVAILABLE, printable, say, show_document, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.credentials.info import CredentialInfo
 from beat_actors.errors import BadInput
@@ -159,7 +159,7 @@ def _show(trial: Trial, limits: Sequence[Limit], body: bool) -> None:
     if trial.parsed is not None and trial.parsed.records:
         show_json(trial.parsed.records[:MOST_SHOWN])
     if body:
-        say(printable((_text(trial) or "")[:MOST_BODY]))
+        show_document((_text(trial) or "")[:MOST_BODY])
 
 
 def _text(trial: Trial) -> str | None:

@@ -1,7 +1,7 @@
 -- name: sequence
--- Gives the next pending events their places in the log, in the order of their ids. An id is drawn under the lock of its subject, so whoever sees
--- a later event of a subject sees the earlier ones: the order within a subject is kept, and no event waits for transactions of others.
--- Any process may run it, at any time; one gives places at a time, and another that comes meanwhile does nothing.
+-- Gives the next pending events their places in the log, in the order of their ids. An id is drawn under the lock of its subject. A statement that sees
+-- a later event of a subject therefore sees the earlier ones: the order within a subject is kept, and no event waits for other transactions.
+-- Any process may run this statement at any time. If another process is running it, it does nothing.
 --
 -- `floor` bounds what is looked at: a look at pending events begins behind those that were there once and whose dead rows an old snapshot keeps. It is
 -- the highest id that had been drawn (`mark`) once every transaction that may have drawn one up to it has ended. A transaction has a number

@@ -1,4 +1,4 @@
-"""What goes of the log of events: days past BEAT_LOG_DAYS, as soon as every sink and the webhooks have their events, and the places of these events."""
+"""Deletes old events: each day older than BEAT_LOG_DAYS, once all sinks and webhooks have received its events, and the places of these events."""
 
 import time
 from datetime import datetime
@@ -20,9 +20,9 @@ FORGET_REPLAYS = SQL("forget_replays")
 
 
 async def forget(database: Database, epoch: int | None = None) -> Swept:
-    """Drop the days that nobody needs, then delete the places that belong to them; how many days and rows. Raises `StorageUnavailable`.
+    """Drop the days that are no longer needed, then delete their places. The result counts both. Raises `StorageUnavailable`.
 
-    Gives pending events their places first: where no publisher and no deliverer runs, nobody else would.
+    First gives pending events their places, because an installation may run neither a publisher nor a deliverer.
     """
     until, settings, count = time.monotonic() + BUSY_FOR, database.settings, 0
     async with database.statements() as alone:

@@ -5,8 +5,8 @@
 The stream holds each event once, but a consumer may read it more than once: after a crash, and after Redis lost its last writes. So the effect of an
 event and its id are written in one transaction, and only then is the entry acknowledged. An event whose id is known has been applied.
 
-**Beat trims the stream by its size, whoever has read it.** Entries that this consumer has not read are deleted if it is too slow, or stopped for too
-long. It notices that the stream begins behind the place that it had reached, and writes the gap into the table `missed`. Ask for a replay of these
+**Beat limits the size of the stream, and deletes old entries even if nobody has read them.** If this consumer is too slow or stopped for too long,
+it misses events. It notices that the stream begins behind the place that it had reached, and writes the gap into the table `missed`. Ask for a replay of these
 events: it comes in the stream `beat:events:replay`, which this program reads too. A larger `max_bytes` of the sink gives more time.
 
 Each running copy needs a NAME of its own, which it keeps over restarts. Several copies share the events, so their order is not kept: `effect` compares

@@ -5,9 +5,9 @@ redis-py that begin with `ssl_`. The id of an entry is `<seq>-0`, so the stream 
 attributes of the CloudEvent and `data`, or one field `event` if the place is structured. Replays go to the stream `<stream>:replay` under new ids. An event
 that comes more than 50,000 places late, such as one that was parked, has to come as a replay.
 
-**Trimming deletes what a slow consumer has not read.** Redis also carries the work queue, so both streams are kept below `max_bytes` each, whoever reads
-them: about 500 bytes an event, so 64 MB hold about 120,000. A consumer that is further behind misses events; it notices by the gap in `sequence`, and
-gets them from the API. A stream that has to lose nothing belongs into a Redis of its own, with a `max_bytes` that fits the longest outage of a consumer.
+**Trimming also deletes events that a slow consumer has not read.** Redis also carries the work queue, so each of the two streams is kept below `max_bytes`.
+An event takes about 500 bytes, so 64 MB hold about 120,000 events. A consumer that is further behind misses events. It notices the gap in `sequence`, and
+reads the missed events from the API. If a stream must lose nothing, use a separate Redis, and a `max_bytes` that fits the longest outage of a consumer.
 
 The user needs `+multi +exec +eval +xadd +xinfo|stream +xrange +xtrim +xlen +exists +memory|usage +info +select` and the keys `~<stream> ~<stream>:replay`.
 """

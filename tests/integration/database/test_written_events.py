@@ -7,17 +7,17 @@ import psycopg
 import pytest
 
 from tests.conftest import Servers
-from tests.written_events import WrittenEvents, log_of
+from tests.written_events import WrittenEvents
 
 DATA = {
     "id": 11, "location": "/v1/batches/11", "account_id": None, "total": 1, "counts": {"FAILED": 1},
     "created_at": "2030-01-31T11:00:00+00:00", "cancelled_at": None, "ended_at": "2030-01-31T12:00:00+00:00",
 }  # fmt: skip
-WRITE = "INSERT INTO {table} (event_id, type, subject, data) VALUES (gen_random_uuid(), %s, %s, %s::jsonb)"
+WRITE = "INSERT INTO event (event_id, type, subject, data) VALUES (gen_random_uuid(), %s, %s, %s::jsonb)"
 
 
 def write(connection: psycopg.Connection, type_: str, subject: str, data: dict[str, Any]) -> None:
-    connection.execute(WRITE.format(table=log_of(connection)), (type_, subject, json.dumps(data)))
+    connection.execute(WRITE, (type_, subject, json.dumps(data)))
 
 
 @pytest.mark.parametrize(
