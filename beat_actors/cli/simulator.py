@@ -55,7 +55,9 @@ def fault(
         outage, timeout, hang, reset, rate_limit, quota, revoked, slow, missing_key (or malformed), wrong_type, html, truncated, wrong_user,
         unstorable, huge, nested, corrupt, gigabyte, gzip_bomb, redirect, slow_loris
     source
-        A source of any platform, such as graphapi, or * for all; `beat sources` lists them.
+        A source of any platform, such as graphapi, media for the hosts of pictures, or * for all; `beat sources` lists the sources.
+    operation
+        One operation of the source; of media: avatar, picture or video.
     credential
         Only this one, by its fingerprint in the ledger.
     rate
@@ -104,6 +106,30 @@ def ledger(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
         return
     rows = [(name, s["calls"], s["ok"], s["over_limit"]) for name, s in sorted(found["by_source"].items())]
     show_rows(("source", "calls", "ok", "over limit"), rows, empty="no call yet")
+
+
+@app.command
+def media(
+    *, life: float | None = None, ahead: float | None = None, json: Annotated[bool, Parameter(negative="")] = False
+) -> None:
+    """Show what the simulated hosts of pictures were asked for, and set when media URLs expire.
+
+    Parameters
+    ----------
+    life
+        Seconds for which media URLs are good from now on; 0 is some five days.
+    ahead
+        Seconds that the clock of these hosts is put on; URLs from before expire.
+    """
+    if life is not None or ahead is not None:
+        _ask(lambda client: client.set_media(life=life, ahead=ahead))
+    found = _ask(lambda client: client.media(pictures=json))
+    if json:
+        show_json(found)
+        return
+    rows = [(status, count) for status, count in sorted(found["statuses"].items())]
+    show_rows(("status", "answers"), rows, empty="no picture was asked for yet")
+    say(f"{found['fetches']} downloads of {found['pictures']} pictures, at most {found['most']} of one")
 
 
 def _ask(question: Callable[[SimulatorClient], Awaitable[T]]) -> T:

@@ -76,7 +76,11 @@ class Stack:
                 "BEAT_S3_BUCKET": self.s3.bucket,
                 "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
                 "BEAT_MESSAGE_KEYS": self.home.message_keys(),
-                **({} if real else {"BEAT_SIMULATOR_URL": self.simulator.url}),
+                **(
+                    {}
+                    if real
+                    else {"BEAT_SIMULATOR_URL": self.simulator.url, "BEAT_ASSET_ORIGIN": f"{self.simulator.url}/_cdn"}
+                ),
                 **{name: os.environ[name] for name in SHARED if name in os.environ},
                 "BEAT_EVENT_SINKS": os.environ.get("BEAT_EVENT_SINKS", EVENT_SINKS),
                 "BEAT_API_HOST": "127.0.0.1",

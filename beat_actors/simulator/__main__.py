@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             line_seconds=options.line_ms / 1000,
             line_jitter_seconds=options.line_jitter_ms / 1000,
             cdn_url=cdn,
+            media_seconds=options.media_seconds,
             cache_bytes=options.cache_mb * 1_000_000,
         )
         run(config, host=options.host, port=options.port, ready=lambda url: print(f"simulator at {url}", flush=True))
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--known-keys-only", action="store_true", help="refuse keys that nobody registered")
     parser.add_argument("--cache-mb", type=int, default=default.cache_bytes // 1_000_000, help="for rendered bodies")
+    parser.add_argument("--media-seconds", type=float, default=0.0, help="how long a media URL is good; 0 = five days")
     parser.add_argument("--serve-media", action="store_true", help="media URLs point here, and are served")
     return parser
 

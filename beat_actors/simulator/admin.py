@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from beat_actors.simulator import media
 from beat_actors.simulator.engine import Simulator
 from beat_actors.simulator.faults import Fault
 from beat_actors.simulator.provider import Grant, Window, encode
@@ -56,6 +57,13 @@ class LatencyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     jitter: float = 0.0
 
 
+class MediaBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`life`: seconds for which media URLs are good from now on, 0 = some five days. `ahead`: seconds that the clock of their hosts is put on."""
+
+    life: float | None = None
+    ahead: float | None = None
+
+
 class Admin:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
@@ -76,6 +84,9 @@ class Admin:
             web.get(f"{PREFIX}/credentials", self.credentials),
             web.post(f"{PREFIX}/credentials", self.add_credential),
             web.get(f"{PREFIX}/people/{{name}}", self.person),
+            web.get(f"{PREFIX}/media", self.media),
+            web.post(f"{PREFIX}/media", self.set_media),
+            web.post(f"{PREFIX}/media/reset", self.reset_media),
         ]
 
     async def index(self, _request: web.Request) -> web.Response:
@@ -119,6 +130,7 @@ class Admin:
         simulator.ledger.reset()
         simulator.quotas.forget_usage()
         simulator.keys.reset()
+        simulator.media.reset()
         return web.Response(status=204)
 
     async def faults(self, _request: web.Request) -> web.Response:
@@ -195,7 +207,28 @@ class Admin:
             raise _refused(400, "posts is a number")
         return _json({"person": person, "posts": people.posts(person, 0, int(count))})
 
+    async def media(self, request: web.Request) -> web.Response:
+        """What the hosts of pictures were asked for; with `?pictures=1` by picture."""
+        return _json(self._simulator.media.report(pictures_too=request.query.get("pictures") == "1"))
+
+    async def set_media(self, request: web.Request) -> web.Response:
+        body = await _read(request, MediaBody)
+        if min(body.life or 0.0, body.ahead or 0.0) < 0:
+            raise _refused(400, "life and ahead are not negative")
+        clock = self._simulator.media.clock
+        clock.life = clock.life if body.life is None else body.life
+        clock.ahead = clock.ahead if body.ahead is None else body.ahead
+        return web.Response(status=204)
+
+    async def reset_media(self, _request: web.Request) -> web.Response:
+        self._simulator.media.reset()
+        return web.Response(status=204)
+
     def _known(self, source: str, operation: str | None = None) -> None:
+        if source == media.SOURCE:
+            if operation is not None and operation not in media.OPERATIONS:
+                raise _refused(400, f"media has no operation {operation!r}; it has: {', '.join(media.OPERATIONS)}")
+            return
         provider = self._simulator.providers.get(source)
         if provider is None:
             raise _refused(

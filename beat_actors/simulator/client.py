@@ -10,6 +10,7 @@ import msgspec
 from beat_actors.errors import BadInput
 from beat_actors.simulator.faults import ActiveFault
 from beat_actors.simulator.ledger import LedgerReport
+from beat_actors.simulator.media import MediaReport
 
 T = TypeVar("T")
 
@@ -110,6 +111,17 @@ class SimulatorClient:
     async def person(self, name: str, posts: int = 0) -> Mapping[str, Any]:
         """The truth about a handle or pk: `{"person": …, "posts": […]}`."""
         return await self._ask("GET", f"/people/{name}?posts={posts}", dict[str, Any])
+
+    async def media(self, *, pictures: bool = False) -> MediaReport:
+        """What the hosts of pictures were asked for."""
+        return await self._ask("GET", f"/media?pictures={int(pictures)}", MediaReport)
+
+    async def set_media(self, *, life: float | None = None, ahead: float | None = None) -> None:
+        """`life`: seconds for which media URLs are good from now on. `ahead`: seconds that the clock of their hosts is put on."""
+        await self._tell("POST", "/media", {"life": life, "ahead": ahead})
+
+    async def reset_media(self) -> None:
+        await self._tell("POST", "/media/reset")
 
     async def _ask(self, method: str, path: str, shape: type[T], body: Any = None) -> T:
         return msgspec.json.decode(await self._tell(method, path, body), type=shape)

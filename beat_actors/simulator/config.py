@@ -15,6 +15,7 @@ class SimulatorConfig:
     `latency_seconds`, `jitter_seconds`: how long an answer takes, at least, and by how much more at most.
     `line_seconds`, `line_jitter_seconds`: how long a call is under way before it arrives, and is counted.
     `cdn_url`: where media URLs point; `None` = to hosts that look like the provider's own and do not exist.
+    `media_seconds`: how long a media URL is good; 0 = some five days.
     `cache_bytes`: memory for bodies that were rendered before.
     """
 
@@ -32,6 +33,7 @@ class SimulatorConfig:
     line_seconds: float = 0.0
     line_jitter_seconds: float = 0.0
     cdn_url: str | None = None
+    media_seconds: float = 0.0
     cache_bytes: int = 64_000_000
 
     def __post_init__(self) -> None:
@@ -40,5 +42,5 @@ class SimulatorConfig:
         if min(self.missing_every, self.private_every) < 0 or 0 < min(self.missing_every, self.private_every) < 4:
             raise ValueError("missing_every, private_every: 0 for none, or at least 4")
         waits = (self.latency_seconds, self.jitter_seconds, self.line_seconds, self.line_jitter_seconds)
-        if min(self.drift_seconds, self.slack_seconds, self.cache_bytes, *waits) < 0:
+        if min(self.drift_seconds, self.slack_seconds, self.cache_bytes, self.media_seconds, *waits) < 0:
             raise ValueError("seconds and bytes are not negative")

@@ -10,20 +10,20 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
-from beat_actors.simulator import hostile
 from beat_actors.simulator.bodies import Bodies
 from beat_actors.simulator.config import SimulatorConfig
 from beat_actors.simulator.credentials import Keys
 from beat_actors.simulator.damage import PAGE, damaged
+from beat_actors.simulator.expiry import MediaClock
 from beat_actors.simulator.faults import Fault, FaultBoard, FaultKind
+from beat_actors.simulator.hostile import NO_ANSWER, ON_THE_WIRE, on_the_wire, redirect_status
 from beat_actors.simulator.ledger import Ledger, fingerprint
+from beat_actors.simulator.media import Media
 from beat_actors.simulator.population import Population
 from beat_actors.simulator.provider import HTML, Asked, Grant, Operation, Reply, Routes, SimulatedProvider, Usage, World
 from beat_actors.simulator.quotas import Quotas
 from beat_actors.simulator.registry import simulated_providers
 
-NO_ANSWER = frozenset({FaultKind.TIMEOUT, FaultKind.HANG, FaultKind.RESET})
-WIRE = frozenset({FaultKind.GIGABYTE, FaultKind.GZIP_BOMB, FaultKind.SLOW_LORIS})
 DAY = 86_400.0
 
 
@@ -59,11 +59,13 @@ class Simulator:
             private_every=config.private_every,
             drift_seconds=config.drift_seconds,
             daily_growth=config.daily_growth,
+            media=MediaClock(life=config.media_seconds, stands=not config.drift_seconds),
         )
         self.world = World(self.people, config.cdn_url)
         self.mixed_up = World(self.people.mixed_up(), config.cdn_url)
         self.ledger = Ledger()
         self.faults = FaultBoard(config.seed)
+        self.media = Media(self.people.media, self.faults)
         self.keys = Keys(accept_any=config.accept_any)
         self.quotas = Quotas(enabled=config.limits, slack=config.slack_seconds)
         self.latency = config.latency_seconds
@@ -92,7 +94,7 @@ class Simulator:
         if delay:
             await asyncio.sleep(delay)
         if decision.kind is not None and decision.fault is not None:
-            return await _on_the_wire(request, decision.kind, decision.fault, decision.reply)
+            return await on_the_wire(request, decision.kind, decision.fault, decision.reply)
         reply = decision.reply
         return web.Response(
             body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers}
@@ -158,7 +160,16 @@ class Simulator:
         about: Hashable = call.query
         if provider.credential_query in query:  # the same answer for every key
             about = tuple(item for item in query.items() if item[0] != provider.credential_query)
-        key = (call.base, operation.name, *params.values(), about, call.body, self.people.epoch, mixed_up)
+        key = (
+            call.base,
+            operation.name,
+            *params.values(),
+            about,
+            call.body,
+            self.people.epoch,
+            self.people.media_expiry,
+            mixed_up,
+        )
         reply = self._bodies.get(key)
         if reply is None:
             reply = operation.answer(Asked(params, query, call.body, call.base), world)
@@ -195,26 +206,11 @@ def _faulted(provider: SimulatedProvider, whole: Reply, revoked: Reply, kind: Fa
     elif kind is FaultKind.SLOW:
         return Decision(whole, delay=fault.delay)
     elif kind is FaultKind.REDIRECT:
-        status = fault.status if fault.status is not None and fault.status < 400 else 302
-        return Decision(Reply(status, b""), kind=kind, fault=fault)
-    elif kind in NO_ANSWER or kind in WIRE:
+        return Decision(Reply(redirect_status(fault), b""), kind=kind, fault=fault)
+    elif kind in ON_THE_WIRE:
         return Decision(whole, kind=kind, fault=fault)
     else:
         reply = damaged(kind, fault, whole, provider.words)
     if kind in (FaultKind.RATE_LIMIT, FaultKind.QUOTA, FaultKind.REVOKED) and fault.status is not None:
         reply = Reply(fault.status, reply.body, reply.content_type, reply.headers)
     return Decision(reply)
-
-
-async def _on_the_wire(request: web.Request, kind: FaultKind, fault: Fault, reply: Reply) -> web.StreamResponse:
-    if kind is FaultKind.RESET:
-        return await hostile.reset(request)
-    if kind is FaultKind.GIGABYTE:
-        return await hostile.gigabyte(request)
-    if kind is FaultKind.GZIP_BOMB:
-        return await hostile.gzip_bomb(request)
-    if kind is FaultKind.REDIRECT:
-        return hostile.redirect(request, reply.status, loop=fault.body == "loop")
-    if kind is FaultKind.SLOW_LORIS:
-        return await hostile.slow_loris(request, reply.body, fault.delay)
-    return await hostile.never(request)

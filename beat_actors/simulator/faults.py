@@ -23,7 +23,7 @@ class FaultKind(StrEnum):
     MISSING_KEY = "missing_key"  # the identifying keys are gone
     WRONG_TYPE = "wrong_type"  # the numbers are objects
     HTML = "html"  # 200 with a page
-    TRUNCATED = "truncated"  # half of the body, announced as all of it
+    TRUNCATED = "truncated"  # half of the body, announced as all of it; of a picture with `body` cut: announced whole, and torn down
     WRONG_USER = "wrong_user"  # somebody else's answer
     UNSTORABLE = "unstorable"  # texts end with a NUL and a lone surrogate
     HUGE = "huge"  # numbers have a hundred digits
@@ -36,7 +36,7 @@ class FaultKind(StrEnum):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """As it is asked for. `source` may be `*`; `credential` is a fingerprint or the secret itself.
+    """As it is asked for. `source` may be `*`, or `media` for the hosts of pictures; `credential` is a fingerprint or the secret itself.
 
     `rate`: the share of calls hit. `seconds`: how long it stays. `times`: how many calls it hits before it goes.
     `malformed` is another word for `missing_key`, or for the kind that `variant` names.
@@ -52,7 +52,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int | None = None
     delay: float = 1.0
     retry_after: float | None = None
-    body: Literal["html", "json", "zero", "negative", "host", "loop"] | None = None
+    body: Literal["html", "json", "zero", "negative", "host", "loop", "cut"] | None = None
     variant: str | None = None
 
     def __post_init__(self) -> None:

@@ -8,11 +8,45 @@ from socket import SO_LINGER, SOL_SOCKET
 
 from aiohttp import web
 
-from beat_actors.simulator.provider import JSON
+from beat_actors.simulator.faults import Fault, FaultKind
+from beat_actors.simulator.provider import JSON, Reply
 
+NO_ANSWER = frozenset({FaultKind.TIMEOUT, FaultKind.HANG, FaultKind.RESET})
+ON_THE_WIRE = NO_ANSWER | {FaultKind.GIGABYTE, FaultKind.GZIP_BOMB, FaultKind.SLOW_LORIS, FaultKind.REDIRECT}
+"""Faults that are no plain reply."""
 GIBIBYTE = 1 << 30
 BLOCK = b'{"padding":"' + b"x" * 65_511 + b'"},\n'
 BOMB_BYTES = 1 << 28
+
+
+async def on_the_wire(request: web.Request, kind: FaultKind, fault: Fault, reply: Reply) -> web.StreamResponse:
+    """The answer to a call that meets one of `ON_THE_WIRE`."""
+    if kind is FaultKind.RESET:
+        return await reset(request)
+    if kind is FaultKind.GIGABYTE:
+        return await gigabyte(request)
+    if kind is FaultKind.GZIP_BOMB:
+        return await gzip_bomb(request)
+    if kind is FaultKind.REDIRECT:
+        return redirect(request, redirect_status(fault), loop=fault.body == "loop")
+    if kind is FaultKind.SLOW_LORIS:
+        return await slow_loris(request, reply, fault.delay)
+    return await never(request)
+
+
+def redirect_status(fault: Fault) -> int:
+    return fault.status if fault.status is not None and fault.status < 400 else 302
+
+
+async def cut(request: web.Request, reply: Reply) -> web.StreamResponse:
+    """Half of the body, announced as whole, and then a torn connection."""
+    response = web.StreamResponse(
+        status=reply.status, headers={"Content-Type": reply.content_type, "Content-Length": str(len(reply.body))}
+    )
+    await response.prepare(request)
+    await response.write(reply.body[: len(reply.body) // 2])
+    await reset(request)
+    return response
 
 
 async def never(request: web.Request) -> web.StreamResponse:
@@ -59,9 +93,10 @@ def redirect(request: web.Request, status: int, *, loop: bool) -> web.Response:
     return web.Response(status=status, headers={"Location": target})
 
 
-async def slow_loris(request: web.Request, body: bytes, delay: float) -> web.StreamResponse:
+async def slow_loris(request: web.Request, reply: Reply, delay: float) -> web.StreamResponse:
     """The right answer, a byte every `delay` seconds."""
-    response = web.StreamResponse(headers={"Content-Type": JSON, "Content-Length": str(len(body))})
+    body = reply.body
+    response = web.StreamResponse(headers={"Content-Type": reply.content_type, "Content-Length": str(len(body))})
     await response.prepare(request)
     for at in range(len(body)):
         await response.write(body[at : at + 1])

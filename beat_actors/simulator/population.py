@@ -10,6 +10,8 @@ from hashlib import blake2b
 
 import msgspec
 
+from beat_actors.simulator.expiry import MediaClock
+
 ANCHOR = 1_760_000_000  # the population's first day: no post is younger, and the numbers grow from here
 MEDIA_EPOCH_MS = 1_314_220_021_721  # a media id counts its milliseconds from here
 FIRST_PK = 10_000_019_000
@@ -85,7 +87,7 @@ class Post(msgspec.Struct, frozen=True):
 class Population:
     """Of every `missing_every` people one does not exist (…97 of a hundred), of every `private_every` one is private (…98); 0 = none.
 
-    `drift_seconds`: how often the numbers move, 0 = never; `shift` lets everybody answer as the neighbour so many places on.
+    `media`: the clock of the hosts of pictures. `drift_seconds`: how often the numbers move, 0 = never; `shift` lets everybody answer as the neighbour so many places on.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Population:
         daily_growth: float = 0.001,
         clock: Callable[[], float] = time.time,
         shift: int = 0,
+        media: MediaClock | None = None,
     ) -> None:
         self.size = size
         self.seed = seed
@@ -108,6 +111,7 @@ class Population:
         self._daily_growth = daily_growth
         self._clock = clock
         self._shift = shift
+        self.media = media or MediaClock(clock, stands=not drift_seconds)
 
     def mixed_up(self) -> "Population":
         """The same people, each answering to another's name: what a provider's mix-up looks like."""
@@ -120,6 +124,7 @@ class Population:
             daily_growth=self._daily_growth,
             clock=self._clock,
             shift=self._shift + 1,
+            media=self.media,
         )
 
     @property
@@ -131,9 +136,8 @@ class Population:
 
     @property
     def media_expiry(self) -> int:
-        """Epoch seconds at which today's media URLs expire: some five days ahead, the same all day."""
-        now = self._clock() if self._drift_seconds else ANCHOR
-        return (int(now) // 86_400 + 5) * 86_400
+        """Epoch seconds at which media URLs of this moment expire."""
+        return self.media.expiry()
 
     def is_missing(self, index: int) -> bool:
         every = self._missing_every

@@ -29,7 +29,7 @@ def create_app(config: SimulatorConfig | None = None) -> web.Application:
     app = web.Application()
     app[SIMULATOR] = simulator
     app.add_routes(Admin(simulator).routes())
-    app.router.add_get(f"{media.PREFIX}/{{tail:.*}}", media.media)
+    app.router.add_get(f"{media.PREFIX}/{{tail:.*}}", simulator.media.answer)
     app.router.add_route("*", "/{tail:.*}", simulator.answer)
     return app
 

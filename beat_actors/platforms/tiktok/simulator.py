@@ -11,7 +11,8 @@ from beat_actors.simulator.population import VIDEO, Person, Population, Post, sh
 from beat_actors.simulator.provider import Asked, Operation, Reply, SimulatedProvider, Window, Words, World, reply
 from beat_actors.simulator.shapes import rapidapi, relations
 
-CDN = "https://p16-sign-va.tiktokcdn.com"
+EDGES = ("p16-sign-va", "p16-sign-sg", "p77-sign-va", "p19-sign")
+"""Each observation names another edge for the same picture."""
 PAGE, LARGEST = 10, 35
 SEC_UID = "MS4wLjABAAAA"
 
@@ -286,9 +287,8 @@ def _status(code: int) -> Reply:
 
 def _media(world: World, digest: str, what: str, suffix: str = "jpeg") -> str:
     expires, signature = world.people.media_expiry, digest[20:48]
-    return (
-        f"{world.cdn or CDN}/tos-useast2a/{digest[:32]}~{what}.{suffix}?x-expires={expires}&x-signature={signature}%3D"
-    )
+    edge = EDGES[(int(digest[:8], 16) + world.people.epoch) % len(EDGES)]
+    return f"{world.cdn or f'https://{edge}.tiktokcdn.com'}/tos-useast2a/{digest[:32]}~{what}.{suffix}?x-expires={expires}&x-signature={signature}%3D"
 
 
 WORDS = Words(

@@ -3,7 +3,8 @@
 from beat_actors.simulator.population import Person, Post
 from beat_actors.simulator.provider import World
 
-HOST = "https://scontent-fra3-1.cdninstagram.com"
+EDGES = ("fra3-1", "fra5-2", "lhr8-1", "ams2-1", "cdg4-2", "mxp1-1", "iad3-2")
+"""Each observation names another edge for the same picture, as the recorded ones do."""
 
 
 def avatar(world: World, person: Person, size: int = 320) -> str:
@@ -22,8 +23,9 @@ def video(world: World, post: Post) -> str:
 def _signed(world: World, digest: str, folder: str, suffix: str, more: str = "") -> str:
     expiry = world.people.media_expiry
     number = int(digest[:14], 16)
+    host = f"scontent-{EDGES[(number + world.people.epoch) % len(EDGES)]}.cdninstagram.com"
     return (
-        f"{world.cdn or HOST}/{folder}/{number % 10**9}_{number}_{number * 7 % 10**19}_n.{suffix}"
-        f"?stp=dst-{suffix}_e35&_nc_ht=scontent-fra3-1.cdninstagram.com&_nc_cat={number % 899 + 100}&_nc_ohc={digest[:22]}"
+        f"{world.cdn or 'https://' + host}/{folder}/{number % 10**9}_{number}_{number * 7 % 10**19}_n.{suffix}"
+        f"?stp=dst-{suffix}_e35&_nc_ht={host}&_nc_cat={number % 899 + 100}&_nc_ohc={digest[:22]}"
         f"&edm=AOQ1c0wBAAAA&ccb=7-5&oh=00_{digest[20:56]}&oe={expiry:08X}&_nc_sid={digest[8:14]}{more}"
     )

@@ -416,7 +416,7 @@ async def test_a_name_that_hangs_holds_up_no_other(place: Place) -> None:
             released.wait(60)
         return [entry(PUBLIC)]
 
-    async with origin_at(place, names=Names(lookup, within=0.2)) as origin:
+    async with origin_at(place, names=Names(lookup, within=3.0)) as origin:
         hanging = [asyncio.create_task(origin.fetch(f"http://hang{n}.example/")) for n in range(40)]
         with await origin.fetch(URL) as got:
             assert isinstance(got, Got)

@@ -36,7 +36,7 @@ def test_a_signal_ends_it_with_zero(number: signal.Signals) -> None:
         url = f"http://127.0.0.1:{port}/lama/v1/user/by/id?id=10000019000&access_key=k"
         with urlopen(url) as answer:
             assert f"http://127.0.0.1:{port}/_cdn/".encode() in answer.read()
-        with urlopen(f"http://127.0.0.1:{port}/_cdn/any/picture.jpg?oh=1") as answer:
+        with urlopen(f"http://127.0.0.1:{port}/_cdn/v/t51.2885-19/s150x150/1_n.jpg?oh=1") as answer:
             assert answer.headers["content-type"] == "image/jpeg"
         process.send_signal(number)
         assert process.wait(10) == 0
