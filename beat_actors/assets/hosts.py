@@ -1,5 +1,6 @@
 """The hosts of origins: so many downloads of one host at a time, and few from one that answers nobody."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +27,7 @@ class HostDown(Exception):
 class Host:
     """One host. `answered` or `failed` is called at the end of each download that was let through."""
 
-    __slots__ = ("_clock", "_failures", "_pause", "_probe_at", "slots")
+    __slots__ = ("_answered_at", "_clock", "_failures", "_pause", "_probe_at", "slots")
 
     def __init__(self, slots: Slots, clock: Callable[[], float]) -> None:
         self.slots = slots
@@ -34,23 +35,29 @@ class Host:
         self._failures = 0
         self._pause = 0.0
         self._probe_at = 0.0
+        self._answered_at = -math.inf
 
     def is_down(self) -> float:
         """Seconds for which nobody is asked; 0 where somebody may be."""
         return max(self._probe_at - self._clock(), 0.0) if self._failures >= IN_A_ROW else 0.0
 
-    def check(self) -> None:
-        """Let a download through, as the probe if the host was down. Raises `HostDown`."""
+    def begin(self) -> float:
+        """Let a download through, as the probe if the host was down; returns when it began. Raises `HostDown`."""
         if pause := self.is_down():
             raise HostDown(pause)
         if self._failures >= IN_A_ROW:
             self._put_off()
+        return self._clock()
 
     def answered(self) -> None:
         self._failures = 0
         self._pause = 0.0
+        self._answered_at = self._clock()
 
-    def failed(self) -> None:
+    def failed(self, began: float) -> None:
+        """A host that has answered somebody since then is not down: it is slow for some, or this process is."""
+        if self._answered_at > began:
+            return
         self._failures += 1
         # Those that began before the host was down end one by one, and put nothing off any more.
         if self._failures == IN_A_ROW:
@@ -70,14 +77,13 @@ class Hosts:
         self._known: OrderedDict[str, Host] = OrderedDict()
 
     @asynccontextmanager
-    async def one(self, name: str) -> AsyncIterator[Host]:
-        """Wait for a slot of the host, and have it while the block runs. Raises `HostDown`, also for those that waited meanwhile."""
+    async def one(self, name: str) -> AsyncIterator[tuple[Host, float]]:
+        """Wait for a slot of the host, and have it while the block runs; yields when that began, too. Raises `HostDown`, also for those that waited meanwhile."""
         host = self._of(name)
         if pause := host.is_down():
             raise HostDown(pause)
         async with host.slots.one(urgent=False):
-            host.check()
-            yield host
+            yield host, host.begin()
 
     def _of(self, name: str) -> Host:
         host = self._known.get(name)

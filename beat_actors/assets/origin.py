@@ -129,11 +129,11 @@ class Origin:
         try:
             target = self._target(url)
             for _ in range(HOPS + 1):
-                async with self._hosts.one(target.host) as host:
+                async with self._hosts.one(target.host) as (host, since):
                     if not part.size:
                         part = await self._memory.take(EXPECTED)
                     began = time.perf_counter()
-                    found = await self._hop(target, host, limits, part, left)
+                    found = await self._hop(target, host, since, limits, part, left)
                     left -= time.perf_counter() - began
                 if not isinstance(found, Moved):
                     fetched = found
@@ -171,7 +171,9 @@ class Origin:
         sent = url if self._instead is None else URL(f"{self._instead}/{host}{url.raw_path_qs}", encoded=True)
         return Target(url, sent, host)
 
-    async def _hop(self, target: Target, host: Host, limits: Limits, part: Part, left: float) -> Fetched | Moved:
+    async def _hop(
+        self, target: Target, host: Host, since: float, limits: Limits, part: Part, left: float
+    ) -> Fetched | Moved:
         """One request, within `left` seconds."""
         try:
             async with asyncio.timeout(left):
@@ -180,7 +182,7 @@ class Origin:
             host.answered()
             return end.end
         except TimeoutError:
-            host.failed()
+            host.failed(since)
             return Later(Why.TIMEOUT, f"no whole answer within {limits.seconds:g} s")
         except aiohttp.ClientPayloadError:
             host.answered()
@@ -192,7 +194,7 @@ class Origin:
                 Why.CONNECTION, f"the proxy {self._route.through} refuses or does not answer: {type(error).__name__}"
             )
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            return _failure(error, host)
+            return _failure(error, host, since)
         host.answered()
         return found
 
@@ -291,17 +293,17 @@ def _finish(file: BinaryIO, chunks: list[bytes]) -> None:
     file.seek(0)
 
 
-def _failure(error: Exception, host: Host) -> Later | Refused:
+def _failure(error: Exception, host: Host, since: float) -> Later | Refused:
     """The messages of aiohttp may hold the whole URL: the type says enough."""
     if cause_of(error, PrivateAddress) is not None:
         return Refused(Why.ADDRESS, "the host leads to an address that is not public, so nothing was sent")
     if is_exhausted(error) or isinstance(error, RuntimeError):
         return Later(Why.RESOURCES, f"this process has no descriptors or memory left: {type(error).__name__}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        host.failed()
+        host.failed(since)
         return Later(Why.NAME, "the host's name does not resolve", pause=60.0)
     if isinstance(error, aiohttp.ClientResponseError):
         host.answered()
         return Later(Why.CONNECTION, "the answer is not HTTP, or its headers are too long or too many", pause=60.0)
-    host.failed()
+    host.failed(since)
     return Later(Why.CONNECTION, f"no whole answer: {type(error).__name__}")

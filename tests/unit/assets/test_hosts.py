@@ -1,6 +1,7 @@
 """Hosts of origins: when one counts as down, and when it is asked again."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -26,8 +27,8 @@ def hosts(clock: Clock) -> Hosts:
 
 async def fail(hosts: Hosts, times: int = 1) -> None:
     for _ in range(times):
-        async with hosts.one("a") as host:
-            host.failed()
+        async with hosts.one("a") as (host, began):
+            host.failed(began)
 
 
 async def refused(hosts: Hosts, name: str = "a") -> float:
@@ -39,11 +40,24 @@ async def refused(hosts: Hosts, name: str = "a") -> float:
 
 async def test_a_host_is_down_after_so_many_failures_in_a_row_and_others_are_not(hosts: Hosts) -> None:
     await fail(hosts, IN_A_ROW - 1)
-    async with hosts.one("a") as host:
+    async with hosts.one("a") as (host, _):
         host.answered()
     await fail(hosts, IN_A_ROW)
     assert await refused(hosts) == PAUSE
     async with hosts.one("b"):
+        pass
+
+
+async def test_a_host_that_has_answered_others_since_is_not_down(hosts: Hosts, clock: Clock) -> None:
+    """Many downloads end at one time if this process is slow."""
+    hosts = Hosts(2 * IN_A_ROW, clock)
+    async with AsyncExitStack() as stack:
+        begun = [await stack.enter_async_context(hosts.one("a")) for _ in range(2 * IN_A_ROW)]
+        clock.now += 15
+        begun[0][0].answered()
+        for host, began in begun[1:]:
+            host.failed(began)
+    async with hosts.one("a"):
         pass
 
 
@@ -52,12 +66,12 @@ async def test_one_probe_at_a_time_with_pauses_that_grow(hosts: Hosts, clock: Cl
     pause = PAUSE
     for _ in range(6):
         clock.now += pause
-        async with hosts.one("a") as probe:
+        async with hosts.one("a") as (probe, began):
             pause = await refused(hosts)
-            probe.failed()
+            probe.failed(began)
     assert pause == LONGEST_PAUSE
     clock.now += pause
-    async with hosts.one("a") as probe:
+    async with hosts.one("a") as (probe, _):
         probe.answered()
     async with hosts.one("a"), hosts.one("a"):
         pass
@@ -65,10 +79,10 @@ async def test_one_probe_at_a_time_with_pauses_that_grow(hosts: Hosts, clock: Cl
 
 async def test_those_that_wait_for_a_slot_leave_when_the_host_is_down(hosts: Hosts) -> None:
     await fail(hosts, IN_A_ROW - 1)
-    async with hosts.one("a") as first, hosts.one("a"):
+    async with hosts.one("a") as (first, began), hosts.one("a"):
         waiting = [asyncio.create_task(refused(hosts)) for _ in range(10)]
         await asyncio.sleep(0)
-        first.failed()
+        first.failed(began)
     assert await asyncio.gather(*waiting) == [PAUSE] * 10
 
 
