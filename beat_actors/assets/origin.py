@@ -53,7 +53,7 @@ class Limits:
 
 
 IMAGE = Limits(20_000_000, 15.0)
-VIDEO = Limits(200_000_000, 120.0, to_file=True)
+VIDEO = Limits(500_000_000, 120.0, to_file=True)
 
 
 @dataclass(frozen=True, slots=True)
