@@ -21,7 +21,9 @@ from beat_actors.shapes import one_of
 
 OPEN: Final = "open"
 """The method needs no key, and its answer contains nothing of what is stored."""
-Scopes = Mapping[str, Scope | Literal["open"]]
+PUBLIC: Final = "public"
+"""The method needs no key, and its answer contains public data alone. With a key that has the scope read it contains what this key may read."""
+Scopes = Mapping[str, Scope | Literal["open", "public"]]
 """By HTTP method. It stands as `scopes` on each resource."""
 PRIORITIES = one_of(priority.name.lower() for priority in Priority)
 """The names of the priorities, as a constraint of a body's field."""
@@ -75,6 +77,11 @@ class Gate:
         scope = resource.scopes.get(req.method)
         if scope == OPEN:
             return
+        if scope == PUBLIC:
+            check_query(req, resource.calls[req.method])
+            if not req.get_header("Authorization"):
+                return
+            scope = Scope.READ
         services = self._provider.services
         caller = await services.keyring.caller(_token(req), within=left())
         allowance = await services.limiter.take(caller.key_id, caller.rate_limit)
@@ -91,8 +98,14 @@ class Gate:
 
 
 def caller_of(req: Request) -> Caller:
-    """The caller of a route that is not `OPEN`."""
+    """The caller of a route that needs a key."""
     caller: Caller = req.context.caller
+    return caller
+
+
+def caller_if_any(req: Request) -> Caller | None:
+    """The caller of a `PUBLIC` route; `None` where the call has no key."""
+    caller: Caller | None = getattr(req.context, "caller", None)
     return caller
 
 

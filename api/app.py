@@ -6,6 +6,7 @@ from actors.mailbox import Mailbox
 from api import data, docs, problems, schemas
 from api.access import App, Gate
 from api.accounts import AccountGrants, Grants
+from api.assets import AssetPicture
 from api.batches import ROUTES as BATCHES
 from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
@@ -51,6 +52,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     application.add_route("/v1/profiles/{platform}/{name}/refresh", Refresh(provider))
     application.add_route("/v1/limits", Limits(provider))
     application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
+    application.add_route("/assets/{public_id}", AssetPicture(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
     application.add_route("/openapi.json", Document(application.resources))

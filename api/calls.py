@@ -22,7 +22,7 @@ class Call:
     be left out. `either`: another shape that it may have. `headers`: request headers and what they are for. `refusals`: the shape of
     refusals that need not come as a problem, by status. `answer_headers`: headers of successful answers, with their descriptions.
     `named`: the operation id, where the one that `api.naming` makes of the path reads badly. `tagged`: whether `tag.NAME` filters by tags.
-    `hidden`: the document leaves it out.
+    `media`: the types of answers that are not JSON, by status. `hidden`: the document leaves it out.
     """
 
     does: str
@@ -37,6 +37,7 @@ class Call:
     answer_headers: Mapping[str, str] = field(default_factory=dict)
     named: str = ""
     tagged: bool = False
+    media: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     hidden: bool = False
 
 

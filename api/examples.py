@@ -37,6 +37,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "seconds": ("The age, in seconds, from which on a request is listed.", 600),
     "owner": ("The owner: a store's domain, or the Graph API's id of an account.", "shop.example.com"),
     "platform": ("The platform.", "instagram"),
+    "public_id": ("The id of an asset.", "5d0c1c3e-8a8e-4c8e-9a39-0f5c4bfa2f11"),
     "queue": ("The name of a queue.", "retrieve"),
     "reason": ("Why; the audit log keeps it.", "key leaked"),
     "replay_id": ("The id of a replay.", 2),
@@ -53,6 +54,11 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "type": ("A type of events, or the beginning of types that ends in `.*`.", "beat.alert.*"),
     "uncollected": ("`true`: only finished requests that were never read.", True),
     "until": ("Only what is older than this time.", WHEN),
+    "v": (
+        "The beginning of the picture's SHA-256. While the asset has this picture, the answer may be kept for ever.",
+        "9f86d081884c7d65",
+    ),
+    "w": ("The width in pixels that is enough; it is rounded up to a width that Beat makes.", 320),
     "wait": ("Seconds to wait for the end, 60 at most.", 30),
     "webhook_id": ("The id of an endpoint.", 2),
 }

@@ -33,7 +33,7 @@ T = TypeVar("T", bound=Endable)
 
 
 async def when_ended(
-    waiting: Waiting,
+    waiting: Waiting[int],
     number: int,
     key_id: int,
     wait: int,
@@ -79,7 +79,7 @@ async def finished(provider: Provider, request_id: int, caller: Caller, wait: in
     )
 
 
-async def _looked(waiting: Waiting, key_id: int, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _looked(waiting: Waiting[int], key_id: int, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Read the row when the key has a place among its reads. Raises `StorageTooSlow` where it gets none in time."""
     async with AsyncExitStack() as place:
         try:

@@ -96,7 +96,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    key_id: int
+    key_id: int | str
     limit: int
     answer: asyncio.Future[Allowance]
 
@@ -127,10 +127,10 @@ class Limiter:
         self._clerk: asyncio.Task[None] | None = None
         self._away_until = 0.0
         self._minute = 0
-        self._counted: dict[int, int] = {}
-        self._advances: dict[int, _Advance] = {}
+        self._counted: dict[int | str, int] = {}
+        self._advances: dict[int | str, _Advance] = {}
 
-    async def take(self, key_id: int, limit: int) -> Allowance:
+    async def take(self, key_id: int | str, limit: int) -> Allowance:
         """Count one call of this key, of which `limit` a minute are allowed. Never raises."""
         now = time.monotonic()
         advance = self._advances.get(key_id)
@@ -167,7 +167,7 @@ class Limiter:
                     call.answer.set_result(answer)
 
     async def _together(self, calls: list[_Call]) -> list[Allowance]:
-        by_key: dict[int, list[_Call]] = {}
+        by_key: dict[int | str, list[_Call]] = {}
         for call in calls:
             by_key.setdefault(call.key_id, []).append(call)
         began = time.monotonic()
@@ -190,7 +190,7 @@ class Limiter:
                 self._advances[key_id] = _Advance(granted - len(own), left - granted + 1, began + over_ms / 1000)
         return [next(answers[call.key_id]) for call in calls]
 
-    def _alone(self, key_id: int, limit: int) -> Allowance:
+    def _alone(self, key_id: int | str, limit: int) -> Allowance:
         now = time.monotonic() / WINDOW
         if int(now) != self._minute:
             self._minute, self._counted = int(now), {}

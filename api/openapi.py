@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from falcon.asgi import Request, Response
 
-from api.access import OPEN, Scopes
+from api.access import OPEN, PUBLIC, Scopes
 from api.calls import Call, Calls, answer
 from api.examples import PARAMETERS, SCHEMAS
 from api.naming import DATA, TAGS, operation_id, tag_of
@@ -47,6 +47,8 @@ SUCCESS = {
     200: "The call succeeded.",
     201: "Created. `Location` names what was created.",
     202: "Accepted. The work continues; `Location` and `Retry-After` say where and when to look.",
+    206: "The part that `Range` names.",
+    302: "`Location` names where the content lies.",
     304: "Not modified: the caller has this answer already.",
 }
 REFUSED = {
@@ -162,6 +164,10 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
             "429": PROBLEM | {"description": REFUSED[429], "headers": _headers(RATES | AGAIN)},
             "503": PROBLEM | {"description": REFUSED[503], "headers": _headers(AGAIN)},
         }
+    for status, kinds in call.media.items():
+        known = responses.get(str(status), PROBLEM | {"description": REFUSED.get(status, "")})
+        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+        responses[str(status)] = known | {"content": content | known.get("content", {})}
     for status, shape in call.refusals.items():
         refused = _response(shape, shown, REFUSED[status])
         known = responses.get(str(status), {})
@@ -174,6 +180,11 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
     }
     if scope == OPEN:
         found["security"] = []
+    elif scope == PUBLIC:
+        found["security"] = [{}, {"key": []}]
+        found["description"] = (
+            f"Needs no key for public data. A key with the scope `{Scope.READ}` also gets what it may see of owners."
+        )
     else:
         found["description"] = f"Needs a key with the scope `{scope}`."
     if call.body is not None:

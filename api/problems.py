@@ -11,6 +11,8 @@ import structlog
 from falcon.asgi import App, Request, Response
 
 from api import paths as routes
+from api.conditions import RangeUnsatisfiable
+from beat_actors.assets.bodies import TooManyStreams
 from beat_actors.errors import (
     BadInput,
     BeatError,
@@ -101,6 +103,8 @@ STATUS: dict[type[BaseException], int] = {
     ObjectsUnavailable: 503,
     ObjectMissing: 404,
     SecretMissing: 503,
+    RangeUnsatisfiable: 416,
+    TooManyStreams: 503,
 }
 
 
@@ -164,8 +168,10 @@ async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[s
         resp.set_header("WWW-Authenticate", f'Bearer realm="beat", error="insufficient_scope", scope="{error.scope}"')
     elif isinstance(error, TooManyCalls | TooManyOpen | TooManyTests):
         resp.set_header("Retry-After", str(error.seconds))
-    elif isinstance(error, TooManyBodies):
+    elif isinstance(error, TooManyBodies | TooManyStreams):
         resp.set_header("Retry-After", "1")
+    elif isinstance(error, RangeUnsatisfiable):
+        resp.set_header("Content-Range", f"bytes */{error.size}")
     elif isinstance(error, LimitsUnavailable):
         resp.set_header("Retry-After", "2")
         body["detail"] = "Redis timed out, so the remaining quota is unknown; nothing was accepted. Try again shortly."

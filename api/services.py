@@ -9,11 +9,15 @@ import structlog
 from falcon.asgi import Request, Response
 
 from actors.queues import Queues
+from api.cold import Cold
 from api.limits import Limiter
 from api.room import Room
 from api.waiting import Waiting
 from api.wakeups import Wakeups
 from beat_actors.access.keyring import Keyring
+from beat_actors.assets.bodies import Bodies
+from beat_actors.assets.places import Places
+from beat_actors.assets.serving import Shelf, Wanted
 from beat_actors.credentials.vault import Vault
 from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
@@ -29,6 +33,8 @@ from beat_actors.whole import start_threads
 log = structlog.get_logger(__name__)
 
 Wake = Callable[[str], Awaitable[Any]]
+WakeUploader = Callable[[], Awaitable[object]]
+WantVariant = Callable[[Wanted], Awaitable[object]]
 Ping = Callable[[], Awaitable[bool]]
 Opener = Callable[[], "Services"]
 
@@ -41,9 +47,14 @@ HEADERS = {
 }
 
 
+async def _nothing(*_: object) -> None:
+    """Where nobody uploads."""
+
+
 @dataclass(slots=True)
 class Services:
-    """`wake` wakes the broker of a platform and never raises. `ping` returns whether Redis answers.
+    """`wake` wakes the broker of a platform and never raises. `ping` returns whether Redis answers. `wake_uploader` wakes who stores assets, and
+    `want_variant` asks for a smaller picture; neither raises.
 
     The rest is made of the database's settings: `limiter` holds keys to their rates, `limits` on-demand requests to their stack.
     """
@@ -52,6 +63,8 @@ class Services:
     wake: Wake
     ping: Ping
     hang_up: Callable[[], None] = lambda: None
+    wake_uploader: WakeUploader = _nothing
+    want_variant: WantVariant = _nothing
     vault: Vault = field(init=False)
     queues: Queues = field(init=False)
     keyring: Keyring = field(init=False)
@@ -61,6 +74,9 @@ class Services:
     finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
     reporter: Reporter = field(init=False)
+    shelf: Shelf = field(init=False)
+    places: Places = field(init=False)
+    bodies: Bodies | None = field(init=False)
     looking: asyncio.Task[tuple[int, dict[str, Any]]] | None = field(init=False, default=None)
     """The check of the dependencies that runs, or the last one."""
 
@@ -75,12 +91,18 @@ class Services:
         self.finder = Finder(self.database)
         self.refresher = Refresher(self.database, self.limits, self.open_requests)
         self.reporter = Reporter(self.database, name="api", code=own())
+        self.shelf = Shelf(self.database)
+        self.places = Places(settings)
+        self.bodies = Bodies.of(settings)
 
     async def close(self) -> None:
         await self.keyring.close()
         await self.limiter.close()
         await self.limits.close()
         await self.finder.close()
+        await self.shelf.close()
+        if self.bodies is not None:
+            await self.bodies.close()
         await self.reporter.close()
         await self.database.close()
         self.queues.close()
@@ -97,6 +119,7 @@ class Provider:
         self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
         self.waiting_batches = Waiting(lambda ids: batches.ended(self.services.database, ids), self.waiting)
+        self.cold = Cold(lambda: self.services)
 
     @property
     def services(self) -> Services:
@@ -118,6 +141,7 @@ class Provider:
     async def process_shutdown(self, _scope: Any, _event: Any) -> None:
         await self.waiting.close()
         await self.waiting_batches.close()
+        await self.cold.close()
         await self.wakeups.close()
         if self._services is not None:
             await self._services.close()

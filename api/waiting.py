@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Hashable
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -26,24 +27,33 @@ LOOK_WITHIN = 5.0
 COME_BACK = (10, 20)
 """The range of seconds after which a caller looks again for whom there was no room. It is random, so that callers do not come together."""
 
-Ended = Callable[[Collection[int]], Awaitable[set[int]]]
+K = TypeVar("K", bound=Hashable)
 
 
-class Waiting:
-    """One for the requests and one for the batches of a process.
+class Waiting(Generic[K]):
+    """One for each kind of row that callers of a process wait for.
 
-    `ended`: returns which of these rows have ended. `beside`: the other one, with which it shares the bounds on waits and reads.
+    `ended`: returns which of these rows have ended. `beside`: another one, with which it shares the bounds on waits and reads. `most`, `most_of_key`:
+    its own bounds on waits, in place of `MAX_WAITS` and `MAX_WAITS_OF_KEY`.
     """
 
-    def __init__(self, ended: Ended, beside: "Waiting | None" = None) -> None:
+    def __init__(
+        self,
+        ended: Callable[[Collection[K]], Awaitable[set[K]]],
+        beside: "Waiting[K] | None" = None,
+        *,
+        most: int | None = None,
+        most_of_key: int | None = None,
+    ) -> None:
         self._ended = ended
-        self._events: dict[int, asyncio.Event] = {}
-        self._waiters: Counter[int] = Counter()
+        self._most, self._most_of_key = most, most_of_key
+        self._events: dict[K, asyncio.Event] = {}
+        self._waiters: Counter[K] = Counter()
         self._of_key: Counter[int] = Counter() if beside is None else beside._of_key
         self.looks: Places = Places(LOOKS_OF_KEY) if beside is None else beside.looks
         self._watch: asyncio.Task[None] | None = None
 
-    async def until_ended(self, number: int, seconds: float, key_id: int) -> bool:
+    async def until_ended(self, number: K, seconds: float, key_id: int) -> bool:
         """Whether the row has ended within so many seconds. Never raises: while the database is away, no row is known to have ended.
 
         `key_id`: of the caller's key, which is to have `room`.
@@ -70,7 +80,12 @@ class Waiting:
 
     def room(self, key_id: int) -> bool:
         """Whether one more caller with this key may wait."""
-        return self._of_key[key_id] < MAX_WAITS_OF_KEY and self._of_key.total() < MAX_WAITS
+        most, of_key = self._most or MAX_WAITS, self._most_of_key or MAX_WAITS_OF_KEY
+        return self._of_key[key_id] < of_key and self._of_key.total() < most
+
+    def waits_of(self, key_id: int) -> int:
+        """Callers with this key that wait."""
+        return self._of_key.get(key_id, 0)
 
     async def close(self) -> None:
         """End all waits."""

@@ -1,4 +1,4 @@
-"""Settings of assets: where they are fetched from, and what that may take of this host."""
+"""Settings of assets: where they are fetched from, what that may take of this host, and what those get who read them."""
 
 from typing import Annotated
 
@@ -38,3 +38,34 @@ class AssetSettings(BaseSettings):
             description="maximum megabytes of videos that one process holds in temporary files; further downloads wait",
         ),
     ] = 2048
+    asset_base_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^?#\s]+$",
+            description="URL under which readers get the objects of BEAT_ASSET_BUCKET, usually that of a CDN; not set: the API sends the bytes itself",
+        ),
+    ] = None
+    asset_cold_reads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="pictures per minute that readers without a key may cause to be fetched or made before their turn, all together; 0: none",
+        ),
+    ] = 600
+    asset_cold_reads_of_network: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="the same for the readers of one network (IPv4: /24, IPv6: /48)",
+        ),
+    ] = 120
+    api_proxies: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10,
+            description="number of proxies of your own in front of the API, each of which adds to the header `X-Forwarded-For`; needed to tell apart readers without a key",
+        ),
+    ] = 0

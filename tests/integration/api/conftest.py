@@ -1,5 +1,6 @@
 """The API over the test's own database and Redis prefix, called as a holder of a key calls it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import falcon.testing
@@ -11,6 +12,7 @@ from api.services import Services
 from beat_actors.access import keys
 from beat_actors.access.keys import Created, NewKey
 from beat_actors.access.scopes import Scope
+from beat_actors.assets.serving import Wanted
 from beat_actors.database import Database
 from beat_actors.settings import Settings
 from tests.integration.api.promised import Promised
@@ -19,11 +21,21 @@ from tests.integration.api.promised import Promised
 class WakeUps:
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.uploader = 0
+        self.variants: list[Wanted] = []
+        self.wants_variant = asyncio.Semaphore(0)
         self.redis = True
 
     async def wake(self, platform: str) -> bool:
         self.asked.append(platform)
         return self.redis
+
+    async def wake_uploader(self) -> None:
+        self.uploader += 1
+
+    async def want_variant(self, wanted: Wanted) -> None:
+        self.variants.append(wanted)
+        self.wants_variant.release()
 
     async def ping(self) -> bool:
         return self.redis
@@ -38,7 +50,14 @@ def app_over(settings: Settings, wake_ups: WakeUps) -> App:
     """One process of the API. Its services are opened when it starts, and closed when it stops."""
 
     def opened() -> Services:
-        return Services(Database(settings, name="api"), wake_ups.wake, wake_ups.ping)
+        database = Database(settings, name="api")
+        return Services(
+            database,
+            wake_ups.wake,
+            wake_ups.ping,
+            wake_uploader=wake_ups.wake_uploader,
+            want_variant=wake_ups.want_variant,
+        )
 
     return create_app(opened)
 

@@ -9,7 +9,7 @@ import falcon.inspect
 import pytest
 
 from api import data
-from api.access import OPEN, App
+from api.access import OPEN, PUBLIC, App
 from api.app import create_app
 from api.docs import FILES
 from api.services import Provider
@@ -32,6 +32,8 @@ TABLE = {
     ("GET", "/schemas/{event_type}/{major}"): OPEN,
     ("GET", "/asyncapi.json"): OPEN,
     **{("GET", f"/docs/{name}"): OPEN for name in FILES},
+    ("GET", "/assets/{public_id}"): PUBLIC,
+    ("HEAD", "/assets/{public_id}"): PUBLIC,
     ("POST", "/v1/scrape-requests"): Scope.SUBMIT,
     ("GET", "/v1/scrape-requests"): Scope.READ,
     ("GET", "/v1/scrape-requests/{request_id}"): Scope.READ,
@@ -113,10 +115,10 @@ FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
-    "event_type": "beat.batch.ended", "major": 1, "seq": 1, "sink": "bus", "replay_id": 1,
+    "event_type": "beat.batch.ended", "major": 1, "public_id": "5d0c1c3e-8a8e-4c8e-9a39-0f5c4bfa2f11", "seq": 1, "sink": "bus", "replay_id": 1,
 }  # fmt: skip
 READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
-GUARDED = {route: scope for route, scope in TABLE.items() if scope != OPEN}
+GUARDED = {route: scope for route, scope in TABLE.items() if scope not in (OPEN, PUBLIC)}
 
 
 def served() -> Iterator[tuple[str, str]]:
@@ -187,6 +189,13 @@ async def test_without_a_good_key_nothing_is_served_and_nothing_is_written(bare,
             assert answer.json["type"] == "urn:beat:problem:unauthenticated"
             assert "ratelimit-limit" not in answer.headers
     assert await rows(database) == before
+
+
+async def test_a_bad_key_is_refused_where_none_is_needed(bare, database, new_key) -> None:
+    for kind, headers in (await bad_keys(database, new_key)).items():
+        for method, path in (route for route, scope in TABLE.items() if scope == PUBLIC):
+            expected = 401 if headers.get("Authorization") else 404
+            assert ((await call(bare, method, path, headers)).status_code, kind) == (expected, kind)
 
 
 async def test_what_became_of_a_key_is_shown_to_its_holder_alone(bare, database, new_key) -> None:

@@ -1,0 +1,443 @@
+"""Assets as readers get them: stored ones at once, others after one fetch for all readers, and a neutral picture where there is none."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from api import cold
+from api.assets import FOR_EVER, PLACEHOLDER
+from beat_actors.access.scopes import Scope
+from beat_actors.assets.bodies import PART, WHOLE
+from beat_actors.assets.places import key_of
+from beat_actors.database import Database
+from beat_actors.settings import Settings
+from beat_actors.transport.objects import ObjectStore
+from tests.extent import cases
+from tests.integration.api.conftest import app_over, bearer
+from tests.integration.api.promised import Promised
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 200 + b"\xff\xd9"
+CDN = "https://cdn.example.com/pictures"
+ADD = """
+INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, class, identity, content, content_identity, refetched_at, not_before)
+SELECT 'instagram', 'instagram_account', %(key)s, 'picture', %(owner)s, 'https://origin.invalid/' || %(key)s, %(status)s, 0, '\\x01',
+       %(content)s, %(content_identity)s, %(refetched_at)s, %(not_before)s
+RETURNING public_id
+"""
+ADD_OBJECT = """
+INSERT INTO asset_object (content, bytes, media_type, width) VALUES (%(content)s, %(bytes)s, %(media_type)s, %(width)s) ON CONFLICT DO NOTHING
+"""
+
+
+@pytest.fixture
+def stored_settings(with_bucket: Settings) -> Settings:
+    """With a bucket of assets, whose bytes the API sends itself."""
+    return with_bucket.model_copy(update={"asset_bucket": with_bucket.s3_bucket})
+
+
+@pytest.fixture
+def store(stored_settings: Settings) -> ObjectStore:
+    assert stored_settings.asset_bucket is not None
+    return ObjectStore(stored_settings.asset_bucket, endpoint_url=stored_settings.s3_endpoint_url)
+
+
+@dataclass
+class Assets:
+    """Rows of assets, and what the uploader does to them."""
+
+    database: Database
+    store: ObjectStore | None = None
+
+    async def add(self, status: str = "PENDING", *, owner: str = "", **more: Any) -> str:
+        given = {"content": None, "content_identity": None, "refetched_at": None, "not_before": None} | more
+        async with self.database.transaction() as transaction:
+            key = uuid.uuid4().hex
+            return str(await transaction.value(ADD, {"key": key, "owner": owner, "status": status} | given))
+
+    async def add_stored(
+        self, body: bytes = JPEG, *, status: str = "COMPLETE", media_type: str = "image/jpeg", **more: Any
+    ) -> str:
+        content = await self.put(body, media_type)
+        identity = b"\x01" if status == "COMPLETE" else b"\x02"
+        return await self.add(status, content=content, content_identity=identity, **more)
+
+    async def put(self, body: bytes, media_type: str = "image/jpeg") -> bytes:
+        content = hashlib.sha256(body).digest()
+        if self.store is not None:
+            await self.store.put(key_of(content), body)
+        async with self.database.transaction() as transaction:
+            values = {"content": content, "bytes": len(body), "media_type": media_type, "width": 1500}
+            await transaction.run(ADD_OBJECT, values)
+        return content
+
+    async def column(self, name: str, public_id: str) -> Any:
+        async with self.database.transaction() as transaction:
+            return await transaction.value(f"SELECT {name} FROM asset_log WHERE public_id = %(id)s", {"id": public_id})
+
+    async def run(self, sql: str, **values: Any) -> int:
+        async with self.database.transaction() as transaction:
+            return await transaction.run(sql, values)
+
+    async def value(self, sql: str) -> Any:
+        async with self.database.transaction() as transaction:
+            return await transaction.value(sql)
+
+
+@pytest.fixture
+def assets(database: Database, store: ObjectStore) -> Assets:
+    return Assets(database, store)
+
+
+@pytest.fixture
+async def readers(stored_settings: Settings, wake_ups) -> AsyncIterator[Promised]:
+    """Without a key, of an API that sends the bytes itself."""
+    async with Promised(app_over(stored_settings, wake_ups)) as conductor:
+        yield conductor
+
+
+@pytest.fixture
+async def redirected(settings: Settings, wake_ups) -> AsyncIterator[Promised]:
+    """Without a key, of an API that has no key for the bucket."""
+    async with Promised(app_over(settings.model_copy(update={"asset_base_url": CDN}), wake_ups)) as conductor:
+        yield conductor
+
+
+async def test_s7_11_what_is_stored_is_a_redirect_to_the_cdn_for_get_and_head(redirected, database) -> None:
+    asset = await Assets(database).add_stored()
+    for ask in (redirected.simulate_get, redirected.simulate_head):
+        answer = await ask(f"/assets/{asset}")
+        assert answer.status_code == 302
+        assert answer.headers["location"] == f"{CDN}/{key_of(hashlib.sha256(JPEG).digest())}"
+        assert answer.headers["cache-control"] == "public, max-age=30"
+
+
+async def test_s7_11_without_a_cdn_the_bytes_come_from_the_bucket_with_headers_that_let_nothing_run(
+    readers, assets
+) -> None:
+    asset = await assets.add_stored()
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.content) == (200, JPEG)
+    headers = answer.headers
+    assert headers["content-type"] == "image/jpeg"
+    assert headers["content-length"] == str(len(JPEG))
+    assert headers["etag"] == f'"{hashlib.sha256(JPEG).hexdigest()}"'
+    assert headers["cache-control"] == "public, max-age=30"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
+    head = await readers.simulate_head(f"/assets/{asset}")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(JPEG)))
+    assert head.headers["etag"] == headers["etag"]
+
+
+async def test_s7_11_a_reader_that_has_the_picture_gets_304(readers, assets) -> None:
+    asset = await assets.add_stored()
+    tag = (await readers.simulate_head(f"/assets/{asset}")).headers["etag"]
+    again = await readers.simulate_get(f"/assets/{asset}", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    other = await readers.simulate_get(f"/assets/{asset}", headers={"If-None-Match": '"other"'})
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize("body", [JPEG, JPEG * (WHOLE // len(JPEG) + PART // len(JPEG) + 1)], ids=["small", "large"])
+async def test_s7_11_parts_of_a_picture_or_a_film_can_be_asked_for(readers, assets, body: bytes) -> None:
+    asset = await assets.add_stored(body)
+
+    async def part(wanted: str) -> Any:
+        return await readers.simulate_get(f"/assets/{asset}", headers={"Range": wanted})
+
+    some = await part("bytes=5-104")
+    assert (some.status_code, some.content) == (206, body[5:105])
+    assert some.headers["content-range"] == f"bytes 5-104/{len(body)}"
+    assert (await part("bytes=-7")).content == body[-7:]
+    assert (await part("bytes=3-")).content == body[3:]
+    whole = await readers.simulate_get(f"/assets/{asset}")
+    assert (whole.status_code, whole.content) == (200, body)
+    behind = await part(f"bytes={len(body)}-")
+    assert (behind.status_code, behind.headers["content-range"]) == (416, f"bytes */{len(body)}")
+    assert behind.headers["cache-control"] == "no-store"
+
+
+async def test_an_answer_for_a_version_may_be_kept_for_ever_while_it_is_the_assets(readers, assets) -> None:
+    asset, content = await assets.add_stored(), hashlib.sha256(JPEG).hexdigest()
+    kept = await readers.simulate_get(f"/assets/{asset}", params={"v": content[:16]})
+    assert kept.headers["cache-control"] == f"public, max-age={FOR_EVER}, immutable"
+    other = await readers.simulate_get(f"/assets/{asset}", params={"v": "0" * 16})
+    assert (other.status_code, other.headers["cache-control"]) == (200, "public, max-age=30")
+
+
+@pytest.mark.parametrize(
+    "name", ["5d0c1c3e-8a8e-4c8e-9a39-0f5c4bfa2f11", "https%3A%2F%2Forigin.invalid%2Fa.jpg", "1", "x" * 300]
+)
+async def test_s7_11_what_is_not_the_id_of_an_asset_is_404_and_nothing_is_fetched(
+    readers, assets, wake_ups, name: str
+) -> None:
+    answer = await readers.simulate_get(f"/assets/{name}")
+    assert answer.status_code == 404
+    assert answer.json["type"] in ("urn:beat:problem:not_found", "urn:beat:problem:no_route")
+    assert answer.headers["cache-control"] == "no-store"
+    assert await assets.value("SELECT count(*) FROM asset_log") == 0
+    assert wake_ups.uploader == 0
+
+
+@pytest.mark.parametrize("params", [{"url": "https://origin.invalid/a.jpg"}, {"w": "0"}, {"w": "5000"}, {"w": "x"}])
+async def test_s7_11_no_url_can_be_given_and_widths_are_numbers(readers, assets, params: dict[str, str]) -> None:
+    answer = await readers.simulate_get(f"/assets/{await assets.add()}", params=params)
+    assert (answer.status_code, answer.json["field"]) == (400, next(iter(params)))
+
+
+async def test_an_asset_of_an_owner_is_for_keys_that_may_see_the_owner(readers, assets, new_key, settings) -> None:
+    asset = await assets.add_stored(owner="shop.example.com")
+    grant = "INSERT INTO owner_grant (account_id, platform, owner, granted_by) VALUES ('acme', 'instagram', 'shop.example.com', 'test')"
+    await assets.run(grant)
+
+    async def status(*scopes: Scope, **fields: Any) -> int:
+        key = await new_key(*scopes, **fields)
+        answer = await readers.simulate_get(f"/assets/{asset}", headers=bearer(key))
+        if answer.status_code == 200:
+            assert answer.headers["cache-control"] == "private, max-age=30"
+        return answer.status_code
+
+    assert (await readers.simulate_get(f"/assets/{asset}")).status_code == 404
+    assert await status(Scope.READ) == 404
+    assert await status(Scope.READ, account_id="other") == 404
+    assert await status(Scope.READ, account_id="acme") == 200
+    assert await status(Scope.OPERATE, Scope.READ) == 200
+    assert await status(Scope.SUBMIT) == 403
+    wrong = await readers.simulate_get(f"/assets/{asset}", headers={"Authorization": "Bearer beat_no"})
+    assert wrong.status_code == 401
+
+
+@dataclass
+class Uploads:
+    """In the place of the uploader: it stores a picture for each asset that is wanted, and counts."""
+
+    assets: Assets
+    count: int = 0
+
+    async def run(self) -> None:
+        while True:
+            row = await self.assets.value("SELECT public_id::text FROM asset_log WHERE wanted_at IS NOT NULL LIMIT 1")
+            if row is None:
+                await asyncio.sleep(0.02)
+                continue
+            self.count += 1
+            content = await self.assets.put(JPEG)
+            await self.assets.run(
+                "UPDATE asset_log SET status = 'COMPLETE', content = %(content)s, content_identity = identity, wanted_at = NULL WHERE public_id = %(id)s",
+                content=content,
+                id=row,
+            )
+
+
+@pytest.fixture
+async def uploads(assets) -> AsyncIterator[Uploads]:
+    uploads = Uploads(assets)
+    running = asyncio.create_task(uploads.run())
+    yield uploads
+    running.cancel()
+
+
+@pytest.mark.scaled
+async def test_s7_11_many_readers_of_one_cold_picture_over_two_processes_cause_one_fetch(
+    stored_settings, wake_ups, assets, uploads
+) -> None:
+    count = cases(100, 1000)
+    asset = await assets.add()
+    async with (
+        Promised(app_over(stored_settings, wake_ups)) as one,
+        Promised(app_over(stored_settings, wake_ups)) as other,
+    ):
+        calls = [api.simulate_get(f"/assets/{asset}") for _ in range(count // 2) for api in (one, other)]
+        answers = await asyncio.gather(*calls)
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, JPEG)}
+    assert uploads.count == 1
+    assert wake_ups.uploader >= 1
+
+
+@pytest.mark.parametrize("status", ["FAILED", "GONE", "EXPIRED"])
+async def test_s7_11_an_asset_without_a_picture_shows_a_neutral_one_that_nobody_keeps(
+    readers, assets, status: str
+) -> None:
+    asset = await assets.add(status)
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+    assert (answer.headers["content-type"], answer.headers["cache-control"]) == ("image/png", "no-store")
+    assert int(answer.headers["retry-after"]) >= 1
+    head = await readers.simulate_head(f"/assets/{asset}")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (404, b"", str(len(PLACEHOLDER)))
+
+
+async def test_s7_11_a_reader_waits_for_a_bounded_time(readers, assets, monkeypatch) -> None:
+    monkeypatch.setattr(cold, "PATIENCE", 0.2)
+    asset = await assets.add()
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+    assert await assets.column("wanted_at IS NOT NULL", asset)
+
+
+async def test_s7_11_a_process_has_so_many_waits_and_further_readers_wait_for_nothing(
+    readers, assets, uploads, monkeypatch
+) -> None:
+    monkeypatch.setattr(readers.app.resources["/assets/{public_id}"]._provider.cold.assets, "_most", 0)
+    monkeypatch.setattr("api.waiting.MAX_WAITS", 0)
+    asset = await assets.add()
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.headers["retry-after"]) == (404, "10")
+    assert not await assets.column("wanted_at IS NOT NULL", asset)
+    assert uploads.count == 0
+
+
+@pytest.mark.parametrize("status", ["PENDING", "WAITING", "EXPIRED", "GONE", "FAILED", "REFETCH"])
+async def test_s7_11_the_last_good_picture_is_served_while_there_is_no_newer_one(
+    readers, assets, monkeypatch, status: str
+) -> None:
+    monkeypatch.setattr(cold, "BRIEFLY", 0.1)
+    asset = await assets.add_stored(status=status)
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.content) == (200, JPEG)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_s7_11_who_reads_an_expired_asset_has_its_parent_asked_for_once_a_day(readers, assets, wake_ups) -> None:
+    never, today = await assets.add("EXPIRED"), await assets.add("EXPIRED")
+    yesterday = await assets.add("EXPIRED")
+    for hours, asset in ((1, today), (25, yesterday)):
+        asked = "UPDATE asset_log SET refetched_at = clock_timestamp() - make_interval(hours => %(hours)s) WHERE public_id = %(id)s"
+        await assets.run(asked, hours=hours, id=asset)
+    for asset in (never, today, yesterday):
+        assert (await readers.simulate_get(f"/assets/{asset}")).status_code == 404
+    assert [await assets.column("wanted_at IS NOT NULL", each) for each in (never, today, yesterday)] == [
+        True,
+        False,
+        True,
+    ]
+
+
+async def test_what_failed_a_moment_ago_is_not_fetched_before_its_time(readers, assets) -> None:
+    asset = await assets.add("WAITING")
+    await assets.run("UPDATE asset_log SET not_before = clock_timestamp() + interval '90 seconds'")
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+    assert 80 <= int(answer.headers["retry-after"]) <= 90
+    assert not await assets.column("wanted_at IS NOT NULL", asset)
+
+
+async def test_s7_11_readers_without_a_key_have_a_budget_of_fetches_by_network_and_together(
+    stored_settings, wake_ups, assets, uploads, new_key
+) -> None:
+    bounded = {"asset_cold_reads_of_network": 2, "asset_cold_reads": 3, "api_proxies": 1}
+    async with Promised(app_over(stored_settings.model_copy(update=bounded), wake_ups)) as readers:
+
+        async def read(address: str, **headers: str) -> Any:
+            asset = await assets.add()
+            # What a caller says of itself comes first; the proxy adds the address that it sees.
+            sent = {"X-Forwarded-For": f"198.51.100.9, {address}", **headers}
+            return await readers.simulate_get(f"/assets/{asset}", headers=sent)
+
+        assert [(await read(f"192.0.2.{n}")).status_code for n in range(4)] == [200, 200, 404, 404]
+        assert (await read("2001:db8:1:2::3")).status_code == 200
+        refused = await read("203.0.113.4")
+        assert (refused.status_code, refused.content) == (404, PLACEHOLDER)
+        assert int(refused.headers["retry-after"]) >= 1
+        assert uploads.count == 3
+        key = await new_key(Scope.READ)
+        assert (await read("203.0.113.4", **bearer(key))).status_code == 200
+        stored = await assets.add_stored()
+        assert (await readers.simulate_get(f"/assets/{stored}")).status_code == 200
+
+
+async def test_s7_11_while_the_bucket_is_away_stored_pictures_come_later_and_the_process_is_ready(
+    stored_settings, wake_ups, assets
+) -> None:
+    asset = await assets.add_stored()
+    away = {"s3_endpoint_url": "http://127.0.0.1:1"}
+    async with Promised(app_over(stored_settings.model_copy(update=away), wake_ups)) as readers:
+        for _ in range(2):
+            answer = await readers.simulate_get(f"/assets/{asset}")
+            assert (answer.status_code, answer.json["type"]) == (503, "urn:beat:problem:objects_unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.headers["cache-control"] == "no-store"
+        assert (await readers.simulate_get("/readyz")).status_code == 200
+        # What needs no byte of the bucket is answered.
+        assert (await readers.simulate_head(f"/assets/{asset}")).status_code == 200
+    async with Promised(app_over(stored_settings.model_copy(update=away | {"asset_base_url": CDN}), wake_ups)) as known:
+        assert (await known.simulate_get(f"/assets/{asset}")).status_code == 302
+
+
+async def test_bytes_that_are_not_those_of_the_name_are_not_served(readers, assets, store) -> None:
+    asset = await assets.add_stored(JPEG[:-1])
+    content = hashlib.sha256(b"lost").digest()
+    await store.put(key_of(content), b"another")
+    await assets.run("UPDATE asset_log SET content = %(content)s WHERE public_id = %(id)s", content=content, id=asset)
+    await assets.run(
+        "INSERT INTO asset_object (content, bytes, media_type) VALUES (%(content)s, 7, 'image/jpeg')", content=content
+    )
+    answer = await readers.simulate_get(f"/assets/{asset}")
+    assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_s7_11_a_smaller_picture_is_asked_for_once_and_served_to_all(
+    stored_settings, wake_ups, assets, monkeypatch
+) -> None:
+    monkeypatch.setattr(cold, "BRIEFLY", 30.0)
+    asset, content = await assets.add_stored(), hashlib.sha256(JPEG).digest()
+    small = b"RIFF small WEBP"
+    async with (
+        Promised(app_over(stored_settings, wake_ups)) as one,
+        Promised(app_over(stored_settings, wake_ups)) as other,
+    ):
+        asked = [
+            asyncio.create_task(
+                api.simulate_get(f"/assets/{asset}", params={"w": "300"}, headers={"Accept": "image/webp,*/*;q=0.8"})
+            )
+            for _ in range(10)
+            for api in (one, other)
+        ]
+        for _ in (one, other):
+            await wake_ups.wants_variant.acquire()
+        variant = await assets.put(small, "image/webp")
+        added = """
+        INSERT INTO asset_variant (content, width, media_type, variant, bytes) VALUES (%(content)s, 320, 'image/webp', %(variant)s, %(bytes)s)
+        """
+        await assets.run(added, content=content, variant=variant, bytes=len(small))
+        for answer in await asyncio.gather(*asked):
+            assert (answer.status_code, answer.content) == (200, small)
+            assert (answer.headers["content-type"], answer.headers["vary"]) == ("image/webp", "Accept")
+        again = await one.simulate_get(f"/assets/{asset}", params={"w": "161"}, headers={"Accept": "image/webp"})
+        assert again.content == small
+    # Each process asks once; the flag in Redis makes one message of both.
+    assert [(each.width, each.media_type) for each in wake_ups.variants] == [(320, "image/webp")] * 2
+
+
+async def test_s7_11_the_whole_picture_is_served_until_the_smaller_one_is_made(readers, assets, monkeypatch) -> None:
+    monkeypatch.setattr(cold, "BRIEFLY", 0.1)
+    answer = await readers.simulate_get(f"/assets/{await assets.add_stored()}", params={"w": "100"})
+    assert (answer.status_code, answer.content) == (200, JPEG)
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "Accept")
+
+
+@pytest.mark.parametrize(("w", "media_type"), [("1081", "image/jpeg"), ("100", "image/gif"), ("100", "video/mp4")])
+async def test_what_would_not_be_smaller_or_moves_is_served_as_it_is(
+    readers, assets, wake_ups, w: str, media_type: str
+) -> None:
+    asset = await assets.add_stored(JPEG + media_type.encode(), media_type=media_type)
+    answer = await readers.simulate_get(f"/assets/{asset}", params={"w": w})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    assert wake_ups.variants == []
+
+
+async def test_a_flood_of_unknown_ids_takes_one_connection(settings, wake_ups, api) -> None:
+    """Others are served meanwhile."""
+    small = settings.model_copy(update={"database_pool_size": 2, "database_max_overflow": 0})
+    async with Promised(app_over(small, wake_ups)) as readers:
+        flood = [asyncio.create_task(readers.simulate_get(f"/assets/{uuid.uuid4()}")) for _ in range(500)]
+        assert (await readers.simulate_get("/readyz")).status_code == 200
+        assert {answer.status_code for answer in await asyncio.gather(*flood)} == {404}
+        assert readers.app.resources["/assets/{public_id}"]._provider.services.shelf.assets.statements <= 20

@@ -1,0 +1,139 @@
+"""What a reader of an asset gets: the next step, the width and type of a smaller picture, and rows that are kept for seconds."""
+
+import asyncio
+import uuid
+from collections.abc import Collection
+
+import pytest
+
+from beat_actors.assets.choice import AVIF, JPEG, WEBP, WIDTHS, type_for, width_for
+from beat_actors.assets.lookup import Lookup
+from beat_actors.assets.serving import Asset, Step, step
+from beat_actors.errors import StorageTooSlow, StorageUnavailable
+
+NEW = Asset(uuid.uuid4(), "toy", "", "PENDING", None, None, None, None, False, False, None, True)
+OLD = NEW._replace(content=b"old")
+
+
+@pytest.mark.parametrize(
+    ("asset", "expected"),
+    [
+        (OLD._replace(status="COMPLETE", is_current=True), Step.SERVE),
+        (OLD._replace(is_current=True), Step.SERVE),  # its URL is a fresher one of the same picture
+        (NEW, Step.WANT),
+        (OLD, Step.WANT),
+        (NEW._replace(wanted=True), Step.WAIT),
+        (NEW._replace(status="PROCESSING"), Step.WAIT),
+        (NEW._replace(status="WAITING", later=-1.0), Step.WANT),
+        (NEW._replace(status="WAITING", later=30.0), Step.REST),
+        (NEW._replace(status="EXPIRED"), Step.ASK),
+        (NEW._replace(status="REFETCH"), Step.ASK),
+        (NEW._replace(status="EXPIRED", may_refetch=False), Step.REST),
+        (NEW._replace(status="EXPIRED", wanted=True), Step.REST),
+        (NEW._replace(status="GONE"), Step.REST),
+        (OLD._replace(status="FAILED"), Step.REST),
+    ],
+)
+def test_s7_11_the_next_step_depends_on_the_state(asset: Asset, expected: Step) -> None:
+    assert step(asset) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "width"),
+    [(1, 2000, 64), (64, 2000, 64), (65, 2000, 160), (1080, 2000, 1080), (1081, 2000, None), (300, 320, None), (300, 321, 320), (300, None, 320)],
+)  # fmt: skip
+def test_a_width_is_rounded_up_and_never_above_that_of_the_picture(
+    asked: int, own: int | None, width: int | None
+) -> None:
+    assert width_for(asked, own) == width
+    assert width is None or width in WIDTHS
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, JPEG),
+        ("*/*", JPEG),
+        ("image/*", JPEG),
+        ("image/avif,image/webp,*/*;q=0.8", WEBP),
+        ("image/avif,*/*", AVIF),
+        ("image/avif;q=0.9, image/webp;q=0.5", AVIF),
+        ("image/webp;q=0", JPEG),
+        ("IMAGE/WEBP ; Q=0.3", WEBP),
+        ("image/webp;q=nan", JPEG),
+        ("image/webp;q=x", JPEG),
+        ("x" * 600 + ",image/webp", JPEG),
+    ],
+)
+def test_a_type_is_made_for_readers_that_name_it(accept: str | None, kind: str) -> None:
+    assert type_for(accept) == kind
+
+
+class Rows:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.loads: list[list[int]] = []
+        self.away = False
+        self.known = {1: "one", 2: "two"}
+        self.lookup: Lookup[int, str] = Lookup(self.load, fresh=10, kept=50, most=2, clock=lambda: self.now)
+
+    async def load(self, keys: Collection[int]) -> dict[int, str]:
+        self.loads.append(list(keys))
+        await asyncio.sleep(0)
+        if self.away:
+            raise StorageUnavailable("away")
+        return {key: self.known[key] for key in keys if key in self.known}
+
+
+async def test_readers_that_come_together_share_a_statement_and_only_what_exists_is_kept() -> None:
+    rows = Rows()
+    found = await asyncio.gather(*(rows.lookup.find(key) for key in (1, 2, 3, 1)))
+    assert found == ["one", "two", None, "one"]
+    assert rows.loads == [[1, 2, 3]]
+    assert await rows.lookup.find(1) == "one"
+    assert rows.loads == [[1, 2, 3]]
+    assert await rows.lookup.find(3) is None
+    assert rows.loads == [[1, 2, 3], [3]]
+    assert await rows.lookup.find(2, anew=True) == "two"
+    assert rows.loads == [[1, 2, 3], [3], [2]]
+
+
+async def test_what_was_deleted_is_gone_when_what_is_kept_is_no_longer_fresh() -> None:
+    rows = Rows()
+    assert await rows.lookup.find(1) == "one"
+    del rows.known[1]
+    assert await rows.lookup.find(1) == "one"
+    rows.now += 10
+    assert await rows.lookup.find(1) is None
+    rows.away = True
+    with pytest.raises(StorageUnavailable):
+        await rows.lookup.find(1)
+
+
+async def test_s7_11_while_the_database_is_away_what_is_known_is_used_for_less_than_a_minute() -> None:
+    rows = Rows()
+    await rows.lookup.find(1)
+    rows.away = True
+    rows.now += 49
+    assert await rows.lookup.find(1) == "one"
+    rows.now += 1
+    with pytest.raises(StorageUnavailable):
+        await rows.lookup.find(1)
+
+
+async def test_the_rows_used_least_recently_are_dropped() -> None:
+    rows = Rows()
+    rows.known[3] = "three"
+    for key in (1, 2, 1, 3):
+        await rows.lookup.find(key)
+    assert [rows.lookup.known(key) for key in (1, 2, 3)] == ["one", None, "three"]
+
+
+async def test_a_database_that_hangs_keeps_no_reader() -> None:
+    async def load(_keys: Collection[int]) -> dict[int, str]:
+        await asyncio.Event().wait()
+        return {}
+
+    hanging: Lookup[int, str] = Lookup(load, fresh=10, kept=50)
+    with pytest.raises(StorageTooSlow):
+        await hanging.find(1, within=0.01)
