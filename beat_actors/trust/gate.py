@@ -143,7 +143,7 @@ class Gate:
 
     def learn(self, memory: Memory, record: object, judgement: Judgement, *, at: float) -> Memory:
         """The memory after this observation. Nothing of a record that was rejected or held as a whole is learnt, and no field that was held."""
-        if judgement.is_written:
+        if judgement.ruling <= Ruling.NOTE:
             withheld: frozenset[str] = frozenset()
         else:
             withheld = judgement.withheld
@@ -157,7 +157,9 @@ class Gate:
         return learnt(
             memory,
             self._remembered,
-            [None if name in withheld else values[place] for place, name in self._learns],
+            [values[place] for place, _ in self._learns]
+            if not withheld
+            else [None if name in withheld else values[place] for place, name in self._learns],
             int(at),
             face=tuple([mark(getattr(record, name)) for name in rules.face]) if rules.face else (),
             handle=mark(getattr(record, rules.handle)) if rules.handle else 0,

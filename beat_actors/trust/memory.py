@@ -34,16 +34,17 @@ class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The number after an accepted observation. One that is older than the last changes nothing."""
         if at < self.at:
             return self
-        if value == self.value:
-            change = 0.0
-        elif value <= 0 or self.value <= 0:
-            return Known(value, at, self.moves, self.spread)
-        else:
-            usual = rule.usual or 0.0
-            change = abs(math.log(value / self.value)) / math.sqrt(max(1.0, (at - self.at) / DAY))
-            change = min(change, OUTLIER * max(usual, self.spread / SCALE))
-        moves = min(self.moves + 1, MOST_MOVES)
-        return Known(value, at, moves, round(self.spread + (change * SCALE - self.spread) / moves))
+        before, spread = self.value, self.spread
+        moves = self.moves + 1 if self.moves < MOST_MOVES else MOST_MOVES
+        if value == before:
+            return Known(value, at, moves, spread - spread // moves)
+        if value <= 0 or before <= 0:
+            return Known(value, at, self.moves, spread)
+        change, days = abs(math.log(value / before)) * SCALE, (at - self.at) / DAY
+        if days > 1:
+            change /= math.sqrt(days)
+        most = OUTLIER * max((rule.usual or 0.0) * SCALE, spread)
+        return Known(value, at, moves, int(spread + (min(change, most) - spread) / moves))
 
 
 class Memory(msgspec.Struct, frozen=True, array_like=True):
@@ -89,10 +90,9 @@ def learnt(
     """The memory after an accepted observation. A value, mark or flag that was not told (`None`, 0) stays as it was."""
     numbers = memory.numbers.copy()
     for rule, value in zip(rules, values, strict=True):
-        if value is None:
-            continue
-        last = numbers.get(rule.name)
-        numbers[rule.name] = Known(value, at) if last is None else last.moved(rule, value, at)
+        if value is not None:
+            name = rule.name
+            numbers[name] = numbers[name].moved(rule, value, at) if name in numbers else Known(value, at)
     if memory.face and face:
         face = tuple(new or old for new, old in zip(face, memory.face, strict=True))
     return Memory(
