@@ -13,8 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
+import msgspec
+
+from beat_actors.platforms.instagram.entities import InstagramPost
 from beat_actors.platforms.registry import platforms
+from beat_actors.trust.facts import facts
 from beat_actors.trust.gate import Asked, Gate
 from beat_actors.trust.judgement import Ruling
 from beat_actors.trust.memory import DAY, NOTHING, Memory, decode, encode
@@ -212,29 +215,29 @@ DEPLOYS = (
 
 
 def cost(world: World, memories: Sequence[Memory]) -> None:
-    """Per record: reading the memory, judging, learning, writing it back."""
+    """Per record, in processor time: judging; learning; reading the record as the stages hand it on; reading and writing the memory."""
     packed = [encode(memory) for memory in memories]
-    records: list[InstagramAccount] = [account(profile, profile.followers) for profile in world.profiles]
-    best = {"judge": float("inf"), "judge and learn": float("inf"), "all": float("inf")}
-    for _ in range(5):
-        began = time.process_time()
-        for record, memory in zip(records, memories, strict=True):
-            ACCOUNTS.judge(record, memory, at=NOW)
-        judged_at = time.process_time()
-        for record, memory in zip(records, memories, strict=True):
-            ACCOUNTS.learn(memory, record, ACCOUNTS.judge(record, memory, at=NOW), at=NOW)
-        learnt_at = time.process_time()
-        for record, frame in zip(records, packed, strict=True):
-            memory = decode(frame)
-            encode(ACCOUNTS.learn(memory, record, ACCOUNTS.judge(record, memory, at=NOW), at=NOW))
-        times = (judged_at - began, learnt_at - judged_at, time.process_time() - learnt_at)
-        for name, took in zip(best, times, strict=True):
-            best[name] = min(best[name], took / len(records) * 1e6)
-    largest, mean = max(map(len, packed)), sum(map(len, packed)) / len(packed)
+    answers = [msgspec.json.encode([account(profile, profile.followers)]) for profile in world.profiles]
+    read = [facts(ACCOUNTS.rules, answer)[0] for answer in answers]
+    steps: dict[str, Callable[[], object]] = {
+        "to judge": lambda: [ACCOUNTS.judge(one, memory, at=NOW) for one, memory in zip(read, memories, strict=True)],
+        "to learn": lambda: [
+            ACCOUNTS.learn(memory, one, ACCOUNTS.accepted, at=NOW) for one, memory in zip(read, memories, strict=True)
+        ],
+        "to read the record": lambda: [facts(ACCOUNTS.rules, answer) for answer in answers],
+        "to read and write the memory": lambda: [encode(decode(frame)) for frame in packed],
+    }
+    took = {name: min(timed(step) for _ in range(5)) / len(read) * 1e6 for name, step in steps.items()}
     print(
-        f"\none record: {best['judge']:.1f} us to judge, {best['judge and learn']:.1f} us with learning, {best['all']:.1f} us with reading and writing"
-        f" its memory of {mean:.0f} bytes ({largest} at most)"
+        f"\none record: {sum(took.values()):.1f} us: " + ", ".join(f"{each:.1f} {name}" for name, each in took.items())
     )
+    print(f"a memory: {sum(map(len, packed)) / len(packed):.0f} bytes in the mean, {max(map(len, packed))} at most")
+
+
+def timed(step: Callable[[], object]) -> float:
+    began = time.process_time()
+    step()
+    return time.process_time() - began
 
 
 if __name__ == "__main__":

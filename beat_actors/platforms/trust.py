@@ -112,6 +112,8 @@ class EntityRules:
             raise ValueError(f"{self.record.__name__} has no field {', '.join(sorted(unknown))}")
         if self.placeholder is not None and self.placeholder.name not in names:
             raise ValueError(f"the placeholder's {self.placeholder.name} is none of the numbers")
+        if len(self.face) == 1:
+            raise ValueError(f"{self.face[0]} alone is no face: one field that changes says nothing")
         if self.born is not None and self.born not in self.dates:
             raise ValueError(f"{self.born} is none of the dates")
 

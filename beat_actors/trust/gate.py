@@ -67,6 +67,7 @@ class Gate:
         self._learns = tuple((n, number.name) for n, number in self._numbers if number.is_remembered)
         self._never = tuple((pair, attrgetter(pair.name, pair.than)) for pair in rules.never)
         self._seldom = tuple((pair, attrgetter(pair.name, pair.than)) for pair in rules.seldom)
+        self._face = attrgetter(*rules.face) if len(rules.face) > 1 else None
         self._born = attrgetter(rules.born) if rules.born else None
 
     def judge(
@@ -161,7 +162,7 @@ class Gate:
             if not withheld
             else [None if name in withheld else values[place] for place, name in self._learns],
             int(at),
-            face=tuple([mark(getattr(record, name)) for name in rules.face]) if rules.face else (),
+            face=tuple([mark(text) for text in self._face(record)]) if self._face is not None else (),
             handle=mark(getattr(record, rules.handle)) if rules.handle else 0,
             is_verified=getattr(record, rules.verified) if rules.verified and rules.verified not in withheld else None,
         )
@@ -246,9 +247,10 @@ class Gate:
         if rules.face and memory.face:
             changed = 0
             for name, old in zip(rules.face, memory.face, strict=True):
-                changed += bool(old) and (new := mark(getattr(record, name))) != 0 and new != old
-                if not changed:
+                new = mark(getattr(record, name)) if old else 0
+                if not new or new == old:
                     break
+                changed += 1
             if changed == len(rules.face):
                 reasons.append(Reason("face_changed", Ruling.HOLD, WHOLE, 60))
         if rules.handle and memory.handle and (told := mark(getattr(record, rules.handle))) and told != memory.handle:

@@ -70,9 +70,9 @@ NOTHING = Memory()
 
 def mark(value: object) -> int:
     """A hash of a text, the same in every process; 0 for none. Of a URL only the last part of the path counts, because servers and signatures change."""
-    if not isinstance(value, str) or not value:
+    if not value or not isinstance(value, str):
         return 0
-    if value.startswith(("https://", "http://")):
+    if value[:4] == "http" and value.startswith(("https://", "http://")):
         value = value.partition("?")[0].rpartition("/")[2]
     return crc32(value.encode("utf-8", "replace")) or 1
 
