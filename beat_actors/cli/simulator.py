@@ -46,6 +46,8 @@ def fault(
     status: int | None = None,
     delay: float | None = None,
     retry_after: float | None = None,
+    body: str | None = None,
+    days: float | None = None,
 ) -> None:
     """Inject a fault into simulated providers.
 
@@ -64,6 +66,10 @@ def fault(
         The share of calls that suffer, 0 to 1.
     seconds
         How long it lasts; until cleared if not given.
+    body
+        Of corrupt: zero, negative, thousandfold, thousandth, digit, swapped, subset, int32, three, stale, other. Of outage: html, json.
+    days
+        How old stale numbers are; 1 if not given.
     """
     given = {
         "operation": operation,
@@ -73,6 +79,8 @@ def fault(
         "status": status,
         "delay": delay,
         "retry_after": retry_after,
+        "body": body,
+        "days": days,
     }
     added = _ask(lambda client: client.add_fault(kind, source, **{k: v for k, v in given.items() if v is not None}))
     lasts = f"for {seconds:g} s" if seconds is not None else "until `beat simulator clear`"

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from beat_actors.simulator.bodies import Bodies
 from beat_actors.simulator.config import SimulatorConfig
+from beat_actors.simulator.corruption import OF_OTHER_ANSWERS
 from beat_actors.simulator.credentials import Keys
 from beat_actors.simulator.damage import PAGE, damaged
 from beat_actors.simulator.expiry import MediaClock
@@ -113,6 +114,7 @@ class Simulator:
         usage = Usage()
         over_limit = False
         hit: tuple[FaultKind, Fault] | None = None
+        other: Reply | None = None
         refusals = provider.refusals
         revoked = refusals.revoked_in.get(place, refusals.revoked)
         if not secret:
@@ -129,13 +131,15 @@ class Simulator:
                 reply = (usage.refused_by.refusal or usual)(usage.wait)
             else:
                 hit = self.faults.hit(provider.name, operation, credential)
-                mixed_up = hit is not None and hit[0] is FaultKind.WRONG_USER
                 if refusals.out_of_scope is None or self.keys.reaches(provider.name, credential, found[0].scope):
-                    reply = self._reply(provider, found, call, query, usage, secret, mixed_up=mixed_up)
+                    told = partial(self._reply, provider, found, call, query, usage, secret)
+                    reply = told(self.mixed_up if hit is not None and hit[0] is FaultKind.WRONG_USER else self.world)
+                    if hit is not None and (world := self._world_of_numbers(*hit)) is not None:
+                        other = told(world)
                 else:
                     reply = refusals.out_of_scope(found[1])
         reply = _with_headers(reply, provider.usage_headers(usage))
-        decision = _faulted(provider, reply, revoked, *hit) if hit else Decision(reply)
+        decision = _faulted(provider, reply, revoked, other, *hit) if hit else Decision(reply)
         status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
         self.ledger.record(provider.name, operation, credential, status, over_limit=over_limit, faulted=hit is not None)
         return decision
@@ -148,11 +152,9 @@ class Simulator:
         query: Mapping[str, str],
         usage: Usage,
         secret: str,
-        *,
-        mixed_up: bool,
+        world: World,
     ) -> Reply:
         operation, params = found
-        world = self.mixed_up if mixed_up else self.world
         if not operation.cached:
             grant = partial(self._grant, provider.name)
             issue = partial(self.keys.issue, provider.name, fingerprint(secret))
@@ -166,15 +168,23 @@ class Simulator:
             *params.values(),
             about,
             call.body,
-            self.people.epoch,
-            self.people.media_expiry,
-            mixed_up,
+            world.people.epoch,
+            world.people.media_expiry,
+            world is self.mixed_up,
         )
         reply = self._bodies.get(key)
         if reply is None:
             reply = operation.answer(Asked(params, query, call.body, call.base), world)
             self._bodies.put(key, reply)
         return reply
+
+    def _world_of_numbers(self, kind: FaultKind, fault: Fault) -> World | None:
+        """Where a false answer takes its numbers from, if it takes them from another one."""
+        if kind is not FaultKind.CORRUPT or fault.corruption not in OF_OTHER_ANSWERS:
+            return None
+        if fault.corruption == "other":
+            return self.mixed_up
+        return World(self.people.past(fault.days * DAY), self.config.cdn_url)
 
     def _grant(self, source: str, secret: str) -> Grant:
         return self.keys.grant(source, fingerprint(secret))
@@ -185,7 +195,9 @@ def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:
     return Reply(reply.status, reply.body, reply.content_type, {**usual, **reply.headers})
 
 
-def _faulted(provider: SimulatedProvider, whole: Reply, revoked: Reply, kind: FaultKind, fault: Fault) -> Decision:
+def _faulted(
+    provider: SimulatedProvider, whole: Reply, revoked: Reply, other: Reply | None, kind: FaultKind, fault: Fault
+) -> Decision:
     refusals = provider.refusals
     if kind is FaultKind.OUTAGE:
         status = fault.status or 503
@@ -210,7 +222,7 @@ def _faulted(provider: SimulatedProvider, whole: Reply, revoked: Reply, kind: Fa
     elif kind in ON_THE_WIRE:
         return Decision(whole, kind=kind, fault=fault)
     else:
-        reply = damaged(kind, fault, whole, provider.words)
+        reply = damaged(kind, fault, whole, provider.words, other)
     if kind in (FaultKind.RATE_LIMIT, FaultKind.QUOTA, FaultKind.REVOKED) and fault.status is not None:
         reply = Reply(fault.status, reply.body, reply.content_type, reply.headers)
     return Decision(reply)

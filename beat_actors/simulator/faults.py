@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -28,17 +28,24 @@ class FaultKind(StrEnum):
     UNSTORABLE = "unstorable"  # texts end with a NUL and a lone surrogate
     HUGE = "huge"  # numbers have a hundred digits
     NESTED = "nested"  # a hundred thousand brackets deep
-    CORRUPT = "corrupt"  # well-formed and false: 0 followers (`body` zero) or negative numbers (`body` negative)
+    CORRUPT = "corrupt"  # well-formed and false, as `body` says (see `corruption.py`); 0 followers unless said
     GIGABYTE = "gigabyte"  # a body that does not end for 1 GiB
     GZIP_BOMB = "gzip_bomb"  # 256 MiB in a quarter of a megabyte
     REDIRECT = "redirect"  # to another host, or with `body` loop to itself
     SLOW_LORIS = "slow_loris"  # a byte every `delay` seconds
 
 
+Corruption = Literal[
+    "zero", "negative", "thousandfold", "thousandth", "digit", "swapped", "subset", "int32", "three", "stale", "other"
+]  # fmt: skip
+CORRUPTIONS = frozenset(get_args(Corruption))
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """As it is asked for. `source` may be `*`, or `media` for the hosts of pictures; `credential` is a fingerprint or the secret itself.
 
     `rate`: the share of calls hit. `seconds`: how long it stays. `times`: how many calls it hits before it goes.
+    `days`: how old the numbers of a `corrupt` answer with the `body` stale are.
     `malformed` is another word for `missing_key`, or for the kind that `variant` names.
     """
 
@@ -52,7 +59,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int | None = None
     delay: float = 1.0
     retry_after: float | None = None
-    body: Literal["html", "json", "zero", "negative", "host", "loop", "cut"] | None = None
+    days: float = 1.0
+    body: Literal["html", "json", "host", "loop", "cut"] | Corruption | None = None
     variant: str | None = None
 
     def __post_init__(self) -> None:
@@ -61,12 +69,18 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if (
             (self.seconds is not None and self.seconds <= 0)
             or self.delay < 0
+            or self.days <= 0
             or (self.times is not None and self.times < 1)
         ):
-            raise ValueError("seconds and times are positive, delay is not negative")
+            raise ValueError("seconds, times and days are positive, delay is not negative")
         if self.status is not None and not 300 <= self.status <= 599:
             raise ValueError("status is one of an error, 300..599")
         self.effect()
+
+    @property
+    def corruption(self) -> str:
+        """In which way a `corrupt` answer is false."""
+        return self.body if self.body is not None and self.body in CORRUPTIONS else "zero"
 
     def effect(self) -> FaultKind:
         """Raises `ValueError` with the kinds that exist."""

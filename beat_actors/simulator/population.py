@@ -115,6 +115,13 @@ class Population:
 
     def mixed_up(self) -> "Population":
         """The same people, each answering to another's name: what a provider's mix-up looks like."""
+        return self._like(self._clock, self._shift + 1)
+
+    def past(self, seconds: float) -> "Population":
+        """The same people so long ago: what a cache says that was not refreshed."""
+        return self._like(lambda: self._clock() - seconds, self._shift)
+
+    def _like(self, clock: Callable[[], float], shift: int) -> "Population":
         return Population(
             self.size,
             self.seed,
@@ -122,8 +129,8 @@ class Population:
             private_every=self._private_every,
             drift_seconds=self._drift_seconds,
             daily_growth=self._daily_growth,
-            clock=self._clock,
-            shift=self._shift + 1,
+            clock=clock,
+            shift=shift,
             media=self.media,
         )
 

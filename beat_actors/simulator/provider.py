@@ -155,12 +155,15 @@ class Refusals:
 class Words:
     """What a provider calls things, where no other does: the keys by which the faults know what to damage.
 
-    `identity`: what says whom or what the answer is about. `followers`, `metrics`: its counts.
+    `identity`: what says whom or what the answer is about. `followers`, `likes`, `metrics`: its counts. `swapped`: those that a parser may take for each
+    other.
     """
 
     identity: frozenset[str] = frozenset()
     followers: frozenset[str] = frozenset()
+    likes: frozenset[str] = frozenset()
     metrics: frozenset[str] = frozenset()
+    swapped: tuple[tuple[str, str], ...] = ()
 
 
 def _no_headers(_usage: Usage) -> Mapping[str, str]:

@@ -294,10 +294,12 @@ def _media(world: World, digest: str, what: str, suffix: str = "jpeg") -> str:
 WORDS = Words(
     identity=frozenset({"uniqueId", "unique_id", "video_id", "cid", "aweme_id", "secUid"}),
     followers=frozenset({"followerCount"}),
+    likes=frozenset({"diggCount", "digg_count"}),
     metrics=frozenset(
-        {"followingCount", "heartCount", "heart", "videoCount", "diggCount", "shareCount", "commentCount", "playCount"}
-        | {"collectCount", "digg_count", "comment_count", "play_count", "share_count", "collect_count"}
+        {"followingCount", "heartCount", "heart", "videoCount", "shareCount", "commentCount", "playCount"}
+        | {"collectCount", "comment_count", "play_count", "share_count", "collect_count"}
     ),
+    swapped=(("followerCount", "followingCount"), ("diggCount", "commentCount"), ("digg_count", "comment_count")),
 )
 
 
