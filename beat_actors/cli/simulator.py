@@ -117,6 +117,36 @@ def ledger(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 
 
 @app.command
+def happen(
+    kind: str,
+    /,
+    *,
+    handle: str | None = None,
+    share: float | None = None,
+    size: float | None = None,
+    to: str | None = None,
+) -> None:
+    """Let something true happen to the simulated people. It lasts until the simulator is reset or ends.
+
+    Parameters
+    ----------
+    kind
+        purge, viral, rename, recycle, hide_likes, unverify
+    handle
+        The one whom it happens to; a rename and a recycled handle need it.
+    share
+        The share of all people whom it happens to, if no handle is given; 1 if not given.
+    size
+        Of a purge the mean share of the followers that goes; of a viral day how many times as many there are.
+    to
+        The new handle after a rename.
+    """
+    given = {"share": share, "size": size, "to": to}
+    _ask(lambda client: client.let_happen(kind, handle, **{k: v for k, v in given.items() if v is not None}))
+    say(f"{kind}: {handle or 'a share of all'}")
+
+
+@app.command
 def media(
     *, life: float | None = None, ahead: float | None = None, json: Annotated[bool, Parameter(negative="")] = False
 ) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from beat_actors.simulator import media
 from beat_actors.simulator.engine import Simulator
 from beat_actors.simulator.faults import Fault
+from beat_actors.simulator.happenings import Happening
 from beat_actors.simulator.provider import Grant, Window, encode
 
 PREFIX = "/_simulator"
@@ -84,6 +85,9 @@ class Admin:
             web.get(f"{PREFIX}/credentials", self.credentials),
             web.post(f"{PREFIX}/credentials", self.add_credential),
             web.get(f"{PREFIX}/people/{{name}}", self.person),
+            web.get(f"{PREFIX}/happenings", self.happenings),
+            web.post(f"{PREFIX}/happenings", self.add_happening),
+            web.delete(f"{PREFIX}/happenings", self.clear_happenings),
             web.get(f"{PREFIX}/media", self.media),
             web.post(f"{PREFIX}/media", self.set_media),
             web.post(f"{PREFIX}/media/reset", self.reset_media),
@@ -124,13 +128,14 @@ class Admin:
         return web.Response(status=204)
 
     async def reset(self, _request: web.Request) -> web.Response:
-        """As after a start: no faults, no calls, no usage, no known keys. Limits and latency stay as they are set."""
+        """As after a start: no faults, no happenings, no calls, no usage, no known keys. Limits and latency stay as they are set."""
         simulator = self._simulator
         simulator.faults.clear()
         simulator.ledger.reset()
         simulator.quotas.forget_usage()
         simulator.keys.reset()
         simulator.media.reset()
+        simulator.people.happenings.clear()
         return web.Response(status=204)
 
     async def faults(self, _request: web.Request) -> web.Response:
@@ -206,6 +211,20 @@ class Admin:
         if not count.isdigit():
             raise _refused(400, "posts is a number")
         return _json({"person": person, "posts": people.posts(person, 0, int(count))})
+
+    async def happenings(self, _request: web.Request) -> web.Response:
+        return _json(self._simulator.people.happenings.until(time.time()))
+
+    async def add_happening(self, request: web.Request) -> web.Response:
+        asked = await _read(request, Happening)
+        happened = self._simulator.people.happens(asked)
+        if happened is None:
+            raise _refused(404, f"there is no {asked.handle!r}")
+        return _json(happened, 201)
+
+    async def clear_happenings(self, _request: web.Request) -> web.Response:
+        self._simulator.people.happenings.clear()
+        return web.Response(status=204)
 
     async def media(self, request: web.Request) -> web.Response:
         """What the hosts of pictures were asked for; with `?pictures=1` by picture."""

@@ -9,6 +9,7 @@ import msgspec
 
 from beat_actors.errors import BadInput
 from beat_actors.simulator.faults import ActiveFault
+from beat_actors.simulator.happenings import Happened
 from beat_actors.simulator.ledger import LedgerReport
 from beat_actors.simulator.media import MediaReport
 
@@ -52,7 +53,7 @@ class SimulatorClient:
         await self._tell("POST", "/ledger/reset")
 
     async def reset(self) -> None:
-        """No faults, no calls, no usage, no known keys."""
+        """No faults, no happenings, no calls, no usage, no known keys."""
         await self._tell("POST", "/reset")
 
     async def faults(self) -> Sequence[ActiveFault]:
@@ -111,6 +112,16 @@ class SimulatorClient:
     async def person(self, name: str, posts: int = 0) -> Mapping[str, Any]:
         """The truth about a handle or pk: `{"person": …, "posts": […]}`."""
         return await self._ask("GET", f"/people/{name}?posts={posts}", dict[str, Any])
+
+    async def let_happen(self, kind: str, handle: str | None = None, **details: Any) -> Happened:
+        """A true event of one of the people, or of a share of all. `details`: the other fields of `happenings.Happening`."""
+        return await self._ask("POST", "/happenings", Happened, {"kind": kind, "handle": handle, **details})
+
+    async def happenings(self) -> Sequence[Happened]:
+        return await self._ask("GET", "/happenings", list[Happened])
+
+    async def clear_happenings(self) -> None:
+        await self._tell("DELETE", "/happenings")
 
     async def media(self, *, pictures: bool = False) -> MediaReport:
         """What the hosts of pictures were asked for."""

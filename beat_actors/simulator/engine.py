@@ -168,9 +168,8 @@ class Simulator:
             *params.values(),
             about,
             call.body,
-            world.people.epoch,
+            world.people.version,
             world.people.media_expiry,
-            world is self.mixed_up,
         )
         reply = self._bodies.get(key)
         if reply is None:

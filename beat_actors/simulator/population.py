@@ -11,6 +11,7 @@ from hashlib import blake2b
 import msgspec
 
 from beat_actors.simulator.expiry import MediaClock
+from beat_actors.simulator.happenings import OF_ONE, Happened, Happening, HappeningKind, Happenings
 
 ANCHOR = 1_760_000_000  # the population's first day: no post is younger, and the numbers grow from here
 MEDIA_EPOCH_MS = 1_314_220_021_721  # a media id counts its milliseconds from here
@@ -82,6 +83,12 @@ class Post(msgspec.Struct, frozen=True):
     duration: float | None
     children: int
     digest: str
+    likes_hidden: bool = False
+
+    @property
+    def shown_likes(self) -> int:
+        """What a page says: three where the likes are hidden."""
+        return 3 if self.likes_hidden else self.likes
 
 
 class Population:
@@ -101,7 +108,9 @@ class Population:
         daily_growth: float = 0.001,
         clock: Callable[[], float] = time.time,
         shift: int = 0,
+        ago: float = 0.0,
         media: MediaClock | None = None,
+        happenings: Happenings | None = None,
     ) -> None:
         self.size = size
         self.seed = seed
@@ -111,17 +120,19 @@ class Population:
         self._daily_growth = daily_growth
         self._clock = clock
         self._shift = shift
+        self._ago = ago
+        self.happenings = happenings or Happenings()
         self.media = media or MediaClock(clock, stands=not drift_seconds)
 
     def mixed_up(self) -> "Population":
         """The same people, each answering to another's name: what a provider's mix-up looks like."""
-        return self._like(self._clock, self._shift + 1)
+        return self._like(self._shift + 1, self._ago)
 
     def past(self, seconds: float) -> "Population":
         """The same people so long ago: what a cache says that was not refreshed."""
-        return self._like(lambda: self._clock() - seconds, self._shift)
+        return self._like(self._shift, self._ago + seconds)
 
-    def _like(self, clock: Callable[[], float], shift: int) -> "Population":
+    def _like(self, shift: int, ago: float) -> "Population":
         return Population(
             self.size,
             self.seed,
@@ -129,17 +140,38 @@ class Population:
             private_every=self._private_every,
             drift_seconds=self._drift_seconds,
             daily_growth=self._daily_growth,
-            clock=clock,
+            clock=self._clock,
             shift=shift,
+            ago=ago,
             media=self.media,
+            happenings=self.happenings,
         )
+
+    def happens(self, happening: Happening) -> Happened | None:
+        """Let it happen now; `None` where nobody has its handle."""
+        index = None
+        if happening.handle is not None:
+            person = self.by_handle(happening.handle)
+            if person is None:
+                return None
+            index = person.index
+        now = msgspec.structs.replace(happening, at=self._now())
+        return self.happenings.add(now, index, self.size)
+
+    @property
+    def version(self) -> tuple[int, int, int, float]:
+        """What all answers depend on, beside the call and the media clock."""
+        return self.epoch, self.happenings.generation, self._shift, self._ago
+
+    def _now(self) -> float:
+        return self._clock() - self._ago
 
     @property
     def epoch(self) -> int:
         """A number that changes whenever somebody's numbers may."""
         if not self._drift_seconds:
             return 0
-        return max(0, int((self._clock() - ANCHOR) / self._drift_seconds))
+        return max(0, int((self._now() - ANCHOR) / self._drift_seconds))
 
     @property
     def media_expiry(self) -> int:
@@ -158,11 +190,17 @@ class Population:
         return f"creator_{index:06d}"
 
     def by_handle(self, handle: str) -> Person | None:
+        for each in reversed(self.happenings.until(self._now())):
+            if each.happening.kind in OF_ONE and each.index is not None:
+                if handle.lower() == str(each.happening.to).lower():
+                    return self.person(each.index)
+                if handle.lower() == str(each.happening.handle).lower():
+                    return None if each.newcomer is None else self.person(each.newcomer)
         prefix, _, number = handle.lower().partition("_")
         if prefix != "creator" or not number.isascii() or not number.isdigit() or not 6 <= len(number) <= 12:
             return None
         index = int(number)
-        return self.person(index) if self.handle(index) == f"creator_{number}" else None
+        return self.person(index) if index < self.size and self.handle(index) == f"creator_{number}" else None
 
     def by_pk(self, pk: str) -> Person | None:
         if not pk.isascii() or not pk.isdigit() or len(pk) > 18:
@@ -181,14 +219,15 @@ class Population:
 
     def person(self, index: int) -> Person | None:
         """`None` where nobody is."""
-        if self.is_missing(index):
+        happened = self.happenings.until(self._now())
+        if self.is_missing(index) and not any(each.newcomer == index for each in happened):
             return None
         if self._shift:
             index = (index + self._shift) % self.size
         raw = blake2b(b"%d person %d" % (self.seed, index), digest_size=32).digest()
         reach = int.from_bytes(raw[:4], "big") / 2**32
         handle = self.handle(index)
-        return Person(
+        person = Person(
             index=index,
             pk=FIRST_PK + PK_STEP * index,
             handle=handle,
@@ -205,6 +244,7 @@ class Population:
             fbid=17_841_400_000_000_000 + index,
             digest=raw.hex(),
         )
+        return _changed(person, happened) if happened else person
 
     def posts(self, person: Person, start: int, count: int) -> Sequence[Post]:
         """Posts from the newest on; fewer than `count` at the end."""
@@ -235,7 +275,12 @@ class Population:
             duration=5 + raw[26] / 4 if kind == VIDEO else None,
             children=2 + raw[27] % 3 if kind == CAROUSEL else 0,
             digest=raw.hex(),
+            likes_hidden=self._hides_likes(person),
         )
+
+    def _hides_likes(self, person: Person) -> bool:
+        happened = self.happenings.until(self._now())
+        return any(each.happening.kind is HappeningKind.HIDE_LIKES and each.hits(person.index) for each in happened)
 
     def ordinal_of(self, person: Person, pk: int) -> int | None:
         """Which of the person's posts it is; `None` where it is none of them."""
@@ -247,6 +292,23 @@ class Population:
     def _grown(self, number: int) -> int:
         days = self.epoch * self._drift_seconds / 86_400
         return number + int(number * self._daily_growth * days)
+
+
+def _changed(person: Person, happened: Sequence[Happened]) -> Person:
+    """The person after all that happened."""
+    handle, followers, is_verified = person.handle, person.followers, person.is_verified
+    for each in happened:
+        kind = each.happening.kind
+        if each.newcomer == person.index:
+            handle = str(each.happening.handle)
+        if not each.hits(person.index):
+            continue
+        followers = each.followers(person.index, followers)
+        if kind in OF_ONE:
+            handle = str(each.happening.to)
+        elif kind is HappeningKind.UNVERIFY:
+            is_verified = False
+    return msgspec.structs.replace(person, handle=handle, followers=followers, is_verified=is_verified)
 
 
 def shortcode(pk: int) -> str:

@@ -34,7 +34,7 @@ MEDIA: Mapping[str, MediaField] = {
     "id": lambda _w, p, post: media_id(p, post),
     "caption": lambda _w, _p, post: post.caption,
     "comments_count": lambda _w, _p, post: post.comments,
-    "like_count": lambda _w, _p, post: post.likes,
+    "like_count": lambda _w, _p, post: None if post.likes_hidden else post.likes,
     "media_type": lambda _w, _p, post: MEDIA_TYPES[post.kind],
     "media_product_type": lambda _w, _p, post: "REELS" if post.kind == VIDEO else "FEED",
     "media_url": lambda w, _p, post: video(w, post) if post.kind == VIDEO else picture(w, post),

@@ -103,7 +103,7 @@ def flat_media(world: World, person: Person, post: Post) -> dict[str, Any]:
         "user": {**short_user(world, person), "profile_pic_url_hd": None},
         "comment_count": post.comments,
         "comments_disabled": False,
-        "like_count": post.likes,
+        "like_count": post.shown_likes,
         "play_count": post.views or 0,
         "has_liked": False,
         "caption_text": post.caption,
@@ -117,7 +117,7 @@ def flat_media(world: World, person: Person, post: Post) -> dict[str, Any]:
         "resources": [_resource(world, person, post, number) for number in range(post.children)],
         "image_versions": [_image(world, post)],
         "video_versions": [] if film is None else [_film(post, film)],
-        "like_and_view_counts_disabled": False,
+        "like_and_view_counts_disabled": post.likes_hidden,
         "coauthor_producers": [],
         "is_paid_partnership": False,
     }
@@ -179,8 +179,8 @@ def _web_node(world: World, post: Post) -> dict[str, Any]:
         "video_view_count": post.views or 0,
         "edge_media_to_caption": {"edges": [{"node": {"text": post.caption}}]},
         "edge_media_to_comment": {"count": post.comments},
-        "edge_liked_by": {"count": post.likes},
-        "edge_media_preview_like": {"count": post.likes},
+        "edge_liked_by": {"count": post.shown_likes},
+        "edge_media_preview_like": {"count": post.shown_likes},
     }
     if post.kind == CAROUSEL:
         made["edge_sidecar_to_children"] = {"edges": [_sidecar(world, post, n) for n in range(post.children)]}

@@ -70,7 +70,7 @@ def full_media(world: World, person: Person, post: Post, *, pk_as_text: bool = F
         "preview_comments": comments,
         "comments": comments,
         "comment_count": post.comments,
-        "like_count": post.likes,
+        "like_count": post.shown_likes,
         "caption": {
             "pk": post.pk >> 6,
             "user_id": person.pk,
@@ -84,6 +84,7 @@ def full_media(world: World, person: Person, post: Post, *, pk_as_text: bool = F
         },
         "organic_tracking_token": f"eyJ2ZXJzaW9uIjo1{post.digest}{post.digest}",
         **SAME_FOR_ALL,
+        "like_and_view_counts_disabled": post.likes_hidden,
     }
     if post.kind == CAROUSEL:
         media["product_type"] = "carousel_container"

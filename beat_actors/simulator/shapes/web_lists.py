@@ -25,7 +25,7 @@ def tagged(world: World, person: Person, post: Post) -> dict[str, Any]:
     return {
         **node(world, person, post),
         **product,
-        "edge_liked_by": {"count": post.likes},
+        "edge_liked_by": {"count": post.shown_likes},
         "has_upcoming_event": False,
     }
 

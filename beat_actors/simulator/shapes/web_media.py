@@ -37,7 +37,7 @@ def node(world: World, person: Person, post: Post) -> dict[str, Any]:
             "edges": [_comment(world, person, post)],
         },
         "taken_at_timestamp": post.taken_at,
-        "edge_media_preview_like": {"count": post.likes, "edges": []},
+        "edge_media_preview_like": {"count": post.shown_likes, "edges": []},
         "owner": {"id": str(person.pk), "username": person.handle},
         "location": {"id": str(post.pk >> 32), "has_public_page": True, "name": "Old Harbour", "slug": "old-harbour"},
         "thumbnail_src": picture(world, post, 640),

@@ -53,7 +53,7 @@ def gone(post: Post) -> str | None:
 
 
 def hides_likes(post: Post) -> bool:
-    return _dice(post, 1) % 16 == 0
+    return post.likes_hidden or _dice(post, 1) % 16 == 0
 
 
 def takes_no_comments(post: Post) -> bool:
