@@ -17,7 +17,7 @@ ACCOUNT = EntityRules(
         Number("followers", usual=0.004, drop_from=1, most=MOST),
         Number("following", usual=0.008, least=0.1, drop_from=20, most=1_000_000),
         # Deleted posts take their likes along.
-        Number("likes", usual=0.006, drop_from=20, most=MOST_VIEWS),
+        Number("likes", usual=0.006, least=0.15, drop_from=20, most=MOST_VIEWS),
         Number("media_count", usual=0.01, least=0.25, drop_from=20, most=10_000_000),
     ),
     identity={"profile_by_handle": {"handle": "handle"}},

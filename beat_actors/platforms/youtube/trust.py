@@ -16,10 +16,11 @@ ACCOUNT = EntityRules(
     version=1,
     key="profile_id",
     numbers=(
-        Number("followers", usual=0.002, drop_from=1, most=MOST, digits=CUT),
+        # There is one source of YouTube, so what is held waits for hours: the ranges are wide.
+        Number("followers", usual=0.002, least=0.1, drop_from=1, most=MOST, digits=CUT),
         Number("media_count", usual=0.01, least=0.25, drop_from=20, most=10_000_000),
         # Deleted videos take their views along.
-        Number("views", usual=0.005, drop_from=1000, most=MOST_VIEWS),
+        Number("views", usual=0.005, least=0.5, drop_from=1000, most=MOST_VIEWS),
     ),
     identity={"profile_by_id": {"profile_id": "profile_id"}, "profile_by_handle": {"handle": "handle"}},
     handle="handle",
