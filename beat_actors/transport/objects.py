@@ -239,10 +239,10 @@ class ObjectStore:
     async def paced(self, size: int, store: Callable[[], Awaitable[T]]) -> T:
         """Send what stores something, in its turn, within the time of `size` bytes. A conflict is asked about again; a bucket that wants fewer
         requests gets fewer; and of what it refused, or what broke off, a few are sent again at once (`Pace.may_repeat`)."""
-        gate = (await self._bucket.link()).gate
         conflicts, waits = 0, False
         try:
             async with self._bucket.within(size):
+                gate = (await self._bucket.link()).gate
                 while True:
                     waits = True
                     generation = await gate.turn()

@@ -19,7 +19,8 @@ from beat_actors.transport import access, bucket, multipart, objects
 from beat_actors.transport.objects import ObjectStore
 from beat_actors.transport.pace import Pace
 from tests.strict_s3 import StrictS3, serving
-from tests.strict_s3.requests import verify
+from tests.strict_s3.objects import Answer
+from tests.strict_s3.requests import Refused, Request, verify
 
 KEY = "ab/cd/" + "e" * 64
 PICTURE = bytes(range(256)) * 160
@@ -234,6 +235,27 @@ async def test_a_file_is_stored_in_parts(store: ObjectStore, strict: StrictS3) -
         await store.put_file("v/3", io.BytesIO(body), len(body) + 1)
     assert strict.objects.uploads == {}
     assert sorted(strict.objects.stored) == ["v/1", "v/2"]
+
+
+async def test_an_upload_whose_end_conflicts_begins_anew_and_leaves_no_parts(
+    store: ObjectStore, strict: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = os.urandom(multipart.PART + 1)
+    complete, ends = strict.objects._complete, iter(["conflict", "conflict"])
+
+    def conflicting(request: Request, upload: str) -> Answer:
+        if next(ends, None):
+            raise Refused(409, "ConditionalRequestConflict")
+        return complete(request, upload)
+
+    monkeypatch.setattr(strict.objects, "_complete", conflicting)
+    assert await store.put_file("v/1", io.BytesIO(body), len(body)) is True
+    assert strict.objects.stored["v/1"].body == body
+    assert strict.objects.uploads == {}
+    strict.faults.order(full=1.0)
+    with pytest.raises(ObjectsUnavailable, match="InsufficientStorage"):
+        await store.put_file("v/2", io.BytesIO(body), len(body))
+    assert strict.objects.uploads == {}
 
 
 async def test_a_url_is_valid_for_its_time_and_its_object(store: ObjectStore) -> None:
