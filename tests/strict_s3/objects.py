@@ -44,7 +44,7 @@ def check_sums(request: Request) -> None:
     headers, body = request.headers, request.body
     sums = {
         "content-md5": lambda: hashlib.md5(body).digest(),
-        "x-amz-checksum-sha256": lambda: hashlib.sha256(body).digest(),
+        "x-amz-checksum-sha256": lambda: request.sha256,
         "x-amz-checksum-sha1": lambda: hashlib.sha1(body).digest(),
         "x-amz-checksum-crc32": lambda: zlib.crc32(body).to_bytes(4, "big"),
     }

@@ -12,7 +12,6 @@ from xml.sax.saxutils import escape
 SKEW = 15 * 60
 """Seconds by which the clocks of both sides may differ."""
 ALGORITHM = "AWS4-HMAC-SHA256"
-EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 class Refused(Exception):
@@ -36,6 +35,14 @@ class Request:
     query: str
     headers: dict[str, str]
     body: bytes
+    _sha256: bytes | None = None
+
+    @property
+    def sha256(self) -> bytes:
+        """Of the body, which is hashed once: that is a third of what a PUT costs here."""
+        if self._sha256 is None:
+            self._sha256 = hashlib.sha256(self.body).digest()
+        return self._sha256
 
     @property
     def key(self) -> str:
@@ -114,8 +121,7 @@ def verify(request: Request, keys: dict[str, str], now: float | None = None) -> 
         raise Refused(403, "SignatureDoesNotMatch")
     if abs(now - _instant(stamp)) > SKEW:
         raise Refused(403, "RequestTimeTooSkewed")
-    real = hashlib.sha256(request.body).hexdigest() if request.body else EMPTY
-    if hashed not in (real, "UNSIGNED-PAYLOAD"):
+    if hashed not in (request.sha256.hex(), "UNSIGNED-PAYLOAD"):
         raise Refused(400, "XAmzContentSHA256Mismatch", "the body is not the one that was signed")
 
 
