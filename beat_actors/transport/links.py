@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from beat_actors.transport.pace import Gate
+from beat_actors.transport.gate import Gate
 
 if TYPE_CHECKING:
     import aiohttp

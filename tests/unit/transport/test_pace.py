@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from beat_actors.transport.pace import IDLE, SLOWEST, START, Gate, Pace
+from beat_actors.transport.gate import Gate
+from beat_actors.transport.pace import IDLE, SLOWEST, START, Pace
 
 Refuses = Callable[[float], bool]
 """Whether a request is refused that comes at this time."""

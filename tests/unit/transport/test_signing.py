@@ -14,8 +14,9 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
 from beat_actors.transport.signing import EMPTY, LONGEST, Credentials, Signer, path_of, query_of
+from tests.extent import cases
 
-REQUESTS = 10_000
+REQUESTS = cases(1_000, 10_000)
 ODD = string.ascii_letters + string.digits + " !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~\t" + "äß語🙂é\u0301\u200b\x7f"
 HEADERS = (
     "content-type", "cache-control", "content-md5", "if-none-match", "range", "x-amz-checksum-crc32", "x-amz-checksum-sha256", "x-amz-meta-of",
@@ -86,6 +87,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return times
 
 
+@pytest.mark.scaled
 def test_headers_are_signed_as_botocore_signs_them(at: list[float]) -> None:
     chance = random.Random(20261130)
     for _ in range(REQUESTS):
@@ -102,6 +104,7 @@ def test_headers_are_signed_as_botocore_signs_them(at: list[float]) -> None:
         assert ours == theirs, drawn.url
 
 
+@pytest.mark.scaled
 def test_urls_are_signed_as_botocore_signs_them(at: list[float]) -> None:
     chance = random.Random(20261201)
     for _ in range(REQUESTS):
