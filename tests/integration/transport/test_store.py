@@ -18,6 +18,7 @@ from beat_actors.errors import ObjectMissing, ObjectsUnavailable
 from beat_actors.transport import access, bucket, multipart, objects
 from beat_actors.transport.objects import ObjectStore
 from beat_actors.transport.pace import Pace
+from beat_actors.transport.signing import Credentials, Signer
 from tests.strict_s3 import StrictS3, serving
 from tests.strict_s3.objects import Answer
 from tests.strict_s3.requests import Refused, Request, verify
@@ -319,6 +320,33 @@ async def test_a_bucket_in_another_region_is_followed_there(strict: StrictS3) ->
     assert finder.moved("eu-west-1")
     assert not finder.moved("eu-west-1")
     assert (await finder.get()).origin == "https://beat-assets.s3.eu-west-1.amazonaws.com"
+
+
+async def test_a_request_to_another_region_is_made_again_there(
+    strict: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As AWS does it, whose buckets have no endpoint of their own in the settings."""
+    answer, regions = StrictS3.answer, list[str]()
+
+    def regional(self: StrictS3, request: Request) -> Answer | str:
+        regions.append(request.headers["authorization"].split("/")[2])
+        if regions[-1] == "eu-west-1":
+            return answer(self, request)
+        refused = Refused(400, "AuthorizationHeaderMalformed", "the region is wrong; expecting 'eu-west-1'")
+        return 400, {"x-amz-bucket-region": "eu-west-1"}, refused.body
+
+    def located(self: access.AccessFinder, _session: object, known: Credentials) -> access.Access:
+        region = self._region or "us-east-1"
+        signer = Signer(strict.url.removeprefix("http://"), region)
+        return access.Access(known, strict.url, f"/{strict.bucket}/", region, signer)
+
+    monkeypatch.setattr(StrictS3, "answer", regional)
+    monkeypatch.setattr(access.AccessFinder, "_located", located)
+    store = ObjectStore(strict.bucket)
+    assert await store.put(KEY, PICTURE) is True
+    assert await store.read(KEY) == PICTURE
+    assert regions == ["us-east-1", "eu-west-1", "eu-west-1"]
+    await store.close()
 
 
 def test_each_event_loop_has_its_connections_and_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
