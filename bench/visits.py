@@ -30,7 +30,7 @@ from beat_actors.database import migrate
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from beat_actors.pipeline.entities import write_records
-from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.interface import Entity, FetchSpec
 from beat_actors.platforms.registry import platforms
 from bench import engine
 from bench.contender import handle
@@ -43,9 +43,7 @@ SIGNATURES = re.compile(rb"oh=([0-9a-f_]+)")
 CAPTIONS = re.compile(rb'("text": ?")')
 BATCH = 50
 LSN = "SELECT pg_current_wal_insert_lsn()"
-STATEMENTS = [
-    write_records(platforms()["instagram"].entity_in(table)) for table in ("instagram_account", "instagram_post")
-]
+ENTITIES = [platforms()["instagram"].entity_in(table) for table in ("instagram_account", "instagram_post")]
 Servers = dict[str, Any]
 SPAN = """
 SELECT extract(epoch FROM max(scraped_at) - min(picked_at))::float8, count(*) FILTER (WHERE status = 'COMPLETE')
@@ -188,11 +186,22 @@ def writes(servers: Servers, count: int) -> dict[str, Cost]:
             lsn, cpu, began = _one(connection, LSN), spent(backend), time.perf_counter()
             for batch in batches:
                 with connection.transaction():
-                    for sql, values in zip(STATEMENTS, batch, strict=True):
-                        connection.execute(sql, values)
+                    for entity, values in zip(ENTITIES, batch, strict=True):
+                        write(connection, entity, values)
             seconds = time.perf_counter() - began
             found[visit] = Cost(count / seconds, _bytes(connection, lsn) / count, (spent(backend) - cpu) * 1000 / count)
     return found
+
+
+def write(connection: psycopg.Connection, entity: Entity, values: dict[str, Any]) -> None:
+    """One kind of things, as the pipeline writes them. Checkouts from before assets were prepared here return no media."""
+    written = connection.execute(write_records(entity), values)
+    if written.description:
+        from beat_actors.assets import intake
+
+        rows = intake.newest(intake.rows_of("instagram", entity, map(intake.Media._make, written.fetchall())))
+        if rows:
+            connection.execute(intake.OBSERVE.text, intake.columns_of(rows))
 
 
 def _values(fetch: int, read: list[Sequence[Any]]) -> dict[str, Any]:

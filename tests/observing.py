@@ -8,8 +8,9 @@ import msgspec
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
+from beat_actors.assets import intake
 from beat_actors.database import Database, Transaction
-from beat_actors.pipeline.entities import write_records
+from beat_actors.pipeline.writing import write_entities
 from beat_actors.platforms.interface import Record
 from beat_actors.platforms.registry import platform as platform_named
 
@@ -50,8 +51,6 @@ async def observe_in(
     """The same in this transaction."""
     request = int(await transaction.value(REQUEST, (platform, account_id)))
     values = {
-        "platform": platform,
-        "log_days": transaction.settings.log_days,
         "fetches": [fetch],
         "requests": [request],
         "accounts": [account_id or ""],
@@ -61,7 +60,8 @@ async def observe_in(
         "versions": [1],
         "records": [msgspec.json.encode(records).decode()],
     }
-    await transaction.run(write_records(platform_named(platform).entity_of(records[0])), values)
+    entity = platform_named(platform).entity_of(records[0])
+    await intake.observe(transaction, await write_entities(transaction, platform, entity, values))
     return request
 
 

@@ -5,18 +5,19 @@ providers link to. A form is known by its parameters or by its path and never by
 """
 
 import binascii
+import itertools
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import unquote
 
-FURTHEST = timedelta(days=400)
-"""No CDN signs a URL for longer. A later time is not a time of expiry."""
-OLDEST = timedelta(days=30)
-"""A provider may answer from a cache, with a URL that is dead already. An earlier time is not a time of expiry."""
+FURTHEST = 400 * 86_400.0
+"""Seconds. No CDN signs a URL for longer. A later time is not a time of expiry."""
+OLDEST = 30 * 86_400.0
+"""Seconds. A provider may answer from a cache, with a URL that is dead already. An earlier time is not a time of expiry."""
 
 
 class Form(NamedTuple):
@@ -47,6 +48,8 @@ FORMS = (
 SIGNATURES = frozenset(
     [
         "signature",
+        "oh",
+        "oe",
         "sig",
         "sign",
         "hmac",
@@ -163,12 +166,11 @@ def expiry(url: str, now: datetime) -> datetime | None:
     `None`: the URL does not say so, or it says a time that cannot be meant, as URLs do whose digits somebody replaced.
     """
     path, query = _split(url)
-    given = {}
-    for pair in query.split("&"):
-        name, _, value = pair.partition("=")
-        given[name.lower()] = value
-    earliest, latest = (now - OLDEST).timestamp(), (now + FURTHEST).timestamp()
-    found = [time for time in _times(path, given) if time is not None and earliest <= time <= latest]
+    times = list(_times(path, query))
+    if not times:
+        return None
+    at = now.timestamp()
+    found = [time for time in times if time is not None and at - OLDEST <= time <= at + FURTHEST]
     return datetime.fromtimestamp(min(found), UTC) if found else None
 
 
@@ -242,39 +244,41 @@ def _policy(value: str) -> float | None:
 
 DECIMAL, HEX = _matching("([0-9]{10})"), _matching("([0-9A-Fa-f]{8})", 16)
 AKAMAI = _matching(r"(?:.*[~!])?exp=([0-9]{10})(?:[~!].*)?")
-# Parameter, and how its value is read. Names are in lower case.
-TIMES: tuple[tuple[str, Read], ...] = (
+# How the value of a parameter is read. Names are in lower case.
+TIMES: Mapping[str, Read] = {
     # Meta: oe, and ext of Facebook's pictures of profiles. Discord: ex. LinkedIn: e. TikTok: x-expires, expire.
-    ("oe", HEX),
-    ("ext", DECIMAL),
-    ("ex", HEX),
-    ("e", DECIMAL),
-    ("x-expires", DECIMAL),
-    ("expire", DECIMAL),
+    "oe": HEX,
+    "ext": DECIMAL,
+    "ex": HEX,
+    "e": DECIMAL,
+    "x-expires": DECIMAL,
+    "expire": DECIMAL,
     # CloudFront, S3 and Google Cloud Storage (version 2), imgix, Bunny, Alibaba, Weibo.
-    ("expires", DECIMAL),
-    ("policy", _policy),
-    ("exp", DECIMAL),
-    ("validto", DECIMAL),
-    ("deadline", DECIMAL),
+    "expires": DECIMAL,
+    "policy": _policy,
+    "exp": DECIMAL,
+    "validto": DECIMAL,
+    "deadline": DECIMAL,
     # Azure, Akamai, Tencent.
-    ("se", _iso),
-    *((name, AKAMAI) for name in ("hdnts", "hdnea", "hdntl", "hdnetl", "__token__", "__cld_token__")),
-    ("__gda__", _matching("([0-9]{10})_.*")),
-    ("q-sign-time", _matching("[0-9]{10}(?:;|%3[Bb])([0-9]{10})")),
-)
+    "se": _iso,
+    **dict.fromkeys(("hdnts", "hdnea", "hdntl", "hdnetl", "__token__", "__cld_token__"), AKAMAI),
+    "__gda__": _matching("([0-9]{10})_.*"),
+    "q-sign-time": _matching("[0-9]{10}(?:;|%3[Bb])([0-9]{10})"),
+}
 # Signed at, and for how many seconds: AWS, Google and Alibaba, version 4.
 SPANS = tuple((f"x-{store}-date", f"x-{store}-expires") for store in ("amz", "goog", "oss"))
+TIMED = re.compile(f"&({'|'.join([*TIMES, *itertools.chain.from_iterable(SPANS)])})=([^&]*)", re.IGNORECASE)
 TIME_IN_PATH = re.compile(
     r"/vp/[0-9a-f]{32}/(?P<meta>[0-9A-Fa-f]{8})/|/[0-9a-f]{32}/(?P<tiktok>[0-9a-f]{8})/video/"
     r"|/exp=(?P<vimeo>[0-9]{10})~|/bcdn_token=[^/]*&expires=(?P<bunny>[0-9]{10})|/videoplayback/(?:.*/)?expire/(?P<google>[0-9]{10})/"
 )
 
 
-def _times(path: str, given: Mapping[str, str]) -> Iterator[float | None]:
-    for name, read in TIMES:
-        if name in given:
-            yield read(given[name])
+def _times(path: str, query: str) -> Iterator[float | None]:
+    given = {name.lower(): value for name, value in TIMED.findall(f"&{query}")}
+    for name, value in given.items():
+        if name in TIMES:
+            yield TIMES[name](value)
     for began, lasts in SPANS:
         if began in given and lasts in given:
             yield _span(given[began], given[lasts])

@@ -2,8 +2,8 @@
 
 A record's fields are columns: the key, dimensions and metrics. Current state is upserted. The last observation wins, whichever order
 observations are written in: each carries the time at which its answer came, and an older one that is written later only adds what
-no newer one has told. An unknown value never overwrites a known one. Every observation is logged. What it changed is published, one event for each answer and kind. Media URLs
-that are new become assets to store.
+no newer one has told. An unknown value never overwrites a known one. Every observation is logged. What it changed is published, one event for each answer and kind. The
+statement returns the media URLs that the thing's row did not have before; `assets/intake` makes assets of them.
 
 Most observations tell what is known. So the log has an observation's dimensions once: a later one with the same dimensions has its metrics and
 the place of the row that has the rest (`dimensions_at`, `dimensions_fetch`; `logged` reads both together). The thing's row keeps that place and
@@ -25,6 +25,8 @@ from typing import Union, get_args, get_origin
 
 import msgspec
 
+from beat_actors.assets.intake import Media
+from beat_actors.database import Composed, Statement
 from beat_actors.platforms.interface import Entity
 
 SQL_TYPES: dict[type, str] = {
@@ -58,8 +60,15 @@ def column_types(entity: Entity) -> Mapping[str, str]:
 
 
 @cache
+def writing(entity: Entity) -> Statement[Media]:
+    """`write_records` as a statement."""
+    return Composed("pipeline/entities.write_records", write_records(entity), Media)
+
+
+@cache
 def write_records(entity: Entity) -> str:
-    """One statement: fetches and what was read for each -> current state, log rows and assets due.
+    """One statement: fetches and what was read for each -> current state and log rows. The rows that come back are of the type `Media`: URLs in media
+    fields that the thing's row did not have before. Where a thing has no media fields, no row comes back.
 
     Parameters: `platform`; `log_days`; the arrays `fetches`, `requests`, `accounts`, `owners`, `observed` (when each answer came), `sources`,
     `versions`; `records`, a JSON array of records for each fetch. JSON and not jsonb: it is read once, and building the tree would cost more than reading the text.
@@ -91,6 +100,7 @@ def write_records(entity: Entity) -> str:
         if shared
         else ""
     )
+    log = _observations(entity, dimensions, metrics) if entity.log else ""
     newest = f"r.{version} DESC NULLS LAST, " if version else ""
     return f"""
 WITH g AS (
@@ -136,8 +146,8 @@ WITH g AS (
         entity.kind
     }', 'request_id', request_id, 'account_id', nullif(account_id, ''), 'observed_at', observed_at, 'keys', jsonb_agg(key ORDER BY key))
     FROM current WHERE changed GROUP BY request_id, account_id, owner, observed_at ORDER BY request_id, observed_at
-){_due(entity) if entity.assets else ""}
-{_observations(entity, dimensions, metrics) if entity.log else "SELECT"}
+){f", logged AS ({log})" if entity.assets and log else ""}
+{_media(entity) if entity.assets else log or "SELECT"}
 """  # noqa: S608 - as above
 
 
@@ -174,26 +184,16 @@ def _dimensions_of(newer: str) -> str:
         dimensions_fetch = CASE WHEN {same} THEN t.dimensions_fetch WHEN {newer} THEN excluded.dimensions_fetch ELSE t.dimensions_fetch END"""
 
 
-def _due(entity: Entity) -> str:
-    """Media that a thing's row did not have before, by the URL without its query. Most observations have none, and so look nothing up."""
-    path = "split_part({}, '?', 1)".format
-    assets = "\nUNION ALL ".join(
-        f"(SELECT DISTINCT ON (r.{entity.key}, r.owner) r.{entity.key} AS entity_key, r.owner, '{field}' AS field, r.{field} AS url "  # noqa: S608
-        f'FROM r LEFT JOIN "{entity.table}" o ON (o.{entity.key}, o.account_id, o.owner) = (r.{entity.key}, r.account_id, r.owner) '
-        f"WHERE r.place = 1 AND r.{field} IS NOT NULL AND {path(f'o.{field}')} IS DISTINCT FROM {path(f'r.{field}')} "
-        f"ORDER BY r.{entity.key}, r.owner, r.observed_at DESC)"
-        for field in entity.assets
-    )
-    return f""", due AS (
-    INSERT INTO asset_log (platform, entity, entity_key, field, owner, url)
-    SELECT %(platform)s, '{entity.table}', a.entity_key, a.field, a.owner, a.url FROM ({assets}) a
-    -- What is known already is not even locked: an upsert that changes nothing still writes.
-    LEFT JOIN asset_log k ON k.platform = %(platform)s AND k.entity = '{entity.table}' AND k.entity_key = a.entity_key
-        AND k.field = a.field AND k.owner = a.owner AND {path("k.url")} = {path("a.url")}
-    WHERE k.id IS NULL ORDER BY a.entity_key, a.field, a.owner
-    ON CONFLICT (platform, entity, entity_key, field, owner) DO UPDATE SET url = excluded.url, status = 'PENDING'
-    WHERE {path("asset_log.url")} <> {path("excluded.url")}
-)"""  # noqa: S608 - every name comes from the platform's declaration, none from outside
+def _media(entity: Entity) -> str:
+    """Media URLs that the thing's row did not have before. Most observations have none."""
+    parent = f"r.{entity.parent.field}" if entity.parent is not None else "NULL"
+    taken_at = f"r.{entity.newest}" if entity.newest else "NULL::timestamptz"
+    fields = ", ".join(f"('{field}', r.{field}, o.{field})" for field in entity.assets)
+    return f"""
+SELECT r.{entity.key} AS entity_key, v.field, r.owner, r.account_id, v.url, r.observed_at, {parent}::text AS parent, {taken_at} AS taken_at
+FROM r LEFT JOIN "{entity.table}" o ON (o.{entity.key}, o.account_id, o.owner) = (r.{entity.key}, r.account_id, r.owner)
+CROSS JOIN LATERAL (VALUES {fields}) AS v(field, url, known)
+WHERE r.place = 1 AND v.url <> coalesce(v.known, '') AND r.observed_at >= coalesce(o.observed_at, '-infinity')"""  # noqa: S608 - as above
 
 
 def _observations(entity: Entity, dimensions: list[str], metrics: list[str]) -> str:

@@ -1,15 +1,17 @@
 """What was read of answers, written in the caller's transaction: entities, the fetches that are wanted next, and the ends of requests."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from beat_actors.database import Composed, Transaction, arrays
+from beat_actors.assets import intake
+from beat_actors.database import Transaction, arrays
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Ingested, Retrieved
 from beat_actors.fetches.follow_ups import follow_up
-from beat_actors.pipeline.entities import write_records
+from beat_actors.pipeline.entities import writing
 from beat_actors.pipeline.records import Records
+from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lifecycle import Closing, close
 
@@ -37,14 +39,23 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Non
             identity = (claim.account_id or "", claim.owner or "", claim.payload_at, claim.source, claim.parser_version)
             row = (claim.id, claim.request_id, *identity, str(found, "utf-8"))
             by_table[claim.platform, table].append(row)
-    # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock.
-    for (platform_name, table), rows in sorted(by_table.items()):
-        entity = platforms()[platform_name].entity_in(table)
-        values = arrays(rows, *WRITTEN)
-        await transaction.run(
-            Composed("pipeline/entities.write_records", write_records(entity)),
-            {"platform": platform_name, "log_days": transaction.settings.log_days, **values},
-        )
+    media: list[intake.Row] = []
+    # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock. Assets come last.
+    for (platform, table), rows in sorted(by_table.items()):
+        entity = platforms()[platform].entity_in(table)
+        media += await write_entities(transaction, platform, entity, arrays(rows, *WRITTEN))
+    await intake.observe(transaction, media)
+
+
+async def write_entities(
+    transaction: Transaction, platform: str, entity: Entity, values: Mapping[str, object]
+) -> list[intake.Row]:
+    """Write records of one kind, given as the arrays in `WRITTEN`; the assets that are to be observed after all kinds are written."""
+    parameters = {"platform": platform, "log_days": transaction.settings.log_days, **values}
+    if not entity.assets:
+        await transaction.run(writing(entity), parameters)
+        return []
+    return intake.rows_of(platform, entity, await transaction.rows(writing(entity), parameters))
 
 
 def _closing(claim: Claimed, records: Records) -> Closing:

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from beat_actors.assets.classes import AssetClass
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One observation of a thing. A field that is `None` is unknown, and never overwrites a known value."""
@@ -57,7 +59,7 @@ class Entity:
     thing is no longer fresh.
 
     `metrics`: the fields that are numbers over time. All others, except the key, are dimensions. `assets`: the fields that hold media
-    URLs. `volatile`: fields that change although the thing does not, as signed URLs do. They are kept in `table` and not logged. `subject`:
+    URLs, and what each shows: Beat stores what the URLs lead to, avatars first. `volatile`: fields that change although the thing does not, as signed URLs do. They are kept in `table` and not logged. `subject`:
     the field by which the log is read; the default is the key. `version`: the field by which the provider says which of two observations
     is newer; the default is the time of the observation. `personal`: the personal data. An entity without any declares no fields.
     """
@@ -68,7 +70,7 @@ class Entity:
     log: str | None
     key: str
     metrics: frozenset[str]
-    assets: tuple[str, ...] = ()
+    assets: Mapping[str, AssetClass] = field(default_factory=dict, hash=False)
     volatile: frozenset[str] = frozenset()
     subject: str | None = None
     version: str | None = None
@@ -78,3 +80,13 @@ class Entity:
     refetch: tuple[Refetch, ...] = ()
     max_age: float = 86_400.0
     personal: Personal | None = None
+
+    def __post_init__(self) -> None:
+        # Platforms of other distributions declared the names alone before there were classes.
+        if isinstance(self.assets, tuple):
+            object.__setattr__(self, "assets", dict.fromkeys(self.assets, AssetClass.OTHER))
+
+    @property
+    def parent(self) -> Listed | None:
+        """The first list that these things are in by the key of its owner, as the posts of a profile. An answer about the owner brings them too."""
+        return next((listed for listed in self.lists if listed.theirs is None), None)

@@ -8,6 +8,7 @@ serve an operation, in order), and flows (what a consumer may ask for). Nothing 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from beat_actors.assets.classes import AssetClass
 from beat_actors.errors import NotFound, UnknownFlow
 from beat_actors.platforms.calls import (
     FINAL,
@@ -51,6 +52,7 @@ __all__ = [
     "UPKEEP",
     "WAITS",
     "Answer",
+    "AssetClass",
     "Call",
     "CallBuilder",
     "Check",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
+from beat_actors.platforms.interface import AssetClass, Entity, Listed, Personal, Record, Refetch
 
 
 class InstagramAccount(Record, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ ACCOUNT = Entity(
     log="profile_log",
     key="profile_id",
     metrics=frozenset({"followers", "following", "media_count"}),
-    assets=("profile_pic_url",),
+    assets={"profile_pic_url": AssetClass.AVATAR},
     volatile=frozenset({"profile_pic_url"}),
     names=("handle", "graph_id"),
     refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}, {"posts": 0}),),
@@ -152,7 +152,7 @@ POST = Entity(
     log="post_log",
     key="shortcode",
     metrics=frozenset({"likes", "comments", "views", "plays", "video_duration"}),
-    assets=("thumbnail_url",),
+    assets={"thumbnail_url": AssetClass.THUMBNAIL},
     volatile=frozenset({"thumbnail_url", "media_url"}),
     names=("post_id", "graph_id"),
     lists=(Listed("profiles", "profile_id", refetch=(Refetch("refresh_profile_by_handle", {"handle": "handle"}),)),),
@@ -171,7 +171,7 @@ STORY = Entity(
     log="post_log",
     key="story_id",
     metrics=frozenset({"likes", "comments", "video_duration"}),
-    assets=("thumbnail_url", "media_url"),
+    assets={"thumbnail_url": AssetClass.STORY, "media_url": AssetClass.STORY},
     volatile=frozenset({"thumbnail_url", "media_url"}),
     names=("graph_id",),
     lists=(

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
+from beat_actors.platforms.interface import AssetClass, Entity, Listed, Personal, Record, Refetch
 
 
 class TikTokAccount(Record, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ ACCOUNT = Entity(
     log="profile_log",
     key="profile_id",
     metrics=frozenset({"followers", "following", "likes", "media_count"}),
-    assets=("profile_pic_url",),
+    assets={"profile_pic_url": AssetClass.AVATAR},
     volatile=frozenset({"profile_pic_url"}),
     names=("handle",),
     refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}, {"posts": 0}),),
@@ -86,7 +86,7 @@ POST = Entity(
     log="post_log",
     key="post_id",
     metrics=frozenset({"likes", "comments", "views", "shares", "saves", "video_duration"}),
-    assets=("thumbnail_url",),
+    assets={"thumbnail_url": AssetClass.THUMBNAIL},
     volatile=frozenset({"thumbnail_url", "media_url"}),
     lists=(Listed("profiles", "profile_id", refetch=(Refetch("refresh_tiktok_profiles", {"handle": "handle"}),)),),
     newest="taken_at",

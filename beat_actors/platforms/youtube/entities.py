@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from beat_actors.platforms.interface import Entity, Listed, Personal, Record, Refetch
+from beat_actors.platforms.interface import AssetClass, Entity, Listed, Personal, Record, Refetch
 
 
 class YouTubeAccount(Record, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ ACCOUNT = Entity(
     log="profile_log",
     key="profile_id",
     metrics=frozenset({"followers", "media_count", "views"}),
-    assets=("profile_pic_url",),
+    assets={"profile_pic_url": AssetClass.AVATAR},
     names=("handle",),
     refetch=(
         Refetch("refresh_profile_by_id", {"profile_id": "profile_id"}),
@@ -101,7 +101,7 @@ POST = Entity(
     log="post_log",
     key="post_id",
     metrics=frozenset({"views", "likes", "comments", "concurrent_viewers", "video_duration"}),
-    assets=("thumbnail_url",),
+    assets={"thumbnail_url": AssetClass.THUMBNAIL},
     lists=(
         Listed("profiles", "profile_id", refetch=(Refetch("refresh_posts_by_channel", {"profile_id": "profile_id"}),)),
     ),
