@@ -201,7 +201,7 @@ def write(connection: psycopg.Connection, entity: Entity, values: dict[str, Any]
 
         rows = intake.newest(intake.rows_of("instagram", entity, map(intake.Media._make, written.fetchall())))
         if rows:
-            connection.execute(intake.OBSERVE.text, intake.columns_of(rows))
+            connection.execute(intake.OBSERVE.text, intake.parameters(rows))
 
 
 def _values(fetch: int, read: list[Sequence[Any]]) -> dict[str, Any]:
