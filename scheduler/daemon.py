@@ -17,6 +17,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import Mailbox
 from beat_actors.alerts import report
+from beat_actors.assets import preparing
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
@@ -89,6 +90,11 @@ async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept
     return Swept(count=await deliveries.forget(database, epoch))
 
 
+async def _assets_prepared(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
+    """Assets that processes of the release before wrote."""
+    return Swept(count=await preparing.prepare(database, epoch))
+
+
 def _unless_stepped(sweep: Sweep) -> Sweep:
     """What forgets goes by the clock. Within an hour after a step forth was found it forgets nothing, so that a clock that is wrong can be set
     right before."""
@@ -155,6 +161,7 @@ JOBS = (
     Job("events", _unless_stepped(_writes(events.forget)), every=600, deadline=60),
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
+    Job("assets_prepared", _assets_prepared, every=5, deadline=20),
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     Job("watch_workers", Workers(), every=15, deadline=60),
