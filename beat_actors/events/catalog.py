@@ -31,6 +31,7 @@ class EventType:
 
 
 REQUEST = "scrape_request/{id}"
+ASSET = "asset/{id}"
 CREDENTIAL = "credential/{id}"
 BREAKER = "breaker/{source}/{operation}/{kind}, followed by /{owner} for the breaker of one owner"
 ALERT = "alert/{key}"
@@ -68,6 +69,15 @@ EVENTS: Mapping[str, EventType] = {
             "An answer shows that stored entities are new or have changed: one event for each answer and kind.",
             "scrape_request/{request_id}",
             [payloads.DataChanged],
+        ),
+        EventType(
+            "beat.asset.stored", "The picture or video of a media field is stored.", ASSET, [payloads.AssetStored]
+        ),
+        EventType(
+            "beat.asset.lost",
+            "The picture of a media field is given up: its URL is dead, it is gone, or it is not stored for what it is.",
+            ASSET,
+            [payloads.AssetLost],
         ),
         EventType(
             "beat.credential.cooling_down",

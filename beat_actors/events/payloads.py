@@ -14,6 +14,7 @@ from beat_actors.requests.states import Priority, Status
 
 PRIORITIES = [priority.word for priority in Priority]
 SEVERITIES = ["info", "warning", "critical"]
+LOST = ["EXPIRED", "GONE", "FAILED"]
 UNENDED = [Status.PENDING, Status.PROCESSING]
 
 
@@ -123,6 +124,50 @@ class DataChanged(msgspec.Struct, frozen=True, kw_only=True):
         list[str], said("The keys of the entities, in their order: what comes after the kind in the paths of the API.")
     ]
     observed_at: Annotated[Moment | msgspec.UnsetType, said("When the answer began.")] = msgspec.UNSET
+
+
+class AssetStored(msgspec.Struct, frozen=True, kw_only=True):
+    """The picture or video of a media field is stored, and its object is in the bucket."""
+
+    id: Annotated[str, said("The asset, a UUID.")]
+    platform: Annotated[str, said("The platform, such as `instagram`.")]
+    kind: Annotated[str, said("The kind of the entity, such as `profiles` or `posts`.")]
+    key: Annotated[str, said("The key of the entity: what comes after the kind in the paths of the API.")]
+    field: Annotated[str, said("The media field of the entity.")]
+    account_id: Annotated[str | None, said("The account that had it observed first; null: the installation.")]
+    location: Annotated[str, said("The path of the API that leads to the picture.")]
+    source_url: Annotated[str, said("The provider's URL, as it was observed last.")]
+    content: Annotated[str, said("The SHA-256 of the bytes, in hex.")]
+    object_key: Annotated[
+        str, said("Its key in the bucket, and its path under the URL of a CDN in front of the bucket.")
+    ]
+    media_type: Annotated[str, said("Its media type, such as `image/jpeg`.")]
+    bytes: Annotated[int, said("Its size in bytes.")]
+    width: Annotated[int | None, said("Its width in pixels; null: it is not known.")]
+    height: Annotated[int | None, said("Its height in pixels; null: it is not known.")]
+    replaces: Annotated[str | None, said("The SHA-256 of the picture that the field had before; null: it had none.")]
+
+
+class AssetLost(msgspec.Struct, frozen=True, kw_only=True):
+    """The picture of a media field cannot be had any more. An earlier picture stays stored if there is one."""
+
+    id: Annotated[str, said("The asset, a UUID.")]
+    platform: Annotated[str, said("The platform, such as `instagram`.")]
+    kind: Annotated[str, said("The kind of the entity, such as `profiles` or `posts`.")]
+    key: Annotated[str, said("The key of the entity: what comes after the kind in the paths of the API.")]
+    field: Annotated[str, said("The media field of the entity.")]
+    account_id: Annotated[str | None, said("The account that had it observed first; null: the installation.")]
+    location: Annotated[str, said("The path of the API that leads to the last good picture, if there is one.")]
+    source_url: Annotated[str, said("The provider's URL, as it was observed last.")]
+    status: Annotated[
+        str,
+        said(
+            "`EXPIRED`: no working URL was found. `GONE`: the origin has it no more. `FAILED`: it is not stored for what it is.",
+            LOST,
+        ),
+    ]
+    failure: Annotated[str | None, said("Why, for people: a code, a colon and a sentence.")]
+    content: Annotated[str | None, said("The SHA-256 of the last good picture; null: there is none.")]
 
 
 class CredentialEvent(msgspec.Struct, frozen=True, kw_only=True):
