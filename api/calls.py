@@ -51,5 +51,6 @@ def up_to(most: int, *, least: int = 0) -> Any:
 
 
 def answer(called: str, /, **fields: Any) -> Any:
-    """The shape of an answer, declared where the answer is made."""
-    return msgspec.defstruct(called, list(fields.items()), kw_only=True)
+    """The shape of an answer, declared where the answer is made. A field is given as its type, or as its type and its default."""
+    typed = [(name, *kind) if isinstance(kind, tuple) else (name, kind) for name, kind in fields.items()]
+    return msgspec.defstruct(called, typed, kw_only=True)

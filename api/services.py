@@ -16,6 +16,8 @@ from api.waiting import Waiting
 from api.wakeups import Wakeups
 from beat_actors.access.keyring import Keyring
 from beat_actors.assets.bodies import Bodies
+from beat_actors.assets.cloudfront import places_of
+from beat_actors.assets.links import Links
 from beat_actors.assets.places import Places
 from beat_actors.assets.serving import Shelf, Wanted
 from beat_actors.credentials.vault import Vault
@@ -71,6 +73,7 @@ class Services:
     limiter: Limiter = field(init=False)
     limits: StackedLimiter = field(init=False)
     open_requests: OpenRequests = field(init=False)
+    links: Links = field(init=False)
     finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
     reporter: Reporter = field(init=False)
@@ -88,11 +91,12 @@ class Services:
         self.limiter = Limiter(settings)
         self.limits = StackedLimiter(self.database)
         self.open_requests = OpenRequests(self.database)
-        self.finder = Finder(self.database)
+        self.places = places_of(settings)
+        self.links = Links(settings, self.places)
+        self.finder = Finder(self.database, self.links)
         self.refresher = Refresher(self.database, self.limits, self.open_requests)
         self.reporter = Reporter(self.database, name="api", code=own())
         self.shelf = Shelf(self.database)
-        self.places = Places(settings)
         self.bodies = Bodies.of(settings)
 
     async def close(self) -> None:

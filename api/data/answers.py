@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 
 from api.calls import FOLLOW, answer, up_to
 from api.replies import location
+from beat_actors.assets.links import MediaLink
 from beat_actors.data import reading
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.data.reading import Item
@@ -30,6 +31,9 @@ class FreshnessBlock(msgspec.Struct, kw_only=True):
     refresh: str | None
 
 
+Media = dict[str, MediaLink] | msgspec.UnsetType
+
+
 class ListedItem(msgspec.Struct, kw_only=True):
     """One item of a list."""
 
@@ -39,6 +43,7 @@ class ListedItem(msgspec.Struct, kw_only=True):
     as_of: datetime
     changed_at: datetime | None
     source: str
+    media: Media = msgspec.UNSET
 
 
 MOST_ALONG = 200
@@ -52,7 +57,16 @@ PAGE: dict[str, Any] = {**AGE, "limit": up_to(reading.MAX_PAGE, least=1), "curso
 HISTORY_PAGE = PAGE | {"since": datetime, "until": datetime}
 VALUES: dict[str, Any] = {"dimensions": dict[str, Any], "metrics": dict[str, Any]}
 OF = answer("ParentThing", kind=str, id=str)
-THING = answer("Thing", platform=str, kind=str, id=str, **VALUES, changed_at=datetime | None, freshness=FreshnessBlock)
+THING = answer(
+    "Thing",
+    platform=str,
+    kind=str,
+    id=str,
+    **VALUES,
+    changed_at=datetime | None,
+    media=(Media, msgspec.UNSET),
+    freshness=FreshnessBlock,
+)
 ITEMS = answer(
     "ThingList", platform=str, kind=str, of=OF, items=list[ListedItem], next_cursor=str | None, freshness=FreshnessBlock
 )
@@ -98,6 +112,7 @@ def thing_body(platform: Platform, entity: Entity, item: Item, along: Mapping[st
         "dimensions": dimensions,
         "metrics": metrics,
         "changed_at": item.changed_at,
+        **_media(item),
         **along,
     }
 
@@ -112,4 +127,10 @@ def item_body(entity: Entity, item: Item) -> dict[str, Any]:
         "as_of": item.as_of,
         "changed_at": item.changed_at,
         "source": item.source,
+        **_media(item),
     }
+
+
+def _media(item: Item) -> dict[str, Any]:
+    """What is known of media fields. The fields themselves have our URLs then."""
+    return {} if item.media is None else {"media": item.media}

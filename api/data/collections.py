@@ -11,7 +11,7 @@ from api.parameters import page_of
 from api.replies import send
 from api.services import Provider
 from beat_actors.access.reader import Reader
-from beat_actors.data import listing, reading
+from beat_actors.data import listing, media, reading
 from beat_actors.data.reading import Items
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.platforms.registry import platform as platform_named
@@ -43,4 +43,6 @@ class Collection(OfKind):
 
     async def _page(self, where: Platform, entity: Entity, reader: Reader, limit: int, cursor: str | None) -> Items:
         async with self._provider.services.database.statements() as alone:
-            return await listing.known(alone, where, entity, limit=limit, cursor=cursor, reader=reader)
+            page = await listing.known(alone, where, entity, limit=limit, cursor=cursor, reader=reader)
+            items = await media.of_page(alone, self._provider.services.links, where, entity, page.items, reader)
+        return Items(items, page.next_cursor)

@@ -9,7 +9,7 @@ from api.data.kinds import Demand, OfKind
 from api.naming import one_of_kind
 from api.parameters import page_of
 from api.services import Provider
-from beat_actors.data import freshness, reading
+from beat_actors.data import freshness, media, reading
 from beat_actors.errors import NotFound
 from beat_actors.platforms.interface import Entity, Listed, Platform
 from beat_actors.platforms.registry import platform as platform_named
@@ -49,13 +49,16 @@ class List(OfKind):
             page = await reading.items(
                 alone, where, other, listed, of, limit=limit, cursor=cursor, reader=reader_of(caller)
             )
-            found = freshness.of_items(page.items, demand.max_age)
+            items = await media.of_page(
+                alone, self._provider.services.links, where, other, page.items, reader_of(caller)
+            )
+            found = freshness.of_items(items, demand.max_age)
             plan = await self._plan(alone, caller, found, owner, listed.refetch)
         body = {
             "platform": where.name,
             "kind": other.kind,
             "of": owner.named(),
-            "items": [item_body(other, one) for one in page.items],
+            "items": [item_body(other, one) for one in items],
             "next_cursor": page.next_cursor,
         }
         await self._answer(req, resp, demand, found, plan, other, body)

@@ -24,7 +24,7 @@ from api.deadline import bounds_itself, in_time, left
 from api.naming import one_of_kind
 from api.parameters import whole
 from api.services import Provider
-from beat_actors.data import catalog, freshness, reading, refreshing
+from beat_actors.data import catalog, freshness, media, reading, refreshing
 from beat_actors.data.freshness import FRESH, Freshness
 from beat_actors.data.reading import Asked, Item
 from beat_actors.platforms.interface import Entity, Platform
@@ -83,7 +83,9 @@ class Thing(OfKind):
                 other, listed = lists[each]
                 of = reading.value_of(entity, listed, item.fields)
                 page = await reading.items(alone, where, other, listed, of, limit=count, reader=reader_of(caller))
-                shown[each] = [item_body(other, one) for one in page.items]
+                links = self._provider.services.links
+                items = await media.of_page(alone, links, where, other, page.items, reader_of(caller))
+                shown[each] = [item_body(other, one) for one in items]
                 ages.append(freshness.of_items(page.items, other.max_age))
             plan = await self._plan(alone, caller, found, Owner(where, entity, item), entity.refetch)
         is_fresh, found = found.mode == FRESH, freshness.together(found, ages)

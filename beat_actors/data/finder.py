@@ -7,6 +7,8 @@ than they said: that costs a timer for each statement, and none for each reader.
 import asyncio
 from dataclasses import dataclass
 
+from beat_actors.assets.links import Links
+from beat_actors.data.media import of_found
 from beat_actors.data.reading import Asked, Item, find_all
 from beat_actors.database import Database
 from beat_actors.errors import StorageTooSlow
@@ -29,10 +31,11 @@ class _Waiting:
 
 
 class Finder:
-    """One for each process and event loop."""
+    """One for each process and event loop. What it finds has links to assets."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, links: Links | None = None) -> None:
         self._database = database
+        self._links = links or Links(database.settings)
         self._waiting: list[_Waiting] = []
         self._clerks: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Future[None]] = set()
@@ -72,7 +75,8 @@ class Finder:
                     while self._waiting or await self._more():
                         batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
                         timer = loop.call_at(batch[0].until, self._give_up, me, batch)
-                        found = await find_all(alone, [one.asked for one in batch])
+                        asked = [one.asked for one in batch]
+                        found = await of_found(alone, self._links, asked, await find_all(alone, asked))
                         timer.cancel()
                         for one, item in zip(batch, found, strict=True):
                             if not one.answer.done():  # the reader may have gone

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, cast
 import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
+from beat_actors.assets.links import MediaLink
 from beat_actors.data import cursors
 from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.errors import BadInput, NotFound
@@ -48,13 +49,15 @@ class Logged(NamedTuple):
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One thing: dimensions and metrics, those that are known. `as_of` is when it was observed last; `changed_at` since when it is so,
-    `None` where it has not changed since that is kept. `age`: seconds since `as_of`."""
+    `None` where it has not changed since that is kept. `age`: seconds since `as_of`. `media`: what is known of its media fields, where those have
+    links to assets (`data/media`)."""
 
     fields: Mapping[str, Any]
     as_of: datetime
     changed_at: datetime | None
     source: str
     age: float
+    media: Mapping[str, MediaLink] | None = None
 
 
 class Items(msgspec.Struct, frozen=True):
