@@ -20,10 +20,10 @@ W = TypeVar("W", bound=There)
 Completer = Callable[[object], Iterable[str]]
 
 
-def _asked(group: type[W], work: Callable[[W], Awaitable[Iterable[int]]]) -> Iterable[str]:
+def _asked(group: type[W], work: Callable[[W], Awaitable[Iterable[int | str]]]) -> Iterable[str]:
     """The ids, at most `MOST`. What is raised where nobody answers, the shell's completion takes as no ids."""
 
-    async def in_time(beat: W) -> Iterable[int]:
+    async def in_time(beat: W) -> Iterable[int | str]:
         async with asyncio.timeout(ANSWERS_WITHIN):
             return await work(beat)
 
@@ -72,6 +72,22 @@ def _webhooks(_: object) -> Iterable[str]:
     return _asked(Webhooks, work)
 
 
+def _assets(*statuses: str | None) -> Completer:
+    """The newest assets in these statuses."""
+
+    def offered(_: object) -> Iterable[str]:
+        from beat_actors.assets.listing import Filter as Wanted
+        from beat_actors.cli.operators.assets import There as Assets
+
+        async def work(beat: Assets) -> Iterable[str]:
+            pages = [await beat.page(Wanted(status=status, limit=MOST)) for status in statuses]
+            return [one.id for page in pages for one in page.assets if one.id is not None]
+
+        return _asked(Assets, work)
+
+    return offered
+
+
 AnyRequest = Annotated[str | None, Parameter(completer=_requests(None))]
 OpenRequest = Annotated[str, Parameter(completer=_requests("PROCESSING", "PENDING"))]
 UnfinishedRequest = Annotated[str, Parameter(completer=_requests("PROCESSING", "PENDING", "FAILED"))]
@@ -82,3 +98,5 @@ AnyUsedCredential = Annotated[int | None, Parameter(completer=_credentials("read
 AnyCoolingCredential = Annotated[int | None, Parameter(completer=_credentials("cooling", "probing"))]
 AlertId = Annotated[int, Parameter(completer=_alerts)]
 WebhookId = Annotated[int, Parameter(completer=_webhooks)]
+AssetId = Annotated[str, Parameter(completer=_assets(None))]
+AnyGivenUpAsset = Annotated[str | None, Parameter(completer=_assets("FAILED", "EXPIRED", "GONE"))]

@@ -34,6 +34,14 @@ def _statuses(_: object) -> Iterable[str]:
     return ("pending", "processing", "complete", "failed", "cancelled")
 
 
+def _asset_statuses(_: object) -> Iterable[str]:
+    return ("pending", "waiting", "processing", "refetch", "complete", "failed", "expired", "gone")
+
+
+def _asset_classes(_: object) -> Iterable[str]:
+    return ("avatar", "thumbnail", "story", "other")
+
+
 def _kinds(_: object) -> Iterable[str]:
     return ("malformed", "poison", "implausible", "message")
 
@@ -52,5 +60,7 @@ FlowName = Annotated[str, Parameter(completer=_flows)]
 AnyFlow = Annotated[str | None, Parameter(completer=_flows)]
 QueueName = Annotated[str, Parameter(completer=_queues)]
 AnyStatus = Annotated[str | None, Parameter(completer=_statuses)]
+AnyAssetStatus = Annotated[str | None, Parameter(completer=_asset_statuses)]
+AnyAssetClass = Annotated[str | None, Parameter(completer=_asset_classes)]
 KindOfEntry = Annotated[str, Parameter(completer=_kinds)]
 KindOfFault = Annotated[str, Parameter(completer=_faults)]

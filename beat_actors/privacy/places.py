@@ -72,6 +72,7 @@ NOTHING_PERSONAL = {
     "archived_payload": "places in objects, and cursors",
     "payload_object": "keys of objects",
     "alembic_version": "the schema's revision",
+    "asset_check": "directions",
     "asset_object": "media types of objects",
     "asset_variant": "media types of objects",
     "breaker": "sources and operations",

@@ -78,6 +78,10 @@ TABLE = {
     ("GET", "/v1/grants"): Scope.OPERATE,
     ("POST", "/v1/credentials/rotate-keys"): Scope.ADMIN,
     ("GET", "/v1/stuck"): Scope.OPERATE,
+    ("GET", "/v1/assets"): Scope.OPERATE,
+    ("GET", "/v1/assets/{asset_id}"): Scope.OPERATE,
+    ("GET", "/v1/assets/backlog"): Scope.OPERATE,
+    ("POST", "/v1/assets/retry"): Scope.OPERATE,
     ("POST", "/v1/stuck/requeue"): Scope.OPERATE,
     ("GET", "/v1/database/tables"): Scope.OPERATE,
     ("GET", "/v1/database/connections"): Scope.OPERATE,
@@ -116,6 +120,7 @@ FILLED = {
     "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
     "event_type": "beat.batch.ended", "major": 1, "public_id": "5d0c1c3e-8a8e-4c8e-9a39-0f5c4bfa2f11", "seq": 1, "sink": "bus", "replay_id": 1,
+    "asset_id": "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d",
 }  # fmt: skip
 READ_TOO = {("POST", "/v1/webhooks/{webhook_id}/rotate")}
 GUARDED = {route: scope for route, scope in TABLE.items() if scope not in (OPEN, PUBLIC)}

@@ -29,6 +29,7 @@ WITH sink AS (INSERT INTO event_sink (name, scheme, seq) VALUES ('bus', 'test', 
 INSERT INTO event_parked (sink, seq, id, at, subject, trouble, reason)
 SELECT 'bus', l.seq, l.id, l.at, 'alert/1', 'nacked', 'a full queue' FROM event_log l WHERE l.seq = 1
 """
+ASSET = "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d"
 # A submission is its own record: its request names the key.
 SUBMISSIONS = {
     "/v1/scrape-requests",
@@ -72,6 +73,7 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/events/parked/retry", {"sink": "bus", **REASON}, "event.retry"),
     ("POST", "/v1/events/parked/drop", {"sink": "bus", "seqs": [1], **REASON}, "event.drop"),
     ("DELETE", "/v1/events/sinks/bus?reason=gone", None, "sink.forget"),
+    ("POST", "/v1/assets/retry", {"assets": [ASSET], **REASON}, "asset.retry"),
     ("POST", "/v1/alerts/1/silence", REASON, "alert.silence"),
     ("POST", "/v1/webhooks", {"url": "https://example.com/hook"}, "webhook.create"),
     ("PATCH", "/v1/webhooks/1", {"events": ["beat.alert.*"]}, "webhook.change"),

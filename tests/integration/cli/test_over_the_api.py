@@ -25,6 +25,8 @@ READS = (
     ("webhooks", "list"),
     ("audit",),
     ("stuck",),
+    ("assets", "list"),
+    ("assets", "list", "--status", "failed", "--class", "avatar"),
     ("queues", "list", "ingest"),
     ("events", "replays"),
     ("events", "parked"),
@@ -45,6 +47,7 @@ CHANGES = (
     ("limits", "reset", "refresh_profile_insta_daily", "--reason", "a test"),
     ("queues", "purge", "ingest", "--reason", "a test"),
     ("stuck", "--requeue", "--reason", "it hangs"),
+    ("assets", "retry", "--status", "failed", "--reason", "a test"),
 )
 REFUSALS = (
     (("sources", "nobody"), 4),
@@ -72,6 +75,10 @@ REFUSALS = (
     (("events", "drop", "nobody", "--seq", "1", "--reason", "x"), 4),
     (("events", "forget", "nobody", "--reason", "x"), 4),
     (("events", "tail", "--type", "nothing.*"), 4),
+    (("assets", "show", "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d"), 4),
+    (("assets", "show", "4711"), 2),
+    (("assets", "list", "--status", "nothing"), 2),
+    (("assets", "retry", "--reason", "x"), 2),
     (("retry",), 2),
     (("cancel", "--reason", "x"), 2),
     (("credentials", "reset", "--reason", "x"), 2),

@@ -1,0 +1,103 @@
+"""/v1/assets: the backlog of assets, lists of them, and another try for those that were given up."""
+
+from typing import Annotated
+
+import msgspec
+from falcon.asgi import Request, Response
+
+from api.access import caller_of
+from api.body import read
+from api.calls import Call, Calls, answer, up_to
+from api.operations.reasons import CHANGE, READ, Text
+from api.parameters import page_of, word
+from api.replies import send
+from api.resource import Resource
+from beat_actors.assets import backlog, listing
+from beat_actors.shapes import one_of
+
+STATUS = Annotated[str, one_of(listing.STATUSES)]
+CLASS = Annotated[str, one_of(listing.CLASSES)]
+
+
+class AssetsToRetry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Assets, by their ids, that are tried again at once."""
+
+    assets: Annotated[list[str], msgspec.Meta(min_length=1, max_length=listing.MOST_AGAIN)]
+    reason: Text
+
+
+class Assets(Resource):
+    """GET: assets, newest first."""
+
+    scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "List assets, newest first. A page may have fewer assets than `limit`, and a `next_cursor`.",
+            {200: listing.AssetPage},
+            query={
+                "platform": str,
+                "status": STATUS,
+                "class": CLASS,
+                "account": str,
+                "failure": str,
+                "limit": up_to(listing.MAX_PAGE, least=1),
+                "cursor": str,
+            },
+        )
+    }
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        limit, cursor = page_of(req, listing.MAX_PAGE, default=50)
+        wanted = listing.Filter(
+            platform=req.get_param("platform"),
+            status=word(req, "status", STATUS),
+            asset_class=word(req, "class", CLASS),
+            account_id=req.get_param("account"),
+            failure=req.get_param("failure"),
+            cursor=cursor,
+            limit=limit,
+        )
+        send(resp, await listing.page(self._provider.services.database, wanted))
+
+
+class Asset(Resource):
+    """GET: one asset."""
+
+    scopes = READ
+    calls: Calls = {"GET": Call("Get an asset, its object, and what happens to it next.", {200: listing.WholeAsset})}
+
+    async def on_get(self, _req: Request, resp: Response, asset_id: str) -> None:
+        send(resp, await listing.one(self._provider.services.database, asset_id))
+
+
+class AssetBacklog(Resource):
+    """GET: what waits to be stored, and when it is done."""
+
+    scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "Get the backlog of assets by class: number, age, pace, bytes and end.", {200: backlog.AssetBacklog}
+        )
+    }
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        send(resp, await backlog.backlog(self._provider.services.database))
+
+
+class AssetsRetry(Resource):
+    """POST: try assets again that were given up."""
+
+    scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Try assets again that were given up or that wait for a later try.",
+            {200: answer("AssetsRetried", retried=int)},
+            body=AssetsToRetry,
+        )
+    }
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, AssetsToRetry)
+        async with self._provider.services.database.transaction() as transaction:
+            count = await listing.again(transaction, given.assets, actor=caller_of(req).actor, reason=given.reason)
+        send(resp, {"retried": count})

@@ -1,0 +1,38 @@
+"""Assets: their backlog, lists of them, and another try."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from beat_actors.assets.backlog import AssetBacklog
+from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
+from beat_actors.cli import operators
+from beat_actors.cli.operators import segment
+
+
+class Retried(msgspec.Struct):
+    retried: int
+
+
+class There(operators.There):
+    async def backlog(self) -> AssetBacklog:
+        return await self.client.fetch("/v1/assets/backlog", AssetBacklog)
+
+    async def page(self, wanted: Filter) -> AssetPage:
+        query = {
+            "platform": wanted.platform,
+            "status": wanted.status,
+            "class": wanted.asset_class,
+            "account": wanted.account_id,
+            "failure": wanted.failure,
+            "cursor": wanted.cursor,
+            "limit": wanted.limit,
+        }
+        return await self.client.fetch("/v1/assets", AssetPage, query)
+
+    async def one(self, asset: str) -> WholeAsset:
+        return await self.client.fetch(f"/v1/assets/{segment(asset)}", WholeAsset)
+
+    async def again(self, assets: Sequence[str], *, reason: str) -> int:
+        body = {"assets": list(assets), "reason": reason}
+        return (await self.client.send("POST", "/v1/assets/retry", Retried, body)).retried

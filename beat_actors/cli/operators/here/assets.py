@@ -1,0 +1,24 @@
+"""Assets: their backlog, lists of them, and another try."""
+
+from collections.abc import Sequence
+
+from beat_actors.assets import backlog, listing
+from beat_actors.assets.backlog import AssetBacklog
+from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
+from beat_actors.cli.operators import here
+from beat_actors.cli.session import who
+
+
+class Here(here.Here):
+    async def backlog(self) -> AssetBacklog:
+        return await backlog.backlog(self.session.database)
+
+    async def page(self, wanted: Filter) -> AssetPage:
+        return await listing.page(self.session.database, wanted)
+
+    async def one(self, asset: str) -> WholeAsset:
+        return await listing.one(self.session.database, asset)
+
+    async def again(self, assets: Sequence[str], *, reason: str) -> int:
+        async with self.session.database.transaction() as transaction:
+            return await listing.again(transaction, assets, actor=who(), reason=reason)

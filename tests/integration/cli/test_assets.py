@@ -1,0 +1,67 @@
+"""`beat assets` over the test's own database."""
+
+import io
+import sys
+
+import psycopg
+import pytest
+from rich.console import Console
+
+from beat_actors.cli import output
+from tests.integration.assets.backlog_rows import PENDING, SAMPLED, USED
+from tests.integration.cli.conftest import Beat
+
+
+@pytest.fixture
+def rows(database_url: str) -> psycopg.Connection:
+    return psycopg.connect(database_url, autocommit=True)
+
+
+def test_s7_1_the_backlog_is_told_by_class_with_its_end(beat: Beat, rows: psycopg.Connection) -> None:
+    assert beat("assets", "backlog").out.splitlines()[-1] == "no asset waits"
+    rows.execute(PENDING, (4_000,))
+    assert "the pace is not known yet" in beat("assets", "backlog").out
+    rows.execute(SAMPLED, (100,))
+    assert "none was fetched in the last minutes" in beat("assets", "backlog").out
+    rows.execute(USED, (1_000, 100, 90_000_000))
+    head, *classes, ends = beat("assets", "backlog").rows
+    assert head == ["class", "pending", "oldest", "fetched/s", "MB", "done in", "late"]
+    assert [(row[0], row[1], row[4]) for row in classes] == [
+        (name, "1,000", "100") for name in ("avatar", "thumbnail", "story", "other")
+    ]
+    assert ends[0].startswith("4,000 wait; ")
+    assert "10% of the fetches fail; the last has had its turn about 20" in ends[0]
+    assert beat("assets", "backlog", "--json").json["pending"] == 4_000
+
+
+def test_s7_2_assets_are_listed_shown_and_tried_again(beat: Beat, rows: psycopg.Connection) -> None:
+    rows.execute(PENDING, (100,))
+    rows.execute("UPDATE asset_log SET status = 'FAILED', failure = 'type' WHERE entity_key::int % 10 = 0")
+    listed = beat("assets", "list", "--status", "failed", "--class", "story", "--limit", "3").rows
+    assert [row[1:] for row in listed] == [
+        ["FAILED", "story", f"instagram instagram_post {n}", "thumbnail_url", "", "type"] for n in (90, 70, 50)
+    ]
+    asset = listed[0][0]
+    assert dict(beat("assets", "show", asset).rows)["status"] == "FAILED"
+    assert beat("assets", "show", asset, "--json").json["class"] == "story"
+    assert beat("assets", "retry", asset, "--reason", "fixed").out == "1 asset is tried again\n"
+    assert beat("assets", "retry", "--status", "failed", "--reason", "fixed").out == "9 assets are tried again\n"
+    assert beat("assets", "list", "--status", "failed").out == ""
+    assert beat("assets", "list", "--json").json[0]["entity_key"] == "100"
+
+
+def test_a_screen_of_80_by_24_has_room_for_the_backlog_and_a_list(
+    beat: Beat, rows: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.execute(PENDING, (200_000,))
+    rows.execute(SAMPLED, (100,))
+    rows.execute(USED, (1_000, 100, 90_000_000))
+    for command in (("backlog",), ("list", "--limit", "8")):
+        written = io.StringIO()
+        with monkeypatch.context() as screen:
+            screen.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+            screen.setattr("beat_actors.cli.assets.out", Console(file=written, width=80, height=24, highlight=False))
+            screen.setattr(output, "out", Console(file=written, width=80, height=24, highlight=False))
+            assert beat("assets", *command).code == 0
+        told = written.getvalue().splitlines()
+        assert (max(map(len, told)) <= 80, len(told) <= 24) == (True, True), "\n".join(told)
