@@ -22,6 +22,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "created_before": ("Only what was created before this time.", WHEN),
     "credential_id": ("The id of a credential.", 5),
     "cursor": ("The `next_cursor` of the page before.", None),
+    "days": ("Whole days, today included.", 30),
     "delivery_id": ("The id of a delivery.", 9),
     "entry_id": ("The id of a quarantine entry.", 4),
     "error": ("The error code of failed requests.", "missing"),

@@ -1,7 +1,7 @@
 """The routes of operators. Each change needs a reason, which the audit log keeps."""
 
 from api.operations.alerts import Alerts, AlertSilence
-from api.operations.assets import Asset, AssetBacklog, Assets, AssetsRetry
+from api.operations.assets import Asset, AssetBacklog, AssetCosts, Assets, AssetsRetry
 from api.operations.audit import Audit
 from api.operations.credentials import Credential, CredentialChange, CredentialKeys, Credentials, CredentialSecret
 from api.operations.database import DatabaseConnections, DatabaseProcesses, DatabaseTables
@@ -70,5 +70,6 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/assets": Assets,
     "/v1/assets/{asset_id}": Asset,
     "/v1/assets/backlog": AssetBacklog,
+    "/v1/assets/costs": AssetCosts,
     "/v1/assets/retry": AssetsRetry,
 }

@@ -9,10 +9,10 @@ from api.access import caller_of
 from api.body import read
 from api.calls import Call, Calls, answer, up_to
 from api.operations.reasons import CHANGE, READ, Text
-from api.parameters import page_of, word
+from api.parameters import page_of, whole, word
 from api.replies import send
 from api.resource import Resource
-from beat_actors.assets import backlog, listing
+from beat_actors.assets import backlog, costs, listing
 from beat_actors.shapes import one_of
 
 STATUS = Annotated[str, one_of(listing.STATUSES)]
@@ -82,6 +82,23 @@ class AssetBacklog(Resource):
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, await backlog.backlog(self._provider.services.database))
+
+
+class AssetCosts(Resource):
+    """GET: what assets cost, by account and class."""
+
+    scopes = READ
+    calls: Calls = {
+        "GET": Call(
+            "Get what assets took in the last days by account and class, with an estimate of the price.",
+            {200: costs.AssetCosts},
+            query={"days": up_to(costs.LONGEST, least=1)},
+        )
+    }
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        days = whole(req, "days", default=30, most=costs.LONGEST)
+        send(resp, await costs.costs(self._provider.services.database, days))
 
 
 class AssetsRetry(Resource):

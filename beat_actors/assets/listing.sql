@@ -17,7 +17,7 @@ WITH looked AS MATERIALIZED (
 ), page AS (
     SELECT {{columns}} FROM looked l JOIN asset_log a ON a.ctid = l.place
     WHERE (%(platform)s::text IS NULL OR a.platform = %(platform)s) AND (%(account)s::text IS NULL OR a.account_id = %(account)s)
-      AND (%(failure)s::text IS NULL OR a.failure = %(failure)s) AND (%(class)s::smallint IS NULL OR a.class = %(class)s)
+      AND (%(failure)s::text IS NULL OR %(failure)s IN (a.failure, split_part(a.failure, ':', 1))) AND (%(class)s::smallint IS NULL OR a.class = %(class)s)
     ORDER BY l.id DESC LIMIT %(most)s
 )
 SELECT (SELECT count(*) FROM looked) AS looked, (SELECT min(id) FROM looked) AS last, p.* FROM (SELECT) one LEFT JOIN page p ON true ORDER BY p.id DESC
@@ -38,7 +38,7 @@ FROM asset_log a LEFT JOIN asset_object o ON o.content = a.content AND o.deletin
 -- Locks: the assets, in the order of their ids.
 -- No row: none was given up.
 WITH wanted AS (
-    SELECT id FROM asset_log WHERE public_id = ANY(%(assets)s::uuid[]) AND status = ANY(%(statuses)s::text[]) ORDER BY id FOR UPDATE
+    SELECT id FROM asset_log WHERE public_id = ANY(%(assets)s::uuid[]) AND status = ANY(%(statuses)s::text[]) ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE asset_log a SET status = 'PENDING', attempts = 0, failure = NULL, not_before = NULL, refetched_at = NULL, fence = fence + 1,
     lease_until = NULL, changed_at = clock_timestamp()

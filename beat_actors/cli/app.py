@@ -50,7 +50,7 @@ COMMANDS = (
     ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
     ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
-    ("assets", "assets:app", "Assets: the backlog and its end, lists; show one, try some again."),
+    ("assets", "assets:app", "Assets: the backlog and its end, costs, lists; show one, try some again."),
     ("payloads", "payloads:app", "Raw payloads: where they are stored; show one, erase those of requests."),
     (
         "queues",

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from beat_actors.assets.backlog import AssetBacklog, ClassBacklog
+from beat_actors.assets.costs import AssetCost
 from beat_actors.assets.listing import AGAIN, MAX_PAGE, MOST_AGAIN, AssetView, Filter
 from beat_actors.cli.ids import AnyGivenUpAsset, AssetId
 from beat_actors.cli.names import AnyAssetClass, AnyAssetStatus, AnyPlatform
@@ -17,7 +18,7 @@ from beat_actors.cli.output import TABLE, Flag, Shape, out, say, show_fields, sh
 from beat_actors.errors import BadInput
 from beat_actors.moments import moment
 
-app = App(name="assets", help="Assets: the backlog and its end, lists; show one, try some again.")
+app = App(name="assets", help="Assets: the backlog and its end, costs, lists; show one, try some again.")
 
 
 @app.command
@@ -41,6 +42,34 @@ def backlog(*, json: Flag = False) -> None:
             out.print(Text(line, style="dim"))
         elif line:
             say(line)
+
+
+@app.command
+def costs(*, days: int = 30, json: Flag = False) -> None:
+    """Show what assets took in the last days by account and class, with an estimate of the price (BEAT_ASSET_PRICES).
+
+    `once` is the price of the requests, the bytes fetched and the PUTs; `a month` is the price of keeping what was stored.
+
+    Parameters
+    ----------
+    days
+        Whole days, today included; at most 92.
+    """
+    found = ask(There, lambda beat: beat.costs(days))
+    if json:
+        show_json(found)
+        return
+    show_rows(
+        ("account", "class", "requests", "failed", "MB fetched", "puts", "MB stored", "once", "a month"),
+        [_cost_row(one) for one in found.costs],
+        header=True,
+        spare=("failed", "MB fetched", "puts"),
+        empty="nothing was uploaded",
+    )
+    if found.costs:
+        say(
+            f"in {days} days {found.once:,.4f} once, and {found.per_month:,.4f} a month for what was stored{' (of those listed)' if found.cut else ''}"
+        )
 
 
 @app.command(name="list")
@@ -164,6 +193,12 @@ def retry(
         return await beat.again(ids[:limit], reason=reason) if ids else 0
 
     say(_tried(ask(There, work)))
+
+
+def _cost_row(one: AssetCost) -> tuple[object, ...]:
+    fetched, stored = f"{one.fetched / 1e6:,.1f}", f"{one.stored / 1e6:,.1f}"
+    prices = (f"{one.once:,.4f}", f"{one.per_month:,.4f}")
+    return (one.account_id or "-", one.asset_class, one.requests, one.failed, fetched, one.puts, stored, *prices)
 
 
 def _wanted(

@@ -6,6 +6,8 @@ Each alert gives its cause, its impact, what Beat does automatically, and one sa
 from beat_actors import running_code
 from beat_actors.alerts import PLATFORM_RULE, SOURCE_RULE
 from beat_actors.process_alerts import processes_in_trouble
+from beat_actors.watch.assets import uploads
+from beat_actors.watch.assets import waiting as assets_waiting
 from beat_actors.watch.by_hand import stopped_by_hand
 from beat_actors.watch.credentials import credentials_in_trouble, credentials_out
 from beat_actors.watch.database import connections, partitions, slow_database
@@ -13,7 +15,7 @@ from beat_actors.watch.events import unpublished
 from beat_actors.watch.payloads import unarchived
 from beat_actors.watch.platforms import at_a_standstill
 from beat_actors.watch.quarantine import quarantined
-from beat_actors.watch.requests import backlog, late_sweeps, standstill, waiting
+from beat_actors.watch.requests import late_sweeps, standstill, waiting
 from beat_actors.watch.rule import InOrder, Watch
 from beat_actors.watch.sources import owners_out, sources_down, unreadable
 from beat_actors.watch.usage import limits, quotas
@@ -34,7 +36,8 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("credential", credentials_in_trouble),
     Watch("quota", quotas, every=60),
     Watch("limit", limits, every=60),
-    Watch("backlog", backlog),
+    Watch("backlog", assets_waiting),
+    Watch("assets", uploads, every=60),
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),
     Watch("database", slow_database, every=30),

@@ -11,19 +11,10 @@ from beat_actors.requests.states import Priority
 from beat_actors.running_code import unserved
 from beat_actors.watch.rule import listed, number
 
-BACKLOG_OPENS = 50_000
-BACKLOG_RESOLVES = 40_000
 IDLE_BROKER = 10
 """Seconds without a dispatch cycle, while work is ready, after which an alert is opened."""
 LONG_WAIT = 600
 """Seconds for which a request that is no batch work may wait before an alert is opened."""
-
-
-class Backlog(NamedTuple):
-    """Media that wait. `stands`: an alert about them is open."""
-
-    pending: int
-    stands: bool
 
 
 class Late(NamedTuple):
@@ -57,28 +48,9 @@ class Standstill(NamedTuple):
 
 
 SQL = Statements(__file__)
-BACKLOG = SQL("backlog", Backlog)
 LATE = SQL("late", Late)
 WAITING = SQL("waiting", Waiting)
 STANDSTILL = SQL("standstill", Standstill)
-
-
-async def backlog(database: Database) -> list[Alert]:
-    """Media that wait to be stored. The alert opens at 50,000 and is resolved below 40,000, so that it does not flap."""
-    async with database.statements() as alone:
-        found = await alone.only(BACKLOG, {"most": BACKLOG_OPENS})
-    if found.pending < (BACKLOG_RESOLVES if found.stands else BACKLOG_OPENS):
-        return []
-    return [
-        Alert(
-            key="backlog:assets",
-            severity="warning",
-            cause=f"{'at least ' if found.pending == BACKLOG_OPENS else ''}{found.pending:,} media files are waiting to be stored",
-            impact="pictures are served from the providers' URLs, which expire; data is not affected",
-            automatic="Beat stores profile pictures before post pictures; data collection is not delayed",
-            action="add workers; a picture is lost only when its URL expires first",
-        )
-    ]
 
 
 async def late_sweeps(database: Database) -> list[Alert]:

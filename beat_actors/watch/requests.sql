@@ -5,15 +5,6 @@ CROSS JOIN LATERAL (
     SELECT f.created_at, f.request_id FROM scrape_fetch f
     WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL ORDER BY f.lane_id, f.id LIMIT 1) first
 
--- name: backlog
--- How many media wait to be stored, counted up to a limit by an index.
--- Parameters: most (integer): the limit.
--- Rows: `Backlog`, one.
--- Locks: none.
--- No row: never.
-SELECT (SELECT count(*) FROM (SELECT FROM asset_log WHERE status = 'PENDING' LIMIT %(most)s) pending) AS pending,
-       EXISTS (SELECT FROM alert WHERE key = 'backlog:assets' AND resolved_at IS NULL) AS stands
-
 -- name: late
 -- Sweeps that have not succeeded for three of their intervals and a deadline. Without a leader no sweep ran; a new leader has the same time.
 -- A sweep with an open alert stays late until it succeeds.

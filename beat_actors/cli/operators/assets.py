@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from beat_actors.assets.backlog import AssetBacklog
+from beat_actors.assets.costs import AssetCosts
 from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
@@ -17,6 +18,9 @@ class Retried(msgspec.Struct):
 class There(operators.There):
     async def backlog(self) -> AssetBacklog:
         return await self.client.fetch("/v1/assets/backlog", AssetBacklog)
+
+    async def costs(self, days: int) -> AssetCosts:
+        return await self.client.fetch("/v1/assets/costs", AssetCosts, {"days": days})
 
     async def page(self, wanted: Filter) -> AssetPage:
         query = {

@@ -81,6 +81,7 @@ TABLE = {
     ("GET", "/v1/assets"): Scope.OPERATE,
     ("GET", "/v1/assets/{asset_id}"): Scope.OPERATE,
     ("GET", "/v1/assets/backlog"): Scope.OPERATE,
+    ("GET", "/v1/assets/costs"): Scope.OPERATE,
     ("POST", "/v1/assets/retry"): Scope.OPERATE,
     ("POST", "/v1/stuck/requeue"): Scope.OPERATE,
     ("GET", "/v1/database/tables"): Scope.OPERATE,

@@ -68,7 +68,7 @@ def test_a_claim_reads_no_table_at_a_million_rows(million: psycopg.Connection[An
     ):
         text, pages = plan(million, sql, params)
         assert "Seq Scan" not in text, sql
-        assert pages < 10_000, sql
+        assert pages < 12_000, sql  # 500 updates of a row and its indexes
 
 
 def test_an_end_reads_no_table_at_a_million_rows(million: psycopg.Connection[Any]) -> None:

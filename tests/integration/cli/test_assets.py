@@ -50,13 +50,23 @@ def test_s7_2_assets_are_listed_shown_and_tried_again(beat: Beat, rows: psycopg.
     assert beat("assets", "list", "--json").json[0]["entity_key"] == "100"
 
 
+def test_costs_are_told_by_account_and_class(beat: Beat, rows: psycopg.Connection) -> None:
+    assert beat("assets", "costs").out.splitlines()[1:] == []
+    rows.execute(USED, (1_000, 100, 90_000_000))
+    rows.execute("UPDATE asset_usage SET puts = 800, stored = 80000000 WHERE class = 1")
+    _, first, *_, said = beat("assets", "costs", "--days", "7").rows
+    assert first == ["account0", "thumbnail", "1000", "100", "90.0", "800", "80.0", "0.0040", "0.0018"]
+    assert said == ["in 7 days 0.0040 once, and 0.0018 a month for what was stored"]
+    assert beat("assets", "costs", "--days", "93").code == 2
+
+
 def test_a_screen_of_80_by_24_has_room_for_the_backlog_and_a_list(
     beat: Beat, rows: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows.execute(PENDING, (200_000,))
     rows.execute(SAMPLED, (100,))
     rows.execute(USED, (1_000, 100, 90_000_000))
-    for command in (("backlog",), ("list", "--limit", "8")):
+    for command in (("backlog",), ("costs",), ("list", "--limit", "8")):
         written = io.StringIO()
         with monkeypatch.context() as screen:
             screen.setattr(sys.stdout, "isatty", lambda: True, raising=False)

@@ -26,6 +26,7 @@ READS = (
     ("audit",),
     ("stuck",),
     ("assets", "list"),
+    ("assets", "costs"),
     ("assets", "list", "--status", "failed", "--class", "avatar"),
     ("queues", "list", "ingest"),
     ("events", "replays"),

@@ -22,6 +22,7 @@ from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
+from beat_actors.watch import assets as assets_rules
 from beat_actors.watch import credentials as credentials_rules
 from beat_actors.watch import database as database_rules
 from beat_actors.watch import quarantine as quarantine_rules
@@ -260,8 +261,8 @@ async def test_s9_10_four_fifths_are_reported_also_after_a_half_was_over(engine:
 
 
 async def test_s7_9_the_backlog_alert_does_not_flutter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (requests_rules.BACKLOG_OPENS, requests_rules.BACKLOG_RESOLVES) == (50_000, 40_000)
-    backlog = Watch("backlog", requests_rules.backlog)
+    assert (assets_rules.BACKLOG_OPENS, assets_rules.BACKLOG_RESOLVES) == (50_000, 40_000)
+    backlog = Watch("backlog", assets_rules.waiting)
 
     async def pending(count: int) -> int:
         await execute(engine, "DELETE FROM asset_log")

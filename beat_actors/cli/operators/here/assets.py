@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from beat_actors.assets import backlog, listing
+from beat_actors.assets import backlog, costs, listing
 from beat_actors.assets.backlog import AssetBacklog
+from beat_actors.assets.costs import AssetCosts
 from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli.operators import here
 from beat_actors.cli.session import who
@@ -12,6 +13,9 @@ from beat_actors.cli.session import who
 class Here(here.Here):
     async def backlog(self) -> AssetBacklog:
         return await backlog.backlog(self.session.database)
+
+    async def costs(self, days: int) -> AssetCosts:
+        return await costs.costs(self.session.database, days)
 
     async def page(self, wanted: Filter) -> AssetPage:
         return await listing.page(self.session.database, wanted)

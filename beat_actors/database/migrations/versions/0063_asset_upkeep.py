@@ -51,11 +51,14 @@ def upgrade() -> None:
         # What a build that was interrupted left behind is not valid.
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS asset_log_listed")
         op.execute("CREATE INDEX CONCURRENTLY asset_log_listed ON asset_log (status, id)")
+        # The new one leads to the same rows, also for older processes.
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS asset_log_pending")
         op.execute("SET lock_timeout = '2s'")
 
 
 def downgrade() -> None:
     op.execute("""
+    CREATE INDEX asset_log_pending ON asset_log (entity, id) WHERE status = 'PENDING';
     DROP INDEX IF EXISTS asset_log_listed;
     DROP TABLE asset_check, asset_sample;
     DROP INDEX asset_variant_of;
