@@ -2,7 +2,8 @@
 
 What is exact, and what is not:
 
-- The number that waits is counted, up to `COUNTED` in each class and each state. Above that it is a lower limit, and `at_least` says so.
+- The number that waits is counted, up to `COUNTED` in each class and `STATES_COUNTED` in each other state. Above that it is a lower limit, and `at_least` says so.
+- When they were observed, and when their URLs expire, is read of the `READ` of each class that expire first. The others expire later.
 - The pace is counted: the sums of `asset_usage`, which each commit of an upload keeps, against a sample of up to `WINDOW` seconds ago. A sweep takes samples.
 - The end, the bytes and the number that expires before its turn are forecasts of these, at the pace of now (`forecast`).
 """
@@ -19,8 +20,12 @@ from beat_actors.database import Database, Statements
 from beat_actors.requests.sweeps import Swept
 from beat_actors.shapes import one_of
 
-COUNTED = 200_000
-"""Assets of a class, and of a state, up to which they are counted."""
+COUNTED = 1_000_000
+"""Assets of a class up to which they are counted. It reads an index."""
+STATES_COUNTED = 100_000
+"""Assets of another state up to which they are counted. It reads an index."""
+READ = 50_000
+"""Assets of a class whose deadlines are read. It reads their rows."""
 WINDOW = 300.0
 """Seconds over which the pace is taken."""
 LEAST_WINDOW = 5.0
@@ -39,8 +44,15 @@ class Step(NamedTuple):
     oldest: float
 
 
+class Waiting(NamedTuple):
+    """Assets of a class that wait for their turn, at most `COUNTED`."""
+
+    asset_class: int
+    assets: int
+
+
 class Counted(NamedTuple):
-    """Assets in a state, at most `COUNTED`."""
+    """Assets in a state, at most `STATES_COUNTED`."""
 
     status: str
     assets: int
@@ -63,7 +75,8 @@ class Size(NamedTuple):
 
 
 class ClassBacklog(msgspec.Struct, frozen=True, kw_only=True):
-    """The assets of a class that wait for their turn. `at_least`: there are more than were counted. `oldest_seconds`: since the first of them was observed.
+    """The assets of a class that wait for their turn. `at_least`: there are more than were counted. `oldest_seconds`: since the first of those that expire first
+    was observed.
 
     `per_second`: fetches of this class over the last minutes; null: not known. `bytes`: what they are expected to have together; null: nothing of this
     class was fetched yesterday or today. `ends_in_seconds`: until the last has had its turn; null: nothing is being fetched, or the pace is not known.
@@ -107,24 +120,31 @@ class AssetBacklog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL = Statements(__file__)
-WAITING, STATE_COUNTS, WANTED = SQL("waiting", Step), SQL("states", Counted), SQL("wanted", int)
+WAITING, COUNTS, STATE_COUNTS, WANTED = (
+    SQL("waiting", Step),
+    SQL("counts", Waiting),
+    SQL("states", Counted),
+    SQL("wanted", int),
+)
 PACE, SIZES, SAMPLE = SQL("pace", Taken), SQL("sizes", Size), SQL("sample", int)
 NOW = SQL("now", datetime)
 
 
 async def backlog(database: Database) -> AssetBacklog:
-    """The backlog now. It reads at most `COUNTED` rows of each class and each state."""
-    known = {"classes": [int(one) for one in AssetClass], "most": COUNTED}
+    """The backlog now. It reads at most `READ` rows of each class, and entries of indexes as the limits of the counts say."""
+    classes = [int(one) for one in AssetClass]
     async with database.transaction() as transaction, transaction.pipeline() as pipeline:
         now = await pipeline.run(NOW)
-        steps = await pipeline.run(WAITING, known)
-        states = await pipeline.run(STATE_COUNTS, {"states": list(STATES), "most": COUNTED})
-        wanted = await pipeline.run(WANTED, {"most": COUNTED})
+        steps = await pipeline.run(WAITING, {"classes": classes, "most": READ})
+        counts = await pipeline.run(COUNTS, {"classes": classes, "most": COUNTED})
+        states = await pipeline.run(STATE_COUNTS, {"states": list(STATES), "most": STATES_COUNTED})
+        wanted = await pipeline.run(WANTED, {"most": STATES_COUNTED})
         taken = await pipeline.run(PACE, {"seconds": WINDOW})
         sizes = await pipeline.run(SIZES)
     return composed(
         now.only,
         steps.rows,
+        {one.asset_class: one.assets for one in counts.rows},
         states.rows,
         taken.rows,
         {size.asset_class: size.bytes for size in sizes.rows},
@@ -142,6 +162,7 @@ async def sample(database: Database, epoch: int | None = None) -> Swept:
 def composed(
     at: datetime,
     steps: Sequence[Step],
+    counts: Mapping[int, int],
     states: Sequence[Counted],
     taken: Sequence[Taken],
     sizes: Mapping[int, int | None],
@@ -150,10 +171,16 @@ def composed(
 ) -> AssetBacklog:
     """What was counted, with the forecast. Pure."""
     rate, failed = pace(taken)
-    ends = turns([Due(step.asset_class, step.left, step.assets) for step in steps], rate) if rate else None
+    due = [Due(step.asset_class, step.left, step.assets) for step in steps]
+    for one, count in counts.items():
+        if rest := max(0, count - sum(step.assets for step in due if step.asset_class == one)):
+            due.append(Due(one, None, rest))
+    ends = turns(due, rate) if rate else None
     paces = {one.asset_class: one.requests / one.seconds for one in taken if one.seconds >= LEAST_WINDOW}
     classes = [
-        _of_class(one, [step for step in steps if step.asset_class == one], paces, sizes.get(one), ends)
+        _of_class(
+            one, counts.get(one, 0), [step for step in steps if step.asset_class == one], paces, sizes.get(one), ends
+        )
         for one in AssetClass
     ]
     last = None if ends is None else max((turn.ends_in for turn in ends.values()), default=0.0)
@@ -170,7 +197,9 @@ def composed(
         ends_in_seconds=last,
         ends_at=None if last is None else _after(at, last),
         classes=classes,
-        states=[StateCount(status=one.status, assets=one.assets, at_least=one.assets >= COUNTED) for one in states],
+        states=[
+            StateCount(status=one.status, assets=one.assets, at_least=one.assets >= STATES_COUNTED) for one in states
+        ],
     )
 
 
@@ -185,12 +214,12 @@ def pace(taken: Sequence[Taken]) -> tuple[float | None, float | None]:
 
 def _of_class(
     one: AssetClass,
+    pending: int,
     steps: Sequence[Step],
     paces: Mapping[int, float],
     size: int | None,
     ends: Mapping[int, Turn] | None,
 ) -> ClassBacklog:
-    pending = sum(step.assets for step in steps)
     turn = None if ends is None else ends.get(one, Turn(0.0, 0))
     return ClassBacklog(
         asset_class=one.name.lower(),

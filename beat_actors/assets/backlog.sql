@@ -1,6 +1,6 @@
 -- name: waiting
--- The assets that wait for their turn, by class and by the time that their URLs have left, in steps of five minutes up to a week. It reads, in the
--- order of the claim, at most so many rows of each class.
+-- The first assets of each class that wait for their turn, by the time that their URLs have left, in steps of five minutes up to a week. It reads, in the
+-- order of their deadlines, at most so many rows of each class.
 -- Parameters: classes (smallint[]), most (integer): rows of a class.
 -- Rows: `Step`; at most 2,018 of a class.
 -- Locks: none.
@@ -12,6 +12,16 @@ FROM unnest(%(classes)s::smallint[]) c(class) CROSS JOIN LATERAL (
     WHERE a.status = 'PENDING' AND a.class = c.class ORDER BY a.class, a.deadline, a.id LIMIT %(most)s) p
 GROUP BY c.class, greatest(-1, least(2016, floor(extract(epoch FROM p.deadline - clock_timestamp()) / 300)))
 ORDER BY 1, 2
+
+-- name: counts
+-- How many assets of each class wait for their turn, counted up to a limit by one index.
+-- Parameters: classes (smallint[]), most (integer).
+-- Rows: `Waiting`, one for each class.
+-- Locks: none.
+-- No row: no class is asked for.
+SELECT c.class AS asset_class, (SELECT count(*) FROM (
+    SELECT FROM asset_log a WHERE a.status = 'PENDING' AND a.class = c.class ORDER BY a.class, a.deadline, a.id LIMIT %(most)s) counted) AS assets
+FROM unnest(%(classes)s::smallint[]) c(class)
 
 -- name: states
 -- How many assets are in each state, counted up to a limit by one index.

@@ -43,9 +43,14 @@ async def test_s7_1_what_is_not_counted_to_the_end_is_a_lower_limit(
 ) -> None:
     admin.execute(PENDING, (100,))
     monkeypatch.setattr(backlogs, "COUNTED", 20)
+    monkeypatch.setattr(backlogs, "READ", 10)
+    admin.execute(SAMPLED, (100,))
+    admin.execute(USED, (100, 0, 0))
     found = await backlog(database)
     assert [(one.pending, one.at_least) for one in found.classes] == [(20, True)] * 4
     assert (found.pending, found.at_least) == (80, True)
+    # What is not read expires later than what is.
+    assert found.ends_in_seconds == pytest.approx(80 / 4, rel=0.2)
 
 
 async def test_s7_8_a_backlog_of_100_000_has_an_end(database: Database, admin: psycopg.Connection[Any]) -> None:
