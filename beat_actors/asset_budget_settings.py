@@ -51,5 +51,5 @@ class AssetBudgetSettings(BaseSettings):
     ] = None
     asset_purge_token: Annotated[
         SecretStr | None,
-        Field(description="bearer token for BEAT_ASSET_PURGE_URL, only for processes that upload assets"),
+        Field(description="bearer token for BEAT_ASSET_PURGE_URL, only for the scheduler, which deletes objects"),
     ] = None

@@ -18,6 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from actors.mailbox import Mailbox
 from beat_actors.alerts import report
 from beat_actors.assets import backlog, preparing
+from beat_actors.assets.deleting import Deleter
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
@@ -162,6 +163,7 @@ JOBS = (
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
     Job("assets_prepared", _assets_prepared, every=5, deadline=20),
+    Job("assets_deleted", _writes(Deleter().run), every=10, deadline=90),
     Job("assets_sampled", _writes(backlog.sample), every=15, deadline=10),
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),

@@ -1,7 +1,15 @@
 """The routes of operators. Each change needs a reason, which the audit log keeps."""
 
 from api.operations.alerts import Alerts, AlertSilence
-from api.operations.assets import Asset, AssetBacklog, AssetCosts, Assets, AssetsRetry
+from api.operations.assets import (
+    Asset,
+    AssetBacklog,
+    AssetCosts,
+    Assets,
+    AssetsAllow,
+    AssetsForget,
+    AssetsRetry,
+)
 from api.operations.audit import Audit
 from api.operations.credentials import Credential, CredentialChange, CredentialKeys, Credentials, CredentialSecret
 from api.operations.database import DatabaseConnections, DatabaseProcesses, DatabaseTables
@@ -72,4 +80,6 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/assets/backlog": AssetBacklog,
     "/v1/assets/costs": AssetCosts,
     "/v1/assets/retry": AssetsRetry,
+    "/v1/assets/forget": AssetsForget,
+    "/v1/assets/allow": AssetsAllow,
 }

@@ -12,7 +12,7 @@ from api.operations.reasons import CHANGE, READ, Text
 from api.parameters import page_of, whole, word
 from api.replies import send
 from api.resource import Resource
-from beat_actors.assets import backlog, costs, listing
+from beat_actors.assets import backlog, costs, forgetting, listing
 from beat_actors.shapes import one_of
 
 STATUS = Annotated[str, one_of(listing.STATUSES)]
@@ -23,6 +23,25 @@ class AssetsToRetry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Assets, by their ids, that are tried again at once."""
 
     assets: Annotated[list[str], msgspec.Meta(min_length=1, max_length=listing.MOST_AGAIN)]
+    reason: Text
+
+
+class SubjectToForget(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A profile, or another thing of `kind`, by its id or name. `dry_run`: nothing is deleted; the answer says what would be."""
+
+    platform: str
+    name: str
+    kind: str = forgetting.PROFILES
+    dry_run: bool = False
+    reason: Text
+
+
+class SubjectToAllow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A profile, or another thing of `kind`, by its id or name."""
+
+    platform: str
+    name: str
+    kind: str = forgetting.PROFILES
     reason: Text
 
 
@@ -118,3 +137,54 @@ class AssetsRetry(Resource):
         async with self._provider.services.database.transaction() as transaction:
             count = await listing.again(transaction, given.assets, actor=caller_of(req).actor, reason=given.reason)
         send(resp, {"retried": count})
+
+
+class AssetsForget(Resource):
+    """POST: forget the media of a subject, and store them no more."""
+
+    scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Forget the media of a subject: assets, objects that nobody else has, smaller pictures, the CDN's copies. They are not stored again.",
+            {200: forgetting.Forgotten},
+            body=SubjectToForget,
+        )
+    }
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, SubjectToForget)
+        found = await forgetting.forget(
+            self._provider.services.database,
+            given.platform,
+            given.name,
+            kind=given.kind,
+            dry_run=given.dry_run,
+            actor=caller_of(req).actor,
+            reason=given.reason,
+        )
+        send(resp, found)
+
+
+class AssetsAllow(Resource):
+    """POST: store the media of a subject again."""
+
+    scopes = CHANGE
+    calls: Calls = {
+        "POST": Call(
+            "Store the media of a subject again, from its next observation on.",
+            {200: forgetting.Allowed},
+            body=SubjectToAllow,
+        )
+    }
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        given = await read(req, SubjectToAllow)
+        found = await forgetting.allow(
+            self._provider.services.database,
+            given.platform,
+            given.name,
+            kind=given.kind,
+            actor=caller_of(req).actor,
+            reason=given.reason,
+        )
+        send(resp, found)

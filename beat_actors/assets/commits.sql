@@ -1,15 +1,15 @@
 -- name: known
--- Which of these contents are in the bucket already.
+-- Which of these contents are in the bucket already. One that was never seen there for an asset, or is being deleted, is not.
 -- Parameters: contents (bytea[]).
 -- Rows: the contents that are.
 -- Locks: none. An object that it finds may be deleted meanwhile, so `commit` looks again.
 -- No row: none is.
-SELECT content FROM asset_object WHERE content = ANY(%(contents)s)
+SELECT content FROM asset_object WHERE content = ANY(%(contents)s) AND checked_at IS NOT NULL AND deleting_since IS NULL
 
 -- name: commit
 -- Ends uploads: the state of each asset, and the rows of the objects that were stored. An object that the process has just made gets its row. One
 -- that was there before must have a row, which is locked against deletion; where it has none, it gets one that nobody uses, and the asset is uploaded
--- again. An asset whose picture or URL has changed since its claim is claimed again for the new one.
+-- again. An object that is being deleted is as good as none (`deleting.condemn`): its asset waits until its row is gone. An asset whose picture or URL has changed since its claim is claimed again for the new one.
 -- Parameters: ends (jsonb): objects with the fields that `o` names. `how`: `made`, `known` (by the database) or `there` (by the bucket); null where
 -- nothing was stored. `state`: the state that the asset gets. `delay`: seconds until it is tried again. `counts`: whether it was an attempt.
 -- Rows: `Ended`, one for each upload that was the caller's. `old`: the content that it replaced.
@@ -27,25 +27,29 @@ WITH o AS MATERIALIZED (
     FROM o WHERE how IS NOT NULL ORDER BY o.content, how <> 'made'
 ), made AS (
     INSERT INTO asset_object AS t (content, bytes, media_type, width, height, checked_at, unused_since)
-    SELECT content, bytes, media_type, width, height, clock_timestamp(), CASE WHEN NOT used THEN clock_timestamp() END
+    SELECT content, bytes, media_type, width, height, CASE WHEN used THEN clock_timestamp() END, CASE WHEN NOT used THEN clock_timestamp() END
     FROM wanted WHERE how = 'made' ORDER BY content
-    ON CONFLICT (content) DO UPDATE SET unused_since = CASE WHEN excluded.unused_since IS NOT NULL THEN t.unused_since END
+    ON CONFLICT (content) DO UPDATE SET unused_since = CASE WHEN excluded.unused_since IS NOT NULL THEN t.unused_since END,
+        checked_at = coalesce(excluded.checked_at, t.checked_at) WHERE t.deleting_since IS NULL
     RETURNING t.content
 ), held AS MATERIALIZED (
-    SELECT content FROM asset_object WHERE content = ANY(ARRAY(SELECT content FROM wanted WHERE how <> 'made')) ORDER BY content FOR SHARE
+    SELECT content FROM asset_object WHERE content = ANY(ARRAY(SELECT content FROM wanted WHERE how <> 'made')) AND deleting_since IS NULL
+    ORDER BY content FOR SHARE
 ), used AS (
-    UPDATE asset_object SET unused_since = NULL WHERE content = ANY(ARRAY(SELECT content FROM held JOIN wanted USING (content) WHERE used))
-        AND unused_since IS NOT NULL
+    UPDATE asset_object SET unused_since = NULL, checked_at = coalesce(checked_at, clock_timestamp())
+    WHERE content = ANY(ARRAY(SELECT content FROM held JOIN wanted USING (content) WHERE used)) AND (unused_since IS NOT NULL OR checked_at IS NULL)
 ), adopted AS (
     INSERT INTO asset_object (content, bytes, media_type, width, height, unused_since)
     SELECT content, bytes, media_type, width, height, clock_timestamp() FROM wanted
     WHERE how = 'there' AND content <> ALL(ARRAY(SELECT content FROM held)) ORDER BY content ON CONFLICT (content) DO NOTHING
 ), ended AS (
-    SELECT o.*, mine.old, mine.moved, mine.other, how IS NULL OR o.content = ANY(ARRAY(SELECT content FROM made UNION ALL SELECT content FROM held)) AS sure
+    SELECT o.*, mine.old, mine.moved, mine.other, how IS NULL OR o.content = ANY(ARRAY(SELECT content FROM made UNION ALL SELECT content FROM held)) AS sure,
+        EXISTS (SELECT FROM asset_object d WHERE d.content = o.content AND d.deleting_since IS NOT NULL) AS doomed
     FROM mine JOIN o ON o.asset = mine.public_id
 ), changed AS (
     UPDATE asset_log a SET lease_until = NULL,
-        status = CASE WHEN NOT e.sure OR e.other OR e.moved AND e.state <> 'COMPLETE' THEN 'PENDING'
+        status = CASE WHEN NOT e.sure AND e.doomed THEN 'WAITING'
+                      WHEN NOT e.sure OR e.other OR e.moved AND e.state <> 'COMPLETE' THEN 'PENDING'
                       WHEN e.state = 'WAITING' AND a.deadline <= clock_timestamp() AND a.expires_at <= clock_timestamp() THEN 'REFETCH' ELSE e.state END,
         content = CASE WHEN e.sure AND how IS NOT NULL THEN e.content ELSE a.content END,
         content_identity = CASE WHEN e.sure AND how IS NOT NULL THEN e.identity ELSE a.content_identity END,
@@ -54,7 +58,7 @@ WITH o AS MATERIALIZED (
         failure = e.failure, wanted_at = CASE WHEN e.sure AND NOT e.other AND e.state <> 'PENDING' THEN NULL ELSE a.wanted_at END,
         attempts = CASE WHEN e.other OR e.state = 'COMPLETE' THEN 0 ELSE greatest(a.attempts - (NOT counts)::integer, 0) END,
         -- An URL that lives for a short time only is tried several times before its end.
-        not_before = CASE WHEN e.state = 'WAITING' THEN clock_timestamp() + least(make_interval(secs => e.delay),
+        not_before = CASE WHEN NOT e.sure AND e.doomed THEN clock_timestamp() + interval '1 minute' WHEN e.state = 'WAITING' THEN clock_timestamp() + least(make_interval(secs => e.delay),
             CASE WHEN a.deadline > clock_timestamp() THEN greatest((a.deadline - clock_timestamp()) / 4, interval '1 second') END) END
     FROM ended e WHERE a.public_id = e.asset
     RETURNING a.public_id, a.status, e.sure AND e.how IS NOT NULL AS stored, e.old
@@ -67,7 +71,7 @@ SELECT public_id, status, stored, old FROM changed
 -- Parameters: contents (bytea[]): contents that assets have had.
 -- Locks: the objects.
 -- No row: others have them.
-UPDATE asset_object o SET unused_since = clock_timestamp() WHERE content = ANY(%(contents)s) AND unused_since IS NULL
+UPDATE asset_object o SET unused_since = clock_timestamp() WHERE content = ANY(%(contents)s) AND unused_since IS NULL AND deleting_since IS NULL
     AND NOT EXISTS (SELECT FROM asset_log a WHERE a.content = o.content)
 
 -- name: count

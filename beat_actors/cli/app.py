@@ -50,7 +50,11 @@ COMMANDS = (
     ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
     ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
-    ("assets", "assets:app", "Assets: the backlog and its end, costs, lists; show one, try some again."),
+    (
+        "assets",
+        "assets:app",
+        "Assets: the backlog and its end, costs, lists; show one, retry, forget those of a subject, check the bucket.",
+    ),
     ("payloads", "payloads:app", "Raw payloads: where they are stored; show one, erase those of requests."),
     (
         "queues",
@@ -87,6 +91,7 @@ LOCAL = (
     ("payloads",),
     ("try",),
     ("db", "vacuum"),
+    ("assets", "check"),
     ("events", "backfill"),
     ("db", "roles"),
 )

@@ -10,6 +10,7 @@ from rich.text import Text
 from beat_actors.assets.backlog import AssetBacklog, ClassBacklog
 from beat_actors.assets.costs import AssetCost
 from beat_actors.assets.listing import AGAIN, MAX_PAGE, MOST_AGAIN, AssetView, Filter
+from beat_actors.cli.assets_kept import allow, check, forget
 from beat_actors.cli.ids import AnyGivenUpAsset, AssetId
 from beat_actors.cli.names import AnyAssetClass, AnyAssetStatus, AnyPlatform
 from beat_actors.cli.operators import ask
@@ -18,7 +19,14 @@ from beat_actors.cli.output import TABLE, Flag, Shape, out, say, show_fields, sh
 from beat_actors.errors import BadInput
 from beat_actors.moments import moment
 
-app = App(name="assets", help="Assets: the backlog and its end, costs, lists; show one, try some again.")
+app = App(
+    name="assets",
+    help="Assets: the backlog and its end, costs, lists; show one, retry, forget those of a subject, check the bucket.",
+)
+
+app.command(forget)
+app.command(allow)
+app.command(check)
 
 
 @app.command

@@ -36,6 +36,7 @@ class Page(NamedTuple):
 @cache
 def forget_page(platform: str, entity: Entity) -> Statement[Page]:
     """One page of an entity's table: deletes what is too old, and of `asset_log` what no other row of that key and owner needs.
+    The objects of these assets are marked as perhaps unused, but for those that others hold locked.
 
     Parameters: `key`, `account`, `owner` (the position), `page` (rows), `days`, `epoch`. One row: how many were deleted (`gone`) and
     looked at (`seen`), and the position of the last; no row where the table ends. A row that is observed meanwhile stays.
@@ -57,6 +58,12 @@ WITH limits AS MATERIALIZED (
     WHERE a.platform = '{platform}' AND a.entity = '{entity.table}' AND a.entity_key = g.key AND a.owner = g.owner
       AND NOT EXISTS (SELECT FROM "{entity.table}" o WHERE o.{entity.key} = g.key AND o.owner = g.owner
                       AND o.observed_at >= (SELECT oldest FROM limits))
+    RETURNING a.content
+), objects AS (
+    -- Others may have them too: who deletes objects looks again (`assets/deleting`).
+    UPDATE asset_object SET unused_since = clock_timestamp() WHERE content = ANY(ARRAY(
+        SELECT content FROM asset_object WHERE content = ANY(ARRAY(SELECT content FROM assets WHERE content IS NOT NULL)) AND unused_since IS NULL AND deleting_since IS NULL
+        ORDER BY content FOR NO KEY UPDATE SKIP LOCKED))
 )
 SELECT (SELECT count(*) FROM gone)::integer AS gone, (SELECT count(*) FROM page)::integer AS seen, key, account_id, owner
 FROM page ORDER BY key DESC, account_id DESC, owner DESC LIMIT 1

@@ -6,6 +6,7 @@ import msgspec
 
 from beat_actors.assets.backlog import AssetBacklog
 from beat_actors.assets.costs import AssetCosts
+from beat_actors.assets.forgetting import Allowed, Forgotten
 from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
@@ -40,3 +41,11 @@ class There(operators.There):
     async def again(self, assets: Sequence[str], *, reason: str) -> int:
         body = {"assets": list(assets), "reason": reason}
         return (await self.client.send("POST", "/v1/assets/retry", Retried, body)).retried
+
+    async def forget(self, platform: str, name: str, kind: str, *, dry_run: bool, reason: str) -> Forgotten:
+        body = {"platform": platform, "name": name, "kind": kind, "dry_run": dry_run, "reason": reason}
+        return await self.client.send("POST", "/v1/assets/forget", Forgotten, body)
+
+    async def allow(self, platform: str, name: str, kind: str, *, reason: str) -> Allowed:
+        body = {"platform": platform, "name": name, "kind": kind, "reason": reason}
+        return await self.client.send("POST", "/v1/assets/allow", Allowed, body)

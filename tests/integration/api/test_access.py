@@ -83,6 +83,8 @@ TABLE = {
     ("GET", "/v1/assets/backlog"): Scope.OPERATE,
     ("GET", "/v1/assets/costs"): Scope.OPERATE,
     ("POST", "/v1/assets/retry"): Scope.OPERATE,
+    ("POST", "/v1/assets/forget"): Scope.OPERATE,
+    ("POST", "/v1/assets/allow"): Scope.OPERATE,
     ("POST", "/v1/stuck/requeue"): Scope.OPERATE,
     ("GET", "/v1/database/tables"): Scope.OPERATE,
     ("GET", "/v1/database/connections"): Scope.OPERATE,

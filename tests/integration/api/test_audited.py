@@ -24,6 +24,9 @@ QUARANTINED = """
 INSERT INTO quarantine (kind, platform, source, operation, parser_version, error, path)
 VALUES ('malformed', 'instagram', 'lama', 'profile_by_handle', 1, 'no', '$.id')
 """
+ASSET_OF_4711 = """
+INSERT INTO asset_log (platform, entity, entity_key, field, url) VALUES ('instagram', 'instagram_account', '4711', 'profile_pic_url', 'https://cdn.example.com/x')
+"""
 PARKED = """
 WITH sink AS (INSERT INTO event_sink (name, scheme, seq) VALUES ('bus', 'test', 0))
 INSERT INTO event_parked (sink, seq, id, at, subject, trouble, reason)
@@ -74,6 +77,8 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/events/parked/drop", {"sink": "bus", "seqs": [1], **REASON}, "event.drop"),
     ("DELETE", "/v1/events/sinks/bus?reason=gone", None, "sink.forget"),
     ("POST", "/v1/assets/retry", {"assets": [ASSET], **REASON}, "asset.retry"),
+    ("POST", "/v1/assets/forget", {"platform": "instagram", "name": "4711", **REASON}, "asset.forget"),
+    ("POST", "/v1/assets/allow", {"platform": "instagram", "name": "4711", **REASON}, "asset.allow"),
     ("POST", "/v1/alerts/1/silence", REASON, "alert.silence"),
     ("POST", "/v1/webhooks", {"url": "https://example.com/hook"}, "webhook.create"),
     ("PATCH", "/v1/webhooks/1", {"events": ["beat.alert.*"]}, "webhook.change"),
@@ -113,6 +118,7 @@ async def prepared(database: Database, settings: Settings) -> dict[str, str]:
     async with database.transaction() as transaction:
         await open_alert(transaction, alert)
         await transaction.run(QUARANTINED)
+        await transaction.run(ASSET_OF_4711)
     await sequence_all(database)
     async with database.transaction() as transaction:
         await transaction.run(PARKED)

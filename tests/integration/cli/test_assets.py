@@ -1,5 +1,6 @@
 """`beat assets` over the test's own database."""
 
+import asyncio
 import io
 import sys
 
@@ -7,8 +8,12 @@ import psycopg
 import pytest
 from rich.console import Console
 
+from beat_actors.assets.deleting import key_of
 from beat_actors.cli import output
+from beat_actors.local.s3 import S3Server
+from beat_actors.transport.objects import ObjectStore
 from tests.integration.assets.backlog_rows import PENDING, SAMPLED, USED
+from tests.integration.assets.stored import ACCOUNT, ASSET, BUCKET, OBJECT, content_of, emptied
 from tests.integration.cli.conftest import Beat
 
 
@@ -58,6 +63,48 @@ def test_costs_are_told_by_account_and_class(beat: Beat, rows: psycopg.Connectio
     assert first == ["account0", "thumbnail", "1000", "100", "90.0", "800", "80.0", "0.0040", "0.0018"]
     assert said == ["in 7 days 0.0040 once, and 0.0018 a month for what was stored"]
     assert beat("assets", "costs", "--days", "93").code == 2
+
+
+def test_the_media_of_a_subject_are_forgotten_and_allowed_again(beat: Beat, rows: psycopg.Connection) -> None:
+    rows.execute(ACCOUNT, ("17", "creator"))
+    rows.execute(ASSET, ("instagram_account", "17", "profile_pic_url", b"x" * 32))
+    rows.execute(OBJECT, (b"x" * 32, 7))
+    wanted = ("assets", "forget", "instagram", "creator", "--reason", "asked for")
+    dry = beat(*wanted, "--dry-run").out
+    counted = "1 assets, 1 objects and 0 smaller pictures {} deleted; 0 objects stay, because others have them"
+    assert dry == f"instagram profiles 17: {counted.format('would be')}\n"
+    assert beat(*wanted).out.splitlines()[0] == f"instagram profiles 17: {counted.format('are')}"
+    assert beat(*wanted, "--json").json["assets"] == 0
+    assert beat("assets", "list").out == ""
+    allowed = beat("assets", "allow", "instagram", "17", "--reason", "taken back").out
+    assert allowed == "the media of instagram profiles 17 are stored again\n"
+    assert "were not forgotten" in beat("assets", "allow", "instagram", "17", "--reason", "taken back").out
+    assert beat("assets", "forget", "instagram", "nobody", "--reason", "asked for").code == 4
+
+
+def test_rows_and_bucket_are_compared_and_the_exit_code_tells(
+    beat: Beat, rows: psycopg.Connection, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "BEAT_ASSET_BUCKET is not set" in beat("assets", "check").err
+    for name, value in s3_server.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BEAT_ASSET_BUCKET", BUCKET)
+    monkeypatch.setenv("BEAT_S3_ENDPOINT_URL", s3_server.url)
+
+    async def put(picture: bytes) -> None:
+        store = ObjectStore(BUCKET, endpoint_url=s3_server.url)
+        await emptied(store)
+        await store.put(key_of(content_of(picture)), picture)
+        await store.close()
+
+    asyncio.run(put(b"orphan"))
+    rows.execute(OBJECT, (b"x" * 32, 7))
+    dry = beat("assets", "check", "--dry-run", "--older", "0", "--json")
+    assert (dry.code, dry.json["missing"], dry.json["orphans"], dry.json["rows"]) == (1, 1, 1, 1)
+    found = beat("assets", "check", "--older", "0")
+    assert found.code == 1
+    assert dict(found.rows)["orphans"] == "1 objects without a row, 0.0 MB; they are deleted within a minute"
+    assert beat("assets", "check", "--older", "0").code == 0
 
 
 def test_a_screen_of_80_by_24_has_room_for_the_backlog_and_a_list(

@@ -1,0 +1,91 @@
+"""Objects that no asset needs are deleted: from the bucket, from the CDN, and then their rows.
+
+`commits.leave` and `privacy/retention` mark an object whose last asset is gone. After `UNUSED_FOR` the sweep begins its deletion (`condemn`, whose contract says why no asset can
+get it meanwhile). The bucket deletes it, BEAT_ASSET_PURGE_URL is told its path, and only then is the row noted as deleted: a run that was interrupted
+is repeated. The sweep handles `MOST` objects per step, however many there are.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from beat_actors.assets.purging import purge
+from beat_actors.database import Database, Statements, Transaction
+from beat_actors.requests.sweeps import Swept
+from beat_actors.transport.objects import ObjectStore
+
+UNUSED_FOR = 600.0
+"""Seconds for which an object stays without an asset: the next observation may bring the same picture."""
+STAYS = 300.0
+"""Seconds for which the row of a deleted object stays."""
+FRESH = 60.0
+"""Seconds after which what was read is not deleted any more, but read again: the process may have been frozen."""
+MOST = 500
+BUDGET = 15.0
+"""Seconds of one run."""
+
+SQL = Statements(__file__)
+HELD, NAMED, CONDEMN = SQL("held", bytes), SQL("named", bytes), SQL("condemn", bytes)
+DUE, DELETED, FORGET = SQL("due", bytes), SQL("deleted"), SQL("forget", int)
+
+Purge = Callable[[Sequence[str]], Awaitable[None]]
+
+
+def key_of(content: bytes) -> str:
+    """The key of an object in the bucket."""
+    name = content.hex()
+    return f"{name[:2]}/{name[2:4]}/{name}"
+
+
+async def condemn(transaction: Transaction, contents: Sequence[bytes]) -> list[bytes]:
+    """Begin the deletion of those of these objects that nothing needs any more; the contents, with those of smaller pictures."""
+    held = await transaction.rows(NAMED, {"contents": list(contents)})
+    return await transaction.rows(CONDEMN, {"contents": held}) if held else []
+
+
+@dataclass(frozen=True, slots=True)
+class Deleter:
+    """The sweep. `seconds`: how long an object stays unused."""
+
+    seconds: float = UNUSED_FOR
+    stays: float = STAYS
+    budget: float = BUDGET
+    most: int = MOST
+
+    async def run(self, database: Database, epoch: int | None = None) -> Swept:
+        """Delete what is due, until nothing is or the time is over. Raises `StorageUnavailable` and `ObjectsUnavailable`."""
+        ends, gone = time.monotonic() + self.budget, 0
+        store = ObjectStore.of_assets(database.settings)
+        if store is None:
+            return Swept()
+        while time.monotonic() < ends:
+            begun = await self._begin(database, epoch)
+            done = await self.delete(database, store, epoch)
+            gone += done
+            if begun < self.most and done < self.most:
+                break
+        async with database.statements() as alone:
+            await alone.run(FORGET, {"seconds": self.stays, "most": self.most, "epoch": epoch})
+        return Swept(count=gone)
+
+    async def _begin(self, database: Database, epoch: int | None) -> int:
+        """Begin the deletion of objects that have been unused; how many were looked at."""
+        async with database.transaction() as transaction:
+            held = await transaction.rows(HELD, {"seconds": self.seconds, "most": self.most, "epoch": epoch})
+            if held:
+                await transaction.rows(CONDEMN, {"contents": held})
+        return len(held)
+
+    async def delete(self, database: Database, store: ObjectStore, epoch: int | None = None) -> int:
+        """Delete one step of the objects whose deletion has begun; how many."""
+        read_at = time.monotonic()
+        async with database.statements() as alone:
+            due = await alone.rows(DUE, {"most": self.most, "epoch": epoch})
+        if not due or time.monotonic() - read_at > FRESH:
+            return 0
+        keys = [key_of(content) for content in due]
+        await store.delete(keys)
+        await purge(database.settings, [f"/{key}" for key in keys])
+        async with database.statements() as alone:
+            await alone.run(DELETED, {"contents": due})
+        return len(due)
