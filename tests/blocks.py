@@ -14,6 +14,7 @@ FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
 
 NOT_RUN = {
     "up": "starts another stack: tests/integration/local/test_stack.py",
+    "assets check": "needs a bucket of assets: tests/integration/cli/test_assets.py",
     "chaos": "starts other stacks, and CI runs it as `make chaos-ci`: tests/integration/chaos/test_chaos.py",
     "new-platform": "writes into a checkout: tests/integration/cli/test_new_platform.py",
     "events tail --follow": "runs until it is stopped; what it prints: tests/integration/cli/test_events.py",

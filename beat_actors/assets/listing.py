@@ -192,7 +192,7 @@ async def page(database: Database, wanted: Filter) -> AssetPage:
 
 
 async def one(database: Database, asset: str) -> WholeAsset:
-    """An asset by its id. Raises `BadInput` and `NotFound`."""
+    """An asset by its id. Raises `NotFound`."""
     async with database.statements() as alone:
         row = await alone.row(ONE, {"asset": uuid(asset)})
     if row is None:
@@ -212,7 +212,7 @@ async def one(database: Database, asset: str) -> WholeAsset:
 
 
 async def again(transaction: Transaction, assets: Sequence[str], *, actor: str, reason: str) -> int:
-    """Try assets again that were given up, or that wait for a later try; how many. Raises `BadInput`."""
+    """Try assets again that were given up, or that wait for a later try; how many. Raises `BadInput`, and `NotFound` for what is no id."""
     if not 0 < len(assets) <= MOST_AGAIN:
         raise BadInput(f"1 to {MOST_AGAIN:,} assets at a time", field="assets")
     check_text(reason, "reason", longest=1000)
@@ -276,11 +276,11 @@ def key_of(content: str) -> str:
 
 
 def uuid(text: str) -> UUID:
-    """Raises `BadInput`."""
+    """Raises `NotFound` for what is the id of no asset."""
     try:
         return UUID(text)
     except ValueError:
-        raise BadInput(f"{text!r} is not the id of an asset; `beat assets list` shows ids", field="asset") from None
+        raise NotFound(f"{text!r} is not the id of an asset; `beat assets list` shows ids") from None
 
 
 def _checked(wanted: Filter) -> dict[str, object]:

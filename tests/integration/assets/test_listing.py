@@ -98,7 +98,7 @@ async def test_an_asset_is_shown_with_its_object_and_what_happens_next(
     assert (whole.stored.bytes, whole.stored.key) == (3, f"ca/97/{whole.content}")
     with pytest.raises(NotFound):
         await one(database, "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d")
-    with pytest.raises(BadInput):
+    with pytest.raises(NotFound):
         await one(database, "17")
 
 

@@ -77,7 +77,7 @@ REFUSALS = (
     (("events", "forget", "nobody", "--reason", "x"), 4),
     (("events", "tail", "--type", "nothing.*"), 4),
     (("assets", "show", "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d"), 4),
-    (("assets", "show", "4711"), 2),
+    (("assets", "show", "4711"), 4),
     (("assets", "list", "--status", "nothing"), 2),
     (("assets", "retry", "--reason", "x"), 2),
     (("assets", "forget", "instagram", "nobody", "--reason", "x"), 4),
