@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from beat_actors.assets.places import key_of
 from beat_actors.assets.purging import purge
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.requests.sweeps import Swept
@@ -29,12 +30,6 @@ HELD, NAMED, CONDEMN = SQL("held", bytes), SQL("named", bytes), SQL("condemn", b
 DUE, DELETED, FORGET = SQL("due", bytes), SQL("deleted"), SQL("forget", int)
 
 Purge = Callable[[Sequence[str]], Awaitable[None]]
-
-
-def key_of(content: bytes) -> str:
-    """The key of an object in the bucket."""
-    name = content.hex()
-    return f"{name[:2]}/{name[2:4]}/{name}"
 
 
 async def condemn(transaction: Transaction, contents: Sequence[bytes]) -> list[bytes]:

@@ -10,6 +10,7 @@ import msgspec
 
 from beat_actors import audit
 from beat_actors.assets.classes import AssetClass
+from beat_actors.assets.places import key_of
 from beat_actors.data import cursors
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, NotFound
@@ -200,7 +201,7 @@ async def one(database: Database, asset: str) -> WholeAsset:
     stored = None
     if row.content is not None and row.bytes is not None and row.object_since is not None:
         stored = StoredObject(
-            key=key_of(row.content),
+            key=key_of(bytes.fromhex(row.content)),
             bytes=row.bytes,
             media_type=row.media_type or "",
             width=row.width,
@@ -268,11 +269,6 @@ def why(row: Whole) -> str:
     """What an asset waits for, or why it is not stored; with the reason, where there is one."""
     said = NEXT[row.status].replace("ID", str(row.public_id))
     return f"{said} ({row.failure})" if row.failure else said
-
-
-def key_of(content: str) -> str:
-    """The key of an object in the bucket, by its SHA-256 in hex."""
-    return f"{content[:2]}/{content[2:4]}/{content}"
 
 
 def uuid(text: str) -> UUID:

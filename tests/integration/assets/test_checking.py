@@ -8,7 +8,8 @@ import pytest
 
 from beat_actors.assets import checking
 from beat_actors.assets.checking import Check, Checked
-from beat_actors.assets.deleting import Deleter, key_of
+from beat_actors.assets.deleting import Deleter
+from beat_actors.assets.places import key_of
 from tests.integration.assets.stored import Stored, content_of
 
 PICTURES = 60

@@ -11,7 +11,8 @@ from aiohttp import web
 from beat_actors.assets import commits
 from beat_actors.assets.claims import claim
 from beat_actors.assets.commits import End, How, State
-from beat_actors.assets.deleting import Deleter, condemn, key_of
+from beat_actors.assets.deleting import Deleter, condemn
+from beat_actors.assets.places import key_of
 from beat_actors.database import Database
 from beat_actors.errors import ObjectsUnavailable
 from tests.integration.assets.rows import asset, insert

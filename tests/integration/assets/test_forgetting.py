@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from beat_actors.assets import forgetting
-from beat_actors.assets.deleting import Deleter, key_of
+from beat_actors.assets.deleting import Deleter
 from beat_actors.assets.forgetting import allow, forget
+from beat_actors.assets.places import key_of
 from beat_actors.errors import BadInput, NotFound
 from tests.integration.assets.stored import Stored
 
