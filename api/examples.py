@@ -133,6 +133,9 @@ SCHEMAS: dict[str, Any] = {
     },
     "ParkedToRetry": {"sink": "bus", "trouble": "unroutable", "reason": "the queue is bound"},
     "ParkedToDrop": {"sink": "bus", "seqs": [4711], "reason": "no consumer needs it"},
+    "AssetsToRetry": {"assets": ["5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d"], "reason": "their host is back"},
+    "SubjectToForget": {"platform": "instagram", "name": SEARCHED, "reason": "asked for by its owner"},
+    "SubjectToAllow": {"platform": "instagram", "name": SEARCHED, "reason": "taken back"},
     "Silence": {"reason": "planned maintenance", "silenced": True},
     "LimitResetReason": {"reason": "agreed with the customer"},
     "Problem": {

@@ -83,7 +83,11 @@ class Asset(Resource):
     """GET: one asset."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("Get an asset, its object, and what happens to it next.", {200: listing.WholeAsset})}
+    calls: Calls = {
+        "GET": Call(
+            "Get an asset, its object, and what happens to it next.", {200: listing.WholeAsset}, named="show_asset"
+        )
+    }
 
     async def on_get(self, _req: Request, resp: Response, asset_id: str) -> None:
         send(resp, await listing.one(self._provider.services.database, asset_id))
@@ -146,7 +150,7 @@ class AssetsForget(Resource):
     calls: Calls = {
         "POST": Call(
             "Forget the media of a subject: assets, objects that nobody else has, smaller pictures, the CDN's copies. They are not stored again.",
-            {200: forgetting.Forgotten},
+            {200: forgetting.SubjectForgotten},
             body=SubjectToForget,
         )
     }
@@ -172,7 +176,7 @@ class AssetsAllow(Resource):
     calls: Calls = {
         "POST": Call(
             "Store the media of a subject again, from its next observation on.",
-            {200: forgetting.Allowed},
+            {200: forgetting.SubjectAllowed},
             body=SubjectToAllow,
         )
     }

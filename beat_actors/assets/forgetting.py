@@ -50,7 +50,7 @@ class References(NamedTuple):
     variants: int
 
 
-class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+class SubjectForgotten(msgspec.Struct, frozen=True, kw_only=True):
     """What was forgotten of a subject, or would be (`dry_run`). `key`: of the subject. `assets`: that are deleted; `objects`, `variants`: that nothing else needs,
     and smaller pictures that were made of them. `shared`: objects that stay, because assets of others have them. `denied`: whether the
     subject is denied from now on and was not before."""
@@ -66,7 +66,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     denied: bool
 
 
-class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+class SubjectAllowed(msgspec.Struct, frozen=True, kw_only=True):
     """A subject whose media are stored again. `was_denied`: whether they were not before."""
 
     platform: str
@@ -90,7 +90,7 @@ async def forget(
     reason: str,
     kind: str = PROFILES,
     dry_run: bool = False,
-) -> Forgotten:
+) -> SubjectForgotten:
     """Forget the media of what has this id or name. Raises `BadInput` and `NotFound`.
 
     An id is enough where the thing's own row is gone, and its assets are not, or it is denied already. What nothing is known of is not found.
@@ -107,7 +107,7 @@ async def forget(
         objects, variants, shared = await _would_go(database, contents)
     else:
         shared = await _left(database, list(contents))
-    return Forgotten(
+    return SubjectForgotten(
         platform=subject.platform,
         kind=subject.kind,
         key=subject.key,
@@ -122,7 +122,7 @@ async def forget(
 
 async def allow(
     database: Database, platform: str, name: str, *, actor: str, reason: str, kind: str = PROFILES
-) -> Allowed:
+) -> SubjectAllowed:
     """Let the media of a subject be stored again, from its next observation on. Raises `BadInput` and `NotFound`."""
     check_text(reason, "reason", longest=1000)
     subject = await resolved(database, platform, name, kind)
@@ -131,7 +131,7 @@ async def allow(
         await audit.record(
             transaction, actor=actor, action="asset.allow", target=_target(subject), detail={"reason": reason}
         )
-    return Allowed(platform=subject.platform, kind=subject.kind, key=subject.key, was_denied=count > 0)
+    return SubjectAllowed(platform=subject.platform, kind=subject.kind, key=subject.key, was_denied=count > 0)
 
 
 async def resolved(database: Database, platform: str, name: str, kind: str) -> Subject:

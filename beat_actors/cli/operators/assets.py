@@ -6,7 +6,7 @@ import msgspec
 
 from beat_actors.assets.backlog import AssetBacklog
 from beat_actors.assets.costs import AssetCosts
-from beat_actors.assets.forgetting import Allowed, Forgotten
+from beat_actors.assets.forgetting import SubjectAllowed, SubjectForgotten
 from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
@@ -42,10 +42,10 @@ class There(operators.There):
         body = {"assets": list(assets), "reason": reason}
         return (await self.client.send("POST", "/v1/assets/retry", Retried, body)).retried
 
-    async def forget(self, platform: str, name: str, kind: str, *, dry_run: bool, reason: str) -> Forgotten:
+    async def forget(self, platform: str, name: str, kind: str, *, dry_run: bool, reason: str) -> SubjectForgotten:
         body = {"platform": platform, "name": name, "kind": kind, "dry_run": dry_run, "reason": reason}
-        return await self.client.send("POST", "/v1/assets/forget", Forgotten, body)
+        return await self.client.send("POST", "/v1/assets/forget", SubjectForgotten, body)
 
-    async def allow(self, platform: str, name: str, kind: str, *, reason: str) -> Allowed:
+    async def allow(self, platform: str, name: str, kind: str, *, reason: str) -> SubjectAllowed:
         body = {"platform": platform, "name": name, "kind": kind, "reason": reason}
-        return await self.client.send("POST", "/v1/assets/allow", Allowed, body)
+        return await self.client.send("POST", "/v1/assets/allow", SubjectAllowed, body)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from beat_actors.assets import backlog, costs, forgetting, listing
 from beat_actors.assets.backlog import AssetBacklog
 from beat_actors.assets.costs import AssetCosts
-from beat_actors.assets.forgetting import Allowed, Forgotten
+from beat_actors.assets.forgetting import SubjectAllowed, SubjectForgotten
 from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli.operators import here
 from beat_actors.cli.session import who
@@ -28,9 +28,9 @@ class Here(here.Here):
         async with self.session.database.transaction() as transaction:
             return await listing.again(transaction, assets, actor=who(), reason=reason)
 
-    async def forget(self, platform: str, name: str, kind: str, *, dry_run: bool, reason: str) -> Forgotten:
+    async def forget(self, platform: str, name: str, kind: str, *, dry_run: bool, reason: str) -> SubjectForgotten:
         database = self.session.database
         return await forgetting.forget(database, platform, name, kind=kind, dry_run=dry_run, actor=who(), reason=reason)
 
-    async def allow(self, platform: str, name: str, kind: str, *, reason: str) -> Allowed:
+    async def allow(self, platform: str, name: str, kind: str, *, reason: str) -> SubjectAllowed:
         return await forgetting.allow(self.session.database, platform, name, kind=kind, actor=who(), reason=reason)
