@@ -21,7 +21,8 @@
 -- A URL of the same picture that works for longer takes the place of one that waits, if that is an hour or more or the old one dies within an hour. Any
 -- such URL makes REFETCH, EXPIRED and GONE PENDING again. Of COMPLETE and
 -- FAILED assets nothing is written. An asset that is being uploaded gets the new URL and picture and stays PROCESSING: the commit of that
--- upload compares them with those of its claim (`assets/commits`), and a different picture is claimed again. Subjects in `asset_denied` are left out.
+-- upload compares them with those of its claim (`assets/commits`), and a different picture is claimed again. Subjects in `asset_denied` are left out,
+-- and what is listed under them.
 -- Parameters: media (json): an array of objects, one for each asset, with the fields that `m` names; `identity` in base64.
 -- Locks: the new rows in the order of their primary key, then those that change in the order of `public_id`, as commits of uploads do. One call in a
 -- transaction, after its rows of entities.
@@ -32,8 +33,9 @@ WITH m AS MATERIALIZED (
     FROM json_to_recordset(%(media)s::json) AS m(platform text, entity text, entity_key text, field text, owner text, account_id text, url text,
         asset_class smallint, identity text, observed_at timestamptz, expires_at timestamptz, deadline timestamptz, parent_kind text, parent_key text)
     -- No hash is computed as long as nothing is denied.
-    WHERE NOT EXISTS (SELECT FROM asset_denied) OR NOT EXISTS (SELECT FROM asset_denied d WHERE d.subject
-        = sha256(convert_to(m.platform, 'UTF8') || '\x00'::bytea || convert_to(m.entity, 'UTF8') || '\x00'::bytea || convert_to(m.entity_key, 'UTF8')))
+    WHERE NOT EXISTS (SELECT FROM asset_denied) OR NOT EXISTS (SELECT FROM asset_denied d WHERE d.subject IN (
+        sha256(convert_to(m.platform, 'UTF8') || '\x00'::bytea || convert_to(m.entity, 'UTF8') || '\x00'::bytea || convert_to(m.entity_key, 'UTF8')),
+        sha256(convert_to(m.platform, 'UTF8') || '\x00'::bytea || convert_to(m.parent_kind, 'UTF8') || '\x00'::bytea || convert_to(m.parent_key, 'UTF8'))))
 ), known AS MATERIALIZED (
     SELECT m.*, k.id IS NULL AS is_new, {{worth_it}} AS worth_it FROM m LEFT JOIN asset_log k ON {{same_asset}}
 ), changed AS MATERIALIZED (

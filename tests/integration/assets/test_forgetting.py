@@ -1,10 +1,11 @@
 """The media of a subject are forgotten: no row, no object and no smaller picture of it is left, and others keep theirs."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from beat_actors.assets import forgetting
+from beat_actors.assets import forgetting, intake
 from beat_actors.assets.deleting import Deleter
 from beat_actors.assets.forgetting import allow, forget
 from beat_actors.assets.places import key_of
@@ -94,3 +95,44 @@ async def test_what_is_not_known_is_refused(two: Stored, given: Any, error: type
     with pytest.raises(error):
         await forget(two.database, *given, **SAID)
     assert two.one("SELECT count(*) FROM asset_denied") == 0
+
+
+async def test_the_next_scrape_does_not_bring_back_what_was_forgotten(two: Stored) -> None:
+    """Neither the profile's picture nor that of a post which is new; until it is allowed again."""
+    now = datetime.now(UTC)
+
+    async def scraped() -> list[str]:
+        seen = [
+            ("instagram_account", "1", "1"),
+            ("instagram_post", "1-post-3", "1"),
+            ("instagram_post", "1-post-new", "1"),
+            ("instagram_post", "2-post-new", "2"),
+        ]
+        rows = [
+            intake.Row(
+                "instagram",
+                table,
+                key,
+                "thumbnail_url",
+                "",
+                None,
+                f"https://cdn.example.com/{key}.jpg",
+                1,
+                key.encode(),
+                now,
+                None,
+                now,
+                "profiles",
+                parent,
+            )
+            for table, key, parent in seen
+        ]
+        two.rows.execute("DELETE FROM asset_log")
+        async with two.database.transaction() as transaction:
+            await intake.observe(transaction, rows)
+        return [row[0] for row in two.rows.execute("SELECT entity_key FROM asset_log ORDER BY entity_key")]
+
+    await forget(two.database, "instagram", "mine", **SAID)
+    assert await scraped() == ["2-post-new"]
+    await allow(two.database, "instagram", "mine", **SAID)
+    assert await scraped() == ["1", "1-post-3", "1-post-new", "2-post-new"]
