@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from beat_actors.asset_budget_settings import AssetBudgetSettings
 
 
-class AssetSettings(BaseSettings):
+class AssetSettings(AssetBudgetSettings):
     """Part of `settings.Settings`."""
 
     model_config = SettingsConfigDict(env_prefix="BEAT_", extra="ignore", frozen=True, hide_input_in_errors=True)

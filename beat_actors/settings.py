@@ -22,7 +22,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from beat_actors.asset_budget_settings import AssetBudgetSettings
 from beat_actors.asset_link_settings import AssetLinkSettings
 from beat_actors.asset_settings import AssetSettings
 from beat_actors.errors import BadSettings, SecretMissing
@@ -97,7 +96,7 @@ class DatabaseSettings(BaseSettings):
         return str(self.database_owner_url or self.direct_url)
 
 
-class Settings(AssetLinkSettings, AssetSettings, AssetBudgetSettings, KeptSettings, DatabaseSettings):
+class Settings(AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings):
     """Every variable that Beat reads. `beat settings` prints the same as a table."""
 
     database_pool_size: Annotated[
