@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency events trust serve generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency events trust serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -95,6 +95,9 @@ latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--ra
 
 serve: $(READY) ## what the API takes: requests at a steady rate, batches, reads beside a bare handler, calls beside hostile callers; ARGS="--rate 200"
 	@$(BIN)/python -m bench.api $(ARGS)
+
+redirects: $(READY) ## how long a reader waits for the redirect of a stored asset; ARGS="--rate 200 --rows 100000"
+	@$(BIN)/python -m bench.redirects $(ARGS)
 
 wheels: $(READY) ## build the wheels into ./dist, without a network: production, `rehearsal`, and the client alone
 	@$(BIN)/python -m hatchling build --target wheel --directory dist

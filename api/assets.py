@@ -22,9 +22,10 @@ from api.parameters import whole
 from api.resource import Resource
 from beat_actors.access.reader import Reader
 from beat_actors.assets.bodies import PART, WHOLE
-from beat_actors.assets.choice import REDUCIBLE, WIDEST, type_for, width_for
+from beat_actors.assets.picture import Kind
 from beat_actors.assets.places import key_of
 from beat_actors.assets.serving import Asset, Step, Variant, Wanted, step
+from beat_actors.assets.variants import kind_of, width_of
 from beat_actors.errors import NotFound, ObjectMissing, ObjectsUnavailable, StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,11 @@ PLACEHOLDER = bytes.fromhex(
     "454e44ae426082"
 )
 """A grey PNG of one pixel."""
+WIDEST = 4096
+"""Pixels that can be asked for."""
+REDUCIBLE = frozenset(kind.media_type for kind in Kind if kind is not Kind.GIF)
+"""Types of which smaller pictures are made. A GIF may move, and a video does."""
+SHOWN_BY_ALL = frozenset({Kind.JPEG.media_type, Kind.PNG.media_type})
 UNKNOWN = "there is no such asset, or the key may not see it"
 VERSION = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16,64}$")]
 ANY_MEDIA = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "video/mp4")
@@ -130,14 +136,14 @@ class AssetPicture(Resource):
         assert asset.content is not None
         content, media_type, size = asset.content, asset.media_type or "application/octet-stream", asset.bytes or 0
         keeps = asset.is_current
-        if width := self._width(req, asset):
+        if asked := whole(req, "w", default=0, most=WIDEST):
             resp.set_header("Vary", "Accept")
-            wanted = Wanted(asset.content, width, type_for(req.get_header("Accept")))
-            variant = await self._variant(req, wanted)
-            if variant is None:
-                keeps = False  # the smaller picture comes soon
-            elif variant.variant != asset.content:
-                content, media_type, size = variant.variant, wanted.media_type, variant.bytes
+            if (wanted := wanted_of(asset, asked, req.get_header("Accept"))) is not None:
+                variant = await self._variant(req, wanted)
+                if variant is None:
+                    keeps = False  # the smaller picture comes soon
+                elif variant.variant != asset.content:
+                    content, media_type, size = variant.variant, variant.shown_as, variant.bytes
         place = self._provider.services.places.url_of(content)
         if place is not None:
             resp.status = 302
@@ -150,10 +156,6 @@ class AssetPicture(Resource):
                 _send_placeholder(req, resp, FOR)
                 return
         _set_lifetime(req, resp, asset, keeps=keeps, immutable=place is None)
-
-    def _width(self, req: Request, asset: Asset) -> int | None:
-        asked = whole(req, "w", default=0, most=WIDEST)
-        return width_for(asked, asset.width) if asked and asset.media_type in REDUCIBLE else None
 
     async def _variant(self, req: Request, wanted: Wanted) -> Variant | None:
         """The variant, which is made now if that takes a short time."""
@@ -203,6 +205,16 @@ class AssetPicture(Resource):
         if caller is not None:
             return Asker(caller.key_id, None)
         return Asker(NOBODY, network_of(address_of(req, self._provider.services.database.settings.api_proxies)))
+
+
+def wanted_of(asset: Asset, asked: int, accept: str | None) -> Wanted | None:
+    """The smaller picture for a reader that shows it `asked` pixels wide; `None` where the picture itself is what it gets."""
+    width, media_type = width_of(asked), kind_of(accept).media_type
+    if asset.content is None or asset.media_type not in REDUCIBLE:
+        return None
+    if asset.width is not None and asset.width <= width and asset.media_type in SHOWN_BY_ALL | {media_type}:
+        return None
+    return Wanted(asset.content, width, media_type)
 
 
 def address_of(req: Request, proxies: int) -> str | None:

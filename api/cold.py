@@ -103,7 +103,7 @@ class Cold:
             if now is Step.REST:
                 return Brought(asset, max(1, math.ceil(asset.later)) if asset.later and asset.later > 0 else LATER)
             if now is Step.ASK:
-                return Brought(asset, await self._begin(asset.public_id, by, self._marking(asset)) or LATER)
+                return Brought(asset, await self._begin(asset.public_id, by, self._asking(asset)) or LATER)
             seconds = ends - time.monotonic()
             if seconds <= 0 or not self._room(self.assets, by):
                 break
@@ -148,6 +148,9 @@ class Cold:
             self._wakeups.send(("assets",))
 
         return mark
+
+    def _asking(self, asset: Asset) -> Callable[[], Awaitable[object]]:
+        return lambda: self._services().shelf.ask(asset.public_id)
 
     async def _begin(self, what: object, by: Asker, work: Callable[[], Awaitable[object]]) -> int:
         """Do the work once for all readers that come together. 0, or the seconds after which to ask again where the budget is used up."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from beat_actors.asset_budget_settings import AssetBudgetSettings
@@ -71,3 +71,9 @@ class AssetSettings(AssetBudgetSettings):
             description="number of proxies of your own in front of the API, each of which adds to the header `X-Forwarded-For`; needed to tell apart readers without a key",
         ),
     ] = 0
+
+    @field_validator("asset_base_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        """docker-compose.yml sets it to nothing where it is not set."""
+        return value or None

@@ -180,6 +180,7 @@ def serving(home: Home, settings: Settings, app: str) -> Iterator[str]:
         "BEAT_LOG_LEVEL": "WARNING",
         "BEAT_API_PORT": str(port),
         "BEAT_HEALTH_PORT": str(home.port(f"{app.partition(':')[0]}-health")),
+        **({"BEAT_ASSET_BASE_URL": settings.asset_base_url} if settings.asset_base_url else {}),
     }
     options = ["--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-ws", app]
     command = [sys.executable, "-m", *(["api"] if app == "api" else ["granian", *options])]

@@ -56,9 +56,8 @@ class Bodies:
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
         """`None` where the settings name no bucket of assets."""
-        if settings.asset_bucket is None:
-            return None
-        return cls(ObjectStore(settings.asset_bucket, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region))
+        store = ObjectStore.of_assets(settings)
+        return None if store is None else cls(store)
 
     async def whole(self, content: bytes, key: str) -> bytes:
         """An object of at most `WHOLE` bytes. Raises `ObjectMissing`, `ObjectsUnavailable`."""
@@ -100,9 +99,10 @@ class Bodies:
             self._streams -= 1
 
     async def close(self) -> None:
-        """Give up what is being read."""
+        """Give up what is being read, and close the connections."""
         for read in list(self._reads.values()):
             read.cancel()
+        await self._store.close()
 
     async def _read(self, content: bytes, key: str) -> bytes:
         async with self._places:

@@ -24,7 +24,7 @@ class Asset(NamedTuple):
     """An asset as it is served. `content`: SHA-256 of the last good picture. `is_current`: that picture is the one that was observed last.
 
     `media_type`, `bytes`, `width`: of the content. `wanted`: a reader waits for it already. `later`: seconds until it may be fetched again, `None`: at
-    once. `may_refetch`: its parent was not asked for because of it during the last day.
+    once. `may_refetch`: it has a parent that was not asked for because of it during the last day.
     """
 
     public_id: UUID
@@ -50,18 +50,19 @@ class Wanted(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """A smaller picture of `content`: the object `variant`."""
+    """A smaller picture of `content`: the object `variant`, of the type `shown_as`."""
 
     content: bytes
     width: int
     media_type: str
     variant: bytes
     bytes: int
+    shown_as: str
 
 
 class Step(Enum):
-    """What the process does for a reader. `WANT`: it marks the row as wanted and waits. `ASK`: it marks the row and does not wait, since the fetch of
-    the parent takes longer than a reader can be kept. `REST`: nothing can be had for now, or for ever."""
+    """What the process does for a reader. `WANT`: it marks the row as wanted and waits. `ASK`: it has the parent asked for and does not wait, since
+    that takes longer than a reader can be kept. `REST`: nothing can be had for now, or for ever."""
 
     SERVE = "serve"
     WAIT = "wait"
@@ -71,7 +72,7 @@ class Step(Enum):
 
 
 SQL = Statements(__file__)
-LOOK, WANT, SETTLED = SQL("look", Asset), SQL("want"), SQL("settled", UUID)
+LOOK, WANT, ASK, SETTLED = SQL("look", Asset), SQL("want"), SQL("ask"), SQL("settled", UUID)
 MAY, VARIANTS = SQL("may", bool), SQL("variants", Variant)
 
 
@@ -86,7 +87,7 @@ def step(asset: Asset) -> Step:
             return Step.WAIT if asset.wanted else Step.WANT
         case "WAITING" if not asset.later or asset.later <= 0:
             return Step.WAIT if asset.wanted else Step.WANT
-        case "EXPIRED" | "REFETCH" if asset.may_refetch and not asset.wanted:
+        case "EXPIRED" if asset.may_refetch:
             return Step.ASK
     return Step.REST
 
@@ -113,6 +114,11 @@ class Shelf:
         """Mark a row as wanted, if it still is one that can be fetched. Raises `StorageUnavailable`."""
         async with self._database.statements() as alone:
             await alone.run(WANT, {"ids": [asset]})
+
+    async def ask(self, asset: UUID) -> None:
+        """Let the parent of an expired asset be asked for again, unless that was done within a day. Raises `StorageUnavailable`."""
+        async with self._database.statements() as alone:
+            await alone.run(ASK, {"ids": [asset]})
 
     async def settled(self, ids: Collection[UUID]) -> set[UUID]:
         """Those of these rows that no reader has to wait for any longer, whatever became of them. Raises `StorageUnavailable`."""

@@ -24,9 +24,9 @@ from tests.integration.api.promised import Promised
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 200 + b"\xff\xd9"
 CDN = "https://cdn.example.com/pictures"
 ADD = """
-INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, class, identity, content, content_identity, refetched_at, not_before)
+INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, class, identity, content, content_identity, parent_kind, parent_key)
 SELECT 'instagram', 'instagram_account', %(key)s, 'picture', %(owner)s, 'https://origin.invalid/' || %(key)s, %(status)s, 0, '\\x01',
-       %(content)s, %(content_identity)s, %(refetched_at)s, %(not_before)s
+       %(content)s, %(content_identity)s, 'profiles', %(key)s
 RETURNING public_id
 """
 ADD_OBJECT = """
@@ -54,7 +54,7 @@ class Assets:
     store: ObjectStore | None = None
 
     async def add(self, status: str = "PENDING", *, owner: str = "", **more: Any) -> str:
-        given = {"content": None, "content_identity": None, "refetched_at": None, "not_before": None} | more
+        given = {"content": None, "content_identity": None} | more
         async with self.database.transaction() as transaction:
             key = uuid.uuid4().hex
             return str(await transaction.value(ADD, {"key": key, "owner": owner, "status": status} | given))
@@ -304,19 +304,17 @@ async def test_s7_11_the_last_good_picture_is_served_while_there_is_no_newer_one
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_s7_11_who_reads_an_expired_asset_has_its_parent_asked_for_once_a_day(readers, assets, wake_ups) -> None:
-    never, today = await assets.add("EXPIRED"), await assets.add("EXPIRED")
-    yesterday = await assets.add("EXPIRED")
+async def test_s7_11_and_s7_3_who_reads_an_expired_asset_has_its_parent_asked_for_once_a_day(readers, assets) -> None:
+    never, today, yesterday, alone = [await assets.add("EXPIRED") for _ in range(4)]
     for hours, asset in ((1, today), (25, yesterday)):
         asked = "UPDATE asset_log SET refetched_at = clock_timestamp() - make_interval(hours => %(hours)s) WHERE public_id = %(id)s"
         await assets.run(asked, hours=hours, id=asset)
-    for asset in (never, today, yesterday):
-        assert (await readers.simulate_get(f"/assets/{asset}")).status_code == 404
-    assert [await assets.column("wanted_at IS NOT NULL", each) for each in (never, today, yesterday)] == [
-        True,
-        False,
-        True,
-    ]
+    await assets.run("UPDATE asset_log SET parent_key = NULL WHERE public_id = %(id)s", id=alone)
+    for asset in (never, today, yesterday, alone):
+        answer = await readers.simulate_get(f"/assets/{asset}")
+        assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+    states = [await assets.column("status", asset) for asset in (never, today, yesterday, alone)]
+    assert states == ["REFETCH", "EXPIRED", "REFETCH", "EXPIRED"]
 
 
 async def test_what_failed_a_moment_ago_is_not_fetched_before_its_time(readers, assets) -> None:
@@ -423,7 +421,7 @@ async def test_s7_11_the_whole_picture_is_served_until_the_smaller_one_is_made(r
     assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "Accept")
 
 
-@pytest.mark.parametrize(("w", "media_type"), [("1081", "image/jpeg"), ("100", "image/gif"), ("100", "video/mp4")])
+@pytest.mark.parametrize(("w", "media_type"), [("1501", "image/jpeg"), ("100", "image/gif"), ("100", "video/mp4")])
 async def test_what_would_not_be_smaller_or_moves_is_served_as_it_is(
     readers, assets, wake_ups, w: str, media_type: str
 ) -> None:

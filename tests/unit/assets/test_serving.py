@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from beat_actors.assets.choice import AVIF, JPEG, WEBP, WIDTHS, type_for, width_for
+from api.assets import wanted_of
 from beat_actors.assets.lookup import Lookup
 from beat_actors.assets.serving import Asset, Step, step
 from beat_actors.errors import StorageTooSlow, StorageUnavailable
@@ -27,9 +27,8 @@ OLD = NEW._replace(content=b"old")
         (NEW._replace(status="WAITING", later=-1.0), Step.WANT),
         (NEW._replace(status="WAITING", later=30.0), Step.REST),
         (NEW._replace(status="EXPIRED"), Step.ASK),
-        (NEW._replace(status="REFETCH"), Step.ASK),
+        (NEW._replace(status="REFETCH"), Step.REST),
         (NEW._replace(status="EXPIRED", may_refetch=False), Step.REST),
-        (NEW._replace(status="EXPIRED", wanted=True), Step.REST),
         (NEW._replace(status="GONE"), Step.REST),
         (OLD._replace(status="FAILED"), Step.REST),
     ],
@@ -38,35 +37,33 @@ def test_s7_11_the_next_step_depends_on_the_state(asset: Asset, expected: Step) 
     assert step(asset) is expected
 
 
-@pytest.mark.parametrize(
-    ("asked", "own", "width"),
-    [(1, 2000, 64), (64, 2000, 64), (65, 2000, 160), (1080, 2000, 1080), (1081, 2000, None), (300, 320, None), (300, 321, 320), (300, None, 320)],
-)  # fmt: skip
-def test_a_width_is_rounded_up_and_never_above_that_of_the_picture(
-    asked: int, own: int | None, width: int | None
-) -> None:
-    assert width_for(asked, own) == width
-    assert width is None or width in WIDTHS
+PICTURE = OLD._replace(status="COMPLETE", is_current=True, media_type="image/jpeg", width=1500)
 
 
 @pytest.mark.parametrize(
-    ("accept", "kind"),
+    ("asset", "asked", "accept", "wanted"),
     [
-        (None, JPEG),
-        ("*/*", JPEG),
-        ("image/*", JPEG),
-        ("image/avif,image/webp,*/*;q=0.8", WEBP),
-        ("image/avif,*/*", AVIF),
-        ("image/avif;q=0.9, image/webp;q=0.5", AVIF),
-        ("image/webp;q=0", JPEG),
-        ("IMAGE/WEBP ; Q=0.3", WEBP),
-        ("image/webp;q=nan", JPEG),
-        ("image/webp;q=x", JPEG),
-        ("x" * 600 + ",image/webp", JPEG),
+        (PICTURE, 300, None, (320, "image/jpeg")),
+        (PICTURE, 300, "image/webp,*/*", (320, "image/webp")),
+        (PICTURE, 300, "image/avif,image/webp,*/*;q=0.8", (320, "image/avif")),
+        (PICTURE, 4000, None, None),
+        (PICTURE._replace(width=320), 300, None, None),
+        (PICTURE._replace(width=320), 300, "image/webp", None),
+        (PICTURE._replace(width=321), 300, None, (320, "image/jpeg")),
+        (PICTURE._replace(width=None), 300, None, (320, "image/jpeg")),
+        # A type that the reader does not name is changed, also where the picture is small.
+        (PICTURE._replace(media_type="image/webp", width=64), 300, None, (320, "image/jpeg")),
+        (PICTURE._replace(media_type="image/webp", width=64), 300, "image/webp", None),
+        (PICTURE._replace(media_type="image/gif"), 300, None, None),
+        (PICTURE._replace(media_type="video/mp4"), 300, None, None),
+        (NEW, 300, None, None),
     ],
 )
-def test_a_type_is_made_for_readers_that_name_it(accept: str | None, kind: str) -> None:
-    assert type_for(accept) == kind
+def test_s7_11_a_smaller_picture_is_made_where_it_would_be_smaller(
+    asset: Asset, asked: int, accept: str | None, wanted: tuple[int, str] | None
+) -> None:
+    found = wanted_of(asset, asked, accept)
+    assert (None if found is None else (found.width, found.media_type)) == wanted
 
 
 class Rows:
