@@ -50,7 +50,9 @@ REDUCIBLE = frozenset(kind.media_type for kind in Kind if kind is not Kind.GIF)
 """Types of which smaller pictures are made. A GIF may move, and a video does."""
 SHOWN_BY_ALL = frozenset({Kind.JPEG.media_type, Kind.PNG.media_type})
 UNKNOWN = "there is no such asset, or the key may not see it"
-VERSION = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16,64}$")]
+LEAST_VERSION = 16
+"""Digits of a version, so that another picture does not have the same by chance."""
+VERSION = Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{LEAST_VERSION},64}}$")]
 ANY_MEDIA = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "video/mp4")
 QUERY = {"w": up_to(WIDEST, least=1), "v": VERSION}
 HEADERS = {
@@ -245,8 +247,8 @@ def _set_lifetime(req: Request, resp: Response, asset: Asset, *, keeps: bool, im
         resp.set_header("Cache-Control", "no-store")
         return
     whose = "private" if asset.owner else "public"
-    version = req.get_param("v")
-    if immutable and version and (asset.content or b"").hex().startswith(version):
+    version = req.get_param("v") or ""
+    if immutable and len(version) >= LEAST_VERSION and (asset.content or b"").hex().startswith(version):
         resp.set_header("Cache-Control", f"{whose}, max-age={FOR_EVER}, immutable")
     else:
         resp.set_header("Cache-Control", f"{whose}, max-age={FOR}")
