@@ -15,6 +15,7 @@ from redis import RedisError
 from actors import queue_scripts, scripts
 from actors.broker import BeatBroker, build_broker
 from actors.encoder import MAX_BYTES
+from beat_actors.broker.own_flows import OWN_FLOWS
 from beat_actors.logins import said
 from beat_actors.redis_keys import unusable_keys, wake_up_channel
 from beat_actors.settings import Settings
@@ -31,11 +32,16 @@ CREDENTIALS = "credentials"
 SUSPECTS = "suspects"
 EXPRESS = "express"
 """The way of urgent leases. Every process that takes `retrieve` takes it too."""
-QUEUES = (CREDENTIAL_BROKER, EXPRESS, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS)
+ASSETS = "assets"
+"""Uploads of assets. Processes take this queue only if they are told to: they alone have the key of the bucket."""
+QUEUES = (CREDENTIAL_BROKER, EXPRESS, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS, ASSETS)
+BY_DEFAULT = tuple(queue for queue in QUEUES if queue != ASSETS)
+UPLOAD_ASSETS = "upload_assets"
 # Dramatiq's priorities, for messages that a process has fetched and not begun. Turns are short, and all others' work comes from them.
 FIRST, SOON, LATER = 0, 1, 2
 # What the actors take; a message with anything else is quarantined before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
+Hints = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(max_length=500)]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
 # One wake-up that no turn has answered yet is enough. A flag says when it was sent, and is ignored after this time, since the message may be lost.
 ASKED_FOR_MS = 2000
@@ -48,11 +54,15 @@ class Mailbox:
         self._broker = broker or build_broker(settings)
         self._namespace = settings.redis_namespace
         self._batch = settings.stage_batch
+        self._uploads = settings.asset_bucket is not None
         self._requeue = self._broker.client.register_script(queue_scripts.STEP)
         self._heads = self._broker.client.register_script(scripts.HEADS)
 
     async def wake(self, platform: str) -> bool:
-        """Ask for a turn of the platform's broker, unless one has been asked for and has not begun."""
+        """Ask for a turn of the platform's broker, unless one has been asked for and has not begun. Under the name of one of Beat's own flows, wake
+        those that do its work."""
+        if any(own.platform == platform for own in OWN_FLOWS):
+            return not self._uploads or await asyncio.to_thread(self._wake_uploads, platform)
         return await asyncio.to_thread(self._ask, platform, "dispatch")
 
     async def settle(self, platforms: Collection[str]) -> None:
@@ -138,6 +148,15 @@ class Mailbox:
             self._broker.send_once(self._asked(platform), message, stands_for=ASKED_FOR_MS)
         except (RedisError, OSError) as error:
             log.warning("not_sent", actor=actor, platform=platform, error=type(error).__name__)
+            return False
+        return True
+
+    def _wake_uploads(self, platform: str) -> bool:
+        try:
+            message = _message(ASSETS, UPLOAD_ASSETS, [])
+            self._broker.send_once(self._asked(platform), message, stands_for=ASKED_FOR_MS)
+        except (RedisError, OSError) as error:
+            log.warning("not_sent", actor=UPLOAD_ASSETS, error=type(error).__name__)
             return False
         return True
 

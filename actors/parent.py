@@ -25,7 +25,7 @@ import structlog
 from dramatiq import Broker, Worker, get_broker
 from dramatiq.asyncio import get_event_loop_thread
 
-from actors.mailbox import CREDENTIALS, EXPRESS, QUEUES, RETRIEVE
+from actors.mailbox import ASSETS, BY_DEFAULT, CREDENTIALS, EXPRESS, QUEUES, RETRIEVE
 from beat_actors import heap
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.errors import BadSettings
@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 BEFOREHAND = (
     "uvloop",
     "actors.watchdog",
+    "beat_actors.assets.uploads",
     "beat_actors.broker.turn",
     "beat_actors.credentials.upkeep",
     "beat_actors.database.processes",
@@ -263,7 +264,7 @@ def _options(words: Sequence[str]) -> Options:
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--queues", nargs="*", choices=QUEUES, default=QUEUES)
+    parser.add_argument("--queues", nargs="*", choices=QUEUES, default=BY_DEFAULT)
     given = parser.parse_args(words)
     if given.processes < 1 or given.threads < 1:
         parser.error("--processes and --threads are at least 1")
@@ -292,6 +293,11 @@ def main(words: Sequence[str] | None = None) -> int:
         say(
             f"BEAT_DATABASE_POOL_SIZE and BEAT_DATABASE_MAX_OVERFLOW allow {connections} connections, and --threads {options.threads} would "
             f"wait for each other's: allow at least {options.threads}, or run fewer threads in more processes"
+        )
+        return BAD_USAGE
+    if ASSETS in options.queues and settings.asset_bucket is None:
+        say(
+            "BEAT_ASSET_BUCKET is not set, and workers of the queue `assets` upload into it: name a bucket, or leave out the queue"
         )
         return BAD_USAGE
     configure(settings, service="workers")

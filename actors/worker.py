@@ -9,11 +9,12 @@ import uvloop
 from dramatiq import Broker, Middleware, Worker
 
 from actors.broker import build_broker
-from actors.mailbox import INGEST, QUEUES, Mailbox
+from actors.mailbox import ASSETS, BY_DEFAULT, INGEST, Mailbox
 from actors.parent import DRAIN
 from actors.runner import Runner
 from actors.watchdog import Watchdog
 from beat_actors import heap
+from beat_actors.assets.uploads import Uploads
 from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.logs import configure
@@ -35,7 +36,9 @@ mailbox = Mailbox(settings, broker)
 _engine: Engine | None = None
 _runner: Runner | None = None
 _reporter: Reporter | None = None
+_uploads: Uploads | None = None
 _parses = False
+_takes_assets = False
 
 
 def engine() -> Engine:
@@ -55,18 +58,26 @@ def runner() -> Runner:
     return _runner
 
 
+def uploads() -> Uploads:
+    """This process's uploads of assets. Call it on the event loop of a process that takes the queue `assets`."""
+    assert _uploads is not None
+    return _uploads
+
+
 def is_open() -> bool:
     """Whether this process has its engine."""
     return _engine is not None
 
 
 async def _open() -> None:
+    global _uploads
     runner().on_room = broker.wake_ups.wake
+    if _takes_assets:
+        _uploads = Uploads.start(engine())
 
 
 async def _close(seconds: float) -> None:
-    if _runner is not None:
-        await _runner.close(seconds)
+    await asyncio.gather(*(one.close(seconds) for one in (_runner, _uploads) if one is not None))
     if _reporter is not None:
         await _reporter.close()
     if _engine is not None:
@@ -89,10 +100,11 @@ class OwnEngine(Middleware):
         self._stops_at = 0.0
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        global _parses
+        global _parses, _takes_assets
         del broker
         # Where others are to parse what providers answer, this process holds keys that open credentials.
-        _parses = INGEST in (worker.consumer_whitelist or QUEUES)
+        queues = worker.consumer_whitelist or BY_DEFAULT
+        _parses, _takes_assets = INGEST in queues, ASSETS in queues
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         del broker, worker

@@ -24,6 +24,14 @@ class AssetSettings(AssetBudgetSettings):
     asset_max_per_host: Annotated[
         int, Field(ge=1, le=10_000, description="maximum concurrent downloads of assets from one host, per process")
     ] = 200
+    asset_uploads: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=50_000,
+            description="maximum uploads of assets in flight, per process; a process with fewer descriptors (`ulimit -n`) has fewer",
+        ),
+    ] = 5000
     asset_memory_mb: Annotated[
         int,
         Field(

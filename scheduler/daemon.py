@@ -15,10 +15,11 @@ from functools import partial
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from actors.mailbox import Mailbox
+from actors.mailbox import ASSETS, Mailbox
 from beat_actors.alerts import report
-from beat_actors.assets import backlog, preparing
+from beat_actors.assets import backlog, claims, preparing, refetch
 from beat_actors.assets.deleting import Deleter
+from beat_actors.broker.own_flows import UPLOADS
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
@@ -86,6 +87,13 @@ async def _unsent(database: Database, mailbox: Mailbox, epoch: int) -> Swept:
     return await sweeps.unsent(database, epoch, grace=UNSENT_AFTER, oldest=await mailbox.oldest())
 
 
+async def _uploads(database: Database, mailbox: Mailbox, _epoch: int) -> Swept:
+    """Wake those that upload if there is work, unless a message waits for them already. Where they upload, this changes nothing."""
+    if database.settings.asset_bucket is None or ASSETS in await mailbox.oldest():
+        return Swept()
+    return Swept(wake={UPLOADS.platform} if await claims.look(database) else set())
+
+
 async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
     """Ended deliveries of webhooks, past their age."""
     return Swept(count=await deliveries.forget(database, epoch))
@@ -145,6 +153,8 @@ JOBS = (
     Job("due", _reads(sweeps.due), every=0.5, deadline=5),
     Job("waiting", _reads(sweeps.waiting), every=2, deadline=5),
     Job("unsent", _unsent, every=2, deadline=10),
+    Job("uploads", _uploads, every=5, deadline=10),
+    Job("refetch", _writes(refetch.Sweep()), every=10, deadline=30),
     Job("steps_back", _writes(StepsBack()), every=1, deadline=30),
     Job("orphaned", _writes(sweeps.orphaned), every=2, deadline=10),
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),

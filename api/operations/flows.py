@@ -11,7 +11,6 @@ from api.replies import send
 from api.resource import Resource
 from beat_actors.access.scopes import Scope
 from beat_actors.broker import flows
-from beat_actors.data.catalog import check_flow
 from beat_actors.text import check_text
 
 
@@ -43,7 +42,8 @@ class Flows(Resource):
     async def on_get(self, req: Request, resp: Response) -> None:
         platform = req.get_param("platform")
         check_text(platform or "", "platform", longest=100)
-        check_flow(platform, None)
+        if platform is not None:
+            flows.check_platform(platform)
         send(resp, {"flows": await flows.overview(self._provider.services.database, platform=platform)})
 
 

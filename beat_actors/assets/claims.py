@@ -50,6 +50,7 @@ RESCUE = SQL("rescue")
 EXPIRE = SQL("expire")
 CLAIM = SQL("claim", Claimed)
 DEPTH = SQL("depth", int)
+LOOK = SQL("look", bool)
 RENEW = SQL("renew")
 
 
@@ -92,6 +93,12 @@ async def claim(
             await transaction.last.run(EXPIRE, {"classes": list(CLASSES), "limit": LOOKED_AT, "failure": OVER})
         found = await transaction.last.run(CLAIM, values)
     return found.rows
+
+
+async def look(database: Database) -> bool:
+    """Whether a claim would find anything, a limit or a pause of the flow apart."""
+    async with database.statements() as alone:
+        return await alone.only(LOOK)
 
 
 async def depth(database: Database) -> int:

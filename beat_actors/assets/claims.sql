@@ -95,6 +95,14 @@ SELECT claimed.public_id, fence, platform, entity, entity_key, field, owner, acc
 -- No row: never.
 SELECT count(*) AS waiting FROM (SELECT FROM asset_log WHERE status = 'PENDING' AND class IS NOT NULL LIMIT %(most)s) pending
 
+-- name: look
+-- Whether a claim would find anything: an asset that waits, one whose time has come, or one that its process lost.
+-- Rows: one.
+-- No row: never.
+SELECT EXISTS (SELECT FROM asset_log WHERE status = 'PENDING' AND class IS NOT NULL)
+    OR EXISTS (SELECT FROM asset_log WHERE status = 'WAITING' AND not_before <= clock_timestamp())
+    OR EXISTS (SELECT FROM asset_log WHERE status = 'PROCESSING' AND lease_until <= clock_timestamp()) AS any
+
 -- name: renew
 -- Keeps uploads that take long. The fence tells those that another process has claimed meanwhile.
 -- Parameters: assets (uuid[]), fences (integer[]): parallel lists, lease (double precision): seconds.

@@ -11,11 +11,13 @@ from msgspec import UNSET, UnsetType
 from beat_actors import audit
 from beat_actors.broker.lanes import look_again
 from beat_actors.broker.loading import Held
+from beat_actors.broker.own_flows import OWN_FLOWS, UPLOADS, OwnFlow
 from beat_actors.broker.state import FlowRoom
 from beat_actors.broker.store import between_turns
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Flow, Platform
+from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.registry import platforms
 from beat_actors.text import check_text
 
@@ -72,7 +74,9 @@ class FlowRow(NamedTuple):
 
 SETTINGS = SQL("settings", Setting)
 OVERVIEW = SQL("overview", FlowRow)
+UPLOADING = SQL("uploading", FlowRow)
 CHANGE = SQL("change")
+OWN_OVERVIEWS = {UPLOADS: UPLOADING}
 
 
 def rooms(platform: Platform, settings: Sequence[Setting], held: Sequence[Held]) -> dict[str, FlowRoom]:
@@ -101,20 +105,14 @@ def flow_known(name: str, platform: str | None = None) -> list[Platform]:
     return having
 
 
-def flow_named(name: str, platform: str | None = None) -> Platform:
-    """The platform of a flow. Raises `UnknownFlow`, and `BadInput` where several platforms have it and none is named."""
-    having = flow_known(name, platform)
-    if len(having) > 1:
-        names = ", ".join(sorted(one.name for one in having))
-        raise BadInput(
-            f"several platforms have a flow {name!r}: {names}; name one with `platform` (`--platform` on the command line)",
-            field="platform",
-        )
-    return having[0]
+def check_platform(platform: str) -> None:
+    """Raises `UnknownPlatform` where no flow is listed under this name."""
+    if all(one.platform != platform for one in OWN_FLOWS):
+        platform_named(platform)
 
 
 async def overview(database: Database, name: str | None = None, platform: str | None = None) -> list[FlowView]:
-    """Every flow, or those of one name or platform."""
+    """Every flow, Beat's own too, or those of one name or platform."""
     wanted = [
         (one.name, flow)
         for one in platforms().values()
@@ -122,8 +120,13 @@ async def overview(database: Database, name: str | None = None, platform: str | 
         if name in (None, flow) and platform in (None, one.name)
     ]
     values = {"platforms": [one for one, _ in wanted], "flows": [flow for _, flow in wanted], "most": MOST_WAITING}
+    own = [one for one in OWN_FLOWS if name in (None, one.name) and platform in (None, one.platform)]
     async with database.statements() as alone:
-        return [_view(row) for row in await alone.rows(OVERVIEW, values)]
+        rows = await alone.rows(OVERVIEW, values) if wanted else []
+        for one in own:
+            key = {"platform": one.platform, "flow": one.name, "most": MOST_WAITING}
+            rows += await alone.rows(OWN_OVERVIEWS[one], key)
+    return [_view(row) for row in rows]
 
 
 async def change(
@@ -153,14 +156,14 @@ async def change(
         detail["paused"] = paused
     if not detail:
         raise BadInput("name at least one of workers, concurrency and paused")
-    of = flow_named(name, platform).name
+    of, _ = _steered(name, platform)
     values: dict[str, Any] = {"platform": of, "flow": name, "paused": paused}
     for field, value in changes.items():
         values |= {field: value if isinstance(value, int) else None, f"sets_{field}": value is not UNSET}
 
     async def changed(transaction: Transaction) -> None:
         await transaction.run(CHANGE, values)
-        await look_again(transaction, of)
+        await look_again(transaction, of)  # finds no lanes of Beat's own flows
         target = f"flow/{of}/{name}"
         await audit.record(
             transaction, actor=actor, action="flow.set", target=target, detail={**detail, "reason": reason}
@@ -171,14 +174,29 @@ async def change(
     return view
 
 
-def _in_force(flow: Flow, row: Setting | FlowRow | None) -> tuple[int, int]:
+def _steered(name: str, platform: str | None) -> tuple[str, Flow | OwnFlow]:
+    """The name of its platform, and the flow."""
+    for own in OWN_FLOWS:
+        if own.name == name and platform in (None, own.platform):
+            return own.platform, own
+    having = flow_known(name, platform)
+    if len(having) > 1:
+        names = ", ".join(sorted(one.name for one in having))
+        raise BadInput(
+            f"several platforms have a flow {name!r}: {names}; name one with `platform` (`--platform` on the command line)",
+            field="platform",
+        )
+    return having[0].name, having[0].flows[name]
+
+
+def _in_force(flow: Flow | OwnFlow, row: Setting | FlowRow | None) -> tuple[int, int]:
     if row is None:
         return flow.workers, flow.concurrency
     return row.workers or flow.workers, row.concurrency or flow.concurrency
 
 
 def _view(row: FlowRow) -> FlowView:
-    flow = platforms()[row.platform].flows[row.flow]
+    _, flow = _steered(row.flow, row.platform)
     workers, concurrency = _in_force(flow, row)
     return FlowView(
         platform=row.platform,

@@ -19,6 +19,17 @@ LEFT JOIN (SELECT l.platform, l.flow, sum(n.fetches)::integer AS fetches, min(n.
                    AND not_before IS NULL ORDER BY lane_id, id LIMIT %(most)s) found) n GROUP BY 1, 2) w USING (platform, flow)
 ORDER BY platform, flow
 
+-- name: uploading
+-- The flow of uploads, in the form of `overview`: assets in flight, and those that wait, counted up to `most`.
+-- Parameters: platform, flow (text): its name, most (integer).
+-- Rows: `FlowRow`, one. How long the first one has waited is not known, since they are not taken in the order in which they came.
+-- No row: never.
+SELECT one.platform, one.flow, s.workers, s.concurrency, coalesce(s.paused, false) AS paused, s.changed_at,
+       (SELECT count(*)::integer FROM asset_log WHERE status = 'PROCESSING') AS out,
+       (SELECT count(*)::integer FROM (SELECT FROM asset_log WHERE status = 'PENDING' AND class IS NOT NULL LIMIT %(most)s) pending) AS waiting,
+       NULL::float8 AS waiting_for
+FROM (SELECT %(platform)s::text AS platform, %(flow)s::text AS flow) one LEFT JOIN flow_setting s USING (platform, flow)
+
 -- name: change
 -- Sets what an operator says of a flow, and leaves the rest as it is.
 -- Parameters: platform, flow (text), workers, concurrency (integer; null: as declared), sets_workers, sets_concurrency (boolean: whether

@@ -172,9 +172,9 @@ def _change(
 
 def _check_platform(platform: str) -> None:
     """Raises `UnknownPlatform`."""
-    from beat_actors.platforms.registry import platform as platform_named
+    from beat_actors.broker.flows import check_platform
 
-    platform_named(platform)
+    check_platform(platform)
 
 
 def _breakers(source: SourceView) -> str:

@@ -26,6 +26,8 @@ VAULT, MESSAGES = "BEAT_VAULT_KEYS", "BEAT_MESSAGE_KEYS"
 S3_KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 SECRETS = (VAULT, MESSAGES, *S3_KEY)
 SERVERS = ("postgres", "valkey", "simulator")
+ASSET_BUCKET = "beat-pictures"
+"""What anybody may read is in a bucket of its own."""
 EVENT_SINKS = '{"stream": {"url": "redis:"}}'
 """Where events are published to: a stream of the embedded Valkey."""
 SHARED = ("BEAT_SOURCES", "BEAT_WEBHOOK_ALLOW_PRIVATE")
@@ -74,6 +76,7 @@ class Stack:
                 "BEAT_REDIS_URL": self.valkey.url_of("operator"),
                 "BEAT_S3_ENDPOINT_URL": self.s3.url,
                 "BEAT_S3_BUCKET": self.s3.bucket,
+                "BEAT_ASSET_BUCKET": ASSET_BUCKET,
                 "BEAT_VAULT_KEYS": self.home.vault_keys(data_exists=self.postgres.data.exists()),
                 "BEAT_MESSAGE_KEYS": self.home.message_keys(),
                 **(
@@ -127,7 +130,14 @@ class Stack:
 
     def faces(self) -> tuple[Service, ...]:
         """Beat itself; wants a migrated database."""
-        return (self.workers(*self._workers), self.scheduler(), self.deliverer(), self.publisher(), self.api())
+        return (
+            self.workers(*self._workers),
+            self.uploads(),
+            self.scheduler(),
+            self.deliverer(),
+            self.publisher(),
+            self.api(),
+        )
 
     @property
     def settings(self) -> Settings:
@@ -150,6 +160,16 @@ class Stack:
             env=self.env_of(VAULT, MESSAGES, redis="worker"),
             stop_timeout=WORKERS_STOP,
             depends_on=SERVERS[:-1] if self.real else SERVERS,
+        )
+
+    def uploads(self, *, name: str = "uploads") -> Service:
+        argv = (sys.executable, "-m", "actors", "--processes", "1", "--threads", "2", "--queues", "assets")
+        return Service(
+            name=name,
+            argv=argv,
+            env=self.env_of(MESSAGES, *S3_KEY, redis="worker"),
+            stop_timeout=WORKERS_STOP,
+            depends_on=(*(SERVERS[:-1] if self.real else SERVERS), "s3"),
         )
 
     def scheduler(self, *, name: str = "scheduler") -> Service:

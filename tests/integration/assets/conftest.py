@@ -1,4 +1,4 @@
-"""A bucket of a test's own, and the rows beside it."""
+"""Buckets of a test's own, the rows beside them, and an origin of pictures."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,7 +10,9 @@ from beat_actors.database import Database
 from beat_actors.local.s3 import S3Server
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
+from tests.integration.assets.origins import Pictures, pictures
 from tests.integration.assets.stored import BUCKET, Stored, emptied
+from tests.strict_s3 import StrictS3, serving
 
 
 @pytest.fixture
@@ -37,3 +39,29 @@ async def stored(with_assets: Settings, admin: psycopg.Connection[Any]) -> Async
     yield Stored(database, store, admin)
     await store.close()
     await database.close()
+
+
+@pytest.fixture
+async def bucket(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StrictS3]:
+    async with serving("beat-pictures") as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Pictures]:
+    async with pictures() as made:
+        yield made
+
+
+@pytest.fixture
+def upload_settings(settings: Settings, bucket: StrictS3, origin: Pictures) -> Settings:
+    return settings.model_copy(
+        update={
+            "s3_endpoint_url": bucket.url,
+            "asset_bucket": bucket.bucket,
+            "asset_origin": origin.url,
+            "asset_max_per_host": 5000,
+        }
+    )

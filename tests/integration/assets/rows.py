@@ -1,7 +1,8 @@
 """Rows of `asset_log` for tests, as `intake` would write them."""
 
+import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
@@ -50,3 +51,9 @@ def run(database_url: str, sql: str, params: Any = None) -> list[tuple[Any, ...]
     with psycopg.connect(database_url, autocommit=True) as connection:
         cursor = connection.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - rows and other processes tell nobody
+            await asyncio.sleep(0.03)

@@ -58,7 +58,7 @@ def test_a_claim_reads_no_table_at_a_million_rows(million: psycopg.Connection[An
             assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"flow_setting"}, name
     # A claim writes each row and its indexes anew, so most of the pages belong to the 200 updates. A claim of one passes the rows that
     # those before it took from the head of the index.
-    assert all(pages < 10_000 for pages in seen.values()), seen
+    assert all(pages < 15_000 for pages in seen.values()), seen
     assert max(pages for (name, _), pages in seen.items() if name == "few") < 3000
     for sql, params in (
         (claims.DUE, {"limit": 500}),
@@ -68,7 +68,7 @@ def test_a_claim_reads_no_table_at_a_million_rows(million: psycopg.Connection[An
     ):
         text, pages = plan(million, sql, params)
         assert "Seq Scan" not in text, sql
-        assert pages < 12_000, sql  # 500 updates of a row and its indexes
+        assert pages < 15_000, sql
 
 
 def test_an_end_reads_no_table_at_a_million_rows(million: psycopg.Connection[Any]) -> None:

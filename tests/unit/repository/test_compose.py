@@ -24,6 +24,7 @@ SECRETS = {
     "worker-retrieve": {PROCESS, VAULT, MESSAGES, REDIS["worker"]},
     "worker-ingest": {PROCESS, MESSAGES, REDIS["worker"]},
     "worker-process": {PROCESS, MESSAGES, REDIS["worker"]},
+    "worker-assets": {PROCESS, MESSAGES, REDIS["worker"], S3, "BEAT_S3_KEY"},
     "scheduler": {PROCESS, MESSAGES, REDIS["scheduler"], S3, "BEAT_S3_KEY"},
     "deliverer": {PROCESS, VAULT},
     "publisher": {PROCESS, REDIS["publisher"]},
@@ -34,7 +35,7 @@ SECRETS = {
     "s3": {S3, "BEAT_S3_KEY"},
     "bucket": {S3, "BEAT_S3_KEY"},
 }
-CALLS_OUT = {"worker-retrieve", "deliverer", "publisher", "beat"}
+CALLS_OUT = {"worker-retrieve", "worker-assets", "deliverer", "publisher", "beat"}
 PUBLISHED = {"api"}
 
 

@@ -133,6 +133,7 @@ def secrets_of(service: str) -> tuple[bool, bool, str, bool, bool]:
         ("worker of `credential_broker`", ["worker-credential-broker"]),
         ("worker of `retrieve`, `credentials`", ["worker-retrieve"]),
         ("workers of `ingest`, `suspects`, `process`", ["worker-ingest", "worker-process"]),
+        ("worker of `assets`", ["worker-assets"]),
         ("scheduler", ["scheduler"]),
         ("deliverer of webhooks", ["deliverer"]),
         ("`bucket`, which makes the bucket once", ["bucket"]),

@@ -15,6 +15,7 @@ LATER = (
 COMPOSED = {
     "beat_actors/assets/preparing.py": "a platform's declarations",
     "beat_actors/assets/forgetting.py": "a platform's declarations",
+    "beat_actors/assets/refetch.py": "a platform's declarations",
     "beat_actors/cli/operators/here/scraping.py": "what is read of the logs",
     "beat_actors/data/changes.py": "who reads, and from where",
     "beat_actors/data/listing.py": "a platform's declarations, and who reads",

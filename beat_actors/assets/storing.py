@@ -1,0 +1,189 @@
+"""Puts contents into the bucket: each once, however many assets have it, and none while the bucket does not answer."""
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from beat_actors.assets.commits import How
+from beat_actors.errors import ObjectsUnavailable
+
+CACHE_CONTROL = "public, max-age=31536000, immutable"
+IN_A_ROW = 3
+"""Failures in a row from which on the bucket is taken to be down."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+"""Seconds until one upload probes a bucket that is down."""
+REMEMBERED, FOR = 10_000, 60.0
+"""Contents that are remembered to be in the bucket, and for how many seconds. Those that delete objects wait longer."""
+ASKED, WITHIN = 20, 0.015
+"""Contents that the database is asked about at once, and seconds in which they are collected."""
+OF_ONE = frozenset(
+    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "EntityTooLarge"}
+)
+"""Refusals of one object that say nothing of the bucket."""
+PACED = frozenset(
+    {"SlowDown", "SlowDownWrite", "TooManyRequests", "ServiceUnavailable", "RequestLimitExceeded", "503", "429"}
+)
+"""The bucket wants fewer requests; the client sends fewer."""
+
+
+class Store(Protocol):
+    """What is used of `transport.objects.ObjectStore`."""
+
+    async def put(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+        sha256: bytes | None = None,
+    ) -> bool: ...
+
+
+class BucketDown(Exception):
+    """The bucket does not answer. Nothing is sent for `pause` seconds."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__("the bucket is down")
+        self.pause = pause
+
+
+class Placed(NamedTuple):
+    """A content that is in the bucket. `puts`: requests of this upload."""
+
+    how: How
+    puts: int
+
+
+def key_of(content: bytes) -> str:
+    """The hash comes first in the key, so that keys spread over the bucket's partitions."""
+    name = content.hex()
+    return f"{name[:2]}/{name[2:4]}/{name}"
+
+
+class Breaker:
+    """Of the bucket. While it is open, one upload at a time probes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._pause = 0.0
+        self._probe_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= IN_A_ROW
+
+    @property
+    def pause(self) -> float:
+        """Seconds until a probe may be sent; 0 where anything may."""
+        return max(self._probe_at - self._clock(), 0.0) if self.is_open else 0.0
+
+    def succeeded(self) -> None:
+        self._failures, self._pause = 0, 0.0
+
+    def failed(self) -> None:
+        self._failures += 1
+        if self._failures >= IN_A_ROW and self._clock() >= self._probe_at:
+            self._pause = min(self._pause * 2, LONGEST_PAUSE) if self._pause else FIRST_PAUSE
+            self._probe_at = self._clock() + self._pause * random.uniform(0.8, 1.2)
+
+
+class Storing:
+    """For the tasks of one event loop. `known`: asks the database which contents are in the bucket."""
+
+    def __init__(
+        self, store: Store, known: Callable[[Sequence[bytes]], Awaitable[set[bytes]]], breaker: Breaker | None = None
+    ) -> None:
+        self.breaker = breaker or Breaker()
+        self.waiting = 0
+        """Uploads that have their picture, and wait for the bucket."""
+        self._store = store
+        self._known = known
+        self._under_way: dict[bytes, asyncio.Future[How]] = {}
+        self._there: OrderedDict[bytes, tuple[How, float]] = OrderedDict()
+        self._asked: dict[bytes, asyncio.Future[bool]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def place(self, content: bytes, data: bytes, media_type: str) -> Placed:
+        """Have it in the bucket. Raises `BucketDown`, `ObjectsUnavailable`, and `StorageUnavailable` where the database does not answer."""
+        if (how := self._remembered(content)) is not None:
+            return Placed(how, 0)
+        if (other := self._under_way.get(content)) is not None:
+            return Placed(await asyncio.shield(other), 0)
+        mine = self._under_way[content] = asyncio.get_running_loop().create_future()
+        self.waiting += 1
+        try:
+            placed = await self._place(content, data, media_type)
+        except BaseException as error:
+            mine.set_exception(error if isinstance(error, Exception) else BucketDown(FIRST_PAUSE))
+            mine.exception()  # nobody may wait for it
+            raise
+        else:
+            mine.set_result(placed.how)
+            self._remember(content, placed.how)
+            return placed
+        finally:
+            self.waiting -= 1
+            del self._under_way[content]
+
+    async def _place(self, content: bytes, data: bytes, media_type: str) -> Placed:
+        if await self._is_known(content):
+            return Placed(How.KNOWN, 0)
+        if pause := self.breaker.pause:
+            raise BucketDown(pause)
+        try:
+            made = await self._store.put(
+                key_of(content), data, content_type=media_type, cache_control=CACHE_CONTROL, sha256=content
+            )
+        except ObjectsUnavailable as error:
+            if error.reason in PACED or error.reason in OF_ONE:
+                raise
+            self.breaker.failed()
+            raise BucketDown(max(self.breaker.pause, FIRST_PAUSE)) from error
+        self.breaker.succeeded()
+        return Placed(How.MADE if made else How.THERE, 1)
+
+    async def _is_known(self, content: bytes) -> bool:
+        """Ask together with others that ask at the same time."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked[content] = answer
+        if len(self._asked) >= ASKED:
+            self._ask()
+        elif len(self._asked) == 1:
+            asyncio.get_running_loop().call_later(WITHIN, self._ask)
+        return await answer
+
+    def _ask(self) -> None:
+        asked, self._asked = self._asked, {}
+        if asked:
+            task = asyncio.create_task(self._answer(asked))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _answer(self, asked: dict[bytes, asyncio.Future[bool]]) -> None:
+        try:
+            known = await self._known(list(asked))
+        except Exception as error:  # noqa: BLE001 - each of those that asked raises it
+            for answer in asked.values():
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            for content, answer in asked.items():
+                if not answer.done():
+                    answer.set_result(content in known)
+
+    def _remembered(self, content: bytes) -> How | None:
+        found = self._there.get(content)
+        return found[0] if found is not None and time.monotonic() - found[1] < FOR else None
+
+    def _remember(self, content: bytes, how: How) -> None:
+        if how is How.THERE:
+            return  # the next one finds its row
+        self._there[content] = (how, time.monotonic())
+        self._there.move_to_end(content)
+        if len(self._there) > REMEMBERED:
+            self._there.popitem(last=False)

@@ -1,0 +1,115 @@
+"""One upload, from a claimed asset to its end: fetch, check, store. Nothing is final without evidence.
+
+What an origin says of the picture decides: that it has none, or that the URL is over, or bytes that are not stored. Trouble on the way, at the origin or
+at the bucket, only puts the upload off.
+"""
+
+import asyncio
+import hashlib
+import random
+from typing import Protocol
+
+from beat_actors.assets.claims import Claimed
+from beat_actors.assets.commits import End, Spent, State, Stored
+from beat_actors.assets.conversion import ConversionUnavailable
+from beat_actors.assets.fetched import Dead, Fetched, Got, Later, Refused, Why
+from beat_actors.assets.picture import WORTH_ANOTHER_FETCH, NotStored, Picture
+from beat_actors.assets.storing import BucketDown, Storing
+from beat_actors.errors import ObjectsUnavailable, StorageUnavailable
+from beat_actors.failpoints import hit
+
+ON_THE_LOOP = 131_072
+"""Bytes up to which a picture is checked and hashed on the event loop: some 100 µs. Larger ones go to a thread."""
+FIRST, LONGEST = 5.0, 3600.0
+"""Seconds until the second attempt, and at most. Each pause is twice as long as the one before."""
+FETCHES_OF_DAMAGED = 3
+HOST_PATIENCE = 60.0
+"""Seconds that an upload waits for its turn at a busy host and for its answer. Then others get its slot."""
+NOTHING = Spent()
+NO_ATTEMPT = frozenset({Why.HOST_DOWN, Why.RESOURCES})
+
+
+class Fetcher(Protocol):
+    """What is used of `origin.Origin`."""
+
+    async def fetch(self, url: str) -> Fetched: ...
+
+
+class Checker(Protocol):
+    """Makes of bytes a picture that may be stored. Raises `NotStored` and `ConversionUnavailable`."""
+
+    async def __call__(self, data: bytes) -> Picture: ...
+
+
+class Upload:
+    """How a process uploads one asset."""
+
+    def __init__(self, origin: Fetcher, check: Checker, storing: Storing) -> None:
+        self._origin = origin
+        self._check = check
+        self._storing = storing
+
+    async def __call__(self, asset: Claimed) -> End:
+        """Never raises but for what is not foreseen, and `CancelledError`."""
+        if asset.dead:
+            return End(asset, State.REFETCH, failure="expired: its URL says that it is dead by now")
+        try:
+            async with asyncio.timeout(HOST_PATIENCE):
+                fetched = await self._origin.fetch(asset.url)
+        except TimeoutError:
+            return _later(asset, "busy: its host had no slot in time", random.uniform(1.0, 5.0), counts=False)
+        with fetched:
+            hit("upload.after_fetch", asset.public_id)
+            match fetched:
+                case Got():
+                    return await self._got(asset, fetched)
+                case Dead():
+                    failure = f"{fetched.why}: {fetched.said}"
+                    return End(asset, State.REFETCH, failure=failure, spent=Spent(requests=1))
+                case Refused():
+                    return End(asset, State.FAILED, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
+                case Later():
+                    counts = fetched.why not in NO_ATTEMPT
+                    delay = max(fetched.pause * random.uniform(1.0, 1.5), backoff(asset.attempts) if counts else 0.0)
+                    spent = Spent(requests=int(fetched.why is not Why.HOST_DOWN))
+                    return _later(asset, f"{fetched.why}: {fetched.said}", delay, counts=counts, spent=spent)
+
+    async def _got(self, asset: Claimed, got: Got) -> End:
+        spent = Spent(requests=1, fetched=got.size)
+        try:
+            picture = await self._check(got.data)
+        except NotStored as refused:
+            failure = f"{refused.reason}: {refused}"
+            if refused.reason in WORTH_ANOTHER_FETCH and asset.attempts < FETCHES_OF_DAMAGED:
+                return _later(asset, failure, backoff(asset.attempts), spent=spent)
+            return End(asset, State.FAILED, failure=failure, spent=spent)
+        except ConversionUnavailable as error:
+            return _later(asset, f"conversion: {error}", random.uniform(20.0, 40.0), counts=False, spent=spent)
+        data = picture.data
+        small = len(data) <= ON_THE_LOOP
+        content = _hashed(data) if small else await asyncio.to_thread(_hashed, data)
+        try:
+            placed = await self._storing.place(content, data, picture.media_type)
+        except BucketDown:
+            return End(asset, State.PENDING, counts=False, spent=spent)
+        except StorageUnavailable:
+            return End(asset, State.PENDING, counts=False, spent=spent)
+        except ObjectsUnavailable as error:
+            return _later(asset, f"bucket: {error.reason}", random.uniform(2.0, 10.0), counts=False, spent=spent)
+        hit("upload.after_put", asset.public_id)
+        stored = Stored(content, placed.how, len(data), picture.media_type, picture.width, picture.height)
+        spent = Spent(1, got.size, placed.puts, len(data) if placed.puts else 0)
+        return End(asset, State.COMPLETE, stored, spent=spent)
+
+
+def backoff(attempts: int) -> float:
+    """Seconds until the next attempt after so many."""
+    return min(FIRST * 2.0 ** min(attempts - 1, 16), LONGEST) * random.uniform(0.75, 1.25)
+
+
+def _later(asset: Claimed, failure: str, delay: float, *, counts: bool = True, spent: Spent = NOTHING) -> End:
+    return End(asset, State.WAITING, failure=failure, delay=delay, counts=counts, spent=spent)
+
+
+def _hashed(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

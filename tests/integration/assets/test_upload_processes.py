@@ -1,0 +1,85 @@
+"""Processes that upload, killed, stopped and short of descriptors."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from actors.mailbox import Mailbox
+from beat_actors.failpoints import pairs
+from beat_actors.failpoints.armed import SharedRegister
+from beat_actors.settings import Settings
+from tests.integration.assets.origins import Pictures
+from tests.integration.assets.processes import environment, started
+from tests.integration.assets.rows import asset, eventually, insert, run
+from tests.integration.assets.world import check_all, until
+from tests.strict_s3 import StrictS3
+
+
+@pytest.mark.timeout(240)
+async def test_s7_7_and_s7_8_killed_at_each_step_every_complete_picture_is_in_the_bucket(
+    upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
+) -> None:
+    insert(database_url, [asset(f"a{n}", n % 4, url=f"https://cdn.example.com/p/{n}.jpg") for n in range(200)])
+    armed = SharedRegister(tmp_path / "points")
+    points = pairs("upload")
+    armed.arm(*(f"{point}=kill@{nth}" for point in points for nth in ((1, 3) if "after_c" in point else (5, 60))))
+    env = environment(upload_settings, bucket, BEAT_FAILPOINTS=f"@{tmp_path / 'points'}", BEAT_ASSET_UPLOADS="64")
+    async with started(tmp_path / "log", env):
+
+        def complete() -> bool:
+            # The leases of the dead, and pauses: a test does not wait for them.
+            late = "status = 'PROCESSING' AND lease_until < now() + interval '85 seconds'"
+            run(database_url, f"UPDATE asset_log SET lease_until = now() WHERE {late}")
+            run(database_url, "UPDATE asset_log SET not_before = now() WHERE status = 'WAITING'")
+            return run(database_url, "SELECT count(*) FROM asset_log WHERE status <> 'COMPLETE'") == [(0,)]
+
+        await eventually(complete, 200)
+    fired = [hit for hit in armed.hits() if hit.fired]
+    assert {hit.point for hit in fired} == set(points)
+    check_all(database_url, bucket)
+    assert len(bucket.objects.stored) == 200  # nothing was stored that no asset has: each is found again
+
+
+async def test_s7_4_a_process_with_few_descriptors_has_fewer_uploads_and_says_so(
+    upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(1500)])
+    origin.holds.clear()
+    env = environment(upload_settings, bucket, BEAT_ASSET_MAX_PER_HOST="5000")
+    async with started(tmp_path / "log", env, descriptors=1024) as uploads:
+        await uploads.until_said("uploads_lowered")
+        assert "it has 640 uploads in flight and not 5000" in uploads.log.read_text()
+        await eventually(lambda: origin.under_way == 640)
+        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'PROCESSING'") == [(640,)]
+        origin.holds.set()
+        await until(database_url, "status = 'COMPLETE'")
+        assert "Too many open files" not in uploads.log.read_text()
+
+
+async def test_s7_6_a_stopped_process_gives_back_what_it_has_not_finished(
+    upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(30)])
+    origin.holds.clear()
+    async with started(tmp_path / "log", environment(upload_settings, bucket)) as uploads:
+        await eventually(lambda: origin.under_way == 30)
+        os.kill(uploads.process.pid, signal.SIGTERM)
+        origin.holds.set()
+        assert await asyncio.to_thread(uploads.process.wait, 60) == 0
+    assert run(database_url, "SELECT status, count(*)::int FROM asset_log GROUP BY 1") == [("COMPLETE", 30)]
+
+
+async def test_s7_6_a_message_wakes_a_process_that_sleeps(
+    upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
+) -> None:
+    async with started(tmp_path / "log", environment(upload_settings, bucket)) as uploads:
+        await uploads.until_said("worker_ready")
+        mailbox = Mailbox(upload_settings)
+        insert(database_url, [asset("a", url="https://cdn.example.com/p/1.jpg")])
+        assert await mailbox.wake("assets")
+        await until(database_url, "status = 'COMPLETE'")
+        mailbox.close()
+    assert origin.asked.total() == 1

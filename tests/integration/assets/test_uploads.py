@@ -1,0 +1,201 @@
+"""Uploads from end to end: rows, an origin, and a bucket that compares what it is sent with signatures and checksums."""
+
+import contextlib
+import hashlib
+
+import pytest
+
+from beat_actors.assets.storing import key_of
+from beat_actors.database import Database
+from beat_actors.settings import Settings
+from tests.integration.assets.origins import Pictures, picture
+from tests.integration.assets.rows import all_of, asset, eventually, insert, run
+from tests.integration.assets.world import check_all, until, uploading
+from tests.strict_s3 import StrictS3
+
+
+def stored(bucket: StrictS3) -> dict[str, bytes]:
+    return {key: one.body for key, one in bucket.objects.stored.items()}
+
+
+async def test_s7_3_a_picture_is_stored_under_its_hash_and_the_row_is_complete(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
+) -> None:
+    insert(database_url, [asset("a", url="https://cdn.example.com/p/1.jpg?oe=1")])
+    async with uploading(upload_settings, database):
+        await until(database_url, "status = 'COMPLETE'")
+    content = hashlib.sha256(picture(1)).digest()
+    assert stored(bucket) == {key_of(content): picture(1)}
+    assert all_of(database_url, "content, stored_at IS NOT NULL, changed_at IS NOT NULL, attempts") == [
+        (content, True, True, 0)
+    ]
+    assert run(database_url, "SELECT content, bytes, media_type, width, height, unused_since FROM asset_object") == [
+        (content, len(picture(1)), "image/jpeg", 64, 48, None)
+    ]
+
+
+@pytest.mark.parametrize("rows", [pytest.param(10_000, marks=pytest.mark.exhaustive), 1000])
+async def test_s7_7_and_s7_8_rows_of_a_tenth_as_many_pictures_are_stored_once_each(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, rows: int
+) -> None:
+    pictures = rows // 10
+    insert(
+        database_url,
+        [asset(f"a{n}", n % 4, url=f"https://cdn{n % 3}.example.com/p/{n % pictures}.jpg?n={n}") for n in range(rows)],
+    )
+    async with uploading(upload_settings, database):
+        await until(database_url, "status = 'COMPLETE'", 300.0)
+    assert bucket.objects.counts.puts == pictures
+    assert {key_of(hashlib.sha256(picture(n)).digest()) for n in range(pictures)} == stored(bucket).keys()
+    requests, puts = run(database_url, "SELECT sum(requests)::int, sum(puts)::int FROM asset_usage")[0]
+    assert (requests, puts) == (rows, pictures)
+
+
+async def test_s7_10_avatars_are_fetched_before_all_others(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    rows = [
+        asset(f"a{n}", (n + 1) % 4, url=f"https://cdn.example.com/p/{n}.jpg", deadline=3600.0 + n) for n in range(400)
+    ]
+    insert(database_url, rows)
+    async with uploading(upload_settings, database, slots=16):
+        await until(database_url, "status = 'COMPLETE'")
+    order = [int(path.rpartition("/")[2].partition(".")[0]) for path in origin.asked]
+    # Uploads that were claimed together reach the origin in about their order.
+    assert {(n + 1) % 4 for n in order[:90]} == {0}
+    assert len(order) == 400
+
+
+async def test_s7_7_a_bucket_that_is_down_fails_nothing_and_stops_claims(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, origin: Pictures
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(300)])
+    bucket.faults.order(full=1.0)
+    async with uploading(upload_settings, database, slots=32) as uploader:
+        await eventually(lambda: uploader.storing.breaker.is_open and bucket.objects.counts.puts >= 4)
+        # The probes alone reach the origin now.
+        await eventually(lambda: uploader.in_flight <= 1)
+        asked, puts = origin.asked.total(), bucket.objects.counts.puts
+        assert asked <= 32 + 8
+        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status NOT IN ('PENDING', 'PROCESSING')") == [
+            (0,)
+        ]
+        assert run(database_url, "SELECT max(attempts) <= 1 FROM asset_log") == [(True,)]
+        bucket.faults.order()
+        await until(database_url, "status = 'COMPLETE'")
+        assert bucket.objects.counts.puts >= puts + 299
+    assert len(bucket.objects.stored) == 300
+
+
+@pytest.mark.parametrize("fault", ["slow_down", "reset", "lost", "conflict"])
+async def test_s7_7_half_of_the_requests_fail_and_every_picture_is_stored_once(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, fault: str
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(60)])
+    bucket.faults.order(**{fault: 0.5})
+    async with uploading(upload_settings, database, slots=32):
+        await eventually(lambda: bucket.objects.counts.faults >= 10)
+        bucket.faults.order()
+
+        def complete() -> bool:
+            run(database_url, "UPDATE asset_log SET not_before = now() WHERE status = 'WAITING'")
+            return run(database_url, "SELECT count(*) FROM asset_log WHERE status <> 'COMPLETE'") == [(0,)]
+
+        await eventually(complete)
+    check_all(database_url, bucket)
+
+
+async def test_s7_3_what_origins_say_decides(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    says = {
+        "/over.jpg": (403, b"URL signature expired"),
+        "/gone.jpg": (404, b""),
+        "/busy.jpg": (503, b""),
+        "/page.jpg": (200, b"<!DOCTYPE html><html></html>"),
+        "/empty.jpg": (200, b""),
+        "/cut.jpg": (200, picture(1)[:-40]),
+    }
+    origin.says = lambda path: next((said for name, said in says.items() if name in path), None)
+    insert(database_url, [asset(name, url=f"https://cdn.example.com{name}") for name in says])
+    run(database_url, "UPDATE asset_log SET content = 'last' WHERE entity_key = '/over.jpg'")
+    async with uploading(upload_settings, database):
+        await until(database_url, "status NOT IN ('PENDING', 'PROCESSING')")
+    found = {
+        row[0]: row[1:]
+        for row in all_of(database_url, "entity_key, status, split_part(failure, ':', 1), not_before > now(), content")
+    }
+    assert found == {
+        "/over.jpg": ("REFETCH", "expired", None, b"last"),
+        "/gone.jpg": ("REFETCH", "gone", None, None),
+        "/busy.jpg": ("WAITING", "busy", True, None),
+        "/page.jpg": ("FAILED", "html", None, None),
+        "/empty.jpg": ("WAITING", "empty", True, None),
+        "/cut.jpg": ("WAITING", "truncated", True, None),
+    }
+
+
+async def test_s7_6_a_flow_is_paused_and_resumed_while_uploads_run(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n % 50}.jpg") for n in range(200)])
+    run(
+        database_url,
+        "INSERT INTO flow_setting (platform, flow, workers, concurrency) VALUES ('assets', 'asset_upload_flow', 2, 5)",
+    )
+    origin.holds.clear()
+    async with uploading(upload_settings, database, slots=100) as uploader:
+        await eventually(lambda: origin.under_way == 10)
+        assert uploader.in_flight == 10
+        run(database_url, "UPDATE flow_setting SET concurrency = 20")
+        await eventually(lambda: origin.under_way == 40)
+        assert uploader.in_flight == 40
+        run(database_url, "UPDATE flow_setting SET paused = true")
+        origin.holds.set()
+        await until(database_url, "status <> 'PROCESSING'")
+        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'COMPLETE'") == [(40,)]
+        run(database_url, "UPDATE flow_setting SET paused = false")
+        uploader.wake()
+        await until(database_url, "status = 'COMPLETE'")
+    assert origin.most == 40
+
+
+async def test_s7_8_a_host_that_answers_nobody_harms_its_own_pictures_alone(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    insert(
+        database_url,
+        [
+            asset(f"a{n}", url=f"https://{'well' if n % 2 else 'busy'}.example.com/p/{n}.jpg", deadline=7200 + n)
+            for n in range(100)
+        ],
+    )
+    origin.says = lambda path: (503, b"") if "busy" in path else None
+    async with uploading(upload_settings, database, slots=16):
+        await until(database_url, "status = CASE WHEN url LIKE '%well%' THEN 'COMPLETE' ELSE 'WAITING' END")
+
+
+async def test_what_is_in_flight_at_a_stop_is_finished_or_given_back(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(20)])
+    origin.holds.clear()
+    async with uploading(upload_settings, database, slots=8) as uploader:
+        await eventually(lambda: origin.under_way == 8)
+        await uploader.close(0.1)
+        assert set(all_of(database_url, "status, attempts, lease_until")) == {("PENDING", 0, None)}
+        assert uploader.in_flight == 0
+
+
+async def test_s7_7_processes_that_race_on_one_picture_store_one_object(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn{n}.example.com/p/1.jpg") for n in range(50)])
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(5):
+            own = Database(upload_settings, name="test")
+            stack.push_async_callback(own.close)
+            await stack.enter_async_context(uploading(upload_settings, own, slots=10))
+        await until(database_url, "status = 'COMPLETE'")
+    assert bucket.objects.counts.stored == len(bucket.objects.stored) == 1
+    check_all(database_url, bucket)
