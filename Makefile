@@ -84,6 +84,9 @@ visits: $(READY) ## what it costs to visit again what is known; ARGS="--beside .
 limits: $(READY) ## how much of a provider's limit is used; ARGS="--credentials 5 --latency 0-3"
 	@$(BIN)/python -m bench.limits $(ARGS)
 
+uploads: $(READY) ## what an upload of a picture costs, beside requests and boto3 with 32 threads, and how fast a backlog drains
+	@$(BIN)/python -m bench.uploads $(ARGS)
+
 events: $(READY) ## what an event costs, and the relay beside a plain loop of the same client; BEAT_TEST_RABBITMQ adds RabbitMQ
 	@$(BIN)/python -m bench.events $(ARGS)
 

@@ -62,13 +62,14 @@ async def claim(
     soon: float = SOON,
     aged: int = 0,
     classes: Sequence[int] = CLASSES,
+    readers: bool = True,
     tidies: bool = False,
     lease: float = LEASE,
 ) -> list[Claimed]:
     """Up to `limit` assets, in one round trip; they are the caller's for `lease` seconds.
 
     `urgent`: seconds that the backlog takes (`order.horizon`). `soon`: what `order.soon` says. `aged`: of each other class before avatars. `classes`: those that may be claimed
-    for no reader. `tidies`: also bring back what waited long enough, or was lost by another process; once a second is often enough.
+    for no reader. `readers`: whether what readers wait for may be. `tidies`: also bring back what waited long enough, or was lost by another process; once a second is often enough.
     """
     flow = {
         "platform": UPLOADS.platform,
@@ -80,6 +81,7 @@ async def claim(
         **flow,
         "limit": limit,
         "classes": list(classes),
+        "readers": readers,
         "aged": aged,
         "soon": soon,
         "urgent": max(urgent, soon),

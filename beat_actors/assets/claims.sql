@@ -48,7 +48,7 @@ UPDATE asset_log SET status = 'REFETCH', failure = %(failure)s, wanted_at = NULL
 -- that would otherwise be lost before the backlog is done, by deadline; the others by class and deadline; last those that can hardly be
 -- saved, because their expected deadline is near or has passed. Each branch is read only as far as the branches before it left room.
 -- Parameters: platform, flow (text), workers, concurrency (integer): the flow and what it declares; limit (integer): assets; classes (smallint[])
--- that may be claimed without a reader; aged (integer): assets of each class that come before avatars; soon (double precision): seconds before its
+-- that may be claimed without a reader; readers (boolean): whether what readers wait for may be claimed; aged (integer): assets of each class that come before avatars; soon (double precision): seconds before its
 -- deadline from which on an asset can hardly be saved; urgent (double precision): seconds that the backlog takes; lease (double precision): seconds.
 -- Rows: `Claimed`, in the order in which they should begin. `fence` is the claim's.
 -- Locks: the assets, after `lock`; it skips those that others hold.
@@ -57,7 +57,7 @@ WITH {{flow}}, moment AS MATERIALIZED (
     SELECT clock_timestamp() + make_interval(secs => %(soon)s) AS soon, clock_timestamp() + make_interval(secs => %(urgent)s) AS urgent
 ), picked AS MATERIALIZED (
     SELECT public_id FROM (
-        (SELECT public_id FROM asset_log WHERE wanted_at IS NOT NULL AND status = 'PENDING' AND class IS NOT NULL ORDER BY wanted_at LIMIT 1000)
+        (SELECT public_id FROM asset_log WHERE %(readers)s AND wanted_at IS NOT NULL AND status = 'PENDING' AND class IS NOT NULL ORDER BY wanted_at LIMIT 1000)
         UNION ALL ({{first}} c > 0 AND deadline > (SELECT soon FROM moment) ORDER BY deadline, id LIMIT %(aged)s) x)
         UNION ALL (SELECT public_id FROM asset_log WHERE status = 'PENDING' AND wanted_at IS NULL AND class = 0 AND deadline > (SELECT soon FROM moment)
                    AND 0 = ANY(%(classes)s) ORDER BY deadline, id LIMIT 1000)

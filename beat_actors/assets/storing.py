@@ -5,7 +5,8 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple, Protocol
 
 from beat_actors.assets.commits import How
 from beat_actors.errors import ObjectsUnavailable
@@ -41,6 +42,23 @@ class Store(Protocol):
         cache_control: str | None = None,
         sha256: bytes | None = None,
     ) -> bool: ...
+
+    async def put_file(
+        self, key: str, file: BinaryIO, size: int, *, content_type: str | None = None, cache_control: str | None = None
+    ) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is to be stored: in `data`, or in a `file`. `digest`: its SHA-256."""
+
+    digest: bytes
+    media_type: str
+    size: int
+    width: int
+    height: int
+    data: bytes = b""
+    file: BinaryIO | None = None
 
 
 class BucketDown(Exception):
@@ -108,8 +126,9 @@ class Storing:
         self._asked: dict[bytes, asyncio.Future[bool]] = {}
         self._asking: set[asyncio.Task[None]] = set()
 
-    async def place(self, content: bytes, data: bytes, media_type: str) -> Placed:
+    async def place(self, what: Content) -> Placed:
         """Have it in the bucket. Raises `BucketDown`, `ObjectsUnavailable`, and `StorageUnavailable` where the database does not answer."""
+        content = what.digest
         if (how := self._remembered(content)) is not None:
             return Placed(how, 0)
         if (other := self._under_way.get(content)) is not None:
@@ -117,7 +136,7 @@ class Storing:
         mine = self._under_way[content] = asyncio.get_running_loop().create_future()
         self.waiting += 1
         try:
-            placed = await self._place(content, data, media_type)
+            placed = await self._place(what)
         except BaseException as error:
             mine.set_exception(error if isinstance(error, Exception) else BucketDown(FIRST_PAUSE))
             mine.exception()  # nobody may wait for it
@@ -130,15 +149,13 @@ class Storing:
             self.waiting -= 1
             del self._under_way[content]
 
-    async def _place(self, content: bytes, data: bytes, media_type: str) -> Placed:
-        if await self._is_known(content):
+    async def _place(self, what: Content) -> Placed:
+        if await self._is_known(what.digest):
             return Placed(How.KNOWN, 0)
         if pause := self.breaker.pause:
             raise BucketDown(pause)
         try:
-            made = await self._store.put(
-                key_of(content), data, content_type=media_type, cache_control=CACHE_CONTROL, sha256=content
-            )
+            made = await self._put(what)
         except ObjectsUnavailable as error:
             if error.reason in PACED or error.reason in OF_ONE:
                 raise
@@ -146,6 +163,12 @@ class Storing:
             raise BucketDown(max(self.breaker.pause, FIRST_PAUSE)) from error
         self.breaker.succeeded()
         return Placed(How.MADE if made else How.THERE, 1)
+
+    async def _put(self, what: Content) -> bool:
+        key, headers = key_of(what.digest), {"content_type": what.media_type, "cache_control": CACHE_CONTROL}
+        if what.file is not None:
+            return await self._store.put_file(key, what.file, what.size, **headers)
+        return await self._store.put(key, what.data, sha256=what.digest, **headers)
 
     async def _is_known(self, content: bytes) -> bool:
         """Ask together with others that ask at the same time."""

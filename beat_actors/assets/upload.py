@@ -7,14 +7,17 @@ at the bucket, only puts the upload off.
 import asyncio
 import hashlib
 import random
-from typing import Protocol
+import re
+from typing import BinaryIO, Protocol
 
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import End, Spent, State, Stored
 from beat_actors.assets.conversion import ConversionUnavailable
 from beat_actors.assets.fetched import Dead, Fetched, Got, Later, Refused, Why
-from beat_actors.assets.picture import WORTH_ANOTHER_FETCH, NotStored, Picture
-from beat_actors.assets.storing import BucketDown, Storing
+from beat_actors.assets.origin import IMAGE, VIDEO, Limits
+from beat_actors.assets.picture import WORTH_ANOTHER_FETCH, NotStored, Picture, Reason
+from beat_actors.assets.storing import BucketDown, Content, Storing
+from beat_actors.assets.video import cleaned
 from beat_actors.errors import ObjectsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
 
@@ -22,9 +25,11 @@ ON_THE_LOOP = 131_072
 """Bytes up to which a picture is checked and hashed on the event loop: some 100 µs. Larger ones go to a thread."""
 FIRST, LONGEST = 5.0, 3600.0
 """Seconds until the second attempt, and at most. Each pause is twice as long as the one before."""
+BLOCK = 1 << 20
 FETCHES_OF_DAMAGED = 3
-HOST_PATIENCE = 60.0
+PATIENCE, VIDEO_PATIENCE = 60.0, 300.0
 """Seconds that an upload waits for its turn at a busy host and for its answer. Then others get its slot."""
+FILM = re.compile(r"^[^?#]+\.(?:mp4|mov|m4v)(?:[?#]|$)", re.IGNORECASE)
 NOTHING = Spent()
 NO_ATTEMPT = frozenset({Why.HOST_DOWN, Why.RESOURCES})
 
@@ -32,13 +37,17 @@ NO_ATTEMPT = frozenset({Why.HOST_DOWN, Why.RESOURCES})
 class Fetcher(Protocol):
     """What is used of `origin.Origin`."""
 
-    async def fetch(self, url: str) -> Fetched: ...
+    async def fetch(self, url: str, limits: Limits) -> Fetched: ...
 
 
 class Checker(Protocol):
     """Makes of bytes a picture that may be stored. Raises `NotStored` and `ConversionUnavailable`."""
 
     async def __call__(self, data: bytes) -> Picture: ...
+
+
+class _IsVideo(Exception):
+    """A video was downloaded as a picture."""
 
 
 class Upload:
@@ -54,52 +63,61 @@ class Upload:
         if asset.dead:
             return End(asset, State.REFETCH, failure="expired: its URL says that it is dead by now")
         try:
-            async with asyncio.timeout(HOST_PATIENCE):
-                fetched = await self._origin.fetch(asset.url)
+            try:
+                return await self._fetched(asset, as_video=FILM.search(asset.url) is not None)
+            except _IsVideo:  # its name does not tell; now it is downloaded into a file
+                return await self._fetched(asset, as_video=True)
         except TimeoutError:
             return _later(asset, "busy: its host had no slot in time", random.uniform(1.0, 5.0), counts=False)
+
+    async def _fetched(self, asset: Claimed, *, as_video: bool) -> End:
+        async with asyncio.timeout(VIDEO_PATIENCE if as_video else PATIENCE):
+            fetched = await self._origin.fetch(asset.url, VIDEO if as_video else IMAGE)
         with fetched:
             hit("upload.after_fetch", asset.public_id)
             match fetched:
                 case Got():
-                    return await self._got(asset, fetched)
+                    end = await self._got(asset, fetched)
                 case Dead():
-                    failure = f"{fetched.why}: {fetched.said}"
-                    return End(asset, State.REFETCH, failure=failure, spent=Spent(requests=1))
+                    end = End(asset, State.REFETCH, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
                 case Refused():
-                    return End(asset, State.FAILED, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
+                    end = End(asset, State.FAILED, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
                 case Later():
                     counts = fetched.why not in NO_ATTEMPT
                     delay = max(fetched.pause * random.uniform(1.0, 1.5), backoff(asset.attempts) if counts else 0.0)
                     spent = Spent(requests=int(fetched.why is not Why.HOST_DOWN))
-                    return _later(asset, f"{fetched.why}: {fetched.said}", delay, counts=counts, spent=spent)
+                    end = _later(asset, f"{fetched.why}: {fetched.said}", delay, counts=counts, spent=spent)
+        return end
 
     async def _got(self, asset: Claimed, got: Got) -> End:
         spent = Spent(requests=1, fetched=got.size)
         try:
-            picture = await self._check(got.data)
+            content = await (self._picture(got.data) if got.file is None else asyncio.to_thread(_film, got.file))
         except NotStored as refused:
+            if refused.reason is Reason.VIDEO and got.file is None:
+                raise _IsVideo from None
             failure = f"{refused.reason}: {refused}"
             if refused.reason in WORTH_ANOTHER_FETCH and asset.attempts < FETCHES_OF_DAMAGED:
                 return _later(asset, failure, backoff(asset.attempts), spent=spent)
             return End(asset, State.FAILED, failure=failure, spent=spent)
         except ConversionUnavailable as error:
             return _later(asset, f"conversion: {error}", random.uniform(20.0, 40.0), counts=False, spent=spent)
-        data = picture.data
-        small = len(data) <= ON_THE_LOOP
-        content = _hashed(data) if small else await asyncio.to_thread(_hashed, data)
         try:
-            placed = await self._storing.place(content, data, picture.media_type)
-        except BucketDown:
-            return End(asset, State.PENDING, counts=False, spent=spent)
-        except StorageUnavailable:
+            placed = await self._storing.place(content)
+        except (BucketDown, StorageUnavailable):
             return End(asset, State.PENDING, counts=False, spent=spent)
         except ObjectsUnavailable as error:
             return _later(asset, f"bucket: {error.reason}", random.uniform(2.0, 10.0), counts=False, spent=spent)
         hit("upload.after_put", asset.public_id)
-        stored = Stored(content, placed.how, len(data), picture.media_type, picture.width, picture.height)
-        spent = Spent(1, got.size, placed.puts, len(data) if placed.puts else 0)
+        stored = Stored(content.digest, placed.how, content.size, content.media_type, content.width, content.height)
+        spent = Spent(1, got.size, placed.puts, content.size if placed.puts else 0)
         return End(asset, State.COMPLETE, stored, spent=spent)
+
+    async def _picture(self, data: bytes) -> Content:
+        picture = await self._check(data)
+        small = len(picture.data) <= ON_THE_LOOP
+        digest = _hashed(picture.data) if small else await asyncio.to_thread(_hashed, picture.data)
+        return Content(digest, picture.media_type, len(picture.data), picture.width, picture.height, picture.data)
 
 
 def backoff(attempts: int) -> float:
@@ -113,3 +131,14 @@ def _later(asset: Claimed, failure: str, delay: float, *, counts: bool = True, s
 
 def _hashed(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def _film(file: BinaryIO) -> Content:
+    """Clean a video in its file. Blocks. Raises `NotStored`."""
+    video = cleaned(file)
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK):
+        digest.update(block)
+    file.seek(0)
+    return Content(digest.digest(), video.media_type, video.octets, video.width, video.height, file=file)

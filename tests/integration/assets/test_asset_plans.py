@@ -23,7 +23,7 @@ FROM generate_series(1, {MILLION}) n
 """
 CLAIM = {
     "platform": UPLOADS.platform, "flow": UPLOADS.name, "workers": 50, "concurrency": 100, "limit": 200, "classes": [0, 1, 2, 3], "soon": 3.0,
-    "lease": 90.0,
+    "lease": 90.0, "readers": True,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from tests.integration.assets.origins import Pictures, picture
 from tests.integration.assets.rows import all_of, asset, eventually, insert, run
 from tests.integration.assets.world import check_all, until, uploading
 from tests.strict_s3 import StrictS3
+from tests.videos import video
 
 
 def stored(bucket: StrictS3) -> dict[str, bytes]:
@@ -199,3 +200,48 @@ async def test_s7_7_processes_that_race_on_one_picture_store_one_object(
         await until(database_url, "status = 'COMPLETE'")
     assert bucket.objects.counts.stored == len(bucket.objects.stored) == 1
     check_all(database_url, bucket)
+
+
+async def test_s7_3_videos_are_stored_from_files_also_where_their_names_do_not_tell(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, origin: Pictures
+) -> None:
+    film = video()
+    origin.says = lambda path: (200, film) if "film" in path else None
+    insert(
+        database_url,
+        [
+            asset("named", 2, url="https://cdn.example.com/film.mp4?oe=1"),
+            asset("other", 2, url="https://cdn.example.com/film/1"),
+        ],
+    )
+    async with uploading(upload_settings, database):
+        await until(database_url, "status = 'COMPLETE'")
+    ((key, body),) = stored(bucket).items()
+    assert key == key_of(hashlib.sha256(body).digest())
+    assert run(database_url, "SELECT media_type, bytes FROM asset_object") == [("video/mp4", len(body))]
+    assert origin.asked.total() == 3
+
+
+async def test_s7_7_a_bucket_that_hangs_holds_no_upload_for_long_and_loses_none(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(40)])
+    bucket.faults.next(*["hang"] * 8)
+    async with uploading(upload_settings, database, slots=16):
+        await until(database_url, "status = 'COMPLETE'", 120.0)
+    check_all(database_url, bucket)
+
+
+async def test_s7_7_a_bucket_that_slows_down_gets_at_most_half_a_request_more_for_each_object(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(600)])
+    bucket.faults.order(rate=60)
+
+    def complete() -> bool:
+        run(database_url, "UPDATE asset_log SET not_before = now() WHERE status = 'WAITING'")
+        return run(database_url, "SELECT count(*) FROM asset_log WHERE status <> 'COMPLETE'") == [(0,)]
+
+    async with uploading(upload_settings, database, slots=200):
+        await eventually(complete, 120)
+    assert bucket.objects.counts.puts <= 1.5 * 600
