@@ -11,7 +11,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from beat_actors.assets.claims import Claimed
-from beat_actors.database import Database, Statements, columns, jsonb
+from beat_actors.assets.telling import tell
+from beat_actors.database import Database, Statements, Transaction, columns, jsonb
 
 
 class State(StrEnum):
@@ -97,14 +98,27 @@ async def known(database: Database, contents: Sequence[bytes]) -> set[bytes]:
 
 
 async def commit(database: Database, ends: Sequence[End]) -> list[Ended]:
-    """Write how these uploads ended, in one round trip. An upload that is not among the answers was not the caller's any more."""
+    """Write how these uploads ended, with the events about them. An upload that is not among the answers was not the caller's any more."""
     left = sorted({end.asset.content for end in ends if _replaces(end) and end.asset.content is not None})
     async with database.transaction() as transaction:
-        ended = await transaction.last.run(COMMIT, {"ends": jsonb([_row(end) for end in ends])})
+        ended = await transaction.rows(COMMIT, {"ends": jsonb([_row(end) for end in ends])})
         if left:
             await transaction.last.run(LEAVE, {"contents": left})
+        await _tell(transaction, ends, ended)
         await transaction.last.run(COUNT, _counts(ends))
-    return ended.rows
+    return ended
+
+
+async def _tell(transaction: Transaction, ends: Sequence[End], ended: Sequence[Ended]) -> None:
+    """An asset that got the content that it had before changed for nobody."""
+    contents = {end.asset.public_id: end.stored.content for end in ends if end.stored is not None}
+    stored = [one for one in ended if one.stored and one.old != contents[one.public_id]]
+    await tell(
+        transaction.last,
+        stored=[one.public_id for one in stored],
+        lost=[one.public_id for one in ended if one.status == State.FAILED],
+        replaced={one.public_id: one.old for one in stored if one.old is not None},
+    )
 
 
 def _replaces(end: End) -> bool:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from beat_actors.assets.telling import tell
 from beat_actors.database import Composed, Database, Statements, Transaction
 from beat_actors.errors import BeatError, StorageUnavailable
 from beat_actors.platforms.interface import Entity, Platform, Refetch
@@ -152,7 +153,9 @@ class Sweep:
 async def _lose(
     transaction: Transaction, parent: Parent, epoch: int | None, since: datetime | None, why: str, *, gone: bool = False
 ) -> list[Lost]:
-    return await transaction.rows(LOSE, _values(parent, epoch) | {"since": since, "gone": gone, "why": why})
+    lost = await transaction.rows(LOSE, _values(parent, epoch) | {"since": since, "gone": gone, "why": why})
+    await tell(transaction, lost=[one.public_id for one in lost])
+    return lost
 
 
 async def _asked(transaction: Transaction, parents: Sequence[Parent], day: int) -> dict[str, Asked]:

@@ -187,3 +187,22 @@ async def test_usage_is_counted_by_account_and_class(database: Database, databas
         ("", 3, 2, 200, 2, 180, 2),
         ("one", 0, 4, 400, 4, 360, 4),
     ]
+
+
+async def test_events_say_what_is_stored_and_what_is_lost_and_nothing_twice(
+    database: Database, database_url: str
+) -> None:
+    insert(database_url, [asset("a"), asset("b")])
+    for content in (b"x", b"x", b"y"):
+        found = {one.entity_key: one for one in await claim(database, 2, urgent=60)}
+        made = Stored(content * 32, How.MADE, 5, "image/jpeg", 1, 1)
+        await commit(database, [End(found["a"], State.COMPLETE, made), End(found["b"], State.WAITING, failure="busy")])
+        run(database_url, "UPDATE asset_log SET status = 'PENDING'")
+    found = {one.entity_key: one for one in await claim(database, 2, urgent=60)}
+    await commit(database, [End(found["b"], State.FAILED, failure="html: a page")])
+    told = "SELECT type, data->>'key', left(data->>'content', 2), left(data->>'replaces', 2), data->>'failure' FROM event ORDER BY id"
+    assert run(database_url, told) == [
+        ("beat.asset.stored", "a", "78", None, None),
+        ("beat.asset.stored", "a", "79", "78", None),
+        ("beat.asset.lost", "b", None, None, "html: a page"),
+    ]

@@ -74,6 +74,8 @@ async def test_s7_3_refetch_ends_with_a_fresh_url_or_a_reason_and_the_last_pictu
     assert {found[f"2-{n}"] for n in range(3)} == {("GONE", f"expired: HTTP 403; {NOT_THERE}")}
     assert {found[f"3-{n}"] for n in range(3)} == {("REFETCH", "expired: HTTP 403")}
     assert set(all_of(database_url, "content")) == {(b"last",)}
+    lost = "SELECT data->>'status', count(*)::int FROM event WHERE type = 'beat.asset.lost' GROUP BY 1 ORDER BY 1"
+    assert run(database_url, lost) == [("EXPIRED", 1), ("GONE", 4)]
 
 
 async def test_a_parent_is_asked_for_again_after_a_day(database: Database, database_url: str) -> None:
