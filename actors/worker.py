@@ -14,6 +14,7 @@ from actors.parent import DRAIN
 from actors.runner import Runner
 from actors.watchdog import Watchdog
 from beat_actors import heap
+from beat_actors.assets.uploads import PROCESS as UPLOADS_PROCESS
 from beat_actors.assets.uploads import Uploads
 from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
@@ -38,16 +39,18 @@ _runner: Runner | None = None
 _reporter: Reporter | None = None
 _uploads: Uploads | None = None
 _parses = False
-_takes_assets = False
+_takes_assets, _takes_others = False, True
 
 
 def engine() -> Engine:
     """This process's engine. Call it on the event loop, which all actors share."""
     global _engine, _runner, _reporter
     if _engine is None:
-        _engine = Engine.start(settings, name="worker")
+        # What only uploads is no worker of fetches, and is looked for by another name.
+        name = UPLOADS_PROCESS if _takes_assets and not _takes_others else "worker"
+        _engine = Engine.start(settings, name=name)
         _runner = Runner(_engine, mailbox, parses=_parses)
-        _reporter = Reporter(_engine.database, name="worker", own_trouble=_engine.own_trouble, code=own()).start()
+        _reporter = Reporter(_engine.database, name=name, own_trouble=_engine.own_trouble, code=own()).start()
     return _engine
 
 
@@ -100,11 +103,11 @@ class OwnEngine(Middleware):
         self._stops_at = 0.0
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        global _parses, _takes_assets
+        global _parses, _takes_assets, _takes_others
         del broker
         # Where others are to parse what providers answer, this process holds keys that open credentials.
         queues = worker.consumer_whitelist or BY_DEFAULT
-        _parses, _takes_assets = INGEST in queues, ASSETS in queues
+        _parses, _takes_assets, _takes_others = INGEST in queues, ASSETS in queues, set(queues) != {ASSETS}
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         del broker, worker

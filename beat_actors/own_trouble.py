@@ -16,7 +16,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 NETWORK, RESOURCES, VAULT_KEY = "network", "resources", "vault key"
-LOGS, REDIS_KEYS, CLOCK, CRASHES = "logs", "redis keys", "clock", "crashes"
+LOGS, REDIS_KEYS, CLOCK, CRASHES, DESCRIPTORS = "logs", "redis keys", "clock", "crashes", "descriptors"
 """What keeps no process from its work."""
 IN_A_ROW, HOSTS = 5, 2
 """Calls in a row that come to no connection, and hosts that they were for, from which on the network of this process is to blame."""
@@ -44,6 +44,7 @@ class OwnTrouble:
         self._cooldowns: dict[str, Cooldown] = {}
         self._in_a_row = 0
         self._hosts: set[str] = set()
+        self._lowered: str | None = None
 
     @property
     def is_cut_off(self) -> bool:
@@ -57,7 +58,13 @@ class OwnTrouble:
 
     def reported(self) -> dict[str, str]:
         """What it cannot do, and a sentence on each."""
-        return {kind: cooldown.said for kind, cooldown in self._cooldowns.items()}
+        lowered = {DESCRIPTORS: self._lowered} if self._lowered else {}
+        return lowered | {kind: cooldown.said for kind, cooldown in self._cooldowns.items()}
+
+    def lowered(self, said: str) -> None:
+        """This process has fewer descriptors than its settings need, and does less at once."""
+        self._lowered = said
+        self.changed.set()
 
     def reached(self) -> None:
         """A connection to a provider came about."""

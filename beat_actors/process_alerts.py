@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
 from beat_actors.database.processes import Process, processes
-from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, VAULT_KEY
+from beat_actors.own_trouble import CLOCK, CRASHES, DESCRIPTORS, LOGS, REDIS_KEYS, VAULT_KEY
 
 SEALED_WITH = Statements(__file__)("sealed_with", str)
 NAMED = 4
@@ -26,6 +26,11 @@ WORDS = {
         "work that a dying worker held is done again after its lease; no request is lost",
         "the parent replaces each worker, after growing pauses; a payload that kills workers is isolated and put into quarantine",
         "read the log lines worker_died and worker_not_started of that host; `beat quarantine` lists payloads that killed workers",
+    ),
+    DESCRIPTORS: (
+        "pictures are stored more slowly; none is lost, unless its URL dies before its turn",
+        "the process has as many uploads in flight as its descriptors suffice for",
+        "raise `ulimit -n` of that process (`ulimits` in docker-compose.yml, LimitNOFILE of systemd), or lower BEAT_ASSET_UPLOADS",
     ),
     REDIS_KEYS: (
         "messages, wake-ups or counters under these keys are gone; no request is lost",

@@ -204,7 +204,7 @@ def uploading(made: Place) -> Iterator[None]:
         words = ("actors", "--processes", "1", "--threads", "2", "--queues", "assets")
         with process(*words, environment=made.environment, log=made.log) as (beat, _):
             made.beat = beat
-            while not made.rows("SELECT 1 FROM process WHERE name = 'worker'"):
+            while not made.rows("SELECT 1 FROM process WHERE name = 'uploads'"):
                 assert beat.poll() is None, made.log.read_text()
                 time.sleep(0.1)
             made.uploads(50, 50)  # connections and caches are there
@@ -242,7 +242,7 @@ def drained(made: Place, rows: int, pictures: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.uploads")
-    parser.add_argument("--assets", type=int, default=2000, help="of one run")
+    parser.add_argument("--assets", type=int, default=5000, help="of one run")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--backlog", type=int, default=100_000)
     parser.add_argument("--peer", type=int, help=argparse.SUPPRESS)

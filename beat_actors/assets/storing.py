@@ -20,6 +20,8 @@ REMEMBERED, FOR = 10_000, 60.0
 """Contents that are remembered to be in the bucket, and for how many seconds. Those that delete objects wait longer."""
 ASKED, WITHIN = 20, 0.015
 """Contents that the database is asked about at once, and seconds in which they are collected."""
+ASKS = 2
+"""Questions, and with them connections to the database, at once."""
 OF_ONE = frozenset(
     {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "EntityTooLarge"}
 )
@@ -125,6 +127,7 @@ class Storing:
         self._there: OrderedDict[bytes, tuple[How, float]] = OrderedDict()
         self._asked: dict[bytes, asyncio.Future[bool]] = {}
         self._asking: set[asyncio.Task[None]] = set()
+        self._asks = asyncio.Semaphore(ASKS)
 
     async def place(self, what: Content) -> Placed:
         """Have it in the bucket. Raises `BucketDown`, `ObjectsUnavailable`, and `StorageUnavailable` where the database does not answer."""
@@ -189,7 +192,8 @@ class Storing:
 
     async def _answer(self, asked: dict[bytes, asyncio.Future[bool]]) -> None:
         try:
-            known = await self._known(list(asked))
+            async with self._asks:
+                known = await self._known(list(asked))
         except Exception as error:  # noqa: BLE001 - each of those that asked raises it
             for answer in asked.values():
                 if not answer.done():

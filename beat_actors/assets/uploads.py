@@ -15,6 +15,8 @@ from beat_actors.transport.objects import ObjectStore
 
 log = structlog.get_logger(__name__)
 
+PROCESS = "uploads"
+"""The name by which a process that only uploads reports and connects."""
 CLOSES = 1.0
 """Seconds of the time for an end that are left for the last commits."""
 
@@ -35,6 +37,7 @@ class Uploads:
         allowed = room(settings.asset_uploads, descriptors())
         if allowed.lowered is not None:
             log.warning("uploads_lowered", said=allowed.lowered, action="raise `ulimit -n` of this process")
+            engine.own_trouble.lowered(allowed.lowered)
         store = ObjectStore.of_assets(settings, limit=allowed.puts)
         if store is None:
             raise BadSettings("BEAT_ASSET_BUCKET is not set, and this process uploads into it")

@@ -26,6 +26,7 @@ from beat_actors.errors import BadSettings, BeatError, SecretMissing, VaultError
 from beat_actors.moments import moment
 from beat_actors.platforms.registry import platforms
 from beat_actors.process_alerts import actions
+from beat_actors.settings import Settings
 from beat_actors.webhooks.deliveries import PROCESS, look
 
 SKEW = 2.0
@@ -279,6 +280,7 @@ async def _processes(opened: Session) -> list[Finding]:
     alive = await asyncio.to_thread(opened.mailbox.listeners)
     async with opened.database.transaction() as transaction:
         active = dict(await transaction.rows(ACTIVE))
+    uploads = active.get("beat uploads", 0)
     scheduler, deliverer = active.get("beat scheduler", 0), active.get(f"beat {PROCESS}", 0)
     wanted = (await look(opened.database)).active
     living = await processes(opened.database)
@@ -298,6 +300,7 @@ async def _processes(opened: Session) -> list[Finding]:
             f"{alive} processes listen",
             "" if alive else "start them: python -m actors",
         ),
+        *_uploads(opened.settings, uploads),
         Finding(
             "scheduler",
             "connected to the database" if scheduler else "no connection of it to the database",
@@ -311,6 +314,14 @@ async def _processes(opened: Session) -> list[Finding]:
             "start it: python -m scheduler.deliverer" if wanted and not deliverer else "",
         ),
     ]
+
+
+def _uploads(settings: Settings, connections: int) -> list[Finding]:
+    """The processes that upload pictures, if a bucket for them is named here."""
+    if settings.asset_bucket is None:
+        return []
+    found = "connected to the database" if connections else "no connection of them to the database; pictures wait"
+    return [Finding("uploads", found, "" if connections else "start them: python -m actors --queues assets")]
 
 
 async def _code(opened: Session, living: list[Process]) -> list[Finding]:

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.mailbox import Mailbox
@@ -12,7 +13,7 @@ from beat_actors.failpoints import pairs
 from beat_actors.failpoints.armed import SharedRegister
 from beat_actors.settings import Settings
 from tests.integration.assets.origins import Pictures
-from tests.integration.assets.processes import environment, started
+from tests.integration.assets.processes import allow_descriptors, environment, started
 from tests.integration.assets.rows import asset, eventually, insert, run
 from tests.integration.assets.world import check_all, until
 from tests.strict_s3 import StrictS3
@@ -52,6 +53,8 @@ async def test_s7_4_a_process_with_few_descriptors_has_fewer_uploads_and_says_so
     async with started(tmp_path / "log", env, descriptors=1024) as uploads:
         await uploads.until_said("uploads_lowered")
         assert "it has 640 uploads in flight and not 5000" in uploads.log.read_text()
+        told = "SELECT troubles->>'descriptors' FROM process WHERE name = 'uploads'"
+        await eventually(lambda: "ulimit -n" in str(run(database_url, told)))
         await eventually(lambda: origin.under_way == 640)
         assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'PROCESSING'") == [(640,)]
         origin.holds.set()
@@ -83,3 +86,37 @@ async def test_s7_6_a_message_wakes_a_process_that_sleeps(
         await until(database_url, "status = 'COMPLETE'")
         mailbox.close()
     assert origin.asked.total() == 1
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(300)
+async def test_s7_4_five_thousand_uploads_are_in_flight_within_bounds(
+    upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
+) -> None:
+    """50 workers x 100: descriptors, connections to the database, and memory while all of them wait for their origins, and afterwards."""
+    allow_descriptors(12_000)
+    rows = [asset(f"a{n}", n % 4, url=f"https://cdn{n % 50}.example.com/p/{n % 3000}.jpg") for n in range(6000)]
+    insert(database_url, rows)
+    origin.holds.clear()
+    async with started(
+        tmp_path / "log", environment(upload_settings, bucket, BEAT_ASSET_MAX_PER_HOST="200"), descriptors=11_000
+    ) as uploads:
+        await uploads.until_said("worker_ready")
+        (worker,) = psutil.Process(uploads.process.pid).children()
+        await eventually(lambda: origin.under_way == 5000, 120)
+        peaks = [worker.memory_info().rss]
+        connections = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'beat uploads' AND datname = current_database()"
+        assert run(database_url, "SELECT count(*)::int FROM asset_log WHERE status = 'PROCESSING'") == [(5000,)]
+        assert worker.num_fds() <= 11_000
+        assert run(database_url, connections)[0][0] <= 10
+        origin.holds.set()
+
+        def complete() -> bool:
+            peaks.append(worker.memory_info().rss)
+            return run(database_url, "SELECT count(*) FROM asset_log WHERE status <> 'COMPLETE'") == [(0,)]
+
+        await eventually(complete, 200)
+        assert run(database_url, connections)[0][0] <= 10
+    print(f"at most {max(peaks) / 1e6:.0f} MB resident")
+    assert max(peaks) <= 400e6
+    check_all(database_url, bucket)
