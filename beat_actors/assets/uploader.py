@@ -7,14 +7,15 @@ killed loses its leases, and no picture.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from beat_actors.assets import claims, commits
-from beat_actors.assets.claims import BATCH, CLASSES, LEASE, Claimed
+from beat_actors.assets.caps import Caps
+from beat_actors.assets.claims import BATCH, LEASE, Claimed
 from beat_actors.assets.commits import End, State
 from beat_actors.assets.committer import Committer
 from beat_actors.assets.order import COUNTED, Ageing, Rate, horizon, soon
@@ -48,7 +49,7 @@ class InFlight:
 
 
 class Uploader:
-    """Of one process; made and closed inside its event loop. `slots`: uploads in flight. `classes`: those that may be claimed now."""
+    """Of one process; made and closed inside its event loop. `slots`: uploads in flight. `caps`: the limits of a day."""
 
     def __init__(
         self,
@@ -58,13 +59,13 @@ class Uploader:
         store: Store,
         *,
         slots: int,
-        classes: Callable[[], Sequence[int]] = lambda: CLASSES,
+        caps: Caps | None = None,
     ) -> None:
         self.storing = Storing(store, partial(commits.known, database))
         self._database = database
         self._store = store
         self._slots = slots
-        self._classes = classes
+        self._caps = caps or Caps(database)
         self._upload = Upload(origin, check, self.storing)
         self._committer = Committer(self._write, self._done)
         self._in_flight: dict[tuple[object, int], InFlight] = {}
@@ -141,6 +142,7 @@ class Uploader:
                 return SMALL  # a few ends more make a larger claim
         self._claimed = now
         await self._count(now)
+        allowed = await self._caps.allowed()
         tidies = now - self._tidied >= TIDIES
         aged = self._ageing.share(room, now)
         found = await claims.claim(
@@ -149,7 +151,8 @@ class Uploader:
             urgent=self._urgent,
             soon=soon(self._rate.latency),
             aged=aged,
-            classes=self._classes(),
+            classes=allowed.classes,
+            readers=allowed.readers,
             tidies=tidies,
         )
         if tidies:

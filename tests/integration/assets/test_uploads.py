@@ -245,3 +245,18 @@ async def test_s7_7_a_bucket_that_slows_down_gets_at_most_half_a_request_more_fo
     async with uploading(upload_settings, database, slots=200):
         await eventually(complete, 120)
     assert bucket.objects.counts.puts <= 1.5 * 600
+
+
+async def test_s7_8_a_limit_of_the_day_stops_the_less_urgent_classes_first(
+    upload_settings: Settings, database_url: str
+) -> None:
+    capped = upload_settings.model_copy(update={"asset_daily_requests": 100})
+    run(
+        database_url,
+        "INSERT INTO asset_usage (day, account_id, class, requests) VALUES ((now() AT TIME ZONE 'UTC')::date, '', 0, 85)",
+    )
+    insert(database_url, [asset(f"a{n}", n, url=f"https://cdn.example.com/p/{n}.jpg") for n in range(4)])
+    own = Database(capped, name="test")
+    async with uploading(capped, own):
+        await until(database_url, "status = CASE WHEN class = 3 THEN 'PENDING' ELSE 'COMPLETE' END")
+    await own.close()
