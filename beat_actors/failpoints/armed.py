@@ -121,7 +121,7 @@ class SharedRegister:
         fresh.replace(self._path)
 
     def hits(self) -> list[Fired]:
-        """Every hit of what is armed, in order."""
+        """The hits of what is armed, in order. Where only the nth one counts, no later one is written down."""
         try:
             return [msgspec.json.decode(line, type=Fired) for line in self._record.read_bytes().splitlines()]
         except FileNotFoundError:
@@ -138,10 +138,12 @@ class SharedRegister:
                 armed.carry_out()
 
     def _count(self, armed: Armed, subject: object) -> bool:
-        """Write the hit down; whether it is the one that counts."""
+        """Write the hit down, unless the one that counts is past; whether it is that one."""
         with self._record.open("ab") as record:
             fcntl.flock(record, fcntl.LOCK_EX)
             nth = 1 + sum(1 for hit in self.hits() if hit.armed == armed.text)
+            if armed.nth is not None and nth > armed.nth:
+                return False
             fired = armed.nth in (None, nth)
             line = Fired(armed.text, armed.point, nth, fired, time.time(), os.getpid(), str(subject))
             record.write(msgspec.json.encode(line) + b"\n")

@@ -68,7 +68,7 @@ def test_a_file_is_counted_by_all_processes_together(tmp_path: Path) -> None:
     register.arm("ingest.parse=kill@7")
     armed = f"@{tmp_path / 'points'}"
     assert [run(armed).returncode for _ in range(3)] == [0, -signal.SIGKILL, 0]
-    assert [hit.fired for hit in register.hits()] == [False] * 6 + [True] + [False] * 5
+    assert [hit.fired for hit in register.hits()] == [False] * 6 + [True]
     assert register.hits()[6].subject == "payload_1"
     register.arm()
     assert run(armed).returncode == 0
