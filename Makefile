@@ -66,7 +66,7 @@ types: $(READY) ## mypy --strict
 chaos: $(READY) ## break the engine in every way of the matrix, 20 seeds; some hours; continues where it was stopped
 	@mkdir -p .beat && $(BIN)/beat chaos --seeds 20 --jobs 2 --keep .beat/chaos.jsonl --table docs/reliability.md $(ARGS)
 
-chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; five minutes
+chaos-ci: $(READY) ## the selection of it that CI runs, with shorter faults; seven minutes
 	@$(BIN)/beat chaos --brief --seeds 1 --jobs 2 $(ARGS)
 
 measure: $(READY) ## what an idle stack costs, and what one request takes on it

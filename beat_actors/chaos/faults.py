@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any
 
 from beat_actors.chaos.families import (
+    buckets,
     clocks,
     failovers,
     network,
+    origins,
     poison,
     processes,
     providers,
@@ -20,6 +22,7 @@ from beat_actors.chaos.families import (
     schedulers,
     stores,
     storms,
+    uploads,
 )
 from beat_actors.chaos.layout import Layout
 from beat_actors.chaos.report import Budget
@@ -29,7 +32,7 @@ from beat_actors.failpoints import BOUNDARIES
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`what`: in words. `recovers`: whose time to recover applies, "process", "publisher" or "store". `requests`: how many arrive.
+    """`what`: in words. `recovers`: whose time to recover applies, "process", "publisher", "store", "upload" or "bucket". `requests`: how many arrive.
 
     `brief`: whether CI runs the fault. `breaks_api`: whether connections to the API may break off. Otherwise the API must answer 202, or 503
     with Retry-After. `api`: seconds in which it must answer. `layout`: of the stack that the fault needs.
@@ -50,7 +53,13 @@ class Fault:
 
     def budget(self, scene: Scene) -> Budget:
         timing = scene.timing
-        budgets = {"process": timing.process_budget, "publisher": timing.publisher_budget, "store": timing.store_budget}
+        budgets = {
+            "process": timing.process_budget,
+            "publisher": timing.publisher_budget,
+            "store": timing.store_budget,
+            "upload": timing.upload_budget,
+            "bucket": timing.bucket_budget,
+        }
         ttr = None if self.recovers is None else budgets[self.recovers]
         return Budget(ttr=ttr, failed=scene.failed, extra_calls=scene.extra_calls, api=self.api)
 
@@ -80,6 +89,12 @@ def _stages() -> list[Fault]:
             )
         )
     return found
+
+
+def _of_pictures(name: str, what: str, inject: Callable[[Scene], Coroutine[Any, Any, None]], **others: Any) -> Fault:
+    """A fault that is over when every picture is uploaded or given up, and ends with the check of all of them."""
+    given = {"requests": 60, "layout": Layout.PICTURES, **others}
+    return Fault(name, inject=partial(uploads.with_pictures, fault=inject), what=what, **given)
 
 
 HOSTILE: Mapping[str, Mapping[str, Any]] = {
@@ -214,4 +229,29 @@ FAULTS: tuple[Fault, ...] = (
     Fault("storm", "F9", "429 on every credential, then all of them back at once", storms.storm, brief=True),
     Fault("clock.ahead", "F9", "one group of workers with its clock 90 s ahead", partial(clocks.skewed, seconds=90)),
     Fault("clock.behind", "F9", "one group of workers with its clock 90 s behind", partial(clocks.skewed, seconds=-90)),
+    _of_pictures(
+        "kill.upload",
+        f"SIGKILL of a process that uploads pictures at each of the {len(BOUNDARIES['upload'])} boundaries of upload, {uploads.KILLS} times",
+        uploads.kill_at_boundaries, family="F10", recovers="upload", requests=120,
+    ),
+    _of_pictures(
+        "pause.upload",
+        "a process that uploads pictures frozen beyond its leases at a boundary of upload, another one with each seed",
+        uploads.pause_at_boundary, family="F10", recovers="upload",
+    ),
+    _of_pictures(
+        "killall.assets", "SIGKILL of all processes of Beat with PostgreSQL, Valkey and S3 at once, and a start of all",
+        uploads.killed_altogether, family="F10", recovers="upload", breaks_api=True, wipes=True, requests=120,
+    ),
+    _of_pictures("s3.down", "S3 killed, and kept down", buckets.s3_down, family="F11", recovers="bucket", brief=True),
+    _of_pictures("s3.hung", "S3 frozen: it takes connections and never answers", buckets.s3_hung, family="F11", recovers="bucket"),
+    _of_pictures("s3.slow", "S3 takes seconds for each PUT", buckets.s3_slow, family="F11"),
+    _of_pictures("s3.full", "S3 has no room: it answers 507 to each PUT", buckets.s3_full, family="F11", recovers="bucket"),
+    _of_pictures("s3.slowdown", "S3 answers 503 SlowDown to half of the PUTs", buckets.s3_slow_down, family="F11"),
+    _of_pictures(
+        "s3.lying", "S3 says of half of the PUTs that it has stored the object, and has not; then `beat assets check`", buckets.s3_lying, family="F11",
+    ),
+    _of_pictures(
+        "origin.hostile", f"most pictures are answered in one of {len(origins.KINDS)} hostile ways", origins.hostile, family="F12", brief=True,
+    ),
 )  # fmt: skip

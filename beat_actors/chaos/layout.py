@@ -1,10 +1,12 @@
 """How a stack is laid out for faults that need more than one server of a kind, or a proxy before it."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
@@ -16,17 +18,21 @@ from beat_actors.local.stack import Stack
 
 SLOT = "standby"
 """The name of the standby's replication slot, and of the standby itself in `synchronous_standby_names`."""
+UPLOADS = ("uploads-a", "uploads-b")
+"""Processes that upload pictures."""
 
 
 class Layout(Enum):
     """`PROXIED`: the processes reach PostgreSQL, Valkey and the simulator through proxies, and a second Valkey replicates the first.
 
     `STANDBY`: a second PostgreSQL replicates the first synchronously, and the processes know the addresses of both.
+    `PICTURES`: two processes upload pictures, through a proxy before S3 that fails as an S3 may.
     """
 
     PLAIN = "plain"
     PROXIED = "proxied"
     STANDBY = "standby"
+    PICTURES = "pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,12 @@ class Proxies:
     postgres: Proxy
     valkey: Proxy
     simulator: Proxy
+
+    @classmethod
+    def before(cls, stack: Stack, life: contextlib.ExitStack) -> Self:
+        """Listen before the stack's servers until `life` ends."""
+        servers = (stack.postgres, stack.valkey, stack.simulator)
+        return cls(*(life.enter_context(Proxy.running(server.port)) for server in servers))
 
     def all(self) -> tuple[Proxy, ...]:
         return self.postgres, self.valkey, self.simulator
@@ -56,6 +68,14 @@ def rerouted(service: Service, routes: Mapping[str, str]) -> Service:
     for known, instead in routes.items():
         env = {name: value.replace(known, instead) for name, value in env.items()}
     return replace(service, env=env)
+
+
+def with_pictures(faces: Sequence[Service], stack: Stack, port: int) -> list[Service]:
+    """Also processes that upload pictures, for whom S3 is at another `port`; and an API that reads pictures from S3 itself."""
+    instead = {address(stack.s3.port): address(port)}
+    uploads = [replace(rerouted(stack.uploads(name=name), instead), backoff_most=1.0) for name in UPLOADS]
+    reading = [replace(face, env={**face.env, **stack.s3.env}) if face.name == "api" else face for face in faces]
+    return [*reading, *uploads]
 
 
 def second_valkey(stack: Stack) -> tuple[ValkeyServer, Service]:

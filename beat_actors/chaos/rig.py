@@ -6,9 +6,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,17 +17,24 @@ import psycopg
 import redis
 from psycopg.rows import namedtuple_row
 
-from beat_actors.access import keys
-from beat_actors.access.keys import MOST_CALLS, NewKey
-from beat_actors.access.scopes import Scope
+from beat_actors.chaos.bucket import Bucket, BucketProxy
 from beat_actors.chaos.forgetting import CHECK_NONE, CHECK_THEM, CHECKS, FORGET, LEASED
-from beat_actors.chaos.layout import Layout, Proxies, both_hosts, follow, rerouted, second_postgres, second_valkey
-from beat_actors.chaos.proxy import Proxy
+from beat_actors.chaos.furnishing import add_credentials, furnish
+from beat_actors.chaos.layout import (
+    UPLOADS,
+    Layout,
+    Proxies,
+    both_hosts,
+    follow,
+    rerouted,
+    second_postgres,
+    second_valkey,
+    with_pictures,
+)
 from beat_actors.chaos.published import EVENT_SINKS
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.database import Statement, migrate
-from beat_actors.engine import Engine
 from beat_actors.failpoints import VARIABLE
 from beat_actors.failpoints.armed import SharedRegister
 from beat_actors.local.servers import PostgresServer, ValkeyServer
@@ -42,8 +48,6 @@ from beat_actors.simulator.client import SimulatorClient
 T = TypeVar("T")
 
 GROUPS, THREADS = ("workers-a", "workers-b"), 8
-# So few that the providers' limits are felt, so many that they do not decide how long a run takes.
-CREDENTIALS = {"graphapi": 3, "arraybobo": 3, "jotucker": 4, "lama": 3, "bestsolutions": 3}
 POPULATION, HTTP_TIMEOUT = 1000, 5.0
 STARTS_WITHIN = 240.0
 """Seconds for a service to be ready: five of them import at once, which no run measures and a crowded machine takes minutes for."""
@@ -78,7 +82,13 @@ class Rig:
     """Use it in a `with` block: `with Rig.running(timing) as rig`."""
 
     def __init__(
-        self, stack: Stack, timing: Timing, worker_env: Mapping[str, str], layout: Layout, proxies: Proxies | None
+        self,
+        stack: Stack,
+        timing: Timing,
+        worker_env: Mapping[str, str],
+        layout: Layout,
+        proxies: Proxies | None,
+        pictures: BucketProxy | None,
     ) -> None:
         self.stack = stack
         self.timing = timing
@@ -94,6 +104,9 @@ class Rig:
         """A fail-over happened: the next run needs a new stack."""
         self._worker_env = worker_env
         self._routes = proxies.routes(stack) if proxies else {}
+        self.bucket = Bucket(stack.s3)
+        self.bucket_proxy = pictures
+        """Between the processes that upload and S3."""
         self._extra: set[str] = set()
         self.authorization: dict[str, str] = {}
         self.kept = False
@@ -121,11 +134,12 @@ class Rig:
         try:
             with contextlib.ExitStack() as life:
                 # Before the stack starts, so that they close after its processes have ended.
-                proxies = _proxies(life, stack) if layout is Layout.PROXIED else None
+                proxies = Proxies.before(stack, life) if layout is Layout.PROXIED else None
+                pictures = life.enter_context(BucketProxy.running(stack.s3)) if layout is Layout.PICTURES else None
                 life.enter_context(stack.running(migrate=migrate.upgrade, faces=False))
-                rig = cls(stack, timing, worker_env or {}, layout, proxies)
+                rig = cls(stack, timing, worker_env or {}, layout, proxies, pictures)
                 rig.failpoints.arm()
-                asyncio.run(rig._furnish())
+                rig.authorization = asyncio.run(furnish(rig.settings()))
                 rig._add_servers()
                 rig._start_faces()
                 try:
@@ -184,11 +198,17 @@ class Rig:
         return [line for line in found if isinstance(line, dict) and line.get("event") == event]
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that run actors, not their masters."""
+        """The processes that run actors, not their masters. Those that upload pictures are `uploaders`."""
+        return self._children_of(name for name in (*GROUPS, *self._extra) if name.startswith("workers"))
+
+    def uploaders(self) -> list[psutil.Process]:
+        return self._children_of(UPLOADS)
+
+    def _children_of(self, names: Iterable[str]) -> list[psutil.Process]:
         found = []
-        for name in (*GROUPS, *self._extra):
+        for name in names:
             master = self._pid(name)
-            if master is not None and name.startswith("workers"):
+            if master is not None:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     for child in psutil.Process(master).children(recursive=True):
                         with contextlib.suppress(psutil.NoSuchProcess):
@@ -310,6 +330,7 @@ class Rig:
 
         async def reset(simulator: SimulatorClient) -> None:
             await simulator.reset()
+            await simulator.reset_media()
             await simulator.set_latency(0.0)
 
         await self.with_simulator(reset)
@@ -320,15 +341,23 @@ class Rig:
         await until(self._all_up, within=STARTS_WITHIN, what="the services did not come up again")
 
     def _forget(self) -> None:
-        self.hold("publisher", signal.SIGTERM)
+        # A process that uploads remembers for a while what it has stored.
+        held = ("publisher", *(UPLOADS if self.bucket_proxy else ()))
+        for name in held:
+            self.hold(name, signal.SIGTERM)
         for statement in FORGET:
             self.run(statement)
         self.valkey().flushall()
-        self.release("publisher")
+        if self.bucket_proxy:
+            self.bucket_proxy.reset()
+            self.bucket.clear()
+        for name in held:
+            self.release(name)
 
     def _all_up(self) -> bool:
         wanted = [status for status in self.supervisor.status() if status.name not in self._extra]
-        return all(status.state == "up" for status in wanted) and self._listeners() >= len(GROUPS)
+        least = len(GROUPS) + (len(UPLOADS) if self.bucket_proxy else 0)
+        return all(status.state == "up" for status in wanted) and self._listeners() >= least
 
     def _listeners(self) -> int:
         """Worker processes that wait for wake-ups: a master is up long before they are."""
@@ -352,6 +381,8 @@ class Rig:
         faces = [self._group(name) for name in GROUPS]
         others = (self.stack.scheduler(), self.stack.publisher(), self.stack.api())
         faces += [replace(face, backoff_most=1.0) for face in others]
+        if self.bucket_proxy is not None:
+            faces = with_pictures(faces, self.stack, self.bucket_proxy.port)
         self.supervisor.start(*(replace(rerouted(face, self._routes), ready_timeout=STARTS_WITHIN) for face in faces))
 
     def _group(self, name: str) -> Service:
@@ -364,36 +395,4 @@ class Rig:
     async def add_credentials(self, counts: Mapping[str, int]) -> None:
         """Give sources so many credentials each; the next run needs a new stack."""
         self.spent = True
-        engine = Engine.start(self.settings(), name="chaos")
-        try:
-            await _add_credentials(engine, counts)
-        finally:
-            await engine.close()
-
-    async def _furnish(self) -> None:
-        """Credentials, and a key that may call as often as it wants."""
-        engine = Engine.start(self.settings(), name="chaos")
-        try:
-            async with engine.database.transaction() as transaction:
-                key = NewKey("chaos", (Scope.SUBMIT,), rate_limit=MOST_CALLS)
-                created = await keys.create(transaction, key, actor="beat chaos")
-            self.authorization = {"Authorization": f"Bearer {created.minted.text}"}
-            await _add_credentials(engine, CREDENTIALS)
-        finally:
-            await engine.close()
-
-
-def _proxies(life: contextlib.ExitStack, stack: Stack) -> Proxies:
-    servers = (stack.postgres, stack.valkey, stack.simulator)
-    postgres, valkey, simulator = (life.enter_context(Proxy.running(server.port)) for server in servers)
-    return Proxies(postgres, valkey, simulator)
-
-
-async def _add_credentials(engine: Engine, counts: Mapping[str, int]) -> None:
-    for source, count in counts.items():
-        for i in range(count):
-            # Nothing that the simulator may say in an answer: an answer that repeats a key is not kept.
-            secret = {"key": blake2b(f"{source} {i}".encode(), digest_size=12).hexdigest()}
-            if source == "graphapi":
-                secret = {"token": f"chaos-token-{i}", "user_id": str(17_841_400_000_000_001 + i)}
-            await engine.credentials.add(source, secret)
+        await add_credentials(self.settings(), counts)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -19,6 +20,16 @@ GRACE = 1.0
 """Seconds after a frozen process goes on, in which it may still write."""
 BROKEN_OFF = ("batch_failed", "sweep_failed", "upkeep_broken_off")
 """Log events of work that a process gave up after the database had committed its part."""
+
+
+@dataclass(slots=True)
+class Pictures:
+    """What the check of pictures has to know. `in_flight`: uploads of processes that were killed. `before`: contents by asset that were COMPLETE
+    before the fault. `excused`: how often the origin gave a reason to give a picture up, by the failure's word."""
+
+    in_flight: int = 0
+    before: dict[str, str] = field(default_factory=dict)
+    excused: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -47,6 +58,7 @@ class Scene:
     skipped: str = ""
     severed: bool = False
     """The fault broke connections to providers. A call may not have arrived, and an answer may have been lost."""
+    pictures: Pictures = field(default_factory=Pictures)
 
     @property
     def timing(self) -> Timing:

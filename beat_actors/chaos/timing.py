@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from beat_actors.assets.claims import LEASE as UPLOAD_LEASE
+from beat_actors.assets.storing import LONGEST_PAUSE
 from beat_actors.events.relay import LEASE_SECONDS
 
 
@@ -33,6 +35,16 @@ class Timing:
     def publisher_pause(self) -> float:
         """Of a frozen publisher: longer than another one needs to take over."""
         return self.publisher_budget + 1.0
+
+    @property
+    def upload_budget(self) -> float:
+        """To recover from a process that uploads pictures and is killed or frozen. Uploads have a lease of their own."""
+        return UPLOAD_LEASE + 10.0
+
+    @property
+    def bucket_budget(self) -> float:
+        """To recover from a bucket that was away: its own start, and the longest pause between two looks at it."""
+        return LONGEST_PAUSE + 15.0
 
     @property
     def store_budget(self) -> float:

@@ -44,7 +44,7 @@ def chaos(
     only
         Faults by name or pattern, separated by commas: kill.turn or redis.*
     brief
-        The selection for CI, with shorter faults; about five minutes with one seed.
+        The selection for CI, with shorter faults; about seven minutes with one seed.
     jobs
         How many stacks are rehearsed on beside one another.
     keep

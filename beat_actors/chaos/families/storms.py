@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from beat_actors.chaos.rig import CREDENTIALS
+from beat_actors.chaos.furnishing import CREDENTIALS
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import until
 from beat_actors.platforms.registry import platforms

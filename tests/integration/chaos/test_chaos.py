@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import pytest
 
 from beat_actors.chaos import Fault, Rig, Timing, rehearse
 from beat_actors.chaos.families.processes import STEP_BY_STEP
+from beat_actors.chaos.families.uploads import with_pictures
+from beat_actors.chaos.layout import Layout
 from beat_actors.chaos.published import STREAM
 from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.surveying import over
 from beat_actors.chaos.waiting import until
 from beat_actors.cli.app import invoke
 from beat_actors.local.errors import LocalError
@@ -123,3 +127,72 @@ def test_a_stack_that_does_not_start_is_a_failure_and_ends_no_other_run(
         assert f"{run} could not be held" in said.err
     assert "postgres did not start" in said.err
     assert "0 runs kept every promise, 0 of them late; 2 did not" in said.out
+
+
+async def upload(scene: Scene) -> None:
+    """Pictures are uploaded as on any other day."""
+
+
+async def overwrite_an_object(scene: Scene) -> None:
+    """An object gets other bytes behind the back of its row."""
+    await over(scene)
+    bucket = scene.rig.bucket
+    bucket.put(bucket.keys()[0], b"no picture")
+
+
+async def delete_an_object(scene: Scene) -> None:
+    await over(scene)
+    bucket = scene.rig.bucket
+    bucket.delete(bucket.keys()[0])
+
+
+async def add_an_orphan(scene: Scene) -> None:
+    """Nothing was killed, so every object must have its row."""
+    await over(scene)
+    scene.rig.bucket.put(f"ab/ab/{'ab' * 32}", b"a picture of nobody")
+
+
+async def give_one_up(scene: Scene) -> None:
+    await over(scene)
+    scene.rig.run(
+        "UPDATE asset_log SET status = 'FAILED', failure = 'html: a page' WHERE id = (SELECT min(id) FROM asset_log)"
+    )
+
+
+async def swap_two(scene: Scene) -> None:
+    """An asset gets the picture of another one."""
+    await over(scene)
+    scene.rig.run("""
+        UPDATE asset_log SET content = (SELECT max(content) FROM asset_log) WHERE content = (SELECT min(content) FROM asset_log)
+    """)
+
+
+DEFECTS = {
+    upload: "",
+    overwrite_an_object: "has bytes with the SHA-256",
+    delete_an_object: "the bucket has no object",
+    add_an_orphan: "1 objects without a row, and 0 uploads were in flight",
+    give_one_up: "is FAILED (html: a page), and its origin has the picture",
+    swap_two: "and its origin has",
+}
+
+
+@pytest.mark.exhaustive
+def test_it_sees_what_is_wrong_with_pictures() -> None:
+    """Every defect is the only one of its run, and the run without a defect is clean."""
+    with Rig.running(QUICK, layout=Layout.PICTURES) as rig:
+        for defect, said in DEFECTS.items():
+            fault = Fault(
+                defect.__name__,
+                "-",
+                said,
+                partial(with_pictures, fault=defect),
+                requests=4,
+                layout=Layout.PICTURES,
+            )
+            report = asyncio.run(rehearse(rig, fault, 0))
+            if said:
+                assert any(said in broken for broken in report.broken), (defect.__name__, report.broken)
+            else:
+                assert report.broken == []
+                assert int(str(report.extra["stored"])) > 0

@@ -1,0 +1,65 @@
+"""F12: the hosts of pictures attack with their answers, refuse, or do not answer."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.waiting import until
+from beat_actors.simulator.client import SimulatorClient
+from beat_actors.simulator.media import SOURCE
+
+KINDS: tuple[Mapping[str, Any], ...] = (
+    {"kind": "hang"},
+    {"kind": "truncated"},
+    {"kind": "truncated", "body": "cut"},
+    {"kind": "html"},
+    {"kind": "revoked"},
+    {"kind": "outage"},
+    {"kind": "gigabyte"},
+    {"kind": "reset"},
+    {"kind": "slow_loris", "delay": 0.2},
+    {"kind": "redirect", "body": "loop"},
+    {"kind": "gzip_bomb"},
+)
+GIVES: Mapping[str, tuple[str, ...]] = {
+    "html": ("html",),
+    "revoked": ("expired",),
+    "truncated": ("truncated", "damaged"),
+    "gigabyte": ("too large", "unknown_type"),
+    "redirect": ("redirects",),
+    "gzip_bomb": ("packed",),
+}
+"""The words of failures for which such an answer is a reason. All other answers only put an upload off."""
+SHARE = 0.6
+"""Of the requests, which get such an answer."""
+
+
+async def hostile(scene: Scene) -> None:
+    """Most pictures get one of these answers while the requests arrive and some time after, in equal shares."""
+
+    async def break_them(simulator: SimulatorClient) -> None:
+        for n, details in enumerate(KINDS):
+            # The simulator tries the newest fault first, so each rate leaves the others their shares.
+            rate = SHARE / (len(KINDS) - SHARE * (len(KINDS) - 1 - n))
+            await simulator.add_fault(**details, source=SOURCE, rate=rate)
+
+    await scene.rig.with_simulator(break_them)
+    await asyncio.sleep(scene.timing.outage)
+    await until(lambda: scene.ended() > 0, within=scene.timing.deadline, what="no request ended")
+    hits: Counter[str] = Counter()
+
+    async def heal(simulator: SimulatorClient) -> None:
+        for active in await simulator.faults():
+            hits[active.kind.value] += active.hits
+        await simulator.clear_faults()
+
+    await scene.rig.with_simulator(heal)
+    scene.heal()
+    scene.extra["hostile_answers"] = hits.total()
+    missed = sorted(kind for kind in {str(details["kind"]) for details in KINDS} if not hits[kind])
+    scene.complain(bool(missed), f"no picture got the answers: {', '.join(missed)}")
+    for kind, words in GIVES.items():
+        for word in words:
+            scene.pictures.excused[word] += hits[kind]
