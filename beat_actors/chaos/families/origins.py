@@ -10,6 +10,7 @@ from beat_actors.chaos.waiting import until
 from beat_actors.simulator.client import SimulatorClient
 from beat_actors.simulator.media import SOURCE
 
+# No redirects: the simulator's lead to another picture.
 KINDS: tuple[Mapping[str, Any], ...] = (
     {"kind": "hang"},
     {"kind": "truncated"},
@@ -20,7 +21,6 @@ KINDS: tuple[Mapping[str, Any], ...] = (
     {"kind": "gigabyte"},
     {"kind": "reset"},
     {"kind": "slow_loris", "delay": 0.2},
-    {"kind": "redirect", "body": "loop"},
     {"kind": "gzip_bomb"},
 )
 GIVES: Mapping[str, tuple[str, ...]] = {
@@ -28,7 +28,6 @@ GIVES: Mapping[str, tuple[str, ...]] = {
     "revoked": ("expired",),
     "truncated": ("truncated", "damaged"),
     "gigabyte": ("too large", "unknown_type"),
-    "redirect": ("redirects",),
     "gzip_bomb": ("packed",),
 }
 """The words of failures for which such an answer is a reason. All other answers only put an upload off."""
@@ -50,16 +49,19 @@ async def hostile(scene: Scene) -> None:
     await until(lambda: scene.ended() > 0, within=scene.timing.deadline, what="no request ended")
     hits: Counter[str] = Counter()
 
-    async def heal(simulator: SimulatorClient) -> None:
+    async def heal(simulator: SimulatorClient) -> int:
+        before = (await simulator.media())["fetches"]
         for active in await simulator.faults():
             hits[active.kind.value] += active.hits
         await simulator.clear_faults()
+        return (await simulator.media())["fetches"] - before
 
-    await scene.rig.with_simulator(heal)
+    # Each of those that were asked between the count and the end may have got any of the answers.
+    uncounted = await scene.rig.with_simulator(heal)
     scene.heal()
-    scene.extra["hostile_answers"] = hits.total()
+    scene.extra |= {"hostile_answers": hits.total(), "uncounted": uncounted}
     missed = sorted(kind for kind in {str(details["kind"]) for details in KINDS} if not hits[kind])
     scene.complain(bool(missed), f"no picture got the answers: {', '.join(missed)}")
     for kind, words in GIVES.items():
         for word in words:
-            scene.pictures.excused[word] += hits[kind]
+            scene.pictures.excused[word] += hits[kind] + uncounted
