@@ -22,7 +22,7 @@ Commit it alone: make changes to other files in an earlier commit."""
 
 NEXT_PLUGIN = """
 It works now, with invented answers. Beat finds it by its entry points once it is installed:
-  pip install --editable {root}
+  pip install --editable '{root}[test]'
   python -m pytest {root}/tests
   `beat migrate`        makes its tables; then restart the running processes
   `beat credentials add {source}`, `beat scrape {name} creator_000042`
@@ -62,7 +62,7 @@ def new_platform(
         for path in made.files:
             say(str(made.root / path))
         if not laid_out:
-            tell("ruff is not here to lay it out, or could not; the code works all the same")
+            tell("the files are not formatted, because ruff is not installed or refused them; the code works as it is")
         say(NEXT_PLUGIN.format(root=made.root, name=made.name, source=made.source))
         return
     planned = scaffold.plan(root, name, title=title, source=source)

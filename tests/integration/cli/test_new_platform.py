@@ -1,5 +1,6 @@
 """`beat new-platform`: what it writes passes the suite, the linters and a whole run; and it never overwrites."""
 
+import ast
 import os
 import re
 import shutil
@@ -271,6 +272,31 @@ def beside(site: Path, *command: str, cwd: Path, **env: str) -> subprocess.Compl
         timeout=110,
         check=False,
     )
+
+
+def test_the_commands_for_a_distribution_of_its_own_install_what_its_tests_import(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["new-platform", NAME, "--plugin", "--root", str(tmp_path)]) == 0
+    root = tmp_path / f"beat-{NAME}"
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    installed = {re.split(r"[^\w-]", each)[0] for each in project["optional-dependencies"]["test"]}
+    imported = {
+        module.partition(".")[0]
+        for node in ast.walk(ast.parse((root / "tests/test_platform.py").read_text()))
+        for module in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    }
+    assert imported - sys.stdlib_module_names - {"beat_actors", f"beat_{NAME}"} == installed
+    page = (ROOT / "docs/adding-a-platform.md").read_text()
+    for text in (capsys.readouterr().out, (root / "README.md").read_text(), page):
+        (line,) = (line for line in text.splitlines() if "pip install --editable" in line)
+        assert "[test]'" in line
 
 
 @pytest.mark.exhaustive

@@ -90,3 +90,30 @@ def test_a_command_of_the_database_loads_one_driver_and_the_settings(line: str) 
     modules = loaded(*line.split(), **OF_THE_DATABASE)
     assert DRIVERS & set(modules) == {"psycopg", "pydantic"}
     assert len(modules) < MOST_FOR_A_COMMAND
+
+
+COLLECTED = """
+import gc, sys
+from beat_actors.cli import main
+sys.argv = ["beat", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write("\\n" + str(sum(generation["collections"] for generation in gc.get_stats())))
+"""
+MOST_COLLECTIONS = 20
+"""Python's own threshold makes some hundreds while a command's modules load."""
+
+
+@pytest.mark.parametrize("line", ["--help", "sources"])
+def test_a_command_does_not_look_for_garbage_while_it_loads(line: str) -> None:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("BEAT_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", COLLECTED, *line.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=known | OF_THE_DATABASE,
+    )
+    assert int(ran.stderr.rpartition("\n")[2]) < MOST_COLLECTIONS
