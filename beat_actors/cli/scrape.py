@@ -1,6 +1,9 @@
 """`beat scrape`: ask, wait, show."""
 
+from typing import Annotated
+
 import msgspec
+from cyclopts import Parameter
 
 from beat_actors.cli.given import expanded
 from beat_actors.cli.names import AnyFlow, PlatformName
@@ -14,9 +17,8 @@ from beat_actors.requests.states import ENDED, Priority
 
 def scrape(
     platform: PlatformName,
-    handles: list[str],
     /,
-    *,
+    *handles: Annotated[str, Parameter(required=True)],
     flow: AnyFlow = None,
     posts: int | None = None,
     priority: str = "customer",

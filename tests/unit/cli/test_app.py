@@ -1,5 +1,6 @@
 """The command line as it is before any stack exists: help, version, bad usage, the page of settings."""
 
+import inspect
 import json
 import os
 import re
@@ -195,3 +196,20 @@ def test_a_url_that_names_nothing_is_bad_input(line: list[str], capsys: pytest.C
 def test_settings_are_printed_whichever_api_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEAT_API_URL", ELSEWHERE)
     assert invoke(["settings"]) == 0
+
+
+@pytest.mark.parametrize("line", ["--posts 2 a b c", "a --posts 2 b c", "a b c --posts 2", "a b --posts=2 c"])
+def test_options_may_stand_before_between_and_after_the_handles(line: str) -> None:
+    _, bound, _ = cli.parse_args(["scrape", "instagram", *line.split()], exit_on_error=False, print_error=False)
+    assert bound.args == ("instagram", "a", "b", "c")
+    assert bound.kwargs == {"posts": 2}
+
+
+def test_no_command_has_a_list_that_ends_at_the_first_option() -> None:
+    """A list of words before `/` gets only those that stand together; `*words` gets all."""
+    for name, *_ in COMMANDS:
+        for command in (cli[name], *(cli[name][sub] for sub in cli[name] if not sub.startswith("-"))):
+            target = command.default_command
+            for parameter in inspect.signature(target).parameters.values() if target else ():
+                is_list = "list[" in inspect.formatannotation(parameter.annotation)
+                assert not (is_list and parameter.kind is parameter.POSITIONAL_ONLY), (name, parameter)
