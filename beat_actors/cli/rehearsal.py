@@ -155,9 +155,9 @@ class Rehearsal:
 
     async def _end_what_is_left(self, before: int) -> None:
         """Requests of a run that was interrupted go on by themselves, and new credentials are checked: those calls must not be counted
-        as this run's. `before`: fetches that had not ended when this run began."""
+        as this run's. Those that cannot go on are left to wait. `before`: fetches that could go on when this run began."""
         if before:
-            self._tell(f"finishing {before:,} fetches of an earlier run first")
+            self._tell(f"finishing {before:,} {'fetch' if before == 1 else 'fetches'} of an earlier run first")
             self._show(self._progress)
         deadline = time.monotonic() + ENDS_WITHIN
         await self._mailbox.send(CREDENTIALS, self._credentials)

@@ -34,11 +34,14 @@ SELECT (SELECT count(*) FROM credential WHERE disabled_till > clock_timestamp())
        (SELECT count(*) FROM scrape_fetch WHERE stage = 'WAITING') AS waiting
 
 -- name: unfinished
--- Fetches that have not ended, and outcomes that no dispatch cycle has applied.
+-- Fetches that have not ended and can go on now, and outcomes that no dispatch cycle has applied. A fetch of a blocked lane cannot: it waits for a
+-- cooldown or for manual action, such as the first credential of its source.
 -- Rows: one.
 -- Locks: none.
 -- No row: never.
-SELECT (SELECT count(*) FROM scrape_fetch WHERE stage IN ('WAITING', 'LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING'))
+SELECT (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'RETRIEVED', 'INGESTED', 'SETTLING'))
+     + (SELECT count(*) FROM scrape_fetch f LEFT JOIN lane l ON l.id = f.lane_id AND l.reasons IS NOT NULL
+        AND coalesce(l.blocked_until > clock_timestamp(), true) WHERE f.stage = 'WAITING' AND l.id IS NULL)
      + (SELECT count(*) FROM settlement) AS unfinished
 
 -- name: fallbacks
