@@ -30,7 +30,10 @@ ASSET_BUCKET = "beat-pictures"
 """What anybody may read is in a bucket of its own."""
 EVENT_SINKS = '{"stream": {"url": "redis:"}}'
 """Where events are published to: a stream of the embedded Valkey."""
-SHARED = ("BEAT_SOURCES", "BEAT_WEBHOOK_ALLOW_PRIVATE")
+SHARED = (
+    "BEAT_GRAPH_VERSION", "BEAT_LIMITS", "BEAT_LIMIT_PREFIX", "BEAT_OFF_PEAK", "BEAT_ON_DEMAND_SHARE", "BEAT_OPEN_REQUESTS", "BEAT_REDIS_NAMESPACE",
+    "BEAT_SHOPIFY_VERSION", "BEAT_SOURCES", "BEAT_WEBHOOK_ALLOW_PRIVATE",
+)  # fmt: skip
 """Variables of the shell that starts the stack which commands in another terminal need too."""
 
 
