@@ -35,7 +35,10 @@ class Why(StrEnum):
     NAME = "name"  # the host does not resolve
     SHORT = "short"  # fewer bytes than announced
     EMPTY = "empty"  # 200 with nothing
+    DENIED = "denied"  # the host denies everything, so this says nothing of the picture
     HOST_DOWN = "host down"  # not asked, because the host answered nobody lately
+    HOST_DENIES = "host denies"  # not asked, because the host denied everything lately
+    HOST_BUSY = "host busy"  # not asked, because enough downloads of this host are under way
     RESOURCES = "resources"  # this process has no memory, descriptors or disk left
     URL = "url"  # no URL, or not http or https, or with a password
     ADDRESS = "address"  # not a public one
@@ -96,6 +99,11 @@ class Dead(NotGot):
 
 
 @dataclass(frozen=True, slots=True)
+class Denied(Dead):
+    """The URL is dead, or the host denies this process everything: it does not say which."""
+
+
+@dataclass(frozen=True, slots=True)
 class Later(NotGot):
     """It may work after `pause` seconds."""
 
@@ -117,8 +125,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Dead | Late
     if status in LATER or status >= 500 or status < 400:
         pause = min(waits.asked_for(headers, body) or PAUSE, LONGEST_PAUSE)
         return Later(Why.BUSY, said, status, max(pause, 1.0))
-    is_over = status in DENIED or OVER.search(words) is not None
-    return Dead(Why.EXPIRED if is_over else Why.GONE, said, status)
+    if OVER.search(words) is not None:
+        return Dead(Why.EXPIRED, said, status)
+    return Denied(Why.EXPIRED, said, status) if status in DENIED else Dead(Why.GONE, said, status)
 
 
 def shown(body: bytes) -> str:

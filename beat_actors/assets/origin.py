@@ -18,8 +18,8 @@ import aiohttp
 from yarl import URL
 
 from beat_actors.assets.budget import Budget, Part
-from beat_actors.assets.fetched import Dead, Fetched, Got, Later, Refused, Why, refusal
-from beat_actors.assets.hosts import Host, HostDown, Hosts
+from beat_actors.assets.fetched import Dead, Denied, Fetched, Got, Later, Refused, Why, refusal
+from beat_actors.assets.hosts import Host, HostBusy, HostDenies, HostDown, Hosts, NotNow
 from beat_actors.own_trouble import is_exhausted
 from beat_actors.routes import ASSETS, route
 from beat_actors.settings import Settings
@@ -40,6 +40,7 @@ HEADERS = {
 }
 MOVED = frozenset({301, 302, 303, 307, 308})
 PLAIN = re.compile(r"[!-~]+")
+NOT_ASKED = {HostDown: Why.HOST_DOWN, HostDenies: Why.HOST_DENIES, HostBusy: Why.HOST_BUSY}
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -140,8 +141,8 @@ class Origin:
                     return found
                 target = self._target(found.location, target.url)
             return Refused(Why.REDIRECTS, f"the origin redirects more than {HOPS} times")
-        except HostDown as down:
-            return Later(Why.HOST_DOWN, "the host answered none of the last downloads", pause=max(down.pause, 1.0))
+        except NotNow as error:
+            return Later(NOT_ASKED[type(error)], str(error), pause=max(error.pause, 1.0))
         except _End as end:
             return end.end
         finally:
@@ -196,6 +197,10 @@ class Origin:
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
             return _failure(error, host, since)
         host.answered()
+        if isinstance(found, Got):
+            host.gave()
+        if isinstance(found, Denied) and host.denied():
+            return Later(Why.DENIED, found.said, found.status, pause=60.0)
         return found
 
     async def _ask(self, target: Target, limits: Limits, part: Part) -> Fetched | Moved:

@@ -31,7 +31,8 @@ PATIENCE, VIDEO_PATIENCE = 60.0, 300.0
 """Seconds that an upload waits for its turn at a busy host and for its answer. Then others get its slot."""
 FILM = re.compile(r"^[^?#]+\.(?:mp4|mov|m4v)(?:[?#]|$)", re.IGNORECASE)
 NOTHING = Spent()
-NO_ATTEMPT = frozenset({Why.HOST_DOWN, Why.RESOURCES})
+NOT_ASKED = frozenset({Why.HOST_DOWN, Why.HOST_DENIES, Why.HOST_BUSY})
+NO_ATTEMPT = NOT_ASKED | {Why.RESOURCES}
 
 
 class Fetcher(Protocol):
@@ -85,7 +86,7 @@ class Upload:
                 case Later():
                     counts = fetched.why not in NO_ATTEMPT
                     delay = max(fetched.pause * random.uniform(1.0, 1.5), backoff(asset.attempts) if counts else 0.0)
-                    spent = Spent(requests=int(fetched.why is not Why.HOST_DOWN))
+                    spent = Spent(requests=int(fetched.why not in NOT_ASKED))
                     end = _later(asset, f"{fetched.why}: {fetched.said}", delay, counts=counts, spent=spent)
         return end
 

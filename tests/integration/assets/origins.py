@@ -15,11 +15,13 @@ Answer = tuple[int, bytes]
 
 @dataclass
 class Pictures:
-    """`asked`: how often, by path, the host of the URL included. `says`: answers of a path that come in place of a picture's."""
+    """`asked`: how often, by path, the host of the URL included. `says`: answers of a path that come in place of a picture's. `held`: whether the
+    answer of a path waits for `holds`."""
 
     url: str = ""
     asked: Counter[str] = field(default_factory=Counter)
     says: Callable[[str], Answer | None] = lambda _path: None
+    held: Callable[[str], bool] = lambda _path: True
     holds: asyncio.Event = field(default_factory=asyncio.Event)
     under_way: int = 0
     most: int = 0
@@ -59,7 +61,8 @@ async def pictures() -> AsyncIterator[Pictures]:
                 made.under_way += 1
                 made.most = max(made.most, made.under_way)
                 try:
-                    await made.holds.wait()
+                    if made.held(path):
+                        await made.holds.wait()
                     status, body = _answer(made, path)
                 finally:
                     made.under_way -= 1

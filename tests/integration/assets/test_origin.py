@@ -322,7 +322,7 @@ async def test_those_that_wait_for_a_host_that_is_down_do_not_wait_longer(place:
         ends = await asyncio.gather(*(origin.fetch(f"http://slow.example/hang/{n}", SHORT) for n in range(60)))
         whys = [end.why for end in ends if isinstance(end, Later)]
         assert len(whys) == 60
-        assert set(whys) == {Why.TIMEOUT, Why.HOST_DOWN}
+        assert set(whys) == {Why.TIMEOUT, Why.HOST_BUSY}
         assert whys.count(Why.TIMEOUT) < 20
         assert all(end.pause >= 1 for end in ends if isinstance(end, Later))
 

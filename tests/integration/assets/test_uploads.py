@@ -176,6 +176,34 @@ async def test_s7_8_a_host_that_answers_nobody_harms_its_own_pictures_alone(
         await until(database_url, "status = CASE WHEN url LIKE '%well%' THEN 'COMPLETE' ELSE 'WAITING' END")
 
 
+async def test_s7_8_a_slow_host_holds_twice_its_slots_and_not_all(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    narrow = upload_settings.model_copy(update={"asset_max_per_host": 2})
+    rows = [asset(f"a{n}", url=f"https://slow.example.com/p/{n}.jpg", deadline=7200 + n) for n in range(200)]
+    insert(database_url, rows + [asset(f"b{n}", 3, url=f"https://well{n}.example.com/p/{n}.jpg") for n in range(20)])
+    origin.held = lambda path: "slow" in path
+    origin.holds.clear()
+    async with uploading(narrow, database, slots=16):
+        await until(database_url, "url LIKE '%slow%' OR status = 'COMPLETE'")
+        given_back = "SELECT count(*) > 0 FROM asset_log WHERE status = 'WAITING' AND attempts = 0 AND failure LIKE 'host busy: %'"
+        assert run(database_url, given_back) == [(True,)]
+        assert origin.most <= 2 + 16
+        origin.holds.set()
+
+
+async def test_s7_9_a_host_that_blocks_this_process_sends_its_pictures_not_to_their_parents(
+    upload_settings: Settings, database: Database, database_url: str, origin: Pictures
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(300)])
+    origin.says = lambda _path: (403, b"")
+    async with uploading(upload_settings, database, slots=16):
+        await until(database_url, "status IN ('WAITING', 'REFETCH')")
+    by_state = dict(run(database_url, "SELECT status, count(*)::int FROM asset_log GROUP BY 1"))
+    assert by_state["REFETCH"] < 20
+    assert origin.asked.total() < 40
+
+
 async def test_what_is_in_flight_at_a_stop_is_finished_or_given_back(
     upload_settings: Settings, database: Database, database_url: str, origin: Pictures
 ) -> None:
