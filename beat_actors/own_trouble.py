@@ -16,7 +16,14 @@ import structlog
 log = structlog.get_logger(__name__)
 
 NETWORK, RESOURCES, VAULT_KEY = "network", "resources", "vault key"
-LOGS, REDIS_KEYS, CLOCK, CRASHES, DESCRIPTORS = "logs", "redis keys", "clock", "crashes", "descriptors"
+LOGS, REDIS_KEYS, CLOCK, CRASHES, DESCRIPTORS, BUCKET = (
+    "logs",
+    "redis keys",
+    "clock",
+    "crashes",
+    "descriptors",
+    "bucket",
+)
 """What keeps no process from its work."""
 IN_A_ROW, HOSTS = 5, 2
 """Calls in a row that come to no connection, and hosts that they were for, from which on the network of this process is to blame."""
@@ -45,6 +52,7 @@ class OwnTrouble:
         self._in_a_row = 0
         self._hosts: set[str] = set()
         self._lowered: str | None = None
+        self._bucket: str | None = None
 
     @property
     def is_cut_off(self) -> bool:
@@ -58,13 +66,20 @@ class OwnTrouble:
 
     def reported(self) -> dict[str, str]:
         """What it cannot do, and a sentence on each."""
-        lowered = {DESCRIPTORS: self._lowered} if self._lowered else {}
-        return lowered | {kind: cooldown.said for kind, cooldown in self._cooldowns.items()}
+        without = {DESCRIPTORS: self._lowered, BUCKET: self._bucket}
+        said = {kind: words for kind, words in without.items() if words}
+        return said | {kind: cooldown.said for kind, cooldown in self._cooldowns.items()}
 
     def lowered(self, said: str) -> None:
         """This process has fewer descriptors than its settings need, and does less at once."""
         self._lowered = said
         self.changed.set()
+
+    def bucket(self, said: str | None) -> None:
+        """What the bucket of assets answers to this process, which stores nothing in it for now; None: it takes objects."""
+        if (said is None) != (self._bucket is None):
+            self.changed.set()
+        self._bucket = said
 
     def reached(self) -> None:
         """A connection to a provider came about."""

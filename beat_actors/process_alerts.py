@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
 from beat_actors.database.processes import Process, processes
-from beat_actors.own_trouble import CLOCK, CRASHES, DESCRIPTORS, LOGS, REDIS_KEYS, VAULT_KEY
+from beat_actors.own_trouble import BUCKET, CLOCK, CRASHES, DESCRIPTORS, LOGS, REDIS_KEYS, VAULT_KEY
 
 SEALED_WITH = Statements(__file__)("sealed_with", str)
 NAMED = 4
@@ -31,6 +31,11 @@ WORDS = {
         "pictures are stored more slowly; none is lost, unless its URL dies before its turn",
         "the process has as many uploads in flight as its descriptors suffice for",
         "raise `ulimit -n` of that process (`ulimits` in docker-compose.yml, LimitNOFILE of systemd), or lower BEAT_ASSET_UPLOADS",
+    ),
+    BUCKET: (
+        "no picture is stored; none is lost, unless its URL dies meanwhile",
+        "the process fetches nothing and probes the bucket every 15 s; the alert is resolved when it takes an object",
+        "`beat doctor` shows what the bucket lacks: its endpoint, its name, or a key that may store objects",
     ),
     REDIS_KEYS: (
         "messages, wake-ups or counters under these keys are gone; no request is lost",

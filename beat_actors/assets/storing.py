@@ -8,8 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Protocol
 
+import structlog
+
 from beat_actors.assets.commits import How
-from beat_actors.errors import ObjectsUnavailable
+from beat_actors.errors import ObjectMissing, ObjectsUnavailable
+from beat_actors.transport.objects import Head
+
+log = structlog.get_logger(__name__)
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 IN_A_ROW = 3
@@ -22,8 +27,16 @@ ASKED, WITHIN = 20, 0.015
 """Contents that the database is asked about at once, and seconds in which they are collected."""
 ASKS = 2
 """Questions, and with them connections to the database, at once."""
+DAMAGED = "damaged"
 OF_ONE = frozenset(
-    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "EntityTooLarge"}
+    {
+        "BadDigest",
+        "InvalidDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+        "EntityTooLarge",
+        DAMAGED,
+    }
 )
 """Refusals of one object that say nothing of the bucket."""
 PACED = frozenset(
@@ -48,6 +61,10 @@ class Store(Protocol):
     async def put_file(
         self, key: str, file: BinaryIO, size: int, *, content_type: str | None = None, cache_control: str | None = None
     ) -> bool: ...
+
+    async def head(self, key: str) -> Head: ...
+
+    async def delete(self, keys: Sequence[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +130,18 @@ class Breaker:
 
 
 class Storing:
-    """For the tasks of one event loop. `known`: asks the database which contents are in the bucket."""
+    """For the tasks of one event loop. `known`: asks the database which contents are in the bucket. `trouble`: gets what the bucket said once it is
+    taken to be down, and None when it takes objects again."""
 
     def __init__(
-        self, store: Store, known: Callable[[Sequence[bytes]], Awaitable[set[bytes]]], breaker: Breaker | None = None
+        self,
+        store: Store,
+        known: Callable[[Sequence[bytes]], Awaitable[set[bytes]]],
+        breaker: Breaker | None = None,
+        trouble: Callable[[str | None], None] = lambda _said: None,
     ) -> None:
         self.breaker = breaker or Breaker()
+        self._trouble = trouble
         self.waiting = 0
         """Uploads that have their picture, and wait for the bucket."""
         self._store = store
@@ -158,18 +181,43 @@ class Storing:
         if pause := self.breaker.pause:
             raise BucketDown(pause)
         try:
-            made = await self._put(what)
+            placed = await self._stored(what)
         except ObjectsUnavailable as error:
             if error.reason in PACED or error.reason in OF_ONE:
                 raise
             self.breaker.failed()
+            if self.breaker.is_open:
+                self._trouble(str(error))
             raise BucketDown(max(self.breaker.pause, FIRST_PAUSE)) from error
         self.breaker.succeeded()
-        return Placed(How.MADE if made else How.THERE, 1)
+        self._trouble(None)
+        return placed
 
-    async def _put(self, what: Content) -> bool:
-        key, headers = key_of(what.digest), {"content_type": what.media_type, "cache_control": CACHE_CONTROL}
+    async def _stored(self, what: Content) -> Placed:
+        """Put it. Where the bucket says that it has the key, look at the object: it may have been deleted meanwhile, or be damaged. A damaged object
+        is good for nobody, so it is replaced."""
+        key = key_of(what.digest)
+        for puts in (1, 2):
+            if await self._put(key, what):
+                return Placed(How.MADE, puts)
+            try:
+                size = (await self._store.head(key)).size
+            except ObjectMissing:
+                continue
+            if size == what.size:
+                return Placed(How.THERE, puts)
+            log.error("object_damaged", key=key, bytes=size, expected=what.size, automatic="it is stored anew")
+            try:
+                await self._store.delete([key])
+            except ObjectsUnavailable as error:
+                said = f"the object {key} has {size} bytes, not {what.size}, and cannot be deleted ({error.reason})"
+                raise ObjectsUnavailable(f"{said}: allow this process s3:DeleteObject", reason=DAMAGED) from error
+        raise ObjectsUnavailable(f"the object {key} changes while it is stored", reason=DAMAGED)
+
+    async def _put(self, key: str, what: Content) -> bool:
+        headers = {"content_type": what.media_type, "cache_control": CACHE_CONTROL}
         if what.file is not None:
+            what.file.seek(0)
             return await self._store.put_file(key, what.file, what.size, **headers)
         return await self._store.put(key, what.data, sha256=what.digest, **headers)
 

@@ -10,6 +10,7 @@ import random
 import re
 from typing import BinaryIO, Protocol
 
+from beat_actors.assets import placeholders
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import End, Spent, State, Stored
 from beat_actors.assets.conversion import ConversionUnavailable
@@ -93,7 +94,9 @@ class Upload:
     async def _got(self, asset: Claimed, got: Got) -> End:
         spent = Spent(requests=1, fetched=got.size)
         try:
-            content = await (self._picture(got.data) if got.file is None else asyncio.to_thread(_film, got.file))
+            content = await (
+                self._picture(asset.url, got.data) if got.file is None else asyncio.to_thread(_film, got.file)
+            )
         except NotStored as refused:
             if refused.reason is Reason.VIDEO and got.file is None:
                 raise _IsVideo from None
@@ -114,8 +117,9 @@ class Upload:
         spent = Spent(1, got.size, placed.puts, content.size if placed.puts else 0)
         return End(asset, State.COMPLETE, stored, spent=spent)
 
-    async def _picture(self, data: bytes) -> Content:
+    async def _picture(self, url: str, data: bytes) -> Content:
         picture = await self._check(data)
+        placeholders.check(url, picture)
         small = len(picture.data) <= ON_THE_LOOP
         digest = _hashed(picture.data) if small else await asyncio.to_thread(_hashed, picture.data)
         return Content(digest, picture.media_type, len(picture.data), picture.width, picture.height, picture.data)

@@ -7,7 +7,7 @@ killed loses its leases, and no picture.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,7 +49,7 @@ class InFlight:
 
 
 class Uploader:
-    """Of one process; made and closed inside its event loop. `slots`: uploads in flight. `caps`: the limits of a day."""
+    """Of one process; made and closed inside its event loop. `slots`: uploads in flight. `caps`: the limits of a day. `trouble`: as `Storing` has it."""
 
     def __init__(
         self,
@@ -60,8 +60,9 @@ class Uploader:
         *,
         slots: int,
         caps: Caps | None = None,
+        trouble: Callable[[str | None], None] = lambda _said: None,
     ) -> None:
-        self.storing = Storing(store, partial(commits.known, database))
+        self.storing = Storing(store, partial(commits.known, database), trouble=trouble)
         self._database = database
         self._store = store
         self._slots = slots

@@ -42,7 +42,8 @@ class Uploads:
         if store is None:
             raise BadSettings("BEAT_ASSET_BUCKET is not set, and this process uploads into it")
         origin, converters = Origin(settings), Converters()
-        uploader = Uploader(engine.database, origin, converters.picture, store, slots=allowed.uploads)
+        trouble = engine.own_trouble.bucket
+        uploader = Uploader(engine.database, origin, converters.picture, store, slots=allowed.uploads, trouble=trouble)
         log.info("uploads_started", slots=allowed.uploads, bucket=store.where)
         return cls(uploader.start(), origin, converters, store)
 

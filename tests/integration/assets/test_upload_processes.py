@@ -9,8 +9,10 @@ import psutil
 import pytest
 
 from actors.mailbox import Mailbox
+from beat_actors.database import Database
 from beat_actors.failpoints import pairs
 from beat_actors.failpoints.armed import SharedRegister
+from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.settings import Settings
 from tests.integration.assets.origins import Pictures
 from tests.integration.assets.processes import allow_descriptors, environment, started
@@ -60,6 +62,26 @@ async def test_s7_4_a_process_with_few_descriptors_has_fewer_uploads_and_says_so
         origin.holds.set()
         await until(database_url, "status = 'COMPLETE'")
         assert "Too many open files" not in uploads.log.read_text()
+
+
+async def test_a_process_whose_key_the_bucket_refuses_says_so_until_it_stores_again(
+    upload_settings: Settings, database_url: str, bucket: StrictS3, tmp_path: Path
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(30)])
+    right, bucket.keys = bucket.keys, {"another": "key"}
+    env = environment(upload_settings, bucket)
+    right_env = {"AWS_ACCESS_KEY_ID": "strict", "AWS_SECRET_ACCESS_KEY": "strict-secret"}
+    own = Database(upload_settings, name="test")
+    async with started(tmp_path / "log", env | right_env):
+        reported = "SELECT troubles->>'bucket' IS NOT NULL FROM process WHERE name = 'uploads'"
+        await eventually(lambda: run(database_url, reported) == [(True,)])
+        (alert,) = await processes_in_trouble(own)
+        assert (alert.key, "beat-pictures" in alert.cause) == ("process:bucket", True)
+        bucket.keys = right
+        await until(database_url, "status = 'COMPLETE'")
+        await eventually(lambda: run(database_url, reported) == [(False,)])
+        assert await processes_in_trouble(own) == []
+    await own.close()
 
 
 async def test_s7_6_a_stopped_process_gives_back_what_it_has_not_finished(

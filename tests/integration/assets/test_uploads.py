@@ -11,7 +11,9 @@ from beat_actors.settings import Settings
 from tests.integration.assets.origins import Pictures, picture
 from tests.integration.assets.rows import all_of, asset, eventually, insert, run
 from tests.integration.assets.world import check_all, until, uploading
+from tests.pictures import drawn, encoded
 from tests.strict_s3 import StrictS3
+from tests.strict_s3.objects import Stored
 from tests.videos import video
 
 
@@ -88,6 +90,20 @@ async def test_s7_7_a_bucket_that_is_down_fails_nothing_and_stops_claims(
     assert len(bucket.objects.stored) == 300
 
 
+async def test_an_object_that_is_damaged_is_stored_anew(
+    upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
+) -> None:
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(2)])
+    keys = [key_of(hashlib.sha256(picture(n)).digest()) for n in range(2)]
+    bucket.objects.stored[keys[0]] = Stored(b"", "0" * 32, {}, 0.0)
+    bucket.objects.stored[keys[1]] = Stored(picture(1), "0" * 32, {}, 0.0)
+    async with uploading(upload_settings, database):
+        await until(database_url, "status = 'COMPLETE'")
+    check_all(database_url, bucket)
+    counts = bucket.objects.counts
+    assert (counts.existed, counts.stored, counts.puts) == (2, 1, 3)
+
+
 @pytest.mark.parametrize("fault", ["slow_down", "reset", "lost", "conflict"])
 async def test_s7_7_half_of_the_requests_fail_and_every_picture_is_stored_once(
     upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, fault: str
@@ -116,9 +132,10 @@ async def test_s7_3_what_origins_say_decides(
         "/page.jpg": (200, b"<!DOCTYPE html><html></html>"),
         "/empty.jpg": (200, b""),
         "/cut.jpg": (200, picture(1)[:-40]),
+        "/vi/abc/hqdefault.jpg": (200, encoded(drawn(120, 90), "JPEG")),
     }
     origin.says = lambda path: next((said for name, said in says.items() if name in path), None)
-    insert(database_url, [asset(name, url=f"https://cdn.example.com{name}") for name in says])
+    insert(database_url, [asset(name, url=f"https://i.ytimg.com{name}") for name in says])
     run(database_url, "UPDATE asset_log SET content = 'last' WHERE entity_key = '/over.jpg'")
     async with uploading(upload_settings, database):
         await until(database_url, "status NOT IN ('PENDING', 'PROCESSING')")
@@ -133,6 +150,7 @@ async def test_s7_3_what_origins_say_decides(
         "/page.jpg": ("FAILED", "html", None, None),
         "/empty.jpg": ("WAITING", "empty", True, None),
         "/cut.jpg": ("WAITING", "truncated", True, None),
+        "/vi/abc/hqdefault.jpg": ("FAILED", "placeholder", None, None),
     }
 
 
@@ -176,7 +194,7 @@ async def test_s7_8_a_host_that_answers_nobody_harms_its_own_pictures_alone(
         await until(database_url, "status = CASE WHEN url LIKE '%well%' THEN 'COMPLETE' ELSE 'WAITING' END")
 
 
-async def test_s7_8_a_slow_host_holds_twice_its_slots_and_not_all(
+async def test_a_slow_host_holds_twice_its_slots_and_not_all(
     upload_settings: Settings, database: Database, database_url: str, origin: Pictures
 ) -> None:
     narrow = upload_settings.model_copy(update={"asset_max_per_host": 2})
@@ -192,7 +210,7 @@ async def test_s7_8_a_slow_host_holds_twice_its_slots_and_not_all(
         origin.holds.set()
 
 
-async def test_s7_9_a_host_that_blocks_this_process_sends_its_pictures_not_to_their_parents(
+async def test_a_host_that_blocks_this_process_sends_its_pictures_not_to_their_parents(
     upload_settings: Settings, database: Database, database_url: str, origin: Pictures
 ) -> None:
     insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(300)])
