@@ -8,18 +8,25 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Callable
 from typing import ClassVar, Self
 
 from beat_actors.assets import decoding
+from beat_actors.assets.appointments import Appointments
 from beat_actors.assets.content import examined
 from beat_actors.assets.decoding import ANSWER, KINDS, ORDER, REASONS, State
 from beat_actors.assets.picture import LIMITS, Kind, Limits, NotStored, Picture, Reason, Unclean
 from beat_actors.assets.variants import kind_of, width_of
 from beat_actors.errors import BeatError
 
-PROCESSES = 2
+PROCESSES, OF_VARIANTS = 2, 1
+"""Processes for pictures that were fetched, and for variants, which readers wait for."""
+QUEUE, QUEUED = 16, 32_000_000
+"""Pictures that wait for a process, and their bytes: they are held in memory meanwhile."""
+WAIT, LONGEST_QUEUE = 30.0, 900.0
+"""Seconds that one waits, and seconds within which one that finds no room is to come again."""
 MEMORY = 1 << 30
 """Bytes of address space of a process; half of it is free for a picture. 50 million pixels take 150 MB, and twice that while they are turned."""
 CPU = 10
@@ -45,8 +52,57 @@ class ConversionUnavailable(BeatError):
     code: ClassVar[str] = "conversion_unavailable"
 
 
+class ConversionBusy(ConversionUnavailable):
+    """Too many pictures to convert
+
+    Nothing was tried, because as many pictures wait for their conversion as may wait. Try again after `pause` seconds.
+    """
+
+    def __init__(self, pause: float) -> None:
+        super().__init__("as many pictures wait for their conversion as may wait")
+        self.pause = pause
+
+
+class DecoderLost(ConversionUnavailable):
+    """Decoder of a picture lost
+
+    The process was ended from outside, or did not answer in time, while it had this picture. That need not be the picture's fault, unless it happens again.
+    """
+
+
+class _Queue:
+    """Turns at `at_once` processes. It has an end, so that what waits does not take the memory of downloads."""
+
+    def __init__(self, at_once: int) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+        self._appointments = Appointments(at_once, LONGEST_QUEUE)
+        self._waiting = self._octets = 0
+
+    @contextlib.asynccontextmanager
+    async def turn(self, octets: int) -> AsyncIterator[None]:
+        """Have a process while the block runs. Raises `ConversionBusy`."""
+        if self._waiting >= QUEUE or (self._waiting and self._octets + octets > QUEUED):
+            raise ConversionBusy(self._appointments.next())
+        self._waiting += 1
+        self._octets += octets
+        try:
+            async with asyncio.timeout(WAIT):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise ConversionBusy(self._appointments.next()) from None
+        finally:
+            self._waiting -= 1
+            self._octets -= octets
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._appointments.took(time.monotonic() - began)
+            self._slots.release()
+
+
 class Converters:
-    """At most `processes` processes. Belongs to one event loop; `close` ends them."""
+    """At most `processes` processes for pictures, and `OF_VARIANTS` for variants. Belongs to one event loop; `close` ends them."""
 
     def __init__(
         self,
@@ -63,7 +119,7 @@ class Converters:
         self._cpu = cpu
         self._deadline = deadline
         self._idle_for = idle
-        self._slots = asyncio.Semaphore(processes)
+        self._pictures, self._variants = _Queue(processes), _Queue(OF_VARIANTS)
         self._idle: list[_Process] = []
         self._ending = set[asyncio.Task[None]]()
 
@@ -71,12 +127,12 @@ class Converters:
         """What may be stored of a fetched file: cleaned by structure where that is possible, else re-encoded.
 
         A picture that is re-encoded becomes a JPEG, or a WebP if it has transparency; of an animation the first frame remains.
-        Raises `NotStored` and `ConversionUnavailable`.
+        Raises `NotStored` and `ConversionUnavailable`, of which `ConversionBusy` and `DecoderLost` say more.
         """
         found = await self._examined(data)
         if isinstance(found, Picture):
             return found
-        return await self._made(found.data, found.kind, Kind.JPEG, 0)
+        return await self._made(self._pictures, found.data, found.kind, Kind.JPEG, 0)
 
     async def variant(self, data: bytes, width: int, accept: str | None) -> Picture:
         """A stored picture for a reader that shows it `width` pixels wide: no wider than `width_of(width)`, in the format of `kind_of(accept)`.
@@ -86,12 +142,12 @@ class Converters:
         """
         found = await self._examined(data)
         if isinstance(found, Unclean):
-            return await self._made(found.data, found.kind, kind_of(accept), width_of(width))
+            return await self._made(self._variants, found.data, found.kind, kind_of(accept), width_of(width))
         shown = found.media_type in {Kind.JPEG.media_type, Kind.PNG.media_type, kind_of(accept).media_type}
         if found.frames > 1 or (shown and found.width <= width_of(width)):
             return found
         source = next(kind for kind in Kind if kind.media_type == found.media_type)
-        return await self._made(found.data, source, kind_of(accept), width_of(width))
+        return await self._made(self._variants, found.data, source, kind_of(accept), width_of(width))
 
     async def close(self) -> None:
         """Ends the processes that are idle. Those with a picture end with their task."""
@@ -105,16 +161,18 @@ class Converters:
             return examined(data, self._limits)
         return await asyncio.to_thread(examined, data, self._limits)
 
-    async def _made(self, data: bytes, source: Kind, target: Kind, width: int) -> Picture:
+    async def _made(self, queue: _Queue, data: bytes, source: Kind, target: Kind, width: int) -> Picture:
         limits = self._limits
         numbers = KINDS.index(source), KINDS.index(target), width, limits.pixels, limits.side, limits.octets, len(data)
         order = ORDER.pack(*numbers)
-        async with self._slots:
+        async with queue.turn(len(data)):
+            lost: type[ConversionUnavailable] = ConversionUnavailable
             try:
                 async with asyncio.timeout(self._deadline), self._process() as process:
+                    lost = DecoderLost
                     state, what, body = await process.ask(order, data, self._limits.octets)
             except TimeoutError:
-                raise ConversionUnavailable(f"no answer within {self._deadline:.0f} s") from None
+                raise lost(f"no answer within {self._deadline:.0f} s") from None
         if state is State.REFUSED:
             raise NotStored(REASONS[what], body.decode(errors="replace"))
         # The decoder may have been taken over by the picture: what it made is held to what is asked of any fetched file.
@@ -225,7 +283,5 @@ def _death(code: int) -> BeatError:
     if code == -signal.SIGXCPU:
         return NotStored(Reason.TOO_COSTLY, "decoding the picture takes more CPU time than allowed")
     if code in _FROM_OUTSIDE:
-        return ConversionUnavailable(
-            f"the process that decodes pictures was ended from outside, by {signal.Signals(-code).name}"
-        )
+        return DecoderLost(f"the process that decodes pictures was ended from outside, by {signal.Signals(-code).name}")
     return NotStored(Reason.UNDECODABLE, f"the picture crashed its decoder, which ended with {code}")

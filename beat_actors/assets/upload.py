@@ -8,12 +8,14 @@ import asyncio
 import hashlib
 import random
 import re
+from collections import OrderedDict
 from typing import BinaryIO, Protocol
+from uuid import UUID
 
 from beat_actors.assets import placeholders
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import End, Spent, State, Stored
-from beat_actors.assets.conversion import ConversionUnavailable
+from beat_actors.assets.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
 from beat_actors.assets.fetched import Dead, Fetched, Got, Later, Refused, Why
 from beat_actors.assets.origin import IMAGE, VIDEO, Limits
 from beat_actors.assets.picture import WORTH_ANOTHER_FETCH, NotStored, Picture, Reason
@@ -28,6 +30,8 @@ FIRST, LONGEST = 5.0, 3600.0
 """Seconds until the second attempt, and at most. Each pause is twice as long as the one before."""
 BLOCK = 1 << 20
 FETCHES_OF_DAMAGED = 3
+LOST_DECODERS, REMEMBERED = 3, 4096
+"""Decoders that one picture may lose until it is the picture's fault, and pictures of which that is remembered."""
 PATIENCE, VIDEO_PATIENCE = 60.0, 300.0
 """Seconds that an upload waits for its turn at a busy host and for its answer. Then others get its slot."""
 FILM = re.compile(r"^[^?#]+\.(?:mp4|mov|m4v)(?:[?#]|$)", re.IGNORECASE)
@@ -59,6 +63,7 @@ class Upload:
         self._origin = origin
         self._check = check
         self._storing = storing
+        self._lost: OrderedDict[UUID, int] = OrderedDict()
 
     async def __call__(self, asset: Claimed) -> End:
         """Never raises but for what is not foreseen, and `CancelledError`."""
@@ -104,8 +109,15 @@ class Upload:
             if refused.reason in WORTH_ANOTHER_FETCH and asset.attempts < FETCHES_OF_DAMAGED:
                 return _later(asset, failure, backoff(asset.attempts), spent=spent)
             return End(asset, State.FAILED, failure=failure, spent=spent)
+        except ConversionBusy as busy:
+            return _later(
+                asset, f"conversion: {busy}", busy.pause * random.uniform(1.0, 1.2), counts=False, spent=spent
+            )
         except ConversionUnavailable as error:
-            return _later(asset, f"conversion: {error}", random.uniform(20.0, 40.0), counts=False, spent=spent)
+            if isinstance(error, DecoderLost) and self._loses(asset) >= LOST_DECODERS:
+                failure = f"{Reason.TOO_COSTLY}: each of {LOST_DECODERS} decoders was lost with it; the last: {error}"
+                return End(asset, State.FAILED, failure=failure, spent=spent)
+            return _later(asset, f"conversion: {error}", max(20.0, backoff(asset.attempts)), spent=spent)
         try:
             placed = await self._storing.place(content)
         except (BucketDown, StorageUnavailable):
@@ -116,6 +128,14 @@ class Upload:
         stored = Stored(content.digest, placed.how, content.size, content.media_type, content.width, content.height)
         spent = Spent(1, got.size, placed.puts, content.size if placed.puts else 0)
         return End(asset, State.COMPLETE, stored, spent=spent)
+
+    def _loses(self, asset: Claimed) -> int:
+        """Decoders that this process has lost with the picture."""
+        lost = self._lost.pop(asset.public_id, 0) + 1
+        self._lost[asset.public_id] = lost
+        if len(self._lost) > REMEMBERED:
+            self._lost.popitem(last=False)
+        return lost
 
     async def _picture(self, url: str, data: bytes) -> Content:
         picture = await self._check(data)

@@ -13,8 +13,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from beat_actors.assets import decoding
-from beat_actors.assets.conversion import ORDERS, ConversionUnavailable, Converters
+from beat_actors.assets import conversion, decoding
+from beat_actors.assets.conversion import (
+    ORDERS,
+    QUEUE,
+    ConversionBusy,
+    ConversionUnavailable,
+    Converters,
+    DecoderLost,
+)
 from beat_actors.assets.picture import Limits, NotStored, Picture, Reason
 from tests import pictures
 
@@ -174,11 +181,50 @@ async def test_a_process_that_is_killed_or_hangs_says_nothing_of_its_picture(
     assert await begun(converters)
     if number is not None:
         os.kill(child.pid, number)
-    with pytest.raises(ConversionUnavailable):
+    with pytest.raises(DecoderLost):
         await asked
     await ended(child)
     converters._deadline = 60.0
     assert (await converters.picture(HEIC)).width == 48
+
+
+async def test_the_queue_has_an_end_and_variants_have_a_process_of_their_own(converters: Converters) -> None:
+    await asyncio.gather(converters.picture(HEIC), converters.picture(HEIC))
+    children = running()
+    for child in children:
+        child.suspend()
+    asked = [asyncio.create_task(converters.picture(HEIC)) for _ in children for _ in range(QUEUE // len(children) + 1)]
+    while converters._pictures._waiting < QUEUE:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    pauses = []
+    for _ in range(3):
+        with pytest.raises(ConversionBusy) as busy:
+            await converters.picture(HEIC)
+        pauses.append(busy.value.pause)
+    assert pauses == sorted(set(pauses))
+    assert (await converters.variant(WIDE, 96, None)).width == 96
+    for child in children:
+        child.resume()
+    assert {picture.width for picture in await asyncio.gather(*asked)} == {48}
+    assert len(running()) == len(children) + 1
+
+
+async def test_what_waits_for_its_conversion_is_bounded_in_bytes(
+    converters: Converters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "QUEUED", len(HEIC))
+    await asyncio.gather(converters.picture(HEIC), converters.picture(HEIC))
+    children = running()
+    for child in children:
+        child.suspend()
+    asked = [asyncio.create_task(converters.picture(HEIC)) for _ in range(len(children) + 1)]
+    while not converters._pictures._waiting:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    with pytest.raises(ConversionBusy):
+        await converters.picture(HEIC)
+    for child in children:
+        child.resume()
+    await asyncio.gather(*asked)
 
 
 async def test_a_task_that_is_cancelled_takes_its_process_along(converters: Converters) -> None:

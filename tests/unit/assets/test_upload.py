@@ -1,0 +1,67 @@
+"""What one upload makes of what the decoders say: what is the picture's fault, and what is not."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from beat_actors.assets.claims import Claimed
+from beat_actors.assets.commits import State
+from beat_actors.assets.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
+from beat_actors.assets.fetched import Fetched, Got
+from beat_actors.assets.origin import Limits
+from beat_actors.assets.picture import Picture
+from beat_actors.assets.storing import Storing
+from beat_actors.assets.upload import LOST_DECODERS, Upload
+from beat_actors.transport.objects import ObjectStore
+
+
+def claimed(number: int = 1, attempts: int = 1) -> Claimed:
+    key = ("instagram", "instagram_account", "a", "profile_pic_url", "", "")
+    return Claimed(UUID(int=number), 1, *key, 0, "https://cdn.example/a.jpg", None, None, attempts, False, False)
+
+
+class Origin:
+    async def fetch(self, url: str, limits: Limits) -> Fetched:
+        return Got(3, "image/heic", "cdn.example", True, b"abc")
+
+
+class Failing:
+    """A checker that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def __call__(self, data: bytes) -> Picture:
+        raise self.error
+
+
+async def nothing_known(contents: Sequence[bytes]) -> set[bytes]:
+    return set()
+
+
+def upload(error: Exception) -> Upload:
+    return Upload(Origin(), Failing(error), Storing(ObjectStore("nowhere"), nothing_known))
+
+
+async def test_a_picture_that_loses_each_decoder_is_given_up() -> None:
+    run = upload(DecoderLost("ended by SIGKILL"))
+    ends = [await run(claimed(attempts=n + 1)) for n in range(LOST_DECODERS)]
+    assert [end.state for end in ends] == [State.WAITING] * (LOST_DECODERS - 1) + [State.FAILED]
+    assert all(end.counts for end in ends)
+    assert (await run(claimed(2))).state is State.WAITING
+
+
+async def test_a_decoder_that_does_not_start_is_tried_more_and_more_seldom() -> None:
+    run = upload(ConversionUnavailable("it does not start"))
+    for attempts in range(1, 20):
+        end = await run(claimed(attempts=attempts))
+        assert (end.state, end.counts) == (State.WAITING, True)
+    assert end.delay > 1800
+
+
+@pytest.mark.parametrize("pause", [1.0, 600.0])
+async def test_a_picture_without_room_to_be_converted_comes_at_its_appointment(pause: float) -> None:
+    end = await upload(ConversionBusy(pause))(claimed(attempts=19))
+    assert (end.state, end.counts) == (State.WAITING, False)
+    assert pause <= end.delay <= 1.2 * pause
