@@ -1,13 +1,18 @@
-"""Small commits: the ends of uploads, a few at a time, as they come."""
+"""Small commits: the ends of uploads, a few at a time, as they come.
+
+An end that the database does not take, for example because of what a decoder said, fails its asset alone.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from beat_actors.assets.claims import LEASE
-from beat_actors.assets.commits import End, Ended
+from beat_actors.assets.commits import End, Ended, State
+from beat_actors.assets.fetched import printable
 from beat_actors.errors import StorageUnavailable
 
 log = structlog.get_logger(__name__)
@@ -17,6 +22,7 @@ MOST, WITHIN = 20, 0.035
 AT_ONCE = 3
 """Commits, and with them connections, at once."""
 AGAIN, AGAIN_MOST = 0.1, 2.0
+NOT_COMMITTED = "unforeseen: the database does not take how the upload ended; the log of the worker has the reason"
 
 
 class Committer:
@@ -34,7 +40,7 @@ class Committer:
 
     def add(self, end: End) -> None:
         """Have it committed soon."""
-        self._ends.append(end)
+        self._ends.append(end if end.failure is None else replace(end, failure=printable(end.failure)))
         if len(self._ends) >= MOST:
             self._flush()
         elif self._timer is None:
@@ -70,7 +76,15 @@ class Committer:
                         self._flush()
                     return
                 log.exception("upload_not_committed", asset=str(ends[0].asset.public_id))
+                await self._give_up(ends[0])
         self._done(ends)
+
+    async def _give_up(self, end: End) -> None:
+        """Without this, the asset would be uploaded again after each lease."""
+        try:
+            await self._in_time([End(end.asset, State.FAILED, failure=NOT_COMMITTED)])
+        except Exception:
+            log.exception("upload_not_failed", asset=str(end.asset.public_id), meaning="it is uploaded again")
 
     async def _in_time(self, ends: Sequence[End]) -> None:
         """Commit while the leases may still hold. The fence makes a second commit safe whose first answer was lost."""

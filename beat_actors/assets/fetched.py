@@ -112,7 +112,9 @@ class Later(NotGot):
 
 @dataclass(frozen=True, slots=True)
 class Refused(NotGot):
-    """Beat does not take what this URL leads to, and will not take it later."""
+    """Beat does not take what this URL leads to, and will not take it later. `again`: it may lead elsewhere later, since a name server says where."""
+
+    again: bool = False
 
 
 Fetched = Got | Dead | Later | Refused
@@ -132,4 +134,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Dead | Late
 
 def shown(body: bytes) -> str:
     """The beginning of a body for people: one line without control characters."""
-    return UNPRINTABLE.sub(" ", body.decode("utf-8", "replace")).strip()[:SHOWN]
+    return printable(body.decode("utf-8", "replace"))[:SHOWN]
+
+
+def printable(text: str) -> str:
+    """One line without control characters, of which the database does not take all."""
+    return UNPRINTABLE.sub(" ", text).strip()

@@ -10,6 +10,7 @@ import re
 import socket
 import tempfile
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -46,7 +47,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one download may take. `seconds` do not run while it waits for a slot of its host, or for memory before it begins."""
+    """What one download may take. `seconds` do not run while it waits for a slot of its host, or for its part of the budget."""
 
     most: int
     seconds: float
@@ -177,8 +178,8 @@ class Origin:
     ) -> Fetched | Moved:
         """One request, within `left` seconds."""
         try:
-            async with asyncio.timeout(left):
-                found = await self._ask(target, limits, part)
+            async with asyncio.timeout(left) as deadline:
+                found = await self._ask(target, limits, part, deadline)
         except _End as end:
             host.answered()
             return end.end
@@ -203,7 +204,7 @@ class Origin:
             return Later(Why.DENIED, found.said, found.status, pause=60.0)
         return found
 
-    async def _ask(self, target: Target, limits: Limits, part: Part) -> Fetched | Moved:
+    async def _ask(self, target: Target, limits: Limits, part: Part, deadline: asyncio.Timeout) -> Fetched | Moved:
         session, options = self._way(target)
         async with session.get(target.sent, allow_redirects=False, **options) as response:
             status = response.status
@@ -228,16 +229,17 @@ class Origin:
                 announced=length is not None or response.headers.get("Transfer-Encoding", "").lower() == "chunked",
             )
             if limits.to_file:
-                await self._into_file(response.content, got, limits.most, length)
+                await self._into_file(response.content, got, limits.most, deadline)
             else:
-                await _into_memory(response.content, got, limits.most, length, part)
+                await _into_memory(response.content, got, limits.most, length, part, deadline)
         if not got.size:
             got.close()
             return Later(Why.EMPTY, "the origin answers 200 with nothing", status)
         return got
 
-    async def _into_file(self, content: aiohttp.StreamReader, got: Got, most: int, length: int | None) -> None:
-        part = await self._disk.take(min(length or CHUNK, most))
+    async def _into_file(self, content: aiohttp.StreamReader, got: Got, most: int, deadline: asyncio.Timeout) -> None:
+        """It takes as much of the disk as has come, whatever length was announced."""
+        part = Part(self._disk)
         file = got.file = await asyncio.to_thread(tempfile.TemporaryFile)
         got.part = part
         try:
@@ -249,10 +251,10 @@ class Origin:
                 got.size += len(chunk)
                 _check_size(got.size, most)
                 if waiting >= CHUNK:
-                    await part.grow(got.size)
+                    await _unhurried(deadline, part.grow(got.size))
                     await asyncio.to_thread(file.writelines, chunks)
                     chunks, waiting = [], 0
-            await part.grow(got.size)
+            await _unhurried(deadline, part.grow(got.size))
             await asyncio.to_thread(_finish, file, chunks)
         except BaseException:
             got.close()
@@ -272,20 +274,35 @@ class Origin:
         )
 
 
-async def _into_memory(content: aiohttp.StreamReader, got: Got, most: int, length: int | None, part: Part) -> None:
-    if length is not None:
-        await part.grow(length)
-        part.give_back(length)
+async def _into_memory(
+    content: aiohttp.StreamReader, got: Got, most: int, length: int | None, part: Part, deadline: asyncio.Timeout
+) -> None:
+    """It takes at most four times as much of the memory as has come, whatever length was announced."""
+    most_of_part = most if length is None else length
     chunks: list[bytes] = []
     async for chunk in content.iter_any():
         chunks.append(chunk)
         got.size += len(chunk)
         _check_size(got.size, most)
-        if got.size > part.size:  # it said nothing of its length
-            await part.grow(min(max(got.size, 4 * part.size), most))
+        if got.size > part.size:
+            await _unhurried(deadline, part.grow(min(max(got.size, 4 * part.size), most_of_part)))
     got.data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     got.part = part
     part.give_back(got.size)
+
+
+async def _unhurried(deadline: asyncio.Timeout, wait: Awaitable[None]) -> None:
+    """Wait for a part of the budget. The host is not to blame for that, so the deadline moves."""
+    loop, ends = asyncio.get_running_loop(), deadline.when()
+    if ends is None or deadline.expired():
+        await wait
+        return
+    since = loop.time()
+    deadline.reschedule(None)
+    try:
+        await wait
+    finally:
+        deadline.reschedule(ends + loop.time() - since)
 
 
 def _check_size(size: int, most: int) -> None:
@@ -301,7 +318,7 @@ def _finish(file: BinaryIO, chunks: list[bytes]) -> None:
 def _failure(error: Exception, host: Host, since: float) -> Later | Refused:
     """The messages of aiohttp may hold the whole URL: the type says enough."""
     if cause_of(error, PrivateAddress) is not None:
-        return Refused(Why.ADDRESS, "the host leads to an address that is not public, so nothing was sent")
+        return Refused(Why.ADDRESS, "the host leads to an address that is not public, so nothing was sent", again=True)
     if is_exhausted(error) or isinstance(error, RuntimeError):
         return Later(Why.RESOURCES, f"this process has no descriptors or memory left: {type(error).__name__}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):

@@ -28,6 +28,8 @@ ON_THE_LOOP = 131_072
 """Bytes up to which a picture is checked and hashed on the event loop: some 100 µs. Larger ones go to a thread."""
 FIRST, LONGEST = 5.0, 3600.0
 """Seconds until the second attempt, and at most. Each pause is twice as long as the one before."""
+REFUSED_AGAIN = (60.0, 600.0, 3600.0, 7200.0)
+"""Seconds until the next attempts where a name leads to an address that is not public: name servers err for a while. Then it is believed."""
 BLOCK = 1 << 20
 FETCHES_OF_DAMAGED = 3
 LOST_DECODERS, REMEMBERED = 3, 4096
@@ -87,6 +89,9 @@ class Upload:
                     end = await self._got(asset, fetched)
                 case Dead():
                     end = End(asset, State.REFETCH, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
+                case Refused() if fetched.again and asset.attempts <= len(REFUSED_AGAIN):
+                    delay = REFUSED_AGAIN[asset.attempts - 1] * random.uniform(0.75, 1.25)
+                    end = _later(asset, f"{fetched.why}: {fetched.said}", delay)
                 case Refused():
                     end = End(asset, State.FAILED, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
                 case Later():

@@ -359,6 +359,44 @@ async def test_a_download_that_waits_for_memory_begins_when_some_is_given_back(p
             assert isinstance(got, Got)
 
 
+async def test_the_wait_for_memory_is_not_the_fault_of_the_host() -> None:
+    go, asked = asyncio.Event(), asyncio.Event()
+
+    async def in_two_parts(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _asked: str) -> None:
+        writer.write(head(length=len(BODY) * 50) + BODY[:100])
+        asked.set()
+        await go.wait()
+        writer.write((BODY * 50)[100:])
+
+    async with serving(in_two_parts) as place, origin_at(place, asset_memory_mb=32) as origin:
+        fetching = asyncio.create_task(origin.fetch(URL, SHORT))
+        await asked.wait()
+        held = await origin._memory.take(32_000_000 - EXPECTED)
+        await held.grow(32_000_000)
+        go.set()
+        with pytest.raises(TimeoutError):  # it is longer than the download may take
+            await asyncio.wait_for(asyncio.shield(fetching), 2 * SHORT.seconds)
+        held.give_back()
+        with await fetching as got:
+            assert isinstance(got, Got)
+            assert got.size == len(BODY) * 50
+
+
+@pytest.mark.parametrize(("limits", "size"), [(IMAGE, 20_000_000), (VIDEO, 500_000_000)])
+async def test_what_is_announced_takes_no_budget_before_it_comes(
+    origin: Origin, answers: Answers, limits: Limits, size: int
+) -> None:
+    answers.say, answers.trickle = head(length=size) + b"x" * 1000, b"x"
+    trickling = [asyncio.create_task(origin.fetch(f"http://slow{n}.example/", limits)) for n in range(20)]
+    await answers.trickling.wait()
+    assert (await asyncio.wait(trickling, timeout=0.1))[0] == set()
+    assert origin._disk.taken < 20_000_000
+    assert origin.held <= 20 * EXPECTED
+    for task in trickling:
+        task.cancel()
+    await asyncio.gather(*trickling, return_exceptions=True)
+
+
 async def test_a_video_goes_to_a_file_that_has_no_name(origin: Origin, answers: Answers) -> None:
     film = bytes(range(256)) * 12_000
     answers.say = whole(film, "Content-Type: video/mp4; codecs=avc1")

@@ -8,11 +8,11 @@ import pytest
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import State
 from beat_actors.assets.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
-from beat_actors.assets.fetched import Fetched, Got
+from beat_actors.assets.fetched import Fetched, Got, Refused, Why
 from beat_actors.assets.origin import Limits
 from beat_actors.assets.picture import Picture
 from beat_actors.assets.storing import Storing
-from beat_actors.assets.upload import LOST_DECODERS, Upload
+from beat_actors.assets.upload import LOST_DECODERS, REFUSED_AGAIN, Upload
 from beat_actors.transport.objects import ObjectStore
 
 
@@ -22,8 +22,11 @@ def claimed(number: int = 1, attempts: int = 1) -> Claimed:
 
 
 class Origin:
+    def __init__(self, fetched: Fetched | None = None) -> None:
+        self.fetched = fetched
+
     async def fetch(self, url: str, limits: Limits) -> Fetched:
-        return Got(3, "image/heic", "cdn.example", True, b"abc")
+        return self.fetched or Got(3, "image/heic", "cdn.example", True, b"abc")
 
 
 class Failing:
@@ -40,8 +43,8 @@ async def nothing_known(contents: Sequence[bytes]) -> set[bytes]:
     return set()
 
 
-def upload(error: Exception) -> Upload:
-    return Upload(Origin(), Failing(error), Storing(ObjectStore("nowhere"), nothing_known))
+def upload(error: Exception, fetched: Fetched | None = None) -> Upload:
+    return Upload(Origin(fetched), Failing(error), Storing(ObjectStore("nowhere"), nothing_known))
 
 
 async def test_a_picture_that_loses_each_decoder_is_given_up() -> None:
@@ -65,3 +68,11 @@ async def test_a_picture_without_room_to_be_converted_comes_at_its_appointment(p
     end = await upload(ConversionBusy(pause))(claimed(attempts=19))
     assert (end.state, end.counts) == (State.WAITING, False)
     assert pause <= end.delay <= 1.2 * pause
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_name_that_leads_to_a_private_address_is_believed_after_hours(again: bool) -> None:
+    run = upload(AssertionError(), Refused(Why.ADDRESS, "not public", again=again))
+    ends = [await run(claimed(attempts=n + 1)) for n in range(len(REFUSED_AGAIN) + 1)]
+    first = State.WAITING if again else State.FAILED
+    assert [end.state for end in ends] == [first] * len(REFUSED_AGAIN) + [State.FAILED]
