@@ -17,7 +17,8 @@ RUN awk '/^[a-z]/ { on = /^(hatchling|packaging|pathspec|pluggy|trove-classifier
     && /beat/bin/pip install --no-deps --no-index /wheels/*.whl
 
 FROM ${BASE}
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin beat
+# A volume that is mounted at a directory of the image gets its owner.
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin beat && install -d -o beat -g beat -m 0700 /var/spool/beat
 COPY --from=build /beat /beat
 ENV PATH=/beat/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp

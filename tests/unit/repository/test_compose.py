@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from beat_actors.asset_settings import AssetSettings
+from beat_actors.assets.conversion import MEMORY, OF_VARIANTS, PROCESSES
 from beat_actors.redis_users import COMMANDS, rules
+from beat_actors.transport.names import AT_ONCE
 from tests.images import ROOT, unpinned, variables
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -73,6 +76,20 @@ def test_a_service_is_bounded(name: str) -> None:
     assert not service.get("privileged")
     assert {"mem_limit", "pids_limit", "cpus"} <= set(service)
     assert not any(str(volume).startswith(("/", ".", "~")) for volume in service.get("volumes", []))
+
+
+def test_the_worker_of_assets_has_the_memory_and_the_disk_that_it_may_use() -> None:
+    worker = SERVICES["worker-assets"]
+    fields = AssetSettings.model_fields
+    memory = int(worker["mem_limit"].removesuffix("g")) << 30
+    assert memory >= (PROCESSES + OF_VARIANTS) * MEMORY + fields["asset_memory_mb"].default * 1_000_000 + (512 << 20)
+    assert worker["pids_limit"] >= AT_ONCE + 32 + PROCESSES + OF_VARIANTS + 32
+    (volume,) = worker["volumes"]
+    name, _, place = volume.partition(":")
+    assert name in COMPOSE["volumes"]
+    assert worker["environment"]["TMPDIR"] == place
+    assert not any(place.startswith(held) for held in worker["tmpfs"])
+    assert f"install -d -o beat -g beat -m 0700 {place}" in (ROOT / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("name", SERVICES)
