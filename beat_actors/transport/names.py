@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -19,6 +20,8 @@ WITHIN = 5.0
 """Seconds that a caller waits for an address."""
 KEPT, KEPT_FAILURE = 60.0, 5.0
 """Seconds for which addresses, and failures, are kept."""
+OF_DOMAIN = 8
+"""The same for names of one domain, so that a domain whose servers do not answer leaves room for others."""
 MOST = 4096
 """Names that are kept."""
 
@@ -38,6 +41,7 @@ class Names(AbstractResolver):
         self._lookup = lookup
         self._within = within
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[float, Sequence[Entry] | None]] = OrderedDict()
         self._flying: dict[str, asyncio.Task[Sequence[Entry] | None]] = {}
 
@@ -77,7 +81,7 @@ class Names(AbstractResolver):
 
     async def _look_up(self, host: str) -> Sequence[Entry] | None:
         try:
-            async with self._room:
+            async with self._room_of(_domain(host)), self._room:
                 entries = await self._in_thread(host)
             lasts = KEPT_FAILURE if entries is None else KEPT
             self._kept[host] = (asyncio.get_running_loop().time() + lasts, entries)
@@ -87,6 +91,13 @@ class Names(AbstractResolver):
             return entries
         finally:
             del self._flying[host]
+
+    def _room_of(self, domain: str) -> asyncio.Semaphore:
+        """It lasts as long as somebody holds it or waits for it."""
+        room = self._rooms.get(domain)
+        if room is None:
+            room = self._rooms[domain] = asyncio.Semaphore(OF_DOMAIN)
+        return room
 
     async def _in_thread(self, host: str) -> Sequence[Entry] | None:
         """`None` where there is no address."""
@@ -108,3 +119,10 @@ class Names(AbstractResolver):
         # A daemon, so that a look-up that hangs does not hold up the end of the process.
         threading.Thread(target=ask, name="lookup", daemon=True).start()
         return await answer
+
+
+def _domain(host: str) -> str:
+    """The last two labels of a name, or three where the second last is short, as in `co.uk`: about what one owner has."""
+    labels = host.rstrip(".").lower().split(".")
+    short = len(labels) > 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3 if short else -2 :])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from beat_actors.transport import names as module
-from beat_actors.transport.names import MOST, Entry, Names
+from beat_actors.transport.names import AT_ONCE, MOST, OF_DOMAIN, Entry, Names
 
 
 class Lookup:
@@ -81,3 +81,23 @@ async def test_so_many_names_are_kept(lookup: Lookup, monkeypatch: pytest.Monkey
         await names.resolve(f"{n}.example")
     assert len(names._kept) == 10
     assert MOST == 4096
+
+
+async def test_a_domain_whose_names_hang_leaves_room_for_others() -> None:
+    hang, asked = threading.Event(), []
+
+    def lookup(host: str) -> Sequence[Entry]:
+        asked.append(host)
+        if host.endswith("slow.co.uk"):
+            hang.wait(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 0))]
+
+    names = Names(lookup, within=60.0)
+    hanging = [asyncio.create_task(names.resolve(f"{n}.slow.co.uk")) for n in range(2 * AT_ONCE)]
+    await asyncio.sleep(0)
+    assert await names.resolve("fast.co.uk")
+    assert sum(host.endswith("slow.co.uk") for host in asked) == OF_DOMAIN
+    hang.set()
+    await asyncio.gather(*hanging)
+    assert len(asked) == 2 * AT_ONCE + 1
+    assert not names._rooms
