@@ -136,7 +136,7 @@ class AssetStored(msgspec.Struct, frozen=True, kw_only=True):
     field: Annotated[str, said("The media field of the entity.")]
     account_id: Annotated[str | None, said("The account that had it observed first; null: the installation.")]
     location: Annotated[str, said("The path of the API that leads to the picture.")]
-    source_url: Annotated[str, said("The provider's URL, as it was observed last.")]
+    source_url: Annotated[str, said("The provider's URL, as it was observed last, without its query.")]
     content: Annotated[str, said("The SHA-256 of the bytes, in hex.")]
     object_key: Annotated[
         str, said("Its key in the bucket, and its path under the URL of a CDN in front of the bucket.")
@@ -158,7 +158,7 @@ class AssetLost(msgspec.Struct, frozen=True, kw_only=True):
     field: Annotated[str, said("The media field of the entity.")]
     account_id: Annotated[str | None, said("The account that had it observed first; null: the installation.")]
     location: Annotated[str, said("The path of the API that leads to the last good picture, if there is one.")]
-    source_url: Annotated[str, said("The provider's URL, as it was observed last.")]
+    source_url: Annotated[str, said("The provider's URL, as it was observed last, without its query.")]
     status: Annotated[
         str,
         said(
@@ -166,7 +166,9 @@ class AssetLost(msgspec.Struct, frozen=True, kw_only=True):
             LOST,
         ),
     ]
-    failure: Annotated[str | None, said("Why, for people: a code, a colon and a sentence.")]
+    failure: Annotated[
+        str | None, said("Why: a short word, such as `expired` or `html`. `beat assets show` has the sentence.")
+    ]
     content: Annotated[str | None, said("The SHA-256 of the last good picture; null: there is none.")]
 
 

@@ -14,7 +14,9 @@ EVENTS = "SELECT type, subject, account_id, owner, data FROM event WHERE type LI
 
 async def asset(database: Database, **values: object) -> UUID:
     """An asset of an owner, in a state."""
-    account = InstagramAccount(profile_id="7", handle="creator", profile_pic_url="https://cdn.example/a.jpg")
+    account = InstagramAccount(
+        profile_id="7", handle="creator", profile_pic_url="https://cdn.example/a.jpg?oe=1&oh=secret"
+    )
     await observe(database, "instagram", account, account_id="acme", owner="shop")
     columns = ", ".join(f"{name} = %s" for name in values)
     ((public_id,),) = await rows(database, f"UPDATE asset_log SET {columns} RETURNING public_id", list(values.values()))
@@ -49,10 +51,10 @@ async def test_s7_3_a_stored_picture_is_published(database: Database) -> None:
 
 
 async def test_s7_3_a_picture_that_is_given_up_is_published(database: Database) -> None:
-    public_id = await asset(database, status="EXPIRED", failure="expired: its URL is dead")
+    public_id = await asset(database, status="EXPIRED", failure="expired: HTTP 403: the origin's own words")
     ((type_, subject, _, owner, data),) = await told(database, lost=[public_id])
     assert (type_, subject, owner) == ("beat.asset.lost", f"asset/{public_id}", "shop")
-    assert (data["status"], data["failure"], data["content"]) == ("EXPIRED", "expired: its URL is dead", None)
+    assert (data["status"], data["failure"], data["content"]) == ("EXPIRED", "expired", None)
 
 
 async def test_nothing_is_published_of_assets_that_are_not_as_they_are_told(database: Database) -> None:
