@@ -31,6 +31,7 @@ from beat_actors.transport.ways import PROXY_FAILURES, CannotTrust, Way, Ways
 HOPS = 3
 CONNECT = 5.0
 LONGEST_URL = 8192
+IDLE = 256
 EXPECTED = 32 << 10
 """Bytes of memory that a download takes before it is known how long the body is."""
 CHUNK = 1 << 20
@@ -83,10 +84,16 @@ class _End(Exception):
 
 
 class Origin:
-    """Make it inside a running event loop, and close it there. `names` and `sockets` are for tests."""
+    """Make it inside a running event loop, and close it there. `idle`: connections that are kept for further downloads. `names` and `sockets` are for
+    tests."""
 
     def __init__(
-        self, settings: Settings, *, names: Names | None = None, sockets: type[socket.socket] = socket.socket
+        self,
+        settings: Settings,
+        *,
+        idle: int = IDLE,
+        names: Names | None = None,
+        sockets: type[socket.socket] = socket.socket,
     ) -> None:
         self._instead = settings.asset_origin and settings.asset_origin.rstrip("/")
         self._route = route({} if self._instead else settings.sources, None, ASSETS)
@@ -95,6 +102,7 @@ class Origin:
         self._names = names or Names()
         self._ways = Ways(
             self._open_session,
+            idle=idle,
             resolver=self._names,
             use_dns_cache=False,
             socket_factory=GuardedSockets(allow_private=allow_private, kind=sockets),

@@ -41,7 +41,7 @@ class Uploads:
         store = ObjectStore.of_assets(settings, limit=allowed.puts)
         if store is None:
             raise BadSettings("BEAT_ASSET_BUCKET is not set, and this process uploads into it")
-        origin, converters = Origin(settings), Converters()
+        origin, converters = Origin(settings, idle=allowed.idle), Converters()
         trouble = engine.own_trouble.bucket
         uploader = Uploader(engine.database, origin, converters.picture, store, slots=allowed.uploads, trouble=trouble)
         log.info("uploads_started", slots=allowed.uploads, bucket=store.where)

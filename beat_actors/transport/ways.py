@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 
 from beat_actors.routes import Route
@@ -31,11 +33,19 @@ class Way(NamedTuple):
 
 class Ways:
     """Made inside a running event loop. `open_session` makes a session over a connector. There are as many sessions as SOCKS proxies
-    in the settings, and one. `options`: of the connector for calls without a SOCKS proxy, beside the usual ones."""
+    in the settings, and one. `options`: of the connector for calls without a SOCKS proxy, beside the usual ones. `idle`: connections of a session that are
+    kept without a call, where that has a limit."""
 
     # Any: the options of aiohttp's connector have many types.
-    def __init__(self, open_session: Callable[[aiohttp.TCPConnector], aiohttp.ClientSession], **options: Any) -> None:
+    def __init__(
+        self,
+        open_session: Callable[[aiohttp.TCPConnector], aiohttp.ClientSession],
+        *,
+        idle: int | None = None,
+        **options: Any,
+    ) -> None:
         self._open_session = open_session
+        self._idle = idle
         self._options = CONNECTOR | options
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._trusted: dict[str, ssl.SSLContext] = {}
@@ -68,6 +78,8 @@ class Ways:
                 if socks
                 else aiohttp.TCPConnector(**self._options)
             )
+            if self._idle is not None:
+                _bound_idle(connector, self._idle)
             session = self._sessions[socks] = self._open_session(connector)
             # By itself aiohttp repeats a GET whose connection broke: a second paid call under one lease. The broker decides that.
             session._retry_connection = False
@@ -84,6 +96,23 @@ class Ways:
                 ) from None
             self._trusted[ca_file] = context
         return context
+
+
+def _bound_idle(connector: aiohttp.TCPConnector, most: int) -> None:
+    """Close the connection that has been idle for longest if more than `most` are. aiohttp limits those in use alone."""
+    release = connector._release
+
+    def bounded(key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        release(key, protocol, should_close=should_close)
+        kept = connector._conns
+        if sum(map(len, kept.values())) > most:
+            oldest = min((key for key, idle in kept.items() if idle), key=lambda key: kept[key][0][1])
+            closing, _since = kept[oldest].popleft()
+            if not kept[oldest]:
+                del kept[oldest]
+            closing.close()
+
+    connector._release = bounded  # type: ignore[method-assign]
 
 
 def _http_proxy(url: str) -> dict[str, Any]:

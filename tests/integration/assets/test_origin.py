@@ -382,6 +382,20 @@ async def test_the_wait_for_memory_is_not_the_fault_of_the_host() -> None:
             assert got.size == len(BODY) * 50
 
 
+async def test_few_connections_are_kept_for_further_downloads(place: Place) -> None:
+    async with Origin(settings(), idle=3, names=public_names(), sockets=diverted(place)) as origin:
+        fetched = await asyncio.gather(*(origin.fetch(f"http://cdn{n}.example/{n}.jpg") for n in range(20)))
+        assert all(isinstance(got, Got) for got in fetched)
+        (session,) = origin._ways._sessions.values()
+        assert session.connector is not None
+        assert sum(map(len, session.connector._conns.values())) == 3
+        before = place.connections
+        for number in range(5):
+            with await origin.fetch(f"http://more.example/{number}.jpg") as got:
+                assert isinstance(got, Got)
+        assert place.connections - before == 1
+
+
 @pytest.mark.parametrize(("limits", "size"), [(IMAGE, 20_000_000), (VIDEO, 500_000_000)])
 async def test_what_is_announced_takes_no_budget_before_it_comes(
     origin: Origin, answers: Answers, limits: Limits, size: int

@@ -54,11 +54,11 @@ async def test_s7_4_a_process_with_few_descriptors_has_fewer_uploads_and_says_so
     env = environment(upload_settings, bucket, BEAT_ASSET_MAX_PER_HOST="5000")
     async with started(tmp_path / "log", env, descriptors=1024) as uploads:
         await uploads.until_said("uploads_lowered")
-        assert "it has 640 uploads in flight and not 5000" in uploads.log.read_text()
+        assert "it has 576 uploads in flight and not 5000" in uploads.log.read_text()
         told = "SELECT troubles->>'descriptors' FROM process WHERE name = 'uploads'"
         await eventually(lambda: "ulimit -n" in str(run(database_url, told)))
-        await eventually(lambda: origin.under_way == 640)
-        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'PROCESSING'") == [(640,)]
+        await eventually(lambda: origin.under_way == 576)
+        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'PROCESSING'") == [(576,)]
         origin.holds.set()
         await until(database_url, "status = 'COMPLETE'")
         assert "Too many open files" not in uploads.log.read_text()
