@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
-from beat_actors.events.envelope import attributes, body, structured
+from beat_actors.events.envelope import MOST_DATA, attributes, body, check, structured
 from beat_actors.events.sink import Event, Place, Refusal, Trouble
 
 SCRIPT = Path(__file__).with_name("redis_streams.lua").read_bytes()
@@ -33,7 +33,10 @@ def _value(value: str) -> str:
 
 _FIXED = frozenset({"specversion", "type", "source", "datacontenttype", "dataschema"})
 """Attributes that a type's events from one source share. They are packed once."""
-_packed: dict[tuple[str, str], str] = {}
+_ALWAYS = ("id", "subject", "time", "sequence", "data")
+"""The other fields that no event is without."""
+_packed: dict[tuple[str, str], tuple[str, int]] = {}
+"""What is shared by events of a type from a source, and how many names and values an event of them has at least."""
 _DATA, _EVENT = bulk(b"data"), bulk(b"event")
 _EVAL = b"$4\r\nEVAL\r\n" + bulk(SCRIPT) + b"$1\r\n1\r\n"
 
@@ -110,22 +113,43 @@ def runs(events: Sequence[Event], place: Place, refused: dict[int, Refusal]) -> 
 
 def _binary(event: Event, place: Place) -> tuple[bytes, int]:
     """A field for each attribute, and `data`. Raises `ValueError` as `attributes` does."""
+    seq, identity, kind, subject, version, account, time, data, replay = event
+    shared = _packed.get((kind, place.source))
+    if shared is None or replay or len(data) > MOST_DATA:
+        return _any(event, place)
+    # Nearly every event. It is packed in half the time that a mapping of its attributes takes.
+    check(event)
+    fixed, count = shared
+    text = (
+        f"{fixed}$2\r\nid\r\n${len(identity)}\r\n{identity}\r\n$7\r\nsubject\r\n${len(subject)}\r\n{subject}\r\n"
+        f"$4\r\ntime\r\n${len(time)}\r\n{time}\r\n$8\r\nsequence\r\n$20\r\n{seq:020d}\r\n"
+    )
+    if account:
+        text += f"$9\r\naccountid\r\n${len(account)}\r\n{account}\r\n"
+        count += 2
+    if version is not None:
+        text += f"$14\r\nsubjectversion\r\n{_value(str(version))}"
+        count += 2
+    text += f"$4\r\ndata\r\n${len(data)}\r\n{data}\r\n"
+    # Sizes are bytes: those of other text are not its characters.
+    return (text.encode(), count) if text.isascii() else _any(event, place)
+
+
+def _any(event: Event, place: Place) -> tuple[bytes, int]:
+    """As `_binary`, for each event."""
     named = attributes(event, place)
-    count = 2 * len(named) + 2
-    parts = [_packed.get((event.type, place.source)) or _shared(event, place, named)]
-    for name, value in named.items():
-        if name not in _FIXED:
-            size = len(value) if value.isascii() else len(value.encode())
-            parts.append(f"{_name(name)}${size}\r\n{value}\r\n")
+    fixed, _ = _packed.get((event.type, place.source)) or _shared(event, place, named)
+    others = "".join(_name(name) + _value(value) for name, value in named.items() if name not in _FIXED)
     data = body(event)
-    return b"%b%b$%d\r\n%b\r\n" % ("".join(parts).encode(), _DATA, len(data), data), count
+    return b"%b%b$%d\r\n%b\r\n" % ((fixed + others).encode(), _DATA, len(data), data), 2 * len(named) + 2
 
 
-def _shared(event: Event, place: Place, named: Mapping[str, str]) -> str:
+def _shared(event: Event, place: Place, named: Mapping[str, str]) -> tuple[str, int]:
     if len(_packed) >= 1024:
         _packed.clear()
-    made = "".join(_value(name) + _value(value) for name, value in named.items() if name in _FIXED)
-    return _packed.setdefault((event.type, place.source), made)
+    shared = {name: value for name, value in named.items() if name in _FIXED}
+    made = "".join(_value(name) + _value(value) for name, value in shared.items())
+    return _packed.setdefault((event.type, place.source), (made, 2 * (len(shared) + len(_ALWAYS))))
 
 
 def _structured(event: Event, place: Place) -> tuple[bytes, int]:

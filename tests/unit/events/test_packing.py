@@ -2,7 +2,7 @@
 
 import pytest
 
-from beat_actors.events.envelope import attributes
+from beat_actors.events.envelope import MOST_DATA, attributes, body
 from beat_actors.events.sink import Place, Refusal, Trouble
 from beat_actors.events.sinks.conformance import event, made
 from beat_actors.events.sinks.packing import MOST_BYTES, MOST_EVENTS, SCRIPT, runs
@@ -77,3 +77,27 @@ def test_a_transaction_and_its_reply_are_well_formed() -> None:
         assert words(part)[:4] == [b"XADD", b"beat:events", b"NOMKSTREAM", f"{one.seq}-0".encode()]
         assert words(part)[-2:] == [b"data", one.data.encode()]
     assert run.reply() == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$4\r\n99-0\r\n$5\r\n100-0\r\n"
+
+
+def test_the_quick_way_packs_what_the_mapping_of_the_attributes_has() -> None:
+    plain = event(12)
+    events = [
+        plain,
+        plain._replace(account_id=None),
+        plain._replace(account_id=""),
+        plain._replace(version=None),
+        plain._replace(version=12),
+        plain._replace(subject="é ✓"),
+        plain._replace(data='{"text":"ünïcödé"}'),
+        plain._replace(data='{"text":"' + "x" * (MOST_DATA - 11) + '"}'),
+        plain._replace(data='{"text":"' + "x" * MOST_DATA + '"}'),
+        plain._replace(type="beat.nothing.that.is.known"),
+    ]
+    # The first of a type is packed in the general way.
+    events = [events[0], events[-1], *events]
+    for one in events:
+        (run,) = runs([one], PLACE, {})
+        fields = words(b"*%d\r\n" % run.counts[0] + run.fields[0])
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        assert named.pop(b"data") == body(one)
+        assert {name.decode(): value.decode() for name, value in named.items()} == attributes(one, PLACE)
