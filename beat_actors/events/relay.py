@@ -138,6 +138,8 @@ class Relay:
             now = asyncio.get_running_loop().time()
             self.news.clear()
             await self._tend(now)
+            # The next page is read while the server works on the present one.
+            self._send()
             await self._fill()
             self._send()
             if now - self._saved_at >= (SAVE_EVERY if self._is_due else RENEW_EVERY):
@@ -283,16 +285,18 @@ class Relay:
         else:
             self._standing = None
             self._most = min(self._most * 2, PAGE)
-            taken = {entry.event.type for place, entry in enumerate(entries) if place not in refused}
-            self._unbound = (self._unbound | self._tried) - taken
-            self._tried = set()
+            if self._unbound or self._tried:
+                found = {entry.event.type for place, entry in enumerate(entries) if place not in refused}
+                self._unbound = (self._unbound | self._tried) - found
+                self._tried = set()
+        taken = entries if not refused else [entry for place, entry in enumerate(entries) if place not in refused]
+        self._window.taken(taken)
+        self._counts.sent += len(taken)
+        self._stored = max(self._stored, max((entry.event.seq for entry in taken), default=0))
         again: list[Entry] = []
-        for place, entry in enumerate(entries):
-            if place not in refused:
-                self._window.taken(entry)
-                self._counts.sent += 1
-                self._stored = max(self._stored, entry.event.seq)
-            elif later is not None and refused[place].trouble is not Trouble.INVALID:
+        for place in sorted(refused):
+            entry = entries[place]
+            if later is not None and refused[place].trouble is not Trouble.INVALID:
                 again.append(entry)
             else:
                 at_once = refused[place].trouble in OF_ROUTES and entry.event.type in self._unbound

@@ -94,10 +94,13 @@ class Window:
         """They were not taken, for no fault of theirs: they are the next to be sent."""
         self._ready.extendleft(reversed(entries))
 
-    def taken(self, entry: Entry) -> None:
-        """The sink has stored it."""
-        entry.settled = True
-        self._advance(entry.event.subject)
+    def taken(self, entries: Sequence[Entry]) -> None:
+        """The sink has stored them."""
+        for entry in entries:
+            entry.settled = True
+        if not self._in_order:
+            for entry in entries:
+                self._advance(entry.event.subject)
 
     def refused(self, entry: Entry, refusal: Refusal, now: float, *, at_once: bool = False) -> None:
         """The sink did not take it, while it took others: it is sent again, or set aside, `at_once` where others of its type were."""
