@@ -341,7 +341,9 @@ class Relay:
             "trouble": None if refusal is None else refusal.trouble.value,
             "reason": None if refusal is None else refusal.reason[:500],
         }
-        async with self.database.transaction() as transaction:
+        # With nothing to set aside it is one statement, and one round trip.
+        begin = self.database.transaction if parkings else self.database.statements
+        async with begin() as transaction:
             if parkings:
                 rows = [
                     (
