@@ -1,6 +1,7 @@
 """`beat events`: what is published to which sink and what stands, the log, and what operators do about both."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,7 +13,7 @@ from beat_actors.cli.operators.events import Filter, There
 from beat_actors.cli.output import TABLE, Flag, Shape, printable, say, show_json, show_list, show_rows, since, tell
 from beat_actors.errors import BadInput
 from beat_actors.events import troubles
-from beat_actors.events.parked import Parked
+from beat_actors.events.parked import MOST_RETRIED, Parked
 from beat_actors.events.reading import PAGE, EventPage, EventView
 from beat_actors.events.replays import NewReplay, ReplayView
 from beat_actors.events.sink import Trouble
@@ -121,6 +122,8 @@ async def _next(beat: There, wanted: Filter, page: EventPage) -> EventPage:
 
 def _print(events: Sequence[EventView]) -> None:
     show_list(events, (), lambda _event: (), Shape(json_lines=True))
+    # Into a pipe too, an event is written when it is there.
+    sys.stdout.flush()
 
 
 @app.command
@@ -223,7 +226,7 @@ def retry(
     trouble: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Send parked events again now, 10,000 at most. Those that wait behind an earlier one of their subject follow it.
+    """Send parked events again now, the first 10,000 of the log at most. Those that wait behind an earlier one of their subject follow it.
 
     Parameters
     ----------
@@ -239,6 +242,8 @@ def retry(
     wanted = Parked(sink=sink, seqs=seq or [], subject=subject, trouble=trouble)
     count = ask(There, lambda beat: beat.retry(wanted, reason=reason))
     say(f"{count:,} parked event{' is' if count == 1 else 's are'} sent again now")
+    if count >= MOST_RETRIED:
+        tell(f"one call takes the first {count:,}; there may be more: give the command again when these are sent")
     if not count:
         tell("`beat events parked` shows what is parked, and what waits behind an earlier event of its subject")
 

@@ -1,8 +1,15 @@
 """`beat events` over the test's own database: the log, the sinks, replays and parked events."""
 
+import json
+import signal
+import subprocess
+import sys
+import threading
+
 import psycopg
 import pytest
 
+from beat_actors.cli import events
 from tests.integration.cli.conftest import Beat
 from tests.integration.events.rows import EVENTS, PARK, PLACES, PROCESS, SINK, UNHELD
 
@@ -48,8 +55,6 @@ def test_a_sink_that_catches_up_says_until_when(beat: Beat, filled: psycopg.Conn
 
 
 def test_events_of_the_log_are_printed_one_a_line(beat: Beat, filled: psycopg.Connection) -> None:
-    import json
-
     def printed(*arguments: str) -> list[int]:
         said = beat("events", "tail", *arguments)
         assert said.code == 0
@@ -62,6 +67,34 @@ def test_events_of_the_log_are_printed_one_a_line(beat: Beat, filled: psycopg.Co
     assert printed("--since", "2100-01-01") == []
     refused = beat("events", "tail", "--type", "beat.nothing")
     assert (refused.code, "beat.alert.opened" in refused.err) == (4, True)
+
+
+def test_events_are_followed_into_a_pipe_until_interrupted(beat: Beat, filled: psycopg.Connection) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from beat_actors.cli import main; main()",
+        "events",
+        "tail",
+        "--follow",
+        "--limit",
+        "1",
+    ]
+    # `beat` has set the environment.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        watchdog = threading.Timer(60, following.kill)
+        watchdog.start()
+        try:
+            assert json.loads(following.stdout.readline())["seq"] == 10
+            filled.execute(EVENTS, (2,))
+            filled.execute(PLACES)
+            assert [json.loads(following.stdout.readline())["seq"] for _ in range(2)] == [11, 12]
+            following.send_signal(signal.SIGINT)
+            assert (following.stdout.read(), following.wait()) == ("", 130)
+        finally:
+            watchdog.cancel()
+            following.kill()
 
 
 def test_s5_10_events_are_replayed_by_place_time_type_and_subject(beat: Beat, filled: psycopg.Connection) -> None:
@@ -130,7 +163,9 @@ def test_a_replay_that_cannot_be_is_refused(
     assert (refused.code, said in refused.err) == (code, True), refused.err
 
 
-def test_parked_events_are_listed_sent_again_and_dropped(beat: Beat, filled: psycopg.Connection) -> None:
+def test_parked_events_are_listed_sent_again_and_dropped(
+    beat: Beat, filled: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seq, trouble, behind in (
         (1, "nacked", False),
         (2, "unroutable", False),
@@ -145,6 +180,8 @@ def test_parked_events_are_listed_sent_again_and_dropped(beat: Beat, filled: psy
     assert beat("events", "retry", "bus", "--trouble", "nacked").out == "1 parked event is sent again now\n"
     assert beat("events", "retry", "bus", "--seq", "4").out == "0 parked events are sent again now\n"
     assert beat("events", "retry", "bus", "--trouble", "nothing").code == 2
+    monkeypatch.setattr(events, "MOST_RETRIED", 1)
+    assert "there may be more" in beat("events", "retry", "bus", "--trouble", "nacked").err
     due = {seq for (seq,) in filled.execute("SELECT seq FROM event_parked WHERE next_at IS NOT NULL")}
     assert due == {1}
     # The next event of the subject is tried, and the one behind it waits for that one.

@@ -13,7 +13,7 @@ SELECT count(*) FROM written
 """
 PLACES = """
 WITH gone AS (DELETE FROM event_pending RETURNING id, at), placed AS (
-    INSERT INTO event_log (seq, id, at, changes) SELECT row_number() OVER (ORDER BY id), id, at, false FROM gone RETURNING seq
+    INSERT INTO event_log (seq, id, at, changes) SELECT seq + row_number() OVER (ORDER BY gone.id), gone.id, gone.at, false FROM gone, event_sequence RETURNING seq
 )
 UPDATE event_sequence SET seq = (SELECT max(seq) FROM placed)
 """
