@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import body, commands, frame, header
 
+from beat_actors.events.envelope import MOST_DATA
 from beat_actors.events.sink import Event, Place
 from beat_actors.events.sinks.amqp.messages import Messages
 
@@ -68,6 +69,23 @@ def test_binary_mode_has_each_attribute_as_a_header() -> None:
     )
     assert properties.timestamp.isoformat() == "2026-11-29T12:00:00+00:00"
     assert data == EVENT.data.encode()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        EVENT,
+        EVENT._replace(account_id=None, version=None),
+        EVENT._replace(account_id="", version=12),
+        EVENT._replace(subject="é ✓", account_id="Zoë"),
+        EVENT._replace(replay=True),
+        EVENT._replace(data='{"text":"' + "x" * MOST_DATA + '"}'),
+    ],
+)
+def test_a_later_event_of_a_type_is_packed_as_the_first_is(event: Event) -> None:
+    first, later = Messages(BINARY, "beat.dx"), Messages(BINARY, "beat.dx")
+    later.packed(EVENT, FRAME_MAX)
+    assert later.packed(event, FRAME_MAX) == first.packed(event, FRAME_MAX)
 
 
 def test_structured_mode_has_all_of_it_in_the_body() -> None:

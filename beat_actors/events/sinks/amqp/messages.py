@@ -66,17 +66,27 @@ class Messages:
         if len(message_id) > MOST_SHORT:
             raise ValueError(f"the id of the event has more than {MOST_SHORT} bytes")
         if self.place.structured:
-            method, fixed, table = self._constant(event.type, {})[0], b"", b""
+            method, table = self._constant(event.type, {})[0], b""
             body = envelope.structured(event, self.place)
         else:
-            attributes = envelope.attributes(event, self.place)
-            method, fixed = self._constant(event.type, attributes)
-            parts = [fixed]
-            for name, value in attributes.items():
-                if name not in OF_A_TYPE:
-                    encoded = value.encode()
-                    parts += (_header_name(name), _length(len(encoded)), encoded)
-            fields = b"".join(parts)
+            known = self._of_a_type.get(event.type)
+            if known is None or event.replay or envelope.is_large(event):
+                method, fields = self._any(event)
+            else:
+                # Nearly every event. It is packed in two thirds of the time that a mapping of its attributes takes.
+                envelope.check(event)
+                method, fixed = known
+                subject, time = event.subject.encode(), event.time.encode()
+                fields = b"".join((
+                    fixed, _ID, _length(len(message_id)), message_id, _SUBJECT, _length(len(subject)), subject,
+                    _TIME, _length(len(time)), time, _SEQUENCE, b"%020d" % event.seq,
+                ))  # fmt: skip
+                if event.account_id:
+                    account = event.account_id.encode()
+                    fields += b"%b%b%b" % (_ACCOUNT, _length(len(account)), account)
+                if event.version is not None:
+                    version = b"%d" % event.version
+                    fields += b"%b%b%b" % (_VERSION, _length(len(version)), version)
             table = _length(len(fields)) + fields
             body = envelope.body(event)
         rest = len(table) + len(message_id) + 10
@@ -89,6 +99,17 @@ class Messages:
         else:
             end = _tail(seconds, END, BODY, CHANNEL, len(body)) + body + b"\xce"
         return b"".join((method, head, table, bytes((PERSISTENT, len(message_id))), message_id, end))
+
+    def _any(self, event: Event) -> tuple[bytes, bytes]:
+        """The method frame and the headers of any event."""
+        attributes = envelope.attributes(event, self.place)
+        method, fixed = self._constant(event.type, attributes)
+        parts = [fixed]
+        for name, value in attributes.items():
+            if name not in OF_A_TYPE:
+                encoded = value.encode()
+                parts += (_header_name(name), _length(len(encoded)), encoded)
+        return method, b"".join(parts)
 
     def _constant(self, event_type: str, attributes: Mapping[str, str]) -> tuple[bytes, bytes]:
         """The method frame of a type, and the headers that its events share."""
@@ -126,3 +147,7 @@ def _bodies(body: bytes, most: int) -> bytes:
     """A body in frames of `most` bytes of payload; none for an empty one."""
     pieces = (body[start : start + most] for start in range(0, len(body), most))
     return b"".join(struct.pack(">BHI", BODY, CHANNEL, len(piece)) + piece + b"\xce" for piece in pieces)
+
+
+_ID, _SUBJECT, _TIME, _ACCOUNT, _VERSION = map(_header_name, ("id", "subject", "time", "accountid", "subjectversion"))
+_SEQUENCE = _header_name("sequence") + _length(20)
