@@ -1,6 +1,7 @@
 """`beat events` over the test's own database: the log, the sinks, replays and parked events."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -80,8 +81,9 @@ def test_events_are_followed_into_a_pipe_until_interrupted(beat: Beat, filled: p
         "--limit",
         "1",
     ]
-    # `beat` has set the environment.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+    # `beat` has set the environment. A pipe is buffered unless somebody flushes it.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
         watchdog = threading.Timer(60, following.kill)
         watchdog.start()
