@@ -37,14 +37,20 @@ ASSETS = "assets"
 QUEUES = (CREDENTIAL_BROKER, EXPRESS, RETRIEVE, INGEST, PROCESS, CREDENTIALS, SUSPECTS, ASSETS)
 BY_DEFAULT = tuple(queue for queue in QUEUES if queue != ASSETS)
 UPLOAD_ASSETS = "upload_assets"
+ASSET_VARIANTS = "asset_variants"
 # Dramatiq's priorities, for messages that a process has fetched and not begun. Turns are short, and all others' work comes from them.
 FIRST, SOON, LATER = 0, 1, 2
 # What the actors take; a message with anything else is quarantined before it reaches one.
 Ids = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(min_length=1, max_length=500)]
 Hints = Annotated[list[Annotated[int, Meta(ge=1, le=2**63 - 1)]], Meta(max_length=500)]
+ContentHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Width = Annotated[int, Meta(ge=1, le=4096)]
+MediaType = Annotated[str, Meta(pattern="^image/[a-z]{3,8}$")]
 PlatformName = Annotated[str, Meta(min_length=1, max_length=100)]
 # One wake-up that no turn has answered yet is enough. A flag says when it was sent, and is ignored after this time, since the message may be lost.
 ASKED_FOR_MS = 2000
+VARIANT_ASKED_FOR_MS = 30_000
+"""The same for a variant of a picture, over all processes of the API."""
 
 
 class Mailbox:
@@ -64,6 +70,10 @@ class Mailbox:
         if any(own.platform == platform for own in OWN_FLOWS):
             return not self._uploads or await asyncio.to_thread(self._wake_uploads, platform)
         return await asyncio.to_thread(self._ask, platform, "dispatch")
+
+    async def want_variant(self, content: bytes, width: int, media_type: str) -> bool:
+        """Ask for a smaller picture of a stored one, unless it was asked for a moment ago. False where Redis did not take the message."""
+        return await asyncio.to_thread(self._want_variant, content.hex(), width, media_type)
 
     async def settle(self, platforms: Collection[str]) -> None:
         """Say that outcomes came back on these platforms."""
@@ -160,6 +170,16 @@ class Mailbox:
             return False
         return True
 
+    def _want_variant(self, content: str, width: int, media_type: str) -> bool:
+        try:
+            message = _message(ASSETS, ASSET_VARIANTS, content, width, media_type)
+            flag = f"{self._namespace}:variant:{content}:{width}:{media_type}"
+            self._broker.send_once(flag, message, stands_for=VARIANT_ASKED_FOR_MS)
+        except (RedisError, OSError) as error:
+            log.warning("not_sent", actor=ASSET_VARIANTS, error=type(error).__name__)
+            return False
+        return True
+
     def _send(self, stage: str, ids: list[int]) -> bool:
         try:
             starts = range(0, len(ids), self._batch)
@@ -173,5 +193,5 @@ class Mailbox:
         return f"{self._namespace}:rung:{platform}"
 
 
-def _message(queue: str, actor: str, argument: object) -> Message[Any]:
-    return Message(queue_name=queue, actor_name=actor, args=(argument,), kwargs={}, options={})
+def _message(queue: str, actor: str, *arguments: object) -> Message[Any]:
+    return Message(queue_name=queue, actor_name=actor, args=arguments, kwargs={}, options={})

@@ -67,7 +67,7 @@ def open_services() -> Services:
     configure(settings, service="api")
     sys.setswitchinterval(SWITCH_SECONDS)
     mailbox = Mailbox(settings)
-    return Services(Database(settings, name="api"), mailbox.wake, mailbox.ping, mailbox.close)
+    return Services(Database(settings, name="api"), mailbox.wake, mailbox.ping, mailbox.close, mailbox.want_variant)
 
 
 app = create_app(open_services, Probed)

@@ -20,6 +20,7 @@ from api.limits import WINDOW
 from api.waiting import COME_BACK, Waiting
 from api.wakeups import Wakeups
 from beat_actors.assets.serving import Asset, Step, Wanted, step
+from beat_actors.broker.own_flows import UPLOADS
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -79,11 +80,11 @@ def network_of(address: str | None) -> str:
 
 
 class Cold:
-    """One for each process. `wake`: wakes the uploader. `ask`: asks for a variant to be made. Neither raises, and both may fail."""
+    """One for each process."""
 
-    def __init__(self, services: "Callable[[], Services]") -> None:
+    def __init__(self, services: "Callable[[], Services]", wakeups: Wakeups) -> None:
         self._services = services
-        self._wakeups = Wakeups(lambda _queue: services().wake_uploader())
+        self._wakeups = wakeups
         self.assets: Waiting[UUID] = Waiting(
             lambda ids: services().shelf.settled(ids), most=MAX_WAITS, most_of_key=MAX_WAITS_OPEN
         )
@@ -110,7 +111,7 @@ class Cold:
             if now is Step.WANT and (refused := await self._begin(asset.public_id, by, self._marking(asset))):
                 return Brought(asset, refused)
             if asset.wanted:
-                self._wakeups.send(("assets",))  # the first wake-up may be lost
+                self._wakeups.send((UPLOADS.platform,))  # the first wake-up may be lost
             with uncounted():
                 ended = await self.assets.until_ended(asset.public_id, seconds, by.key_id)
             if not ended:
@@ -128,7 +129,7 @@ class Cold:
         """Wait until a variant is made, for a short time. 0, or the seconds after which to ask again. Raises `StorageUnavailable`."""
         if not self._room(self.variants, by):
             return COME_BACK[0]
-        if refused := await self._begin(wanted, by, lambda: self._services().want_variant(wanted)):
+        if refused := await self._begin(wanted, by, lambda: self._services().want_variant(*wanted)):
             return refused
         with uncounted():
             made = await self.variants.until_ended(wanted, BRIEFLY, by.key_id)
@@ -137,7 +138,6 @@ class Cold:
     async def close(self) -> None:
         await self.assets.close()
         await self.variants.close()
-        await self._wakeups.close()
 
     def _room(self, waiting: "Waiting[UUID] | Waiting[Wanted]", by: Asker) -> bool:
         return waiting.room(by.key_id) and (by.network is not None or waiting.waits_of(by.key_id) < MAX_WAITS_OF_KEY)
@@ -145,7 +145,7 @@ class Cold:
     def _marking(self, asset: Asset) -> Callable[[], Awaitable[object]]:
         async def mark() -> None:
             await self._services().shelf.want(asset.public_id)
-            self._wakeups.send(("assets",))
+            self._wakeups.send((UPLOADS.platform,))
 
         return mark
 

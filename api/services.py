@@ -19,7 +19,7 @@ from beat_actors.assets.bodies import Bodies
 from beat_actors.assets.cloudfront import places_of
 from beat_actors.assets.links import Links
 from beat_actors.assets.places import Places
-from beat_actors.assets.serving import Shelf, Wanted
+from beat_actors.assets.serving import Shelf
 from beat_actors.credentials.vault import Vault
 from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
@@ -35,8 +35,7 @@ from beat_actors.whole import start_threads
 log = structlog.get_logger(__name__)
 
 Wake = Callable[[str], Awaitable[Any]]
-WakeUploader = Callable[[], Awaitable[object]]
-WantVariant = Callable[[Wanted], Awaitable[object]]
+WantVariant = Callable[[bytes, int, str], Awaitable[object]]
 Ping = Callable[[], Awaitable[bool]]
 Opener = Callable[[], "Services"]
 
@@ -49,14 +48,14 @@ HEADERS = {
 }
 
 
-async def _nothing(*_: object) -> None:
-    """Where nobody uploads."""
+async def _nothing(_content: bytes, _width: int, _media_type: str) -> None:
+    """Where nobody makes smaller pictures."""
 
 
 @dataclass(slots=True)
 class Services:
-    """`wake` wakes the broker of a platform and never raises. `ping` returns whether Redis answers. `wake_uploader` wakes who stores assets, and
-    `want_variant` asks for a smaller picture; neither raises.
+    """`wake` wakes the broker of a platform, or those who upload assets, and never raises. `ping` returns whether Redis answers. `want_variant` asks for a
+    smaller picture of some content, by width and media type; it never raises.
 
     The rest is made of the database's settings: `limiter` holds keys to their rates, `limits` on-demand requests to their stack.
     """
@@ -65,7 +64,6 @@ class Services:
     wake: Wake
     ping: Ping
     hang_up: Callable[[], None] = lambda: None
-    wake_uploader: WakeUploader = _nothing
     want_variant: WantVariant = _nothing
     vault: Vault = field(init=False)
     queues: Queues = field(init=False)
@@ -123,7 +121,7 @@ class Provider:
         self.room = Room()
         self.waiting = Waiting(lambda ids: queries.ended(self.services.database, ids))
         self.waiting_batches = Waiting(lambda ids: batches.ended(self.services.database, ids), self.waiting)
-        self.cold = Cold(lambda: self.services)
+        self.cold = Cold(lambda: self.services, self.wakeups)
 
     @property
     def services(self) -> Services:

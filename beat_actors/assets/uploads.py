@@ -6,6 +6,7 @@ from typing import Self
 import structlog
 
 from beat_actors.assets.conversion import Converters
+from beat_actors.assets.making import Maker
 from beat_actors.assets.origin import Origin
 from beat_actors.assets.room import descriptors, room
 from beat_actors.assets.uploader import Uploader
@@ -24,7 +25,10 @@ CLOSES = 1.0
 class Uploads:
     """One for each process. Made by `start`, inside its event loop."""
 
-    def __init__(self, uploader: Uploader, origin: Origin, converters: Converters, store: ObjectStore) -> None:
+    def __init__(
+        self, uploader: Uploader, origin: Origin, converters: Converters, store: ObjectStore, maker: Maker
+    ) -> None:
+        self.maker = maker
         self._uploader = uploader
         self._origin = origin
         self._converters = converters
@@ -45,7 +49,8 @@ class Uploads:
         trouble = engine.own_trouble.bucket
         uploader = Uploader(engine.database, origin, converters.picture, store, slots=allowed.uploads, trouble=trouble)
         log.info("uploads_started", slots=allowed.uploads, bucket=store.where)
-        return cls(uploader.start(), origin, converters, store)
+        maker = Maker(engine.database, converters.variant, store)
+        return cls(uploader.start(), origin, converters, store, maker)
 
     def wake(self) -> None:
         """There may be something to upload. Call it on the event loop."""

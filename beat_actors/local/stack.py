@@ -202,7 +202,7 @@ class Stack:
         return Service(
             name="api",
             argv=(sys.executable, "-m", "api"),
-            env=self.env_of(VAULT, MESSAGES, redis="api"),
+            env=self.env_of(VAULT, MESSAGES, *S3_KEY, redis="api"),  # it sends pictures from the bucket
             ready=lambda: answers_http(self.health_port, "/healthz") and answers_http(self.api_port, "/healthz"),
             depends_on=("postgres", "valkey"),
         )

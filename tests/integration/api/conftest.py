@@ -13,6 +13,7 @@ from beat_actors.access import keys
 from beat_actors.access.keys import Created, NewKey
 from beat_actors.access.scopes import Scope
 from beat_actors.assets.serving import Wanted
+from beat_actors.broker.own_flows import UPLOADS
 from beat_actors.database import Database
 from beat_actors.settings import Settings
 from tests.integration.api.promised import Promised
@@ -21,20 +22,19 @@ from tests.integration.api.promised import Promised
 class WakeUps:
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.uploader = 0
+        self.uploader: Callable[[], None] = lambda: None
         self.variants: list[Wanted] = []
         self.wants_variant = asyncio.Semaphore(0)
         self.redis = True
 
     async def wake(self, platform: str) -> bool:
         self.asked.append(platform)
+        if platform == UPLOADS.platform:
+            self.uploader()
         return self.redis
 
-    async def wake_uploader(self) -> None:
-        self.uploader += 1
-
-    async def want_variant(self, wanted: Wanted) -> None:
-        self.variants.append(wanted)
+    async def want_variant(self, content: bytes, width: int, media_type: str) -> None:
+        self.variants.append(Wanted(content, width, media_type))
         self.wants_variant.release()
 
     async def ping(self) -> bool:
@@ -55,7 +55,6 @@ def app_over(settings: Settings, wake_ups: WakeUps) -> App:
             database,
             wake_ups.wake,
             wake_ups.ping,
-            wake_uploader=wake_ups.wake_uploader,
             want_variant=wake_ups.want_variant,
         )
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
+import itertools
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,19 +14,23 @@ from api import cold
 from api.assets import FOR_EVER, PLACEHOLDER
 from beat_actors.access.scopes import Scope
 from beat_actors.assets.bodies import PART, WHOLE
+from beat_actors.assets.conversion import Converters
+from beat_actors.assets.origin import Origin
 from beat_actors.assets.places import key_of
+from beat_actors.assets.uploader import Uploader
 from beat_actors.database import Database
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 from tests.extent import cases
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
+from tests.integration.assets.origins import Pictures, picture, pictures
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 200 + b"\xff\xd9"
 CDN = "https://cdn.example.com/pictures"
 ADD = """
 INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, class, identity, content, content_identity, parent_kind, parent_key)
-SELECT 'instagram', 'instagram_account', %(key)s, 'picture', %(owner)s, 'https://origin.invalid/' || %(key)s, %(status)s, 0, '\\x01',
+SELECT 'instagram', 'instagram_account', %(key)s, 'picture', %(owner)s, 'https://origin.example.com/p/' || %(number)s || '.jpg?' || %(key)s, %(status)s, 0, '\\x01',
        %(content)s, %(content_identity)s, 'profiles', %(key)s
 RETURNING public_id
 """
@@ -52,12 +57,18 @@ class Assets:
 
     database: Database
     store: ObjectStore | None = None
+    number: int = field(default_factory=itertools.count(1000).__next__)
+    """Of the picture at the origin. The bucket is that of all tests, and each has a picture of its own."""
 
     async def add(self, status: str = "PENDING", *, owner: str = "", **more: Any) -> str:
         given = {"content": None, "content_identity": None} | more
         async with self.database.transaction() as transaction:
             key = uuid.uuid4().hex
-            return str(await transaction.value(ADD, {"key": key, "owner": owner, "status": status} | given))
+            return str(
+                await transaction.value(
+                    ADD, {"key": key, "owner": owner, "status": status, "number": str(self.number)} | given
+                )
+            )
 
     async def add_stored(
         self, body: bytes = JPEG, *, status: str = "COMPLETE", media_type: str = "image/jpeg", **more: Any
@@ -183,7 +194,7 @@ async def test_s7_11_what_is_not_the_id_of_an_asset_is_404_and_nothing_is_fetche
     assert answer.json["type"] in ("urn:beat:problem:not_found", "urn:beat:problem:no_route")
     assert answer.headers["cache-control"] == "no-store"
     assert await assets.value("SELECT count(*) FROM asset_log") == 0
-    assert wake_ups.uploader == 0
+    assert wake_ups.asked == []
 
 
 @pytest.mark.parametrize("params", [{"url": "https://origin.invalid/a.jpg"}, {"w": "0"}, {"w": "5000"}, {"w": "x"}])
@@ -214,34 +225,24 @@ async def test_an_asset_of_an_owner_is_for_keys_that_may_see_the_owner(readers, 
     assert wrong.status_code == 401
 
 
-@dataclass
-class Uploads:
-    """In the place of the uploader: it stores a picture for each asset that is wanted, and counts."""
-
-    assets: Assets
-    count: int = 0
-
-    async def run(self) -> None:
-        while True:
-            row = await self.assets.value("SELECT public_id::text FROM asset_log WHERE wanted_at IS NOT NULL LIMIT 1")
-            if row is None:
-                await asyncio.sleep(0.02)
-                continue
-            self.count += 1
-            content = await self.assets.put(JPEG)
-            await self.assets.run(
-                "UPDATE asset_log SET status = 'COMPLETE', content = %(content)s, content_identity = identity, wanted_at = NULL WHERE public_id = %(id)s",
-                content=content,
-                id=row,
-            )
+@pytest.fixture
+async def origin() -> AsyncIterator[Pictures]:
+    async with pictures() as made:
+        yield made
 
 
 @pytest.fixture
-async def uploads(assets) -> AsyncIterator[Uploads]:
-    uploads = Uploads(assets)
-    running = asyncio.create_task(uploads.run())
-    yield uploads
-    running.cancel()
+async def uploads(stored_settings, database, store, origin, wake_ups) -> AsyncIterator[Pictures]:
+    """A process that uploads. What comes out is the origin, which counts."""
+    settings = stored_settings.model_copy(update={"asset_origin": origin.url})
+    converters = Converters()
+    async with Origin(settings) as way:
+        # It claims what readers wait for, and nothing by itself.
+        uploader = Uploader(database, way, converters.picture, store, slots=16, classes=lambda: ()).start()
+        wake_ups.uploader = uploader.wake
+        yield origin
+        await uploader.close(5.0)
+        await converters.close()
 
 
 @pytest.mark.scaled
@@ -256,9 +257,9 @@ async def test_s7_11_many_readers_of_one_cold_picture_over_two_processes_cause_o
     ):
         calls = [api.simulate_get(f"/assets/{asset}") for _ in range(count // 2) for api in (one, other)]
         answers = await asyncio.gather(*calls)
-    assert {(answer.status_code, answer.content) for answer in answers} == {(200, JPEG)}
-    assert uploads.count == 1
-    assert wake_ups.uploader >= 1
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, picture(assets.number))}
+    assert uploads.asked.total() == 1
+    assert "assets" in wake_ups.asked
 
 
 @pytest.mark.parametrize("status", ["FAILED", "GONE", "EXPIRED"])
@@ -291,7 +292,7 @@ async def test_s7_11_a_process_has_so_many_waits_and_further_readers_wait_for_no
     answer = await readers.simulate_get(f"/assets/{asset}")
     assert (answer.status_code, answer.headers["retry-after"]) == (404, "10")
     assert not await assets.column("wanted_at IS NOT NULL", asset)
-    assert uploads.count == 0
+    assert uploads.asked.total() == 0
 
 
 @pytest.mark.parametrize("status", ["PENDING", "WAITING", "EXPIRED", "GONE", "FAILED", "REFETCH"])
@@ -344,7 +345,7 @@ async def test_s7_11_readers_without_a_key_have_a_budget_of_fetches_by_network_a
         refused = await read("203.0.113.4")
         assert (refused.status_code, refused.content) == (404, PLACEHOLDER)
         assert int(refused.headers["retry-after"]) >= 1
-        assert uploads.count == 3
+        assert uploads.asked.total() == 3
         key = await new_key(Scope.READ)
         assert (await read("203.0.113.4", **bearer(key))).status_code == 200
         stored = await assets.add_stored()

@@ -154,7 +154,7 @@ def test_each_process_is_given_its_own_secrets_alone(root: Path) -> None:
     try:
         held = {service.name: set(service.env) & set(SECRETS) for service in stack.faces()}
         assert held == {
-            "workers": {VAULT, MESSAGES}, "uploads": {MESSAGES, *S3_KEY}, "scheduler": {MESSAGES, *S3_KEY}, "deliverer": {VAULT}, "publisher": set(), "api": {VAULT, MESSAGES},
+            "workers": {VAULT, MESSAGES}, "uploads": {MESSAGES, *S3_KEY}, "scheduler": {MESSAGES, *S3_KEY}, "deliverer": {VAULT}, "publisher": set(), "api": {VAULT, MESSAGES, *S3_KEY},
         }  # fmt: skip
         users = {service.name: urlsplit(service.env["BEAT_REDIS_URL"]).username for service in stack.faces()}
         assert users == {

@@ -22,7 +22,7 @@ REDIS = {role: f"BEAT_REDIS_{role.upper()}_PASSWORD" for role in COMMANDS}
 SECRETS = {
     "roles": {ADMIN, OWNER, PROCESS},
     "migrate": {OWNER},
-    "api": {PROCESS, VAULT, MESSAGES, REDIS["api"]},
+    "api": {PROCESS, VAULT, MESSAGES, REDIS["api"], "BEAT_ASSET_READER_KEY", "BEAT_ASSET_READER_SECRET"},
     "worker-credential-broker": {PROCESS, MESSAGES, REDIS["worker"]},
     "worker-retrieve": {PROCESS, VAULT, MESSAGES, REDIS["worker"]},
     "worker-ingest": {PROCESS, MESSAGES, REDIS["worker"]},
