@@ -14,6 +14,7 @@ from api import cold
 from api.assets import FOR_EVER, PLACEHOLDER
 from beat_actors.access.scopes import Scope
 from beat_actors.assets.bodies import PART, WHOLE
+from beat_actors.assets.caps import Allowed, Caps
 from beat_actors.assets.conversion import Converters
 from beat_actors.assets.origin import Origin
 from beat_actors.assets.places import key_of
@@ -231,14 +232,20 @@ async def origin() -> AsyncIterator[Pictures]:
         yield made
 
 
+class ReadersAlone(Caps):
+    """What readers wait for may start, and nothing else."""
+
+    async def allowed(self) -> Allowed:
+        return Allowed((), readers=True)
+
+
 @pytest.fixture
 async def uploads(stored_settings, database, store, origin, wake_ups) -> AsyncIterator[Pictures]:
     """A process that uploads. What comes out is the origin, which counts."""
     settings = stored_settings.model_copy(update={"asset_origin": origin.url})
     converters = Converters()
     async with Origin(settings) as way:
-        # It claims what readers wait for, and nothing by itself.
-        uploader = Uploader(database, way, converters.picture, store, slots=16, classes=lambda: ()).start()
+        uploader = Uploader(database, way, converters.picture, store, slots=16, caps=ReadersAlone(database)).start()
         wake_ups.uploader = uploader.wake
         yield origin
         await uploader.close(5.0)
