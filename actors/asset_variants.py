@@ -1,4 +1,4 @@
-"""Smaller pictures of stored ones as an actor; what it does is `beat_actors.assets.making`."""
+"""Smaller pictures of stored ones as an actor; what it does is `beat_actors.assets.serving.making`."""
 
 import dramatiq
 

@@ -21,12 +21,12 @@ from api.deadline import bounds_itself, in_time, left
 from api.parameters import whole
 from api.resource import Resource
 from beat_actors.access.reader import Reader
-from beat_actors.assets.bodies import PART, WHOLE
-from beat_actors.assets.picture import Kind
-from beat_actors.assets.places import key_of
-from beat_actors.assets.serving import Asset, Step, Variant, Wanted, step
-from beat_actors.assets.variants import kind_of, width_of
+from beat_actors.assets.serving.bodies import PART, WHOLE
+from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.serving.shelf import Asset, Step, Variant, Wanted, step
 from beat_actors.errors import NotFound, ObjectMissing, ObjectsUnavailable, StorageUnavailable
+from beat_actors.media.picture import Kind
+from beat_actors.media.variants import kind_of, width_of
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from api.deadline import in_time, uncounted
 from api.limits import WINDOW
 from api.waiting import COME_BACK, Waiting
 from api.wakeups import Wakeups
-from beat_actors.assets.serving import Asset, Step, Wanted, step
+from beat_actors.assets.serving.shelf import Asset, Step, Wanted, step
 from beat_actors.broker.own_flows import UPLOADS
 
 if TYPE_CHECKING:

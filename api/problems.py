@@ -12,7 +12,7 @@ from falcon.asgi import App, Request, Response
 
 from api import paths as routes
 from api.conditions import RangeUnsatisfiable
-from beat_actors.assets.bodies import TooManyStreams
+from beat_actors.assets.serving.bodies import TooManyStreams
 from beat_actors.errors import (
     BadInput,
     BeatError,

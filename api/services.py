@@ -15,11 +15,11 @@ from api.room import Room
 from api.waiting import Waiting
 from api.wakeups import Wakeups
 from beat_actors.access.keyring import Keyring
-from beat_actors.assets.bodies import Bodies
-from beat_actors.assets.cloudfront import places_of
-from beat_actors.assets.links import Links
-from beat_actors.assets.places import Places
-from beat_actors.assets.serving import Shelf
+from beat_actors.assets.serving.bodies import Bodies
+from beat_actors.assets.serving.cloudfront import places_of
+from beat_actors.assets.serving.links import Links
+from beat_actors.assets.serving.places import Places
+from beat_actors.assets.serving.shelf import Shelf
 from beat_actors.credentials.vault import Vault
 from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher

@@ -6,8 +6,8 @@ import time
 
 from PIL import Image
 
-from beat_actors.assets.content import examined
-from beat_actors.assets.picture import Picture
+from beat_actors.media.content import examined
+from beat_actors.media.picture import Picture
 
 OCTETS = 40_000
 PICTURES = 200

@@ -17,8 +17,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import ASSETS, Mailbox
 from beat_actors.alerts import report
-from beat_actors.assets import backlog, claims, preparing, refetch
-from beat_actors.assets.deleting import Deleter
+from beat_actors.assets import claims, preparing, refetch
+from beat_actors.assets.upkeep import backlog
+from beat_actors.assets.upkeep.deleting import Deleter
 from beat_actors.broker.own_flows import UPLOADS
 from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 
 from api.calls import FOLLOW, answer, up_to
 from api.replies import location
-from beat_actors.assets.links import MediaLink
+from beat_actors.assets.serving.links import MediaLink
 from beat_actors.data import reading
 from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
 from beat_actors.data.reading import Item

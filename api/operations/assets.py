@@ -12,7 +12,7 @@ from api.operations.reasons import CHANGE, READ, Text
 from api.parameters import page_of, whole, word
 from api.replies import send
 from api.resource import Resource
-from beat_actors.assets import backlog, costs, forgetting, listing
+from beat_actors.assets.upkeep import backlog, costs, forgetting, listing
 from beat_actors.shapes import one_of
 
 STATUS = Annotated[str, one_of(listing.STATUSES)]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from beat_actors.assets.classes import AssetClass
-from beat_actors.assets.urls import expiry, identity
 from beat_actors.database import Statements, Transaction, jsonb
+from beat_actors.media.urls import expiry, identity
 from beat_actors.platforms.interface import Entity
 
 DAY = timedelta(hours=24)

@@ -12,17 +12,17 @@ from collections import OrderedDict
 from typing import BinaryIO, Protocol
 from uuid import UUID
 
-from beat_actors.assets import placeholders
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import End, Spent, State, Stored
-from beat_actors.assets.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
 from beat_actors.assets.fetched import Dead, Fetched, Got, Later, Refused, Why
 from beat_actors.assets.origin import IMAGE, VIDEO, Limits
-from beat_actors.assets.picture import WORTH_ANOTHER_FETCH, NotStored, Picture, Reason
 from beat_actors.assets.storing import BucketDown, Content, Storing
-from beat_actors.assets.video import cleaned
 from beat_actors.errors import ObjectsUnavailable, StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.media import placeholders
+from beat_actors.media.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
+from beat_actors.media.picture import WORTH_ANOTHER_FETCH, NotStored, Picture, Reason
+from beat_actors.media.video import cleaned
 
 ON_THE_LOOP = 131_072
 """Bytes up to which a picture is checked and hashed on the event loop: some 100 µs. Larger ones go to a thread."""

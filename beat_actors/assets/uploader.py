@@ -14,12 +14,12 @@ from functools import partial
 import structlog
 
 from beat_actors.assets import claims, commits
-from beat_actors.assets.caps import Caps
 from beat_actors.assets.claims import BATCH, LEASE, Claimed
 from beat_actors.assets.commits import End, State
 from beat_actors.assets.committer import Committer
 from beat_actors.assets.order import COUNTED, Ageing, Rate, horizon, soon
 from beat_actors.assets.storing import Store, Storing
+from beat_actors.assets.upkeep.caps import Caps
 from beat_actors.assets.upload import Checker, Fetcher, Upload
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable

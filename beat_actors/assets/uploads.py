@@ -5,13 +5,13 @@ from typing import Self
 
 import structlog
 
-from beat_actors.assets.conversion import Converters
-from beat_actors.assets.making import Maker
 from beat_actors.assets.origin import Origin
 from beat_actors.assets.room import descriptors, room
+from beat_actors.assets.serving.making import Maker
 from beat_actors.assets.uploader import Uploader
 from beat_actors.engine import Engine
 from beat_actors.errors import BadSettings
+from beat_actors.media.conversion import Converters
 from beat_actors.transport.objects import ObjectStore
 
 log = structlog.get_logger(__name__)

@@ -11,12 +11,12 @@ import aiohttp
 import psutil
 from yarl import URL
 
-from beat_actors.assets.content import examined
-from beat_actors.assets.picture import NotStored, Picture
 from beat_actors.chaos.pictures import ASSETS, OBJECTS, Asset, PictureEvidence, Served, Truth, orphans, wrong
 from beat_actors.chaos.rig import Rig
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import ChaosError, until
+from beat_actors.media.content import examined
+from beat_actors.media.picture import NotStored, Picture
 from beat_actors.simulator.media import PREFIX
 
 OPEN = """

@@ -7,9 +7,9 @@ import msgspec
 from cyclopts import App, Parameter
 from rich.text import Text
 
-from beat_actors.assets.backlog import AssetBacklog, ClassBacklog
-from beat_actors.assets.costs import AssetCost
-from beat_actors.assets.listing import AGAIN, MAX_PAGE, MOST_AGAIN, AssetView, Filter
+from beat_actors.assets.upkeep.backlog import AssetBacklog, ClassBacklog
+from beat_actors.assets.upkeep.costs import AssetCost
+from beat_actors.assets.upkeep.listing import AGAIN, MAX_PAGE, MOST_AGAIN, AssetView, Filter
 from beat_actors.cli.assets_kept import allow, check, forget
 from beat_actors.cli.ids import AnyGivenUpAsset, AssetId
 from beat_actors.cli.names import AnyAssetClass, AnyAssetStatus, AnyPlatform

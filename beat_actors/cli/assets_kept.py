@@ -89,7 +89,7 @@ def check(
     older
         Seconds after which an object without a row belongs to no upload in flight.
     """
-    from beat_actors.assets.checking import PARTS, Check, Checked
+    from beat_actors.assets.upkeep.checking import PARTS, Check, Checked
     from beat_actors.cli.session import Session, run, who
     from beat_actors.transport.objects import ObjectStore
 

@@ -76,7 +76,7 @@ def _assets(*statuses: str | None) -> Completer:
     """The newest assets in these statuses."""
 
     def offered(_: object) -> Iterable[str]:
-        from beat_actors.assets.listing import Filter as Wanted
+        from beat_actors.assets.upkeep.listing import Filter as Wanted
         from beat_actors.cli.operators.assets import There as Assets
 
         async def work(beat: Assets) -> Iterable[str]:

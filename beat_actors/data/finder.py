@@ -7,7 +7,7 @@ than they said: that costs a timer for each statement, and none for each reader.
 import asyncio
 from dataclasses import dataclass
 
-from beat_actors.assets.links import Links
+from beat_actors.assets.serving.links import Links
 from beat_actors.data.media import of_found
 from beat_actors.data.reading import Asked, Item, find_all
 from beat_actors.database import Database

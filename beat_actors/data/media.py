@@ -1,11 +1,11 @@
-"""Things with links to assets in place of the providers' URLs (`assets/links`)."""
+"""Things with links to assets in place of the providers' URLs (`assets/serving/links`)."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from beat_actors.access.reader import Reader
-from beat_actors.assets.links import Links, Shown
+from beat_actors.assets.serving.links import Links, Shown
 from beat_actors.data.reading import Asked, Item
 from beat_actors.database import Transaction
 from beat_actors.platforms.interface import Entity, Platform

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, cast
 import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
-from beat_actors.assets.links import MediaLink
+from beat_actors.assets.serving.links import MediaLink
 from beat_actors.data import cursors
 from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.errors import BadInput, NotFound

@@ -60,7 +60,7 @@ WITH limits AS MATERIALIZED (
                       AND o.observed_at >= (SELECT oldest FROM limits))
     RETURNING a.content
 ), objects AS (
-    -- Others may have them too: who deletes objects looks again (`assets/deleting`).
+    -- Others may have them too: who deletes objects looks again (`assets/upkeep/deleting`).
     UPDATE asset_object SET unused_since = clock_timestamp() WHERE content = ANY(ARRAY(
         SELECT content FROM asset_object WHERE content = ANY(ARRAY(SELECT content FROM assets WHERE content IS NOT NULL)) AND unused_since IS NULL AND deleting_since IS NULL
         ORDER BY content FOR NO KEY UPDATE SKIP LOCKED))

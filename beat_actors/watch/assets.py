@@ -4,9 +4,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from beat_actors.alerts import Alert
-from beat_actors.assets import caps
-from beat_actors.assets.backlog import AssetBacklog, backlog
 from beat_actors.assets.classes import AssetClass
+from beat_actors.assets.upkeep import caps
+from beat_actors.assets.upkeep.backlog import AssetBacklog, backlog
 from beat_actors.database import Database, Statements
 from beat_actors.moments import moment
 from beat_actors.watch.rule import listed, number

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from beat_actors.assets.backlog import AssetBacklog
-from beat_actors.assets.costs import AssetCosts
-from beat_actors.assets.forgetting import SubjectAllowed, SubjectForgotten
-from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
+from beat_actors.assets.upkeep.backlog import AssetBacklog
+from beat_actors.assets.upkeep.costs import AssetCosts
+from beat_actors.assets.upkeep.forgetting import SubjectAllowed, SubjectForgotten
+from beat_actors.assets.upkeep.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
 

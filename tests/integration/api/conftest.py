@@ -12,7 +12,7 @@ from api.services import Services
 from beat_actors.access import keys
 from beat_actors.access.keys import Created, NewKey
 from beat_actors.access.scopes import Scope
-from beat_actors.assets.serving import Wanted
+from beat_actors.assets.serving.shelf import Wanted
 from beat_actors.broker.own_flows import UPLOADS
 from beat_actors.database import Database
 from beat_actors.settings import Settings

@@ -13,13 +13,13 @@ import pytest
 from api import cold
 from api.assets import FOR_EVER, PLACEHOLDER
 from beat_actors.access.scopes import Scope
-from beat_actors.assets.bodies import PART, WHOLE
-from beat_actors.assets.caps import Allowed, Caps
-from beat_actors.assets.conversion import Converters
 from beat_actors.assets.origin import Origin
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.bodies import PART, WHOLE
+from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.upkeep.caps import Allowed, Caps
 from beat_actors.assets.uploader import Uploader
 from beat_actors.database import Database
+from beat_actors.media.conversion import Converters
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 from tests.extent import cases

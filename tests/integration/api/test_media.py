@@ -8,8 +8,8 @@ import falcon.testing
 import pytest
 
 from beat_actors.access.scopes import Scope
-from beat_actors.assets.urls import identity
 from beat_actors.database import Database
+from beat_actors.media.urls import identity
 from beat_actors.platforms.instagram import InstagramAccount, InstagramPost
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import app_over, bearer

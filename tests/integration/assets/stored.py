@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.database import Database
 from beat_actors.transport.objects import ObjectStore
 

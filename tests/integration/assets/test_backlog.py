@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.assets import backlog as backlogs
-from beat_actors.assets.backlog import backlog, sample
+from beat_actors.assets.upkeep import backlog as backlogs
+from beat_actors.assets.upkeep.backlog import backlog, sample
 from beat_actors.database import Database
 from tests.integration.assets.backlog_rows import PENDING, SAMPLED, USED
 

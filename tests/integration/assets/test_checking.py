@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from beat_actors.assets import checking
-from beat_actors.assets.checking import Check, Checked
-from beat_actors.assets.deleting import Deleter
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.upkeep import checking
+from beat_actors.assets.upkeep.checking import Check, Checked
+from beat_actors.assets.upkeep.deleting import Deleter
 from tests.integration.assets.stored import Stored, content_of
 
 PICTURES = 60

@@ -11,8 +11,8 @@ from aiohttp import web
 from beat_actors.assets import commits
 from beat_actors.assets.claims import claim
 from beat_actors.assets.commits import End, How, State
-from beat_actors.assets.deleting import Deleter, condemn
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.upkeep.deleting import Deleter, condemn
 from beat_actors.database import Database
 from beat_actors.errors import ObjectsUnavailable
 from tests.integration.assets.rows import asset, insert
@@ -159,7 +159,7 @@ async def test_a_run_that_was_killed_between_bucket_and_row_is_repeated(
 
     small = replace(AT_ONCE, most=3)
     with monkeypatch.context() as dying:
-        dying.setattr("beat_actors.assets.deleting.purge", killed)
+        dying.setattr("beat_actors.assets.upkeep.deleting.purge", killed)
         with pytest.raises(asyncio.CancelledError):
             await small.run(stored.database)
     assert len(await stored.keys()) == 4

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from beat_actors.assets import forgetting, intake
-from beat_actors.assets.deleting import Deleter
-from beat_actors.assets.forgetting import allow, forget
-from beat_actors.assets.places import key_of
+from beat_actors.assets import intake
+from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.upkeep import forgetting
+from beat_actors.assets.upkeep.deleting import Deleter
+from beat_actors.assets.upkeep.forgetting import allow, forget
 from beat_actors.errors import BadInput, NotFound
 from tests.integration.assets.stored import Stored
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from beat_actors.assets.urls import identity
 from beat_actors.database import Database
+from beat_actors.media.urls import identity
 from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost, InstagramStory
 from beat_actors.platforms.interface import AssetClass
 from tests.observing import observe, observe_in, rows

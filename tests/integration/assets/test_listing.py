@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.assets import listing
-from beat_actors.assets.listing import Filter, again, one, page
+from beat_actors.assets.upkeep import listing
+from beat_actors.assets.upkeep.listing import Filter, again, one, page
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound
 from tests.integration.assets.backlog_rows import PENDING

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from beat_actors.assets.content import examined
-from beat_actors.assets.conversion import Converters
-from beat_actors.assets.making import Maker
-from beat_actors.assets.picture import Picture
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.making import Maker
+from beat_actors.assets.serving.places import key_of
 from beat_actors.database import Database
+from beat_actors.media.content import examined
+from beat_actors.media.conversion import Converters
+from beat_actors.media.picture import Picture
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 from tests.pictures import encoded, noise

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from actors.mailbox import Mailbox
 from actors.queues import Queues
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 from tests.integration.assets.processes import environment, started

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from beat_actors.assets import preparing
 from beat_actors.assets.classes import AssetClass
-from beat_actors.assets.urls import identity
 from beat_actors.database import Database
+from beat_actors.media.urls import identity
 from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
 from tests.observing import observe, rows
 

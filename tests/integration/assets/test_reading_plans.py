@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.assets import making, serving
+from beat_actors.assets.serving import making, shelf
 from tests.integration.assets.test_asset_plans import million, plan
 
 __all__ = ["million"]
@@ -42,11 +42,11 @@ def test_s7_11_a_reader_reads_no_table_at_a_million_rows(million: psycopg.Connec
     for mode in ("force_custom_plan", "force_generic_plan"):
         million.execute(f"SET plan_cache_mode = {mode}")
         for sql, params in (
-            (serving.LOOK, {"ids": ids}),
-            (serving.SETTLED, {"ids": ids}),
-            (serving.WANT, {"ids": ids}),
-            (serving.ASK, {"ids": ids}),
-            (serving.VARIANTS, wanted),
+            (shelf.LOOK, {"ids": ids}),
+            (shelf.SETTLED, {"ids": ids}),
+            (shelf.WANT, {"ids": ids}),
+            (shelf.ASK, {"ids": ids}),
+            (shelf.VARIANTS, wanted),
             (making.SOURCE, one),
             (making.ADD, one | made),
         ):

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from beat_actors.assets import caps, costs
-from beat_actors.assets.caps import ALL, Caps
+from beat_actors.assets.upkeep import caps, costs
+from beat_actors.assets.upkeep.caps import ALL, Caps
 from beat_actors.database import Database
 from beat_actors.errors import BadInput
 from beat_actors.settings import Settings

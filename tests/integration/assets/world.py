@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from beat_actors.assets.conversion import Converters
 from beat_actors.assets.origin import Origin
 from beat_actors.assets.storing import key_of
 from beat_actors.assets.uploader import Uploader
 from beat_actors.database import Database
+from beat_actors.media.conversion import Converters
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 from tests.integration.assets.rows import all_of, eventually, run

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.cli import output
 from beat_actors.local.s3 import S3Server
 from beat_actors.transport.objects import ObjectStore

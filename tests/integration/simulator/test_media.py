@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from beat_actors.assets.content import examined
 from beat_actors.assets.fetched import Dead, Fetched, Got, Later, Refused, Why
 from beat_actors.assets.origin import Limits, Origin
-from beat_actors.assets.picture import Picture
+from beat_actors.media.content import examined
+from beat_actors.media.picture import Picture
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient, SimulatorConfig, SimulatorRefused, running
 from beat_actors.simulator.expiry import DAY, MediaClock

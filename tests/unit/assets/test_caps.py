@@ -3,8 +3,8 @@
 import pytest
 
 from beat_actors.asset_budget_settings import AssetPrices
-from beat_actors.assets.caps import ALL, Allowed, Used, allowed, share_used
-from beat_actors.assets.costs import Spent, cost
+from beat_actors.assets.upkeep.caps import ALL, Allowed, Used, allowed, share_used
+from beat_actors.assets.upkeep.costs import Spent, cost
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from beat_actors.assets.cloudfront import STEP, SignedPlaces, places_of
-from beat_actors.assets.places import Places
+from beat_actors.assets.serving.cloudfront import STEP, SignedPlaces, places_of
+from beat_actors.assets.serving.places import Places
 from beat_actors.errors import BadSettings
 from beat_actors.settings import Settings
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
-from beat_actors.assets.content import examined
-from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason, Unclean
+from beat_actors.media.content import examined
+from beat_actors.media.picture import Kind, Limits, NotStored, Picture, Reason, Unclean
 from tests import pictures
 
 FORMS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF")
@@ -316,8 +316,8 @@ def test_damaged_pictures_are_refused_or_cleaned_for_good(data: bytes, damages: 
 MEASURES = """
 import resource, sys
 from pathlib import Path
-from beat_actors.assets.content import examined
-from beat_actors.assets.picture import NotStored
+from beat_actors.media.content import examined
+from beat_actors.media.picture import NotStored
 data = [Path(name).read_bytes() for name in sys.argv[1:]]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for one in data:

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from beat_actors.assets import conversion, decoding
-from beat_actors.assets.conversion import (
+from beat_actors.media import conversion, decoding
+from beat_actors.media.conversion import (
     ORDERS,
     QUEUE,
     ConversionBusy,
@@ -22,7 +22,7 @@ from beat_actors.assets.conversion import (
     Converters,
     DecoderLost,
 )
-from beat_actors.assets.picture import Limits, NotStored, Picture, Reason
+from beat_actors.media.picture import Limits, NotStored, Picture, Reason
 from tests import pictures
 
 HEIC = pictures.exposing("HEIF", 6)
@@ -327,8 +327,8 @@ async def test_colours_for_print_become_colours_for_screens(converters: Converte
 DRIVES = """
 import asyncio, resource, sys
 from pathlib import Path
-from beat_actors.assets.conversion import Converters
-from beat_actors.assets.picture import NotStored
+from beat_actors.media.conversion import Converters
+from beat_actors.media.picture import NotStored
 async def main():
     data = [Path(name).read_bytes() for name in sys.argv[1:]]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as some
 
-from beat_actors.assets.forecast import Due, turns
+from beat_actors.assets.upkeep.forecast import Due, turns
 
 STEPS = some.lists(
     some.builds(Due, some.integers(0, 3), some.none() | some.integers(-20, 400).map(float), some.integers(1, 30)),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from beat_actors.assets import placeholders
-from beat_actors.assets.content import examined
-from beat_actors.assets.picture import NotStored, Picture, Reason
+from beat_actors.media import placeholders
+from beat_actors.media.content import examined
+from beat_actors.media.picture import NotStored, Picture, Reason
 from tests import pictures
 
 

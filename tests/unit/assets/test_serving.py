@@ -7,8 +7,8 @@ from collections.abc import Collection
 import pytest
 
 from api.assets import wanted_of
-from beat_actors.assets.lookup import Lookup
-from beat_actors.assets.serving import Asset, Step, step
+from beat_actors.assets.serving.lookup import Lookup
+from beat_actors.assets.serving.shelf import Asset, Step, step
 from beat_actors.errors import StorageTooSlow, StorageUnavailable
 
 NEW = Asset(uuid.uuid4(), "toy", "", "PENDING", None, None, None, None, False, False, None, True)

@@ -7,12 +7,12 @@ import pytest
 
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import State
-from beat_actors.assets.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
 from beat_actors.assets.fetched import Fetched, Got, Refused, Why
 from beat_actors.assets.origin import Limits
-from beat_actors.assets.picture import Picture
 from beat_actors.assets.storing import Storing
 from beat_actors.assets.upload import LOST_DECODERS, REFUSED_AGAIN, Upload
+from beat_actors.media.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
+from beat_actors.media.picture import Picture
 from beat_actors.transport.objects import ObjectStore
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.assets.urls import FURTHEST, OLDEST, expiry, identity
+from beat_actors.media.urls import FURTHEST, OLDEST, expiry, identity
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SOON = NOW + timedelta(hours=108)

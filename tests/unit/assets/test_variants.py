@@ -2,8 +2,8 @@
 
 import pytest
 
-from beat_actors.assets.picture import Kind
-from beat_actors.assets.variants import WIDTHS, kind_of, width_of
+from beat_actors.media.picture import Kind
+from beat_actors.media.variants import WIDTHS, kind_of, width_of
 
 
 def test_a_width_is_rounded_up_to_one_of_few() -> None:

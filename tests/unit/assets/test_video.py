@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.assets.picture import NotStored, Reason
-from beat_actors.assets.video import Video, VideoLimits, cleaned
+from beat_actors.media.picture import NotStored, Reason
+from beat_actors.media.video import Video, VideoLimits, cleaned
 from tests import pictures, videos
 from tests.videos import SECRET, box, movie, track, video
 
@@ -132,7 +132,7 @@ def test_damaged_videos_are_refused_or_cleaned_for_good(data: bytes, damages: li
 
 MEASURES = """
 import resource, sys
-from beat_actors.assets.video import cleaned
+from beat_actors.media.video import cleaned
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with open(sys.argv[1], "r+b") as file:
     print(cleaned(file).octets, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -3,8 +3,8 @@
 import pytest
 
 from api import assets, cold
-from beat_actors.assets import bodies, serving
-from beat_actors.assets.variants import WIDTHS
+from beat_actors.assets.serving import bodies, shelf
+from beat_actors.media.variants import WIDTHS
 from beat_actors.settings import Settings
 from tests.images import ROOT
 
@@ -23,7 +23,7 @@ def default(name: str) -> object:
         f"The first readers wait up to {cold.BRIEFLY:g} s; if",
         f"up to {', '.join(map(str, WIDTHS[:-1]))} or {WIDTHS[-1]} pixels",
         f"`public, max-age={assets.FOR}`",
-        f"The API itself remembers it for {serving.FRESH:g} s. So a forgotten picture is gone after {assets.FOR + serving.FRESH:g} s at most",
+        f"The API itself remembers it for {shelf.FRESH:g} s. So a forgotten picture is gone after {assets.FOR + shelf.FRESH:g} s at most",
         f"`public, max-age={assets.FOR_EVER}, immutable`",
         f"BEAT_ASSET_COLD_READS ({default('asset_cold_reads')}) together",
         f"BEAT_ASSET_COLD_READS_OF_NETWORK ({default('asset_cold_reads_of_network')}) from one network (IPv4: /{cold.V4}, IPv6: /{cold.V6})",

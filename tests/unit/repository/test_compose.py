@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from beat_actors.asset_settings import AssetSettings
-from beat_actors.assets.conversion import MEMORY, OF_VARIANTS, PROCESSES
+from beat_actors.media.conversion import MEMORY, OF_VARIANTS, PROCESSES
 from beat_actors.redis_users import COMMANDS, rules
 from beat_actors.transport.names import AT_ONCE
 from tests.images import ROOT, unpinned, variables

@@ -17,7 +17,7 @@ from beat_actors import redaction
 from beat_actors.access import keyring, keys
 from beat_actors.access.scopes import CONTAINS, Scope
 from beat_actors.access.tokens import mint
-from beat_actors.assets import conversion, jpeg, picture, png, video
+from beat_actors.media import conversion, jpeg, picture, png, video
 from beat_actors.requests import open_requests
 from beat_actors.settings import Settings
 from tests.images import ROOT

@@ -14,7 +14,7 @@ LATER = (
 """Folders that are not held to it yet, and the migrations, which keep theirs."""
 COMPOSED = {
     "beat_actors/assets/preparing.py": "a platform's declarations",
-    "beat_actors/assets/forgetting.py": "a platform's declarations",
+    "beat_actors/assets/upkeep/forgetting.py": "a platform's declarations",
     "beat_actors/assets/refetch.py": "a platform's declarations",
     "beat_actors/cli/operators/here/scraping.py": "what is read of the logs",
     "beat_actors/data/changes.py": "who reads, and from where",

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from beat_actors.assets import backlog, costs, forgetting, listing
-from beat_actors.assets.backlog import AssetBacklog
-from beat_actors.assets.costs import AssetCosts
-from beat_actors.assets.forgetting import SubjectAllowed, SubjectForgotten
-from beat_actors.assets.listing import AssetPage, Filter, WholeAsset
+from beat_actors.assets.upkeep import backlog, costs, forgetting, listing
+from beat_actors.assets.upkeep.backlog import AssetBacklog
+from beat_actors.assets.upkeep.costs import AssetCosts
+from beat_actors.assets.upkeep.forgetting import SubjectAllowed, SubjectForgotten
+from beat_actors.assets.upkeep.listing import AssetPage, Filter, WholeAsset
 from beat_actors.cli.operators import here
 from beat_actors.cli.session import who
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from beat_actors import audit
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.database import Database, Statements
 from beat_actors.errors import ObjectMissing
 from beat_actors.transport.objects import Head, Listed, Page

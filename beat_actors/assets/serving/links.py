@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 
 from beat_actors.access.reader import Reader, Sees
-from beat_actors.assets.cloudfront import places_of
-from beat_actors.assets.places import Places
-from beat_actors.assets.urls import expiry, identity
+from beat_actors.assets.serving.cloudfront import places_of
+from beat_actors.assets.serving.places import Places
 from beat_actors.database import Statements, Transaction
+from beat_actors.media.urls import expiry, identity
 from beat_actors.platforms.interface import Entity
 from beat_actors.settings import Settings
 from beat_actors.shapes import one_of

@@ -1,6 +1,6 @@
 """Which variant of a picture a reader gets. Pure: no picture is read here."""
 
-from beat_actors.assets.picture import Kind
+from beat_actors.media.picture import Kind
 
 WIDTHS = (96, 160, 320, 480, 640, 960, 1280, 1920)
 """The widths of variants. So many exist of one picture at most, for each of three formats."""

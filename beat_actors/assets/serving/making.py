@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from beat_actors.assets.conversion import ConversionUnavailable
-from beat_actors.assets.picture import NotStored, Picture
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.storing import CACHE_CONTROL
 from beat_actors.database import Database, Statements
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable, StorageUnavailable
+from beat_actors.media.conversion import ConversionUnavailable
+from beat_actors.media.picture import NotStored, Picture
 from beat_actors.transport.objects import ObjectStore
 
 log = structlog.get_logger(__name__)

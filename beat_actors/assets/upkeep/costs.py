@@ -5,8 +5,8 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from beat_actors.asset_budget_settings import AssetPrices
-from beat_actors.assets.backlog import CLASSES
 from beat_actors.assets.classes import AssetClass
+from beat_actors.assets.upkeep.backlog import CLASSES
 from beat_actors.database import Database, Statements
 from beat_actors.errors import BadInput
 from beat_actors.shapes import one_of

@@ -7,9 +7,9 @@ unknown boxes, and the headers of tracks of metadata. Their samples stay in the 
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from beat_actors.assets.boxes import BOXES, Box, boxes, brands, header, still
-from beat_actors.assets.content import refused
-from beat_actors.assets.picture import NotStored, Reason
+from beat_actors.media.boxes import BOXES, Box, boxes, brands, header, still
+from beat_actors.media.content import refused
+from beat_actors.media.picture import NotStored, Reason
 
 HEADERS = 16_000_000
 """Bytes of one box that describes samples. That of a film of two hours has about 5 MB."""

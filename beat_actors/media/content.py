@@ -8,9 +8,9 @@ A picture of 40 kB takes some 20 µs. One of 20 MB can take 0.1 s and more: `con
 
 import re
 
-from beat_actors.assets import gif, heif, jpeg, png, webp
-from beat_actors.assets.boxes import still
-from beat_actors.assets.picture import LIMITS, Limits, NotStored, Picture, Reason, Unclean
+from beat_actors.media import gif, heif, jpeg, png, webp
+from beat_actors.media.boxes import still
+from beat_actors.media.picture import LIMITS, Limits, NotStored, Picture, Reason, Unclean
 
 _SVG = re.compile(rb"<(\w+:)?svg[\s>:/]", re.IGNORECASE)
 _TEXT_START = 4_096

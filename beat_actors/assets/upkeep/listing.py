@@ -10,7 +10,7 @@ import msgspec
 
 from beat_actors import audit
 from beat_actors.assets.classes import AssetClass
-from beat_actors.assets.places import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.data import cursors
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, NotFound

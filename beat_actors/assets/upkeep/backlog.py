@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from beat_actors.assets.classes import AssetClass
-from beat_actors.assets.forecast import Due, Turn, turns
+from beat_actors.assets.upkeep.forecast import Due, Turn, turns
 from beat_actors.database import Database, Statements
 from beat_actors.requests.sweeps import Swept
 from beat_actors.shapes import one_of

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from beat_actors.access.reader import Reader, Sees
-from beat_actors.assets.lookup import Lookup
+from beat_actors.assets.serving.lookup import Lookup
 from beat_actors.database import Database, Statements
 
 FRESH = 10.0

@@ -5,7 +5,7 @@ Kept: the frames, their control blocks and the number of loops. Dropped: comment
 
 import struct
 
-from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason, picture
+from beat_actors.media.picture import Kind, Limits, NotStored, Picture, Reason, picture
 
 BLOCKS = 200_000
 """Of data. Encoders fill them with 255 bytes: 80,000 blocks for 20 MB."""

@@ -7,8 +7,8 @@ all that follows the length that the file declares.
 import struct
 from collections.abc import Iterator
 
-from beat_actors.assets import exif
-from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason, picture
+from beat_actors.media import exif
+from beat_actors.media.picture import Kind, Limits, NotStored, Picture, Reason, picture
 
 CHUNKS = 10_000
 _CHUNKS_OF_A_FRAME = 16

@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from beat_actors.assets.places import key_of
-from beat_actors.assets.purging import purge
+from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.upkeep.purging import purge
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.requests.sweeps import Swept
 from beat_actors.transport.objects import ObjectStore

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from beat_actors.assets.picture import NotStored, Picture, Reason
+from beat_actors.media.picture import NotStored, Picture, Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from beat_actors.assets.picture import NotStored, Reason
+from beat_actors.media.picture import NotStored, Reason
 
 BOXES = 10_000
 """Of one file. Pictures have some dozens, videos some hundreds."""

@@ -13,13 +13,13 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Callable
 from typing import ClassVar, Self
 
-from beat_actors.assets import decoding
 from beat_actors.assets.appointments import Appointments
-from beat_actors.assets.content import examined
-from beat_actors.assets.decoding import ANSWER, KINDS, ORDER, REASONS, State
-from beat_actors.assets.picture import LIMITS, Kind, Limits, NotStored, Picture, Reason, Unclean
-from beat_actors.assets.variants import kind_of, width_of
 from beat_actors.errors import BeatError
+from beat_actors.media import decoding
+from beat_actors.media.content import examined
+from beat_actors.media.decoding import ANSWER, KINDS, ORDER, REASONS, State
+from beat_actors.media.picture import LIMITS, Kind, Limits, NotStored, Picture, Reason, Unclean
+from beat_actors.media.variants import kind_of, width_of
 
 PROCESSES, OF_VARIANTS = 2, 1
 """Processes for pictures that were fetched, and for variants, which readers wait for."""

@@ -6,8 +6,8 @@ Dropped: EXIF, XMP, IPTC, comments, thumbnails, further pictures, and all that f
 
 import re
 
-from beat_actors.assets import exif
-from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason, Unclean, picture
+from beat_actors.media import exif
+from beat_actors.media.picture import Kind, Limits, NotStored, Picture, Reason, Unclean, picture
 
 SEGMENTS = 2_000
 """A photo has about 20. A colour profile takes up to 255, extended XMP some hundreds."""

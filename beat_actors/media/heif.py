@@ -8,8 +8,8 @@ becomes an empty directory and XMP becomes spaces: rotation and mirroring are pr
 import itertools
 from dataclasses import dataclass, field
 
-from beat_actors.assets.boxes import Box, Reader, boxes, header
-from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason, Unclean, picture
+from beat_actors.media.boxes import Box, Reader, boxes, header
+from beat_actors.media.picture import Kind, Limits, NotStored, Picture, Reason, Unclean, picture
 
 ITEMS = 1_000
 """And as many extents. Pictures of phones consist of 50 to 200 tiles."""

@@ -6,8 +6,8 @@ Kept: the chunks that decide how the picture looks. Dropped: text, EXIF except t
 import struct
 import zlib
 
-from beat_actors.assets import exif
-from beat_actors.assets.picture import Kind, Limits, NotStored, Picture, Reason, picture
+from beat_actors.media import exif
+from beat_actors.media.picture import Kind, Limits, NotStored, Picture, Reason, picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNKS = 20_000

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from beat_actors import audit
-from beat_actors.assets.deleting import condemn
+from beat_actors.assets.upkeep.deleting import condemn
 from beat_actors.database import Composed, Database, Statement, Statements
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.platforms.interface import Entity
@@ -166,7 +166,7 @@ def _named(entity: Entity) -> Statement[str]:
         for rank, way in enumerate(ways)
     )
     text = f"SELECT key FROM ({found}) found ORDER BY rank, observed_at DESC LIMIT 1"  # noqa: S608 - as above
-    return Composed(f"assets/forgetting.named.{entity.table}", text, str)
+    return Composed(f"assets/upkeep/forgetting.named.{entity.table}", text, str)
 
 
 @cache
@@ -176,7 +176,7 @@ def _listed(entity: Entity, field: str) -> Statement[str]:
         f'SELECT DISTINCT {entity.key} AS key FROM "{entity.table}" WHERE {field} = %(of)s AND {entity.key} > %(after)s '  # noqa: S608 - declared
         f"ORDER BY 1 LIMIT %(page)s"
     )
-    return Composed(f"assets/forgetting.listed.{entity.table}", text, str)
+    return Composed(f"assets/upkeep/forgetting.listed.{entity.table}", text, str)
 
 
 async def _entities(database: Database, subject: Subject) -> AsyncIterator[tuple[str, Sequence[str]]]:

@@ -1,4 +1,4 @@
-"""The process that decodes pictures: `python -m beat_actors.assets.decoding MEMORY SECONDS`. `conversion` starts it; only it imports decoders.
+"""The process that decodes pictures: `python -m beat_actors.media.decoding MEMORY SECONDS`. `conversion` starts it; only it imports decoders.
 
 It reads orders from stdin and writes answers to stdout, one after another, until stdin ends. It has no more than MEMORY bytes of address space, and
 SECONDS of CPU time for each order; the kernel ends it beyond that. It writes no file, and its environment is empty. What it answers is not trusted.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, BinaryIO
 
-from beat_actors.assets.picture import Kind, Limits, NotStored, Reason
+from beat_actors.media.picture import Kind, Limits, NotStored, Reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from beat_actors.assets.places import Places
+from beat_actors.assets.serving.places import Places
 from beat_actors.errors import BadSettings
 from beat_actors.settings import Settings
 
