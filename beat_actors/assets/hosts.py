@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from beat_actors.assets.appointments import Appointments
+from beat_actors.media.appointments import Appointments
 from beat_actors.transport.slots import Slots
 
 IN_A_ROW = 8

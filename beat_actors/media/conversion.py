@@ -13,9 +13,9 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Callable
 from typing import ClassVar, Self
 
-from beat_actors.assets.appointments import Appointments
 from beat_actors.errors import BeatError
 from beat_actors.media import decoding
+from beat_actors.media.appointments import Appointments
 from beat_actors.media.content import examined
 from beat_actors.media.decoding import ANSWER, KINDS, ORDER, REASONS, State
 from beat_actors.media.picture import LIMITS, Kind, Limits, NotStored, Picture, Reason, Unclean
