@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -22,6 +22,15 @@ log = structlog.get_logger(__name__)
 TOGETHER = 16_000_000
 """Bytes that are read from the bucket at a time, and kept by one statement; one payload may be larger."""
 
+
+class Sized(Protocol):
+    """Something that has so many bytes."""
+
+    @property
+    def length(self) -> int: ...
+
+
+P = TypeVar("P", bound=Sized)
 Key = tuple[int, datetime]
 """The fetch, and the time of its answer."""
 
@@ -82,7 +91,7 @@ async def packed(database: Database, fetch_id: int, at: datetime | None = None) 
             return kept.body or b""
         try:
             located = Located(fetch_id, kept.created_at, kept.key, kept.position, kept.length, kept.sum)
-            return await _range(_store(database), located)
+            return await read_located(bucket_of(database), located)
         except ObjectMissing as error:
             missing = error
     else:
@@ -106,7 +115,7 @@ async def bring_back(database: Database, wanted: Iterable[Key], *, within: float
     async with database.statements() as alone:
         located = await alone.rows(LOCATE, arrays(asked, "fetches", "times"))
     lost: set[Key] = set()
-    for some in _parts(located):
+    for some in parts(located, TOGETHER):
         if time.monotonic() >= ends:
             break
         try:
@@ -118,7 +127,7 @@ async def bring_back(database: Database, wanted: Iterable[Key], *, within: float
 
 
 async def _bring(database: Database, store: ObjectStore, some: Sequence[Located]) -> set[Key]:
-    found = await asyncio.gather(*(_range(store, each) for each in some), return_exceptions=True)
+    found = await asyncio.gather(*(read_located(store, each) for each in some), return_exceptions=True)
     good, lost = list[tuple[int, datetime, bytes]](), set[Key]()
     for each, body in zip(some, found, strict=True):
         if isinstance(body, bytes):
@@ -134,11 +143,11 @@ async def _bring(database: Database, store: ObjectStore, some: Sequence[Located]
     return lost
 
 
-def _parts(located: Sequence[Located]) -> Iterable[list[Located]]:
-    """These by parts of `TOGETHER` bytes, or of one payload."""
-    part, size = list[Located](), 0
+def parts(located: Sequence[P], most: int) -> Iterable[list[P]]:
+    """These by parts of at most `most` bytes, or of one payload."""
+    part, size = list[P](), 0
     for each in located:
-        if part and size + each.length > TOGETHER:
+        if part and size + each.length > most:
             yield part
             part, size = [], 0
         part.append(each)
@@ -147,14 +156,16 @@ def _parts(located: Sequence[Located]) -> Iterable[list[Located]]:
         yield part
 
 
-async def _range(store: ObjectStore, each: Located) -> bytes:
+async def read_located(store: ObjectStore, each: Located) -> bytes:
+    """A packed payload from the bucket. Raises `ObjectsUnavailable`, and `ObjectMissing` where the object is gone or its bytes are damaged."""
     body = await store.read(each.key, (each.position, each.length))
     if zlib.crc32(body) != each.sum:
         raise ObjectMissing(f"the bytes {each.position} to {each.position + each.length} of {each.key} are damaged")
     return body
 
 
-def _store(database: Database) -> ObjectStore:
+def bucket_of(database: Database) -> ObjectStore:
+    """The bucket of raw payloads. Raises `ObjectsUnavailable` where this process is not told of it."""
     store = ObjectStore.of(database.settings)
     if store is None:
         said = "the payload is in a bucket, and BEAT_S3_BUCKET is not set in this process"
