@@ -26,7 +26,7 @@ LABELS = frozenset({"beat up", "beat chaos", "beat events"})
 VALUES = {
     "N": "3", "ID": "1", "SOURCE": "lama", "NAME": "example", "KIND": "malformed", "HANDLE": "creator_000042", "FLOW": "refresh_tiktok_profiles",
     "ACCOUNT": "acme", "PLATFORM": "instagram", "OWNER": "shop.myshopify.com", "QUEUE": "ingest", "KEY": "1", "TABLE": "alert",
-    "TIME": "2026-01-01", "ACTOR": "ingest", "URL": "https://hooks.example.com/beat", "FILE": "handles.txt",
+    "OPERATION": "profile_by_handle", "TIME": "2026-01-01", "ACTOR": "ingest", "URL": "https://hooks.example.com/beat", "FILE": "handles.txt",
 }  # fmt: skip
 """What stands for the placeholders of a text, so that the command can be parsed, and run."""
 

@@ -56,6 +56,7 @@ COMMANDS = (
         "Assets: the backlog and its end, costs, lists; show one, retry, forget those of a subject, check the bucket.",
     ),
     ("payloads", "payloads:app", "Raw payloads: where they are stored; show one, erase those of requests."),
+    ("parsers", "parsers:app", "Parsers: list their versions; show what this checkout would read differently."),
     (
         "queues",
         "queues:app",
@@ -89,6 +90,7 @@ LOCAL = (
     ("connect",),
     ("migrate",),
     ("payloads",),
+    ("parsers",),
     ("try",),
     ("db", "vacuum"),
     ("assets", "check"),

@@ -105,10 +105,11 @@ def default_root() -> Path:
     return Path(os.environ.get("BEAT_ROOT") or ".beat")
 
 
-def settings_in_force() -> Settings:
-    """From BEAT_* variables; where there are none, from the stack that `beat up` runs over the data root. Raises `BadSettings`."""
+def settings_in_force(*, sends: bool = True) -> Settings:
+    """From BEAT_* variables; where there are none, from the stack that `beat up` runs over the data root. `sends`: the command may send messages, so
+    it needs the keys that sign them. Raises `BadSettings`."""
     _adopt_running()
-    return load("message_keys")
+    return load("message_keys") if sends else load()
 
 
 def database_settings_in_force() -> DatabaseSettings:
@@ -132,8 +133,8 @@ def _adopt_running() -> None:
 
 
 @asynccontextmanager
-async def session() -> AsyncIterator[Session]:
-    settings = settings_in_force()
+async def session(*, sends: bool = True) -> AsyncIterator[Session]:
+    settings = settings_in_force(sends=sends)
     quiet_logs()
     opened = Session(settings)
     try:
@@ -142,11 +143,11 @@ async def session() -> AsyncIterator[Session]:
         await opened.close()
 
 
-def run(work: Callable[[Session], Awaitable[T]]) -> T:
-    """Run a command's work inside a session."""
+def run(work: Callable[[Session], Awaitable[T]], *, sends: bool = True) -> T:
+    """Run a command's work inside a session. `sends`: as in `settings_in_force`."""
 
     async def inside() -> T:
-        async with session() as opened:
+        async with session(sends=sends) as opened:
             return await work(opened)
 
     return asyncio.run(inside())
