@@ -28,11 +28,13 @@ KINDS = ("malformed", "poison", "implausible", "message")
 
 
 class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
-    """Open entries with the same kind, source, operation, path and parser version.
+    """Open entries with the same kind, source, operation, parser version, path and class of error.
 
-    `newest`: the id of the last entry. `error`: the reason of that entry. `replaying`: how many entries are waiting for a replay.
+    `fingerprint`: names the cluster. `path`: without the places of items in lists. `newest`: the id of the last entry. `error`: the reason of that
+    entry; errors are of one class if they differ only in numbers and quoted values. `replaying`: how many entries are waiting for a replay.
     """
 
+    fingerprint: str
     kind: Annotated[str, one_of(KINDS)]
     platform: str | None
     source: str | None
@@ -49,7 +51,7 @@ class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The open entries of a cluster, as somebody saw it. `newest`: no entry with a higher id. A field that is None matches any value, an
-    empty `path` entries without one."""
+    empty `path` entries without one. `path`: that of a cluster, or of one entry."""
 
     kind: Annotated[str, one_of(KINDS)]
     newest: int
@@ -58,12 +60,13 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     operation: str | None = None
     path: str | None = None
     parser_version: int | None = None
+    fingerprint: str | None = None
 
     def checked(self, kinds: Sequence[str]) -> dict[str, Any]:
         """The parameters of a statement. Raises `BadInput` for what no entry can have."""
         if self.kind not in kinds:
             raise BadInput(f"kind is one of {', '.join(kinds)}", field="kind")
-        for name in ("platform", "source", "operation", "path"):
+        for name in ("platform", "source", "operation", "path", "fingerprint"):
             check_text(getattr(self, name) or "", name, longest=1000)
         if self.parser_version is not None and not 0 <= self.parser_version < 2**31:
             raise BadInput("parser_version is as the list shows it", field="parser_version")

@@ -1,8 +1,22 @@
+-- fragment: place
+-- The path of an entry without the places of items in lists, so that the same fault stands at the same place.
+regexp_replace(path, '\[[0-9]+\]', '[]', 'g')
+
+-- fragment: fault
+-- The class of an error: its text without the path, numbers and quoted values.
+left(regexp_replace(regexp_replace(left(error, 300), ' - at `.*', ''), '[0-9]+|''[^'']*''|"[^"]*"', '*', 'g'), 100)
+
+-- fragment: fingerprint
+-- Names a cluster.
+left(md5(ROW(kind, platform, source, operation, parser_version, {{place}}, {{fault}})::text), 12)
+
 -- fragment: of_cluster
--- Whether an entry belongs to a cluster. A field that is NULL may be any; an empty path names entries without one.
+-- Whether an entry belongs to a cluster. A field that is NULL may be any; an empty path names entries without one. A path is one entry's, or that
+-- of a cluster.
 (%(source)s::text IS NULL OR source = %(source)s) AND (%(operation)s::text IS NULL OR operation = %(operation)s)
-    AND (%(platform)s::text IS NULL OR platform = %(platform)s) AND (%(path)s::text IS NULL OR coalesce(path, '') = %(path)s)
+    AND (%(platform)s::text IS NULL OR platform = %(platform)s) AND (%(path)s::text IS NULL OR coalesce(path, '') = %(path)s OR {{place}} = %(path)s)
     AND (%(parser_version)s::integer IS NULL OR parser_version = %(parser_version)s)
+    AND (%(fingerprint)s::text IS NULL OR {{fingerprint}} = %(fingerprint)s)
 
 -- name: set_aside
 -- Records a message that cannot be used. It counts up to the limit, by an index of its own.
@@ -15,15 +29,22 @@ WHERE (SELECT count(*) FROM (
     SELECT FROM quarantine WHERE kind = 'message' AND resolved_at IS NULL LIMIT %(most)s) standing) < %(most)s
 
 -- name: clusters
--- Open entries, grouped into clusters, the most frequent first. A cluster has the same kind, source, operation, path and parser version. Bounded by
--- the index of open entries.
+-- Open entries, grouped into clusters, the most frequent first. A cluster has the same kind, source, operation, parser version, path without the places
+-- of items, and class of error. Bounded by the index of open entries; a path and an error are taken apart once, and not for each entry that has them.
 -- Parameters: limit (integer).
 -- Rows: `Cluster`.
 -- Locks: none.
 -- No row: no entry is open.
-SELECT kind, platform, source, operation, path, parser_version, count(*) AS count, min(at) AS first_at, max(at) AS last_at,
-       max(id) AS newest, count(replay_at) AS replaying, (array_agg(left(error, 300) ORDER BY id DESC))[1] AS error
-FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY count(*) DESC, max(id) DESC LIMIT %(limit)s
+WITH alike AS (
+    SELECT kind, platform, source, operation, path, parser_version, left(error, 300) AS error, count(*) AS count, min(at) AS first_at,
+           max(at) AS last_at, max(id) AS newest, count(replay_at) AS replaying
+    FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
+), named AS (
+    SELECT *, {{place}} AS place, {{fingerprint}} AS fingerprint FROM alike
+)
+SELECT fingerprint, kind, platform, source, operation, place AS path, parser_version, sum(count)::bigint AS count, min(first_at) AS first_at,
+       max(last_at) AS last_at, max(newest) AS newest, sum(replaying)::bigint AS replaying, (array_agg(error ORDER BY newest DESC))[1] AS error
+FROM named GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY sum(count) DESC, max(newest) DESC LIMIT %(limit)s
 
 -- name: one
 -- An entry.
@@ -44,7 +65,7 @@ SELECT fetch_id, payload_at FROM quarantine WHERE id = %(id)s AND fetch_id IS NO
 
 -- name: resolve
 -- Takes the open entries of a cluster off the list.
--- Parameters: kind (text); platform, source, operation, path (text) and parser_version
+-- Parameters: kind (text); platform, source, operation, path, fingerprint (text) and parser_version
 -- (integer), NULL: any, an empty path: none; newest (bigint): no entry with a higher id.
 -- Locks: the entries.
 -- No row: no such entry is open.
@@ -55,7 +76,7 @@ UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = 'resolved' WHER
 -- name: replay
 -- Makes the open entries of a cluster due to be read anew, one after the other, the oldest first: to read them is work, and a hundred thousand
 -- at once would be in the way of all other work.
--- Parameters: kind (text); platform, source, operation, path (text) and parser_version
+-- Parameters: kind (text); platform, source, operation, path, fingerprint (text) and parser_version
 -- (integer), NULL: any, an empty path: none; newest (bigint): no entry with a higher id, rate (double precision): entries a second.
 -- Rows: `Replay`, one.
 -- Locks: the entries.

@@ -21,6 +21,8 @@ class Which:
     ----------
     path
         Only entries with this path; "" for those without one.
+    fingerprint
+        Only entries of this group, as the list names it.
     """
 
     platform: AnyPlatform = None
@@ -28,6 +30,7 @@ class Which:
     operation: str | None = None
     path: str | None = None
     parser_version: int | None = None
+    fingerprint: str | None = None
 
     def of(self, kind: str) -> Selection:
         """What is selected of a kind; `up_to_now` says up to which entry."""
@@ -49,8 +52,8 @@ def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
     """
     show_list(
         ask(There, lambda beat: beat.clusters(limit)),
-        ("count", "kind", "where", "path", "newest", "last", "error"),
-        lambda c: (c.count, c.kind, _place(c), c.path or "", c.newest, c.last_at, c.error),
+        ("count", "fingerprint", "kind", "where", "path", "newest", "first", "last", "error"),
+        lambda c: (c.count, c.fingerprint, c.kind, _place(c), c.path or "", c.newest, c.first_at, c.last_at, c.error),
         shape,
         prose=("error",),
         empty="the quarantine is empty",

@@ -183,6 +183,32 @@ async def test_quarantine_is_listed_by_what_looks_alike_and_resolved_as_it_was_s
     assert left["count"] == 1
 
 
+async def test_a_fault_has_one_fingerprint_wherever_in_a_list_it_stands_and_another_error_has_another(
+    api, database
+) -> None:
+    put = """
+    INSERT INTO quarantine (kind, platform, source, operation, parser_version, error, path)
+    SELECT 'malformed', 'instagram', 'lama', 'posts_by_id', 1, 'likes is ' || n || ' - at `$.items[' || n || '].likes`', '$.items[' || n || '].likes'
+    FROM generate_series(1, 5) n UNION ALL
+    SELECT 'malformed', 'instagram', 'lama', 'posts_by_id', 1, 'likes is missing - at `$.items[9].likes`', '$.items[9].likes' UNION ALL
+    SELECT 'malformed', 'instagram', 'lama', 'posts_by_id', 1, 'KeyError: "' || name || '" (parse, line 7)', NULL FROM unnest(ARRAY['a', 'b']) AS name
+    """
+    async with database.transaction() as transaction:
+        await transaction.run(put)
+    many, keys, one = (await looked(api, "/v1/quarantine"))["clusters"]
+    assert [(c["count"], c["path"]) for c in (many, keys, one)] == [
+        (5, "$.items[].likes"), (2, None), (1, "$.items[].likes"),
+    ]  # fmt: skip
+    assert len({c["fingerprint"] for c in (many, keys, one)}) == 3
+    assert many["error"].startswith("likes is ")
+    fields = {"kind": "malformed", "newest": 10**9}
+    assert await done(api, "/v1/quarantine/resolve", **fields, path="$.items[3].likes") == {"resolved": 1}
+    assert await done(api, "/v1/quarantine/resolve", **fields, fingerprint=many["fingerprint"]) == {"resolved": 4}
+    assert await done(api, "/v1/quarantine/resolve", **fields, path="$.items[].likes") == {"resolved": 1}
+    (left,) = (await looked(api, "/v1/quarantine"))["clusters"]
+    assert left == keys
+
+
 async def test_one_cluster_is_dealt_with_and_its_siblings_stay(api, database) -> None:
     """Of one source and operation: what has another cause stands at another path, or was read by another parser."""
     put = (

@@ -52,7 +52,7 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
         "INSERT INTO quarantine (kind, platform, source, operation, error, path) "
         "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id' FROM generate_series(1, 2)"
     )
-    ((count, kind, place, path, newest, _, why),) = beat("quarantine").rows
+    ((count, fingerprint, kind, place, path, newest, _, _, why),) = beat("quarantine").rows
     assert (count, kind, place, path, why) == (
         "2", "malformed", "instagram lama profile_by_handle", "$.id", "no id",
     )  # fmt: skip
@@ -60,7 +60,10 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
     again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is fixed")
     assert (again.code, again.out) == (0, "0 entries are read again; those that still fail are listed again\n")
     assert beat("quarantine", "replay", "message", "--newest", newest, "--reason", "x").code == 2
-    resolved = beat("quarantine", "resolve", "malformed", "--newest", newest, "--reason", "the parser is fixed")
+    of_none = beat("quarantine", "resolve", "malformed", "--fingerprint", "none", "--reason", "the parser is fixed")
+    assert of_none.out == "0 resolved\n"
+    which = ("--newest", newest, "--fingerprint", fingerprint)
+    resolved = beat("quarantine", "resolve", "malformed", *which, "--reason", "the parser is fixed")
     assert (resolved.code, resolved.out) == (0, "2 resolved\n")
     assert beat("quarantine").out == ""
     assert beat("quarantine", "show", "99").code == 4
