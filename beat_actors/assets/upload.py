@@ -9,6 +9,7 @@ import hashlib
 import random
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 from uuid import UUID
 
@@ -30,6 +31,9 @@ FIRST, LONGEST = 5.0, 3600.0
 """Seconds until the second attempt, and at most. Each pause is twice as long as the one before."""
 REFUSED_AGAIN = (60.0, 600.0, 3600.0, 7200.0)
 """Seconds until the next attempts where a name leads to an address that is not public: name servers err for a while. Then it is believed."""
+GONE_AGAIN = (60.0, 600.0, 3600.0)
+"""Seconds until the next attempts where an origin says that it has no such picture (404): a CDN may not have the file yet."""
+GONE_FOR_GOOD = frozenset({410, 451})
 BLOCK = 1 << 20
 FETCHES_OF_DAMAGED = 3
 LOST_DECODERS, REMEMBERED = 3, 4096
@@ -87,11 +91,12 @@ class Upload:
             match fetched:
                 case Got():
                     end = await self._got(asset, fetched)
+                case Dead(why=Why.GONE) if fetched.status not in GONE_FOR_GOOD and asset.attempts <= len(GONE_AGAIN):
+                    end = _again(asset, fetched, GONE_AGAIN)
                 case Dead():
                     end = End(asset, State.REFETCH, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
                 case Refused() if fetched.again and asset.attempts <= len(REFUSED_AGAIN):
-                    delay = REFUSED_AGAIN[asset.attempts - 1] * random.uniform(0.75, 1.25)
-                    end = _later(asset, f"{fetched.why}: {fetched.said}", delay)
+                    end = _again(asset, fetched, REFUSED_AGAIN)
                 case Refused():
                     end = End(asset, State.FAILED, failure=f"{fetched.why}: {fetched.said}", spent=Spent(requests=1))
                 case Later():
@@ -153,6 +158,12 @@ class Upload:
 def backoff(attempts: int) -> float:
     """Seconds until the next attempt after so many."""
     return min(FIRST * 2.0 ** min(attempts - 1, 16), LONGEST) * random.uniform(0.75, 1.25)
+
+
+def _again(asset: Claimed, refusal: Dead | Refused, delays: Sequence[float]) -> End:
+    """One refusal is no evidence, several in hours are."""
+    delay = delays[asset.attempts - 1] * random.uniform(0.75, 1.25)
+    return _later(asset, f"{refusal.why}: {refusal.said}", delay, spent=Spent(requests=1))
 
 
 def _later(asset: Claimed, failure: str, delay: float, *, counts: bool = True, spent: Spent = NOTHING) -> End:

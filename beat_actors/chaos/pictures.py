@@ -11,7 +11,8 @@ from typing import NamedTuple
 from beat_actors.database import Composed
 
 OPEN = frozenset({"PENDING", "PROCESSING", "WAITING"})
-"""States of an asset that is not over. One that is REFETCH waits for a fresh URL, until tomorrow if its entity was asked for today."""
+"""States of an asset that is not over. One that is REFETCH waits for a fresh URL, until tomorrow if its entity was asked for today.
+One that is WAITING because its origin does not have it is asked for several times within hours, so a run does not wait for it."""
 SHOWN = 10
 
 
@@ -96,7 +97,9 @@ def wrong(evidence: PictureEvidence) -> list[str]:
     """Each promise about pictures that did not hold, in words; of the same kind, ten at most."""
     found = [
         *_shown(
-            f"asset {asset.id} is {asset.status} ({asset.failure})" for asset in evidence.assets if asset.status in OPEN
+            f"asset {asset.id} is {asset.status} ({asset.failure})"
+            for asset in evidence.assets
+            if asset.status in OPEN and (asset.status, word_of(asset)) != ("WAITING", "gone")
         ),
         *_shown(_not_there(evidence)),
         *_shown(_other_pictures(evidence)),

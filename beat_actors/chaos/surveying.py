@@ -20,7 +20,7 @@ from beat_actors.media.picture import NotStored, Picture
 from beat_actors.simulator.media import PREFIX
 
 OPEN = """
-SELECT (SELECT count(*) FROM asset_log WHERE status IN ('PENDING', 'PROCESSING', 'WAITING'))
+SELECT (SELECT count(*) FROM asset_log WHERE status IN ('PENDING', 'PROCESSING') OR status = 'WAITING' AND NOT starts_with(coalesce(failure, ''), 'gone:'))
      + (SELECT count(*) FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING'))
      + (SELECT count(*) FROM scrape_fetch WHERE stage IN ('LEASED', 'SETTLING', 'RETRIEVED', 'INGESTED')) AS n
 """

@@ -146,7 +146,7 @@ async def test_s7_3_what_origins_say_decides(
     }
     assert found == {
         "/over.jpg": ("REFETCH", "expired", None, b"last"),
-        "/gone.jpg": ("REFETCH", "gone", None, None),
+        "/gone.jpg": ("WAITING", "gone", True, None),
         "/busy.jpg": ("WAITING", "busy", True, None),
         "/page.jpg": ("FAILED", "html", None, None),
         "/empty.jpg": ("WAITING", "empty", True, None),

@@ -7,10 +7,10 @@ import pytest
 
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.commits import State
-from beat_actors.assets.fetched import Fetched, Got, Refused, Why
+from beat_actors.assets.fetched import Dead, Fetched, Got, Refused, Why
 from beat_actors.assets.origin import Limits
 from beat_actors.assets.storing import Storing
-from beat_actors.assets.upload import LOST_DECODERS, REFUSED_AGAIN, Upload
+from beat_actors.assets.upload import GONE_AGAIN, LOST_DECODERS, REFUSED_AGAIN, Upload
 from beat_actors.media.conversion import ConversionBusy, ConversionUnavailable, DecoderLost
 from beat_actors.media.picture import Picture
 from beat_actors.transport.objects import ObjectStore
@@ -76,3 +76,15 @@ async def test_a_name_that_leads_to_a_private_address_is_believed_after_hours(ag
     ends = [await run(claimed(attempts=n + 1)) for n in range(len(REFUSED_AGAIN) + 1)]
     first = State.WAITING if again else State.FAILED
     assert [end.state for end in ends] == [first] * len(REFUSED_AGAIN) + [State.FAILED]
+
+
+@pytest.mark.parametrize(("status", "waits"), [(404, len(GONE_AGAIN)), (410, 0)])
+async def test_an_origin_that_has_no_such_picture_is_believed_after_hours(status: int, waits: int) -> None:
+    run = upload(AssertionError(), Dead(Why.GONE, f"HTTP {status}", status))
+    ends = [await run(claimed(attempts=n + 1)) for n in range(waits + 1)]
+    assert [end.state for end in ends] == [State.WAITING] * waits + [State.REFETCH]
+
+
+async def test_a_url_that_says_that_it_is_over_is_believed_at_once() -> None:
+    run = upload(AssertionError(), Dead(Why.EXPIRED, "HTTP 403: URL signature expired", 403))
+    assert (await run(claimed())).state is State.REFETCH
