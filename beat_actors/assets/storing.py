@@ -1,6 +1,7 @@
 """Puts contents into the bucket: each once, however many assets have it, and none while the bucket does not answer."""
 
 import asyncio
+import hashlib
 import random
 import time
 from collections import OrderedDict
@@ -21,6 +22,8 @@ IN_A_ROW = 3
 """Failures in a row from which on the bucket is taken to be down."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds until one upload probes a bucket that is down."""
+VERIFIED = 8 << 20
+"""Bytes up to which an object is read, where the bucket has it and the database does not know it. Of a larger one the size is compared."""
 REMEMBERED, FOR = 10_000, 60.0
 """Contents that are remembered to be in the bucket, and for how many seconds. Those that delete objects wait longer."""
 ASKED, WITHIN = 20, 0.015
@@ -63,6 +66,8 @@ class Store(Protocol):
     ) -> bool: ...
 
     async def head(self, key: str) -> Head: ...
+
+    async def read(self, key: str) -> bytes: ...
 
     async def delete(self, keys: Sequence[str]) -> None: ...
 
@@ -201,18 +206,26 @@ class Storing:
             if await self._put(key, what):
                 return Placed(How.MADE, puts)
             try:
-                size = (await self._store.head(key)).size
+                if await self._is_whole(key, what):
+                    return Placed(How.THERE, puts)
             except ObjectMissing:
                 continue
-            if size == what.size:
-                return Placed(How.THERE, puts)
-            log.error("object_damaged", key=key, bytes=size, expected=what.size, automatic="it is stored anew")
+            log.error("object_damaged", key=key, expected=what.size, automatic="it is stored anew")
             try:
                 await self._store.delete([key])
             except ObjectsUnavailable as error:
-                said = f"the object {key} has {size} bytes, not {what.size}, and cannot be deleted ({error.reason})"
+                said = f"the object {key} is damaged and cannot be deleted ({error.reason})"
                 raise ObjectsUnavailable(f"{said}: allow this process s3:DeleteObject", reason=DAMAGED) from error
         raise ObjectsUnavailable(f"the object {key} changes while it is stored", reason=DAMAGED)
+
+    async def _is_whole(self, key: str, what: Content) -> bool:
+        """Raises `ObjectMissing`."""
+        if (await self._store.head(key)).size != what.size:
+            return False
+        if what.size > VERIFIED:
+            return True
+        body = await self._store.read(key)
+        return (await asyncio.to_thread(hashlib.sha256, body)).digest() == what.digest
 
     async def _put(self, key: str, what: Content) -> bool:
         headers = {"content_type": what.media_type, "cache_control": CACHE_CONTROL}

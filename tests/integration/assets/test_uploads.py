@@ -93,16 +93,17 @@ async def test_s7_7_a_bucket_that_is_down_fails_nothing_and_stops_claims(
 async def test_an_object_that_is_damaged_is_stored_anew(
     upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
 ) -> None:
-    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(2)])
-    keys = [key_of(hashlib.sha256(picture(n)).digest()) for n in range(2)]
+    insert(database_url, [asset(f"a{n}", url=f"https://cdn.example.com/p/{n}.jpg") for n in range(3)])
+    keys = [key_of(hashlib.sha256(picture(n)).digest()) for n in range(3)]
     bucket.objects.stored[keys[0]] = Stored(b"", "0" * 32, {}, 0.0)
+    bucket.objects.stored[keys[2]] = Stored(bytes(len(picture(2))), "0" * 32, {}, 0.0)
     bucket.objects.stored[keys[1]] = Stored(picture(1), "0" * 32, {}, 0.0)
     async with uploading(upload_settings, database):
         await until(database_url, "status = 'COMPLETE'")
     check_all(database_url, bucket)
     # The whole one has no row yet, so it is found a second time.
     counts = bucket.objects.counts
-    assert (counts.existed, counts.stored, counts.puts) == (3, 1, 4)
+    assert (counts.existed, counts.stored, counts.puts) == (4, 2, 6)
 
 
 @pytest.mark.parametrize("fault", ["slow_down", "reset", "lost", "conflict"])
