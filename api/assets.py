@@ -7,6 +7,7 @@ picture as its body, which a page shows.
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,8 @@ from api.deadline import bounds_itself, in_time, left
 from api.parameters import whole
 from api.resource import Resource
 from beat_actors.access.reader import Reader
-from beat_actors.assets.serving.bodies import PART, WHOLE
+from beat_actors.assets.serving.bodies import PART, WHOLE, ObjectDamaged
+from beat_actors.assets.serving.damaged import upload_again
 from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.serving.shelf import Asset, Step, Variant, Wanted, step
 from beat_actors.errors import NotFound, ObjectMissing, ObjectsUnavailable, StorageUnavailable
@@ -155,6 +157,9 @@ class AssetPicture(Resource):
                 await self._send(req, resp, content, media_type, size)
             except ObjectMissing as error:
                 log.error("object_missing", asset=str(asset.public_id), error=str(error))
+                if isinstance(error, ObjectDamaged):
+                    with suppress(StorageUnavailable):
+                        await in_time(upload_again(self._provider.services.database, content))
                 _send_placeholder(req, resp, FOR)
                 return
         _set_lifetime(req, resp, asset, keeps=keeps, immutable=place is None)

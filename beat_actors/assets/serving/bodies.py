@@ -41,6 +41,12 @@ class TooManyStreams(BeatError):
     code = "too_many_streams"
 
 
+class ObjectDamaged(ObjectMissing):
+    """The object has other bytes than its name says, so nobody gets them."""
+
+    code = "object_damaged"
+
+
 class Bodies:
     """One for each process and event loop."""
 
@@ -60,7 +66,7 @@ class Bodies:
         return None if store is None else cls(store)
 
     async def whole(self, content: bytes, key: str) -> bytes:
-        """An object of at most `WHOLE` bytes. Raises `ObjectMissing`, `ObjectsUnavailable`."""
+        """An object of at most `WHOLE` bytes. Raises `ObjectMissing`, `ObjectDamaged`, `ObjectsUnavailable`."""
         kept = self._kept.get(content)
         if kept is not None:
             self._kept.move_to_end(content)
@@ -114,7 +120,7 @@ class Bodies:
                 raise
         if hashlib.sha256(found).digest() != content:
             log.error("object_is_another", key=key, bytes=len(found))
-            raise ObjectMissing(f"the object {key} of the bucket has other bytes than its name says")
+            raise ObjectDamaged(f"the object {key} of the bucket has other bytes than its name says")
         return found
 
     def _end(self, content: bytes, done: asyncio.Task[bytes]) -> None:

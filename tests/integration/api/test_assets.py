@@ -282,6 +282,23 @@ async def test_s7_11_an_asset_without_a_picture_shows_a_neutral_one_that_nobody_
     assert (head.status_code, head.content, head.headers["content-length"]) == (404, b"", str(len(PLACEHOLDER)))
 
 
+async def test_an_object_with_other_bytes_is_shown_to_nobody_and_stored_again(readers, assets) -> None:
+    body = JPEG + uuid.uuid4().bytes
+    ids = [await assets.add_stored(body) for _ in range(2)]
+    content = hashlib.sha256(body).digest()
+    await assets.store.delete([key_of(content)])
+    await assets.store.put(key_of(content), bytes(len(body)))
+    await assets.run("UPDATE asset_object SET checked_at = now() WHERE content = %(content)s", content=content)
+    for _ in range(2):
+        answer = await readers.simulate_get(f"/assets/{ids[0]}")
+        assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+    of_both = "array(SELECT status FROM asset_log WHERE content = %(content)s ORDER BY status)"
+    async with assets.database.transaction() as transaction:
+        assert await transaction.value(f"SELECT {of_both}", {"content": content}) == ["COMPLETE", "PENDING"]
+        known = "SELECT checked_at IS NOT NULL FROM asset_object WHERE content = %(content)s"
+        assert await transaction.value(known, {"content": content}) is False
+
+
 async def test_s7_11_a_reader_waits_for_a_bounded_time(readers, assets, monkeypatch) -> None:
     monkeypatch.setattr(cold, "PATIENCE", 0.2)
     asset = await assets.add()
