@@ -26,7 +26,7 @@ BUDGET = 15.0
 """Seconds of one run."""
 
 SQL = Statements(__file__)
-HELD, NAMED, CONDEMN = SQL("held", bytes), SQL("named", bytes), SQL("condemn", bytes)
+HELD, SMALLER, NAMED, CONDEMN = SQL("held", bytes), SQL("smaller", bytes), SQL("named", bytes), SQL("condemn", bytes)
 DUE, DELETED, FORGET = SQL("due", bytes), SQL("deleted"), SQL("forget", int)
 
 Purge = Callable[[Sequence[str]], Awaitable[None]]
@@ -34,8 +34,9 @@ Purge = Callable[[Sequence[str]], Awaitable[None]]
 
 async def condemn(transaction: Transaction, contents: Sequence[bytes]) -> list[bytes]:
     """Begin the deletion of those of these objects that nothing needs any more; the contents, with those of smaller pictures."""
-    held = await transaction.rows(NAMED, {"contents": list(contents)})
-    return await transaction.rows(CONDEMN, {"contents": held}) if held else []
+    locked = await transaction.rows(NAMED, {"contents": list(contents)})
+    held = sorted(set(contents).intersection(locked))
+    return await transaction.rows(CONDEMN, {"contents": held, "locked": locked}) if held else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Deleter:
         async with database.transaction() as transaction:
             held = await transaction.rows(HELD, {"seconds": self.seconds, "most": self.most, "epoch": epoch})
             if held:
-                await transaction.rows(CONDEMN, {"contents": held})
+                smaller = await transaction.rows(SMALLER, {"contents": held})
+                await transaction.rows(CONDEMN, {"contents": held, "locked": [*held, *smaller]})
         return len(held)
 
     async def delete(self, database: Database, store: ObjectStore, epoch: int | None = None) -> int:

@@ -74,6 +74,7 @@ class Stored:
     async def variant(self, content: bytes, picture: bytes, width: int = 160) -> bytes:
         """A smaller picture of an object; its content."""
         variant = await self.put(picture)
+        self.rows.execute(OBJECT, (variant, len(picture)))
         self.rows.execute(VARIANT, (content, width, variant, len(picture)))
         return variant
 

@@ -37,6 +37,7 @@ def hits(stored: Stored) -> int:
         stored.one("SELECT count(*) FROM asset_log WHERE entity_key = '1' OR entity_key LIKE '1-post-%%'")
         + stored.one(
             "SELECT count(*) FROM asset_object o WHERE NOT EXISTS (SELECT FROM asset_log a WHERE a.content = o.content)"
+            " AND NOT EXISTS (SELECT FROM asset_variant v WHERE v.variant = o.content)"
         )
     )
 
