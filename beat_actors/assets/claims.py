@@ -8,8 +8,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from beat_actors.assets.order import COUNTED, SOON
+from beat_actors.assets.telling import tell
 from beat_actors.broker.own_flows import UPLOADS
-from beat_actors.database import Database, Statements
+from beat_actors.database import Database, Statements, Transaction
 
 BATCH = 200
 """Assets that one claim takes."""
@@ -17,9 +18,9 @@ LEASE = 90.0
 """Seconds after which an upload is taken for dead. Those that take long renew it."""
 UPKEEP = 500
 """Assets that one claim lets be tried again, of each kind."""
-LOOKED_AT = 100
 CLASSES = (0, 1, 2, 3)
 OVER = "expired: its URL says that it is dead by now"
+CRASH = "crash: the processes that uploaded it ended before the upload did, several times in a row"
 
 
 class Claimed(NamedTuple):
@@ -43,10 +44,17 @@ class Claimed(NamedTuple):
     wanted: bool
 
 
+class Rescued(NamedTuple):
+    """An asset whose process did not end its upload."""
+
+    public_id: UUID
+    status: str
+
+
 SQL = Statements(__file__)
 LOCK = SQL("lock", bool)
 DUE = SQL("due")
-RESCUE = SQL("rescue")
+RESCUE = SQL("rescue", Rescued)
 EXPIRE = SQL("expire")
 CLAIM = SQL("claim", Claimed)
 DEPTH = SQL("depth", int)
@@ -66,7 +74,7 @@ async def claim(
     tidies: bool = False,
     lease: float = LEASE,
 ) -> list[Claimed]:
-    """Up to `limit` assets, in one round trip; they are the caller's for `lease` seconds.
+    """Up to `limit` assets, in one round trip, or two where it `tidies`; they are the caller's for `lease` seconds.
 
     `urgent`: seconds that the backlog takes (`order.horizon`). `soon`: what `order.soon` says. `aged`: of each other class before avatars. `classes`: those that may be claimed
     for no reader. `readers`: whether what readers wait for may be. `tidies`: also bring back what waited long enough, or was lost by another process; once a second is often enough.
@@ -88,13 +96,21 @@ async def claim(
         "lease": lease,
     }
     async with database.transaction() as transaction:
-        await transaction.last.run(LOCK)
         if tidies:
-            await transaction.last.run(DUE, {"limit": UPKEEP})
-            await transaction.last.run(RESCUE, {"limit": UPKEEP})
-            await transaction.last.run(EXPIRE, {"classes": list(CLASSES), "limit": LOOKED_AT, "failure": OVER})
+            await _tidy(transaction, classes)
+        else:
+            await transaction.last.run(LOCK)
         found = await transaction.last.run(CLAIM, values)
     return found.rows
+
+
+async def _tidy(transaction: Transaction, classes: Sequence[int]) -> None:
+    async with transaction.pipeline() as together:
+        await together.run(LOCK)
+        await together.run(DUE, {"limit": UPKEEP, "classes": list(classes)})
+        rescued = await together.run(RESCUE, {"limit": UPKEEP, "failure": CRASH})
+        await together.run(EXPIRE, {"limit": UPKEEP, "failure": OVER})
+    await tell(transaction.last, lost=[one.public_id for one in rescued.rows if one.status == "FAILED"])
 
 
 async def look(database: Database) -> bool:

@@ -53,7 +53,8 @@ WITH m AS MATERIALIZED (
         wanted_at = CASE WHEN m.held OR k.content_identity IS DISTINCT FROM m.identity THEN k.wanted_at END,
         failure = CASE WHEN m.held OR NOT m.other AND k.status = 'WAITING' THEN k.failure END,
         not_before = CASE WHEN NOT m.other AND k.status = 'WAITING' THEN k.not_before END,
-        attempts = CASE WHEN m.held OR NOT m.other AND k.status IN ('PENDING', 'WAITING') THEN k.attempts ELSE 0 END
+        attempts = CASE WHEN m.held OR NOT m.other AND k.status IN ('PENDING', 'WAITING') THEN k.attempts ELSE 0 END,
+        rescues = CASE WHEN m.held OR NOT m.other AND k.status IN ('PENDING', 'WAITING') THEN k.rescues ELSE 0 END
     FROM changed m WHERE {{same_asset}}
 )
 INSERT INTO asset_log (platform, entity, entity_key, field, owner, account_id, url, class, identity, observed_at, expires_at, deadline, parent_kind, parent_key)

@@ -35,11 +35,11 @@ FROM asset_log a LEFT JOIN asset_object o ON o.content = a.content AND o.deletin
 -- Puts assets that were given up back to their turn, as if they had never been tried. One that is being uploaded is not touched.
 -- Parameters: assets (uuid[]), statuses (text[]): of those that were given up.
 -- Rows: the ids of those that were put back.
--- Locks: the assets, in the order of their ids.
+-- Locks: the assets, in the order of `public_id`, as commits of uploads do.
 -- No row: none was given up.
 WITH wanted AS (
-    SELECT id FROM asset_log WHERE public_id = ANY(%(assets)s::uuid[]) AND status = ANY(%(statuses)s::text[]) ORDER BY id FOR NO KEY UPDATE
+    SELECT id FROM asset_log WHERE public_id = ANY(%(assets)s::uuid[]) AND status = ANY(%(statuses)s::text[]) ORDER BY public_id FOR NO KEY UPDATE
 )
-UPDATE asset_log a SET status = 'PENDING', attempts = 0, failure = NULL, not_before = NULL, refetched_at = NULL, fence = fence + 1,
+UPDATE asset_log a SET status = 'PENDING', attempts = 0, rescues = 0, failure = NULL, not_before = NULL, refetched_at = NULL, fence = fence + 1,
     lease_until = NULL, changed_at = clock_timestamp()
 FROM wanted w WHERE a.public_id = ANY(%(assets)s::uuid[]) AND a.id = w.id RETURNING a.public_id

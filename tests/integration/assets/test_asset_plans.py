@@ -61,9 +61,9 @@ def test_a_claim_reads_no_table_at_a_million_rows(million: psycopg.Connection[An
     assert all(pages < 15_000 for pages in seen.values()), seen
     assert max(pages for (name, _), pages in seen.items() if name == "few") < 3000
     for sql, params in (
-        (claims.DUE, {"limit": 500}),
-        (claims.RESCUE, {"limit": 500}),
-        (claims.EXPIRE, {"classes": [0, 1, 2, 3], "limit": 100, "failure": "over"}),
+        (claims.DUE, {"limit": 500, "classes": [0, 1, 2, 3]}),
+        (claims.RESCUE, {"limit": 500, "failure": claims.CRASH}),
+        (claims.EXPIRE, {"limit": 500, "failure": "over"}),
         (claims.DEPTH, {"most": 1000}),
     ):
         text, pages = plan(million, sql, params)
@@ -93,6 +93,7 @@ def test_an_end_reads_no_table_at_a_million_rows(million: psycopg.Connection[Any
     ]
     contents = [row[0] for row in million.execute("SELECT content FROM asset_object LIMIT 20")]
     for sql, params in (
+        (commits.ENTER, {"ends": jsonb(rows)}),
         (commits.COMMIT, {"ends": jsonb(rows)}),
         (commits.KNOWN, {"contents": contents}),
         (commits.LEAVE, {"contents": contents}),
