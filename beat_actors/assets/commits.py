@@ -1,6 +1,6 @@
 """How uploads end: the asset's state, its object, and what was spent, in one transaction for a batch.
 
-An end is written only if the asset still has the fence of its claim. An asset is COMPLETE only if its object is in the bucket: the process made
+An end is written only if the asset still has the fence and the lease of its claim. An asset is COMPLETE only if its object is in the bucket: the process made
 it a moment ago, or the object's row is locked against deletion while the asset begins to use it.
 """
 
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from beat_actors.assets.claims import Claimed
 from beat_actors.assets.telling import tell
-from beat_actors.database import Database, Statements, Transaction, columns, jsonb
+from beat_actors.database import Database, Statements, columns, jsonb
 
 
 class State(StrEnum):
@@ -86,6 +86,7 @@ class Ended(NamedTuple):
 
 SQL = Statements(__file__)
 KNOWN = SQL("known", bytes)
+ENTER = SQL("enter")
 COMMIT = SQL("commit", Ended)
 LEAVE = SQL("leave")
 COUNT = SQL("count")
@@ -99,30 +100,22 @@ async def known(database: Database, contents: Sequence[bytes]) -> set[bytes]:
 
 async def commit(database: Database, ends: Sequence[End]) -> list[Ended]:
     """Write how these uploads ended, with the events about them. An upload that is not among the answers was not the caller's any more."""
-    left = sorted({end.asset.content for end in ends if _replaces(end) and end.asset.content is not None})
-    async with database.transaction() as transaction:
-        ended = await transaction.rows(COMMIT, {"ends": jsonb([_row(end) for end in ends])})
-        if left:
-            await transaction.last.run(LEAVE, {"contents": left})
-        await _tell(transaction, ends, ended)
-        await transaction.last.run(COUNT, _counts(ends))
-    return ended
-
-
-async def _tell(transaction: Transaction, ends: Sequence[End], ended: Sequence[Ended]) -> None:
-    """An asset that got the content that it had before changed for nobody."""
+    values = {"ends": jsonb([_row(end) for end in ends])}
     contents = {end.asset.public_id: end.stored.content for end in ends if end.stored is not None}
-    stored = [one for one in ended if one.stored and one.old != contents[one.public_id]]
-    await tell(
-        transaction.last,
-        stored=[one.public_id for one in stored],
-        lost=[one.public_id for one in ended if one.status == State.FAILED],
-        replaced={one.public_id: one.old for one in stored if one.old is not None},
-    )
-
-
-def _replaces(end: End) -> bool:
-    return end.stored is not None and end.stored.content != end.asset.content
+    async with database.transaction() as transaction:
+        async with transaction.pipeline() as together:
+            if contents:
+                await together.run(ENTER, values)
+            answer = await together.run(COMMIT, values)
+        # An asset that got the content that it had before changed for nobody.
+        changed = [one for one in answer.rows if one.stored and one.old != contents[one.public_id]]
+        replaced = {one.public_id: one.old for one in changed if one.old is not None}
+        if replaced:
+            await transaction.last.run(LEAVE, {"contents": sorted(set(replaced.values()))})
+        lost = [one.public_id for one in answer.rows if one.status == State.FAILED]
+        await tell(transaction.last, stored=[one.public_id for one in changed], lost=lost, replaced=replaced)
+        await transaction.last.run(COUNT, _counts(ends))
+    return answer.rows
 
 
 def _row(end: End) -> dict[str, object]:

@@ -14,11 +14,15 @@ SELECT content, bool_or(is_object) AS is_object, bool_or(is_variant) AS is_varia
 GROUP BY content ORDER BY content LIMIT %(most)s
 
 -- name: seen
--- Notes that objects are in the bucket.
+-- Notes that objects are in the bucket, and marks those that nothing needs, so that none is missed that was left while others held its row.
+-- Those that delete objects look again under the object's lock.
 -- Parameters: contents (bytea[]).
 -- Locks: the objects, in the order of their contents; it skips those that others hold.
 -- No row: it gives none.
-UPDATE asset_object SET checked_at = clock_timestamp() WHERE content = ANY(ARRAY(
+UPDATE asset_object o SET checked_at = clock_timestamp(), unused_since = CASE WHEN o.unused_since IS NOT NULL
+        OR EXISTS (SELECT FROM asset_log a WHERE a.content = o.content) OR EXISTS (SELECT FROM asset_variant v WHERE v.variant = o.content AND v.content <> o.content)
+    THEN o.unused_since ELSE clock_timestamp() END
+WHERE content = ANY(ARRAY(
     SELECT content FROM asset_object WHERE content = ANY(%(contents)s::bytea[]) ORDER BY content FOR NO KEY UPDATE SKIP LOCKED))
 
 -- name: missing

@@ -126,3 +126,17 @@ def test_keys_that_are_not_of_beat_are_told_from_others() -> None:
     assert checking.KEY.fullmatch(key_of(content_of(b"x")))
     for key in (name, f"{name[:2]}/{name}", f"00/11/{name}", f"{name[:2]}/{name[2:4]}/{name}.jpg"):
         assert not checking.KEY.fullmatch(key)
+
+
+async def test_an_object_that_nothing_needs_is_marked(stored: Stored) -> None:
+    contents = await filled(stored)
+    smaller = await stored.variant(contents[1], b"smaller")
+    stored.rows.execute(
+        "INSERT INTO asset_object (content, bytes, media_type) VALUES (%s, 7, 'image/webp') ON CONFLICT DO NOTHING",
+        (smaller,),
+    )
+    stored.rows.execute("DELETE FROM asset_log WHERE content = %s", (contents[0],))
+    await check(stored).run(actor="test")
+    assert stored.rows.execute("SELECT content FROM asset_object WHERE unused_since IS NOT NULL").fetchall() == [
+        (contents[0],)
+    ]

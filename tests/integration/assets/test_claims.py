@@ -204,5 +204,68 @@ async def test_events_say_what_is_stored_and_what_is_lost_and_nothing_twice(
     assert run(database_url, told) == [
         ("beat.asset.stored", "a", "78", None, None),
         ("beat.asset.stored", "a", "79", "78", None),
-        ("beat.asset.lost", "b", None, None, "html: a page"),
+        ("beat.asset.lost", "b", None, None, "html"),
+    ]
+
+
+async def test_what_ends_its_processes_is_claimed_alone_and_then_given_up(
+    database: Database, database_url: str
+) -> None:
+    insert(database_url, [asset("kills"), asset("kills-too"), asset("good")])
+    run(database_url, "UPDATE asset_log SET content = 'last'")
+    states = []
+    for _ in range(12):
+        found = await claim(database, 9, urgent=60, tidies=True)
+        suspects = all_of(database_url, "rescues", "status = 'PROCESSING' AND rescues > 3")
+        states.append((sorted(keys(found)), len(suspects)))
+        # The others end well, and their process ends behind them.
+        await commit(database, [End(one, State.WAITING, failure="busy") for one in found if one.entity_key == "good"])
+        lapse = "UPDATE asset_log SET lease_until = now() WHERE status = 'PROCESSING'"
+        run(database_url, lapse)
+        await claim(database, 0, urgent=60, tidies=True)
+        run(database_url, "UPDATE asset_log SET not_before = now() WHERE status = 'WAITING'")
+    assert states[:3] == [(["good", "kills", "kills-too"], 0)] * 3
+    assert all(suspects <= 1 for _, suspects in states)
+    assert sorted(key for found, _ in states[3:] for key in found if key != "good") == ["kills"] * 3 + ["kills-too"] * 3
+    failed = ("FAILED", claims.CRASH, 6, b"last")
+    good = all_of(database_url, "status, rescues", "entity_key = 'good'")
+    assert all_of(database_url, "status, failure, rescues, content", "entity_key <> 'good'") == [failed, failed]
+    assert good[0][1] == 0
+    told = "SELECT type, data->>'status', count(*)::int FROM event GROUP BY 1, 2"
+    assert run(database_url, told) == [("beat.asset.lost", "FAILED", 2)]
+
+
+async def test_upkeep_reads_no_more_than_it_changes(database: Database, database_url: str) -> None:
+    fill = """
+    INSERT INTO asset_log (platform, entity, entity_key, field, url, status, class, deadline, not_before, expires_at)
+    SELECT 'instagram', 'instagram_account', n::text, 'f', 'https://cdn.example.com/' || n, CASE WHEN n % 2 = 0 THEN 'WAITING' ELSE 'PENDING' END, 1,
+        now() - interval '1 hour', now() + interval '1 hour', CASE WHEN n % 1000 = 1 THEN now() - interval '1 minute' END
+    FROM generate_series(1, 20000) n"""
+    run(database_url, fill)
+    run(database_url, "VACUUM ANALYZE asset_log")
+    for sql, values, changed in (
+        (claims.EXPIRE, {"limit": 500, "failure": "over"}, 20),
+        (claims.DUE, {"limit": 500, "classes": [0, 1]}, 0),
+        (claims.LOOK, {}, 0),
+    ):
+        (row,) = run(database_url, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql.text}", values)
+        plan = row[0][0]["Plan"]
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000 + 50 * changed, (sql.name, plan)
+    assert run(database_url, "SELECT count(*)::int FROM asset_log WHERE status = 'REFETCH'") == [(20,)]
+
+
+async def test_a_url_without_an_end_that_fails_for_a_week_is_taken_for_dead(
+    database: Database, database_url: str
+) -> None:
+    insert(database_url, [asset(key) for key in ("new", "few", "over", "not tried")])
+    run(database_url, "UPDATE asset_log SET attempts = CASE entity_key WHEN 'few' THEN 22 ELSE 40 END")
+    run(database_url, "UPDATE asset_log SET observed_at = now() - interval '8 days' WHERE entity_key <> 'new'")
+    found = await claim(database, 9, urgent=60)
+    ends = [End(one, State.WAITING, failure="name", counts=one.entity_key != "not tried") for one in found]
+    await commit(database, ends)
+    assert all_of(database_url) == [
+        ("new", "WAITING"),
+        ("few", "WAITING"),
+        ("over", "REFETCH"),
+        ("not tried", "WAITING"),
     ]
