@@ -1,6 +1,6 @@
 """Dead URLs: the entity that an asset was observed with is asked for once more, and brings fresh ones.
 
-One request serves all assets of an entity, and is made once in 24 hours, with the lowest priority. The answer goes the way of all answers: `intake`
+One request serves all assets of an entity that have one owner, and is made once in 24 hours, with the lowest priority. The answer goes the way of all answers: `intake`
 writes the fresh URLs, and the assets are PENDING again. Those that the answer does not mention are EXPIRED, and those whose entity or picture does not
 exist any more are GONE. A request that fails for another reason says nothing of them, so they wait for the next one.
 """
@@ -41,15 +41,15 @@ NO_WAY = "nothing that is known of its parent suffices to observe it again"
 
 
 class Parent(NamedTuple):
-    """An entity with assets whose URLs are dead; see the statement `parents`."""
+    """An entity with assets of one owner whose URLs are dead; see the statement `parents`. `accounts`: '' is the installation itself."""
 
     platform: str
     kind: str
     key: str
-    account: str | None
     owner: str
     tables: list[str]
     uncovered: bool
+    accounts: list[str]
 
 
 class Asked(NamedTuple):
@@ -99,7 +99,7 @@ class Sweep:
         swept = Swept()
         for parent in parents:
             await self._look(database, parent, asked.get(_name(parent)), day, epoch, swept)
-        if len(parents) == PARENTS:
+        if len({parent[:3] for parent in parents}) == PARENTS:
             self._after = parents[-1][:3]
         else:
             self._after, self._open_before, self._open = FIRST, self._open, 0
@@ -116,14 +116,21 @@ class Sweep:
         elif asked is not None:
             await self._ended(database, parent, asked, epoch, swept)
         elif parent.uncovered and max(self._open, self._open_before) < OPEN:
+            await self._ask_some(database, parent, day, epoch, swept)
+
+    async def _ask_some(self, database: Database, parent: Parent, day: int, epoch: int | None, swept: Swept) -> None:
+        """Ask with the first account that can. The assets are lost where none can: the flow is gone, or none of them may use the owner."""
+        why = NO_WAY
+        for account in parent.accounts:
             try:
-                await self._ask(database, parent, day, epoch, swept)
+                if await self._ask(database, parent, account, day, epoch, swept):
+                    return
             except StorageUnavailable:
                 raise
             except BeatError as error:
-                # It cannot be asked for: its flow is gone, or the account may not use its owner any more.
-                async with database.transaction() as transaction:
-                    swept.count += len(await _lose(transaction, parent, epoch, None, str(error)))
+                why = str(error)
+        async with database.transaction() as transaction:
+            swept.count += len(await _lose(transaction, parent, epoch, None, why))
 
     async def _ended(self, database: Database, parent: Parent, asked: Asked, epoch: int | None, swept: Swept) -> None:
         gone = asked.code in MISSING
@@ -133,14 +140,16 @@ class Sweep:
             why = NOT_THERE if gone else NOT_TOLD
             swept.count += len(await _lose(transaction, parent, epoch, asked.created_at, why, gone=gone))
 
-    async def _ask(self, database: Database, parent: Parent, day: int, epoch: int | None, swept: Swept) -> None:
+    async def _ask(
+        self, database: Database, parent: Parent, account: str, day: int, epoch: int | None, swept: Swept
+    ) -> bool:
+        """Ask with this account; whether all that the request needs is known for it. Raises `BeatError` where it may not."""
         async with database.transaction() as transaction:
-            request = await _request(transaction, parent, day)
+            request = await _request(transaction, parent, account, day)
             if request is None:
-                swept.count += len(await _lose(transaction, parent, epoch, None, NO_WAY))
-                return
+                return False
             if not await transaction.row(LEADS, {"epoch": epoch}):
-                return
+                return True
             await intake.submit(transaction, [intake.prepare(request)])
             # After the request, so that the note is the later of the two.
             covered = await transaction.run(COVER, _values(parent, epoch))
@@ -148,6 +157,7 @@ class Sweep:
         self._open += 1
         swept.count += covered
         swept.wake.add(parent.platform)
+        return True
 
 
 async def _lose(
@@ -166,7 +176,7 @@ async def _asked(transaction: Transaction, parents: Sequence[Parent], day: int) 
 
 
 def _name(parent: Parent) -> str:
-    name = "\0".join((parent.platform, parent.kind, parent.key))
+    name = "\0".join((parent.platform, parent.kind, parent.key, parent.owner))
     return f"refetch {hashlib.sha256(name.encode()).hexdigest()}"
 
 
@@ -176,16 +186,17 @@ def _key(parent: Parent, day: int) -> str:
 
 
 def _values(parent: Parent, epoch: int | None) -> dict[str, Any]:
-    return {"platform": parent.platform, "kind": parent.kind, "key": parent.key, "most": MOST, "epoch": epoch}
+    of = {"platform": parent.platform, "kind": parent.kind, "key": parent.key, "owner": parent.owner}
+    return {**of, "most": MOST, "epoch": epoch}
 
 
-async def _request(transaction: Transaction, parent: Parent, day: int) -> NewRequest | None:
+async def _request(transaction: Transaction, parent: Parent, account: str, day: int) -> NewRequest | None:
     """The request by which the entity and what is listed under it are observed again; None where not all that it needs is known."""
     platform = platforms().get(parent.platform)
     entity = next((one for one in platform.entities if one.kind == parent.kind), None) if platform else None
     if platform is None or entity is None:
         return None
-    known = await _fields(transaction, entity, parent)
+    known = await _fields(transaction, entity, parent, account)
     for refetch in _ways(platform, entity, parent.tables):
         params = {param: known[field] for param, field in refetch.params.items() if known.get(field) is not None}
         if len(params) == len(refetch.params):
@@ -194,7 +205,7 @@ async def _request(transaction: Transaction, parent: Parent, day: int) -> NewReq
                 refetch.flow,
                 {**params, **refetch.fixed},
                 priority=Priority.BATCH,
-                account_id=parent.account,
+                account_id=account or None,
                 idempotency_key=_key(parent, day),
                 idempotency_owner=OWNER,
             )
@@ -214,12 +225,12 @@ def _ways(platform: Platform, entity: Entity, tables: Sequence[str]) -> list[Ref
     return [*lists, *entity.refetch]
 
 
-async def _fields(transaction: Transaction, entity: Entity, parent: Parent) -> Mapping[str, Any]:
-    """What is stored of the entity for the account, or for the installation; its key at least."""
+async def _fields(transaction: Transaction, entity: Entity, parent: Parent, account: str) -> Mapping[str, Any]:
+    """What is stored of the entity for the account, or for the installation; its key at least. What belongs to another owner is not read."""
     text = (
         f"SELECT to_jsonb(t) FROM \"{entity.table}\" t WHERE {entity.key} = %(key)s AND account_id IN (%(account)s, '') "  # noqa: S608 - declared
-        "ORDER BY account_id DESC, observed_at DESC LIMIT 1"
+        "AND owner IN (%(owner)s, '') ORDER BY owner DESC, account_id DESC, observed_at DESC LIMIT 1"
     )
-    values = {"key": parent.key, "account": parent.account or ""}
+    values = {"key": parent.key, "account": account, "owner": parent.owner}
     found = await transaction.value(Composed("assets/refetch.fields", text, dict), values)
     return {**(found or {}), entity.key: parent.key}

@@ -114,3 +114,45 @@ async def test_the_flow_of_the_list_is_asked_where_listed_things_wait(database: 
         ("creator_0", 0),
         ("creator_1", 12),
     ]
+
+
+async def test_each_owner_s_pictures_are_asked_for_with_an_account_of_theirs(
+    database: Database, database_url: str
+) -> None:
+    dead(database_url, 1, 4)
+    run(
+        database_url,
+        """UPDATE asset_log SET owner = CASE entity_key WHEN '0-0' THEN 'one' WHEN '0-1' THEN 'two' ELSE '' END,
+        account_id = CASE entity_key WHEN '0-0' THEN 'b' WHEN '0-1' THEN 'c' WHEN '0-2' THEN 'd' ELSE 'a' END""",
+    )
+    sweep = Sweep()
+    await sweeps(database, sweep, 3)
+    assert run(database_url, "SELECT account_id FROM scrape_request_log ORDER BY 1") == [("a",), ("b",), ("c",)]
+    # What one request brings says nothing of the pictures of others.
+    run(database_url, "UPDATE scrape_request_log SET status = 'COMPLETE', scraped_at = now() WHERE account_id = 'b'")
+    await sweeps(database, sweep, 1)
+    assert all_of(database_url, "owner, status", "status <> 'REFETCH'") == [("one", "EXPIRED")]
+
+
+async def test_an_account_that_may_not_ask_leaves_it_to_one_that_may(database: Database, database_url: str) -> None:
+    insert(
+        database_url, [asset(key, 1, account="a-revoked", parent=f"{key}.myshopify.com") for key in ("kept", "lost")]
+    )
+    run(
+        database_url,
+        """UPDATE asset_log SET status = 'REFETCH', failure = 'expired', platform = 'shopify', parent_kind = 'stores',
+        entity = 'store', owner = parent_key""",
+    )
+    run(
+        database_url,
+        "INSERT INTO owner_grant (account_id, platform, owner, granted_by) VALUES ('holder', 'shopify', 'kept.myshopify.com', 'test')",
+    )
+    await sweeps(database, Sweep(), 2)
+    assert run(database_url, "SELECT account_id, flow FROM scrape_request_log") == [("holder", "refresh_store")]
+    (kept, lost) = all_of(database_url, "status, failure")
+    assert kept == ("REFETCH", "expired")
+    assert lost[0] == "EXPIRED"
+    # The next time the reason takes the place of this one.
+    run(database_url, "UPDATE asset_log SET status = 'REFETCH', refetched_at = NULL WHERE entity_key = 'lost'")
+    await sweeps(database, Sweep(), 1)
+    assert all_of(database_url, "status, failure", "entity_key = 'lost'") == [lost]
