@@ -39,7 +39,7 @@ BUCKET = "bench-pictures"
 FILL = """
 INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, class, identity, observed_at, deadline, parent_kind, parent_key)
 SELECT 'instagram', 'instagram_account', %(first)s::bigint + n, 'profile_pic_url', '',
-    format('https://cdn%%s.example.com/%%s.jpg', n %% 8, %(first)s::bigint + n %% %(pictures)s::bigint), 'PENDING', n %% 4, int8send(n),
+    format('https://cdn%%s.example.com/%%s.jpg', n %% 8, %(first)s::bigint + n %% %(pictures)s::bigint), 'PENDING', n %% 4, NULL,
     clock_timestamp(), clock_timestamp() + interval '1 day', 'profiles', n::text
 FROM generate_series(0, %(rows)s::bigint - 1) n
 """

@@ -10,7 +10,8 @@ from uuid import UUID
 from beat_actors.assets.order import COUNTED, SOON
 from beat_actors.assets.telling import tell
 from beat_actors.broker.own_flows import UPLOADS
-from beat_actors.database import Database, Statements, Transaction
+from beat_actors.database import Database, Statements, Transaction, arrays
+from beat_actors.media.urls import identity
 
 BATCH = 200
 """Assets that one claim takes."""
@@ -60,6 +61,7 @@ CLAIM = SQL("claim", Claimed)
 DEPTH = SQL("depth", int)
 LOOK = SQL("look", bool)
 RENEW = SQL("renew")
+UNPREPARE = SQL("unprepare")
 
 
 async def claim(
@@ -101,7 +103,14 @@ async def claim(
         else:
             await transaction.last.run(LOCK)
         found = await transaction.last.run(CLAIM, values)
-    return found.rows
+    stale = [one for one in found.rows if one.identity is not None and identity(one.url) != one.identity]
+    if not stale:
+        return found.rows
+    # A process of an older release wrote another URL, and not what an upload has to know of it.
+    async with database.statements() as alone:
+        await alone.run(UNPREPARE, arrays([(one.public_id, one.fence) for one in stale], "assets", "fences"))
+    left = {one.public_id for one in stale}
+    return [one for one in found.rows if one.public_id not in left]
 
 
 async def _tidy(transaction: Transaction, classes: Sequence[int]) -> None:

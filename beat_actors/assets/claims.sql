@@ -141,3 +141,15 @@ WITH held AS MATERIALIZED (
 )
 UPDATE asset_log SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE public_id = ANY(ARRAY(SELECT public_id FROM held)) AND status = 'PROCESSING'
+
+-- name: unprepare
+-- Hands assets to the sweep `preparing` whose URL was written by a process that knows no identities: the other columns are those of the URL before.
+-- Parameters: assets (uuid[]), fences (integer[]): parallel lists.
+-- Locks: the assets, in the order of their ids.
+-- No row: none is the caller's any more.
+WITH held AS MATERIALIZED (
+    SELECT a.public_id FROM unnest(%(assets)s::uuid[], %(fences)s::integer[]) AS o(asset, fence) JOIN asset_log a ON a.public_id = o.asset
+    WHERE a.fence = o.fence AND a.status = 'PROCESSING' ORDER BY a.public_id FOR NO KEY UPDATE OF a
+)
+UPDATE asset_log SET class = NULL, status = 'PENDING', lease_until = NULL, attempts = 0, rescues = 0
+WHERE public_id = ANY(ARRAY(SELECT public_id FROM held)) AND status = 'PROCESSING'

@@ -18,5 +18,5 @@ WITH ended AS MATERIALIZED (
         AS u(platform, entity, entity_key, field, owner) JOIN asset_log a USING (platform, entity, entity_key, field, owner)
     WHERE a.class IS NULL ORDER BY a.public_id, a.id FOR NO KEY UPDATE OF a
 )
-UPDATE asset_log a SET class = %(class)s, status = 'FAILED', failure = %(failure)s, public_id = coalesce(a.public_id, gen_random_uuid())
+UPDATE asset_log a SET class = %(class)s, status = 'FAILED', failure = %(failure)s, wanted_at = NULL, public_id = coalesce(a.public_id, gen_random_uuid())
 FROM ended e WHERE (a.platform, a.entity, a.entity_key, a.field, a.owner) = (e.platform, e.entity, e.entity_key, e.field, e.owner)

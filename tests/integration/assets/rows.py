@@ -1,11 +1,12 @@
 """Rows of `asset_log` for tests, as `intake` would write them."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
+
+from beat_actors.media.urls import identity
 
 INSERT = """
 INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, account_id, class, identity, observed_at, expires_at, deadline,
@@ -30,9 +31,8 @@ def asset(
 ) -> dict[str, Any]:
     """A row. `deadline`, `expires`: seconds from now."""
     found = url or f"https://cdn.example.com/{key}.jpg"
-    identity = hashlib.sha256(found.partition("?")[0].encode()).hexdigest()[:32]
     return {
-        "key": key, "class": of_class, "url": found, "deadline": deadline, "expires": expires, "account": account, "identity": identity,
+        "key": key, "class": of_class, "url": found, "deadline": deadline, "expires": expires, "account": account, "identity": identity(found).hex(),
         "parent": parent or key,
     }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from beat_actors.assets import preparing
+from beat_actors.assets import claims, preparing
 from beat_actors.assets.classes import AssetClass
 from beat_actors.database import Database
 from beat_actors.media.urls import identity
@@ -85,3 +85,31 @@ async def test_nothing_to_prepare_is_one_look_at_an_index(database: Database) ->
         plan = str(await transaction.value(sql))
     assert "asset_log_unprepared" in plan
     assert "Seq Scan" not in plan
+
+
+async def test_a_url_that_an_older_process_wrote_on_a_prepared_asset_is_prepared_again(database: Database) -> None:
+    for key in ("1", "2"):
+        url = f"https://cdn.example/a{key}.jpg"
+        await observe(database, "instagram", InstagramAccount(profile_id=key, handle=key, profile_pic_url=url), at=NOON)
+    # An older process writes the entity, and of the asset only the URL and the status.
+    new = "https://cdn.example/b1.jpg"
+    await rows(database, "UPDATE instagram_account SET profile_pic_url = %s WHERE profile_id = '1' RETURNING 1", (new,))
+    await rows(
+        database,
+        "UPDATE asset_log SET url = %s, status = 'PENDING', expires_at = %s WHERE entity_key = '1' RETURNING 1",
+        (new, NOON),
+    )
+    assert [one.entity_key for one in await claims.claim(database, 9, urgent=60)] == ["2"]
+    assert await rows(database, "SELECT status, class AS of_class FROM asset_log WHERE entity_key = '1'") == [
+        ("PENDING", None)
+    ]
+    assert await preparing.prepare(database) == 1
+    (found,) = await claims.claim(database, 9, urgent=60)
+    assert (found.url, found.identity, found.dead) == (new, identity(new), False)
+
+
+async def test_nobody_waits_for_an_asset_that_is_given_up(database: Database) -> None:
+    await rows(database, WRITE, ("no_more", "instagram_account", "3", "profile_pic_url", "https://cdn.example/3.jpg"))
+    await rows(database, "UPDATE asset_log SET wanted_at = now() RETURNING 1")
+    await preparing.prepare(database)
+    assert await rows(database, "SELECT status, wanted_at FROM asset_log") == [("FAILED", None)]
