@@ -195,15 +195,21 @@ class ObjectStore:
         return await self._bucket.presigned(key, seconds)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; what does not exist is deleted already."""
+        """Delete objects; what does not exist is deleted already. Raises where the bucket refuses one of them."""
+        for key, (code, said) in (await self.delete_each(keys)).items():
+            raise ObjectsUnavailable(f"the bucket {self.where}: it does not delete {key}: {said}", reason=code)
+
+    async def delete_each(self, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Delete objects as `delete` does. Returns those that the bucket refuses to delete, each with its code and message."""
+        refused = dict[str, tuple[str, str]]()
         for at in range(0, len(keys), PAGE):
             named = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys[at : at + PAGE])
             body = f"<Delete><Quiet>true</Quiet>{named}</Delete>".encode()
             reply = await self._bucket.ask("POST", "", query=[("delete", "")], headers={MD5: md5_of(body)}, body=body)
-            for refused in parsed(reply.body).iter("Error"):
-                code = refused.findtext("Code") or "refused"
-                said = f"it does not delete {refused.findtext('Key')}: {refused.findtext('Message')}"
-                raise ObjectsUnavailable(f"the bucket {self.where}: {said}", reason=code)
+            for each in parsed(reply.body).iter("Error"):
+                said = each.findtext("Code") or "refused", each.findtext("Message") or ""
+                refused[each.findtext("Key") or ""] = said
+        return refused
 
     async def keys(self, prefix: str) -> list[str]:
         """The first keys that begin with `prefix`, a thousand at most."""

@@ -29,7 +29,7 @@ WITH locked AS MATERIALIZED (
            CASE WHEN NOT fits THEN clock_timestamp() END
     FROM fit WHERE %(content)s::bytea <> %(variant)s::bytea
     ON CONFLICT (content) DO UPDATE SET unused_since = CASE WHEN excluded.unused_since IS NOT NULL THEN t.unused_since END,
-        deleted_at = CASE WHEN NOT %(made)s THEN t.deleted_at END
+        deleted_at = CASE WHEN NOT %(made)s THEN t.deleted_at END, removed_at = CASE WHEN NOT %(made)s THEN t.removed_at END
     RETURNING t.deleting_since IS NULL AS stays
 ), added AS MATERIALIZED (
     SELECT fits AND NOT EXISTS (SELECT FROM object WHERE NOT stays) AS added FROM fit

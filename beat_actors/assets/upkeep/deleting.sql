@@ -70,19 +70,40 @@ WITH gone AS MATERIALIZED (
 SELECT content FROM begun
 
 -- name: due
--- The objects that are to be deleted from the bucket, those first whose deletion began first.
+-- The objects that are to be deleted from the bucket and the CDN, those first whose time came first. It reads the first rows of an index.
 -- Parameters: most (integer), epoch (bigint or null: of the leader).
--- Rows: their contents.
+-- Rows: `Due`.
 -- Locks: none.
--- No row: none is to be deleted, or the leader was replaced.
-SELECT content FROM asset_object WHERE deleting_since IS NOT NULL AND deleted_at IS NULL AND beat_leads(%(epoch)s) ORDER BY deleting_since LIMIT %(most)s
+-- No row: the time of none has come, or the leader was replaced.
+SELECT content, removed_at IS NOT NULL AS removed FROM asset_object
+WHERE deleting_since IS NOT NULL AND deleted_at IS NULL AND coalesce(retry_at, deleting_since) <= clock_timestamp() AND beat_leads(%(epoch)s)
+ORDER BY coalesce(retry_at, deleting_since) LIMIT %(most)s
+
+-- name: removed
+-- Notes that the bucket has deleted objects.
+-- Parameters: contents (bytea[]).
+-- Rows: those of the contents that are being deleted.
+-- Locks: the objects.
+-- No row: none is being deleted any more.
+UPDATE asset_object SET removed_at = coalesce(removed_at, clock_timestamp()) WHERE content = ANY(%(contents)s::bytea[]) AND deleting_since IS NOT NULL
+RETURNING content
+
+-- name: later
+-- Notes that the bucket or the CDN has not deleted objects. They are tried again after 30 seconds, then twice as many each time, up to an hour.
+-- Parameters: contents (bytea[]).
+-- Locks: the objects.
+-- No row: it gives none.
+UPDATE asset_object SET delete_tries = least(delete_tries + 1, 10),
+    retry_at = clock_timestamp() + least(interval '30 seconds' * power(2, delete_tries), interval '1 hour')
+WHERE content = ANY(%(contents)s::bytea[]) AND deleting_since IS NOT NULL AND deleted_at IS NULL
 
 -- name: deleted
 -- Notes that the bucket and the CDN have deleted objects.
 -- Parameters: contents (bytea[]).
 -- Locks: the objects.
 -- No row: it gives none.
-UPDATE asset_object SET deleted_at = clock_timestamp() WHERE content = ANY(%(contents)s::bytea[]) AND deleting_since IS NOT NULL AND deleted_at IS NULL
+UPDATE asset_object SET deleted_at = clock_timestamp()
+WHERE content = ANY(%(contents)s::bytea[]) AND deleting_since IS NOT NULL AND removed_at IS NOT NULL AND deleted_at IS NULL
 
 -- name: forget
 -- Deletes the rows of objects that were deleted some time ago. Smaller pictures that were made of them are marked as unused before.

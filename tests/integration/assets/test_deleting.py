@@ -1,7 +1,7 @@
 """Objects without an asset are deleted from the bucket and the CDN, and no asset keeps a picture that is deleted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.upkeep.deleting import Deleter, condemn
 from beat_actors.database import Database
 from beat_actors.errors import ObjectsUnavailable
+from beat_actors.transport.objects import ObjectStore
 from tests.integration.assets.rows import asset, insert
 from tests.integration.assets.stored import Stored
 
@@ -132,6 +133,7 @@ async def test_a_cdn_is_told_until_it_has_deleted_its_copies(stored: Stored, cdn
     stored.rows.execute("DELETE FROM asset_log")
     stored.rows.execute(UNUSED)
     told = {"asset_purge_url": cdn["url"], "asset_purge_token": "secret"}
+    told["asset_base_url"] = "https://cdn.example.com/media/"
     database = Database(
         type(stored.database.settings).model_validate(stored.database.settings.model_dump() | told), name="cdn"
     )
@@ -139,9 +141,12 @@ async def test_a_cdn_is_told_until_it_has_deleted_its_copies(stored: Stored, cdn
     with pytest.raises(ObjectsUnavailable, match="answered 503"):
         await AT_ONCE.run(database)
     assert stored.one("SELECT deleted_at FROM asset_object") is None
+    assert stored.one("SELECT removed_at IS NOT NULL AND retry_at > now() FROM asset_object") is True
     cdn["status"] = 200
+    assert (await AT_ONCE.run(database)).count == 0
+    stored.rows.execute("UPDATE asset_object SET retry_at = now()")
     assert (await AT_ONCE.run(database)).count == 1
-    assert (cdn["paths"], cdn["tokens"]) == ([f"/{key_of(content)}"], {"Bearer secret"})
+    assert (cdn["paths"], cdn["tokens"]) == ([f"/media/{key_of(content)}"], {"Bearer secret"})
     assert (await AT_ONCE.run(database)).count == 0
     await database.close()
 
@@ -191,7 +196,7 @@ async def test_no_upload_ends_with_an_object_that_is_being_deleted(stored: Store
     assert (ended.status, ended.stored) == ("WAITING", False)
     assert stored.one("SELECT content IS NULL AND not_before > now() FROM asset_log") is True
     # A run that had been interrupted before it noted the deletion deletes the object once more, and nobody has it.
-    stored.rows.execute("UPDATE asset_object SET deleted_at = NULL")
+    stored.rows.execute("UPDATE asset_object SET deleted_at = NULL, removed_at = NULL")
     await AT_ONCE.run(stored.database)
     await AT_ONCE.run(stored.database)
     assert (await stored.keys(), stored.one("SELECT count(*) FROM asset_object")) == (set(), 0)
@@ -211,3 +216,50 @@ async def test_what_a_late_process_stored_is_not_taken_for_known(stored: Stored,
     end = End(late, State.COMPLETE, commits.Stored(b"x" * 32, How.MADE, 7, "image/png", 1, 1))
     assert await commits.commit(stored.database, [end]) == []
     assert await commits.known(stored.database, [b"x" * 32]) == set()
+
+
+async def test_a_key_that_the_bucket_does_not_delete_holds_up_no_other(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [await stored.asset("instagram_post", str(n), b"%d" % n) for n in range(6)]
+    stored.rows.execute("DELETE FROM asset_log")
+    stored.rows.execute(UNUSED)
+    locked = {key_of(content) for content in contents[:3]}
+    really = ObjectStore.delete_each
+
+    async def refusing(store: ObjectStore, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """As a bucket whose objects are under a legal hold."""
+        refused = {key: ("AccessDenied", "it is held") for key in keys if key in locked}
+        return refused | await really(store, [key for key in keys if key not in refused])
+
+    one = replace(AT_ONCE, most=3)
+    with monkeypatch.context() as held:
+        held.setattr(ObjectStore, "delete_each", refusing)
+        for _ in range(3):
+            await one.run(stored.database)
+        assert await stored.keys() == locked
+        assert stored.one("SELECT count(*) FROM asset_object WHERE retry_at > now() AND removed_at IS NULL") == 3
+    stored.rows.execute("UPDATE asset_object SET retry_at = now()")
+    await one.run(stored.database)
+    assert await stored.keys() == set()
+
+
+async def test_what_a_frozen_leader_deletes_late_is_stored_again(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = await stored.asset("instagram_post", "a", b"picture")
+    stored.rows.execute("DELETE FROM asset_log")
+    stored.rows.execute(UNUSED)
+    really = ObjectStore.delete_each
+
+    async def thawed(store: ObjectStore, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Meanwhile another leader has deleted it and forgotten its row, and an upload has made it anew."""
+        if stored.one("SELECT count(*) FROM asset_log") == 0:
+            stored.rows.execute("DELETE FROM asset_object")
+            await stored.asset("instagram_post", "b", b"picture")
+        return await really(store, keys)
+
+    monkeypatch.setattr(ObjectStore, "delete_each", thawed)
+    await AT_ONCE.run(stored.database)
+    assert stored.one("SELECT status FROM asset_log WHERE content IS NULL") == "PENDING"
+    assert await commits.known(stored.database, [content]) == set()
