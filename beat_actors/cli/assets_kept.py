@@ -73,12 +73,14 @@ def check(
     *,
     dry_run: Flag = False,
     anew: Flag = False,
+    many: Flag = False,
     older: Annotated[float, Parameter(name="--older")] = 86_400.0,
     json: Flag = False,
 ) -> int:
     """Compare the rows of objects with the bucket, both ways; exits with 1 if they differ.
 
-    Assets whose object is missing are uploaded again. Objects that no row names are deleted. A check that was interrupted goes on where it stopped.
+    Assets whose object is missing or damaged are uploaded again. Objects that no row names are deleted. A check that was interrupted goes on where it stopped.
+    A check that finds more than a few differences stops, because the bucket may be the wrong one.
 
     Parameters
     ----------
@@ -86,6 +88,8 @@ def check(
         Change nothing, and say what differs.
     anew
         Begin at the beginning.
+    many
+        Make good however much differs.
     older
         Seconds after which an object without a row belongs to no upload in flight.
     """
@@ -101,7 +105,8 @@ def check(
         store = ObjectStore.of_assets(session.settings)
         if store is None:
             raise ObjectsUnavailable("BEAT_ASSET_BUCKET is not set, so there is nothing to compare", reason="not_set")
-        return await Check(session.database, store, dry_run=dry_run, older=older, told=told).run(actor=who(), anew=anew)
+        checks = Check(session.database, store, dry_run=dry_run, older=older, many=many, told=told)
+        return await checks.run(actor=who(), anew=anew)
 
     found = run(work)
     if json:
@@ -121,6 +126,7 @@ def check(
                     f"{found.orphans:,} objects without a row, {found.orphan_bytes / 1e6:,.1f} MB"
                     + ("" if dry_run else "; they are deleted within a minute"),
                 ),
+                ("damaged", f"{found.damaged:,} objects of another size than their rows say"),
                 ("young", f"{found.young:,} objects without a row that may belong to uploads in flight"),
                 ("foreign", f"{found.foreign:,} keys that are not of Beat"),
             ]

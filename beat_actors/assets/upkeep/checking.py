@@ -4,8 +4,11 @@ Rows and keys are in the same order, because the hash comes first in the key. So
 their number. The contents with one first byte are one part; after each of the 256 parts the check notes how far it got, and goes on there when it was
 interrupted. What it does can be repeated.
 
+A check that finds many differences stops before it changes more: the bucket may be another one than the rows', or another installation may use it too.
+
 - A row whose object is not in the bucket: the bucket is asked for the object itself. If it is not there, its assets are uploaded again.
 - An object that no row names and that is older than `older` seconds: its deletion begins (`deleting`). A younger one may belong to an upload in flight.
+- An object of another size than its row says is damaged: it is deleted, and its assets are uploaded again.
 - A key that has not the form of Beat's keys is counted and left alone.
 """
 
@@ -20,13 +23,15 @@ import msgspec
 from beat_actors import audit
 from beat_actors.assets.serving.places import key_of
 from beat_actors.database import Database, Statements
-from beat_actors.errors import ObjectMissing
+from beat_actors.errors import Conflict, ObjectMissing
 from beat_actors.transport.objects import Head, Listed, Page
 
 PAGE = 1000
 OLDER = 86_400.0
 """Seconds after which an object without a row belongs to no upload any more."""
 PARTS = 256
+FEW, SHARE = 50, 0.02
+"""Differences of one kind that a check makes good, however many rows or objects there are, and the share of them up to which it goes on."""
 KEY = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})")
 LAST = b"\xff" * 33
 """Behind every content."""
@@ -46,11 +51,12 @@ class Known(NamedTuple):
     is_object: bool
     is_variant: bool
     young: bool
+    bytes: int
 
 
 class Checked(msgspec.Struct, kw_only=True):
     """What was compared, and what differed. `missing`: rows without an object; `again`: assets that are uploaded again because of it. `orphans`: objects without
-    a row; `orphan_bytes`: theirs. `young`: such objects that may belong to uploads in flight. `foreign`: keys that are not Beat's. `continued`: whether
+    a row; `orphan_bytes`: theirs. `damaged`: objects of another size than their rows say. `young`: such objects that may belong to uploads in flight. `foreign`: keys that are not Beat's. `continued`: whether
     it went on where an earlier check was interrupted."""
 
     dry_run: bool
@@ -63,10 +69,11 @@ class Checked(msgspec.Struct, kw_only=True):
     orphan_bytes: int = 0
     young: int = 0
     foreign: int = 0
+    damaged: int = 0
 
     @property
     def agree(self) -> bool:
-        return not (self.missing or self.orphans)
+        return not (self.missing or self.orphans or self.damaged)
 
 
 SQL = Statements(__file__)
@@ -76,13 +83,15 @@ REACHED, REACH, END = SQL("reached", bytes), SQL("reach"), SQL("end")
 
 @dataclass(slots=True)
 class Check:
-    """One check. `dry_run`: it changes nothing, and begins at the beginning. `told`: is called after each part with its number."""
+    """One check. `dry_run`: it changes nothing, and begins at the beginning. `many`: it makes good however much differs. `told`: is called after each part
+    with its number."""
 
     database: Database
     bucket: Bucket
     dry_run: bool = False
     older: float = OLDER
     page: int = PAGE
+    many: bool = False
     told: Callable[[int, Checked], None] = lambda _part, _found: None
     found: Checked = field(init=False)
 
@@ -90,7 +99,8 @@ class Check:
         self.found = Checked(dry_run=self.dry_run)
 
     async def run(self, *, actor: str, anew: bool = False) -> Checked:
-        """Compare all parts that are left. `anew`: also those that an interrupted check has compared. Raises `ObjectsUnavailable` and `StorageUnavailable`."""
+        """Compare all parts that are left. `anew`: also those that an interrupted check has compared. Raises `ObjectsUnavailable` and `StorageUnavailable`,
+        and `Conflict` where too much differs."""
         first = 0
         if not self.dry_run:
             async with self.database.transaction() as transaction:
@@ -110,10 +120,10 @@ class Check:
 
     async def _part(self, part: int) -> None:
         """Walk along both streams; each content is in one of them or in both."""
-        before = (self.found.rows, self.found.missing + self.found.orphans)
+        before = (self.found.rows, self._differences)
         rows, objects = self._rows(part), self._objects(f"{part:02x}/")
         known, listed = await anext(rows, None), await anext(objects, None)
-        missing, orphans, seen = list[Known](), list[Listed](), list[bytes]()
+        missing, orphans, seen, damaged = list[Known](), list[Listed](), list[bytes](), list[Listed]()
         while known is not None or listed is not None:
             content = None if listed is None else bytes.fromhex(listed.key[-64:])
             if listed is None or (known is not None and content is not None and known.content < content):
@@ -124,18 +134,42 @@ class Check:
                 orphans.append(listed)
                 listed = await anext(objects, None)
             else:
-                seen.append(known.content)
+                if known.bytes == listed.size or known.young:
+                    seen.append(known.content)
+                else:
+                    damaged.append(listed)
                 known, listed = await anext(rows, None), await anext(objects, None)
-            if len(missing) + len(orphans) + len(seen) >= self.page:
-                await self._settle(missing, orphans, seen)
-                missing, orphans, seen = [], [], []
-        await self._settle(missing, orphans, seen)
+            if len(missing) + len(orphans) + len(seen) + len(damaged) >= self.page:
+                await self._settle(missing, orphans, seen, damaged)
+                missing, orphans, seen, damaged = [], [], [], []
+        await self._settle(missing, orphans, seen, damaged)
         if not self.dry_run:
-            looked, differed = self.found.rows - before[0], self.found.missing + self.found.orphans - before[1]
+            looked, differed = self.found.rows - before[0], self._differences - before[1]
             async with self.database.statements() as alone:
                 await alone.run(REACH, {"position": bytes([part]), "looked": looked, "found": differed})
 
-    async def _settle(self, missing: list[Known], orphans: list[Listed], seen: list[bytes]) -> None:
+    @property
+    def _differences(self) -> int:
+        return self.found.missing + self.found.orphans + self.found.damaged
+
+    def _refuse_many(self) -> None:
+        """Raises `Conflict` where so much differs that the bucket is hardly that of the rows."""
+        found = self.found
+        wrong = found.missing + found.damaged
+        if wrong > max(FEW, SHARE * found.rows):
+            what = f"{wrong:,} of {found.rows:,} rows have no object in the bucket, or a damaged one, so BEAT_ASSET_BUCKET may name another bucket"
+        elif found.orphans > max(FEW, SHARE * found.objects):
+            what = f"{found.orphans:,} of {found.objects:,} objects have no row, so another installation may use this bucket too"
+        else:
+            return
+        raise Conflict(
+            f"the check stopped, and has not changed the last of them: {what}. See what differs with `beat assets check --dry-run`; "
+            "if the bucket is the right one and of this installation alone, have all of it made good with `beat assets check --many`"
+        )
+
+    async def _settle(
+        self, missing: list[Known], orphans: list[Listed], seen: list[bytes], damaged: list[Listed]
+    ) -> None:
         gone = [one.content for one in missing if not one.young and await self._is_gone(one.content)]
         oldest = datetime.now(UTC) - timedelta(seconds=self.older)
         old = [one for one in orphans if one.modified < oldest]
@@ -143,14 +177,19 @@ class Check:
         self.found.orphans += len(old)
         self.found.orphan_bytes += sum(one.size for one in old)
         self.found.young += len(orphans) - len(old)
+        self.found.damaged += len(damaged)
         if self.dry_run:
             return
+        if not self.many:
+            self._refuse_many()
+        bad = [bytes.fromhex(one.key[-64:]) for one in damaged]
         async with self.database.transaction() as transaction:
-            if gone:
-                self.found.again += await transaction.only(MISSING, {"contents": gone})
-            if old:
-                contents = [bytes.fromhex(one.key[-64:]) for one in old]
-                await transaction.run(ORPHANS, {"contents": contents, "sizes": [one.size for one in old]})
+            if gone or bad:
+                self.found.again += await transaction.only(MISSING, {"contents": [*gone, *bad]})
+            if old or bad:
+                # The row of a damaged object is gone by now.
+                contents = [bytes.fromhex(one.key[-64:]) for one in (*old, *damaged)]
+                await transaction.run(ORPHANS, {"contents": contents, "sizes": [one.size for one in (*old, *damaged)]})
             if seen:
                 await transaction.run(SEEN, {"contents": seen})
 

@@ -4,12 +4,12 @@
 -- Rows: `Known`, one for each content.
 -- Locks: none.
 -- No row: there is none.
-SELECT content, bool_or(is_object) AS is_object, bool_or(is_variant) AS is_variant, bool_or(young) AS young FROM (
+SELECT content, bool_or(is_object) AS is_object, bool_or(is_variant) AS is_variant, bool_or(young) AS young, max(bytes) AS bytes FROM (
     (SELECT content, deleting_since IS NULL AS is_object, false AS is_variant,
-            deleting_since IS NOT NULL OR coalesce(checked_at, created_at) > clock_timestamp() - make_interval(secs => 60) AS young
+            deleting_since IS NOT NULL OR coalesce(checked_at, created_at) > clock_timestamp() - make_interval(secs => 60) AS young, bytes
      FROM asset_object WHERE content > %(after)s AND content < %(until)s ORDER BY content LIMIT %(most)s)
     UNION ALL
-    (SELECT variant, false, true, created_at > clock_timestamp() - make_interval(secs => 60)
+    (SELECT variant, false, true, created_at > clock_timestamp() - make_interval(secs => 60), bytes
      FROM asset_variant WHERE variant > %(after)s AND variant < %(until)s ORDER BY variant LIMIT %(most)s)) known
 GROUP BY content ORDER BY content LIMIT %(most)s
 

@@ -101,7 +101,7 @@ class _Checked(msgspec.Struct):
 def _check(scene: Scene) -> _Checked:
     """Compare rows and bucket as an operator does. Raises `ChaosError`."""
     env = {**os.environ, **scene.rig.stack.env}
-    argv = (sys.executable, "-c", COMMAND, "assets", "check", "--anew", "--json")
+    argv = (sys.executable, "-c", COMMAND, "assets", "check", "--anew", "--many", "--json")
     place, most = scene.rig.stack.home.path, scene.timing.deadline
     done = subprocess.run(argv, env=env, cwd=place, capture_output=True, check=False, timeout=most)  # noqa: S603
     try:

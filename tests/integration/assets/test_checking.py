@@ -10,6 +10,7 @@ from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.upkeep import checking
 from beat_actors.assets.upkeep.checking import Check, Checked
 from beat_actors.assets.upkeep.deleting import Deleter
+from beat_actors.errors import Conflict
 from tests.integration.assets.stored import Stored, content_of
 
 PICTURES = 60
@@ -140,3 +141,40 @@ async def test_an_object_that_nothing_needs_is_marked(stored: Stored) -> None:
     assert stored.rows.execute("SELECT content FROM asset_object WHERE unused_since IS NOT NULL").fetchall() == [
         (contents[0],)
     ]
+
+
+async def test_an_object_of_another_size_is_deleted_and_uploaded_again(stored: Stored) -> None:
+    good, bad = [await stored.asset("instagram_post", str(n), f"picture {n}".encode()) for n in range(2)]
+    variant = await stored.variant(good, b"smaller")
+    for content in (bad, variant):
+        await stored.store.delete([key_of(content)])
+        await stored.store.put(key_of(content), b"cut")
+    assert (await check(stored, dry_run=True).run(actor="test")).damaged == 2
+    found = await check(stored).run(actor="test")
+    assert (found.damaged, found.again, found.agree) == (2, 1, False)
+    assert stored.one("SELECT status FROM asset_log WHERE content IS NULL") == "PENDING"
+    assert stored.one("SELECT count(*) FROM asset_variant") == 0
+    await Deleter(stays=0.0).run(stored.database)
+    await Deleter(stays=0.0).run(stored.database)
+    assert await stored.keys() == {key_of(good)}
+    assert (await check(stored).run(actor="test")).agree
+
+
+async def test_a_check_of_the_wrong_bucket_stops(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "FEW", 10)
+    contents = await filled(stored)
+    await stored.store.delete([key_of(content) for content in contents])
+    with pytest.raises(Conflict, match="another bucket"):
+        await check(stored).run(actor="test")
+    assert stored.one("SELECT count(*) FROM asset_log WHERE status = 'COMPLETE' AND content IS NOT NULL") >= 50
+    found = await check(stored, many=True).run(actor="test", anew=True)
+    assert found.missing >= 50
+
+
+async def test_a_check_of_a_bucket_that_others_use_too_stops(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "FEW", 10)
+    theirs = [await stored.put(f"of others {n}".encode()) for n in range(40)]
+    with pytest.raises(Conflict, match="another installation"):
+        await check(stored).run(actor="test")
+    assert stored.one("SELECT count(*) FROM asset_object") <= 10
+    assert len(await stored.keys()) == len(theirs)
