@@ -1,10 +1,13 @@
 """The media of a subject are forgotten: its assets, the objects that nobody else has, their smaller pictures, the CDN's copies; and they do not come back.
 
 A subject is a thing that consumers know by its platform, its kind and its name: a profile, with all media of the things that are listed under it, or one
-post. First it is denied, so that intake leaves it out from then on. Then its assets are deleted, `PAGE` entities per transaction, with the beginning of
+post. First it is denied, so that intake leaves it out from then on. Transactions that looked before the denial may still add assets, so their end is
+awaited. Then its assets are deleted, `PAGE` entities per transaction, with the beginning of
 their objects' deletion; `deleting` does the rest within seconds. What was interrupted is repeated, and finds what is left.
 """
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache
@@ -16,11 +19,13 @@ import msgspec
 from beat_actors import audit
 from beat_actors.assets.upkeep.deleting import condemn
 from beat_actors.database import Composed, Database, Statement, Statements
-from beat_actors.errors import BadInput, NotFound
+from beat_actors.errors import BadInput, NotFound, StorageUnavailable
 from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.registry import platform as known_platform
 from beat_actors.text import check_text
 
+WAITS, EVERY = 60.0, 0.05
+"""Seconds for which transactions are awaited that began before the denial, and between two looks. No transaction of Beat takes so long."""
 PAGE = 500
 """Entities whose assets one transaction deletes."""
 PROFILES = "profiles"
@@ -78,6 +83,7 @@ class SubjectAllowed(msgspec.Struct, frozen=True, kw_only=True):
 SQL = Statements(__file__)
 DENY, ALLOW, REMOVE = SQL("deny", int), SQL("allow", int), SQL("remove", Removed)
 WOULD_REMOVE, REFERENCES = SQL("would_remove", Removed), SQL("references", References)
+RUNNING, ENDED = SQL("running", str), SQL("ended", bool)
 OF_ASSETS, IS_DENIED = SQL("of_assets", str), SQL("is_denied", bool)
 
 
@@ -91,13 +97,14 @@ async def forget(
     kind: str = PROFILES,
     dry_run: bool = False,
 ) -> SubjectForgotten:
-    """Forget the media of what has this id or name. Raises `BadInput` and `NotFound`.
+    """Forget the media of what has this id or name. Raises `BadInput` and `NotFound`, and `StorageUnavailable` where it has to be repeated.
 
     An id is enough where the thing's own row is gone, and its assets are not, or it is denied already. What nothing is known of is not found.
     """
     check_text(reason, "reason", longest=1000)
     subject = await resolved(database, platform, name, kind)
     denied = False if dry_run else await _deny(database, subject, actor=actor, reason=reason)
+    ended = dry_run or await _ended(database)
     contents, assets, objects, variants = Counter[bytes](), 0, 0, 0
     async for table, keys in _entities(database, subject):
         found = await (_look if dry_run else _remove)(database, subject.platform, table, keys, contents)
@@ -107,6 +114,11 @@ async def forget(
         objects, variants, shared = await _would_go(database, contents)
     else:
         shared = await _left(database, list(contents))
+    if not ended:
+        raise StorageUnavailable(
+            f"a transaction that began before {subject.key} was denied runs for more than {WAITS:.0f} s, so it may still add media of it; "
+            "what was known is forgotten: repeat the command when that transaction has ended"
+        )
     return SubjectForgotten(
         platform=subject.platform,
         kind=subject.kind,
@@ -204,6 +216,19 @@ async def _deny(database: Database, subject: Subject, *, actor: str, reason: str
             transaction, actor=actor, action="asset.forget", target=_target(subject), detail={"reason": reason}
         )
     return count > 0
+
+
+async def _ended(database: Database) -> bool:
+    """Wait until all transactions have ended that may not have seen a denial. Intake writes rows before it looks for denials, so its transaction has a number."""
+    ends = time.monotonic() + WAITS
+    async with database.statements() as alone:
+        until = await alone.only(RUNNING)
+    while time.monotonic() < ends:
+        async with database.statements() as alone:
+            if await alone.only(ENDED, {"until": until}):
+                return True
+        await asyncio.sleep(EVERY)
+    return False
 
 
 async def _remove(

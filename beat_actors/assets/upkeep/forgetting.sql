@@ -15,6 +15,21 @@ WITH denied AS (
 )
 SELECT count(*)::integer AS denied FROM denied
 
+-- name: running
+-- The end of the transactions that may have looked for a denial before it was committed: their numbers are smaller.
+-- Rows: a transaction's number, one.
+-- Locks: none.
+-- No row: never.
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS until
+
+-- name: ended
+-- Whether all transactions with smaller numbers have ended.
+-- Parameters: until (text): as `running` gives it.
+-- Rows: one.
+-- Locks: none.
+-- No row: never.
+SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %(until)s::xid8 AS ended
+
 -- name: allow
 -- Lets intake take what belongs to subjects again.
 -- Parameters: arrays of equal length: platforms, entities, keys (text[]).

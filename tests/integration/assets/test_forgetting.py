@@ -1,5 +1,6 @@
 """The media of a subject are forgotten: no row, no object and no smaller picture of it is left, and others keep theirs."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.upkeep import forgetting
 from beat_actors.assets.upkeep.deleting import Deleter
 from beat_actors.assets.upkeep.forgetting import allow, forget
-from beat_actors.errors import BadInput, NotFound
+from beat_actors.errors import BadInput, NotFound, StorageUnavailable
 from tests.integration.assets.stored import Stored
 
 SAID = {"actor": "test", "reason": "asked for"}
@@ -138,3 +139,32 @@ async def test_the_next_scrape_does_not_bring_back_what_was_forgotten(two: Store
     assert await scraped() == ["2-post-new"]
     await allow(two.database, "instagram", "mine", **SAID)
     assert await scraped() == ["1", "1-post-3", "1-post-new", "2-post-new"]
+
+
+async def test_an_intake_that_looked_before_the_denial_brings_nothing_back(two: Stored) -> None:
+    now = datetime.now(UTC)
+    post = ("instagram", "instagram_post", "1-post-late", "thumbnail_url", "", None, "https://cdn.example.com/late.jpg")
+    late = intake.Row(*post, 1, b"late", now, None, now, "profiles", "1")
+    async with two.database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO instagram_post (shortcode, profile_id, account_id, owner, source, parser_version, request_id, observed_at)"
+            " VALUES ('1-post-late', '1', '', '', 'lama', 1, 1, now())"
+        )
+        await intake.observe(transaction, [late])
+        forgetting_it = asyncio.create_task(forget(two.database, "instagram", "mine", **SAID))
+        while not two.one("SELECT count(*) FROM asset_denied"):  # noqa: ASYNC110 - what is waited for is in the database
+            await asyncio.sleep(0.01)
+        # It does not end before the intake does.
+        done, _ = await asyncio.wait({forgetting_it}, timeout=1.0)
+        assert not done
+    assert (await forgetting_it).assets == POSTS + 3
+    assert two.one("SELECT count(*) FROM asset_log WHERE entity_key LIKE '1%%'") == 0
+
+
+async def test_a_transaction_that_does_not_end_is_reported(two: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "WAITS", 0.2)
+    async with two.database.transaction() as transaction:
+        await transaction.run("DELETE FROM instagram_account WHERE profile_id = '2'")
+        with pytest.raises(StorageUnavailable, match="repeat"):
+            await forget(two.database, "instagram", "mine", **SAID)
+    assert two.one("SELECT count(*) FROM asset_log WHERE entity_key LIKE '1%%'") == 0
