@@ -35,7 +35,7 @@ class Place:
 
 ENGINE = (
     Place("asset_log", ("entity_key", "url", "stored_url", "parent_key", "account_id"), "URLs of an entity's media, and the account that had it observed", f"{ENTITY}, with the entity", (), "account_id", "owner"),
-    Place("asset_usage", ("account_id",), "the account whose media were stored", KEPT, (), "account_id"),
+    Place("asset_usage", ("account_id",), "the account whose media were stored", "92 days", (), "account_id"),
     Place("asset_denied", ("subject", "actor", "reason"), "who had the media of a subject removed; the subject is a hash", KEPT, ("actor",)),
     Place("profile_log", ("profile_id", "dimensions"), "profiles as they were at each observation", LOG, ("profile_id",), "account_id", "owner", True),
     Place("post_log", ("post_id", "dimensions"), "posts as they were at each observation", LOG, (), "account_id", "owner", True),

@@ -127,6 +127,9 @@ WAITING, COUNTS, STATE_COUNTS, WANTED = (
     SQL("wanted", int),
 )
 PACE, SIZES, SAMPLE = SQL("pace", Taken), SQL("sizes", Size), SQL("sample", int)
+FORGET_USAGE = SQL("forget_usage")
+USAGE_DAYS, USAGE_MOST = 92, 1000
+"""Days before today whose usage is kept, as many as `costs` can be asked for, and rows that one run deletes."""
 NOW = SQL("now", datetime)
 
 
@@ -153,9 +156,11 @@ async def backlog(database: Database) -> AssetBacklog:
 
 
 async def sample(database: Database, epoch: int | None = None) -> Swept:
-    """Note what the uploads of today have taken so far, for the pace. Bounded by the accounts that had uploads today."""
+    """Note what the uploads of today have taken so far, for the pace, and delete what is too old to be asked for. Bounded by the accounts that had uploads
+    today, and by `USAGE_MOST`."""
     async with database.statements() as alone:
         await alone.run(SAMPLE, {"classes": [int(one) for one in AssetClass], "epoch": epoch})
+        await alone.run(FORGET_USAGE, {"days": USAGE_DAYS, "most": USAGE_MOST, "epoch": epoch})
     return Swept()
 
 

@@ -86,6 +86,15 @@ WITH today AS (
 )
 SELECT count(*)::integer AS written FROM written
 
+-- name: forget_usage
+-- Deletes what uploads took on days that are too long ago to be asked for, the oldest first. It reads the first rows of the primary key.
+-- Parameters: days (integer): how many days before today are kept, most (integer): rows, epoch (bigint or null: of the leader).
+-- Locks: the rows; it skips those that others hold.
+-- No row: it gives none.
+DELETE FROM asset_usage WHERE (day, account_id, class) IN (
+    SELECT day, account_id, class FROM asset_usage WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date - %(days)s::integer AND beat_leads(%(epoch)s)
+    ORDER BY day, account_id, class LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+
 -- name: now
 -- The database's clock.
 -- Rows: one.

@@ -115,3 +115,20 @@ async def test_the_pace_goes_on_over_midnight_and_samples_are_forgotten(
 async def test_a_deposed_leader_takes_no_sample(database: Database, admin: psycopg.Connection[Any]) -> None:
     await sample(database, epoch=7)
     assert admin.execute("SELECT count(*) FROM asset_sample").fetchone() == (0,)
+
+
+async def test_what_uploads_took_is_kept_as_long_as_it_can_be_asked_for(
+    database: Database, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beat_actors.assets.upkeep.backlog.USAGE_MOST", 3)
+    admin.execute(
+        "INSERT INTO asset_usage (day, account_id, class) SELECT (now() AT TIME ZONE 'UTC')::date - n, 'a', 0 FROM generate_series(87, 97) n"
+    )
+    kept = "SELECT array_agg((now() AT TIME ZONE 'UTC')::date - day ORDER BY day DESC) FROM asset_usage"
+    await sample(database, epoch=7)
+    assert admin.execute(kept).fetchone() == (list(range(87, 98)),)
+    await sample(database)
+    assert admin.execute(kept).fetchone() == (list(range(87, 95)),)
+    for _ in range(2):
+        await sample(database)
+    assert admin.execute(kept).fetchone() == (list(range(87, 93)),)
