@@ -70,13 +70,14 @@ WITH gone AS MATERIALIZED (
 SELECT content FROM begun
 
 -- name: due
--- The objects that are to be deleted from the bucket and the CDN, those first whose time came first. It reads the first rows of an index.
+-- The objects that are to be deleted from the bucket and the CDN, those first whose time came first. It reads the first rows of an index; the
+-- clock is that of the statement, so that the index ends where the time of none has come.
 -- Parameters: most (integer), epoch (bigint or null: of the leader).
 -- Rows: `Due`.
 -- Locks: none.
 -- No row: the time of none has come, or the leader was replaced.
 SELECT content, removed_at IS NOT NULL AS removed FROM asset_object
-WHERE deleting_since IS NOT NULL AND deleted_at IS NULL AND coalesce(retry_at, deleting_since) <= clock_timestamp() AND beat_leads(%(epoch)s)
+WHERE deleting_since IS NOT NULL AND deleted_at IS NULL AND coalesce(retry_at, deleting_since) <= statement_timestamp() AND beat_leads(%(epoch)s)
 ORDER BY coalesce(retry_at, deleting_since) LIMIT %(most)s
 
 -- name: removed
