@@ -22,7 +22,8 @@ from beat_actors.shapes import one_of
 OPEN: Final = "open"
 """The method needs no key, and its answer contains nothing of what is stored."""
 PUBLIC: Final = "public"
-"""The method needs no key, and its answer contains public data alone. With a key that has the scope read it contains what this key may read."""
+"""The method needs no key, and its answer contains public data alone. With a key that has the scope read it contains what this key may read;
+any other valid key gets what a caller without a key gets."""
 Scopes = Mapping[str, Scope | Literal["open", "public"]]
 """By HTTP method. It stands as `scopes` on each resource."""
 PRIORITIES = one_of(priority.name.lower() for priority in Priority)
@@ -74,14 +75,14 @@ class Gate:
 
     async def process_resource(self, req: Request, resp: Response, resource: Any, _params: dict[str, Any]) -> None:
         # A method that the resource does not have needs any key. Falcon then answers that there is no such method.
-        scope = resource.scopes.get(req.method)
+        scope, is_public = resource.scopes.get(req.method), False
         if scope == OPEN:
             return
         if scope == PUBLIC:
             check_query(req, resource.calls[req.method])
             if not req.get_header("Authorization"):
                 return
-            scope = Scope.READ
+            scope, is_public = Scope.READ, True
         services = self._provider.services
         caller = await services.keyring.caller(_token(req), within=left())
         allowance = await services.limiter.take(caller.key_id, caller.rate_limit)
@@ -90,6 +91,8 @@ class Gate:
         resp.set_header("RateLimit-Reset", str(allowance.seconds))
         if not allowance.granted:
             raise TooManyCalls(caller.rate_limit, allowance.seconds)
+        if is_public and scope not in caller.scopes:
+            return  # the caller gets what a reader without a key gets
         if scope is not None and scope not in caller.scopes:
             raise Forbidden(f"this call needs a key with the scope {scope}", scope=scope)
         if req.method in resource.calls:

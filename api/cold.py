@@ -8,7 +8,9 @@ import asyncio
 import ipaddress
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -36,6 +38,10 @@ MAX_WAITS = 1000
 MAX_WAITS_OPEN = 800
 """Those of them without a key."""
 MAX_WAITS_OF_KEY = 200
+MAX_WAITS_OF_NETWORK = 200
+"""Those of one network without a key, so that readers of one network leave room to all others."""
+SHARE_OF_NETWORK = 5
+"""One network may use one part in so many of the budget of requests for parents."""
 ROUNDS = 3
 """How often a reader looks again: its picture may change while it is fetched."""
 JOINED = 2.0
@@ -60,6 +66,14 @@ class Brought(NamedTuple):
 
     asset: Asset
     retry_after: int
+
+
+class Budget(NamedTuple):
+    """What readers without a key may cause each minute. `name`: of its counters. `most`: all readers together. `most_of_network`: those of one network."""
+
+    name: str
+    most: int
+    most_of_network: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,8 @@ class Cold:
             lambda wanted: services().shelf.made(wanted), most=MAX_WAITS, most_of_key=MAX_WAITS_OPEN
         )
         self._begun: dict[object, _Begun] = {}
-        self._spent_until = 0.0
+        self._waits_of_network: Counter[str] = Counter()
+        self._spent_until: dict[str, float] = {}
 
     async def bring(self, asset: Asset, by: Asker) -> Brought | None:
         """The asset after its picture was fetched, or after a bounded wait. `None` where it was forgotten meanwhile. Raises `StorageUnavailable`."""
@@ -104,16 +119,23 @@ class Cold:
             if now is Step.REST:
                 return Brought(asset, max(1, math.ceil(asset.later)) if asset.later and asset.later > 0 else LATER)
             if now is Step.ASK:
-                return Brought(asset, await self._begin(asset.public_id, by, self._asking(asset)) or LATER)
+                refused = await self._begin(asset.public_id, by, self._asking(asset), self._refetches())
+                return Brought(asset, refused or LATER)
             seconds = ends - time.monotonic()
-            if seconds <= 0 or not self._room(self.assets, by):
+            if seconds <= 0:
                 break
-            if now is Step.WANT and (refused := await self._begin(asset.public_id, by, self._marking(asset))):
-                return Brought(asset, refused)
-            if asset.wanted:
-                self._wakeups.send((UPLOADS.platform,))  # the first wake-up may be lost
-            with uncounted():
-                ended = await self.assets.until_ended(asset.public_id, seconds, by.key_id)
+            with self._place(self.assets, by) as has_place:
+                if not has_place:
+                    break
+                begins = now is Step.WANT
+                if begins and (
+                    refused := await self._begin(asset.public_id, by, self._marking(asset), self._fetches())
+                ):
+                    return Brought(asset, refused)
+                if asset.wanted:
+                    self._wakeups.send((UPLOADS.platform,))  # the first wake-up may be lost
+                with uncounted():
+                    ended = await self.assets.until_ended(asset.public_id, seconds, by.key_id)
             if not ended:
                 break
             found = await in_time(self._services().shelf.assets.find(asset.public_id, anew=True))
@@ -127,20 +149,46 @@ class Cold:
 
     async def make(self, wanted: Wanted, by: Asker) -> int:
         """Wait until a variant is made, for a short time. 0, or the seconds after which to ask again. Raises `StorageUnavailable`."""
-        if not self._room(self.variants, by):
-            return COME_BACK[0]
-        if refused := await self._begin(wanted, by, lambda: self._services().want_variant(*wanted)):
-            return refused
-        with uncounted():
-            made = await self.variants.until_ended(wanted, BRIEFLY, by.key_id)
+        with self._place(self.variants, by) as has_place:
+            if not has_place:
+                return COME_BACK[0]
+            if refused := await self._begin(
+                wanted, by, lambda: self._services().want_variant(*wanted), self._fetches()
+            ):
+                return refused
+            with uncounted():
+                made = await self.variants.until_ended(wanted, BRIEFLY, by.key_id)
         return 0 if made else COME_BACK[0]
 
     async def close(self) -> None:
         await self.assets.close()
         await self.variants.close()
 
-    def _room(self, waiting: "Waiting[UUID] | Waiting[Wanted]", by: Asker) -> bool:
-        return waiting.room(by.key_id) and (by.network is not None or waiting.waits_of(by.key_id) < MAX_WAITS_OF_KEY)
+    @contextmanager
+    def _place(self, waiting: "Waiting[UUID] | Waiting[Wanted]", by: Asker) -> Iterator[bool]:
+        """Whether the reader may wait. Its network has one reader more that waits until the block ends."""
+        if by.network is None:
+            yield waiting.room(by.key_id) and waiting.waits_of(by.key_id) < MAX_WAITS_OF_KEY
+            return
+        if not waiting.room(by.key_id) or self._waits_of_network[by.network] >= MAX_WAITS_OF_NETWORK:
+            yield False
+            return
+        self._waits_of_network[by.network] += 1
+        try:
+            yield True
+        finally:
+            self._waits_of_network[by.network] -= 1
+            if not self._waits_of_network[by.network]:
+                del self._waits_of_network[by.network]
+
+    def _fetches(self) -> Budget:
+        settings = self._services().database.settings
+        return Budget("assets", settings.asset_cold_reads, settings.asset_cold_reads_of_network)
+
+    def _refetches(self) -> Budget:
+        """Each of these is a call to a provider, which an account pays for."""
+        most = self._services().database.settings.asset_cold_refetches
+        return Budget("assets:parents", most, -(-most // SHARE_OF_NETWORK))
 
     def _marking(self, asset: Asset) -> Callable[[], Awaitable[object]]:
         async def mark() -> None:
@@ -152,7 +200,7 @@ class Cold:
     def _asking(self, asset: Asset) -> Callable[[], Awaitable[object]]:
         return lambda: self._services().shelf.ask(asset.public_id)
 
-    async def _begin(self, what: object, by: Asker, work: Callable[[], Awaitable[object]]) -> int:
+    async def _begin(self, what: object, by: Asker, work: Callable[[], Awaitable[object]], budget: Budget) -> int:
         """Do the work once for all readers that come together. 0, or the seconds after which to ask again where the budget is used up."""
         while (begun := self._begun.get(what)) is not None:
             refused = await in_time(_result(begun.task))
@@ -160,7 +208,7 @@ class Cold:
                 return refused
             if self._begun.get(what) is begun:
                 del self._begun[what]
-        task = asyncio.create_task(self._paid(by, work))
+        task = asyncio.create_task(self._paid(by, work, budget))
         begun = self._begun[what] = _Begun(by.network, task)
         task.add_done_callback(lambda done: self._keep(what, begun, done))
         return await in_time(_result(task))
@@ -175,30 +223,26 @@ class Cold:
         else:
             asyncio.get_running_loop().call_later(JOINED, drop)
 
-    async def _paid(self, by: Asker, work: Callable[[], Awaitable[object]]) -> int:
-        if by.network is not None and (refused := await self._spend(by.network)):
+    async def _paid(self, by: Asker, work: Callable[[], Awaitable[object]], budget: Budget) -> int:
+        if by.network is not None and (refused := await self._spend(by.network, budget)):
             return refused
         await work()
         return 0
 
-    async def _spend(self, network: str) -> int:
-        """Take one fetch from the budget of the network and from that of all. 0, or the seconds until there is one again."""
-        services = self._services()
-        settings = services.database.settings
+    async def _spend(self, network: str, budget: Budget) -> int:
+        """Take one from the budget of the network and from that of all. 0, or the seconds until there is one again."""
+        limiter = self._services().limiter
         now = time.monotonic()
-        if now < self._spent_until:  # so that a flood leaves no counters of networks in Redis
-            return max(1, math.ceil(self._spent_until - now))
-        for name, limit in (
-            (f"assets:{network}", settings.asset_cold_reads_of_network),
-            ("assets", settings.asset_cold_reads),
-        ):
+        if now < (until := self._spent_until.get(budget.name, 0.0)):  # a flood leaves no counters of networks in Redis
+            return max(1, math.ceil(until - now))
+        for name, limit in ((f"{budget.name}:{network}", budget.most_of_network), (budget.name, budget.most)):
             if not limit:
                 return WINDOW
-            allowance = await services.limiter.take(name, limit)
+            allowance = await limiter.take(name, limit)
             if not allowance.granted:
-                if name == "assets":
-                    self._spent_until = now + allowance.seconds
-                    log.warning("cold_reads_spent", limit=limit, seconds=allowance.seconds)
+                if name == budget.name:
+                    self._spent_until[name] = now + allowance.seconds
+                    log.warning("cold_reads_spent", budget=name, limit=limit, seconds=allowance.seconds)
                 return allowance.seconds
         return 0
 

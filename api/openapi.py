@@ -183,7 +183,7 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
     elif scope == PUBLIC:
         found["security"] = [{}, {"key": []}]
         found["description"] = (
-            f"Needs no key for public data. A key with the scope `{Scope.READ}` also gets what it may see of owners."
+            f"Needs no key for public data. A key with the scope `{Scope.READ}` also gets what it may see of owners; any other valid key gets public data."
         )
     else:
         found["description"] = f"Needs a key with the scope `{scope}`."

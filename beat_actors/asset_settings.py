@@ -71,6 +71,15 @@ class AssetSettings(AssetBudgetSettings):
             description="the same for the readers of one network (IPv4: /24, IPv6: /48)",
         ),
     ] = 120
+    asset_cold_refetches: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="expired assets per minute for which readers without a key may cause a call to a provider, which an account pays for, all together; "
+            "one network may cause a fifth of it; 0: none",
+        ),
+    ] = 10
     api_proxies: Annotated[
         int,
         Field(

@@ -26,6 +26,7 @@ from tests.extent import cases
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
 from tests.integration.assets.origins import Pictures, picture, pictures
+from tests.integration.assets.rows import eventually
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 200 + b"\xff\xd9"
 CDN = "https://cdn.example.com/pictures"
@@ -221,9 +222,16 @@ async def test_an_asset_of_an_owner_is_for_keys_that_may_see_the_owner(readers, 
     assert await status(Scope.READ, account_id="other") == 404
     assert await status(Scope.READ, account_id="acme") == 200
     assert await status(Scope.OPERATE, Scope.READ) == 200
-    assert await status(Scope.SUBMIT) == 403
+    assert await status(Scope.SUBMIT) == 404
     wrong = await readers.simulate_get(f"/assets/{asset}", headers={"Authorization": "Bearer beat_no"})
     assert wrong.status_code == 401
+
+
+async def test_a_key_that_may_not_read_gets_what_a_reader_without_a_key_gets(readers, assets, new_key) -> None:
+    asset = await assets.add_stored()
+    answer = await readers.simulate_get(f"/assets/{asset}", headers=bearer(await new_key(Scope.SUBMIT)))
+    assert (answer.status_code, answer.content) == (200, JPEG)
+    assert int(answer.headers["ratelimit-remaining"]) >= 0
 
 
 @pytest.fixture
@@ -341,6 +349,45 @@ async def test_s7_11_and_s7_3_who_reads_an_expired_asset_has_its_parent_asked_fo
         assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
     states = [await assets.column("status", asset) for asset in (never, today, yesterday, alone)]
     assert states == ["REFETCH", "EXPIRED", "REFETCH", "EXPIRED"]
+
+
+async def test_s7_11_readers_without_a_key_cause_few_calls_that_an_account_pays_for(
+    stored_settings, wake_ups, assets, new_key
+) -> None:
+    bounded = {"asset_cold_refetches": 6, "api_proxies": 1}
+    async with Promised(app_over(stored_settings.model_copy(update=bounded), wake_ups)) as readers:
+
+        async def asks(address: str, **headers: str) -> bool:
+            asset = await assets.add("EXPIRED")
+            answer = await readers.simulate_get(f"/assets/{asset}", headers={"X-Forwarded-For": address, **headers})
+            assert (answer.status_code, answer.content) == (404, PLACEHOLDER)
+            return await assets.column("status", asset) == "REFETCH"
+
+        assert [await asks(f"192.0.2.{n}") for n in range(4)] == [True, True, False, False]
+        assert [await asks(f"203.0.{n}.1") for n in range(6)] == [True] * 4 + [False] * 2
+        assert await asks("203.0.9.1", **bearer(await new_key(Scope.READ)))
+
+
+async def test_s7_11_readers_of_one_network_leave_waits_to_others(
+    stored_settings, wake_ups, assets, monkeypatch
+) -> None:
+    monkeypatch.setattr(cold, "MAX_WAITS_OF_NETWORK", 2)
+    async with Promised(app_over(stored_settings.model_copy(update={"api_proxies": 1}), wake_ups)) as readers:
+        waits = readers.app.resources["/assets/{public_id}"]._provider.cold.assets
+        ids = [await assets.add() for _ in range(4)]
+
+        def read(asset: str, address: str) -> Any:
+            return asyncio.ensure_future(readers.simulate_get(f"/assets/{asset}", headers={"X-Forwarded-For": address}))
+
+        held = [read(asset, "192.0.2.1") for asset in ids[:2]]
+        await eventually(lambda: waits.waits_of(cold.NOBODY) == 2)
+        refused = await read(ids[2], "192.0.2.9")
+        assert (refused.status_code, refused.headers["retry-after"]) == (404, "10")
+        assert not await assets.column("wanted_at IS NOT NULL", ids[2])
+        held.append(read(ids[3], "198.51.100.1"))
+        await eventually(lambda: waits.waits_of(cold.NOBODY) == 3)
+        await assets.run("UPDATE asset_log SET status = 'GONE', wanted_at = NULL")
+        assert {answer.status_code for answer in await asyncio.gather(*held)} == {404}
 
 
 async def test_what_failed_a_moment_ago_is_not_fetched_before_its_time(readers, assets) -> None:
