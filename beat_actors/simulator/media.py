@@ -73,6 +73,10 @@ class Media:
         elif kind is FaultKind.TRUNCATED and fault.body == "cut":
             self._statuses["none"] += 1
             return await hostile.cut(request, reply)
+        elif kind is FaultKind.REDIRECT:
+            status = hostile.redirect_status(fault)
+            self._statuses[str(status)] += 1
+            return web.Response(status=status, headers={"Location": _target(request, loop=fault.body == "loop")})
         elif kind in hostile.ON_THE_WIRE:
             self._statuses["none" if kind in hostile.NO_ANSWER else str(reply.status)] += 1
             return await hostile.on_the_wire(request, kind, fault, reply)
@@ -116,6 +120,16 @@ def identity(path: str) -> str:
     rest = path.removeprefix(PREFIX).lstrip("/")
     host, slash, behind = rest.partition("/")
     return behind if slash and "." in host else rest
+
+
+def _target(request: web.Request, *, loop: bool) -> str:
+    """Where a redirect leads: to the same picture, of the same host or of one that does not exist.
+
+    With BEAT_ASSET_ORIGIN a caller did not ask for `/_cdn/HOST`, so the target must not contain it."""
+    if loop:
+        return f"./{request.rel_url.raw_name}{'?' if request.rel_url.raw_query_string else ''}{request.rel_url.raw_query_string}"
+    path, mark, query = request.raw_path.partition("?")
+    return f"https://elsewhere.invalid/{identity(path)}{mark}{query}"
 
 
 def operation_of(name: str) -> str:

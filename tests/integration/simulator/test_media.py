@@ -247,3 +247,16 @@ async def test_what_media_does_not_have_is_refused_with_a_reason(admin: Simulato
         await admin.add_fault("outage", "media", operation="profile")
     with pytest.raises(SimulatorRefused, match="not negative"):
         await admin.set_media(life=-1)
+
+
+@pytest.mark.parametrize("body", ["loop", None])
+async def test_a_redirect_leads_to_the_same_picture(
+    url: str, admin: SimulatorClient, origin: Origin, body: str | None
+) -> None:
+    await admin.add_fault(kind="redirect", source="media", times=1, **({"body": body} if body else {}))
+    with await origin.fetch(PICTURE + "?_nc_ohc=a/b") as fetched:
+        assert isinstance(fetched, Got)
+    assert (await admin.media(pictures=True))["by_picture"] == {identity(urlsplit(PICTURE).path): 2}
+    await admin.add_fault(kind="redirect", source="media", times=1, body="loop")
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/_cdn{urlsplit(PICTURE).path}") as answer:
+        assert answer.status == 200
