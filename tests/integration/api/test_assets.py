@@ -20,6 +20,7 @@ from beat_actors.assets.upkeep.caps import Allowed, Caps
 from beat_actors.assets.uploader import Uploader
 from beat_actors.database import Database
 from beat_actors.media.conversion import Converters
+from beat_actors.media.urls import identity
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 from tests.extent import cases
@@ -29,10 +30,12 @@ from tests.integration.assets.origins import Pictures, picture, pictures
 from tests.integration.assets.rows import eventually
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 200 + b"\xff\xd9"
+CURRENT = b"\x01"
+"""In place of the identity that the asset itself has."""
 CDN = "https://cdn.example.com/pictures"
 ADD = """
 INSERT INTO asset_log (platform, entity, entity_key, field, owner, url, status, class, identity, content, content_identity, parent_kind, parent_key)
-SELECT 'instagram', 'instagram_account', %(key)s, 'picture', %(owner)s, 'https://origin.example.com/p/' || %(number)s || '.jpg?' || %(key)s, %(status)s, 0, '\\x01',
+SELECT 'instagram', 'instagram_account', %(key)s, 'picture', %(owner)s, %(url)s, %(status)s, 0, %(identity)s,
        %(content)s, %(content_identity)s, 'profiles', %(key)s
 RETURNING public_id
 """
@@ -66,9 +69,12 @@ class Assets:
         given = {"content": None, "content_identity": None} | more
         async with self.database.transaction() as transaction:
             key = uuid.uuid4().hex
+            url = f"https://origin.example.com/p/{self.number}.jpg?{key}"
+            if given["content_identity"] == CURRENT:
+                given["content_identity"] = identity(url)
             return str(
                 await transaction.value(
-                    ADD, {"key": key, "owner": owner, "status": status, "number": str(self.number)} | given
+                    ADD, {"key": key, "owner": owner, "status": status, "url": url, "identity": identity(url)} | given
                 )
             )
 
@@ -76,8 +82,8 @@ class Assets:
         self, body: bytes = JPEG, *, status: str = "COMPLETE", media_type: str = "image/jpeg", **more: Any
     ) -> str:
         content = await self.put(body, media_type)
-        identity = b"\x01" if status == "COMPLETE" else b"\x02"
-        return await self.add(status, content=content, content_identity=identity, **more)
+        of = CURRENT if status == "COMPLETE" else b"\x02"
+        return await self.add(status, content=content, content_identity=of, **more)
 
     async def put(self, body: bytes, media_type: str = "image/jpeg") -> bytes:
         content = hashlib.sha256(body).digest()
