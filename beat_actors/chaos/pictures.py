@@ -3,7 +3,6 @@
 The module does no I/O. `wrong` is empty where the promises about pictures held.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -68,7 +67,7 @@ HELD = Composed(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureEvidence:
     """`rows`: contents that rows name. `hashes`: of the bytes in the bucket, by key. `truths`: by URL. `in_flight`: uploads of killed processes, at most.
-    `before`: contents by asset that were COMPLETE before the fault. `excused`: how often the origin gave a reason for a failure, by the failure's word.
+    `before`: contents by asset that were COMPLETE before the fault. `excused`: by URL, the words of failures for which the origin gave a reason.
     `served`: what readers got, by asset; empty where nobody read.
     """
 
@@ -78,7 +77,7 @@ class PictureEvidence:
     truths: Mapping[str, Truth]
     in_flight: int = 0
     before: Mapping[str, str] = field(default_factory=dict)
-    excused: Mapping[str, int] = field(default_factory=dict)
+    excused: Mapping[str, Set[str]] = field(default_factory=dict)
     served: Mapping[str, Served] = field(default_factory=dict)
 
 
@@ -146,22 +145,15 @@ def _other_pictures(evidence: PictureEvidence) -> list[str]:
 
 
 def _without_reason(evidence: PictureEvidence) -> list[str]:
-    """Assets that were given up, whose picture the origin has. As many are excused as the origin gave reasons."""
-    given_up = [
-        asset
+    """Assets that were given up, whose picture the origin has. Those are excused whose URL got a reason for this failure."""
+    return [
+        f"asset {asset.id} is {asset.status} ({asset.failure}), and its origin has the picture; {asset.url} got no such answer"
         for asset in evidence.assets
         if asset.status not in OPEN
         and asset.status != "COMPLETE"
         and (truth := evidence.truths.get(asset.url)) is not None
         and truth.is_picture
-    ]
-    counts = Counter(word_of(asset) for asset in given_up)
-    excess = {word for word, count in counts.items() if count > evidence.excused.get(word, 0)}
-    return [
-        f"asset {asset.id} is {asset.status} ({asset.failure}), and its origin has the picture; it gave that reason "
-        f"{evidence.excused.get(word_of(asset), 0)} times"
-        for asset in given_up
-        if word_of(asset) in excess
+        and word_of(asset) not in evidence.excused.get(asset.url, ())
     ]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -25,11 +24,11 @@ BROKEN_OFF = ("batch_failed", "sweep_failed", "upkeep_broken_off")
 @dataclass(slots=True)
 class Pictures:
     """What the check of pictures has to know. `in_flight`: uploads of processes that were killed. `before`: contents by asset that were COMPLETE
-    before the fault. `excused`: how often the origin gave a reason to give a picture up, by the failure's word."""
+    before the fault. `excused`: by the simulator's name of a picture, the words of failures for which its origin gave a reason."""
 
     in_flight: int = 0
     before: dict[str, str] = field(default_factory=dict)
-    excused: Counter[str] = field(default_factory=Counter)
+    excused: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,7 +17,7 @@ from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.media.content import examined
 from beat_actors.media.picture import NotStored, Picture
-from beat_actors.simulator.media import PREFIX
+from beat_actors.simulator.media import PREFIX, identity
 
 OPEN = """
 SELECT (SELECT count(*) FROM asset_log WHERE status IN ('PENDING', 'PROCESSING') OR status = 'WAITING' AND NOT starts_with(coalesce(failure, ''), 'gone:'))
@@ -93,9 +93,21 @@ async def collected(scene: Scene) -> PictureEvidence:
         truths=await _truths(rig, assets),
         in_flight=pictures.in_flight,
         before=pictures.before,
-        excused=pictures.excused,
+        excused=excused_by_url(pictures.excused, assets),
         served=await _served(scene, [asset.id for asset in assets if asset.content is not None]),
     )
+
+
+def excused_by_url(by_picture: Mapping[str, Set[str]], assets: Iterable[Asset]) -> dict[str, Set[str]]:
+    """By URL, of what is known by the simulator's name of a picture."""
+    names = {asset.url: identity(_place("", asset.url).path) for asset in assets}
+    return {url: by_picture[name] for url, name in names.items() if name in by_picture}
+
+
+def _place(simulator: str, url: str) -> URL:
+    """Where the simulator has what Beat finds under this URL."""
+    parts = urlsplit(url)
+    return URL(f"{simulator}{PREFIX}/{parts.netloc}{parts.path}{'?' * bool(parts.query)}{parts.query}", encoded=True)
 
 
 async def _served(scene: Scene, ids: Sequence[str]) -> dict[str, Served]:
@@ -121,9 +133,7 @@ async def _truths(rig: Rig, assets: Sequence[Asset]) -> dict[str, Truth]:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def ask(http: aiohttp.ClientSession, url: str) -> Truth:
-        parts = urlsplit(url)
-        place = f"{rig.stack.simulator.url}{PREFIX}/{parts.netloc}{parts.path}{'?' * bool(parts.query)}{parts.query}"
-        async with slots, http.get(URL(place, encoded=True)) as answer:
+        async with slots, http.get(_place(rig.stack.simulator.url, url)) as answer:
             return _truth(answer.status, await answer.read())
 
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as http:

@@ -5,7 +5,7 @@ What is served depends on the path alone: `/_cdn/HOST/PATH` and `/_cdn/PATH` are
 
 import asyncio
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TypedDict
@@ -39,13 +39,15 @@ BYTES = ((150, 6_000), (320, 14_000), (480, 20_000), (720, 40_000), (LARGEST, 60
 
 
 class MediaReport(TypedDict):
-    """`fetches`: requests in all; `pictures`: different ones; `most`: requests for one of them. `life`, `ahead`: of the `MediaClock`."""
+    """`fetches`: requests in all; `pictures`: different ones; `most`: requests for one of them. `faults`: by picture, the kinds of faults that hit requests
+    for it. `life`, `ahead`: of the `MediaClock`."""
 
     fetches: int
     pictures: int
     most: int
     statuses: dict[str, int]
     by_picture: dict[str, int]
+    faults: dict[str, list[str]]
     life: float
     ahead: float
 
@@ -58,6 +60,7 @@ class Media:
         self._faults = faults
         self._fetches: Counter[str] = Counter()
         self._statuses: Counter[str] = Counter()
+        self._hit: defaultdict[str, set[str]] = defaultdict(set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         name = identity(request.path)
@@ -68,6 +71,7 @@ class Media:
         if hit is None:
             return self._said(reply)
         kind, fault = hit
+        self._hit[name].add(kind.value)
         if kind is FaultKind.SLOW:
             await asyncio.sleep(fault.delay)
         elif kind is FaultKind.TRUNCATED and fault.body == "cut":
@@ -89,6 +93,7 @@ class Media:
             most=max(self._fetches.values(), default=0),
             statuses=dict(self._statuses),
             by_picture=dict(self._fetches) if pictures_too else {},
+            faults={name: sorted(kinds) for name, kinds in self._hit.items()} if pictures_too else {},
             life=self.clock.life,
             ahead=self.clock.ahead,
         )
@@ -97,6 +102,7 @@ class Media:
         """Forget what was asked."""
         self._fetches.clear()
         self._statuses.clear()
+        self._hit.clear()
 
     def _said(self, reply: Reply) -> web.Response:
         self._statuses[str(reply.status)] += 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from beat_actors.chaos.scene import Scene
@@ -49,19 +49,23 @@ async def hostile(scene: Scene) -> None:
     await until(lambda: scene.ended() > 0, within=scene.timing.deadline, what="no request ended")
     hits: Counter[str] = Counter()
 
-    async def heal(simulator: SimulatorClient) -> int:
-        before = (await simulator.media())["fetches"]
+    async def heal(simulator: SimulatorClient) -> Mapping[str, Sequence[str]]:
         for active in await simulator.faults():
             hits[active.kind.value] += active.hits
         await simulator.clear_faults()
-        return (await simulator.media())["fetches"] - before
+        return (await simulator.media(pictures=True))["faults"]
 
-    # Each of those that were asked between the count and the end may have got any of the answers.
-    uncounted = await scene.rig.with_simulator(heal)
+    kinds_by_picture = await scene.rig.with_simulator(heal)
     scene.heal()
-    scene.extra |= {"hostile_answers": hits.total(), "uncounted": uncounted}
+    scene.extra |= {"hostile_answers": hits.total()}
     missed = sorted(kind for kind in {str(details["kind"]) for details in KINDS} if not hits[kind])
     scene.complain(bool(missed), f"no picture got the answers: {', '.join(missed)}")
-    for kind, words in GIVES.items():
-        for word in words:
-            scene.pictures.excused[word] += hits[kind] + uncounted
+    scene.pictures.excused |= reasons(kinds_by_picture)
+
+
+def reasons(kinds_by_picture: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """The words of failures for which each picture got a reason."""
+    return {
+        name: frozenset(word for kind in kinds for word in GIVES.get(kind, ()))
+        for name, kinds in kinds_by_picture.items()
+    }

@@ -257,6 +257,7 @@ async def test_a_redirect_leads_to_the_same_picture(
     with await origin.fetch(PICTURE + "?_nc_ohc=a/b") as fetched:
         assert isinstance(fetched, Got)
     assert (await admin.media(pictures=True))["by_picture"] == {identity(urlsplit(PICTURE).path): 2}
+    assert (await admin.media(pictures=True))["faults"] == {identity(urlsplit(PICTURE).path): ["redirect"]}
     await admin.add_fault(kind="redirect", source="media", times=1, body="loop")
     async with aiohttp.ClientSession() as http, http.get(f"{url}/_cdn{urlsplit(PICTURE).path}") as answer:
         assert answer.status == 200

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from beat_actors.chaos.families.origins import reasons
 from beat_actors.chaos.pictures import Asset, PictureEvidence, Served, Truth, key_of, orphans, wrong
+from beat_actors.chaos.surveying import excused_by_url
 
 ONE, TWO, OTHER = "a" * 64, "b" * 64, "c" * 64
 GOOD = PictureEvidence(
@@ -27,7 +29,7 @@ GOOD = PictureEvidence(
     },
     in_flight=1,
     before={"1": ONE},
-    excused={"html": 1},
+    excused={"https://cdn/5": {"html"}},
     served={"1": Served(200, ONE), "2": Served(200, TWO), "3": Served(200, ONE)},
 )
 
@@ -84,20 +86,28 @@ def test_a_picture_that_its_origin_does_not_have_is_named() -> None:
 def test_a_picture_that_was_given_up_without_a_reason_is_named() -> None:
     (found,) = wrong(changed(2, status="FAILED", failure="truncated: it ends"))
     assert found.startswith(
-        "asset 2 is FAILED (truncated: it ends), and its origin has the picture; it gave that reason 0 times"
+        "asset 2 is FAILED (truncated: it ends), and its origin has the picture; https://cdn/2 got no such answer"
     )
 
 
 def test_a_picture_that_waits_for_a_fresh_url_needs_a_reason_too() -> None:
     waits = changed(2, status="REFETCH", failure="expired: HTTP 403")
-    assert wrong(replace(waits, excused={"html": 1, "expired": 1})) == []
+    assert wrong(replace(waits, excused={**GOOD.excused, "https://cdn/2": {"expired"}})) == []
     (found,) = wrong(waits)
     assert found.startswith("asset 2 is REFETCH (expired: HTTP 403), and its origin has the picture")
 
 
-def test_more_pictures_given_up_than_reasons_were_given_are_named() -> None:
-    found = wrong(changed(2, status="FAILED", failure="html: a page"))
-    assert [line.partition(" (")[0] for line in found] == ["asset 2 is FAILED", "asset 5 is FAILED"]
+def test_a_reason_for_one_picture_excuses_no_other() -> None:
+    evidence = replace(changed(2, status="FAILED", failure="html: a page"), excused={"https://cdn/5": {"html", "gone"}})
+    assert [line.partition(" (")[0] for line in wrong(evidence)] == ["asset 2 is FAILED"]
+
+
+def test_reasons_are_of_the_picture_that_got_the_answer() -> None:
+    scene = reasons({"v/1.jpg": ["html", "hang"], "v/2.jpg": ["hang"]})
+    assets = [
+        Asset(str(n), "FAILED", f"https://cdn.example.com/v/{n}.jpg?x=1", "html: a page", None) for n in (1, 2, 3)
+    ]
+    assert excused_by_url(scene, assets) == {assets[0].url: {"html"}, assets[1].url: set()}
 
 
 def test_a_picture_that_was_there_before_the_fault_is_named() -> None:
