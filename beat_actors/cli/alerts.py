@@ -1,5 +1,7 @@
 """`beat alerts`: open alerts, and how one is silenced."""
 
+import sys
+from collections.abc import Sequence
 from datetime import datetime
 
 from cyclopts import App
@@ -13,13 +15,15 @@ app = App(name="alerts", help="List open alerts with impact and recommended acti
 
 
 @app.default
-def list_alerts(*, resolved: Flag = False, shape: Shape = TABLE) -> None:
+def list_alerts(*, resolved: Flag = False, silenced: Flag = False, shape: Shape = TABLE) -> None:
     """List open alerts, the most severe first: cause, impact, automatic action, recommended action.
 
     Parameters
     ----------
     resolved
         Include resolved alerts, newest first, with their end and duration.
+    silenced
+        Also show silenced alerts in full on a terminal. Without it one line has their ids while other alerts are open.
     """
     found = ask(watching.There, lambda beat: beat.alerts(resolved=resolved))
     if resolved:
@@ -28,7 +32,13 @@ def list_alerts(*, resolved: Flag = False, shape: Shape = TABLE) -> None:
     if resolved:
         columns[3:3] = ["resolved", "lasted"]
     prose = ("cause", "impact", "automatic action", "what to do")
+    folded: list[AlertView] = []
+    if sys.stdout.isatty() and not (resolved or silenced or shape.json or shape.json_lines):
+        found, folded = _folded(found)
     show_list(found, columns, lambda one: _alert(one, resolved=resolved), shape, prose=prose, empty="no open alerts")
+    if folded:
+        ids = " ".join(str(one.id) for one in folded)
+        say(f"{len(folded)} more silenced or explained by another alert: {ids} (beat alerts --silenced)")
 
 
 @app.command
@@ -44,6 +54,12 @@ def silence(alert: AlertId, /, *, reason: str, undo: Flag = False) -> None:
     """
     key = ask(watching.There, lambda beat: beat.silence(alert, silenced=not undo, reason=reason))
     say(f"{key} is {'no longer silenced' if undo else 'silenced'}")
+
+
+def _folded(alerts: Sequence[AlertView]) -> tuple[list[AlertView], list[AlertView]]:
+    """The alerts to show in full, and the silenced ones, so that the alert that explains them does not scroll away. If all are silenced, all are shown."""
+    loud = [one for one in alerts if not one.silenced]
+    return (loud, [one for one in alerts if one.silenced]) if loud else (list(alerts), [])
 
 
 def _alert(alert: AlertView, *, resolved: bool) -> list[object]:

@@ -1,8 +1,13 @@
 """Sources, quarantine and alerts on the command line."""
 
+import io
+import sys
+
 import psycopg
 import pytest
+from rich.console import Console
 
+from beat_actors.cli import output
 from beat_actors.pipeline.records import pack
 from tests.integration.cli.conftest import Beat
 
@@ -98,6 +103,34 @@ def test_alerts_are_listed_and_silenced(beat: Beat, rows: psycopg.Connection) ->
     assert beat("alerts", "silence", number, "--reason", "known").out == "source:lama is silenced\n"
     assert beat("alerts").rows[0][1] == "critical, silenced"
     assert beat("alerts", "silence", "99", "--reason", "known").code == 4
+
+
+def test_on_a_screen_of_80_by_24_an_alert_does_not_scroll_away_above_those_that_it_explains(
+    beat: Beat, rows: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.execute(
+        "INSERT INTO alert (key, severity, cause, impact, automatic, action, silenced) "
+        "SELECT 'rule:' || n, 'critical', repeat('the cause ', 15), repeat('an impact ', 15), repeat('Beat waits ', 15), repeat('do this ', 15), n > 1 "
+        "FROM generate_series(1, 6) n"
+    )
+    written = io.StringIO()
+    with monkeypatch.context() as screen:
+        screen.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        screen.setattr(output, "out", Console(file=written, width=80, height=24, highlight=False))
+        assert beat("alerts").code == 0
+        seen = written.getvalue()
+        assert beat("alerts", "--silenced").code == 0
+        whole = written.getvalue()[len(seen) :]
+    assert len(seen.splitlines()) <= 23
+    assert "5 more silenced" in seen
+    assert seen.count("the cause the cause") < whole.count("the cause the cause")
+    assert len(beat("alerts").rows) == len(beat("alerts", "--json").json) == 6
+    rows.execute("UPDATE alert SET silenced = true")
+    with monkeypatch.context() as screen:
+        screen.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        screen.setattr(output, "out", Console(file=(only := io.StringIO()), width=80, height=24, highlight=False))
+        assert beat("alerts").code == 0
+    assert "more silenced" not in only.getvalue()
 
 
 def test_a_flow_is_shown_changed_paused_and_resumed(beat: Beat) -> None:
