@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 
 PUBLIC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FOR = 30
-"""Seconds for which callers and proxies may keep an answer of this path. With `serving.FRESH` a forgotten picture is gone within a minute."""
+"""Seconds for which callers and proxies may keep an answer of this path. With `shelf.FRESH` a forgotten picture is gone after 40 s, except where a caller
+keeps an answer for a version."""
 FOR_EVER = 31_536_000
 ALWAYS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -100,7 +100,7 @@ class Cold:
         self._services = services
         self._wakeups = wakeups
         self.assets: Waiting[UUID] = Waiting(
-            lambda ids: services().shelf.settled(ids), most=MAX_WAITS, most_of_key=MAX_WAITS_OPEN
+            lambda ids: services().shelf.ended(ids), most=MAX_WAITS, most_of_key=MAX_WAITS_OPEN
         )
         self.variants: Waiting[Wanted] = Waiting(
             lambda wanted: services().shelf.made(wanted), most=MAX_WAITS, most_of_key=MAX_WAITS_OPEN
@@ -116,7 +116,7 @@ class Cold:
             now = step(asset)
             if now is Step.SERVE:
                 return Brought(asset, 0)
-            if now is Step.REST:
+            if now is Step.NOTHING:
                 return Brought(asset, max(1, math.ceil(asset.later)) if asset.later and asset.later > 0 else LATER)
             if now is Step.ASK:
                 refused = await self._begin(asset.public_id, by, self._asking(asset), self._refetches())

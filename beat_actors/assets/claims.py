@@ -1,6 +1,6 @@
 """Claims of assets: which are uploaded next, and by whom. `commits` ends them; `uploader` does what lies between.
 
-A claim raises the asset's fence and gives it a lease. Whoever comes late finds another fence, and changes nothing.
+A claim raises the asset's fence and gives it a lease. A process that comes late finds another fence, and changes nothing.
 """
 
 from collections.abc import Sequence

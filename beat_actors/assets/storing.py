@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import structlog
 
 from beat_actors.assets.commits import How
+from beat_actors.assets.serving.places import key_of
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
 from beat_actors.transport.objects import Head
 
@@ -98,12 +99,6 @@ class Placed(NamedTuple):
 
     how: How
     puts: int
-
-
-def key_of(content: bytes) -> str:
-    """The hash comes first in the key, so that keys spread over the bucket's partitions."""
-    name = content.hex()
-    return f"{name[:2]}/{name[2:4]}/{name}"
 
 
 class Breaker:

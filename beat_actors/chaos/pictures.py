@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from beat_actors.assets.serving import places
 from beat_actors.database import Composed
 
 OPEN = frozenset({"PENDING", "PROCESSING", "WAITING"})
@@ -83,7 +84,7 @@ class PictureEvidence:
 
 def key_of(content: str) -> str:
     """The key of an object, from its SHA-256 in hex."""
-    return f"{content[:2]}/{content[2:4]}/{content}"
+    return places.key_of(bytes.fromhex(content))
 
 
 def orphans(evidence: PictureEvidence) -> list[str]:

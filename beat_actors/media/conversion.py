@@ -46,7 +46,7 @@ _FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -si
 class ConversionUnavailable(BeatError):
     """Picture not converted
 
-    The picture could not be judged: its process did not start, was ended from outside, or did not answer in time. Try again later.
+    The picture could not be examined: its process did not start, was ended from outside, or did not answer in time. Try again later.
     """
 
     code: ClassVar[str] = "conversion_unavailable"

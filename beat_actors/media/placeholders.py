@@ -1,4 +1,4 @@
-"""Pictures that hosts send in place of one that they do not have. The status of an answer says more: it is judged before the picture.
+"""Pictures that hosts send in place of one that they do not have. The status of an answer says more: it is examined before the picture.
 
 A host of YouTube answers a missing thumbnail with 404 and a grey picture of 120 × 90. Caches and proxies have been seen to turn the 404 into a 200.
 Its bytes are not known here, so no hash is compared. What is known: no picture that is asked for under one of these names is that small. A picture

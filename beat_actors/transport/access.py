@@ -147,7 +147,7 @@ def _intercepted(request: "AWSRequest", **_: object) -> None:
 
 
 async def _result(looking: Future[Access]) -> Access:
-    """Of a look that others may wait for as well, so whoever is cancelled does not cancel it."""
+    """Of a look that others may wait for as well, so a cancelled caller does not cancel it."""
     waiting = asyncio.wrap_future(looking)
     waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
     return await asyncio.shield(waiting)

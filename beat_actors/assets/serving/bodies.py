@@ -31,7 +31,7 @@ STREAMS = 64
 """Large objects that are sent at a time."""
 WITHIN = 5.0
 """Seconds that a reader waits for the bucket."""
-REST = 2.0
+COOLDOWN = 2.0
 """Seconds without a read after one that the bucket did not answer."""
 
 
@@ -88,7 +88,7 @@ class Bodies:
         try:
             return await self._in_time(self._store.read(key, (first, length)))
         except ObjectsUnavailable:
-            self._away_until = self._clock() + REST
+            self._away_until = self._clock() + COOLDOWN
             raise
 
     async def rest(self, head: bytes, key: str, first: int, length: int) -> AsyncIterator[bytes]:
@@ -116,7 +116,7 @@ class Bodies:
             try:
                 found = await self._in_time(self._store.read(key))
             except ObjectsUnavailable:
-                self._away_until = self._clock() + REST
+                self._away_until = self._clock() + COOLDOWN
                 raise
         if hashlib.sha256(found).digest() != content:
             log.error("object_is_another", key=key, bytes=len(found))

@@ -62,17 +62,17 @@ class Variant(NamedTuple):
 
 class Step(Enum):
     """What the process does for a reader. `WANT`: it marks the row as wanted and waits. `ASK`: it has the parent asked for and does not wait, since
-    that takes longer than a reader can be kept. `REST`: nothing can be had for now, or for ever."""
+    that takes longer than a reader can be kept. `NOTHING`: nothing can be had for now, or for ever."""
 
     SERVE = "serve"
     WAIT = "wait"
     WANT = "want"
     ASK = "ask"
-    REST = "rest"
+    NOTHING = "nothing"
 
 
 SQL = Statements(__file__)
-LOOK, WANT, ASK, SETTLED = SQL("look", Asset), SQL("want"), SQL("ask"), SQL("settled", UUID)
+LOOK, WANT, ASK, ENDED = SQL("look", Asset), SQL("want"), SQL("ask"), SQL("ended", UUID)
 MAY, VARIANTS = SQL("may", bool), SQL("variants", Variant)
 
 
@@ -89,7 +89,7 @@ def step(asset: Asset) -> Step:
             return Step.WAIT if asset.wanted else Step.WANT
         case "EXPIRED" if asset.may_refetch:
             return Step.ASK
-    return Step.REST
+    return Step.NOTHING
 
 
 class Shelf:
@@ -120,10 +120,10 @@ class Shelf:
         async with self._database.statements() as alone:
             await alone.run(ASK, {"ids": [asset]})
 
-    async def settled(self, ids: Collection[UUID]) -> set[UUID]:
+    async def ended(self, ids: Collection[UUID]) -> set[UUID]:
         """Those of these rows that no reader has to wait for any longer, whatever became of them. Raises `StorageUnavailable`."""
         async with self._database.statements() as alone:
-            return set(await alone.rows(SETTLED, {"ids": sorted(ids)}))
+            return set(await alone.rows(ENDED, {"ids": sorted(ids)}))
 
     async def made(self, wanted: Collection[Wanted]) -> set[Wanted]:
         """Those of these variants that exist. Raises `StorageUnavailable`."""

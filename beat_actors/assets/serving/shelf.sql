@@ -34,7 +34,7 @@ UPDATE asset_log SET status = 'REFETCH' WHERE public_id = ANY(ARRAY(
       AND coalesce(refetched_at < clock_timestamp() - interval '1 day', true)
     ORDER BY public_id FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'EXPIRED'
 
--- name: settled
+-- name: ended
 -- Those of these assets that no reader has to wait for any longer: they are stored, they cannot be stored for now, or they are gone. One probe of the
 -- index `asset_log_public` for each.
 -- Parameters: ids (uuid[]): public ids, as many as are waited for in one process.

@@ -43,7 +43,7 @@ def test_s7_11_a_reader_reads_no_table_at_a_million_rows(million: psycopg.Connec
         million.execute(f"SET plan_cache_mode = {mode}")
         for sql, params in (
             (shelf.LOOK, {"ids": ids}),
-            (shelf.SETTLED, {"ids": ids}),
+            (shelf.ENDED, {"ids": ids}),
             (shelf.WANT, {"ids": ids}),
             (shelf.ASK, {"ids": ids}),
             (shelf.VARIANTS, wanted),

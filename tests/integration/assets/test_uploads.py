@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from beat_actors.assets.storing import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.database import Database
 from beat_actors.settings import Settings
 from tests.integration.assets.origins import Pictures, picture

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from beat_actors.assets.origin import Origin
-from beat_actors.assets.storing import key_of
+from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.uploader import Uploader
 from beat_actors.database import Database
 from beat_actors.media.conversion import Converters
