@@ -18,9 +18,9 @@
 -- name: observe
 -- Writes observed media URLs as assets. A new asset is PENDING. Of a known one:
 -- Another picture (`identity`) makes it PENDING with the new URL; `content` stays. If it is the picture of `content`, it is COMPLETE.
--- A URL of the same picture that works for longer takes the place of one that waits, if that is an hour or more or the old one dies within an hour. Any
--- such URL makes REFETCH, EXPIRED and GONE PENDING again. Of COMPLETE and
--- FAILED assets nothing is written. An asset that is being uploaded gets the new URL and picture and stays PROCESSING: the commit of that
+-- A URL of the same picture that works for longer takes the place of one that waits, if that is an hour or more or the old one dies within an hour. A
+-- URL that works for longer makes REFETCH and EXPIRED PENDING again, and so it does with GONE if both URLs say when they die: a
+-- GONE asset whose URLs do not say that needs another picture. Of COMPLETE and FAILED assets nothing is written. An asset that is being uploaded gets the new URL and picture and stays PROCESSING: the commit of that
 -- upload compares them with those of its claim (`assets/commits`), and a different picture is claimed again. Subjects in `asset_denied` are left out,
 -- and what is listed under them.
 -- Parameters: media (json): an array of objects, one for each asset, with the fields that `m` names; `identity` in base64.
