@@ -256,8 +256,11 @@ async def test_batches_with_the_same_assets_and_commits_of_uploads_do_not_deadlo
 
     async def commit() -> None:
         async with database.transaction() as transaction:
-            await transaction.rows("SELECT FROM asset_log ORDER BY public_id FOR NO KEY UPDATE")
-            await transaction.run("UPDATE asset_log SET status = 'COMPLETE'")
+            held = await transaction.rows("SELECT public_id FROM asset_log ORDER BY public_id FOR NO KEY UPDATE")
+            # No row that was added meanwhile: it would be locked out of order.
+            await transaction.run(
+                "UPDATE asset_log SET status = 'COMPLETE' WHERE public_id = ANY(%s)", ([row[0] for row in held],)
+            )
 
     await asyncio.gather(*(step for n in range(12) for step in (visit(n), commit())))
     assert await rows(database, "SELECT count(*) FROM asset_log") == [(16,)]
