@@ -38,7 +38,7 @@ def list_alerts(*, resolved: Flag = False, silenced: Flag = False, shape: Shape 
     show_list(found, columns, lambda one: _alert(one, resolved=resolved), shape, prose=prose, empty="no open alerts")
     if folded:
         ids = " ".join(str(one.id) for one in folded)
-        say(f"{len(folded)} more silenced or explained by another alert: {ids} (beat alerts --silenced)")
+        say(f"{len(folded)} more silenced or explained by another alert: {ids}: `beat alerts --silenced`")
 
 
 @app.command

@@ -167,7 +167,7 @@ class AssetLost(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     failure: Annotated[
-        str | None, said("Why: a short word, such as `expired` or `html`. `beat assets show` has the sentence.")
+        str | None, said("Why: a short word, such as `expired` or `html`. `beat assets show ID` has the sentence.")
     ]
     content: Annotated[str | None, said("The SHA-256 of the last good picture; null: there is none.")]
 

@@ -21,7 +21,8 @@ from tests.integration.assets.world import check_all, until
 from tests.strict_s3 import StrictS3
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.exhaustive
+@pytest.mark.timeout(400)
 async def test_s7_7_and_s7_8_killed_at_each_step_every_complete_picture_is_in_the_bucket(
     upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
 ) -> None:

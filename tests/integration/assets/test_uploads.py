@@ -270,6 +270,7 @@ async def test_s7_3_videos_are_stored_from_files_also_where_their_names_do_not_t
     assert origin.asked.total() == 3
 
 
+@pytest.mark.exhaustive
 async def test_s7_7_a_bucket_that_hangs_holds_no_upload_for_long_and_loses_none(
     upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
 ) -> None:
@@ -280,6 +281,7 @@ async def test_s7_7_a_bucket_that_hangs_holds_no_upload_for_long_and_loses_none(
     check_all(database_url, bucket)
 
 
+@pytest.mark.exhaustive
 async def test_s7_7_a_bucket_that_slows_down_gets_at_most_half_a_request_more_for_each_object(
     upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3
 ) -> None:

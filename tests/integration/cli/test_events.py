@@ -74,7 +74,8 @@ def test_events_are_followed_into_a_pipe_until_interrupted(beat: Beat, filled: p
     command = [
         sys.executable,
         "-c",
-        "from beat_actors.cli import main; main()",
+        # A shell that runs the tests in the background has SIGINT ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from beat_actors.cli import main; main()",
         "events",
         "tail",
         "--follow",

@@ -25,12 +25,12 @@ OLD = NEW._replace(content=b"old")
         (NEW._replace(wanted=True), Step.WAIT),
         (NEW._replace(status="PROCESSING"), Step.WAIT),
         (NEW._replace(status="WAITING", later=-1.0), Step.WANT),
-        (NEW._replace(status="WAITING", later=30.0), Step.REST),
+        (NEW._replace(status="WAITING", later=30.0), Step.NOTHING),
         (NEW._replace(status="EXPIRED"), Step.ASK),
-        (NEW._replace(status="REFETCH"), Step.REST),
-        (NEW._replace(status="EXPIRED", may_refetch=False), Step.REST),
-        (NEW._replace(status="GONE"), Step.REST),
-        (OLD._replace(status="FAILED"), Step.REST),
+        (NEW._replace(status="REFETCH"), Step.NOTHING),
+        (NEW._replace(status="EXPIRED", may_refetch=False), Step.NOTHING),
+        (NEW._replace(status="GONE"), Step.NOTHING),
+        (OLD._replace(status="FAILED"), Step.NOTHING),
     ],
 )
 def test_s7_11_the_next_step_depends_on_the_state(asset: Asset, expected: Step) -> None:
