@@ -272,11 +272,13 @@ async def test_s7_11_many_readers_of_one_cold_picture_over_two_processes_cause_o
 ) -> None:
     count = cases(100, 1000)
     asset = await assets.add()
-    async with (
-        Promised(app_over(stored_settings, wake_ups)) as one,
-        Promised(app_over(stored_settings, wake_ups)) as other,
-    ):
-        calls = [api.simulate_get(f"/assets/{asset}") for _ in range(count // 2) for api in (one, other)]
+    settings = stored_settings.model_copy(update={"api_proxies": 1})
+    async with Promised(app_over(settings, wake_ups)) as one, Promised(app_over(settings, wake_ups)) as other:
+        calls = [
+            api.simulate_get(f"/assets/{asset}", headers={"X-Forwarded-For": f"198.51.{n % 10}.7"})
+            for n in range(count // 2)
+            for api in (one, other)
+        ]
         answers = await asyncio.gather(*calls)
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, picture(assets.number))}
     assert uploads.asked.total() == 1
