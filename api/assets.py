@@ -56,7 +56,16 @@ UNKNOWN = "there is no such asset, or the key may not see it"
 LEAST_VERSION = 16
 """Digits of a version, so that another picture does not have the same by chance."""
 VERSION = Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{LEAST_VERSION},64}}$")]
-ANY_MEDIA = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "video/mp4")
+# The last one also lets generators of clients know that these are bytes.
+ANY_MEDIA = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "image/avif",
+    "video/mp4",
+    "application/octet-stream",
+)
 QUERY = {"w": up_to(WIDEST, least=1), "v": VERSION}
 HEADERS = {
     "Accept": "With `w`: which types of pictures the caller reads.",

@@ -172,11 +172,14 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
         refused = _response(shape, shown, REFUSED[status])
         known = responses.get(str(status), {})
         responses[str(status)] = known | refused | {"content": refused["content"] | PROBLEM["content"]}
+    responses["default"] = PROBLEM
+    if method == "HEAD":  # its answers have no body, whatever their status
+        responses = {status: {k: v for k, v in one.items() if k != "content"} for status, one in responses.items()}
     found: dict[str, Any] = {
         "operationId": operation_id(method, path, call),
         "summary": call.does,
         "parameters": parameters,
-        "responses": responses | {"default": PROBLEM},
+        "responses": responses,
     }
     if scope == OPEN:
         found["security"] = []

@@ -74,6 +74,7 @@ def test_models_are_generated_without_a_warning(described: Path) -> None:
 def test_a_generated_client_calls_every_operation(client: Path, servers: Servers, template: str) -> None:
     made = json.loads((client.parent / "openapi.json").read_text())
     operations = {each["operationId"] for methods in made["paths"].values() for each in methods.values()}
+    without_body = {methods["head"]["operationId"] for methods in made["paths"].values() if "head" in methods}
     with live_api(servers, template) as (address, key):
         examples = json.dumps({"parameters": PLACES, "schemas": SCHEMAS})
         said = run(BIN / "python", "-I", ROOT / "tests/generators/calls.py", client, address, key, examples, cwd=client)
@@ -88,5 +89,10 @@ def test_a_generated_client_calls_every_operation(client: Path, servers: Servers
     assert answers["create_credential"] == (201, "CredentialInfo")
     assert answers["list_platforms"] == (200, "PlatformList")
     assert answers["get_health"] == (200, "Health")
-    wrong = [name for name, (status, kind) in answers.items() if status >= 400 and kind != "Problem"]
+    assert {name: answers[name][1] for name in without_body} == {"check_asset": "NoneType"}
+    wrong = [
+        name
+        for name, (status, kind) in answers.items()
+        if status >= 400 and kind != "Problem" and name not in without_body
+    ]
     assert wrong == []

@@ -42,7 +42,7 @@ async def api(home: Home, name: str, env: dict[str, str], log: Path) -> AsyncIte
 async def test_s7_11_a_thousand_readers_over_two_processes_cause_one_fetch_and_get_the_same_bytes(
     upload_settings: Settings, database_url: str, bucket: StrictS3, origin: Pictures, tmp_path: Path
 ) -> None:
-    env = environment(upload_settings, bucket)
+    env = environment(upload_settings, bucket, BEAT_API_PROXIES="1")
     async with AsyncExitStack() as stack:
         home = stack.enter_context(temporary_home())
         apis = [await stack.enter_async_context(api(home, name, env, tmp_path / "api")) for name in ("one", "other")]
@@ -54,11 +54,13 @@ async def test_s7_11_a_thousand_readers_over_two_processes_cause_one_fetch_and_g
         insert(database_url, [asset("a", 3, url="https://cdn.example.com/p/7.jpg")])
         ((public_id,),) = run(database_url, "SELECT public_id::text FROM asset_log")
 
-        async def read(url: str) -> tuple[int, bytes]:
-            async with http.get(f"{url}/assets/{public_id}") as answer:
+        async def read(url: str, network: int) -> tuple[int, bytes]:
+            async with http.get(
+                f"{url}/assets/{public_id}", headers={"X-Forwarded-For": f"198.51.{network}.7"}
+            ) as answer:
                 return answer.status, await answer.read()
 
-        readers = [asyncio.create_task(read(url)) for _ in range(READERS // 2) for url in apis]
+        readers = [asyncio.create_task(read(url, n % 10)) for n in range(READERS // 2) for url in apis]
         await eventually(lambda: origin.under_way == 1)
         origin.holds.set()
         answers = await asyncio.gather(*readers)
