@@ -47,6 +47,8 @@ def beat(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setenv("BEAT_LIMIT_PREFIX", settings.limit_prefix)
     monkeypatch.setenv("BEAT_VAULT_KEYS", settings.vault_keys.get_secret_value())
     monkeypatch.setenv("BEAT_MESSAGE_KEYS", settings.message_keys.get_secret_value())
+    if not settings.database_prepared_statements:  # a command that repeats a statement often would prepare it
+        monkeypatch.setenv("BEAT_DATABASE_PREPARED_STATEMENTS", "false")
 
     def run(*arguments: str, stdin: str = "") -> Said:
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
