@@ -14,7 +14,7 @@ import structlog
 from beat_actors.assets.commits import How
 from beat_actors.assets.serving.places import key_of
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
-from beat_actors.transport.objects import Head
+from beat_actors.transport.objects import SLOW, Head
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +43,6 @@ OF_ONE = frozenset(
     }
 )
 """Refusals of one object that say nothing of the bucket."""
-PACED = frozenset(
-    {"SlowDown", "SlowDownWrite", "TooManyRequests", "ServiceUnavailable", "RequestLimitExceeded", "503", "429"}
-)
-"""The bucket wants fewer requests; the client sends fewer."""
 
 
 class Store(Protocol):
@@ -71,6 +67,8 @@ class Store(Protocol):
     async def read(self, key: str) -> bytes: ...
 
     async def delete(self, keys: Sequence[str]) -> None: ...
+
+    async def puts_per_second(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ class Storing:
         try:
             placed = await self._stored(what)
         except ObjectsUnavailable as error:
-            if error.reason in PACED or error.reason in OF_ONE:
+            if error.reason in SLOW or error.reason in OF_ONE:
                 raise
             self.breaker.failed()
             if self.breaker.is_open:

@@ -181,8 +181,7 @@ class Uploader:
         if now - self._counted >= COUNTS:
             self._counted = now
             self._urgent = horizon(await claims.depth(self._database), self._rate.per_second)
-            if (pace := getattr(self._store, "puts_per_second", None)) is not None:
-                self._puts_per_second = await pace()
+            self._puts_per_second = await self._store.puts_per_second()
 
     async def _renew(self) -> None:
         """Keep what is in flight for long."""

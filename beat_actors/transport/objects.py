@@ -45,6 +45,7 @@ CONFLICTS, AFTER = 6, 0.05
 SLOW = frozenset(
     {"SlowDown", "SlowDownWrite", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded", "503", "429"}
 )
+"""The bucket wants fewer requests; the client sends fewer."""
 MD5 = "content-md5"
 
 
