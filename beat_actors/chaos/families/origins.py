@@ -1,6 +1,7 @@
 """F12: the hosts of pictures attack with their answers, refuse, or do not answer."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,7 +37,7 @@ SHARE = 0.6
 
 
 async def hostile(scene: Scene) -> None:
-    """Most pictures get one of these answers while the requests arrive and some time after, in equal shares."""
+    """Most pictures get one of these answers, in equal shares, while the requests arrive and until each was given."""
 
     async def break_them(simulator: SimulatorClient) -> None:
         for n, details in enumerate(KINDS):
@@ -44,22 +45,35 @@ async def hostile(scene: Scene) -> None:
             rate = SHARE / (len(KINDS) - SHARE * (len(KINDS) - 1 - n))
             await simulator.add_fault(**details, source=SOURCE, rate=rate)
 
-    await scene.rig.with_simulator(break_them)
-    await asyncio.sleep(scene.timing.outage)
-    await until(lambda: scene.ended() > 0, within=scene.timing.deadline, what="no request ended")
     hits: Counter[str] = Counter()
 
-    async def heal(simulator: SimulatorClient) -> Mapping[str, Sequence[str]]:
+    async def missed(simulator: SimulatorClient) -> list[str]:
+        """The kinds of answers that no picture got yet."""
+        hits.clear()
         for active in await simulator.faults():
             hits[active.kind.value] += active.hits
+        return sorted(kind for kind in {str(details["kind"]) for details in KINDS} if not hits[kind])
+
+    async def met(simulator: SimulatorClient) -> list[str]:
+        """Which answer a picture gets is chance, so the fault lasts until each kind was given. Returns those that were not."""
+        ends = time.monotonic() + scene.timing.deadline
+        while (lacking := await missed(simulator)) and time.monotonic() < ends:  # noqa: ASYNC110 - the simulator is asked
+            await asyncio.sleep(0.2)
+        return lacking
+
+    async def heal(simulator: SimulatorClient) -> Mapping[str, Sequence[str]]:
+        await missed(simulator)
         await simulator.clear_faults()
         return (await simulator.media(pictures=True))["faults"]
 
+    await scene.rig.with_simulator(break_them)
+    await asyncio.sleep(scene.timing.outage)
+    await until(lambda: scene.ended() > 0, within=scene.timing.deadline, what="no request ended")
+    lacking = await scene.rig.with_simulator(met)
     kinds_by_picture = await scene.rig.with_simulator(heal)
     scene.heal()
     scene.extra |= {"hostile_answers": hits.total()}
-    missed = sorted(kind for kind in {str(details["kind"]) for details in KINDS} if not hits[kind])
-    scene.complain(bool(missed), f"no picture got the answers: {', '.join(missed)}")
+    scene.complain(bool(lacking), f"no picture got the answers: {', '.join(lacking)}")
     scene.pictures.excused |= reasons(kinds_by_picture)
 
 
