@@ -38,9 +38,9 @@ run: $(READY) ## start the whole stack on this machine; ARGS=... goes to `beat u
 	@$(BIN)/beat up $(ARGS)
 
 test: $(READY) ## run the tests; ARGS="-k word" narrows, WORKERS=0 runs in one process
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) -m "not exhaustive" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) -m "not (exhaustive or slow)" $(ARGS)
 
-test-all: $(READY) ## run them all, with all cases; ARGS='-m "exhaustive or scaled"' leaves out what `make test` does as well
+test-all: $(READY) ## run them all, with all cases; ARGS='-m "exhaustive or scaled or slow"' leaves out what `make test` does as well
 	@BEAT_TEST_ALL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist $(DIST) $(ARGS)
 
 check: lint types ## everything that reads the code without running it

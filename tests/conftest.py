@@ -74,6 +74,7 @@ def fastest() -> Path | None:
     return None
 
 
+WITHOUT_EXHAUSTIVE = ("not (exhaustive or slow)", "not exhaustive")
 FUZZ = Path(__file__).parent / "integration/api/test_fuzz.py"
 
 
@@ -88,7 +89,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def _without_fuzz(config: pytest.Config) -> bool:
-    return str(config.option.markexpr) == "not exhaustive"
+    return str(config.option.markexpr) in WITHOUT_EXHAUSTIVE
 
 
 ON_ONE_STACK = tuple(

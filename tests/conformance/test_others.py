@@ -11,6 +11,8 @@ import pytest
 from beat_actors.events.sinks import conformance
 from tests.conformance.others.memory import FAULTS
 
+pytestmark = pytest.mark.slow
+
 MODULE = Path(__file__).with_name("others") / "checked.py"
 
 

@@ -17,6 +17,8 @@ from beat_actors.transport.objects import ObjectStore
 from tests.conformance.s3.endpoints import ENDPOINTS, Endpoint
 from tests.conformance.s3.probe import Probe
 
+pytestmark = pytest.mark.slow
+
 PART = 5 << 20
 BODY = b"0123456789"
 

@@ -172,6 +172,7 @@ async def test_s1_1_each_fault_of_the_simulated_provider_is_judged_as_what_it_is
         assert came_to in expected or (came_to is Outcome.OK and parsed == whole), kind
 
 
+@pytest.mark.slow
 @every_source
 async def test_s1_1_what_does_not_end_is_broken_off(
     impatient: ProviderClient, admin: SimulatorClient, platform: Any, source: Any

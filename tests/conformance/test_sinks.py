@@ -9,6 +9,8 @@ from beat_actors.events.sinks.conformance import Stand
 from beat_actors.events.sinks.registry import schemes, sink_class
 from tests.conformance import stands
 
+pytestmark = pytest.mark.slow
+
 OURS = sorted(name for name, entries in schemes().items() if entries[0].value.startswith("beat_actors."))
 
 

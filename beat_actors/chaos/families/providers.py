@@ -24,15 +24,16 @@ async def hostile(scene: Scene, *, kinds: Mapping[str, Mapping[str, Any]]) -> No
 
     async def break_them(simulator: SimulatorClient) -> None:
         for n, (name, details) in enumerate(kinds.items()):
-            for (
-                source
-            ) in FIRST:  # the simulator tries the newest fault first, so each rate leaves the others their shares
+            # The simulator tries the newest fault first, so each rate leaves the others their shares.
+            for source in FIRST:
                 await simulator.add_fault(**{"kind": name, **details}, source=source, rate=1 / (n + 1))
 
-    for name in GROUPS:  # a process keeps the memory that an earlier run's answers took
+    # New processes, since one keeps the memory that an earlier run's answers took. None starts before the answers are hostile.
+    for name in GROUPS:
         await asyncio.to_thread(scene.rig.hold, name)
-        await asyncio.to_thread(scene.rig.release, name)
     await scene.rig.with_simulator(break_them)
+    for name in GROUPS:
+        await asyncio.to_thread(scene.rig.release, name)
     await scene.drained()
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     scene.complain(not ledger["faulted"], "no call met the hostile answer")

@@ -21,6 +21,8 @@ from tests.integration.access.mutants import MUTANTS
 from tests.integration.access.neighbours import ACCOUNTS, OWNED, PUBLIC, READABLE, Leak, Neighbours, installations
 from tests.worlds import registered
 
+pytestmark = pytest.mark.slow
+
 STEPS = cases(75, 2000)
 PLANNED = 50
 COMPARED = 5

@@ -19,6 +19,8 @@ from beat_actors.settings import Settings, parse_keys
 from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
 from tests.integration.actors.conftest import Post, post_over, until
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hunter2-do-not-keep-me"
 
 

@@ -18,6 +18,8 @@ import pytest
 from beat_actors.settings import Settings
 from tests.integration.actors.conftest import until
 
+pytestmark = pytest.mark.slow
+
 NO_ACTORS = 'import sys; sys.modules["actors.all"] = None'
 # What a worker imports beyond what its parent had: this is what it costs to replace one.
 LEFT_OVER = """

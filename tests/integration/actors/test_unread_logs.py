@@ -21,6 +21,8 @@ from beat_actors.watch.rule import Watch
 from tests.integration.actors.test_parent import environment
 from tests.integration.local.processes import eventually
 
+pytestmark = pytest.mark.slow
+
 LISTENING = ("127.0.0.1", 0)
 
 

@@ -129,6 +129,7 @@ async def ours(lasting: Own) -> AsyncIterator[Ours]:
             yield ours
 
 
+@pytest.mark.slow
 async def test_a_frozen_postgres_is_not_waited_for(ours: Ours) -> None:
     """The answers come while it is frozen; without a limit they would come when it thaws, which is after them."""
     assert (await ours.post("before")).status_code == 202
@@ -228,6 +229,7 @@ async def recovered(ours: Ours) -> bool:
     return ready and (await ours.post("after")).status_code == 202 and not ours.services.database.pool()[0]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("both", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 async def test_no_route_waits_for_a_frozen_postgres(ours: Ours, known: bool, both: bool) -> None:
@@ -249,6 +251,7 @@ async def test_no_route_waits_for_a_frozen_postgres(ours: Ours, known: bool, bot
         assert answer.status_code < 500 or both, (method, path, answer.text)
 
 
+@pytest.mark.slow
 async def test_waiting_for_the_end_of_a_request_takes_nothing_of_a_calls_time(ours: Ours) -> None:
     answer = await ours.api.simulate_post(ROUTE, json=GOOD, params={"wait": "3"})
     assert (answer.status_code, answer.json["accepted_as"]) == (202, "new")

@@ -14,6 +14,8 @@ from tests.extent import cases
 from tests.integration.api.test_data import CREATOR, NOON, insight, post
 from tests.observing import observe
 
+pytestmark = pytest.mark.slow
+
 KNOWN = {
     "profiles": ("instagram", "creator"),
     "posts": ("instagram", "SC0001"),

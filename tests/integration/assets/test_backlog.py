@@ -53,6 +53,7 @@ async def test_s7_1_what_is_not_counted_to_the_end_is_a_lower_limit(
     assert found.ends_in_seconds == pytest.approx(80 / 4, rel=0.2)
 
 
+@pytest.mark.slow
 async def test_s7_8_a_backlog_of_100_000_has_an_end(database: Database, admin: psycopg.Connection[Any]) -> None:
     admin.execute(PENDING, (100_000,))
     admin.execute("VACUUM ANALYZE asset_log")
@@ -82,6 +83,7 @@ def plan(admin: psycopg.Connection[Any], sql: str, params: Any) -> tuple[str, in
     return json.dumps(whole), whole["Shared Hit Blocks"] + whole["Shared Read Blocks"]
 
 
+@pytest.mark.slow
 def test_s7_8_a_look_at_the_backlog_reads_what_it_counts_and_no_more(admin: psycopg.Connection[Any]) -> None:
     admin.execute(PENDING, (100_000,))
     admin.execute("UPDATE asset_log SET status = 'COMPLETE' WHERE id % 2 = 0")

@@ -13,6 +13,8 @@ from beat_actors.assets.upkeep.deleting import Deleter
 from beat_actors.errors import Conflict
 from tests.integration.assets.stored import Stored, content_of
 
+pytestmark = pytest.mark.slow
+
 PICTURES = 60
 
 

@@ -20,6 +20,8 @@ from tests.integration.assets.rows import asset, eventually, insert, run
 from tests.integration.assets.world import check_all, until
 from tests.strict_s3 import StrictS3
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(400)

@@ -15,6 +15,8 @@ from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
 
+pytestmark = pytest.mark.slow
+
 FLOOD = """
 WITH request AS (
     INSERT INTO scrape_request_log (platform, flow, params, account_id)

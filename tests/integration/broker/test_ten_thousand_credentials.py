@@ -72,6 +72,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "state",
     [
@@ -101,6 +102,7 @@ async def test_a_turn_reads_and_writes_no_more_credentials_than_it_can_use(
     assert written <= 2 * MOST_OF_GROUP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [COOLING_DOWN, "dead_at = now()", NOTED, "probing = true"])
 async def test_the_one_credential_that_can_serve_is_found_at_once(
     database: Database, world: psycopg.Connection, others: str

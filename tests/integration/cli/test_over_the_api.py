@@ -10,6 +10,8 @@ from beat_actors.settings import Settings
 from tests.integration.api.test_door import serving
 from tests.integration.cli.conftest import Beat
 
+pytestmark = pytest.mark.slow
+
 READS = (
     ("alerts", "--resolved"),
     ("sources",),

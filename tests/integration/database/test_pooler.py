@@ -40,6 +40,8 @@ from tests.pgbouncer import PgBouncer
 from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 20
 POOL = 2
 PAGE = (ROOT / "docs" / "security.md").read_text()

@@ -39,6 +39,7 @@ async def beat(system: System) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.mark.slow
 async def test_what_is_asked_for_is_waited_for_and_read(beat: Client) -> None:
     request = await beat.scrape("instagram", FLOW, {"handle": "creator_000001"}, tags={"for": "report"})
     assert (request.status, request.ended, request.error) == ("COMPLETE", True, None)

@@ -17,7 +17,7 @@ from beat_actors.settings import Settings
 from beat_actors.watch.rule import Watch
 from tests.integration.engine.conftest import DEADLINE, System
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 SPACE = "dramatiq"
 STARTS = itertools.cycle(range(0, 1_000, 4))

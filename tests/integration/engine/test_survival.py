@@ -63,6 +63,7 @@ async def test_s4_4_killing_workers_loses_and_duplicates_nothing(system: System)
     await system.assert_the_books_agree()
 
 
+@pytest.mark.slow
 async def test_a_restart_of_the_workers_breaks_off_no_call(system: System) -> None:
     """SIGTERM, as a deploy sends it: what runs ends first, so no call's outcome is unknown and no breaker opens."""
     system.forget_the_outage()
@@ -89,6 +90,7 @@ async def test_a_restart_of_the_workers_breaks_off_no_call(system: System) -> No
     await system.assert_the_books_agree()
 
 
+@pytest.mark.slow
 async def test_a_master_that_is_killed_leaves_no_orphans(system: System) -> None:
     """Workers without a master would go on for days with the code of yesterday."""
     system.forget_the_outage()
@@ -154,6 +156,7 @@ async def test_a_revoked_credential_is_out_at_once_and_nothing_fails(system: Sys
     await system.assert_the_books_agree()
 
 
+@pytest.mark.slow
 async def test_p6_messages_replayed_forged_or_broken_change_nothing(system: System) -> None:
     """Old messages with a good signature, of every stage, for work that is done and for work that moves; and garbage among them."""
     system.forget_the_outage()

@@ -16,6 +16,8 @@ from beat_actors.events.sinks.amqp.connection import Limits
 from tests.amqp_stub import PASSWORD, Message, Session, Stub, confirm, hold, serving
 from tests.certificates import certificate
 
+pytestmark = pytest.mark.slow
+
 SOON = Limits(connect=30.0, confirm=0.2, close=0.3, tick=0.05)
 GIVES_UP = replace(SOON, give_up=3.0)
 """Long enough that a busy machine sees the trouble before."""

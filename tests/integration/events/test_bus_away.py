@@ -29,6 +29,8 @@ from tests.observing import rows
 from tests.stages import retrieve
 from tests.worlds import TOY, First, ScriptedClient, answer, engine_with, registered
 
+pytestmark = pytest.mark.slow
+
 MANY = 12_000
 """Events, twice as many as may be on their way."""
 

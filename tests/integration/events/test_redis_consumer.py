@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parents[3] / "docs/examples/redis_consumer.py"
 STREAM = "beat:events"
 ENOUGH = 90.0
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ async def _trouble(database, trouble: str | None) -> bool:
     return (await sink_row(database)).trouble == trouble
 
 
+@pytest.mark.slow
 async def test_an_event_that_is_refused_alone_is_set_aside_and_holds_up_its_subject_alone(
     database, database_url
 ) -> None:
@@ -162,6 +163,7 @@ def test_an_event_is_behind_one_that_is_set_aside_and_not_stored_yet() -> None:
     assert [(one.entry.event, one.behind) for one in window.parking()] == [(first, False), (later, True)]
 
 
+@pytest.mark.slow
 async def test_what_is_set_aside_behind_an_event_that_is_just_taken_is_tried(database, database_url) -> None:
     """The later ones are read while the first ones of their subjects are parked, and stored as parked when those are gone."""
     subjects = [f"subject {number}" for number in range(20)]
@@ -381,6 +383,7 @@ async def test_the_sink_is_told_what_it_has_stored_and_not_what_it_did_not_want(
     assert sink.opened == [0, 2]
 
 
+@pytest.mark.slow
 async def test_types_that_no_queue_is_bound_for_hold_up_no_other(database, database_url) -> None:
     """Whole batches of one type are refused. Others go on, and what was refused arrives once a queue is bound."""
     bound = {"on": False}
@@ -408,6 +411,7 @@ async def test_types_that_no_queue_is_bound_for_hold_up_no_other(database, datab
     assert set(map(tuple, first_occurrences(sink.taken).values())) == {(1, 2)}
 
 
+@pytest.mark.slow
 async def test_a_replay_goes_on_behind_what_was_refused_for_a_while(database, database_url) -> None:
     full = {"on": False}
     sink = Recorder(
@@ -430,6 +434,7 @@ async def test_a_replay_goes_on_behind_what_was_refused_for_a_while(database, da
     assert [event.version for event in sink.taken[5:]] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 async def test_a_poison_event_among_those_that_are_tried_again_spoils_no_other(database, database_url) -> None:
     bound = {"on": False}
 

@@ -1,5 +1,7 @@
 """Replays from the call of an operator to the sink."""
 
+import pytest
+
 from beat_actors.database import Database
 from beat_actors.events import replays
 from beat_actors.events.replays import NewReplay, ReplayView
@@ -39,6 +41,7 @@ async def test_s5_10_a_replay_sends_the_events_of_a_subject_with_their_ids(datab
     assert (view.sent, view.error, view.eta_seconds) == (2, None, None)
 
 
+@pytest.mark.slow
 async def test_a_replay_that_is_cancelled_stops(database: Database) -> None:
     sink = Recorder()
     await write(database, "a", range(1, 31))

@@ -27,6 +27,8 @@ from beat_actors.local.servers import UNSAFE_BUT_FAST, PostgresServer, ValkeySer
 from beat_actors.transport.objects import ObjectStore
 from tests.integration.local.processes import eventually, family, runs
 
+pytestmark = pytest.mark.slow
+
 AS_ROOT = os.geteuid() == 0
 
 

@@ -14,6 +14,8 @@ from beat_actors.local.service import Service, Status
 from beat_actors.local.supervisor import Supervisor
 from tests.integration.local.processes import eventually, family, runs
 
+pytestmark = pytest.mark.slow
+
 # The parent also has a child, as the worker processes of dramatiq are.
 WITH_CHILD = """
 import subprocess, sys, time

@@ -3,6 +3,7 @@
 import asyncio
 
 import psycopg
+import pytest
 
 from beat_actors.database import Database
 from beat_actors.requests import retention
@@ -102,6 +103,7 @@ async def test_rows_that_may_not_go_hold_up_none_behind_them(database: Database)
     assert (await walk.forget(database)).count == 0  # the walk begins anew
 
 
+@pytest.mark.slow
 async def test_a_batch_that_takes_too_long_is_made_smaller(settings: Settings, database_url: str) -> None:
     database = Database(settings, name="slow")
     with psycopg.connect(database_url, autocommit=True) as admin:

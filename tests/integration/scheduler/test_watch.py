@@ -260,6 +260,7 @@ async def test_s9_10_four_fifths_are_reported_also_after_a_half_was_over(engine:
     assert await events(engine) == ["opened toy:a", "resolved toy:a", "opened toy:a", "resolved toy:a"]
 
 
+@pytest.mark.slow
 async def test_s7_9_the_backlog_alert_does_not_flutter(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (assets_rules.BACKLOG_OPENS, assets_rules.BACKLOG_RESOLVES) == (50_000, 40_000)
     backlog = Watch("backlog", assets_rules.waiting)

@@ -42,6 +42,7 @@ async def engine(settings: Settings, late: str) -> AsyncIterator[Engine]:
     await engine.close()
 
 
+@pytest.mark.slow
 async def test_p4_calls_that_arrive_late_bring_no_window_over_its_limit(engine: Engine, late: str) -> None:
     """Turns run when calls came back and when a lane has room, as in a worker; nothing looks for itself."""
     handles = [f"creator_{number:06d}" for number in range(60)]

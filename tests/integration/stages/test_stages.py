@@ -341,6 +341,7 @@ async def engine_without(engine: Engine, *tables: str) -> None:
             await transaction.run(f"DELETE FROM {table}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["RETRIEVED", pytest.param("INGESTED", marks=pytest.mark.exhaustive)])
 async def test_p6_an_isolated_fetch_that_kills_its_process_harms_neither_its_neighbours_nor_the_worker(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: str

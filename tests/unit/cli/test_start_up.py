@@ -75,6 +75,7 @@ def test_the_help_of_a_command_loads_no_driver(command: str) -> None:
     assert DRIVERS & set(loaded(command, "--help")) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", each(OFTEN, OTHERS))
 def test_a_command_over_the_api_loads_the_client_alone(line: str) -> None:
     modules = loaded(*line.split(), **OVER_THE_API)

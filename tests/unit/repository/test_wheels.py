@@ -30,7 +30,7 @@ SET = {
 def build(folder: Path, into: Path) -> Path:
     """Build the wheel of a project folder with the locked hatchling, without an isolated environment or a network."""
     command = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(into))
-    subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=240)
     (wheel,) = into.glob("*.whl")
     return wheel
 
@@ -74,7 +74,7 @@ def python(site: Path, *arguments: str, **environment: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
 
 
