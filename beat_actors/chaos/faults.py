@@ -91,10 +91,12 @@ def _stages() -> list[Fault]:
     return found
 
 
-def _of_pictures(name: str, what: str, inject: Callable[[Scene], Coroutine[Any, Any, None]], **others: Any) -> Fault:
+def _of_pictures(
+    name: str, what: str, inject: Callable[[Scene], Coroutine[Any, Any, None]], *, deadlines: int = 1, **others: Any
+) -> Fault:
     """A fault that is over when every picture is uploaded or given up, and ends with the check of all of them."""
     given = {"requests": 60, "layout": Layout.PICTURES, **others}
-    return Fault(name, inject=partial(uploads.with_pictures, fault=inject), what=what, **given)
+    return Fault(name, inject=partial(uploads.with_pictures, fault=inject, deadlines=deadlines), what=what, **given)
 
 
 HOSTILE: Mapping[str, Mapping[str, Any]] = {
@@ -233,6 +235,8 @@ FAULTS: tuple[Fault, ...] = (
         "kill.upload",
         f"SIGKILL of a process that uploads pictures at each of the {len(BOUNDARIES['upload'])} boundaries of upload, {uploads.KILLS} times",
         uploads.kill_at_boundaries, family="F10", recovers="upload", requests=120,
+        # So many processes die that all pictures are suspected of it. They wait for up to six minutes, and are uploaded a few at a time.
+        deadlines=4,
     ),
     _of_pictures(
         "pause.upload",

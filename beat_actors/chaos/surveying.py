@@ -37,8 +37,8 @@ def _open_pictures(rig: Rig) -> int:
     return int(row.n)
 
 
-async def over(scene: Scene) -> None:
-    """Wait until no request and no upload is left, or `timing.deadline` is over. The check reports what is left."""
+async def over(scene: Scene, *, deadlines: int = 1) -> None:
+    """Wait until no request and no upload is left, or for so many times `timing.deadline`. The check reports what is left."""
 
     waiting: set[object] = set()
     since = time.monotonic()
@@ -55,7 +55,7 @@ async def over(scene: Scene) -> None:
         return not waiting or time.monotonic() - since > SWEPT
 
     with contextlib.suppress(ChaosError):
-        await until(done, within=scene.timing.deadline, what="pictures are left", every=0.5)
+        await until(done, within=deadlines * scene.timing.deadline, what="pictures are left", every=0.5)
 
 
 def most_memory(rig: Rig) -> int:

@@ -1,3 +1,11 @@
+-- fragment: locked
+-- Behind `moved`: what a fetch brings is published as an event of its request, and the ids of events are drawn under the lock of their subject. A request
+-- that is not live has published its end, and nobody publishes anything of it from elsewhere.
+locked AS MATERIALIZED (
+    SELECT r.id FROM scrape_request_log r WHERE r.id IN (SELECT request_id FROM moved) AND r.live ORDER BY r.id FOR NO KEY UPDATE
+)
+SELECT id FROM moved WHERE (SELECT count(*) FROM locked) >= 0
+
 -- name: answered
 -- Commits calls that were made: the fenced transition, and only for the rows that passed the fence their payload and their trace. A payload,
 -- and all that is read from it, is of the time at which its answer came, however long it waits for a stage. What `goes_on` is held for
@@ -70,18 +78,22 @@ SELECT id FROM moved
 -- Ends fetches whose records are written in the same transaction as they were read: what `read` and `written` are to the stages by themselves.
 -- Stages: RETRIEVED -> DONE.
 -- Parameters: ids (bigint[]), fences and versions (integer[]), pairwise.
--- Locks: the fetches, in no order; each is held by its claim. Before the entities, and before the requests.
+-- Locks: the fetches, in no order; each is held by its claim. Then their requests by their ids. The entities come after both.
 -- No row: of a fetch, that its claim was taken over. Nothing of it may be written.
-UPDATE scrape_fetch f SET stage = 'DONE', parser_version = n.version, lease_until = NULL, records = NULL
-FROM unnest(%(ids)s::bigint[], %(fences)s::integer[], %(versions)s::integer[]) AS n(id, fence, version)
-WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED' RETURNING f.id
+WITH moved AS (
+    UPDATE scrape_fetch f SET stage = 'DONE', parser_version = n.version, lease_until = NULL, records = NULL
+    FROM unnest(%(ids)s::bigint[], %(fences)s::integer[], %(versions)s::integer[]) AS n(id, fence, version)
+    WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED' RETURNING f.id, f.request_id
+), {{locked}}
 
 -- name: written
 -- Ends fetches whose records the stage process writes in this transaction.
 -- Stages: INGESTED -> DONE.
 -- Parameters: ids (bigint[]) and fences (integer[]), pairwise.
--- Locks: the fetches, in no order; each is held by its claim. Before the entities, and before the requests.
+-- Locks: the fetches, in no order; each is held by its claim. Then their requests by their ids. The entities come after both.
 -- No row: of a fetch, that its claim was taken over. Nothing of it may be written.
-UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
-FROM unnest(%(ids)s::bigint[], %(fences)s::integer[]) AS n(id, fence)
-WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id
+WITH moved AS (
+    UPDATE scrape_fetch f SET stage = 'DONE', lease_until = NULL, records = NULL
+    FROM unnest(%(ids)s::bigint[], %(fences)s::integer[]) AS n(id, fence)
+    WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'INGESTED' RETURNING f.id, f.request_id
+), {{locked}}

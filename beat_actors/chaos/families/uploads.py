@@ -33,11 +33,13 @@ FROM unnest(%s::uuid[], %s::integer[]) AS h(id, fence) WHERE a.public_id = h.id 
 """
 
 
-async def with_pictures(scene: Scene, *, fault: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
-    """Inject a fault, wait until every picture is uploaded or given up, and check all of them."""
+async def with_pictures(
+    scene: Scene, *, fault: Callable[[Scene], Coroutine[Any, Any, None]], deadlines: int = 1
+) -> None:
+    """Inject a fault, wait until every picture is uploaded or given up, for so many deadlines, and check all of them."""
     async with _watched(scene):
         await fault(scene)
-        await over(scene)
+        await over(scene, deadlines=deadlines)
     await survey(scene)
 
 

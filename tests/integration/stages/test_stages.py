@@ -17,14 +17,18 @@ import pytest
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, SecretMissing
-from beat_actors.fetches.claims import ISOLATE_AFTER
+from beat_actors.fetches import completion
+from beat_actors.fetches.claims import ISOLATE_AFTER, claim_ingested
 from beat_actors.pipeline import isolation
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.isolation import run_isolated
 from beat_actors.pipeline.process import process
+from beat_actors.pipeline.records import unpack_records
+from beat_actors.pipeline.writing import write
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import explain, intake
 from beat_actors.requests.intake import NewRequest
+from beat_actors.requests.lifecycle import cancel
 from beat_actors.settings import Settings
 from beat_actors.simulator import SimulatorClient
 from tests.events import LIVES, lives
@@ -32,6 +36,9 @@ from tests.observing import rows
 from tests.stages import retrieve
 from tests.worlds import MovableClock, ScriptedClient, engine_with
 
+WAITING_FOR_A_LOCK = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 CHAIN = platform.chains["profile_by_handle"]
 FLOW = "refresh_profile_by_handle"
 
@@ -274,6 +281,8 @@ ALONE = """
 import asyncio, sys
 from beat_actors.engine import Engine
 from beat_actors.pipeline.process import process
+from beat_actors.pipeline.records import unpack_records
+from beat_actors.pipeline.writing import write
 from beat_actors.settings import load
 
 async def main():
@@ -418,6 +427,30 @@ async def test_s6_5_a_worker_that_is_killed_while_it_processes_leaves_no_row_cha
     rows_of = dict(zip(WRITTEN, after, strict=False))
     # The events: accepted, processing, complete, and the changes of accounts and of posts.
     assert [rows_of[table] for table in ("profile_log", "post_log", "event")] == [[(1,)], [(12,)], [(5,)]]
+
+
+async def test_a_request_is_cancelled_before_or_after_what_its_answer_changed(engine: Engine) -> None:
+    """What an answer changed is an event of its request. Its id is drawn while nobody else publishes anything of the request, so that ids and
+    commits have one order."""
+    request = await accept(engine)
+    claims = await claim_ingested(engine.database, await to_the_last_stage(engine), isolated=False)
+
+    async def cancelling() -> list[int]:
+        async with engine.database.transaction() as transaction:
+            return await cancel(transaction, [request], reason="test")
+
+    async with engine.database.transaction() as transaction:
+        assert await completion.written(transaction, claims) == {claim.id for claim in claims}
+        other = asyncio.create_task(cancelling())
+        while not other.done() and not (await rows(engine.database, WAITING_FOR_A_LOCK))[0][0]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        assert not other.done()
+        await write(transaction, [(claim, unpack_records(claim.records)) for claim in claims])
+    assert await other == []
+    events = await rows(
+        engine.database, "SELECT type FROM event WHERE subject = %s ORDER BY id", (f"scrape_request/{request}",)
+    )
+    assert [kind for (kind,) in events][-2:] == ["beat.data.changed", "beat.scrape_request.complete"]
 
 
 async def test_s6_11_every_row_names_the_parser_that_read_it_and_two_versions_run_at_once(
