@@ -1,12 +1,14 @@
 -- fragment: opened
 -- Opens alerts, `standing`, or updates the open ones with their keys. An open alert that was never announced is announced when nothing
--- holds it back any more, and one that has become more severe is announced again. An older process writes no `covers`; its alerts of the rule
--- `source` cover their source. The column `told` holds the severity that was announced last, NULL if none was.
+-- holds it back any more, and one that has become more severe is announced again. That a parser cannot read the answers of a source explains that
+-- they are in quarantine. An older process writes no `covers`; its alerts of the rule `source` cover their source. The column `told` holds the
+-- severity that was announced last, NULL if none was.
 standing AS (
     SELECT s.*, EXISTS (
         SELECT FROM alert o WHERE o.resolved_at IS NULL AND s.source = ANY(coalesce(o.covers, ARRAY[o.source]))
-          AND array_position(%(covering)s::text[], split_part(o.key, ':', 1))
-              > coalesce(array_position(%(covering)s::text[], split_part(s.key, ':', 1)), 0)) AS explained
+          AND (array_position(%(covering)s::text[], split_part(o.key, ':', 1))
+               > coalesce(array_position(%(covering)s::text[], split_part(s.key, ':', 1)), 0)
+               OR o.key = 'parser:' || s.source AND s.key LIKE 'quarantine:malformed:%%')) AS explained
     FROM jsonb_to_recordset(%(standing)s::jsonb) AS s(
         key text, severity text, cause text, impact text, automatic text, action text, source text, covers text[],
         again_after double precision)

@@ -1,8 +1,8 @@
-"""Workers that ended unexpectedly, as their parent counts them. A worker that is forked later inherits the count and reports it."""
+"""Workers that ended unexpectedly, as their parent counts them. The count is in memory that its workers share, and they report it."""
 
+import mmap
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -12,6 +12,9 @@ LOOP, WITHIN = 3, 600.0
 """So many ends within so many seconds are a crash loop."""
 COUNTED_FOR = 3600.0
 """Seconds for which an end is counted."""
+KEPT = 1000
+NUMBER, AT, CODE, FIRST = range(4)
+"""Places in the shared memory: how many ends there were, the time (epoch seconds) and the code of the last one, and the first of the times of all."""
 
 
 class Restarts:
@@ -19,14 +22,15 @@ class Restarts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._ends: deque[float] = deque(maxlen=1000)
-        self._last = ""
+        # A fork shares it. The parent alone writes, and its workers read numbers that are whole.
+        self._shared = memoryview(mmap.mmap(-1, 8 * (FIRST + KEPT))).cast("d")
 
     def ended(self, code: int) -> None:
         """Note that a worker ended. `code`: its exit code, or the negative number of the signal that killed it."""
-        how = f"exit code {code}" if code >= 0 else f"signal {_signal(-code)}"
-        self._last = f"{moment(datetime.now(UTC))} with {how}"
-        self._ends.append(self._clock())
+        number = int(self._shared[NUMBER])
+        self._shared[FIRST + number % KEPT] = self._clock()
+        self._shared[AT], self._shared[CODE] = time.time(), code
+        self._shared[NUMBER] = number + 1
 
     def count(self) -> int:
         """Ends within the last hour."""
@@ -37,11 +41,14 @@ class Restarts:
         recent = self._since(WITHIN)
         if recent < LOOP:
             return None
-        return f"{recent} workers of this parent died within {WITHIN / 60:.0f} min, the last at {self._last}"
+        at, code = datetime.fromtimestamp(self._shared[AT], UTC), int(self._shared[CODE])
+        how = f"exit code {code}" if code >= 0 else f"signal {_signal(-code)}"
+        return f"{recent} workers of this parent died within {WITHIN / 60:.0f} min, the last at {moment(at)} with {how}"
 
     def _since(self, seconds: float) -> int:
         first = self._clock() - seconds
-        return sum(1 for at in self._ends if at >= first)
+        number = min(int(self._shared[NUMBER]), KEPT)
+        return sum(1 for at in self._shared[FIRST : FIRST + number] if at >= first)
 
 
 def _signal(number: int) -> str:

@@ -7,16 +7,16 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import ASSETS, Mailbox
-from beat_actors.alerts import report
 from beat_actors.assets import claims, preparing, refetch
 from beat_actors.assets.upkeep import backlog
 from beat_actors.assets.upkeep.deleting import Deleter
@@ -25,6 +25,7 @@ from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
+from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.database.reporting import Reporter
 from beat_actors.errors import LimitsUnavailable, ObjectsUnavailable, StorageUnavailable
 from beat_actors.events import retention as events
@@ -42,7 +43,9 @@ from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
-from beat_actors.watch.rule import InOrder, Watch
+from beat_actors.watch.by_hand import FORGOTTEN
+from beat_actors.watch.quarantine import SETTLED
+from beat_actors.watch.rule import REPORTS, InOrder, Watch
 from beat_actors.webhooks import deliveries
 from beat_actors.whole import run, start_threads, stop_signals
 
@@ -50,6 +53,9 @@ log = structlog.get_logger(__name__)
 
 UNSENT_AFTER = 5.0
 """Seconds since a message was sent, or should have been at the head of its queue, after which it is taken for lost."""
+
+LOOKS = 4
+"""Looks in a row, five seconds apart, that have to find no worker."""
 
 Sweep = Callable[[Database, Mailbox, int], Awaitable[Swept]]
 
@@ -127,26 +133,24 @@ async def _redis(database: Database, mailbox: Mailbox, epoch: int) -> Swept:
         info = await asyncio.to_thread(mailbox.server_info)
     except OSError:
         info = None
-    async with database.statements() as alone:
-        return Swept(count=await report(alone, "redis", servers_rules.redis(info), epoch=epoch))
+    return Swept(count=await REPORTS(database, "redis", servers_rules.redis(info), epoch))
 
 
 @dataclass(slots=True)
 class Workers:
-    """Whether any worker listens. Two looks in a row have to find none: those that are started anew are away for a moment."""
+    """Whether any worker listens. Several looks in a row have to find none: those that are started anew are away for a moment."""
 
-    _none_before: bool = False
+    _found_none: int = 0
 
     async def __call__(self, database: Database, mailbox: Mailbox, epoch: int) -> Swept:
         try:
             listening = await asyncio.to_thread(mailbox.listeners)
         except OSError:
             return Swept()  # that Redis is away is an alert of its own
-        before, self._none_before = self._none_before, not listening
-        if not listening and not before:
+        self._found_none = 0 if listening else self._found_none + 1
+        if 0 < self._found_none < LOOKS:
             return Swept()
-        async with database.statements() as alone:
-            return Swept(count=await report(alone, "workers", servers_rules.workers(listening), epoch=epoch))
+        return Swept(count=await REPORTS(database, "workers", servers_rules.workers(listening), epoch))
 
 
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
@@ -178,27 +182,61 @@ JOBS = (
     Job("assets_sampled", _writes(backlog.sample), every=30, deadline=10),
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
-    Job("watch_workers", Workers(), every=15, deadline=60),
+    # It asks Redis alone, and writes only when the answer changes.
+    Job("watch_workers", Workers(), every=5, deadline=60),
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{one.name}", _watch(one), every=one.every, deadline=60) for one in WATCHES),
 )
 QUIET = frozenset({"due", "waiting"})
 RECORD_EVERY = 2.0
+
+
+class Evidence(NamedTuple):
+    """What changes when a rule has something to tell. `quarantined`: the last entry. `in_trouble`: a digest of what processes say of themselves.
+    `forgotten`: how much a person has stopped for long."""
+
+    quarantined: int | None
+    in_trouble: str | None
+    forgotten: int
+
+
+DUE_BY: Mapping[str, tuple[tuple[str, float], ...]] = {
+    "quarantined": (("watch_situations", SETTLED + 1.0),),
+    "in_trouble": (("watch_process", 0.0), ("watch_database", 0.0)),
+    "forgotten": (("watch_hand", 0.0),),
+}
+"""The jobs that a change of each field of `Evidence` makes due, and in how many seconds."""
 SQL = Statements(__file__)
-RECORD, FORGET = SQL("record"), SQL("forget")
+RECORD, FORGET = SQL("record", Evidence), SQL("forget")
 
 
 @dataclass(slots=True)
 class Sweeper:
-    """Runs one job at a time of its name; whatever it raises is noted, and the next run starts from the rows again."""
+    """Runs one job at a time of its name; whatever it raises is noted, and the next run starts from the rows again. `bring_forward`: called with
+    the name of a job that is due within so many seconds, because there is evidence for it."""
 
     database: Database
     mailbox: Mailbox
     leadership: Leadership
+    bring_forward: Callable[[str, float], None] = lambda _name, _seconds: None
     _ran: dict[str, tuple[float, str | None]] = field(default_factory=dict)
     _term: int | None = None
+    _evidence: Evidence | None = None
+    _running: set[str] = field(default_factory=set)
+    _once_more: set[str] = field(default_factory=set)
+    """Jobs that became due while they ran: what they had read before may not show why."""
 
     async def run(self, job: Job) -> None:
+        self._running.add(job.name)
+        try:
+            await self._run(job)
+        finally:
+            self._running.discard(job.name)
+            if job.name in self._once_more:
+                self._once_more.discard(job.name)
+                self.bring_forward(job.name, 0.2)  # this run ends first
+
+    async def _run(self, job: Job) -> None:
         epoch = self.leadership.epoch
         if epoch is None:
             return
@@ -227,7 +265,7 @@ class Sweeper:
         self._ran[job.name] = ((time.monotonic() - started) * 1000, said)
 
     async def record(self, jobs: tuple[Job, ...] = JOBS) -> None:
-        """Write down when each sweep ended well, for those that ask whether they do."""
+        """Write down when each sweep ended well, for those that ask whether they do, and bring forward the rules for which there is evidence."""
         epoch = self.leadership.epoch
         ran, self._ran = self._ran, {}
         if epoch is None or not ran:
@@ -243,14 +281,26 @@ class Sweeper:
             for job in jobs
             if job.name in ran
         ]
+        values = {"sweeps": jsonb(rows), "epoch": epoch, "living": SEEN_WITHIN, "forgotten": FORGOTTEN}
         try:
             async with asyncio.timeout(10), self.database.statements() as alone:
-                await alone.run(RECORD, {"sweeps": jsonb(rows), "epoch": epoch})
+                self._look(await alone.only(RECORD, values))
                 if self._term != epoch:  # another version of the daemon may have had other sweeps
                     await alone.run(FORGET, {"names": [job.name for job in jobs], "epoch": epoch})
                     self._term = epoch
         except (StorageUnavailable, TimeoutError) as error:
             log.warning("sweeps_not_recorded", error=str(error))
+
+    def _look(self, found: Evidence) -> None:
+        before, self._evidence = self._evidence, found
+        for name, jobs in DUE_BY.items():
+            if before is not None and getattr(before, name) == getattr(found, name):
+                continue
+            for job, seconds in jobs:
+                if job in self._running:
+                    self._once_more.add(job)
+                else:
+                    self.bring_forward(job, seconds)
 
 
 async def serve() -> None:
@@ -274,10 +324,15 @@ async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Jo
         for job in clock.get_jobs():
             job.modify(next_run_time=datetime.now(UTC))
 
+    def bring_forward(name: str, seconds: float) -> None:
+        job, at = clock.get_job(name), datetime.now(UTC) + timedelta(seconds=seconds)
+        if job is not None and job.next_run_time is not None and at < job.next_run_time:
+            job.modify(next_run_time=at)
+
     holder = f"{socket.gethostname()}:{os.getpid()}"
     reporter = Reporter(database, name="scheduler", code=own()).start()
     async with Leadership(settings, holder=holder, on_elected=at_once) as leadership:
-        sweeper = Sweeper(database, mailbox, leadership)
+        sweeper = Sweeper(database, mailbox, leadership, bring_forward)
         for job in jobs:
             clock.add_job(sweeper.run, "interval", args=[job], seconds=job.every, id=job.name)
         clock.add_job(sweeper.record, "interval", args=[jobs], seconds=RECORD_EVERY, id="record")

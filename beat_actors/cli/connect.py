@@ -1,6 +1,7 @@
 """`beat connect`: from nothing to a credential that is checked. A secret is asked for, or comes of a login, and is never shown."""
 
 import asyncio
+import sys
 import webbrowser
 from collections.abc import Mapping
 from typing import Annotated
@@ -50,7 +51,7 @@ def connect(
     login
         Log in with a browser (OAuth), where the provider has that. The fields are then those of your application there.
     paste
-        Open no browser and no port: paste the address to which the browser was sent. For a machine without a browser.
+        Open no browser and no port: paste the address to which the browser was sent. A terminal of a machine without a browser asks for it anyway.
     port
         The port of this machine to which the browser comes back. Register http://localhost:PORT/ as a redirect URL of your application.
     weight
@@ -137,11 +138,23 @@ async def _log_in(session: Session, source: Source, login: Login, port: int, pas
     say(f"it will be allowed: {', '.join(login.scopes)}")
     say("open this page and log in:")
     say(url)
-    code = await (_pasted(known) if paste else _brought(known, url, port))
+    code = await (_pasted(known) if paste or _must_paste() else _brought(known, url, port))
     return await logins.finish(session.engine.client, source, login, known, code)
 
 
+def _must_paste() -> bool:
+    """Whether this machine has no browser, and a terminal to paste into: at the other end of ssh, or in a container."""
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return sys.stdin.isatty()
+    return False
+
+
 async def _pasted(known: Mapping[str, str]) -> str:
+    say(
+        f"a browser on any machine will do. After the login it is sent to {known['redirect_uri']}, which it need not reach; copy that address, with all that follows"
+    )
     return logins.code_of(await asyncio.to_thread(input, "the address to which the browser was sent: "), known)
 
 

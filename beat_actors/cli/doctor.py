@@ -139,7 +139,7 @@ class There(operators.There):
             Finding(
                 "stuck",
                 said if found else f"no request has been running for more than {STUCK_AFTER / 60:.0f} min",
-                "see what holds each up: `beat stuck`" if found else "",
+                "`beat stuck` shows what each waits for" if found else "",
             )
         ]
 

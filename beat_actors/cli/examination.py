@@ -224,7 +224,7 @@ async def _leadership(opened: Session) -> list[Finding]:
                 "set BEAT_DATABASE_DIRECT_URL to PostgreSQL itself",
             )
         ]
-    return [Finding("leadership", "the leader lock has a session of its own")]
+    return [Finding("leadership", "the leader lock is on a dedicated session")]
 
 
 async def _vault(opened: Session) -> list[Finding]:

@@ -108,10 +108,12 @@ def reason_of(error: Mapping[str, object]) -> str:
     return ": ".join(part for part in (str(error.get("code") or ""), said) if part)
 
 
-def say(text: str, style: str = "") -> None:
-    """A sentence on standard output, on one line when piped."""
+def say(text: str, style: str = "", *, whole: bool = False) -> None:
+    """A sentence on standard output, on one line when piped. On a terminal its lines end between words; `whole`: it stays one line, which the
+    terminal may wrap, so that a document in it can be copied."""
     if sys.stdout.isatty():
-        out.print(Text(text, style=style))
+        lines = [text] if whole else [part for line in text.split("\n") for part in Lines(out.width).wrap(line) or [""]]
+        out.print(Text("\n".join(lines), style=style), soft_wrap=True)
     else:
         print(text, flush=True)
 
@@ -191,7 +193,10 @@ def show_rows(
     elif rows:
         columns, rows = _filled(columns, rows)
         fitting = _fitting(columns, rows, prose, spare if len(rows) > 1 else ())
-        out.print(_blocks(columns, rows) if fitting is None else table(*fitting, prose))
+        if fitting is None:
+            _print_blocks(columns, rows)
+        else:
+            out.print(table(*fitting, prose))
     elif empty:
         out.print(Text(empty, style="dim"))
 
@@ -233,8 +238,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Colle
     return made
 
 
-def _blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Text:
-    """Each row as lines of name and value; a word is never broken, so that it can be copied."""
+def _print_blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Each row as lines of name and value; a word is never broken, so that it can be copied, not even one that is wider than the terminal."""
     indent = max(map(len, columns)) + GAP
     told = Text()
     for row in rows:
@@ -246,7 +251,7 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Text:
             told.append(f"{column:<{indent}}", "dim").append(f"\n{'':<{indent}}".join(lines), value.style).append("\n")
         told.append("\n")
     told.rstrip()
-    return told
+    out.print(told, soft_wrap=True)
 
 
 class Lines(textwrap.TextWrapper):
@@ -262,7 +267,7 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
     """One thing: a line for each of its fields that has a value. When piped, its name and a tab stand before the value."""
     known = [(name, value) for name, value in fields if value is not None]
     if sys.stdout.isatty():
-        out.print(_blocks([name for name, _ in known], [[value for _, value in known]]))
+        _print_blocks([name for name, _ in known], [[value for _, value in known]])
     else:
         show_rows(("", ""), known)
 

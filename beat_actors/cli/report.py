@@ -41,6 +41,13 @@ class State(NamedTuple):
     waiting: int
 
 
+class Pictures(NamedTuple):
+    """Media files that are stored in the bucket, and that wait for it."""
+
+    stored: int
+    waiting: int
+
+
 class Counts(NamedTuple):
     """Beat's own counts of calls, and the last request, at a moment."""
 
@@ -85,6 +92,7 @@ BY_SOURCE = SQL("by_source", Calls)
 STATE = SQL("state", State)
 UNFINISHED, FALLBACKS = SQL("unfinished", int), SQL("fallbacks", int)
 STILL_OUT = SQL("still_out", StillOut)
+PICTURES = SQL("pictures", Pictures)
 COUNTS = SQL("counts", Counts)
 
 
@@ -120,6 +128,7 @@ class Report:
     neighbours: Sequence[Neighbour]
     profiles: int
     seconds: float
+    pictures: Pictures
 
     @property
     def equal(self) -> bool:
@@ -139,7 +148,7 @@ class Report:
         ledger = "ledger equal"
         if not self.equal:
             counts = (self.ledger, self.traced, self.charged)
-            unknown = f" ({self.unknown} of unknown outcome)" if self.unknown else ""
+            unknown = f" ({self.unknown} with unknown outcome)" if self.unknown else ""
             ledger = f"ledger differs by {max(counts) - min(counts)}{unknown}"
         return f"complete {self.complete} of {self.total} · lost {self.lost}{failed} · {ledger}"
 
@@ -180,4 +189,5 @@ async def report(
         neighbours=neighbours,
         profiles=profiles,
         seconds=seconds,
+        pictures=await transaction.only(PICTURES),
     )

@@ -70,6 +70,13 @@ UNION ALL
 SELECT 'credential', source || coalesce(' (' || disabled_reason || ')', ''), max(disabled_till), count(*) FROM credential
 WHERE disabled_till > clock_timestamp() GROUP BY source, disabled_reason ORDER BY until
 
+-- name: pictures
+-- Pictures and other media of what was read, that are stored in the bucket and that wait for it.
+-- Rows: `Pictures`, one.
+-- Locks: none.
+-- No row: never.
+SELECT count(*) FILTER (WHERE status = 'COMPLETE') AS stored, count(*) FILTER (WHERE status IN ('PENDING', 'WAITING', 'PROCESSING', 'REFETCH')) AS waiting FROM asset_log
+
 -- name: counts
 -- The counts of Beat at a moment.
 -- Rows: `Counts`, one.

@@ -155,7 +155,7 @@ def _show(trial: Trial, limits: Sequence[Limit], body: bool) -> None:
         lines.append(("read", f"{len(trial.parsed.records)} records{more}"))
     lines.append(("cost", _cost(trial, limits)))
     for name, value in lines:
-        say(printable(f"{name:<8} {value}"))
+        say(printable(f"{name:<8} {value}"), whole=True)
     if trial.parsed is not None and trial.parsed.records:
         show_json(trial.parsed.records[:MOST_SHOWN])
     if body:

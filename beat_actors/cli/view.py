@@ -124,6 +124,10 @@ def print_report(report: Report) -> None:
             "outage",
             f"{report.profiles:,} profiles with their posts in {report.seconds:.1f} s, {per_second:.0f} a second",
         ),
+        (
+            "pictures",
+            f"{report.pictures.stored:,} stored in the bucket, {report.pictures.waiting:,} wait for their turn",
+        ),
     ]
     for index, absent in enumerate(report.still_out):
         many = (

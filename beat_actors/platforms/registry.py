@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from beat_actors.errors import UnknownName, UnknownPlatform
 from beat_actors.platforms.interface import Platform, Source
@@ -11,20 +11,31 @@ GROUP = "beat.platforms"
 
 
 @cache
+def _entries() -> Mapping[str, EntryPoint]:
+    """The entry points by name. Nothing of a platform is loaded."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+@cache
+def _loaded(name: str) -> Platform:
+    declared = _entries()[name].load()
+    if not isinstance(declared, Platform):
+        raise TypeError(f"entry point {GROUP}:{name} is not a Platform but {type(declared).__name__}")
+    if declared.name != name:
+        raise ValueError(f"entry point {GROUP}:{name} declares a platform named {declared.name!r}")
+    return declared
+
+
+@cache
 def platforms() -> Mapping[str, Platform]:
-    found: dict[str, Platform] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        declared = entry.load()
-        if not isinstance(declared, Platform):
-            raise TypeError(f"entry point {GROUP}:{entry.name} is not a Platform but {type(declared).__name__}")
-        if declared.name != entry.name:
-            raise ValueError(f"entry point {GROUP}:{entry.name} declares a platform named {declared.name!r}")
-        found[declared.name] = declared
-    return found
+    return {name: _loaded(name) for name in _entries()}
 
 
 def platform(name: str) -> Platform:
-    """Raises `UnknownPlatform` with the names that exist."""
+    """Loads this one alone, where they are not all loaded: a command for one platform starts sooner. Raises `UnknownPlatform` with the names that
+    exist."""
+    if platforms.cache_info().currsize == 0 and name in _entries():
+        return _loaded(name)
     try:
         return platforms()[name]
     except KeyError:

@@ -8,6 +8,11 @@ from beat_actors.quarantine import REPLAYABLE
 
 QUARANTINE_SETS, QUARANTINE_COUNTED = 500, 1000
 """Groups (kind, platform, source, operation) that are read, and rows of each that are counted."""
+SINGLE = 5
+"""Payloads within the hour from which on they are no single ones any more."""
+SETTLED = 5
+"""Seconds after the first one at which single payloads are told. If all answers of a source are unreadable, its parser's breaker is open by then, and
+the alert of the breaker explains this one."""
 
 
 class Told(NamedTuple):
@@ -25,10 +30,12 @@ TOLD = Statements(__file__)("told", Told)
 
 
 async def quarantined(database: Database) -> list[Alert]:
-    """Unresolved entries: every poison record or message, and payloads in numbers within the hour. Also numbers of calls that were refused within
-    the hour with a reason that no rule knows."""
+    """Unresolved entries: every poison record or message, and payloads that no parser could read within the hour. Also numbers of calls that were
+    refused within the hour with a reason that no rule knows."""
     async with database.statements() as alone:
-        rows = await alone.rows(TOLD, {"sets": QUARANTINE_SETS, "most": QUARANTINE_COUNTED})
+        rows = await alone.rows(
+            TOLD, {"sets": QUARANTINE_SETS, "most": QUARANTINE_COUNTED, "few": SINGLE, "settled": SETTLED}
+        )
     return [
         Alert(
             key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
@@ -43,7 +50,7 @@ async def quarantined(database: Database) -> list[Alert]:
         if row.kind == "refused"
         else Alert(
             key=f"quarantine:{row.kind}:{row.source}:{row.operation}",
-            severity="critical" if row.kind == "poison" else "warning",
+            severity=_severity(row),
             cause=f"{row.of:,}{' or more' if row.of == QUARANTINE_COUNTED else ''} {row.kind} in quarantine ({row.platform} {row.source} {row.operation}): {(row.error or '')[:200]}",
             impact="their requests continued with other sources, or failed with this reason; the rest of each batch was not affected",
             automatic="Beat keeps each with its payload, so that it can be parsed again without a call",
@@ -52,6 +59,12 @@ async def quarantined(database: Database) -> list[Alert]:
         )
         for row in rows
     ]
+
+
+def _severity(row: Told) -> str:
+    if row.kind == "poison":
+        return "critical"
+    return "info" if row.kind == "malformed" and row.of < SINGLE else "warning"
 
 
 def _action(row: Told) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from beat_actors.alerts import Alert, report
 from beat_actors.database import Database
@@ -9,19 +10,44 @@ from beat_actors.database import Database
 Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
 
 
+class Reports:
+    """Reports what stands. A leader that has reported once that nothing of a rule stands says so no second time: nobody else opens its alerts."""
+
+    def __init__(self) -> None:
+        self._nothing: WeakKeyDictionary[Database, dict[str, int]] = WeakKeyDictionary()
+
+    async def __call__(
+        self, database: Database, rule: str, standing: Sequence[Alert], epoch: int | None, *, repeat: bool = False
+    ) -> int:
+        """Returns how many alerts changed. `repeat`: others open alerts of this rule too, so that nothing is reported each time."""
+        said = self._nothing.setdefault(database, {})
+        if not standing and not repeat and epoch is not None and said.get(rule) == epoch:
+            return 0
+        said.pop(rule, None)
+        async with database.statements() as alone:
+            changed = await report(alone, rule, standing, epoch=epoch)
+        if not standing and epoch is not None:
+            said[rule] = epoch
+        return changed
+
+
+REPORTS = Reports()
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A rule, and the name that its alerts' keys begin with. `every`: seconds between two looks."""
+    """A rule, and the name that its alerts' keys begin with. `every`: seconds between two looks. `opened_elsewhere`: transactions open alerts of
+    this rule themselves, too."""
 
     name: str
     rule: Rule
     every: float = 15.0
+    opened_elsewhere: bool = False
 
     async def run(self, database: Database, epoch: int | None = None) -> int:
         """Look, and open or resolve; how many changed."""
         standing = await self.rule(database)
-        async with database.statements() as alone:
-            return await report(alone, self.name, standing, epoch=epoch)
+        return await REPORTS(database, self.name, standing, epoch, repeat=self.opened_elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import threading
 import urllib.request
+import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import psycopg
 import pytest
 
+from beat_actors.cli import connect
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import SimulatorServer, running
 from beat_actors.settings import Settings
@@ -119,6 +121,79 @@ def test_a_login_with_the_browser_becomes_a_sealed_credential(
     assert "limit: " in said.out
     assert "it will be allowed: " in said.out
     assert not [one for one in (CLIENT_SECRET, TOKEN, "the-code") if one in said.out + said.err]
+
+
+@pytest.fixture
+def pasting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """A person who logs in with a browser of another machine and pastes the address, with `changed` in it, to which it was sent."""
+
+    def pastes(**changed: str) -> list[str]:
+        said: list[str] = []
+        say = connect.say
+
+        def heard(text: str) -> None:
+            said.append(text)
+            say(text)
+
+        def answer(_prompt: str) -> str:
+            (page,) = [line for line in said if line.startswith("https://")]
+            query = {name: values[0] for name, values in parse_qs(urlsplit(page).query).items()}
+            return f" {query['redirect_uri']}?{urlencode({'state': query['state'], 'code': 'the-code', **changed})}\n"
+
+        monkeypatch.setattr(connect, "say", heard)
+        monkeypatch.setattr("builtins.input", answer)
+        monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("no browser is wanted"))
+        return said
+
+    return pastes
+
+
+@pytest.mark.parametrize(("source", "app", "answers", "host"), LOGINS, ids=[one[0] for one in LOGINS])
+def test_a_login_with_a_browser_of_another_machine_becomes_a_sealed_credential(
+    beat: Beat,
+    provider: Provider,
+    pasting: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    app: Mapping[str, str],
+    answers: Mapping[str, Any],
+    host: str,
+) -> None:
+    at(provider, source, monkeypatch)
+    provider.answers = {path: (200, said) for path, said in answers.items()}
+    heard = pasting()
+    said = beat("connect", source, "--login", "--paste", stdin=json.dumps(app))
+    assert said.code == 0, said
+    assert [urlsplit(line).netloc for line in heard if line.startswith("https://")] == [host]
+    (found,) = beat("credentials", "list", source, "--json").json
+    assert f"credential {found['id']} of {source} is sealed" in said.out
+    assert not [one for one in (CLIENT_SECRET, TOKEN, "the-code") if one in said.out + said.err]
+
+
+def test_an_address_of_another_login_is_not_used(
+    beat: Beat, provider: Provider, pasting: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(provider, "ytapi", monkeypatch)
+    pasting(state="forged")
+    said = beat("connect", "ytapi", "--login", "--paste", stdin=json.dumps(APP))
+    assert said.code == 1
+    assert "another login" in said.err
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize(
+    ("browser", "terminal", "wanted"), [(True, True, False), (False, True, True), (False, False, False)]
+)
+def test_a_terminal_without_a_browser_asks_for_the_address(
+    monkeypatch: pytest.MonkeyPatch, browser: bool, terminal: bool, wanted: bool
+) -> None:
+    def get() -> None:
+        if not browser:
+            raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr("webbrowser.get", get)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
+    assert connect._must_paste() is wanted
 
 
 def test_a_code_of_another_login_is_not_used(

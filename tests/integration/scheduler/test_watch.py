@@ -61,6 +61,11 @@ async def open_keys(engine: Engine) -> list[str]:
         return sorted(one.key for one in await list_alerts(alone))
 
 
+async def severities(engine: Engine) -> dict[str, str]:
+    async with engine.database.statements() as alone:
+        return {one.key: one.severity for one in await list_alerts(alone)}
+
+
 async def events(engine: Engine) -> list[str]:
     async with engine.database.statements() as alone:
         rows = await alone.rows("SELECT type, subject FROM event WHERE type LIKE 'beat.alert%%' ORDER BY id", ())
@@ -459,22 +464,28 @@ async def test_s2_14_connections_that_are_nearly_used_up_are_noticed(
     assert "beat test " in said.cause
 
 
-async def test_poison_is_noticed_at_once_and_malformed_payloads_in_numbers(engine: Engine) -> None:
+async def test_poison_is_noticed_at_once_and_a_single_malformed_payload_within_seconds(engine: Engine) -> None:
     rule = Watch("quarantine", quarantine_rules.quarantined)
     insert = "INSERT INTO quarantine (kind, platform, source, operation, error) VALUES (%s, 'toy', 'toy-first', 'look', 'why')"
-    for _ in range(4):
+    malformed, poison = (f"quarantine:{kind}:toy-first:look" for kind in ("malformed", "poison"))
+    await execute(engine, insert, "malformed")
+    assert await rule.run(engine.database) == 0  # if all of them are, the breaker's alert is about to open
+    await execute(engine, "UPDATE quarantine SET at = at - interval '5 seconds'")
+    assert await rule.run(engine.database) == 1
+    assert await severities(engine) == {malformed: "info"}
+    for _ in range(3):
         await execute(engine, insert, "malformed")
     assert await rule.run(engine.database) == 0
     await execute(engine, insert, "malformed")
     await execute(engine, insert, "poison")
     assert await rule.run(engine.database) == 2
-    assert await open_keys(engine) == ["quarantine:malformed:toy-first:look", "quarantine:poison:toy-first:look"]
+    assert await severities(engine) == {malformed: "warning", poison: "critical"}
     await execute(engine, "UPDATE quarantine SET at = at - interval '2 hours'")
     assert await rule.run(engine.database) == 1
-    assert await open_keys(engine) == ["quarantine:poison:toy-first:look"]
+    assert await severities(engine) == {poison: "critical"}
     await execute(engine, "UPDATE quarantine SET resolved_at = clock_timestamp()")
     assert await rule.run(engine.database) == 1
-    assert await open_keys(engine) == []
+    assert await severities(engine) == {}
 
 
 async def test_lost_log_lines_are_noticed(engine: Engine, database_url: str) -> None:

@@ -11,7 +11,7 @@ from beat_actors.cli import up
 from beat_actors.cli.failures import exit_code, sentence
 from beat_actors.cli.output import printable, reason_of, show_rows
 from beat_actors.cli.rehearsal import choose_handles
-from beat_actors.cli.report import Neighbour, Report
+from beat_actors.cli.report import Neighbour, Pictures, Report
 from beat_actors.cli.view import print_report
 from beat_actors.errors import BadInput, BadSettings, BeatError, NotFound, StorageUnavailable, UnknownFlow
 
@@ -69,7 +69,7 @@ def report(**changes: object) -> Report:
     values: dict[str, object] = {
         "total": 500, "complete": 500, "failed": 0, "lost": 0, "sources": (), "fallbacks": 0, "events": {}, "still_out": (),
         "ledger": 900, "over_limit": 0, "traced": 900, "charged": 900, "unknown": 0, "neighbours": (), "profiles": 500,
-        "seconds": 1.0,
+        "seconds": 1.0, "pictures": Pictures(0, 0),
     }  # fmt: skip
     return Report(**(values | changes))  # type: ignore[arg-type]
 
@@ -77,7 +77,7 @@ def report(**changes: object) -> Report:
 def test_the_verdict_says_what_is_not_as_it_should_be() -> None:
     assert report().verdict() == "complete 500 of 500 · lost 0 · ledger equal"
     failed = report(complete=499, failed=1, charged=902, unknown=2)
-    assert failed.verdict() == "complete 499 of 500 · lost 0 · failed 1 · ledger differs by 2 (2 of unknown outcome)"
+    assert failed.verdict() == "complete 499 of 500 · lost 0 · failed 1 · ledger differs by 2 (2 with unknown outcome)"
     assert report().good
     assert not failed.good
     assert not report(complete=499, lost=1).good
@@ -95,6 +95,12 @@ def test_s3_4_the_report_says_what_the_neighbours_felt(capsys: pytest.CaptureFix
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     told = lines.index("storm median latency of requests to other platforms, before and during it:")
     assert lines[told + 1 : told + 3] == ["youtube 101 ms, 100 ms", "shopify 120 ms, no answer"]
+
+
+def test_the_report_says_how_many_pictures_are_stored(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(report(pictures=Pictures(1_024, 3)))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "pictures 1,024 stored in the bucket, 3 wait for their turn" in lines
 
 
 def test_a_stack_that_starts_says_that_its_data_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from beat_actors.cli import output
-from beat_actors.cli.output import show_fields, show_rows
+from beat_actors.cli.output import say, show_fields, show_rows
 
 FLOW = "refresh_profile_insta_daily_pace_of_all_accounts"
 WORDS = "the provider said that it is asked too often, and the first credential is retried at noon with one probe call"
@@ -37,7 +37,22 @@ def test_an_identifier_is_never_broken(screen: io.StringIO, columns: tuple[str, 
 def test_an_identifier_that_is_wider_than_the_screen_stays_whole(screen: io.StringIO) -> None:
     wide = "x" * 120
     show_rows(("id", "key"), [(1, wide)])
-    assert wide in screen.getvalue().replace("\n", "")
+    assert wide in screen.getvalue()
+    say(f"it is {wide} and nothing else")
+    assert f"\n{wide}\n" in screen.getvalue()
+
+
+def test_a_sentence_is_broken_between_words_and_a_document_not_at_all(screen: io.StringIO) -> None:
+    said = f"  {FLOW} {FLOW}: {WORDS}"
+    say(said)
+    lines = screen.getvalue().splitlines()
+    assert len(lines) > 1
+    assert lines[0].startswith(f"  {FLOW}")
+    assert all(len(line) <= 80 for line in lines)
+    assert " ".join(lines).split() == said.split()
+    document = '{"message":"' + WORDS + '"}'
+    say(f"verdict  refused {document}", whole=True)
+    assert screen.getvalue().endswith(f"verdict  refused {document}\n")
 
 
 def test_times_have_one_form_with_their_zone(screen: io.StringIO) -> None:

@@ -93,6 +93,13 @@ def test_a_command_of_the_database_loads_one_driver_and_the_settings(line: str) 
     assert len(modules) < MOST_FOR_A_COMMAND
 
 
+def test_a_command_for_one_platform_loads_no_other() -> None:
+    modules = loaded("scrape", "youtube", "someone", **OF_THE_DATABASE)
+    platforms = {name.split(".")[2] for name in modules if name.startswith("beat_actors.platforms.")}
+    assert "youtube" in platforms
+    assert not {"instagram", "shopify", "tiktok"} & platforms
+
+
 COLLECTED = """
 import gc, sys
 from beat_actors.cli import main
