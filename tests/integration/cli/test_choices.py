@@ -52,7 +52,7 @@ def test_a_failed_request_is_listed_with_its_error(
 
 
 def test_a_flow_that_several_platforms_have_is_named_with_the_option(beat: Beat) -> None:
-    shared = [one["name"] for one in beat("flows", "--json").json if one["name"] == "refresh_profile_by_handle"]
+    shared = [one["flow"] for one in beat("flows", "--json").json if one["flow"] == "refresh_profile_by_handle"]
     if len(shared) < 2:
         pytest.skip("no two platforms share a flow's name")
     said = beat("flows", "pause", "refresh_profile_by_handle", "--reason", "x")

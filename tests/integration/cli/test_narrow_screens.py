@@ -15,7 +15,7 @@ from tests.integration.cli.conftest import Beat
 
 WIDTH = 80
 ACCOUNT = "a-customer-of-long-standing-with-a-long-name"
-HANDLE = "somebody.with_quite.a_long.name"
+HANDLE = "somebody.with_quite.a_long_"
 URL = "https://hooks.a-customer-of-long-standing.example.com/beat/events?of=scrape-requests"
 FLOW = "refresh_profile_by_handle"
 WORDS = "the provider said that it is asked too often and that the first call may go out again in some minutes"
@@ -51,12 +51,14 @@ def filled(beat: Beat, submit: Callable[..., list[Accepted]], database_url: str)
             )
             assert beat("credentials", "add", source, "--label", f"bought-in-{n}", stdin=secret).code == 0
     requests = submit(*(f"{HANDLE}{n}" for n in range(4)))
-    assert beat("keys", "create", "the-key-of-the-dashboard", "--scope", "operate", "--account", ACCOUNT).code == 0
-    assert beat("webhooks", "add", URL, "beat.scrape_request.*").code == 0
-    assert (
-        beat("accounts", "grant", ACCOUNT, "shopify", "a-store-with-a-long-name.myshopify.com", "--reason", WORDS).code
-        == 0
-    )
+    store = "a-store-with-a-long-name.myshopify.com"
+    for line in (
+        ("keys", "create", "the-key-of-the-dashboard", "--scope", "read", "--account", ACCOUNT),
+        ("webhooks", "add", URL, "--event", "beat.scrape_request.*"),
+        ("accounts", "grant", ACCOUNT, "shopify", store, "--reason", WORDS),
+    ):
+        said = beat(*line)
+        assert said.code == 0, said
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(FILLED)
     return requests
@@ -65,7 +67,7 @@ def filled(beat: Beat, submit: Callable[..., list[Accepted]], database_url: str)
 LISTS = {
     "requests": (HANDLE + "0", FLOW),
     "requests --status failed": ("no_available_sources", HANDLE + "3"),
-    "requests {id}": (HANDLE + "0", FLOW),
+    "requests {id}": (FLOW,),
     "why {id}": (),
     "alerts": ("bestsolutions`",),
     "alerts --resolved": (),

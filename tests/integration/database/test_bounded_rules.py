@@ -47,7 +47,7 @@ def read(connection: psycopg.Connection[Any], sql: str, params: Any) -> tuple[se
 def test_what_nobody_resolves_makes_no_look_at_the_quarantine_dearer(admin: psycopg.Connection[Any]) -> None:
     admin.execute(QUARANTINE)
     admin.execute("VACUUM ANALYZE quarantine")
-    params = {"sets": quarantine_rules.QUARANTINE_SETS, "most": 100}
+    params = {"sets": quarantine_rules.QUARANTINE_SETS, "most": 100, "few": 5, "settled": 5}
     whole, pages = read(admin, quarantine_rules.TOLD.text, params)
     assert whole <= {"refusal"}
     assert pages < 1000

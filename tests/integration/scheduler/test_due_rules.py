@@ -123,10 +123,12 @@ async def test_evidence_brings_the_rules_that_it_is_for_forward(
     monkeypatch.setattr(daemon, "RECORD_EVERY", 0.1)
     monkeypatch.setattr(daemon, "SETTLED", 0)
     ran: dict[str, int] = {}
+    terms: set[int] = set()
 
     def seldom(name: str) -> Job:
-        async def sweep(_database: Database, _mailbox: Mailbox, _epoch: int) -> Swept:
+        async def sweep(_database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
             ran[name] = ran.get(name, 0) + 1
+            terms.add(epoch)
             return Swept()
 
         return Job(name, sweep, every=3600, deadline=5)
@@ -147,7 +149,7 @@ async def test_evidence_brings_the_rules_that_it_is_for_forward(
         before = dict(ran)
         await happens(database, rows)
         await until(lambda: all(ran[name] > before[name] for name in wanted))
-        assert ran["other"] == 1
+        assert ran["other"] <= len(terms)  # a busy machine may elect its leader anew
     finally:
         stopped.set()
         await task
