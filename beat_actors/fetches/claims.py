@@ -95,6 +95,7 @@ class Ingested(NamedTuple):
     platform: str
     flow: str
     operation: str
+    params: dict[str, Any]
     source: str
     parser_version: int | None
     priority: int

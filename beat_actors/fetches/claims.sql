@@ -115,7 +115,7 @@ WITH mine AS (
 UPDATE scrape_fetch f SET fence = fence + 1, stage_attempts = stage_attempts + 1, claimed_at = clock_timestamp(),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
-RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.source, f.parser_version, f.priority, f.page,
+RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.params, f.source, f.parser_version, f.priority, f.page,
     f.records, f.is_first, f.payload_at, f.owner,
     (SELECT r.account_id FROM scrape_request_log r WHERE r.id = f.request_id) AS account_id,
     f.stage_attempts > %(attempts)s AS poison, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited

@@ -39,6 +39,8 @@ SQL_TYPES: dict[type, str] = {
     dict: "jsonb",
     list: "jsonb",
 }
+TRUST = {"trust": "text", "trust_score": "smallint", "trust_reasons": "jsonb"}
+"""What the gate says of a record, beside the record's own fields: what it remembers (base64), the score, and the reasons for it."""
 SUBJECTS = {"profile_log": "profile_id", "post_log": "post_id"}
 REPEAT = 0.1
 """The share of `BEAT_LOG_DAYS` after which dimensions are logged again though they are the same."""
@@ -60,25 +62,27 @@ def column_types(entity: Entity) -> Mapping[str, str]:
 
 
 @cache
-def writing(entity: Entity) -> Statement[Media]:
+def writing(entity: Entity, *, judged: bool = False) -> Statement[Media]:
     """`write_records` as a statement."""
-    return Composed("pipeline/entities.write_records", write_records(entity), Media)
+    return Composed("pipeline/entities.write_records", write_records(entity, judged=judged), Media)
 
 
 @cache
-def write_records(entity: Entity) -> str:
+def write_records(entity: Entity, *, judged: bool = False) -> str:
     """One statement: fetches and what was read for each -> current state and log rows. The rows that come back are of the type `Media`: URLs in media
     fields that the thing's row did not have before. Where a thing has no media fields, no row comes back.
 
     Parameters: `platform`; `log_days`; the arrays `fetches`, `requests`, `accounts`, `owners`, `observed` (when each answer came), `sources`,
     `versions`; `records`, a JSON array of records for each fetch. JSON and not jsonb: it is read once, and building the tree would cost more than reading the text.
+    `judged`: a record may have what the gate says of it beside its own fields (`TRUST`). It becomes the row's where the observation is the newest.
     """
     columns = column_types(entity)
     names = list(columns)
     others = [name for name in names if name != entity.key]
     dimensions = [name for name in others if name not in entity.metrics | entity.volatile]
     metrics = [name for name in others if name in entity.metrics]
-    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    trust = list(TRUST) if judged else []
+    declared = ", ".join(f"{name} {kind}" for name, kind in {**columns, **(TRUST if judged else {})}.items())
     version = entity.version
     # The provider's own version of a thing says more than the time at which it was asked.
     newer = "excluded.observed_at >= t.observed_at"
@@ -90,6 +94,9 @@ def write_records(entity: Entity) -> str:
         f"{name} = CASE WHEN {newer} THEN coalesce(excluded.{name}, t.{name}) ELSE coalesce(t.{name}, excluded.{name}) END"
         for name in others
     )
+    judgement = "".join(
+        f",\n        {name} = CASE WHEN {newer} THEN {_judged(name)} ELSE t.{name} END" for name in trust
+    )
     adds = " OR ".join(f"(t.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in others) or "false"
     lasting = [name for name in others if name not in entity.volatile]
     known = ", ".join(f"t.{name}" for name in lasting)
@@ -100,7 +107,9 @@ def write_records(entity: Entity) -> str:
         if shared
         else ""
     )
-    log = _observations(entity, dimensions, metrics) if entity.log else ""
+    log = _observations(entity, dimensions, metrics, judged=judged) if entity.log else ""
+    into = "".join(f", {name}" for name in trust)
+    values = "".join(", decode(trust, 'base64')" if name == "trust" else f", {name}" for name in trust)
     newest = f"r.{version} DESC NULLS LAST, " if version else ""
     return f"""
 WITH g AS (
@@ -113,16 +122,16 @@ WITH g AS (
         newest
     }g.observed_at DESC, g.i DESC, r.n DESC) AS place{hashed}
     FROM g CROSS JOIN LATERAL ROWS FROM (json_to_recordset(g.records::json) AS ({declared}))
-        WITH ORDINALITY AS r({", ".join(names)}, n)
+        WITH ORDINALITY AS r({", ".join([*names, *trust])}, n)
 ), current AS (
     INSERT INTO "{entity.table}" AS t ({
         ", ".join(names)
     }, account_id, owner, source, parser_version, request_id, observed_at, changed_at{
         ", dimensions_hash, dimensions_at, dimensions_fetch" if shared else ""
-    })
+    }{into})
     SELECT {", ".join(names)}, account_id, owner, source, parser_version, request_id, observed_at, observed_at{
         ", dimensions_hash, observed_at, fetch_id" if shared else ""
-    } FROM r WHERE place = 1
+    }{values} FROM r WHERE place = 1
     ORDER BY {entity.key}, account_id, owner
     ON CONFLICT ({entity.key}, account_id, owner) DO UPDATE SET {updates},
         source = CASE WHEN {newer} THEN excluded.source ELSE t.source END,
@@ -132,7 +141,7 @@ WITH g AS (
         changed_at = CASE WHEN NOT ({newer}) OR ROW({known}) IS DISTINCT FROM ROW({
         seen
     }) THEN greatest(excluded.observed_at, t.observed_at)
-                          ELSE t.changed_at END{_dimensions_of(newer) if shared else ""}
+                          ELSE t.changed_at END{_dimensions_of(newer) if shared else ""}{judgement}
     WHERE {newer} OR {adds}
     RETURNING {entity.key} AS key, request_id, account_id, owner, observed_at, changed_at = observed_at AS changed{
         ", dimensions_hash, dimensions_at, dimensions_fetch" if shared else ""
@@ -196,16 +205,23 @@ CROSS JOIN LATERAL (VALUES {fields}) AS v(field, url, known)
 WHERE r.place = 1 AND v.url <> coalesce(v.known, '') AND r.observed_at >= coalesce(o.observed_at, '-infinity')"""  # noqa: S608 - as above
 
 
-def _observations(entity: Entity, dimensions: list[str], metrics: list[str]) -> str:
-    into = f"observed_at, platform, {SUBJECTS[entity.log or '']}, account_id, owner, source, parser_version, request_id, fetch_id, metrics, dimensions"
+def _judged(name: str) -> str:
+    """What is remembered stays where the observation says nothing of it; its score and reasons are of this observation alone."""
+    return f"coalesce(excluded.{name}, t.{name})" if name == "trust" else f"excluded.{name}"
+
+
+def _observations(entity: Entity, dimensions: list[str], metrics: list[str], *, judged: bool) -> str:
+    into = f"observed_at, platform, {SUBJECTS[entity.log or '']}, account_id, owner, source, parser_version, request_id, fetch_id, metrics"
     told = f"r.observed_at, %(platform)s, r.{entity.subject or entity.key}, r.account_id, r.owner, r.source, r.parser_version, r.request_id, r.fetch_id, {_object(metrics)}"
+    if judged:
+        into, told = f"{into}, trust_score", f"{told}, r.trust_score"
     whole = _object(dimensions)
     if not _shares_dimensions(entity):
-        return f"INSERT INTO {entity.log} ({into}) SELECT {told}, {whole} FROM r"  # noqa: S608 - as above
+        return f"INSERT INTO {entity.log} ({into}, dimensions) SELECT {told}, {whole} FROM r"  # noqa: S608 - as above
     # An observation that is not the state, because it is older or the fetch told it in two ways, matches nothing and is logged whole.
     place = "(c.dimensions_at, c.dimensions_fetch) = (r.observed_at, r.fetch_id)"
     return f"""
-INSERT INTO {entity.log} ({into}, dimensions_at, dimensions_fetch)
+INSERT INTO {entity.log} ({into}, dimensions, dimensions_at, dimensions_fetch)
 SELECT {told}, CASE WHEN c.key IS NULL OR {place} THEN {whole} ELSE '{{}}' END, c.dimensions_at, c.dimensions_fetch
 FROM r LEFT JOIN current c ON c.key = r.{entity.key} AND c.account_id = r.account_id AND c.owner = r.owner
     AND c.dimensions_hash = r.dimensions_hash

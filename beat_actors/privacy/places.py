@@ -57,6 +57,7 @@ ENGINE = (
     Place("webhook_delivery", ("data", "error"), "handles in events", LOG),
     Place("webhook_endpoint", ("url", "account_id", "last_error"), "an account's address for events", "until it is removed", (), "account_id"),
     Place("quarantine", ("error", "detail"), "unreadable values with their path", f"{REQUEST} after it was resolved"),
+    Place("held_record", ("key", "record", "said", "good", "witnesses", "question", "account_id", "decided_by"), "a record that has to be confirmed before it is written, and what sources say of it", f"{REQUEST} after it was decided", ("key",), "account_id", "owner"),
     Place("audit_log", ("actor", "target", "detail"), "operators' names, reasons, ids of changed objects", KEPT, ("actor",)),
     Place("credential", ("label", "owner", "check_detail", "dead_reason", "disabled_reason", "denials"), "the owner of a credential", "until it is removed", (), None, "owner"),
     Place("credential_event", ("cause",), "operators' names and reasons", REQUEST),
@@ -88,6 +89,7 @@ NOTHING_PERSONAL = {
     "smaller_page": "digests of what was asked for",
     "refusal": "sources, operations and their codes",
     "schema_compatibility": "the schema's revision",
+    "trust_cohort": "sources and operations",
     "sweep": "jobs",
     "webhook_test": "numbers of keys and accounts",
 }
@@ -184,6 +186,12 @@ OTHER_COLUMNS = frozenset(
         "automatic",
         "told",
         "severity",
+        "asks",
+        "asked",
+        "why",
+        "fields",
+        "trust_reasons",
+        "cause",
     ]
 )
 """Names of text columns that hold ids of things, states, sealed or hashed secrets, or words of Beat, in whatever table of the list."""

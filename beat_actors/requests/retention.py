@@ -1,4 +1,4 @@
-"""What has ended long ago is forgotten: requests with their fetches, events, resolved alerts and quarantine, credentials' histories.
+"""What has ended long ago is forgotten: requests with their fetches, events, resolved alerts and quarantine, held records, credentials' histories.
 
 Partitioned logs go by the day (`sweeps.partitions`). These tables hold rows that live as long as they must, so each is walked in the order
 of its ids, a batch at a time, until the rows are too young to have ended long ago.
@@ -40,6 +40,7 @@ TABLES = {
         ("outbox_event", "occurred_at", "occurred_at"),
         ("alert", "opened_at", "resolved_at"),
         ("quarantine", "at", "resolved_at"),
+        ("held_record", "held_at", "decided_at"),
         ("credential_event", "at", "at"),
     )
 }

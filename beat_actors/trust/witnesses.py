@@ -6,7 +6,7 @@ record is rejected, and this counts against its source. Where no such source can
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -71,10 +71,15 @@ class Meaning(StrEnum):
 
 
 def reported(rules: EntityRules, record: object, judgement: Judgement, *, source: str, at: float) -> Report:
-    """What a record says of the fields that were held. Of a record that is held as a whole these are its key and the texts of its face: sources
+    """What a record says of the fields that were held."""
+    return told(rules, record, judgement.withheld, source=source, at=at)
+
+
+def told(rules: EntityRules, record: object, fields: Collection[str], *, source: str, at: float) -> Report:
+    """What a record says of these fields. Of a record that is held as a whole these are its key and the texts of its face: sources
     keep pictures under names of their own."""
     values: dict[str, Told] = {}
-    for name in judgement.withheld:
+    for name in fields:
         if name != WHOLE:
             values[name] = getattr(record, name)
             continue

@@ -59,7 +59,7 @@ async def test_of_two_answers_the_newer_one_stands_whichever_is_written_last(
     engine: Engine, admin: SimulatorClient, order: tuple[str, ...]
 ) -> None:
     fetches = {"first": await called(engine, await ask(engine))}
-    await admin.add_fault("corrupt", body="zero")  # the profile has other numbers from here on
+    await admin.let_happen("viral", HANDLE, size=1.02)  # the profile has other numbers from here on
     fetches["second"] = await called(engine, await ask(engine))
     at = dict(await rows(engine.database, "SELECT id, payload_at FROM scrape_fetch"))
     ingested: set[str] = set()
@@ -91,7 +91,7 @@ async def test_a_replay_does_not_bring_an_old_value_back_as_the_newest(
         ]:
             await ingest(engine, (await retrieve(engine, (await turn(engine.database, platform)).leased)).next)
     await rows(engine.database, "DELETE FROM breaker RETURNING 1")
-    await admin.add_fault("corrupt", body="zero")
+    await admin.let_happen("viral", HANDLE, size=1.02)
     fetch = await called(engine, await ask(engine))
     await process(engine, (await ingest(engine, fetch)).next)
     newest = await state(engine.database)

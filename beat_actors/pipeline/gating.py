@@ -1,0 +1,103 @@
+"""The gate before the upsert: what was read of answers is judged, and what cannot be true or has to be confirmed is not written.
+
+A batch costs one statement for each kind of things in it, in one round trip, however many records there are. Held records are stored, and rejected ones
+go to quarantine, in the transaction that writes the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from beat_actors.database import Answer as Awaited
+from beat_actors.database import Statements, Transaction, jsonb
+from beat_actors.holds import remembering
+from beat_actors.holds.gates import judge_of
+from beat_actors.holds.records import change, put, take
+from beat_actors.holds.remembering import Mark, Remembered
+from beat_actors.pipeline.judging import Answer, Judged, Rejected, Table, Written, written_of
+from beat_actors.platforms.registry import platforms
+from beat_actors.trust.judgement import WHOLE
+
+Kind: TypeAlias = tuple[str, str]
+"""A platform and a table."""
+SQL = Statements(__file__)
+SET_ASIDE = SQL("set_aside")
+MEANING = {
+    "negative": "a count cannot be negative",
+    "beyond_int64": "no count is so large",
+    "another_identity": "the answer is about another one than was asked for",
+    "before_the_platform": "it is before the platform opened",
+    "in_the_future": "it lies in the future",
+    "more_than_possible": "it exceeds a count that it cannot exceed",
+}
+
+
+@dataclass(slots=True)
+class Gated:
+    """A batch after the gate. `written`: what is written, by kind; `judged`: what is held and rejected."""
+
+    written: dict[Kind, list[Written]] = field(default_factory=dict)
+    judged: Judged = field(default_factory=Judged)
+    marks: dict[Kind, list[Mark]] = field(default_factory=dict)
+
+    def is_judged(self, kind: Kind) -> bool:
+        """Whether the records have what the gate says of them."""
+        return kind in self.marks
+
+
+async def judge(transaction: Transaction, batch: Mapping[Kind, Sequence[Answer]]) -> Gated:
+    """Judge a batch. Held records that it may decide are locked, in the order of what they are about."""
+    gated = Gated()
+    tables: list[tuple[Kind, Table, Awaited[Remembered]]] = []
+    async with transaction.pipeline() as pipeline:
+        for kind, answers in batch.items():
+            platform = platforms()[kind[0]]
+            entity = platform.entity_in(kind[1])
+            how = judge_of(platform, entity)
+            if how is None:
+                gated.written[kind] = [written_of(one.claim, one.records.decode()) for one in answers]
+                continue
+            table = Table(kind[0], entity, how, answers)
+            found = Awaited[Remembered]()
+            if how.remembers and table.things:
+                values = remembering.asked(kind[0], entity, list(table.things), list(table.things.values()))
+                found = await pipeline.run(remembering.remember(entity, how), values, binary=True)
+            tables.append((kind, table, found))
+    ids = sorted({row.held for _, _, found in tables for row in found.rows if row.held is not None})
+    held = {record.about: record for record in await take(transaction, ids)} if ids else {}
+    for kind, table, found in tables:
+        table.remember(found.rows, held)
+        gated.written[kind] = table.judge(gated.judged)
+        gated.marks[kind] = table.marks()
+    return gated
+
+
+async def hold(transaction: Transaction, gated: Gated) -> None:
+    """Store what is held and decided, and set aside what is rejected. Before the entities are written, so that all transactions take their locks
+    in one order."""
+    if gated.judged.changed:
+        await change(transaction, gated.judged.changed)
+    if gated.judged.new:
+        await put(transaction, gated.judged.new)
+    if gated.judged.rejected:
+        await transaction.run(SET_ASIDE, {"entries": jsonb([_entry(one) for one in gated.judged.rejected])})
+
+
+async def mark(transaction: Transaction, gated: Gated) -> None:
+    """Mark the things of which a record is held from now on, or no more. After the entities are written."""
+    for (platform, table), marks in sorted(gated.marks.items()):
+        if marks:
+            await remembering.mark(transaction, platforms()[platform].entity_in(table), marks)
+
+
+def _entry(rejected: Rejected) -> dict[str, object]:
+    reason = rejected.reason
+    field_name = reason.field if reason.field != WHOLE else "the record"
+    value = "" if reason.now is None else f" is {reason.now:.15g}"
+    said = MEANING.get(reason.rule, "it cannot be true")
+    return {
+        "id": rejected.claim.id,
+        "version": rejected.claim.parser_version,
+        "error": f"{field_name}{value}: {said} (rule {reason.rule}; {rejected.records} of the {rejected.kind} in this answer)",
+        "path": f"$.{rejected.kind}.{reason.field}".removesuffix("."),
+    }

@@ -1,0 +1,301 @@
+"""The answers of a batch about things of one kind, judged one after the other. No I/O: `gating` reads what is remembered, and stores what is held."""
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from beat_actors.fetches.claims import Ingested, Retrieved
+from beat_actors.holds.gates import Judge, asked_handle, question
+from beat_actors.holds.records import About, HeldRecord
+from beat_actors.holds.remembering import Mark, Remembered
+from beat_actors.platforms.interface import Entity
+from beat_actors.trust.facts import facts
+from beat_actors.trust.gate import Asked
+from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
+from beat_actors.trust.memory import NOTHING, Memory, encode
+from beat_actors.trust.witnesses import ENDED, State, told
+
+Claimed: TypeAlias = Retrieved | Ingested
+Thing: TypeAlias = tuple[str, str, str]
+"""A key, an account and an owner."""
+
+
+class Answer(NamedTuple):
+    """The records of one kind in an answer, as a JSON array."""
+
+    claim: Claimed
+    records: bytes
+
+
+class Written(NamedTuple):
+    """The records of one kind that are written of an answer: a row of the arrays that `write_records` takes."""
+
+    fetch_id: int
+    request_id: int
+    account_id: str
+    owner: str
+    observed_at: datetime
+    source: str
+    parser_version: int | None
+    records: str
+
+
+class Rejected(NamedTuple):
+    """Of an answer, the records of one kind that cannot be true for this reason, which is the first one's."""
+
+    claim: Claimed
+    kind: str
+    reason: Reason
+    records: int
+
+
+@dataclass(slots=True)
+class Judged:
+    """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored."""
+
+    rejected: list[Rejected] = field(default_factory=list)
+    held: Counter[int] = field(default_factory=Counter)
+    new: list[HeldRecord] = field(default_factory=list)
+    changed: list[HeldRecord] = field(default_factory=list)
+
+    @property
+    def rejected_of(self) -> Counter[int]:
+        """How many records of each fetch are rejected."""
+        found: Counter[int] = Counter()
+        for one in self.rejected:
+            found[one.claim.id] += one.records
+        return found
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a thing while the batch is judged. `observed_at`: epoch seconds of its last observation that was written. `is_marked`: its
+    row is to say what is held."""
+
+    memory: Memory
+    observed_at: float = -1.0
+    known_key: str | None = None
+    held: HeldRecord | None = None
+    is_marked: bool = False
+
+
+class Table:
+    """The answers of a batch about things of one kind. `things`: each, with the handle by which it was asked for."""
+
+    def __init__(self, platform: str, entity: Entity, how: Judge, answers: Sequence[Answer]) -> None:
+        self.platform, self.entity, self.how = platform, entity, how
+        self.answers = sorted(answers, key=lambda answer: answer.claim.payload_at)
+        self.things: dict[Thing, str | None] = {}
+        self._facts = [facts(how.rules, answer.records) for answer in self.answers]
+        self._known: dict[Thing, _Known] = {}
+        for answer, records in zip(self.answers, self._facts, strict=True):
+            handle = asked_handle(how.rules, answer.claim.operation, answer.claim.params)
+            for record in records:
+                thing = self._thing(answer, record)
+                self.things[thing] = handle or self.things.get(thing)
+
+    def remember(self, rows: Sequence[Remembered], held: Mapping[About, HeldRecord]) -> None:
+        """Take up what is known of the things, and which records of them are held."""
+        found = {row.i: row for row in rows}
+        for place, thing in enumerate(self.things, 1):
+            row = found.get(place)
+            if row is None:
+                self._known[thing] = _Known(NOTHING)
+                continue
+            at = -1.0 if row.observed_at is None else row.observed_at.timestamp()
+            self._known[thing] = _Known(row.memory(self.how), at, row.known_key, held.get(self._about(thing)))
+
+    def judge(self, judged: Judged) -> list[Written]:
+        """What is written of these answers. What is not is added to `judged`."""
+        written: list[Written] = []
+        for answer, records in zip(self.answers, self._facts, strict=True):
+            known = [self._known[self._thing(answer, record)] for record in records]
+            for record, thing in zip(records, known, strict=True):
+                written += self._hear(answer, record, thing, judged)
+            kept = self._judge(answer, records, known, judged)
+            if kept:
+                written.append(written_of(answer.claim, f"[{b','.join(kept).decode()}]"))
+        return written
+
+    def marks(self) -> list[Mark]:
+        """Of the things whose held record is new or decided."""
+        found = []
+        for thing, known in self._known.items():
+            if known.is_marked:
+                since = None if known.held is None else known.held.held.since
+                found.append(Mark(*thing, since, _packed(known.memory)))
+        return sorted(found)
+
+    def _judge(self, answer: Answer, records: Sequence[object], known: Sequence[_Known], judged: Judged) -> list[bytes]:
+        claim, gate = answer.claim, self.how.gate
+        at = claim.payload_at.timestamp()
+        asked = Asked(
+            claim.operation, claim.params, next((thing.known_key for thing in known if thing.known_key), None)
+        )
+        memories = [thing.memory for thing in known]
+        judgements = gate.judge_answer(records, memories, at=at, source=claim.source, asked=asked)
+        raw = msgspec.json.decode(answer.records, type=list[msgspec.Raw])
+        kept: list[bytes] = []
+        rejected: Counter[Reason] = Counter()
+        for record, thing, judgement, text in zip(records, known, judgements, raw, strict=True):
+            if judgement.ruling is Ruling.REJECT:
+                rejected[_why(judgement)] += 1
+                continue
+            withheld = judgement.withheld
+            if withheld:
+                judged.held[claim.id] += 1
+                self._hold(answer, record, text, judgement, thing, judged)
+            if WHOLE in withheld:
+                continue
+            if at >= thing.observed_at:
+                thing.memory = gate.learn(thing.memory, record, judgement, at=at)
+                thing.observed_at = at
+            kept.append(self._with_trust(_without(text, withheld), judgement.score, judgement.reasons, thing.memory))
+        judged.rejected += _rejected(claim, self.entity.kind, rejected)
+        return kept
+
+    def _hear(self, answer: Answer, record: object, thing: _Known, judged: Judged) -> list[Written]:
+        """Another observation of a thing of which a record is held may decide about that one. What is written for it."""
+        kept, claim = thing.held, answer.claim
+        if kept is None or claim.payload_at <= kept.observed_at:
+            return []
+        at = claim.payload_at.timestamp()
+        before = kept.held
+        said = told(self.how.rules, record, kept.fields, source=claim.source, at=at)
+        kept.held = self.how.witnesses.answered(before, said, (), at)
+        if kept.held is before:
+            return []
+        if kept not in judged.new and kept not in judged.changed:
+            judged.changed.append(kept)
+        if kept.held.state not in ENDED:
+            return []
+        thing.held, thing.is_marked = None, True
+        return self.decided(kept, thing)
+
+    def decided(self, kept: HeldRecord, thing: _Known) -> list[Written]:
+        """What is written of a record that was held until now, with what is remembered of the thing from then on."""
+        thing.memory = thing.memory.released()
+        if kept.held.state is not State.ACCEPTED:
+            return []
+        (record,) = facts(self.how.rules, b"[" + bytes(kept.record) + b"]")
+        at = kept.held.said.at
+        thing.memory = self.how.gate.learn(thing.memory, record, self.how.gate.accepted, at=at)
+        thing.observed_at = max(thing.observed_at, at)
+        text = self._with_trust(bytes(kept.record), kept.score, kept.reasons, thing.memory)
+        about = kept.about
+        return [
+            Written(
+                kept.fetch_id,
+                kept.request_id,
+                about.account_id,
+                about.owner,
+                kept.observed_at,
+                kept.source,
+                kept.parser_version,
+                f"[{text.decode()}]",
+            )
+        ]
+
+    def _hold(
+        self, answer: Answer, record: object, text: msgspec.Raw, judgement: Judgement, thing: _Known, judged: Judged
+    ) -> None:
+        """Hold a record. One that is older than what is written is neither written nor asked about, since nothing would change by it."""
+        claim, held = answer.claim, thing.held
+        at = claim.payload_at.timestamp()
+        if at < thing.observed_at:
+            return
+        fields = tuple(sorted(judgement.withheld))
+        said = told(self.how.rules, record, fields, source=claim.source, at=at)
+        if held is not None:
+            # The source says it again: what it says last is what will be written, once it is confirmed.
+            if (
+                held.source == claim.source
+                and held.held.state is not State.ASKING
+                and claim.payload_at > held.observed_at
+            ):
+                good = {name: thing.memory.numbers[name] for name in said.values if name in thing.memory.numbers}
+                held.held = msgspec.structs.replace(held.held, said=said, good=good)
+                held.record, held.fields, held.reasons, held.score = text, fields, judgement.reasons, judgement.score
+                held.fetch_id, held.request_id, held.observed_at = claim.id, claim.request_id, claim.payload_at
+                held.parser_version, held.rules_version = claim.parser_version or 0, judgement.version
+                if held not in judged.new and held not in judged.changed:
+                    judged.changed.append(held)
+            return
+        thing.held = HeldRecord(
+            about=self._about(self._thing(answer, record)),
+            fetch_id=claim.id,
+            request_id=claim.request_id,
+            operation=claim.operation,
+            parser_version=claim.parser_version or 0,
+            rules_version=judgement.version,
+            priority=claim.priority,
+            observed_at=claim.payload_at,
+            record=text,
+            fields=fields,
+            reasons=judgement.reasons,
+            score=judgement.score,
+            held=self.how.witnesses.hold(said, thing.memory, (), at),
+            question=question(self.how.rules, claim.operation, claim.params, record),
+        )
+        thing.is_marked = True
+        judged.new.append(thing.held)
+
+    def _with_trust(self, text: bytes, score: int, reasons: Sequence[Reason], memory: Memory) -> bytes:
+        """The record with what the gate says of it, as `write_records` takes it."""
+        said = b',"trust_score":%d' % score
+        if self.how.remembers:
+            said += b',"trust":"%s"' % _packed(memory).encode()
+        if reasons:
+            said += b',"trust_reasons":' + msgspec.json.encode(reasons)
+        return text[:-1] + said + b"}"
+
+    def _thing(self, answer: Answer, record: object) -> Thing:
+        return getattr(record, self.how.rules.key), answer.claim.account_id or "", answer.claim.owner or ""
+
+    def _about(self, thing: Thing) -> About:
+        return About(self.platform, self.entity.kind, *thing)
+
+
+def written_of(claim: Claimed, records: str) -> Written:
+    """These records of an answer, as they were read of it."""
+    return Written(
+        claim.id,
+        claim.request_id,
+        claim.account_id or "",
+        claim.owner or "",
+        claim.payload_at,
+        claim.source,
+        claim.parser_version,
+        records,
+    )
+
+
+def _packed(memory: Memory) -> str:
+    return b64encode(encode(memory)).decode()
+
+
+def _without(text: msgspec.Raw, names: frozenset[str]) -> bytes:
+    """The record without these fields, which then keep the values that they have."""
+    if not names:
+        return bytes(text)
+    fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({name: value for name, value in fields.items() if name not in names})
+
+
+def _why(judgement: Judgement) -> Reason:
+    return next(reason for reason in judgement.reasons if reason.ruling is Ruling.REJECT)
+
+
+def _rejected(claim: Claimed, kind: str, found: Counter[Reason]) -> list[Rejected]:
+    """One for each rule and field: an answer may have hundreds of records that are false in the same way."""
+    together: dict[tuple[str, str], Rejected] = {}
+    for reason, count in found.items():
+        place = (reason.rule, reason.field)
+        before = together.get(place, Rejected(claim, kind, reason, 0))
+        together[place] = before._replace(records=before.records + count)
+    return list(together.values())
