@@ -47,7 +47,7 @@ class Lease(NamedTuple):
 
 
 class CalledFetch(msgspec.Struct, frozen=True):
-    """A fetch whose call was made."""
+    """A fetch whose call was made. `witness_of`: the held record that it asks about."""
 
     id: int
     request_id: int
@@ -67,6 +67,7 @@ class CalledFetch(msgspec.Struct, frozen=True):
     is_first: bool
     parser_version: int | None
     stage_attempts: int
+    witness_of: int | None
 
 
 class Retrieved(CalledFetch, frozen=True):
@@ -105,6 +106,7 @@ class Ingested(NamedTuple):
     payload_at: datetime
     owner: str | None
     account_id: str | None
+    witness_of: int | None
     poison: bool
     waited: float
 

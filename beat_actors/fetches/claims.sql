@@ -92,7 +92,7 @@ WITH mine AS (
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     FROM mine WHERE f.id = mine.id
     RETURNING f.id, f.request_id, f.fence, f.platform, f.operation, f.params, f.cursor, f.page, f.owner, f.listing, f.source, f.credential_id,
-        f.probe, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.payload_at, f.stage_attempts > %(attempts)s AS poison,
+        f.probe, f.run, f.priority, f.is_first, f.parser_version, f.stage_attempts, f.witness_of, f.payload_at, f.stage_attempts > %(attempts)s AS poison,
         extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
 )
 SELECT c.*, CASE WHEN NOT c.poison THEN coalesce(p.body, b.body) END AS body, coalesce(p.next_cursor, b.next_cursor) AS next_cursor, r.flow, r.account_id, r.params AS request_params, r.items
@@ -118,4 +118,4 @@ FROM mine, lane l WHERE f.id = mine.id AND l.id = f.lane_id
 RETURNING f.id, f.request_id, f.run, f.fence, f.platform, l.flow, f.operation, f.params, f.source, f.parser_version, f.priority, f.page,
     f.records, f.is_first, f.payload_at, f.owner,
     (SELECT r.account_id FROM scrape_request_log r WHERE r.id = f.request_id) AS account_id,
-    f.stage_attempts > %(attempts)s AS poison, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited
+    f.witness_of, f.stage_attempts > %(attempts)s AS poison, extract(epoch FROM clock_timestamp() - f.sent_at)::double precision AS waited

@@ -39,7 +39,7 @@ WITH n AS (
     FROM moved m JOIN n USING (i) WHERE n.head
 )
 SELECT m.id, m.request_id, m.fence, m.platform, m.operation, m.params, m.cursor, m.page, m.owner, m.listing, m.source,
-    m.credential_id, m.probe, m.run, m.priority, m.is_first, m.parser_version, m.stage_attempts, m.i, m.goes_on, m.payload_at,
+    m.credential_id, m.probe, m.run, m.priority, m.is_first, m.parser_version, m.stage_attempts, m.witness_of, m.i, m.goes_on, m.payload_at,
     r.flow, r.account_id, r.params AS request_params, r.items
 FROM moved m LEFT JOIN scrape_request_log r ON m.goes_on AND r.id = m.request_id
 

@@ -10,7 +10,7 @@ SQL = Statements(__file__)
 
 
 class Failed(NamedTuple):
-    """A fetch that has failed with `error`, of this run of its request."""
+    """A fetch that has failed with `error`, of this run of its request. `witness_of`: the held record that it asked about."""
 
     id: int
     request_id: int
@@ -19,6 +19,8 @@ class Failed(NamedTuple):
     error: dict[str, Any]
     platform: str
     flow: str
+    priority: int
+    witness_of: int | None
 
 
 FAIL = SQL("fail", Failed)

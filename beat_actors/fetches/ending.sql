@@ -8,12 +8,12 @@
 UPDATE scrape_fetch f SET stage = 'FAILED', lease_until = NULL, waiting_for = NULL, records = NULL, error = i.error
 FROM jsonb_to_recordset(%(errors)s::jsonb) AS i(id bigint, error jsonb), lane l
 WHERE f.id = i.id AND f.stage = ANY(%(stages)s) AND l.id = f.lane_id
-RETURNING f.id, f.request_id, f.run, f.is_first, f.error, f.platform, l.flow
+RETURNING f.id, f.request_id, f.run, f.is_first, f.error, f.platform, l.flow, f.priority, f.witness_of
 
 -- name: date
 -- Gives the open fetches of requests, or of their leaders, the last deadline of the requests that still wait. A follower may not have
 -- lifted it, because the fetch was just being moved (`beat_urge` waits for nobody, and nor does this): past the deadline of one that left, it would
--- never be claimed.
+-- never be claimed. One that asks about a held record keeps its own, which is shorter.
 -- Parameters: ids (bigint[]: requests).
 -- Rows: the platform of each fetch that was changed.
 -- Locks: the fetches by their ids; what another holds is skipped, and found by the sweep `unsettled`.
@@ -24,6 +24,6 @@ WITH wanted AS (
     WHERE w.id = ANY(ARRAY(SELECT coalesce(joined_to, id) FROM scrape_request_log WHERE id = ANY(%(ids)s))) AND w.live GROUP BY w.id
 ), dated AS (
     SELECT f.id, w.deadline FROM scrape_fetch f JOIN wanted w ON f.request_id = w.id
-    WHERE f.stage <> ALL ('{DONE,FAILED,CANCELLED}') AND f.expires_at IS DISTINCT FROM w.deadline ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
+    WHERE f.stage <> ALL ('{DONE,FAILED,CANCELLED}') AND f.witness_of IS NULL AND f.expires_at IS DISTINCT FROM w.deadline ORDER BY f.id FOR NO KEY UPDATE OF f SKIP LOCKED
 )
 UPDATE scrape_fetch f SET expires_at = dated.deadline FROM dated WHERE f.id = dated.id RETURNING f.platform

@@ -46,14 +46,21 @@ ADD = SQL("add")
 GOES_ON = SQL("goes_on", GoesOn)
 
 
-async def follow_up(transaction: Transaction, wanted: Sequence[tuple[Followed, FetchSpec]]) -> set[str]:
+WITNESS_WITHIN = 300.0
+"""Seconds within which a source has to be asked about a held record, before it counts as one that does not answer."""
+
+
+async def follow_up(
+    transaction: Transaction, wanted: Sequence[tuple[Followed, FetchSpec]], *, witness_of: Sequence[int] = ()
+) -> set[str]:
     """Add these fetches, each with the fetch that it follows; the platforms that have new work.
 
-    The caller counts them to their requests, by `Closing.added`.
+    The caller counts them to their requests, by `Closing.added`. `witness_of`: the held record that each of them asks about.
     """
     if not wanted:
         return set()
     keys = [_lane(claim, spec) for claim, spec in wanted]
+    about = list(witness_of) or [None] * len(wanted)
     ids = await lane_ids(transaction, set(keys))
     rows = [
         {
@@ -70,8 +77,10 @@ async def follow_up(transaction: Transaction, wanted: Sequence[tuple[Followed, F
             "priority": claim.priority,
             "owner": spec.owner,
             "listing": spec.listing,
+            "witness_of": witness,
+            "within": WITNESS_WITHIN,
         }
-        for (claim, spec), key in zip(wanted, keys, strict=True)
+        for (claim, spec), key, witness in zip(wanted, keys, about, strict=True)
     ]
     await transaction.run(ADD, {"fetches": jsonb(rows)})
     return {claim.platform for claim, _ in wanted}

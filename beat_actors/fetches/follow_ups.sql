@@ -1,14 +1,17 @@
 -- name: add
 -- Adds fetches that follow others, of the same run of a request, as WAITING. What nobody wants any more, the request having ended or been run anew
--- meanwhile, is not added. Deadline and tenant are those of the fetch that it follows. The caller counts what it adds to the requests
+-- meanwhile, is not added. Deadline and tenant are those of the fetch that it follows; one that asks about a held record has `within` seconds at
+-- most. The caller counts what it adds to the requests
 -- (`lifecycle.close`), in the same transaction.
 -- Parameters: fetches (jsonb: a list of objects with the columns of `n`; `parent` is the fetch that it follows).
 -- Locks: none but the new rows.
-INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner, tenant, listing)
-SELECT n.request_id, n.run, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority, p.expires_at, n.owner, p.tenant, n.listing
+INSERT INTO scrape_fetch (request_id, run, lane_id, platform, operation, params, cursor, cursor_source, page, is_first, priority, expires_at, owner, tenant, listing, witness_of)
+SELECT n.request_id, n.run, n.lane_id, n.platform, n.operation, n.params, n.cursor, n.cursor_source, n.page, false, n.priority,
+    CASE WHEN n.witness_of IS NULL THEN p.expires_at ELSE least(p.expires_at, clock_timestamp() + make_interval(secs => n.within)) END,
+    n.owner, p.tenant, n.listing, n.witness_of
 FROM jsonb_to_recordset(%(fetches)s::jsonb) AS n(
     request_id bigint, run integer, parent bigint, lane_id integer, platform text, operation text, params jsonb, cursor text,
-    cursor_source text, page integer, priority smallint, owner text, listing jsonb)
+    cursor_source text, page integer, priority smallint, owner text, listing jsonb, witness_of bigint, within double precision)
 JOIN scrape_fetch p ON p.id = n.parent
 JOIN scrape_request_log r ON r.id = n.request_id AND r.live AND r.retry_count = n.run
 

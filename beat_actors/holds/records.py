@@ -13,6 +13,8 @@ from beat_actors.trust.witnesses import Held, Report, State
 
 BY_BEAT = "beat"
 """Who decides where no person does."""
+LOOKED_AT_AFTER = 600.0
+"""Seconds after which it is looked whether a source is still being asked. Longer than a source has for its answer."""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -181,6 +183,7 @@ def _columns(record: HeldRecord) -> dict[str, Any]:
         "asked": held.asked,
         "rounds": held.rounds,
         "held_at": held.since,
-        "next_at": held.next_at,
+        # One that is asked about is looked at again, in case that nothing comes of the call.
+        "next_at": held.next_at if held.state is not State.ASKING else held.since + LOOKED_AT_AFTER,
         "why": held.why,
     }

@@ -4,19 +4,22 @@ A batch costs one statement for each kind of things in it, in one round trip, ho
 go to quarantine, in the transaction that writes the others.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from beat_actors.database import Answer as Awaited
 from beat_actors.database import Statements, Transaction, jsonb
-from beat_actors.holds import remembering
+from beat_actors.holds import asking, remembering
+from beat_actors.holds.asking import Asking, pass_over, silent
 from beat_actors.holds.gates import judge_of
-from beat_actors.holds.records import change, put, take
+from beat_actors.holds.records import HeldRecord, change, put, take
 from beat_actors.holds.remembering import Mark, Remembered
-from beat_actors.pipeline.judging import Answer, Judged, Rejected, Table, Written, written_of
+from beat_actors.pipeline.judging import Answer, Claimed, Judged, Rejected, Table, Written, written_of
 from beat_actors.platforms.registry import platforms
 from beat_actors.trust.judgement import WHOLE
+from beat_actors.trust.witnesses import State
 
 Kind: TypeAlias = tuple[str, str]
 """A platform and a table."""
@@ -45,9 +48,10 @@ class Gated:
         return kind in self.marks
 
 
-async def judge(transaction: Transaction, batch: Mapping[Kind, Sequence[Answer]]) -> Gated:
-    """Judge a batch. Held records that it may decide are locked, in the order of what they are about."""
+async def judge(transaction: Transaction, claims: Sequence[Claimed], batch: Mapping[Kind, Sequence[Answer]]) -> Gated:
+    """Judge a batch, by kind: what was read for these claims. Held records that it may decide are locked, in the order of what they are about."""
     gated = Gated()
+    asked = await _asked(transaction, claims)
     tables: list[tuple[Kind, Table, Awaited[Remembered]]] = []
     async with transaction.pipeline() as pipeline:
         for kind, answers in batch.items():
@@ -57,30 +61,61 @@ async def judge(transaction: Transaction, batch: Mapping[Kind, Sequence[Answer]]
             if how is None:
                 gated.written[kind] = [written_of(one.claim, one.records.decode()) for one in answers]
                 continue
-            table = Table(kind[0], entity, how, answers)
+            table = Table(platform, entity, how, answers, asked)
             found = Awaited[Remembered]()
             if how.remembers and table.things:
                 values = remembering.asked(kind[0], entity, list(table.things), list(table.things.values()))
                 found = await pipeline.run(remembering.remember(entity, how), values, binary=True)
             tables.append((kind, table, found))
-    ids = sorted({row.held for _, _, found in tables for row in found.rows if row.held is not None})
-    held = {record.about: record for record in await take(transaction, ids)} if ids else {}
+    ids = {row.held for _, _, found in tables for row in found.rows if row.held is not None}
+    ids -= {record.id for record in asked.values()}
+    held = {
+        record.about: record for record in (*asked.values(), *(await take(transaction, sorted(ids)) if ids else ()))
+    }
     for kind, table, found in tables:
         table.remember(found.rows, held)
         gated.written[kind] = table.judge(gated.judged)
         gated.marks[kind] = table.marks()
+    _unheard(gated.judged, asked, claims)
     return gated
+
+
+async def _asked(transaction: Transaction, claims: Sequence[Claimed]) -> dict[int, HeldRecord]:
+    """The held records that fetches of the batch ask about, by the fetch."""
+    fetches = {claim.id: claim.witness_of for claim in claims if claim.witness_of is not None}
+    if not fetches:
+        return {}
+    taken = {record.id: record for record in await take(transaction, sorted(set(fetches.values())))}
+    return {fetch: taken[record] for fetch, record in fetches.items() if record in taken}
+
+
+def _unheard(judged: Judged, asked: Mapping[int, HeldRecord], claims: Sequence[Claimed]) -> None:
+    """A source that was asked about a held record, and whose answer says nothing of it, has no answer."""
+    by_id = {claim.id: claim for claim in claims}
+    for fetch, record in asked.items():
+        claim = by_id[fetch]
+        if record.id not in judged.heard and record.held.state is State.ASKING and record.held.asks == claim.source:
+            silent(record, claim.payload_at.timestamp())
+            judged.note(record)
+            judged.asking.append(Asking(record, claim))
 
 
 async def hold(transaction: Transaction, gated: Gated) -> None:
     """Store what is held and decided, and set aside what is rejected. Before the entities are written, so that all transactions take their locks
     in one order."""
+    if gated.judged.asking:
+        await pass_over(transaction, [one.record for one in gated.judged.asking])
     if gated.judged.changed:
         await change(transaction, gated.judged.changed)
     if gated.judged.new:
         await put(transaction, gated.judged.new)
     if gated.judged.rejected:
         await transaction.run(SET_ASIDE, {"entries": jsonb([_entry(one) for one in gated.judged.rejected])})
+
+
+async def ask(transaction: Transaction, gated: Gated) -> tuple[Counter[int], set[str]]:
+    """Ask other sources about what is held, by fetches that follow those of the batch: how many follow each, and the platforms that have new work."""
+    return await asking.ask(transaction, gated.judged.asking) if gated.judged.asking else (Counter(), set())
 
 
 async def mark(transaction: Transaction, gated: Gated) -> None:

@@ -196,7 +196,11 @@ def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
             parsed = replace(parsed, next_cursor=claim.next_cursor)
         flow = platform.flows[claim.flow]
         listing, fresh = listing_of(claim.listing).read(parsed, platform)
-        wanted = flow.follow_ups(spec, claim.request_params, fresh, claim.items + len(fresh.records))
+        # A source that is asked about a held record answers one question; what follows the record was asked for when it was read.
+        is_witness = claim.witness_of is not None
+        wanted = (
+            () if is_witness else flow.follow_ups(spec, claim.request_params, fresh, claim.items + len(fresh.records))
+        )
         listing, follow_ups = listing.bounded(spec, wanted)
         if listing.partial is not None and flow.resume is not None:
             follow_ups = holding_the_mark(follow_ups, flow.resume.field)
@@ -204,7 +208,7 @@ def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
             {
                 "entities": _by_table(platform, parsed),
                 "follow_ups": follow_ups,
-                "items": len(fresh.records),
+                "items": 0 if is_witness else len(fresh.records),
                 "partial": listing.partial,
             }
         )

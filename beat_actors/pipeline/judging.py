@@ -10,10 +10,11 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from beat_actors.fetches.claims import Ingested, Retrieved
+from beat_actors.holds.asking import Asking, chain_of
 from beat_actors.holds.gates import Judge, asked_handle, question
 from beat_actors.holds.records import About, HeldRecord
 from beat_actors.holds.remembering import Mark, Remembered
-from beat_actors.platforms.interface import Entity
+from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.trust.facts import facts
 from beat_actors.trust.gate import Asked
 from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
@@ -56,20 +57,24 @@ class Rejected(NamedTuple):
 
 @dataclass(slots=True)
 class Judged:
-    """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored."""
+    """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored; `asking`:
+    those about which a source is to be asked. `heard`: the ids of those about which an answer said something."""
 
     rejected: list[Rejected] = field(default_factory=list)
     held: Counter[int] = field(default_factory=Counter)
     new: list[HeldRecord] = field(default_factory=list)
     changed: list[HeldRecord] = field(default_factory=list)
+    asking: list[Asking] = field(default_factory=list)
+    heard: set[int] = field(default_factory=set)
 
-    @property
-    def rejected_of(self) -> Counter[int]:
-        """How many records of each fetch are rejected."""
-        found: Counter[int] = Counter()
-        for one in self.rejected:
-            found[one.claim.id] += one.records
-        return found
+    def note(self, record: HeldRecord) -> None:
+        """Store the record as it is now."""
+        if not any(one is record for one in (*self.new, *self.changed)):
+            self.changed.append(record)
+
+    def rejected_of(self, fetch_id: int) -> int:
+        """How many records of the fetch are rejected."""
+        return sum(one.records for one in self.rejected if one.claim.id == fetch_id)
 
 
 @dataclass(slots=True)
@@ -85,10 +90,19 @@ class _Known:
 
 
 class Table:
-    """The answers of a batch about things of one kind. `things`: each, with the handle by which it was asked for."""
+    """The answers of a batch about things of one kind. `things`: each, with the handle by which it was asked for. `asked`: the held records that some of
+    these fetches ask about, by the fetch."""
 
-    def __init__(self, platform: str, entity: Entity, how: Judge, answers: Sequence[Answer]) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        entity: Entity,
+        how: Judge,
+        answers: Sequence[Answer],
+        asked: Mapping[int, HeldRecord],
+    ) -> None:
         self.platform, self.entity, self.how = platform, entity, how
+        self._asked = asked
         self.answers = sorted(answers, key=lambda answer: answer.claim.payload_at)
         self.things: dict[Thing, str | None] = {}
         self._facts = [facts(how.rules, answer.records) for answer in self.answers]
@@ -98,6 +112,8 @@ class Table:
             for record in records:
                 thing = self._thing(answer, record)
                 self.things[thing] = handle or self.things.get(thing)
+            if (about := self._asked_about(answer)) is not None:
+                self.things.setdefault(about, None)
 
     def remember(self, rows: Sequence[Remembered], held: Mapping[About, HeldRecord]) -> None:
         """Take up what is known of the things, and which records of them are held."""
@@ -117,6 +133,10 @@ class Table:
             known = [self._known[self._thing(answer, record)] for record in records]
             for record, thing in zip(records, known, strict=True):
                 written += self._hear(answer, record, thing, judged)
+            about = self._asked_about(answer)
+            if about is not None and records and about not in {self._thing(answer, record) for record in records}:
+                # The source that was asked for it answers with another one.
+                written += self._hear(answer, records[0], self._known[about], judged)
             kept = self._judge(answer, records, known, judged)
             if kept:
                 written.append(written_of(answer.claim, f"[{b','.join(kept).decode()}]"))
@@ -128,7 +148,7 @@ class Table:
         for thing, known in self._known.items():
             if known.is_marked:
                 since = None if known.held is None else known.held.held.since
-                found.append(Mark(*thing, since, _packed(known.memory)))
+                found.append(Mark(*thing, since, packed(known.memory)))
         return sorted(found)
 
     def _judge(self, answer: Answer, records: Sequence[object], known: Sequence[_Known], judged: Judged) -> list[bytes]:
@@ -155,7 +175,9 @@ class Table:
             if at >= thing.observed_at:
                 thing.memory = gate.learn(thing.memory, record, judgement, at=at)
                 thing.observed_at = at
-            kept.append(self._with_trust(_without(text, withheld), judgement.score, judgement.reasons, thing.memory))
+            kept.append(
+                _with_trust(self.how, _without(text, withheld), judgement.score, judgement.reasons, thing.memory)
+            )
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
         return kept
 
@@ -167,39 +189,18 @@ class Table:
         at = claim.payload_at.timestamp()
         before = kept.held
         said = told(self.how.rules, record, kept.fields, source=claim.source, at=at)
-        kept.held = self.how.witnesses.answered(before, said, (), at)
-        if kept.held is before:
-            return []
-        if kept not in judged.new and kept not in judged.changed:
-            judged.changed.append(kept)
+        kept.held = self.how.witnesses.answered(before, said, chain_of(kept), at)
+        judged.heard.add(kept.id)
+        judged.note(kept)
         if kept.held.state not in ENDED:
+            if kept.held.asked != before.asked:
+                judged.asking.append(Asking(kept, claim))
             return []
         thing.held, thing.is_marked = None, True
-        return self.decided(kept, thing)
-
-    def decided(self, kept: HeldRecord, thing: _Known) -> list[Written]:
-        """What is written of a record that was held until now, with what is remembered of the thing from then on."""
-        thing.memory = thing.memory.released()
-        if kept.held.state is not State.ACCEPTED:
-            return []
-        (record,) = facts(self.how.rules, b"[" + bytes(kept.record) + b"]")
-        at = kept.held.said.at
-        thing.memory = self.how.gate.learn(thing.memory, record, self.how.gate.accepted, at=at)
-        thing.observed_at = max(thing.observed_at, at)
-        text = self._with_trust(bytes(kept.record), kept.score, kept.reasons, thing.memory)
-        about = kept.about
-        return [
-            Written(
-                kept.fetch_id,
-                kept.request_id,
-                about.account_id,
-                about.owner,
-                kept.observed_at,
-                kept.source,
-                kept.parser_version,
-                f"[{text.decode()}]",
-            )
-        ]
+        thing.memory, written = decided(self.how, kept, thing.memory)
+        if written:
+            thing.observed_at = max(thing.observed_at, kept.held.said.at)
+        return written
 
     def _hold(
         self, answer: Answer, record: object, text: msgspec.Raw, judgement: Judgement, thing: _Known, judged: Judged
@@ -223,9 +224,9 @@ class Table:
                 held.record, held.fields, held.reasons, held.score = text, fields, judgement.reasons, judgement.score
                 held.fetch_id, held.request_id, held.observed_at = claim.id, claim.request_id, claim.payload_at
                 held.parser_version, held.rules_version = claim.parser_version or 0, judgement.version
-                if held not in judged.new and held not in judged.changed:
-                    judged.changed.append(held)
+                judged.note(held)
             return
+        asks = question(self.how.rules, claim.operation, claim.params, record)
         thing.held = HeldRecord(
             about=self._about(self._thing(answer, record)),
             fetch_id=claim.id,
@@ -239,26 +240,27 @@ class Table:
             fields=fields,
             reasons=judgement.reasons,
             score=judgement.score,
-            held=self.how.witnesses.hold(said, thing.memory, (), at),
-            question=question(self.how.rules, claim.operation, claim.params, record),
+            held=self.how.witnesses.hold(
+                said, thing.memory, self.platform.chains.get(asks.operation, ()) if asks else (), at
+            ),
+            question=asks,
         )
         thing.is_marked = True
         judged.new.append(thing.held)
-
-    def _with_trust(self, text: bytes, score: int, reasons: Sequence[Reason], memory: Memory) -> bytes:
-        """The record with what the gate says of it, as `write_records` takes it."""
-        said = b',"trust_score":%d' % score
-        if self.how.remembers:
-            said += b',"trust":"%s"' % _packed(memory).encode()
-        if reasons:
-            said += b',"trust_reasons":' + msgspec.json.encode(reasons)
-        return text[:-1] + said + b"}"
+        judged.asking.append(Asking(thing.held, claim))
 
     def _thing(self, answer: Answer, record: object) -> Thing:
         return getattr(record, self.how.rules.key), answer.claim.account_id or "", answer.claim.owner or ""
 
     def _about(self, thing: Thing) -> About:
-        return About(self.platform, self.entity.kind, *thing)
+        return About(self.platform.name, self.entity.kind, *thing)
+
+    def _asked_about(self, answer: Answer) -> Thing | None:
+        """The thing about which this answer was asked for, where one of it is held."""
+        record = self._asked.get(answer.claim.id)
+        if record is None or record.about.kind != self.entity.kind:
+            return None
+        return record.about.key, record.about.account_id, record.about.owner
 
 
 def written_of(claim: Claimed, records: str) -> Written:
@@ -275,7 +277,40 @@ def written_of(claim: Claimed, records: str) -> Written:
     )
 
 
-def _packed(memory: Memory) -> str:
+def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[Written]]:
+    """What is remembered of a thing once the record that was held of it is decided, and what is written of the record."""
+    memory = memory.released()
+    if kept.held.state is not State.ACCEPTED:
+        return memory, []
+    (record,) = facts(how.rules, b"[" + bytes(kept.record) + b"]")
+    memory = how.gate.learn(memory, record, how.gate.accepted, at=kept.held.said.at)
+    text = _with_trust(how, bytes(kept.record), kept.score, kept.reasons, memory)
+    about = kept.about
+    row = Written(
+        kept.fetch_id,
+        kept.request_id,
+        about.account_id,
+        about.owner,
+        kept.observed_at,
+        kept.source,
+        kept.parser_version,
+        f"[{text.decode()}]",
+    )
+    return memory, [row]
+
+
+def _with_trust(how: Judge, text: bytes, score: int, reasons: Sequence[Reason], memory: Memory) -> bytes:
+    """The record with what the gate says of it, as `write_records` takes it."""
+    said = b',"trust_score":%d' % score
+    if how.remembers:
+        said += b',"trust":"%s"' % packed(memory).encode()
+    if reasons:
+        said += b',"trust_reasons":' + msgspec.json.encode(reasons)
+    return text[:-1] + said + b"}"
+
+
+def packed(memory: Memory) -> str:
+    """A memory as `TRUST` has it."""
     return b64encode(encode(memory)).decode()
 
 

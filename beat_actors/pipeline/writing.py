@@ -25,20 +25,20 @@ WRITTEN = ("fetches", "requests", "accounts", "owners", "observed", "sources", "
 
 async def write(transaction: Transaction, read: Sequence[Read]) -> set[str]:
     """Write what was read for fetches that this transaction has moved to DONE; the platforms that have new work."""
-    judged = await _write_entities(transaction, read)
+    gated = await _write_entities(transaction, read)
     followed = await follow_up(transaction, [(claim, spec) for claim, records in read for spec in records.follow_ups])
-    rejected = judged.rejected_of
-    await close(transaction, [_closing(claim, records, rejected[claim.id]) for claim, records in read])
-    return followed
+    asked, asked_on = await gating.ask(transaction, gated)
+    await close(transaction, [_closing(claim, records, gated.judged, asked[claim.id]) for claim, records in read])
+    return followed | asked_on
 
 
-async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Judged:
+async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gating.Gated:
     by_table: defaultdict[tuple[str, str], list[Answer]] = defaultdict(list)
     for claim, records in read:
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
             by_table[claim.platform, table].append(Answer(claim, bytes(found)))
-    gated = await gating.judge(transaction, by_table)
+    gated = await gating.judge(transaction, [claim for claim, _ in read], by_table)
     await gating.hold(transaction, gated)
     media: list[intake.Row] = []
     # Always in this order, and by key within a statement, so that two batches with the same entities cannot deadlock. Assets come last.
@@ -51,7 +51,7 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> Jud
             )
     await gating.mark(transaction, gated)
     await intake.observe(transaction, media)
-    return gated.judged
+    return gated
 
 
 async def write_entities(
@@ -66,11 +66,13 @@ async def write_entities(
     return intake.rows_of(platform, entity, await transaction.rows(writing(entity, judged=judged), parameters))
 
 
-def _closing(claim: Claimed, records: Records, rejected: int) -> Closing:
+def _closing(claim: Claimed, records: Records, judged: Judged, asked: int) -> Closing:
+    """`asked`: how many fetches ask other sources about what is held of this one."""
+    rejected = judged.rejected_of(claim.id)
     data: dict[str, Any] = {"source": claim.source} if claim.is_first else {}
     if records.partial is not None:
         data["partial"] = records.partial
     elif rejected:
         said = f"records that cannot be true, and were not written: {rejected}"
         data["partial"] = {"code": "implausible", "message": said}
-    return Closing(claim.request_id, claim.run, len(records.follow_ups), records.items, data, claim.payload_at)
+    return Closing(claim.request_id, claim.run, len(records.follow_ups) + asked, records.items, data, claim.payload_at)

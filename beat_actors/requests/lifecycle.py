@@ -13,6 +13,7 @@ from beat_actors.database import Statements, Transaction, arrays, jsonb
 from beat_actors.fetches.ending import Failed, date, fail
 from beat_actors.fetches.follow_ups import stands_apart, those_beside
 from beat_actors.fetches.states import Stage
+from beat_actors.holds.asking import unanswered
 from beat_actors.requests.states import Status
 
 SQL = Statements(__file__)
@@ -134,15 +135,27 @@ async def fail_fetches(
     if not errors:
         return []
     failed = await fail(transaction, errors, stages=stages)
-    apart = {row.id for row in failed if row.error.get("code") in APART and stands_apart(row.platform, row.flow)}
+    apart = {
+        row.id
+        for row in failed
+        if row.witness_of is None and row.error.get("code") in APART and stands_apart(row.platform, row.flow)
+    }
     beside = await those_beside(transaction, [row.id for row in failed if row.is_first and row.id in apart])
+    asked = await unanswered(transaction, failed)
     closings = [
-        Closing(row.request_id, row.run, beside.get(row.id, 0), data=_consequence(row, apart=row.id in apart))
+        Closing(
+            row.request_id,
+            row.run,
+            beside.get(row.id, 0) + asked[row.id],
+            data=_consequence(row, apart=row.id in apart),
+        )
         for row in failed
     ]
     return await close(transaction, closings)
 
 
 def _consequence(row: Failed, *, apart: bool) -> dict[str, Any]:
+    if row.witness_of is not None:
+        return {}  # what is held stays held; the request has what it asked for
     soft = apart or (not row.is_first and row.error.get("code") in SOFT)
     return {"partial": row.error} if soft else {"error": row.error}

@@ -19,7 +19,9 @@ from tests.stages import retrieve
 HANDLE = "creator_000001"
 FLOW = "refresh_profile_by_handle"
 FALSE = ("zero", "thousandfold", "thousandth", "digit", "swapped", "other", "int32", "subset")
-HELD = "SELECT source, fields, state, record->'followers' FROM held_record WHERE decided_at IS NULL AND kind = 'profiles'"
+HELD = (
+    "SELECT source, fields, state, record->'followers' FROM held_record WHERE decided_at IS NULL AND kind = 'profiles'"
+)
 
 
 async def ask(engine: Engine, handle: str = HANDLE) -> int:
@@ -58,7 +60,9 @@ async def profile(engine: Engine, handle: str = HANDLE) -> Any:
 
 
 async def ended(engine: Engine, request: int) -> Sequence[Any]:
-    return await rows(engine.database, "SELECT status, data->'partial'->>'code' FROM scrape_request_log WHERE id = %s", (request,))
+    return await rows(
+        engine.database, "SELECT status, data->'partial'->>'code' FROM scrape_request_log WHERE id = %s", (request,)
+    )
 
 
 async def only(engine: Engine, *sources: str) -> None:
