@@ -55,6 +55,8 @@ def next_move(snapshot: Snapshot, settlement: Settlement, fetch: Fetch, rng: Ran
         return _wait(
             fetch, fetch.excluded, fetch.unreadable, fetch.rotations, fetch.retries, delay=delay, why=outcome.value
         )
+    if fetch.is_witness and outcome not in ROTATES:
+        return Fail(fetch.id, "no_witness", f"{fetch.source} does not answer; another source is asked")
     if settlement.probe and outcome not in ASIDE | {Outcome.TOO_MUCH}:
         return _carried(snapshot, settlement, fetch)
     rotations = fetch.rotations + 1

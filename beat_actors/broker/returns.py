@@ -58,6 +58,7 @@ class Settling(NamedTuple):
     owner: str | None
     restarts: int
     flow: str
+    is_witness: bool
 
 
 TAKE = SQL("take", SettlementRow)
@@ -135,6 +136,7 @@ def _fetch(row: Settling, platform: Platform) -> Fetch:
         row.retries,
         row.restarts,
         alone=len(platform.chains[row.operation]) == 1,
+        is_witness=row.is_witness,
     )
 
 

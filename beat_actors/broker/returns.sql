@@ -14,5 +14,5 @@ RETURNING id, fetch_id, fence, credential_id, source, operation, outcome, calls,
 -- Parameters: ids (bigint[]).
 -- No row: all of them have been settled, or cancelled.
 SELECT f.id, f.fence, f.operation, f.priority, f.source, f.cursor_source, f.excluded, f.unreadable, f.rotations, f.retries, f.owner,
-    coalesce((f.listing->>'restarts')::integer, 0) AS restarts, l.flow
+    coalesce((f.listing->>'restarts')::integer, 0) AS restarts, l.flow, f.witness_of IS NOT NULL AS is_witness
 FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id WHERE f.id = ANY(%(ids)s) AND f.stage = 'SETTLING'

@@ -125,6 +125,7 @@ class Fetch:
     retries: int = 0
     restarts: int = 0  # how often its listing was restarted
     alone: bool = False  # no other source serves the operation
+    is_witness: bool = False  # it asks its one source about a held record
 
 
 @dataclass(frozen=True, slots=True)

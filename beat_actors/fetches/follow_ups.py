@@ -60,7 +60,7 @@ async def follow_up(
     if not wanted:
         return set()
     keys = [_lane(claim, spec) for claim, spec in wanted]
-    about = list(witness_of) or [None] * len(wanted)
+    about: list[int | None] = [*witness_of] or [None] * len(wanted)
     ids = await lane_ids(transaction, set(keys))
     rows = [
         {

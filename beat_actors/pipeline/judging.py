@@ -21,6 +21,8 @@ from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
 from beat_actors.trust.memory import NOTHING, Memory, encode
 from beat_actors.trust.witnesses import ENDED, State, told
 
+MOST_ASKED = 3
+"""Of one answer so many held records are asked about at once. The others wait: a page of false posts is not to cost a call for each of them."""
 Claimed: TypeAlias = Retrieved | Ingested
 Thing: TypeAlias = tuple[str, str, str]
 """A key, an account and an owner."""
@@ -227,6 +229,9 @@ class Table:
                 judged.note(held)
             return
         asks = question(self.how.rules, claim.operation, claim.params, record)
+        chain = () if asks is None else self.platform.chains.get(asks.operation, ())
+        if sum(one.follows is claim for one in judged.asking) >= MOST_ASKED:
+            chain = ()
         thing.held = HeldRecord(
             about=self._about(self._thing(answer, record)),
             fetch_id=claim.id,
@@ -240,9 +245,7 @@ class Table:
             fields=fields,
             reasons=judgement.reasons,
             score=judgement.score,
-            held=self.how.witnesses.hold(
-                said, thing.memory, self.platform.chains.get(asks.operation, ()) if asks else (), at
-            ),
+            held=self.how.witnesses.hold(said, thing.memory, chain, at),
             question=asks,
         )
         thing.is_marked = True
