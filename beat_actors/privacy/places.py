@@ -190,6 +190,7 @@ OTHER_COLUMNS = frozenset(
         "asked",
         "why",
         "fields",
+        "trust",
         "trust_reasons",
         "cause",
     ]

@@ -232,7 +232,7 @@ async def test_s8_9_a_held_fall_is_confirmed_by_another_source_within_the_same_r
         (asked[0], 2, True, "DONE"),
     ]
     assert await ended(engine, request) == [("COMPLETE", None)]
-    assert await rows(engine.database, "SELECT items FROM scrape_request_log WHERE id = %s", (request,)) == [(1,)]
+    assert await rows(engine.database, "SELECT items FROM scrape_request_log WHERE id = %s", (request,)) == [(13,)]
     made = await rows(engine.database, "SELECT count(*) AS n FROM scrape_fetch WHERE request_id = %s", (request,))
     assert await rows(engine.database, "SELECT count(*) AS n FROM trace_log") == [(calls[0][0] + made[0][0],)]
 

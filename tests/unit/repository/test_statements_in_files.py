@@ -26,6 +26,7 @@ COMPOSED = {
     "beat_actors/database/vacuum.py": "names of tables",
     "beat_actors/events/changes.py": "a platform's declarations",
     "beat_actors/events/reading.py": "who reads",
+    "beat_actors/holds/remembering.py": "a platform's declarations",
     "beat_actors/parsers/diff.py": "what is read of the logs",
     "beat_actors/pipeline/entities.py": "a platform's declarations",
     "beat_actors/privacy/retention.py": "a platform's declarations",
