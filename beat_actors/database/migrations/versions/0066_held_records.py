@@ -107,6 +107,13 @@ def upgrade() -> None:
             op.execute(f"ALTER TABLE {log} ADD COLUMN IF NOT EXISTS trust_score smallint")
         # The held record that this fetch asks another source about.
         op.execute("ALTER TABLE scrape_fetch ADD COLUMN IF NOT EXISTS witness_of bigint")
+        op.execute("SET lock_timeout = 0")
+        # What a build that was interrupted left behind is not valid.
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS scrape_fetch_witness")
+        op.execute(
+            "CREATE INDEX CONCURRENTLY scrape_fetch_witness ON scrape_fetch (witness_of) WHERE witness_of IS NOT NULL"
+        )
+        op.execute("SET lock_timeout = '2s'")
 
 
 def downgrade() -> None:
