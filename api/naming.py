@@ -20,6 +20,7 @@ TAGS = (
     Tag("Batches", "Follow many requests under one id.", ("batches",)),
     Tag(DATA, "Read stored data: profiles, posts, orders and their histories.", ("changes",)),
     Tag("Assets", "Pictures and videos of stored data.", ("assets",)),
+    Tag("Erasures", "Erasure of a person's data.", ("erasures",)),
     Tag("Platforms", "Platforms with their flows, parameters and kinds of data.", ("platforms",)),
     Tag("Webhooks", "Endpoints that receive events, and their deliveries.", ("webhooks",)),
     Tag("Events", "The log of events, the sinks that it is published to, and replays.", ("events",)),

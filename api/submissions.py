@@ -24,8 +24,9 @@ from api.services import Provider
 from beat_actors.access import grants
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
-from beat_actors.errors import BadInput, BeatError, Forbidden, TooManyOpen
+from beat_actors.errors import BadInput, BeatError, Forbidden, SubjectErased, TooManyOpen
 from beat_actors.moments import moment
+from beat_actors.privacy.erasures import refused
 from beat_actors.requests import intake, views
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
 from beat_actors.shapes import between, one_of
@@ -158,8 +159,8 @@ async def submit_many(provider: Provider, body: dict[str, Any], req: Request, re
         raise BadInput("wait is for a single request; many are followed by their ids, or as a batch", field="wait")
     keyed = req.get_header("Idempotency-Key") is not None
     good, outcomes = await checked_list(provider, items, caller_of(req), keyed=keyed)
-    refused = [[i, item] for i, item in enumerate(items) if i not in good]
-    accepted = await submit(provider, list(good.values()), req, resp, said={"refused": refused}) if good else []
+    left_out = [[i, item] for i, item in enumerate(items) if i not in good]
+    accepted = await submit(provider, list(good.values()), req, resp, said={"refused": left_out}) if good else []
     for i, one in zip(good, accepted, strict=True):
         outcomes[i] = accepted_body(one)
     resp.status = 202 if good else 400
@@ -179,6 +180,7 @@ async def checked_list(
                 await stack.enter_async_context(provider.room.turns.of(caller.key_id))
             good, outcomes = await checked(items, caller, keyed=keyed)
     await _refuse_ungranted(provider, good, outcomes)
+    await _refuse_erased(provider, good, outcomes)
     return good, outcomes
 
 
@@ -188,11 +190,30 @@ async def _refuse_ungranted(provider: Provider, good: dict[int, Prepared], outco
     if not uses:
         return
     async with provider.services.database.statements() as alone:
-        refused = await in_time(grants.missing(alone, uses.values()))
+        missing = await in_time(grants.missing(alone, uses.values()))
     for i, use in uses.items():
-        if use in refused:
+        if use in missing:
             del good[i]
             outcomes[i] = problem(grants.refusal(use))
+
+
+async def _refuse_erased(provider: Provider, good: dict[int, Prepared], outcomes: list[dict[str, Any]]) -> None:
+    """Take the requests that name an erased person out of `good`, and give each of them a refusal as its outcome."""
+    words = [(i, one.request.platform, word) for i, one in good.items() for word in _words(one.params)]
+    if not words:
+        return
+    async with provider.services.database.statements() as alone:
+        found = await in_time(refused(alone, [(platform, word) for _, platform, word in words]))
+    for i, platform in {words[place][:2] for place in found}:
+        del good[i]
+        outcomes[i] = problem(SubjectErased(platform))
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [word for item in items for word in _words(item)]
 
 
 async def _insert(provider: Provider, requests: list[Prepared]) -> list[Accepted]:

@@ -74,6 +74,21 @@ class NotGranted(NotFound):
     code = "owner_not_granted"
 
 
+class SubjectErased(BeatError):
+    """Person erased
+
+    The person's data were erased, and are not collected again until an operator lifts the erasure.
+    """
+
+    code = "subject_erased"
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(
+            f"the data of this person were erased at {platform}, and are not collected again; nothing was accepted. An operator can lift the "
+            f"erasure: `beat erase lift {platform} SUBJECT --reason …`"
+        )
+
+
 class NotFresh(BeatError):
     """No fresh data
 

@@ -34,6 +34,7 @@ from beat_actors.leadership import Leadership
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
 from beat_actors.payloads.archive import Archiver
+from beat_actors.privacy import running as erasures
 from beat_actors.privacy.retention import Entities
 from beat_actors.quotas import reached
 from beat_actors.requests import batches, replay, retention, sweeps
@@ -176,6 +177,7 @@ JOBS = (
     Job("retention", _unless_stepped(_writes(retention.Retention().forget)), every=60, deadline=30),
     Job("events", _unless_stepped(_writes(events.forget)), every=600, deadline=60),
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
+    Job("erasures", _writes(erasures.sweep), every=30, deadline=120),
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
     Job("assets_prepared", _assets_prepared, every=30, deadline=20),
     Job("assets_deleted", _writes(Deleter().run), every=30, deadline=90),

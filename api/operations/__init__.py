@@ -13,6 +13,7 @@ from api.operations.assets import (
 from api.operations.audit import Audit
 from api.operations.credentials import Credential, CredentialChange, CredentialKeys, Credentials, CredentialSecret
 from api.operations.database import DatabaseConnections, DatabaseProcesses, DatabaseTables
+from api.operations.erasures import Erasure, ErasureLift, Erasures
 from api.operations.events import (
     Event,
     EventReplayCancel,
@@ -57,6 +58,9 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/quarantine/{entry_id}/payload": QuarantinePayload,
     "/v1/quarantine/resolve": QuarantineResolve,
     "/v1/quarantine/replay": QuarantineReplay,
+    "/v1/erasures": Erasures,
+    "/v1/erasures/lift": ErasureLift,
+    "/v1/erasures/{erasure_id}": Erasure,
     "/v1/events": Events,
     "/v1/events/{seq}": Event,
     "/v1/events/sinks": EventSinks,

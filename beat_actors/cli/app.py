@@ -55,6 +55,7 @@ COMMANDS = (
         "assets:app",
         "Assets: the backlog and its end, costs, lists; show one, retry, forget those of a subject, check the bucket.",
     ),
+    ("erase", "erase:app", "Erase a person's data, or count them first; list erasures, show or lift one."),
     ("payloads", "payloads:app", "Raw payloads: where they are stored; show one, erase those of requests."),
     ("parsers", "parsers:app", "Parsers: list their versions; show what this checkout would read differently."),
     (

@@ -56,9 +56,9 @@ WHERE held <> (SELECT oid FROM own) AND NOT EXISTS (SELECT FROM brought b WHERE 
 -- No row: never.
 WITH relation AS (
     SELECT oid::regclass::text AS name, relkind = 'S' AS sequence,
-           CASE relname WHEN 'alembic_version' THEN 'SELECT' WHEN 'schema_compatibility' THEN 'SELECT' WHEN 'audit_log' THEN 'SELECT, INSERT'
+           CASE relname WHEN 'alembic_version' THEN 'SELECT' WHEN 'schema_compatibility' THEN 'SELECT' WHEN 'tombstone_key' THEN 'SELECT' WHEN 'audit_log' THEN 'SELECT, INSERT'
                         ELSE 'SELECT, INSERT, UPDATE, DELETE' END AS rights,
-           CASE relname WHEN 'alembic_version' THEN 'INSERT, UPDATE, DELETE' WHEN 'schema_compatibility' THEN 'INSERT, UPDATE, DELETE' WHEN 'audit_log' THEN 'UPDATE, DELETE' END AS withheld
+           CASE relname WHEN 'alembic_version' THEN 'INSERT, UPDATE, DELETE' WHEN 'schema_compatibility' THEN 'INSERT, UPDATE, DELETE' WHEN 'tombstone_key' THEN 'INSERT, UPDATE, DELETE' WHEN 'audit_log' THEN 'UPDATE, DELETE' END AS withheld
     FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
       AND relowner = current_user::regrole
 ), routine AS (

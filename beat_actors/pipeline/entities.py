@@ -122,7 +122,7 @@ WITH g AS (
         newest
     }g.observed_at DESC, g.i DESC, r.n DESC) AS place{hashed}
     FROM g CROSS JOIN LATERAL ROWS FROM (json_to_recordset(g.records::json) AS ({declared}))
-        WITH ORDINALITY AS r({", ".join([*names, *trust])}, n)
+        WITH ORDINALITY AS r({", ".join([*names, *trust])}, n){_not_erased(entity)}
 ), current AS (
     INSERT INTO "{entity.table}" AS t ({
         ", ".join(names)
@@ -158,6 +158,22 @@ WITH g AS (
 ){f", logged AS ({log})" if entity.assets and log else ""}
 {_media(entity) if entity.assets else log or "SELECT"}
 """  # noqa: S608 - as above
+
+
+def _not_erased(entity: Entity) -> str:
+    """Leaves out records of persons that were erased. No hash is computed as long as nobody is. A record with ids is judged by these alone, since a
+    name may belong to somebody else by now."""
+    columns = entity.personal.subject if entity.personal is not None else ()
+    ids = [name for name in columns if not name.endswith(("handle", "_name"))]
+    names = [name for name in columns if name not in ids]
+    if not columns:
+        return ""
+    hashed = [f"beat_subject(k.key, %(platform)s, 'id', r.{name})" for name in ids]
+    unknown = " AND ".join(f"r.{name} IS NULL" for name in ids) or "true"
+    hashed += [f"CASE WHEN {unknown} THEN beat_subject(k.key, %(platform)s, 'name', r.{name}) END" for name in names]
+    return f"""
+    WHERE NOT EXISTS (SELECT FROM tombstone) OR NOT EXISTS (
+        SELECT FROM tombstone_key k JOIN tombstone s ON s.subject IN ({", ".join(hashed)}))"""  # noqa: S608 - declared
 
 
 def logged(log: str, which: str) -> str:

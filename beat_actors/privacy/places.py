@@ -6,6 +6,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from beat_actors.platforms.registry import platforms
 
@@ -20,7 +21,7 @@ class Place:
 
     `subject`: the columns by which a person is found, each holding an id or a handle; empty where a person is found only through another
     table. `account`, `store`: the columns that name the customer's account, and the store or other owner of the credential. `until`: the
-    setting after which a row goes, or why it stays. `partitioned`: rows go by whole days.
+    setting after which a row goes, or why it stays. `partitioned`: rows go by whole days. `entity`: a platform declares the table.
     """
 
     table: str
@@ -31,6 +32,7 @@ class Place:
     account: str | None = None
     store: str | None = None
     partitioned: bool = False
+    entity: bool = False
 
 
 ENGINE = (
@@ -66,6 +68,8 @@ ENGINE = (
     Place("owner_breaker", ("owner",), "the owner whose calls failed", "until calls succeed again", (), None, "owner"),
     Place("lane", ("owner",), "the owner whose credential fetches wait for", KEPT, (), None, "owner"),
     Place("served_tenant", ("tenant",), "the account that was served last", "until the next account is served", (), "tenant"),
+    Place("erasure", ("identifiers", "subject", "actor", "reason"), "the person whom a running erasure is about; operators' names and reasons", "kept; whom it was about is forgotten at its end", ("actor",)),
+    Place("erasure_thing", ("key",), "keys of the things of a person whom a running erasure is about", "until the erasure ends"),
     Place("alert", ("key", "cause", "impact", "action"), "the name of the store or account that an alert is about", f"{REQUEST} after it was resolved"),
 )  # fmt: skip
 
@@ -91,6 +95,8 @@ NOTHING_PERSONAL = {
     "schema_compatibility": "the schema's revision",
     "trust_cohort": "sources and operations",
     "sweep": "jobs",
+    "tombstone": "keyed hashes of the ids and names of erased persons",
+    "tombstone_key": "the key of these hashes",
     "webhook_test": "numbers of keys and accounts",
 }
 """Tables with text that hold nothing personal, and what the text is."""
@@ -133,6 +139,8 @@ OTHER_COLUMNS = frozenset(
         "currency",
         "status",
         "counts",
+        "position",
+        "waits_for",
         "metrics",
         "code",
         "flow",
@@ -198,6 +206,35 @@ OTHER_COLUMNS = frozenset(
 """Names of text columns that hold ids of things, states, sealed or hashed secrets, or words of Beat, in whatever table of the list."""
 
 
+class How(StrEnum):
+    """What becomes of the rows of a table that name the person."""
+
+    DELETED = "deleted"
+    REDACTED = "redacted"
+    PAYLOAD = "deleted, also from the bucket"
+    KEPT = "kept: it is a customer's or an operator's"
+
+
+PAYLOADS = ("raw_payload", "restored_payload", "archived_payload")
+CUSTOMERS_OWN = ("erasure", "erasure_thing", "asset_usage", "request_tag", "api_key", "owner_grant", "owner_breaker", "lane", "served_tenant", "event_pending", "event_log")  # fmt: skip
+"""Tables that name accounts, owners of credentials and operators. `request_tag` has hashes, which go with the tag of their request."""
+DELETED = ("scrape_fetch", "asset_log", "post_log")
+"""Rows that go, although no column alone says whose they are."""
+OPERATORS = ("audit_log", "change_log", "asset_denied")
+"""Tables whose column `subject` names operators, or several persons."""
+
+
+def how(place: Place) -> How:
+    """What an erasure does with the rows of a place."""
+    if place.table in PAYLOADS:
+        return How.PAYLOAD
+    if place.table in CUSTOMERS_OWN:
+        return How.KEPT
+    if place.entity or place.table in DELETED or (place.subject and place.table not in OPERATORS):
+        return How.DELETED
+    return How.REDACTED
+
+
 def places() -> list[Place]:
     """All of them: those of the platforms' entities, as they are declared, and the engine's own."""
     found = []
@@ -214,6 +251,7 @@ def places() -> list[Place]:
                         subject=entity.personal.subject,
                         account="account_id",
                         store=store,
+                        entity=True,
                     )
                 )
     return [*found, *ENGINE]
@@ -221,7 +259,9 @@ def places() -> list[Place]:
 
 def table() -> str:
     """The list as a Markdown table."""
-    return "\n".join(("| table | content | columns | found by | retention |", "|---|---|---|---|---|", *_rows()))
+    return "\n".join(
+        ("| table | content | columns | found by | retention | erasure |", "|---|---|---|---|---|---|", *_rows())
+    )
 
 
 def _rows() -> Iterator[str]:
@@ -229,4 +269,4 @@ def _rows() -> Iterator[str]:
         found = [f"`{name}`" for name in (*place.subject, *filter(None, (place.account, place.store)))]
         columns = ", ".join(f"`{name}`" for name in place.columns)
         until = f"`{place.until}`" if place.until.startswith("BEAT_") and " " not in place.until else place.until
-        yield f"| `{place.table}` | {place.kind} | {columns} | {', '.join(dict.fromkeys(found)) or 'its request'} | {until} |"
+        yield f"| `{place.table}` | {place.kind} | {columns} | {', '.join(dict.fromkeys(found)) or 'its request'} | {until} | {how(place).value} |"

@@ -16,7 +16,7 @@ import msgspec
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
 from beat_actors.database import Composed, Database, Statements, Transaction, jsonb
-from beat_actors.errors import BadInput, KeyReused, StorageUnavailable
+from beat_actors.errors import BadInput, KeyReused, StorageUnavailable, SubjectErased
 from beat_actors.failpoints import hit
 from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.moments import planned
@@ -198,7 +198,7 @@ async def key_was_used(database: Database, owner: str, key: str | None) -> bool:
 async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list[Accepted]:
     """Insert these requests, in order: one round trip, unless a lane is new, an owner is used or a race is lost.
 
-    Raises `KeyReused`, and `NotGranted` for an owner that an account may not use; then the transaction must not be committed.
+    Raises `KeyReused`, `SubjectErased`, and `NotGranted` for an owner that an account may not use; then the transaction must not be committed.
     """
     hit("intake.before_commit")
     for use in await grants.missing(transaction, (item.use for item in prepared if item.use is not None)):
@@ -210,6 +210,8 @@ async def submit(transaction: Transaction, prepared: Sequence[Prepared]) -> list
     accepted: dict[int, Accepted] = {}
     for round_ in range(ROUNDS):
         for row in await transaction.rows(SUBMIT, {"lanes": jsonb(wanted), "items": jsonb(left)}):
+            if row.accepted_as == "erased":
+                raise SubjectErased(items[row.n].request.platform)
             if not row.same:
                 key = items[row.n].request.idempotency_key
                 raise KeyReused(f"idempotency key {key!r} was used for another request, {row.id}; nothing was accepted")
@@ -230,7 +232,7 @@ async def accept(database: Database, requests: Sequence[NewRequest]) -> list[Acc
 async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accepted]:
     """Insert these requests, in order; when this returns, they are committed. Wake the brokers of their platforms afterwards.
 
-    Raises `KeyReused` and `NotGranted`, and then nothing was accepted.
+    Raises `KeyReused`, `SubjectErased` and `NotGranted`, and then nothing was accepted.
     """
     # A statement alone commits itself, and spares two round trips. Several want all of them to be accepted, or none, and so does a key.
     alone = len(prepared) == 1 and prepared[0].request.idempotency_key is None

@@ -2,7 +2,7 @@
 -- Accepts requests, each with its first fetch: answers one from what is stored, lets it follow the request that leads the same work, or inserts it.
 -- An idempotency key that its owner used before inserts nothing; rows from before keys had owners are looked for too. Neither does
 -- what loses a race, against a request that became visible after the statement began. Where the keys of one call were used for something
--- else, nothing of it is inserted.
+-- else, nothing of it is inserted; and neither where one of them names a person who was erased.
 -- The leader is locked before another request follows it, so that it cannot end meanwhile. It counts its followers (`waiters`), so that who ends
 -- it learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come. The ids are drawn first, so
 -- that requests and fetches go in together, and in the order of the call: where a lane is new nothing is inserted in the first round, since
@@ -11,7 +11,7 @@
 -- Parameters: lanes (jsonb: a list of objects with the columns of `w`), items (jsonb: a list of objects with the columns of `i`, of
 -- which `lane` names one of the lanes).
 -- Rows: one for each item that was accepted now or before (`same`: as the same request). Those of an item whose key was used for another
--- request say so, and then nothing was inserted.
+-- request say so, and then nothing was inserted; those that name an erased person have `accepted_as` "erased", and then nothing was inserted.
 -- Locks: the leaders, by their ids; then the insert waits for a transaction that inserts the same work or key.
 -- No row: of an item, that its lane is new, or that it lost a race; run the statement again for it.
 WITH lanes AS (
@@ -37,9 +37,15 @@ WITH lanes AS (
         ON coalesce(r.account_id, '') = coalesce(i.account_id, '') AND r.idempotency_key = i.idempotency_key AND r.idempotency_owner IS NULL
        AND r.api_key_id IS NOT DISTINCT FROM i.api_key_id
     WHERE i.idempotency_key IS NOT NULL
+), erased AS MATERIALIZED (
+    -- Also where the lane is new: nothing is to be left of the request.
+    SELECT i.n FROM jsonb_to_recordset(%(items)s::jsonb) AS i(n integer, platform text, params jsonb) WHERE EXISTS (SELECT FROM tombstone) AND EXISTS (
+        SELECT FROM tombstone_key k, jsonb_path_query(i.params, '$.** ? (@.type() == "string")') p, LATERAL (SELECT p #>> '{}' AS word) w JOIN tombstone t ON true
+        WHERE t.subject IN (beat_subject(k.key, i.platform, 'id', w.word), beat_subject(k.key, i.platform, 'name', w.word)))
 ), asked AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('scrape_request_log', 'id')) AS id, i.* FROM (
         SELECT * FROM input i WHERE NOT EXISTS (SELECT FROM earlier e WHERE e.n = i.n) AND NOT EXISTS (SELECT FROM earlier WHERE NOT same)
+            AND NOT EXISTS (SELECT FROM erased)
         ORDER BY n) i
 ), found AS MATERIALIZED (
     SELECT a.id, s.joined_to, s.items, s.observed_at, s.data
@@ -103,6 +109,7 @@ WITH lanes AS (
     {{lifecycle.publish}} (SELECT * FROM new UNION ALL SELECT * FROM following UNION ALL SELECT * FROM stored) made
 )
 SELECT n, id, accepted_as, false AS created, same, false AS escalated FROM earlier
+UNION ALL SELECT n, 0, 'erased', false, true, false FROM erased
 UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
 UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
 UNION ALL SELECT n, id, 'joined', true, true, escalates AND in_flight_already AND beat_urge(joined_to, priority, expires_at) FROM followers JOIN (SELECT id FROM following) f USING (id)

@@ -79,6 +79,8 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/assets/retry", {"assets": [ASSET], **REASON}, "asset.retry"),
     ("POST", "/v1/assets/forget", {"platform": "instagram", "name": "4711", **REASON}, "asset.forget"),
     ("POST", "/v1/assets/allow", {"platform": "instagram", "name": "4711", **REASON}, "asset.allow"),
+    ("POST", "/v1/erasures", {"platform": "instagram", "subject": "4711", "dry_run": False, **REASON}, "subject.erase"),
+    ("POST", "/v1/erasures/lift", {"platform": "instagram", "subject": "4711", **REASON}, "subject.lift"),
     ("POST", "/v1/alerts/1/silence", REASON, "alert.silence"),
     ("POST", "/v1/webhooks", {"url": "https://example.com/hook"}, "webhook.create"),
     ("PATCH", "/v1/webhooks/1", {"events": ["beat.alert.*"]}, "webhook.change"),
