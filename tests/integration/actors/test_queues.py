@@ -254,7 +254,6 @@ async def test_a_redis_that_is_away_is_said_so(settings: Settings) -> None:
         await queues.look()
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 async def test_looking_costs_the_same_at_a_million_messages(post: Post, queues: Queues, database: Database) -> None:
     """Commands that run and bytes that come back, for every question and the two hands that are no purge."""
