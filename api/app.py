@@ -11,7 +11,7 @@ from api.batches import ROUTES as BATCHES
 from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
-from api.on_demand import LimitReset, Limits, Refresh
+from api.on_demand import Forecast, LimitReset, Limits, Refresh
 from api.openapi import Document
 from api.operations import ROUTES
 from api.probes import Probed
@@ -51,6 +51,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
         application.add_route(path, resource(provider))
     application.add_route("/v1/profiles/{platform}/{name}/refresh", Refresh(provider))
     application.add_route("/v1/limits", Limits(provider))
+    application.add_route("/v1/forecast", Forecast(provider))
     application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
     application.add_route("/assets/{public_id}", AssetPicture(provider))
     application.add_route("/healthz", Healthz())

@@ -24,7 +24,7 @@ TAGS = (
     Tag("Platforms", "Platforms with their flows, parameters and kinds of data.", ("platforms",)),
     Tag("Webhooks", "Endpoints that receive events, and their deliveries.", ("webhooks",)),
     Tag("Events", "The log of events, the sinks that it is published to, and replays.", ("events",)),
-    Tag("Limits", "Limits on on-demand requests.", ("limits",)),
+    Tag("Limits", "Limits on on-demand requests.", ("limits", "forecast")),
     Tag("Alerts", "Open alerts, with impact and recommended action.", ("alerts",)),
     Tag("Sources", "Providers and their circuit breakers.", ("sources",)),
     Tag("Credentials", "Credentials for providers, without their secrets.", ("credentials",)),

@@ -1,4 +1,5 @@
-"""/v1/profiles/…/refresh: refresh a profile on demand, within limits. /v1/limits: the state of these limits, and their reset."""
+"""/v1/profiles/…/refresh: refresh a profile on demand, within limits. /v1/limits: the state of these limits, and their reset.
+/v1/forecast: which of them will be used up."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from api.replies import location, send
 from api.resource import Resource
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError, Standing, TooManyOpen
-from beat_actors.quotas import overview
+from beat_actors.quotas import budgets, foreseen, overview
 from beat_actors.requests import intake, on_demand
 from beat_actors.text import check_text
 
@@ -105,6 +106,23 @@ class Limits(Resource):
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         send(resp, {"limits": await overview.overview(self._provider.services.limits)})
+
+
+class Forecast(Resource):
+    """GET: which limits of a day will be used up, when, and how likely that is; with what came of the forecasts of the last 30 days."""
+
+    scopes: Scopes = {"GET": Scope.OPERATE}
+    calls: Calls = {
+        "GET": Call(
+            "Forecast when the limits of a day are used up, and show how right earlier forecasts were.",
+            {200: answer("Forecast", budgets=list[budgets.BudgetView], accuracy=list[budgets.Accuracy])},
+        )
+    }
+
+    async def on_get(self, _req: Request, resp: Response) -> None:
+        services = self._provider.services
+        found = await foreseen.foresee(services.database, services.limits)
+        send(resp, {"budgets": found, "accuracy": await foreseen.accuracy(services.database)})
 
 
 class LimitReset(Resource):

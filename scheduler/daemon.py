@@ -36,7 +36,7 @@ from beat_actors.logs import configure
 from beat_actors.payloads.archive import Archiver
 from beat_actors.privacy import running as erasures
 from beat_actors.privacy.retention import Entities
-from beat_actors.quotas import reached
+from beat_actors.quotas import foreseen, reached
 from beat_actors.requests import batches, replay, retention, sweeps
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
@@ -183,6 +183,7 @@ JOBS = (
     Job("assets_deleted", _writes(Deleter().run), every=30, deadline=90),
     Job("assets_sampled", _writes(backlog.sample), every=30, deadline=10),
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
+    Job("limits_foreseen", _writes(foreseen.sweep), every=300, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     # It asks Redis alone, and writes only when the answer changes.
     Job("watch_workers", Workers(), every=5, deadline=60),

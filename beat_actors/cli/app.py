@@ -71,6 +71,11 @@ COMMANDS = (
         "Events: the state of each sink, the log, replays, parked events; retry or drop them, forget a sink, backfill.",
     ),
     ("audit", "audit:audit", "List who changed what, newest first."),
+    (
+        "forecast",
+        "forecast:forecast",
+        "When the daily limits on on-demand requests will be used up, and how right earlier forecasts were.",
+    ),
     ("limits", "limits:app", "Limits on on-demand requests: used, left, rate, forecast; reset one."),
     ("simulator", "simulator:app", "Simulated providers: run them, read their ledger, inject faults."),
     ("db", "database:db", "Database tables, connections and processes; vacuum by hand."),

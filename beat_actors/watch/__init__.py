@@ -6,6 +6,7 @@ Each alert gives its cause, its impact, what Beat does automatically, and one sa
 from beat_actors import running_code
 from beat_actors.alerts import PLATFORM_RULE, SOURCE_RULE
 from beat_actors.process_alerts import processes_in_trouble
+from beat_actors.quotas import foreseen
 from beat_actors.watch.assets import uploads
 from beat_actors.watch.assets import waiting as assets_waiting
 from beat_actors.watch.by_hand import stopped_by_hand
@@ -37,6 +38,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("credential", credentials_in_trouble, opened_elsewhere=True),
     Watch("quota", quotas, every=60),
     Watch("limit", limits),
+    Watch("forecast", foreseen.alerts, every=300),
     Watch("backlog", assets_waiting),
     Watch("assets", uploads, every=60),
     Watch("sweep", late_sweeps),

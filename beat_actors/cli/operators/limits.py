@@ -4,11 +4,17 @@ import msgspec
 
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
+from beat_actors.quotas.budgets import Accuracy, BudgetView
 from beat_actors.quotas.overview import LimitView
 
 
 class LimitList(msgspec.Struct):
     limits: list[LimitView]
+
+
+class Foreseen(msgspec.Struct):
+    budgets: list[BudgetView]
+    accuracy: list[Accuracy]
 
 
 class Emptied(msgspec.Struct):
@@ -18,6 +24,9 @@ class Emptied(msgspec.Struct):
 class There(operators.There):
     async def limits(self) -> list[LimitView]:
         return (await self.client.fetch("/v1/limits", LimitList)).limits
+
+    async def forecast(self) -> Foreseen:
+        return await self.client.fetch("/v1/forecast", Foreseen)
 
     async def reset(self, name: str, *, reason: str) -> int:
         path = f"/v1/limits/{segment(name)}/reset"
