@@ -34,7 +34,7 @@ def look(*, once: Flag = False, shape: Shape = TABLE) -> None:
     """
     if once or shape != TABLE or not sys.stdout.isatty():
         found = ask(There, lambda beat: beat.look())
-        show_list(found.queues, HEAD, _row, shape, prose=("actors",))
+        show_list(found.queues, HEAD, _row, shape, prose=("actors",), spare=("done/s", "delayed", "actors"))
     else:
         ask(There, _watch)
 

@@ -82,7 +82,7 @@ def list_flows(*, platform: AnyPlatform = None, shape: Shape = TABLE) -> None:
         ("platform", "flow", "in flight", "limit", "workers", "concurrency", "waiting", "for", "state"),
         lambda f: (f.platform, f.flow, f.out, f.limit, f.workers, f.concurrency, f.waiting, since(f.waiting_for), _state(f)),
         shape,
-        spare=("workers", "concurrency"),
+        spare=("workers", "concurrency", "for"),
     )  # fmt: skip
 
 

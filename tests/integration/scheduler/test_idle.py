@@ -57,7 +57,7 @@ async def test_an_idle_scheduler_asks_little(settings: Settings, database: Datab
     a_second = {"leader": 1 / BEAT, "record": 1 / RECORD_EVERY}
     for job in JOBS:
         await job.sweep(database, mailbox, 1)
-        asked.taken()
+        asked.taken()  # what a leader reports once, it does not report again
         await job.sweep(database, mailbox, 1)
         a_second[job.name] = asked.taken() / job.every
     await deliverer.step()
