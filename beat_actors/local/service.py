@@ -26,7 +26,7 @@ class Service:
     """Variables on top of the supervisor's own."""
     ready: Callable[[], bool] | None = None
     """Whether it answers; must return within about a second. Without it, a started process is a ready one."""
-    ready_timeout: float = 60.0
+    ready_timeout: float = 180.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout: float = 10.0
     """Seconds between the stop signal and SIGKILL."""
