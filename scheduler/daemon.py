@@ -33,6 +33,8 @@ from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
+from beat_actors.observe import state, tally
+from beat_actors.observe.families import RESENT, SWEPT
 from beat_actors.payloads.archive import Archiver
 from beat_actors.privacy import running as erasures
 from beat_actors.privacy.retention import Entities
@@ -184,13 +186,15 @@ JOBS = (
     Job("assets_sampled", _writes(backlog.sample), every=30, deadline=10),
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("limits_foreseen", _writes(foreseen.sweep), every=300, deadline=20),
+    Job("metrics_tallied", _writes(tally.sweep), every=30, deadline=20),
+    Job("metrics_measured", _writes(state.sweep), every=30, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     # It asks Redis alone, and writes only when the answer changes.
     Job("watch_workers", Workers(), every=5, deadline=60),
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{one.name}", _watch(one), every=one.every, deadline=60) for one in WATCHES),
 )
-QUIET = frozenset({"due", "waiting"})
+QUIET = frozenset({"due", "waiting", "metrics_measured"})
 RECORD_EVERY = 2.0
 
 
@@ -243,7 +247,7 @@ class Sweeper:
         epoch = self.leadership.epoch
         if epoch is None:
             return
-        started, said = time.monotonic(), None
+        started, said, counts = time.monotonic(), None, self.database.metrics.counts
         try:
             async with asyncio.timeout(job.deadline):
                 swept = await self.database.again(partial(job.sweep, self.database, self.mailbox, epoch))
@@ -251,6 +255,8 @@ class Sweeper:
                     hit("sweep.before_send", job.name)
                 for queue, ids in swept.send:
                     await self.mailbox.send(queue, ids)
+                    if job.sweep is _unsent:
+                        counts.add(RESENT, queue, by=len(ids))
                 for platform in swept.wake:
                     await self.mailbox.wake(platform)
         except TimeoutError:
@@ -265,6 +271,8 @@ class Sweeper:
         else:
             if swept.count and job.name not in QUIET:
                 log.info("swept", sweep=job.name, count=swept.count)
+            if swept.count:
+                counts.add(SWEPT, job.name, by=swept.count)
         self._ran[job.name] = ((time.monotonic() - started) * 1000, said)
 
     async def record(self, jobs: tuple[Job, ...] = JOBS) -> None:

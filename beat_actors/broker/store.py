@@ -6,7 +6,7 @@ from dataclasses import asdict
 from beat_actors.broker.breaker import Breaker
 from beat_actors.broker.state import BreakerKey, Checked, Credential, Happened, Settlement
 from beat_actors.broker.windows import Window
-from beat_actors.database import Database, Pipeline, Statements, Transaction, jsonb
+from beat_actors.database import Database, Pipeline, Statements, Transaction, arrays, jsonb
 from beat_actors.platforms.interface import Outcome
 
 SQL = Statements(__file__)
@@ -18,6 +18,7 @@ SAVE_BREAKERS = SQL("save_breakers")
 SAVE_OWNERS_BREAKERS = SQL("save_owners_breakers")
 SAVE_USAGE = SQL("save_usage")
 COUNT_CALLS = SQL("count_calls")
+COUNT_OUTCOMES = SQL("count_outcomes")
 COUNT_REFUSALS = SQL("count_refusals")
 SAVE_EVENTS = SQL("save_events")
 
@@ -137,6 +138,20 @@ async def count_calls(writer: Writer, calls: dict[int, int]) -> None:
     counted = {credential_id: n for credential_id, n in sorted(calls.items()) if n}
     if counted:
         await writer.run(COUNT_CALLS, {"ids": list(counted), "calls": list(counted.values())})
+
+
+async def count_outcomes(writer: Writer, platform: str, settlements: Iterable[Settlement]) -> None:
+    """Count the calls by source, operation and outcome, and those that came to no connection."""
+    counted: dict[tuple[str, str, str], int] = {}
+    for each in settlements:
+        if each.credential_id and each.calls and each.outcome is not Outcome.UNUSED:
+            key = (each.source, each.operation, each.outcome.value)
+            counted[key] = counted.get(key, 0) + each.calls
+    if counted:
+        rows = [(*key, calls) for key, calls in sorted(counted.items())]
+        await writer.run(
+            COUNT_OUTCOMES, {"platform": platform, **arrays(rows, "sources", "operations", "outcomes", "calls")}
+        )
 
 
 async def count_refusals(writer: Writer, platform: str, settlements: Iterable[Settlement]) -> None:

@@ -141,6 +141,15 @@ INSERT INTO credential_usage (subject, limit_name, calls)
 SELECT 'credential:' || n.id, 'total', n.calls FROM unnest(%(ids)s::bigint[], %(calls)s::bigint[]) AS n(id, calls)
 ON CONFLICT (subject, limit_name) DO UPDATE SET calls = credential_usage.calls + excluded.calls
 
+-- name: count_outcomes
+-- Counts calls by source, operation and outcome, for good.
+-- Parameters: platform (text), sources, operations, outcomes (text[]), calls (bigint[]): parallel lists, each set of names once.
+-- Locks: the counted rows, under the platform's lock.
+-- No row: never; the statement gives none.
+INSERT INTO call_total AS t (platform, source, operation, outcome, calls)
+SELECT %(platform)s, * FROM unnest(%(sources)s::text[], %(operations)s::text[], %(outcomes)s::text[], %(calls)s::bigint[])
+ON CONFLICT (platform, source, operation, outcome) DO UPDATE SET calls = t.calls + excluded.calls
+
 -- name: count_refusals
 -- Counts calls that were refused for a reason that no rule knows: one row for each source and operation, which begins anew with the first
 -- refusal after an hour.

@@ -6,7 +6,7 @@ wherever they run, so nothing here guards against another turn.
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import Any
@@ -18,11 +18,13 @@ from beat_actors.broker.decision import Allocator, apply_settlements, decide
 from beat_actors.broker.exhaustion import newly_full
 from beat_actors.broker.flows import SETTINGS, rooms
 from beat_actors.broker.loading import Held
-from beat_actors.broker.state import Blocked, Budgets, Candidate, Plan, Settlement, Snapshot
+from beat_actors.broker.state import Blocked, Budgets, Candidate, Plan, Settlement, Snapshot, Wait
 from beat_actors.broker.windows import CUSTOMER
 from beat_actors.database import Answer, Database, Pipeline, Statements, Transaction, jsonb
 from beat_actors.failpoints import hit
 from beat_actors.fetches.leasing import WAKE
+from beat_actors.observe import families, waits
+from beat_actors.observe.counts import Counts
 from beat_actors.platforms.interface import NOT_SENT, Outcome, Platform
 from beat_actors.settings import Settings
 
@@ -70,7 +72,7 @@ async def turn(
 async def _turn(
     database: Database, platform: Platform, seed: int, begun: Callable[[], Awaitable[None]] | None
 ) -> TurnResult:
-    settings = database.settings
+    settings, started = database.settings, time.monotonic()
     rng, plan, result, detail = Random(seed), Plan(), TurnResult(), dict[str, Any]()
     recorder = RECORDERS.setdefault(database, recording.Recorder())
     hit("turn.before_claim", platform.name)
@@ -165,6 +167,7 @@ async def _turn(
         elif ready.rows:
             await transaction.last.run(TURNED, ran)
     recorder.written(platform.name, detail, snapshot.now)
+    _count(database.metrics.counts, platform.name, plan, by_id, result, time.monotonic() - started)
     if result.leased:
         hit("turn.after_commit", result.leased)
     # A time that has passed already is for the sweep: a turn at once would find what this one found.
@@ -197,6 +200,7 @@ async def _save(
             calls[settlement.credential_id] += settlement.calls
     await store.save_windows(pipeline, snapshot.windows.values())
     await store.count_calls(pipeline, calls)
+    await store.count_outcomes(pipeline, platform.name, settlements)
     await store.count_refusals(pipeline, platform.name, settlements)
     await store.save_checked(pipeline, plan.checked)
     await store.save_credentials(pipeline, snapshot.credentials.values())
@@ -204,6 +208,28 @@ async def _save(
     breakers = [(key, snapshot.breakers[key]) for key in sorted(plan.touched_breakers)]
     await store.save_breakers(pipeline, platform.name, breakers)
     await store.save_events(pipeline, platform.name, plan.events)
+
+
+def _count(
+    counts: Counts,
+    platform: str,
+    plan: Plan,
+    fetches: Mapping[int, returns.Settling],
+    result: TurnResult,
+    seconds: float,
+) -> None:
+    """Count what a committed turn did."""
+    counts.observe(families.STAGE_SECONDS, "dispatch", value=seconds)
+    counts.observe(families.STAGE_BATCH, "dispatch", value=len(result.leased))
+    if result.leased:
+        counts.add(families.LEASES, platform, by=len(result.leased))
+    for blocked in plan.blocked:
+        for source, word in waits.reasons(blocked):
+            counts.add(families.LEASE_WAITS, platform, source, word)
+    for move in plan.moves:
+        left = fetches.get(move.fetch_id)
+        if isinstance(move, Wait) and left is not None and left.source in {*move.excluded, *move.unreadable}:
+            counts.add(families.FALLBACKS, platform, left.source, move.why)
 
 
 async def _record_revivals(transaction: Transaction, plan: Plan) -> None:

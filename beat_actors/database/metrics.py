@@ -9,6 +9,9 @@ from typing import Protocol
 
 import msgspec
 
+from beat_actors.observe.counts import Counts
+from beat_actors.observe.families import CLAIM_INTERVAL, POOL_EXHAUSTED, STATEMENT_SECONDS
+
 AWAY = 5.0
 """Seconds without any answer, while one was waited for, from which on it is an outage."""
 KEPT_FOR = 3600.0
@@ -56,12 +59,14 @@ class Waited(Protocol):
 
 class Metrics:
     """`statements`: how long each took, those that failed included. `exhausted`: how long each caller waited that got no connection of
-    the pool. `claims`: how long each fetch that was claimed had waited since it was handed over."""
+    the pool. `claims`: how long each fetch that was claimed had waited since it was handed over. `counts`: what the process counts for the metrics
+    of the whole installation."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.statements = LastMinute()
         self.exhausted = LastMinute()
         self.claims = LastMinute()
+        self.counts = Counts()
         self._clock = clock
         self._outages: deque[tuple[float, Outage]] = deque(maxlen=10)
         self._answered = clock()
@@ -101,10 +106,16 @@ class Metrics:
             )
         self._answered, self._since = now, None
 
-    def claimed(self, claims: Iterable[Waited]) -> None:
-        """Note how long each of these had `waited`. What a stage takes up again after a worker's death has waited for the lease as well."""
+    def claimed(self, stage: str, claims: Iterable[Waited]) -> None:
+        """Note how long each of these had `waited` when a stage claimed it. What a stage takes up again after a worker's death has waited for the lease as well."""
         for claim in claims:
             self.claims.note(claim.waited)
+            self.counts.observe(CLAIM_INTERVAL, stage, value=claim.waited)
+
+    def out_of_connections(self, seconds: float) -> None:
+        """Note that no connection of the pool came free within so long."""
+        self.exhausted.note(seconds)
+        self.counts.add(POOL_EXHAUSTED)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -119,4 +130,6 @@ class Metrics:
         else:
             self.answered(began)
         finally:
-            self.statements.note(time.perf_counter() - began)
+            took = time.perf_counter() - began
+            self.statements.note(took)
+            self.counts.observe(STATEMENT_SECONDS, value=took)

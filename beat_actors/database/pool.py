@@ -52,7 +52,7 @@ class Pool(Connections):
                 raw = await pooled.get_raw_connection()
                 yield raw.driver_connection  # type: ignore[misc]
         except PoolTimeout:
-            self._metrics.exhausted.note(self.settings.database_pool_timeout)
+            self._metrics.out_of_connections(self.settings.database_pool_timeout)
             raise StorageUnavailable(
                 f"no database connection came free within {self.settings.database_pool_timeout:g} s; "
                 "the work in progress uses all of them, or PostgreSQL is slow"

@@ -1,4 +1,4 @@
-"""A process reports of itself: its statements, its pool, and how long work waited until it was claimed. A row for each that lives."""
+"""A process reports of itself: its statements, its pool, how long work waited until it was claimed, and what it counted. A row for each that lives."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,8 @@ from beat_actors.database.sql import Statements
 from beat_actors.database.transaction import jsonb
 from beat_actors.errors import StorageUnavailable
 from beat_actors.logs import buffer
+from beat_actors.observe.counts import Sum
+from beat_actors.observe.loop_lag import LoopLag
 from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, OwnTrouble
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.restarts import restarts
@@ -26,7 +28,7 @@ EVERY = 10.0
 # The second is what a process finds that was deployed before its migration. Its work is not to suffer from its report.
 NOT_REPORTED = (StorageUnavailable, psycopg.Error)
 SQL = Statements(__file__)
-REPORT = SQL("report")
+REPORT = SQL("report", int)
 FORGET = SQL("forget")
 
 
@@ -49,25 +51,33 @@ class Reporter:
             "platforms": code and code.platforms and list(code.platforms),
         }
         self._task: asyncio.Task[None] | None = None
+        self._lag = LoopLag()
+        self._folds: int | None = None
+        """How often others took over what this process had counted; `None` before a report was answered."""
+        self._sent: list[Sum] = []
+        """What the last report said of them, whether or not it was answered."""
 
     def start(self) -> Self:
         self._database.clock.on_step = self._own_trouble.changed.set
         self._task = asyncio.create_task(self._report_for_ever())
+        self._lag.start()
         return self
 
     async def close(self) -> None:
         """Stop, and take the row away."""
+        await self._lag.close()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             with contextlib.suppress(*NOT_REPORTED):
                 async with self._database.statements() as alone:
-                    await alone.run(FORGET, {"id": self._who["id"]})
+                    counted = jsonb(self._database.metrics.counts.sums(self._who["name"]))
+                    await alone.run(FORGET, {"id": self._who["id"], "metrics": counted, "folds": self._folds or 0})
 
     async def report(self) -> None:
         """Once. Raises `StorageUnavailable`."""
-        metrics = self._database.metrics
+        metrics, known = self._database.metrics, self._folds or 0
         used, most = self._database.pool()
         async with self._database.statements() as alone:
             await alone.now()
@@ -77,8 +87,9 @@ class Reporter:
             CLOCK: self._database.clock.said(),
             CRASHES: restarts().said(),
         }
+        before, self._sent = self._sent, metrics.counts.sums(self._who["name"])
         async with self._database.statements() as alone:
-            await alone.run(
+            folds = await alone.only(
                 REPORT,
                 self._who
                 | {
@@ -96,8 +107,16 @@ class Reporter:
                     "troubles": jsonb(
                         self._own_trouble.reported() | {kind: words for kind, words in said.items() if words}
                     ),
+                    "metrics": jsonb(self._sent),
+                    "folds": known,
+                    "is_first": self._folds is None,
+                    "loop_lag": self._lag.taken(),
                 },
             )
+        if folds != known:  # this process was taken for dead, and its sums are kept elsewhere
+            metrics.counts.take_off(before)
+            self._sent = []
+        self._folds = folds
 
     async def _report_for_ever(self) -> None:
         while True:

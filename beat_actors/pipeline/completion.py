@@ -18,6 +18,7 @@ from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Retrieved
 from beat_actors.fetches.completion import answered
 from beat_actors.fetches.settlements import settle, settlement_row, shared_settlement
+from beat_actors.observe import families
 from beat_actors.pipeline import smaller
 from beat_actors.pipeline.answers import Called
 from beat_actors.pipeline.call import plain, reported, traced
@@ -113,8 +114,13 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult,
         await settle(transaction, _settlements(finished))
         hit("retrieve.before_commit", [item.claim.id for item in called])
     zombies = len(called) - len(unused) - len(finished)
+    counts = engine.database.metrics.counts
     if zombies:
         log.warning("fenced_writes", stage="retrieve", rejected=zombies)
+        counts.add(families.FENCED_WRITES, "retrieve", by=zombies)
+    for item in finished:
+        if item.is_head and item.attempt.made:
+            counts.observe(families.CALL_SECONDS, item.claim.source, value=item.attempt.exchange.ms / 1000)
     result.zombies += zombies
     if held is None:
         result.next += [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]

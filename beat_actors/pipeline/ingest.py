@@ -1,6 +1,7 @@
 """Ingest: parse and validate what was retrieved, by the source's parser. A payload that cannot be read harms only itself."""
 
 import asyncio
+import time
 import traceback
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,10 +22,11 @@ from beat_actors.fetches.claims import Retrieved, claim_retrieved
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.fetches.states import Stage
+from beat_actors.observe import families
 from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
 from beat_actors.pipeline.records import decode, encode, pack, unpack
-from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing
+from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing, staged
 from beat_actors.pipeline.writing import write
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
@@ -48,7 +50,7 @@ async def ingest(
     claims = await engine.database.again(lambda: claim_retrieved(engine.database, fetch_ids, isolated=isolated))
     if not claims:
         return result
-    engine.database.metrics.claimed(claims)
+    engine.database.metrics.claimed("ingest", claims)
     hit("ingest.after_claim", fetch_ids)
     async with left_undone_given_back(engine.database, claims, Stage.RETRIEVED), renewing(engine.database, claims):
         await read(engine, claims, result, go_on=go_on)
@@ -62,6 +64,7 @@ async def read(engine: Engine, claims: Sequence[Retrieved], result: StageResult,
     `go_on`: what can be read is written at once, as the stage `process` does, so that the ordinary way has one claim and one transaction
     less. Records are kept for that stage only where this fails.
     """
+    began = time.monotonic()
     found = await _read_all(engine, claims)
     hit("ingest.after_parse", [claim.id for claim in claims])
     if go_on:
@@ -74,6 +77,7 @@ async def read(engine: Engine, claims: Sequence[Retrieved], result: StageResult,
     except Exception:  # noqa: BLE001 - one of them cannot be stored: its neighbours can
         for item in found:
             await _commit_alone(engine, item, result)
+    staged(engine.database, "ingest", len(claims), time.monotonic() - began)
 
 
 async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
@@ -121,7 +125,7 @@ async def _write_through(engine: Engine, good: Sequence[Read], result: StageResu
             ],
         )
         hit("through.before_commit", passed)
-    _count(good, done, result)
+    _count(engine, good, done, result)
     result.wake |= followed
 
 
@@ -137,10 +141,11 @@ async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:
     await settle(transaction, _settlements(done))
 
 
-def _count(read: Sequence[Read], done: Sequence[Read], result: StageResult) -> None:
+def _count(engine: Engine, read: Sequence[Read], done: Sequence[Read], result: StageResult) -> None:
     result.zombies += len(read) - len(done)
     if len(read) > len(done):
         log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
+        engine.database.metrics.counts.add(families.FENCED_WRITES, "ingest", by=len(read) - len(done))
     result.wake |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
 
 
@@ -168,7 +173,7 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
         done = [item for item in read if item[0].id in passed]
         await _keep_aside(transaction, done)
         hit("ingest.before_commit", [fetch_id for fetch_id, _ in records])
-    _count(read, done, result)
+    _count(engine, read, done, result)
     result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
 
 

@@ -39,7 +39,7 @@ async def claim(engine: Engine, fetch_ids: Sequence[int], result: StageResult) -
             sealed = await keys_wanted(transaction, fetch_ids, keys)
             if sealed:
                 log.error("vault_key_missing", keys=sealed, hint="start this process with them")
-    engine.database.metrics.claimed(claimed)
+    engine.database.metrics.claimed("retrieve", claimed)
     return [claim for claim in claimed if claim.stage == Stage.LEASED]
 
 

@@ -1,5 +1,6 @@
 """Process: one transaction that writes what was read, adds follow-ups, and ends what is done. All of it or nothing."""
 
+import time
 from collections.abc import Sequence
 
 import psycopg
@@ -13,8 +14,9 @@ from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Ingested, claim_ingested
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.states import Stage
+from beat_actors.observe import families
 from beat_actors.pipeline.records import unpack_records
-from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing
+from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing, staged
 from beat_actors.pipeline.writing import write
 from beat_actors.requests.lifecycle import fail_fetches
 
@@ -31,8 +33,9 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, isolated: bool = 
     result = StageResult()
     hit("process.before_claim", fetch_ids)
     claims = await engine.database.again(lambda: claim_ingested(engine.database, fetch_ids, isolated=isolated))
+    began = time.monotonic()
     if claims:
-        engine.database.metrics.claimed(claims)
+        engine.database.metrics.claimed("process", claims)
         hit("process.after_claim", fetch_ids)
     poison = [claim for claim in claims if claim.poison]
     sound = [claim for claim in claims if not claim.poison]
@@ -50,6 +53,7 @@ async def process(engine: Engine, fetch_ids: Sequence[int], *, isolated: bool = 
             died = "it could not be written, or its worker died, each time that it was processed"
             await _quarantine(engine, claim, died, died)
     if claims:
+        staged(engine.database, "process", len(claims), time.monotonic() - began)
         hit("process.after_commit", fetch_ids)
     return result
 
@@ -81,6 +85,7 @@ async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResul
     result.zombies += len(claims) - len(done)
     if len(claims) > len(done):
         log.warning("fenced_writes", stage="process", rejected=len(claims) - len(done))
+        engine.database.metrics.counts.add(families.FENCED_WRITES, "process", by=len(claims) - len(done))
     result.wake |= followed
 
 

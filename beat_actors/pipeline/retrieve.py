@@ -22,7 +22,7 @@ from beat_actors.pipeline.call import Standing
 from beat_actors.pipeline.completion import complete
 from beat_actors.pipeline.leases import by_call, claim
 from beat_actors.pipeline.onward import Onward
-from beat_actors.pipeline.stage import Renewer, StageResult
+from beat_actors.pipeline.stage import Renewer, StageResult, staged
 from beat_actors.platforms.interface import Health
 
 log = structlog.get_logger(__name__)
@@ -182,10 +182,12 @@ class Retriever:
             onward = None
         held = None if onward is None else list[Retrieved]()
         hit("retrieve.after_http", [each.id for each in claims])
+        began = time.monotonic()
         try:
             await complete(self._engine, calls, result, held)
             hit("retrieve.after_commit", [each.id for each in claims])
         finally:
+            staged(self._engine.database, "retrieve", len(claims), time.monotonic() - began)
             self._renewer.release(claims)
             if onward is not None and held:
                 onward.take(held, urgent=urgent)

@@ -12,6 +12,7 @@ from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 from beat_actors.fetches.holding import Claim, Held, give_back, held, renew
 from beat_actors.fetches.states import Stage
+from beat_actors.observe import families
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,13 @@ class StageResult:
         self.next += other.next
         self.wake |= other.wake
         self.zombies += other.zombies
+
+
+def staged(database: Database, stage: str, items: int, seconds: float) -> None:
+    """Count a batch of a stage for the metrics."""
+    counts = database.metrics.counts
+    counts.observe(families.STAGE_SECONDS, stage, value=seconds)
+    counts.observe(families.STAGE_BATCH, stage, value=items)
 
 
 class Renewer:

@@ -1,0 +1,6 @@
+"""What operators see of the whole installation from outside: the metrics for Prometheus.
+
+`families` declares every metric, and docs/metrics.md is made of it. `counts` are the sums of one process, which travel with the row that it
+writes every ten seconds anyway. `tally` keeps the sums of processes that have ended and counts requests from the log of events; `state` reads
+the gauges that take longer. `metrics` reads all of them with one query, and `exposition` writes the text that Prometheus reads.
+"""
