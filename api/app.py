@@ -11,6 +11,7 @@ from api.batches import ROUTES as BATCHES
 from api.deadline import StartOfCall
 from api.health import Healthz, Readyz
 from api.keys import Key, Keys, Rotation
+from api.metrics import Counted, MetricsPage
 from api.on_demand import Forecast, LimitReset, Limits, Refresh
 from api.openapi import Document
 from api.operations import ROUTES
@@ -31,7 +32,7 @@ adds up to more than 100 ms in one call."""
 def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     """`opener` is called when the server starts, inside its event loop."""
     provider = provided(opener)
-    application = App(middleware=[StartOfCall(), provider, Gate(provider)])
+    application = App(middleware=[Counted(provider), StartOfCall(), provider, Gate(provider)])
     problems.install(application, lambda: application.resources)
     application.add_route("/v1/scrape-requests", ScrapeRequests(provider))
     application.add_route("/v1/scrape-requests/retry", RetryMatching(provider))
@@ -54,6 +55,7 @@ def create_app(opener: Opener, provided: type[Provider] = Provider) -> App:
     application.add_route("/v1/forecast", Forecast(provider))
     application.add_route("/v1/limits/{name}/reset", LimitReset(provider))
     application.add_route("/assets/{public_id}", AssetPicture(provider))
+    application.add_route("/metrics", MetricsPage(provider))
     application.add_route("/healthz", Healthz())
     application.add_route("/readyz", Readyz(provider))
     application.add_route("/openapi.json", Document(application.resources))

@@ -149,8 +149,9 @@ def install(app: App[Any, Any], paths: Callable[[], Iterable[str]]) -> None:
     app.add_error_handler(BeatError, _beat)
 
 
-async def _beat(_req: Request, resp: Response, error: BeatError, _params: dict[str, Any], **_: Any) -> None:
+async def _beat(req: Request, resp: Response, error: BeatError, _params: dict[str, Any], **_: Any) -> None:
     body = problem(error)
+    req.context.problem = error.code
     if isinstance(error, StorageUnavailable):
         resp.set_header("Retry-After", "2")
         body["detail"] = UNKNOWN if isinstance(error, StorageTooSlow | StorageLost) else NOTHING

@@ -26,6 +26,8 @@ from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
 from beat_actors.database.reporting import Reporter
 from beat_actors.logs import AT_EXIT, buffer
+from beat_actors.observe.counts import Counts
+from beat_actors.observe.metrics import Metrics
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.requests import batches, queries
 from beat_actors.requests.open_requests import OpenRequests
@@ -75,6 +77,7 @@ class Services:
     finder: Finder = field(init=False)
     refresher: Refresher = field(init=False)
     reporter: Reporter = field(init=False)
+    metrics: Metrics = field(init=False)
     shelf: Shelf = field(init=False)
     places: Places = field(init=False)
     bodies: Bodies | None = field(init=False)
@@ -94,6 +97,7 @@ class Services:
         self.finder = Finder(self.database, self.links)
         self.refresher = Refresher(self.database, self.limits, self.open_requests)
         self.reporter = Reporter(self.database, name="api", code=own())
+        self.metrics = Metrics(self.database)
         self.shelf = Shelf(self.database)
         self.bodies = Bodies.of(settings)
 
@@ -128,6 +132,11 @@ class Provider:
         if self._services is None:  # a server without lifespan events
             self._services = self._opener()
         return self._services
+
+    @property
+    def counts(self) -> Counts | None:
+        """What this process counts for the metrics; None before the services are opened."""
+        return None if self._services is None else self._services.database.metrics.counts
 
     async def process_startup(self, _scope: Any, _event: Any) -> None:
         """Raises `NotWhole` where the process cannot have its threads. The process then ends and serves no call."""

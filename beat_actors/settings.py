@@ -204,6 +204,14 @@ class Settings(AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings)
         ),
     ] = 8001
 
+    metrics_listen: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s/]+:\d{1,5}$",
+            description="address (`host:port`) at which each scheduler also serves `/metrics`, without a key; default: only the API serves it, with a key of the scope `metrics`",
+        ),
+    ] = None
+
     graph_version: Annotated[
         str,
         Field(

@@ -35,6 +35,7 @@ from beat_actors.logins import without_logins
 from beat_actors.logs import configure
 from beat_actors.observe import state, tally
 from beat_actors.observe.families import RESENT, SWEPT
+from beat_actors.observe.listen import listening
 from beat_actors.payloads.archive import Archiver
 from beat_actors.privacy import running as erasures
 from beat_actors.privacy.retention import Entities
@@ -342,7 +343,10 @@ async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Jo
 
     holder = f"{socket.gethostname()}:{os.getpid()}"
     reporter = Reporter(database, name="scheduler", code=own()).start()
-    async with Leadership(settings, holder=holder, on_elected=at_once) as leadership:
+    async with (
+        listening(database, settings.metrics_listen),
+        Leadership(settings, holder=holder, on_elected=at_once) as leadership,
+    ):
         sweeper = Sweeper(database, mailbox, leadership, bring_forward)
         for job in jobs:
             clock.add_job(sweeper.run, "interval", args=[job], seconds=job.every, id=job.name)

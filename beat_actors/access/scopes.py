@@ -7,12 +7,13 @@ from beat_actors.errors import BadInput
 
 
 class Scope(StrEnum):
-    """SUBMIT asks for data, URGENT lets it ask with the priority customer, READ looks at requests and at what is known, OPERATE runs the
-    installation, ADMIN gives access to others."""
+    """SUBMIT asks for data, URGENT lets it ask with the priority customer, READ looks at requests and at what is known, METRICS reads the metrics
+    of the installation, OPERATE runs it, ADMIN gives access to others."""
 
     SUBMIT = "submit"
     URGENT = "urgent"
     READ = "read"
+    METRICS = "metrics"
     OPERATE = "operate"
     ADMIN = "admin"
 
@@ -21,7 +22,8 @@ CONTAINS = {
     Scope.SUBMIT: frozenset({Scope.SUBMIT}),
     Scope.URGENT: frozenset({Scope.URGENT}),
     Scope.READ: frozenset({Scope.READ}),
-    Scope.OPERATE: frozenset({Scope.OPERATE, Scope.SUBMIT, Scope.URGENT, Scope.READ}),
+    Scope.METRICS: frozenset({Scope.METRICS}),
+    Scope.OPERATE: frozenset({Scope.OPERATE, Scope.SUBMIT, Scope.URGENT, Scope.READ, Scope.METRICS}),
     Scope.ADMIN: frozenset(Scope),
 }
 # What is operated is everybody's, so a key that is one account's alone cannot hold the others.

@@ -100,6 +100,8 @@ class Evidence:
     good_calls: int
     over_limit: int
     published: Published
+    counted: int | None = None
+    """Calls by the exact counter of the metrics."""
     severed: bool = False
     """Whether the fault broke connections between Beat and the providers."""
 
@@ -129,6 +131,11 @@ EVENTS = Composed(
 PAYLOADS = Composed("chaos/check.payloads", "SELECT fetch_id, attempt FROM raw_payload", Payload)
 TRACES = Composed("chaos/check.traces", "SELECT fetch_id, attempt, operation, outcome, code, ms FROM trace_log", Trace)
 TURNS = Composed("chaos/check.turns", "SELECT extract(epoch FROM at)::float8 AS at, leased FROM broker_decision", Turn)
+COUNTED = Composed(
+    "chaos/check.counted",
+    "SELECT coalesce(sum(calls), 0)::bigint AS n FROM call_total WHERE outcome <> 'unreached'",
+    int,
+)
 CHARGED = Composed(
     "chaos/check.charged",
     "SELECT coalesce(sum(calls), 0)::bigint AS n FROM credential_usage WHERE limit_name = 'total'",
@@ -266,6 +273,8 @@ def _unaccounted(evidence: Evidence, unknown: int) -> list[str]:
     found = []
     if evidence.charged != traced:
         found.append(f"{evidence.charged} calls were charged, {traced} traced")
+    if evidence.counted is not None and evidence.counted != evidence.charged:
+        found.append(f"the metrics count {evidence.counted} calls, {evidence.charged} were charged")
     if evidence.calls > traced:
         found.append(f"the simulator counted {evidence.calls} calls, {traced} were traced")
     if evidence.calls < traced - unknown:

@@ -9,6 +9,7 @@ from typing import cast
 
 from beat_actors.chaos.check import (
     CHARGED,
+    COUNTED,
     EFFECTS,
     EVENTS,
     FETCHES,
@@ -145,6 +146,7 @@ async def _evidence(scene: Scene, fault: Fault) -> Evidence:
         traces=await asyncio.to_thread(rows_of, TRACES),
         turns=await asyncio.to_thread(rows_of, TURNS),
         charged=rows_of(CHARGED)[0],
+        counted=rows_of(COUNTED)[0],
         calls=ledger["calls"],
         good_calls=ledger["ok"],
         over_limit=ledger["over_limit"],

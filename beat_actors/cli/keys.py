@@ -38,7 +38,7 @@ def create(
     name
         Whose it is, or what for.
     scope
-        submit, urgent (the priority customer, beside submit), read, operate (which contains these) or admin (which contains all); may be given
+        submit, urgent (the priority customer, beside submit), read, metrics, operate (which contains these) or admin (which contains all); may be given
         several times.
     account
         Bind it to this account: it asks in its name, and sees nothing of others. Only with submit, urgent and read.

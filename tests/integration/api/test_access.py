@@ -52,6 +52,7 @@ TABLE = {
     **{("GET", path): Scope.READ for path in data.routes(Provider(lambda: pytest.fail("not opened")))},
     ("POST", "/v1/profiles/{platform}/{name}/refresh"): Scope.SUBMIT,
     ("GET", "/v1/forecast"): Scope.OPERATE,
+    ("GET", "/metrics"): Scope.METRICS,
     ("GET", "/v1/limits"): Scope.OPERATE,
     ("POST", "/v1/limits/{name}/reset"): Scope.OPERATE,
     ("GET", "/v1/accounts/{account}/grants"): Scope.OPERATE,

@@ -161,6 +161,8 @@ class System:
         traced = self.value("SELECT count(*) FROM trace_log")
         unknown = self.value("SELECT count(*) FROM trace_log WHERE outcome = 'unknown'")
         assert charged == traced
+        counted = "SELECT coalesce(sum(calls), 0)::bigint FROM call_total WHERE outcome <> 'unreached'"
+        assert self.value(counted) == charged
         assert traced - unknown <= ledger["calls"] <= traced
         assert ledger["over_limit"] == 0
 

@@ -13,8 +13,9 @@ from beat_actors.errors import BadInput
         (["urgent"], {"urgent"}),
         (["read"], {"read"}),
         (["submit", "read"], {"submit", "read"}),
-        (["operate"], {"operate", "submit", "urgent", "read"}),
-        (["admin"], {"admin", "operate", "submit", "urgent", "read"}),
+        (["metrics"], {"metrics"}),
+        (["operate"], {"operate", "submit", "urgent", "read", "metrics"}),
+        (["admin"], {"admin", "operate", "submit", "urgent", "read", "metrics"}),
     ],
 )
 def test_what_a_scope_contains(held: list[str], may: set[str]) -> None:
@@ -22,7 +23,7 @@ def test_what_a_scope_contains(held: list[str], may: set[str]) -> None:
 
 
 def test_what_operates_is_never_an_accounts() -> None:
-    assert {scope for scope in Scope if allowed([scope]) - OF_AN_ACCOUNT} == {Scope.OPERATE, Scope.ADMIN}
+    assert {scope for scope in Scope if allowed([scope]) - OF_AN_ACCOUNT} == {Scope.METRICS, Scope.OPERATE, Scope.ADMIN}
 
 
 def test_names_are_read_in_any_order_and_case() -> None:
@@ -31,5 +32,5 @@ def test_names_are_read_in_any_order_and_case() -> None:
 
 @pytest.mark.parametrize("names", [[], ["root"], ["read", ""]])
 def test_other_names_are_refused_with_those_that_exist(names: list[str]) -> None:
-    with pytest.raises(BadInput, match="submit, urgent, read, operate, admin"):
+    with pytest.raises(BadInput, match="submit, urgent, read, metrics, operate, admin"):
         named(names)

@@ -120,6 +120,7 @@ without_two = {
         pytest.param({"calls": 4}, {"unaccounted": 1}, id="a call that is in no count"),
         pytest.param({"calls": 2}, {"unaccounted": 1}, id="a call that nobody made"),
         pytest.param({"charged": 2}, {"unaccounted": 1}, id="a call that was not charged"),
+        pytest.param({"counted": 2}, {"unaccounted": 1}, id="a call that the metrics do not count"),
         pytest.param(
             {
                 "calls": 4,
