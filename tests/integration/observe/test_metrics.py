@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from beat_actors.assets.classes import AssetClass
 from beat_actors.broker.turn import turn
 from beat_actors.database import Database
 from beat_actors.database.metrics import Metrics as OfProcess
@@ -22,6 +21,7 @@ from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
+from tests.integration.assets.backlog_rows import PENDING
 from tests.integration.observe.scraped import decreased, families, of, samples, scrape
 from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, toy_engine
@@ -166,14 +166,15 @@ async def test_s4_10_a_write_that_is_fenced_out_is_counted(engine: Engine) -> No
     assert of(samples(await scrape(engine.database)), "beat_fenced_writes_total", stage="retrieve") == 1
 
 
-async def test_s7_1_assets_that_wait_are_counted_by_class(engine: Engine) -> None:
-    await state.sweep(engine.database)
-    found = samples(await scrape(engine.database))
-    assert {dict(pairs)["class"] for name, pairs in found if name == "beat_assets_pending"} >= {
-        "post",
-        "avatar",
-    } or found
-    assert of(found, "beat_assets_pending") == 0
+async def test_s7_1_assets_that_wait_are_counted_by_class(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.run(PENDING, (40,))
+        await transaction.run("UPDATE asset_log SET status = 'FAILED', failure = 'type' WHERE entity_key = '8'")
+    await state.sweep(database)
+    found = samples(await scrape(database))
+    by_class = {dict(pairs)["class"]: value for (name, pairs), value in found.items() if name == "beat_assets_pending"}
+    assert by_class == {"avatar": 9, "thumbnail": 10, "story": 10, "other": 10}
+    assert of(found, "beat_assets", status="failed") == 1
 
 
 async def test_requests_are_counted_from_the_log_once_each(engine: Engine) -> None:
