@@ -23,6 +23,7 @@ from beat_actors.requests.states import Priority
 from beat_actors.settings import Settings
 from tests.integration.assets.backlog_rows import PENDING
 from tests.integration.observe.scraped import decreased, families, of, samples, scrape
+from tests.promtool import needs_promtool, promtool
 from tests.stages import retrieve
 from tests.worlds import TOY, ScriptedClient, answer, toy_engine
 
@@ -335,3 +336,14 @@ async def test_a_thousand_credentials_and_150_processes_are_below_2000_series(en
     await state.sweep(engine.database)
     assert len(await read(engine.database)) < 600
     assert len(samples(await scrape(engine.database))) < 2000
+
+
+@needs_promtool
+async def test_promtool_finds_no_fault_in_the_metrics(engine: Engine) -> None:
+    await accept(engine, 2)
+    await work(engine)
+    await tally.sweep(engine.database)
+    await state.sweep(engine.database)
+    engine.database.metrics.counts.add(declared.API_REQUESTS, "/v1/alerts", "GET", "200")
+    await Reporter(engine.database, name="worker").report()
+    promtool("check", "metrics", stdin=await scrape(engine.database))
