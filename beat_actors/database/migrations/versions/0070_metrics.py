@@ -1,4 +1,4 @@
-"""Metrics: the sums that processes report, those that are kept of ended ones, and exact counts of calls.
+"""Metrics: the sums that processes report, those that are kept of ended ones, and exact counts of calls; the scope `metrics`.
 
 Expands. Older processes write none of it.
 
@@ -42,6 +42,13 @@ def upgrade() -> None:
         calls     bigint NOT NULL,
         PRIMARY KEY (platform, source, operation, outcome)
     ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+    -- It comes back at once, and the table holds few rows.
+    -- squawk-ignore ban-drop-constraint
+    ALTER TABLE api_key DROP CONSTRAINT api_key_scopes;
+    ALTER TABLE api_key
+        -- squawk-ignore constraint-missing-not-valid
+        ADD CONSTRAINT api_key_scopes CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['submit', 'urgent', 'read', 'metrics', 'operate', 'admin']);
     """)
 
 
@@ -49,4 +56,10 @@ def downgrade() -> None:
     op.execute("""
     DROP TABLE call_total, metric_sum, process_left;
     ALTER TABLE process DROP COLUMN metrics, DROP COLUMN folds, DROP COLUMN loop_lag;
+    ALTER TABLE api_key DROP CONSTRAINT api_key_scopes;
+    -- A key with this scope alone opens nothing; a key holds one scope at least, so it is revoked.
+    UPDATE api_key SET scopes = '{read}', revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE scopes = '{metrics}';
+    UPDATE api_key SET scopes = array_remove(scopes, 'metrics') WHERE 'metrics' = ANY(scopes);
+    ALTER TABLE api_key
+        ADD CONSTRAINT api_key_scopes CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['submit', 'urgent', 'read', 'operate', 'admin']);
     """)
