@@ -132,7 +132,7 @@ QUEUE = Dashboard(
         ),
         (
             _p("What the sweeps find", ("sum by (sweep) (rate(beat_swept_total[$__rate_interval]))", "{{sweep}}"), unit="ops"),
-            _p("Quarantine", ("sum by (kind, platform) (beat_quarantine_items)", "{{platform}} {{kind}}")),
+            _p("Quarantine", ("sum by (kind, platform) (beat_quarantine_items)", "{{platform}} {{kind}}"), ("sum by (source, state) (beat_held_records)", "held: {{source}} {{state}}"), ("beat_data_breaker_open", "data breaker: {{source}} {{operation}}")),
         ),
     ),
 )  # fmt: skip

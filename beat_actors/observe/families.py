@@ -224,6 +224,24 @@ QUARANTINE = _family(
     "quarantine_items", "gauge", "state", "Unresolved items in quarantine. At most 1,000 are counted for each kind, platform, source and operation.",
     "kind", "platform",
 )  # fmt: skip
+HELD = _family(
+    "held_records",
+    "gauge",
+    "state",
+    "Records that the gate holds because they are not plausible, 20,000 at most.",
+    "platform",
+    "source",
+    "state",
+)
+DATA_BREAKERS = _family(
+    "data_breaker_open",
+    "gauge",
+    "state",
+    "Parsers whose answers are not used because too many of their records are held.",
+    "platform",
+    "source",
+    "operation",
+)
 ASSETS_PENDING = _family(
     "assets_pending", "gauge", "state", "Assets that wait to be stored, 200,000 at most of each class.", "class"
 )

@@ -33,6 +33,7 @@ MOST_LISTED = 100_000
 MOST_ASSETS = 200_000
 MOST_SENTENCES = 5_000
 SETS, OF_A_SET = 500, 1_000
+MOST_HELD = 20_000
 TABLES = 20
 
 
@@ -104,6 +105,24 @@ class Quarantined(NamedTuple):
     items: int
 
 
+class HeldIn(NamedTuple):
+    """Held records of a source in a state."""
+
+    platform: str
+    source: str
+    state: str
+    records: int
+
+
+class OpenFor(NamedTuple):
+    """Parsers of an operation whose data breaker is open."""
+
+    platform: str
+    source: str
+    operation: str
+    parsers: int
+
+
 class TableRows(NamedTuple):
     """Rows of a table, as PostgreSQL estimates them."""
 
@@ -124,6 +143,7 @@ QUEUE, DELAYED = SQL("queue", Queue), SQL("delayed", Delayed)
 MOVING, BLOCKED = SQL("moving", Moving), SQL("blocked", BlockedFor)
 CREDENTIALS, LIMITS = SQL("credentials", CredentialsIn), SQL("limits", LimitState)
 WEBHOOKS, QUARANTINE = SQL("webhooks", Webhooks), SQL("quarantine", Quarantined)
+HELD, DATA_BREAKERS = SQL("held", HeldIn), SQL("data_breakers", OpenFor)
 TABLE_ROWS, CONNECTIONS = SQL("tables", TableRows), SQL("connections", ConnectionsOf)
 
 
@@ -147,6 +167,8 @@ async def measured(database: Database) -> Totals:
         limits = await pipeline.run(LIMITS, _limits(time.time()))
         webhooks = await pipeline.run(WEBHOOKS, {"most": MOST_COUNTED})
         quarantine = await pipeline.run(QUARANTINE, {"sets": SETS, "most": OF_A_SET})
+        held = await pipeline.run(HELD, {"most": MOST_HELD})
+        breakers = await pipeline.run(DATA_BREAKERS)
         tables = await pipeline.run(TABLE_ROWS, {"most": TABLES})
         connections = await pipeline.run(CONNECTIONS)
         pending = await pipeline.run(backlog.COUNTS, {"classes": classes, "most": MOST_ASSETS})
@@ -161,6 +183,10 @@ async def measured(database: Database) -> Totals:
         totals.put(families.LIMIT_REMAINING, limit.remaining, limit.source, limit.limit_name)
     for item in quarantine.rows:
         totals.put(families.QUARANTINE, item.items, item.kind, item.platform)
+    for records in held.rows:
+        totals.put(families.HELD, records.records, records.platform, records.source, records.state)
+    for parsers in breakers.rows:
+        totals.put(families.DATA_BREAKERS, parsers.parsers, parsers.platform, parsers.source, parsers.operation)
     for table in tables.rows:
         totals.put(families.DEAD_ROWS, table.dead, table.name)
         totals.put(families.LIVE_ROWS, table.live, table.name)

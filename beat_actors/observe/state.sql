@@ -111,6 +111,24 @@ SELECT s.kind, s.platform, sum(n.items)::bigint AS items FROM (SELECT * FROM set
           AND coalesce(q.source, '-') = s.source AND coalesce(q.operation, '-') = s.operation LIMIT %(most)s) counted) n
 GROUP BY 1, 2
 
+-- name: held
+-- Held records that nobody has decided about, counted up to a limit in the order of an index.
+-- Parameters: most (integer).
+-- Rows: `HeldIn`.
+-- Locks: none.
+-- No row: there are none.
+SELECT platform, source, state, count(*) AS records FROM (
+    SELECT platform, source, state FROM held_record WHERE decided_at IS NULL
+    ORDER BY platform, source, operation, parser_version, id LIMIT %(most)s) counted
+GROUP BY 1, 2, 3
+
+-- name: data_breakers
+-- Data breakers that are open. One row for each parser that has read anything.
+-- Rows: `OpenFor`.
+-- Locks: none.
+-- No row: none is open.
+SELECT platform, source, operation, count(*) AS parsers FROM trust_cohort WHERE open_since IS NOT NULL GROUP BY 1, 2, 3
+
 -- name: tables
 -- The tables with most dead rows. The partitions of a table are added up.
 -- Parameters: most (integer).

@@ -8,7 +8,7 @@ Revision ID: 0070
 from alembic import op
 
 revision = "0070"
-down_revision = "0065"
+down_revision = "0066"
 branch_labels = None
 depends_on = None
 
