@@ -166,7 +166,7 @@ DATABASE = Dashboard(
             _p("Workers that ended, terms of leaders", ("beat_worker_restarts", "workers, last hour"), ("changes(beat_scheduler_leader_epoch[1h])", "elections, last hour")),
         ),
         (
-            _p("Age of the gauges", ("time() - beat_state_timestamp_seconds", "measured"), ("time() - beat_events_counted_timestamp_seconds", "log of events counted"), unit="s"),
+            _p("Age of the gauges", ("time() - beat_state_timestamp_seconds", "measured"), ("time() - beat_events_counted_timestamp_seconds", "last event counted"), unit="s"),
         ),
     ),
 )  # fmt: skip

@@ -271,7 +271,9 @@ MEASURED = _family(
     "rows",
     "When the gauges of the leading scheduler were measured. After five minutes they are left out.",
 )
-COUNTED = _family("events_counted_timestamp_seconds", "gauge", "rows", "When the log of events was last counted.")
+COUNTED = _family(
+    "events_counted_timestamp_seconds", "gauge", "rows", "When the log of events last had something to count."
+)
 BUILD = _family(
     "build_info",
     "gauge",

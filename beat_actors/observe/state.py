@@ -150,8 +150,8 @@ TABLE_ROWS, CONNECTIONS = SQL("tables", TableRows), SQL("connections", Connectio
 async def sweep(database: Database, epoch: int | None = None) -> Swept:
     """Measure, and keep the gauges. Raises `StorageUnavailable`."""
     totals = await measured(database)
-    async with database.transaction() as transaction:
-        await keep(transaction, STATE, totals.sums(), epoch=epoch)
+    async with database.statements() as alone:
+        await keep(alone, STATE, totals.sums(), epoch=epoch)
     return Swept(count=len(totals.by_key))
 
 

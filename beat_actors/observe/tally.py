@@ -26,6 +26,14 @@ ENDED, HAPPENED = "ended", "events"
 REQUEST_EVENT = "beat.scrape_request."
 
 
+class Look(NamedTuple):
+    """Whether processes have ended, events wait for their places, and the log has places that were not counted."""
+
+    ended: bool
+    pending: bool
+    news: bool
+
+
 class Kept(NamedTuple):
     """Sums that are kept, as JSON text."""
 
@@ -47,6 +55,7 @@ class Happened(NamedTuple):
 
 
 SQL = Statements(__file__)
+LOOK = SQL("look", Look)
 TAKE_ENDED = SQL("ended", str)
 KEPT = SQL("kept", Kept)
 KEEP = SQL("keep")
@@ -56,10 +65,13 @@ SUMS = msgspec.json.Decoder(list[Sum])
 
 async def sweep(database: Database, epoch: int | None = None) -> Swept:
     """Take over the sums of ended processes, and count what is new in the log. Raises `StorageUnavailable`."""
-    count = await ended(database, epoch)
-    while await _sequenced(database):
-        pass
-    for _ in range(MOST_PAGES):
+    async with database.statements() as alone:
+        found = await alone.only(LOOK, {"seconds": SILENT, "name": HAPPENED})
+    count = await ended(database, epoch) if found.ended else 0
+    for _ in range(MOST_PAGES * PLACES // log.SEQUENCED if found.pending else 0):
+        if not await _sequenced(database):
+            break
+    for _ in range(MOST_PAGES if found.pending or found.news else 0):
         if not await happened(database, epoch):
             break
     return Swept(count=count)

@@ -1,3 +1,14 @@
+-- name: look
+-- Whether the other statements find anything to do: one statement in the place of ten.
+-- Parameters: seconds (integer) since its last report after which a process is said to have ended, name (text) of the sums of the log.
+-- Rows: `Look`, one.
+-- Locks: none.
+-- No row: never.
+SELECT EXISTS (SELECT FROM process_left)
+       OR EXISTS (SELECT FROM process WHERE metrics IS NOT NULL AND seen_at < clock_timestamp() - make_interval(secs => %(seconds)s)) AS ended,
+       EXISTS (SELECT FROM event_pending WHERE id > (SELECT floor FROM event_sequence)) AS pending,
+       coalesce((SELECT m.position <> s.seq FROM metric_sum m, event_sequence s WHERE m.name = %(name)s), true) AS news
+
 -- name: ended
 -- Takes over the sums of processes that have ended: of those that said so, and of those that have not reported for a while. A process that lives
 -- after all learns from `folds` that its sums were taken over, and begins anew.
