@@ -2,13 +2,13 @@
 
 Expands. Older processes write none of it.
 
-Revision ID: 0070
+Revision ID: 0075
 """
 
 from alembic import op
 
-revision = "0070"
-down_revision = "0066"
+revision = "0075"
+down_revision = "0074"
 branch_labels = None
 depends_on = None
 
