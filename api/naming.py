@@ -36,7 +36,11 @@ TAGS = (
     Tag("API keys", "Keys for this API.", ("keys",)),
     Tag("Accounts", "Accounts and the owners that they may use.", ("accounts", "grants")),
     Tag("Audit", "Changes by operators and keys.", ("audit",)),
-    Tag("Health", "Liveness and readiness of the process.", ("healthz", "readyz")),
+    Tag(
+        "Health",
+        "Liveness and readiness of the process, and the metrics of the installation.",
+        ("healthz", "readyz", "metrics"),
+    ),
     Tag(
         "Documentation",
         "This document, and the schemas of events.",

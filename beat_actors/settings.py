@@ -27,6 +27,7 @@ from beat_actors.asset_settings import AssetSettings
 from beat_actors.errors import BadSettings, SecretMissing
 from beat_actors.event_sinks import EventSinks
 from beat_actors.kept_settings import KeptSettings
+from beat_actors.metrics_settings import MetricsSettings
 from beat_actors.routes import Route, Sources, route
 
 Kind = TypeVar("Kind", bound="DatabaseSettings")
@@ -96,7 +97,7 @@ class DatabaseSettings(BaseSettings):
         return str(self.database_owner_url or self.direct_url)
 
 
-class Settings(AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings):
+class Settings(MetricsSettings, AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings):
     """Every variable that Beat reads. `beat settings` prints the same as a table."""
 
     database_pool_size: Annotated[
@@ -203,14 +204,6 @@ class Settings(AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings)
             description="port of the listener for health probes: `/healthz` and `/readyz`, also while the API accepts no connections",
         ),
     ] = 8001
-
-    metrics_listen: Annotated[
-        str | None,
-        Field(
-            pattern=r"^[^\s/]+:\d{1,5}$",
-            description="address (`host:port`) at which each scheduler also serves `/metrics`, without a key; default: only the API serves it, with a key of the scope `metrics`",
-        ),
-    ] = None
 
     graph_version: Annotated[
         str,

@@ -40,6 +40,7 @@ class Reporter:
     ) -> None:
         self._database = database
         self._own_trouble = own_trouble or OwnTrouble()
+        self._name = name
         self._who = {
             "id": self._own_trouble.process,
             "name": name,
@@ -72,7 +73,7 @@ class Reporter:
                 await self._task
             with contextlib.suppress(*NOT_REPORTED):
                 async with self._database.statements() as alone:
-                    counted = jsonb(self._database.metrics.counts.sums(self._who["name"]))
+                    counted = jsonb(self._database.metrics.counts.sums(self._name))
                     await alone.run(FORGET, {"id": self._who["id"], "metrics": counted, "folds": self._folds or 0})
 
     async def report(self) -> None:
@@ -87,7 +88,7 @@ class Reporter:
             CLOCK: self._database.clock.said(),
             CRASHES: restarts().said(),
         }
-        before, self._sent = self._sent, metrics.counts.sums(self._who["name"])
+        before, self._sent = self._sent, metrics.counts.sums(self._name)
         async with self._database.statements() as alone:
             folds = await alone.only(
                 REPORT,
