@@ -3,13 +3,12 @@
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from beat_actors.metrics_settings import MetricsSettings
 
 
-class KeptSettings(BaseSettings):
+class KeptSettings(MetricsSettings):
     """Part of `settings.Settings`."""
-
-    model_config = SettingsConfigDict(env_prefix="BEAT_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     s3_endpoint_url: Annotated[
         str | None, Field(pattern=r"^https?://", description="URL of the S3 endpoint; default: AWS")

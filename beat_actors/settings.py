@@ -27,7 +27,6 @@ from beat_actors.asset_settings import AssetSettings
 from beat_actors.errors import BadSettings, SecretMissing
 from beat_actors.event_sinks import EventSinks
 from beat_actors.kept_settings import KeptSettings
-from beat_actors.metrics_settings import MetricsSettings
 from beat_actors.routes import Route, Sources, route
 
 Kind = TypeVar("Kind", bound="DatabaseSettings")
@@ -97,7 +96,7 @@ class DatabaseSettings(BaseSettings):
         return str(self.database_owner_url or self.direct_url)
 
 
-class Settings(MetricsSettings, AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings):
+class Settings(AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings):
     """Every variable that Beat reads. `beat settings` prints the same as a table."""
 
     database_pool_size: Annotated[
