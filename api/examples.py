@@ -31,6 +31,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "failure": ("Why assets are not stored.", "expired"),
     "flow": ("The name of a flow; `GET /v1/platforms` lists them.", "refresh_profile_by_handle"),
     "grace": ("Seconds for which the old key still works.", 3600),
+    "held_id": ("The id of a held record.", 7),
     "key": ("A key by its id, its prefix or its text.", "7"),
     "kind": ("The kind of data.", "profiles"),
     "limit": ("The most items of the page.", 50),
@@ -86,6 +87,7 @@ FRESHNESS: dict[str, Any] = {
     "next_attempt_at": None,
     "refresh_started": False,
     "refresh": None,
+    "held": None,
 }
 SCHEMAS: dict[str, Any] = {
     "Submission": SUBMISSION,
@@ -97,6 +99,7 @@ SCHEMAS: dict[str, Any] = {
         "dimensions": {"handle": SEARCHED, "full_name": "Creator 42"},
         "metrics": {"followers": 65891},
         "changed_at": WHEN,
+        "score": 100,
         "freshness": FRESHNESS,
     },
     "NewWebhook": {"url": "https://example.com/hooks", "events": ["beat.scrape_request.*"]},

@@ -29,6 +29,7 @@ TAGS = (
     Tag("Sources", "Providers and their circuit breakers.", ("sources",)),
     Tag("Credentials", "Credentials for providers, without their secrets.", ("credentials",)),
     Tag("Flows", "Flows and how many of their calls may be in flight.", ("flows",)),
+    Tag("Held records", "Records that have to be confirmed before they are written.", ("held",)),
     Tag("Quarantine", "Payloads that could not be processed.", ("quarantine",)),
     Tag("Long-running requests", "List long-running requests, and reclaim them from their workers.", ("stuck",)),
     Tag("Queues", "Queues in Redis and their messages.", ("queues", "messages")),

@@ -16,7 +16,7 @@ from api.naming import DATA, TAGS, operation_id, tag_of
 from api.problems import STATUS
 from beat_actors.access.scopes import Scope
 
-NUMBERS = frozenset({"request_id", "credential_id", "entry_id", "alert_id", "webhook_id", "delivery_id"})
+NUMBERS = frozenset({"request_id", "credential_id", "entry_id", "held_id", "alert_id", "webhook_id", "delivery_id"})
 REF = "#/components/schemas/{name}"
 
 

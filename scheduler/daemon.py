@@ -37,10 +37,11 @@ from beat_actors.observe import state, tally
 from beat_actors.observe.families import RESENT, SWEPT
 from beat_actors.observe.listen import listening
 from beat_actors.payloads.archive import Archiver
+from beat_actors.pipeline.deciding import settle_incidents
 from beat_actors.privacy import running as erasures
 from beat_actors.privacy.retention import Entities
 from beat_actors.quotas import foreseen, reached
-from beat_actors.requests import batches, replay, retention, sweeps
+from beat_actors.requests import batches, replay, retention, sweeps, witnesses
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
 from beat_actors.running_code import own
@@ -169,6 +170,8 @@ JOBS = (
     Job("expired", _writes(sweeps.expired), every=2, deadline=10),
     Job("batches", _writes(batches.Sweep()), every=2, deadline=10),
     Job("overdue", _writes(sweeps.check_and_cancel_long_running_tasks), every=5, deadline=10),
+    Job("held", _writes(witnesses.due), every=30, deadline=20),
+    Job("incidents", _writes(settle_incidents), every=30, deadline=60),
     Job("replay", _writes(replay.due), every=5, deadline=20),
     Job("unsettled", _writes(sweeps.unsettled), every=60, deadline=10),
     Job("stuck_probes", _writes(sweeps.stuck_probes), every=15, deadline=10),

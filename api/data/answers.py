@@ -12,16 +12,17 @@ from api.calls import FOLLOW, answer, up_to
 from api.replies import location
 from beat_actors.assets.serving.links import MediaLink
 from beat_actors.data import reading
-from beat_actors.data.freshness import FRESH, PARTIAL, STALE, Freshness
-from beat_actors.data.reading import Item
+from beat_actors.data.freshness import FRESH, HELD, PARTIAL, STALE, Freshness
+from beat_actors.data.reading import HeldNote, Item
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.shapes import one_of
 
 
 class FreshnessBlock(msgspec.Struct, kw_only=True):
-    """The age of the data in an answer. `mode`: fresh, partial or stale. `refresh`: the path of the request that refreshes the data."""
+    """The age of the data in an answer. `mode`: fresh, partial, stale, or held: a newer record of the thing has to be confirmed before it is
+    served, and `held` says which fields of it, why, since when, and what comes next. `refresh`: the path of the request that refreshes the data."""
 
-    mode: Annotated[str, one_of((FRESH, PARTIAL, STALE))]
+    mode: Annotated[str, one_of((FRESH, PARTIAL, STALE, HELD))]
     as_of: datetime | None
     source: str | None
     max_age: float
@@ -29,6 +30,7 @@ class FreshnessBlock(msgspec.Struct, kw_only=True):
     next_attempt_at: datetime | None
     refresh_started: bool
     refresh: str | None
+    held: HeldNote | None
 
 
 Media = dict[str, MediaLink] | msgspec.UnsetType
@@ -43,6 +45,8 @@ class ListedItem(msgspec.Struct, kw_only=True):
     as_of: datetime
     changed_at: datetime | None
     source: str
+    score: int | None
+    held: HeldNote | None
     media: Media = msgspec.UNSET
 
 
@@ -64,6 +68,7 @@ THING = answer(
     id=str,
     **VALUES,
     changed_at=datetime | None,
+    score=int | None,
     media=(Media, msgspec.UNSET),
     freshness=FreshnessBlock,
 )
@@ -87,7 +92,8 @@ IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 
 def freshness_block(found: Freshness) -> dict[str, Any]:
     """The freshness block of an answer."""
     block = msgspec.structs.asdict(found)
-    return block | {"refresh": None if found.refresh is None else location(found.refresh)}
+    refresh = None if found.refresh is None else location(found.refresh)
+    return block | {"mode": found.shown_mode, "refresh": refresh}
 
 
 def send_marked(req: Request, resp: Response, body: Mapping[str, Any]) -> None:
@@ -112,6 +118,7 @@ def thing_body(platform: Platform, entity: Entity, item: Item, along: Mapping[st
         "dimensions": dimensions,
         "metrics": metrics,
         "changed_at": item.changed_at,
+        "score": item.score,
         **_media(item),
         **along,
     }
@@ -127,6 +134,8 @@ def item_body(entity: Entity, item: Item) -> dict[str, Any]:
         "as_of": item.as_of,
         "changed_at": item.changed_at,
         "source": item.source,
+        "score": item.score,
+        "held": item.held,
         **_media(item),
     }
 

@@ -26,6 +26,7 @@ from api.operations.events import (
     ParkedEventsRetry,
 )
 from api.operations.flows import Flow, Flows
+from api.operations.held import AcceptHeldRecord, HeldRecords, OneHeldRecord, RejectHeldRecord
 from api.operations.quarantine import (
     Quarantine,
     QuarantineEntry,
@@ -61,6 +62,10 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/erasures": Erasures,
     "/v1/erasures/lift": ErasureLift,
     "/v1/erasures/{erasure_id}": Erasure,
+    "/v1/held": HeldRecords,
+    "/v1/held/{held_id}": OneHeldRecord,
+    "/v1/held/{held_id}/accept": AcceptHeldRecord,
+    "/v1/held/{held_id}/reject": RejectHeldRecord,
     "/v1/events": Events,
     "/v1/events/{seq}": Event,
     "/v1/events/sinks": EventSinks,

@@ -50,6 +50,7 @@ COMMANDS = (
     ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
     ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
+    ("held", "held:app", "List records that have to be confirmed before they are written; accept or reject one."),
     (
         "assets",
         "assets:app",

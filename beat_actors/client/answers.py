@@ -97,8 +97,19 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     fetches: list[Waiting] = []
 
 
+class HeldNote(msgspec.Struct, frozen=True, kw_only=True):
+    """A newer record of a thing that has to be confirmed before it is served. `fields`: those that are held; an empty name: the whole record."""
+
+    fields: list[str]
+    rules: list[str]
+    since: datetime
+    state: str
+    next_at: datetime | None = None
+
+
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
-    """How old data are. `mode`: fresh, partial or stale. `refresh`: the path of the request that refreshes them."""
+    """How old data are. `mode`: fresh, partial, stale, or held, if a newer record has to be confirmed. `refresh`: the path of the request that
+    refreshes them."""
 
     mode: str
     as_of: datetime | None = None
@@ -108,6 +119,7 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None = None
     refresh_started: bool = False
     refresh: str | None = None
+    held: HeldNote | None = None
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +132,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any]
     freshness: Freshness
     changed_at: datetime | None = None
+    score: int | None = None
     lists: dict[str, list[dict[str, Any]]] = {}
 
 
@@ -132,6 +145,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime
     source: str
     changed_at: datetime | None = None
+    score: int | None = None
+    held: HeldNote | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import msgspec
 
-from beat_actors.data.reading import Item
+from beat_actors.data.reading import HeldNote, Item
 
-FRESH, PARTIAL, STALE = "fresh", "partial", "stale"
+FRESH, PARTIAL, STALE, HELD = "fresh", "partial", "stale", "held"
 
 
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,7 +15,7 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
 
     Nothing in the answer was observed before `as_of`; `None` where nothing ever was. `source`: who told it, where it was one alone.
     Of what is not fresh: `why` it is not; `next_attempt_at`, when the refresh can go on, where that is known; `refresh`, the request
-    that is to refresh it, and whether this very read started it.
+    that is to refresh it, and whether this very read started it. `held`: of one thing, the newer record that has to be confirmed.
     """
 
     mode: str
@@ -26,6 +26,12 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None = None
     refresh_started: bool = False
     refresh: int | None = None
+    held: HeldNote | None = None
+
+    @property
+    def shown_mode(self) -> str:
+        """The mode that readers see: held, where the values are fresh and a newer record of the thing is not served."""
+        return HELD if self.held is not None and self.mode == FRESH else self.mode
 
 
 def of_items(items: Sequence[Item], max_age: float) -> Freshness:
@@ -41,6 +47,7 @@ def of_items(items: Sequence[Item], max_age: float) -> Freshness:
         as_of=min(item.as_of for item in items),
         source=sources.pop() if len(sources) == 1 else None,
         max_age=max_age,
+        held=items[0].held if len(items) == 1 else None,
     )
 
 

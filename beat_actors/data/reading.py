@@ -18,6 +18,7 @@ from beat_actors.assets.serving.links import MediaLink
 from beat_actors.data import cursors
 from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.errors import BadInput, NotFound
+from beat_actors.holds.gates import platform_judging
 from beat_actors.pipeline.entities import SUBJECTS, column_types, logged
 from beat_actors.platforms.interface import Entity, Listed, Platform
 from beat_actors.platforms.reading import name as bare_name
@@ -28,12 +29,14 @@ MAX_PASSED = 1_000_000
 
 
 class Observed(NamedTuple):
-    """What every thing's row says of its observation. `age`: seconds since it."""
+    """What every thing's row says of its observation. `age`: seconds since it. `score`: how plausible the gate found it. `held`: a `HeldNote` as JSON."""
 
     source: str
     observed_at: datetime
     changed_at: datetime | None
     age: float
+    score: int | None
+    held: str | None
 
 
 class Logged(NamedTuple):
@@ -47,16 +50,31 @@ class Logged(NamedTuple):
     metrics: dict[str, Any]
 
 
+class HeldNote(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of a thing that has to be confirmed before it is written; until then the values that were known are served. `fields`: those that are
+    held; an empty name: the whole record. `rules`: which rules hold it. `state`: asking (another source is asked), waiting (it is asked again at
+    `next_at`), or person (a person has to decide)."""
+
+    fields: list[str]
+    rules: list[str]
+    since: datetime
+    state: str
+    next_at: datetime | None
+
+
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One thing: dimensions and metrics, those that are known. `as_of` is when it was observed last; `changed_at` since when it is so,
     `None` where it has not changed since that is kept. `age`: seconds since `as_of`. `media`: what is known of its media fields, where those have
-    links to assets (`data/media`)."""
+    links to assets (`data/media`). `score`: how plausible the last observation is, 0 to 100, `None` where it was not judged. `held`: where a newer
+    record has to be confirmed."""
 
     fields: Mapping[str, Any]
     as_of: datetime
     changed_at: datetime | None
     source: str
     age: float
+    score: int | None = None
+    held: HeldNote | None = None
     media: Mapping[str, MediaLink] | None = None
 
 
@@ -97,6 +115,9 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     at: datetime
     fetch_id: cursors.RowId
     passed: Annotated[int, msgspec.Meta(ge=0, le=MAX_PASSED)]
+
+
+HELD = msgspec.json.Decoder(HeldNote)
 
 
 class Found(NamedTuple):
@@ -313,7 +334,20 @@ def older_of(platform: str, entity: Entity, sees: Sees, account: str) -> str:
 def columns_of(entity: Entity) -> str:
     fields = (f"coalesce(p.{name}, q.{name}) AS {name}" for name in column_types(entity))
     age = "extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age"
-    return ", ".join([*fields, "p.source", "p.observed_at", "p.changed_at", age])
+    return ", ".join([*fields, "p.source", "p.observed_at", "p.changed_at", age, *_judgement_of(entity)])
+
+
+def _judgement_of(entity: Entity) -> tuple[str, str]:
+    """The score, and what is held of the thing: looked up only where the row says that something is."""
+    platform = platform_judging(entity)
+    if platform is None:
+        return "NULL::smallint AS score", "NULL::text AS held"
+    held = f"""CASE WHEN p.held_since IS NOT NULL THEN (
+        SELECT jsonb_build_object('fields', h.fields, 'rules', jsonb_path_query_array(h.reasons, '$[*].rule'), 'since', h.held_at, 'state', h.state,
+            'next_at', h.next_at)::text
+        FROM held_record h WHERE h.platform = '{platform}' AND h.kind = '{entity.kind}' AND h.key = p.{entity.key}::text
+            AND (h.account_id, h.owner) = (p.account_id, p.owner) AND h.decided_at IS NULL) END AS held"""  # noqa: S608 - declared
+    return "p.trust_score AS score", held
 
 
 def maker_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[str, ...]]:
@@ -329,6 +363,8 @@ def maker_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[
             changed_at=observed.changed_at,
             source=observed.source,
             age=max(observed.age, 0.0),
+            score=observed.score,
+            held=None if observed.held is None else HELD.decode(observed.held),
         )
 
     return item, (*names, *Observed._fields)

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.fetches.ending import Failed
 from beat_actors.fetches.follow_ups import WITNESS_WITHIN, Followed, follow_up
+from beat_actors.holds import cohorts
 from beat_actors.holds.gates import judge_of
 from beat_actors.holds.records import HeldRecord, change, take
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
-from beat_actors.trust.witnesses import State
+from beat_actors.trust.witnesses import State, Witnesses
 
 SQL = Statements(__file__)
 USABLE = SQL("usable", int)
@@ -61,6 +62,11 @@ async def pass_over(transaction: Transaction, records: Sequence[HeldRecord], now
             silent(record, record.held.since if now is None else now)
 
 
+def put_off(record: HeldRecord, now: float) -> None:
+    """So many records of the source are held that this one is not asked about now."""
+    record.held = _witnesses(record).unasked(record.held, now)
+
+
 async def ask(transaction: Transaction, wanted: Sequence[Asking]) -> tuple[Counter[int], set[str]]:
     """Add the fetches that ask about these, as far as they are stored and a source is to be asked: how many follow each fetch, and the platforms that
     have new work. The caller counts them to their requests."""
@@ -95,6 +101,13 @@ async def unanswered(transaction: Transaction, failed: Sequence[Failed]) -> Coun
         if record.held.state is State.ASKING:
             silent(record, now)
     await pass_over(transaction, records, now)
+    standing = await cohorts.take(transaction, {cohorts.key_of(record) for record in records})
+    for record in records:
+        one = standing[cohorts.key_of(record)]
+        one.count(cohorts.Counts(told=(None,)), now)
+        if record.held.state is State.ASKING and not one.may_ask():
+            put_off(record, now)
+    await cohorts.write(transaction, standing)
     await change(transaction, records)
     added, _ = await ask(transaction, [Asking(record, by_record[record.id]) for record in records])
     return added
@@ -102,7 +115,11 @@ async def unanswered(transaction: Transaction, failed: Sequence[Failed]) -> Coun
 
 def silent(record: HeldRecord, now: float) -> None:
     """The source that was asked has no answer."""
+    record.held = _witnesses(record).failed(record.held, record.held.asks, chain_of(record), now)
+
+
+def _witnesses(record: HeldRecord) -> Witnesses:
     platform = platforms()[record.about.platform]
     how = judge_of(platform, platform.entity_named(record.about.kind))
     assert how is not None
-    record.held = how.witnesses.failed(record.held, record.held.asks, chain_of(record), now)
+    return how.witnesses

@@ -6,6 +6,7 @@ from functools import cache
 
 from beat_actors.holds.records import Question
 from beat_actors.platforms.interface import Entity, EntityRules, Platform, Trust
+from beat_actors.platforms.registry import platforms
 from beat_actors.trust.gate import Gate
 from beat_actors.trust.witnesses import Witnesses
 
@@ -48,6 +49,14 @@ class _Trusted:
 def _judge(rules: EntityRules, trusted: _Trusted) -> Judge:
     remembers = bool(rules.handle or rules.face or rules.verified) or any(one.is_remembered for one in rules.numbers)
     return Judge(Gate(rules, trusted.trust.since), Witnesses(trusted.trust, rules), remembers)
+
+
+def platform_judging(entity: Entity) -> str | None:
+    """The platform that declares rules for the entity; `None` where none does."""
+    for platform in platforms().values():
+        if any(rules.record is entity.record for rules in platform.trust.entities):
+            return platform.name
+    return None
 
 
 def asked_handle(rules: EntityRules, operation: str, params: Mapping[str, object]) -> str | None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from beat_actors.database import Answer as Awaited
-from beat_actors.database import Statements, Transaction, jsonb
-from beat_actors.holds import asking, remembering
-from beat_actors.holds.asking import Asking, pass_over, silent
+from beat_actors.database import Statements, Transaction, clock, jsonb
+from beat_actors.holds import asking, cohorts, remembering
+from beat_actors.holds.asking import Asking, pass_over, put_off, silent
 from beat_actors.holds.gates import judge_of
 from beat_actors.holds.records import HeldRecord, change, put, take
 from beat_actors.holds.remembering import Mark, Remembered
@@ -53,7 +53,15 @@ async def judge(transaction: Transaction, claims: Sequence[Claimed], batch: Mapp
     gated = Gated()
     asked = await _asked(transaction, claims)
     tables: list[tuple[Kind, Table, Awaited[Remembered]]] = []
+    looked, wanted = (
+        clock.elapsed(),
+        {cohorts.Key(claim.platform, claim.source, claim.operation, claim.parser_version or 0) for claim in claims},
+    )
+    unknown = cohorts.WIDENING.unknown(wanted, looked)
+    known = Awaited[cohorts.Row]()
     async with transaction.pipeline() as pipeline:
+        if unknown:
+            known = await pipeline.run(cohorts.KNOW, cohorts.keys(unknown), binary=True)
         for kind, answers in batch.items():
             platform = platforms()[kind[0]]
             entity = platform.entity_in(kind[1])
@@ -67,6 +75,8 @@ async def judge(transaction: Transaction, claims: Sequence[Claimed], batch: Mapp
                 values = remembering.asked(kind[0], entity, list(table.things), list(table.things.values()))
                 found = await pipeline.run(remembering.remember(entity, how), values, binary=True)
             tables.append((kind, table, found))
+    at = max((claim.payload_at.timestamp() for claim in claims), default=0.0)
+    cohorts.WIDENING.know(unknown, known.rows, looked, at)
     ids = {row.held for _, _, found in tables for row in found.rows if row.held is not None}
     ids -= {record.id for record in asked.values()}
     held = {
@@ -96,6 +106,7 @@ def _unheard(judged: Judged, asked: Mapping[int, HeldRecord], claims: Sequence[C
         claim = by_id[fetch]
         if record.id not in judged.heard and record.held.state is State.ASKING and record.held.asks == claim.source:
             silent(record, claim.payload_at.timestamp())
+            judged.told(record, confirms=None)
             judged.note(record)
             judged.asking.append(Asking(record, claim))
 
@@ -105,12 +116,27 @@ async def hold(transaction: Transaction, gated: Gated) -> None:
     in one order."""
     if gated.judged.asking:
         await pass_over(transaction, [one.record for one in gated.judged.asking])
+    await _count(transaction, gated.judged)
     if gated.judged.changed:
         await change(transaction, gated.judged.changed)
     if gated.judged.new:
         await put(transaction, gated.judged.new)
     if gated.judged.rejected:
         await transaction.run(SET_ASIDE, {"entries": jsonb([_entry(one) for one in gated.judged.rejected])})
+
+
+async def _count(transaction: Transaction, judged: Judged) -> None:
+    """Count what was observed, and put off the questions that are too many."""
+    counted = cohorts.to_write(judged.counted, [one.record for one in judged.asking])
+    if not counted:
+        return
+    standing, now = await cohorts.take(transaction, counted), await transaction.now()
+    for key, counts in counted.items():
+        standing[key].count(counts, now)
+    for record in (one.record for one in judged.asking):
+        if record.held.state is State.ASKING and not standing[cohorts.key_of(record)].may_ask():
+            put_off(record, now)
+    await cohorts.write(transaction, standing)
 
 
 async def ask(transaction: Transaction, gated: Gated) -> tuple[Counter[int], set[str]]:

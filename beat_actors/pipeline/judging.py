@@ -11,6 +11,7 @@ import msgspec
 
 from beat_actors.fetches.claims import Ingested, Retrieved
 from beat_actors.holds.asking import Asking, chain_of
+from beat_actors.holds.cohorts import WIDENING, Counts, Key, key_of
 from beat_actors.holds.gates import Judge, asked_handle, question
 from beat_actors.holds.records import About, HeldRecord
 from beat_actors.holds.remembering import Mark, Remembered
@@ -60,7 +61,7 @@ class Rejected(NamedTuple):
 @dataclass(slots=True)
 class Judged:
     """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored; `asking`:
-    those about which a source is to be asked. `heard`: the ids of those about which an answer said something."""
+    those about which a source is to be asked. `heard`: the ids of those about which an answer said something. `counted`: the observations by their cohorts."""
 
     rejected: list[Rejected] = field(default_factory=list)
     held: Counter[int] = field(default_factory=Counter)
@@ -68,6 +69,16 @@ class Judged:
     changed: list[HeldRecord] = field(default_factory=list)
     asking: list[Asking] = field(default_factory=list)
     heard: set[int] = field(default_factory=set)
+    counted: dict[Key, Counts] = field(default_factory=dict)
+
+    def counts(self, key: Key) -> Counts:
+        """The counts of the cohort, which may be changed."""
+        return self.counted.setdefault(key, Counts())
+
+    def told(self, record: HeldRecord, *, confirms: bool | None) -> None:
+        """A source that was asked about the record has answered."""
+        counts = self.counts(key_of(record))
+        counts.told = (*counts.told, confirms)
 
     def note(self, record: HeldRecord) -> None:
         """Store the record as it is now."""
@@ -160,17 +171,26 @@ class Table:
             claim.operation, claim.params, next((thing.known_key for thing in known if thing.known_key), None)
         )
         memories = [thing.memory for thing in known]
-        judgements = gate.judge_answer(records, memories, at=at, source=claim.source, asked=asked)
+        key = Key(self.platform.name, claim.source, claim.operation, claim.parser_version or 0)
+        counts = judged.counts(key)
+        counts.seen += len(records)
+        judgements = gate.judge_answer(
+            records, memories, at=at, source=claim.source, asked=asked, widened=WIDENING.of(key)
+        )
         raw = msgspec.json.decode(answer.records, type=list[msgspec.Raw])
         kept: list[bytes] = []
         rejected: Counter[Reason] = Counter()
         for record, thing, judgement, text in zip(records, known, judgements, raw, strict=True):
+            counts.odd += judgement.is_odd
             if judgement.ruling is Ruling.REJECT:
+                counts.bad += 1
                 rejected[_why(judgement)] += 1
                 continue
             withheld = judgement.withheld
             if withheld:
                 judged.held[claim.id] += 1
+                falls = _falls(judgement)
+                counts.falls, counts.rises = counts.falls + falls, counts.rises + (not falls)
                 self._hold(answer, record, text, judgement, thing, judged)
             if WHOLE in withheld:
                 continue
@@ -194,6 +214,11 @@ class Table:
         kept.held = self.how.witnesses.answered(before, said, chain_of(kept), at)
         judged.heard.add(kept.id)
         judged.note(kept)
+        after = kept.held
+        if before.state is State.ASKING and (after.state is not State.ASKING or after.asked != before.asked):
+            judged.told(kept, confirms={State.ACCEPTED: True, State.REJECTED: False}.get(after.state))
+        if after.state is State.REJECTED:
+            judged.counts(key_of(kept)).refuted += 1
         if kept.held.state not in ENDED:
             if kept.held.asked != before.asked:
                 judged.asking.append(Asking(kept, claim))
@@ -323,6 +348,15 @@ def _without(text: msgspec.Raw, names: frozenset[str]) -> bytes:
         return bytes(text)
     fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     return msgspec.json.encode({name: value for name, value in fields.items() if name not in names})
+
+
+def _falls(judgement: Judgement) -> bool:
+    """Whether a number fell that is held."""
+    return any(
+        reason.before is not None and reason.now is not None and reason.now < reason.before
+        for reason in judgement.reasons
+        if reason.ruling is Ruling.HOLD
+    )
 
 
 def _why(judgement: Judgement) -> Reason:

@@ -123,6 +123,10 @@ class Witnesses:
             return held
         return self._onward(held, chain, now)
 
+    def unasked(self, held: Held, now: float) -> Held:
+        """Nobody is asked about it now, because many records are held: it waits for the next round."""
+        return self._onward(msgspec.structs.replace(held, asks="", asked=()), (), now) if not held.is_decided else held
+
     def due(self, held: Held, chain: Sequence[str], now: float) -> Held:
         """The next round, if it is time. The source itself is asked where no other can be."""
         if held.state is not State.WAITING or held.next_at is None or now < held.next_at:

@@ -100,6 +100,10 @@ TABLE = {
     ("GET", "/v1/quarantine/{entry_id}/payload"): Scope.OPERATE,
     ("POST", "/v1/quarantine/resolve"): Scope.OPERATE,
     ("POST", "/v1/quarantine/replay"): Scope.OPERATE,
+    ("GET", "/v1/held"): Scope.OPERATE,
+    ("GET", "/v1/held/{held_id}"): Scope.OPERATE,
+    ("POST", "/v1/held/{held_id}/accept"): Scope.OPERATE,
+    ("POST", "/v1/held/{held_id}/reject"): Scope.OPERATE,
     ("GET", "/v1/events"): Scope.OPERATE,
     ("GET", "/v1/events/{seq}"): Scope.READ,
     ("GET", "/v1/events/sinks"): Scope.OPERATE,
@@ -126,7 +130,7 @@ TABLE = {
 }
 FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
-    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "erasure_id": 1, "alert_id": 1, "name": "none",
+    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "erasure_id": 1, "held_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
     "event_type": "beat.batch.ended", "major": 1, "public_id": "5d0c1c3e-8a8e-4c8e-9a39-0f5c4bfa2f11", "seq": 1, "sink": "bus", "replay_id": 1,
     "asset_id": "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d",

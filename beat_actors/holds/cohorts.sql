@@ -1,0 +1,56 @@
+-- name: make
+-- Makes the rows of cohorts that have none.
+-- Parameters: platforms, sources, operations (text[]), versions (integer[]), pairwise.
+-- Locks: the new rows; waits for a transaction that makes the same ones.
+-- No row: never; the statement gives none.
+INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker)
+SELECT platform, source, operation, version, '', ''
+FROM unnest(%(platforms)s::text[], %(sources)s::text[], %(operations)s::text[], %(versions)s::integer[]) AS n(platform, source, operation, version)
+WHERE NOT EXISTS (SELECT FROM trust_cohort t WHERE (t.platform, t.source, t.operation, t.parser_version) = (n.platform, n.source, n.operation, n.version))
+ORDER BY 1, 2, 3, 4
+ON CONFLICT DO NOTHING
+
+-- name: take
+-- Takes cohorts, to count observations of them.
+-- Parameters: platforms, sources, operations (text[]), versions (integer[]), pairwise.
+-- Rows: `Row`.
+-- Locks: the cohorts, in the order of their keys; after held records, and before entities.
+-- No row: of a cohort, that it was never made.
+SELECT t.platform, t.source, t.operation, t.parser_version, t.cohort, t.breaker
+FROM unnest(%(platforms)s::text[], %(sources)s::text[], %(operations)s::text[], %(versions)s::integer[]) AS n(platform, source, operation, version)
+JOIN trust_cohort t ON (t.platform, t.source, t.operation, t.parser_version) = (n.platform, n.source, n.operation, n.version)
+ORDER BY 1, 2, 3, 4 FOR NO KEY UPDATE OF t
+
+-- name: write
+-- Writes cohorts that the transaction has taken.
+-- Parameters: platforms, sources, operations (text[]), versions (integer[]), cohorts, breakers (bytea[]), open_since (double precision[]: epoch
+-- seconds), why, causes (text[]), pairwise.
+-- Locks: the cohorts; the caller has taken them.
+-- No row: never; the statement gives none.
+UPDATE trust_cohort t SET cohort = n.cohort, breaker = n.breaker, open_since = to_timestamp(n.open_since), why = n.why, cause = n.cause,
+    updated_at = clock_timestamp()
+FROM unnest(%(platforms)s::text[], %(sources)s::text[], %(operations)s::text[], %(versions)s::integer[], %(cohorts)b::bytea[], %(breakers)b::bytea[],
+    %(open_since)s::double precision[], %(why)s::text[], %(causes)s::text[])
+    AS n(platform, source, operation, version, cohort, breaker, open_since, why, cause)
+WHERE (t.platform, t.source, t.operation, t.parser_version) = (n.platform, n.source, n.operation, n.version)
+
+-- name: know
+-- What is known of cohorts, to judge by it. It is read with each batch, and locks nothing.
+-- Parameters: platforms, sources, operations (text[]), versions (integer[]), pairwise.
+-- Rows: `Row`.
+-- Locks: none.
+-- No row: of a cohort, that nothing was counted of it.
+SELECT t.platform, t.source, t.operation, t.parser_version, t.cohort, t.breaker
+FROM unnest(%(platforms)s::text[], %(sources)s::text[], %(operations)s::text[], %(versions)s::integer[]) AS n(platform, source, operation, version)
+JOIN trust_cohort t ON (t.platform, t.source, t.operation, t.parser_version) = (n.platform, n.source, n.operation, n.version)
+
+-- name: caused
+-- A cohort whose sample has told what it means that so many records are held, and some of these; without any, the cohort goes on as usual.
+-- Parameters: most (integer: records), epoch (bigint or null: of the leader).
+-- Rows: `Caused`.
+-- Locks: none.
+-- No row: no sample has told it.
+SELECT t.platform, t.source, t.operation, t.parser_version, t.cause, ARRAY(
+    SELECT h.id FROM held_record h WHERE (h.platform, h.source, h.operation, h.parser_version) = (t.platform, t.source, t.operation, t.parser_version)
+        AND h.decided_at IS NULL ORDER BY h.id LIMIT %(most)s) AS held
+FROM trust_cohort t WHERE t.cause IN ('world_moved', 'source_broke') AND beat_leads(%(epoch)s) ORDER BY 1, 2, 3, 4 LIMIT 1
