@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from beat_actors.broker.fair import Classes
-from beat_actors.broker.outages import EVERYBODY, KINDS, judge
+from beat_actors.broker.outages import DATA, EVERYBODY, KINDS, judge
 from beat_actors.broker.outcomes import settle
 from beat_actors.broker.pool import Pool, exhausted_by_report, has_room, take
 from beat_actors.broker.state import (
@@ -28,6 +28,7 @@ from beat_actors.broker.state import (
 from beat_actors.broker.windows import CUSTOMER
 from beat_actors.credentials.health import LOOK_LASTS
 from beat_actors.platforms.interface import Outcome
+from beat_actors.trust.breaker import ONE_IN
 
 GRANT_IT = "grant it at the provider, then: `beat credentials enable ID --reason …`"
 COOLS_DOWN_FOR: dict[str, str] = {
@@ -60,7 +61,11 @@ class Allocator:
         flow = self.snapshot.flows.get(lane.flow)
         if flow is not None and flow.is_full:
             return None
-        sources = [one for one in lane.sources if self._probe_state(one, lane.operation, lane.owner) is not None]
+        sources = [
+            one
+            for one in lane.sources
+            if not self._is_distrusted(one, lane) and self._probe_state(one, lane.operation, lane.owner) is not None
+        ]
         for find in (Pool.find, Pool.find_soon):
             for source in sources:
                 credential = find(self._pool(source, lane), self.rng)
@@ -140,6 +145,14 @@ class Allocator:
             probe = True
         return probe
 
+    def _is_distrusted(self, source: str, lane: Lane) -> bool:
+        """Whether the source is out of the chain because what it says is wrong. One call in `ONE_IN` goes there all the same. Where there is no other
+        source, every other look at the lane leads to a call: its work waits for half a minute between two of them."""
+        if (source, lane.operation, DATA, EVERYBODY) not in self.snapshot.breakers:
+            return False
+        is_alone = all((one, lane.operation, DATA, EVERYBODY) in self.snapshot.breakers for one in lane.sources)
+        return self.rng.random() * (2 if is_alone else ONE_IN) >= 1
+
     def _start_probe(self, source: str, operation: str, owner: str) -> None:
         for kind in KINDS:
             key = (source, operation, kind, owner)
@@ -162,6 +175,9 @@ class Allocator:
 
     def _reasons(self, source: str, lane: Lane) -> list[Reason]:
         now = self.snapshot.now
+        data = self.snapshot.breakers.get((source, lane.operation, DATA, EVERYBODY))
+        if data is not None:
+            return [Reason(source, "its answers are wrong: its data breaker is open", data.open_until)]
         for kind in KINDS:
             breaker = self.snapshot.breakers.get((source, lane.operation, kind, EVERYBODY))
             if breaker is not None and breaker.is_open(now):

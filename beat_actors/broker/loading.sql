@@ -118,12 +118,17 @@ SELECT '' AS flow, source, operation, credential_id, sum(calls) AS calls
 FROM settlement WHERE platform = %(platform)s AND credential_id > 0 AND outcome NOT IN ('unused', 'unreached') GROUP BY 1, 2, 3, 4
 
 -- name: breakers
--- The breakers that judge everybody's calls: of the platform's sources, and of all owners together.
+-- The breakers that judge everybody's calls: of the platform's sources, and of all owners together. Beside them the data breakers that are open: their
+-- `trips` is the version of the parser that they are about, and they have no time at which they close.
 -- Parameters: platform (text), all_owners (text: the owner by which the latter are kept).
 -- No row: nothing has failed.
 SELECT source, operation, kind, '' AS owner, by_hand, {{breaker}} FROM breaker WHERE platform = %(platform)s
 UNION ALL
 SELECT source, operation, kind, owner, false, {{breaker}} FROM owner_breaker WHERE platform = %(platform)s AND owner = %(all_owners)s
+UNION ALL
+SELECT source, operation, 'data', '', by_hand, extract(epoch FROM open_since)::double precision, '[]', parser_version,
+    extract(epoch FROM clock_timestamp() + interval '30 s')::double precision, false, '[]', NULL
+FROM trust_cohort WHERE platform = %(platform)s AND open_since IS NOT NULL
 
 -- name: owners_breakers
 -- The breakers of owners, found by the index on (platform, owner).

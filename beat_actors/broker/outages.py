@@ -15,6 +15,8 @@ from beat_actors.broker.state import BreakerKey, Plan, Settlement, Snapshot
 from beat_actors.platforms.interface import UPKEEP, Outcome
 
 KINDS = ("upstream", "parser")
+DATA = "data"
+"""The kind of the breaker of a source whose answers are readable and wrong. `trust/breaker` decides about it, and a turn only reads it."""
 OWNERS = 3
 """Owners whose breakers are open before everybody's opens."""
 EVERYBODY, ALL_OWNERS = "", "*"

@@ -19,7 +19,8 @@ SQL = Statements(__file__)
 
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker that is not closed. `kind`: upstream (calls fail) or parser (answers cannot be read). `owner`: the owner whose calls it stops; empty
+    """A breaker that is not closed. `kind`: upstream (calls fail), parser (answers cannot be read) or data (answers are
+    wrong). `owner`: the owner whose calls it stops; empty
     for all calls. `by_hand`: an operator opened it."""
 
     operation: str

@@ -1,11 +1,14 @@
 -- name: breakers
--- The breakers of everybody's calls, and of owners the 200 that stay open longest.
+-- The breakers of everybody's calls, the data breakers that are open, and of owners the 200 that stay open longest.
 -- Parameters: source (text; null: of all sources).
 -- No row: nothing has failed.
-SELECT b.*, CASE WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
+SELECT b.*, CASE WHEN kind = 'data' THEN 'open' WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
 FROM (
     SELECT platform, source, operation, kind, '' AS owner, calls, failures, trips, open_until, probing, by_hand FROM breaker
     WHERE %(source)s::text IS NULL OR source = %(source)s
+    UNION ALL
+    SELECT platform, source, operation, 'data', '', 0, 0, 0, NULL, false, by_hand FROM trust_cohort
+    WHERE open_since IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s)
     UNION ALL
     (SELECT platform, source, operation, kind, owner, calls, failures, trips, open_until, probing, false FROM owner_breaker
      WHERE open_until IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s) ORDER BY open_until DESC LIMIT 200)
@@ -43,9 +46,9 @@ ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failure
     trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true, opened_by = NULL
 
 -- name: close
--- Forgets what breakers know, of everybody's calls and of owners', and publishes that those which were open are closed.
+-- Forgets what breakers know, of everybody's calls, of owners' and of the data, and publishes that those which were open are closed.
 -- Parameters: platform, source (text), operations (text[]).
--- Locks: the breakers, under the platform's lock.
+-- Locks: the breakers, under the platform's lock; the cohorts of the source.
 -- No row: never; the statement gives none.
 WITH owners AS (
     DELETE FROM owner_breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
@@ -53,6 +56,9 @@ WITH owners AS (
 ), everybodys AS (
     DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
     RETURNING source, operation, kind, '' AS owner, open_until
+), trusted AS (
+    UPDATE trust_cohort SET cohort = '', breaker = '', open_since = NULL, why = '', cause = NULL, by_hand = false
+    WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
 ), n AS (
     SELECT source, operation, kind, owner, true AS by_hand, NULL::jsonb AS opened_by, NULL::double precision AS open_until
     FROM (SELECT * FROM owners UNION ALL SELECT * FROM everybodys) gone WHERE open_until IS NOT NULL

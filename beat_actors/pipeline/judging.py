@@ -75,6 +75,19 @@ class Judged:
         """The counts of the cohort, which may be changed."""
         return self.counted.setdefault(key, Counts())
 
+    def observed(self, key: Key, judgements: Sequence[Judgement]) -> None:
+        """The records of one kind in one answer are one observation: it is what most of them are. A page of posts has an unusual one on many days."""
+        if not judgements:
+            return
+        counts, half = self.counts(key), len(judgements) / 2
+        held = [one for one in judgements if one.ruling is Ruling.HOLD]
+        counts.seen += 1
+        counts.odd += sum(one.is_odd for one in judgements) > half
+        counts.bad += sum(one.ruling is Ruling.REJECT for one in judgements) > half
+        if len(held) > half:
+            falls = 2 * sum(_falls(one) for one in held) > len(held)
+            counts.falls, counts.rises = counts.falls + falls, counts.rises + (not falls)
+
     def told(self, record: HeldRecord, *, confirms: bool | None) -> None:
         """A source that was asked about the record has answered."""
         counts = self.counts(key_of(record))
@@ -172,8 +185,6 @@ class Table:
         )
         memories = [thing.memory for thing in known]
         key = Key(self.platform.name, claim.source, claim.operation, claim.parser_version or 0)
-        counts = judged.counts(key)
-        counts.seen += len(records)
         judgements = gate.judge_answer(
             records, memories, at=at, source=claim.source, asked=asked, widened=WIDENING.of(key)
         )
@@ -181,16 +192,12 @@ class Table:
         kept: list[bytes] = []
         rejected: Counter[Reason] = Counter()
         for record, thing, judgement, text in zip(records, known, judgements, raw, strict=True):
-            counts.odd += judgement.is_odd
             if judgement.ruling is Ruling.REJECT:
-                counts.bad += 1
                 rejected[_why(judgement)] += 1
                 continue
             withheld = judgement.withheld
             if withheld:
                 judged.held[claim.id] += 1
-                falls = _falls(judgement)
-                counts.falls, counts.rises = counts.falls + falls, counts.rises + (not falls)
                 self._hold(answer, record, text, judgement, thing, judged)
             if WHOLE in withheld:
                 continue
@@ -200,6 +207,7 @@ class Table:
             kept.append(
                 _with_trust(self.how, _without(text, withheld), judgement.score, judgement.reasons, thing.memory)
             )
+        judged.observed(key, judgements)
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
         return kept
 

@@ -13,7 +13,7 @@ from beat_actors.watch.by_hand import stopped_by_hand
 from beat_actors.watch.credentials import credentials_in_trouble, credentials_out
 from beat_actors.watch.database import connections, partitions, slow_database
 from beat_actors.watch.events import unpublished
-from beat_actors.watch.held import waiting_for_a_person
+from beat_actors.watch.held import distrusted, waiting_for_a_person
 from beat_actors.watch.payloads import unarchived
 from beat_actors.watch.platforms import at_a_standstill
 from beat_actors.watch.quarantine import quarantined
@@ -49,6 +49,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("code", running_code.alerts, every=30),
     Watch("connections", connections),
     Watch("held", waiting_for_a_person, every=60),
+    Watch("data", distrusted, every=60),
     Watch("webhook", webhooks.in_trouble, every=30),
     Watch("events", unpublished, every=12),
     Watch("partition", partitions, every=60),

@@ -19,7 +19,51 @@ class Waiting(NamedTuple):
     first: int
 
 
-WAITING = Statements(__file__)("waiting", Waiting)
+class Distrusted(NamedTuple):
+    """A source whose answers to an operation are wrong, or may be. `held`: records of it that are not decided."""
+
+    platform: str
+    source: str
+    operation: str
+    parser_version: int
+    since: datetime | None
+    why: str
+    held: int
+
+
+SQL = Statements(__file__)
+WAITING, DISTRUSTED = SQL("waiting", Waiting), SQL("distrusted", Distrusted)
+
+
+async def distrusted(database: Database) -> list[Alert]:
+    """Sources that answer, and answer wrongly."""
+    async with database.statements() as alone:
+        rows = await alone.rows(DISTRUSTED)
+    return [_of_breaker(row) if row.since is not None else _unclear(row) for row in rows]
+
+
+def _of_breaker(row: Distrusted) -> Alert:
+    return Alert(
+        key=f"data:{row.source}:{row.operation}",
+        severity="critical",
+        cause=f"the answers of {row.source} to {row.operation} (parser version {row.parser_version}) are wrong: {row.why}",
+        impact=f"the known values of {row.platform} are served; the other sources are asked, and where there is none, requests wait",
+        automatic="one call in 50 still goes to the source; it is used again when 19 of the last 20 such answers are plausible",
+        action=f"look at `beat held` and at the parser; a new parser version is used at once, and `beat sources resume {row.source} --operation {row.operation} --reason …` trusts the source again",
+        source=row.source,
+    )
+
+
+def _unclear(row: Distrusted) -> Alert:
+    return Alert(
+        key=f"data:{row.source}:{row.operation}",
+        severity="critical",
+        cause=f"more than 10 % of the answers of {row.source} to {row.operation} are out of range, and the other sources confirm some of them and refute others",
+        impact=f"{row.held:,} records of {row.platform} are held, and the values that were known before are served",
+        automatic="Beat asks about no more of them by itself",
+        action=f"`beat held` shows both values of each; decide them, then `beat sources resume {row.source} --operation {row.operation} --reason …`",
+        source=row.source,
+    )
 
 
 async def waiting_for_a_person(database: Database) -> list[Alert]:

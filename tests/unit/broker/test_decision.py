@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from beat_actors.broker import pool
 from beat_actors.broker.breaker import Breaker
 from beat_actors.broker.decision import Allocator, apply_settlements, decide
+from beat_actors.broker.moves import next_move
 from beat_actors.broker.state import (
     Budgets,
     Candidate,
@@ -60,6 +61,31 @@ def test_s1_12_with_all_healthy_the_first_hop_gets_everything():
     plan = run(world([Credential(1, "first"), Credential(2, "second")]), waiting(500))
     assert {lease.source for lease in plan.leases} == {"first"}
     assert len(plan.leases) == 500
+
+
+def test_s8_4_a_source_whose_answers_are_wrong_gets_one_call_in_fifty():
+    wrong = {("first", "profile", "data", ""): Breaker(since=NOW - 60, open_until=NOW + 30)}
+    plan = run(world([Credential(1, "first"), Credential(2, "second")], breakers=wrong), waiting(5_000))
+    calls = Counter(lease.source for lease in plan.leases)
+    assert calls.total() == 5_000
+    assert 60 <= calls["first"] <= 150
+
+
+def test_s8_4_where_there_is_no_other_source_the_work_waits_and_the_reason_is_given():
+    wrong = {("first", "profile", "data", ""): Breaker(since=NOW - 60, open_until=NOW + 30)}
+    lanes = [Lane(1, "profile", 2, ("first",))]
+    plan = run(world([Credential(1, "first")], lanes=lanes, breakers=wrong), waiting(5_000))
+    assert len(plan.leases) < 30
+    (blocked,) = plan.blocked
+    assert (blocked.until, blocked.reasons[0].why) == (NOW + 30, "its answers are wrong: its data breaker is open")
+
+
+def test_a_fetch_that_asks_about_a_held_record_asks_its_source_once():
+    fetch = Fetch(9, ("first",), "first", cursor_source="first", is_witness=True)
+    down = Settlement(1, "first", "profile", Outcome.UPSTREAM_DOWN, fetch=fetch)
+    move = next_move(world([Credential(1, "first")]), down, fetch, Random(1))
+    assert isinstance(move, Fail)
+    assert move.code == "no_witness"
 
 
 def test_s3_10_picks_follow_the_weights():
