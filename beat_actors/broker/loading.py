@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beat_actors.broker.breaker import Breaker, OpenedBy, Witnesses
-from beat_actors.broker.outages import ALL_OWNERS, DATA, KINDS, OWNERS
+from beat_actors.broker.outages import ALL_OWNERS, KINDS, OWNERS, is_current
 from beat_actors.broker.returns import SettlementRow
 from beat_actors.broker.state import BreakerKey, Budgets, Credential, Denial, Snapshot, Unread
 from beat_actors.broker.windows import Window, subject_of
@@ -168,7 +168,7 @@ async def load_snapshot(
     snapshot = Snapshot(
         float(basis.now.only),
         {},
-        _breakers(row for row in basis.breakers.rows if row.kind != DATA or _is_of_today(platform, row)),
+        _breakers(row for row in basis.breakers.rows if is_current(platform, row)),
         (),
         {},
         {name: source.limits for name, source in platform.sources.items()},
@@ -229,13 +229,6 @@ def _add_breakers(snapshot: Snapshot, answers: Iterable[Answer[BreakerRow]]) -> 
         snapshot.breakers |= {
             key: breaker for key, breaker in _breakers(answer.rows).items() if key not in snapshot.breakers
         }
-
-
-def _is_of_today(platform: Platform, row: BreakerRow) -> bool:
-    """Whether a data breaker is about the parser of this version of Beat: a new parser has one of its own."""
-    source = platform.sources.get(row.source)
-    endpoint = None if source is None else source.endpoints.get(row.operation)
-    return endpoint is not None and endpoint.version == row.trips
 
 
 def _breakers(rows: Iterable[BreakerRow]) -> dict[BreakerKey, Breaker]:

@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Protocol
 
 from beat_actors.broker.breaker import Breaker, Called
 from beat_actors.broker.state import BreakerKey, Plan, Settlement, Snapshot
-from beat_actors.platforms.interface import UPKEEP, Outcome
+from beat_actors.platforms.interface import UPKEEP, Outcome, Platform
 
 KINDS = ("upstream", "parser")
 DATA = "data"
@@ -21,6 +22,28 @@ OWNERS = 3
 """Owners whose breakers are open before everybody's opens."""
 EVERYBODY, ALL_OWNERS = "", "*"
 """Owners of breakers that are no owner's: the source as a whole, and the count of all calls that were an owner's, which never opens."""
+
+
+class Loaded(Protocol):
+    """A breaker as it is stored; of one of the data, `trips` is the version of the parser."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def trips(self) -> int: ...
+
+
+def is_current(platform: Platform, row: Loaded) -> bool:
+    """Whether a breaker counts. One of the data is about one version of the parser: a new parser has one of its own."""
+    if row.kind != DATA:
+        return True
+    source = platform.sources.get(row.source)
+    endpoint = None if source is None else source.endpoints.get(row.operation)
+    return endpoint is not None and endpoint.version == row.trips
 
 
 def judge(snapshot: Snapshot, settlements: Sequence[Settlement], plan: Plan) -> None:
