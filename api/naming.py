@@ -31,6 +31,7 @@ TAGS = (
     Tag("Flows", "Flows and how many of their calls may be in flight.", ("flows",)),
     Tag("Held records", "Records that have to be confirmed before they are written.", ("held",)),
     Tag("Quarantine", "Payloads that could not be processed.", ("quarantine",)),
+    Tag("Restores", "What wrong observations have reached, and how entities are set right.", ("blast", "restores")),
     Tag("Long-running requests", "List long-running requests, and reclaim them from their workers.", ("stuck",)),
     Tag("Queues", "Queues in Redis and their messages.", ("queues", "messages")),
     Tag("Database", "PostgreSQL as Beat uses it, and the processes of Beat.", ("database",)),

@@ -44,6 +44,9 @@ from beat_actors.quotas import foreseen, reached
 from beat_actors.requests import batches, replay, retention, sweeps, witnesses
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
+from beat_actors.restoring import checking, keeping
+from beat_actors.restoring import jobs as restores
+from beat_actors.restoring import worker as restoring
 from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES
@@ -116,6 +119,12 @@ async def _assets_prepared(database: Database, _mailbox: Mailbox, epoch: int) ->
     return Swept(count=await preparing.prepare(database, epoch))
 
 
+async def _restores_forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
+    """Restores that ended long ago."""
+    async with database.statements() as alone:
+        return Swept(count=await restores.forget(alone, database.settings.request_days, epoch))
+
+
 def _unless_stepped(sweep: Sweep) -> Sweep:
     """What forgets goes by the clock. Within an hour after a step forth was found it forgets nothing, so that a clock that is wrong can be set
     right before."""
@@ -185,6 +194,10 @@ JOBS = (
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
     Job("erasures", _writes(erasures.sweep), every=30, deadline=120),
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
+    Job("restores", _writes(restoring.resume), every=30, deadline=60),
+    Job("logs_kept", _unless_stepped(_writes(keeping.sweep)), every=60, deadline=60),
+    Job("entities_checked", _writes(checking.sweep), every=60, deadline=60),
+    Job("restores_forgotten", _unless_stepped(_restores_forgotten), every=600, deadline=10),
     Job("assets_prepared", _assets_prepared, every=30, deadline=20),
     Job("assets_deleted", _writes(Deleter().run), every=30, deadline=90),
     Job("assets_sampled", _writes(backlog.sample), every=30, deadline=10),

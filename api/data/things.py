@@ -19,6 +19,7 @@ from api.data.answers import (
     send_marked,
     thing_body,
 )
+from api.data.earlier import AS_OF, asked_for, the_thing, those_of
 from api.data.kinds import Demand, OfKind, Owner, unknown
 from api.deadline import bounds_itself, in_time, left
 from api.naming import one_of_kind
@@ -29,6 +30,7 @@ from beat_actors.data.freshness import FRESH, Freshness
 from beat_actors.data.reading import Asked, Item
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.platforms.registry import platform as platform_named
+from beat_actors.restoring.as_of import Moment
 from beat_actors.text import check_text
 
 
@@ -41,7 +43,7 @@ class Thing(OfKind):
         does = f"Get one {one_of_kind(kind)} by its id or any of its names."
         answers = {200: THING, 202: TO_COME, 304: None}
         self.calls: Calls = {
-            "GET": Call(does, answers, query=AGE | lists, headers=IF_NONE_MATCH, answer_headers=ANSWER_HEADERS)
+            "GET": Call(does, answers, query=AGE | AS_OF | lists, headers=IF_NONE_MATCH, answer_headers=ANSWER_HEADERS)
         }
 
     @bounds_itself
@@ -57,11 +59,41 @@ class Thing(OfKind):
         if item is None:
             await in_time(self._fetch_unknown(req, resp, demand, where, entity, name))
             return
+        at = asked_for(req)
+        if at is not None:
+            await in_time(self._answer_earlier(req, resp, demand, asked, item, at, along))
+            return
         found = freshness.of_items([item], demand.max_age)
         if along or found.mode != FRESH:
             await in_time(self._answer_more(req, resp, demand, asked, item, found, along))
             return
         send_marked(req, resp, {**thing_body(where, entity, item, {}), "freshness": freshness_block(found)})
+
+    async def _answer_earlier(
+        self,
+        req: Request,
+        resp: Response,
+        demand: Demand,
+        asked: Asked,
+        item: Item,
+        at: Moment,
+        along: Mapping[str, int],
+    ) -> None:
+        """Answer with the thing and its lists as they were."""
+        where, entity = asked.platform, asked.entity
+        lists = reading.lists_under(where, self._kind)
+        shown: dict[str, Sequence[Any]] = {}
+        async with self._provider.services.database.statements() as alone:
+            then = await the_thing(req, alone, where, entity, item, at)
+            for each, count in along.items():
+                other, listed = lists[each]
+                of = reading.value_of(entity, listed, item.fields)
+                page = await reading.items(alone, where, other, listed, of, limit=count, reader=asked.reader)
+                shown[each] = [
+                    item_body(other, one) for one in await those_of(req, alone, where, other, page.items, at)
+                ]
+        found = freshness.of_items([then], demand.max_age)
+        send_marked(req, resp, {**thing_body(where, entity, then, shown), "freshness": freshness_block(found)})
 
     async def _answer_more(
         self,

@@ -35,6 +35,7 @@ from api.operations.quarantine import (
     QuarantineResolve,
 )
 from api.operations.queues import Queue, QueueMessage, QueueMessageChange, QueuePurge, QueueRequeue, Queues
+from api.operations.restores import BlastRadius, Restore, RestoreApply, RestoreCancel, Restores, RestoresUndo
 from api.operations.sources import SourceBreaker, Sources
 from api.operations.stuck import StuckRequests, StuckRequeue
 from api.resource import Resource
@@ -66,6 +67,12 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/held/{held_id}": OneHeldRecord,
     "/v1/held/{held_id}/accept": AcceptHeldRecord,
     "/v1/held/{held_id}/reject": RejectHeldRecord,
+    "/v1/blast": BlastRadius,
+    "/v1/restores": Restores,
+    "/v1/restores/{restore_id}": Restore,
+    "/v1/restores/{restore_id}/apply": RestoreApply,
+    "/v1/restores/{restore_id}/cancel": RestoreCancel,
+    "/v1/restores/undo": RestoresUndo,
     "/v1/events": Events,
     "/v1/events/{seq}": Event,
     "/v1/events/sinks": EventSinks,

@@ -58,6 +58,18 @@ COMMANDS = (
     ),
     ("erase", "erase:app", "Erase a person's data, or count them first; list erasures, show or lift one."),
     ("payloads", "payloads:app", "Raw payloads: where they are stored; show one, erase those of requests."),
+    ("blast", "restoring:blast", "Show which entities, fields and consumers wrong observations have reached."),
+    (
+        "restore",
+        "restoring:app",
+        "Set entities right that wrong observations have changed, from their logs; undo that.",
+    ),
+    ("check", "checking:check", "Compare entities with their logs; set those right that differ."),
+    (
+        "snapshot",
+        "snapshot:app",
+        "Export stored answers without personal data; import them into an empty installation.",
+    ),
     ("parsers", "parsers:app", "Parsers: list their versions; show what this checkout would read differently."),
     (
         "queues",
@@ -97,6 +109,8 @@ LOCAL = (
     ("connect",),
     ("migrate",),
     ("payloads",),
+    ("check",),
+    ("snapshot",),
     ("parsers",),
     ("try",),
     ("db", "vacuum"),

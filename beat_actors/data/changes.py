@@ -42,13 +42,14 @@ OWN = " AND l.account_id = %(account)s"
 
 
 class DataChange(msgspec.Struct, frozen=True, kw_only=True):
-    """An entity that is new or has changed; its own route says what it is now. `at`: when the change was stored; `request_id`: by which request."""
+    """An entity that is new or has changed; its own route says what it is now. `at`: when the change was stored; `request_id`: by which request; null: an
+    operator restored it from its log."""
 
     platform: str
     kind: str
     id: str
     at: datetime
-    request_id: int
+    request_id: int | None
 
 
 class ChangePage(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ class ChangeRow(NamedTuple):
     at: datetime
     platform: str
     kind: str
-    request_id: int
+    request_id: int | None
     keys: list[str]
 
 

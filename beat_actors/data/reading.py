@@ -214,7 +214,7 @@ async def history(
         "limit": limit + 1,
     }
     conditions = [
-        "l.platform = %(platform)s",
+        "l.platform = %(platform)s AND l.excluded_by IS NULL",
         f"l.{SUBJECTS[entity.log]} = %(subject)s",
         visible(reader.sees, "l", "%(account)s::text", "l.platform"),
     ]

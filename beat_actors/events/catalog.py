@@ -71,6 +71,12 @@ EVENTS: Mapping[str, EventType] = {
             [payloads.DataChanged],
         ),
         EventType(
+            "beat.data.restored",
+            "An operator has entities set right whose observations were wrong, or undoes that: one event for at most 500 entities.",
+            "restore/{restore_id}",
+            [payloads.DataRestored],
+        ),
+        EventType(
             "beat.asset.stored", "The picture or video of a media field is stored.", ASSET, [payloads.AssetStored]
         ),
         EventType(

@@ -126,6 +126,22 @@ class DataChanged(msgspec.Struct, frozen=True, kw_only=True):
     observed_at: Annotated[Moment | msgspec.UnsetType, said("When the answer began.")] = msgspec.UNSET
 
 
+class DataRestored(msgspec.Struct, frozen=True, kw_only=True):
+    """Entities of one kind were set right from their logs, because observations of them were wrong, or put back as they were before."""
+
+    platform: Annotated[str, said("The platform, such as `instagram`.")]
+    kind: Annotated[str, said("The kind of the entities, such as `profiles` or `posts`.")]
+    restore_id: Annotated[int, said("The restore.")]
+    undone: Annotated[bool, said("Whether the restore was undone: the entities are as they were before it.")]
+    account_id: Annotated[str | None, said("The account that the entities are stored for; null: the installation.")]
+    keys: Annotated[
+        list[str],
+        said(
+            "The keys of the entities, in their order. An entity that only wrong observations told of is not known any more."
+        ),
+    ]
+
+
 class AssetStored(msgspec.Struct, frozen=True, kw_only=True):
     """The picture or video of a media field is stored, and its object is in the bucket."""
 

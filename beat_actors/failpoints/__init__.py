@@ -24,11 +24,13 @@ BOUNDARIES = {
     "sweep": ("before_send",),
     "publish": ("before_sequence", "after_sequence", "after_read", "before_publish", "after_publish", "after_save"),
     "upload": ("after_claim", "after_fetch", "after_put", "after_commit"),
+    "restore": ("before_commit", "after_commit"),
 }
 """Where a stage may be cut: each is hit once a batch. `after_send` is the last before Dramatiq's acknowledgement. `through` is the
 ordinary way, on which the process that retrieved goes on: raised at its `before_read`, it leaves that to `ingest`, and at its
 `before_write` to `process`. `publish`: events have places, were read, were confirmed by the sink, and its place was saved; each is hit only
-where there are any, `before_sequence` always. `upload`: `after_fetch` and `after_put` are hit for each asset."""
+where there are any, `before_sequence` always. `upload`: `after_fetch` and `after_put` are hit for each asset. `restore`: each is hit at
+each step of a restore."""
 PAYLOADS = ("ingest.parse", "process.write")
 """Hit for each payload of a batch."""
 POINTS = (*(f"{stage}.{boundary}" for stage, boundaries in BOUNDARIES.items() for boundary in boundaries), *PAYLOADS)

@@ -52,7 +52,9 @@ WITH limits AS MATERIALIZED (
     DELETE FROM "{entity.table}" t
     WHERE ctid = ANY(ARRAY(SELECT place FROM page WHERE observed_at < (SELECT oldest FROM limits)))
       AND observed_at < (SELECT oldest FROM limits) AND beat_leads(%(epoch)s)
-    RETURNING t.{entity.key} AS key, t.owner
+    RETURNING t.{entity.key} AS key, t.account_id, t.owner
+), base AS (
+    DELETE FROM entity_base b USING gone g WHERE b.entity = '{entity.table}' AND b.key = g.key AND b.account_id = g.account_id AND b.owner = g.owner
 ), assets AS (
     DELETE FROM asset_log a USING (SELECT DISTINCT key, owner FROM gone) g
     WHERE a.platform = '{platform}' AND a.entity = '{entity.table}' AND a.entity_key = g.key AND a.owner = g.owner

@@ -29,7 +29,7 @@ PLATFORM: Mapping[str, str] = {
     "outbox_event": _IN_DATA,
     "webhook_delivery": _IN_DATA,
     "quarantine": "(t.platform IS NULL OR t.platform = %(platform)s)",
-    **dict.fromkeys(("profile_log", "post_log", "change_log", "trace_log", "scrape_request_log", "scrape_fetch", "asset_log", "held_record", "settlement"), "t.platform = %(platform)s"),
+    **dict.fromkeys(("profile_log", "post_log", "change_log", "trace_log", "scrape_request_log", "scrape_fetch", "asset_log", "held_record", "settlement", "entity_base"), "t.platform = %(platform)s"),
 }  # fmt: skip
 """Which rows can be about a person of a platform. Somebody else may have the same handle on another one."""
 
@@ -37,6 +37,9 @@ _THING = "SELECT key FROM erasure_thing WHERE erasure_id = %(erasure)s"
 THINGS: Mapping[str, str] = {
     "post_log": f"t.post_id IN ({_THING})",
     "held_record": f"t.key IN ({_THING})",
+    "restore_item": f"t.key IN ({_THING})",
+    "entity_base": f"t.key IN ({_THING})",
+    "entity_check": f"t.key IN ({_THING})",
     "asset_log": f"(t.entity_key IN ({_THING}) OR t.parent_key IN ({_THING}))",
     "change_log": f"EXISTS (SELECT FROM unnest(t.keys) k WHERE k IN ({_THING}))",
     "event": f"(t.data->>'key' IN ({_THING}) OR t.data ? 'keys' AND EXISTS (SELECT FROM jsonb_array_elements_text(CASE jsonb_typeof(t.data->'keys') WHEN 'array' THEN t.data->'keys' ELSE '[]' END) k WHERE k IN ({_THING})))",
@@ -54,7 +57,7 @@ WITH: Mapping[str, tuple[str, ...]] = {
     "alert": ("id",),
 }
 """Columns that are read beside the texts."""
-TOLD = {"post_log": "dimensions", "held_record": "record"}
+TOLD = {"post_log": "dimensions", "held_record": "record", "restore_item": "before", "entity_base": "fields"}
 """Columns whose JSON says whose the row is."""
 UNIQUE = {"scrape_request_log": "idempotency_key", "alert": "key"}
 """Columns in which no two rows may have the same: the row's id is added to what is left of it."""

@@ -45,6 +45,9 @@ LATE = SQL("late", int)
 FORGOTTEN = SQL("forgotten", int)
 FREE = (SQL("free_credentials", str), SQL("free_breakers", str), SQL("free_owners_breakers", str))
 UNMADE = SQL("unmade", Unmade)
+READ = SQL("read", int)
+READ_FIRST = frozenset({"profile_log", "post_log"})
+"""Logs of which a day is dropped only when it was read for the last good states of entities (`restoring/keeping`)."""
 MAKE = SQL("make", int)
 DROP = SQL("drop", int)
 PASSED_BY = 60.0
@@ -184,7 +187,11 @@ async def partitions(database: Database, epoch: int | None = None) -> Swept:
 
         # After a step forth the clock may be wrong: what it says is past its age is kept for an hour more.
         for parent, days in () if database.clock.stepped_forth(TOLD_FOR) else KEPT.items():
-            await attempt(DROP, parent=parent, days=getattr(settings, days))
+            kept = getattr(settings, days)
+            if parent in READ_FIRST:
+                # A day goes once the last good states of its entities are kept.
+                kept = await alone.only(READ, {"log": parent, "days": kept})
+            await attempt(DROP, parent=parent, days=kept)
         for row in await alone.rows(UNMADE, {"ahead": AHEAD}):
             made += await attempt(MAKE, parent=row.parent, day=row.day)
     if errors:

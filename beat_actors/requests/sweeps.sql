@@ -97,6 +97,14 @@ SELECT parent, day FROM wanted WHERE to_regclass(format('%%I', parent || to_char
 -- No row: the leader was replaced.
 SELECT beat_make_partition(%(parent)s, %(day)s)::integer WHERE beat_leads(%(epoch)s)
 
+-- name: read
+-- For how many days a log of observations is kept: as long as is set, and longer where older days were not read for the last good states of their entities.
+-- Parameters: log (text), days (integer).
+-- Rows: one.
+-- Locks: none.
+-- No row: never.
+SELECT greatest(%(days)s::integer, current_date - coalesce((SELECT day FROM log_retention WHERE log = %(log)s), date '1970-01-01')) AS days
+
 -- name: drop
 -- Drops the partitions of a table that are past their age, by a function of the schema's owner.
 -- Parameters: parent (text: the table), days (integer), epoch (bigint or null: of the leader).

@@ -7,6 +7,7 @@ from beat_actors import running_code
 from beat_actors.alerts import PLATFORM_RULE, SOURCE_RULE
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.quotas import foreseen
+from beat_actors.restoring import checking
 from beat_actors.watch.assets import uploads
 from beat_actors.watch.assets import waiting as assets_waiting
 from beat_actors.watch.by_hand import stopped_by_hand
@@ -53,6 +54,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("webhook", webhooks.in_trouble, every=30),
     Watch("events", unpublished, every=12),
     Watch("partition", partitions, every=60),
+    Watch(checking.RULE, checking.drifted, every=300),
     Watch("hand", stopped_by_hand, every=300),
     Watch("payloads", unarchived, every=60),
 )

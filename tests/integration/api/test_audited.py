@@ -24,6 +24,10 @@ QUARANTINED = """
 INSERT INTO quarantine (kind, platform, source, operation, parser_version, error, path)
 VALUES ('malformed', 'instagram', 'lama', 'profile_by_handle', 1, 'no', '$.id')
 """
+RESTORES = """
+INSERT INTO restore_job (token, selection, state, applies, rescrape, actor, reason, since, until, summary)
+SELECT 'feed', '{}', state, false, false, 'test', 'x', clock_timestamp(), clock_timestamp(), '{"applied": true}' FROM unnest(ARRAY['PLANNED', 'DONE']) state
+"""
 ASSET_OF_4711 = """
 INSERT INTO asset_log (platform, entity, entity_key, field, url) VALUES ('instagram', 'instagram_account', '4711', 'profile_pic_url', 'https://cdn.example.com/x')
 """
@@ -69,6 +73,10 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/messages/{first}/drop", REASON, "message.drop"),
     ("POST", "/v1/queues/ingest/requeue", REASON, "queue.requeue"),
     ("POST", "/v1/queues/ingest/purge", {"state": "waiting", **REASON}, "queue.purge"),
+    ("POST", "/v1/restores", {"since": "2026-01-01T00:00:00Z", **REASON}, "restore.plan"),
+    ("POST", "/v1/restores/1/apply", REASON, "restore.apply"),
+    ("POST", "/v1/restores/1/cancel", REASON, "restore.cancel"),
+    ("POST", "/v1/restores/undo", {"token": "2-feed", **REASON}, "restore.undo"),
     ("POST", "/v1/quarantine/replay", CLUSTER, "quarantine.replay"),
     ("POST", "/v1/quarantine/resolve", CLUSTER, "quarantine.resolve"),
     ("POST", "/v1/events/replays", {"sink": "bus", "from_seq": 1, **REASON}, "event.replay"),
@@ -110,6 +118,8 @@ def test_every_route_that_changes_something_is_among_the_calls() -> None:
     changing = {(method, path) for method, path in TABLE if method not in ("GET", "HEAD") and path not in SUBMISSIONS}
     # It records each batch of secrets that it seals, and here all are sealed with the first key.
     changing -= {("POST", "/v1/credentials/rotate-keys")}
+    # It takes a selection in its body and only reads.
+    changing -= {("POST", "/v1/blast")}
     assert {route_of(method, path) for method, path, _, _ in CALLS} == changing
 
 
@@ -120,6 +130,7 @@ async def prepared(database: Database, settings: Settings) -> dict[str, str]:
     async with database.transaction() as transaction:
         await open_alert(transaction, alert)
         await transaction.run(QUARANTINED)
+        await transaction.run(RESTORES)
         await transaction.run(ASSET_OF_4711)
     await sequence_all(database)
     async with database.transaction() as transaction:

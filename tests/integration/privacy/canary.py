@@ -242,6 +242,34 @@ def populate(admin: psycopg.Connection, content: bytes) -> None:
         key="others",
         record=f'{{"shortcode": "others", "caption": "{MENTION}"}}',
     )
+    insert(admin, "restore_job", token="t", state="DONE", selection=f'{{"handle": "{HANDLE}"}}', reason=MENTION)
+    item = {"job_id": 1, "state": "DONE"}
+    his = f'{{"profile_id": "{ID}", "handle": "{HANDLE}"}}'
+    insert(admin, "restore_item", **item, entity="instagram_account", key=ID, before=his, after=his)
+    insert(admin, "restore_item", **item, entity="instagram_post", key=POST, before=f'{{"caption": "{MENTION}"}}')
+    insert(admin, "restore_item", **item, entity="instagram_post", key="others", after=f'{{"caption": "{MENTION}"}}')
+    base = {"platform": "instagram", "source": "lama"}
+    insert(
+        admin,
+        "entity_base",
+        **base,
+        entity="instagram_account",
+        key=ID,
+        fields=f'{{"handle": {{"value": "{HANDLE}"}}}}',
+    )
+    insert(
+        admin,
+        "entity_base",
+        **base,
+        entity="instagram_post",
+        key="others",
+        fields=f'{{"caption": {{"value": "{MENTION}"}}}}',
+    )
+    insert(
+        admin, "entity_check", entity="instagram_account", key=ID, examples=f'[{{"key": "{ID}", "now": "{HANDLE}"}}]'
+    )
+    insert(admin, "entity_check", entity="instagram_post", key="", last=f'{{"examples": [{{"now": "{MENTION}"}}]}}')
+    insert(admin, "log_retention", log="profile_log", day="2026-01-01", key=ID)
     insert(admin, "asset_denied", subject=b"s", reason=MENTION)
     insert(admin, "asset_object", content=content, media_type="image/jpeg", bytes=3)
     insert(admin, "asset_log", platform="instagram", entity="instagram_account", entity_key=ID, field="profile_pic_url", url="https://c/1",
