@@ -11,6 +11,7 @@ from api.operations.assets import (
     AssetsRetry,
 )
 from api.operations.audit import Audit
+from api.operations.brief import BriefPage
 from api.operations.credentials import Credential, CredentialChange, CredentialKeys, Credentials, CredentialSecret
 from api.operations.database import DatabaseConnections, DatabaseProcesses, DatabaseTables
 from api.operations.erasures import Erasure, ErasureLift, Erasures
@@ -90,6 +91,7 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/database/processes": DatabaseProcesses,
     "/v1/alerts": Alerts,
     "/v1/alerts/{alert_id}/silence": AlertSilence,
+    "/v1/brief": BriefPage,
     "/v1/audit": Audit,
     "/v1/assets": Assets,
     "/v1/assets/{asset_id}": Asset,

@@ -20,6 +20,7 @@ from beat_actors.observe.loop_lag import LoopLag
 from beat_actors.own_trouble import CLOCK, CRASHES, LOGS, REDIS_KEYS, OwnTrouble
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.restarts import restarts
+from beat_actors.settings import DatabaseSettings
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,17 @@ NOT_REPORTED = (StorageUnavailable, psycopg.Error)
 SQL = Statements(__file__)
 REPORT = SQL("report", int)
 FORGET = SQL("forget")
+STARTED = SQL("started")
+
+
+def changed_numbers(settings: DatabaseSettings) -> dict[str, bool | int | float]:
+    """The numbers and switches that differ from their defaults, by the names of their variables. No text: it may be a secret, or hold one."""
+    found = {}
+    for name, declared in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool | int | float) and value != declared.default:
+            found[f"BEAT_{name.upper()}"] = value
+    return found
 
 
 class Reporter:
@@ -51,6 +63,7 @@ class Reporter:
             "revision": code and code.revision,
             "platforms": code and code.platforms and list(code.platforms),
         }
+        self._is_recorded = code is None
         self._task: asyncio.Task[None] | None = None
         self._lag = LoopLag()
         self._folds: int | None = None
@@ -114,6 +127,9 @@ class Reporter:
                     "loop_lag": self._lag.taken(),
                 },
             )
+            if not self._is_recorded:
+                await alone.run(STARTED, self._who | {"settings": jsonb(changed_numbers(self._database.settings))})
+                self._is_recorded = True
         if folds != known:  # this process was taken for dead, and its sums are kept elsewhere
             metrics.counts.take_off(before)
             self._sent = []

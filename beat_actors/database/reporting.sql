@@ -34,3 +34,17 @@ RETURNING folds
 -- No row: never; the statement gives none.
 WITH gone AS (DELETE FROM process WHERE id = %(id)s RETURNING folds)
 INSERT INTO process_left (metrics) SELECT %(metrics)s::jsonb FROM gone WHERE folds = %(folds)s
+
+-- name: started
+-- Records the start of a process, if its kind was started with other code or settings the last time. Of many that start at once one records it.
+-- Parameters: name, host (text), version, revision (text), platforms (text[]), settings (json object).
+-- Locks: the new row; it waits for another process that records the same start.
+-- No row: never; the statement gives none.
+WITH last AS (
+    SELECT id, version, revision, platforms, settings FROM code_start WHERE name = %(name)s ORDER BY id DESC LIMIT 1
+)
+INSERT INTO code_start (name, host, version, revision, platforms, settings, after)
+SELECT %(name)s::text, %(host)s::text, %(version)s::text, %(revision)s::text, %(platforms)s::text[], %(settings)s::jsonb, coalesce((SELECT id FROM last), 0)
+WHERE NOT EXISTS (SELECT FROM last WHERE (version, revision, platforms, settings)
+                  IS NOT DISTINCT FROM (%(version)s::text, %(revision)s::text, %(platforms)s::text[], %(settings)s::jsonb))
+ON CONFLICT DO NOTHING

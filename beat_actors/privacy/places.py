@@ -89,6 +89,7 @@ NOTHING_PERSONAL = {
     "call_total": "sources, operations and outcomes",
     "broker_decision": "numbers of credentials and dispatch groups",
     "data_refresh": "digests of what was asked for",
+    "code_start": "hosts, versions, and numbers of settings",
     "credential_call": "numbers of credentials",
     "credential_usage": "numbers of credentials",
     "event_sink": "hosts and names of sinks",

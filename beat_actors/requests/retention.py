@@ -42,6 +42,7 @@ TABLES = {
         ("quarantine", "at", "resolved_at"),
         ("held_record", "held_at", "decided_at"),
         ("credential_event", "at", "at"),
+        ("code_start", "at", "at"),
     )
 }
 

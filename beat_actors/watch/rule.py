@@ -6,6 +6,9 @@ from weakref import WeakKeyDictionary
 
 from beat_actors.alerts import Alert, report
 from beat_actors.database import Database
+from beat_actors.observe.words import listed, number
+
+__all__ = ["InOrder", "Rule", "Watch", "listed", "number"]
 
 Rule = Callable[[Database], Awaitable[Sequence[Alert]]]
 
@@ -70,13 +73,3 @@ class InOrder:
         if failed:
             raise failed[0]
         return changed
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first four of these, and how many there are more."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def number(count: int, noun: str) -> str:
-    """So many of these, as a person writes it: 1 request, 1,000 requests."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,11 +1,14 @@
-"""Alerts, the audit log and requests that run long."""
+"""Alerts, the page of what is wrong, the audit log and requests that run long."""
+
+from datetime import datetime
 
 import msgspec
 
 from beat_actors.alerts import AlertView
 from beat_actors.audit import AuditEntry
 from beat_actors.cli import operators
-from beat_actors.cli.operators import segment
+from beat_actors.cli.operators import named, segment
+from beat_actors.observe.page import Brief
 from beat_actors.requests.stuck import Stuck, Taken
 
 
@@ -32,6 +35,9 @@ class There(operators.There):
     async def silence(self, alert: int, *, silenced: bool, reason: str) -> str:
         body = {"reason": reason, "silenced": silenced}
         return (await self.client.send("POST", f"/v1/alerts/{segment(alert)}/silence", Silenced, body)).key
+
+    async def brief(self, since: datetime | None, until: datetime | None) -> Brief:
+        return await self.client.fetch("/v1/brief", Brief, named(since=since, until=until))
 
     async def audited(self, target: str | None, actor: str | None, limit: int) -> list[AuditEntry]:
         wanted = {"target": target, "actor": actor, "limit": limit}
