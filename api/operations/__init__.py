@@ -28,6 +28,7 @@ from api.operations.events import (
 )
 from api.operations.flows import Flow, Flows
 from api.operations.held import AcceptHeldRecord, HeldRecords, OneHeldRecord, RejectHeldRecord
+from api.operations.overview import Overview
 from api.operations.quarantine import (
     Quarantine,
     QuarantineEntry,
@@ -92,6 +93,7 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/alerts": Alerts,
     "/v1/alerts/{alert_id}/silence": AlertSilence,
     "/v1/brief": BriefPage,
+    "/v1/overview": Overview,
     "/v1/audit": Audit,
     "/v1/assets": Assets,
     "/v1/assets/{asset_id}": Asset,

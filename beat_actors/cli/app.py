@@ -49,6 +49,7 @@ COMMANDS = (
     ("sources", "steering:sources", "List providers and their circuit breakers; pause or resume their calls."),
     ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
     ("brief", "brief:brief", "Tell on one page what is wrong now and why, or the timeline of an incident."),
+    ("top", "top:top", "Watch the whole installation live: rates, sources, waiting work, processes, alerts."),
     ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
     ("held", "held:app", "List records that have to be confirmed before they are written; accept or reject one."),

@@ -9,6 +9,7 @@ from beat_actors.audit import AuditEntry
 from beat_actors.cli import operators
 from beat_actors.cli.operators import named, segment
 from beat_actors.observe.page import Brief
+from beat_actors.observe.picture import Picture
 from beat_actors.requests.stuck import Stuck, Taken
 
 
@@ -38,6 +39,9 @@ class There(operators.There):
 
     async def brief(self, since: datetime | None, until: datetime | None) -> Brief:
         return await self.client.fetch("/v1/brief", Brief, named(since=since, until=until))
+
+    async def overview(self) -> Picture:
+        return await self.client.fetch("/v1/overview", Picture)
 
     async def audited(self, target: str | None, actor: str | None, limit: int) -> list[AuditEntry]:
         wanted = {"target": target, "actor": actor, "limit": limit}

@@ -42,7 +42,9 @@ async def test_the_page_names_operators_to_those_alone_who_may_read_the_audit_lo
     (problem,) = page.json["problems"]
     assert (problem["key"], problem["command"]) == ("source:lama", "beat sources lama")
     # The keys that this test made are changes, too.
-    assert ("cli:ana", "flow.set flow/instagram/x (of ana)") in [(one["who"], one["what"]) for one in page.json["before"]]
+    assert ("cli:ana", "flow.set flow/instagram/x (of ana)") in [
+        (one["who"], one["what"]) for one in page.json["before"]
+    ]
     operator = bearer(await new_key(Scope.OPERATE))
     said = await api.simulate_get("/v1/brief", headers=operator)
     assert said.status_code == 200

@@ -13,7 +13,10 @@ from beat_actors.observe.brief import brief
 from beat_actors.observe.page import Brief
 from beat_actors.settings import Settings
 from beat_actors.watch import WATCHES
+from tests.integration.cli.conftest import beat
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
+
+__all__ = ["beat"]
 
 LED = "INSERT INTO leader (name, holder, seen_at, elected_at) VALUES ('scheduler', 'test', now(), now())"
 PROCESS = """

@@ -290,7 +290,7 @@ async def test_what_changed_in_the_hour_before_is_told_and_what_changed_since(
     assert first(page).since is not None
     deploys = [one for one in page.before if one.kind == "deploy"]
     assert [one.what for one in deploys][-1] == (
-        f"worker: version {own().version} -> 99.0, platform toy added, "
+        f"worker: version {own().version} -> 99.0, "
         + ", ".join(f"platform {name} removed" for name in own().platforms if name != "toy")
         + ", BEAT_ASSET_UPLOADS default -> 7"
     )

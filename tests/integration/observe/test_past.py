@@ -29,7 +29,9 @@ async def incident(engine: Engine, admin: psycopg.Connection[Any]) -> datetime:
     await turn(engine.database, TOY)
     async with engine.database.statements() as alone:
         for severity in ("warning", "critical"):
-            await report(alone, "source", [Alert(key="source:toy-first", severity=severity, cause="it fails", **FIELDS)])
+            await report(
+                alone, "source", [Alert(key="source:toy-first", severity=severity, cause="it fails", **FIELDS)]
+            )
         await report(alone, "hand", [Alert(key="hand:flow:toy:look", severity="warning", cause="forgotten", **FIELDS)])
     await sources.open_breaker(engine.database, "toy-first", None, seconds=60, actor="cli:ana", reason="look at it")
     await sources.close_breaker(engine.database, "toy-first", None, actor="cli:ana", reason="it is back")
@@ -56,7 +58,9 @@ async def test_a_timeline_has_alerts_breakers_operators_and_the_throughput_in_th
     assert ("alert", "alert source:toy-first is now critical") in said
     assert ("breaker", "breaker of toy-first look opened by an operator") in said
     assert ("breaker", "breaker of toy-first look closed by an operator") in said
-    assert any(kind == "operator" and what == "cli:bo: flow.set flow/toy/look: paused true (too much)" for kind, what in said)
+    assert any(
+        kind == "operator" and what == "cli:bo: flow.set flow/toy/look: paused true (too much)" for kind, what in said
+    )
     assert ("alert", "alert source:toy-first resolved after 1,200 s") in said
     assert [one.at for one in page.timeline] == sorted(one.at for one in page.timeline)
     assert "1 alert opened, 1 resolved, 1 stood before, the first at " in page.sentence

@@ -62,7 +62,7 @@ HELPED = (
 OFTEN = ("alerts", "requests", "sources", "why 1", "scrape instagram someone")
 OTHERS = (
     "requests 1", "flows", "limits", "keys list", "webhooks list", "credentials list", "quarantine", "audit", "stuck", "db", "accounts grants", "events status",
-    "retry 1", "cancel 1 --reason why", "doctor", "watch 1",
+    "retry 1", "cancel 1 --reason why", "doctor", "watch 1", "brief", "top --once",
 )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from beat_actors.audit import AuditEntry
 from beat_actors.cli.operators import here
 from beat_actors.cli.session import who
 from beat_actors.observe.brief import brief
+from beat_actors.observe.overview import overview
 from beat_actors.observe.page import Brief
 from beat_actors.observe.past import past
+from beat_actors.observe.picture import Picture
 from beat_actors.requests import stuck
 from beat_actors.requests.stuck import Stuck, Taken
 
@@ -27,6 +29,9 @@ class Here(here.Here):
         if since is None:
             return await brief(self.session.database)
         return await past(self.session.database, since, until)
+
+    async def overview(self) -> Picture:
+        return await overview(self.session.database)
 
     async def audited(self, target: str | None, actor: str | None, limit: int) -> list[AuditEntry]:
         async with self.session.database.transaction() as transaction:
