@@ -25,6 +25,9 @@ TAGS = (
     Tag("Webhooks", "Endpoints that receive events, and their deliveries.", ("webhooks",)),
     Tag("Events", "The log of events, the sinks that it is published to, and replays.", ("events",)),
     Tag("Limits", "Limits on on-demand requests.", ("limits", "forecast")),
+    Tag(
+        "Overview", "What is wrong and why on one page, and the whole installation at a moment.", ("brief", "overview")
+    ),
     Tag("Alerts", "Open alerts, with impact and recommended action.", ("alerts",)),
     Tag("Sources", "Providers and their circuit breakers.", ("sources",)),
     Tag("Credentials", "Credentials for providers, without their secrets.", ("credentials",)),

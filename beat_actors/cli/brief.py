@@ -7,7 +7,7 @@ from beat_actors.cli.operators import ask, is_remote, watching
 from beat_actors.cli.output import UNAVAILABLE, Flag, show_json
 from beat_actors.errors import BadInput
 from beat_actors.observe.markdown import markdown
-from beat_actors.observe.page import Affected, Brief, Problem
+from beat_actors.observe.page import Affected, Brief, Trouble
 
 OF_THE_API = "ask on a host of the installation: `beat doctor` checks every dependency"
 OF_POSTGRESQL = "start PostgreSQL, or check that BEAT_DATABASE_URL reaches it: `beat doctor`"
@@ -48,7 +48,7 @@ def brief(*, since: datetime | None = None, until: datetime | None = None, json:
 def unasked(said: str, *, over_api: bool) -> Brief:
     """The page where nobody can be asked: that is the first problem, and what else is wrong is not known."""
     what = "the API" if over_api else "PostgreSQL"
-    problem = Problem(
+    problem = Trouble(
         key="api:away" if over_api else "database:away",
         severity="critical",
         since=None,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.observe.changes import changes
-from beat_actors.observe.page import Affected, Brief, Part, Problem
+from beat_actors.observe.page import Affected, Brief, Part, Trouble
 from beat_actors.observe.roots import Group, Standing, groups
 from beat_actors.observe.words import listed, number
 from beat_actors.platforms.registry import platforms
@@ -142,7 +142,7 @@ def _sentence(found: Sequence[Group]) -> str:
 
 async def _problems(
     transaction: Transaction, found: Sequence[Group], platform_of: Mapping[str, str], at: datetime
-) -> list[Problem]:
+) -> list[Trouble]:
     scopes = {n: scope for n, group in enumerate(found) if (scope := _scope(group.root, platform_of)) is not None}
     rows: dict[int, Waits] = {}
     if scopes:
@@ -174,11 +174,11 @@ def _scope(root: Standing, platform_of: Mapping[str, str]) -> dict[str, Any] | N
     return None
 
 
-def _problem(group: Group, waits: Waits | None, assets: Assets | None, at: datetime) -> Problem:
+def _problem(group: Group, waits: Waits | None, assets: Assets | None, at: datetime) -> Trouble:
     root = group.root
     command = COMMAND.search(root.action)
     next_at, what = _next(root, waits, at)
-    return Problem(
+    return Trouble(
         key=root.key,
         severity=group.severity,
         since=root.opened_at,

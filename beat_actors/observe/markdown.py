@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from beat_actors.moments import moment
-from beat_actors.observe.page import Brief, Change, Problem
+from beat_actors.observe.page import Brief, Change, Trouble
 from beat_actors.observe.words import lasting, number
 
 IN_FULL = 2
@@ -35,7 +35,7 @@ def markdown(page: Brief) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _in_full(place: int, problem: Problem, at: datetime) -> list[str]:
+def _in_full(place: int, problem: Trouble, at: datetime) -> list[str]:
     lines = [
         f"## {place}. {problem.key} ({_of(problem)}), {_since(problem, at)}",
         "",
@@ -52,28 +52,28 @@ def _in_full(place: int, problem: Problem, at: datetime) -> list[str]:
     return lines
 
 
-def _in_short(place: int, problem: Problem, at: datetime) -> str:
+def _in_short(place: int, problem: Trouble, at: datetime) -> str:
     action = f" Safe action: `{problem.command}`." if problem.command else ""
     return f"{place}. **{problem.key}** ({_of(problem)}), {_since(problem, at)}: {_short(problem.cause)}. {_sentence(problem.affected.sentence)}{action}"
 
 
-def _of(problem: Problem) -> str:
+def _of(problem: Trouble) -> str:
     return f"{problem.severity}, silenced" if problem.silenced else problem.severity
 
 
-def _since(problem: Problem, at: datetime) -> str:
+def _since(problem: Trouble, at: datetime) -> str:
     return (
         f"since {moment(problem.since)} ({lasting(at - problem.since)})" if problem.since else "since when is not known"
     )
 
 
-def _affected(problem: Problem, at: datetime) -> str:
+def _affected(problem: Trouble, at: datetime) -> str:
     found = problem.affected
     waited = f"; the oldest has waited for {lasting(at - found.oldest)}" if found.oldest and not found.failed else ""
     return f"{found.sentence}{waited}"
 
 
-def _next(problem: Problem, at: datetime) -> str:
+def _next(problem: Trouble, at: datetime) -> str:
     if problem.next_at is None:
         return problem.next
     if problem.next_at <= at:

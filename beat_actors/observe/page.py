@@ -40,7 +40,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong: an alert that no other alert explains, with those that it explains as its `parts`.
 
     `severity`: the highest of all of them. `automatic`: what Beat does by itself. `next_at`: when it will do the next thing, `next`, or null where
@@ -106,7 +106,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     status: Annotated[Literal["calm", "trouble", "blind", "past"], one_of(STATUSES)]
     sentence: str
-    problems: list[Problem] = []
+    problems: list[Trouble] = []
     left_out: int = 0
     before: list[Change] = []
     after: list[Change] = []

@@ -124,6 +124,8 @@ TABLE = {
     ("GET", "/v1/alerts"): Scope.OPERATE,
     ("POST", "/v1/alerts/{alert_id}/silence"): Scope.OPERATE,
     ("GET", "/v1/audit"): Scope.ADMIN,
+    ("GET", "/v1/brief"): Scope.OPERATE,
+    ("GET", "/v1/overview"): Scope.OPERATE,
     ("GET", "/v1/webhooks"): Scope.READ,
     ("POST", "/v1/webhooks"): Scope.SUBMIT,
     ("GET", "/v1/webhooks/{webhook_id}"): Scope.READ,

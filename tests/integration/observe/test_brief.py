@@ -18,7 +18,7 @@ from beat_actors.engine import Engine
 from beat_actors.observe import brief as page_of
 from beat_actors.observe.brief import brief
 from beat_actors.observe.markdown import markdown
-from beat_actors.observe.page import Brief, Problem
+from beat_actors.observe.page import Brief, Trouble
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.running_code import own
@@ -38,7 +38,7 @@ async def asked(engine: Engine, count: int = 5) -> list[int]:
     return [one.id for one in await intake.accept(engine.database, wanted)]
 
 
-def first(page: Brief) -> Problem:
+def first(page: Brief) -> Trouble:
     """The first problem; every command of the page can be typed, and the page is one page."""
     text = markdown(page)
     assert page.status == "trouble", text
@@ -52,7 +52,7 @@ def first(page: Brief) -> Problem:
     return page.problems[0]
 
 
-def parts(problem: Problem) -> set[str]:
+def parts(problem: Trouble) -> set[str]:
     return {one.key for one in problem.parts}
 
 
