@@ -20,7 +20,7 @@ SPAN = re.compile(r"`(beat [^`]*)`")
 BARE = re.compile(rf"(?<![\w.`/-])beat (?:{'|'.join(sorted(NAMES))})\b")
 CALL = re.compile(r"(?:\w+=\$\()?(?:curl|call) ((?:'[^']*'|\"[^\"]*\"|[^\n'\"|])*)")
 """A call of the API; a pipe ends it."""
-LABELS = frozenset({"beat up", "beat chaos", "beat events"})
+LABELS = frozenset({"beat up", "beat chaos", "beat events", "beat top"})
 """Texts that name who did something, as the audit log has it."""
 
 VALUES = {

@@ -8,6 +8,7 @@ from beat_actors.cli.output import UNAVAILABLE, Flag, show_json
 from beat_actors.errors import BadInput
 from beat_actors.observe.markdown import markdown
 from beat_actors.observe.page import Affected, Brief, Trouble
+from beat_actors.observe.words import command_in
 
 OF_THE_API = "ask on a host of the installation: `beat doctor` checks every dependency"
 OF_POSTGRESQL = "start PostgreSQL, or check that BEAT_DATABASE_URL reaches it: `beat doctor`"
@@ -48,6 +49,7 @@ def brief(*, since: datetime | None = None, until: datetime | None = None, json:
 def unasked(said: str, *, over_api: bool) -> Brief:
     """The page where nobody can be asked: that is the first problem, and what else is wrong is not known."""
     what = "the API" if over_api else "PostgreSQL"
+    action = OF_THE_API if over_api else OF_POSTGRESQL
     problem = Trouble(
         key="api:away" if over_api else "database:away",
         severity="critical",
@@ -61,8 +63,8 @@ def unasked(said: str, *, over_api: bool) -> Brief:
         automatic="nothing is known" if over_api else "every process connects again by itself, and the work continues",
         next="no time is known",
         next_at=None,
-        action=OF_THE_API if over_api else OF_POSTGRESQL,
-        command="beat doctor",
+        action=action,
+        command=command_in(action),
         parts=[],
     )
     return Brief(at=datetime.now(UTC), status="blind", sentence=f"{what} does not answer", problems=[problem])

@@ -46,7 +46,7 @@ def _title(picture: Picture, width: int, trouble: str | None) -> Text:
     said, style = _verdict(picture)
     if trouble is not None:
         said, style = f"not of now: {trouble}", "bold red"
-    return _cut(Text.assemble(("beat top ", "bold"), moment(picture.at), "  ", (said, style)), width)
+    return _cut(Text.assemble(("beat top", "bold"), " ", moment(picture.at), "  ", (said, style)), width)
 
 
 def _verdict(picture: Picture) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 It is made of the open alerts, of which `roots` finds the causes, and of bounded looks at what waits. A calm system costs two statements.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.observe.changes import changes
 from beat_actors.observe.page import Affected, Brief, Part, Trouble
 from beat_actors.observe.roots import Group, Standing, groups
-from beat_actors.observe.words import listed, number
+from beat_actors.observe.words import command_in, listed, number
 from beat_actors.platforms.registry import platforms
 
 LISTED = 5
@@ -25,7 +24,6 @@ NOTICED = timedelta(minutes=1)
 """What changed so shortly after the opening of an alert stands with what changed before it: clocks and looks differ."""
 UNLED = timedelta(seconds=15)
 """Since when the scheduler was not seen before it counts as absent."""
-COMMAND = re.compile(r"`(beat [^`]+)`")
 EVERYTHING = frozenset({"database", "redis", "workers", "connections", "process", "sweep", "scheduler"})
 """Rules about what all work needs."""
 OF_ASSETS = frozenset({"assets", "backlog"})
@@ -176,7 +174,6 @@ def _scope(root: Standing, platform_of: Mapping[str, str]) -> dict[str, Any] | N
 
 def _problem(group: Group, waits: Waits | None, assets: Assets | None, at: datetime) -> Trouble:
     root = group.root
-    command = COMMAND.search(root.action)
     next_at, what = _next(root, waits, at)
     return Trouble(
         key=root.key,
@@ -190,7 +187,7 @@ def _problem(group: Group, waits: Waits | None, assets: Assets | None, at: datet
         next=what,
         next_at=next_at,
         action=root.action,
-        command=command[1] if command else None,
+        command=command_in(root.action),
         parts=[Part(key=one.key, severity=one.severity, cause=one.cause) for one in group.parts],
     )
 

@@ -1,7 +1,16 @@
 """How pages for operators say numbers, lists and spans of time. It loads nothing: the command line uses it over the API, too."""
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
+
+COMMAND = re.compile(r"`(beat [^`]+)`")
+
+
+def command_in(text: str) -> str | None:
+    """The first command of Beat that a text names."""
+    found = COMMAND.search(text)
+    return found[1] if found else None
 
 
 def listed(names: Sequence[str]) -> str:
