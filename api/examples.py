@@ -53,7 +53,6 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "resolved": ("`true`: resolved alerts too.", True),
     "restore_id": ("The id of a restore.", 17),
     "seq": ("The place of an event in the log.", 4711),
-    "until": ("A time with its zone; now if it is not given.", WHEN),
     "since": ("A time with its zone; of the changes also the `next_cursor` of the page before.", WHEN),
     "sink": ("The name of a sink.", "bus"),
     "source": ("The name of a source (a provider).", "graphapi"),

@@ -3,13 +3,13 @@
 Only added. Older processes write no `code_start`. The indexes are built concurrently and hold up no writer. That of `event` is partial: it
 holds the few events about breakers and alerts. A partition that is made later gets it from its parent.
 
-Revision ID: 0072
+Revision ID: 0075
 """
 
 from alembic import op
 
-revision = "0072"
-down_revision = "0065"
+revision = "0075"
+down_revision = "0074"
 branch_labels = None
 depends_on = None
 
