@@ -73,7 +73,10 @@ def groups(alerts: Sequence[Standing], platform_of: Mapping[str, str]) -> list[G
     above: dict[str, Standing] = {}
     for one in ordered:
         for cause in causes:
-            if cause.key != one.key and explains(cause, one, platform_of) and _top(cause, above).key != one.key:
+            if cause.key == one.key or not explains(cause, one, platform_of) or _top(cause, above).key == one.key:
+                continue
+            # Of two that explain each other, the deeper or older one is the cause.
+            if _depth(cause) < _depth(one) or not explains(one, cause, platform_of):
                 above[one.key] = cause
                 break
     found = {one.key: Group(one) for one in ordered if one.key not in above}
@@ -89,11 +92,11 @@ def _top(alert: Standing, above: Mapping[str, Standing]) -> Standing:
     return alert
 
 
-def _depth(alert: Standing) -> tuple[int, datetime]:
-    return (LAYERS.index(alert.rule) if alert.rule in LAYERS else len(LAYERS)), alert.opened_at
+def _depth(alert: Standing) -> tuple[int, datetime, str]:
+    return (LAYERS.index(alert.rule) if alert.rule in LAYERS else len(LAYERS)), alert.opened_at, alert.key
 
 
-def _gravest(group: Group) -> tuple[bool, int, tuple[int, datetime]]:
+def _gravest(group: Group) -> tuple[bool, int, tuple[int, datetime, str]]:
     return group.root.silenced, -SEVERITIES.index(group.severity), _depth(group.root)
 
 
