@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency drills events trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency notices drills events trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +83,9 @@ visits: $(READY) ## what it costs to visit again what is known; ARGS="--beside .
 
 limits: $(READY) ## how much of a provider's limit is used; ARGS="--credentials 5 --latency 0-3"
 	@$(BIN)/python -m bench.limits $(ARGS)
+
+notices: $(READY) ## how long a notification takes from each fault on, and the message of its end; ARGS="--only Graph" narrows
+	@$(BIN)/python -m bench.notices $(ARGS)
 
 uploads: $(READY) ## what an upload of a picture costs, beside requests and boto3 with 32 threads, and how fast a backlog drains
 	@$(BIN)/python -m bench.uploads $(ARGS)

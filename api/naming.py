@@ -29,6 +29,7 @@ TAGS = (
         "Overview", "What is wrong and why on one page, and the whole installation at a moment.", ("brief", "overview")
     ),
     Tag("Alerts", "Open alerts, with impact and recommended action.", ("alerts",)),
+    Tag("Notifications", "Where alerts are sent, and the messages that were sent.", ("notify",)),
     Tag("Sources", "Providers and their circuit breakers.", ("sources",)),
     Tag("Credentials", "Credentials for providers, without their secrets.", ("credentials",)),
     Tag("Flows", "Flows and how many of their calls may be in flight.", ("flows",)),

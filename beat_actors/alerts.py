@@ -14,10 +14,10 @@ import msgspec
 from beat_actors import audit
 from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.errors import NotFound
+from beat_actors.severities import SEVERITIES
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
-SEVERITIES = ("info", "warning", "critical")
 SOURCE_RULE, PLATFORM_RULE = "source", "platform"
 COVERING = (SOURCE_RULE, PLATFORM_RULE)
 """The rules whose alerts explain those of other rules about the sources that they cover; a later one also explains those of an earlier one."""
@@ -27,7 +27,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """`key` begins with the rule's name and a colon, and is the same for as long as the cause is. `severity`: info, warning, critical.
 
     `source`: the source that it is about. `covers`: the sources about which it explains the alerts of other
-    rules, `None`: its own. `again_after`: seconds
+    rules, `None`: its own. `platform`: the platform that it is about, `None`: that of the source, or no single one.
+    `over_at`: when the cause is expected to be gone, where that is known. `again_after`: seconds
     after its opening in which an alert of this key is not opened a second time, unless it is more severe now.
     """
 
@@ -39,11 +40,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     source: str | None = None
     covers: Sequence[str] | None = None
+    platform: str | None = None
+    over_at: datetime | None = None
     again_after: float = 0.0
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert. `silenced`: it sends no events, because an operator muted it or because another alert explains it."""
+    """An alert. `silenced`: it sends no events, because an operator muted it or because another alert explains it. `over_at`: when its cause is
+    expected to be gone, where that is known."""
 
     id: int
     key: str
@@ -53,7 +57,9 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True):
     automatic: str
     action: str
     source: str | None
+    platform: str | None
     opened_at: datetime
+    over_at: datetime | None
     resolved_at: datetime | None
     silenced: bool
 
@@ -110,4 +116,14 @@ async def silence(transaction: Transaction, alert_id: int, *, silenced: bool, ac
 
 
 def _json(alerts: Sequence[Alert]) -> str:
-    return jsonb([msgspec.structs.asdict(alert) for alert in alerts])
+    return jsonb(
+        [{**msgspec.structs.asdict(alert), "platform": alert.platform or _platform(alert)} for alert in alerts]
+    )
+
+
+def _platform(alert: Alert) -> str | None:
+    if alert.source is None:
+        return None
+    from beat_actors.platforms.registry import platform_of  # imports every platform
+
+    return platform_of(alert.source)

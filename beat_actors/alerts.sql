@@ -11,7 +11,7 @@ standing AS (
                OR o.key = 'parser:' || s.source AND s.key LIKE 'quarantine:malformed:%%')) AS explained
     FROM jsonb_to_recordset(%(standing)s::jsonb) AS s(
         key text, severity text, cause text, impact text, automatic text, action text, source text, covers text[],
-        again_after double precision)
+        platform text, over_at timestamptz, again_after double precision)
     WHERE beat_leads(%(epoch)s)
 ), known AS (
     SELECT s.*, a.id, a.told AS before,
@@ -20,14 +20,14 @@ standing AS (
     FROM standing s JOIN alert a ON a.key = s.key AND a.resolved_at IS NULL
 ), updated AS (
     UPDATE alert a SET severity = k.severity, cause = k.cause, impact = k.impact, automatic = k.automatic, action = k.action,
-        explained = k.explained, told = k.now_announced, covers = k.covers
+        explained = k.explained, told = k.now_announced, covers = k.covers, platform = k.platform, over_at = k.over_at
     FROM known k WHERE a.id = k.id AND a.resolved_at IS NULL
-      AND (a.severity, a.cause, a.impact, a.automatic, a.action, a.explained, a.told, a.covers)
-          IS DISTINCT FROM (k.severity, k.cause, k.impact, k.automatic, k.action, k.explained, k.now_announced, k.covers)
+      AND (a.severity, a.cause, a.impact, a.automatic, a.action, a.explained, a.told, a.covers, a.platform, a.over_at)
+          IS DISTINCT FROM (k.severity, k.cause, k.impact, k.automatic, k.action, k.explained, k.now_announced, k.covers, k.platform, k.over_at)
     RETURNING a.*, CASE WHEN k.before IS NULL THEN 'opened' ELSE 'escalated' END AS state, k.before IS DISTINCT FROM a.told AS announce
 ), opened AS (
-    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, covers, explained, told)
-    SELECT key, severity, cause, impact, automatic, action, source, covers, explained, CASE WHEN NOT explained THEN severity END
+    INSERT INTO alert (key, severity, cause, impact, automatic, action, source, covers, platform, over_at, explained, told)
+    SELECT key, severity, cause, impact, automatic, action, source, covers, platform, over_at, explained, CASE WHEN NOT explained THEN severity END
     FROM standing s
     WHERE NOT EXISTS (SELECT FROM alert a WHERE a.key = s.key AND (
         a.resolved_at IS NULL OR a.opened_at > clock_timestamp() - make_interval(secs => s.again_after)
@@ -92,7 +92,7 @@ WITH {{opened}}, resolved AS (
 -- Rows: `AlertView`.
 -- Locks: none.
 -- No row: there is none.
-SELECT id, key, severity, cause, impact, automatic, action, source, opened_at, resolved_at, silenced OR explained AS silenced FROM alert
+SELECT id, key, severity, cause, impact, automatic, action, source, platform, opened_at, over_at, resolved_at, silenced OR explained AS silenced FROM alert
 WHERE %(all)s OR resolved_at IS NULL ORDER BY resolved_at DESC NULLS FIRST, silenced OR explained, array_position('{critical,warning,info}', severity), id DESC
 LIMIT %(limit)s
 

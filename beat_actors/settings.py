@@ -27,6 +27,7 @@ from beat_actors.asset_settings import AssetSettings
 from beat_actors.errors import BadSettings, SecretMissing
 from beat_actors.event_sinks import EventSinks
 from beat_actors.kept_settings import KeptSettings
+from beat_actors.notify_settings import NotifySettings
 from beat_actors.routes import Route, Sources, route
 
 Kind = TypeVar("Kind", bound="DatabaseSettings")
@@ -79,9 +80,7 @@ class DatabaseSettings(BaseSettings):
         PostgresDsn | None,
         Field(description="URL of PostgreSQL as a superuser, only for `beat db roles`; give it to no running process"),
     ] = None
-    database_statement_timeout: Annotated[
-        float, Field(gt=0, le=600, description="maximum seconds of one statement")
-    ] = 5.0
+    database_statement_timeout: Annotated[float, Field(gt=0, le=600, description="maximum seconds per statement")] = 5.0
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """No values: URLs hold passwords, and what is printed of an object ends in logs and tracebacks."""
@@ -96,7 +95,7 @@ class DatabaseSettings(BaseSettings):
         return str(self.database_owner_url or self.direct_url)
 
 
-class Settings(AssetLinkSettings, AssetSettings, KeptSettings, DatabaseSettings):
+class Settings(AssetLinkSettings, AssetSettings, KeptSettings, NotifySettings, DatabaseSettings):
     """Every variable that Beat reads. `beat settings` prints the same as a table."""
 
     database_pool_size: Annotated[

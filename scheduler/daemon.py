@@ -36,6 +36,7 @@ from beat_actors.logs import configure
 from beat_actors.observe import state, tally
 from beat_actors.observe.families import RESENT, SWEPT
 from beat_actors.observe.listen import listening
+from beat_actors.notify import queue as notifications
 from beat_actors.payloads.archive import Archiver
 from beat_actors.pipeline.deciding import settle_incidents
 from beat_actors.privacy import running as erasures
@@ -112,6 +113,11 @@ async def _uploads(database: Database, mailbox: Mailbox, _epoch: int) -> Swept:
 async def _forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
     """Ended deliveries of webhooks, past their age."""
     return Swept(count=await deliveries.forget(database, epoch))
+
+
+async def _notifications_forgotten(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
+    """Ended messages to sinks of notifications, past their age."""
+    return Swept(count=await notifications.forget(database, epoch))
 
 
 async def _assets_prepared(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
@@ -198,6 +204,7 @@ JOBS = (
     Job("logs_kept", _unless_stepped(_writes(keeping.sweep)), every=60, deadline=60),
     Job("entities_checked", _writes(checking.sweep), every=60, deadline=60),
     Job("restores_forgotten", _unless_stepped(_restores_forgotten), every=600, deadline=10),
+    Job("notifications_forgotten", _unless_stepped(_notifications_forgotten), every=600, deadline=10),
     Job("assets_prepared", _assets_prepared, every=30, deadline=20),
     Job("assets_deleted", _writes(Deleter().run), every=30, deadline=90),
     Job("assets_sampled", _writes(backlog.sample), every=30, deadline=10),

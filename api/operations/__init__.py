@@ -29,6 +29,7 @@ from api.operations.events import (
 from api.operations.flows import Flow, Flows
 from api.operations.held import AcceptHeldRecord, HeldRecords, OneHeldRecord, RejectHeldRecord
 from api.operations.overview import Overview
+from api.operations.notify import ROUTES as NOTIFY
 from api.operations.quarantine import (
     Quarantine,
     QuarantineEntry,
@@ -94,6 +95,7 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/alerts/{alert_id}/silence": AlertSilence,
     "/v1/brief": BriefPage,
     "/v1/overview": Overview,
+    **NOTIFY,
     "/v1/audit": Audit,
     "/v1/assets": Assets,
     "/v1/assets/{asset_id}": Asset,

@@ -51,6 +51,11 @@ COMMANDS = (
     ("brief", "brief:brief", "Tell on one page what is wrong now and why, or the timeline of an incident."),
     ("top", "top:top", "Watch the whole installation live: rates, sources, waiting work, processes, alerts."),
     ("alerts", "alerts:app", "List open alerts with impact and recommended action; silence one."),
+    (
+        "notify",
+        "notify:app",
+        "Notifications of alerts: list, add, change, pause, resume, remove sinks; send a test; list messages.",
+    ),
     ("quarantine", "quarantine:app", "List quarantined payloads, grouped by error; show, replay or resolve them."),
     ("held", "held:app", "List records that have to be confirmed before they are written; accept or reject one."),
     (

@@ -72,6 +72,15 @@ def _webhooks(_: object) -> Iterable[str]:
     return _asked(Webhooks, work)
 
 
+def _sinks(_: object) -> Iterable[str]:
+    from beat_actors.cli.operators.notify import There as Notify
+
+    async def work(beat: Notify) -> Iterable[str]:
+        return [one.name for one in await beat.sinks()]
+
+    return _asked(Notify, work)
+
+
 def _assets(*statuses: str | None) -> Completer:
     """The newest assets in these statuses."""
 
@@ -98,5 +107,7 @@ AnyUsedCredential = Annotated[int | None, Parameter(completer=_credentials("read
 AnyCoolingCredential = Annotated[int | None, Parameter(completer=_credentials("cooling", "probing"))]
 AlertId = Annotated[int, Parameter(completer=_alerts)]
 WebhookId = Annotated[int, Parameter(completer=_webhooks)]
+NotifySinkName = Annotated[str, Parameter(completer=_sinks)]
+AnyNotifySink = Annotated[str | None, Parameter(completer=_sinks)]
 AssetId = Annotated[str, Parameter(completer=_assets(None))]
 AnyGivenUpAsset = Annotated[str | None, Parameter(completer=_assets("FAILED", "EXPIRED", "GONE"))]

@@ -21,6 +21,7 @@ from beat_actors.credentials.vault import Revealed, Vault
 from beat_actors.database import Database, Statement, Statements, Transaction, arrays, jsonb
 from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.errors import BadInput, KeyNotEverywhere, NoAvailableSources, NotFound
+from beat_actors.notify import sinks
 from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms, source_named
 from beat_actors.text import check_text
@@ -260,9 +261,10 @@ class CredentialManager:
                 by_another = {"key": self.vault.sealing_key_id, "limit": batch}
                 rows = await transaction.rows(OTHERWISE_SEALED, by_another)
                 endpoints = await seal_anew(transaction, self.vault, batch=batch)
-                if not rows and not endpoints:
+                notified = await sinks.seal_anew(transaction, self.vault, batch=batch)
+                if not rows and not endpoints and not notified:
                     return rotated
-                rotated += len(endpoints)
+                rotated += len(endpoints) + len(notified)
                 sealed = []
                 for row in rows:
                     opened = self.vault.open(row.id, row.source, row.key_id, row.secret)
@@ -272,6 +274,7 @@ class CredentialManager:
                     "key_id": self.vault.sealing_key_id,
                     "credentials": [row.id for row in rows],
                     "webhooks": endpoints,
+                    "notify_sinks": notified,
                 }
                 await audit.record(transaction, actor=self.actor, action="vault.rotate", target="vault", detail=detail)
 

@@ -50,3 +50,8 @@ def source_named(source: str) -> tuple[str, Source]:
             return declared.name, declared.sources[source]
     known = sorted(name for declared in platforms().values() for name in declared.sources)
     raise UnknownName(f"there is no source {source!r}; there is: {', '.join(known)}", field="source")
+
+
+def platform_of(source: str) -> str | None:
+    """The platform that a source belongs to, `None` where no installed platform has it."""
+    return next((declared.name for declared in platforms().values() if source in declared.sources), None)

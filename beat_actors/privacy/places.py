@@ -63,6 +63,8 @@ ENGINE = (
     Place("outbox_event", ("subject", "data"), "handles in events", REQUEST),
     Place("webhook_delivery", ("data", "error"), "handles in events", LOG),
     Place("webhook_endpoint", ("url", "account_id", "last_error"), "an account's address for events", "until it is removed", (), "account_id"),
+    Place("notify_sink", ("name", "target", "recipients", "sender", "last_error"), "operators' mail addresses; what a sink of notifications answered", "until it is removed"),
+    Place("notification", ("error",), "what a sink of notifications answered", LOG),
     Place("quarantine", ("error", "detail"), "unreadable values with their path", f"{REQUEST} after it was resolved"),
     Place("held_record", ("key", "record", "said", "good", "witnesses", "question", "account_id", "decided_by"), "a record that has to be confirmed before it is written, and what sources say of it", f"{REQUEST} after it was decided", ("key",), "account_id", "owner"),
     Place("audit_log", ("actor", "target", "detail"), "operators' names, reasons, ids of changed objects", KEPT, ("actor",)),
@@ -99,6 +101,7 @@ NOTHING_PERSONAL = {
     "limit_level": "limits on on-demand requests",
     "limit_usage": "limits on on-demand requests",
     "metric_sum": "names of metrics and their labels",
+    "notification_told": "rules and sources",
     "process": "hosts",
     "process_left": "names of metrics and their labels",
     "smaller_page": "digests of what was asked for",
@@ -216,6 +219,11 @@ OTHER_COLUMNS = frozenset(
         "trust",
         "trust_reasons",
         "cause",
+        "platforms",
+        "hours",
+        "days",
+        "group_by",
+        "group_key",
     ]
 )
 """Names of text columns that hold ids of things, states, sealed or hashed secrets, or words of Beat, in whatever table of the list."""

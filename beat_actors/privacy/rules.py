@@ -18,6 +18,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "asset_denied": ("reason",),
     "credential": ("check_detail", "dead_reason", "disabled_reason", "denials"),
     "webhook_endpoint": ("last_error",),
+    "notify_sink": ("last_error",),
 }
 """Of these tables only some texts are looked through; the rest is a customer's own."""
 FIRST = ("scrape_request_log", "scrape_fetch")

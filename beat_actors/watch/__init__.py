@@ -5,6 +5,7 @@ Each alert gives its cause, its impact, what Beat does automatically, and one sa
 
 from beat_actors import running_code
 from beat_actors.alerts import PLATFORM_RULE, SOURCE_RULE
+from beat_actors.notify import alerts as notify
 from beat_actors.process_alerts import processes_in_trouble
 from beat_actors.quotas import foreseen
 from beat_actors.restoring import checking
@@ -38,7 +39,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     ),
     Watch("owners", owners_out),
     Watch("credential", credentials_in_trouble, opened_elsewhere=True),
-    Watch("quota", quotas, every=60),
+    Watch("quota", quotas, every=30),
     Watch("limit", limits),
     Watch("forecast", foreseen.alerts, every=300),
     Watch("backlog", assets_waiting),
@@ -46,12 +47,13 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("sweep", late_sweeps),
     Watch("claims", standstill),
     Watch("database", slow_database, every=30),
-    Watch("process", processes_in_trouble, every=45),
+    Watch("process", processes_in_trouble, every=30),
     Watch("code", running_code.alerts, every=30),
     Watch("connections", connections),
     Watch("held", waiting_for_a_person, every=60),
     Watch("data", distrusted, every=60),
     Watch("webhook", webhooks.in_trouble, every=30),
+    Watch("notify", notify.in_trouble, every=30),
     Watch("events", unpublished, every=12),
     Watch("partition", partitions, every=60),
     Watch(checking.RULE, checking.drifted, every=300),

@@ -49,6 +49,7 @@ async def stopped_by_hand(database: Database) -> list[Alert]:
                 impact="its requests are accepted and wait; other flows are not affected",
                 automatic="none: a paused flow stays paused",
                 action=f"`beat flows resume {row.flow} --platform {row.platform} --reason …`; `beat audit flow/{row.platform}/{row.flow}` shows who paused it",
+                platform=row.platform,
             )
             for row in flows
         ),
@@ -61,6 +62,7 @@ async def stopped_by_hand(database: Database) -> list[Alert]:
                 automatic=f"one probe at {moment(row.until)} resumes the calls if it succeeds",
                 action=f"`beat sources close {row.source} --reason …` resumes them now; `beat audit source/{row.source}` shows who stopped them",
                 source=row.source,
+                over_at=row.until,
             )
             for row in sources
         ),

@@ -52,4 +52,5 @@ def _alert(row: Out) -> Alert:
         else "none: no credential becomes available without manual action",
         action=f"`beat credentials list {row.source}` shows why; add one: `beat credentials add {row.source}`",
         source=row.source,
+        over_at=row.back_at,
     )

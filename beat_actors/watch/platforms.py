@@ -60,6 +60,8 @@ def _alert(row: Still) -> Alert:
         automatic=automatic,
         action=f"`beat why {row.request_id}` shows what blocks the oldest request",
         covers=list(platform.sources),
+        platform=row.platform,
+        over_at=row.until,
     )
 
 

@@ -56,6 +56,7 @@ async def quarantined(database: Database) -> list[Alert]:
             automatic="Beat keeps each with its payload, so that it can be parsed again without a call",
             action=_action(row),
             source=None if row.source == "-" else row.source,
+            platform=None if row.platform == "-" else row.platform,
         )
         for row in rows
     ]

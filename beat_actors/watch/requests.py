@@ -86,6 +86,7 @@ async def standstill(database: Database) -> list[Alert]:
             impact=f"no request of {row.platform} makes progress; none is lost",
             automatic="the scheduler asks for a dispatch cycle every 2 s; the first free worker runs it",
             action="check that workers run and reach PostgreSQL and Redis: `beat doctor`",
+            platform=row.platform,
         )
         for row in rows
         if row.platform not in elsewhere
@@ -106,6 +107,8 @@ async def waiting(database: Database) -> list[Alert]:
             if row.until is None
             else f"the request continues at {moment(row.until)}, when the first blocker clears",
             action=f"`beat why {row.request_id}` names every blocker; add a credential, or wait",
+            platform=row.platform,
+            over_at=row.until,
         )
         for row in rows
     ]

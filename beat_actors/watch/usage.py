@@ -117,6 +117,8 @@ def _limit(view: LimitView) -> list[Alert]:
                 else ""
             ),
             action=f"`beat limits` shows usage; send work that can wait with priority batch, or reset the limit: `beat limits reset {view.name} --reason …`",
+            platform=view.platform,
+            over_at=view.renews_at,
             again_after=float(view.seconds),
         )
     ]

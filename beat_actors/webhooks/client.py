@@ -7,6 +7,7 @@ costs no delivery, and the count of bytes covers the attempt whole: TLS, interim
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,19 +70,30 @@ class MeteredSocket(socket.socket):
 
 
 class WebhookClient:
-    """Make it inside a running event loop; `close` it there."""
+    """Make it inside a running event loop; `close` it there. `trusted`: the authorities that are trusted, in the place of the system's.
+    `agent`: its user agent. `setting`: what would allow private addresses."""
 
-    def __init__(self, *, allow_private: bool, sockets: type[MeteredSocket] = MeteredSocket) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        sockets: type[MeteredSocket] = MeteredSocket,
+        trusted: ssl.SSLContext | None = None,
+        agent: str = "beat-webhooks/1",
+        setting: str = "BEAT_WEBHOOK_ALLOW_PRIVATE",
+    ) -> None:
+        self._setting = setting
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
                 force_close=True,
+                ssl=True if trusted is None else trusted,
                 socket_factory=GuardedSockets(allow_private=allow_private, kind=sockets),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             auto_decompress=False,  # little is read of an answer, and nothing of it is unpacked
-            headers={"User-Agent": "beat-webhooks/1"},
+            headers={"User-Agent": agent},
             trust_env=False,
         )
 
@@ -110,7 +122,7 @@ class WebhookClient:
         except TimeoutError:
             return Reply(status, f"no whole answer within {TOTAL:g} s", pause)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Reply(status, _failure(error), pause)
+            return Reply(status, _failure(error, self._setting), pause)
 
     async def close(self) -> None:
         await self._session.close()
@@ -122,13 +134,13 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float:
     return min(waits.asked_for(said, b"") or 0.0, LONGEST_PAUSE)
 
 
-def _failure(error: BaseException) -> str:
+def _failure(error: BaseException, setting: str) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name does not resolve"
     if isinstance(error, aiohttp.ClientResponseError):
         return "what it answered is not HTTP, or has too many headers"
     if cause_of(error, PrivateAddress) is not None:
-        return "its address or port is not one for the public, so nothing was sent; BEAT_WEBHOOK_ALLOW_PRIVATE would allow it"
+        return f"its address or port is not one for the public, so nothing was sent; {setting} would allow it"
     if cause_of(error, AnswerTooLong) is not None:
         return f"no final status within the first {MOST_READ >> 10} KiB of its answer"
     # The messages of the HTTP library may hold the whole URL: the type says enough.

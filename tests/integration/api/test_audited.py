@@ -90,6 +90,15 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/erasures", {"platform": "instagram", "subject": "4711", "dry_run": False, **REASON}, "subject.erase"),
     ("POST", "/v1/erasures/lift", {"platform": "instagram", "subject": "4711", **REASON}, "subject.lift"),
     ("POST", "/v1/alerts/1/silence", REASON, "alert.silence"),
+    (
+        "POST",
+        "/v1/notify/sinks",
+        {"name": "ops", "kind": "slack", "url": "https://hooks.example.com/canary-three-5f2c9e"},
+        "notify.add",
+    ),
+    ("PATCH", "/v1/notify/sinks/ops", {"severity": "critical", "hours": "8-18"}, "notify.change"),
+    ("POST", "/v1/notify/sinks/ops/test", None, "notify.test"),
+    ("DELETE", "/v1/notify/sinks/ops?reason=gone", None, "notify.remove"),
     ("POST", "/v1/webhooks", {"url": "https://example.com/hook"}, "webhook.create"),
     ("PATCH", "/v1/webhooks/1", {"events": ["beat.alert.*"]}, "webhook.change"),
     ("POST", "/v1/webhooks/1/rotate", None, "webhook.rotate"),
@@ -166,6 +175,7 @@ async def test_what_a_key_changes_is_on_record_with_the_key(
         whole = await transaction.value("SELECT string_agg(a::text, '') FROM audit_log a")
         assert await transaction.value("SELECT api_key_id FROM scrape_request_log") == admin.id
     assert not any(secret["key"] in whole for secret in SECRETS)
+    assert "canary-three-5f2c9e" not in whole
 
 
 async def newest(database: Database) -> int:

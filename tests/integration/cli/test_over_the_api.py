@@ -25,6 +25,8 @@ READS = (
     ("keys", "list"),
     ("limits",),
     ("webhooks", "list"),
+    ("notify", "list"),
+    ("notify", "log"),
     ("audit",),
     ("stuck",),
     ("assets", "list"),

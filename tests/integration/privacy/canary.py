@@ -203,6 +203,11 @@ def populate(admin: psycopg.Connection, content: bytes) -> None:
     insert(admin, "webhook_endpoint", url="https://example.com/hook", events=["*"], last_error=MENTION, key_id="k")
     (endpoint,) = admin.execute("SELECT max(id) FROM webhook_endpoint").fetchone() or (0,)
     insert(admin, "webhook_delivery", endpoint_id=endpoint, data=data, error=MENTION, state="failed")
+    insert(
+        admin, "notify_sink", name="ops", kind="slack", severity="info", group_by="all", key_id="k", last_error=MENTION
+    )
+    (sink,) = admin.execute("SELECT max(id) FROM notify_sink").fetchone() or (0,)
+    insert(admin, "notification", sink_id=sink, error=MENTION, state="failed")
     insert(admin, "event_parked", sink="s", reason=MENTION)
     insert(admin, "event_replay", reason=MENTION, types=["t"])
     insert(

@@ -1,0 +1,4 @@
+"""How grave an alert is."""
+
+SEVERITIES = ("info", "warning", "critical")
+"""The least grave first."""
