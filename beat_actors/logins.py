@@ -2,9 +2,6 @@
 say what is made here; callers of the API are told a sentence of Beat's own, since the text may name a host."""
 
 import re
-from collections.abc import MutableMapping
-from logging import Formatter, LogRecord
-from typing import Any
 
 HIDDEN = "***"
 # In the words of PostgreSQL, libpq, PgBouncer, Redis, and of anything that quotes a URL or a connection string.
@@ -26,21 +23,6 @@ def without_logins(text: str) -> str:
 def said(error: BaseException) -> str:
     """The first line of what a driver says of its error, or the error's kind where it says nothing."""
     return without_logins(str(error).strip().partition("\n")[0]) or type(error).__name__
-
-
-def hide_logins(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Structlog's processor for what is about to be written, tracebacks included."""
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = without_logins(value)
-    return event
-
-
-class LoginFormatter(Formatter):
-    """The same for the lines of the standard library's loggers."""
-
-    def format(self, record: LogRecord) -> str:
-        return without_logins(super().format(record))
 
 
 def _hidden(found: re.Match[str]) -> str:

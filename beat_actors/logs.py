@@ -1,4 +1,4 @@
-"""Structured logs: JSON lines for machines, coloured lines on a terminal. Fields are chosen where they are logged; secrets never are."""
+"""Structured logs: JSON lines for machines, coloured lines on a terminal. `log_events` lists the events; `masking` keeps secrets out of every line."""
 
 import atexit
 import functools
@@ -11,7 +11,7 @@ from typing import TextIO, cast
 import structlog
 
 from beat_actors.log_buffer import LogBuffer
-from beat_actors.logins import LoginFormatter, hide_logins
+from beat_actors.masking import hide, mask, masked, secrets_of
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ def buffer() -> LogBuffer:
 def handler() -> logging.Handler:
     """What writes records of standard-library loggers to the process's log."""
     made = logging.StreamHandler(cast("TextIO", buffer()))
-    made.setFormatter(LoginFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    made.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     return made
 
 
@@ -49,6 +49,7 @@ def configure(settings: Settings, *, service: str) -> None:
     The stream is the process's own: what stands in for `sys.stderr` for a while may be closed before the logger is done with.
     Lines go through a bounded buffer; those that cannot be written are lost, and the process reports them.
     """
+    hide(secrets_of(getattr(settings, name) for name in type(settings).model_fields))
     stream = cast("TextIO", buffer())
     terminal = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
@@ -58,7 +59,7 @@ def configure(settings: Settings, *, service: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            hide_logins,
+            mask,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level)),
@@ -71,6 +72,13 @@ def configure(settings: Settings, *, service: str) -> None:
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
     sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+class MaskingFormatter(logging.Formatter):
+    """For the lines of the standard library's loggers, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

@@ -12,6 +12,8 @@ from random import Random, SystemRandom
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import structlog
+
 from beat_actors import audit
 from beat_actors.broker import lanes, leasing, loading, recording, returns, store
 from beat_actors.broker.decision import Allocator, apply_settlements, decide
@@ -27,6 +29,8 @@ from beat_actors.observe import families, waits
 from beat_actors.observe.counts import Counts
 from beat_actors.platforms.interface import NOT_SENT, Outcome, Platform
 from beat_actors.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 SQL = Statements(__file__)
 WAKE_BATCH = 2000
@@ -170,6 +174,14 @@ async def _turn(
     _count(database.metrics.counts, platform.name, plan, by_id, result, time.monotonic() - started)
     if result.leased:
         hit("turn.after_commit", result.leased)
+    if result.leased or result.settled:
+        log.debug(
+            "turn.leased",
+            platform=platform.name,
+            leased=result.leased,
+            settled=result.settled,
+            blocked=len(result.blocked),
+        )
     # A time that has passed already is for the sweep: a turn at once would find what this one found.
     times = [item.until for item in plan.blocked if item.until is not None and item.until > snapshot.now]
     if clears_at := min(times, default=None):

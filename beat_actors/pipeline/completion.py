@@ -121,6 +121,11 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult,
     for item in finished:
         if item.is_head and item.attempt.made:
             counts.observe(families.CALL_SECONDS, item.claim.source, value=item.attempt.exchange.ms / 1000)
+    log.debug(
+        "call.finished",
+        fetches=[item.claim.id for item in finished],
+        outcomes=[item.verdict.outcome.name for item in finished],
+    )
     result.zombies += zombies
     if held is None:
         result.next += [item.claim.id for item in finished if item.verdict.outcome is Outcome.OK]

@@ -40,6 +40,13 @@ async def claim(engine: Engine, fetch_ids: Sequence[int], result: StageResult) -
             if sealed:
                 log.error("vault_key_missing", keys=sealed, hint="start this process with them")
     engine.database.metrics.claimed("retrieve", claimed)
+    if claimed:
+        log.debug(
+            "fetch.claimed",
+            fetches=[one.id for one in claimed],
+            requests=[one.request_id for one in claimed],
+            sources=sorted({one.source for one in claimed}),
+        )
     return [claim for claim in claimed if claim.stage == Stage.LEASED]
 
 

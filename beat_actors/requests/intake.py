@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
@@ -25,6 +26,8 @@ from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.states import Priority
 from beat_actors.requests.views import ITEM
 from beat_actors.text import check_text
+
+log = structlog.get_logger(__name__)
 
 MAX_TEXT = 2_000
 MAX_KEY = 255
@@ -239,6 +242,11 @@ async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accep
     async with database.statements() if alone else database.transaction() as opened:
         accepted = await submit(opened, prepared)
     committed()
+    log.debug(
+        "request.accepted",
+        requests=[one.id for one in accepted],
+        platforms=sorted({one.request.platform for one in prepared}),
+    )
     return accepted
 
 

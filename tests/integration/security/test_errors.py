@@ -13,8 +13,8 @@ from api.services import Services
 from beat_actors.access.scopes import Scope
 from beat_actors.cli.app import invoke
 from beat_actors.database import Database
-from beat_actors.logins import hide_logins
 from beat_actors.logs import configure
+from beat_actors.masking import mask
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import Keys, bearer, new_key
 
@@ -89,7 +89,7 @@ def test_p8_every_process_logs_without_logins(settings: Settings) -> None:
     try:
         configure(settings, service="test")
         *_, last, _renderer = structlog.get_config()["processors"]
-        assert last is hide_logins
+        assert last is mask
     finally:
         structlog.configure(**before)
         structlog.contextvars.clear_contextvars()

@@ -5,7 +5,9 @@ import logging
 
 import pytest
 
-from beat_actors.logins import LoginFormatter, hide_logins, said, without_logins
+from beat_actors.logins import said, without_logins
+from beat_actors.logs import MaskingFormatter
+from beat_actors.masking import mask
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_an_error_is_reported_by_its_first_line_or_by_its_kind() -> None:
 
 
 def test_p8_logs_hold_no_logins() -> None:
-    event = hide_logins(None, "error", {"event": "lost", "exception": 'user "bob"\nredis://bob:hunter2@h', "n": 1})
+    event = mask(None, "error", {"event": "lost", "exception": 'user "bob"\nredis://bob:hunter2@h', "n": 1})
     assert "bob" not in json.dumps(event)
     record = logging.LogRecord("pool", logging.WARNING, "", 1, "broken: %s", ("postgresql://bob:hunter2@h/x",), None)
-    assert LoginFormatter("%(message)s").format(record) == "broken: postgresql://***@h/x"
+    assert MaskingFormatter("%(message)s").format(record) == "broken: postgresql://***@h/x"
