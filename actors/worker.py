@@ -20,6 +20,7 @@ from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.logs import configure
 from beat_actors.running_code import own
+from beat_actors.scores.adding import Adding
 from beat_actors.settings import load
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,9 @@ def engine() -> Engine:
         name = UPLOADS_PROCESS if _takes_assets and not _takes_others else "worker"
         _engine = Engine.start(settings, name=name)
         _runner = Runner(_engine, mailbox, parses=_parses)
-        _reporter = Reporter(_engine.database, name=name, own_trouble=_engine.own_trouble, code=own()).start()
+        _reporter = Reporter(
+            _engine.database, name=name, own_trouble=_engine.own_trouble, code=own(), also=Adding()
+        ).start()
     return _engine
 
 

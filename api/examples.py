@@ -69,6 +69,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     ),
     "w": ("The width in pixels that is enough; it is rounded up to a width that Beat makes.", 320),
     "wait": ("Seconds to wait for the end, 60 at most.", 30),
+    "weeks": ("Weeks, this one included.", 4),
     "webhook_id": ("The id of an endpoint.", 2),
 }
 """By name: a description, and an example or `None`."""

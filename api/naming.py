@@ -30,7 +30,7 @@ TAGS = (
     ),
     Tag("Alerts", "Open alerts, with impact and recommended action.", ("alerts",)),
     Tag("Notifications", "Where alerts are sent, and the messages that were sent.", ("notify",)),
-    Tag("Sources", "Providers and their circuit breakers.", ("sources",)),
+    Tag("Sources", "Providers and their circuit breakers.", ("sources", "scorecard")),
     Tag("Credentials", "Credentials for providers, without their secrets.", ("credentials",)),
     Tag("Flows", "Flows and how many of their calls may be in flight.", ("flows",)),
     Tag("Held records", "Records that have to be confirmed before they are written.", ("held",)),

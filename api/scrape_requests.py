@@ -95,7 +95,7 @@ class ScrapeRequests(Resource):
         keyed = req.get_header("Idempotency-Key") is not None
         (accepted,) = await submit(self._provider, [prepared(body, caller, keyed=keyed)], req, resp)
         resp.set_header("Location", location(accepted.id))
-        if wait or (reads and accepted.accepted_as == "stored"):
+        if wait or (reads and accepted.accepted_as in ("stored", "remembered")):
             # The request is committed: the answer must say so, also where the database is away now.
             try:
                 request = await finished(self._provider, accepted.id, caller, wait, resp)

@@ -42,13 +42,14 @@ from beat_actors.pipeline.deciding import settle_incidents
 from beat_actors.privacy import running as erasures
 from beat_actors.privacy.retention import Entities
 from beat_actors.quotas import foreseen, reached
-from beat_actors.requests import batches, replay, retention, sweeps, witnesses
+from beat_actors.requests import absences, batches, replay, retention, sweeps, witnesses
 from beat_actors.requests.steps import StepsBack
 from beat_actors.requests.sweeps import Swept
 from beat_actors.restoring import checking, keeping
 from beat_actors.restoring import jobs as restores
 from beat_actors.restoring import worker as restoring
 from beat_actors.running_code import own
+from beat_actors.scores import adding as scores
 from beat_actors.settings import Settings, load
 from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
@@ -198,6 +199,8 @@ JOBS = (
     Job("retention", _unless_stepped(_writes(retention.Retention().forget)), every=60, deadline=30),
     Job("events", _unless_stepped(_writes(events.forget)), every=600, deadline=60),
     Job("entities", _unless_stepped(_writes(Entities().forget)), every=600, deadline=30),
+    Job("scores", _unless_stepped(_writes(scores.forget)), every=3600, deadline=10),
+    Job("absences", _unless_stepped(_writes(absences.forget)), every=600, deadline=10),
     Job("erasures", _writes(erasures.sweep), every=30, deadline=120),
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
     Job("restores", _writes(restoring.resume), every=30, deadline=60),

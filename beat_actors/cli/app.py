@@ -47,6 +47,7 @@ COMMANDS = (
     ("try", "trial:try_", "Make one call to a provider, and show the request, the answer and what is read of it."),
     ("accounts", "accounts:app", "Accounts and the owners that each may use: list, grant, revoke."),
     ("sources", "steering:sources", "List providers and their circuit breakers; pause or resume their calls."),
+    ("scorecard", "scorecard:scorecard", "Show how well each source serves each operation, by week."),
     ("flows", "steering:flows", "List flows and their concurrency limits; change, pause, resume."),
     ("brief", "brief:brief", "Tell on one page what is wrong now and why, or the timeline of an incident."),
     ("top", "top:top", "Watch the whole installation live: rates, sources, waiting work, processes, alerts."),

@@ -7,7 +7,8 @@ import msgspec
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is committed. `accepted_as`: `new`, `joined` (the same request is in flight) or `stored` (a fresh answer was stored)."""
+    """A request that is committed. `accepted_as`: `new`, `joined` (the same request is in flight) `stored` (a fresh answer was stored) or
+    `remembered` (a provider said lately that it is missing or private)."""
 
     id: int
     accepted_as: str

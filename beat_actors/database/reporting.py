@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Self
+from typing import Protocol, Self
 
 import psycopg
 import structlog
@@ -44,15 +44,29 @@ def changed_numbers(settings: DatabaseSettings) -> dict[str, bool | int | float]
     return found
 
 
+class Also(Protocol):
+    """What else a process writes now and then: `due` with each report, `now` at its end."""
+
+    async def due(self, database: Database) -> None: ...
+    async def now(self, database: Database) -> None: ...
+
+
 class Reporter:
     """Reports of this process, from `start`, inside its event loop, to `close`."""
 
     def __init__(
-        self, database: Database, *, name: str, own_trouble: OwnTrouble | None = None, code: Code | None = None
+        self,
+        database: Database,
+        *,
+        name: str,
+        own_trouble: OwnTrouble | None = None,
+        code: Code | None = None,
+        also: Also | None = None,
     ) -> None:
         self._database = database
         self._own_trouble = own_trouble or OwnTrouble()
         self._name = name
+        self._also = also
         self._who = {
             "id": self._own_trouble.process,
             "name": name,
@@ -84,6 +98,9 @@ class Reporter:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+            with contextlib.suppress(*NOT_REPORTED):
+                if self._also is not None:
+                    await self._also.now(self._database)
             with contextlib.suppress(*NOT_REPORTED):
                 async with self._database.statements() as alone:
                     counted = jsonb(self._database.metrics.counts.sums(self._name))
@@ -140,6 +157,8 @@ class Reporter:
             self._own_trouble.changed.clear()
             try:
                 await self.report()
+                if self._also is not None:
+                    await self._also.due(self._database)
             except NOT_REPORTED as error:
                 log.warning("not_reported", error=str(error))
             except Exception:  # whatever it is, the next report may tell of it

@@ -25,6 +25,7 @@ from beat_actors.pipeline.call import plain, reported, traced
 from beat_actors.pipeline.leases import return_unused
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import Outcome, Verdict
+from beat_actors.scores.tally import TALLY
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +114,10 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult,
         )
         await settle(transaction, _settlements(finished))
         hit("retrieve.before_commit", [item.claim.id for item in called])
+    for item in finished:
+        if item.is_head and item.attempt.made:
+            claim = item.claim
+            TALLY.called(claim.platform, claim.source, claim.operation, item.verdict.outcome, item.attempt.exchange.ms)
     zombies = len(called) - len(unused) - len(finished)
     counts = engine.database.metrics.counts
     if zombies:

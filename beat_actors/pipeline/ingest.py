@@ -30,6 +30,7 @@ from beat_actors.pipeline.stage import StageResult, left_undone_given_back, rene
 from beat_actors.pipeline.writing import write
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
 from beat_actors.platforms.registry import platforms
+from beat_actors.scores.tally import TALLY, filling
 
 log = structlog.get_logger(__name__)
 
@@ -142,6 +143,12 @@ async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:
 
 
 def _count(engine: Engine, read: Sequence[Read], done: Sequence[Read], result: StageResult) -> None:
+    for claim, row, outcome in done:
+        of = (claim.platform, claim.source, claim.operation)
+        if outcome is Outcome.PARSED:
+            TALLY.read(*of, row["filling"])
+        else:
+            TALLY.unread(*of, outcome)
     result.zombies += len(read) - len(done)
     if len(read) > len(done):
         log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
@@ -168,7 +175,9 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
     async with engine.database.transaction() as transaction:
         good = [row for _, row, outcome in read if outcome is Outcome.PARSED]
         records = [(row["id"], pack(row["records"])) for row in good]
-        results = [{name: row[name] for name in row if name not in ("records", "holes")} for _, row, _ in read]
+        results = [
+            {name: row[name] for name in row if name not in ("records", "holes", "filling")} for _, row, _ in read
+        ]
         passed = await completion.read(transaction, results, records)
         done = [item for item in read if item[0].id in passed]
         await _keep_aside(transaction, done)
@@ -229,7 +238,7 @@ def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
         return row | {"kind": "malformed", "error": said[:1000]}, Outcome.MALFORMED
-    return row | {"records": records, "holes": holes}, Outcome.PARSED
+    return row | {"records": records, "holes": holes, "filling": filling(parsed.records)}, Outcome.PARSED
 
 
 def _parse(endpoint: Endpoint, body: bytes, spec: FetchSpec) -> Parsed:

@@ -83,6 +83,7 @@ ENGINE = (
 NOTHING_PERSONAL = {
     "archived_payload": "places in objects, and cursors",
     "payload_object": "keys of objects",
+    "absence": "digests of what was asked for, and that it is missing or private",
     "alembic_version": "the schema's revision",
     "asset_check": "directions",
     "asset_object": "media types of objects",
@@ -108,6 +109,7 @@ NOTHING_PERSONAL = {
     "refusal": "sources, operations and their codes",
     "schema_compatibility": "the schema's revision",
     "trust_cohort": "sources and operations",
+    "source_score": "sources and operations",
     "sweep": "jobs",
     "tombstone": "keyed hashes of the ids and names of erased persons",
     "tombstone_key": "the key of these hashes",

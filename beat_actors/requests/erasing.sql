@@ -1,11 +1,13 @@
 -- name: untag
--- Deletes the hashes of the tags of requests, and what their data are refreshed by.
+-- Deletes the hashes of the tags of requests, what their data are refreshed by, and that what they asked for is absent.
 -- Parameters: ids (bigint[]: requests).
 -- Locks: the rows; the requests are locked by the caller.
 -- No row: it gives none.
 WITH tags AS (
     DELETE FROM request_tag r USING scrape_request_log q, jsonb_each_text(q.tags) t
     WHERE q.id = ANY(%(ids)s) AND r.account_id = coalesce(q.account_id, '') AND r.tag = md5(t.key || chr(31) || t.value)::uuid AND r.request_id = q.id
+), absences AS (
+    DELETE FROM absence a USING scrape_request_log q WHERE q.id = ANY(%(ids)s) AND a.key = beat_absence(q.platform, q.flow, q.params, q.account_id)
 )
 DELETE FROM data_refresh d USING scrape_request_log q WHERE q.id = ANY(%(ids)s) AND d.work = q.work AND d.request_id = q.id
 

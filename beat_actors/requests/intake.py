@@ -72,7 +72,8 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`accepted_as`: `new`, with fetches of its own; `joined`, as the follower of a request in flight; or `stored`, and complete already.
+    """`accepted_as`: `new`, with fetches of its own; `joined`, as the follower of a request in flight; `stored`, and complete already; or
+    `remembered`, and failed already, because a provider said that it is missing or private and is not asked again yet.
 
     `created` is false where the idempotency key had been used for the same request before.
     """

@@ -7,7 +7,8 @@
 -- it learns of them. What is deferred begins to wait, and to grow older than its neighbours, when its time has come. The ids are drawn first, so
 -- that requests and fetches go in together, and in the order of the call: where a lane is new nothing is inserted in the first round, since
 -- ids in another order would tell that nobody used that lane before.
--- What is inserted is PENDING, PROCESSING where its leader is begun, or COMPLETE where it is stored.
+-- What a provider said to be missing or private is answered from that memory (`absence`), until it is time to ask again, unless it is forced.
+-- What is inserted is PENDING, PROCESSING where its leader is begun, COMPLETE where it is stored, or FAILED where it is remembered as absent.
 -- Parameters: lanes (jsonb: a list of objects with the columns of `w`), items (jsonb: a list of objects with the columns of `i`, of
 -- which `lane` names one of the lanes).
 -- Rows: one for each item that was accepted now or before (`same`: as the same request). Those of an item whose key was used for another
@@ -54,11 +55,16 @@ WITH lanes AS (
         WHERE r.work = a.work AND r.status = 'COMPLETE' AND r.observed_at >= clock_timestamp() - make_interval(secs => a.max_age)
         ORDER BY r.observed_at DESC LIMIT 1) s
     WHERE a.max_age > 0 AND NOT a.apart
+), known AS MATERIALIZED (
+    SELECT a.id, b.code, b.said, b.last_at, b.ask_at
+    FROM asked a JOIN absence b ON b.key = beat_absence(a.platform, a.flow, a.params, a.account_id)
+    WHERE EXISTS (SELECT FROM absence) AND NOT a.apart AND b.ask_at > clock_timestamp() AND a.id NOT IN (SELECT id FROM found)
+      AND NOT EXISTS (SELECT FROM scrape_request_log r WHERE r.work = a.work AND r.live AND NOT r.apart)
 ), rest AS MATERIALIZED (
     SELECT a.*, min(id) OVER alike AS first_id, count(*) OVER alike AS alike, min(priority) OVER alike AS urgency,
            first_value(lane_id) OVER (alike ORDER BY priority) AS urgent_lane,
            CASE WHEN bool_and(expires_at IS NOT NULL) OVER alike THEN max(expires_at) OVER alike END AS deadline
-    FROM asked a WHERE id NOT IN (SELECT id FROM found)
+    FROM asked a WHERE id NOT IN (SELECT id FROM found) AND id NOT IN (SELECT id FROM known)
     WINDOW alike AS (PARTITION BY work, CASE WHEN apart THEN id END)
 ), in_flight AS MATERIALIZED (
     SELECT id, work, picked_at, priority, expires_at FROM scrape_request_log
@@ -105,13 +111,25 @@ WITH lanes AS (
            'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data, 1
     FROM asked a JOIN found f USING (id) ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'complete' AS happened
+), remembered AS (
+    INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
+        api_key_id, on_demand, tags, batch_id, work, accepted_as, live, open_fetches, status, scraped_at, data, event_version)
+    OVERRIDING SYSTEM VALUE
+    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, work,
+           'remembered', false, 0, 'FAILED', clock_timestamp(), jsonb_build_object('error', jsonb_build_object('code', k.code, 'message',
+               k.said || '; this is remembered since ' || to_char(k.last_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC, and the provider is asked again from '
+               || to_char(k.ask_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC on. To ask now, submit it with `force`',
+               'said_at', k.last_at, 'ask_again_at', k.ask_at)), 1
+    FROM asked a JOIN known k USING (id) ORDER BY work, id
+    ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'failed' AS happened
 ), published AS (
-    {{lifecycle.publish}} (SELECT * FROM new UNION ALL SELECT * FROM following UNION ALL SELECT * FROM stored) made
+    {{lifecycle.publish}} (SELECT * FROM new UNION ALL SELECT * FROM following UNION ALL SELECT * FROM stored UNION ALL SELECT * FROM remembered) made
 )
 SELECT n, id, accepted_as, false AS created, same, false AS escalated FROM earlier
 UNION ALL SELECT n, 0, 'erased', false, true, false FROM erased
 UNION ALL SELECT n, id, 'new', true, true, false FROM asked JOIN new USING (id)
 UNION ALL SELECT n, id, 'stored', true, true, false FROM asked JOIN stored USING (id)
+UNION ALL SELECT n, id, 'remembered', true, true, false FROM asked JOIN remembered USING (id)
 UNION ALL SELECT n, id, 'joined', true, true, escalates AND in_flight_already AND beat_urge(joined_to, priority, expires_at) FROM followers JOIN (SELECT id FROM following) f USING (id)
 
 -- name: used

@@ -24,6 +24,7 @@ FROM
 -- name: close
 -- Counts ended fetches off their requests, and ends the requests that have none left. A request that was cancelled or has expired meanwhile is
 -- left as it is; what its fetches come to is for its followers, if there are any.
+-- What a provider says to be missing or private is remembered (`absence`), and forgotten once it is there.
 -- Each closing is counted once by its caller: the fetch's own transition, in the same transaction, happens once.
 -- Status: PENDING, PROCESSING -> COMPLETE, FAILED.
 -- Parameters: closings (jsonb: a list of objects with the columns of `c`).
@@ -58,6 +59,19 @@ WITH closing AS (
         event_version = CASE WHEN NOT l.waits OR r.open_fetches - c.closed + c.added > 0 THEN r.event_version ELSE r.event_version + 1 END
     FROM closing c, locked l WHERE r.id = c.request_id AND r.id = l.id AND r.retry_count = c.run
     RETURNING {{event_columns_of_r}}, lower(r.status) AS happened, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
+), absent AS (
+    -- Forced requests in between do not count: the next time is that much later only after the provider was due to be asked.
+    INSERT INTO absence AS a (key, platform, code, said, ask_at, request_id)
+    SELECT DISTINCT ON (key) key, platform, code, said, clock_timestamp() + beat_absence_lasts(code, 1), id FROM (
+        SELECT beat_absence(platform, flow, params, account_id) AS key, platform, data->'error'->>'code' AS code, coalesce(data->'error'->>'message', '') AS said, id
+        FROM closed WHERE ended AND happened = 'failed' AND data->'error'->>'code' IN ('missing', 'private')) c ORDER BY key, id
+    ON CONFLICT (key) DO UPDATE SET code = excluded.code, said = excluded.said, last_at = clock_timestamp(), request_id = excluded.request_id,
+        first_at = CASE WHEN a.code = excluded.code THEN a.first_at ELSE clock_timestamp() END,
+        times = CASE WHEN a.code = excluded.code THEN a.times + (a.ask_at <= clock_timestamp())::integer ELSE 1 END,
+        ask_at = clock_timestamp() + beat_absence_lasts(excluded.code, CASE WHEN a.code = excluded.code THEN a.times + (a.ask_at <= clock_timestamp())::integer ELSE 1 END)
+), present AS (
+    DELETE FROM absence a USING closed c WHERE EXISTS (SELECT FROM absence) AND c.ended AND c.happened = 'complete'
+        AND a.key = beat_absence(c.platform, c.flow, c.params, c.account_id)
 ), published AS (
     {{publish}} closed WHERE ended
 )

@@ -15,7 +15,7 @@ ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
 STATUSES = tuple(status.value for status in Status)
 PRIORITIES = tuple(priority.word for priority in Priority)
-ACCEPTED_AS = ("new", "joined", "stored")
+ACCEPTED_AS = ("new", "joined", "stored", "remembered")
 MAX_PAGE = 200
 MAX_RETRIES = 1000
 """Requests that one call retries at most."""

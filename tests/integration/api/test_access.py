@@ -87,6 +87,7 @@ TABLE = {
     ("POST", "/v1/assets/retry"): Scope.OPERATE,
     ("POST", "/v1/assets/forget"): Scope.OPERATE,
     ("POST", "/v1/erasures"): Scope.OPERATE,
+    ("GET", "/v1/scorecard"): Scope.OPERATE,
     ("GET", "/v1/erasures"): Scope.OPERATE,
     ("GET", "/v1/erasures/{erasure_id}"): Scope.OPERATE,
     ("POST", "/v1/erasures/lift"): Scope.OPERATE,

@@ -17,7 +17,7 @@ from tests.worlds import TOY, answer
 
 
 def gone(_source, _call):
-    return answer(404, b"gone")
+    return answer(400, b"gone")
 
 
 def there(_source, _call):
@@ -57,7 +57,7 @@ async def test_s3_7_failed_requests_are_retried_by_filter_and_the_same_work_is_d
     flying = await world.ask("b")
     world.client.script = there
     world.client.calls.clear()
-    first = await retry.retry_matching(world.engine.database, Filter(status="FAILED", error="missing"), limit=3)
+    first = await retry.retry_matching(world.engine.database, Filter(status="FAILED", error="bad_request"), limit=3)
     rest = await retry.retry_matching(world.engine.database, Filter(status="FAILED", cursor=first.next_cursor))
     assert sorted(one.id for one in [*first.outcomes, *rest.outcomes]) == sorted(failed)
     assert rest.next_cursor is None

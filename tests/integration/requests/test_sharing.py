@@ -236,7 +236,7 @@ async def test_max_age_answers_from_what_is_stored_and_never_makes_it_look_young
 
 
 async def test_what_failed_is_no_answer_to_keep(world) -> None:
-    world.client.script = lambda source, call: answer(404, b"gone")
+    world.client.script = lambda source, call: answer(400, b"gone")
     await world.ask()
     await world.run()
     assert (await world.ask(max_age=60)).accepted_as == "new"

@@ -1,0 +1,7 @@
+-- name: forget
+-- Forgets absences that nobody has asked for since they were due. One batch, by the index of the time.
+-- Parameters: days, batch (integer), epoch (bigint or null: of the leader).
+-- Locks: the rows, in no order; what another holds is skipped.
+-- No row: there are none.
+DELETE FROM absence WHERE beat_leads(%(epoch)s) AND key = ANY(ARRAY(
+    SELECT key FROM absence WHERE ask_at < clock_timestamp() - make_interval(days => %(days)s) ORDER BY ask_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
