@@ -3,7 +3,9 @@
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
+from pydantic_settings import NoDecode
 
+from beat_actors.json_setting import from_json
 from beat_actors.metrics_settings import MetricsSettings
 
 
@@ -73,6 +75,15 @@ class KeptSettings(MetricsSettings):
             description="days after which entities (profiles, posts, comments, orders, …) that were not observed again are deleted; not set: entities are kept",
         ),
     ] = None
+
+    served_age: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9-]+$")], Annotated[float, Field(gt=0)]],
+        NoDecode,
+        from_json("it must be JSON: {PLATFORM.KIND: SECONDS}"),
+        Field(
+            description='seconds after which a stored value is not served any more, as JSON: `{PLATFORM.KIND: SECONDS}`, such as `{"instagram.profiles": 2592000}`; reads get 202 and a refresh, or 503'
+        ),
+    ] = {}
 
     @model_validator(mode="after")
     def _two_buckets(self) -> Self:

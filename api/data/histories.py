@@ -7,7 +7,7 @@ from falcon.asgi import Request, Response
 from api.access import caller_of, reader_of
 from api.calls import Call, Calls
 from api.data.answers import ANSWER_HEADERS, HISTORY, HISTORY_PAGE, IF_NONE_MATCH, TO_COME
-from api.data.kinds import Demand, OfKind, Owner
+from api.data.kinds import Demand, OfKind, Owner, within
 from api.data.lists import List
 from api.naming import one_of_kind
 from api.parameters import moment, page_of
@@ -40,6 +40,7 @@ class History(OfKind):
             owner = await self._find(alone, caller, where, name)
             subject = owner.item.fields[entity.subject or entity.key]
             page = await snapshots(req, alone, where, entity, subject)
+            demand = within(demand, self._provider.services.database.settings.served_age, where, entity, [owner.item])
             found = freshness.of_items([owner.item], demand.max_age)
             plan = await self._plan(alone, caller, found, owner, entity.refetch)
         await self._answer(req, resp, demand, found, plan, entity, _history(owner, entity, page))

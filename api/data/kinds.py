@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import msgspec
@@ -33,10 +33,12 @@ LONGEST_WAIT = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How old an answer may be, in seconds, and whether the caller takes an older one."""
+    """How old an answer may be, in seconds, and whether the caller takes an older one. `limit`: the age from which on nothing is served, which all of the
+    answer has."""
 
     max_age: float
     allow_stale: bool
+    limit: float | None = None
 
     @classmethod
     def of(cls, req: Request, default: float) -> Self:
@@ -55,6 +57,19 @@ class Owner:
     def named(self) -> dict[str, Any]:
         """The thing as the answer about its lists or history names it."""
         return {"kind": self.entity.kind, "id": self.item.fields[self.entity.key]}
+
+
+def within(
+    demand: Demand, limits: Mapping[str, float], platform: Platform, entity: Entity, items: Sequence[Item]
+) -> Demand:
+    """The demand under the installation's limit on the age of what is served, if there is one for these things. `items`: of the answer."""
+    limit = limits.get(f"{platform.name}.{entity.kind}")
+    if limit is None:
+        return demand
+    demand = replace(demand, max_age=min(demand.max_age, limit))
+    if items and all(item.age > limit for item in items):
+        return replace(demand, allow_stale=False, limit=limit)
+    return demand
 
 
 class OfKind(Resource):
@@ -121,7 +136,7 @@ class OfKind(Resource):
             if found.mode == STALE and not demand.allow_stale:
                 if found.refresh is None and plan is not None and not may_start:
                     raise Forbidden("a refresh needs a key with the scope submit", scope=Scope.SUBMIT)
-                _to_come(resp, found, renewal.wait)
+                _to_come(resp, found, renewal.wait, demand.limit)
                 return
         send_marked(req, resp, {**body, "freshness": freshness_block(found)})
 
@@ -133,10 +148,15 @@ def unknown(platform: Platform, entity: Entity, name: str) -> NotFound:
     )
 
 
-def _to_come(resp: Response, found: Freshness, wait: float | None) -> None:
+def _to_come(resp: Response, found: Freshness, wait: float | None, limit: float | None) -> None:
     """Answer 202: where to look for the refresh, and when. Raises `NotFresh` where no refresh is under way."""
     if found.refresh is None:
-        raise NotFresh(f"{found.why}; allow_stale=true returns the stored data", retry_after=wait)
+        otherwise = (
+            "allow_stale=true returns the stored data"
+            if limit is None
+            else f"this installation serves nothing that is older than {limit:g} s (BEAT_SERVED_AGE)"
+        )
+        raise NotFresh(f"{found.why}; {otherwise}", retry_after=wait)
     resp.status = 202
     resp.set_header("Location", location(found.refresh))
     resp.set_header("Retry-After", str(math.ceil(min(max(wait or COME_BACK, 1.0), LONGEST_WAIT))))

@@ -18,7 +18,7 @@ from api.data.answers import (
     send_marked,
 )
 from api.data.earlier import AS_OF, asked_for, those_of
-from api.data.kinds import Demand, OfKind, Owner
+from api.data.kinds import Demand, OfKind, Owner, within
 from api.naming import one_of_kind
 from api.parameters import page_of
 from api.services import Provider
@@ -73,6 +73,7 @@ class List(OfKind):
             items = await media.of_page(
                 alone, self._provider.services.links, where, other, page.items, reader_of(caller)
             )
+            demand = within(demand, self._provider.services.database.settings.served_age, where, other, items)
             found = freshness.of_items(items, demand.max_age)
             plan = await self._plan(alone, caller, found, owner, listed.refetch)
         body = _body(where, other, owner, items, page.next_cursor)

@@ -20,7 +20,7 @@ from api.data.answers import (
     thing_body,
 )
 from api.data.earlier import AS_OF, asked_for, the_thing, those_of
-from api.data.kinds import Demand, OfKind, Owner, unknown
+from api.data.kinds import Demand, OfKind, Owner, unknown, within
 from api.deadline import bounds_itself, in_time, left
 from api.naming import one_of_kind
 from api.parameters import whole
@@ -63,6 +63,7 @@ class Thing(OfKind):
         if at is not None:
             await in_time(self._answer_earlier(req, resp, demand, asked, item, at, along))
             return
+        demand = within(demand, self._provider.services.database.settings.served_age, where, entity, [item])
         found = freshness.of_items([item], demand.max_age)
         if along or found.mode != FRESH:
             await in_time(self._answer_more(req, resp, demand, asked, item, found, along))
