@@ -22,6 +22,8 @@ MOST_MESSAGES = 1000
 """Messages that may stand here unresolved: somebody who floods a queue is not to fill the database."""
 REPLAYABLE = ("malformed", "poison")
 MOST_A_SECOND = 50.0
+STOP_AT = 0.5
+"""The share of payloads that may still be unreadable before a replay stops."""
 MOST_SHOWN = 1_000_000
 """Characters of a payload that are shown."""
 KINDS = ("malformed", "poison", "implausible", "message")
@@ -31,7 +33,8 @@ class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
     """Open entries with the same kind, source, operation, parser version, path and class of error.
 
     `fingerprint`: names the cluster. `path`: without the places of items in lists. `newest`: the id of the last entry. `error`: the reason of that
-    entry; errors are of one class if they differ only in numbers and quoted values. `replaying`: how many entries are waiting for a replay.
+    entry; errors are of one class if they differ only in numbers and quoted values. `replaying`: how many entries are waiting for a replay. `share`: of the source's calls of the operation this week;
+    None where none are counted.
     """
 
     fingerprint: str
@@ -47,6 +50,7 @@ class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
     newest: int
     replaying: int
     error: str
+    share: float | None
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,13 +192,22 @@ async def resolve(transaction: Transaction, selection: Selection, *, actor: str,
 
 
 async def replay(
-    transaction: Transaction, selection: Selection, *, actor: str, reason: str, rate: float = 10.0
+    transaction: Transaction,
+    selection: Selection,
+    *,
+    actor: str,
+    reason: str,
+    rate: float = 10.0,
+    stop_at: float = STOP_AT,
 ) -> ReplayPlan:
     """Have these entries read again, `rate` entries a second, the oldest first, after a parser was corrected.
 
-    The payload that is kept is parsed again. Only where none is kept any more, the provider is asked again. Raises `BadInput`.
+    The payload that is kept is parsed again. Only where none is kept any more, the provider is asked again. Where more than the share `stop_at` of the
+    last payloads still cannot be read, the rest is left as it was. Raises `BadInput`.
     """
-    values = selection.checked(REPLAYABLE) | {"rate": rate}
+    values = selection.checked(REPLAYABLE) | {"rate": rate, "stop_at": stop_at}
+    if not 0 < stop_at <= 1:
+        raise BadInput("stop_at is a share: more than 0 and at most 1", field="stop_at")
     if not 0 < rate <= MOST_A_SECOND:
         raise BadInput(f"rate is more than 0 and at most {MOST_A_SECOND:g} a second", field="rate")
     check_text(reason, "reason", longest=1000)

@@ -30,20 +30,24 @@ WHERE (SELECT count(*) FROM (
 
 -- name: clusters
 -- Open entries, grouped into clusters, the most frequent first. A cluster has the same kind, source, operation, parser version, path without the places
--- of items, and class of error. Bounded by the index of open entries; a path and an error are taken apart once, and not for each entry that has them.
+-- of items, and class of error. `share`: of the calls of this week that are counted (`scores`). Bounded by the index of open entries; a path and an error are taken apart once, and not for each entry that has them.
 -- Parameters: limit (integer).
 -- Rows: `Cluster`.
 -- Locks: none.
 -- No row: no entry is open.
 WITH alike AS (
     SELECT kind, platform, source, operation, path, parser_version, left(error, 300) AS error, count(*) AS count, min(at) AS first_at,
-           max(at) AS last_at, max(id) AS newest, count(replay_at) AS replaying
+           max(at) AS last_at, max(id) AS newest, count(replay_at) AS replaying,
+           count(*) FILTER (WHERE at >= date_trunc('week', clock_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS of_week
     FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), named AS (
     SELECT *, {{place}} AS place, {{fingerprint}} AS fingerprint FROM alike
 )
 SELECT fingerprint, kind, platform, source, operation, place AS path, parser_version, sum(count)::bigint AS count, min(first_at) AS first_at,
-       max(last_at) AS last_at, max(newest) AS newest, sum(replaying)::bigint AS replaying, (array_agg(error ORDER BY newest DESC))[1] AS error
+       max(last_at) AS last_at, max(newest) AS newest, sum(replaying)::bigint AS replaying, (array_agg(error ORDER BY newest DESC))[1] AS error,
+       (SELECT least(1, sum(named.of_week)::double precision / nullif(s.calls, 0)) FROM source_score s
+        WHERE s.week = date_trunc('week', clock_timestamp() AT TIME ZONE 'UTC')::date AND s.platform = named.platform AND s.source = named.source
+          AND s.operation = named.operation) AS share
 FROM named GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY sum(count) DESC, max(newest) DESC LIMIT %(limit)s
 
 -- name: one
@@ -77,7 +81,8 @@ UPDATE quarantine SET resolved_at = clock_timestamp(), outcome = 'resolved' WHER
 -- Makes the open entries of a cluster due to be read anew, one after the other, the oldest first: to read them is work, and a hundred thousand
 -- at once would be in the way of all other work.
 -- Parameters: kind (text); platform, source, operation, path, fingerprint (text) and parser_version
--- (integer), NULL: any, an empty path: none; newest (bigint): no entry with a higher id, rate (double precision): entries a second.
+-- (integer), NULL: any, an empty path: none; newest (bigint): no entry with a higher id, rate (double precision): entries a second, stop_at
+-- (double precision): the share of them that may still be unreadable before the rest is left (`requests/replay.failing`).
 -- Rows: `Replay`, one.
 -- Locks: the entries.
 -- No row: never.
@@ -86,8 +91,11 @@ WITH chosen AS (
     WHERE resolved_at IS NULL AND replay_at IS NULL AND fetch_id IS NOT NULL AND kind = %(kind)s
       AND {{of_cluster}}
       AND id <= %(newest)s
+), replay AS MATERIALIZED (
+    SELECT nextval('quarantine_replay_id') AS id
 ), due AS (
-    UPDATE quarantine q SET replay_at = clock_timestamp() + make_interval(secs => c.place / %(rate)s::double precision)
-    FROM chosen c WHERE q.id = c.id RETURNING q.replay_at
+    UPDATE quarantine q SET replay_at = clock_timestamp() + make_interval(secs => c.place / %(rate)s::double precision), replay_id = replay.id,
+        replay_bound = %(stop_at)s::double precision
+    FROM chosen c, replay WHERE q.id = c.id RETURNING q.replay_at
 )
 SELECT count(*) AS count, max(replay_at) AS last_at FROM due

@@ -23,11 +23,13 @@ class ClusterToResolve(quarantine.Selection, frozen=True, kw_only=True):
 
 
 class ClusterToReplay(quarantine.Selection, frozen=True, kw_only=True):
-    """A cluster that is read again, as the caller saw it. `rate`: entries a second."""
+    """A cluster that is read again, as the caller saw it. `rate`: entries a second. `stop_at`: the share of payloads, of more than 0 and
+    at most 1, that may still be unreadable before the rest is left as it is."""
 
     reason: Text
     kind: Annotated[str, one_of(quarantine.REPLAYABLE)]
     rate: float = 10.0
+    stop_at: float = quarantine.STOP_AT
 
 
 class Quarantine(Resource):
@@ -109,6 +111,7 @@ class QuarantineReplay(Resource):
                 transaction,
                 given,
                 rate=given.rate,
+                stop_at=given.stop_at,
                 actor=caller_of(req).actor,
                 reason=given.reason,
             )

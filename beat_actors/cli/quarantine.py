@@ -9,7 +9,7 @@ from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.quarantine import There, up_to_now
 from beat_actors.cli.output import TABLE, Flag, Shape, say, show_document, show_json, show_list, tell
 from beat_actors.moments import moment
-from beat_actors.quarantine import QuarantineCluster, ReplayPlan, Selection
+from beat_actors.quarantine import STOP_AT, QuarantineCluster, ReplayPlan, Selection
 
 
 @Parameter(name="*")
@@ -52,8 +52,19 @@ def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
     """
     show_list(
         ask(There, lambda beat: beat.clusters(limit)),
-        ("count", "fingerprint", "kind", "where", "path", "newest", "first", "last", "error"),
-        lambda c: (c.count, c.fingerprint, c.kind, _place(c), c.path or "", c.newest, c.first_at, c.last_at, c.error),
+        ("count", "share", "fingerprint", "kind", "where", "path", "newest", "first", "last", "error"),
+        lambda c: (
+            c.count,
+            "" if c.share is None else f"{c.share:.1%}",
+            c.fingerprint,
+            c.kind,
+            _place(c),
+            c.path or "",
+            c.newest,
+            c.first_at,
+            c.last_at,
+            c.error,
+        ),
         shape,
         prose=("error",),
         empty="the quarantine is empty",
@@ -101,7 +112,14 @@ def resolve(kind: KindOfEntry, /, *, newest: int | None = None, reason: str, whi
 
 @app.command
 def replay(
-    kind: KindOfEntry, /, *, newest: int | None = None, reason: str, which: Which = ALL, rate: float = 10.0
+    kind: KindOfEntry,
+    /,
+    *,
+    newest: int | None = None,
+    reason: str,
+    which: Which = ALL,
+    rate: float = 10.0,
+    stop_at: float = STOP_AT,
 ) -> None:
     """Read quarantined payloads again, once the parser is fixed. The provider is called only for payloads that are no longer stored.
 
@@ -113,11 +131,13 @@ def replay(
         Only entries up to this id, as the list shows it; all that are listed now if not given.
     rate
         Entries a second.
+    stop_at
+        Stop when more than this share of the last payloads still cannot be read; 1 never stops.
     """
     wanted = which.of(kind)
 
     async def work(beat: There) -> ReplayPlan:
-        return await beat.replay(await up_to_now(beat, wanted, newest), rate=rate, reason=reason)
+        return await beat.replay(await up_to_now(beat, wanted, newest), rate=rate, stop_at=stop_at, reason=reason)
 
     found = ask(There, work)
     until = f", the last at {moment(found.last_at)}" if found.last_at else ""

@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
+import structlog
 
+from beat_actors import audit
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.fetches.anew import ask_again, reread
 from beat_actors.fetches.lanes import LaneKey, lane_ids
@@ -25,7 +27,11 @@ from beat_actors.requests.states import Status
 from beat_actors.requests.sweeps import Swept
 from beat_actors.requests.views import MAX_RETRIES
 
+log = structlog.get_logger(__name__)
+
 BATCH = 100
+LOOKED_AT, LEAST = 50, 20
+"""The last payloads of a replay by which it is judged, and the fewest."""
 BRINGING = 10.0
 """Seconds of one run in which payloads are brought back from the bucket."""
 
@@ -45,6 +51,15 @@ class Away(NamedTuple):
     id: int
     fetch_id: int
     payload_at: datetime
+
+
+class Failing(NamedTuple):
+    """A replay: of the last `read` payloads `failed` still could not be read."""
+
+    id: int
+    bound: float
+    failed: int
+    read: int
 
 
 class Known(NamedTuple):
@@ -77,6 +92,7 @@ class Beside(NamedTuple):
 
 
 ANY_DUE = SQL("any_due", bool)
+FAILING, STOP = SQL("failing", Failing), SQL("stop", int)
 AWAY = SQL("away", Away)
 TAKE = SQL("take", Entry)
 LOCK_FETCHES = SQL("lock_fetches", int)
@@ -105,6 +121,8 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
     async with database.statements() as alone:
         if not await alone.only(ANY_DUE):
             return Swept()
+    await stop_failing(database, epoch)
+    async with database.statements() as alone:
         away = await alone.rows(AWAY, {"limit": BATCH})
     keys = {row.id: (row.fetch_id, row.payload_at) for row in away}
     gone = await bring_back(database, keys.values(), within=BRINGING)
@@ -127,6 +145,23 @@ async def due(database: Database, epoch: int | None = None) -> Swept:
         async with database.statements() as alone:
             await alone.run(RESOLVE, {"outcome": "refetched", "ids": list(found.refetched)})
     return swept
+
+
+async def stop_failing(database: Database, epoch: int | None) -> int:
+    """Stop the replays of which more payloads than their bound still cannot be read; how many entries are left."""
+    left = 0
+    async with database.transaction() as transaction:
+        for replay in await transaction.rows(FAILING, {"last": LOOKED_AT}):
+            if replay.read < LEAST or replay.failed <= replay.bound * replay.read:
+                continue
+            count = await transaction.only(STOP, {"id": replay.id, "epoch": epoch})
+            left += count
+            if count:
+                detail = {"failed": replay.failed, "read": replay.read, "stop_at": replay.bound, "left": count}
+                target = f"quarantine/replay/{replay.id}"
+                await audit.record(transaction, actor="beat", action="quarantine.stop", target=target, detail=detail)
+                log.warning("replay_stopped", replay=replay.id, **detail)
+    return left
 
 
 async def _one(database: Database, epoch: int | None, lost: Set[int]) -> Found:

@@ -16,6 +16,35 @@ WHERE q.resolved_at IS NULL AND q.replay_at <= clock_timestamp() AND f.stage IN 
   AND NOT EXISTS (SELECT FROM restored_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
 ORDER BY q.replay_at LIMIT %(limit)s
 
+-- name: failing
+-- Of the replays that have entries due, how many of their last payloads that were read again could be read.
+-- Parameters: last (integer): payloads that are looked at.
+-- Rows: `Failing`, for each replay.
+-- Locks: none.
+-- No row: no entry of a replay with a bound is due.
+WITH due AS (
+    SELECT DISTINCT replay_id, replay_bound FROM (
+        SELECT replay_id, replay_bound FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() ORDER BY replay_at LIMIT 100) d
+    WHERE replay_id IS NOT NULL AND replay_bound IS NOT NULL
+)
+SELECT d.replay_id AS id, d.replay_bound AS bound, count(f.id) FILTER (WHERE f.stage <> 'DONE')::integer AS failed, count(f.id)::integer AS read
+FROM due d CROSS JOIN LATERAL (
+    SELECT fetch_id FROM quarantine q WHERE q.replay_id = d.replay_id AND q.outcome = 'reparsed' ORDER BY q.resolved_at DESC LIMIT %(last)s) q
+LEFT JOIN scrape_fetch f ON f.id = q.fetch_id AND f.stage <> ALL ('{RETRIEVED,INGESTED}')
+GROUP BY 1, 2
+
+-- name: stop
+-- Leaves the rest of a replay as it was.
+-- Parameters: id (bigint: a replay), epoch (bigint or null: of the leader).
+-- Rows: how many entries, one.
+-- Locks: the entries, in no order; what another holds is skipped.
+-- No row: never.
+WITH rest AS (
+    UPDATE quarantine SET replay_at = NULL, replay_id = NULL, replay_bound = NULL WHERE beat_leads(%(epoch)s) AND id = ANY(ARRAY(
+        SELECT id FROM quarantine WHERE replay_id = %(id)s AND resolved_at IS NULL FOR NO KEY UPDATE SKIP LOCKED)) RETURNING 1
+)
+SELECT count(*)::integer FROM rest
+
 -- name: take
 -- Takes entries that are due.
 -- Parameters: epoch (bigint or null: of the leader), limit (integer).

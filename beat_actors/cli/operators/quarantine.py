@@ -31,8 +31,8 @@ class There(operators.There):
         body = _cluster(selection) | {"reason": reason}
         return (await self.client.send("POST", "/v1/quarantine/resolve", Resolved, body)).resolved
 
-    async def replay(self, selection: Selection, *, rate: float, reason: str) -> ReplayPlan:
-        body = _cluster(selection) | {"reason": reason, "rate": rate}
+    async def replay(self, selection: Selection, *, rate: float, stop_at: float, reason: str) -> ReplayPlan:
+        body = _cluster(selection) | {"reason": reason, "rate": rate, "stop_at": stop_at}
         return await self.client.send("POST", "/v1/quarantine/replay", ReplayPlan, body)
 
 

@@ -57,7 +57,7 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
         "INSERT INTO quarantine (kind, platform, source, operation, error, path) "
         "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id' FROM generate_series(1, 2)"
     )
-    ((count, fingerprint, kind, place, path, newest, _, _, why),) = beat("quarantine").rows
+    ((count, _, fingerprint, kind, place, path, newest, _, _, why),) = beat("quarantine").rows
     assert (count, kind, place, path, why) == (
         "2", "malformed", "instagram lama profile_by_handle", "$.id", "no id",
     )  # fmt: skip

@@ -22,6 +22,8 @@ class Here(here.Here):
         async with self.session.database.transaction() as transaction:
             return await quarantine.resolve(transaction, selection, actor=who(), reason=reason)
 
-    async def replay(self, selection: Selection, *, rate: float, reason: str) -> ReplayPlan:
+    async def replay(self, selection: Selection, *, rate: float, stop_at: float, reason: str) -> ReplayPlan:
         async with self.session.database.transaction() as transaction:
-            return await quarantine.replay(transaction, selection, actor=who(), reason=reason, rate=rate)
+            return await quarantine.replay(
+                transaction, selection, actor=who(), reason=reason, rate=rate, stop_at=stop_at
+            )
