@@ -213,10 +213,19 @@ async def look_through(
     """Look through `BLOCKS` blocks of a table, and erase unless `dry_run`."""
     span = {"first": f"({block},0)", "last": f"({block + BLOCKS},0)", "pattern": matcher.sql}
     asked = {**span, "platform": platform, "erasure": erasure}
-    rows = await transaction.rows(reading(rule, leaf, locks=not dry_run), asked)
+    rows = await transaction.rows(reading(rule, leaf, locks=False), asked)
     if not rows:
         return Seen()
-    page = Page(rule, matcher, await _mine(transaction, rule, rows, erasure))
+    there, mine = rows, await _mine(transaction, rule, rows, erasure)
+    if not dry_run:
+        rows = await transaction.rows(reading(rule, leaf, locks=True), asked)
+    page, held = Page(rule, matcher, mine), Page(rule, matcher, mine)
+    locked = {row["place"] for row in rows}
+    for row in there:
+        if row["place"] not in locked:
+            held.decide(row)
+    # What somebody holds now is looked at in the next round, if it names the person.
+    page.seen.busy += held.seen.found + held.seen.busy + len(held.seen.cancel)
     for row in rows:
         page.decide(row)
     if page.things:

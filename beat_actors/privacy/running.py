@@ -70,7 +70,7 @@ class Job(NamedTuple):
 SQL = Statements(__file__)
 SETTLE, RUNNING, OPEN = SQL("settle", bool), SQL("running", Job), SQL("open", int)
 ADVANCE, END, LEAVES, OBJECT = SQL("advance", int), SQL("end", int), SQL("leaves", Leaf), SQL("object", Holder)
-ELSEWHERE = SQL("elsewhere", int)
+ELSEWHERE, HOLD = SQL("elsewhere", int), SQL("hold", int)
 
 
 class Moved(Exception):
@@ -174,6 +174,8 @@ class Runner:
         at, counts = msgspec.structs.replace(self.at), {name: dict(found) for name, found in self.counts.items()}
         try:
             async with self.database.transaction() as transaction:
+                if await transaction.row(HOLD, {"id": self.job.id, "was": self.was}) is None:
+                    raise Moved
                 seen = await look_through(
                     transaction,
                     rule,

@@ -23,6 +23,14 @@ SELECT id, platform, kind, dry_run, identifiers, position, counts, waits_for, cr
 -- No row: all have ended, or the leader was replaced.
 SELECT id FROM erasure WHERE ended_at IS NULL AND beat_leads(%(epoch)s) ORDER BY id LIMIT 100
 
+-- name: hold
+-- Holds an erasure for one step, so that two processes do not pass over the rows that the other has locked.
+-- Parameters: id (bigint), was (jsonb).
+-- Rows: its id, one.
+-- Locks: the row; waits for the step of another process.
+-- No row: another process made this step, or the erasure has ended.
+SELECT id FROM erasure WHERE id = %(id)s AND ended_at IS NULL AND position = %(was)s::jsonb FOR NO KEY UPDATE
+
 -- name: advance
 -- Writes how far an erasure is. A step of two processes at once is committed once: the second finds another position.
 -- Parameters: id (bigint), was, position, counts (jsonb), waits_for (text or null).

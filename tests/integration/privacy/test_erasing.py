@@ -174,6 +174,20 @@ async def test_two_processes_make_each_step_once(world: World) -> None:
     assert (await one(world.database, begun.id)).counts["instagram_comment"] == {"deleted": 2, "redacted": 1}
 
 
+async def test_a_row_that_somebody_holds_is_erased_when_it_is_let_go(world: World) -> None:
+    with psycopg.connect(world.url) as other:
+        other.execute("SELECT FROM trace_log FOR UPDATE")
+        begun = await begin(world.database, "instagram", HANDLE, dry_run=False, **SAID)
+        for _ in range(100):
+            waiting = await run(world.database, begun.id, budget=2.0)
+            assert waiting.ended_at is None
+            if waiting.waits_for is not None:
+                break
+        assert waiting.waits_for is not None
+    await run(world.database, begun.id)
+    assert hits(dump(world.url)) == []
+
+
 async def test_an_open_request_is_cancelled_and_a_call_in_flight_is_awaited(world: World) -> None:
     (accepted,) = await accept(
         world.database, [NewRequest("instagram", "refresh_profile_by_handle", {"handle": HANDLE, "posts": 0})]
