@@ -33,10 +33,10 @@ from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
+from beat_actors.notify import queue as notifications
 from beat_actors.observe import state, tally
 from beat_actors.observe.families import RESENT, SWEPT
 from beat_actors.observe.listen import listening
-from beat_actors.notify import queue as notifications
 from beat_actors.payloads.archive import Archiver
 from beat_actors.pipeline.deciding import settle_incidents
 from beat_actors.privacy import running as erasures

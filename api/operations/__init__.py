@@ -28,8 +28,8 @@ from api.operations.events import (
 )
 from api.operations.flows import Flow, Flows
 from api.operations.held import AcceptHeldRecord, HeldRecords, OneHeldRecord, RejectHeldRecord
-from api.operations.overview import Overview
 from api.operations.notify import ROUTES as NOTIFY
+from api.operations.overview import Overview
 from api.operations.quarantine import (
     Quarantine,
     QuarantineEntry,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from beat_actors.alerts import SEVERITIES
+from beat_actors.severities import SEVERITIES
 from beat_actors.shapes import one_of
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from beat_actors.alerts import SEVERITIES
+from beat_actors.severities import SEVERITIES
 
 SLACK = timedelta(minutes=5)
 """By how much a part may be noticed before its cause: each rule has an interval and a threshold of its own."""

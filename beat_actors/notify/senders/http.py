@@ -25,7 +25,7 @@ def calls(kind: str, message: Message, secrets: Mapping[str, str]) -> list[Call]
     if kind == SLACK:
         payloads = [slack.payload(message)]
     elif kind == PAGERDUTY:
-        payloads = pagerduty.test_payloads(message, key) if message.test else [pagerduty.payload(message, key)]
+        payloads = [*pagerduty.test_payloads(message, key)] if message.test else [pagerduty.payload(message, key)]
     elif kind == ALERTMANAGER:
         payloads = [alertmanager.payload(message)]
         url, user = login(url)

@@ -3,13 +3,13 @@
 Only added. Older processes write no `code_start`. The indexes are built concurrently and hold up no writer. That of `event` is partial: it
 holds the few events about breakers and alerts. A partition that is made later gets it from its parent.
 
-Revision ID: 0075
+Revision ID: 0077
 """
 
 from alembic import op
 
-revision = "0075"
-down_revision = "0074"
+revision = "0077"
+down_revision = "0076"
 branch_labels = None
 depends_on = None
 

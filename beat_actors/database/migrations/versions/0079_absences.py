@@ -2,13 +2,13 @@
 
 Only added. Older processes remember nothing and ask each time. They read requests with `accepted_as` "remembered" as they read others.
 
-Revision ID: 0075
+Revision ID: 0079
 """
 
 from alembic import op
 
-revision = "0075"
-down_revision = "0074"
+revision = "0079"
+down_revision = "0078"
 branch_labels = None
 depends_on = None
 

@@ -2,13 +2,13 @@
 
 Expands. Older processes leave the new columns of `alert` empty: their alerts belong to no platform and have no known end.
 
-Revision ID: 0071
+Revision ID: 0078
 """
 
 from alembic import op
 
-revision = "0071"
-down_revision = "0074"
+revision = "0078"
+down_revision = "0077"
 branch_labels = None
 depends_on = None
 

@@ -2,13 +2,13 @@
 
 Only added. Older processes add nothing, so a week of a rolling deployment has fewer calls than were made.
 
-Revision ID: 0076
+Revision ID: 0080
 """
 
 from alembic import op
 
-revision = "0076"
-down_revision = "0075"
+revision = "0080"
+down_revision = "0079"
 branch_labels = None
 depends_on = None
 

@@ -2,13 +2,13 @@
 
 Only added. Older processes replay without a bound. The index is built concurrently and holds up no writer.
 
-Revision ID: 0077
+Revision ID: 0081
 """
 
 from alembic import op
 
-revision = "0077"
-down_revision = "0076"
+revision = "0081"
+down_revision = "0080"
 branch_labels = None
 depends_on = None
 
