@@ -42,7 +42,7 @@ class GoesOn(NamedTuple):
     request_params: dict[str, Any]
 
 
-ADD = SQL("add")
+ADD, ASK_ABOUT = SQL("add"), SQL("ask_about")
 GOES_ON = SQL("goes_on", GoesOn)
 
 
@@ -84,6 +84,12 @@ async def follow_up(
     ]
     await transaction.run(ADD, {"fetches": jsonb(rows)})
     return {claim.platform for claim, _ in wanted}
+
+
+async def ask_about(transaction: Transaction, asked: Sequence[tuple[int, int]]) -> None:
+    """Let the first fetch of each of these requests ask about a held record: (request, record). The transaction has made the requests."""
+    values = {"requests": [request for request, _ in asked], "records": [record for _, record in asked]}
+    await transaction.run(ASK_ABOUT, {**values, "within": WITNESS_WITHIN})
 
 
 def _lane(claim: Followed, spec: FetchSpec) -> LaneKey:

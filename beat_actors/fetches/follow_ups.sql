@@ -22,3 +22,11 @@ JOIN scrape_request_log r ON r.id = n.request_id AND r.live AND r.retry_count = 
 SELECT f.id, f.request_id, f.run, f.platform, f.operation, f.params, f.priority, l.flow, r.params AS request_params
 FROM scrape_fetch f JOIN lane l ON l.id = f.lane_id JOIN scrape_request_log r ON r.id = f.request_id
 WHERE f.id = ANY(%(ids)s) AND r.live AND r.retry_count = f.run
+
+-- name: ask_about
+-- Lets the first fetches of requests ask about held records.
+-- Parameters: requests, records (bigint[], pairwise), within (double precision: seconds that a source has).
+-- Locks: the fetches; the transaction has made them.
+-- No row: never; the statement gives none.
+UPDATE scrape_fetch f SET witness_of = n.record_id, expires_at = clock_timestamp() + make_interval(secs => %(within)s)
+FROM unnest(%(requests)s::bigint[], %(records)s::bigint[]) AS n(request_id, record_id) WHERE f.request_id = n.request_id AND f.stage = 'WAITING'

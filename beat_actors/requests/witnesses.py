@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from beat_actors.database import Database, Statements, Transaction
-from beat_actors.fetches.follow_ups import WITNESS_WITHIN
+from beat_actors.fetches.follow_ups import ask_about
 from beat_actors.fetches.lanes import LaneKey
 from beat_actors.fetches.states import Stage
 from beat_actors.holds import cohorts
@@ -26,7 +26,7 @@ from beat_actors.trust.witnesses import State
 
 BATCH = 200
 SQL = Statements(__file__)
-OVERDUE, DUE, ASKS = SQL("overdue", int), SQL("due", int), SQL("asks")
+OVERDUE, DUE = SQL("overdue", int), SQL("due", int)
 LATE = {"code": "no_witness", "message": "no source could be asked about it in time"}
 
 
@@ -73,8 +73,7 @@ async def _again(transaction: Transaction, ids: Sequence[int]) -> set[str]:
     if not asked:
         return set()
     accepted = await submit(transaction, [_request(record) for record in asked])
-    values = {"requests": [one.id for one in accepted], "records": [record.id for record in asked]}
-    await transaction.run(ASKS, {**values, "within": WITNESS_WITHIN})
+    await ask_about(transaction, [(one.id, record.id) for one, record in zip(accepted, asked, strict=True)])
     return {record.about.platform for record in asked}
 
 
