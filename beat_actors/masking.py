@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import SecretStr
-from pydantic_core import MultiHostUrl, Url
+from pydantic import BaseModel, SecretStr
 
 from beat_actors.logins import HIDDEN, without_logins
 
@@ -49,7 +48,7 @@ def hide(secrets: Iterable[str]) -> None:
     _known = re.compile("|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))) if spellings else None
 
 
-def secrets_of(values: Iterable[Any]) -> Iterator[str]:
+def secrets_of(values: Iterable[object]) -> Iterator[str]:
     """The secrets among settings: those that are declared as such, and the passwords of URLs."""
     for value in values:
         if isinstance(value, SecretStr):
@@ -58,11 +57,11 @@ def secrets_of(values: Iterable[Any]) -> Iterator[str]:
             # A ring is `id:key,id:key`, and a secret may be a URL with a password.
             yield from (part.partition(":")[2] for part in text.split(","))
             yield from _password(text)
-        elif isinstance(value, Url | MultiHostUrl) or hasattr(value, "unicode_string"):
+        elif hasattr(value, "unicode_string"):  # a URL of pydantic
             yield from _password(str(value))
         elif isinstance(value, Mapping):
             yield from secrets_of(value.values())
-        elif hasattr(type(value), "model_fields"):
+        elif isinstance(value, BaseModel):
             yield from secrets_of(getattr(value, name) for name in type(value).model_fields)
 
 
@@ -75,7 +74,7 @@ def _password(text: str) -> Iterator[str]:
         yield password
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     if isinstance(value, str):
         return masked(value)
     if value is None or isinstance(value, bool | int | float):

@@ -1,4 +1,5 @@
-"""What operators see of the whole installation: the metrics for Prometheus, the page of `beat brief`, the screen of `beat top`, and traces.
+"""What operators see of the whole installation: the metrics for Prometheus, the page of `beat brief`, and the screen of
+`beat top`.
 
 `families` declares every metric, and docs/metrics.md is made of it. `counts` are the sums of one process, which travel with the row that it
 writes every ten seconds anyway. `tally` keeps the sums of processes that have ended and counts requests from the log of events; `state` reads

@@ -3,14 +3,14 @@
 Expands. Older processes write log rows without `written_at` and know no exclusions. The index is BRIN, built concurrently, partition by
 partition, and holds up no writer.
 
-Revision ID: 0075
+Revision ID: 0076
 """
 
 from alembic import op
 from sqlalchemy import text
 
-revision = "0075"
-down_revision = "0074"
+revision = "0076"
+down_revision = "0075"
 branch_labels = None
 depends_on = None
 

@@ -2,13 +2,13 @@
 
 Expands. Older processes write none of it.
 
-Revision ID: 0076
+Revision ID: 0075
 """
 
 from alembic import op
 
-revision = "0076"
-down_revision = "0075"
+revision = "0075"
+down_revision = "0074"
 branch_labels = None
 depends_on = None
 
