@@ -97,7 +97,7 @@ def _observed_at(row: Folded) -> datetime:
     return row.newest.observed_at
 
 
-def _value(kind: str, value: bytes) -> Any:
+def _value(kind: str, value: bytes) -> object:
     return msgspec.json.decode(value, type=datetime) if kind == "timestamptz" else msgspec.json.decode(value)
 
 

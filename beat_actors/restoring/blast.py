@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,8 @@ CHUNK = 500
 EXAMPLES = 5
 MOST_PARTS = 50
 CHANGED = "beat.data.changed"
+Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+"""A value of a field."""
 
 
 class WrongField(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +42,8 @@ class WrongEntity(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     account_id: str
     field: str
-    now: Any
-    without: Any
+    now: Json
+    without: Json
 
 
 class KindBlast(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +232,7 @@ async def _compare(
     )
 
 
-def _differs(entity: Entity, row: dict[str, msgspec.Raw], folded: Folded) -> list[tuple[str, Any, Any]]:
+def _differs(entity: Entity, row: dict[str, msgspec.Raw], folded: Folded) -> list[tuple[str, Json, Json]]:
     change = change_of(entity, row, folded, folded.affected)
     found = []
     for name in sorted(logged_names(entity) & folded.affected):

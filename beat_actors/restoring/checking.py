@@ -40,8 +40,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     account_id: str
     field: str
-    now: Any
-    logged: Any
+    now: object
+    logged: object
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):

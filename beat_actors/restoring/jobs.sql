@@ -81,7 +81,7 @@ ORDER BY job_id, entity, key, account_id, owner LIMIT %(limit)s
 -- No row: the leader was replaced.
 WITH old AS (
     SELECT id FROM restore_job WHERE state IN ('PLANNED', 'DONE', 'UNDONE', 'CANCELLED')
-        AND coalesce(ended_at, created_at) < clock_timestamp() - make_interval(days => %(days)s) ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+        AND coalesce(ended_at, created_at) < clock_timestamp() - make_interval(days => %(days)s) ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ), items AS (
     DELETE FROM restore_item WHERE (job_id, entity, key, account_id, owner) IN (
         SELECT i.job_id, i.entity, i.key, i.account_id, i.owner FROM restore_item i JOIN old ON old.id = i.job_id LIMIT 10000)

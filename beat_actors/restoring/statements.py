@@ -54,7 +54,7 @@ def hold(target: Target) -> Statement[Held]:
 WITH n AS (SELECT * FROM {KEYS} WITH ORDINALITY n (key, account_id, owner, nth)), held AS MATERIALIZED (
     SELECT t.{entity.key} AS key, t.account_id, t.owner, to_jsonb(t)::text AS row FROM "{entity.table}" t
     WHERE (t.{entity.key}, t.account_id, t.owner) IN (SELECT key, account_id, owner FROM n)
-    ORDER BY t.{entity.key}, t.account_id, t.owner FOR UPDATE
+    ORDER BY t.{entity.key}, t.account_id, t.owner FOR NO KEY UPDATE
 )
 SELECT n.nth::integer AS nth, held.row FROM n LEFT JOIN held USING (key, account_id, owner) ORDER BY n.nth
 """  # noqa: S608 - declared

@@ -69,7 +69,7 @@ class Anonymiser:
         self._key, self._kept = key, kept
         self._known: dict[str, str] = {}
 
-    def value(self, value: Any, name: str = "") -> Any:
+    def value(self, value: object, name: str = "") -> object:
         """A value of JSON. `name`: of its field."""
         if isinstance(value, dict):
             return {self._name(key): self.value(one, key) for key, one in value.items()}

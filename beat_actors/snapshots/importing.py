@@ -4,16 +4,17 @@ import gzip
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from beat_actors.database import Database, Statements, Transaction, jsonb
+from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, Conflict
+from beat_actors.fetches import imported as fetched
 from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.pipeline.records import pack
 from beat_actors.pipeline.writing import write_entities
 from beat_actors.platforms.registry import platforms
+from beat_actors.requests import imported
 from beat_actors.requests.states import Priority
 from beat_actors.snapshots.exporting import FORM, Header, Line
 
@@ -21,13 +22,6 @@ LONGEST = 64_000_000
 """Bytes of a line."""
 TOGETHER = 50
 """Answers of one transaction."""
-
-
-class Written(NamedTuple):
-    """The ids of an imported answer."""
-
-    fetch_id: int
-    request_id: int
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +33,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL = Statements(__file__)
-FILLED, ANSWER = SQL("filled", bool), SQL("answer", Written)
+FILLED, PAYLOAD = SQL("filled", bool), SQL("payload")
 
 
 async def import_(database: Database, path: Path) -> Imported:
@@ -106,29 +100,29 @@ async def _write(database: Database, lines: list[Line]) -> int:
 
 
 async def _write_one(transaction: Transaction, line: Line) -> int:
-    named = {"platform": line.platform, "operation": line.operation}
     key = LaneKey(line.platform, "snapshot", line.operation, Priority.BATCH, (line.source,))
     lane = (await lane_ids(transaction, [key]))[key]
     count = sum(map(len, line.records.values()))
-    written = await transaction.only(
-        ANSWER,
-        {
-            **named,
-            "source": line.source,
-            "params": jsonb(line.params),
-            "page": line.page,
-            "version": line.version,
-            "items": count,
-            "lane": lane,
-            "at": line.payload_at,
-            "body": pack(line.body.encode()),
-        },
+    request = await imported.complete(transaction, line.platform, line.params, items=count, at=line.payload_at)
+    fetch = await fetched.done(
+        transaction,
+        request,
+        lane,
+        line.platform,
+        line.operation,
+        line.params,
+        page=line.page,
+        source=line.source,
+        at=line.payload_at,
+        version=line.version,
     )
+    body = {"fetch": fetch, "at": line.payload_at, "source": line.source, "body": pack(line.body.encode())}
+    await transaction.run(PAYLOAD, body)
     platform = platforms()[line.platform]
     for table, records in sorted(line.records.items()):
         values = {
-            "fetches": [written.fetch_id],
-            "requests": [written.request_id],
+            "fetches": [fetch],
+            "requests": [request],
             "accounts": [""],
             "owners": [""],
             "observed": [line.payload_at],

@@ -35,6 +35,13 @@ COMPOSED = {
     "beat_actors/privacy/rules.py": "conditions of statements",
     "beat_actors/privacy/subjects.py": "a platform's declarations",
     "beat_actors/requests/intake.py": "a platform's declarations",
+    "beat_actors/restoring/as_of.py": "a platform's declarations",
+    "beat_actors/restoring/blast.py": "a platform's declarations",
+    "beat_actors/restoring/checking.py": "a platform's declarations",
+    "beat_actors/restoring/keeping.py": "a platform's declarations",
+    "beat_actors/restoring/reading.py": "a platform's declarations",
+    "beat_actors/restoring/selection.py": "a platform's declarations",
+    "beat_actors/restoring/statements.py": "a platform's declarations",
 }
 """Modules that put a statement together when they run, and of what."""
 BEGINS = re.compile(
