@@ -176,6 +176,7 @@ def writes(postgres: PostgresServer, most: int) -> None:
         "observed": [datetime.now(UTC)] * SCRAPES,
         "sources": ["lama"] * SCRAPES,
         "versions": ones,
+        "builds": ones,
         "records": [msgspec.json.encode(parsed.records[1:]).decode() for parsed in read],
     }
     with database_of(postgres) as (_, connection):

@@ -199,7 +199,8 @@ def write(connection: psycopg.Connection, entity: Entity, values: dict[str, Any]
     if written.description:
         from beat_actors.assets import intake
 
-        rows = intake.newest(intake.rows_of("instagram", entity, map(intake.Media._make, written.fetchall())))
+        found = [intake.Media._make(row[:8]) for row in written if row[1] is not None]
+        rows = intake.newest(intake.rows_of("instagram", entity, found))
         if rows:
             connection.execute(intake.OBSERVE.text, intake.parameters(rows))
 
@@ -216,8 +217,19 @@ def _values(fetch: int, read: list[Sequence[Any]]) -> dict[str, Any]:
         "observed": [datetime.now(UTC)] * size,
         "sources": ["lama"] * size,
         "versions": [1] * size,
-        "records": [msgspec.json.encode(records).decode() for records in read],
+        "builds": [1] * size,
+        "records": [msgspec.json.encode(list(map(told, records))).decode() for records in read],
     }
+
+
+def told(record: Any) -> Any:
+    """A record as ingest encodes it. Checkouts from before fields were told encode it as it is."""
+    try:
+        from beat_actors.platforms.interface import observed
+    except ImportError:
+        return record
+    endpoint = platforms()["instagram"].sources["lama"].endpoints["profile_by_handle"]
+    return observed(record, endpoint.tells)
 
 
 def runs(servers: Servers, count: int) -> dict[str, Cost]:

@@ -11,7 +11,7 @@ from beat_actors.access.grants import Use
 from beat_actors.assets import intake
 from beat_actors.database import Database, Transaction
 from beat_actors.pipeline.writing import write_entities
-from beat_actors.platforms.interface import Record
+from beat_actors.platforms.interface import Record, Tells, observed
 from beat_actors.platforms.registry import platform as platform_named
 
 REQUEST = """
@@ -29,12 +29,21 @@ async def observe(
     source: str = "graphapi",
     fetch: int = 1,
     at: datetime | None = None,
+    tells: Tells | None = None,
 ) -> int:
     """Records of one type, all read from one answer; the request that brought them. `owner`: whose credential made the call. `at`: when the
-    answer came; now if it is not given."""
+    answer came; now if it is not given. `tells`: what the endpoint declares."""
     async with database.transaction() as transaction:
         return await observe_in(
-            transaction, platform, *records, account_id=account_id, owner=owner, source=source, fetch=fetch, at=at
+            transaction,
+            platform,
+            *records,
+            account_id=account_id,
+            owner=owner,
+            source=source,
+            fetch=fetch,
+            at=at,
+            tells=tells,
         )
 
 
@@ -47,6 +56,7 @@ async def observe_in(
     source: str = "graphapi",
     fetch: int = 1,
     at: datetime | None = None,
+    tells: Tells | None = None,
 ) -> int:
     """The same in this transaction."""
     request = int(await transaction.value(REQUEST, (platform, account_id)))
@@ -58,7 +68,8 @@ async def observe_in(
         "observed": [at or await transaction.value("SELECT clock_timestamp()")],
         "sources": [source],
         "versions": [1],
-        "records": [msgspec.json.encode(records).decode()],
+        "builds": [None],
+        "records": [msgspec.json.encode([observed(one, tells) for one in records]).decode()],
     }
     entity = platform_named(platform).entity_of(records[0])
     await intake.observe(transaction, await write_entities(transaction, platform, entity, values))

@@ -78,7 +78,8 @@ WALK = Platform(
     entities=(Entity(Thing, "things", "toy_thing", "post_log", "thing_id", frozenset({"size"})),),
 )
 TABLE = """
-CREATE TABLE toy_thing (thing_id text, size bigint, changed_at timestamptz, dimensions_hash bigint, dimensions_at timestamptz, dimensions_fetch bigint, account_id text NOT NULL, owner text NOT NULL, source text NOT NULL,
+CREATE TABLE toy_thing (thing_id text, size bigint, changed_at timestamptz, dimensions_hash bigint, dimensions_at timestamptz, dimensions_fetch bigint,
+    observed_fetch bigint, build_id integer, empty text[], hidden text[], older jsonb, account_id text NOT NULL, owner text NOT NULL, source text NOT NULL,
     parser_version integer NOT NULL, request_id bigint NOT NULL, observed_at timestamptz NOT NULL, PRIMARY KEY (thing_id, account_id, owner))
 """
 ANSWERS = {

@@ -29,6 +29,7 @@ class Database:
         self.settings = settings
         self.metrics = Metrics()
         self.clock = clock.StepWatch()
+        self.ids: dict[tuple[object, ...], int] = {}
         self.connections = (connections or _pool())(settings, name, self.metrics)
 
     @asynccontextmanager
@@ -40,7 +41,7 @@ class Database:
         """
         async with self.connections.lend() as connection:
             try:
-                transaction = Transaction(connection, self.metrics, self.clock, self.settings)
+                transaction = Transaction(connection, self.metrics, self.clock, self.settings, self.ids)
                 yield transaction
                 await transaction.commit()
             except BaseException:
@@ -64,7 +65,7 @@ class Database:
     async def statements(self) -> AsyncIterator[Transaction]:
         """Each statement of the block by itself, one round trip and not three. Raises as `transaction` does."""
         async with self.connections.lend() as connection, self.connections.autocommitted(connection):
-            yield Transaction(connection, self.metrics, self.clock, self.settings)
+            yield Transaction(connection, self.metrics, self.clock, self.settings, self.ids)
 
     def pool(self) -> tuple[int, int]:
         """How many connections are taken, of how many that there may be."""

@@ -90,9 +90,12 @@ class Transaction:
         metrics: "Metrics",
         watch: clock.StepWatch,
         settings: "Settings",
+        ids: dict[tuple[object, ...], int] | None = None,
     ) -> None:
         self.connection = connection
         self.settings = settings
+        self.ids = {} if ids is None else ids
+        """Ids of committed rows that are never changed nor deleted, by what they stand for. The process keeps them."""
         self.clock = watch
         self.last = Pipeline()
         """What is queued here is sent with the commit, in one round trip."""

@@ -98,7 +98,7 @@ async def _histories(
 
 def _changed(entity: Entity, observations: list[Observation]) -> list[tuple[Change, str]]:
     """Of observations in order of things and times, those that changed something."""
-    fields = {*entity.record.__struct_fields__}
+    fields = {*entity.fields}
     found: list[tuple[Change, str]] = []
     thing: Thing | None = None
     known: dict[str, Any] = {}

@@ -208,7 +208,7 @@ class Names(NamedTuple):
 
 @cache
 def names_of(entity: Entity) -> Names:
-    others = [name for name in entity.record.__struct_fields__ if name != entity.key]
+    others = [name for name in entity.fields if name != entity.key]
     return Names(
         tuple(name for name in others if name in entity.metrics),
         tuple(name for name in others if name not in entity.metrics | entity.volatile),

@@ -23,12 +23,13 @@ from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.fetches.states import Stage
 from beat_actors.observe import families
+from beat_actors.pipeline.builds import software
 from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
 from beat_actors.pipeline.records import decode, encode, pack, unpack
 from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing, staged
 from beat_actors.pipeline.writing import write
-from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record
+from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record, observed
 from beat_actors.platforms.registry import platforms
 from beat_actors.scores.tally import TALLY, filling
 
@@ -220,10 +221,11 @@ def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
             follow_ups = holding_the_mark(follow_ups, flow.resume.field)
         records = encode(
             {
-                "entities": _by_table(platform, parsed),
+                "entities": _by_table(platform, parsed, endpoint),
                 "follow_ups": follow_ups,
                 "items": 0 if is_witness else len(fresh.records),
                 "partial": listing.partial,
+                "software": software(),
             }
         )
     except Missing as error:
@@ -248,10 +250,10 @@ def _parse(endpoint: Endpoint, body: bytes, spec: FetchSpec) -> Parsed:
         raise Malformed("the answer is nested too deeply") from None
 
 
-def _by_table(platform: Platform, parsed: Parsed) -> dict[str, list[Record]]:
+def _by_table(platform: Platform, parsed: Parsed, endpoint: Endpoint) -> dict[str, list[Record]]:
     by_table: dict[str, list[Record]] = {}
     for record in parsed.records:
-        by_table.setdefault(platform.entity_of(record).table, []).append(record)
+        by_table.setdefault(platform.entity_of(record).table, []).append(observed(record, endpoint.tells))
     return by_table
 
 

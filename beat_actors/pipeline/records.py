@@ -20,12 +20,14 @@ LARGEST = 1 << 30
 
 
 class Records(msgspec.Struct, frozen=True):
-    """What ingest hands to process: records by the table that they belong to, and what is to be fetched next."""
+    """What ingest hands to process: records by the table that they belong to, and what is to be fetched next. `software`: the version of Beat that
+    read them; empty where that did not say it yet."""
 
     entities: dict[str, msgspec.Raw]
     follow_ups: Sequence[FetchSpec]
     items: int
     partial: dict[str, Any] | None = None
+    software: str = ""
 
 
 class Codec(threading.local):

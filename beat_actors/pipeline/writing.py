@@ -8,9 +8,11 @@ from beat_actors.assets import intake
 from beat_actors.database import Transaction, arrays
 from beat_actors.failpoints import hit
 from beat_actors.fetches.follow_ups import follow_up
-from beat_actors.pipeline import gating
-from beat_actors.pipeline.entities import writing
+from beat_actors.pipeline import builds, gating
+from beat_actors.pipeline.builds import Build
+from beat_actors.pipeline.entities import Returned, writing
 from beat_actors.pipeline.judging import Answer, Claimed, Judged
+from beat_actors.pipeline.late import add_late
 from beat_actors.pipeline.records import Records
 from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.registry import platforms
@@ -19,8 +21,9 @@ from beat_actors.requests.lifecycle import Closing, close
 Read = tuple[Claimed, Records]
 """A claim, and what was read for it."""
 
-# The arrays that `write_records` takes, in the order of the fields of `Written`.
-WRITTEN = ("fetches", "requests", "accounts", "owners", "observed", "sources", "versions", "records")
+# The fields of `Written`, and all arrays that `write_records` takes.
+OF_ROWS = ("fetches", "requests", "accounts", "owners", "observed", "sources", "versions", "records")
+WRITTEN = (*OF_ROWS, "builds")
 
 
 async def write(transaction: Transaction, read: Sequence[Read]) -> set[str]:
@@ -38,6 +41,8 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gat
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
             by_table[claim.platform, table].append(Answer(claim, bytes(found)))
+    made = {claim.id: _build(claim, records) for claim, records in read if records.entities}
+    ids = await builds.ids_of(transaction, set(made.values()))
     gated = await gating.judge(transaction, [claim for claim, _ in read], by_table)
     await gating.hold(transaction, gated)
     media: list[intake.Row] = []
@@ -45,7 +50,8 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gat
     for kind, rows in sorted(gated.written.items()):
         if rows:
             platform, table = kind
-            values, judged = arrays(rows, *WRITTEN), gated.is_judged(kind)
+            values, judged = arrays(rows, *OF_ROWS), gated.is_judged(kind)
+            values["builds"] = [ids[made[row.fetch_id]] if row.fetch_id in made else None for row in rows]
             media += await write_entities(
                 transaction, platform, platforms()[platform].entity_in(table), values, judged=judged
             )
@@ -55,15 +61,33 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gat
 
 
 async def write_entities(
-    transaction: Transaction, platform: str, entity: Entity, values: Mapping[str, object], *, judged: bool = False
+    transaction: Transaction,
+    platform: str,
+    entity: Entity,
+    values: Mapping[str, Sequence[Any]],
+    *,
+    judged: bool = False,
 ) -> list[intake.Row]:
     """Write records of one kind, given as the arrays in `WRITTEN`; the assets that are to be observed after all kinds are written. `judged`: the
     records have what the gate says of them."""
     parameters = {"platform": platform, "log_days": transaction.settings.log_days, **values}
-    if not entity.assets:
-        await transaction.run(writing(entity, judged=judged), parameters)
-        return []
-    return intake.rows_of(platform, entity, await transaction.rows(writing(entity, judged=judged), parameters))
+    rows = await transaction.rows(writing(entity, judged=judged), parameters)
+    late = [row for row in rows if row.field is None]
+    if late:
+        await add_late(transaction, platform, entity, late, values)
+    return intake.rows_of(platform, entity, [media_of(row, row.field) for row in rows if row.field is not None])
+
+
+def media_of(row: Returned, field: str) -> intake.Media:
+    return intake.Media(
+        row.entity_key, field, row.owner, row.account_id, row.url, row.observed_at, row.parent, row.taken_at
+    )
+
+
+def _build(claim: Claimed, records: Records) -> Build:
+    """What read the answer. Its records may have been kept by a process with another version."""
+    software = records.software or builds.software()
+    return Build(software, claim.platform, claim.source, claim.operation, claim.parser_version or 0)
 
 
 def _closing(claim: Claimed, records: Records, judged: Judged, asked: int) -> Closing:

@@ -1,6 +1,6 @@
 """What a platform declares of the things that it knows: their tables, names, lists and personal data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,66 @@ import msgspec
 from beat_actors.assets.classes import AssetClass
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One observation of a thing. A field that is `None` is unknown, and never overwrites a known value."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One observation of a thing. A field that is `None` is unknown, and leaves a known value as it is, unless it is in `empty`.
+
+    A parser says two things beside the values. `hidden`: counts that the owner of the thing hides. `untold`: fields that its endpoint usually tells
+    (`Told.always`) and this answer does not mention. The engine fills in `empty`: fields that the answer tells to be empty.
+    """
+
+    hidden: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+
+
+REMARKS = frozenset({"hidden", "untold", "empty"})
+"""Fields of a record that are no fields of the thing."""
+
+
+def fields_of(record: type[Record]) -> tuple[str, ...]:
+    """The fields of the thing that a record observes."""
+    return tuple(name for name in record.__struct_fields__ if name not in REMARKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Which fields of things of one type an endpoint tells.
+
+    `always`: every answer speaks of them, so `None` means that the thing has none: it clears what was known. `sometimes`: an answer may have them;
+    `None` means that it does not speak of them. An endpoint never has a value for other fields.
+    """
+
+    always: frozenset[str]
+    sometimes: frozenset[str]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return self.always | self.sometimes
+
+
+Tells = Mapping[type[Record], Told]
+"""What an endpoint tells, by the type of the records that its parser returns."""
+
+
+def told(record: type[Record], *, always: Iterable[str] = (), never: Iterable[str] = ()) -> Tells:
+    """What an endpoint tells of one type: `always` and `never` are named, all other fields are told sometimes. Raises `ValueError` for a field that
+    the type does not have."""
+    fields, always, never = frozenset(fields_of(record)), frozenset(always), frozenset(never)
+    if not always | never <= fields or always & never:
+        raise ValueError(f"{record.__name__}: {', '.join(sorted((always | never) - fields | always & never))}")
+    return {record: Told(always, fields - always - never)}
+
+
+def observed(record: Record, tells: Tells | None) -> Record:
+    """A record with `empty`: what its answer says to be empty, by what its endpoint tells. Without a declaration nothing is empty."""
+    of = None if tells is None else tells.get(type(record))
+    empty = record.hidden
+    if of is not None:
+        silent = record.untold
+        empty += tuple(
+            name for name in of.always if getattr(record, name) is None and name not in silent and name not in empty
+        )
+    return msgspec.structs.replace(record, empty=tuple(sorted(empty))) if empty else record
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +143,11 @@ class Entity:
         # Platforms of other distributions declared the names alone before there were classes.
         if isinstance(self.assets, tuple):
             object.__setattr__(self, "assets", dict.fromkeys(self.assets, AssetClass.OTHER))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of its fields, in the order of the record."""
+        return fields_of(self.record)
 
     @property
     def parent(self) -> Listed | None:

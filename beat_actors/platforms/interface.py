@@ -22,7 +22,18 @@ from beat_actors.platforms.calls import (
     Secret,
     Verdict,
 )
-from beat_actors.platforms.entities import Entity, Listed, Personal, Record, Refetch
+from beat_actors.platforms.entities import (
+    Entity,
+    Listed,
+    Personal,
+    Record,
+    Refetch,
+    Tells,
+    Told,
+    fields_of,
+    observed,
+    told,
+)
 from beat_actors.platforms.flows import Flow, FollowUps, OnDemand, RequestLimit, Resume
 from beat_actors.platforms.logins import Login, LoginStep
 from beat_actors.platforms.sources import (
@@ -88,8 +99,13 @@ __all__ = [
     "Secret",
     "SeldomMore",
     "Source",
+    "Tells",
+    "Told",
     "Trust",
     "Verdict",
+    "fields_of",
+    "observed",
+    "told",
 ]  # fmt: skip
 
 

@@ -62,6 +62,16 @@ def count(value: Count, path: str) -> int | None:
     return number
 
 
+def given(value: T | msgspec.UnsetType | None) -> T | None:
+    """A value of a payload; `None` also where its key is not there."""
+    return None if isinstance(value, msgspec.UnsetType) else value
+
+
+def silent_on(**fields: tuple[object, ...]) -> tuple[str, ...]:
+    """The fields of a record of which a payload does not speak: those of which no key is there. Each is given with the values of its keys."""
+    return tuple(name for name, values in fields.items() if all(value is msgspec.UNSET for value in values))
+
+
 def whole(value: Count) -> int | None:
     """A whole number that the payload has as a number, as text, or with zeros after the point; `None` for any other value."""
     if isinstance(value, str):

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from beat_actors.platforms import waits
 from beat_actors.platforms.calls import Answer, Call, FetchSpec, Outcome, Parsed, Reported, Secret, Verdict
+from beat_actors.platforms.entities import Tells
 from beat_actors.platforms.keeping import Keep
 from beat_actors.platforms.logins import Login
 from beat_actors.redaction import Redactor, redactor
@@ -88,7 +89,8 @@ class Endpoint:
     `parse` raises `Malformed` (with the path of the key), `Missing` or `Private`. `version`: of the parser; it changes when the meaning of
     its records does. `scopes`: what a credential must have been granted. `keeps`: cuts an answer down to what may be stored, before `parse`
     and before anything is written; the default is that of the source. `page`: how many items `build` asks for, by `spec.at_most(page)`;
-    `None` where the call names no number, so that it cannot ask for fewer.
+    `None` where the call names no number, so that it cannot ask for fewer. `tells`: which fields its answers tell; without it, no answer clears a
+    field.
     """
 
     build: CallBuilder
@@ -98,6 +100,7 @@ class Endpoint:
     scopes: frozenset[str] = frozenset()
     keeps: Keep | None = None
     page: int | None = None
+    tells: Tells | None = field(default=None, hash=False)
 
 
 CHECK, REFRESH = "credential_check", "credential_refresh"

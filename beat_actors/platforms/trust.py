@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from beat_actors.platforms.entities import Record
+from beat_actors.platforms.entities import Record, fields_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class EntityRules:
 
     def __post_init__(self) -> None:
         names = {each.name for each in self.numbers}
-        fields = set(self.record.__struct_fields__)
+        fields = set(fields_of(self.record))
         used = names | {self.key} | set(self.dates) | set(self.face)
         used |= {one for asked in self.identity.values() for one in asked.values()}
         used |= {one for one in (self.handle, self.born, self.verified) if one}

@@ -11,14 +11,17 @@ from beat_actors.platforms.instagram.payloads import (
     Counted,
     PageInfo,
     an_id,
+    concealed,
     next_page,
     own_id,
     reported,
     the_id,
     the_post_asked_for,
 )
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
 from beat_actors.platforms.reading import Count, Id, Time, decoder, instant, text
+
+COMMENT_TELLS = told(InstagramComment, never={"post_id"})
 
 
 class Commented(msgspec.Struct):
@@ -123,6 +126,7 @@ def _records(listed: Iterable[tuple[str, Commented]], of: str, parent: str | Non
     found: list[InstagramComment] = []
     for at, node in listed:
         author = node.user or node.owner or Author()
+        liked = node.edge_liked_by.count if node.edge_liked_by else None
         comment = InstagramComment(
             comment_id=the_id(own_id(node.pk, node.id), f"{at}.id"),
             shortcode=of,
@@ -134,8 +138,9 @@ def _records(listed: Iterable[tuple[str, Commented]], of: str, parent: str | Non
             likes=reported(
                 at,
                 comment_like_count=node.comment_like_count,
-                edge_liked_by__count=node.edge_liked_by.count if node.edge_liked_by else None,
+                edge_liked_by__count=liked,
             ),
+            hidden=concealed(likes=(node.comment_like_count, liked)),
         )
         found.append(comment)
         if parent is None:

@@ -19,6 +19,7 @@ from beat_actors.platforms.instagram.payloads import (
     Author,
     an_id,
     bare_id,
+    concealed,
     id_of,
     shortcode,
     shortcode_of,
@@ -26,12 +27,24 @@ from beat_actors.platforms.instagram.payloads import (
     the_id,
     the_one_asked_for,
 )
-from beat_actors.platforms.interface import FetchSpec, Parsed, Record
+from beat_actors.platforms.interface import FetchSpec, Parsed, Record, told
 from beat_actors.platforms.reading import Count, Id, Time, count, decoder, instant, text, timestamp
 
+# What an account or a medium does not have is left out, so a field that was asked for and is not there is empty.
+ACCOUNT_TELLS = told(
+    InstagramAccount,
+    always={"full_name", "biography", "external_url"},
+    never={"category", "account_type", "is_private", "is_verified"},
+)
+POST_TELLS = told(InstagramPost, always={"caption"}, never={"carousel_id", "plays", "video_duration"})
+CHILD_TELLS = told(InstagramPost, never={"profile_id", "plays", "video_duration"})
+STORY_TELLS = told(InstagramStory, never={"profile_id", "expiring_at", "video_duration"})
+COMMENT_TELLS = told(InstagramComment, never={"shortcode", "profile_id"})
+PROFILE_TELLS = {**ACCOUNT_TELLS, **POST_TELLS}
 POST_TYPES = {"IMAGE": "image", "VIDEO": "reels", "CAROUSEL_ALBUM": "carousel"}
 LINK = re.compile(r"/([^/?#]+)/?(?:[?#].*)?$")
 """What a link ends with, but for what it asks for besides."""
+HIDDEN = -1
 STORY_TYPES = {"IMAGE": "image", "VIDEO": "video"}
 
 
@@ -147,7 +160,9 @@ def discovered_profile(body: bytes, spec: FetchSpec) -> Parsed:
     the_one_asked_for(spec, handle=user.username, profile_id=None, name=f"{at}.username")
     # Discovery goes by the name, so what was asked for is whose answer it is, also where it is not repeated.
     account = _account(user, at, spec.params["handle"])
-    recent = _posts(user.media, f"{at}.media.data", profile_id=account.profile_id, handle=account.handle)
+    recent = _posts(
+        user.media, f"{at}.media.data", profile_id=account.profile_id, handle=account.handle, discovered=True
+    )
     return Parsed([account, *recent], _nested_cursor(user.media))
 
 
@@ -158,7 +173,7 @@ def discovered_posts(body: bytes, spec: FetchSpec) -> Parsed:
             f"asked for {asked!r}, the answer is of {user.username!r}", path="$.business_discovery.username"
         )
     page, at = user.media, "$.business_discovery.media.data"
-    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=asked.lower())
+    found = _posts(page, at, profile_id=spec.params.get("profile_id"), handle=asked.lower(), discovered=True)
     return Parsed(found, _nested_cursor(page))
 
 
@@ -239,17 +254,29 @@ def _posts(
     profile_id: str | None = None,
     handle: str | None = None,
     carousel_id: str | None = None,
+    discovered: bool = False,
 ) -> list[Record]:
     media = page.data if page else []
-    return [_post(medium, f"{at}[{i}]", profile_id, handle, carousel_id) for i, medium in enumerate(media)]
+    return [
+        _post(medium, f"{at}[{i}]", profile_id, handle, carousel_id, discovered=discovered)
+        for i, medium in enumerate(media)
+    ]
 
 
 def _post(
-    media: Media, at: str, profile_id: str | None = None, handle: str | None = None, carousel_id: str | None = None
+    media: Media,
+    at: str,
+    profile_id: str | None = None,
+    handle: str | None = None,
+    carousel_id: str | None = None,
+    *,
+    discovered: bool = False,
 ) -> InstagramPost:
     name = text(media.username)
     linked = LINK.search(media.permalink or "")
     code = linked.group(1) if linked else media.shortcode or shortcode_of(media.ig_id) or ""
+    # source: the reference of media. In an expanded field the number of likes is left out where the owner hides it.
+    likes = HIDDEN if discovered and media.like_count is None and media.comments_count is not None else media.like_count
     return InstagramPost(
         shortcode=shortcode(code, f"{at}.permalink"),
         post_id=an_id(media.ig_id, f"{at}.ig_id") or id_of(code),
@@ -263,9 +290,10 @@ def _post(
         thumbnail_url=text(media.thumbnail_url or media.media_url),
         media_url=text(media.media_url),
         taken_at=_moment(media.timestamp, f"{at}.timestamp"),
-        likes=shown(media.like_count, f"{at}.like_count"),
+        likes=shown(likes, f"{at}.like_count"),
         comments=shown(media.comments_count, f"{at}.comments_count"),
         views=shown(media.view_count, f"{at}.view_count"),
+        hidden=concealed(likes=(likes,), comments=(media.comments_count,), views=(media.view_count,)),
     )
 
 
@@ -287,6 +315,7 @@ def _story(story: Story, at: str) -> InstagramStory:
         taken_at=_moment(story.timestamp, f"{at}.timestamp"),
         likes=shown(story.like_count, f"{at}.like_count"),
         comments=shown(story.comments_count, f"{at}.comments_count"),
+        hidden=concealed(likes=(story.like_count,), comments=(story.comments_count,)),
     )
 
 
@@ -301,6 +330,7 @@ def _comment(comment: Comment, post_id: str | None, at: str) -> InstagramComment
         text=text(comment.text),
         commented_at=_moment(comment.timestamp, f"{at}.timestamp"),
         likes=shown(comment.like_count, f"{at}.like_count"),
+        hidden=concealed(likes=(comment.like_count,)),
     )
 
 

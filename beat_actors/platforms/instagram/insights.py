@@ -11,8 +11,10 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.instagram.entities import InstagramPostInsight, InstagramProfileInsight
 from beat_actors.platforms.instagram.payloads import bare_id
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
 from beat_actors.platforms.reading import Count, Id, count, decoder, text, timestamp, whole
+
+PROFILE_INSIGHT_TELLS, POST_INSIGHT_TELLS = told(InstagramProfileInsight), told(InstagramPostInsight)
 
 
 class Result(msgspec.Struct):

@@ -164,6 +164,20 @@ def reported(path: str, **named: Count) -> int | None:
     return None
 
 
+def concealed(**named: tuple[Count, ...]) -> tuple[str, ...]:
+    """The counts that their owner hides. Each is given with the values that the payload has of it, of which one is -1 and none a count."""
+    return tuple(
+        name
+        for name, values in named.items()
+        if any(map(is_hidden, values)) and all(value is None or is_hidden(value) for value in values)
+    )
+
+
+def is_hidden(value: Count) -> bool:
+    """-1 stands for a count that the owner hides."""
+    return value in (-1, "-1")
+
+
 def words(*captions: Caption) -> str | None:
     """The first that has any."""
     for caption in captions:
@@ -199,7 +213,7 @@ def the_post_asked_for(spec: FetchSpec, found: str, path: str) -> None:
 
 def shown(value: Count, path: str) -> int | None:
     """A count; `None` for -1, which stands for a count that the owner hides."""
-    return None if value in (-1, "-1") else count(value, path)
+    return None if is_hidden(value) else count(value, path)
 
 
 def shortcode(value: str, path: str) -> str:

@@ -19,6 +19,7 @@ from beat_actors.platforms.instagram.payloads import (
     Text,
     Url,
     an_id,
+    concealed,
     moment,
     own_id,
     reported,
@@ -27,9 +28,10 @@ from beat_actors.platforms.instagram.payloads import (
     the_post_asked_for,
     words,
 )
-from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, text, whole
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
+from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, given, silent_on, text, whole
 
+POST_TELLS = told(InstagramPost, always={"caption"}, never={"graph_id", "carousel_id"})
 POST_TYPES = {1: "image", 2: "reels", 8: "carousel"}
 TYPENAMES = {"GraphImage": "image", "GraphVideo": "reels", "GraphSidecar": "carousel"}
 TYPENAMES |= {f"XDT{name}": kind for name, kind in TYPENAMES.items()}
@@ -67,8 +69,8 @@ class Node(msgspec.Struct):
     media_type: Count = None
     taken_at: Time = None
     taken_at_ts: Time = None
-    caption: Caption = None
-    caption_text: str | None = None
+    caption: Caption | msgspec.UnsetType = msgspec.UNSET
+    caption_text: str | msgspec.UnsetType | None = msgspec.UNSET
     image_versions2: Candidates | None = None
     display_uri: str | None = None
     carousel_media: list[Child] | None = None
@@ -89,7 +91,7 @@ class Node(msgspec.Struct):
     taken_at_timestamp: Time = None
     video_view_count: Count = None
     video_play_count: Count = None
-    edge_media_to_caption: CaptionEdges | None = None
+    edge_media_to_caption: CaptionEdges | msgspec.UnsetType | None = msgspec.UNSET
     edge_media_to_comment: Counted | None = None
     edge_media_to_parent_comment: Counted | None = None
     edge_media_preview_like: Counted | None = None
@@ -113,7 +115,7 @@ class Node(msgspec.Struct):
             or self.typename is not None
             or self.taken_at_timestamp is not None
             or self.display_url is not None
-            or self.edge_media_to_caption is not None
+            or given(self.edge_media_to_caption) is not None
         )
 
 
@@ -186,25 +188,27 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
         profile_id = handle = None  # a post of several authors that names another one first
     own = own_id(node.pk, node.id)
     code = node.shortcode or node.code or shortcode_of(own) or ""
-    captions = (node.edge_media_to_caption.edges if node.edge_media_to_caption else None) or []
+    told_caption = given(node.edge_media_to_caption)
+    plain: Caption = None if isinstance(node.caption, msgspec.UnsetType) else node.caption
+    captions = (told_caption.edges if told_caption else None) or []
     comments, threads = node.edge_media_to_comment or Counted(), node.edge_media_to_parent_comment or Counted()
     older = node.comments if isinstance(node.comments, Counted) else Counted()
     videos = node.video_versions or []
     code = shortcode(code, f"{at}.{'shortcode' if web else 'code'}")
     # Where the owner hides the number of likes, the answer has another number in its place (-1, or 3).
-    hidden = node.like_and_view_counts_disabled
+    hidden, likes = node.like_and_view_counts_disabled, _likes(node)
     return InstagramPost(
         shortcode=code,
         post_id=an_id(own, f"{at}.pk"),
         profile_id=an_id(author.who(), f"{at}.user.pk") or profile_id,
         handle=author.handle() or handle,
         post_type=_kind(node),
-        caption=words(node.caption_text, node.caption, *(caption.node for caption in captions)),
+        caption=words(given(node.caption_text), plain, *(caption.node for caption in captions)),
         permalink=f"https://www.instagram.com/p/{code}/",
         thumbnail_url=text(_picture(node)),
         media_url=text(node.video_url or (videos[0].url if videos else None)),
         taken_at=moment(node.taken_at_ts, node.taken_at, node.taken_at_timestamp, node.date),
-        likes=None if hidden else _likes(node, at),
+        likes=None if hidden else reported(at, **likes),
         comments=reported(
             at,
             comment_count=node.comment_count,
@@ -220,6 +224,8 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
             video_play_count=node.video_play_count,
         ),
         video_duration=duration(node.video_duration),
+        hidden=("likes",) if hidden else concealed(likes=tuple(likes.values()), comments=(node.comment_count,)),
+        untold=silent_on(caption=(node.caption_text, node.caption, node.edge_media_to_caption)),
     )
 
 
@@ -229,14 +235,14 @@ def _kind(node: Node) -> str | None:
     return told or ("reels" if node.is_video else None)
 
 
-def _likes(node: Node, at: str) -> int | None:
-    return reported(
-        at,
-        like_count=node.like_count,
-        edge_media_preview_like__count=node.edge_media_preview_like.count if node.edge_media_preview_like else None,
-        edge_liked_by__count=node.edge_liked_by.count if node.edge_liked_by else None,
-        likes__count=node.likes.count if isinstance(node.likes, Counted) else None,
-    )
+def _likes(node: Node) -> dict[str, Count]:
+    """The number of likes, under each of its names."""
+    return {
+        "like_count": node.like_count,
+        "edge_media_preview_like__count": node.edge_media_preview_like.count if node.edge_media_preview_like else None,
+        "edge_liked_by__count": node.edge_liked_by.count if node.edge_liked_by else None,
+        "likes__count": node.likes.count if isinstance(node.likes, Counted) else None,
+    }
 
 
 def _picture(node: Node) -> str | None:

@@ -10,6 +10,7 @@ from beat_actors.platforms.instagram.payloads import (
     Caption,
     Url,
     an_id,
+    concealed,
     moment,
     own_id,
     reported,
@@ -17,9 +18,10 @@ from beat_actors.platforms.instagram.payloads import (
     the_one_asked_for,
     words,
 )
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
 from beat_actors.platforms.reading import Count, Id, Time, decoder, duration, text, whole
 
+STORY_TELLS = told(InstagramStory, never={"graph_id", "permalink"})
 STORY_TYPES = {1: "image", 2: "video"}
 
 
@@ -150,4 +152,5 @@ def _record(item: Story, spec: FetchSpec, at: str, owner: Author) -> InstagramSt
         likes=reported(at, like_count=item.like_count),
         comments=reported(at, comment_count=item.comment_count),
         video_duration=duration(item.video_duration),
+        hidden=concealed(likes=(item.like_count,), comments=(item.comment_count,)),
     )

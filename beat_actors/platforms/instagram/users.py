@@ -20,10 +20,20 @@ from beat_actors.platforms.instagram.payloads import (
     the_one_asked_for,
 )
 from beat_actors.platforms.instagram.post_lists import Connection, posts_of
-from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Flag, Id, decoder, flag, text, whole
+from beat_actors.platforms.instagram.posts import POST_TELLS
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
+from beat_actors.platforms.reading import Count, Flag, Id, decoder, flag, given, silent_on, text, whole
 
 ACCOUNT_TYPES = {1: "personal", 2: "business", 3: "creator"}
+PROFILE_TELLS = {
+    **told(InstagramAccount, always={"full_name", "biography", "external_url", "category"}, never={"graph_id"}),
+    **POST_TELLS,
+}
+"""A profile tells its latest posts as well."""
+FOLLOWER_TELLS = told(InstagramFollow, never={"followed_handle"})
+FOLLOWING_TELLS = told(InstagramFollow, never={"follower_handle"})
+Said = str | msgspec.UnsetType | None
+"""A text. A gateway that leaves its key out does not say that the account has none."""
 
 
 class User(Author):
@@ -31,15 +41,15 @@ class User(Author):
     follower_count: Count = None
     following_count: Count = None
     media_count: Count = None
-    full_name: str | None = None
-    biography: str | None = None
-    external_url: str | None = None
-    bio_links: list[Url] | None = None
+    full_name: Said = msgspec.UNSET
+    biography: Said = msgspec.UNSET
+    external_url: Said = msgspec.UNSET
+    bio_links: list[Url] | msgspec.UnsetType | None = msgspec.UNSET
     profile_pic_url: str | None = None
     profile_pic_url_hd: str | None = None
     hd_profile_pic_url_info: Url | None = None
-    category: str | None = None
-    category_name: str | None = None
+    category: Said = msgspec.UNSET
+    category_name: Said = msgspec.UNSET
     account_type: Count = None
     is_private: Flag = None
     is_verified: Flag = None
@@ -47,7 +57,7 @@ class User(Author):
     edge_followed_by: Counted | None = None
     edge_follow: Counted | None = None
     edge_owner_to_timeline_media: Connection | None = None
-    business_category_name: str | None = None
+    business_category_name: Said = msgspec.UNSET
     is_business_account: Flag = None
 
 
@@ -149,12 +159,14 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
     return InstagramAccount(
         profile_id=profile_id,
         handle=handle,
-        full_name=text(user.full_name),
-        biography=text(user.biography),
+        full_name=text(given(user.full_name)),
+        biography=text(given(user.biography)),
         # Since a profile may have several links, the newer answers name them in the list alone.
-        external_url=text(user.external_url or next((link.url for link in user.bio_links or () if link.url), None)),
+        external_url=text(
+            given(user.external_url) or next((link.url for link in given(user.bio_links) or () if link.url), None)
+        ),
         profile_pic_url=text(picture or user.profile_pic_url_hd or user.profile_pic_url),
-        category=text(user.category_name or user.category or user.business_category_name) or None,
+        category=text(given(user.category_name) or given(user.category) or given(user.business_category_name)) or None,
         account_type=ACCOUNT_TYPES.get(whole(user.account_type) or 0)
         or ("business" if user.is_business_account else None),
         is_private=flag(user.is_private),
@@ -169,6 +181,12 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
             at,
             media_count=user.media_count,
             edge_owner_to_timeline_media__count=timeline.count if timeline else None,
+        ),
+        untold=silent_on(
+            full_name=(user.full_name,),
+            biography=(user.biography,),
+            external_url=(user.external_url, user.bio_links),
+            category=(user.category_name, user.category, user.business_category_name),
         ),
     )
 

@@ -2,9 +2,12 @@
 
 import msgspec
 
+from beat_actors.platforms.interface import told
 from beat_actors.platforms.reading import Count, Id, decoder, instant, text
 from beat_actors.platforms.shopify.entities import ShopifyCustomer
 from beat_actors.platforms.shopify.payloads import Amount, amount, how_many, moment, the_id
+
+CUSTOMER_TELLS = told(ShopifyCustomer)
 
 
 class Customer(msgspec.Struct):

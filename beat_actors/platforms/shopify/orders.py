@@ -5,9 +5,13 @@ from typing import Any
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.reading import Count, Flag, Id, decoder, flag, instant, text
+from beat_actors.platforms.interface import told
+from beat_actors.platforms.reading import Count, Flag, Id, decoder, flag, given, instant, silent_on, text
 from beat_actors.platforms.shopify.entities import ShopifyOrder
 from beat_actors.platforms.shopify.payloads import Amount, amount, each, how_many, moment, optional_id, price, the_id
+
+# When it was last closed stays known after it was opened again, so null does not clear it.
+ORDER_TELLS = told(ShopifyOrder, always={"cancelled_at", "customer_id"})
 
 
 class LineItem(msgspec.Struct):
@@ -81,7 +85,7 @@ class Order(msgspec.Struct):
     number: Count = None
     created_at: str | None = None
     processed_at: str | None = None
-    cancelled_at: str | None = None
+    cancelled_at: str | msgspec.UnsetType | None = msgspec.UNSET
     closed_at: str | msgspec.UnsetType | None = msgspec.UNSET
     test: Flag = None
     source_name: str | None = None
@@ -94,7 +98,7 @@ class Order(msgspec.Struct):
     current_subtotal_price: Amount = None
     current_total_tax: Amount = None
     current_total_discounts: Amount = None
-    customer: Buyer | None = None
+    customer: Buyer | msgspec.UnsetType | None = msgspec.UNSET
     line_items: list[LineItem] | None = None
     refunds: list[Refund] | None = None
     fulfillments: list[Fulfillment] | None = None
@@ -113,7 +117,8 @@ def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
     total = price(order.total_price, f"{at}.total_price")
     if total is None:
         raise Malformed("an order without a total", path=f"{at}.total_price")
-    buyer = order.customer.id if order.customer else None
+    customer = given(order.customer)
+    buyer = customer.id if customer else None
     return ShopifyOrder(
         platform_order_id=the_id(order.id, f"{at}.id"),
         store=store,
@@ -122,7 +127,7 @@ def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
         created_at=instant(order.created_at),
         updated_at=moment(order.updated_at, f"{at}.updated_at"),
         processed_at=instant(order.processed_at),
-        cancelled_at=instant(order.cancelled_at),
+        cancelled_at=instant(given(order.cancelled_at)),
         is_closed=None if isinstance(closed, msgspec.UnsetType) else bool(closed),
         closed_at=None if isinstance(closed, msgspec.UnsetType) else instant(closed),
         test=flag(order.test),
@@ -144,6 +149,7 @@ def order_record(order: Order, store: str, at: str) -> ShopifyOrder:
         refunds=each(order.refunds, _refund, f"{at}.refunds"),
         fulfillments=each(order.fulfillments, _fulfillment, f"{at}.fulfillments"),
         discount_codes=each(order.discount_codes, _discount, f"{at}.discount_codes"),
+        untold=silent_on(cancelled_at=(order.cancelled_at,), customer_id=(order.customer,)),
     )
 
 

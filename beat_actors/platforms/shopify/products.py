@@ -5,9 +5,12 @@ from typing import Any
 import msgspec
 
 from beat_actors.errors import Malformed
+from beat_actors.platforms.interface import told
 from beat_actors.platforms.reading import Count, Id, decoder, instant, text, whole
 from beat_actors.platforms.shopify.entities import ShopifyProduct
 from beat_actors.platforms.shopify.payloads import Amount, amount, each, how_many, moment, the_id
+
+PRODUCT_TELLS = told(ShopifyProduct)
 
 
 class Variant(msgspec.Struct):

@@ -3,9 +3,11 @@
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.interface import FetchSpec
+from beat_actors.platforms.interface import FetchSpec, told
 from beat_actors.platforms.reading import decoder, instant, text
 from beat_actors.platforms.shopify.entities import ShopifyStore
+
+STORE_TELLS = told(ShopifyStore)
 
 
 class Shop(msgspec.Struct):

@@ -8,10 +8,11 @@ import re
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.interface import FetchSpec
-from beat_actors.platforms.reading import Count, Flag, Id, count, flag, text
+from beat_actors.platforms.interface import FetchSpec, told
+from beat_actors.platforms.reading import Count, Flag, Id, count, flag, given, silent_on, text
 from beat_actors.platforms.tiktok.entities import TikTokAccount
 
+PROFILE_TELLS = told(TikTokAccount, always={"full_name", "biography", "external_url"})
 ID = re.compile(r"[0-9]{1,20}")
 HANDLE = re.compile(r"[a-z0-9._]{1,24}")
 
@@ -23,10 +24,10 @@ class Link(msgspec.Struct):
 class User(msgspec.Struct, rename="camel"):
     id: Id
     unique_id: str
-    nickname: str | None = None
+    nickname: str | msgspec.UnsetType | None = msgspec.UNSET
     sec_uid: str | None = None
-    signature: str | None = None
-    bio_link: Link | None = None
+    signature: str | msgspec.UnsetType | None = msgspec.UNSET
+    bio_link: Link | msgspec.UnsetType | None = msgspec.UNSET
     avatar_larger: str | None = None
     avatar_medium: str | None = None
     avatar_thumb: str | None = None
@@ -59,21 +60,24 @@ def account_record(info: UserInfo, spec: FetchSpec, at: str) -> TikTokAccount:
     # Hidden is null; gone is another thing.
     if all(stats is None or stats.follower_count is msgspec.UNSET for stats in both):
         raise Malformed("an account without its follower count", path=f"{at}.stats.followerCount")
-    likes = exact(both, "heart_count", at)
+    likes, followers = exact(both, "heart_count", at), exact(both, "follower_count", at)
+    link = given(user.bio_link)
     return TikTokAccount(
         profile_id=the_id(user.id, f"{at}.user.id"),
         handle=handle,
         sec_uid=text(user.sec_uid) or None,
-        full_name=text(user.nickname),
-        biography=text(user.signature),
-        external_url=text(user.bio_link.link) or None if user.bio_link else None,
+        full_name=text(given(user.nickname)),
+        biography=text(given(user.signature)),
+        external_url=text(link.link) or None if link else None,
         profile_pic_url=url(user.avatar_larger, user.avatar_medium, user.avatar_thumb),
         is_private=flag(user.private_account if user.private_account is not None else user.secret),
         is_verified=flag(user.verified),
-        followers=exact(both, "follower_count", at),
+        followers=followers,
         following=exact(both, "following_count", at),
         likes=likes if likes is not None else exact(both, "heart", at),
         media_count=exact(both, "video_count", at),
+        hidden=("followers",) if followers is None else (),
+        untold=silent_on(full_name=(user.nickname,), biography=(user.signature,), external_url=(user.bio_link,)),
     )
 
 

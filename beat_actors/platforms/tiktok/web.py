@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.interface import FetchSpec, Parsed
-from beat_actors.platforms.reading import Count, Id, Time, count, duration, instant, text
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
+from beat_actors.platforms.reading import Count, Id, Time, count, duration, given, instant, silent_on, text
 from beat_actors.platforms.tiktok.entities import TikTokComment, TikTokPost
 from beat_actors.platforms.tiktok.payloads import (
     an_id,
@@ -21,6 +21,8 @@ from beat_actors.platforms.tiktok.payloads import (
     the_id,
     url,
 )
+
+POST_TELLS, COMMENT_TELLS = told(TikTokPost, always={"caption"}), told(TikTokComment)
 
 
 class Author(msgspec.Struct, rename="camel"):
@@ -58,7 +60,7 @@ class Item(msgspec.Struct, rename="camel"):
     id: Id
     stats: Counts | None = None
     stats_v2: Counts | None = None
-    desc: str | None = None
+    desc: str | msgspec.UnsetType | None = msgspec.UNSET
     create_time: Time = None
     author: Author | str | None = None
     author_id: Id | None = None
@@ -79,7 +81,7 @@ class OldVideo(msgspec.Struct, rename="camel"):
 
 class OldPost(msgspec.Struct, rename="camel"):
     id: Id
-    text: str | None = None
+    text: str | msgspec.UnsetType | None = msgspec.UNSET
     create_time: Time = None
     author_id: Id | None = None
     covers: list[str] | None = None
@@ -201,7 +203,7 @@ def post_record(item: Item, spec: FetchSpec, at: str) -> TikTokPost:
         profile_id=of_the_author(spec, profile_id, f"{at}.author.id", handle=handle, name=f"{at}.author.uniqueId"),
         handle=handle,
         post_type=post_type,
-        caption=text(item.desc),
+        caption=text(given(item.desc)),
         permalink=permalink(handle, post_type, post_id),
         thumbnail_url=url(video.cover, video.origin_cover),
         media_url=url(video.play_addr),
@@ -215,6 +217,7 @@ def post_record(item: Item, spec: FetchSpec, at: str) -> TikTokPost:
         shares=exact(both, "share_count", at),
         saves=exact(both, "collect_count", at),
         video_duration=duration(video.duration),
+        untold=silent_on(caption=(item.desc,)),
     )
 
 
@@ -230,7 +233,7 @@ def _old_record(item: OldItem, spec: FetchSpec, at: str) -> TikTokPost:
         ),
         handle=handle,
         post_type="video",
-        caption=text(post.text),
+        caption=text(given(post.text)),
         permalink=permalink(handle, "video", post_id),
         thumbnail_url=url(*_each(post.covers), *_each(post.covers_origin)),
         media_url=url(*_each(video.urls)),
@@ -242,6 +245,7 @@ def _old_record(item: OldItem, spec: FetchSpec, at: str) -> TikTokPost:
         views=count(post.play_count, f"{at}.playCount"),
         shares=count(post.share_count, f"{at}.shareCount"),
         video_duration=duration(video.video_meta.duration) if video.video_meta else None,
+        untold=silent_on(caption=(post.text,)),
     )
 
 

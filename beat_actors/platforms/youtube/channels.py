@@ -3,10 +3,14 @@
 import msgspec
 
 from beat_actors.errors import Malformed, Missing
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
 from beat_actors.platforms.reading import Count, Id, count, decoder, instant, name, text
 from beat_actors.platforms.youtube.entities import YouTubeAccount
 from beat_actors.platforms.youtube.payloads import Page, Resource, Status, Thumbnails, the_id
+
+# What a channel does not have is left out of its snippet. A whole part that is not there says nothing.
+OF_SNIPPET = ("full_name", "biography", "country", "language")
+PROFILE_TELLS = told(YouTubeAccount, always=OF_SNIPPET)
 
 
 class ChannelSnippet(Resource):
@@ -92,6 +96,8 @@ def account(channel: Channel, at: str) -> YouTubeAccount:
         followers=None if statistics.hidden_subscriber_count else followers,
         media_count=count(statistics.video_count, f"{at}.statistics.videoCount"),
         views=count(statistics.view_count, f"{at}.statistics.viewCount"),
+        hidden=("followers",) if statistics.hidden_subscriber_count else (),
+        untold=OF_SNIPPET if channel.snippet is None else (),
     )
 
 

@@ -1,10 +1,12 @@
 """Threads of comments and the answers to a comment."""
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
 from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text
 from beat_actors.platforms.youtube.entities import YouTubeComment
 from beat_actors.platforms.youtube.payloads import Page, Resource, optional_id, the_id
+
+COMMENT_TELLS = told(YouTubeComment)
 
 
 class AuthorId(Resource):
@@ -79,8 +81,8 @@ def comments(thread: Thread, spec: FetchSpec, at: str) -> list[YouTubeComment]:
 def reply(comment: Comment, spec: FetchSpec, at: str) -> YouTubeComment:
     """An answer to the comment that was asked for. Raises `Malformed` where it answers another one, or belongs to another video."""
     of = {"parentId": ("comment_id", comment.snippet.parent_id), "videoId": ("post_id", comment.snippet.video_id)}
-    for key, (param, told) in of.items():
-        asked, said = spec.params[param], optional_id(told, f"{at}.snippet.{key}")
+    for key, (param, named) in of.items():
+        asked, said = spec.params[param], optional_id(named, f"{at}.snippet.{key}")
         if said not in (None, asked):
             raise Malformed(f"asked for {asked!r}, the answer is of {said!r}", path=f"{at}.snippet.{key}")
     return _comment(comment, spec.params["post_id"], at, parent_id=spec.params["comment_id"])

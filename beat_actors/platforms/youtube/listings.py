@@ -2,11 +2,13 @@
 
 import msgspec
 
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, Tells, Told
 from beat_actors.platforms.reading import Id, decoder
 from beat_actors.platforms.youtube.entities import YouTubePost
 from beat_actors.platforms.youtube.payloads import Page, Resource, Status, the_id
 
+PLAYLIST_TELLS: Tells = {YouTubePost: Told(always=frozenset(), sometimes=frozenset({"post_id", "privacy_status"}))}
+SEARCH_TELLS: Tells = {}
 # How a playlist marks a video that is no longer public: in its title, and in its status where that is asked for.
 GONE = {"Private video": "private", "Deleted video": "deleted"}
 STATUS_GONE = {"private": "private", "privacyStatusUnspecified": "deleted"}

@@ -4,11 +4,14 @@ import re
 from collections.abc import Sequence
 
 from beat_actors.errors import Malformed, Missing
-from beat_actors.platforms.interface import FetchSpec, Parsed
+from beat_actors.platforms.interface import FetchSpec, Parsed, told
 from beat_actors.platforms.reading import Count, Id, count, decoder, instant, text
 from beat_actors.platforms.youtube.entities import YouTubePost
 from beat_actors.platforms.youtube.payloads import Page, Resource, Status, Thumbnails, optional_id, the_id
 
+# What a video does not have is left out of its part. A whole part that is not there says nothing.
+OF_SNIPPET = ("title", "description", "tags", "language", "audio_language", "concurrent_viewers")
+POST_TELLS = told(YouTubePost, always=(*OF_SNIPPET, "comments"))
 DURATION = re.compile(
     r"P(?:([0-9]{1,9})W)?(?:([0-9]{1,9})D)?(?:T(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
 )
@@ -85,6 +88,7 @@ def post(video: Video, at: str) -> YouTubePost:
     status = video.status or Status()
     live = video.live_streaming_details or Broadcast()
     viewers = count(live.concurrent_viewers, f"{at}.liveStreamingDetails.concurrentViewers")
+    likes = count(statistics.like_count, f"{at}.statistics.likeCount")
     return YouTubePost(
         post_id=the_id(video.id, f"{at}.id"),
         profile_id=optional_id(snippet.channel_id, f"{at}.snippet.channelId"),
@@ -104,10 +108,16 @@ def post(video: Video, at: str) -> YouTubePost:
         started_at=instant(live.actual_start_time),
         ended_at=instant(live.actual_end_time),
         views=count(statistics.view_count, f"{at}.statistics.viewCount"),
-        likes=count(statistics.like_count, f"{at}.statistics.likeCount"),
+        likes=likes,
         comments=count(statistics.comment_count, f"{at}.statistics.commentCount"),
         concurrent_viewers=viewers,
         video_duration=seconds(video.content_details.duration if video.content_details else None),
+        # source: the reference of videos. The number of likes is left out where the owner hides it, that of comments where they are off.
+        hidden=("likes",) if video.statistics is not None and likes is None else (),
+        untold=(
+            *(OF_SNIPPET if video.snippet is None else ()),
+            *(("comments",) if video.statistics is None else ()),
+        ),
     )
 
 

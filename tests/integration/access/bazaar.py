@@ -212,7 +212,8 @@ BAZAAR = Platform(
 )  # fmt: skip
 _KEPT = """account_id text NOT NULL, owner text NOT NULL, source text NOT NULL, parser_version integer NOT NULL, request_id bigint NOT NULL,
     observed_at timestamptz NOT NULL, changed_at timestamptz,
-    dimensions_hash bigint, dimensions_at timestamptz, dimensions_fetch bigint"""
+    dimensions_hash bigint, dimensions_at timestamptz, dimensions_fetch bigint,
+    observed_fetch bigint, build_id integer, empty text[], hidden text[], older jsonb"""
 TABLES = f"""
 CREATE TABLE bazaar_profile (profile_id text, handle text, followers bigint, {_KEPT}, PRIMARY KEY (profile_id, account_id, owner));
 CREATE TABLE bazaar_post (shortcode text, profile_id text, likes bigint, {_KEPT}, PRIMARY KEY (shortcode, account_id, owner));

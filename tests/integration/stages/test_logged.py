@@ -33,7 +33,7 @@ async def history(database: Database) -> list[tuple[datetime, dict[str, Any], di
 
 
 def told(record: InstagramAccount) -> tuple[dict[str, Any], dict[str, Any]]:
-    fields = {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
+    fields = {name: value for name in ACCOUNT.fields if (value := getattr(record, name)) is not None}
     return reading.split(ACCOUNT, {n: v for n, v in fields.items() if n not in {"profile_id", "profile_pic_url"}})
 
 

@@ -5,10 +5,10 @@ Stories come in the private API's shape or in the web's.
 """
 
 from beat_actors.platforms.instagram.post_lists import the_posts
-from beat_actors.platforms.instagram.posts import the_post
+from beat_actors.platforms.instagram.posts import POST_TELLS, the_post
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
-from beat_actors.platforms.instagram.stories import the_stories
-from beat_actors.platforms.instagram.users import the_profile
+from beat_actors.platforms.instagram.stories import STORY_TELLS, the_stories
+from beat_actors.platforms.instagram.users import PROFILE_TELLS, the_profile
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
 from beat_actors.platforms.rapidapi import keyed
 
@@ -61,12 +61,12 @@ class ArrayBobo(InstagramBehindRapidApi):
     base_url = f"https://{HOST}"
     limits = (Limit("30 seconds", 100, 30),)
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "profile_by_id": Endpoint(by_id, parse_profile),
-        "posts_by_id": Endpoint(posts, the_posts),
-        "posts_by_handle": Endpoint(posts_by_handle, the_posts),
-        "post_by_shortcode": Endpoint(post, the_post),
-        "reels_by_id": Endpoint(reels, the_posts),
-        "tagged_by_id": Endpoint(tagged, the_posts),
-        "stories_by_id": Endpoint(stories, the_stories),
+        "profile_by_handle": Endpoint(by_handle, parse_profile, tells=PROFILE_TELLS),
+        "profile_by_id": Endpoint(by_id, parse_profile, tells=PROFILE_TELLS),
+        "posts_by_id": Endpoint(posts, the_posts, tells=POST_TELLS),
+        "posts_by_handle": Endpoint(posts_by_handle, the_posts, tells=POST_TELLS),
+        "post_by_shortcode": Endpoint(post, the_post, tells=POST_TELLS),
+        "reels_by_id": Endpoint(reels, the_posts, tells=POST_TELLS),
+        "tagged_by_id": Endpoint(tagged, the_posts, tells=POST_TELLS),
+        "stories_by_id": Endpoint(stories, the_stories, tells=STORY_TELLS),
     }

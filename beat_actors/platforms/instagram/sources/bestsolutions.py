@@ -4,8 +4,9 @@ source: the provider's endpoint list. 2 calls a second is what its operators hav
 """
 
 from beat_actors.platforms.instagram.post_lists import the_posts
+from beat_actors.platforms.instagram.posts import POST_TELLS
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
-from beat_actors.platforms.instagram.users import the_profile
+from beat_actors.platforms.instagram.users import PROFILE_TELLS, the_profile
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
 from beat_actors.platforms.rapidapi import keyed
 
@@ -35,7 +36,7 @@ class BestSolutions(InstagramBehindRapidApi):
     base_url = f"https://{HOST}"
     limits = (Limit("second", 2, 1),)
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "profile_by_id": Endpoint(by_id, parse_profile),
-        "posts_by_id": Endpoint(feed, the_posts),
+        "profile_by_handle": Endpoint(by_handle, parse_profile, tells=PROFILE_TELLS),
+        "profile_by_id": Endpoint(by_id, parse_profile, tells=PROFILE_TELLS),
+        "posts_by_id": Endpoint(feed, the_posts, tells=POST_TELLS),
     }

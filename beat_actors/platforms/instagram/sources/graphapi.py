@@ -284,31 +284,61 @@ class GraphApi(Source):
         ErrorRule(Outcome.UPSTREAM_DOWN, message=r'"is_transient"\s*:\s*true'),
     )
     endpoints = {
-        "profile_by_handle": Endpoint(profile, graph.discovered_profile, scopes=BASIC, page=PROFILE_PAGE),
-        "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC, page=PAGE),
+        "profile_by_handle": Endpoint(
+            profile, graph.discovered_profile, scopes=BASIC, page=PROFILE_PAGE, tells=graph.PROFILE_TELLS
+        ),
+        "posts_by_handle": Endpoint(posts, graph.discovered_posts, scopes=BASIC, page=PAGE, tells=graph.POST_TELLS),
         # No one is found by the id here: in no chain, it pages on what the profile began, by the handle that goes along.
-        "posts_by_id": Endpoint(posts, graph.discovered_posts, scopes=BASIC, page=PAGE),
-        "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile, scopes=BASIC),
+        "posts_by_id": Endpoint(posts, graph.discovered_posts, scopes=BASIC, page=PAGE, tells=graph.POST_TELLS),
+        "own_profile": Endpoint(of_user("", USER_FIELDS), graph.own_profile, scopes=BASIC, tells=graph.ACCOUNT_TELLS),
         "own_posts": Endpoint(
-            of_user("/media", OWN_MEDIA_FIELDS, limit=PAGE), graph.own_posts, scopes=BASIC, page=PAGE
+            of_user("/media", OWN_MEDIA_FIELDS, limit=PAGE),
+            graph.own_posts,
+            scopes=BASIC,
+            page=PAGE,
+            tells=graph.POST_TELLS,
         ),
         "own_tagged": Endpoint(
-            of_user("/tags", OWN_MEDIA_FIELDS, limit=PAGE), graph.own_posts, scopes=BASIC, page=PAGE
+            of_user("/tags", OWN_MEDIA_FIELDS, limit=PAGE),
+            graph.own_posts,
+            scopes=BASIC,
+            page=PAGE,
+            tells=graph.POST_TELLS,
         ),
         "own_stories": Endpoint(
-            of_user("/stories", STORY_FIELDS, limit=PAGE), graph.own_stories, scopes=BASIC, page=PAGE
+            of_user("/stories", STORY_FIELDS, limit=PAGE),
+            graph.own_stories,
+            scopes=BASIC,
+            page=PAGE,
+            tells=graph.STORY_TELLS,
         ),
-        "own_post": Endpoint(of_medium("", OWN_MEDIA_FIELDS), graph.own_post, scopes=BASIC),
-        "own_story": Endpoint(of_medium("", STORY_FIELDS), graph.own_story, scopes=BASIC),
-        "own_children": Endpoint(of_medium("/children", CHILD_FIELDS), graph.own_children, scopes=BASIC),
+        "own_post": Endpoint(of_medium("", OWN_MEDIA_FIELDS), graph.own_post, scopes=BASIC, tells=graph.POST_TELLS),
+        "own_story": Endpoint(of_medium("", STORY_FIELDS), graph.own_story, scopes=BASIC, tells=graph.STORY_TELLS),
+        "own_children": Endpoint(
+            of_medium("/children", CHILD_FIELDS), graph.own_children, scopes=BASIC, tells=graph.CHILD_TELLS
+        ),
         "own_comments": Endpoint(
-            of_medium("/comments", COMMENT_FIELDS, limit=PAGE), graph.own_comments, scopes=BASIC, page=PAGE
+            of_medium("/comments", COMMENT_FIELDS, limit=PAGE),
+            graph.own_comments,
+            scopes=BASIC,
+            page=PAGE,
+            tells=graph.COMMENT_TELLS,
         ),
-        "profile_insights": Endpoint(demographics, insights.profile_insights, scopes=INSIGHTS),
-        "profile_insights_daily": Endpoint(daily, insights.profile_insights, scopes=INSIGHTS),
-        "post_insights": Endpoint(post_insights, insights.post_insights, scopes=INSIGHTS),
-        "story_insights": Endpoint(story_insights, insights.post_insights, scopes=INSIGHTS),
-        "story_navigation": Endpoint(story_navigation, insights.post_insights, scopes=INSIGHTS),
+        "profile_insights": Endpoint(
+            demographics, insights.profile_insights, scopes=INSIGHTS, tells=insights.PROFILE_INSIGHT_TELLS
+        ),
+        "profile_insights_daily": Endpoint(
+            daily, insights.profile_insights, scopes=INSIGHTS, tells=insights.PROFILE_INSIGHT_TELLS
+        ),
+        "post_insights": Endpoint(
+            post_insights, insights.post_insights, scopes=INSIGHTS, tells=insights.POST_INSIGHT_TELLS
+        ),
+        "story_insights": Endpoint(
+            story_insights, insights.post_insights, scopes=INSIGHTS, tells=insights.POST_INSIGHT_TELLS
+        ),
+        "story_navigation": Endpoint(
+            story_navigation, insights.post_insights, scopes=INSIGHTS, tells=insights.POST_INSIGHT_TELLS
+        ),
     }
     check = Check(debug_token, token_health)
 

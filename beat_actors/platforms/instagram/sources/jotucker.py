@@ -3,11 +3,17 @@
 source: the provider's endpoint list. 5 calls a second is what its operators have found to hold.
 """
 
-from beat_actors.platforms.instagram.comments import the_comments
+from beat_actors.platforms.instagram.comments import COMMENT_TELLS, the_comments
 from beat_actors.platforms.instagram.post_lists import the_posts
-from beat_actors.platforms.instagram.posts import the_post
+from beat_actors.platforms.instagram.posts import POST_TELLS, the_post
 from beat_actors.platforms.instagram.rapidapi import InstagramBehindRapidApi
-from beat_actors.platforms.instagram.users import the_follows, the_profile
+from beat_actors.platforms.instagram.users import (
+    FOLLOWER_TELLS,
+    FOLLOWING_TELLS,
+    PROFILE_TELLS,
+    the_follows,
+    the_profile,
+)
 from beat_actors.platforms.interface import Call, Endpoint, FetchSpec, Limit, Parsed, Secret
 from beat_actors.platforms.rapidapi import keyed
 
@@ -67,12 +73,12 @@ class JoTucker(InstagramBehindRapidApi):
     base_url = f"https://{HOST}"
     limits = (Limit("second", 5, 1),)
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "profile_by_id": Endpoint(by_id, parse_profile),
-        "posts_by_id": Endpoint(posts, the_posts, page=PAGE),
-        "post_by_shortcode": Endpoint(post, the_post),
-        "comments_by_shortcode": Endpoint(comments, the_comments, page=PAGE),
-        "followers_by_id": Endpoint(followers, the_follows, page=PAGE),
-        "following_by_id": Endpoint(following, the_follows, page=PAGE),
-        "hashtag_posts": Endpoint(hashtag, the_posts, page=PAGE),
+        "profile_by_handle": Endpoint(by_handle, parse_profile, tells=PROFILE_TELLS),
+        "profile_by_id": Endpoint(by_id, parse_profile, tells=PROFILE_TELLS),
+        "posts_by_id": Endpoint(posts, the_posts, page=PAGE, tells=POST_TELLS),
+        "post_by_shortcode": Endpoint(post, the_post, tells=POST_TELLS),
+        "comments_by_shortcode": Endpoint(comments, the_comments, page=PAGE, tells=COMMENT_TELLS),
+        "followers_by_id": Endpoint(followers, the_follows, page=PAGE, tells=FOLLOWER_TELLS),
+        "following_by_id": Endpoint(following, the_follows, page=PAGE, tells=FOLLOWING_TELLS),
+        "hashtag_posts": Endpoint(hashtag, the_posts, page=PAGE, tells=POST_TELLS),
     }

@@ -12,13 +12,21 @@ from dataclasses import replace
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.instagram.comments import a_chunk
+from beat_actors.platforms.instagram.comments import COMMENT_TELLS, a_chunk
 from beat_actors.platforms.instagram.entities import InstagramPost
 from beat_actors.platforms.instagram.payloads import PASSED_THROUGH, WITHOUT_CONTACTS, is_refusal, media_id_of
 from beat_actors.platforms.instagram.post_lists import the_posts
-from beat_actors.platforms.instagram.posts import the_post
-from beat_actors.platforms.instagram.stories import the_list, the_stories
-from beat_actors.platforms.instagram.users import Follower, follow, the_follows, the_profile
+from beat_actors.platforms.instagram.posts import POST_TELLS, the_post
+from beat_actors.platforms.instagram.stories import STORY_TELLS, the_list, the_stories
+from beat_actors.platforms.instagram.users import (
+    FOLLOWER_TELLS,
+    FOLLOWING_TELLS,
+    PROFILE_TELLS,
+    Follower,
+    follow,
+    the_follows,
+    the_profile,
+)
 from beat_actors.platforms.interface import (
     Answer,
     Call,
@@ -182,17 +190,25 @@ class Lama(Source):
     )
     refusal = re.compile(rb'\s*\{\s*"(detail|exc_type)"\s*:')
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, without_filler(parse_web_profile)),
-        "profile_by_id": Endpoint(by_id, parse_flat_profile),
-        "posts_by_id": Endpoint(posts, without_filler(the_posts), page=POSTS),
-        "post_by_shortcode": Endpoint(post, without_filler(the_post)),
-        "reels_by_id": Endpoint(of_user("/v1/user/clips/chunk", "end_cursor"), without_filler(the_posts)),
-        "tagged_by_id": Endpoint(of_user("/v2/user/tag/medias", "page_id"), without_filler(the_posts)),
-        "stories_by_id": Endpoint(stories, parse_stories),
-        "comments_by_shortcode": Endpoint(comments, a_chunk),
-        "followers_by_id": Endpoint(of_user("/gql/user/followers/chunk", "end_cursor"), parse_follows),
-        "following_by_id": Endpoint(of_user("/gql/user/following/chunk", "end_cursor"), parse_follows),
-        "hashtag_posts": Endpoint(hashtag, without_filler(the_posts), page=HASHTAG_POSTS),
+        "profile_by_handle": Endpoint(by_handle, without_filler(parse_web_profile), tells=PROFILE_TELLS),
+        "profile_by_id": Endpoint(by_id, parse_flat_profile, tells=PROFILE_TELLS),
+        "posts_by_id": Endpoint(posts, without_filler(the_posts), page=POSTS, tells=POST_TELLS),
+        "post_by_shortcode": Endpoint(post, without_filler(the_post), tells=POST_TELLS),
+        "reels_by_id": Endpoint(
+            of_user("/v1/user/clips/chunk", "end_cursor"), without_filler(the_posts), tells=POST_TELLS
+        ),
+        "tagged_by_id": Endpoint(
+            of_user("/v2/user/tag/medias", "page_id"), without_filler(the_posts), tells=POST_TELLS
+        ),
+        "stories_by_id": Endpoint(stories, parse_stories, tells=STORY_TELLS),
+        "comments_by_shortcode": Endpoint(comments, a_chunk, tells=COMMENT_TELLS),
+        "followers_by_id": Endpoint(
+            of_user("/gql/user/followers/chunk", "end_cursor"), parse_follows, tells=FOLLOWER_TELLS
+        ),
+        "following_by_id": Endpoint(
+            of_user("/gql/user/following/chunk", "end_cursor"), parse_follows, tells=FOLLOWING_TELLS
+        ),
+        "hashtag_posts": Endpoint(hashtag, without_filler(the_posts), page=HASHTAG_POSTS, tells=POST_TELLS),
     }
     check = Check(balance, balance_health)
 

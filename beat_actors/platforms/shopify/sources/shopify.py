@@ -28,12 +28,18 @@ from beat_actors.platforms.interface import (
     Verdict,
 )
 from beat_actors.platforms.keeping import only
-from beat_actors.platforms.shopify.customers import Customer, CustomerPage, customer_record, decode_customers
+from beat_actors.platforms.shopify.customers import (
+    CUSTOMER_TELLS,
+    Customer,
+    CustomerPage,
+    customer_record,
+    decode_customers,
+)
 from beat_actors.platforms.shopify.login import LOGIN
-from beat_actors.platforms.shopify.orders import Order, OrderPage, decode_orders, order_record
+from beat_actors.platforms.shopify.orders import ORDER_TELLS, Order, OrderPage, decode_orders, order_record
 from beat_actors.platforms.shopify.payloads import fields
-from beat_actors.platforms.shopify.products import Product, ProductPage, decode_products, product_record
-from beat_actors.platforms.shopify.shops import Shop, ShopAnswer, decode_shop, store_record
+from beat_actors.platforms.shopify.products import PRODUCT_TELLS, Product, ProductPage, decode_products, product_record
+from beat_actors.platforms.shopify.shops import STORE_TELLS, Shop, ShopAnswer, decode_shop, store_record
 from beat_actors.platforms.shopify.stores import domain
 
 PAGE = 250
@@ -138,15 +144,23 @@ class Shopify(Source):
     endpoints = {
         # Without a status only the open orders are listed; products are listed whatever theirs.
         "orders_by_store": Endpoint(
-            listing("/orders.json", Order, status="any"), parse_orders, keeps=only(OrderPage), page=PAGE
+            listing("/orders.json", Order, status="any"),
+            parse_orders,
+            keeps=only(OrderPage),
+            page=PAGE,
+            tells=ORDER_TELLS,
         ),
         "products_by_store": Endpoint(
-            listing("/products.json", Product), parse_products, keeps=only(ProductPage), page=PAGE
+            listing("/products.json", Product), parse_products, keeps=only(ProductPage), page=PAGE, tells=PRODUCT_TELLS
         ),
         "customers_by_store": Endpoint(
-            listing("/customers.json", Customer), parse_customers, keeps=only(CustomerPage), page=PAGE
+            listing("/customers.json", Customer),
+            parse_customers,
+            keeps=only(CustomerPage),
+            page=PAGE,
+            tells=CUSTOMER_TELLS,
         ),
-        "shop": Endpoint(shop, parse_shop, keeps=only(ShopAnswer)),
+        "shop": Endpoint(shop, parse_shop, keeps=only(ShopAnswer), tells=STORE_TELLS),
     }
     refusal = re.compile(rb'\s*\{\s*"errors?"\s*:')
     check = Check(lambda secret: call(secret, "/shop.json", {"fields": fields(Shop)}), read_check)

@@ -13,8 +13,10 @@ from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import Answer, Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret
 from beat_actors.platforms.rapidapi import BY_STATUS, GATEWAY_ERRORS, RapidApiSource, keyed
 from beat_actors.platforms.reading import Count, decoder, whole
-from beat_actors.platforms.tiktok.payloads import UserInfo, account_record
+from beat_actors.platforms.tiktok.payloads import PROFILE_TELLS, UserInfo, account_record
 from beat_actors.platforms.tiktok.web import (
+    COMMENT_TELLS,
+    POST_TELLS,
     CommentList,
     Item,
     ItemList,
@@ -156,10 +158,10 @@ class Api23(RapidApiSource):
         *BY_STATUS,
     )
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "posts_by_id": Endpoint(by_sec_uid, parse_posts, page=POSTS),
-        "post_by_id": Endpoint(post, parse_post),
-        "comments_by_post": Endpoint(comments_on, parse_comments, page=COMMENTS),
+        "profile_by_handle": Endpoint(by_handle, parse_profile, tells=PROFILE_TELLS),
+        "posts_by_id": Endpoint(by_sec_uid, parse_posts, page=POSTS, tells=POST_TELLS),
+        "post_by_id": Endpoint(post, parse_post, tells=POST_TELLS),
+        "comments_by_post": Endpoint(comments_on, parse_comments, page=COMMENTS, tells=COMMENT_TELLS),
     }
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:

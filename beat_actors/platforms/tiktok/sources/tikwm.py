@@ -10,11 +10,35 @@ from collections.abc import Mapping
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.interface import Answer, Call, Endpoint, ErrorRule, FetchSpec, Limit, Outcome, Parsed, Secret
+from beat_actors.platforms.interface import (
+    Answer,
+    Call,
+    Endpoint,
+    ErrorRule,
+    FetchSpec,
+    Limit,
+    Outcome,
+    Parsed,
+    Secret,
+    told,
+)
 from beat_actors.platforms.rapidapi import BY_STATUS, GATEWAY_ERRORS, RapidApiSource, keyed
-from beat_actors.platforms.reading import Count, Id, Time, count, decoder, duration, instant, text, whole
+from beat_actors.platforms.reading import (
+    Count,
+    Id,
+    Time,
+    count,
+    decoder,
+    duration,
+    given,
+    instant,
+    silent_on,
+    text,
+    whole,
+)
 from beat_actors.platforms.tiktok.entities import TikTokComment, TikTokPost
 from beat_actors.platforms.tiktok.payloads import (
+    PROFILE_TELLS,
     UserInfo,
     account_record,
     an_id,
@@ -26,6 +50,8 @@ from beat_actors.platforms.tiktok.payloads import (
     url,
 )
 
+# Its posts and comments are told in the same fields as those of TikTok's web.
+POST_TELLS, COMMENT_TELLS = told(TikTokPost, always={"caption"}), told(TikTokComment)
 HOST = "tiktok-scraper7.p.rapidapi.com"
 POSTS, COMMENTS = 30, 50
 
@@ -47,7 +73,7 @@ class Post(msgspec.Struct):
     video_id: Id | None = None
     id: Id | None = None
     region: str | None = None
-    title: str | None = None
+    title: str | msgspec.UnsetType | None = msgspec.UNSET
     cover: str | None = None
     origin_cover: str | None = None
     play: str | None = None
@@ -182,7 +208,7 @@ def _post(found: Post, post_id: str, spec: FetchSpec, at: str) -> TikTokPost:
         ),
         handle=handle,
         post_type=post_type,
-        caption=text(found.title),
+        caption=text(given(found.title)),
         permalink=permalink(handle, post_type, post_id),
         thumbnail_url=url(found.cover, found.origin_cover),
         media_url=url(found.play),
@@ -196,6 +222,7 @@ def _post(found: Post, post_id: str, spec: FetchSpec, at: str) -> TikTokPost:
         shares=count(found.share_count, f"{at}.share_count"),
         saves=count(found.collect_count, f"{at}.collect_count"),
         video_duration=duration(found.duration),
+        untold=silent_on(caption=(found.title,)),
     )
 
 
@@ -231,10 +258,10 @@ class Tikwm(RapidApiSource):
         *BY_STATUS,
     )
     endpoints = {
-        "profile_by_handle": Endpoint(by_handle, parse_profile),
-        "posts_by_id": Endpoint(posts, parse_posts, page=POSTS),
-        "post_by_id": Endpoint(post, parse_post),
-        "comments_by_post": Endpoint(comments, parse_comments, page=COMMENTS),
+        "profile_by_handle": Endpoint(by_handle, parse_profile, tells=PROFILE_TELLS),
+        "posts_by_id": Endpoint(posts, parse_posts, page=POSTS, tells=POST_TELLS),
+        "post_by_id": Endpoint(post, parse_post, tells=POST_TELLS),
+        "comments_by_post": Endpoint(comments, parse_comments, page=COMMENTS, tells=COMMENT_TELLS),
     }
 
     def error_key(self, answer: Answer) -> tuple[int | str | None, int | str | None]:

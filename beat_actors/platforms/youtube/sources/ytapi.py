@@ -34,12 +34,12 @@ from beat_actors.platforms.interface import (
     Verdict,
 )
 from beat_actors.platforms.reading import Id, decoder
-from beat_actors.platforms.youtube.channels import parse_profile
-from beat_actors.platforms.youtube.comments import parse_replies, parse_threads
-from beat_actors.platforms.youtube.listings import parse_playlist, parse_search
+from beat_actors.platforms.youtube.channels import PROFILE_TELLS, parse_profile
+from beat_actors.platforms.youtube.comments import COMMENT_TELLS, parse_replies, parse_threads
+from beat_actors.platforms.youtube.listings import PLAYLIST_TELLS, SEARCH_TELLS, parse_playlist, parse_search
 from beat_actors.platforms.youtube.login import LOGIN
 from beat_actors.platforms.youtube.payloads import Page
-from beat_actors.platforms.youtube.videos import parse_post, parse_posts
+from beat_actors.platforms.youtube.videos import POST_TELLS, parse_post, parse_posts
 
 BATCH, COMMENTS = 50, 100
 CHANNEL_PARTS = "snippet,statistics,contentDetails,status"
@@ -339,16 +339,21 @@ class YtApi(Source):
     )
     endpoints = {
         "profile_by_id": Endpoint(
-            channels("id", "profile_id"), parse_profile, many=Many(BATCH, joined("profile_id"), divided("profile_id"))
+            channels("id", "profile_id"),
+            parse_profile,
+            many=Many(BATCH, joined("profile_id"), divided("profile_id")),
+            tells=PROFILE_TELLS,
         ),
-        "profile_by_handle": Endpoint(channels("forHandle", "handle"), parse_profile),
-        "profile_by_username": Endpoint(channels("forUsername", "username"), parse_profile),
-        "posts_by_playlist": Endpoint(playlist, parse_playlist, page=BATCH),
-        "posts_by_search": Endpoint(search, parse_search, page=BATCH),
-        "post_by_id": Endpoint(video, parse_post, many=Many(BATCH, joined("post_id"), divided("post_id"))),
-        "posts_by_ids": Endpoint(videos, parse_posts),
-        "comments_by_post": Endpoint(threads, parse_threads, page=COMMENTS),
-        "replies_by_comment": Endpoint(replies, parse_replies, page=COMMENTS),
+        "profile_by_handle": Endpoint(channels("forHandle", "handle"), parse_profile, tells=PROFILE_TELLS),
+        "profile_by_username": Endpoint(channels("forUsername", "username"), parse_profile, tells=PROFILE_TELLS),
+        "posts_by_playlist": Endpoint(playlist, parse_playlist, page=BATCH, tells=PLAYLIST_TELLS),
+        "posts_by_search": Endpoint(search, parse_search, page=BATCH, tells=SEARCH_TELLS),
+        "post_by_id": Endpoint(
+            video, parse_post, many=Many(BATCH, joined("post_id"), divided("post_id")), tells=POST_TELLS
+        ),
+        "posts_by_ids": Endpoint(videos, parse_posts, tells=POST_TELLS),
+        "comments_by_post": Endpoint(threads, parse_threads, page=COMMENTS, tells=COMMENT_TELLS),
+        "replies_by_comment": Endpoint(replies, parse_replies, page=COMMENTS, tells=COMMENT_TELLS),
     }
     limits = (
         Limit("units", UNITS, DAY, operations=frozenset(endpoints) - {"posts_by_search"} | {CHECK}, calendar=RESETS, reserve=RESERVE),
