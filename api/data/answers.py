@@ -13,14 +13,18 @@ from api.replies import location
 from beat_actors.assets.serving.links import MediaLink
 from beat_actors.data import reading
 from beat_actors.data.freshness import FRESH, HELD, PARTIAL, STALE, Freshness
-from beat_actors.data.reading import HeldNote, Item
+from beat_actors.data.items import FieldOrigin, HeldNote, Item
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.shapes import one_of
+
+Fields = dict[str, FieldOrigin] | msgspec.UnsetType
+Hidden = list[str] | msgspec.UnsetType
 
 
 class FreshnessBlock(msgspec.Struct, kw_only=True):
     """The age of the data in an answer. `mode`: fresh, partial, stale, or held: a newer record of the thing has to be confirmed before it is
-    served, and `held` says which fields of it, why, since when, and what comes next. `refresh`: the path of the request that refreshes the data."""
+    served, and `held` says which fields of it, why, since when, and what comes next. `refresh`: the path of the request that refreshes the data.
+    `fields`: those that the observation of `as_of` did not tell, each with the time and the source from which it is known."""
 
     mode: Annotated[str, one_of((FRESH, PARTIAL, STALE, HELD))]
     as_of: datetime | None
@@ -31,13 +35,14 @@ class FreshnessBlock(msgspec.Struct, kw_only=True):
     refresh_started: bool
     refresh: str | None
     held: HeldNote | None
+    fields: Fields = msgspec.UNSET
 
 
 Media = dict[str, MediaLink] | msgspec.UnsetType
 
 
 class ListedItem(msgspec.Struct, kw_only=True):
-    """One item of a list."""
+    """One item of a list. `hidden`: counts that their owner hides. `fields`: those that the observation of `as_of` did not tell."""
 
     id: str
     dimensions: dict[str, Any]
@@ -48,6 +53,8 @@ class ListedItem(msgspec.Struct, kw_only=True):
     score: int | None
     held: HeldNote | None
     media: Media = msgspec.UNSET
+    hidden: Hidden = msgspec.UNSET
+    fields: Fields = msgspec.UNSET
 
 
 MOST_ALONG = 200
@@ -70,6 +77,7 @@ THING = answer(
     changed_at=datetime | None,
     score=int | None,
     media=(Media, msgspec.UNSET),
+    hidden=(Hidden, msgspec.UNSET),
     freshness=FreshnessBlock,
 )
 ITEMS = answer(
@@ -92,6 +100,8 @@ IF_NONE_MATCH = {"If-None-Match": "The ETag of an answer that is there already: 
 def freshness_block(found: Freshness) -> dict[str, Any]:
     """The freshness block of an answer."""
     block = msgspec.structs.asdict(found)
+    if not found.fields:
+        del block["fields"]
     refresh = None if found.refresh is None else location(found.refresh)
     return block | {"mode": found.shown_mode, "refresh": refresh}
 
@@ -120,6 +130,7 @@ def thing_body(platform: Platform, entity: Entity, item: Item, along: Mapping[st
         "changed_at": item.changed_at,
         "score": item.score,
         **_media(item),
+        **_hidden(item),
         **along,
     }
 
@@ -137,7 +148,14 @@ def item_body(entity: Entity, item: Item) -> dict[str, Any]:
         "score": item.score,
         "held": item.held,
         **_media(item),
+        **_hidden(item),
+        **({"fields": item.field_origins()} if item.older else {}),
     }
+
+
+def _hidden(item: Item) -> dict[str, Any]:
+    """The counts that their owner hides. Most things have none."""
+    return {"hidden": item.hidden} if item.hidden else {}
 
 
 def _media(item: Item) -> dict[str, Any]:

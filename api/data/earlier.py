@@ -8,7 +8,7 @@ from falcon.asgi import Request
 
 from api.access import caller_of, reader_of
 from api.parameters import moment, word
-from beat_actors.data.reading import Item
+from beat_actors.data.items import Item
 from beat_actors.database import Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.moments import moment as in_words

@@ -41,7 +41,7 @@ class History(OfKind):
             subject = owner.item.fields[entity.subject or entity.key]
             page = await snapshots(req, alone, where, entity, subject)
             demand = within(demand, self._provider.services.database.settings.served_age, where, entity, [owner.item])
-            found = freshness.of_items([owner.item], demand.max_age)
+            found = freshness.of_item(owner.item, demand.max_age)
             plan = await self._plan(alone, caller, found, owner, entity.refetch)
         await self._answer(req, resp, demand, found, plan, entity, _history(owner, entity, page))
 

@@ -18,7 +18,7 @@ from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.data import reading, refreshing
 from beat_actors.data.freshness import FRESH, STALE, Freshness
-from beat_actors.data.reading import Item
+from beat_actors.data.items import Item
 from beat_actors.data.refreshing import Plan, Renewal
 from beat_actors.database import Transaction
 from beat_actors.errors import Forbidden, NotFound, NotFresh, TooManyOpen

@@ -23,7 +23,7 @@ from api.naming import one_of_kind
 from api.parameters import page_of
 from api.services import Provider
 from beat_actors.data import freshness, media, reading
-from beat_actors.data.reading import Item
+from beat_actors.data.items import Item
 from beat_actors.errors import NotFound
 from beat_actors.platforms.interface import Entity, Listed, Platform
 from beat_actors.platforms.registry import platform as platform_named

@@ -27,7 +27,8 @@ from api.parameters import whole
 from api.services import Provider
 from beat_actors.data import catalog, freshness, media, reading, refreshing
 from beat_actors.data.freshness import FRESH, Freshness
-from beat_actors.data.reading import Asked, Item
+from beat_actors.data.items import Item
+from beat_actors.data.reading import Asked
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.restoring.as_of import Moment
@@ -64,7 +65,7 @@ class Thing(OfKind):
             await in_time(self._answer_earlier(req, resp, demand, asked, item, at, along))
             return
         demand = within(demand, self._provider.services.database.settings.served_age, where, entity, [item])
-        found = freshness.of_items([item], demand.max_age)
+        found = freshness.of_item(item, demand.max_age)
         if along or found.mode != FRESH:
             await in_time(self._answer_more(req, resp, demand, asked, item, found, along))
             return

@@ -8,8 +8,9 @@ import asyncio
 from dataclasses import dataclass
 
 from beat_actors.assets.serving.links import Links
+from beat_actors.data.items import Item
 from beat_actors.data.media import of_found
-from beat_actors.data.reading import Asked, Item, find_all
+from beat_actors.data.reading import Asked, find_all
 from beat_actors.database import Database
 from beat_actors.errors import StorageTooSlow
 

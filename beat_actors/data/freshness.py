@@ -1,11 +1,11 @@
 """How fresh an answer is. Plain decisions over ages; `refreshing` asks the rows why it is not fresher, and what can be done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
-from beat_actors.data.reading import HeldNote, Item
+from beat_actors.data.items import FieldOrigin, HeldNote, Item
 
 FRESH, PARTIAL, STALE, HELD = "fresh", "partial", "stale", "held"
 
@@ -13,7 +13,8 @@ FRESH, PARTIAL, STALE, HELD = "fresh", "partial", "stale", "held"
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     """`mode`: fresh, nothing is older than `max_age` seconds; partial, some of it is; stale, all of it is.
 
-    Nothing in the answer was observed before `as_of`; `None` where nothing ever was. `source`: who told it, where it was one alone.
+    `fields`: those that the observation of `as_of` did not tell, with when and from whom they are known. Nothing else in the answer was observed before
+    `as_of`; `None` where nothing ever was. `source`: who told it, where it was one alone.
     Of what is not fresh: `why` it is not; `next_attempt_at`, when the refresh can go on, where that is known; `refresh`, the request
     that is to refresh it, and whether this very read started it. `held`: of one thing, the newer record that has to be confirmed.
     """
@@ -25,6 +26,7 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     next_attempt_at: datetime | None = None
     refresh_started: bool = False
+    fields: Mapping[str, FieldOrigin] = {}
     refresh: int | None = None
     held: HeldNote | None = None
 
@@ -49,6 +51,11 @@ def of_items(items: Sequence[Item], max_age: float) -> Freshness:
         max_age=max_age,
         held=items[0].held if len(items) == 1 else None,
     )
+
+
+def of_item(item: Item, max_age: float) -> Freshness:
+    """Of one thing, with the fields that are not as new."""
+    return msgspec.structs.replace(of_items([item], max_age), fields=item.field_origins())
 
 
 def together(main: Freshness, others: Sequence[Freshness]) -> Freshness:

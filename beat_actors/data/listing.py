@@ -6,7 +6,8 @@ import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
 from beat_actors.data import cursors
-from beat_actors.data.reading import Item, Items, columns_of, maker_of, older_of
+from beat_actors.data.items import Item
+from beat_actors.data.reading import Items, columns_of, maker_of, older_of
 from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.platforms.interface import Entity, Platform
 

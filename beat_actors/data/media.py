@@ -6,7 +6,8 @@ import msgspec
 
 from beat_actors.access.reader import Reader
 from beat_actors.assets.serving.links import Links, Shown
-from beat_actors.data.reading import Asked, Item
+from beat_actors.data.items import Item
+from beat_actors.data.reading import Asked
 from beat_actors.database import Transaction
 from beat_actors.platforms.interface import Entity, Platform
 

@@ -1,8 +1,8 @@
 """Reading entities, lists of them and their history. The SQL is made from a platform's declarations, once for each kind of reader.
 
 One thing may have several rows: one for each account that had it observed and, apart from the public one, one for each owner
-(`access.reader` says which of them a reader sees). Of the rows that a reader sees, the one observed last is shown; a field that is
-unknown in it is taken from the one observed before it.
+(`access.reader` says which of them a reader sees). Of the rows that a reader sees, the one observed last is shown. A field that the row observed
+before it knows from a newer observation is taken from that row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +14,8 @@ from typing import Annotated, Any, NamedTuple, cast
 import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader, Sees, visible
-from beat_actors.assets.serving.links import MediaLink
 from beat_actors.data import cursors
+from beat_actors.data.items import Item, Observed, combined
 from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.holds.gates import platform_judging
@@ -28,17 +28,6 @@ MAX_PASSED = 1_000_000
 """Observations of one fetch that a cursor can have passed: PostgreSQL reads as many for the next page."""
 
 
-class Observed(NamedTuple):
-    """What every thing's row says of its observation. `age`: seconds since it. `score`: how plausible the gate found it. `held`: a `HeldNote` as JSON."""
-
-    source: str
-    observed_at: datetime
-    changed_at: datetime | None
-    age: float
-    score: int | None
-    held: str | None
-
-
 class Logged(NamedTuple):
     """A row of a log."""
 
@@ -48,34 +37,7 @@ class Logged(NamedTuple):
     request_id: int | None
     dimensions: dict[str, Any]
     metrics: dict[str, Any]
-
-
-class HeldNote(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of a thing that has to be confirmed before it is written; until then the values that were known are served. `fields`: those that are
-    held; an empty name: the whole record. `rules`: which rules hold it. `state`: asking (another source is asked), waiting (it is asked again at
-    `next_at`), or person (a person has to decide)."""
-
-    fields: list[str]
-    rules: list[str]
-    since: datetime
-    state: str
-    next_at: datetime | None
-
-
-class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing: dimensions and metrics, those that are known. `as_of` is when it was observed last; `changed_at` since when it is so,
-    `None` where it has not changed since that is kept. `age`: seconds since `as_of`. `media`: what is known of its media fields, where those have
-    links to assets (`data/media`). `score`: how plausible the last observation is, 0 to 100, `None` where it was not judged. `held`: where a newer
-    record has to be confirmed."""
-
-    fields: Mapping[str, Any]
-    as_of: datetime
-    changed_at: datetime | None
-    source: str
-    age: float
-    score: int | None = None
-    held: HeldNote | None = None
-    media: Mapping[str, MediaLink] | None = None
+    hidden: list[str] | None
 
 
 class Items(msgspec.Struct, frozen=True):
@@ -86,13 +48,14 @@ class Items(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One observation, as it was made."""
+    """One observation, as it was made. A field that is null is empty, one that is not there was not told. `hidden`: counts that their owner hides."""
 
     as_of: datetime
     source: str
     request_id: int | None
     dimensions: dict[str, Any]
     metrics: dict[str, Any]
+    hidden: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class History(msgspec.Struct, frozen=True):
@@ -115,9 +78,6 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     at: datetime
     fetch_id: cursors.RowId
     passed: Annotated[int, msgspec.Meta(ge=0, le=MAX_PASSED)]
-
-
-HELD = msgspec.json.Decoder(HeldNote)
 
 
 class Found(NamedTuple):
@@ -229,7 +189,7 @@ async def history(
         values |= {"at": moment.at, "fetch": moment.fetch_id}
     # What one fetch observed of a subject was written at once and never changes, so counting within it is safe.
     text = f"""
-        SELECT observed_at, fetch_id, source, request_id, dimensions, metrics
+        SELECT observed_at, fetch_id, source, request_id, dimensions, metrics, hidden
         FROM {logged(entity.log, f"{' AND '.join(conditions)} ORDER BY l.observed_at DESC, l.fetch_id DESC, l.dimensions, l.metrics LIMIT %(limit)s OFFSET {moment.passed if moment else 0}")} l
         ORDER BY observed_at DESC, fetch_id DESC, dimensions, metrics
         """  # noqa: S608 - put together from declarations
@@ -248,6 +208,7 @@ async def history(
             request_id=row.request_id,
             dimensions=row.dimensions,
             metrics=row.metrics,
+            hidden=row.hidden or msgspec.UNSET,
         )
         for row in page
     ]
@@ -332,9 +293,10 @@ def older_of(platform: str, entity: Entity, sees: Sees, account: str) -> str:
 
 
 def columns_of(entity: Entity) -> str:
-    fields = (f"coalesce(p.{name}, q.{name}) AS {name}" for name in column_types(entity))
-    age = "extract(epoch FROM clock_timestamp() - p.observed_at)::float8 AS age"
-    return ", ".join([*fields, "p.source", "p.observed_at", "p.changed_at", age, *_judgement_of(entity)])
+    own = [name for name in Observed._fields if name not in ("age", "score", "held")]
+    columns = [f"{row}.{name} AS {row}_{name}" for row in ("p", "q") for name in (*column_types(entity), *own)]
+    columns += [f"extract(epoch FROM clock_timestamp() - {row}.observed_at)::float8 AS {row}_age" for row in ("p", "q")]
+    return ", ".join([*columns, *_judgement_of(entity)])
 
 
 def _judgement_of(entity: Entity) -> tuple[str, str]:
@@ -353,18 +315,15 @@ def _judgement_of(entity: Entity) -> tuple[str, str]:
 def maker_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[str, ...]]:
     """What makes an item of the values of `columns_of`, and their names."""
     names = tuple(column_types(entity))
+    own = [name for name in Observed._fields if name not in ("age", "score", "held")]
+    columns = [f"{row}_{name}" for row in ("p", "q") for name in (*names, *own)] + ["p_age", "q_age", "score", "held"]
+    width, last = len(names), len(names) + len(own)
+
+    def row(values: Sequence[Any], age: Any, score: Any = None, held: Any = None) -> tuple[Sequence[Any], Observed]:
+        return values[:width], Observed(*values[width:], age, score, held)
 
     def item(values: Sequence[object]) -> Item:
-        fields = {name: value for name, value in zip(names, values, strict=False) if value is not None}
-        observed = Observed._make(values[len(names) :])
-        return Item(
-            fields=fields,
-            as_of=observed.observed_at,
-            changed_at=observed.changed_at,
-            source=observed.source,
-            age=max(observed.age, 0.0),
-            score=observed.score,
-            held=None if observed.held is None else HELD.decode(observed.held),
-        )
+        before = row(values[last : 2 * last], values[-3]) if values[-3] is not None else None
+        return combined(names, row(values[:last], values[-4], values[-2], values[-1]), before)
 
-    return item, (*names, *Observed._fields)
+    return item, tuple(columns)

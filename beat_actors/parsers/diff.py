@@ -355,7 +355,11 @@ class Comparing:
 
 
 def _observed(log: str, row: LogRow) -> Observation:
-    metrics, dimensions = msgspec.json.decode(row.metrics), msgspec.json.decode(row.dimensions)
+    # A field that is told to be empty is compared as one that is not told: rows of earlier versions do not tell them apart.
+    metrics, dimensions = (
+        {name: value for name, value in msgspec.json.decode(each).items() if value is not None}
+        for each in (row.metrics, row.dimensions)
+    )
     return Observation(log, row.subject, log, row.subject, metrics, dimensions)
 
 

@@ -251,7 +251,7 @@ def origin(row: str, entity: Entity) -> str:
 def logged(log: str, which: str) -> str:
     """A subquery: the rows `l` of a log for which `which` holds, each with the dimensions that were observed. `which` may have an order and a limit.
 
-    Columns: `observed_at`, `fetch_id`, `request_id`, `source`, the log's subject, `dimensions`, `metrics`. Where the row that has the dimensions was
+    Columns: `observed_at`, `fetch_id`, `request_id`, `source`, the log's subject, `dimensions`, `metrics`, `hidden`. Where the row that has the dimensions was
     dropped with an earlier day, they are empty. Each is found by one look into the index of the log.
     """
     subject, itself = (
@@ -259,7 +259,7 @@ def logged(log: str, which: str) -> str:
         "(l.dimensions_at, l.dimensions_fetch) IS NOT DISTINCT FROM (l.observed_at, l.fetch_id)",
     )
     return f"""(
-    SELECT l.observed_at, l.fetch_id, l.request_id, l.source, l.{subject}, l.metrics,
+    SELECT l.observed_at, l.fetch_id, l.request_id, l.source, l.{subject}, l.metrics, l.hidden,
         CASE WHEN l.dimensions_at IS NULL OR {itself} THEN l.dimensions ELSE coalesce(w.dimensions, '{{}}') END AS dimensions
     FROM (SELECT * FROM {log} l WHERE {which}) l
     LEFT JOIN LATERAL (

@@ -105,6 +105,7 @@ NOTHING_PERSONAL = {
     "notification_told": "rules and sources",
     "process": "hosts",
     "process_left": "names of metrics and their labels",
+    "parser_build": "versions, platforms, sources and operations",
     "smaller_page": "digests of what was asked for",
     "refusal": "sources, operations and their codes",
     "schema_compatibility": "the schema's revision",
@@ -122,6 +123,9 @@ OTHER_COLUMNS = frozenset(
     [
         "content",
         "content_identity",
+        "empty",
+        "hidden",
+        "older",
         "identity",
         "parent_kind",
         "failure",

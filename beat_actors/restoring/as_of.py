@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beat_actors.access.reader import Reader, Sees, visible
-from beat_actors.data.reading import Item
+from beat_actors.data.items import Item
 from beat_actors.database import Composed, Statement, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.pipeline.entities import column_types

@@ -13,7 +13,7 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import ErrorRule, FetchSpec, Outcome
 from beat_actors.platforms.keeping import without
-from beat_actors.platforms.reading import Count, Flag, Id, Time, count, decoder, instant, text
+from beat_actors.platforms.reading import Count, Flag, Id, Time, count, decoder, given, instant, text
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -74,7 +74,7 @@ def is_refusal(body: bytes) -> bool:
 
 
 class Text(msgspec.Struct):
-    text: str | None = None
+    text: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 Caption = Text | str | None
@@ -181,7 +181,7 @@ def is_hidden(value: Count) -> bool:
 def words(*captions: Caption) -> str | None:
     """The first that has any."""
     for caption in captions:
-        said = caption.text if isinstance(caption, Text) else caption
+        said = given(caption.text) if isinstance(caption, Text) else caption
         if said:
             return text(said)
     return None

@@ -188,9 +188,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
         profile_id = handle = None  # a post of several authors that names another one first
     own = own_id(node.pk, node.id)
     code = node.shortcode or node.code or shortcode_of(own) or ""
-    told_caption = given(node.edge_media_to_caption)
-    plain: Caption = None if isinstance(node.caption, msgspec.UnsetType) else node.caption
-    captions = (told_caption.edges if told_caption else None) or []
+    captions = _captions(node)
     comments, threads = node.edge_media_to_comment or Counted(), node.edge_media_to_parent_comment or Counted()
     older = node.comments if isinstance(node.comments, Counted) else Counted()
     videos = node.video_versions or []
@@ -203,7 +201,7 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
         profile_id=an_id(author.who(), f"{at}.user.pk") or profile_id,
         handle=author.handle() or handle,
         post_type=_kind(node),
-        caption=words(given(node.caption_text), plain, *(caption.node for caption in captions)),
+        caption=words(*map(given, captions)),
         permalink=f"https://www.instagram.com/p/{code}/",
         thumbnail_url=text(_picture(node)),
         media_url=text(node.video_url or (videos[0].url if videos else None)),
@@ -225,8 +223,16 @@ def post_record(node: Node, at: str, profile_id: str | None = None, handle: str 
         ),
         video_duration=duration(node.video_duration),
         hidden=("likes",) if hidden else concealed(likes=tuple(likes.values()), comments=(node.comment_count,)),
-        untold=silent_on(caption=(node.caption_text, node.caption, node.edge_media_to_caption)),
+        untold=silent_on(caption=captions),
     )
+
+
+def _captions(node: Node) -> tuple[str | msgspec.UnsetType | None, ...]:
+    """The caption in each of its places, unset where the place has no text. A list without captions says that there is none."""
+    plain = node.caption.text if isinstance(node.caption, Text) else node.caption
+    edges = node.edge_media_to_caption.edges if isinstance(node.edge_media_to_caption, CaptionEdges) else None
+    listed = [each.node.text for each in edges or ()] if edges or edges is None else [None]
+    return (node.caption_text, plain, *listed)
 
 
 def _kind(node: Node) -> str | None:

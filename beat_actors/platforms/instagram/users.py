@@ -154,7 +154,8 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
     if followers is None:
         missing = "edge_followed_by.count" if web else "follower_count"
         raise Malformed("an account without its follower count", path=f"{at}.{missing}")
-    timeline = user.edge_owner_to_timeline_media
+    timeline, links = user.edge_owner_to_timeline_media, given(user.bio_links) or ()
+    link = next((each.url for each in links if each.url), None)
     picture = user.hd_profile_pic_url_info.url if user.hd_profile_pic_url_info else None
     return InstagramAccount(
         profile_id=profile_id,
@@ -162,9 +163,7 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
         full_name=text(given(user.full_name)),
         biography=text(given(user.biography)),
         # Since a profile may have several links, the newer answers name them in the list alone.
-        external_url=text(
-            given(user.external_url) or next((link.url for link in given(user.bio_links) or () if link.url), None)
-        ),
+        external_url=text(given(user.external_url) or link),
         profile_pic_url=text(picture or user.profile_pic_url_hd or user.profile_pic_url),
         category=text(given(user.category_name) or given(user.category) or given(user.business_category_name)) or None,
         account_type=ACCOUNT_TYPES.get(whole(user.account_type) or 0)
@@ -185,7 +184,7 @@ def account_record(user: User, spec: FetchSpec, at: str) -> InstagramAccount:
         untold=silent_on(
             full_name=(user.full_name,),
             biography=(user.biography,),
-            external_url=(user.external_url, user.bio_links),
+            external_url=(user.external_url, msgspec.UNSET if links and not link else user.bio_links),
             category=(user.category_name, user.category, user.business_category_name),
         ),
     )

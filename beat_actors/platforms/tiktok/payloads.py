@@ -18,7 +18,7 @@ HANDLE = re.compile(r"[a-z0-9._]{1,24}")
 
 
 class Link(msgspec.Struct):
-    link: str | None = None
+    link: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class User(msgspec.Struct, rename="camel"):
@@ -68,7 +68,7 @@ def account_record(info: UserInfo, spec: FetchSpec, at: str) -> TikTokAccount:
         sec_uid=text(user.sec_uid) or None,
         full_name=text(given(user.nickname)),
         biography=text(given(user.signature)),
-        external_url=text(link.link) or None if link else None,
+        external_url=text(given(link.link)) or None if link else None,
         profile_pic_url=url(user.avatar_larger, user.avatar_medium, user.avatar_thumb),
         is_private=flag(user.private_account if user.private_account is not None else user.secret),
         is_verified=flag(user.verified),
@@ -77,7 +77,11 @@ def account_record(info: UserInfo, spec: FetchSpec, at: str) -> TikTokAccount:
         likes=likes if likes is not None else exact(both, "heart", at),
         media_count=exact(both, "video_count", at),
         hidden=("followers",) if followers is None else (),
-        untold=silent_on(full_name=(user.nickname,), biography=(user.signature,), external_url=(user.bio_link,)),
+        untold=silent_on(
+            full_name=(user.nickname,),
+            biography=(user.signature,),
+            external_url=(link.link if link else user.bio_link,),
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from beat_actors.access.reader import OPERATOR, Reader
-from beat_actors.data.reading import Item
+from beat_actors.data.items import Item
 from beat_actors.database import Database
 from beat_actors.platforms.instagram.entities import InstagramPost
 from beat_actors.platforms.registry import platform
