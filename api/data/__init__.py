@@ -7,6 +7,7 @@ from api.data.collections import Collection
 from api.data.histories import History, ListHistory
 from api.data.lists import List
 from api.data.platforms import OnePlatform, Platforms
+from api.data.provenances import ProvenanceOfThing
 from api.data.things import Thing
 from api.services import Provider
 from beat_actors.data import catalog
@@ -23,6 +24,7 @@ def routes(provider: Provider) -> dict[str, Any]:
         one = f"/v1/{kind}/{{platform}}/{{name}}"
         found[f"/v1/{kind}/{{platform}}"] = Collection(provider, kind)
         found |= {one: Thing(provider, kind), f"{one}/history": History(provider, kind)}
+        found[f"{one}/provenance"] = ProvenanceOfThing(provider, kind)
         for name in catalog.lists_of(kind):
             found |= {
                 f"{one}/{name}": List(provider, kind, name),

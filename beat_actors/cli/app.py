@@ -78,6 +78,7 @@ COMMANDS = (
         "snapshot:app",
         "Export stored answers without personal data; import them into an empty installation.",
     ),
+    ("provenance", "provenance:provenance", "Where each field of a profile or post is known from."),
     ("parsers", "parsers:app", "Parsers: list their versions; show what this checkout would read differently."),
     (
         "queues",
