@@ -64,6 +64,7 @@ async def observe(
             "observed": [at + timedelta(milliseconds=number) for number in some],
             "sources": ["lama"] * count,
             "versions": [version] * count,
+            "builds": [None] * count,
             "records": [msgspec.json.encode([account(number, bad=bad, day=day)]).decode() for number in some],
         }
         async with database.transaction() as transaction:

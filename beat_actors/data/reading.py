@@ -320,7 +320,7 @@ def maker_of(entity: Entity) -> tuple[Callable[[Sequence[object]], Item], tuple[
     width, last = len(names), len(names) + len(own)
 
     def row(values: Sequence[Any], age: Any, score: Any = None, held: Any = None) -> tuple[Sequence[Any], Observed]:
-        return values[:width], Observed(*values[width:], age, score, held)
+        return values[:width], Observed._make([*values[width:], age, score, held])
 
     def item(values: Sequence[object]) -> Item:
         before = row(values[last : 2 * last], values[-3]) if values[-3] is not None else None

@@ -10,6 +10,7 @@ WORDS = (
     ("calls for ", "owner_breaker"),
     ("unreadable answers for ", "owner_parser_breaker"),
     ("unreadable answers", "parser_breaker"),
+    ("its answers are wrong", "data_breaker"),
     ("one probe call", "probing"),
     ("its limit of calls in flight", "in_flight"),
     ("it has no credential", "no_credential"),

@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -120,7 +121,7 @@ async def _write_one(transaction: Transaction, line: Line) -> int:
     await transaction.run(PAYLOAD, body)
     platform = platforms()[line.platform]
     for table, records in sorted(line.records.items()):
-        values = {
+        values: dict[str, list[Any]] = {
             "fetches": [fetch],
             "requests": [request],
             "accounts": [""],
@@ -128,6 +129,7 @@ async def _write_one(transaction: Transaction, line: Line) -> int:
             "observed": [line.payload_at],
             "sources": [line.source],
             "versions": [line.version],
+            "builds": [None],
             "records": [msgspec.json.encode(records).decode()],
         }
         await write_entities(transaction, line.platform, platform.entity_in(table), values)

@@ -71,6 +71,7 @@ class Stored:
                     "observed": [self.at],
                     "sources": [source],
                     "versions": [endpoint.version],
+                    "builds": [None],
                     "records": [msgspec.json.encode(records).decode()],
                 }
                 found = await write_entities(transaction, name, platform.entity_in(table), written)

@@ -91,7 +91,7 @@ async def test_an_answer_that_tells_an_entity_in_two_ways_is_no_drift(world: Wor
             "instagram",
             platform("instagram").entity_in("instagram_account"),
             {
-                "fetches": [1], "requests": [1], "accounts": [""], "owners": [""], "observed": [world.start], "sources": ["lama"], "versions": [1],
+                "fetches": [1], "requests": [1], "accounts": [""], "owners": [""], "observed": [world.start], "sources": ["lama"], "versions": [1], "builds": [None],
                 "records": [msgspec.json.encode([profile(1), profile(1, followers=3), profile(1, biography="other")]).decode()],
             },
         )  # fmt: skip

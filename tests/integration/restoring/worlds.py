@@ -88,6 +88,7 @@ class World:
                         "observed": times,
                         "sources": [source] * len(some),
                         "versions": [version] * len(some),
+                        "builds": [None] * len(some),
                         "records": [msgspec.json.encode([one]).decode() for one in some],
                     },
                 )

@@ -3,13 +3,13 @@
 Only added. What older processes write says nothing of it: their rows keep what newer processes wrote last, and their log rows have no null for an
 empty field.
 
-Revision ID: 0076
+Revision ID: 0082
 """
 
 from alembic import op
 
-revision = "0076"
-down_revision = "0075"
+revision = "0082"
+down_revision = "0081"
 branch_labels = None
 depends_on = None
 
