@@ -15,7 +15,7 @@ def check(
     platform: AnyPlatform = None,
     kind: str | None = None,
     table: str | None = None,
-    fix: bool = False,
+    fix: Flag = False,
     reason: str = "",
     json: Flag = False,
 ) -> int:

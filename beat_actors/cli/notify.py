@@ -159,7 +159,7 @@ def change(
     if changes.get("platforms") == ["all"]:
         changes["platforms"] = None
     if not changes:
-        raise BadInput("name at least one field to change; see: beat notify change --help")
+        raise BadInput("name at least one field to change; see: `beat notify change --help`")
     ask(There, lambda beat: beat.change(name, changes))
     say(printable(f"sink {name} is changed"))
 

@@ -82,7 +82,7 @@ def blast(*, which: Which = ALL, json: Flag = False) -> None:
 
 @app.default
 def restore(
-    *, which: Which = ALL, apply: bool = False, rescrape: bool = False, reason: str, json: Flag = False
+    *, which: Which = ALL, apply: Flag = False, rescrape: Flag = False, reason: str, json: Flag = False
 ) -> None:
     """Say what entities would be without these observations; with --apply, set them right. No provider is called.
 
@@ -92,7 +92,7 @@ def restore(
     Parameters
     ----------
     apply
-        Set the entities right at once. If not given, the restore is only planned; `beat restore apply ID` applies it.
+        Set the entities right at once. If not given, the restore is only planned; `beat restore apply ID --reason …` applies it.
     rescrape
         Afterwards, request each entity that was set right again, with the lowest priority.
     reason
@@ -243,7 +243,7 @@ def _show(found: RestoreView, *, json: bool) -> None:
     if examples:
         show_rows(("example", "field", "before", "after"), examples[:12], prose=("before", "after"), header=True)
     if found.state == "PLANNED":
-        say(f"nothing is changed yet; apply it: beat restore apply {found.id} --reason …")
+        say(f"nothing is changed yet; apply it: `beat restore apply {found.id} --reason …`")
     elif found.token is not None:
         say(f"undo token: {found.token}")
 

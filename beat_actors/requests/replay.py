@@ -160,7 +160,14 @@ async def stop_failing(database: Database, epoch: int | None) -> int:
                 detail = {"failed": replay.failed, "read": replay.read, "stop_at": replay.bound, "left": count}
                 target = f"quarantine/replay/{replay.id}"
                 await audit.record(transaction, actor="beat", action="quarantine.stop", target=target, detail=detail)
-                log.warning("replay_stopped", replay=replay.id, **detail)
+                log.warning(
+                    "replay_stopped",
+                    replay=replay.id,
+                    failed=replay.failed,
+                    read=replay.read,
+                    stop_at=replay.bound,
+                    left=count,
+                )
     return left
 
 

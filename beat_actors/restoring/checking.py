@@ -270,7 +270,7 @@ def _alert(one: Found) -> Alert:
         cause=f"{latest['drifted']:,} of {latest['checked']:,} compared rows of {one.entity} are not what their log tells: {examples}",
         impact="readers get values that no provider has told",
         automatic="nothing: a row that was changed by hand may be meant so",
-        action=f"look at them: beat check --table {one.entity}; set them right: beat check --table {one.entity} --fix --reason …",
+        action=f"look at them: `beat check --table {one.entity}`; set them right: `beat check --table {one.entity} --fix --reason …`",
     )
 
 

@@ -188,7 +188,8 @@ async def _end(transaction: Transaction, job: Job, state: str) -> str:
             "restore_ended",
             restore=job.id,
             state=state,
-            **{name: job.summary.get(name, 0) for name in ("changed", "removed")},
+            changed=job.summary.get("changed", 0),
+            removed=job.summary.get("removed", 0),
         )
     return state
 

@@ -13,7 +13,7 @@ from beat_actors.cli.app import app as cli
 from beat_actors.settings import Settings
 from beat_actors.simulator.faults import FaultKind
 
-ALLOWED_NEGATIVES = {"--no-examples", "--no-rehearsal", "--no-shared", "--no-limits"}
+ALLOWED_NEGATIVES = {"--no-examples", "--no-rehearsal", "--no-shared", "--no-limits", "--no-resolved"}
 """Options that a person would want to switch off."""
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -149,6 +149,17 @@ def test_every_point_is_in_the_code_once_and_no_other_is() -> None:
     assert sorted(named) == sorted(POINTS)
     assert set(POINTS) - set(PAYLOADS) == {
         point
-        for stage in ("turn", "retrieve", "ingest", "through", "process", "intake", "sweep", "publish", "upload")
+        for stage in (
+            "turn",
+            "retrieve",
+            "ingest",
+            "through",
+            "process",
+            "intake",
+            "sweep",
+            "publish",
+            "upload",
+            "restore",
+        )
         for point in pairs(stage)
     }
