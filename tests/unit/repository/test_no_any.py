@@ -28,6 +28,7 @@ CONTAINERS = {
 OF_A_DRIVER = "a connection as SQLAlchemy hands it to its events, which declares no type"
 OF_DRAMATIQ = "Dramatiq's consumers and middleware declare no types"
 OF_A_MESSAGE = "arguments of any actor, before they are checked against it"
+OF_A_FIELD = "a column of any entity, as the statement reads it"
 OF_REDIS = "what a command answers depends on its name"
 ALLOWED: dict[str, str] = {
     "actors/broker.py: BeatBroker._arguments": OF_A_MESSAGE,
@@ -47,6 +48,12 @@ ALLOWED: dict[str, str] = {
     "beat_actors/chaos/families/failovers.py: _uses.found": OF_REDIS,
     "beat_actors/chaos/families/failovers.py: _value": "one column, of the type that the caller's query has",
     "beat_actors/chaos/rig.py: Rig.rows": "what one fault asks for once; what a run is judged by has types (`rows_of`)",
+    "beat_actors/data/provenance.py: FieldProvenance.value": OF_A_FIELD,
+    "beat_actors/data/reading.py: maker_of.row": OF_A_FIELD,
+    "beat_actors/data/reading.py: maker_of.row.age": OF_A_FIELD,
+    "beat_actors/data/reading.py: maker_of.row.held": OF_A_FIELD,
+    "beat_actors/data/reading.py: maker_of.row.score": OF_A_FIELD,
+    "beat_actors/data/reading.py: maker_of.row.values": OF_A_FIELD,
     "beat_actors/database/pool.py: Pool._check._proxy": OF_A_DRIVER,
     "beat_actors/database/pool.py: Pool._check.dbapi_connection": OF_A_DRIVER,
     "beat_actors/database/pool.py: Pool._check.record": OF_A_DRIVER,

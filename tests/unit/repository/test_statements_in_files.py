@@ -29,6 +29,7 @@ COMPOSED = {
     "beat_actors/holds/remembering.py": "a platform's declarations",
     "beat_actors/parsers/diff.py": "what is read of the logs",
     "beat_actors/pipeline/entities.py": "a platform's declarations",
+    "beat_actors/pipeline/late.py": "a platform's declarations",
     "beat_actors/privacy/pages.py": "tables of the catalogue, and a platform's declarations",
     "beat_actors/privacy/payload_pages.py": "tables of the catalogue",
     "beat_actors/privacy/retention.py": "a platform's declarations",
