@@ -70,7 +70,7 @@ class World:
     http: aiohttp.ClientSession
     bus: ValkeyServer
     inbox: Inbox
-    numbers: itertools.count[int] = dataclasses.field(default_factory=itertools.count)
+    numbers: "itertools.count[int]" = dataclasses.field(default_factory=itertools.count)
 
     async def ask(self, count: int) -> None:
         """New requests for profiles that nobody asked for before."""
@@ -316,9 +316,11 @@ def main() -> int:
                 }
             ),
             "BEAT_EVENT_SINKS": json.dumps({"bus": {"url": bus.url}}),
-            "BEAT_LIMITS": json.dumps({DAILY: {"calls": 20, "window": "calendar", "reserve": 0.0}}),
         }
+        # Read by the processes alone: the settings of this one take no JSON for it.
+        os.environ["BEAT_LIMITS"] = json.dumps({DAILY: {"calls": 20, "window": "calendar", "reserve": 0.0}})
         stack = Stack(Path(folder) / "stack", extra_env=extra)
+        stack.env.pop("BEAT_LIMITS", None)
         try:
             with running(elsewhere, bus), stack.running(migrate=migrate.upgrade):
                 rows = asyncio.run(run(stack, bus, port, only))
