@@ -16,7 +16,7 @@ from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput
 from beat_actors.notify import sinks
 from beat_actors.notify.kinds import GROUPS, KINDS, Definition, Route
-from beat_actors.notify.sinks import MessageView, SinkView
+from beat_actors.notify.sinks import NotificationSinkView, NotificationView
 from beat_actors.severities import SEVERITIES
 from beat_actors.shapes import one_of
 
@@ -59,7 +59,7 @@ class NotifySinkChange(msgspec.Struct, forbid_unknown_fields=True):
     resolved: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class MadeNotifySink(SinkView, frozen=True, kw_only=True):
+class MadeNotifySink(NotificationSinkView, frozen=True, kw_only=True):
     """A sink, with the secret that signs its messages if it is a webhook."""
 
     secret: str | None
@@ -72,7 +72,7 @@ class NotifySinks(Resource):
     calls: Calls = {
         "GET": Call(
             "List the sinks of notifications, without their secrets.",
-            {200: answer("NotifySinkList", sinks=list[SinkView])},
+            {200: answer("NotifySinkList", sinks=list[NotificationSinkView])},
         ),
         "POST": Call("Add a sink of notifications.", {201: MadeNotifySink}, body=NewNotifySink),
     }
@@ -106,9 +106,11 @@ class NotifySink(Resource):
 
     scopes: Scopes = {"GET": Scope.OPERATE, "PATCH": Scope.OPERATE, "DELETE": Scope.OPERATE}
     calls: Calls = {
-        "GET": Call("Get a sink of notifications.", {200: SinkView}),
+        "GET": Call("Get a sink of notifications.", {200: NotificationSinkView}),
         "PATCH": Call(
-            "Change which alerts a sink gets and when, pause or resume it.", {200: SinkView}, body=NotifySinkChange
+            "Change which alerts a sink gets and when, pause or resume it.",
+            {200: NotificationSinkView},
+            body=NotifySinkChange,
         ),
         "DELETE": Call(
             "Delete a sink and its messages. The audit log keeps `reason`.",
@@ -169,7 +171,7 @@ class NotifyMessages(Resource):
     calls: Calls = {
         "GET": Call(
             "List messages to sinks of notifications, newest first.",
-            {200: answer("NotifyMessageList", messages=list[MessageView])},
+            {200: answer("NotifyMessageList", messages=list[NotificationView])},
             query={"sink": str, "state": STATE, "limit": up_to(sinks.MAX_PAGE, least=1), "before": int},
         )
     }
@@ -191,7 +193,7 @@ class NotifyMessage(Resource):
     """GET: one message."""
 
     scopes = READ
-    calls: Calls = {"GET": Call("Get a message to a sink of notifications.", {200: MessageView})}
+    calls: Calls = {"GET": Call("Get a message to a sink of notifications.", {200: NotificationView})}
 
     async def on_get(self, _req: Request, resp: Response, message_id: str) -> None:
         async with self._provider.services.database.transaction() as transaction:

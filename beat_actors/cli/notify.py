@@ -14,7 +14,7 @@ from beat_actors.cli.operators.notify import There
 from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, printable, say, show_json, show_list, tell
 from beat_actors.errors import BadInput, NotFound
 from beat_actors.notify.kinds import PAGERDUTY, Definition, Route
-from beat_actors.notify.sinks import TEST_SECONDS, MessageView, SinkView
+from beat_actors.notify.sinks import TEST_SECONDS, NotificationSinkView, NotificationView
 
 app = App(
     name="notify",
@@ -195,7 +195,7 @@ def remove(name: NotifySinkName, /, *, reason: str) -> None:
 def send_test(name: AnyNotifySink = None, /, *, json: Flag = False) -> int:
     """Send a test message to a sink, or to all that are active, and say whether it arrived. Exits with 1 if one did not."""
 
-    async def work(beat: There) -> list[MessageView]:
+    async def work(beat: There) -> list[NotificationView]:
         names = [name] if name is not None else [one.name for one in await beat.sinks() if one.state == "active"]
         if not names:
             raise NotFound("there is no active sink; add one: `beat notify add NAME KIND`")
@@ -238,7 +238,7 @@ def log_(name: AnyNotifySink = None, /, *, state: str | None = None, limit: int 
     )  # fmt: skip
 
 
-async def _ended(beat: There, number: int) -> MessageView:
+async def _ended(beat: There, number: int) -> NotificationView:
     """The message, when its fate is known or the time for it is over."""
     for _ in range(TEST_SECONDS + 1):
         found = await beat.message(number)
@@ -260,6 +260,6 @@ def _secret(given: str | None, what: str, *, wanted: bool) -> str | None:
     return getpass.getpass(f"{what}: ") or None
 
 
-def _when(sink: SinkView) -> str:
+def _when(sink: NotificationSinkView) -> str:
     said = " ".join(part for part in (sink.days, sink.hours) if part)
     return f"{said} {sink.timezone}" if said else ALWAYS

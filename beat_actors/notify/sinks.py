@@ -27,7 +27,7 @@ TEST_SECONDS = 60
 """Seconds within which a test has to be sent."""
 
 
-class SinkView(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationSinkView(msgspec.Struct, frozen=True, kw_only=True):
     """A sink, without its secrets. `target`: host and port. `hours`, `days`: in `timezone`; none: always. `repeat_seconds`: after so long what is still
     open is sent again; none: never. `resolved`: ends are sent, too. `from_settings`: BEAT_NOTIFY defines it. `failures`: in a row.
     `open_until`: nothing is sent before. `pending`: messages that wait."""
@@ -57,7 +57,7 @@ class SinkView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class MessageView(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
     """A message to a sink. `group_key`: of its alerts; none for a test. `firing`, `resolved`: how many alerts it names as open, and as resolved.
     `status`: the HTTP status of the last attempt."""
 
@@ -84,18 +84,22 @@ class Sealed(NamedTuple):
 
 SQL = Statements(__file__)
 NEXT_ID, COUNT = SQL("next_id", int), SQL("count", int)
-CREATE, DEFINE, ROUTE = SQL("create", SinkView), SQL("define", SinkView), SQL("route", SinkView)
-LIST, FIND, LOCK = SQL("list", SinkView), SQL("find", SinkView), SQL("lock", int)
-SET_STATE, DROP_PENDING, DELETE = SQL("set_state", SinkView), SQL("drop_pending"), SQL("delete")
+CREATE, DEFINE, ROUTE = (
+    SQL("create", NotificationSinkView),
+    SQL("define", NotificationSinkView),
+    SQL("route", NotificationSinkView),
+)
+LIST, FIND, LOCK = SQL("list", NotificationSinkView), SQL("find", NotificationSinkView), SQL("lock", int)
+SET_STATE, DROP_PENDING, DELETE = SQL("set_state", NotificationSinkView), SQL("drop_pending"), SQL("delete")
 OTHERS_FROM_SETTINGS = SQL("others_from_settings", str)
 TEST = SQL("test", int)
-MESSAGES, ONE_MESSAGE = SQL("messages", MessageView), SQL("one_message", MessageView)
+MESSAGES, ONE_MESSAGE = SQL("messages", NotificationView), SQL("one_message", NotificationView)
 OTHERWISE_SEALED, SEAL_ANEW = SQL("otherwise_sealed", Sealed), SQL("seal_anew")
 
 
 async def create(
     transaction: Transaction, vault: "Vault", name: str, given: Definition, route: Route, *, private: bool, actor: str
-) -> tuple[SinkView, str | None]:
+) -> tuple[NotificationSinkView, str | None]:
     """A sink, and the secret that signs its messages if it is a webhook. Raises `BadInput`, and `Conflict` where the name is taken."""
     check_name(name)
     if await transaction.only(COUNT) >= MOST_SINKS:
@@ -108,11 +112,11 @@ async def create(
     return made, key if made.kind == WEBHOOK else None
 
 
-async def overview(transaction: Transaction) -> list[SinkView]:
+async def overview(transaction: Transaction) -> list[NotificationSinkView]:
     return await transaction.rows(LIST)
 
 
-async def find(transaction: Transaction, name: str) -> SinkView:
+async def find(transaction: Transaction, name: str) -> NotificationSinkView:
     """Raises `NotFound`."""
     found = await transaction.row(FIND, {"name": name})
     if found is None:
@@ -120,7 +124,9 @@ async def find(transaction: Transaction, name: str) -> SinkView:
     return found
 
 
-async def change(transaction: Transaction, name: str, changes: Mapping[str, Any], *, actor: str) -> SinkView:
+async def change(
+    transaction: Transaction, name: str, changes: Mapping[str, Any], *, actor: str
+) -> NotificationSinkView:
     """Change fields of the sink's route, by their names in `Route`. Raises `BadInput` for a sink of BEAT_NOTIFY."""
     before = await _own(transaction, name)
     route = Route(
@@ -139,7 +145,7 @@ async def change(transaction: Transaction, name: str, changes: Mapping[str, Any]
     return after
 
 
-async def pause(transaction: Transaction, name: str, *, paused: bool, actor: str) -> SinkView:
+async def pause(transaction: Transaction, name: str, *, paused: bool, actor: str) -> NotificationSinkView:
     """Stop sending to a sink, also one of BEAT_NOTIFY, or go on. What waits for it is dropped; what is open then is sent when it goes on."""
     number = await _locked(transaction, name)
     after = await transaction.only(SET_STATE, {"id": number, "state": "paused" if paused else "active"})
@@ -174,7 +180,7 @@ async def messages(
     state: str | None = None,
     limit: int = 50,
     before: int | None = None,
-) -> list[MessageView]:
+) -> list[NotificationView]:
     """Messages, newest first. Raises `BadInput`, and `NotFound` for a sink that does not exist."""
     if state is not None and state not in STATES:
         raise BadInput(f"state is {', '.join(STATES)}", field="state")
@@ -185,7 +191,7 @@ async def messages(
     return await transaction.rows(MESSAGES, {"sink": sink, "state": state, "limit": limit, "before": before})
 
 
-async def message(transaction: Transaction, number: int) -> MessageView:
+async def message(transaction: Transaction, number: int) -> NotificationView:
     """Raises `NotFound`."""
     found = await transaction.row(ONE_MESSAGE, {"id": number})
     if found is None:
@@ -243,7 +249,7 @@ def _of_route(route: Route) -> dict[str, Any]:
     return msgspec.structs.asdict(route) | {"repeat": route.repeat or None}
 
 
-async def _own(transaction: Transaction, name: str) -> SinkView:
+async def _own(transaction: Transaction, name: str) -> NotificationSinkView:
     await _locked(transaction, name)
     found = await find(transaction, name)
     if found.from_settings:

@@ -1,12 +1,12 @@
 -- fragment: view
--- A sink, `s`, as `SinkView` has it.
+-- A sink, `s`, as `NotificationSinkView` has it.
 s.id, s.name, s.kind, s.target, s.recipients, s.sender, s.severity, s.platforms, s.hours, s.days, s.timezone, s.group_by, s.repeat_seconds,
     s.resolved, s.state, s.from_settings, s.failures, CASE WHEN s.open_until > clock_timestamp() THEN s.open_until END AS open_until,
     s.last_success_at, s.last_failure_at, s.last_error,
     (SELECT count(*) FROM notification n WHERE n.sink_id = s.id AND n.state = 'pending')::integer AS pending, s.created_at
 
 -- fragment: message
--- A message, `n`, to the sink `s`, as `MessageView` has it.
+-- A message, `n`, to the sink `s`, as `NotificationView` has it.
 n.id, s.name AS sink, CASE WHEN n.test THEN NULL ELSE n.group_key END AS group_key, n.test, n.state, n.attempt, n.created_at,
     CASE WHEN n.state = 'pending' THEN n.next_at END AS next_at, n.ended_at, n.firing, n.resolved, n.status, n.error
 
@@ -29,7 +29,7 @@ SELECT (SELECT count(*) FROM notify_sink) AS sinks FROM pg_advisory_xact_lock(ha
 -- Parameters: id (bigint), name, kind, target (text), recipients (text[]), sender (text or NULL), key_id (text), secret (bytea, sealed),
 -- private, from_settings (boolean), and the route: severity, platforms (text[] or NULL), hours, days (text or NULL), timezone, group_by,
 -- repeat (integer, NULL: never), resolved (boolean).
--- Rows: `SinkView`, one.
+-- Rows: `NotificationSinkView`, one.
 -- Locks: the new row alone.
 -- No row: the name is taken.
 INSERT INTO notify_sink AS s (id, name, kind, target, recipients, sender, key_id, secret, private, from_settings,
@@ -43,7 +43,7 @@ ON CONFLICT (name) DO NOTHING RETURNING {{view}}
 -- Parameters: id (bigint), kind, target (text), recipients (text[]), sender (text or NULL), key_id (text), secret (bytea, sealed),
 -- private, from_settings (boolean), and the route: severity, platforms (text[] or NULL), hours, days (text or NULL), timezone, group_by (text),
 -- repeat (integer, NULL: never), resolved (boolean).
--- Rows: `SinkView`, one.
+-- Rows: `NotificationSinkView`, one.
 -- Locks: the sink.
 -- No row: there is no such sink.
 UPDATE notify_sink s SET kind = %(kind)s, target = %(target)s, recipients = %(recipients)s, sender = %(sender)s, key_id = %(key_id)s,
@@ -56,7 +56,7 @@ WHERE id = %(id)s RETURNING {{view}}
 -- Changes which alerts a sink gets.
 -- Parameters: id (bigint), severity, platforms (text[] or NULL), hours, days (text or NULL), timezone, group_by (text),
 -- repeat (integer, NULL: never), resolved (boolean).
--- Rows: `SinkView`, one.
+-- Rows: `NotificationSinkView`, one.
 -- Locks: the sink.
 -- No row: there is no such sink.
 UPDATE notify_sink s SET severity = %(severity)s, platforms = %(platforms)s, hours = %(hours)s, days = %(days)s, timezone = %(timezone)s,
@@ -65,7 +65,7 @@ WHERE id = %(id)s RETURNING {{view}}
 
 -- name: list
 -- All sinks, by name.
--- Rows: `SinkView`.
+-- Rows: `NotificationSinkView`.
 -- Locks: none.
 -- No row: there is none.
 SELECT {{view}} FROM notify_sink s ORDER BY s.name LIMIT 200
@@ -73,7 +73,7 @@ SELECT {{view}} FROM notify_sink s ORDER BY s.name LIMIT 200
 -- name: find
 -- One sink.
 -- Parameters: name (text).
--- Rows: `SinkView`.
+-- Rows: `NotificationSinkView`.
 -- Locks: none.
 -- No row: there is no such sink.
 SELECT {{view}} FROM notify_sink s WHERE s.name = %(name)s
@@ -89,7 +89,7 @@ SELECT id FROM notify_sink WHERE name = %(name)s FOR NO KEY UPDATE
 -- name: set_state
 -- Pauses a sink or resumes it, with a closed breaker.
 -- Parameters: id (bigint), state (text).
--- Rows: `SinkView`, one.
+-- Rows: `NotificationSinkView`, one.
 -- Locks: the sink.
 -- No row: there is no such sink.
 UPDATE notify_sink s SET state = %(state)s, failures = 0, open_until = NULL WHERE s.id = %(id)s RETURNING {{view}}
@@ -130,7 +130,7 @@ ON CONFLICT (sink_id, group_key) WHERE state = 'pending' DO NOTHING RETURNING id
 -- name: messages
 -- Messages, newest first.
 -- Parameters: sink (text, NULL: of any), state (text, NULL: in any), before (bigint, NULL: from the newest on): an id, limit (integer).
--- Rows: `MessageView`.
+-- Rows: `NotificationView`.
 -- Locks: none.
 -- No row: there is none.
 SELECT {{message}} FROM notification n JOIN notify_sink s ON s.id = n.sink_id
@@ -141,7 +141,7 @@ ORDER BY n.id DESC LIMIT %(limit)s
 -- name: one_message
 -- One message.
 -- Parameters: id (bigint).
--- Rows: `MessageView`.
+-- Rows: `NotificationView`.
 -- Locks: none.
 -- No row: there is no such message.
 SELECT {{message}} FROM notification n JOIN notify_sink s ON s.id = n.sink_id WHERE n.id = %(id)s

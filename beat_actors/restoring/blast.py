@@ -65,7 +65,7 @@ class KindBlast(msgspec.Struct, frozen=True, kw_only=True):
     restorable: bool
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class BlastPart(msgspec.Struct, frozen=True, kw_only=True):
     """Observations by a parser version of a source."""
 
     platform: str
@@ -96,7 +96,7 @@ class Blast(msgspec.Struct, frozen=True, kw_only=True):
     entities: int
     observations: int
     kinds: list[KindBlast]
-    parts: list[Part]
+    parts: list[BlastPart]
     events: int
     consumers: list[Consumer]
 
@@ -160,7 +160,7 @@ async def blast(database: Database, selection: Selection) -> Blast:
             if not counted.observations:
                 continue
             parts += [
-                Part(platform=target.platform, kind=target.entity.kind, **one._asdict())
+                BlastPart(platform=target.platform, kind=target.entity.kind, **one._asdict())
                 for one in await transaction.rows(_by(target, choice.condition), choice.values)
             ]
             for one in await transaction.rows(_sent(target, choice.condition), choice.values):

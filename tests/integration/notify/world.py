@@ -19,7 +19,7 @@ from beat_actors.database import Database
 from beat_actors.notify import sinks
 from beat_actors.notify.kinds import Definition, Route
 from beat_actors.notify.notifier import Notifier
-from beat_actors.notify.sinks import MessageView, SinkView
+from beat_actors.notify.sinks import NotificationSinkView, NotificationView
 
 
 @dataclass
@@ -167,12 +167,12 @@ async def pass_(notifier: Notifier) -> None:
     await notifier.drain()
 
 
-async def seen(database: Database, name: str) -> SinkView:
+async def seen(database: Database, name: str) -> NotificationSinkView:
     async with database.transaction() as transaction:
         return await sinks.find(transaction, name)
 
 
-async def listed(database: Database, name: str) -> list[MessageView]:
+async def listed(database: Database, name: str) -> list[NotificationView]:
     async with database.transaction() as transaction:
         return await sinks.messages(transaction, sink=name, limit=200)
 

@@ -58,6 +58,8 @@ async def test_what_ended_long_ago_is_forgotten_and_nothing_else(database: Datab
         "quarantine": 2,
         "outbox_event": 1,
         "credential_event": 1,
+        "held_record": 0,
+        "code_start": 0,
     }
     assert (await walk.forget(database)).count == 0
 

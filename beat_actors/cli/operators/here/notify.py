@@ -9,11 +9,11 @@ from beat_actors.cli.operators.notify import AddedSink
 from beat_actors.cli.session import who
 from beat_actors.notify import sinks
 from beat_actors.notify.kinds import Definition, Route
-from beat_actors.notify.sinks import MessageView, SinkView
+from beat_actors.notify.sinks import NotificationSinkView, NotificationView
 
 
 class Here(here.Here):
-    async def sinks(self) -> list[SinkView]:
+    async def sinks(self) -> list[NotificationSinkView]:
         async with self.session.database.transaction() as transaction:
             return await sinks.overview(transaction)
 
@@ -25,11 +25,11 @@ class Here(here.Here):
             )
         return AddedSink(**msgspec.structs.asdict(made), secret=secret)
 
-    async def change(self, name: str, changes: dict[str, Any]) -> SinkView:
+    async def change(self, name: str, changes: dict[str, Any]) -> NotificationSinkView:
         async with self.session.database.transaction() as transaction:
             return await sinks.change(transaction, name, changes, actor=who())
 
-    async def pause(self, name: str, *, paused: bool) -> SinkView:
+    async def pause(self, name: str, *, paused: bool) -> NotificationSinkView:
         async with self.session.database.transaction() as transaction:
             return await sinks.pause(transaction, name, paused=paused, actor=who())
 
@@ -41,10 +41,10 @@ class Here(here.Here):
         async with self.session.database.transaction() as transaction:
             return await sinks.send_test(transaction, name, actor=who())
 
-    async def message(self, number: int) -> MessageView:
+    async def message(self, number: int) -> NotificationView:
         async with self.session.database.transaction() as transaction:
             return await sinks.message(transaction, number)
 
-    async def messages(self, sink: str | None, state: str | None, limit: int) -> list[MessageView]:
+    async def messages(self, sink: str | None, state: str | None, limit: int) -> list[NotificationView]:
         async with self.session.database.transaction() as transaction:
             return await sinks.messages(transaction, sink=sink, state=state, limit=limit)
