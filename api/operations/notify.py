@@ -172,7 +172,7 @@ class NotifyMessages(Resource):
         "GET": Call(
             "List messages to sinks of notifications, newest first.",
             {200: answer("NotifyMessageList", messages=list[NotificationView])},
-            query={"sink": str, "state": STATE, "limit": up_to(sinks.MAX_PAGE, least=1), "before": int},
+            query={"sink": str, "state": STATE, "limit": up_to(sinks.MAX_PAGE, least=1), "before": up_to(2**63 - 1)},
         )
     }
 

@@ -81,7 +81,7 @@ async def test_a_key_says_who_calls_and_what_they_may(database, ring) -> None:
     created = await made(database, Scope.OPERATE)
     caller = await ring.caller(created.minted.text)
     assert (caller.key_id, caller.account_id, caller.actor) == (created.id, None, f"key:{created.id}")
-    assert caller.scopes == {Scope.OPERATE, Scope.READ, Scope.SUBMIT, Scope.URGENT}
+    assert caller.scopes == {Scope.OPERATE, Scope.READ, Scope.SUBMIT, Scope.URGENT, Scope.METRICS}
 
 
 async def test_a_thousand_calls_cost_two_statements(database, ring, clock) -> None:

@@ -148,7 +148,7 @@ TABLE = {
 }
 FILLED = {
     "request_id": 1, "platform": "instagram", "key": 4711, "credential_id": 1, "change": "open",
-    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "erasure_id": 1, "held_id": 1, "alert_id": 1, "name": "none",
+    "source": "lama", "queue": "ingest", "message_id": "none", "entry_id": 1, "erasure_id": 1, "held_id": 1, "restore_id": 1, "alert_id": 1, "name": "none",
     "flow": "refresh_profile_basic", "webhook_id": 1, "delivery_id": 1, "account": "acme", "batch_id": 1,
     "event_type": "beat.batch.ended", "major": 1, "public_id": "5d0c1c3e-8a8e-4c8e-9a39-0f5c4bfa2f11", "seq": 1, "sink": "bus", "replay_id": 1,
     "asset_id": "5f2c9e1a-6c1b-4c0e-9d7e-2f1f0a3b4c5d",

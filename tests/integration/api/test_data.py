@@ -473,7 +473,8 @@ SHEDS = replace(
         Entity(Tool, "tools", "toy_tool", None, "tool_id", frozenset(), lists=(Listed("sheds", "shed_id"),)),
     ),
 )
-OBSERVED = "account_id text NOT NULL, owner text NOT NULL, source text, parser_version integer, request_id bigint, observed_at timestamptz, changed_at timestamptz"
+OBSERVED = "account_id text NOT NULL, owner text NOT NULL, source text, parser_version integer, request_id bigint, observed_at timestamptz, changed_at timestamptz, "
+OBSERVED += "observed_fetch bigint, build_id integer, empty text[], hidden text[], older jsonb"
 
 
 async def test_a_new_platform_has_its_routes_by_being_there(settings, wake_ups, new_key, database: Database) -> None:
