@@ -85,7 +85,7 @@ def test_every_change_is_on_record_with_who_made_it(beat: Beat, recorded, monkey
     ("arguments", "code", "said"),
     [
         (("create", "x"), 2, "--scope"),
-        (("create", "x", "--scope", "root"), 2, "submit, urgent, read, operate, admin"),
+        (("create", "x", "--scope", "root"), 2, "submit, urgent, read, metrics, operate, admin"),
         (("create", "x", "--scope", "admin", "--account", "acme"), 2, "affects all accounts"),
         (("create", "x", "--scope", "read", "--days", "-1"), 2, "expires after 3650 days"),
         (("create", "x", "--scope", "read", "--days", "nan"), 2, "expires after 3650 days"),

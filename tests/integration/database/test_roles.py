@@ -73,6 +73,7 @@ def test_the_process_login_reaches_every_table_sequence_and_function(process: Co
         ("alembic_version", "DELETE"), ("alembic_version", "INSERT"), ("alembic_version", "UPDATE"),
         ("audit_log", "DELETE"), ("audit_log", "UPDATE"),
             ("schema_compatibility", "DELETE"), ("schema_compatibility", "INSERT"), ("schema_compatibility", "UPDATE"),
+        ("tombstone_key", "DELETE"), ("tombstone_key", "INSERT"), ("tombstone_key", "UPDATE"),
     ]  # fmt: skip
     others = process.execute("""
         SELECT seqrelid::regclass::text FROM pg_sequence WHERE NOT has_sequence_privilege(seqrelid, 'USAGE')
