@@ -59,8 +59,9 @@ def filling(records: Sequence[Record]) -> Filling:
 
 @cache
 def _optional(record: type[Record]) -> int:
-    """How many fields of a record may be left out."""
-    return sum(not one.required for one in msgspec.structs.fields(record))
+    """How many fields of a thing may be left out. What every record says of its fields is none of the thing's."""
+    of_records = {one.name for one in msgspec.structs.fields(Record)}
+    return sum(not one.required and one.name not in of_records for one in msgspec.structs.fields(record))
 
 
 @dataclass(slots=True)

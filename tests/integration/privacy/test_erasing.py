@@ -145,7 +145,7 @@ async def _observe(world: World) -> None:
     """An answer that has the erased person, somebody else, and somebody who has the name today."""
     entity = platform("instagram").entity_in("instagram_account")
     records = f'[{{"profile_id": "{ID}", "handle": "{HANDLE}"}}, {{"profile_id": "{OTHER_ID}", "handle": "{OTHER}"}}, {{"profile_id": "31", "handle": "new.one"}}]'
-    row = (1, 1, "", "", datetime.now(UTC), "lama", 1, records)
+    row = (1, 1, "", "", datetime.now(UTC), "lama", 1, records, None)
     async with world.database.transaction() as transaction:
         await write_entities(transaction, "instagram", entity, arrays([row], *WRITTEN))
 
