@@ -205,7 +205,7 @@ JOBS = (
     Job("webhooks_forgotten", _unless_stepped(_forgotten), every=60, deadline=10),
     Job("restores", _writes(restoring.resume), every=30, deadline=60),
     Job("logs_kept", _unless_stepped(_writes(keeping.sweep)), every=60, deadline=60),
-    Job("entities_checked", _writes(checking.sweep), every=60, deadline=60),
+    Job("entities_checked", _writes(checking.sweep), every=180, deadline=60),
     Job("restores_forgotten", _unless_stepped(_restores_forgotten), every=600, deadline=10),
     Job("notifications_forgotten", _unless_stepped(_notifications_forgotten), every=600, deadline=10),
     Job("assets_prepared", _assets_prepared, every=30, deadline=20),

@@ -14,7 +14,7 @@ from beat_actors.holds.operators import one
 from beat_actors.holds.records import BY_BEAT, HeldRecord, change, take
 from beat_actors.holds.remembering import Mark
 from beat_actors.pipeline.judging import decided, packed
-from beat_actors.pipeline.writing import WRITTEN, write_entities
+from beat_actors.pipeline.writing import OF_ROWS, write_entities
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept
 from beat_actors.text import check_text
@@ -61,7 +61,9 @@ async def settle(transaction: Transaction, records: Sequence[HeldRecord], *, by:
             written += rows
             marks.append(Mark(*thing, None, packed(memory)))
         if written:
-            media += await write_entities(transaction, name, entity, arrays(written, *WRITTEN), judged=True)
+            # As of all records that were held: which build read them is not kept with them.
+            values = arrays(written, *OF_ROWS) | {"builds": [None] * len(written)}
+            media += await write_entities(transaction, name, entity, values, judged=True)
         await remembering.mark(transaction, entity, marks)
     await intake.observe(transaction, media)
 
