@@ -64,10 +64,10 @@ async def test_what_breaks_the_commit_of_process_harms_only_itself(
 ) -> None:
     ready, real = sorted((await ingest(engine, await retrieved(engine))).next), writing._closing
 
-    def broken(claim: Any, records: Any) -> Any:
+    def broken(claim: Any, *others: Any) -> Any:
         if claim.id == ready[1]:
             raise RuntimeError("one of them")
-        return real(claim, records)
+        return real(claim, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(writing, "_closing", broken)

@@ -64,10 +64,10 @@ async def test_where_one_cannot_be_written_all_are_left_to_the_stage_that_finds_
 ) -> None:
     ready, real = await retrieved(engine, "a", "b", "c"), writing._closing
 
-    def broken(claim: Any, records: Any) -> Any:
+    def broken(claim: Any, *others: Any) -> Any:
         if claim.id == ready[1]:
             raise RuntimeError("one of them")
-        return real(claim, records)
+        return real(claim, *others)
 
     monkeypatch.setattr(writing, "_closing", broken)
     result = await ingest(engine, ready, go_on=True)

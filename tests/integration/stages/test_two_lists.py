@@ -9,7 +9,7 @@ import pytest
 
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
-from beat_actors.pipeline import writing as stage
+from beat_actors.fetches import completion
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.interface import FetchSpec, Flow
@@ -52,15 +52,15 @@ async def test_two_pages_of_one_request_that_are_written_at_once_are_both_kept_w
     await engine.credentials.add("toy-second", {"key": "a"})
     await intake.accept(engine.database, [NewRequest("toy", "lists", {"name": "n"})])
     await process(engine, await read(engine))
-    both, met, close = asyncio.Barrier(2), [], stage.close
+    both, met, written = asyncio.Barrier(2), [], completion.written
 
-    async def after_both_have_added_their_next_page(*arguments: Any) -> Any:
+    async def when_both_have_begun(*arguments: Any) -> Any:
         met.append(1)
         if len(met) <= 2:
             await both.wait()
-        return await close(*arguments)
+        return await written(*arguments)
 
-    monkeypatch.setattr(stage, "close", after_both_have_added_their_next_page)
+    monkeypatch.setattr(completion, "written", when_both_have_begun)
     first, second = await read(engine)
     await asyncio.gather(process(engine, [first]), process(engine, [second]))
     ended = "SELECT stage, stage_attempts FROM scrape_fetch WHERE id = ANY(%s)"
