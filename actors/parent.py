@@ -54,6 +54,7 @@ BEFOREHAND = (
     "beat_actors.pipeline.upkeep",
     "beat_actors.quarantine",
     "beat_actors.running_code",
+    "beat_actors.scores.adding",
 )
 """What the actors import. Not the actors: they build a broker, and each process has its own."""
 
