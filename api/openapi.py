@@ -166,7 +166,7 @@ def _operation(path: str, method: str, scope: Any, call: Call, shown: Mapping[st
         }
     for status, kinds in call.media.items():
         known = responses.get(str(status), PROBLEM | {"description": REFUSED.get(status, "")})
-        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+        content = {kind: {"schema": {"type": "string"} | _format_of(kind)} for kind in kinds}
         responses[str(status)] = known | {"content": content | known.get("content", {})}
     for status, shape in call.refusals.items():
         refused = _response(shape, shown, REFUSED[status])
@@ -269,6 +269,11 @@ def _segment(name: str) -> dict[str, Any]:
     if name in NUMBERS:
         return {"type": "integer", "format": "int64", "minimum": 0, "maximum": 2**63 - 1}
     return {"type": "string", "minLength": 1, "maxLength": 255}
+
+
+def _format_of(media: str) -> dict[str, Any]:
+    """What is not text is bytes."""
+    return {} if media.startswith("text/") or media == "application/openmetrics-text" else {"format": "binary"}
 
 
 def _response(shape: Any, shown: Mapping[str, Any], text: str) -> dict[str, Any]:

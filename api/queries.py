@@ -43,6 +43,9 @@ def _metas(kind: Any) -> Iterable[msgspec.Meta]:
 
 
 def _check(name: str, value: str, kind: Any) -> None:
+    if "\0" in value:
+        # PostgreSQL holds no NUL in a text, so nothing that is stored has one.
+        raise BadInput(f"{name} must not contain NUL", field=name)
     bare = get_args(kind)[0] if get_args(kind) else kind
     if bare is bool and value not in ("true", "false"):
         raise BadInput(f"{name} must be true or false", field=name)

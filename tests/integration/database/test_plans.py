@@ -46,6 +46,13 @@ def plan(connection: psycopg.Connection[Any], sql: str | Statement[Any], params:
     return json.dumps(document), document["Shared Hit Blocks"] + document["Shared Read Blocks"]
 
 
+def scanned(node: dict[str, Any]) -> set[str]:
+    """The relations of which a plan read several rows in their order; a look whether there is any row at all reads one."""
+    rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    own = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" and rows > 1 else set()
+    return own.union(*(scanned(child) for child in node.get("Plans", ())))
+
+
 @pytest.mark.timeout(300)
 def test_s2_10_claims_scan_partial_indexes_at_a_million_rows(million: psycopg.Connection[Any]) -> None:
     text, pages = plan(
@@ -83,7 +90,12 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
     million.execute(
         "UPDATE scrape_request_log SET work = int8send(id), live = status = 'PENDING', scraped_at = created_at WHERE id <= 300000"
     )
-    million.execute("VACUUM ANALYZE scrape_request_log")
+    million.execute(
+        "INSERT INTO absence (key, platform, code, said, ask_at, request_id)"
+        " SELECT sha256(int8send(n)), 'toy', 'missing', 'gone', now(), n FROM generate_series(1, 100000) n;"
+        "INSERT INTO tombstone (subject, erasure_id) SELECT sha256(int8send(n)), n FROM generate_series(1, 10000) n"
+    )
+    million.execute("VACUUM ANALYZE scrape_request_log, absence, tombstone")
     lane = {"i": 0, "platform": "toy", "operation": "look", "priority": 2, "sources": ["first"], "owner": ""}
     item = {
         "n": 0, "platform": "toy", "flow": "flow1", "params": {}, "priority": 1, "idempotency_key": "k", "idempotency_owner": "key:1", "digest_hex": "00",
@@ -105,7 +117,7 @@ def test_accepting_ending_and_listing_scan_no_table_at_a_million_rows(million: p
         ),
     ):
         text, pages = plan(million, sql, params)
-        assert set(re.findall(r'"Seq Scan".*?"Relation Name": "(\w+)"', text)) <= {"lane"}, sql
+        assert scanned(json.loads(text)) <= {"lane"}, sql
         assert pages < 10_000, sql
 
 
