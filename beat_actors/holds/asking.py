@@ -11,11 +11,11 @@ from beat_actors.database import Statements, Transaction, jsonb
 from beat_actors.fetches.ending import Failed
 from beat_actors.fetches.follow_ups import WITNESS_WITHIN, Followed, follow_up
 from beat_actors.holds import cohorts
-from beat_actors.holds.gates import judge_of
+from beat_actors.holds.gates import judge_about
 from beat_actors.holds.records import HeldRecord, change, take
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
-from beat_actors.trust.witnesses import State, Witnesses
+from beat_actors.trust.witnesses import State
 
 SQL = Statements(__file__)
 USABLE = SQL("usable", int)
@@ -64,7 +64,7 @@ async def pass_over(transaction: Transaction, records: Sequence[HeldRecord], now
 
 def put_off(record: HeldRecord, now: float) -> None:
     """So many records of the source are held that this one is not asked about now."""
-    record.held = _witnesses(record).unasked(record.held, now)
+    record.held = judge_about(record.about).witnesses.unasked(record.held, now)
 
 
 async def ask(transaction: Transaction, wanted: Sequence[Asking]) -> tuple[Counter[int], set[str]]:
@@ -115,11 +115,4 @@ async def unanswered(transaction: Transaction, failed: Sequence[Failed]) -> Coun
 
 def silent(record: HeldRecord, now: float) -> None:
     """The source that was asked has no answer."""
-    record.held = _witnesses(record).failed(record.held, record.held.asks, chain_of(record), now)
-
-
-def _witnesses(record: HeldRecord) -> Witnesses:
-    platform = platforms()[record.about.platform]
-    how = judge_of(platform, platform.entity_named(record.about.kind))
-    assert how is not None
-    return how.witnesses
+    record.held = judge_about(record.about).witnesses.failed(record.held, record.held.asks, chain_of(record), now)

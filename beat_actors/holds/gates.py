@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from beat_actors.holds.records import Question
+from beat_actors.holds.records import About, Question
 from beat_actors.platforms.interface import Entity, EntityRules, Platform, Trust
 from beat_actors.platforms.registry import platforms
 from beat_actors.trust.gate import Gate
@@ -28,6 +28,14 @@ def judge_of(platform: Platform, entity: Entity) -> Judge | None:
     """`None` where the platform declares no rules for the entity."""
     rules = next((one for one in platform.trust.entities if one.record is entity.record), None)
     return None if rules is None else _judge(rules, _Trusted(platform.trust))
+
+
+def judge_about(about: About) -> Judge:
+    """The judge of a thing of which a record was held, which only a declared rule can do."""
+    platform = platforms()[about.platform]
+    judge = judge_of(platform, platform.entity_named(about.kind))
+    assert judge is not None
+    return judge
 
 
 class _Trusted:

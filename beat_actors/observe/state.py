@@ -1,4 +1,4 @@
-"""The gauges that take more than a look at a few rows: the leading scheduler measures them, and whoever asks for the metrics gets what it wrote.
+"""The gauges that read more than a few rows. The leading scheduler measures them and writes them down; a scrape reads what it wrote.
 
 Each statement is bounded: it counts entries of indexes up to a limit, or reads each credential, usage row or lane once.
 """
@@ -231,15 +231,12 @@ def _events(totals: Totals, found: EventStatus) -> None:
 
 
 async def _on_demand(totals: Totals, database: Database) -> None:
-    limiter = StackedLimiter(database)
-    try:
-        with suppress(LimitsUnavailable):  # without Redis there are no such figures; all others are kept
+    with suppress(LimitsUnavailable):  # without Redis there are no such figures; all others are kept
+        async with StackedLimiter(database) as limiter:
             for view in await overview(limiter):
                 if view.used is not None:
                     totals.put(families.ON_DEMAND_USED, view.used, view.name)
                     totals.put(families.ON_DEMAND_CALLS, view.calls, view.name)
-    finally:
-        await limiter.close()
 
 
 def _limits(now: float) -> dict[str, list[object]]:

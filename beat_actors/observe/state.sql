@@ -112,7 +112,7 @@ SELECT s.kind, s.platform, sum(n.items)::bigint AS items FROM (SELECT * FROM set
 GROUP BY 1, 2
 
 -- name: held
--- Held records that nobody has decided about, counted up to a limit in the order of an index.
+-- Held records that wait for a decision. Counts at most `most` of them, in the order of an index.
 -- Parameters: most (integer).
 -- Rows: `HeldIn`.
 -- Locks: none.

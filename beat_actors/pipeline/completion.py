@@ -23,7 +23,7 @@ from beat_actors.pipeline import smaller
 from beat_actors.pipeline.answers import Called
 from beat_actors.pipeline.call import plain, reported, traced
 from beat_actors.pipeline.leases import return_unused
-from beat_actors.pipeline.stage import StageResult
+from beat_actors.pipeline.stage import StageResult, fenced
 from beat_actors.platforms.interface import Outcome, Verdict
 from beat_actors.scores.tally import TALLY
 
@@ -114,18 +114,14 @@ async def _finish(engine: Engine, called: Sequence[Called], result: StageResult,
         )
         await settle(transaction, _settlements(finished))
         hit("retrieve.before_commit", [item.claim.id for item in called])
-    for item in finished:
-        if item.is_head and item.attempt.made:
-            claim = item.claim
-            TALLY.called(claim.platform, claim.source, claim.operation, item.verdict.outcome, item.attempt.exchange.ms)
-    zombies = len(called) - len(unused) - len(finished)
     counts = engine.database.metrics.counts
-    if zombies:
-        log.warning("fenced_writes", stage="retrieve", rejected=zombies)
-        counts.add(families.FENCED_WRITES, "retrieve", by=zombies)
     for item in finished:
         if item.is_head and item.attempt.made:
-            counts.observe(families.CALL_SECONDS, item.claim.source, value=item.attempt.exchange.ms / 1000)
+            claim, ms = item.claim, item.attempt.exchange.ms
+            TALLY.called(claim.platform, claim.source, claim.operation, item.verdict.outcome, ms)
+            counts.observe(families.CALL_SECONDS, claim.source, value=ms / 1000)
+    zombies = len(called) - len(unused) - len(finished)
+    fenced(engine.database, "retrieve", zombies)
     log.debug(
         "call.finished",
         fetches=[item.claim.id for item in finished],

@@ -6,20 +6,19 @@ import structlog
 
 from beat_actors import audit
 from beat_actors.assets import intake
-from beat_actors.database import Database, Transaction, arrays
+from beat_actors.database import Database, Transaction
 from beat_actors.errors import Conflict
 from beat_actors.holds import cohorts, remembering
-from beat_actors.holds.gates import judge_of
+from beat_actors.holds.gates import judge_about
 from beat_actors.holds.operators import one
 from beat_actors.holds.records import BY_BEAT, HeldRecord, change, take
 from beat_actors.holds.remembering import Mark
 from beat_actors.pipeline.judging import decided, packed
-from beat_actors.pipeline.writing import OF_ROWS, write_entities
+from beat_actors.pipeline.writing import values_of, write_entities
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.sweeps import Swept
 from beat_actors.text import check_text
 from beat_actors.trust.cohort import Cause
-from beat_actors.trust.witnesses import Witnesses
 
 log = structlog.get_logger(__name__)
 CHUNK, CHUNKS = 200, 15
@@ -34,7 +33,7 @@ async def decide(transaction: Transaction, record_id: int, *, accept: bool, acto
         found = await one(transaction, record_id)
         raise Conflict(f"the held record {record_id} is decided: {found.state} ({found.why})")
     (record,) = records
-    record.held = _witnesses_of(record).decided(record.held, accept=accept, by=actor)
+    record.held = judge_about(record.about).witnesses.decided(record.held, accept=accept, by=actor)
     await settle(transaction, [record], by=actor)
     action = "held.accept" if accept else "held.reject"
     detail = {"kind": record.about.kind, "fields": record.fields, "source": record.source, "reason": reason}
@@ -47,11 +46,9 @@ async def settle(transaction: Transaction, records: Sequence[HeldRecord], *, by:
     kinds = sorted({(record.about.platform, record.about.kind) for record in records})
     media: list[intake.Row] = []
     for name, kind in kinds:
-        platform = platforms()[name]
-        entity = platform.entity_named(kind)
-        how = judge_of(platform, entity)
-        assert how is not None
+        entity = platforms()[name].entity_named(kind)
         group = sorted((one for one in records if one.about[:2] == (name, kind)), key=lambda one: one.about)
+        how = judge_about(group[0].about)
         things = [(one.about.key, one.about.account_id, one.about.owner) for one in group]
         asked = remembering.asked(name, entity, things, [None] * len(things))
         known = {row.i: row for row in await transaction.rows(remembering.remember(entity, how), asked, binary=True)}
@@ -61,9 +58,7 @@ async def settle(transaction: Transaction, records: Sequence[HeldRecord], *, by:
             written += rows
             marks.append(Mark(*thing, None, packed(memory)))
         if written:
-            # As of all records that were held: which build read them is not kept with them.
-            values = arrays(written, *OF_ROWS) | {"builds": [None] * len(written)}
-            media += await write_entities(transaction, name, entity, values, judged=True)
+            media += await write_entities(transaction, name, entity, values_of(written, {}), judged=True)
         await remembering.mark(transaction, entity, marks)
     await intake.observe(transaction, media)
 
@@ -80,7 +75,7 @@ async def settle_incidents(database: Database, epoch: int | None = None) -> Swep
             records = await take(transaction, found.held)
             if records:
                 for record in records:
-                    record.held = _witnesses_of(record).decided(
+                    record.held = judge_about(record.about).witnesses.decided(
                         record.held, accept=found.cause == Cause.WORLD_MOVED, by="the sample of its source"
                     )
                 await settle(transaction, records, by=BY_BEAT)
@@ -91,10 +86,3 @@ async def settle_incidents(database: Database, epoch: int | None = None) -> Swep
             await cohorts.write(transaction, standing)
             log.warning("incident_ended", cause=found.cause, source=found.source, operation=found.operation)
     return Swept(count=count)
-
-
-def _witnesses_of(record: HeldRecord) -> Witnesses:
-    platform = platforms()[record.about.platform]
-    how = judge_of(platform, platform.entity_named(record.about.kind))
-    assert how is not None
-    return how.witnesses

@@ -22,12 +22,11 @@ from beat_actors.fetches.claims import Retrieved, claim_retrieved
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.fetches.states import Stage
-from beat_actors.observe import families
 from beat_actors.pipeline.builds import software
 from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
 from beat_actors.pipeline.records import decode, encode, pack, unpack
-from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing, staged
+from beat_actors.pipeline.stage import StageResult, fenced, left_undone_given_back, renewing, staged
 from beat_actors.pipeline.writing import write
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record, observed
 from beat_actors.platforms.registry import platforms
@@ -151,9 +150,7 @@ def _count(engine: Engine, read: Sequence[Read], done: Sequence[Read], result: S
         else:
             TALLY.unread(*of, outcome)
     result.zombies += len(read) - len(done)
-    if len(read) > len(done):
-        log.warning("fenced_writes", stage="ingest", rejected=len(read) - len(done))
-        engine.database.metrics.counts.add(families.FENCED_WRITES, "ingest", by=len(read) - len(done))
+    fenced(engine.database, "ingest", len(read) - len(done))
     result.wake |= {claim.platform for claim, _, outcome in done if outcome is not Outcome.PARSED or claim.probe}
 
 

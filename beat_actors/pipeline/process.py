@@ -14,9 +14,8 @@ from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Ingested, claim_ingested
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.states import Stage
-from beat_actors.observe import families
 from beat_actors.pipeline.records import unpack_records
-from beat_actors.pipeline.stage import StageResult, left_undone_given_back, renewing, staged
+from beat_actors.pipeline.stage import StageResult, fenced, left_undone_given_back, renewing, staged
 from beat_actors.pipeline.writing import write
 from beat_actors.requests.lifecycle import fail_fetches
 
@@ -83,9 +82,7 @@ async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResul
         followed = await write(transaction, [(claim, unpack_records(claim.records)) for claim in done])
         hit("process.before_commit", passed)
     result.zombies += len(claims) - len(done)
-    if len(claims) > len(done):
-        log.warning("fenced_writes", stage="process", rejected=len(claims) - len(done))
-        engine.database.metrics.counts.add(families.FENCED_WRITES, "process", by=len(claims) - len(done))
+    fenced(engine.database, "process", len(claims) - len(done))
     result.wake |= followed
 
 

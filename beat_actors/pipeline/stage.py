@@ -42,6 +42,13 @@ def staged(database: Database, stage: str, items: int, seconds: float) -> None:
     counts.observe(families.STAGE_BATCH, stage, value=items)
 
 
+def fenced(database: Database, stage: str, rejected: int) -> None:
+    """Log and count writes of a stage that others had taken over; 0 says nothing."""
+    if rejected:
+        log.warning("fenced_writes", stage=stage, rejected=rejected)
+        database.metrics.counts.add(families.FENCED_WRITES, stage, by=rejected)
+
+
 class Renewer:
     """Renews the leases of the claims that it holds: one statement for all of them, every 2 s at most.
 

@@ -35,7 +35,7 @@ from beat_actors.pipeline.call import (
     traced,
     unreadable,
 )
-from beat_actors.pipeline.stage import StageResult
+from beat_actors.pipeline.stage import StageResult, fenced
 from beat_actors.platforms.interface import CHECK, REFRESH, Health, Outcome, Renewed, Verdict
 from beat_actors.platforms.registry import platforms
 
@@ -268,9 +268,8 @@ async def _finish(
 
     passed = await engine.database.again(commit)
     result.wake.add(platform)
-    if len(passed) < len(made):
-        result.zombies += len(made) - len(passed)
-        log.warning("fenced_writes", stage="upkeep", rejected=result.zombies)
+    result.zombies += len(made) - len(passed)
+    fenced(engine.database, "upkeep", len(made) - len(passed))
 
 
 def _renewal(engine: Engine, item: Made) -> Renewal:

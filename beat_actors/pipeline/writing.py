@@ -11,7 +11,7 @@ from beat_actors.fetches.follow_ups import follow_up
 from beat_actors.pipeline import builds, gating
 from beat_actors.pipeline.builds import Build
 from beat_actors.pipeline.entities import Returned, writing
-from beat_actors.pipeline.judging import Answer, Claimed, Judged
+from beat_actors.pipeline.judging import Answer, Claimed, Judged, Written
 from beat_actors.pipeline.late import add_late
 from beat_actors.pipeline.records import Records
 from beat_actors.platforms.interface import Entity
@@ -21,9 +21,8 @@ from beat_actors.requests.lifecycle import Closing, close
 Read = tuple[Claimed, Records]
 """A claim, and what was read for it."""
 
-# The fields of `Written`, and all arrays that `write_records` takes.
 OF_ROWS = ("fetches", "requests", "accounts", "owners", "observed", "sources", "versions", "records")
-WRITTEN = (*OF_ROWS, "builds")
+"""The arrays of what `Written` has, in its order."""
 
 
 async def write(transaction: Transaction, read: Sequence[Read]) -> set[str]:
@@ -50,14 +49,17 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gat
     for kind, rows in sorted(gated.written.items()):
         if rows:
             platform, table = kind
-            values, judged = arrays(rows, *OF_ROWS), gated.is_judged(kind)
-            values["builds"] = [ids[made[row.fetch_id]] if row.fetch_id in made else None for row in rows]
-            media += await write_entities(
-                transaction, platform, platforms()[platform].entity_in(table), values, judged=judged
-            )
+            values = values_of(rows, {fetch: ids[build] for fetch, build in made.items()})
+            entity, judged = platforms()[platform].entity_in(table), gated.is_judged(kind)
+            media += await write_entities(transaction, platform, entity, values, judged=judged)
     await gating.mark(transaction, gated)
     await intake.observe(transaction, media)
     return gated
+
+
+def values_of(rows: Sequence[Written], built: Mapping[int, int]) -> dict[str, list[Any]]:
+    """The arrays that `write_entities` takes. `built`: the builds that read the answers, by fetch; which one read a record that was held is not kept."""
+    return arrays(rows, *OF_ROWS) | {"builds": [built.get(row.fetch_id) for row in rows]}
 
 
 async def write_entities(
@@ -68,7 +70,7 @@ async def write_entities(
     *,
     judged: bool = False,
 ) -> list[intake.Row]:
-    """Write records of one kind, given as the arrays in `WRITTEN`; the assets that are to be observed after all kinds are written. `judged`: the
+    """Write records of one kind, given as `values_of` has them; the assets that are to be observed after all kinds are written. `judged`: the
     records have what the gate says of them."""
     parameters = {"platform": platform, "log_days": transaction.settings.log_days, **values}
     rows = await transaction.rows(writing(entity, judged=judged), parameters)

@@ -1,4 +1,4 @@
-"""Raw payloads that name a person, found by reading them: the index does not know of whom an answer speaks."""
+"""Raw payloads that name a person. Each is read: the index does not say whom an answer names."""
 
 import asyncio
 from collections.abc import Sequence

@@ -44,9 +44,9 @@ def person_of(platform: str) -> Entity:
 
 
 async def resolved(database: Database, platform: str, given: str) -> Subject:
-    """The person with this id or name; of several that had a name the one who was observed last with it. Raises `BadInput` and `NotFound`.
+    """The person with this id or name; of several people that had the name, the one who was observed with it last. Raises `BadInput` and `NotFound`.
 
-    Somebody of whom no row is left has what was given as an id, and also as a name unless it has digits alone.
+    Where no row of the person is left, what was given is taken as an id, and as a name too unless it consists of digits.
     """
     check_text(given, "subject", longest=LONGEST, one_line=True)
     bare = given.strip().removeprefix("@")

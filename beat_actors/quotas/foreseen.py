@@ -54,11 +54,8 @@ async def sweep(database: Database, epoch: int | None = None) -> Swept:
     """Keep what was used, and write down what is forecast of it. Raises `LimitsUnavailable`, `StorageUnavailable`."""
     from beat_actors.quotas.limiter import StackedLimiter
 
-    limiter = StackedLimiter(database)
-    try:
+    async with StackedLimiter(database) as limiter:
         usages = await _daily(limiter)
-    finally:
-        await limiter.close()
     return Swept(count=await keep(database, usages, epoch=epoch))
 
 
@@ -103,11 +100,8 @@ async def alerts(database: Database) -> list[Alert]:
     """Limits that will probably be used up. Raises `LimitsUnavailable`."""
     from beat_actors.quotas.limiter import StackedLimiter
 
-    limiter = StackedLimiter(database)
-    try:
+    async with StackedLimiter(database) as limiter:
         views = await foresee(database, limiter)
-    finally:
-        await limiter.close()
     return [_alert(view) for view in views if view.warn and view.used < view.calls]
 
 

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import structlog
@@ -79,7 +79,7 @@ class _Counter:
 
 
 class StackedLimiter:
-    """One for each process and event loop; connects when it is first used. `clock` sets the script's `now`, in ms.
+    """One for each process and event loop; connects when it is first used, and a block with it closes it. `clock` sets the script's `now`, in ms.
 
     Raises `BadSettings` where BEAT_LIMITS names what there is not.
     """
@@ -99,6 +99,12 @@ class StackedLimiter:
         )
         self._redis = Redis.from_pool(pool)
         self._script = self._redis.register_script(clock + SCRIPT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_failure: object) -> None:
+        await self.close()
 
     def stack_of(self, platform: str) -> Stack:
         """Raises `NotFound` where the platform declares nothing to be refreshed on demand."""

@@ -26,11 +26,8 @@ PUBLISH = Statements(__file__)("publish", Passed)
 
 async def sweep(database: Database, epoch: int | None = None) -> Swept:
     """Look at every limit. Raises `LimitsUnavailable`, `StorageUnavailable`."""
-    limiter = StackedLimiter(database)
-    try:
+    async with StackedLimiter(database) as limiter:
         views = await overview(limiter)
-    finally:
-        await limiter.close()
     return Swept(count=len(await publish(database, views, epoch=epoch)))
 
 

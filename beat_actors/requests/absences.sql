@@ -1,5 +1,5 @@
 -- name: forget
--- Forgets absences that nobody has asked for since they were due. One batch, by the index of the time.
+-- Deletes absences that were due for another call long ago and were not asked for since. One batch, by the index of `ask_at`.
 -- Parameters: days, batch (integer), epoch (bigint or null: of the leader).
 -- Locks: the rows, in no order; what another holds is skipped.
 -- No row: there are none.

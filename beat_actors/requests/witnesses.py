@@ -14,7 +14,7 @@ from beat_actors.fetches.lanes import LaneKey
 from beat_actors.fetches.states import Stage
 from beat_actors.holds import cohorts
 from beat_actors.holds.asking import chain_of, pass_over, put_off, silent
-from beat_actors.holds.gates import judge_of
+from beat_actors.holds.gates import judge_about
 from beat_actors.holds.records import HeldRecord, change, take
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
@@ -54,10 +54,7 @@ async def _again(transaction: Transaction, ids: Sequence[int]) -> set[str]:
             silent(record, now)
             lost.append(record)
             continue
-        platform = platforms()[record.about.platform]
-        how = judge_of(platform, platform.entity_named(record.about.kind))
-        assert how is not None
-        record.held = how.witnesses.due(record.held, chain_of(record), now)
+        record.held = judge_about(record.about).witnesses.due(record.held, chain_of(record), now)
         if record.held.state is State.ASKING and record.question is None:
             silent(record, now)
     await pass_over(transaction, records, now)

@@ -78,11 +78,8 @@ def _quota(window: Window, source: str) -> list[Alert]:
 
 async def limits(database: Database) -> list[Alert]:
     """Daily limits on on-demand requests of which half, four fifths or all are used: one alert for a window, announced once at each level."""
-    limiter = StackedLimiter(database)
-    try:
+    async with StackedLimiter(database) as limiter:
         views = await overview(limiter)
-    finally:
-        await limiter.close()
     return [alert for view in views if view.seconds >= DAY for alert in _limit(view)]
 
 

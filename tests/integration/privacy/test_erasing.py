@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from beat_actors.assets.serving.places import key_of
-from beat_actors.database import Database, arrays
+from beat_actors.database import Database
 from beat_actors.errors import NotFound, SubjectErased
 from beat_actors.local.s3 import S3Server
 from beat_actors.payloads.archive import Archiver
-from beat_actors.pipeline.writing import WRITTEN, write_entities
+from beat_actors.pipeline.judging import Written
+from beat_actors.pipeline.writing import values_of, write_entities
 from beat_actors.platforms.registry import platform
 from beat_actors.privacy import running
 from beat_actors.privacy.erasures import begin, lift, one, run
@@ -145,9 +146,9 @@ async def _observe(world: World) -> None:
     """An answer that has the erased person, somebody else, and somebody who has the name today."""
     entity = platform("instagram").entity_in("instagram_account")
     records = f'[{{"profile_id": "{ID}", "handle": "{HANDLE}"}}, {{"profile_id": "{OTHER_ID}", "handle": "{OTHER}"}}, {{"profile_id": "31", "handle": "new.one"}}]'
-    row = (1, 1, "", "", datetime.now(UTC), "lama", 1, records, None)
+    row = Written(1, 1, "", "", datetime.now(UTC), "lama", 1, records)
     async with world.database.transaction() as transaction:
-        await write_entities(transaction, "instagram", entity, arrays([row], *WRITTEN))
+        await write_entities(transaction, "instagram", entity, values_of([row], {}))
 
 
 async def test_an_erasure_that_is_broken_off_goes_on_where_it_stopped(world: World) -> None:

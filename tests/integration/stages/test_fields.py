@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from beat_actors.database import Database, arrays
-from beat_actors.pipeline.writing import WRITTEN, write_entities
+from beat_actors.database import Database
+from beat_actors.pipeline.judging import Written
+from beat_actors.pipeline.writing import values_of, write_entities
 from beat_actors.platforms.instagram.entities import ACCOUNT, InstagramAccount
 from beat_actors.platforms.instagram.users import PROFILE_TELLS
 from beat_actors.platforms.interface import Entity, Record, Told, observed, told
@@ -117,7 +118,7 @@ async def write(database: Database, entity: Entity, batch: Sequence[Seen]) -> No
     for one in batch:
         by_fetch.setdefault(one.fetch, []).append(one)
     written = [
-        (
+        Written(
             fetch,
             fetch + 1000,
             "",
@@ -126,12 +127,11 @@ async def write(database: Database, entity: Entity, batch: Sequence[Seen]) -> No
             of[0].source,
             1,
             msgspec.json.encode([one.record for one in of]).decode(),
-            None,
         )
         for fetch, of in by_fetch.items()
     ]
     async with database.transaction() as transaction:
-        await write_entities(transaction, "instagram", entity, arrays(written, *WRITTEN))
+        await write_entities(transaction, "instagram", entity, values_of(written, {}))
 
 
 async def state(database: Database, entity: Entity) -> dict[str, Field]:

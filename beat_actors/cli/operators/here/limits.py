@@ -10,23 +10,14 @@ from beat_actors.quotas.overview import LimitView
 
 class Here(here.Here):
     async def limits(self) -> list[LimitView]:
-        limiter = StackedLimiter(self.session.database)
-        try:
+        async with StackedLimiter(self.session.database) as limiter:
             return await overview.overview(limiter)
-        finally:
-            await limiter.close()
 
     async def forecast(self) -> Foreseen:
-        limiter = StackedLimiter(self.session.database)
-        try:
+        async with StackedLimiter(self.session.database) as limiter:
             budgets = await foreseen.foresee(self.session.database, limiter)
-        finally:
-            await limiter.close()
         return Foreseen(budgets, await foreseen.accuracy(self.session.database))
 
     async def reset(self, name: str, *, reason: str) -> int:
-        limiter = StackedLimiter(self.session.database)
-        try:
+        async with StackedLimiter(self.session.database) as limiter:
             return await overview.reset(self.session.database, limiter, name, actor=who(), reason=reason)
-        finally:
-            await limiter.close()
