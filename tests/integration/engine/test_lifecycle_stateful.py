@@ -53,7 +53,7 @@ from tests.walks import ANSWERS, MIXED, READER, TABLE, TIME_LIMIT, WALK, Walk
 from tests.worlds import MovableClock, Script, ScriptedClient, registered
 
 SOURCES = list(WALK.sources)
-STEPS = cases(300, 10_000)
+STEPS = cases(300, 4_000)
 """Of a hundred planned steps of an example, some are not possible and are not counted; more examples follow."""
 PLANNED = 100
 # What is drawn may not depend on how far the engine got, which time has a hand in: one of those that are there, whichever that is.
@@ -532,7 +532,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.scaled
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_p1_p2_p4_hold_whatever_order_things_come_in(servers, template):
     name = f"machine_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
