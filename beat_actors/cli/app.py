@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from beat_actors.cli.given import STDIN
+from beat_actors.cli.given import with_stdin
 from beat_actors.cli.installing import WHERE_SIMULATOR
 from beat_actors.cli.output import BAD_INPUT, INTERRUPTED, tell
 
@@ -151,7 +151,7 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Errors become one sentence on standard error, unless `--debug` asks for all of it."""
     given = [argument for argument in arguments if argument != "--debug"]
     debug = len(given) < len(arguments) or bool(os.environ.get("BEAT_DEBUG"))
-    given, url = _without_url([STDIN if argument == "-" else argument for argument in given])
+    given, url = _without_url([with_stdin(argument) for argument in given])
     refusal = _refusal(given, url)
     if refusal is not None:
         tell(refusal)

@@ -1,5 +1,6 @@
 """What a command is given: names on the command line, in a file (`@FILE`) or on standard input (`-`)."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,12 @@ STDIN = "@-"
 """Standard input: what `-` becomes before the command line is parsed, where it would be an option without a name."""
 MOST = 100_000
 """Names that one command takes."""
+
+
+def with_stdin(argument: str) -> str:
+    """The argument; `STDIN` stands for a `-` that is all of it, or all of an option's value, as in `--key=-`."""
+    found = re.fullmatch(r"(--[a-z][a-z-]*=)?-", argument)
+    return argument if found is None else f"{found[1] or ''}{STDIN}"
 
 
 def expanded(words: Iterable[str]) -> list[str]:

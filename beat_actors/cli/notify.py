@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from beat_actors.cli.given import expanded
+from beat_actors.cli.given import STDIN, expanded
 from beat_actors.cli.ids import AnyNotifySink, NotifySinkName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.notify import There
@@ -61,7 +61,8 @@ def add(
     resolved: bool = True,
     json: Flag = False,
 ) -> None:
-    """Add a sink of the kind email, slack, pagerduty, alertmanager or webhook. What is not named of its secrets is asked for.
+    """Add a sink of the kind email, slack, pagerduty, alertmanager or webhook. What is not named of its secrets is asked for, or
+    read from standard input.
 
     Parameters
     ----------
@@ -249,15 +250,17 @@ async def _ended(beat: There, number: int) -> NotificationView:
 
 
 def _secret(given: str | None, what: str, *, wanted: bool) -> str | None:
-    """A secret that was named, read from standard input for `-`, or asked for where it is wanted and a person sits there."""
-    if given is not None:
-        lines = expanded([given])
-        if len(lines) != 1:
-            raise BadInput(f"standard input must have one line: the {what}", field=what)
-        return lines[0]
-    if not wanted or not sys.stdin.isatty():
+    """A secret that was named, or that is read from standard input: for `-`, and where it is wanted and was not named. A person is asked for it."""
+    if given is None and not wanted:
         return None
-    return getpass.getpass(f"{what}: ") or None
+    if given is None and sys.stdin.isatty():
+        return getpass.getpass(f"{what}: ") or None
+    lines = expanded([STDIN if given is None else given])
+    if given is None and not lines:
+        return None
+    if len(lines) != 1:
+        raise BadInput(f"standard input must have one line: the {what}", field=what)
+    return lines[0]
 
 
 def _when(sink: NotificationSinkView) -> str:

@@ -113,6 +113,13 @@ def test_what_cannot_be_a_sink_is_refused(beat, arguments: tuple[str, ...]) -> N
     assert CANARY not in refused.err
 
 
+@pytest.mark.parametrize("address", [("--address", "-"), ("--address=-",), ()])
+def test_an_address_is_read_from_standard_input(beat, address: tuple[str, ...]) -> None:
+    assert beat("notify", "add", "chat", "slack", *address, stdin=f"{HOOK}\n").code == 0
+    (listed,) = beat("notify", "list", "--json").json
+    assert listed["target"] == "hooks.example.com"
+
+
 def test_a_test_without_a_deliverer_says_so(beat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beat_actors.cli.notify.TEST_SECONDS", 1)
     assert beat("notify", "test").code == 4

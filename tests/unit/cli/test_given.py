@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beat_actors.cli.given import MOST, STDIN, expanded, number
+from beat_actors.cli.given import MOST, STDIN, expanded, number, with_stdin
 from beat_actors.errors import BadInput
 
 
@@ -17,6 +17,14 @@ def test_names_come_from_a_file_and_from_standard_input(tmp_path: Path, monkeypa
 
 def test_a_handle_with_its_sign_is_no_file() -> None:
     assert expanded(["@somebody"]) == ["@somebody"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "becomes"),
+    [("-", STDIN), ("--key=-", f"--key={STDIN}"), ("--key=--", "--key=--"), ("--key=a=-", "--key=a=-"), ("a=-", "a=-")],
+)
+def test_a_dash_means_standard_input_also_behind_an_option(argument: str, becomes: str) -> None:
+    assert with_stdin(argument) == becomes
 
 
 def test_too_many_names_are_refused(tmp_path: Path) -> None:
