@@ -22,6 +22,7 @@ NOT_RUN = {
     "db roles": "needs a server without roles: tests/integration/database/test_roles.py",
     "migrate": "needs an empty database: tests/integration/database/test_migrations.py",
     "connect": "asks questions, and may open a browser: tests/integration/cli/test_connect.py",
+    "snapshot import": "needs an installation without fetches: tests/integration/snapshots/test_snapshot.py",
     "try": "needs a credential of the source: `test_every_documented_try_makes_its_call` of the same module",
 }
 """Commands of Beat that `test_commands_run` does not run, with the reason and the test that runs them otherwise."""

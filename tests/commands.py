@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,20 @@ LABELS = frozenset({"beat up", "beat chaos", "beat events", "beat top"})
 """Texts that name who did something, as the audit log has it."""
 
 VALUES = {
-    "N": "3", "ID": "1", "SOURCE": "lama", "NAME": "example", "KIND": "malformed", "HANDLE": "creator_000042", "FLOW": "refresh_tiktok_profiles",
+    "N": "3", "ID": "1", "SOURCE": "lama", "NAME": "example", "KIND": "slack", "HANDLE": "creator_000042", "FLOW": "refresh_tiktok_profiles",
     "ACCOUNT": "acme", "PLATFORM": "instagram", "OWNER": "shop.myshopify.com", "QUEUE": "ingest", "KEY": "1", "TABLE": "alert",
-    "OPERATION": "profile_by_handle", "TIME": "2026-01-01", "ACTOR": "ingest", "URL": "https://hooks.example.com/beat", "FILE": "handles.txt",
+    "OPERATION": "profile_by_handle", "REQUEST": "1", "TOKEN": "17-3f9a2c51", "ACTOR": "ingest",
+    "URL": "https://hooks.example.com/beat", "FILE": "staging.gz",
 }  # fmt: skip
 """What stands for the placeholders of a text, so that the command can be parsed, and run."""
 
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+TIMES = tuple(f"{TODAY - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (2, 1))
+"""What stands for TIME: past times, and the second of a command is later, because spans begin before they end and are short."""
 
 FILLED = {
-    "source": "lama", "platform": "instagram", "owner": "shop.myshopify.com", "account_id": "acme", "kind": "malformed", "where": "",
-    "flow.name": "refresh_tiktok_profiles", "flow.platform": "tiktok", "view.name": "refresh_profile_insta_minute",
+    "source": "lama", "operation": "profile_by_handle", "platform": "instagram", "entity": "instagram_account",
+    "owner": "shop.myshopify.com", "account_id": "acme", "kind": "malformed", "where": "", "flow.name": "refresh_tiktok_profiles", "flow.platform": "tiktok", "view.name": "refresh_profile_insta_minute",
 }  # fmt: skip
 """What stands for the values that the program fills in, by their names; 1 for all others, which are ids."""
 
@@ -54,7 +59,9 @@ class Named:
     def words(self) -> list[str]:
         """The words after `beat`, with values for placeholders and for what the program fills in."""
         text = re.sub(r"\{([^{}]*)\}", lambda found: value_of(found[1]), self.text)
-        return [VALUES.get(word, word) for word in shlex.split(text, comments=True)[1:]]
+        times = iter(TIMES)
+        words = shlex.split(text, comments=True)[1:]
+        return [next(times) if word == "TIME" else VALUES.get(word, word) for word in words]
 
     @property
     def is_name(self) -> bool:

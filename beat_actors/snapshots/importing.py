@@ -70,7 +70,7 @@ def _check(file: gzip.GzipFile, path: Path) -> None:
     try:
         header = msgspec.json.decode(file.readline(LONGEST), type=Header)
     except (OSError, EOFError, ValueError):
-        raise BadInput(f"{path} is no snapshot; `beat snapshot export PATH` writes one", field="path") from None
+        raise BadInput(f"{path} is no snapshot; `beat snapshot export FILE` writes one", field="path") from None
     if header.beat_snapshot != FORM:
         raise BadInput(f"{path} has the form {header.beat_snapshot}; this version of Beat reads {FORM}", field="path")
 
