@@ -22,6 +22,8 @@ NOT_RUN = {
     "db roles": "needs a server without roles: tests/integration/database/test_roles.py",
     "migrate": "needs an empty database: tests/integration/database/test_migrations.py",
     "connect": "asks questions, and may open a browser: tests/integration/cli/test_connect.py",
+    "notify add": "its sinks would be told of the test's alerts, PagerDuty too: tests/integration/cli/test_notify.py",
+    "notify test": "sends to sinks that are elsewhere: tests/integration/cli/test_notify.py",
     "snapshot import": "needs an installation without fetches: tests/integration/snapshots/test_snapshot.py",
     "try": "needs a credential of the source: `test_every_documented_try_makes_its_call` of the same module",
 }
