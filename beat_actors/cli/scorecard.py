@@ -10,7 +10,7 @@ def scorecard(*, weeks: int = 1, platform: AnyPlatform = None, json: Flag = Fals
     """Show how well each source served each operation, by week, and in which order a chain would cost fewer calls.
 
     success: calls that were answered, or that said that there is nothing. filled: optional fields of records that were told. unread: answers that no parser
-    could read. calls/1000: calls for a thousand records.
+    could read. refuted: records of which another source said what was known before. calls/1000: calls for a thousand records.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def scorecard(*, weeks: int = 1, platform: AnyPlatform = None, json: Flag = Fals
         show_json(found)
         return
     show_rows(
-        ("week", "operation", "source", "calls", "success", "unread", "filled", "p95 ms", "calls/1000"),
+        ("week", "operation", "source", "calls", "success", "unread", "filled", "refuted", "p95 ms", "calls/1000"),
         [
             (
                 f"{one.week}",
@@ -32,12 +32,13 @@ def scorecard(*, weeks: int = 1, platform: AnyPlatform = None, json: Flag = Fals
                 _share(one.success),
                 _share(one.malformed),
                 _share(one.completeness),
+                _share(one.disagreement),
                 "" if one.p95_ms is None else f"{one.p95_ms:.0f}",
                 "" if one.calls_per_1000_records is None else f"{one.calls_per_1000_records:.0f}",
             )
             for one in found.scores
         ],
-        spare=("week", "calls/1000", "unread"),
+        spare=("week", "calls/1000", "unread", "refuted"),
         empty="no source was called in these weeks",
     )
     for one in found.advice:

@@ -17,6 +17,7 @@ from beat_actors.pipeline.records import Records
 from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests.lifecycle import Closing, close
+from beat_actors.scores.tally import TALLY
 
 Read = tuple[Claimed, Records]
 """A claim, and what was read for it."""
@@ -30,6 +31,7 @@ async def write(transaction: Transaction, read: Sequence[Read]) -> set[str]:
     gated = await _write_entities(transaction, read)
     followed = await follow_up(transaction, [(claim, spec) for claim, records in read for spec in records.follow_ups])
     asked, asked_on = await gating.ask(transaction, gated)
+    _tally(read, gated.judged)
     await close(transaction, [_closing(claim, records, gated.judged, asked[claim.id]) for claim, records in read])
     return followed | asked_on
 
@@ -84,6 +86,14 @@ def media_of(row: Returned, field: str) -> intake.Media:
     return intake.Media(
         row.entity_key, field, row.owner, row.account_id, row.url, row.observed_at, row.parent, row.taken_at
     )
+
+
+def _tally(read: Sequence[Read], judged: Judged) -> None:
+    for claim, _ in read:
+        held, impossible = judged.held[claim.id], judged.rejected_of(claim.id)
+        TALLY.judged(claim.platform, claim.source, claim.operation, held=held, impossible=impossible)
+    for key, counts in judged.counted.items():
+        TALLY.judged(key.platform, key.source, key.operation, refuted=counts.refuted)
 
 
 def _build(claim: Claimed, records: Records) -> Build:

@@ -41,6 +41,9 @@ class Sums(NamedTuple):
     records: int
     filled: int
     fillable: int
+    held: int
+    impossible: int
+    refuted: int
     ms: float
     times: list[int]
 
@@ -49,7 +52,8 @@ class SourceScore(msgspec.Struct, frozen=True, kw_only=True):
     """How a source served an operation in a week. Shares are 0 to 1, and None where nothing was counted.
 
     `success`: calls that were answered, or said in the provider's own words that there is nothing. `completeness`: optional fields of records that were
-    filled. `malformed`: answers that no parser could read. `ms`: the mean time of good calls; `p95_ms`: at most so long 95 % of them took.
+    filled. `malformed`: answers that no parser could read. Of the records, `held` had to be confirmed, `impossible` could not be true, and of `disagreement`
+    another source said what was known before. `ms`: the mean time of good calls; `p95_ms`: at most so long 95 % of them took.
     `calls_per_1000_records`: what records cost.
     """
 
@@ -64,6 +68,9 @@ class SourceScore(msgspec.Struct, frozen=True, kw_only=True):
     malformed: float | None
     completeness: float | None
     records: int
+    held: float | None
+    impossible: float | None
+    disagreement: float | None
     ms: float | None
     p95_ms: float | None
     calls_per_1000_records: float | None
@@ -127,6 +134,9 @@ def score(row: Sums) -> SourceScore:
         malformed=share(row.malformed, answers or tried),
         completeness=share(row.filled, row.fillable),
         records=row.records,
+        held=share(row.held, row.records),
+        impossible=share(row.impossible, row.records),
+        disagreement=share(row.refuted, row.records),
         ms=row.ms / row.good if row.good else None,
         p95_ms=quantile(row.times, 0.95),
         calls_per_1000_records=1000 * row.calls / row.records if row.records else None,

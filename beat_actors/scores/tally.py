@@ -34,6 +34,9 @@ class Counted(msgspec.Struct, kw_only=True):
     records: int = 0
     filled: int = 0
     fillable: int = 0
+    held: int = 0
+    impossible: int = 0
+    refuted: int = 0
     ms: float = 0.0
     times: list[int] = msgspec.field(default_factory=lambda: [0] * (len(STEPS) + 1))
 
@@ -105,6 +108,16 @@ class Tally:
             of.absent += 1
         else:
             of.malformed += 1
+
+    def judged(
+        self, platform: str, source: str, operation: str, *, held: int = 0, impossible: int = 0, refuted: int = 0
+    ) -> None:
+        """The gate held or rejected records, or another source refuted held ones."""
+        if held or impossible or refuted:
+            of = self._of(platform, source, operation)
+            of.held += held
+            of.impossible += impossible
+            of.refuted += refuted
 
     def take(self) -> list[Counted]:
         """All of it, which begins anew."""

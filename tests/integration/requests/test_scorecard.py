@@ -22,7 +22,7 @@ OF = ("instagram", "lama", "profile")
 
 def sums(source: str, calls: int, failed: int) -> Sums:
     times = [0] * (len(STEPS) + 1)
-    return Sums(WEEK, "p", source, "o", calls, calls - failed, failed, 0, 0, 0, 0, 0, 0, 0, 0.0, times)
+    return Sums(WEEK, "p", source, "o", calls, calls - failed, failed, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, times)
 
 
 def test_optional_fields_that_are_filled_are_counted() -> None:
@@ -39,11 +39,15 @@ def test_what_a_source_says_to_be_absent_is_an_answer_and_what_nobody_can_read_i
         tally.called(*OF, outcome, 150.0)
     tally.read(*OF, filling([InstagramAccount(profile_id="1", handle="a")]))
     tally.unread(*OF, Outcome.MALFORMED)
+    tally.judged(*OF, held=1)
+    tally.judged(*OF, refuted=1)
+    tally.judged("instagram", "rocket", "profile")
     (row,) = tally.take()
     found = score(Sums(WEEK, *(getattr(row, name) for name in row.__struct_fields__)))
     assert found.success == pytest.approx(1 - 3 / 5)
     assert (found.down, found.refused, found.malformed) == (1 / 5, 1 / 5, 1 / 2)
     assert (found.completeness, found.records, found.calls_per_1000_records) == (0.0, 1, 5000.0)
+    assert (found.held, found.impossible, found.disagreement) == (1.0, 0.0, 1.0)
     assert (found.ms, found.p95_ms) == (150.0, 200.0)
     assert not tally
 

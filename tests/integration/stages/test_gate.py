@@ -15,6 +15,7 @@ from beat_actors.platforms.instagram import InstagramAccount, platform
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Parsed
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
+from beat_actors.scores.tally import TALLY
 from beat_actors.simulator import SimulatorClient
 from tests.observing import rows
 from tests.stages import retrieve
@@ -121,7 +122,9 @@ async def test_s8_8_a_negative_count_is_rejected_and_its_payload_is_kept(
     good = await profile(engine)
     before = await rows(engine.database, "SELECT observed_at FROM instagram_account")
     misread(monkeypatch, followers=-5)
+    TALLY.take()
     request = await refresh(engine)
+    assert {one.source: one.impossible for one in TALLY.take()} == {"lama": 1}
     assert await profile(engine) == good
     assert await rows(engine.database, "SELECT observed_at FROM instagram_account") == before
     sql = """SELECT q.kind, q.source, q.operation, q.path, q.error LIKE 'followers is -5: a count cannot be negative%%' AS said, p.body IS NOT NULL AS kept
@@ -245,7 +248,11 @@ async def test_s8_9_a_fall_that_only_one_source_reports_is_rejected(engine: Engi
     await refresh(engine)
     good = await profile(engine)
     await admin.add_fault("corrupt", "graphapi", body="zero")
+    TALLY.take()
     request = await refresh(engine)
+    counted = {one.source: (one.held > 0, one.refuted) for one in TALLY.take()}
+    assert counted["graphapi"] == (True, 1)
+    assert not any(one for source, one in counted.items() if source != "graphapi" and one != (False, 0))
     assert (await profile(engine))[0] == good[0]
     ((state, asked, why),) = await rows(
         engine.database, "SELECT state, asked, why FROM held_record WHERE kind = 'profiles'"
