@@ -53,7 +53,7 @@ from tests.walks import ANSWERS, MIXED, READER, TABLE, TIME_LIMIT, WALK, Walk
 from tests.worlds import MovableClock, Script, ScriptedClient, registered
 
 SOURCES = list(WALK.sources)
-STEPS = cases(300, 4_000)
+STEPS = cases(300, 2_000)
 """Of a hundred planned steps of an example, some are not possible and are not counted; more examples follow."""
 PLANNED = 100
 # What is drawn may not depend on how far the engine got, which time has a hand in: one of those that are there, whichever that is.
