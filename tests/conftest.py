@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
+import structlog
 from psycopg.conninfo import conninfo_to_dict
 from xdist.scheduler import LoadScopeScheduling
 
@@ -34,6 +35,15 @@ hypothesis.settings.load_profile("same")
 
 # jsonschema imports this where it is installed, and it compiles grammars of IRIs meanwhile, for two seconds. No test reads an IRI.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+# By default the values of all local variables are printed with a traceback, which takes minutes where a machine of Hypothesis is among them.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.dev.ConsoleRenderer(),
+    ]
+)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VAULT_KEYS = f"test:{base64.b64encode(bytes(range(32))).decode()}"

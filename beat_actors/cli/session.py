@@ -171,6 +171,12 @@ def quiet_logs() -> None:
     import structlog
 
     structlog.configure(
+        # Where none are given, a traceback shows the values of local variables, which may be secrets.
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),
     )
