@@ -48,6 +48,7 @@ def fault(
     retry_after: float | None = None,
     body: str | None = None,
     days: float | None = None,
+    seed: int | None = None,
 ) -> None:
     """Inject a fault into simulated providers.
 
@@ -67,9 +68,11 @@ def fault(
     seconds
         How long it lasts; until cleared if not given.
     body
-        Of corrupt: zero, negative, thousandfold, thousandth, digit, swapped, subset, int32, three, stale, other. Of outage: html, json.
+        Of corrupt: zero, negative, thousandfold, thousandth, digit, swapped, subset, int32, three, stale, other, identity. Of outage: html, json.
     days
         How old stale numbers are; 1 if not given.
+    seed
+        Whether a call suffers depends on this number and on what the call asks for. The same call is always answered in the same way.
     """
     given = {
         "operation": operation,
@@ -81,6 +84,7 @@ def fault(
         "retry_after": retry_after,
         "body": body,
         "days": days,
+        "seed": seed,
     }
     added = _ask(lambda client: client.add_fault(kind, source, **{k: v for k, v in given.items() if v is not None}))
     lasts = f"for {seconds:g} s" if seconds is not None else "until `beat simulator clear`"

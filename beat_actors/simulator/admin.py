@@ -17,6 +17,8 @@ from beat_actors.simulator.happenings import Happening
 from beat_actors.simulator.provider import Grant, Window, encode
 
 PREFIX = "/_simulator"
+LONGEST_SPAN = 3600.0
+"""Seconds for which the truths are told at once."""
 T = TypeVar("T")
 
 
@@ -85,6 +87,7 @@ class Admin:
             web.get(f"{PREFIX}/credentials", self.credentials),
             web.post(f"{PREFIX}/credentials", self.add_credential),
             web.get(f"{PREFIX}/people/{{name}}", self.person),
+            web.get(f"{PREFIX}/people/{{name}}/truths", self.truths),
             web.get(f"{PREFIX}/happenings", self.happenings),
             web.post(f"{PREFIX}/happenings", self.add_happening),
             web.delete(f"{PREFIX}/happenings", self.clear_happenings),
@@ -211,6 +214,27 @@ class Admin:
         if not count.isdigit():
             raise _refused(400, "posts is a number")
         return _json({"person": person, "posts": people.posts(person, 0, int(count))})
+
+    async def truths(self, request: web.Request) -> web.Response:
+        """All that was true of a handle or pk from `?since=` to `?until=`, in epoch seconds, with `?posts=` of the newest posts: `{"truths": [{"at", "person",
+        "posts"}, …]}`, where each is true from its `at` until that of the next."""
+        people, name = self._simulator.people, request.match_info["name"]
+        try:
+            since, until = float(request.query["since"]), float(request.query["until"])
+            count = int(request.query.get("posts", "0"))
+        except (KeyError, ValueError):
+            raise _refused(400, "since and until are epoch seconds, and posts is a number") from None
+        if not 0 <= until - since <= LONGEST_SPAN or count < 0:
+            raise _refused(400, f"until is at most {LONGEST_SPAN:g} seconds after since, and posts is not negative")
+        truths = []
+        for at in people.moments(since, until):
+            then = people.at(at)
+            person = then.by_pk(name) if name.isdigit() else then.by_handle(name)
+            if person is not None:
+                truths.append({"at": at, "person": person, "posts": then.posts(person, 0, count)})
+        if not truths:
+            raise _refused(404, f"there was no {name!r}")
+        return _json({"truths": truths})
 
     async def happenings(self, _request: web.Request) -> web.Response:
         return _json(self._simulator.people.happenings.until(time.time()))

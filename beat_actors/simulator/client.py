@@ -113,6 +113,11 @@ class SimulatorClient:
         """The truth about a handle or pk: `{"person": …, "posts": […]}`."""
         return await self._ask("GET", f"/people/{name}?posts={posts}", dict[str, Any])
 
+    async def truths(self, name: str, since: float, until: float, posts: int = 0) -> Sequence[Mapping[str, Any]]:
+        """All that was true of a handle or pk between these epoch seconds, in order: `{"at": …, "person": …, "posts": […]}`."""
+        asked = f"/people/{name}/truths?since={since}&until={until}&posts={posts}"
+        return (await self._ask("GET", asked, dict[str, list[dict[str, Any]]]))["truths"]
+
     async def let_happen(self, kind: str, handle: str | None = None, **details: Any) -> Happened:
         """A true event of one of the people, or of a share of all. `details`: the other fields of `happenings.Happening`."""
         return await self._ask("POST", "/happenings", Happened, {"kind": kind, "handle": handle, **details})

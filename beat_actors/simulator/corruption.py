@@ -35,10 +35,14 @@ CHANGES: Mapping[str, Callable[[int], int]] = {
 }
 OF_OTHER_ANSWERS = frozenset({"stale", "other"})
 """The numbers come from the same answer of an earlier day, or from the answer about another account."""
+WHOLE = "identity"
+"""The whole answer is the one about another account."""
 
 
 def corrupted(kind: str, value: Any, own: Words, other: Any) -> Any:
-    """The decoded body with false numbers. `own`: the simulated provider's words. `other`: the answer that `OF_OTHER_ANSWERS` take them from."""
+    """The decoded body with false numbers; of `WHOLE`, which is false already, as it is. `own`: the simulated provider's words. `other`: the answer that `OF_OTHER_ANSWERS` take them from."""
+    if kind == WHOLE:
+        return value
     followers, metrics = FOLLOWERS | own.followers, METRICS | own.followers | own.likes | own.metrics
     if kind in OF_OTHER_ANSWERS:
         return _taken(value, other, metrics)

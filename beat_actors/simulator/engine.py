@@ -12,7 +12,7 @@ from aiohttp import web
 
 from beat_actors.simulator.bodies import Bodies
 from beat_actors.simulator.config import SimulatorConfig
-from beat_actors.simulator.corruption import OF_OTHER_ANSWERS
+from beat_actors.simulator.corruption import OF_OTHER_ANSWERS, WHOLE
 from beat_actors.simulator.credentials import Keys
 from beat_actors.simulator.damage import PAGE, damaged
 from beat_actors.simulator.expiry import MediaClock
@@ -130,10 +130,10 @@ class Simulator:
                 usual = refusals.over_quota if usage.refused_by.quota else refusals.over_limit
                 reply = (usage.refused_by.refusal or usual)(usage.wait)
             else:
-                hit = self.faults.hit(provider.name, operation, credential)
+                hit = self.faults.hit(provider.name, operation, credential, _asked_for(provider, found[1], query, call))
                 if refusals.out_of_scope is None or self.keys.reaches(provider.name, credential, found[0].scope):
                     told = partial(self._reply, provider, found, call, query, usage, secret)
-                    reply = told(self.mixed_up if hit is not None and hit[0] is FaultKind.WRONG_USER else self.world)
+                    reply = told(self.mixed_up if hit is not None and _is_about_another(*hit) else self.world)
                     if hit is not None and (world := self._world_of_numbers(*hit)) is not None:
                         other = told(world)
                 else:
@@ -141,7 +141,16 @@ class Simulator:
         reply = _with_headers(reply, provider.usage_headers(usage))
         decision = _faulted(provider, reply, revoked, other, *hit) if hit else Decision(reply)
         status = 0 if hit and hit[0] in NO_ANSWER else decision.reply.status
-        self.ledger.record(provider.name, operation, credential, status, over_limit=over_limit, faulted=hit is not None)
+        corruption = hit[1].corruption if hit is not None and hit[0] is FaultKind.CORRUPT and status == 200 else None
+        self.ledger.record(
+            provider.name,
+            operation,
+            credential,
+            status,
+            over_limit=over_limit,
+            faulted=hit is not None,
+            corruption=corruption,
+        )
         return decision
 
     def _reply(
@@ -187,6 +196,19 @@ class Simulator:
 
     def _grant(self, source: str, secret: str) -> Grant:
         return self.keys.grant(source, fingerprint(secret))
+
+
+def _is_about_another(kind: FaultKind, fault: Fault) -> bool:
+    """Whether the whole answer is the one about another account."""
+    return kind is FaultKind.WRONG_USER or (kind is FaultKind.CORRUPT and fault.corruption == WHOLE)
+
+
+def _asked_for(
+    provider: SimulatedProvider, params: Mapping[str, str], query: Mapping[str, str], call: _Call
+) -> tuple[object, ...]:
+    """What a call asks for, whichever key it has."""
+    own = sorted(item for item in query.items() if item[0] != provider.credential_query)
+    return sorted(params.items()), own, call.body
 
 
 def _with_headers(reply: Reply, usual: Mapping[str, str]) -> Reply:

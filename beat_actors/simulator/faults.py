@@ -36,7 +36,7 @@ class FaultKind(StrEnum):
 
 
 Corruption = Literal[
-    "zero", "negative", "thousandfold", "thousandth", "digit", "swapped", "subset", "int32", "three", "stale", "other"
+    "zero", "negative", "thousandfold", "thousandth", "digit", "swapped", "subset", "int32", "three", "stale", "other", "identity"
 ]  # fmt: skip
 CORRUPTIONS = frozenset(get_args(Corruption))
 
@@ -46,6 +46,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `rate`: the share of calls hit. `seconds`: how long it stays. `times`: how many calls it hits before it goes.
     `days`: how old the numbers of a `corrupt` answer with the `body` stale are.
+    `ways`: in which ways `corrupt` answers are false, instead of `body`; each of them equally often.
+    `seed`: which calls are hit, and in which way, depends on it and on what is asked for, and no more on how many calls came before. The same
+    call is then always answered in the same way.
     `malformed` is another word for `missing_key`, or for the kind that `variant` names.
     """
 
@@ -61,6 +64,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retry_after: float | None = None
     days: float = 1.0
     body: Literal["html", "json", "host", "loop", "cut"] | Corruption | None = None
+    ways: tuple[Corruption, ...] = ()
+    seed: int | None = None
     variant: str | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +80,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("seconds, times and days are positive, delay is not negative")
         if self.status is not None and not 300 <= self.status <= 599:
             raise ValueError("status is one of an error, 300..599")
+        if self.ways and (self.kind != FaultKind.CORRUPT or self.body is not None):
+            raise ValueError("ways are those of a corrupt answer, and stand instead of its body")
         self.effect()
 
     @property
@@ -145,22 +152,26 @@ class FaultBoard:
         self._expire()
         return [self._shown(standing) for standing in self._standing]
 
-    def hit(self, source: str, operation: str, credential: str) -> tuple[FaultKind, Fault] | None:
-        """The fault that this call meets. Counts as a hit."""
+    def hit(self, source: str, operation: str, credential: str, asked: object = None) -> tuple[FaultKind, Fault] | None:
+        """The fault that this call meets, with the one of its `ways` that it meets. Counts as a hit. `asked`: what the call asks for; calls that ask
+        for the same are equal as text."""
         if not self._standing:
             return None
         self._expire()
         for standing in self._standing:
             fault = standing.fault
+            chance = self._chance if fault.seed is None else random.Random(f"{fault.seed} {source} {operation} {asked}")
             if (
                 fault.source in ("*", source)
                 and fault.operation in (None, operation)
                 and fault.credential in (None, credential)
-                and (fault.rate >= 1 or self._chance.random() < fault.rate)
+                and (fault.rate >= 1 or chance.random() < fault.rate)
             ):
                 standing.hits += 1
                 if fault.times is not None and standing.hits >= fault.times:
                     self._standing.remove(standing)
+                if fault.ways:
+                    fault = msgspec.structs.replace(fault, body=chance.choice(fault.ways), ways=())
                 return standing.kind, fault
         return None
 

@@ -14,7 +14,8 @@ def fingerprint(secret: str) -> str:
 
 
 class SourceEntry(TypedDict):
-    """`ok` has status 200 and was not damaged by a fault. A call that got no answer has the status `none`."""
+    """`ok` has status 200 and was not damaged by a fault. A call that got no answer has the status `none`. `corrupted`: the answers that were false, by the
+    way in which they were."""
 
     calls: int
     ok: int
@@ -24,6 +25,7 @@ class SourceEntry(TypedDict):
     by_operation: dict[str, int]
     by_credential: dict[str, int]
     over_limit_by_credential: dict[str, int]
+    corrupted: dict[str, int]
 
 
 class LedgerReport(TypedDict):
@@ -37,15 +39,27 @@ class LedgerReport(TypedDict):
 class Ledger:
     def __init__(self) -> None:
         self._rows: Counter[tuple[str, str, str, int, bool, bool]] = Counter()
+        self._corrupted: Counter[tuple[str, str]] = Counter()
 
     def record(
-        self, source: str, operation: str, credential: str, status: int, *, over_limit: bool, faulted: bool
+        self,
+        source: str,
+        operation: str,
+        credential: str,
+        status: int,
+        *,
+        over_limit: bool,
+        faulted: bool,
+        corruption: str | None = None,
     ) -> None:
-        """`credential` is a fingerprint; `status` 0 is no answer at all."""
+        """`credential` is a fingerprint; `status` 0 is no answer at all. `corruption`: in which way the answer is false."""
         self._rows[source, operation, credential, status, over_limit, faulted] += 1
+        if corruption is not None:
+            self._corrupted[source, corruption] += 1
 
     def reset(self) -> None:
         self._rows.clear()
+        self._corrupted.clear()
 
     def report(self, sources: Iterable[str] = ()) -> LedgerReport:
         """`sources` are listed also when nobody called them."""
@@ -63,6 +77,8 @@ class Ledger:
             _add(entry["by_credential"], credential, calls)
             if over_limit:
                 _add(entry["over_limit_by_credential"], credential, calls)
+        for (source, corruption), calls in self._corrupted.items():
+            by_source[source]["corrupted"][corruption] = calls
         return LedgerReport(
             calls=sum(entry["calls"] for entry in by_source.values()),
             ok=sum(entry["ok"] for entry in by_source.values()),
@@ -79,5 +95,5 @@ def _add(counts: dict[str, int], key: str, calls: int) -> None:
 def _empty() -> SourceEntry:
     return SourceEntry(
         calls=0, ok=0, over_limit=0, faulted=0,
-        statuses={}, by_operation={}, by_credential={}, over_limit_by_credential={},
+        statuses={}, by_operation={}, by_credential={}, over_limit_by_credential={}, corrupted={},
     )  # fmt: skip

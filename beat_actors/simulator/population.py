@@ -132,7 +132,20 @@ class Population:
         """The same people so long ago: what a cache says that was not refreshed."""
         return self._like(self._shift, self._ago + seconds)
 
-    def _like(self, shift: int, ago: float) -> "Population":
+    def at(self, moment: float) -> "Population":
+        """The same people as they were at this moment, in epoch seconds."""
+        return self._like(self._shift, 0.0, lambda: moment)
+
+    def moments(self, since: float, until: float) -> Sequence[float]:
+        """The moments of this span, in epoch seconds, from which on something else may be true: its begin, each move of the numbers, and each happening."""
+        found = {since, *(each.happening.at for each in self.happenings.until(until) if each.happening.at > since)}
+        if self._drift_seconds:
+            first = int((since - ANCHOR) / self._drift_seconds) + 1
+            last = int((until - ANCHOR) / self._drift_seconds)
+            found |= {ANCHOR + epoch * self._drift_seconds for epoch in range(first, last + 1)}
+        return sorted(found)
+
+    def _like(self, shift: int, ago: float, clock: Callable[[], float] | None = None) -> "Population":
         return Population(
             self.size,
             self.seed,
@@ -140,7 +153,7 @@ class Population:
             private_every=self._private_every,
             drift_seconds=self._drift_seconds,
             daily_growth=self._daily_growth,
-            clock=self._clock,
+            clock=clock or self._clock,
             shift=shift,
             ago=ago,
             media=self.media,

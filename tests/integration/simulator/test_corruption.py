@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from beat_actors.simulator import SimulatorClient, SimulatorConfig, SimulatorRefused, running
-from beat_actors.simulator.corruption import CHANGES, OF_OTHER_ANSWERS, corrupted
+from beat_actors.simulator.corruption import CHANGES, OF_OTHER_ANSWERS, WHOLE, corrupted
 from beat_actors.simulator.faults import CORRUPTIONS, Fault
 from beat_actors.simulator.provider import Words
 from tests.integration.simulator.conftest import Caller
@@ -87,7 +87,7 @@ async def test_an_unknown_corruption_is_refused(admin: SimulatorClient) -> None:
 
 
 def test_every_corruption_is_one_of_a_fault() -> None:
-    assert {*CHANGES, *OF_OTHER_ANSWERS, "swapped"} == CORRUPTIONS
+    assert {*CHANGES, *OF_OTHER_ANSWERS, WHOLE, "swapped"} == CORRUPTIONS
     assert Fault(kind="corrupt").corruption == "zero"
 
 
@@ -109,3 +109,49 @@ def test_the_words_of_a_platform_are_known_and_texts_stay(kind: str, made: dict[
 
 def test_where_there_is_no_other_answer_the_numbers_stay() -> None:
     assert corrupted("other", {"fans": 5, "like_count": [1]}, OWN, None) == {"fans": 5, "like_count": [1]}
+
+
+async def test_an_answer_about_another_account_is_false_as_a_whole(caller: Caller, admin: SimulatorClient) -> None:
+    await admin.add_fault("corrupt", "lama", body="identity")
+    told = (await caller.profile("lama")).json()
+    assert NAME not in str(told)
+    assert followers(told) == await truth(admin, "creator_000043")
+
+
+async def test_with_a_seed_the_same_call_is_always_false_in_the_same_way(
+    caller: Caller, admin: SimulatorClient
+) -> None:
+    """Also if the calls come in another order, which is what many workers at once make of it."""
+
+    async def told(names: list[str], seed: int) -> dict[str, int]:
+        await admin.clear_faults()
+        await admin.add_fault("corrupt", "lama", rate=0.5, ways=["zero", "thousandfold", "digit"], seed=seed)
+        return {name: followers((await caller.profile("lama", name)).json()) for name in names}
+
+    names = [f"creator_{number:06}" for number in range(30, 60)]
+    once = await told(names, 7)
+    true = {name: await truth(admin, name) for name in names}
+    assert 8 <= sum(once[name] != true[name] for name in names) <= 22
+    assert len({once[name] / true[name] for name in names}) >= 4
+    assert await told(names[::-1], 7) == once
+    assert await told(names, 8) != once
+
+
+async def test_the_ledger_counts_false_answers_by_their_ways(caller: Caller, admin: SimulatorClient) -> None:
+    await admin.add_fault("corrupt", "lama", body="zero", times=2)
+    await admin.add_fault("corrupt", "jotucker", ways=["negative"])
+    for source in ("lama", "lama", "lama", "jotucker"):
+        await caller.profile(source)
+    by_source = (await admin.ledger())["by_source"]
+    assert by_source["lama"]["corrupted"] == {"zero": 2}
+    assert by_source["jotucker"]["corrupted"] == {"negative": 1}
+    await admin.reset_ledger()
+    assert (await admin.ledger())["by_source"]["lama"]["corrupted"] == {}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ways": ["doubled"]}, {"ways": ["zero"], "body": "zero"}, {"kind": "outage", "ways": ["zero"]}]
+)
+async def test_ways_are_those_of_a_corrupt_answer(admin: SimulatorClient, wrong: dict[str, Any]) -> None:
+    with pytest.raises(SimulatorRefused):
+        await admin.add_fault(**{"kind": "corrupt", **wrong})

@@ -1,6 +1,7 @@
 """What truly happens to the simulated people is told by all providers, and is no fault."""
 
 import statistics
+import time
 
 import pytest
 
@@ -136,3 +137,36 @@ async def test_what_cannot_happen_is_refused(admin: SimulatorClient, wrong: dict
     with pytest.raises(SimulatorRefused):
         await admin.let_happen(**wrong)
     assert await admin.happenings() == []
+
+
+def test_all_that_was_true_in_a_span_is_known_with_its_times() -> None:
+    now = [1_790_000_050.0]
+    people = Population(100, drift_seconds=60, clock=lambda: now[0])
+    people.happens(Happening(kind=HappeningKind.VIRAL, handle=NAME, size=10.0))
+    now[0] += 200
+    moments = people.moments(1_790_000_000.0, 1_790_000_119.0)
+    assert moments == [1_790_000_000.0, 1_790_000_050.0, 1_790_000_060.0]
+    known = [person.followers for at in moments if (person := people.at(at).by_handle(NAME)) is not None]
+    assert known[0] < known[1] / 9
+    assert known[1] <= known[2]
+
+
+async def test_the_simulator_tells_all_that_was_true_of_somebody(admin: SimulatorClient) -> None:
+    began = time.time()
+    before = (await admin.person(NAME))["person"]
+    await admin.let_happen("rename", NAME, to="ada")
+    truths = await admin.truths(str(before["pk"]), began - 1, time.time(), posts=2)
+    assert [(each["person"]["handle"], len(each["posts"])) for each in truths] == [(NAME, 2), ("ada", 2)]
+    assert began <= truths[1]["at"] <= time.time()
+    assert truths[0]["person"] == before
+
+
+@pytest.mark.parametrize(("since", "until"), [(2.0, 1.0), (0.0, 1e6)])
+async def test_a_span_that_is_none_or_too_long_is_refused(admin: SimulatorClient, since: float, until: float) -> None:
+    with pytest.raises(SimulatorRefused):
+        await admin.truths(NAME, since, until)
+
+
+async def test_of_nobody_nothing_was_true(admin: SimulatorClient) -> None:
+    with pytest.raises(SimulatorRefused):
+        await admin.truths("nobody", 1.0, 2.0)
