@@ -20,6 +20,7 @@ BOUNDARIES = {
     "ingest": ("before_claim", "after_claim", "after_parse", "before_commit", "after_commit", "after_send"),
     "through": ("before_read", "before_write", "before_commit", "after_commit"),
     "process": ("before_claim", "after_claim", "before_commit", "after_commit", "after_send"),
+    "hold": ("after_put", "before_decision", "after_decision"),
     "intake": ("before_commit", "after_commit"),
     "sweep": ("before_send",),
     "publish": ("before_sequence", "after_sequence", "after_read", "before_publish", "after_publish", "after_save"),
@@ -28,7 +29,8 @@ BOUNDARIES = {
 }
 """Where a stage may be cut: each is hit once a batch. `after_send` is the last before Dramatiq's acknowledgement. `through` is the
 ordinary way, on which the process that retrieved goes on: raised at its `before_read`, it leaves that to `ingest`, and at its
-`before_write` to `process`. `publish`: events have places, were read, were confirmed by the sink, and its place was saved; each is hit only
+`before_write` to `process`. `hold`: in the transaction that writes, records are held, and held ones of an earlier transaction are accepted or
+rejected; each is hit only where there are any. `publish`: events have places, were read, were confirmed by the sink, and its place was saved; each is hit only
 where there are any, `before_sequence` always. `upload`: `after_fetch` and `after_put` are hit for each asset. `restore`: each is hit at
 each step of a restore."""
 PAYLOADS = ("ingest.parse", "process.write")

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beat_actors.database import Statements, Transaction, jsonb
+from beat_actors.failpoints import hit
 from beat_actors.trust.judgement import Reason
 from beat_actors.trust.memory import Known
-from beat_actors.trust.witnesses import Held, Report, State
+from beat_actors.trust.witnesses import ENDED, Held, Report, State
 
 BY_BEAT = "beat"
 """Who decides where no person does."""
@@ -150,11 +151,18 @@ async def put(transaction: Transaction, records: Sequence[HeldRecord]) -> None:
     rows = [{"place": place, **_columns(record)} for place, record in enumerate(records)]
     for row in await transaction.rows(PUT, {"records": jsonb(rows)}):
         records[row.place].id = row.id
+    hit("hold.after_put", [record.fetch_id for record in records])
 
 
 async def change(transaction: Transaction, records: Iterable[HeldRecord], *, by: str = BY_BEAT) -> None:
     """Write what became of these."""
-    await transaction.run(CHANGE, {"records": jsonb([_columns(record) for record in records]), "by": by})
+    rows = [_columns(record) for record in records]
+    ended = [row["fetch_id"] for row in rows if row["state"] in ENDED]
+    if ended:
+        hit("hold.before_decision", ended)
+    await transaction.run(CHANGE, {"records": jsonb(rows), "by": by})
+    if ended:
+        hit("hold.after_decision", ended)
 
 
 def _columns(record: HeldRecord) -> dict[str, Any]:

@@ -155,6 +155,7 @@ def test_every_point_is_in_the_code_once_and_no_other_is() -> None:
             "ingest",
             "through",
             "process",
+            "hold",
             "intake",
             "sweep",
             "publish",
