@@ -149,7 +149,7 @@ async def take(transaction: Transaction, ids: Sequence[int]) -> list[HeldRecord]
 async def put(transaction: Transaction, records: Sequence[HeldRecord]) -> None:
     """Store these, and give each its id. One stays without where another record of the same thing is held."""
     rows = [{"place": place, **_columns(record)} for place, record in enumerate(records)]
-    for row in await transaction.rows(PUT, {"records": jsonb(rows)}):
+    for row in await transaction.rows(PUT, {"records": jsonb(rows), "by": BY_BEAT}):
         records[row.place].id = row.id
     hit("hold.after_put", [record.fetch_id for record in records])
 

@@ -14,9 +14,10 @@ SELECT {{columns}} FROM held_record WHERE id = ANY(%(ids)s) AND decided_at IS NU
 ORDER BY platform, kind, key, account_id, owner FOR NO KEY UPDATE
 
 -- name: put
--- Holds records. Of one thing one record is held at a time: where another one is held already, that one stays.
--- Parameters: records (jsonb: a list of objects with the columns of `n`; `held_at` and `next_at` in epoch seconds).
--- Rows: the place in the list, and the id, of each that is held now.
+-- Holds records. Of one thing one record is held at a time: where another one is held already, that one stays. One that another answer of the same batch
+-- has accepted or rejected is decided from the start.
+-- Parameters: records (jsonb: a list of objects with the columns of `n`; `held_at` and `next_at` in epoch seconds), by (text: who decided).
+-- Rows: the place in the list, and the id, of each that is stored now.
 -- Locks: the new rows; waits for a transaction that holds a record of the same thing. Before the entities.
 -- No row: of a record, that another one of the same thing is held.
 WITH n AS (
@@ -27,14 +28,16 @@ WITH n AS (
         rounds smallint, held_at double precision, next_at double precision, why text)
 ), made AS (
     INSERT INTO held_record (platform, kind, key, account_id, owner, fetch_id, request_id, source, operation, parser_version, rules_version,
-        priority, observed_at, record, fields, reasons, score, said, good, witnesses, question, state, asks, asked, rounds, held_at, next_at, why)
+        priority, observed_at, record, fields, reasons, score, said, good, witnesses, question, state, asks, asked, rounds, held_at, next_at, why,
+        decided_at, decided_by)
     SELECT platform, kind, key, account_id, owner, fetch_id, request_id, source, operation, parser_version, rules_version, priority, observed_at,
-        record, fields, reasons, score, said, good, witnesses, question, state, asks, asked, rounds, to_timestamp(held_at), to_timestamp(next_at), why
+        record, fields, reasons, score, said, good, witnesses, question, state, asks, asked, rounds, to_timestamp(held_at), to_timestamp(next_at), why,
+        CASE WHEN state IN ('accepted', 'rejected') THEN clock_timestamp() END, CASE WHEN state IN ('accepted', 'rejected') THEN %(by)s END
     FROM n ORDER BY platform, kind, key, account_id, owner
     ON CONFLICT (platform, kind, key, account_id, owner) WHERE decided_at IS NULL DO NOTHING
-    RETURNING id, platform, kind, key, account_id, owner
+    RETURNING id, platform, kind, key, account_id, owner, fetch_id
 )
-SELECT n.place, made.id FROM made JOIN n USING (platform, kind, key, account_id, owner)
+SELECT n.place, made.id FROM made JOIN n USING (platform, kind, key, account_id, owner, fetch_id)
 
 -- name: change
 -- Writes what became of held records. Those that are accepted or rejected are decided from now on.

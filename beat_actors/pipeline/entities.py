@@ -102,7 +102,8 @@ def write_records(entity: Entity, *, judged: bool = False) -> str:
 
     Parameters: `platform`; `log_days`; the arrays `fetches`, `requests`, `accounts`, `owners`, `observed` (when each answer came), `sources`,
     `versions`, `builds`; `records`, a JSON array of records for each fetch. JSON and not jsonb: it is read once, and building the tree would cost more than reading the text.
-    `judged`: a record may have what the gate says of it beside its own fields (`TRUST`). It becomes the row's where the observation is the newest.
+    `judged`: a record may have what the gate says of it beside its own fields (`TRUST`). It becomes the row's where the observation is the newest. There is
+    one array more then, `holds`: the held record that was accepted, null for what an answer says at once. What it changes is an event of its own.
     """
     columns = column_types(entity)
     names = list(columns)
@@ -121,21 +122,26 @@ def write_records(entity: Entity, *, judged: bool = False) -> str:
     seen = ", ".join(f"coalesce(excluded.{name}, t.{name})" for name in lasting)
     shared = _shares_dimensions(entity)
     hashed = (
-        f", hash_record_extended(ROW({', '.join(f'r.{name}' for name in dimensions)}, r.empty, r.hidden), 0) AS dimensions_hash"
+        f", hash_record_extended(ROW({', '.join(f'r.{name}' for name in [*dimensions, 'empty', 'hidden'])}), 0) AS dimensions_hash"
         if shared
         else ""
     )
     log = _observations(entity, dimensions, metrics, judged=judged) if entity.log else ""
+    hold = ", hold" if judged else ""
     into = "".join(f", {name}" for name in trust)
     values = "".join(", decode(trust, 'base64')" if name == "trust" else f", {name}" for name in trust)
     newest = f"r.{entity.version} DESC NULLS LAST, " if entity.version else ""
     return f"""
 WITH g AS (
     SELECT * FROM unnest(%(fetches)s::bigint[], %(requests)s::bigint[], %(accounts)s::text[], %(owners)s::text[],
-        %(observed)s::timestamptz[], %(sources)s::text[], %(versions)s::integer[], %(builds)s::integer[], %(records)b::text[])
-        AS g(fetch_id, request_id, account_id, owner, observed_at, source, parser_version, build_id, records)
+        %(observed)s::timestamptz[], %(sources)s::text[], %(versions)s::integer[], %(builds)s::integer[], %(records)b::text[]{
+        ", %(holds)s::bigint[]" if judged else ""
+    })
+        AS g(fetch_id, request_id, account_id, owner, observed_at, source, parser_version, build_id, records{hold})
 ), r AS (
-    SELECT r.*, g.source, g.parser_version, g.build_id, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id,
+    SELECT r.*, g.source, g.parser_version, g.build_id, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id{
+        ", g.hold" if judged else ""
+    },
         row_number() OVER (PARTITION BY r.{entity.key}, g.account_id, g.owner ORDER BY {
         newest
     }g.observed_at DESC, g.fetch_id DESC, r.n DESC) AS place{hashed}
@@ -172,11 +178,14 @@ WITH g AS (
     INSERT INTO event (event_id, type, subject, account_id, owner, data)
     SELECT md5(concat_ws(' ', 'changed', %(platform)s::text, '{
         entity.kind
-    }', request_id, owner, extract(epoch FROM observed_at)))::uuid, 'beat.data.changed',
+    }', request_id, owner, extract(epoch FROM observed_at){hold}))::uuid, 'beat.data.changed',
         'scrape_request/' || request_id, account_id, owner, jsonb_build_object('platform', %(platform)s::text, 'kind', '{
         entity.kind
     }', 'request_id', request_id, 'account_id', nullif(account_id, ''), 'observed_at', observed_at, 'keys', jsonb_agg(key ORDER BY key))
-    FROM current WHERE changed GROUP BY request_id, account_id, owner, observed_at ORDER BY request_id, observed_at
+    FROM {
+        _with_holds(entity) if judged else "current"
+    } WHERE changed GROUP BY request_id, account_id, owner, observed_at{hold}
+    ORDER BY request_id, observed_at
 ){f", logged AS ({log})" if log else ""}
 SELECT r.{
         entity.key
@@ -186,6 +195,12 @@ FROM r LEFT JOIN current c ON c.key = r.{entity.key} AND c.account_id = r.accoun
 WHERE c.key IS NULL OR r.place > 1
 {_media(entity) if entity.assets else ""}
 """  # noqa: S608 - as above
+
+
+def _with_holds(entity: Entity) -> str:
+    """The rows that are written, each with the held record that it is. An answer whose rest was written before has had its event."""
+    return f"""(SELECT c.*, r.hold FROM current c
+        JOIN r ON r.place = 1 AND (r.{entity.key}, r.account_id, r.owner) = (c.key, c.account_id, c.owner)) c"""  # noqa: S608 - declared
 
 
 def _not_erased(entity: Entity) -> str:

@@ -37,7 +37,8 @@ class Answer(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The records of one kind that are written of an answer: a row of the arrays that `write_records` takes."""
+    """The records of one kind that are written of an answer: a row of the arrays that `write_records` takes. `hold`: the held record that was accepted,
+    where the rest of the answer was written before."""
 
     fetch_id: int
     request_id: int
@@ -47,6 +48,7 @@ class Written(NamedTuple):
     source: str
     parser_version: int | None
     records: str
+    hold: int | None = None
 
 
 class Rejected(NamedTuple):
@@ -331,6 +333,7 @@ def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[
         kept.source,
         kept.parser_version,
         f"[{text.decode()}]",
+        kept.id,
     )
     return memory, [row]
 

@@ -22,7 +22,7 @@ from beat_actors.scores.tally import TALLY
 Read = tuple[Claimed, Records]
 """A claim, and what was read for it."""
 
-OF_ROWS = ("fetches", "requests", "accounts", "owners", "observed", "sources", "versions", "records")
+OF_ROWS = ("fetches", "requests", "accounts", "owners", "observed", "sources", "versions", "records", "holds")
 """The arrays of what `Written` has, in its order."""
 
 
@@ -73,7 +73,7 @@ async def write_entities(
     judged: bool = False,
 ) -> list[intake.Row]:
     """Write records of one kind, given as `values_of` has them; the assets that are to be observed after all kinds are written. `judged`: the
-    records have what the gate says of them."""
+    records have what the gate says of them, and there is the array `holds`."""
     parameters = {"platform": platform, "log_days": transaction.settings.log_days, **values}
     rows = await transaction.rows(writing(entity, judged=judged), parameters)
     late = [row for row in rows if row.field is None]

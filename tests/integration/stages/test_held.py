@@ -3,17 +3,21 @@
 import msgspec
 import pytest
 
+from beat_actors.broker.turn import turn
 from beat_actors.data import freshness, reading
 from beat_actors.engine import Engine
 from beat_actors.errors import Conflict, NotFound
 from beat_actors.holds import operators
 from beat_actors.pipeline.deciding import decide
+from beat_actors.pipeline.ingest import ingest
+from beat_actors.pipeline.process import process
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import witnesses
 from beat_actors.simulator import SimulatorClient
 from beat_actors.watch.held import waiting_for_a_person
-from tests.integration.stages.test_gate import CHAIN, HANDLE, go_on, only, profile, refresh
+from tests.integration.stages.test_gate import CHAIN, HANDLE, ask, go_on, only, profile, refresh
 from tests.observing import rows
+from tests.stages import retrieve
 
 ONE = "SELECT id, state, rounds, asks, why FROM held_record WHERE kind = 'profiles'"
 SOONER = "UPDATE held_record SET next_at = clock_timestamp(), held_at = held_at - interval '25 hours' WHERE decided_at IS NULL AND kind = 'profiles' RETURNING 1"
@@ -126,3 +130,42 @@ async def test_what_is_held_is_as_the_record_was_read(engine: Engine, admin: Sim
     )
     assert whole == true
     assert msgspec.json.decode(record)["handle"] == HANDLE
+
+
+async def test_a_record_that_another_answer_of_the_same_batch_refutes_is_decided_at_once(
+    engine: Engine, admin: SimulatorClient
+) -> None:
+    await only(engine, "lama")
+    await refresh(engine)
+    good = await profile(engine)
+    await admin.add_fault("corrupt", "lama", body="zero")
+    batch: list[int] = []
+    for source in ("lama", "jotucker"):
+        await only(engine, source)
+        await ask(engine)
+        batch += (await retrieve(engine, (await turn(engine.database, platform)).leased)).next
+    assert len(batch) == 2
+    await process(engine, (await ingest(engine, batch)).next)
+    assert await profile(engine) == good
+    ends = "SELECT state, decided_at IS NOT NULL, decided_by, why FROM held_record WHERE kind = 'profiles' ORDER BY id"
+    rejected = ("rejected", True, "beat", "jotucker says what was known")
+    assert await rows(engine.database, ends) == [rejected]
+    # The next false answer is held as the first was.
+    await only(engine, "lama")
+    await refresh(engine)
+    assert await rows(engine.database, ends) == [rejected, ("waiting", False, None, "")]
+
+
+async def test_what_is_accepted_later_is_an_event_of_its_own(engine: Engine, admin: SimulatorClient) -> None:
+    """Consumers know events by their ids, and one that they know already they skip."""
+    await fall(engine, admin, "lama")
+    sql = "SELECT id, key, request_id FROM held_record WHERE kind = 'posts' AND decided_at IS NULL ORDER BY id LIMIT 2"
+    held = await rows(engine.database, sql)
+    for number, _, _ in held:
+        async with engine.database.transaction() as transaction:
+            await decide(transaction, number, accept=True, actor="key/ada", reason="the platform says so")
+    ((_, one, request), (_, other, _)) = held
+    told = "SELECT data->'keys' FROM event WHERE type = 'beat.data.changed' AND subject = %s AND data->>'kind' = 'posts' ORDER BY id DESC LIMIT 2"
+    assert await rows(engine.database, told, (f"scrape_request/{request}",)) == [([other],), ([one],)]
+    twice = "SELECT event_id FROM event GROUP BY event_id HAVING count(*) > 1"
+    assert await rows(engine.database, twice) == []
