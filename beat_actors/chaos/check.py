@@ -9,6 +9,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from beat_actors.chaos.published import Published, lost_events, repeated_events
+from beat_actors.chaos.truths import (
+    Falsehoods,
+    Hold,
+    Rejected,
+    Served,
+    Truth,
+    falsehoods,
+    undecided,
+    unwritten,
+    written_again,
+)
 from beat_actors.database import Composed
 from beat_actors.failpoints.armed import Fired
 from beat_actors.platforms.interface import UPKEEP
@@ -31,7 +42,7 @@ class Request(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """`params` as text."""
+    """`params` as text. `witness_of`: the held record about which it asks; `witness`: the source that it asks."""
 
     id: int
     request_id: int
@@ -40,6 +51,8 @@ class Fetch(NamedTuple):
     cursor: str | None
     page: int
     stage: str
+    witness_of: int | None = None
+    witness: str | None = None
 
 
 class Effect(NamedTuple):
@@ -104,6 +117,11 @@ class Evidence:
     """Calls by the exact counter of the metrics."""
     severed: bool = False
     """Whether the fault broke connections between Beat and the providers."""
+    holds: Sequence[Hold] = ()
+    rejected: Sequence[Rejected] = ()
+    served: Sequence[Served] | None = None
+    """All values that the API serves, where the run compares them with the truth."""
+    truths: Mapping[str, Sequence[Truth]] = field(default_factory=dict)
 
 
 REQUESTS = Composed(
@@ -114,7 +132,8 @@ REQUESTS = Composed(
 )
 FETCHES = Composed(
     "chaos/check.fetches",
-    "SELECT id, request_id, operation, params::text AS params, cursor, page, stage FROM scrape_fetch",
+    "SELECT id, request_id, operation, params::text AS params, cursor, page, stage, witness_of, "
+    "CASE WHEN witness_of IS NOT NULL THEN source END AS witness FROM scrape_fetch",
     Fetch,
 )
 EFFECTS = Composed(
@@ -149,7 +168,8 @@ class Findings:
 
     `unknown`: calls that were in flight when their worker ended. `late`: calls that Beat gave up at their timeout, answered or not. `severed`:
     calls whose connection the fault broke between Beat and the provider, so that the two may count them differently. `extra_calls`: answers
-    that the providers gave beyond one for each fetch.
+    that the providers gave beyond one for each fetch. `served_corrupt`: values that the API serves, that were not true when they were observed, and that a rule
+    can know to be false; `None` where the run does not compare them. `beyond_rules`: those that no rule can know.
     """
 
     accepted: int
@@ -166,13 +186,16 @@ class Findings:
     reasons: Sequence[str] = field(default=())
     late: int = 0
     severed: int = 0
+    served_corrupt: int | None = None
+    beyond_rules: int | None = None
 
 
 def check(evidence: Evidence) -> Findings:
     statuses = Counter(row.status for row in evidence.requests)
     lost = [*_lost(evidence), *lost_events(evidence.published)]
     dup = [*_duplicates(evidence), *repeated_events(evidence.published)]
-    nonterminal = _unfinished(evidence)
+    nonterminal = [*_unfinished(evidence), *undecided(evidence.holds)]
+    false = None if evidence.served is None else falsehoods(evidence.served, evidence.truths)
     unknown = sum(1 for trace in evidence.traces if trace.outcome == "unknown")
     severed = sum(1 for trace in evidence.traces if trace.code in CUT_OFF) if evidence.severed else 0
     late = sum(1 for trace in evidence.traces if trace.code == "timeout")
@@ -193,8 +216,16 @@ def check(evidence: Evidence) -> Findings:
         severed=severed,
         late=late,
         extra_calls=max(0, evidence.good_calls - wanted),
-        reasons=[*lost, *dup, *nonterminal, *unaccounted],
+        served_corrupt=None if false is None else len(false.served) + (not false.compared),
+        beyond_rules=None if false is None else len(false.beyond_rules),
+        reasons=[*lost, *dup, *nonterminal, *unaccounted, *_said_of(false)],
     )
+
+
+def _said_of(false: Falsehoods | None) -> list[str]:
+    if false is None:
+        return []
+    return false.served if false.compared else ["no value is served, so none was compared"]
 
 
 def recovery(evidence: Evidence, fired: Sequence[Fired]) -> float | None:
@@ -231,11 +262,13 @@ def _lost(evidence: Evidence) -> list[str]:
     found = [f"{key} was accepted as {id}, and is gone" for key, ids in evidence.ids.items() for id in ids - there]
     found += [f"{key} was never accepted" for key in evidence.keys - evidence.ids.keys()]
     events = {event.subject for event in evidence.events}
-    rows = Counter(effect.request_id for effect in evidence.effects)
+    rows = _records(evidence)
+    fewer = unwritten(evidence.holds, evidence.rejected)
+    asking = _only_asking(evidence)
     for row in evidence.requests:
         if row.status in ENDED and f"scrape_request/{row.id}" not in events:
             found.append(f"request {row.id} ended {row.status} and left no event")
-        if row.status == "COMPLETE" and rows[row.id] < max(row.items, 1):
+        if row.status == "COMPLETE" and rows[row.id] + fewer[row.id] < max(row.items, row.id not in asking):
             found.append(f"request {row.id} counts {row.items} items, and {rows[row.id]} are there")
     return found
 
@@ -243,17 +276,33 @@ def _lost(evidence: Evidence) -> list[str]:
 def _duplicates(evidence: Evidence) -> list[str]:
     """All that was done twice: requests for a key, effects of a fetch, follow-ups, payloads, traces, events, items."""
     found = [f"{key} became requests {sorted(ids)}" for key, ids in evidence.ids.items() if len(ids) > 1]
-    found += _twice("key", (row.key for row in evidence.requests))
-    found += _twice("effect", ((row.fetch_id, row.subject) for row in evidence.effects))
-    found += _twice("follow-up", ((f.request_id, f.operation, f.params, f.cursor, f.page) for f in evidence.fetches))
+    found += _twice("key", (row.key for row in evidence.requests if row.key is not None))
+    again = Counter((hold.fetch_id, hold.subject) for hold in written_again(evidence.holds))
+    effects = Counter((row.fetch_id, row.subject) for row in evidence.effects)
+    found += _twice("effect", (effects - again).elements())
+    found += _twice("follow-up", (fetch._replace(id=0, stage="") for fetch in evidence.fetches))
     found += _twice("payload", ((row.fetch_id, row.attempt) for row in evidence.payloads))
     found += _twice("trace", ((row.fetch_id, row.attempt) for row in _of_fetches(evidence.traces)))
     found += _twice("end", (event.subject for event in evidence.events if event.subject.startswith("scrape_request/")))
-    rows = Counter(effect.request_id for effect in evidence.effects)
+    rows = _records(evidence)
     for row in evidence.requests:
         if row.status == "COMPLETE" and rows[row.id] > row.items:
             found.append(f"request {row.id} counts {row.items} items, and {rows[row.id]} are there")
     return found
+
+
+def _records(evidence: Evidence) -> Counter[int]:
+    """By request, the records that were written of its own answers, each once. The answers of witnesses are none of its items."""
+    witnesses = {fetch.id for fetch in evidence.fetches if fetch.witness_of is not None}
+    rows = Counter(effect.request_id for effect in evidence.effects if effect.fetch_id not in witnesses)
+    rows.subtract(hold.request_id for hold in written_again(evidence.holds) if hold.fetch_id not in witnesses)
+    return rows
+
+
+def _only_asking(evidence: Evidence) -> set[int]:
+    """The requests that only ask about held records."""
+    asking = {fetch.request_id for fetch in evidence.fetches if fetch.witness_of is not None}
+    return asking - {fetch.request_id for fetch in evidence.fetches if fetch.witness_of is None}
 
 
 def _unfinished(evidence: Evidence) -> list[str]:

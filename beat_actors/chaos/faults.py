@@ -12,6 +12,7 @@ from beat_actors.chaos.families import (
     buckets,
     clocks,
     failovers,
+    falsehoods,
     network,
     origins,
     poison,
@@ -257,5 +258,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _of_pictures(
         "origin.hostile", f"most pictures are answered in one of {len(origins.KINDS)} hostile ways", origins.hostile, family="F12", brief=True,
+    ),
+    Fault(
+        "corrupt", "F13", f"a source answers a share of its calls falsely, in {len(falsehoods.WAYS)} ways, while true events look alike",
+        partial(falsehoods.corrupt, kills=False), requests=60, brief=True,
+    ),
+    Fault(
+        "corrupt.kill", "F13",
+        f"the same, and SIGKILL of workers at random and at each of the {len(BOUNDARIES['hold'])} boundaries around the decision about a held record",
+        partial(falsehoods.corrupt, kills=True), requests=60, brief=True,
     ),
 )  # fmt: skip

@@ -1,5 +1,10 @@
 """The statements between two runs: everything that a run leaves is forgotten, and the log of events begins anew."""
 
+from beat_actors.platforms.registry import platforms
+
+ENTITIES = sorted({entity.table for platform in platforms().values() for entity in platform.entities})
+"""What an earlier run observed of people would be what the next one is compared with."""
+
 # Ids go on rising, so that a message of an earlier run finds nothing. The publisher is down meanwhile, because it knows how far the log and its
 # sink have got. It makes the sink's row anew.
 FORGET = (
@@ -13,6 +18,7 @@ TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential
     """
 UPDATE event_sequence SET seq = DEFAULT, minute = DEFAULT, floor = DEFAULT, mark = DEFAULT, marked_in = DEFAULT, mark_until = DEFAULT
 """,
+    "TRUNCATE " + ", ".join(f'"{table}"' for table in ENTITIES),
     "UPDATE webhook_position SET seq = DEFAULT",
     """
 UPDATE credential SET enabled = true, disabled_till = NULL, disabled_reason = NULL, dead_at = NULL, dead_reason = NULL, denied = '{}', denials = '{}', denied_until = NULL,

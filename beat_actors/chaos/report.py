@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from beat_actors.chaos.check import Findings
 
-NOTHING_MAY = ("lost", "dup", "nonterminal", "over_issued", "unaccounted")
+NOTHING_MAY = ("lost", "dup", "nonterminal", "over_issued", "unaccounted", "served_corrupt")
 """Counts that must be 0."""
 
 
@@ -85,6 +85,7 @@ class Report:
             return f"{head} skipped={self.skipped}"
         counts = asdict(self.findings)
         counts.pop("reasons")
+        counts = {name: count for name, count in counts.items() if count is not None}
         values: dict[str, object] = {
             **counts,
             "zombie_rejected": self.zombie_rejected,

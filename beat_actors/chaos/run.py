@@ -28,10 +28,15 @@ from beat_actors.chaos.published import LOGGED, STREAM, Published, entries, gone
 from beat_actors.chaos.report import Report
 from beat_actors.chaos.rig import POPULATION, Rig
 from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.truths import HOLDS, LATE, REJECTED, SERVED, Served, Truth
 from beat_actors.chaos.waiting import ChaosError
 from beat_actors.credentials.upkeep import count_due
 from beat_actors.database import Composed, Database
 from beat_actors.errors import StorageUnavailable
+from beat_actors.simulator.client import SimulatorClient, SimulatorRefused
+
+MOST_POSTS = 60
+"""More of the newest posts than any request of a run asks for."""
 
 # All work that is not over, and events that have no place or are not in the stream. Messages of dead workers may still arrive, and find nothing to do.
 UNFINISHED = Composed(
@@ -132,8 +137,30 @@ async def _published(scene: Scene, fault: Fault) -> Published:
     return found
 
 
+async def _truths(scene: Scene, served: list[Served]) -> dict[str, list[Truth]]:
+    """What was true of each person whose values are served, over the span in which they were observed."""
+    spans: dict[str, tuple[float, float]] = {}
+    for one in served:
+        since, until = spans.get(one.person, (one.at, one.at))
+        spans[one.person] = min(since, one.at), max(until, one.at)
+    found: dict[str, list[Truth]] = {}
+
+    async def ask(simulator: SimulatorClient) -> None:
+        for person, (since, until) in spans.items():
+            with contextlib.suppress(SimulatorRefused):  # there was nobody, so that nothing is true of them
+                told = await simulator.truths(person, since - LATE, until, posts=MOST_POSTS)
+                found[person] = [
+                    Truth(each["at"], each["person"], {post["shortcode"]: post for post in each["posts"]})
+                    for each in told
+                ]
+
+    await scene.rig.with_simulator(ask)
+    return found
+
+
 async def _evidence(scene: Scene, fault: Fault) -> Evidence:
     rows_of = scene.rig.rows_of
+    served = await asyncio.to_thread(rows_of, SERVED) if scene.compares_truth else None
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     return Evidence(
         keys=frozenset(wanted.key for wanted in scene.load.wanted),
@@ -152,6 +179,10 @@ async def _evidence(scene: Scene, fault: Fault) -> Evidence:
         over_limit=ledger["over_limit"],
         published=await _published(scene, fault),
         severed=scene.severed,
+        holds=await asyncio.to_thread(rows_of, HOLDS),
+        rejected=await asyncio.to_thread(rows_of, REJECTED),
+        served=served,
+        truths=await _truths(scene, served or []),
     )
 
 

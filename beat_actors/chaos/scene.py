@@ -58,6 +58,8 @@ class Scene:
     severed: bool = False
     """The fault broke connections to providers. A call may not have arrived, and an answer may have been lost."""
     pictures: Pictures = field(default_factory=Pictures)
+    compares_truth: bool = False
+    """Every value that the API serves at the end is compared with what was true when it was observed."""
 
     @property
     def timing(self) -> Timing:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from beat_actors.chaos import Fault, Rig, Timing, rehearse
+from beat_actors.chaos import FAULTS, Fault, Rig, Timing, rehearse
 from beat_actors.chaos.families.processes import STEP_BY_STEP
 from beat_actors.chaos.families.uploads import with_pictures
 from beat_actors.chaos.layout import Layout
@@ -196,3 +197,22 @@ def test_it_sees_what_is_wrong_with_pictures() -> None:
             else:
                 assert report.broken == []
                 assert int(str(report.extra["stored"])) > 0
+
+
+NO_GATE = """
+from beat_actors.trust.gate import Gate
+Gate.judge = lambda self, record, memory=None, **how: self.accepted
+"""
+
+
+@pytest.mark.exhaustive
+def test_it_sees_false_values_that_are_served(tmp_path: Path) -> None:
+    """Without the gate all that a source says is written."""
+    (tmp_path / "sitecustomize.py").write_text(NO_GATE)
+    corrupt = next(fault for fault in FAULTS if fault.name == "corrupt")
+    with Rig.running(QUICK, worker_env={"PYTHONPATH": str(tmp_path)}) as rig:
+        report = asyncio.run(rehearse(rig, replace(corrupt, requests=20), 2))
+    assert report.findings.served_corrupt
+    assert f"served_corrupt={report.findings.served_corrupt}" in report.broken
+    assert any("is served with followers 0" in reason for reason in report.findings.reasons)
+    assert (report.findings.lost, report.findings.nonterminal) == (0, 0)
