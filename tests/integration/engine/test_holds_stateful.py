@@ -40,7 +40,7 @@ from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
 from tests.worlds import MovableClock, ScriptedClient, registered
 
 SOURCES = list(SIZES.sources)
-STEPS = cases(300, 4_000)
+STEPS = cases(300, 2_000)
 PLANNED = 60
 THINGS = [f"thing-{n}" for n in range(4)]
 ANY = st.integers(0, 2**16)
