@@ -1,7 +1,8 @@
 """How fast wrong observations are found and set right: `make restore`.
 
 A parser bug corrupts all entities of a log that has several good observations of each. Printed: seconds of `blast`, entities a second of the plan, the
-restore and its undo, whether the rows were equal to the truth and to the corrupted bits, and how many calls were made of providers (0).
+restore and its undo, the CPU time of this process and of PostgreSQL for one of them, whether the rows were equal to the truth and to the corrupted bits, and how many
+calls were made of providers (0). The CPU time says what a machine with other load can do when it is quiet.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import psutil
+import psycopg
 
 from beat_actors.database import Database, migrate
 from beat_actors.local.home import temporary_home
@@ -26,6 +29,7 @@ from beat_actors.restoring.jobs import NewRestore
 from beat_actors.restoring.selection import Selection
 from beat_actors.settings import Settings
 from bench.engine import KEY
+from bench.visits import spent
 
 GOAL = 2_000
 """Entities a second."""
@@ -81,7 +85,21 @@ async def digest(database: Database) -> str:
     return hashlib.sha256(msgspec.json.encode(await rows_of(database))).hexdigest()
 
 
-async def measure(settings: Settings, entities: int, observations: int) -> int:
+class Stopwatch:
+    """Wall clock, and CPU time of this process and of PostgreSQL, since it was made."""
+
+    def __init__(self, server: psutil.Process) -> None:
+        self.server = server
+        self._began, self._own, self._servers = time.monotonic(), time.process_time(), spent(server)
+
+    def read(self) -> tuple[float, float, float]:
+        """Seconds."""
+        own, servers = time.process_time() - self._own, spent(self.server) - self._servers
+        return time.monotonic() - self._began, own, servers
+
+
+async def measure(settings: Settings, postgres: PostgresServer, entities: int, observations: int) -> int:
+    server = psutil.Process(int((postgres.data / "postmaster.pid").read_text().split()[0]))
     database = Database(settings, name="bench")
     start = datetime.now(UTC) - timedelta(days=observations + 1)
     for day in range(observations):
@@ -91,22 +109,24 @@ async def measure(settings: Settings, entities: int, observations: int) -> int:
     await observe(database, entities, bad_at, version=8, day=observations, bad=True)
     corrupted = await digest(database)
     calls = await _value(database, CALLS)
-    async with database.statements() as alone:
-        await alone.run("ANALYZE")
+    # As autovacuum does; the role of processes may not.
+    with psycopg.connect(postgres.url, autocommit=True) as owner:
+        owner.execute("ANALYZE")
     selection = Selection(since=bad_at - timedelta(hours=1), parser_version=8)
-    began = time.monotonic()
+    watch = Stopwatch(server)
     found = await blast(database, selection)
+    wall, own, servers = watch.read()
     print(
-        f"blast: {found.entities:,} entities of {entities * (observations + 1):,} log rows in {time.monotonic() - began:.2f} s"
+        f"blast: {found.entities:,} entities of {entities * (observations + 1):,} log rows in {wall:.2f} s ({own + servers:.2f} s of CPU)"
     )
     async with database.transaction() as transaction:
         made = await jobs.create(
             transaction, NewRestore(since=selection.since, parser_version=8, reason="bench"), actor="bench"
         )
-    await _timed("plan", database, made.id, entities)
+    await _timed("plan", database, made.id, entities, server)
     async with database.transaction() as transaction:
         await jobs.apply(transaction, made.id, actor="bench", reason="bench")
-    rate = await _timed("restore", database, made.id, entities)
+    rate = await _timed("restore", database, made.id, entities, server)
     now = await rows_of(database)
     async with database.transaction() as transaction:
         done = await jobs.restore(transaction, made.id)
@@ -114,7 +134,7 @@ async def measure(settings: Settings, entities: int, observations: int) -> int:
     wrong = sum(a[name] != b[name] for a, b in zip(truth, now, strict=True) for name in fields)
     async with database.transaction() as transaction:
         await jobs.undo(transaction, done.token or "", actor="bench", reason="bench")
-    await _timed("undo", database, made.id, entities)
+    await _timed("undo", database, made.id, entities, server)
     same = await digest(database) == corrupted
     made_calls = await _value(database, CALLS) - calls
     print(
@@ -124,12 +144,16 @@ async def measure(settings: Settings, entities: int, observations: int) -> int:
     return int(bool(wrong) or not same or bool(made_calls) or rate < GOAL)
 
 
-async def _timed(what: str, database: Database, job: int, entities: int) -> float:
-    began = time.monotonic()
+async def _timed(what: str, database: Database, job: int, entities: int, server: psutil.Process) -> float:
+    watch = Stopwatch(server)
     await worker.work(database, job)
-    rate = entities / (time.monotonic() - began)
-    print(f"{what}: {rate:,.0f} entities a second")
-    return rate
+    wall, own, servers = watch.read()
+    print(
+        f"{what}: {entities / wall:,.0f} entities a second, {1e3 * own / entities:.2f} + {1e3 * servers / entities:.2f} ms of CPU (here, PostgreSQL) each: "
+        f"{entities / (own + servers):,.0f} a second of CPU",
+        flush=True,
+    )
+    return entities / wall
 
 
 async def _value(database: Database, sql: str) -> Any:
@@ -154,7 +178,7 @@ def main(arguments: list[str]) -> int:
                 vault_keys=KEY,  # type: ignore[arg-type]
                 message_keys=KEY,  # type: ignore[arg-type]
             )
-            return asyncio.run(measure(settings, given.entities, given.observations))
+            return asyncio.run(measure(settings, postgres, given.entities, given.observations))
 
 
 if __name__ == "__main__":

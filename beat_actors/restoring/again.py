@@ -23,7 +23,7 @@ async def scrape_again(transaction: Transaction, job: int, target: Target, keys:
     if not keys:
         return 0
     wanted = []
-    for held in await transaction.rows(statements.hold(target), names_in(keys)):
+    for held in await statements.by_keys(transaction, statements.hold(target), names_in(keys)):
         request = None if held.row is None else _request(job, target, keys[held.nth - 1], msgspec.json.decode(held.row))
         if request is None:
             continue

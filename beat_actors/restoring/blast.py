@@ -140,7 +140,7 @@ class Sent(NamedTuple):
 
 
 SQL = Statements(__file__)
-PATIENT = SQL("patient")
+PATIENT, HASHED = SQL("patient"), SQL("hashed")
 _DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -163,6 +163,7 @@ async def blast(database: Database, selection: Selection) -> Blast:
                 BlastPart(platform=target.platform, kind=target.entity.kind, **one._asdict())
                 for one in await transaction.rows(_by(target, choice.condition), choice.values)
             ]
+            await transaction.run(HASHED)
             for one in await transaction.rows(_sent(target, choice.condition), choice.values):
                 if one.kind == "sink" and not any(
                     matches(pattern, CHANGED) for pattern in one.wanted.get("types", ["*"])

@@ -27,7 +27,9 @@ class Change:
     @property
     def text(self) -> str:
         """As a JSON object."""
-        return "{" + ",".join(f'"{name}":{value.decode()}' for name, value in self.values.items()) + "}"
+        return (
+            b"{" + b",".join([b'"%s":%s' % (name.encode(), value) for name, value in self.values.items()]) + b"}"
+        ).decode()
 
 
 @cache
@@ -95,7 +97,7 @@ def _origins(entity: Entity, row: Mapping[str, msgspec.Raw], folded: Folded) -> 
         found["observed_fetch"] = b"%d" % newest.fetch_id if isinstance(newest, Observation) else NULL
         found["build_id"] = NULL
     if "older" in row:
-        before = msgspec.json.decode(row["older"], type=dict[str, msgspec.Raw] | None) or {}
+        before = {} if bytes(row["older"]) == NULL else msgspec.json.decode(row["older"], type=dict[str, msgspec.Raw])
         older = {name: one for name, one in before.items() if name not in folded.fields}
         older |= {
             name: msgspec.Raw(_origin(one.of))
@@ -107,13 +109,17 @@ def _origins(entity: Entity, row: Mapping[str, msgspec.Raw], folded: Folded) -> 
         told = {name for name, one in folded.fields.items() if one.value == NULL and name in names}
         empty = sorted(told | _kept_names(row, "empty", folded))
         found["empty"] = msgspec.json.encode(empty) if empty else NULL
-        hidden = sorted(set(empty) & set(msgspec.json.decode(row["hidden"], type=list[str] | None) or ()))
+        hidden = sorted(set(empty) & _names(row["hidden"]))
         found["hidden"] = msgspec.json.encode(hidden) if hidden else NULL
     return found
 
 
 def _kept_names(row: Mapping[str, msgspec.Raw], column: str, folded: Folded) -> set[str]:
-    return set(msgspec.json.decode(row[column], type=list[str] | None) or ()) - folded.fields.keys() - folded.affected
+    return _names(row[column]) - folded.fields.keys() - folded.affected
+
+
+def _names(column: msgspec.Raw) -> set[str]:
+    return set() if bytes(column) == NULL else msgspec.json.decode(column, type=set[str])
 
 
 def _origin(one: Observation) -> bytes:

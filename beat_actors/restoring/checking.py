@@ -156,7 +156,7 @@ async def check_page(database: Database, target: Target, after: Key, *, limit: i
         if suspects:
             # What was written between the two reads differs too: the lock shows which.
             keys = sorted(suspects)
-            held = await transaction.rows(statements.hold(target), names_in(keys))
+            held = await statements.by_keys(transaction, statements.hold(target), names_in(keys))
             locked = {keys[one.nth - 1]: _DECODER.decode(one.row) for one in held if one.row is not None}
             suspects, _ = await _compare(transaction, target, locked)
             drifts = [drift for key in sorted(suspects) for drift in suspects[key]]

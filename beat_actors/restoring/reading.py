@@ -25,7 +25,7 @@ class Key(NamedTuple):
     owner: str
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A row of a log. `metrics` and `dimensions` are JSON texts."""
 
     key: str
@@ -49,10 +49,8 @@ class Row(NamedTuple):
     @property
     def whole(self) -> bool:
         """Whether it has its dimensions itself."""
-        return self.dimensions_at is None or (self.dimensions_at, self.dimensions_fetch) == (
-            self.observed_at,
-            self.fetch_id,
-        )
+        at = self.dimensions_at
+        return at is None or (at == self.observed_at and self.dimensions_fetch == self.fetch_id)
 
 
 class Dimensions(NamedTuple):
@@ -145,15 +143,16 @@ async def observations(
     statement = _rows(
         target.log, target.subject, begins is not None, ends is not None, f"({choice.excluded}) OR ({choice.condition})"
     )
-    rows = [row for row in await transaction.rows(statement, values) if row.of in wanted]
-    told = {(row.of, row.observed_at, row.fetch_id): row.dimensions for row in rows if row.whole}
+    every = [(row.of, row) for row in await transaction.rows(statement, values, binary=True)]
+    rows = [(key, row) for key, row in every if key in wanted]
+    told = {(key, row.observed_at, row.fetch_id): row.dimensions for key, row in rows if row.whole}
     outside = sorted(
         {
-            (*row.of, row.dimensions_at, row.dimensions_fetch)
-            for row in rows
+            (*key, row.dimensions_at, row.dimensions_fetch)
+            for key, row in rows
             if not row.whole
             and (floor is None or (row.dimensions_at is not None and row.dimensions_at >= floor))
-            and (row.of, row.dimensions_at, row.dimensions_fetch) not in told
+            and (key, row.dimensions_at, row.dimensions_fetch) not in told
         }
     )
     if outside:
@@ -161,19 +160,19 @@ async def observations(
         for one in await transaction.rows(
             _referred(target.log, target.subject), {**asked, "platform": target.platform}
         ):
-            key, account, owner, at, fetch = outside[one.nth - 1]
+            *of, at, fetch = outside[one.nth - 1]
             assert at is not None
             assert fetch is not None
-            told[Key(key, account, owner), at, fetch] = one.dimensions
+            told[Key(*of), at, fetch] = one.dimensions
     found: defaultdict[Key, list[Observation]] = defaultdict(list)
-    for row in rows:
+    for key, row in rows:
         dimensions = row.dimensions
         if not row.whole:
             assert row.dimensions_at is not None
             assert row.dimensions_fetch is not None
             # Unknown where the row that has them has left the log.
-            dimensions = told.get((row.of, row.dimensions_at, row.dimensions_fetch), "{}")
-        found[row.of].append(
+            dimensions = told.get((key, row.dimensions_at, row.dimensions_fetch), "{}")
+        found[key].append(
             Observation(
                 row.observed_at,
                 row.fetch_id,
@@ -218,7 +217,9 @@ async def folds(
         for key, some in some_rows.items():
             read[key] += some
         for key in tuple(left):
-            folded = found[key] = fold(newest_first(read[key]))
+            if key in some_rows or key not in found:
+                found[key] = fold(newest_first(read[key]))
+            folded = found[key]
             wanted = names[key]
             if folded.newest is not None and not folded.lacks(folded.affected if wanted is None else wanted):
                 left.discard(key)

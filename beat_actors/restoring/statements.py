@@ -1,12 +1,17 @@
 """The SQL by which a restore reads and writes the rows of entities, made once for each table from its declaration and its columns.
 
 A row travels as `jsonb`, so that what an undo puts back is the whole row, with columns that a later release has added.
+
+PostgreSQL takes the keys of a chunk for one row, whatever its statistics, because it multiplies what it knows of each of their columns. It would join them
+in nested loops, and compare each with all items of the job. So `by_keys` runs these statements: each table is read through the index of its
+keys, and what was read is joined by hash.
 """
 
+from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from beat_actors.database import Composed, Statement
+from beat_actors.database import Composed, Statement, Statements, Transaction
 from beat_actors.restoring.change import FORGOTTEN, PROVENANCE, logged_names
 from beat_actors.restoring.selection import Target
 
@@ -37,13 +42,25 @@ class Written(NamedTuple):
     removed: bool
 
 
-KEYS = "unnest(%(keys)s::text[], %(accounts)s::text[], %(owners)s::text[])"
+R = TypeVar("R")
+SQL = Statements(__file__)
+HASHED, FREE = SQL("hashed", str), SQL("free", str)
+KEYS = "unnest(%(keys)b::text[], %(accounts)b::text[], %(owners)b::text[])"
 COLUMNS: Statement[str] = Composed(
     "restoring/statements.columns",
     """SELECT attname::text AS name FROM pg_attribute WHERE attrelid = to_regclass(format('%%I', %(table)s::text)) AND attnum > 0 AND NOT attisdropped
 AND attgenerated = '' ORDER BY attnum""",
     str,
 )
+
+
+async def by_keys(transaction: Transaction, statement: Statement[R], values: Mapping[str, Any]) -> list[R]:
+    """Run a statement that finds its rows by the keys that it is given, in one round trip with what tells the planner how."""
+    async with transaction.pipeline() as pipeline:
+        await pipeline.run(HASHED)
+        answer = await pipeline.run(statement, values)
+        await pipeline.run(FREE)
+    return answer.rows
 
 
 @cache
@@ -53,7 +70,7 @@ def hold(target: Target) -> Statement[Held]:
     text = f"""
 WITH n AS (SELECT * FROM {KEYS} WITH ORDINALITY n (key, account_id, owner, nth)), held AS MATERIALIZED (
     SELECT t.{entity.key} AS key, t.account_id, t.owner, to_jsonb(t)::text AS row FROM "{entity.table}" t
-    WHERE (t.{entity.key}, t.account_id, t.owner) IN (SELECT key, account_id, owner FROM n)
+    WHERE t.{entity.key} = ANY(%(keys)b::text[]) AND (t.{entity.key}, t.account_id, t.owner) IN (SELECT key, account_id, owner FROM n)
     ORDER BY t.{entity.key}, t.account_id, t.owner FOR NO KEY UPDATE
 )
 SELECT n.nth::integer AS nth, held.row FROM n LEFT JOIN held USING (key, account_id, owner) ORDER BY n.nth
@@ -70,8 +87,8 @@ SELECT n.nth::integer AS nth, to_jsonb(t)::text AS row, coalesce(to_jsonb(t) = i
     i.before::text AS before, coalesce(i.fields, '{{}}') AS fields
 FROM {KEYS} WITH ORDINALITY n (key, account_id, owner, nth)
 JOIN restore_item i ON i.job_id = %(job)s AND i.entity = '{entity.table}' AND (i.key, i.account_id, i.owner) = (n.key, n.account_id, n.owner)
-LEFT JOIN "{entity.table}" t ON (t.{entity.key}, t.account_id, t.owner) = (n.key, n.account_id, n.owner)
-ORDER BY n.nth
+LEFT JOIN "{entity.table}" t ON (t.{entity.key}, t.account_id, t.owner) = (n.key, n.account_id, n.owner) AND t.{entity.key} = ANY(%(keys)b::text[])
+WHERE i.key = ANY(%(keys)b::text[]) ORDER BY n.nth
 """  # noqa: S608 - declared
     return Composed("restoring/statements.held_items", text, HeldItem)
 
@@ -94,7 +111,7 @@ SELECT nth::integer AS nth, fields, removed FROM d ORDER BY nth"""  # noqa: S608
 def apply(target: Target, columns: tuple[str, ...]) -> Statement[Written]:
     """Write the changes of held rows where they change anything, note the rows before and after, and publish it: one event for each account and owner."""
     entity = target.entity
-    same = f"t.{entity.key} = d.key AND t.account_id = d.account_id AND t.owner = d.owner"
+    same = f"t.{entity.key} = ANY(%(keys)b::text[]) AND t.{entity.key} = d.key AND t.account_id = d.account_id AND t.owner = d.owner"
     text = f"""
 WITH {_compared(target, columns)}, u AS (
     UPDATE "{entity.table}" t SET {_assigned(columns)}
@@ -118,9 +135,10 @@ def put_back(target: Target, columns: tuple[str, ...]) -> Statement[Written]:
     names = ", ".join(f'"{name}"' for name in columns)
     text = f"""
 WITH d AS (
-    SELECT n.*, i.fields, false AS removed FROM unnest(%(keys)s::text[], %(accounts)s::text[], %(owners)s::text[], %(before)s::text[], %(kept)s::text[])
+    SELECT n.*, i.fields, false AS removed FROM unnest(%(keys)b::text[], %(accounts)b::text[], %(owners)b::text[], %(before)b::text[], %(kept)b::text[])
         WITH ORDINALITY n (key, account_id, owner, before, kept, nth)
-    JOIN restore_item i ON i.job_id = %(job)s AND i.entity = '{entity.table}' AND (i.key, i.account_id, i.owner) = (n.key, n.account_id, n.owner)
+    JOIN restore_item i ON (i.key, i.account_id, i.owner) = (n.key, n.account_id, n.owner)
+    WHERE i.job_id = %(job)s AND i.entity = '{entity.table}' AND i.key = ANY(%(keys)b::text[])
 ), u AS (
     INSERT INTO "{entity.table}" AS t ({names})
     SELECT {", ".join(f'r."{name}"' for name in columns)} FROM d CROSS JOIN LATERAL jsonb_populate_record(NULL::"{entity.table}", d.before::jsonb) r
@@ -138,21 +156,21 @@ def merged(target: Target) -> Statement[Held]:
     """What rows would be with changes, as JSON texts; it writes nothing. `rows`: whole rows, `values`: the changes."""
     text = f"""
 SELECT n.nth::integer AS nth, to_jsonb(jsonb_populate_record(jsonb_populate_record(NULL::"{target.entity.table}", n.row::jsonb), n.values::jsonb))::text AS row
-FROM unnest(%(rows)s::text[], %(values)s::text[]) WITH ORDINALITY n (row, values, nth) ORDER BY n.nth"""  # noqa: S608 - declared
+FROM unnest(%(rows)b::text[], %(values)b::text[]) WITH ORDINALITY n (row, values, nth) ORDER BY n.nth"""  # noqa: S608 - declared
     return Composed("restoring/statements.merged", text, Held)
 
 
 @cache
 def exclude(target: Target, condition: str) -> Statement[None]:
     """Mark observations of these entities, so that no later fold has them."""
-    text = f"UPDATE {target.log} l SET excluded_by = %(job)s WHERE l.{target.subject} = ANY(%(keys)s) AND {condition}"  # noqa: S608 - names of Beat
+    text = f"UPDATE {target.log} l SET excluded_by = %(job)s WHERE l.{target.subject} = ANY(%(keys)b::text[]) AND {condition}"  # noqa: S608 - names of Beat
     return Composed("restoring/statements.exclude", text)
 
 
 @cache
 def include(target: Target) -> Statement[None]:
     """Take the mark of a restore off again."""
-    text = f"""UPDATE {target.log} l SET excluded_by = NULL WHERE l.platform = %(platform)s AND l.{target.subject} = ANY(%(keys)s)
+    text = f"""UPDATE {target.log} l SET excluded_by = NULL WHERE l.platform = %(platform)s AND l.{target.subject} = ANY(%(keys)b::text[])
 AND l.observed_at >= %(since)s AND l.observed_at < %(until)s AND l.excluded_by = %(job)s"""  # noqa: S608 - names of Beat
     return Composed("restoring/statements.include", text)
 
@@ -182,9 +200,10 @@ def _compared(target: Target, columns: tuple[str, ...] = ()) -> str:
     return f"""c AS MATERIALIZED (
     SELECT n.nth, n.key, n.account_id, n.owner, n.removed::boolean AS removed, to_jsonb(t) AS before,
         to_jsonb(jsonb_populate_record(t, n.values::jsonb)) AS after
-    FROM unnest(%(keys)s::text[], %(accounts)s::text[], %(owners)s::text[], %(values)s::text[], %(removed)s::text[])
+    FROM unnest(%(keys)b::text[], %(accounts)b::text[], %(owners)b::text[], %(values)b::text[], %(removed)b::text[])
         WITH ORDINALITY n (key, account_id, owner, values, removed, nth)
     JOIN "{entity.table}" t ON t.{entity.key} = n.key AND t.account_id = n.account_id AND t.owner = n.owner
+    WHERE t.{entity.key} = ANY(%(keys)b::text[])
 ), d AS MATERIALIZED (
     SELECT c.nth, c.key, c.account_id, c.owner, c.removed, c.before, c.after || jsonb_build_object({forgotten}) AS after,
         CASE WHEN c.removed THEN ARRAY(SELECT name FROM unnest(ARRAY[{fields}]) name WHERE c.before->name <> 'null' ORDER BY name)
@@ -205,7 +224,8 @@ def _published(target: Target, undone: str) -> str:
 
 
 def _of_item(target: Target, row: str) -> str:
-    return f"i.job_id = %(job)s AND i.entity = '{target.entity.table}' AND i.key = {row}.key AND i.account_id = {row}.account_id AND i.owner = {row}.owner"
+    same = f"i.key = {row}.key AND i.account_id = {row}.account_id AND i.owner = {row}.owner"
+    return f"i.job_id = %(job)s AND i.entity = '{target.entity.table}' AND i.key = ANY(%(keys)b::text[]) AND {same}"
 
 
 def _assigned(columns: tuple[str, ...], of: str = "r") -> str:

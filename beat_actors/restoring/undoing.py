@@ -23,9 +23,9 @@ async def undo(
 ) -> tuple[list[Written], int]:
     """What was written, and how many entities keep a field that was observed since."""
     names = {**names_in(keys), "job": job, "platform": target.platform, "since": since, "until": until}
-    await transaction.rows(statements.hold(target), names)
+    await statements.by_keys(transaction, statements.hold(target), names)
     await transaction.run(statements.include(target), names)
-    held = await transaction.rows(statements.held_items(target), names)
+    held = await statements.by_keys(transaction, statements.held_items(target), names)
     # Nothing is written where the restore changed nothing, or the entity is gone since.
     back = {one.nth: one.before for one in held if one.untouched}
     touched = [one for one in held if not one.untouched and one.row is not None and one.fields]
@@ -35,7 +35,7 @@ async def undo(
     ]
     columns = tuple(await transaction.rows(COLUMNS, {"table": target.entity.table}))
     values = {**arrays(given, "keys", "accounts", "owners", "before", "kept"), "job": job}
-    return await transaction.rows(statements.put_back(target, columns), values), sum(
+    return await statements.by_keys(transaction, statements.put_back(target, columns), values), sum(
         bool(some) for some in kept.values()
     )
 

@@ -254,7 +254,7 @@ async def _fix(transaction: Transaction, job: Job, target: Target, keys: Sequenc
 
 async def _held(transaction: Transaction, target: Target, keys: Sequence[Key]) -> dict[Key, dict[str, msgspec.Raw]]:
     """The rows of these entities that are there, which are locked now."""
-    held = await transaction.rows(statements.hold(target), names_in(keys))
+    held = await statements.by_keys(transaction, statements.hold(target), names_in(keys))
     return {keys[one.nth - 1]: _DECODER.decode(one.row) for one in held if one.row is not None}
 
 
@@ -266,7 +266,8 @@ async def _write(
     order: Sequence[Key],
     changes: Mapping[Key, Change],
 ) -> list[Written]:
-    rest = [key for key in keys if key not in set(order)]
+    ordered = set(order)
+    rest = [key for key in keys if key not in ordered]
     if rest:
         state = "DONE" if job.state == "APPLYING" else "PLANNED"
         await transaction.run(SETTLE, {**names_in(rest), "job": job.id, "entity": target.entity.table, "state": state})
@@ -281,9 +282,9 @@ async def _write(
         "removed",
     )
     if job.state == "PLANNING":
-        return await transaction.rows(statements.plan(target), {**given, "job": job.id})
+        return await statements.by_keys(transaction, statements.plan(target), {**given, "job": job.id})
     columns = tuple(await transaction.rows(COLUMNS, {"table": target.entity.table}))
-    return await transaction.rows(statements.apply(target, columns), {**given, "job": job.id})
+    return await statements.by_keys(transaction, statements.apply(target, columns), {**given, "job": job.id})
 
 
 SETTLE = SQL("settle")

@@ -1,0 +1,13 @@
+-- name: hashed
+-- Reads tables through their indexes, and joins by hash, in the statements of this transaction that follow.
+-- Rows: one, which nobody reads.
+-- Locks: none.
+-- No row: never.
+SELECT set_config('enable_nestloop', 'off', true) || set_config('enable_seqscan', 'off', true) AS set
+
+-- name: free
+-- Leaves it to the planner again how the statements of this transaction are run.
+-- Rows: one, which nobody reads.
+-- Locks: none.
+-- No row: never.
+SELECT set_config('enable_nestloop', 'on', true) || set_config('enable_seqscan', 'on', true) AS set
