@@ -2,7 +2,8 @@
 
 A made-up world of profiles with sizes, growth and history as they are known from public numbers. Each kind of corruption is applied to each
 profile once. Then a normal day, the day of a purge, and deploys of a broken parser run through gate, witnesses, cohort and breaker. Calls are
-simulated: a second source answers with the truth after some seconds, or not at all. Nothing is stored.
+simulated: a second source answers with the truth after some seconds, or not at all. Nothing is stored. `--only gate` measures what the gate costs a worker
+(`bench.gate`).
 """
 
 import argparse
@@ -21,6 +22,7 @@ from beat_actors.trust.facts import facts
 from beat_actors.trust.gate import Asked, Gate
 from beat_actors.trust.judgement import Ruling
 from beat_actors.trust.memory import DAY, NOTHING, Memory, decode, encode
+from bench import gate
 from bench.trust_days import Day, Deploy, run
 from bench.trust_world import NOW, Profile, World, account, posts
 
@@ -77,7 +79,11 @@ def main() -> None:
     parser.add_argument("--profiles", type=int, default=10_000, help="profiles for each kind of corruption")
     parser.add_argument("--refreshes", type=int, default=100_000, help="refreshes of the normal day")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=("gate",), help="gate: what the gate costs, beside the same work without it")
+    parser.add_argument("--pairs", type=int, default=7, help="rounds with and without the gate")
     options = parser.parse_args()
+    if options.only == "gate":
+        sys.exit(int(not gate.run(500, options.pairs)))
     world = World(options.profiles, options.seed)
     memories = [remembered(profile) for profile in world.profiles]
     missed = corruptions(world, memories)

@@ -59,15 +59,20 @@ async def mark(transaction: Transaction, entity: Entity, marks: Sequence[Mark]) 
 def asked(
     platform: str, entity: Entity, things: Sequence[tuple[str, str, str]], handles: Sequence[str | None]
 ) -> Mapping[str, object]:
-    """The parameters of `remember`. `things`: (key, account, owner); `handles`: by which each was asked for."""
+    """The parameters of `remember`. `things`: (key, account, owner); `handles`: by which each was asked for. A column in which all are empty is left
+    empty: `unnest` fills it up, and to send it would cost more than to send the keys."""
     return {
         "platform": platform,
         "kind": entity.kind,
         "keys": [key for key, _, _ in things],
-        "accounts": [account for _, account, _ in things],
-        "owners": [owner for _, _, owner in things],
-        "handles": list(handles),
+        "accounts": _unless_empty([account for _, account, _ in things]),
+        "owners": _unless_empty([owner for _, _, owner in things]),
+        "handles": _unless_empty(handles),
     }
+
+
+def _unless_empty(column: Sequence[str | None]) -> list[str | None]:
+    return list(column) if any(column) else []
 
 
 @cache
@@ -81,19 +86,21 @@ def remember(entity: Entity, judge: Judge) -> Statement[Remembered]:
     known = ", ".join(f"'{name}', t.{name}" for name in sorted(named))
     handle, moved = "NULL::text", ""
     if rules.handle:
-        # Of several that have had the handle, the one that was seen with it last.
+        # Of several that have had the handle, the one that was seen with it last. Nothing is searched where the thing itself has it, as nearly all have.
         handle = f"k.{rules.key}"
         moved = f"""
 LEFT JOIN LATERAL (
-    SELECT k.{rules.key} FROM "{entity.table}" k WHERE k.{rules.handle} = n.handle AND k.account_id = n.account_id AND k.owner = n.owner
-    ORDER BY k.observed_at DESC LIMIT 1) k ON n.handle IS NOT NULL AND t.{rules.handle} IS DISTINCT FROM n.handle"""  # noqa: S608 - declared
+    SELECT k.{rules.key} FROM "{entity.table}" k WHERE t.{rules.handle} IS DISTINCT FROM n.handle
+        AND k.{rules.handle} = n.handle AND k.account_id = coalesce(n.account_id, '') AND k.owner = coalesce(n.owner, '')
+    ORDER BY k.observed_at DESC LIMIT 1) k ON true"""  # noqa: S608 - declared
     text = f"""
 SELECT n.i::integer AS i, t.trust, CASE WHEN t.trust IS NULL AND t.{rules.key} IS NOT NULL THEN jsonb_strip_nulls(jsonb_build_object({known}))::text END AS known,
     t.observed_at, h.id AS held, {handle} AS known_key
-FROM unnest(%(keys)s::text[], %(accounts)s::text[], %(owners)s::text[], %(handles)s::text[])
+FROM unnest(%(keys)b::text[], %(accounts)b::text[], %(owners)b::text[], %(handles)b::text[])
     WITH ORDINALITY AS n(key, account_id, owner, handle, i)
-LEFT JOIN "{entity.table}" t ON (t.{rules.key}, t.account_id, t.owner) = (n.key, n.account_id, n.owner)
-LEFT JOIN held_record h ON h.platform = %(platform)s AND h.kind = %(kind)s AND (h.key, h.account_id, h.owner) = (n.key, n.account_id, n.owner)
+LEFT JOIN "{entity.table}" t ON (t.{rules.key}, t.account_id, t.owner) = (n.key, coalesce(n.account_id, ''), coalesce(n.owner, ''))
+LEFT JOIN held_record h ON h.platform = %(platform)s AND h.kind = %(kind)s
+    AND (h.key, h.account_id, h.owner) = (n.key, coalesce(n.account_id, ''), coalesce(n.owner, ''))
     AND h.decided_at IS NULL{moved}
 """  # noqa: S608 - declared
     return Composed("holds/remembering.remember", text, Remembered)

@@ -1,10 +1,11 @@
 """The answers of a batch about things of one kind, judged one after the other. No I/O: `gating` reads what is remembered, and stores what is held."""
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -22,11 +23,15 @@ from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
 from beat_actors.trust.memory import NOTHING, Memory, encode
 from beat_actors.trust.witnesses import ENDED, State, told
 
+NONE: frozenset[str] = frozenset()
 MOST_ASKED = 3
 """Of one answer so many held records are asked about at once. The others wait: a page of false posts is not to cost a call for each of them."""
 Claimed: TypeAlias = Retrieved | Ingested
 Thing: TypeAlias = tuple[str, str, str]
 """A key, an account and an owner."""
+
+
+_texts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Answer(NamedTuple):
@@ -82,10 +87,13 @@ class Judged:
         if not judgements:
             return
         counts, half = self.counts(key), len(judgements) / 2
-        held = [one for one in judgements if one.ruling is Ruling.HOLD]
         counts.seen += 1
-        counts.odd += sum(one.is_odd for one in judgements) > half
-        counts.bad += sum(one.ruling is Ruling.REJECT for one in judgements) > half
+        unusual = [one for one in judgements if one.reasons]
+        if not unusual:
+            return
+        held = [one for one in unusual if one.ruling is Ruling.HOLD]
+        counts.odd += sum(one.is_odd for one in unusual) > half
+        counts.bad += sum(one.ruling is Ruling.REJECT for one in unusual) > half
         if len(held) > half:
             falls = 2 * sum(_falls(one) for one in held) > len(held)
             counts.falls, counts.rises = counts.falls + falls, counts.rises + (not falls)
@@ -105,10 +113,9 @@ class Judged:
         return sum(one.records for one in self.rejected if one.claim.id == fetch_id)
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(msgspec.Struct, gc=False):
     """What is known of a thing while the batch is judged. `observed_at`: epoch seconds of its last observation that was written. `is_marked`: its
-    row is to say what is held."""
+    row is to say what is held. A batch has hundreds, of which none refers to itself, so the garbage collector need not look at them."""
 
     memory: Memory
     observed_at: float = -1.0
@@ -133,13 +140,20 @@ class Table:
         self._asked = asked
         self.answers = sorted(answers, key=lambda answer: answer.claim.payload_at)
         self.things: dict[Thing, str | None] = {}
+        self._key = attrgetter(how.rules.key)
         self._facts = [facts(how.rules, answer.records) for answer in self.answers]
+        self._of = [
+            [self._thing(answer, record) for record in records]
+            for answer, records in zip(self.answers, self._facts, strict=True)
+        ]
         self._known: dict[Thing, _Known] = {}
-        for answer, records in zip(self.answers, self._facts, strict=True):
+        for answer, things in zip(self.answers, self._of, strict=True):
             handle = asked_handle(how.rules, answer.claim.operation, answer.claim.params)
-            for record in records:
-                thing = self._thing(answer, record)
-                self.things[thing] = handle or self.things.get(thing)
+            for thing in things:
+                if handle is None:
+                    self.things.setdefault(thing, None)
+                else:
+                    self.things[thing] = handle
             if (about := self._asked_about(answer)) is not None:
                 self.things.setdefault(about, None)
 
@@ -152,17 +166,19 @@ class Table:
                 self._known[thing] = _Known(NOTHING)
                 continue
             at = -1.0 if row.observed_at is None else row.observed_at.timestamp()
-            self._known[thing] = _Known(row.memory(self.how), at, row.known_key, held.get(self._about(thing)))
+            record = None if row.held is None and not self._asked else held.get(self._about(thing))
+            self._known[thing] = _Known(row.memory(self.how), at, row.known_key, record)
 
     def judge(self, judged: Judged) -> list[Written]:
         """What is written of these answers. What is not is added to `judged`."""
         written: list[Written] = []
-        for answer, records in zip(self.answers, self._facts, strict=True):
-            known = [self._known[self._thing(answer, record)] for record in records]
+        for answer, records, things in zip(self.answers, self._facts, self._of, strict=True):
+            known = [self._known[thing] for thing in things]
             for record, thing in zip(records, known, strict=True):
-                written += self._hear(answer, record, thing, judged)
+                if thing.held is not None:
+                    written += self._hear(answer, record, thing, judged)
             about = self._asked_about(answer)
-            if about is not None and records and about not in {self._thing(answer, record) for record in records}:
+            if about is not None and records and about not in things:
                 # The source that was asked for it answers with another one.
                 written += self._hear(answer, records[0], self._known[about], judged)
             kept = self._judge(answer, records, known, judged)
@@ -190,14 +206,14 @@ class Table:
         judgements = gate.judge_answer(
             records, memories, at=at, source=claim.source, asked=asked, widened=WIDENING.of(key)
         )
-        raw = msgspec.json.decode(answer.records, type=list[msgspec.Raw])
+        raw = _texts(answer.records)
         kept: list[bytes] = []
         rejected: Counter[Reason] = Counter()
         for record, thing, judgement, text in zip(records, known, judgements, raw, strict=True):
             if judgement.ruling is Ruling.REJECT:
                 rejected[_why(judgement)] += 1
                 continue
-            withheld = judgement.withheld
+            withheld = judgement.withheld if judgement.ruling is Ruling.HOLD else NONE
             if withheld:
                 judged.held[claim.id] += 1
                 self._hold(answer, record, text, judgement, thing, judged)
@@ -206,9 +222,8 @@ class Table:
             if at >= thing.observed_at:
                 thing.memory = gate.learn(thing.memory, record, judgement, at=at)
                 thing.observed_at = at
-            kept.append(
-                _with_trust(self.how, _without(text, withheld), judgement.score, judgement.reasons, thing.memory)
-            )
+            left = _without(text, withheld) if withheld else bytes(text)
+            kept.append(_with_trust(self.how, left, judgement.score, judgement.reasons, thing.memory))
         judged.observed(key, judgements)
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
         return kept
@@ -288,7 +303,7 @@ class Table:
         judged.asking.append(Asking(thing.held, claim))
 
     def _thing(self, answer: Answer, record: object) -> Thing:
-        return getattr(record, self.how.rules.key), answer.claim.account_id or "", answer.claim.owner or ""
+        return self._key(record), answer.claim.account_id or "", answer.claim.owner or ""
 
     def _about(self, thing: Thing) -> About:
         return About(self.platform.name, self.entity.kind, *thing)
@@ -340,23 +355,18 @@ def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[
 
 def _with_trust(how: Judge, text: bytes, score: int, reasons: Sequence[Reason], memory: Memory) -> bytes:
     """The record with what the gate says of it, as `write_records` takes it."""
-    said = b',"trust_score":%d' % score
-    if how.remembers:
-        said += b',"trust":"%s"' % packed(memory).encode()
-    if reasons:
-        said += b',"trust_reasons":' + msgspec.json.encode(reasons)
-    return text[:-1] + said + b"}"
+    trust = b',"trust":"%s"' % b2a_base64(encode(memory), newline=False) if how.remembers else b""
+    why = b',"trust_reasons":' + msgspec.json.encode(reasons) if reasons else b""
+    return b'%s,"trust_score":%d%s%s}' % (text[:-1], score, trust, why)
 
 
 def packed(memory: Memory) -> str:
     """A memory as `TRUST` has it."""
-    return b64encode(encode(memory)).decode()
+    return b2a_base64(encode(memory), newline=False).decode()
 
 
 def _without(text: msgspec.Raw, names: frozenset[str]) -> bytes:
     """The record without these fields, which then keep the values that they have."""
-    if not names:
-        return bytes(text)
     fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     return msgspec.json.encode({name: value for name, value in fields.items() if name not in names})
 

@@ -81,6 +81,11 @@ class Gate:
         widened: Widened = NORMAL,
     ) -> Judgement:
         """`at`: epoch seconds of the answer. `memory`: what was known before it, so that the record is no part of what it is compared with."""
+        return self._judge(record, memory, at, source, asked, widened)
+
+    def _judge(
+        self, record: object, memory: Memory, at: float, source: str, asked: Asked | None, widened: Widened
+    ) -> Judgement:
         reasons: list[Reason] = []
         values, known = self._values(record), memory.numbers
         for place, number in self._numbers:
@@ -121,8 +126,10 @@ class Gate:
         widened: Widened = NORMAL,
     ) -> list[Judgement]:
         """All records of one entity in one answer. `memories` has one for each, `NOTHING` for a new entity."""
+        if asked is not None and asked.known_key is None and asked.operation not in self.rules.identity:
+            asked = None  # a page of posts was asked for by nothing that a post has
         found = [
-            self.judge(record, memory, at=at, source=source, asked=asked, widened=widened)
+            self._judge(record, memory, at, source, asked, widened)
             for record, memory in zip(records, memories, strict=True)
         ]
         placeholder = self.rules.placeholder
@@ -162,9 +169,9 @@ class Gate:
             if not withheld
             else [None if name in withheld else values[place] for place, name in self._learns],
             int(at),
-            face=tuple([mark(text) for text in self._face(record)]) if self._face is not None else (),
-            handle=mark(getattr(record, rules.handle)) if rules.handle else 0,
-            is_verified=getattr(record, rules.verified) if rules.verified and rules.verified not in withheld else None,
+            tuple([mark(text) for text in self._face(record)]) if self._face is not None else (),
+            mark(getattr(record, rules.handle)) if rules.handle else 0,
+            getattr(record, rules.verified) if rules.verified and rules.verified not in withheld else None,
         )
 
     def _moved(

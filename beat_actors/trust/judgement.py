@@ -31,7 +31,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     now: float | None = None
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """`score`: 100 where nothing is unusual, 0 where the record cannot be true. `version`: of the rules."""
 
     ruling: Ruling

@@ -47,7 +47,7 @@ class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return Known(value, at, moves, int(spread + (min(change, most) - spread) / moves))
 
 
-class Memory(msgspec.Struct, frozen=True, array_like=True):
+class Memory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`face` and `handle` are hashes, 0 where nothing is known. `held_since`: epoch seconds since when an observation is held, 0 for none."""
 
     numbers: dict[str, Known] = {}
@@ -82,7 +82,6 @@ def learnt(
     rules: Collection[Number],
     values: Collection[int | None],
     at: int,
-    *,
     face: tuple[int, ...],
     handle: int,
     is_verified: bool | None,
@@ -91,8 +90,8 @@ def learnt(
     numbers = memory.numbers.copy()
     for rule, value in zip(rules, values, strict=True):
         if value is not None:
-            name = rule.name
-            numbers[name] = numbers[name].moved(rule, value, at) if name in numbers else Known(value, at)
+            known = numbers.get(rule.name)
+            numbers[rule.name] = Known(value, at) if known is None else known.moved(rule, value, at)
     if memory.face and face:
         face = tuple(new or old for new, old in zip(face, memory.face, strict=True))
     return Memory(
