@@ -229,8 +229,9 @@ def _newer(entity: Entity) -> str:
 
 
 def _cleared() -> str:
-    """Whether a known value becomes empty. Most observations say nothing new to be empty."""
-    return """(NOT excluded.empty <@ coalesce(t.empty, '{}')
+    """Whether a known value becomes empty. Most observations say nothing to be empty, and end at the first condition: of an unknown one, PostgreSQL
+    would look at the others too."""
+    return """(excluded.empty IS NOT NULL AND NOT excluded.empty <@ coalesce(t.empty, '{}')
             AND EXISTS (SELECT FROM unnest(excluded.empty) f WHERE to_jsonb(t) -> f <> 'null'))"""
 
 
