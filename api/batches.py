@@ -15,7 +15,7 @@ from api.parameters import page_of, row_id, wait_of
 from api.replies import send
 from api.resource import Resource
 from api.scrape_requests import Cancellation
-from api.submissions import MANY, SubmissionOutcome, accepted_body, checked_list
+from api.submissions import MANY, TRACED, SubmissionOutcome, accepted_body, checked_list, traced
 from api.waiting import LONGEST
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
@@ -43,7 +43,7 @@ SUBMITTED: dict[str, Any] = {
 }
 BATCH_MADE = answer("BatchSubmission", batch=BatchView, **SUBMITTED)
 REFUSED = answer("BatchRefusal", **SUBMITTED)
-KEYED = {"Idempotency-Key": "The same key and the same body get the same answer."}
+KEYED = {"Idempotency-Key": "The same key and the same body get the same answer.", **TRACED}
 REPLAYED = {"Idempotency-Replayed": "`true` where the key brought this answer before."}
 
 
@@ -70,6 +70,7 @@ class _Resource(Resource):
             raise BadInput("`more` must be true or false", field="more")
         key = req.get_header("Idempotency-Key")
         good, outcomes = await checked_list(self._provider, body.get("requests"), caller_of(req), keyed=key is not None)
+        good = dict(zip(good, traced(list(good.values()), req), strict=True))
         if key is not None and good:
             refused = [[i, item] for i, item in enumerate(body["requests"]) if i not in good]
             said = {"refused": refused, "batch": req.path, "more": more}

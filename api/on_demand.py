@@ -15,11 +15,13 @@ from api.calls import FOLLOW, Call, Calls, answer
 from api.problems import STATUS, problem
 from api.replies import location, send
 from api.resource import Resource
+from api.submissions import TRACED
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError, Standing, TooManyOpen
 from beat_actors.quotas import budgets, foreseen, overview
 from beat_actors.requests import intake, on_demand
 from beat_actors.text import check_text
+from beat_actors.traces.context import parse
 
 PROBLEM, JSON = "application/problem+json", "application/json"
 
@@ -46,7 +48,7 @@ class Refresh(Resource):
             {202: answer("Refreshing", id=int, created=bool, location=str, deferred_to=datetime | None)},
             body=RefreshOptions,
             optional=True,
-            headers={"Idempotency-Key": "The same key gets the same answer."},
+            headers={"Idempotency-Key": "The same key gets the same answer.", **TRACED},
             answer_headers={
                 "Location": FOLLOW["Location"],
                 "Idempotency-Replayed": "`true` where the key brought this answer before.",
@@ -68,6 +70,7 @@ class Refresh(Resource):
             given.expires_at,
             caller.key_id,
             owner_of(caller),
+            parse(req.get_header("traceparent"), req.get_header("tracestate")),
         )
         services = self._provider.services
         try:

@@ -14,7 +14,7 @@ from api.finished import SOON, finished
 from api.parameters import moment, number, row_id, switch, tags_of, wait_of, whole, word
 from api.replies import location, send
 from api.resource import Resource
-from api.submissions import MANY, Submission, SubmissionAnswer, accepted_body, prepared, submit, submit_many
+from api.submissions import MANY, TRACED, Submission, SubmissionAnswer, accepted_body, prepared, submit, submit_many
 from api.waiting import LONGEST
 from beat_actors import audit
 from beat_actors.access.keyring import Caller
@@ -67,6 +67,7 @@ class ScrapeRequests(Resource):
             headers={
                 "Idempotency-Key": "The same key and the same body get the same answer.",
                 "Prefer": "`wait=SECONDS`",
+                **TRACED,
             },
         ),
         "GET": Call(

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -30,10 +31,15 @@ from beat_actors.privacy.erasures import refused
 from beat_actors.requests import intake, views
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
 from beat_actors.shapes import between, one_of
+from beat_actors.traces.context import parse
 from beat_actors.wording import explained
 
 MAX_ITEMS = 1000
 """Requests in one call."""
+TRACED = {
+    "traceparent": "W3C Trace Context: the trace that the request belongs to. One that is not valid is ignored.",
+    "tracestate": "W3C Trace Context; kept with a valid `traceparent`, up to 512 characters.",
+}
 AT_A_TIME = 50
 """Requests of a list that are checked before the event loop answers other calls."""
 
@@ -131,6 +137,14 @@ def accepted_body(accepted: Accepted) -> dict[str, Any]:
     return {"id": accepted.id, "accepted_as": accepted.accepted_as, "location": location(accepted.id)}
 
 
+def traced(requests: list[Prepared], req: Request) -> list[Prepared]:
+    """The requests with the trace that the caller sent, if it sent a valid one."""
+    context = parse(req.get_header("traceparent"), req.get_header("tracestate"))
+    if context is None:
+        return requests
+    return [replace(one, request=replace(one.request, trace=context)) for one in requests]
+
+
 async def submit(
     provider: Provider, requests: list[Prepared], req: Request, resp: Response, *, said: Any = None
 ) -> list[Accepted]:
@@ -138,7 +152,7 @@ async def submit(
 
     Raises `TooManyOpen`, `Conflict` for a key that came with another body, and the errors of the database.
     """
-    key = req.get_header("Idempotency-Key")
+    key, requests = req.get_header("Idempotency-Key"), traced(requests, req)
     if key is not None:
         requests = intake.keyed(requests, key, owner_of(caller_of(req)), said=said)
     accepted = await in_time(_insert(provider, requests))

@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 EVENTS = (
     # The way of a request.
-    Event("request.accepted", "debug", "requests platforms", "requests were committed"),
+    Event("request.accepted", "debug", "requests platforms traces", "requests were committed; `traces` has the ids of traces that their callers sent"),
     Event("turn.leased", "debug", "platform leased settled blocked", "a dispatch cycle gave out leases, or applied outcomes of calls"),
     Event("fetch.claimed", "debug", "fetches requests sources", "a worker took leases and makes their calls (older systems said 'Found Work')"),
     Event("call.finished", "debug", "fetches outcomes", "the outcomes of calls were committed"),

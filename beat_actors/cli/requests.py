@@ -180,6 +180,8 @@ def why(request: UnfinishedRequest, /, *, json: Flag = False) -> None:
     say(printable(found.summary))
     if found.eta is not None:
         say(f"Expected to be complete at about {moment(found.eta)}.")
+    if found.request.trace_id:
+        say(f"Its trace is {found.request.trace_id}.")
     blockers: list[tuple[object, ...]] = [
         (fetch.operation, blocker.source or "any", blocker.credential_id, blocker.why, _clears(blocker.until))
         for fetch in found.fetches
@@ -269,6 +271,7 @@ def _show(request: RequestView, shape: Shape) -> None:
         ("as of", request.observed_at),
         ("read", request.collected_at),
         ("source", (request.data or {}).get("source")),
+        ("trace", request.trace_id or None),
         ("reason", reason_of(_error_of(request)) or None),
     ]
     show_fields(lines)

@@ -122,6 +122,8 @@ NOTHING_PERSONAL = {
 OTHER_COLUMNS = frozenset(
     [
         "content",
+        "trace",
+        "trace_state",
         "content_identity",
         "empty",
         "hidden",

@@ -26,6 +26,7 @@ from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests.states import Priority
 from beat_actors.requests.views import ITEM
 from beat_actors.text import check_text
+from beat_actors.traces.context import Context
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,8 @@ class NewRequest:
     """What the consumer wants to find again on the request and its events."""
     batch_id: int | None = None
     """The batch that it belongs to."""
+    trace: Context | None = None
+    """The trace that its caller sent; it is not part of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,7 @@ async def insert(database: Database, prepared: Sequence[Prepared]) -> list[Accep
         "request.accepted",
         requests=[one.id for one in accepted],
         platforms=sorted({one.request.platform for one in prepared}),
+        traces=sorted({one.request.trace.trace_id for one in prepared if one.request.trace is not None}),
     )
     return accepted
 
@@ -294,6 +298,8 @@ def _row(n: int, item: Prepared, lane: int) -> dict[str, Any]:
         "batch_id": request.batch_id,
         "work_hex": item.work.hex(),
         "digest_hex": item.digest.hex(),
+        "trace_hex": None if request.trace is None else request.trace.stored.hex(),
+        "trace_state": None if request.trace is None else request.trace.state,
         "apart": request.force or request.deferred_to is not None,
         "max_age": request.max_age,
         "lane": lane,

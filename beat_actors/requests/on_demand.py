@@ -14,6 +14,7 @@ from beat_actors.quotas.off_peak import moment
 from beat_actors.requests import intake
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
 from beat_actors.requests.states import Priority
+from beat_actors.traces.context import Context
 
 SQL = Statements(__file__)
 
@@ -43,6 +44,7 @@ class Refresh:
     expires_at: datetime | None = None
     api_key_id: int | None = None
     idempotency_owner: str = ""
+    trace: Context | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
         wanted.expires_at,
         wanted.api_key_id,
         on_demand=True,
+        trace=wanted.trace,
     )
     if wanted.idempotency_key is not None:
         intake.check_key(wanted.idempotency_key)

@@ -1,7 +1,7 @@
 -- fragment: of_request
 -- The columns of `Row`.
 r.id, r.platform, r.flow, r.params, r.status, r.priority, r.account_id, r.idempotency_key, r.created_at, r.picked_at, r.scraped_at, r.expires_at,
-r.retry_count, r.items, r.data, r.tags, r.accepted_as, r.joined_to, r.observed_at, r.collected_at, r.api_key_id, r.batch_id
+r.retry_count, r.items, r.data, r.tags, r.accepted_as, r.joined_to, r.observed_at, r.collected_at, r.api_key_id, r.batch_id, r.trace
 
 -- name: clears_in
 -- Seconds until the first of what a request waits for may have cleared; null where it waits for nothing, or for nothing with a time.

@@ -10,6 +10,7 @@ import msgspec
 from beat_actors.errors import BadInput
 from beat_actors.requests.states import Priority, Status
 from beat_actors.shapes import one_of
+from beat_actors.traces.context import Context, trace_id
 
 ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
@@ -49,13 +50,15 @@ class Row(NamedTuple):
     collected_at: datetime | None
     api_key_id: int | None
     batch_id: int | None
+    trace: bytes | None
 
 
 class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     """A request as consumers see it. `data`: the result (the number of items and the source), or the error.
 
     `joined_to`: the request whose fetches this one shares, or null. `observed_at`: the time of the oldest answer that the result contains.
-    `collected_at`: when its requester first read the finished request.
+    `collected_at`: when its requester first read the finished request. `trace_id`: the OpenTelemetry trace of its last run, which is exported only if it is
+    sampled.
     """
 
     id: int
@@ -81,6 +84,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     observed_at: datetime | None
     collected_at: datetime | None
     freshness: dict[str, Any] | None
+    trace_id: str = ""
 
     @classmethod
     def of(cls, row: Row) -> Self:
@@ -88,6 +92,8 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
         complete = row.status == Status.COMPLETE and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
         said = row._asdict()
+        context = Context.read(said.pop("trace"), None)
+        said["trace_id"] = trace_id(row.id, row.created_at, row.retry_count, context)
         said["priority"] = Priority(row.priority).word
         if row.idempotency_key is not None:  # an item of a list has its number behind it
             said["idempotency_key"] = row.idempotency_key.partition(ITEM)[0]

@@ -1,0 +1,99 @@
+"""The context of a trace as W3C Trace Context defines it, and the ids of traces and spans. Pure.
+
+Ids are derived from what the row of a request says, so whoever reads the row knows them, and an export that is repeated has the same ids.
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Self
+
+TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+"""https://www.w3.org/TR/trace-context-2/#traceparent-header: versions above 00 may have more behind a dash; ff is invalid."""
+LONGEST_PARENT = 255
+SAMPLED = 1
+# https://www.w3.org/TR/trace-context-2/#tracestate-header: keys, and values that neither begin nor end with a blank.
+MEMBER = re.compile(
+    r"(?:[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+MOST_MEMBERS, LONGEST_STATE = 32, 512
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+STORED = 25
+"""Bytes of a context in a row: the ids of the trace and of the parent span, and the flags."""
+
+
+class Context(NamedTuple):
+    """What a caller sent: the ids in lower-case hex, 32 and 16 digits; the flags; `state`, the header `tracestate`, or null."""
+
+    trace_id: str
+    parent_id: str
+    flags: int
+    state: str | None = None
+
+    @property
+    def sampled(self) -> bool:
+        return bool(self.flags & SAMPLED)
+
+    @property
+    def stored(self) -> bytes:
+        """As the row of a request has it, without `state`."""
+        return bytes.fromhex(self.trace_id + self.parent_id) + bytes([self.flags])
+
+    @classmethod
+    def read(cls, stored: bytes | None, state: str | None) -> Self | None:
+        """From the columns of a request; `None` for a request whose caller sent none."""
+        if stored is None or len(stored) != STORED:
+            return None
+        return cls(stored[:16].hex(), stored[16:24].hex(), stored[24], state)
+
+
+def parse(traceparent: str | None, tracestate: str | None = None) -> Context | None:
+    """What these headers say; `None` for none, or for one that the standard says to ignore. A `tracestate` that is not valid is left out alone."""
+    if traceparent is None or len(traceparent) > LONGEST_PARENT:
+        return None
+    found = TRACEPARENT.fullmatch(traceparent.strip(" \t"))
+    if found is None:
+        return None
+    version, trace_id, parent_id, flags, more = found.groups()
+    if (version == "00" and more) or not int(trace_id, 16) or not int(parent_id, 16):
+        return None
+    # Of the flags only those that version 00 knows: the others say nothing of what they would mean.
+    return Context(trace_id, parent_id, int(flags, 16) & SAMPLED, _state(tracestate))
+
+
+def _state(text: str | None) -> str | None:
+    """A valid `tracestate` of at most `LONGEST_STATE` characters: members that do not fit are left out from the end, as the standard allows."""
+    if not text:
+        return None
+    members = [member for member in (part.strip(" \t") for part in text.split(",")) if member]
+    keys = [member.partition("=")[0] for member in members]
+    if len(members) > MOST_MEMBERS or len(set(keys)) < len(keys):
+        return None
+    if not all(MEMBER.fullmatch(member) for member in members):
+        return None
+    while members and len(",".join(members)) > LONGEST_STATE:
+        members.pop()
+    return ",".join(members) or None
+
+
+def trace_id(request_id: int, created_at: datetime, run: int, context: Context | None) -> str:
+    """The id of the trace of a run of a request: the caller's for its first run, a derived one otherwise. A run is counted from 0.
+
+    The time of creation makes ids of installations differ that export to the same backend.
+    """
+    if context is not None and run == 0:
+        return context.trace_id
+    micros = (created_at - EPOCH) // timedelta(microseconds=1)
+    said = f"beat trace {request_id} {micros} {run}".encode()
+    return hashlib.sha256(said).hexdigest()[:32]
+
+
+def span_id(trace: str, *of: object) -> str:
+    """The id of the span of a trace that stands for these values, such as `("call", 7, 1)`."""
+    said = " ".join(map(str, (trace, *of))).encode()
+    return hashlib.sha256(said).hexdigest()[:16]
+
+
+def root_id(trace: str, request_id: int, run: int) -> str:
+    """The span of the whole request."""
+    return span_id(trace, "request", request_id, run)

@@ -1,0 +1,134 @@
+"""W3C Trace Context: what is taken from callers, and ids that whoever reads the row of a request derives alike."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beat_actors.traces.context import LONGEST_STATE, STORED, Context, parse, root_id, span_id, trace_id
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+ZERO_TRACE, ZERO_SPAN = "0" * 32, "0" * 16
+
+
+@pytest.mark.parametrize(
+    ("header", "flags"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", 1),
+        (f"00-{TRACE}-{SPAN}-00", 0),
+        (f"00-{TRACE}-{SPAN}-03", 1),  # the flag `random` of the second level
+        (f"00-{TRACE}-{SPAN}-fe", 0),
+        (f" 00-{TRACE}-{SPAN}-01\t", 1),
+        (f"01-{TRACE}-{SPAN}-01", 1),  # a later version
+        (f"cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like", 1),
+    ],
+)
+def test_a_valid_traceparent(header: str, flags: int) -> None:
+    assert parse(header) == Context(TRACE, SPAN, flags)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "00",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-1",
+        f"00-{TRACE}-{SPAN}-01-",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"cc-{TRACE}-{SPAN}-01.more",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"0-{TRACE}-{SPAN}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN.upper()}-01",
+        f"00-{TRACE}-{SPAN}-0G",
+        f"00-{ZERO_TRACE}-{SPAN}-01",
+        f"00-{TRACE}-{ZERO_SPAN}-01",
+        f"00-{TRACE[1:]}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01,00-{TRACE}-{SPAN}-01",  # two headers
+        f"00-{TRACE}-{SPAN}-01\n",
+        f"00-{TRACE[:-1]}٣-{SPAN}-01",
+        f"cc-{TRACE}-{SPAN}-01-" + "x" * 255,
+    ],
+)
+def test_a_traceparent_that_the_standard_ignores(header: str | None) -> None:
+    assert parse(header, "a=b") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("vendor=value", "vendor=value"),
+        ("a=1, b=2 ,, c=3", "a=1,b=2,c=3"),
+        ("tenant@system=x;y:z", "tenant@system=x;y:z"),
+        ("a=1,a=2", None),
+        ("A=1", None),
+        ("a=1,b", None),
+        ("a=é", None),
+        ("a=x\ny", None),
+        ("", None),
+        (",".join(f"k{number}=v" for number in range(33)), None),
+        (
+            ",".join(f"k{number}={'v' * 100}" for number in range(9)),
+            ",".join(f"k{number}={'v' * 100}" for number in range(4)),
+        ),
+    ],
+)
+def test_a_tracestate_is_kept_where_it_is_valid_and_bounded(header: str, kept: str | None) -> None:
+    found = parse(f"00-{TRACE}-{SPAN}-01", header)
+    assert found is not None
+    assert found.state == kept
+    assert kept is None or len(kept) <= LONGEST_STATE
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_whatever_a_caller_sends_is_taken_or_ignored(parent: str, state: str) -> None:
+    assert parse(parent, state) is None or len(parent.strip()) >= 55
+    found = parse(f"00-{TRACE}-{SPAN}-01", state)
+    assert found is not None
+    assert found.state is None or found.state.isascii()
+
+
+def test_a_context_fits_into_its_column_and_comes_back() -> None:
+    context = parse(f"00-{TRACE}-{SPAN}-01", "a=b")
+    assert context is not None
+    assert len(context.stored) == STORED
+    assert Context.read(context.stored, "a=b") == context
+    assert Context.read(None, None) is None
+    assert Context.read(b"short", None) is None
+
+
+def test_the_id_of_a_trace_is_the_callers_or_derived() -> None:
+    context = Context(TRACE, SPAN, 1)
+    assert trace_id(7, AT, 0, context) == TRACE
+    own = trace_id(7, AT, 0, None)
+    assert own == trace_id(7, AT.astimezone(), 0, None)
+    others = [
+        trace_id(8, AT, 0, None),
+        trace_id(7, AT + timedelta(microseconds=1), 0, None),
+        trace_id(7, AT, 1, None),
+    ]
+    assert len({own, *others}) == 4
+    assert trace_id(7, AT, 1, context) == trace_id(7, AT, 1, None), "a retry is a trace of its own"
+
+
+def test_ids_of_spans_differ_by_what_they_stand_for_and_by_their_trace() -> None:
+    other = TRACE[::-1]
+    made = {
+        span_id(TRACE, "call", 1, 2),
+        span_id(TRACE, "call", 12),
+        span_id(TRACE, "wait", 1, 2),
+        span_id(other, "call", 1, 2),
+    }
+    assert len(made) == 4
+    assert all(len(one) == 16 and int(one, 16) for one in made)
+    assert root_id(TRACE, 1, 0) != root_id(TRACE, 1, 1)
+
+
+def test_ids_never_change() -> None:
+    """They stand in traces that were exported, and in links to them."""
+    assert trace_id(1, AT, 0, None) == "6abfe14ebd147ba8e5a7aaf999e217cc"
+    assert span_id(TRACE, "call", 1) == "a1972b272da669fc"
