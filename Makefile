@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency notices drills events trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency notices drills events traces trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -93,6 +93,9 @@ uploads: $(READY) ## what an upload of a picture costs, beside requests and boto
 events: $(READY) ## what an event costs, and the relay beside a plain loop of the same client; BEAT_TEST_RABBITMQ adds RabbitMQ
 	@$(BIN)/python -m bench.events $(ARGS)
 
+traces: $(READY) ## what the export of traces costs, for each ended request and for each span
+	@$(BIN)/python -m bench.traces $(ARGS)
+
 trust: $(READY) ## what the gate catches of corrupted numbers, and what true days cost; fails if a goal is missed
 	@$(BIN)/python -m bench.trust $(ARGS)
 
@@ -141,7 +144,7 @@ lock: $(UV) ## resolve the dependencies again; ARGS="--upgrade" takes newer vers
 	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --extra dev $(ARGS) pyproject.toml -o requirements.lock
 	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --constraint requirements.lock pyproject.toml -o requirements.image.lock
+		--custom-compile-command "make lock" --extra otlp --constraint requirements.lock pyproject.toml -o requirements.image.lock
 	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" $(ARGS) bench/requirements.in -o bench/requirements.lock
 	@$(REGISTRY) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -6,10 +6,10 @@ from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
 
 from beat_actors.json_setting import from_json
-from beat_actors.metrics_settings import MetricsSettings
+from beat_actors.metrics_settings import TraceSettings
 
 
-class KeptSettings(MetricsSettings):
+class KeptSettings(TraceSettings):
     """Part of `settings.Settings`."""
 
     s3_endpoint_url: Annotated[

@@ -51,6 +51,8 @@ from beat_actors.restoring import worker as restoring
 from beat_actors.running_code import own
 from beat_actors.scores import adding as scores
 from beat_actors.settings import Settings, load
+from beat_actors.traces.encoding import refuse_without_package
+from beat_actors.traces.exporting import Exporter
 from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
 from beat_actors.watch.by_hand import FORGOTTEN
@@ -174,6 +176,7 @@ class Workers:
         return Swept(count=await REPORTS(database, "workers", servers_rules.workers(listening), epoch))
 
 
+TRACES = "traces"
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
 JOBS = (
     Job("due", _reads(sweeps.due), every=0.5, deadline=5),
@@ -214,6 +217,7 @@ JOBS = (
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("limits_foreseen", _writes(foreseen.sweep), every=300, deadline=20),
     Job("metrics_tallied", _writes(tally.sweep), every=30, deadline=20),
+    Job(TRACES, _writes(Exporter().sweep), every=5, deadline=60),
     Job("metrics_measured", _writes(state.sweep), every=30, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     # It asks Redis alone, and writes only when the answer changes.
@@ -221,7 +225,7 @@ JOBS = (
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{one.name}", _watch(one), every=one.every, deadline=60) for one in WATCHES),
 )
-QUIET = frozenset({"due", "waiting", "metrics_measured"})
+QUIET = frozenset({"due", "waiting", "metrics_measured", TRACES})
 RECORD_EVERY = 2.0
 
 
@@ -345,6 +349,8 @@ async def serve() -> None:
     """Sweep until SIGTERM or SIGINT."""
     settings = load("message_keys")
     configure(settings, service="scheduler")
+    if settings.otlp_endpoint is not None:
+        refuse_without_package()
     start_threads("scheduler")
     await asyncio.to_thread(refuse_unsafe, settings)
     await sweep_until(stop_signals(), settings)
@@ -352,6 +358,8 @@ async def serve() -> None:
 
 async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Job, ...] = JOBS) -> None:
     """Stand for election, and sweep while leading."""
+    if settings.otlp_endpoint is None:
+        jobs = tuple(job for job in jobs if job.name != TRACES)
     database, mailbox = Database(settings, name="scheduler"), Mailbox(settings)
     # The memory job store cannot fail; `misfire_grace_time=None` means that a busy moment delays a run and never drops it.
     clock = AsyncIOScheduler(

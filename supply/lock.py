@@ -32,6 +32,7 @@ ALLOWED = frozenset(
 )  # fmt: skip
 """The SPDX identifiers of the licences that the image may contain."""
 SPDX = {
+    "3-Clause BSD License": "BSD-3-Clause",  # protobuf
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",

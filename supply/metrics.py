@@ -50,6 +50,7 @@ def _title(family: Family) -> str:
         "processes": "Counted by processes",
         "cycles": "Counted by dispatch cycles",
         "events": "Counted from the log of events",
+        "traces": "Counted by the exporter of traces",
         "state": "Measured by the scheduler",
         "rows": "Read from rows",
     }[family.origin]

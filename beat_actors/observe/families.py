@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
-Origin = Literal["processes", "cycles", "events", "state", "rows"]
+Origin = Literal["processes", "cycles", "events", "traces", "state", "rows"]
 ORIGINS: Mapping[Origin, str] = {
     "processes": "Each process adds its sums to the row that it writes every ten seconds. A process that is killed loses at most what it had not written yet.",
     "cycles": "Written by the dispatch cycle in its own transaction. The count is exact, whichever processes die.",
     "events": "Counted from the log of events every 30 seconds. The count is exact, whichever processes die.",
+    "traces": "Counted by the leading scheduler in the transaction that writes down how far traces were exported.",
     "state": "Measured by the leading scheduler every 30 seconds, with bounded queries.",
     "rows": "Read from rows when the metrics are read.",
 }
@@ -246,6 +247,20 @@ ASSETS_PENDING = _family(
     "assets_pending", "gauge", "state", "Assets that wait to be stored, 200,000 at most of each class.", "class"
 )
 ASSETS = _family("assets", "gauge", "state", "Assets in other states, 100,000 at most of each.", "status")
+
+# Traces.
+TRACES = _family(
+    "traces_exported_total", "counter", "traces", "Traces that were exported, by why: failed, slow, asked or sampled.", "reason"
+)  # fmt: skip
+TRACE_SPANS = _family(
+    "trace_spans_total", "counter", "traces", "Spans that the collector took (exported) or did not (refused), and traces that could not be made (not_made).", "outcome"
+)  # fmt: skip
+TRACE_EVENTS_LOST = _family(
+    "trace_events_lost_total", "counter", "traces", "Events that were not kept until they were looked at, so that traces may be missing."
+)  # fmt: skip
+TRACE_LAG = _family(
+    "trace_lag_events", "gauge", "rows", "Events of the log that the exporter of traces has not looked at yet."
+)
 
 # Processes and the scheduler.
 PROCESSES = _family("processes", "gauge", "rows", "Processes that have reported within 30 seconds.", "process")

@@ -146,5 +146,7 @@ def _figures(totals: Totals, part: Part, data: str) -> None:
         totals.put(families.OWNER_BREAKERS, int(data), part.name or "")
     elif part.kind == "alerts":
         totals.put(families.ALERTS, int(data), part.name or "")
+    elif part.kind == "trace_lag":
+        totals.put(families.TRACE_LAG, int(data))
     elif part.kind == "restarts":
         totals.put(families.RESTARTS, int(data))

@@ -22,3 +22,5 @@ UNION ALL SELECT 'leader', NULL, epoch::text, extract(epoch FROM seen_at)::float
 UNION ALL SELECT 'breakers', NULL, jsonb_agg(jsonb_build_array(source, operation, kind, open_until IS NOT NULL))::text, NULL FROM breaker
 UNION ALL SELECT 'owner_breakers', source, count(DISTINCT (owner, operation, kind))::text, NULL FROM owner_breaker WHERE open_until IS NOT NULL GROUP BY source
 UNION ALL SELECT 'alerts', severity, count(*)::text, NULL FROM alert WHERE resolved_at IS NULL AND NOT silenced AND NOT explained GROUP BY severity
+UNION ALL SELECT 'trace_lag', NULL, greatest(0, s.seq - m.position)::text, NULL FROM event_sequence s JOIN metric_sum m ON m.name = 'traces'
+    WHERE EXISTS (SELECT FROM sweep WHERE name = 'traces')

@@ -1,0 +1,182 @@
+"""The exporter: reads the ends of requests from the log of events in the order of their places, and exports those traces that are kept.
+
+The place is written down after the collector has confirmed. A process that dies in between exports the same spans again, with the same ids. While the
+collector is away the place stays, and nothing is held in memory; what the log no longer has by then is counted as lost.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+
+import msgspec
+import structlog
+
+from beat_actors.database import Database
+from beat_actors.observe.counts import Sum, Totals
+from beat_actors.observe.families import TRACE_EVENTS_LOST, TRACE_SPANS, TRACES
+from beat_actors.observe.tally import KEPT, keep
+from beat_actors.requests.sweeps import Swept
+from beat_actors.settings import Settings
+from beat_actors.traces import reading, sampling
+from beat_actors.traces.collector import Collector, CollectorUnavailable, pause_after
+from beat_actors.traces.reading import NAME, Page
+from beat_actors.traces.rows import Ended
+from beat_actors.traces.servers import server_of
+from beat_actors.traces.spans import Span
+from beat_actors.traces.tree import tree
+
+log = structlog.get_logger(__name__)
+
+MOST_PAGES = 100
+"""Pages of the log that one run reads."""
+SECONDS = 2.0
+"""After which a run begins nothing further, so that other sweeps of the process have their share of it: the next run goes on."""
+GROUP = 25
+"""Traces whose rows are read at once, and after which the place is written down."""
+MOST_SPANS = 1_000
+"""Spans of one call to the collector, unless one trace has more."""
+SUMS = msgspec.json.Decoder(list[Sum])
+
+Kept = tuple[Ended, str]
+"""A request whose trace is exported, and why."""
+
+
+class Exporter:
+    """A sweep of the leading scheduler. What it remembers is only how long the collector is to be left alone."""
+
+    def __init__(self, *, settled: float = reading.SETTLED) -> None:
+        self._settled = settled
+        self._until, self._failures, self._said = 0.0, 0, ""
+
+    async def sweep(self, database: Database, epoch: int | None = None) -> Swept:
+        """Export what has ended since; how many traces. Raises `CollectorUnavailable`, and `StorageUnavailable`."""
+        settings = database.settings
+        if settings.otlp_endpoint is None:
+            return Swept()
+        if time.monotonic() < self._until:
+            raise CollectorUnavailable(self._said)
+        run = _Run(database, settings, epoch)
+        try:
+            async with Collector(
+                settings, {"service.name": "beat", "service.version": version("beat-actors")}
+            ) as collector:
+                await run.pages(collector, self._settled)
+        except CollectorUnavailable as error:
+            self._failures += 1
+            self._until = time.monotonic() + pause_after(self._failures, error.pause)
+            self._said = f"{error}; traces wait in the database and are exported later"
+            raise CollectorUnavailable(self._said) from None
+        self._failures = 0
+        return Swept(count=run.traces)
+
+
+class _Run:
+    """One run: pages of the log, one after the other."""
+
+    def __init__(self, database: Database, settings: Settings, epoch: int | None) -> None:
+        self._database, self._settings, self._epoch = database, settings, epoch
+        self.traces = 0
+
+    async def pages(self, collector: Collector, settled: float) -> None:
+        begun = time.monotonic()
+        async with self._database.statements() as alone:
+            place = await reading.place(alone)
+        if place.position is None or place.position > place.last:  # the first time, it begins at the end of the log
+            await self._advance(place.position, place.last, Totals())
+            return
+        position: int | None = place.position
+        for _ in range(MOST_PAGES):
+            if position is None or position >= place.last or time.monotonic() - begun > SECONDS:
+                return
+            async with self._database.statements() as alone:
+                page, ends = await reading.page(alone, position, settled)
+            if page.last is None:
+                return
+            position = await self._page(collector, position, page, ends)
+
+    async def _page(self, collector: Collector, position: int, page: Page, ends: Sequence[Ended]) -> int | None:
+        """Export what is kept of a page; its last place, or `None` if another process is exporting."""
+        assert page.last is not None
+        totals, after = Totals(), position
+        if page.lost:
+            totals.put(TRACE_EVENTS_LOST, page.lost)
+            log.warning("trace_events_lost", events=page.lost, after=position)
+        groups = list(_groups(kept(ends, self._settings)))
+        for number, group in enumerate(groups):
+            await self._export(collector, group, totals)
+            last = page.last if number + 1 == len(groups) else group[-1][0].seq
+            if not await self._advance(after, last, totals):
+                return None
+            self.traces += len(group)
+            totals, after = Totals(), last
+        if not groups and not await self._advance(after, page.last, totals):
+            return None
+        return page.last
+
+    async def _export(self, collector: Collector, group: Sequence[Kept], totals: Totals) -> None:
+        """Send the spans of a group, and count them once all of them are confirmed."""
+        why = {end.seq: reason for end, reason in group}
+        waiting: list[Span] = []
+        counted = Totals()
+        for rows in await reading.rows_of(self._database, [end for end, _ in group]):
+            await asyncio.sleep(0)
+            try:
+                made = tree(rows, why[rows.ended.seq], lambda call: server_of(self._settings, call))
+            except Exception:  # one request must not hold up all others
+                log.exception("trace_not_made", request=rows.ended.id)
+                counted.put(TRACE_SPANS, 1, "not_made")
+                continue
+            if waiting and len(waiting) + len(made) > MOST_SPANS:
+                await _send(collector, waiting, counted)
+                waiting = []
+            waiting.extend(made)
+            counted.put(TRACES, 1, why[rows.ended.seq])
+        if waiting:
+            await _send(collector, waiting, counted)
+        totals.add(counted.sums())
+
+    async def _advance(self, expected: int | None, last: int, totals: Totals) -> bool:
+        """Write the place and the counters down; whether the place was where this run had left it."""
+        async with self._database.transaction() as transaction:
+            found = await transaction.row(KEPT, {"name": NAME})
+            position = None if found is None else found.position
+            if position != expected:
+                return False
+            if found is not None:
+                totals.add(SUMS.decode(found.sums))
+            await keep(transaction, NAME, totals.sums(), position=last, epoch=self._epoch)
+        return True
+
+
+def kept(ends: Sequence[Ended], settings: Settings) -> list[Kept]:
+    """The requests whose traces are exported, in the order of their ends. Of a request that is gone only its failure is known."""
+    found: list[Kept] = []
+    slow = {str(priority): seconds for priority, seconds in settings.trace_slow.items()}
+    for end in ends:
+        context = end.context
+        why = sampling.reason(
+            end.happened.upper(),
+            end.seconds,
+            end.priority,
+            end.trace_id,
+            asked=context is not None and context.sampled,
+            share=settings.trace_sample,
+            slow=slow,
+        )
+        if why is not None:
+            found.append((end, why))
+    return found
+
+
+async def _send(collector: Collector, spans: Sequence[Span], counted: Totals) -> None:
+    sent = await collector.send(spans)
+    counted.put(TRACE_SPANS, sent.taken, "exported")
+    if sent.refused:
+        counted.put(TRACE_SPANS, sent.refused, "refused")
+        log.warning("trace_spans_refused", spans=sent.refused, said=sent.said)
+
+
+def _groups(ends: Sequence[Kept]) -> Iterator[Sequence[Kept]]:
+    for begin in range(0, len(ends), GROUP):
+        yield ends[begin : begin + GROUP]
