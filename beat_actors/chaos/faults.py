@@ -261,7 +261,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "corrupt", "F13", f"a source answers a share of its calls falsely, in {len(falsehoods.WAYS)} ways, while true events look alike",
-        partial(falsehoods.corrupt, kills=False), requests=60, brief=True,
+        partial(falsehoods.corrupt, kills=False), requests=60,
     ),
     Fault(
         "corrupt.kill", "F13",

@@ -66,7 +66,8 @@ EVENTS: Mapping[str, EventType] = {
         ),
         EventType(
             "beat.data.changed",
-            "An answer shows that stored entities are new or have changed: one event for each answer and kind.",
+            "An answer shows that stored entities are new or have changed: one event for each answer and kind, and one for what is accepted of the answer "
+            "after it was held.",
             "scrape_request/{request_id}",
             [payloads.DataChanged],
         ),

@@ -106,11 +106,14 @@ async def test_what_an_older_version_swept_is_forgotten(
 async def test_every_sweep_of_the_daemon_runs_on_an_empty_database(
     settings: Settings, process_url: str, database: Database
 ) -> None:
+    # Traces are exported only where there is a place for them.
+    planned = {job.name for job in daemon.JOBS} - {daemon.TRACES}
+
     async def all_ended() -> bool:
         async with database.statements() as alone:
             rows = await alone.rows("SELECT name, error FROM sweep")
         assert [row for row in rows if row.error] == []
-        return {row.name for row in rows} == {job.name for job in daemon.JOBS}
+        return {row.name for row in rows} == planned
 
     async with sweeping(settings, process_url, daemon.JOBS):
         await until(all_ended)
