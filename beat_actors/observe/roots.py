@@ -13,13 +13,18 @@ from beat_actors.severities import SEVERITIES
 
 SLACK = timedelta(minutes=5)
 """By how much a part may be noticed before its cause: each rule has an interval and a threshold of its own."""
+BY_HAND = timedelta(hours=1)
+"""What a person stopped is told an hour later; what waits because of it is noticed before."""
 LAYERS = (
-    "scheduler", "database", "redis", "connections", "workers", "code", "process", "sweep", "platform", "source", "parser", "credentials", "claims",
-    "limit", "quota", "hand", "events", "webhook", "assets", "backlog", "waiting",
+    "scheduler", "database", "redis", "connections", "workers", "code", "process", "sweep", "platform", "source", "parser", "data", "credentials",
+    "claims", "limit", "forecast", "quota", "hand", "events", "notify", "webhook", "assets", "backlog", "held", "consistency", "waiting",
 )  # fmt: skip
 """Rules from the foundation up; those that are not listed come last."""
 EXPLAIN = frozenset(
-    {"scheduler", "database", "redis", "connections", "workers", "code", "process", "platform", "source", "parser", "credentials", "hand", "events", "assets"}
+    {
+        "scheduler", "database", "redis", "connections", "workers", "code", "process", "sweep", "platform", "source", "parser", "data", "credentials",
+        "limit", "forecast", "hand", "events", "notify", "assets",
+    }
 )  # fmt: skip
 """Rules whose alerts can be causes of others."""
 DATABASE = frozenset({"database:slow", "database:outage"})
@@ -27,6 +32,10 @@ OF_WORK = frozenset({"claims", "waiting", "backlog"})
 """Rules about work that makes no progress."""
 OF_SOURCE = frozenset({"credentials", "credential", "quarantine", "owners", "quota"})
 """Rules about a source that fails, as seen elsewhere."""
+OF_SWEEP = {"partitions": "partition:", "archive": "payloads:", "assets_deleted": "assets:undeleted", "held": "held:"}
+"""By the sweep that is late: the keys of what it leaves undone."""
+AFTER_A_RESTORE = frozenset({"consistency", "partition"})
+"""Rules about what a dump that was restored may have brought along."""
 
 
 class Standing(NamedTuple):
@@ -104,7 +113,7 @@ def explains(root: Standing, part: Standing, platform_of: Mapping[str, str]) -> 
     """Whether `part` is a consequence of `root`."""
     if part.explained and _covers(root, part):
         return True
-    if part.opened_at < root.opened_at - SLACK:
+    if part.opened_at < root.opened_at - SLACK - (BY_HAND if root.rule == "hand" else timedelta()):
         return False
     if root.key == "database:outage" and part.opened_at > root.opened_at + SLACK:
         return False  # the alert stays for an hour after the outage
@@ -113,6 +122,8 @@ def explains(root: Standing, part: Standing, platform_of: Mapping[str, str]) -> 
         or _by_a_server(root, part)
         or _by_a_process(root, part)
         or _by_a_source(root, part, platform_of)
+        or _by_wrong_data(root, part, platform_of)
+        or _by_a_budget(root, part)
         or _within_a_family(root, part)
     )
 
@@ -122,12 +133,15 @@ def _covers(root: Standing, part: Standing) -> bool:
     if root.rule == "platform":
         covered = root.covers or ()
         return part.source in covered or part.key.startswith((f"waiting:{root.about}:", f"hand:flow:{root.about}:"))
-    return root.rule == "source" and part.source == root.source and part.rule != "platform"
+    # A record is held because other sources do not confirm it, and not because its own fails.
+    return root.rule == "source" and part.source == root.source and part.rule not in {"platform", "held"}
 
 
 def _by_a_server(root: Standing, part: Standing) -> bool:
     if root.key in DATABASE:
-        return part.rule in {*OF_WORK, "sweep", "webhook", "events", "connections", "database"}
+        return part.rule in {*OF_WORK, "sweep", "webhook", "notify", "events", "connections", "database"}
+    if root.key == "database:restored":
+        return part.rule in AFTER_A_RESTORE
     if root.rule == "connections" or root.key == "database:pool":
         return part.rule in {*OF_WORK, "sweep"} or part.key in {"database:pool", "database:claims"}
     if root.rule == "redis":
@@ -138,6 +152,8 @@ def _by_a_server(root: Standing, part: Standing) -> bool:
 def _by_a_process(root: Standing, part: Standing) -> bool:
     if root.rule == "scheduler":
         return part.rule == "sweep"
+    if root.rule == "sweep":
+        return root.about in OF_SWEEP and part.key.startswith(OF_SWEEP[root.about])
     if root.rule == "workers" or root.key == "process:crashes":
         gone = root.rule == "process" and part.rule == "workers"
         return gone or part.rule in OF_WORK or part.key in {"database:claims", "assets:late"}
@@ -150,14 +166,36 @@ def _by_a_process(root: Standing, part: Standing) -> bool:
 def _by_a_source(root: Standing, part: Standing, platform_of: Mapping[str, str]) -> bool:
     if root.rule not in {"source", "parser", "credentials"} or root.source is None:
         return False
-    if part.rule in OF_SOURCE:
+    if part.rule in OF_SOURCE or (part.rule == "data" and root.rule == "parser"):
         return part.source == root.source
     return root.severity == "critical" and part.key.startswith(f"waiting:{platform_of.get(root.source)}:")
+
+
+def _by_wrong_data(root: Standing, part: Standing, platform_of: Mapping[str, str]) -> bool:
+    """A source that answers wrongly has its records held, and is not asked. One that does not answer confirms no records of others."""
+    if part.rule == "held" and root.rule in {"source", "credentials"} and root.source is not None:
+        return root.source != part.source and platform_of.get(root.source) == platform_of.get(part.source or "")
+    if root.rule != "data":
+        return False
+    if part.rule == "held":
+        return part.about == root.about
+    return part.key.startswith(f"waiting:{platform_of.get(root.source or '')}:")
+
+
+def _by_a_budget(root: Standing, part: Standing) -> bool:
+    """A limit that fills was forecast to, and its forecast is no second problem."""
+    if root.rule == "limit":
+        return part.rule == "forecast" and part.about.partition(":")[0] == root.about.partition(":")[0]
+    return root.rule == "forecast" and root.source is not None and part.rule == "quota" and part.source == root.source
 
 
 def _within_a_family(root: Standing, part: Standing) -> bool:
     if root.key.startswith("hand:flow:"):
         return part.key == f"waiting:{root.key.removeprefix('hand:flow:')}"
+    if root.key.startswith("hand:source:"):
+        return part.source == root.source and part.rule in {"source", "credentials", "owners"}
+    if root.key == "notify:deliverer":
+        return part.rule in {"notify", "webhook"}
     if root.key == "events:publisher":
         return part.rule == "events"
     if root.rule == "events":

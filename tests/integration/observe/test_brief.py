@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from beat_actors.alerts import list_alerts, silence
+from beat_actors.alerts import Alert, list_alerts, silence
 from beat_actors.broker import flows
 from beat_actors.broker.turn import turn
 from beat_actors.cli.app import app
@@ -23,8 +23,8 @@ from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.running_code import own
 from beat_actors.settings import Settings
+from beat_actors.watch import WATCHES, servers
 from beat_actors.watch import assets as assets_rules
-from beat_actors.watch import servers
 from tests.commands import SPAN, Named
 from tests.integration.assets.backlog_rows import PENDING
 from tests.integration.events.rows import EVENTS, PLACES, SINK
@@ -50,6 +50,10 @@ def first(page: Brief) -> Trouble:
     assert len(lines) < 60, text
     assert len(page.sentence) < 200
     return page.problems[0]
+
+
+def standing(key: str, cause: str) -> Alert:
+    return Alert(key=key, severity="warning", cause=cause, impact="-", automatic="-", action="-")
 
 
 def parts(problem: Trouble) -> set[str]:
@@ -259,6 +263,54 @@ async def test_a_calm_system_is_one_line(
     text = markdown(await brief(engine.database))
     assert "; noted: half of it is used (" in text
     assert text.count("\n") == 1
+
+
+async def test_a_source_that_answers_wrongly_comes_before_the_records_that_are_held_for_it(
+    engine: Engine, admin: psycopg.Connection[Any], process: Callable[..., None]
+) -> None:
+    process()
+    for source in TOY.sources:
+        await engine.credentials.add(source, {"key": "a"})
+    admin.execute(
+        "INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker, open_since, why)"
+        " VALUES ('toy', 'toy-first', 'look', 1, '', '', now() - interval '2 hours', 'its sample was refuted')"
+    )
+    admin.execute(
+        "INSERT INTO held_record (platform, kind, key, fetch_id, request_id, source, operation, rules_version, priority, observed_at, record, fields,"
+        " reasons, score, said, good, state, held_at) SELECT 'toy', 'profile', 'k' || n, 1, 1, 'toy-first', 'look', 1, 2, now(), '{}', '{}', '[]', 0, '{}',"
+        " '{}', 'person', now() - interval '25 hours' FROM generate_series(1, 3) n"
+    )
+    problem = first(await looked(engine.database))
+    assert problem.key == "data:toy-first:look"
+    assert "are wrong: its sample was refuted" in problem.cause
+    assert parts(problem) == {"held:toy-first:look"}
+    assert problem.command == "beat held"
+
+
+async def test_sinks_that_take_no_message_are_the_problem_of_who_would_be_told(
+    engine: Engine, admin: psycopg.Connection[Any], process: Callable[..., None]
+) -> None:
+    process()
+    process("deliverer")
+    await reported(engine.database, "limit", standing("limit:daily:2026-01-01", "four fifths of the limit daily are used"))
+    await reported(engine.database, "forecast", standing("forecast:daily:2026-01-01", "the limit daily will be used up"))
+    admin.execute(
+        "INSERT INTO notify_sink (name, kind, target, key_id, secret, severity, group_by, failures)"
+        " VALUES ('pager', 'webhook', 'https://pager.example', 'k', '', 'warning', 'all', 4)"
+    )
+    admin.execute(
+        "INSERT INTO notification (sink_id, group_key, expires_at, error) SELECT id, 'all', now() + interval '1 day', 'HTTP 503' FROM notify_sink"
+    )
+    for one in WATCHES:
+        if one.name == "notify":
+            await one.run(engine.database)
+    page = await brief(engine.database)
+    problem = first(page)
+    assert (problem.key, problem.severity) == ("notify:pager", "critical")
+    assert problem.command == "beat notify test pager"
+    assert {one.key: parts(one) for one in page.problems[1:]} == {
+        "limit:daily:2026-01-01": {"forecast:daily:2026-01-01"}
+    }
 
 
 async def test_without_a_scheduler_the_page_says_that_it_may_be_out_of_date(

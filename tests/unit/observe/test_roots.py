@@ -45,6 +45,21 @@ def told(*alerts: Standing) -> dict[str, set[str]]:
         (alert("assets:bucket"), alert("process:bucket")),
         (alert("assets:late"), alert("backlog:assets")),
         (alert("scheduler:none"), alert("sweep:rescue")),
+        (alert("data:lama:profile", source="lama", severity="critical"), alert("held:lama:profile", source="lama")),
+        (alert("data:lama:profile", source="lama", severity="critical"), alert("waiting:instagram:f")),
+        (alert("parser:lama", source="lama"), alert("data:lama:profile", source="lama")),
+        (alert("source:graphapi", source="graphapi"), alert("held:lama:profile", source="lama")),  # it would confirm them
+        (alert("credentials:graphapi", source="graphapi"), alert("held:lama:profile", source="lama")),
+        (alert("notify:deliverer"), alert("webhook:deliverer")),
+        (alert("notify:deliverer"), alert("notify:pager")),
+        (alert("database:outage"), alert("notify:deliverer")),
+        (alert("database:restored"), alert("consistency:profile")),
+        (alert("sweep:partitions"), alert("partition:event")),
+        (alert("sweep:archive"), alert("payloads:unarchived")),
+        (alert("limit:daily:2026-01-01"), alert("forecast:daily:2026-01-01")),
+        (alert("forecast:tikwm day", source="lama"), alert("quota:credential:1:day", source="lama")),
+        (alert("hand:source:lama", source="lama"), alert("credentials:lama", source="lama")),
+        (alert("hand:flow:instagram:f", minutes=60), alert("waiting:instagram:f", minutes=10)),  # it is told an hour later
     ],
     ids=lambda one: one.key,
 )
@@ -65,6 +80,15 @@ def test_a_consequence_is_a_part_of_its_cause_in_any_order(root: Standing, part:
         (alert("database:slow", minutes=20), alert("waiting:instagram:f")),  # it waited before
         (alert("process:clock"), alert("claims:instagram")),
         (alert("quota:x", source="lama"), alert("source:graphapi", source="graphapi")),
+        (alert("data:lama:profile", source="lama"), alert("held:lama:posts", source="lama")),
+        (alert("data:lama:profile", source="lama"), alert("waiting:shopify:f")),
+        (alert("source:lama", source="lama"), alert("held:lama:profile", source="lama")),  # others would confirm them
+        (alert("source:shop", source="shop"), alert("held:lama:profile", source="lama")),
+        (alert("notify:pager"), alert("notify:mail")),
+        (alert("limit:daily"), alert("forecast:other:2026-01-01")),
+        (alert("forecast:daily:2026-01-01"), alert("quota:credential:1:day", source="lama")),
+        (alert("sweep:archive"), alert("partition:event")),
+        (alert("hand:flow:instagram:f", minutes=90), alert("waiting:instagram:f")),  # it waited before
     ],
     ids=lambda one: one.key,
 )
