@@ -216,6 +216,7 @@ JOBS = (
     Job("assets_sampled", _writes(backlog.sample), every=30, deadline=10),
     Job("limits_reached", _writes(reached.sweep), every=60, deadline=20),
     Job("limits_foreseen", _writes(foreseen.sweep), every=300, deadline=20),
+    Job("budgets_foreseen", _writes(foreseen.sweep_pools), every=120, deadline=20),
     Job("metrics_tallied", _writes(tally.sweep), every=30, deadline=20),
     Job(TRACES, _writes(Exporter().sweep), every=5, deadline=60),
     Job("metrics_measured", _writes(state.sweep), every=30, deadline=20),

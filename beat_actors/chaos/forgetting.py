@@ -12,7 +12,7 @@ FORGET = (
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential_usage, credential_event, raw_payload, trace_log,
          profile_log, post_log, broker_decision, outbox_event, change_log, event, event_pending, event_log, event_minute, event_sink, event_parked,
          event_replay, limit_level, asset_log, asset_object, asset_variant, asset_denied, asset_usage, asset_sample,
-         asset_check, quarantine, alert, credential_call, held_record, trust_cohort, notification, notification_told, limit_usage, limit_forecast,
+         asset_check, quarantine, alert, credential_call, held_record, trust_cohort, notification, notification_told, limit_usage, limit_forecast, budget,
          call_total, metric_sum, process_left, restore_job, restore_item, entity_base, entity_check, absence, source_score
 """,
     """

@@ -32,6 +32,8 @@ class Demand:
     Monday. `ahead`: for how many slots, at most a day.
     """
 
+    step = SLOT
+
     def __init__(self, calls: Sequence[int], *, slot: int, weekday: int, ahead: int) -> None:
         if not 0 <= slot < SLOTS or not 0 < ahead <= SLOTS:
             raise ValueError(f"a day has {SLOTS} slots: slot={slot}, ahead={ahead}")

@@ -89,6 +89,7 @@ NOTHING_PERSONAL = {
     "asset_object": "media types of objects",
     "asset_variant": "media types of objects",
     "breaker": "sources and operations",
+    "budget": "sources and their limits",
     "call_total": "sources, operations and outcomes",
     "broker_decision": "numbers of credentials and dispatch groups",
     "data_refresh": "digests of what was asked for",

@@ -39,3 +39,41 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     used_up_at: datetime | None = None
     earliest: datetime | None = None
     latest: datetime | None = None
+
+
+class Worst(msgspec.Struct, frozen=True):
+    """A credential of which most is used. `until`: of its cooldown."""
+
+    credential_id: int
+    used: int
+    calls: int
+    until: datetime | None = None
+
+
+class PoolView(msgspec.Struct, frozen=True, kw_only=True):
+    """The calls that all credentials of a source have together under a limit, or under the quota that the provider reports (`scope` is `reported`).
+
+    `credentials`: those that are neither disabled nor dead; `cooling`: of them, in a cooldown. `left`: calls that can be made now. `until`: when the window
+    begins anew; null where it slides. `probability`, `used_up_at`, `earliest`, `latest`, `warn`, `days`: as of a limit on on-demand requests. `unknown`: why
+    nothing is said of the time. `worst`: the credentials that have least left.
+    """
+
+    name: str
+    platform: str
+    source: str
+    limit: str
+    scope: str
+    credentials: int
+    cooling: int
+    calls: int
+    used: int
+    left: int
+    until: datetime | None
+    days: int
+    warn: bool
+    probability: float | None = None
+    used_up_at: datetime | None = None
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    unknown: str | None = None
+    worst: list[Worst] = []

@@ -1,18 +1,23 @@
-"""When the limits on on-demand requests will be used up: what is kept of their use, what is forecast, and what came of it."""
+"""When the limits on on-demand requests will be used up: what is kept of their use, what is forecast, and what came of it.
+
+What is forecast of the budgets of calls to providers (`pools`) is written down with it.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements, arrays
 from beat_actors.forecast.demand import MOST_DAYS, SLOT, SLOTS, Demand
 from beat_actors.forecast.outlook import RECENT, outlook
 from beat_actors.moments import moment
+from beat_actors.quotas import pools
 from beat_actors.quotas.budgets import Accuracy, BudgetView
 from beat_actors.quotas.forecast import Usage
+from beat_actors.quotas.pools import KNOWN, REPORTED, Budget, Slot
 from beat_actors.requests.sweeps import Swept
 
 if TYPE_CHECKING:
@@ -24,18 +29,12 @@ EVERY = 6
 AGAIN = 3
 """Slots that are kept again, since a call may be counted late."""
 RECORD_DAYS = 30
+NOTED = ("limits", "made", "until", "probabilities", "at", "earliest", "latest", "warned")
 TOLD = 0.5
 """The probability from which on a time is told: in the middle of the cases the limit is used up."""
 
 
-class Slot(NamedTuple):
-    name: str
-    slot: int
-    calls: int
-
-
 SQL = Statements(__file__)
-KNOWN = SQL("known", Slot)
 KEEP = SQL("keep")
 NOTE = SQL("note")
 USED_UP = SQL("used_up")
@@ -59,6 +58,11 @@ async def sweep(database: Database, epoch: int | None = None) -> Swept:
     return Swept(count=await keep(database, usages, epoch=epoch))
 
 
+async def sweep_pools(database: Database, epoch: int | None = None) -> Swept:
+    """The same for the budgets of calls to providers. Raises `StorageUnavailable`."""
+    return Swept(count=await note_pools(database, await pools.keep(database, epoch), epoch=epoch))
+
+
 async def keep(database: Database, usages: Mapping[tuple[str, str], Usage], *, epoch: int | None = None) -> int:
     """As `sweep`, of these; how many forecasts were written down."""
     if not usages:
@@ -79,14 +83,35 @@ async def keep(database: Database, usages: Mapping[tuple[str, str], Usage], *, e
     led = {"epoch": epoch}
     async with database.transaction() as transaction:
         await transaction.run(KEEP, arrays(sorted(rows), "limits", "slots", "calls") | led)
-        names = ("limits", "made", "until", "probabilities", "at", "earliest", "latest", "warned")
         if notes:
-            await transaction.run(NOTE, arrays(notes, *names) | led)
+            await transaction.run(NOTE, arrays(notes, *NOTED) | led)
         full = [one.name for one in views if one.used >= one.calls]
         if full:
             await transaction.run(USED_UP, {"limits": full} | led)
         oldest = math.floor(now / SLOT) - SLOTS * (MOST_DAYS + 1)
         await transaction.run(FORGET, {"slot": oldest, "days": RECORD_DAYS + 1} | led)
+    return len(notes)
+
+
+async def note_pools(database: Database, budgets: Iterable[Budget], *, epoch: int | None = None) -> int:
+    """Write down what is forecast of pools, once an hour; how many forecasts. A quota of a month is left out: what comes of it is known too late."""
+    found = [one for one in budgets if one.scope != REPORTED]
+    if not found:
+        return 0
+    async with database.transaction() as transaction:
+        now = await transaction.now()
+        made, led = datetime.fromtimestamp(math.floor(now / SLOT) * SLOT, UTC), {"epoch": epoch}
+        due = [one for one in found if one.left > 0] if math.floor(now / SLOT) % EVERY == 0 else []
+        notes = [
+            (one.name, made, one.until or made + timedelta(days=1), one.probability, one.used_up_at, one.earliest, one.latest, one.warn)
+            for one in (await pools.views(transaction, due, now) if due else [])
+            if one.probability is not None
+        ]  # fmt: skip
+        if notes:
+            await transaction.run(NOTE, arrays(notes, *NOTED) | led)
+        full = [one.name for one in found if one.left <= 0]
+        if full:
+            await transaction.run(USED_UP, {"limits": full} | led)
     return len(notes)
 
 
@@ -97,12 +122,13 @@ async def accuracy(database: Database) -> list[Accuracy]:
 
 
 async def alerts(database: Database) -> list[Alert]:
-    """Limits that will probably be used up. Raises `LimitsUnavailable`."""
+    """Limits and pools that will probably be used up. Raises `LimitsUnavailable`."""
     from beat_actors.quotas.limiter import StackedLimiter
 
     async with StackedLimiter(database) as limiter:
         views = await foresee(database, limiter)
-    return [_alert(view) for view in views if view.warn and view.used < view.calls]
+    of_limits = [_alert(view) for view in views if view.warn and view.used < view.calls]
+    return [*of_limits, *await pools.alerts(database)]
 
 
 async def _daily(limiter: "StackedLimiter") -> dict[tuple[str, str], Usage]:
