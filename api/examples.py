@@ -30,6 +30,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "erasure_id": ("The id of an erasure.", 3),
     "error": ("The error code of failed requests.", "missing"),
     "event_type": ("The type of an event; `GET /schemas` lists them.", "beat.batch.ended"),
+    "expected": ("`true`: with an estimate of when the request is complete.", True),
     "failure": ("Why assets are not stored.", "expired"),
     "field": ("One field: nothing is said of the others.", "followers"),
     "flow": ("The name of a flow; `GET /v1/platforms` lists them.", "refresh_profile_by_handle"),

@@ -1,5 +1,5 @@
 """/v1/profiles/…/refresh: refresh a profile on demand, within limits. /v1/limits: the state of these limits, and their reset.
-/v1/forecast: which of them will be used up."""
+/v1/forecast: which of them, and which pools of credentials, will be used up, and when backlogs are done."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ from api.resource import Resource
 from api.submissions import TRACED
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import RateLimitError, Standing, TooManyOpen
-from beat_actors.quotas import budgets, foreseen, overview
+from beat_actors.quotas import budgets, foreseen, overview, pools
 from beat_actors.requests import intake, on_demand
+from beat_actors.requests.backlog import BacklogView, backlogs
 from beat_actors.text import check_text
 from beat_actors.traces.context import parse
 
@@ -112,20 +113,34 @@ class Limits(Resource):
 
 
 class Forecast(Resource):
-    """GET: which limits of a day will be used up, when, and how likely that is; with what came of the forecasts of the last 30 days."""
+    """GET: which limits and pools of credentials will be used up, when, and how likely that is; when each backlog is done; and what came of the forecasts
+    of the last 30 days."""
 
     scopes: Scopes = {"GET": Scope.OPERATE}
     calls: Calls = {
         "GET": Call(
-            "Forecast when the limits of a day are used up, and show how right earlier forecasts were.",
-            {200: answer("Forecast", budgets=list[budgets.BudgetView], accuracy=list[budgets.Accuracy])},
+            "Forecast when limits and the calls of credentials are used up and when backlogs are done, and show how right earlier forecasts were.",
+            {
+                200: answer(
+                    "Forecast",
+                    budgets=list[budgets.BudgetView],
+                    pools=list[budgets.PoolView],
+                    backlogs=list[BacklogView],
+                    accuracy=list[budgets.Accuracy],
+                )
+            },
         )
     }
 
     async def on_get(self, _req: Request, resp: Response) -> None:
         services = self._provider.services
         found = await foreseen.foresee(services.database, services.limits)
-        send(resp, {"budgets": found, "accuracy": await foreseen.accuracy(services.database)})
+        body = {
+            "budgets": found,
+            "pools": await pools.foresee(services.database),
+            "backlogs": await backlogs(services.database),
+        }
+        send(resp, body | {"accuracy": await foreseen.accuracy(services.database)})
 
 
 class LimitReset(Resource):

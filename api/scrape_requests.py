@@ -23,6 +23,7 @@ from beat_actors.data.catalog import check_flow
 from beat_actors.database import Transaction
 from beat_actors.errors import Forbidden, NotFound, StorageUnavailable
 from beat_actors.requests import explain, lifecycle, listing, queries, views
+from beat_actors.requests.expected import Expected
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.intake import check_tags
 from beat_actors.requests.views import Filter, Page, RequestView
@@ -139,27 +140,41 @@ class ScrapeRequests(Resource):
             return page, await listing.count_by_status(transaction, wanted) if counted else (None, None)
 
 
+class AwaitedRequest(RequestView, frozen=True, kw_only=True):
+    """A request. `expected`: when it is likely to be complete; null if it has ended, or if that was not asked for."""
+
+    expected: Expected | None = None
+
+
 class ScrapeRequest(Resource):
-    """GET: one request; with `wait`, once it has ended or the time is up."""
+    """GET: one request; with `wait`, once it has ended or the time is up; with `expected`, with an estimate of its end."""
 
     scopes: Scopes = {"GET": Scope.READ}
     calls: Calls = {
         "GET": Call(
-            "Get a request. With `wait`, the answer comes when it has ended, or as 202 when the time is up.",
-            {200: RequestView, 202: RequestView},
-            query={"wait": up_to(LONGEST)},
+            "Get a request. With `wait`, the answer comes when it has ended, or as 202 when the time is up. With `expected`, an estimate of its end is made.",
+            {200: AwaitedRequest, 202: AwaitedRequest},
+            query={"wait": up_to(LONGEST), "expected": bool},
             headers={"Prefer": "`wait=SECONDS`"},
             answer_headers=FOLLOW,
         )
     }
 
     async def on_get(self, req: Request, resp: Response, request_id: str) -> None:
-        wait = wait_of(req)
+        wait, estimated = wait_of(req), switch(req, "expected")
         request = await finished(self._provider, row_id(request_id, "request_id"), caller_of(req), wait, resp)
         if wait and not request.ended:
             resp.status = 202
             resp.set_header("Location", location(request.id))
-        send(resp, request)
+        expected = None
+        if estimated and not request.ended:
+            expected = await in_time(self._expected(request.id, caller_of(req)))
+        send(resp, AwaitedRequest(**msgspec.structs.asdict(request), expected=expected))
+
+    async def _expected(self, request_id: int, caller: Caller) -> Expected | None:
+        async with self._provider.services.database.transaction() as transaction:
+            operator = operates(caller) and not account_is_its_own(caller)
+            return await explain.expected(transaction, request_id, account_id=caller.account_id, operator=operator)
 
 
 class Explain(Resource):

@@ -96,7 +96,7 @@ COMMANDS = (
     (
         "forecast",
         "forecast:forecast",
-        "When the daily limits on on-demand requests will be used up, and how right earlier forecasts were.",
+        "When limits and the calls of credentials will be used up, and when what waits is done.",
     ),
     ("limits", "limits:app", "Limits on on-demand requests: used, left, rate, forecast; reset one."),
     ("simulator", "simulator:app", "Simulated providers: run them, read their ledger, inject faults."),

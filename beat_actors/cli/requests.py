@@ -33,6 +33,7 @@ from beat_actors.cli.output import (
 )
 from beat_actors.errors import BadInput
 from beat_actors.moments import moment
+from beat_actors.requests.expected import Expected
 from beat_actors.requests.explain import Explanation
 from beat_actors.requests.states import ENDED
 from beat_actors.requests.views import MAX_RETRIES, Filter, RequestView
@@ -169,6 +170,14 @@ def cancel(*requests: OpenRequest, reason: str) -> int:
     return 0 if set(ids) == set(ended) else FAILED
 
 
+def _expected(found: Expected) -> str:
+    if found.at is None:
+        return f"When it is complete is not known: {found.unknown or found.basis}."
+    earliest = moment(found.earliest or found.at)
+    between = f"after {earliest}" if found.latest is None else f"between {earliest} and {moment(found.latest)}"
+    return f"Expected to be complete at about {moment(found.at)}, in four cases of five {between}: {found.basis}."
+
+
 def why(request: UnfinishedRequest, /, *, json: Flag = False) -> None:
     """Explain why a request is not done, and when it can be: each blocker with the time at which it clears, and the calls so far."""
     wanted_id = number(request, "request")
@@ -178,8 +187,8 @@ def why(request: UnfinishedRequest, /, *, json: Flag = False) -> None:
         return
     _say_head(found.request)
     say(printable(found.summary))
-    if found.eta is not None:
-        say(f"Expected to be complete at about {moment(found.eta)}.")
+    if found.expected is not None:
+        say(_expected(found.expected))
     if found.request.trace_id:
         say(f"Its trace is {found.request.trace_id}.")
     blockers: list[tuple[object, ...]] = [

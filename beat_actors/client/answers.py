@@ -88,13 +88,24 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at: datetime | None = None
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """When a request is likely to be complete. `earliest` and `latest`: of four cases in five. `basis`: what it rests on. `unknown`: why there is no time."""
+
+    at: datetime | None = None
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    basis: str = ""
+    unknown: str | None = None
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a request is not done. `summary`: in a sentence. `eta`: an estimate of its end."""
+    """Why a request is not done. `summary`: in a sentence. `eta`: an estimate of its end; `expected`: the same with an interval."""
 
     request: Request
     summary: str
     next_attempt_at: datetime | None = None
     eta: datetime | None = None
+    expected: Expected | None = None
     fetches: list[Waiting] = []
 
 

@@ -1,6 +1,6 @@
 """Why a request is not done, and when it can be: every blocker with the time at which it clears. Derived from rows, at any time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from beat_actors.moments import moment
 from beat_actors.platforms.interface import UPKEEP, Outcome
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import pace
+from beat_actors.requests.expected import Expected, no_time, starts
 from beat_actors.requests.queries import get_request
 from beat_actors.requests.states import Status
 from beat_actors.requests.views import RequestView
@@ -128,14 +129,15 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """`summary`: the explanation in one sentence. The other fields hold the facts behind the summary. The field `why` of a call says how the call
     ended.
 
-    `next_attempt_at`: when the first waiting fetch can run. `eta`: the estimated time of completion, from the number of fetches ahead and the rate of
-    leases that the tenant got recently. Null: the request has ended, or it needs manual action.
+    `next_attempt_at`: when the first waiting fetch can run. `expected`: when the request is likely to be complete, from the number of fetches ahead, the
+    rate of leases of late, and the budgets of calls; null if it has ended. `eta`: its `at`, null where that is unknown.
     """
 
     request: RequestView
     summary: str
     next_attempt_at: datetime | None
     eta: datetime | None
+    expected: Expected | None
     fetches: list[FetchState]
     calls: list[dict[str, Any]]
 
@@ -150,30 +152,68 @@ async def why(
     not shown calls that may have answered requests of other accounts too.
     """
     request = await get_request(transaction, request_id, account_id=account_id)
-    has_them = request.joined_to or request.id
-    statement = FETCHES if account_id is None else FETCHES_OF_ACCOUNT
-    rows = await transaction.rows(statement, {"request": has_them})
-    tenants = await pace.tenants(transaction, rows) if operator else {}
-    fetches = [_state(row, operator, tenants.get(row.lane_id)) for row in rows]
-    calls = [_call(row, operator) for row in await transaction.rows(CALLS, {"request": has_them})]
+    rows, tenants, fetches = await _fetches(transaction, request, account_id=account_id, operator=operator)
+    calls = [
+        _call(row, operator) for row in await transaction.rows(CALLS, {"request": request.joined_to or request.id})
+    ]
     if account_id is not None:
         calls = [call for call in calls if not _answers_many(request.platform, call)]
-    if not request.ended and await transaction.value(UNSERVED, {"platform": request.platform, "seconds": SEEN_WITHIN}):
-        fetches = [_unserved(fetch, request.platform, operator) for fetch in fetches]
     waiting = [fetch for fetch in fetches if fetch.stage == Stage.WAITING]
     times = [fetch.next_attempt_at for fetch in waiting if fetch.next_attempt_at is not None]
     earliest = min(times, default=None)
-    eta = None
-    if not request.ended and not any(fetch.blockers and fetch.next_attempt_at is None for fetch in waiting):
-        eta = await pace.eta(transaction, request, rows, earliest, tenants, own=account_id is not None)
+    expected = await _expected(transaction, request, rows, tenants, waiting, own=account_id is not None)
     return Explanation(
         request=request,
         summary=_summary(request, fetches, waiting, calls, earliest),
         next_attempt_at=earliest,
-        eta=eta,
+        eta=None if expected is None else expected.at,
+        expected=expected,
         fetches=fetches,
         calls=calls,
     )
+
+
+async def expected(
+    transaction: Transaction, request_id: int, *, account_id: str | None = None, operator: bool = False
+) -> Expected | None:
+    """When the request is likely to be complete; `None`: it has ended. Raises `NotFound`, as `why`."""
+    request = await get_request(transaction, request_id, account_id=account_id)
+    rows, tenants, fetches = await _fetches(transaction, request, account_id=account_id, operator=operator)
+    waiting = [fetch for fetch in fetches if fetch.stage == Stage.WAITING]
+    return await _expected(transaction, request, rows, tenants, waiting, own=account_id is not None)
+
+
+async def _fetches(
+    transaction: Transaction, request: RequestView, *, account_id: str | None, operator: bool
+) -> tuple[list[FetchRow], dict[int, int], list[FetchState]]:
+    """Of the request, or of its leader; with how many tenants take turns in their lanes."""
+    statement = FETCHES if account_id is None else FETCHES_OF_ACCOUNT
+    rows = await transaction.rows(statement, {"request": request.joined_to or request.id})
+    tenants = await pace.tenants(transaction, rows) if operator else {}
+    fetches = [_state(row, operator, tenants.get(row.lane_id)) for row in rows]
+    if not request.ended and await transaction.value(UNSERVED, {"platform": request.platform, "seconds": SEEN_WITHIN}):
+        fetches = [_unserved(fetch, request.platform, operator) for fetch in fetches]
+    return rows, tenants, fetches
+
+
+async def _expected(
+    transaction: Transaction,
+    request: RequestView,
+    rows: Sequence[FetchRow],
+    tenants: Mapping[int, int],
+    waiting: Sequence[FetchState],
+    *,
+    own: bool,
+) -> Expected | None:
+    if request.ended:
+        return None
+    for fetch in waiting:
+        unknown = no_time(fetch.blockers, fetch.next_attempt_at)
+        if unknown is not None:
+            return Expected(unknown=unknown)
+    begins = [starts(fetch.blockers, fetch.next_attempt_at) for fetch in waiting]
+    earliest = min((one for one in begins if one is not None), default=None)
+    return await pace.expect(transaction, request, rows, earliest, tenants, own=own)
 
 
 def _unserved(fetch: FetchState, platform: str, operator: bool) -> FetchState:

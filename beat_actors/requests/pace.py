@@ -1,4 +1,7 @@
-"""How long a request that waits is likely to take: from what is ahead of it, and the leases that its tenant has got of late."""
+"""How long a request that waits is likely to take: from what is ahead of it, and the leases that its tenant has got of late.
+
+It reads rows by indexes and up to a limit. `expected` makes the estimate of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -6,12 +9,19 @@ from typing import NamedTuple, Protocol
 
 from beat_actors.database import Statements, Transaction
 from beat_actors.fetches.states import Stage
+from beat_actors.forecast.arrival import ahead
+from beat_actors.quotas import pools
+from beat_actors.requests.expected import Expected, Pace, Place, in_progress, in_turn
 from beat_actors.requests.views import RequestView
 
 UNKNOWN_TAKES = 2.0
 """Seconds that a flow is taken to need where none of it has been complete of late."""
-UNKNOWN_LEASES = 10.0
-"""Leases a second that a platform, or a tenant, is taken to get where it has had none of late."""
+COUNTED = 10_001
+"""Up to which what is ahead is counted."""
+PLACES, LOOKED_AT = 48, 60
+"""Places of a lane that are looked at beyond that, and rows at each."""
+DECISIONS = 3_000
+"""Dispatch cycles that are read at most."""
 SQL = Statements(__file__)
 
 
@@ -22,18 +32,26 @@ class Tenants(NamedTuple):
     tenants: int
 
 
-class Pace(NamedTuple):
-    """`leases`: a second, of the platform; `own`: of them, of the tenant; `seconds` that the flow took."""
+class Probe(NamedTuple):
+    """A look into a lane: from the id `place` on so many `rows` were found, of which `last` is the last."""
 
-    now: datetime
-    leases: float | None
-    own: float | None
-    seconds: float | None
+    place: int
+    rows: int
+    last: int
+
+
+class Minute(NamedTuple):
+    """`ago`: how many minutes."""
+
+    ago: int
+    leased: int
 
 
 class Waiting(Protocol):
     """A fetch with what is ahead of it."""
 
+    @property
+    def id(self) -> int: ...
     @property
     def stage(self) -> str: ...
     @property
@@ -43,12 +61,17 @@ class Waiting(Protocol):
     @property
     def tenant(self) -> str: ...
     @property
+    def operation(self) -> str: ...
+    @property
+    def sources(self) -> list[str]: ...
+    @property
     def own(self) -> int: ...
     @property
     def urgent(self) -> int: ...
 
 
 TENANTS = SQL("tenants", Tenants)
+PROBES, MINUTES = SQL("probes", Probe), SQL("minutes", Minute)
 PACE = SQL("pace", Pace)
 PACE_OF_ACCOUNT = SQL("pace_of_account", Pace)
 
@@ -61,7 +84,7 @@ async def tenants(transaction: Transaction, rows: Sequence[Waiting]) -> dict[int
     return {row.lane_id: row.tenants for row in await transaction.rows(TENANTS, {"lanes": sorted(lanes)})}
 
 
-async def eta(
+async def expect(
     transaction: Transaction,
     request: RequestView,
     rows: Sequence[Waiting],
@@ -69,11 +92,11 @@ async def eta(
     tenants: Mapping[int, int],
     *,
     own: bool,
-) -> datetime:
+) -> Expected:
     """When the request is complete, as things go now.
 
-    `rows`: its fetches. `earliest`: when the first that waits can run. `own`: what is ahead was counted of its account alone; nothing
-    but the account's own leases has a part in the estimate then.
+    `rows`: its fetches. `earliest`: when the first that waits can run. `own`: what is ahead was counted of its account alone; no leases but the account's
+    own have a part in the estimate then.
     """
     waiting = [row for row in rows if row.stage == Stage.WAITING]
     first = waiting[0] if waiting else None
@@ -86,15 +109,26 @@ async def eta(
         "tenant": None if first is None else first.tenant,
     }
     pace = await transaction.only(PACE if request.account_id is None else PACE_OF_ACCOUNT, asked)
-    takes = timedelta(seconds=pace.seconds if pace.seconds is not None else UNKNOWN_TAKES)
+    takes = pace.seconds if pace.seconds is not None else UNKNOWN_TAKES
     now = pace.now
     if not waiting:
-        return max((request.picked_at or now) + takes, now)
+        return in_progress(max((request.picked_at or now) + timedelta(seconds=takes), now), now, takes)
     last = max(waiting, key=lambda row: row.own + row.urgent)
-    if own:
-        seconds = (last.own + last.urgent) / (pace.own or UNKNOWN_LEASES)
-    else:
-        leases = pace.leases or UNKNOWN_LEASES
-        # A tenant that has got nothing of late is taken to get its share.
-        seconds = last.urgent / leases + last.own / (pace.own or leases / tenants.get(last.lane_id, 1))
-    return max(earliest or now, now) + timedelta(seconds=seconds) + takes
+    place = await _place(transaction, last)
+    lately = await minutes(transaction, request.platform)
+    budgets = await pools.rooms(transaction, last.sources, last.operation)
+    return in_turn(place, pace, lately, earliest, takes, tenants.get(last.lane_id, 1), own=own, sources=budgets)
+
+
+async def _place(transaction: Transaction, row: Waiting) -> Place:
+    """What is ahead of the fetch. Beyond the bound of the count it is estimated from looks at some places of the lane."""
+    if row.own < COUNTED:
+        return Place(row.own, row.urgent, exact=row.urgent < COUNTED)
+    asked = {"lane": row.lane_id, "tenant": row.tenant, "id": row.id, "places": PLACES, "most": LOOKED_AT}
+    probes = await transaction.rows(PROBES, asked)
+    return Place(max(row.own, round(ahead(probes, row.id))), row.urgent, exact=False)
+
+
+async def minutes(transaction: Transaction, platform: str) -> list[int]:
+    """The leases of the platform in each of the last minutes that had some, the oldest first."""
+    return [row.leased for row in await transaction.rows(MINUTES, {"platform": platform, "most": DECISIONS})]

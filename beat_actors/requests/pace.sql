@@ -22,6 +22,33 @@ WHERE beat_tenant(before.account_id, before.api_key_id) = %(tenant)s AND f.platf
 WHERE platform = %(platform)s AND flow = %(flow)s AND status = 'COMPLETE' AND picked_at IS NOT NULL
 ORDER BY id DESC LIMIT 50
 
+-- name: probes
+-- Looks at some places of a tenant's part of a lane, evenly between its first fetch and one of its fetches: how densely its rows lie there.
+-- Parameters: lane (integer), tenant (text), id (bigint: the fetch), places (integer), most (integer): rows at each place.
+-- Rows: `Probe`, by place; each reads entries of the index (lane, tenant, id).
+-- Locks: none.
+-- No row: nothing waits before it.
+SELECT p.place, n.rows, coalesce(n.last, p.next - 1) AS last FROM (
+    SELECT first.id + (%(id)s::bigint - first.id) * k / %(places)s AS place, first.id + (%(id)s::bigint - first.id) * (k + 1) / %(places)s AS next
+    FROM (SELECT id FROM scrape_fetch WHERE lane_id = %(lane)s AND tenant BETWEEN %(tenant)s AND %(tenant)s AND stage = 'WAITING' AND not_before IS NULL
+          ORDER BY tenant, id LIMIT 1) first CROSS JOIN generate_series(0, %(places)s - 1) k
+) p CROSS JOIN LATERAL (
+    SELECT count(*) AS rows, max(id) AS last FROM (
+        SELECT id FROM scrape_fetch WHERE lane_id = %(lane)s AND (tenant, id) >= (%(tenant)s, p.place) AND (tenant, id) < (%(tenant)s, %(id)s)
+            AND stage = 'WAITING' AND not_before IS NULL ORDER BY tenant, id LIMIT %(most)s) looked) n
+WHERE p.place < %(id)s ORDER BY p.place
+
+-- name: minutes
+-- How many leases a platform got in each of the last ten minutes, counted back from now, by the newest decisions.
+-- Parameters: platform (text), most (integer): decisions that are read.
+-- Rows: `Minute`, the oldest first, without minutes in which nothing was leased.
+-- Locks: none.
+-- No row: nothing was leased.
+SELECT ago, sum(leased)::bigint AS leased FROM (
+    SELECT floor(extract(epoch FROM clock_timestamp() - at) / 60)::integer AS ago, leased FROM broker_decision
+    WHERE platform = %(platform)s AND at > clock_timestamp() - interval '10 minutes' ORDER BY at DESC LIMIT %(most)s) newest
+WHERE leased > 0 GROUP BY ago ORDER BY ago DESC
+
 -- name: tenants
 -- How many tenants have something ready in each of some lanes, 1,001 at most: one step in the index (lane, tenant, id) for each.
 -- Parameters: lanes (integer[]).

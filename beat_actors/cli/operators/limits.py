@@ -4,8 +4,9 @@ import msgspec
 
 from beat_actors.cli import operators
 from beat_actors.cli.operators import segment
-from beat_actors.quotas.budgets import Accuracy, BudgetView
+from beat_actors.quotas.budgets import Accuracy, BudgetView, PoolView
 from beat_actors.quotas.overview import LimitView
+from beat_actors.requests.backlog import BacklogView
 
 
 class LimitList(msgspec.Struct):
@@ -15,6 +16,8 @@ class LimitList(msgspec.Struct):
 class Foreseen(msgspec.Struct):
     budgets: list[BudgetView]
     accuracy: list[Accuracy]
+    pools: list[PoolView] = []
+    backlogs: list[BacklogView] = []
 
 
 class Emptied(msgspec.Struct):

@@ -22,7 +22,7 @@ NOBODYS = 10**15
 RECENT = 10
 REQUEST_IDS = ("id", "joined_to", "request_id")
 OTHER_IDS = ("fetch_id", "event_id", "delivery_id", "api_key_id", "credential_id")
-MEASURED = ("ms", "eta", "secret", "next_cursor", "age")
+MEASURED = ("ms", "eta", "expected", "secret", "next_cursor", "age")
 """Of these only whether they are there."""
 HEADERS = ("etag", "content-length", "ratelimit-reset", "retry-after", "date")
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")

@@ -303,6 +303,45 @@ async def test_the_eta_is_after_the_blocker_and_after_what_is_ahead(api, databas
     assert await eta(ids[0]) is None
 
 
+async def test_a_request_that_waits_tells_when_it_is_expected_and_why_no_time_is_known(api, database) -> None:
+    asked = [{**GOOD, "params": {"handle": f"a{n}"}} for n in range(121)]
+    ids = [one["id"] for one in (await api.simulate_post(ROUTE, json={"requests": asked})).json["outcomes"]]
+
+    async def expected(request_id: int) -> dict[str, Any]:
+        return (await api.simulate_get(f"{ROUTE}/{request_id}", params={"expected": "true"})).json["expected"]
+
+    async def blocked(*reasons: dict[str, Any]) -> None:
+        untils = [one["until"] for one in reasons if one["until"] is not None]
+        until = datetime.fromtimestamp(min(untils), UTC) if untils else None
+        async with database.transaction() as transaction:
+            await transaction.run("UPDATE lane SET blocked_until = %s, reasons = %s", (until, json.dumps(reasons)))
+
+    found = await expected(ids[-1])
+    assert found["at"] is None
+    assert "120 fetches are ahead of it, and nothing was leased" in found["unknown"]
+    await decided(database, leased=120)
+    found = await expected(ids[-1])
+    at, earliest, latest = (datetime.fromisoformat(found[name]) for name in ("at", "earliest", "latest"))
+    assert earliest < at < latest
+    assert 55 < (at - datetime.now(UTC)).total_seconds() < 70
+    assert "120 fetches are ahead of it" in found["basis"]
+    assert "2.0 leases a second" in found["basis"]
+    later = datetime.now(UTC).timestamp() + 3600
+    outage = {"source": "lama", "credential_id": None, "why": "outage: its breaker is open", "until": later - 3500}
+    await blocked(outage)
+    found = await expected(ids[0])
+    assert (found["at"], found["earliest"], found["latest"]) == (None, None, None)
+    assert found["unknown"].startswith("lama: outage: its breaker is open; it is tried again at ")
+    await blocked(outage, {"source": "graphapi", "credential_id": 7, "why": "cooling down", "until": later})
+    found = await expected(ids[0])
+    assert 0 <= datetime.fromisoformat(found["at"]).timestamp() - later < 10
+    await blocked({"source": None, "credential_id": None, "why": "the flow look is paused", "until": None})
+    assert (await expected(ids[0]))["unknown"] == "the flow look is paused; nobody knows when that ends"
+    assert (await api.simulate_get(f"{ROUTE}/{ids[0]}")).json["expected"] is None
+    page = (await api.simulate_get(ROUTE, params={"limit": "5"})).json["requests"]
+    assert all("expected" not in one for one in page)
+
+
 async def decided(database: Database, *, leased: int) -> None:
     """A turn of a moment ago."""
     async with database.transaction() as transaction:

@@ -24,6 +24,7 @@ READS = (
     ("accounts", "grants"),
     ("keys", "list"),
     ("limits",),
+    ("forecast", "--of", "pools"),
     ("webhooks", "list"),
     ("notify", "list"),
     ("notify", "log"),

@@ -292,8 +292,12 @@ async def test_sinks_that_take_no_message_are_the_problem_of_who_would_be_told(
 ) -> None:
     process()
     process("deliverer")
-    await reported(engine.database, "limit", standing("limit:daily:2026-01-01", "four fifths of the limit daily are used"))
-    await reported(engine.database, "forecast", standing("forecast:daily:2026-01-01", "the limit daily will be used up"))
+    await reported(
+        engine.database, "limit", standing("limit:daily:2026-01-01", "four fifths of the limit daily are used")
+    )
+    await reported(
+        engine.database, "forecast", standing("forecast:daily:2026-01-01", "the limit daily will be used up")
+    )
     admin.execute(
         "INSERT INTO notify_sink (name, kind, target, key_id, secret, severity, group_by, failures)"
         " VALUES ('pager', 'webhook', 'https://pager.example', 'k', '', 'warning', 'all', 4)"

@@ -311,6 +311,18 @@ async def test_a_redis_that_lost_everything_does_not_open_a_second_day(
         assert (await api.simulate_post(route(), json=customer)).status_code == 202
 
 
+async def test_the_forecast_has_limits_pools_and_what_waits(open_api) -> None:
+    async with open_api() as api:
+        await api.simulate_post(route())
+        found = (await api.simulate_get("/v1/forecast")).json
+    assert [one["name"] for one in found["budgets"]] == ["refresh_profile_insta_daily"]
+    assert found["pools"] == []  # there are no credentials
+    (backlog,) = found["backlogs"]
+    assert (backlog["fetches"], backlog["more"], backlog["priority"]) == (1, False, "standard")
+    assert backlog["expected"]["at"] is not None
+    assert backlog["expected"]["basis"].startswith("1 fetch is ahead of it; no pace is known")
+
+
 async def test_limits_are_shown_with_pace_and_forecast_and_reset_on_record(
     settings: Settings, open_api, database
 ) -> None:

@@ -48,7 +48,10 @@ def told(*alerts: Standing) -> dict[str, set[str]]:
         (alert("data:lama:profile", source="lama", severity="critical"), alert("held:lama:profile", source="lama")),
         (alert("data:lama:profile", source="lama", severity="critical"), alert("waiting:instagram:f")),
         (alert("parser:lama", source="lama"), alert("data:lama:profile", source="lama")),
-        (alert("source:graphapi", source="graphapi"), alert("held:lama:profile", source="lama")),  # it would confirm them
+        (
+            alert("source:graphapi", source="graphapi"),
+            alert("held:lama:profile", source="lama"),
+        ),  # it would confirm them
         (alert("credentials:graphapi", source="graphapi"), alert("held:lama:profile", source="lama")),
         (alert("notify:deliverer"), alert("webhook:deliverer")),
         (alert("notify:deliverer"), alert("notify:pager")),
@@ -59,7 +62,10 @@ def told(*alerts: Standing) -> dict[str, set[str]]:
         (alert("limit:daily:2026-01-01"), alert("forecast:daily:2026-01-01")),
         (alert("forecast:tikwm day", source="lama"), alert("quota:credential:1:day", source="lama")),
         (alert("hand:source:lama", source="lama"), alert("credentials:lama", source="lama")),
-        (alert("hand:flow:instagram:f", minutes=60), alert("waiting:instagram:f", minutes=10)),  # it is told an hour later
+        (
+            alert("hand:flow:instagram:f", minutes=60),
+            alert("waiting:instagram:f", minutes=10),
+        ),  # it is told an hour later
     ],
     ids=lambda one: one.key,
 )

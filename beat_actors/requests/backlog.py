@@ -1,0 +1,145 @@
+"""When what waits is done: for each flow and priority, from the fetches that come before it and the pace of the platform."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from beat_actors.database import Database, Statements, Transaction
+from beat_actors.quotas import pools
+from beat_actors.requests import pace
+from beat_actors.requests.expected import Expected, Pace, Place, in_turn, no_time, starts
+from beat_actors.requests.states import Priority
+from beat_actors.requests.views import PRIORITIES
+from beat_actors.shapes import one_of
+
+COUNTED, LANES = 100_000, 2_000
+MOST = 200
+"""Flows and priorities that are told."""
+
+
+class Lane(NamedTuple):
+    """A lane in which something waits. `full`: there is more than was counted."""
+
+    platform: str
+    flow: str
+    operation: str
+    priority: int
+    sources: list[str]
+    blocked_until: datetime | None
+    reasons: list[dict[str, Any]] | None
+    fetches: int
+    full: bool
+    oldest: datetime
+
+
+class Why(NamedTuple):
+    """Why a lane waits, as the broker has noted it."""
+
+    why: str
+    until: datetime | None
+    source: str | None
+
+
+class BacklogView(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits of a flow at a priority. `more`: there is more than was counted. `expected`: when the last of it has got its turn."""
+
+    platform: str
+    flow: str
+    priority: Annotated[str, one_of(PRIORITIES)]
+    fetches: int
+    more: bool
+    oldest: datetime
+    expected: Expected
+
+
+SQL = Statements(__file__)
+WAITING = SQL("lanes", Lane)
+
+
+async def backlogs(database: Database) -> list[BacklogView]:
+    """Each flow and priority of which something waits, the most urgent first. Raises `StorageUnavailable`."""
+    async with database.transaction() as transaction:
+        lanes = await transaction.rows(WAITING, {"most": COUNTED, "lanes": LANES})
+        groups: dict[tuple[str, int, str], list[Lane]] = {}
+        for lane in lanes:
+            groups.setdefault((lane.platform, lane.priority, lane.flow), []).append(lane)
+        minutes = {name: await pace.minutes(transaction, name) for name in sorted({lane.platform for lane in lanes})}
+        now = datetime.fromtimestamp(await transaction.now(), UTC)
+        return [
+            await _view(transaction, group, lanes, minutes[platform], now)
+            for (platform, _, _), group in sorted(groups.items(), key=lambda one: (one[0][1], one[0]))[:MOST]
+        ]
+
+
+async def _view(
+    transaction: Transaction, group: Sequence[Lane], lanes: Sequence[Lane], minutes: Sequence[int], now: datetime
+) -> BacklogView:
+    first = group[0]
+    fetches, more = sum(lane.fetches for lane in group), any(lane.full for lane in group)
+    return BacklogView(
+        platform=first.platform,
+        flow=first.flow,
+        priority=Priority(first.priority).word,
+        fetches=fetches,
+        more=more,
+        oldest=min(lane.oldest for lane in group),
+        expected=await _expected(transaction, group, lanes, minutes, now),
+    )
+
+
+async def _expected(
+    transaction: Transaction, group: Sequence[Lane], lanes: Sequence[Lane], minutes: Sequence[int], now: datetime
+) -> Expected:
+    waits = [(_reasons(lane), lane.blocked_until) for lane in group if _is_blocked(lane, now)]
+    unknown = next((found for reasons, until in waits if (found := no_time(reasons, until)) is not None), None)
+    if unknown is not None:
+        return Expected(unknown=unknown)
+    begins = [starts(reasons, until) for reasons, until in waits]
+    earliest = min((one for one in begins if one is not None), default=None) if len(waits) == len(group) else None
+    others = [lane for lane in lanes if lane.platform == group[0].platform and _runs(lane, now)]
+    fetches = sum(lane.fetches for lane in group)
+    rate = minutes[-1] / 60 if minutes else None
+    return in_turn(
+        Place(fetches, _before(group[0], fetches, others), exact=not any(lane.full for lane in [*group, *others])),
+        Pace(now, rate, rate, None),
+        minutes,
+        earliest,
+        0.0,
+        1,
+        own=False,
+        sources=await pools.rooms(
+            transaction, sorted({one for lane in group for one in lane.sources}), group[0].operation
+        ),
+    )
+
+
+def _before(first: Lane, fetches: int, others: Sequence[Lane]) -> int:
+    """What is done before the last of these fetches: all that is more urgent. Flows of the same priority take turns, so of each other one as much is done
+    meanwhile, if it has so much."""
+    beside: dict[str, int] = {}
+    for lane in others:
+        if lane.priority == first.priority and lane.flow != first.flow:
+            beside[lane.flow] = beside.get(lane.flow, 0) + lane.fetches
+    urgent = sum(lane.fetches for lane in others if lane.priority < first.priority)
+    return urgent + sum(min(count, fetches) for count in beside.values())
+
+
+def _reasons(lane: Lane) -> list[Why]:
+    return [
+        Why(
+            one["why"],
+            None if one.get("until") is None else datetime.fromtimestamp(one["until"], UTC),
+            one.get("source"),
+        )
+        for one in lane.reasons or []
+    ]
+
+
+def _is_blocked(lane: Lane, now: datetime) -> bool:
+    return lane.reasons is not None and (lane.blocked_until is None or lane.blocked_until > now)
+
+
+def _runs(lane: Lane, now: datetime) -> bool:
+    return not _is_blocked(lane, now) or no_time(_reasons(lane), lane.blocked_until) is None
