@@ -1,8 +1,9 @@
 """How right forecasts of daily limits are: `make forecast`.
 
 Simulated days of five shapes, each with another level, slow noise and bursts. A limit is set that two days in five last. Every ten minutes of each day the
-forecast is made from the four weeks before, and so is the one that it is compared with: the rate of the last ten minutes goes on. The command fails if
-a goal is missed.
+forecast is made from the four weeks before, and so is the one that it is compared with: the rate of the last ten minutes goes on. Then follow the calls of
+all credentials of a source (`bench.pools`), and the expected end of a request before which 100,000 wait (`bench.waiting`). The command fails if a goal is
+missed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from itertools import accumulate
 from beat_actors.forecast.demand import MOST_DAYS, SLOT, SLOTS, Demand
 from beat_actors.forecast.outlook import RECENT, outlook
 from beat_actors.quotas.foreseen import TOLD
+from bench import pools, waiting
 
 Shape = Callable[[int], Sequence[float]]
 """The shares of a day's calls, for the day of this number."""
@@ -137,6 +139,7 @@ def _one_day(found: Found, before: list[int], calls: list[int], limit: int, *, w
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=200, help="of each shape")
+    parser.add_argument("--runs", type=int, default=50, help="of each world in which 100,000 wait")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     print(
@@ -164,7 +167,15 @@ def main() -> int:
     }
     for goal, reached in goals.items():
         print(f"{'ok    ' if reached else 'MISSED'} {goal}")
-    return 0 if all(goals.values()) else 1
+    right = [
+        pools.main(
+            lambda dice, day: a_day(dice, OFFICE if day % 7 < 5 else TWO, quiet=day % 7 >= 5),
+            options.days,
+            options.seed,
+        ),
+        waiting.main(options.runs, options.seed),
+    ]
+    return 0 if all([*goals.values(), *right]) else 1
 
 
 def _row(name: str, found: Found) -> str:
