@@ -2,13 +2,13 @@
 
 Expands. Older processes write none of it, and read none of it.
 
-Revision ID: 0090
+Revision ID: 0085
 """
 
 from alembic import op
 
-revision = "0090"
-down_revision = "0083"
+revision = "0085"
+down_revision = "0084"
 branch_labels = None
 depends_on = None
 
