@@ -176,7 +176,6 @@ class Workers:
         return Swept(count=await REPORTS(database, "workers", servers_rules.workers(listening), epoch))
 
 
-TRACES = "traces"
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
 JOBS = (
     Job("due", _reads(sweeps.due), every=0.5, deadline=5),
@@ -218,7 +217,7 @@ JOBS = (
     Job("limits_foreseen", _writes(foreseen.sweep), every=300, deadline=20),
     Job("budgets_foreseen", _writes(foreseen.sweep_pools), every=120, deadline=20),
     Job("metrics_tallied", _writes(tally.sweep), every=30, deadline=20),
-    Job(TRACES, _writes(Exporter().sweep), every=5, deadline=60),
+    Job(Exporter.JOB, _writes(Exporter().sweep), every=5, deadline=60),
     Job("metrics_measured", _writes(state.sweep), every=30, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     # It asks Redis alone, and writes only when the answer changes.
@@ -226,7 +225,7 @@ JOBS = (
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{one.name}", _watch(one), every=one.every, deadline=60) for one in WATCHES),
 )
-QUIET = frozenset({"due", "waiting", "metrics_measured", TRACES})
+QUIET = frozenset({"due", "waiting", "metrics_measured", Exporter.JOB})
 RECORD_EVERY = 2.0
 
 
@@ -360,7 +359,7 @@ async def serve() -> None:
 async def sweep_until(stopped: asyncio.Event, settings: Settings, jobs: tuple[Job, ...] = JOBS) -> None:
     """Stand for election, and sweep while leading."""
     if settings.otlp_endpoint is None:
-        jobs = tuple(job for job in jobs if job.name != TRACES)
+        jobs = tuple(job for job in jobs if job.name != Exporter.JOB)
     database, mailbox = Database(settings, name="scheduler"), Mailbox(settings)
     # The memory job store cannot fail; `misfire_grace_time=None` means that a busy moment delays a run and never drops it.
     clock = AsyncIOScheduler(

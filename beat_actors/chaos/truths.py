@@ -10,12 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from beat_actors.database import Composed
+from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
+from beat_actors.platforms.instagram.trust import TRUST
 from beat_actors.trust.gate import FEW, WIDEST
 from beat_actors.trust.witnesses import ENDED, State
 
 LATE = 10.0
 """Seconds that lie at most between the moment at which the simulator decides what it answers and the time of the observation: a call may take 5."""
 COUNTS = frozenset({"followers", "following", "media_count", "likes", "comments"})
+RECORDS = {"profile": InstagramAccount, "post": InstagramPost}
+NUMBERS = {
+    (kind, number.name): number
+    for kind, record in RECORDS.items()
+    for rules in TRUST.entities
+    if rules.record is record
+    for number in rules.numbers
+}
+"""What the gate is told of each count."""
 
 
 class Served(NamedTuple):
@@ -131,10 +142,18 @@ def falsehoods(served: Sequence[Served], truths: Mapping[str, Sequence[Truth]]) 
 
 
 def is_beyond_rules(one: Served, true: int) -> bool:
-    """Whether no rule can know that a count is false: it is the first one that is known, or too small. A count below `FEW` has no range, and no range is
-    wider than `WIDEST`. A negative one is never beyond the rules."""
-    served = int(one.value)
-    return served >= 0 and (one.is_first or (true < FEW and served < FEW * math.exp(WIDEST)))
+    """Whether no rule can know that a count is false. The first one that is known is compared with nothing. A small one has no range: it rises to what is
+    within the widest range from `FEW`, and falls as far as the rule for falls lets it, which begins at some count and at nine tenths; twice that is
+    looked at, because what was known before may be older. A negative count and one that exceeds all accounts are never beyond the rules."""
+    served, number = int(one.value), NUMBERS[one.kind, one.field]
+    if served < 0 or (number.most is not None and served > number.most):
+        return False
+    if one.is_first:
+        return True
+    if served < true:
+        known = number.drop_from is not None and true >= 2 * number.drop_from and served * 20 <= true
+        return true < FEW and not known
+    return true < FEW and served < FEW * math.exp(WIDEST)
 
 
 def undecided(holds: Sequence[Hold]) -> list[str]:

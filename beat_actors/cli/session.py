@@ -5,11 +5,11 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from beat_actors.cli.output import tell
 from beat_actors.errors import BadSettings
@@ -166,6 +166,19 @@ def queue_depths(settings: Settings) -> dict[str, int]:
         return dict(zip(QUEUES, pipe.execute(), strict=True))
 
 
+def _masked(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    from beat_actors.masking import mask  # loads what most commands do without
+
+    return mask(logger, method, event)
+
+
+class _MaskingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        from beat_actors.masking import masked  # as above
+
+        return masked(super().format(record))
+
+
 def quiet_logs() -> None:
     """What the libraries log goes to standard error, and only what is an error: standard output belongs to the command."""
     import structlog
@@ -175,10 +188,13 @@ def quiet_logs() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
+            _masked,
             structlog.dev.ConsoleRenderer(colors=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),
     )
-    logging.basicConfig(level=logging.ERROR, stream=sys.__stderr__)
+    handler = logging.StreamHandler(sys.__stderr__)
+    handler.setFormatter(_MaskingFormatter("%(levelname)s:%(name)s:%(message)s"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.ERROR)

@@ -55,8 +55,8 @@ STATE = ("empty", "hidden", "older")
 class Returned(NamedTuple):
     """What comes back: a media URL that the thing's row did not have before; or, without a field, an observation that is older than the row, or that its own answer tells in two ways.
 
-    `parent`: the key of the thing under which this one is listed. `taken_at`: when the post was made. `nth`: which record of its fetch the observation
-    is, from 1 on.
+    `parent`: the key of the thing under which this one is listed. `taken_at`: when the post was made. `place`, `nth`: the observation is that record of
+    that entry of the arrays, both from 1 on.
     """
 
     entity_key: str
@@ -67,7 +67,7 @@ class Returned(NamedTuple):
     observed_at: datetime
     parent: str | None
     taken_at: datetime | None
-    fetch_id: int
+    place: int
     nth: int
 
 
@@ -137,9 +137,11 @@ WITH g AS (
         %(observed)s::timestamptz[], %(sources)s::text[], %(versions)s::integer[], %(builds)s::integer[], %(records)b::text[]{
         ", %(holds)s::bigint[]" if judged else ""
     })
-        AS g(fetch_id, request_id, account_id, owner, observed_at, source, parser_version, build_id, records{hold})
+        WITH ORDINALITY AS g(fetch_id, request_id, account_id, owner, observed_at, source, parser_version, build_id, records{
+        hold
+    }, given)
 ), r AS (
-    SELECT r.*, g.source, g.parser_version, g.build_id, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id{
+    SELECT r.*, g.source, g.parser_version, g.build_id, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id, g.given{
         ", g.hold" if judged else ""
     },
         row_number() OVER (PARTITION BY r.{entity.key}, g.account_id, g.owner ORDER BY {
@@ -190,7 +192,7 @@ WITH g AS (
 SELECT r.{
         entity.key
     } AS entity_key, NULL AS field, r.owner, r.account_id, '' AS url, r.observed_at, NULL AS parent, NULL::timestamptz AS taken_at,
-    r.fetch_id, r.n AS nth
+    r.given AS place, r.n AS nth
 FROM r LEFT JOIN current c ON c.key = r.{entity.key} AND c.account_id = r.account_id AND c.owner = r.owner
 WHERE c.key IS NULL OR r.place > 1
 {_media(entity) if entity.assets else ""}
@@ -303,7 +305,7 @@ def _media(entity: Entity) -> str:
     taken_at = f"r.{entity.newest}" if entity.newest else "NULL::timestamptz"
     fields = ", ".join(f"('{field}', r.{field}, o.{field})" for field in entity.assets)
     return f"""
-UNION ALL SELECT r.{entity.key}, v.field, r.owner, r.account_id, v.url, r.observed_at, {parent}::text, {taken_at}, r.fetch_id, r.n
+UNION ALL SELECT r.{entity.key}, v.field, r.owner, r.account_id, v.url, r.observed_at, {parent}::text, {taken_at}, r.given, r.n
 FROM r LEFT JOIN "{entity.table}" o ON (o.{entity.key}, o.account_id, o.owner) = (r.{entity.key}, r.account_id, r.owner)
 CROSS JOIN LATERAL (VALUES {fields}) AS v(field, url, known)
 WHERE r.place = 1 AND v.url <> coalesce(v.known, '') AND r.observed_at >= coalesce(o.observed_at, '-infinity')"""  # noqa: S608 - as above

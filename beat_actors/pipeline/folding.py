@@ -16,7 +16,8 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one record of an answer tells, and where it came from. `fields`: its values, as JSON has them. `nth`: its place in its answer."""
+    """What one record of an answer tells, and where it came from. `fields`: its values, as JSON has them. `nth`: its place in its answer. `hold`:
+    the held record that was accepted."""
 
     at: datetime
     fetch: int
@@ -28,6 +29,7 @@ class Observation:
     fields: Row
     empty: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    hold: int | None = None
 
     def tells(self, name: str) -> bool:
         return self.fields.get(name) is not None or name in self.empty

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from beat_actors.database import Answer as Awaited
 from beat_actors.database import Statements, Transaction, clock, jsonb
 from beat_actors.holds import asking, cohorts, remembering
-from beat_actors.holds.asking import Asking, pass_over, put_off, silent
+from beat_actors.holds.asking import pass_over, put_off, silent
 from beat_actors.holds.gates import judge_of
 from beat_actors.holds.records import HeldRecord, change, put, take
 from beat_actors.holds.remembering import Mark, Remembered
@@ -108,7 +108,7 @@ def _unheard(judged: Judged, asked: Mapping[int, HeldRecord], claims: Sequence[C
             silent(record, claim.payload_at.timestamp())
             judged.told(record, confirms=None)
             judged.note(record)
-            judged.asking.append(Asking(record, claim))
+            judged.ask(record, claim)
 
 
 async def hold(transaction: Transaction, gated: Gated) -> None:

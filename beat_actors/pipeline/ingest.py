@@ -27,7 +27,7 @@ from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
 from beat_actors.pipeline.records import decode, encode, pack, unpack
 from beat_actors.pipeline.stage import StageResult, fenced, left_undone_given_back, renewing, staged
-from beat_actors.pipeline.writing import write
+from beat_actors.pipeline.writing import tally, write
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed, Platform, Record, observed
 from beat_actors.platforms.registry import platforms
 from beat_actors.scores.tally import TALLY, filling
@@ -118,7 +118,7 @@ async def _write_through(engine: Engine, good: Sequence[Read], result: StageResu
         passed = await completion.written_at_once(transaction, [(claim, row["version"]) for claim, row, _ in good])
         done = [item for item in good if item[0].id in passed]
         await _keep_aside(transaction, done)
-        followed = await write(
+        wrote = await write(
             transaction,
             [
                 (msgspec.structs.replace(claim, parser_version=row["version"]), decode(row["records"]))
@@ -127,7 +127,8 @@ async def _write_through(engine: Engine, good: Sequence[Read], result: StageResu
         )
         hit("through.before_commit", passed)
     _count(engine, good, done, result)
-    result.wake |= followed
+    tally([claim for claim, *_ in done], wrote.judged)
+    result.wake |= wrote.wake
 
 
 async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:

@@ -68,7 +68,8 @@ class Rejected(NamedTuple):
 @dataclass(slots=True)
 class Judged:
     """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored; `asking`:
-    those about which a source is to be asked. `heard`: the ids of those about which an answer said something. `counted`: the observations by their cohorts."""
+    those about which a source is to be asked. `heard`: the ids of those about which an answer said something. `counted`: the observations by their cohorts. `refuted`: held records
+    of which another source said what was known before, by the cohort of the record."""
 
     rejected: list[Rejected] = field(default_factory=list)
     held: Counter[int] = field(default_factory=Counter)
@@ -77,6 +78,7 @@ class Judged:
     asking: list[Asking] = field(default_factory=list)
     heard: set[int] = field(default_factory=set)
     counted: dict[Key, Counts] = field(default_factory=dict)
+    refuted: Counter[Key] = field(default_factory=Counter)
 
     def counts(self, key: Key) -> Counts:
         """The counts of the cohort, which may be changed."""
@@ -102,6 +104,12 @@ class Judged:
         """A source that was asked about the record has answered."""
         counts = self.counts(key_of(record))
         counts.told = (*counts.told, confirms)
+
+    def ask(self, record: HeldRecord, claim: Claimed) -> None:
+        """Another source is to be asked about the record, by a fetch that follows this one: one question for each record, however often the batch comes
+        upon it."""
+        self.asking = [one for one in self.asking if one.record is not record]
+        self.asking.append(Asking(record, claim))
 
     def note(self, record: HeldRecord) -> None:
         """Store the record as it is now."""
@@ -244,9 +252,10 @@ class Table:
             judged.told(kept, confirms={State.ACCEPTED: True, State.REJECTED: False}.get(after.state))
         if after.state is State.REJECTED:
             judged.counts(key_of(kept)).refuted += 1
+            judged.refuted[key_of(kept)] += claim.source != kept.source
         if kept.held.state not in ENDED:
             if kept.held.asked != before.asked:
-                judged.asking.append(Asking(kept, claim))
+                judged.ask(kept, claim)
             return []
         thing.held, thing.is_marked = None, True
         thing.memory, written = decided(self.how, kept, thing.memory)
@@ -300,7 +309,7 @@ class Table:
         )
         thing.is_marked = True
         judged.new.append(thing.held)
-        judged.asking.append(Asking(thing.held, claim))
+        judged.ask(thing.held, claim)
 
     def _thing(self, answer: Answer, record: object) -> Thing:
         return self._key(record), answer.claim.account_id or "", answer.claim.owner or ""

@@ -43,11 +43,11 @@ async def add_late(
 ) -> None:
     """Add what late observations tell. `given`: the arrays that were written."""
     seen: defaultdict[Key, list[Observation]] = defaultdict(list)
-    places = {fetch: place for place, fetch in enumerate(given["fetches"])}
-    records = {fetch: _decode(given["records"][places[fetch]]) for fetch in {one.fetch_id for one in late}}
+    # By the place and not by the fetch: what was held of an answer and is accepted later is an entry of its own.
+    records = {place: _decode(given["records"][place - 1]) for place in {one.place for one in late}}
     for one in late:
-        record = records[one.fetch_id][one.nth - 1]
-        seen[one.entity_key, one.account_id, one.owner].append(_observation(one, record, given, places[one.fetch_id]))
+        record = records[one.place][one.nth - 1]
+        seen[one.entity_key, one.account_id, one.owner].append(_observation(one, record, given, one.place - 1))
     names = arrays(sorted(seen), "keys", "accounts", "owners")
     added: dict[Key, Added] = {}
     for key, account_id, owner, row in await transaction.rows(_states(entity), names):
@@ -58,9 +58,13 @@ async def add_late(
         return
     rows = [(*key, jsonb(found.values), bool(found.changed)) for key, found in sorted(added.items())]
     await transaction.run(_patch(entity), arrays(rows, "keys", "accounts", "owners", "patches", "changed"))
-    told = [(*key, one.request, one.fetch, one.at) for key, found in sorted(added.items()) for one in found.changed]
+    told = [
+        (*key, one.request, one.fetch, one.at, one.hold)
+        for key, found in sorted(added.items())
+        for one in found.changed
+    ]
     if told:
-        values = arrays(told, "keys", "accounts", "owners", "requests", "fetches", "observed")
+        values = arrays(told, "keys", "accounts", "owners", "requests", "fetches", "observed", "holds")
         await transaction.run(TELL, {"platform": platform, "kind": entity.kind, **values})
 
 
@@ -69,12 +73,13 @@ def _observation(
 ) -> Observation:
     return Observation(
         at=one.observed_at,
-        fetch=one.fetch_id,
+        fetch=given["fetches"][place],
         nth=one.nth,
         source=given["sources"][place],
         request=given["requests"][place],
         parser=given["versions"][place],
         build=given["builds"][place],
+        hold=given["holds"][place] if "holds" in given else None,
         fields=record,
         empty=frozenset(record.get("empty", ())),
         hidden=frozenset(record.get("hidden", ())),

@@ -16,7 +16,7 @@ from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.states import Stage
 from beat_actors.pipeline.records import unpack_records
 from beat_actors.pipeline.stage import StageResult, fenced, left_undone_given_back, renewing, staged
-from beat_actors.pipeline.writing import write
+from beat_actors.pipeline.writing import tally, write
 from beat_actors.requests.lifecycle import fail_fetches
 
 log = structlog.get_logger(__name__)
@@ -79,11 +79,12 @@ async def _commit(engine: Engine, claims: Sequence[Ingested], result: StageResul
     async with engine.database.transaction() as transaction:
         passed = await completion.written(transaction, claims)
         done = [claim for claim in claims if claim.id in passed]
-        followed = await write(transaction, [(claim, unpack_records(claim.records)) for claim in done])
+        wrote = await write(transaction, [(claim, unpack_records(claim.records)) for claim in done])
         hit("process.before_commit", passed)
     result.zombies += len(claims) - len(done)
     fenced(engine.database, "process", len(claims) - len(done))
-    result.wake |= followed
+    tally(done, wrote.judged)
+    result.wake |= wrote.wake
 
 
 async def _quarantine(engine: Engine, claim: Ingested, error: str, message: str) -> None:

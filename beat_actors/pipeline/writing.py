@@ -1,8 +1,8 @@
 """What was read of answers, written in the caller's transaction: entities, the fetches that are wanted next, and the ends of requests."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from beat_actors.assets import intake
 from beat_actors.database import Transaction, arrays
@@ -26,14 +26,20 @@ OF_ROWS = ("fetches", "requests", "accounts", "owners", "observed", "sources", "
 """The arrays of what `Written` has, in its order."""
 
 
-async def write(transaction: Transaction, read: Sequence[Read]) -> set[str]:
-    """Write what was read for fetches that this transaction has moved to DONE; the platforms that have new work."""
+class Wrote(NamedTuple):
+    """`wake`: the platforms that have new work. `judged`: what the gate said."""
+
+    wake: set[str]
+    judged: Judged
+
+
+async def write(transaction: Transaction, read: Sequence[Read]) -> Wrote:
+    """Write what was read for fetches that this transaction has moved to DONE."""
     gated = await _write_entities(transaction, read)
     followed = await follow_up(transaction, [(claim, spec) for claim, records in read for spec in records.follow_ups])
     asked, asked_on = await gating.ask(transaction, gated)
-    _tally(read, gated.judged)
     await close(transaction, [_closing(claim, records, gated.judged, asked[claim.id]) for claim, records in read])
-    return followed | asked_on
+    return Wrote(followed | asked_on, gated.judged)
 
 
 async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gating.Gated:
@@ -88,12 +94,13 @@ def media_of(row: Returned, field: str) -> intake.Media:
     )
 
 
-def _tally(read: Sequence[Read], judged: Judged) -> None:
-    for claim, _ in read:
+def tally(claims: Iterable[Claimed], judged: Judged) -> None:
+    """Count what was held, rejected and refuted for the scorecard, once that is committed."""
+    for claim in claims:
         held, impossible = judged.held[claim.id], judged.rejected_of(claim.id)
         TALLY.judged(claim.platform, claim.source, claim.operation, held=held, impossible=impossible)
-    for key, counts in judged.counted.items():
-        TALLY.judged(key.platform, key.source, key.operation, refuted=counts.refuted)
+    for key, refuted in judged.refuted.items():
+        TALLY.judged(key.platform, key.source, key.operation, refuted=refuted)
 
 
 def _build(claim: Claimed, records: Records) -> Build:

@@ -140,7 +140,7 @@ class Sent(NamedTuple):
 
 
 SQL = Statements(__file__)
-PATIENT, HASHED = SQL("patient"), SQL("hashed")
+PATIENT, HASHED = SQL("patient"), SQL("hashed", str)
 _DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -163,7 +163,7 @@ async def blast(database: Database, selection: Selection) -> Blast:
                 BlastPart(platform=target.platform, kind=target.entity.kind, **one._asdict())
                 for one in await transaction.rows(_by(target, choice.condition), choice.values)
             ]
-            await transaction.run(HASHED)
+            await transaction.rows(HASHED)
             for one in await transaction.rows(_sent(target, choice.condition), choice.values):
                 if one.kind == "sink" and not any(
                     matches(pattern, CHANGED) for pattern in one.wanted.get("types", ["*"])

@@ -45,6 +45,8 @@ Kept = tuple[Ended, str]
 class Exporter:
     """A sweep of the leading scheduler. What it remembers is only how long the collector is to be left alone."""
 
+    JOB = "traces"
+
     def __init__(self, *, settled: float = reading.SETTLED) -> None:
         self._settled = settled
         self._until, self._failures, self._said = 0.0, 0, ""

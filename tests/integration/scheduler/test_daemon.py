@@ -107,7 +107,7 @@ async def test_every_sweep_of_the_daemon_runs_on_an_empty_database(
     settings: Settings, process_url: str, database: Database
 ) -> None:
     # Traces are exported only where there is a place for them.
-    planned = {job.name for job in daemon.JOBS} - {daemon.TRACES}
+    planned = {job.name for job in daemon.JOBS} - {daemon.Exporter.JOB}
 
     async def all_ended() -> bool:
         async with database.statements() as alone:

@@ -219,3 +219,29 @@ async def test_s8_1_a_change_is_published_where_a_value_is_cleared_and_not_where
         record = InstagramAccount(profile_id="1", handle="a", followers=5, full_name="A", biography=biography)
         await observe(database, "instagram", record, at=NOON + timedelta(hours=n), fetch=n + 1, tells=TELLS)
     assert await rows(database, changes) == [(2,)]
+
+
+async def test_what_was_held_of_one_answer_and_is_accepted_late_is_told_apart(database: Database) -> None:
+    """Each accepted record is an entry of its own, with the fetch of the answer that it is of."""
+    newer = [InstagramAccount(profile_id=each, handle=f"h{each}", followers=7) for each in ("1", "2")]
+    held = [
+        InstagramAccount(profile_id=each, handle=f"h{each}", followers=5, biography=f"of {each}") for each in ("1", "2")
+    ]
+
+    def written(fetch: int, at: datetime, record: Record, hold: int | None) -> Written:
+        text = msgspec.json.encode([record]).decode()
+        return Written(fetch, fetch + 1000, "", "", at, "lama", 1, text, hold)
+
+    first = [written(9, NOON + timedelta(hours=1), one, None) for one in newer]
+    second = [written(8, NOON, one, hold) for hold, one in enumerate(held, 41)]
+    async with database.transaction() as transaction:
+        await write_entities(transaction, "instagram", ACCOUNT, values_of(first, {}), judged=True)
+        await write_entities(transaction, "instagram", ACCOUNT, values_of(second, {}), judged=True)
+    sql = "SELECT profile_id, followers, biography FROM instagram_account ORDER BY 1"
+    assert await rows(database, sql) == [("1", 7, "of 1"), ("2", 7, "of 2")]
+    told = (
+        "SELECT event_id, data->'keys' FROM event WHERE type = 'beat.data.changed' AND subject = 'scrape_request/1008'"
+    )
+    events = await rows(database, told)
+    assert sorted(keys for _, keys in events) == [["1"], ["2"]]
+    assert len({event_id for event_id, _ in events}) == 2

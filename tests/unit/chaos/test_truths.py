@@ -83,13 +83,17 @@ def test_a_value_that_was_not_true_is_named(served: Served) -> None:
 @pytest.mark.parametrize(
     ("true", "served", "is_first", "beyond"),
     [
-        (49, 0, False, True),
+        (49, 0, False, False),
+        (49, 4, False, True),
+        (39, 0, False, True),
+        (49, 10, False, True),
         (49, 369, False, True),
         (49, 370, False, False),
         (50, 51, False, False),
         (4, -1, False, False),
         (5000, 0, True, True),
         (5000, -1, True, False),
+        (5000, 10**12, True, False),
     ],
 )
 def test_of_small_and_of_first_counts_no_rule_knows_that_they_are_false(
