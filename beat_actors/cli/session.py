@@ -5,17 +5,19 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from beat_actors.cli.output import tell
 from beat_actors.errors import BadSettings
 from beat_actors.settings import DatabaseSettings, Settings, load, load_database
 
 if TYPE_CHECKING:  # each is imported by the commands that need it, since its drivers take most of a command's time
+    from structlog.typing import EventDict, ProcessorReturnValue
+
     from actors.mailbox import Mailbox
     from actors.queues import Queues
     from beat_actors.credentials.manager import CredentialManager
@@ -166,7 +168,7 @@ def queue_depths(settings: Settings) -> dict[str, int]:
         return dict(zip(QUEUES, pipe.execute(), strict=True))
 
 
-def _masked(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def _masked(logger: object, method: str, event: "EventDict") -> "ProcessorReturnValue":
     from beat_actors.masking import mask  # loads what most commands do without
 
     return mask(logger, method, event)

@@ -68,8 +68,8 @@ class Rejected(NamedTuple):
 @dataclass(slots=True)
 class Judged:
     """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored; `asking`:
-    those about which a source is to be asked. `heard`: the ids of those about which an answer said something. `counted`: the observations by their cohorts. `refuted`: held records
-    of which another source said what was known before, by the cohort of the record."""
+    those about which a source is to be asked. `heard`: the ids of those of which an answer said something. `counted`: observations by cohort; `refuted`:
+    held records that another source refuted, by cohort."""
 
     rejected: list[Rejected] = field(default_factory=list)
     held: Counter[int] = field(default_factory=Counter)
@@ -106,10 +106,8 @@ class Judged:
         counts.told = (*counts.told, confirms)
 
     def ask(self, record: HeldRecord, claim: Claimed) -> None:
-        """Another source is to be asked about the record, by a fetch that follows this one: one question for each record, however often the batch comes
-        upon it."""
-        self.asking = [one for one in self.asking if one.record is not record]
-        self.asking.append(Asking(record, claim))
+        """Another source is to be asked about the record, by a fetch that follows this one. Each record is one question."""
+        self.asking = [*(one for one in self.asking if one.record is not record), Asking(record, claim)]
 
     def note(self, record: HeldRecord) -> None:
         """Store the record as it is now."""
@@ -267,8 +265,7 @@ class Table:
         self, answer: Answer, record: object, text: msgspec.Raw, judgement: Judgement, thing: _Known, judged: Judged
     ) -> None:
         """Hold a record. One that is older than what is written is neither written nor asked about, since nothing would change by it."""
-        claim, held = answer.claim, thing.held
-        at = claim.payload_at.timestamp()
+        claim, held, at = answer.claim, thing.held, answer.claim.payload_at.timestamp()
         if at < thing.observed_at:
             return
         fields = tuple(sorted(judgement.withheld))
