@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.quotas import pools
@@ -92,17 +93,17 @@ async def _view(
 async def _expected(
     transaction: Transaction, group: Sequence[Lane], lanes: Sequence[Lane], minutes: Sequence[int], now: datetime
 ) -> Expected:
-    waits = [(_reasons(lane), lane.blocked_until) for lane in group if _is_blocked(lane, now)]
-    unknown = next((found for reasons, until in waits if (found := no_time(reasons, until)) is not None), None)
-    if unknown is not None:
-        return Expected(unknown=unknown)
-    begins = [starts(reasons, until) for reasons, until in waits]
-    earliest = min((one for one in begins if one is not None), default=None) if len(waits) == len(group) else None
-    others = [lane for lane in lanes if lane.platform == group[0].platform and _runs(lane, now)]
-    fetches = sum(lane.fetches for lane in group)
+    held = [(lane, why) for lane in group if (why := _held(lane, now)) is not None]
+    running = [lane for lane in group if _held(lane, now) is None]
+    if not running:
+        return Expected(unknown=held[0][1])
+    begins = [starts(_reasons(lane), lane.blocked_until) for lane in running if _is_blocked(lane, now)]
+    earliest = min((one for one in begins if one is not None), default=None) if len(begins) == len(running) else None
+    others = [lane for lane in lanes if lane.platform == group[0].platform and _held(lane, now) is None]
+    fetches = sum(lane.fetches for lane in running)
     rate = minutes[-1] / 60 if minutes else None
-    return in_turn(
-        Place(fetches, _before(group[0], fetches, others), exact=not any(lane.full for lane in [*group, *others])),
+    found = in_turn(
+        Place(fetches, _before(group[0], fetches, others), exact=not any(lane.full for lane in [*running, *others])),
         Pace(now, rate, rate, None),
         minutes,
         earliest,
@@ -110,8 +111,20 @@ async def _expected(
         1,
         own=False,
         sources=await pools.rooms(
-            transaction, sorted({one for lane in group for one in lane.sources}), group[0].operation
+            transaction, sorted({one for lane in running for one in lane.sources}), running[0].operation
         ),
+    )
+    return found if found.unknown is not None else replace(found, basis=found.basis + _without(held))
+
+
+def _without(held: Sequence[tuple[Lane, str]]) -> str:
+    """What the time leaves out, since nobody knows when it can run."""
+    if not held:
+        return ""
+    fetches = sum(lane.fetches for lane, _ in held)
+    more = "at least " if any(lane.full for lane, _ in held) else ""
+    return (
+        f"; without {more}{fetches:,} fetches of {len(held):,} of its lanes, of which no time is known ({held[0][1]})"
     )
 
 
@@ -141,5 +154,6 @@ def _is_blocked(lane: Lane, now: datetime) -> bool:
     return lane.reasons is not None and (lane.blocked_until is None or lane.blocked_until > now)
 
 
-def _runs(lane: Lane, now: datetime) -> bool:
-    return not _is_blocked(lane, now) or no_time(_reasons(lane), lane.blocked_until) is None
+def _held(lane: Lane, now: datetime) -> str | None:
+    """Why nobody knows when the lane goes on; `None`: it runs, or the time is known."""
+    return no_time(_reasons(lane), lane.blocked_until) if _is_blocked(lane, now) else None

@@ -13,7 +13,7 @@ from beat_actors.forecast.arrival import ahead
 from beat_actors.requests import pace
 from beat_actors.requests.backlog import BacklogView, backlogs
 
-LANE = "INSERT INTO lane (platform, operation, flow, priority, sources) VALUES ('tiktok', 'profile', %s, %s, '{tikwm}') RETURNING id"
+LANE = "INSERT INTO lane (platform, operation, flow, priority, sources, owner) VALUES ('tiktok', 'profile', %s, %s, '{tikwm}', %s) RETURNING id"
 FETCHES = """
 WITH r AS (
     INSERT INTO scrape_request_log (platform, flow, params, priority, live) SELECT 'tiktok', %s, '{}', %s, true FROM generate_series(1, %s) RETURNING id
@@ -29,8 +29,8 @@ def rows(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def waits(rows: psycopg.Connection[Any], flow: str, priority: int, count: int) -> int:
-    lane: int = rows.execute(LANE, (flow, priority)).fetchone()[0]  # type: ignore[index]
+def waits(rows: psycopg.Connection[Any], flow: str, priority: int, count: int, owner: str = "") -> int:
+    lane: int = rows.execute(LANE, (flow, priority, owner)).fetchone()[0]  # type: ignore[index]
     rows.execute(FETCHES, (flow, priority, count, lane, priority))
     return lane
 
@@ -70,6 +70,28 @@ async def test_a_backlog_ends_after_what_is_more_urgent_and_beside_what_is_not(
     assert told["little"].expected.at is None
     assert (told["little"].expected.unknown or "").startswith("tikwm: outage")
     assert abs((told["much"].expected.at or now) - now - timedelta(seconds=110)) < timedelta(seconds=8)
+
+
+async def test_a_lane_without_an_end_hides_not_the_end_of_the_others(
+    database: Database, rows: psycopg.Connection[Any]
+) -> None:
+    lanes = [waits(rows, "much", 2, count, owner) for owner, count in (("a", 300), ("b", 40), ("c", 500))]
+    for minute in range(5):
+        rows.execute(DECISION, (minute * 60 + 30, 600))
+    why = json.dumps([{"source": "tikwm", "credential_id": 1, "why": "its credential is dead", "until": None}])
+    rows.execute("UPDATE lane SET blocked_until = NULL, reasons = %s WHERE id = %s", (why, lanes[1]))
+    now, one = datetime.now(UTC), (await found(database))["much"]
+    assert (one.fetches, one.expected.unknown) == (840, None)
+    assert abs((one.expected.at or now) - now - timedelta(seconds=80)) < timedelta(seconds=8)
+    assert one.expected.basis.startswith("800 fetches are ahead of it")
+    assert (
+        "without 40 fetches of 1 of its lanes, of which no time is known (tikwm: its credential is dead"
+        in one.expected.basis
+    )
+    rows.execute("UPDATE lane SET blocked_until = NULL, reasons = %s", (why,))
+    one = (await found(database))["much"]
+    assert one.expected.at is None
+    assert one.expected.unknown == "tikwm: its credential is dead; nobody knows when that ends"
 
 
 async def test_beyond_the_bound_the_place_in_a_lane_is_estimated(
