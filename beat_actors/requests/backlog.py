@@ -18,10 +18,11 @@ from beat_actors.shapes import one_of
 COUNTED, LANES = 100_000, 2_000
 MOST = 200
 """Flows and priorities that are told."""
+CUT = f"; only the {LANES:,} most urgent lanes were read, and there is more of it, and of what is less urgent"
 
 
 class Lane(NamedTuple):
-    """A lane in which something waits. `full`: there is more than was counted."""
+    """A lane in which something waits. `full`: there is more than was counted. `cut`: there are lanes that were not read, none of them more urgent."""
 
     platform: str
     flow: str
@@ -33,6 +34,7 @@ class Lane(NamedTuple):
     fetches: int
     full: bool
     oldest: datetime
+    cut: bool
 
 
 class Why(NamedTuple):
@@ -64,21 +66,28 @@ async def backlogs(database: Database) -> list[BacklogView]:
     async with database.transaction() as transaction:
         lanes = await transaction.rows(WAITING, {"most": COUNTED, "lanes": LANES})
         groups: dict[tuple[str, int, str], list[Lane]] = {}
+        cut = max((lane.priority for lane in lanes if lane.cut), default=None)
         for lane in lanes:
             groups.setdefault((lane.platform, lane.priority, lane.flow), []).append(lane)
         minutes = {name: await pace.minutes(transaction, name) for name in sorted({lane.platform for lane in lanes})}
         now = datetime.fromtimestamp(await transaction.now(), UTC)
         return [
-            await _view(transaction, group, lanes, minutes[platform], now)
-            for (platform, _, _), group in sorted(groups.items(), key=lambda one: (one[0][1], one[0]))[:MOST]
+            await _view(transaction, group, lanes, minutes[platform], now, cut=cut is not None and priority >= cut)
+            for (platform, priority, _), group in sorted(groups.items(), key=lambda one: (one[0][1], one[0]))[:MOST]
         ]
 
 
 async def _view(
-    transaction: Transaction, group: Sequence[Lane], lanes: Sequence[Lane], minutes: Sequence[int], now: datetime
+    transaction: Transaction,
+    group: Sequence[Lane],
+    lanes: Sequence[Lane],
+    minutes: Sequence[int],
+    now: datetime,
+    *,
+    cut: bool,
 ) -> BacklogView:
     first = group[0]
-    fetches, more = sum(lane.fetches for lane in group), any(lane.full for lane in group)
+    fetches, more = sum(lane.fetches for lane in group), cut or any(lane.full for lane in group)
     return BacklogView(
         platform=first.platform,
         flow=first.flow,
@@ -86,12 +95,18 @@ async def _view(
         fetches=fetches,
         more=more,
         oldest=min(lane.oldest for lane in group),
-        expected=await _expected(transaction, group, lanes, minutes, now),
+        expected=await _expected(transaction, group, lanes, minutes, now, cut=cut),
     )
 
 
 async def _expected(
-    transaction: Transaction, group: Sequence[Lane], lanes: Sequence[Lane], minutes: Sequence[int], now: datetime
+    transaction: Transaction,
+    group: Sequence[Lane],
+    lanes: Sequence[Lane],
+    minutes: Sequence[int],
+    now: datetime,
+    *,
+    cut: bool,
 ) -> Expected:
     held = [(lane, why) for lane in group if (why := _held(lane, now)) is not None]
     running = [lane for lane in group if _held(lane, now) is None]
@@ -103,7 +118,11 @@ async def _expected(
     fetches = sum(lane.fetches for lane in running)
     rate = minutes[-1] / 60 if minutes else None
     found = in_turn(
-        Place(fetches, _before(group[0], fetches, others), exact=not any(lane.full for lane in [*running, *others])),
+        Place(
+            fetches,
+            _before(group[0], fetches, others),
+            exact=not (cut or any(lane.full for lane in [*running, *others])),
+        ),
         Pace(now, rate, rate, None),
         minutes,
         earliest,
@@ -114,7 +133,11 @@ async def _expected(
             transaction, sorted({one for lane in running for one in lane.sources}), running[0].operation
         ),
     )
-    return found if found.unknown is not None else replace(found, basis=found.basis + _without(held))
+    if found.unknown is not None:
+        return found
+    basis = found.basis + _without(held)
+    # What was not read may take any time.
+    return replace(found, basis=basis + CUT, latest=None) if cut else replace(found, basis=basis)
 
 
 def _without(held: Sequence[tuple[Lane, str]]) -> str:

@@ -94,6 +94,24 @@ async def test_a_lane_without_an_end_hides_not_the_end_of_the_others(
     assert one.expected.unknown == "tikwm: its credential is dead; nobody knows when that ends"
 
 
+async def test_lanes_that_are_not_read_are_told(
+    database: Database, rows: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for flow, priority, owner in (("urgent", 1, ""), ("much", 2, "a"), ("much", 2, "b"), ("late", 3, "")):
+        waits(rows, flow, priority, 10, owner)
+    monkeypatch.setattr("beat_actors.requests.backlog.LANES", 4)
+    told = await found(database)
+    assert [one.more for one in told.values()] == [False] * 3
+    monkeypatch.setattr("beat_actors.requests.backlog.LANES", 2)
+    told = await found(database)
+    assert [(one.flow, one.fetches, one.more) for one in told.values()] == [("urgent", 10, False), ("much", 20, True)]
+    assert told["urgent"].expected.basis.startswith("10 fetches")
+    assert told["much"].expected.basis.startswith("about 30 fetches")
+    assert told["much"].expected.at is not None
+    assert told["much"].expected.latest is None
+    assert "most urgent lanes were read, and there is more of it" in told["much"].expected.basis
+
+
 async def test_beyond_the_bound_the_place_in_a_lane_is_estimated(
     database: Database, rows: psycopg.Connection[Any]
 ) -> None:
