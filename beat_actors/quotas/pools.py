@@ -42,6 +42,8 @@ class Pool(NamedTuple):
     calls: int
     used: int
     ready: int
+    common: int
+    common_ready: int
 
 
 class Frees(NamedTuple):
@@ -49,6 +51,7 @@ class Frees(NamedTuple):
     name: str
     at: float
     calls: int
+    common: int
 
 
 class WorstRow(NamedTuple):
@@ -67,6 +70,7 @@ class Reported(NamedTuple):
     own: int
     remaining: int
     size: int
+    common: int
 
 
 class Called(NamedTuple):
@@ -88,8 +92,24 @@ class Slot(NamedTuple):
     calls: int
 
 
+class Common(NamedTuple):
+    """What of a pool serves everybody: `calls`, `left` and `frees` as of the pool."""
+
+    calls: int
+    left: int
+    frees: list[tuple[float, float]]
+
+
+class Rooms(NamedTuple):
+    """The budgets of each of some sources; empty: nothing is known of one of them, or nothing bounds it. `unknown`: why they cannot be known."""
+
+    sources: list[list[Room]]
+    unknown: str | None = None
+
+
 class Budget(NamedTuple):
-    """A pool at a moment. `frees`: (at, calls). `window`: seconds of a sliding one. `until`: the end of one that does not slide. `operations`: `None`: all."""
+    """A pool at a moment. `frees`: (at, calls). `window`: seconds of a sliding one. `until`: the end of one that does not slide. `operations`: `None`: all.
+    `common`: what of it serves everybody; `None`: all."""
 
     name: str
     source: str
@@ -105,6 +125,7 @@ class Budget(NamedTuple):
     until: float | None
     operations: frozenset[str] | None
     worst: list[Worst]
+    common: Common | None = None
 
 
 SQL = Statements(__file__)
@@ -158,9 +179,9 @@ async def look(alone: Transaction, now: float, *, named: int = 0) -> list[Budget
     ]
     told = arrays(asked, "sources", "limits", "most", "newest", "widths", "days", "by_source")
     pools = await alone.rows(POOLS, told)
-    frees: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    frees: dict[tuple[str, str], list[Frees]] = {}
     for row in await alone.rows(FREES, told) if pools else ():
-        frees.setdefault((row.source, row.name), []).append((row.at, row.calls))
+        frees.setdefault((row.source, row.name), []).append(row)
     worst: dict[tuple[str, str], list[Worst]] = {}
     for one in await alone.rows(WORST, told | {"each": named}) if pools and named else ():
         worst.setdefault((one.source, one.name), []).append(Worst(one.id, one.used, one.calls, one.until))
@@ -171,26 +192,37 @@ async def look(alone: Transaction, now: float, *, named: int = 0) -> list[Budget
         found.append(
             Budget(
                 f"{pool.source}:{pool.name}", pool.source, pool.name, limit.scope, pool.credentials, pool.cooling, pool.own, pool.calls, pool.ready,
-                frees.get(key, []), limit.seconds if until is None else None, until, limit.operations, worst.get(key, []),
+                [(one.at, one.calls) for one in frees.get(key, [])], limit.seconds if until is None else None, until, limit.operations,
+                worst.get(key, []), Common(pool.common, pool.common_ready, [(one.at, one.common) for one in frees.get(key, []) if one.common]),
             )
         )  # fmt: skip
     sources = [source for platform in platforms().values() for source in platform.sources]
     return found + _reported(await alone.rows(REPORTS, {"sources": sources}))
 
 
-async def rooms(alone: Transaction, sources: Iterable[str], operation: str) -> list[list[Room]]:
-    """The budgets of each of the sources that count this operation; empty where no state is known of one of them, or where nothing bounds it."""
+async def rooms(alone: Transaction, sources: Iterable[str], operation: str, *, owned: bool) -> Rooms:
+    """The budgets of each of the sources that count this operation. `owned`: for work of owners, which is done with credentials of their own; how much
+    each of them has left is in no sum."""
     asked = list(sources)
-    kept = await alone.rows(ROOMS, {"sources": asked, "seconds": OLDEST})
+    kept = [
+        row
+        for row in await alone.rows(ROOMS, {"sources": asked, "seconds": OLDEST})
+        if row.state["operations"] is None or operation in row.state["operations"]
+    ]
+    apart = next((row.source for row in kept if owned and row.state.get("own")), None)
+    if apart is not None:
+        return Rooms(
+            [], f"{apart}: credentials of it serve their owner alone, so that their calls are no common budget"
+        )
     found = [
         [
             Room(row.state["left"], [(at, calls) for at, calls in row.state["frees"]], row.state["window"])
             for row in kept
-            if row.source == source and (row.state["operations"] is None or operation in row.state["operations"])
+            if row.source == source
         ]
         for source in asked
     ]
-    return found if all(found) else []
+    return Rooms(found if all(found) else [])
 
 
 async def alerts(database: Database) -> list[Alert]:
@@ -225,6 +257,10 @@ def _reported(rows: Sequence[Reported]) -> list[Budget]:
             f"{source}:{REPORTED}", source, REPORTED, REPORTED, sum(one.credentials for one in found), 0, sum(one.own for one in found),
             sum(one.size * one.credentials for one in found), sum(one.remaining for one in found),
             [(one.at, one.size * one.credentials - one.remaining) for one in found], None, max(one.at for one in found), None, [],
+            Common(
+                sum(one.size * (one.credentials - one.own) for one in found), sum(one.common for one in found),
+                [(one.at, one.size * (one.credentials - one.own) - one.common) for one in found],
+            ),
         )
         for source, found in by_source.items()
     ]  # fmt: skip
@@ -239,12 +275,14 @@ def _total(budget: Budget, called: Iterable[Called]) -> int:
 
 
 def _state(budget: Budget) -> dict[str, Any]:
-    """As a room for what waits. A window that begins anew has all of its calls then, and again on the days after."""
-    frees = list(budget.frees)
+    """As a room for what waits and belongs to no owner. A window that begins anew has all of its calls then, and again on the days after."""
+    common = budget.common or Common(budget.calls, budget.left, budget.frees)
+    frees = list(common.frees)
     if budget.until is not None and budget.scope != REPORTED:
-        frees += [(budget.until + day * DAY, budget.calls) for day in range(RESETS)]
+        frees += [(budget.until + day * DAY, common.calls) for day in range(RESETS)]
     return {
-        "left": budget.left,
+        "left": common.left,
+        "own": budget.own,
         "frees": sorted(frees),
         "window": budget.window,
         "operations": None if budget.operations is None else sorted(budget.operations),

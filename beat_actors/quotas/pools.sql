@@ -26,27 +26,31 @@ each AS MATERIALIZED (
 -- Parameters: parallel lists, one entry for each limit: sources, limits (text[]), most (bigint[]: calls of one credential), newest (bigint[]),
 -- widths (double precision[]: seconds of a bucket), days, by_source (boolean[]).
 -- Rows: `Pool`. `credentials`: those that are not shut out; `cooling`: of them, in a cooldown; `own`: of them, that serve their owner alone.
--- `used`: of all; `ready`: the calls that are left to those that are in no cooldown.
+-- `used`: of all; `ready`: the calls that are left to those that are in no cooldown; `common`: of `calls`, those of credentials that serve everybody, and
+-- `common_ready` of `ready`.
 -- Locks: none.
 -- No row: no source has a credential that can be used.
 WITH {{told}}, {{each}}
 SELECT source, limit_name AS name, count(*) AS credentials, count(*) FILTER (WHERE till IS NOT NULL) AS cooling, count(*) FILTER (WHERE NOT shared) AS own,
-       sum(most)::bigint AS calls, sum(used)::bigint AS used, coalesce(sum(most - used) FILTER (WHERE till IS NULL), 0)::bigint AS ready
+       sum(most)::bigint AS calls, sum(used)::bigint AS used, coalesce(sum(most - used) FILTER (WHERE till IS NULL), 0)::bigint AS ready,
+       coalesce(sum(most) FILTER (WHERE shared), 0)::bigint AS common,
+       coalesce(sum(most - used) FILTER (WHERE shared AND till IS NULL), 0)::bigint AS common_ready
 FROM each GROUP BY 1, 2
 
 -- name: frees
 -- What becomes free in these pools, and when: calls that leave a window, and what is left to credentials whose cooldown ends. By ten minutes.
 -- Parameters: parallel lists, one entry for each limit: sources, limits (text[]), most (bigint[]: calls of one credential), newest (bigint[]),
 -- widths (double precision[]: seconds of a bucket), days, by_source (boolean[]).
--- Rows: `Frees`, by time; `at`: epoch seconds, the end of the ten minutes.
+-- Rows: `Frees`, by time; `at`: epoch seconds, the end of the ten minutes; `common`: of the calls, those of credentials that serve everybody.
 -- Locks: none.
 -- No row: nothing becomes free.
 WITH {{told}}, {{each}}, moments AS (
-    SELECT source, limit_name, (e.head - b.age + 22) * e.width AS at, b.calls FROM each e CROSS JOIN LATERAL unnest(e.counts) WITH ORDINALITY AS b(calls, age)
+    SELECT source, limit_name, (e.head - b.age + 22) * e.width AS at, b.calls, shared FROM each e CROSS JOIN LATERAL unnest(e.counts) WITH ORDINALITY AS b(calls, age)
     WHERE NOT e.days AND b.calls > 0 AND e.head - b.age + 21 >= e.newest
-    UNION ALL SELECT source, limit_name, extract(epoch FROM till), most - used FROM each WHERE till IS NOT NULL
+    UNION ALL SELECT source, limit_name, extract(epoch FROM till), most - used, shared FROM each WHERE till IS NOT NULL
 )
-SELECT source, limit_name AS name, (ceil(at / 600) * 600)::double precision AS at, sum(calls)::bigint AS calls
+SELECT source, limit_name AS name, (ceil(at / 600) * 600)::double precision AS at, sum(calls)::bigint AS calls,
+       coalesce(sum(calls) FILTER (WHERE shared), 0)::bigint AS common
 FROM moments GROUP BY 1, 2, 3 HAVING sum(calls) > 0 ORDER BY 1, 2, 3
 
 -- name: worst
@@ -68,11 +72,13 @@ WHERE place <= %(each)s ORDER BY source, name, place
 -- What providers report to be left to the credentials that are not shut out, and when that begins anew. A quota is at least as large as the most that is
 -- reported of a credential of its source.
 -- Parameters: sources (text[]).
--- Rows: `Reported`, by source and time; each for the credentials whose quota begins anew within the same hour. `size`: of one quota.
+-- Rows: `Reported`, by source and time; each for the credentials whose quota begins anew within the same hour. `size`: of one quota. `common`: of
+-- `remaining`, what is left to those that serve everybody.
 -- Locks: none.
 -- No row: no provider reports anything.
 SELECT c.source, (ceil(extract(epoch FROM c.reported_reset_at) / 3600) * 3600)::double precision AS at, count(*) AS credentials,
-       count(*) FILTER (WHERE NOT c.shared) AS own, sum(greatest(0, c.reported_remaining))::bigint AS remaining, m.size
+       count(*) FILTER (WHERE NOT c.shared) AS own, sum(greatest(0, c.reported_remaining))::bigint AS remaining, m.size,
+       coalesce(sum(greatest(0, c.reported_remaining)) FILTER (WHERE c.shared), 0)::bigint AS common
 FROM credential c JOIN (
     SELECT source, max(reported_remaining) AS size FROM credential WHERE source = ANY(%(sources)s) AND enabled AND dead_at IS NULL
         AND reported_reset_at > clock_timestamp() GROUP BY 1

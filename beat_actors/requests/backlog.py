@@ -28,6 +28,7 @@ class Lane(NamedTuple):
     flow: str
     operation: str
     priority: int
+    owner: str
     sources: list[str]
     blocked_until: datetime | None
     reasons: list[dict[str, Any]] | None
@@ -117,6 +118,8 @@ async def _expected(
     others = [lane for lane in lanes if lane.platform == group[0].platform and _held(lane, now) is None]
     fetches = sum(lane.fetches for lane in running)
     rate = minutes[-1] / 60 if minutes else None
+    sources, owned = sorted({one for lane in running for one in lane.sources}), any(lane.owner for lane in running)
+    rooms = await pools.rooms(transaction, sources, running[0].operation, owned=owned)
     found = in_turn(
         Place(
             fetches,
@@ -129,9 +132,8 @@ async def _expected(
         0.0,
         1,
         own=False,
-        sources=await pools.rooms(
-            transaction, sorted({one for lane in running for one in lane.sources}), running[0].operation
-        ),
+        sources=rooms.sources,
+        unbounded=rooms.unknown,
     )
     if found.unknown is not None:
         return found

@@ -12,7 +12,7 @@ from beat_actors.moments import moment
 UNKNOWN_LEASES = 10.0
 """Leases a second that a platform, or a tenant, is taken to get where it has had none of late."""
 FEW = 100
-"""Fetches ahead up to which a time is given also where nothing is known of the pace."""
+"""Fetches ahead up to which a time is given also where nothing is known of the pace, or of budgets."""
 INEXACT = 0.03
 """By which share a place that was estimated may be wrong."""
 VARIES = 2.0
@@ -113,10 +113,14 @@ def in_turn(
     *,
     own: bool,
     sources: Sequence[Sequence[Room]] = (),
+    unbounded: str | None = None,
 ) -> Expected:
     """What waits gets its turn. `minutes`: leases of the platform in each of the last ones. `tenants` take turns in its lane. `own`: only what the
-    account itself got may have a part in it. `sources`: the budgets of each source that may serve it."""
+    account itself got may have a part in it. `sources`: the budgets of each source that may serve it. `unbounded`: why they are not
+    known; a time is given to few fetches then."""
     now = pace.now
+    if unbounded is not None and place.own + place.urgent > FEW:
+        return Expected(unknown=f"{_count(place)}; {unbounded}")
     if own:
         work, rate = float(place.own + place.urgent), pace.own or 0.0
         factor = spread([round(rate * 60)] * 2) if rate else WIDEST

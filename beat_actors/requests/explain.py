@@ -42,6 +42,7 @@ class FetchRow(NamedTuple):
     blocked_until: datetime | None
     sources: list[str]
     lane_id: int
+    owner: str
     tenant: str
     worked_on: bool | None
     own: int

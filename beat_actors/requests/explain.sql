@@ -7,7 +7,7 @@ u.reasons IS NULL OR u.blocked_until IS NOT NULL
 -- Parameters: request (bigint).
 -- No row: the request has none of its own.
 SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt, f.rotations, f.retries, f.waiting_for, f.not_before,
-       f.excluded, f.unreadable, f.error, l.reasons, l.blocked_until, l.sources, f.lane_id, f.tenant,
+       f.excluded, f.unreadable, f.error, l.reasons, l.blocked_until, l.sources, f.lane_id, l.owner, f.tenant,
        f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
        (SELECT count(*) FROM (
             SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.tenant = f.tenant
@@ -24,7 +24,7 @@ WHERE f.request_id = %(request)s ORDER BY f.id
 -- Parameters: request (bigint).
 -- No row: the request has none of its own.
 SELECT f.id, f.operation, f.page, f.stage, f.source, f.credential_id, f.attempt, f.rotations, f.retries, f.waiting_for, f.not_before,
-       f.excluded, f.unreadable, f.error, {{fetches/lanes.known}}, l.sources, f.lane_id, f.tenant,
+       f.excluded, f.unreadable, f.error, {{fetches/lanes.known}}, l.sources, f.lane_id, l.owner, f.tenant,
        f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp() AS worked_on,
        (SELECT count(*) FROM (
             SELECT FROM scrape_fetch o WHERE f.stage = 'WAITING' AND o.lane_id = f.lane_id AND o.tenant = f.tenant

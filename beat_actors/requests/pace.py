@@ -59,6 +59,8 @@ class Waiting(Protocol):
     @property
     def lane_id(self) -> int: ...
     @property
+    def owner(self) -> str: ...
+    @property
     def tenant(self) -> str: ...
     @property
     def operation(self) -> str: ...
@@ -116,8 +118,11 @@ async def expect(
     last = max(waiting, key=lambda row: row.own + row.urgent)
     place = await _place(transaction, last)
     lately = await minutes(transaction, request.platform)
-    budgets = await pools.rooms(transaction, last.sources, last.operation)
-    return in_turn(place, pace, lately, earliest, takes, tenants.get(last.lane_id, 1), own=own, sources=budgets)
+    budgets = await pools.rooms(transaction, last.sources, last.operation, owned=last.owner != "")
+    turns = tenants.get(last.lane_id, 1)
+    return in_turn(
+        place, pace, lately, earliest, takes, turns, own=own, sources=budgets.sources, unbounded=budgets.unknown
+    )
 
 
 async def _place(transaction: Transaction, row: Waiting) -> Place:

@@ -164,15 +164,39 @@ async def test_what_waits_is_told_the_room_of_its_sources(database: Database, ro
     rows.execute(USED, (int(time.time() // WIDTH), [5_000] + [0] * 20))
     await pools.keep(database)
     async with database.statements() as alone:
-        ((room,),) = await pools.rooms(alone, ["tikwm"], "profile")
+        ((room,),) = (await pools.rooms(alone, ["tikwm"], "profile", owned=True)).sources
         assert room.left == 0
         now = time.time()
         at = walk(1_000, start=now, rate=100.0, sources=[[room]], now=now)
         assert at is not None
         assert 22 * 3600 < at - now < 27 * 3600
-        assert await pools.rooms(alone, ["tikwm", "api23"], "profile") == []  # nothing bounds the other one
+        assert await pools.rooms(alone, ["tikwm", "api23"], "profile", owned=False) == (
+            [],
+            None,
+        )  # nothing bounds the other one
         rows.execute("UPDATE budget SET made_at = now() - interval '1 hour'")
-        assert await pools.rooms(alone, ["tikwm"], "profile") == []
+        assert await pools.rooms(alone, ["tikwm"], "profile", owned=False) == ([], None)
+
+
+async def test_calls_of_owners_are_no_room_for_the_work_of_others(
+    database: Database, rows: psycopg.Connection[Any]
+) -> None:
+    rows.execute(CREDENTIALS, (3,))
+    rows.execute("UPDATE credential SET owner = label, shared = false WHERE label <> 'c1'")
+    rows.execute(USED, (int(time.time() // WIDTH), [1_000] + [0] * 20))
+    rows.execute(
+        "UPDATE credential SET reported_remaining = 300, reported_reset_at = now() + interval '20 days' WHERE label <> 'c3'"
+    )
+    await pools.keep(database)
+    async with database.statements() as alone:
+        (found,) = (await pools.rooms(alone, ["tikwm"], "profile", owned=False)).sources
+        assert sorted((room.left, sum(calls for _, calls in room.frees)) for room in found) == [
+            (300, 0),
+            (4_000, 1_000),
+        ]
+        owned = await pools.rooms(alone, ["tikwm"], "profile", owned=True)
+        assert owned.sources == []
+        assert (owned.unknown or "").startswith("tikwm: credentials of it serve their owner alone")
 
 
 def test_the_look_at_the_pools_is_bounded_by_the_credentials(rows: psycopg.Connection[Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from beat_actors.database import Database
 from beat_actors.forecast.arrival import ahead
+from beat_actors.quotas import pools
 from beat_actors.requests import pace
 from beat_actors.requests.backlog import BacklogView, backlogs
 
@@ -110,6 +111,24 @@ async def test_lanes_that_are_not_read_are_told(
     assert told["much"].expected.at is not None
     assert told["much"].expected.latest is None
     assert "most urgent lanes were read, and there is more of it" in told["much"].expected.basis
+
+
+async def test_much_work_of_owners_has_no_time_that_rests_on_the_credentials_of_all(
+    database: Database, rows: psycopg.Connection[Any]
+) -> None:
+    rows.execute(
+        "INSERT INTO credential (platform, source, label, fingerprint, key_id, secret, owner, shared) "
+        "SELECT 'tiktok', 'tikwm', 'c' || n, decode(md5(n::text), 'hex'), 'k', '', 'o' || n, false FROM generate_series(1, 3) n"
+    )
+    waits(rows, "much", 2, 10_000, "o1")
+    waits(rows, "few", 1, 20, "o2")
+    for minute in range(5):
+        rows.execute(DECISION, (minute * 60 + 30, 600))
+    await pools.keep(database)
+    told = await found(database)
+    assert told["much"].expected.at is None
+    assert "tikwm: credentials of it serve their owner alone" in (told["much"].expected.unknown or "")
+    assert told["few"].expected.at is not None
 
 
 async def test_beyond_the_bound_the_place_in_a_lane_is_estimated(
