@@ -172,6 +172,7 @@ def looked(count: int, dice: random.Random) -> float:
 def room(world: World, pool: Sequence[Credential], at: float) -> Room:
     """As `quotas.pools` keeps it: by ten minutes."""
     frees: dict[float, float] = {}
+    resets: list[tuple[float, float]] = []
     left = 0
     for one in pool:
         free = one.free(at, calendar=world.calendar)
@@ -185,8 +186,9 @@ def room(world: World, pool: Sequence[Credential], at: float) -> Room:
                 frees[until] = frees.get(until, 0) + calls
     if world.calendar:
         midnight = (at // DAY + 1) * DAY
-        frees |= {midnight + day * DAY: sum(one.calls for one in pool) for day in range(30)}
-    return Room(left, sorted(frees.items()), None if world.calendar else world.window)
+        frees = {until: calls for until, calls in frees.items() if until < midnight}
+        resets = [(midnight + day * DAY, sum(one.calls for one in pool)) for day in range(30)]
+    return Room(left, sorted(frees.items()), None if world.calendar else world.window, resets)
 
 
 def main(runs: int, seed: int) -> bool:

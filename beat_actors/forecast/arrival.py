@@ -21,12 +21,14 @@ HORIZON = 30 * 86_400.0
 
 
 class Room(NamedTuple):
-    """A budget of calls. `left`: now. `frees`: what becomes free later, as (at, calls), the earliest first: calls that leave the window, cooldowns that
-    end, a reset. `window`: seconds after which a call that is made now is free again; `None`: not within the time that is looked at."""
+    """A budget of calls. `left`: now. `frees`: what becomes free later, as (at, calls): calls that leave the window, cooldowns that end. `window`:
+    seconds after which a call that is made now is free again; `None`: not within the time that is looked at. `resets`: as (at, calls), when the window
+    begins anew and what there is room for then, whatever was left before."""
 
     left: float
     frees: Sequence[tuple[float, float]] = ()
     window: float | None = None
+    resets: Sequence[tuple[float, float]] = ()
 
 
 class Arrival(NamedTuple):
@@ -82,7 +84,8 @@ def walk(work: float, *, start: float, rate: float, sources: Sequence[Sequence[R
         done = at + work / rate
         return done if done <= end else None
     walked = [[_Walked(room) for room in rooms] for rooms in sources]
-    moments = sorted({when for rooms in sources for room in rooms for when, _ in room.frees if when > at}, reverse=True)
+    changes = (when for rooms in sources for room in rooms for when, _ in (*room.frees, *room.resets))
+    moments = sorted({when for when in changes if when > at}, reverse=True)
     while at <= end:
         while moments and moments[-1] <= at:
             moments.pop()
@@ -105,9 +108,16 @@ def walk(work: float, *, start: float, rate: float, sources: Sequence[Sequence[R
 def _other(sources: Sequence[Sequence[Room]], share: float) -> list[list[Room]]:
     """The same budgets with more or less room."""
     return [
-        [Room(room.left * share, [(at, calls * share) for at, calls in room.frees], room.window) for room in rooms]
+        [
+            room._replace(left=room.left * share, frees=_times(room.frees, share), resets=_times(room.resets, share))
+            for room in rooms
+        ]
         for rooms in sources
     ]
+
+
+def _times(calls: Sequence[tuple[float, float]], share: float) -> list[tuple[float, float]]:
+    return [(at, count * share) for at, count in calls]
 
 
 class _Walked:
@@ -115,15 +125,18 @@ class _Walked:
 
     def __init__(self, room: Room) -> None:
         self._left, self._window = room.left, room.window
-        self._frees = sorted(room.frees)
+        # What becomes free at a reset is part of it.
+        changes = [(at, False, calls) for at, calls in room.frees] + [(at, True, calls) for at, calls in room.resets]
+        self._changes = sorted(changes)
         self._next = 0
         self._made: list[tuple[float, float]] = []
         self._back = 0
 
     def free(self, at: float) -> float:
         """Calls that there is room for then."""
-        while self._next < len(self._frees) and self._frees[self._next][0] <= at:
-            self._left += self._frees[self._next][1]
+        while self._next < len(self._changes) and self._changes[self._next][0] <= at:
+            _, anew, calls = self._changes[self._next]
+            self._left = calls if anew else self._left + calls
             self._next += 1
         if self._window is not None:
             while self._back < len(self._made) and self._made[self._back][0] + self._window <= at:

@@ -214,15 +214,13 @@ async def rooms(alone: Transaction, sources: Iterable[str], operation: str, *, o
         return Rooms(
             [], f"{apart}: credentials of it serve their owner alone, so that their calls are no common budget"
         )
-    found = [
-        [
-            Room(row.state["left"], [(at, calls) for at, calls in row.state["frees"]], row.state["window"])
-            for row in kept
-            if row.source == source
-        ]
-        for source in asked
-    ]
+    found = [[_room(row.state) for row in kept if row.source == source] for source in asked]
     return Rooms(found if all(found) else [])
+
+
+def _room(state: Mapping[str, Any]) -> Room:
+    pairs = {name: [(at, calls) for at, calls in state.get(name, ())] for name in ("frees", "resets")}
+    return Room(state["left"], pairs["frees"], state["window"], pairs["resets"])
 
 
 async def alerts(database: Database) -> list[Alert]:
@@ -275,15 +273,18 @@ def _total(budget: Budget, called: Iterable[Called]) -> int:
 
 
 def _state(budget: Budget) -> dict[str, Any]:
-    """As a room for what waits and belongs to no owner. A window that begins anew has all of its calls then, and again on the days after."""
+    """As a room for what waits and belongs to no owner. A window that begins anew has all of its calls then, and again on the days after;
+    cooldowns that end later are part of them."""
     common = budget.common or Common(budget.calls, budget.left, budget.frees)
-    frees = list(common.frees)
+    frees, resets = sorted(common.frees), list[tuple[float, float]]()
     if budget.until is not None and budget.scope != REPORTED:
-        frees += [(budget.until + day * DAY, common.calls) for day in range(RESETS)]
+        frees = [one for one in frees if one[0] < budget.until]
+        resets = [(budget.until + day * DAY, common.calls) for day in range(RESETS)]
     return {
         "left": common.left,
         "own": budget.own,
-        "frees": sorted(frees),
+        "frees": frees,
+        "resets": resets,
         "window": budget.window,
         "operations": None if budget.operations is None else sorted(budget.operations),
     }

@@ -199,6 +199,14 @@ async def test_calls_of_owners_are_no_room_for_the_work_of_others(
         assert (owned.unknown or "").startswith("tikwm: credentials of it serve their owner alone")
 
 
+def test_a_reset_is_the_whole_room_and_later_cooldowns_are_part_of_it() -> None:
+    frees = [(1_000.0, 50.0), (3_000.0, 70.0)]
+    budget = pools.Budget("s:l", "s", "l", "credential", 2, 2, 0, 200, 80, frees, None, 2_000.0, None, [])
+    state = pools._state(budget)
+    assert state["frees"] == [(1_000.0, 50.0)]
+    assert state["resets"][:2] == [(2_000.0, 200), (2_000.0 + 86_400, 200)]
+
+
 def test_the_look_at_the_pools_is_bounded_by_the_credentials(rows: psycopg.Connection[Any]) -> None:
     rows.execute(CREDENTIALS, (10_000,))
     rows.execute(USED, (int(time.time() // WIDTH), [100] * 21))

@@ -21,7 +21,7 @@ def test_without_budgets_it_goes_at_the_pace() -> None:
 
 def test_a_daily_budget_makes_it_wait_for_its_resets_and_not_for_a_rate() -> None:
     resets = [(NOW + day * DAY, 5_000.0) for day in range(1, 30)]
-    found = arrival(17_000, start=NOW, rate=50.0, factor=1.2, sources=[[Room(1_000, resets)]], now=NOW)
+    found = arrival(17_000, start=NOW, rate=50.0, factor=1.2, sources=[[Room(1_000, resets=resets)]], now=NOW)
     # 1,000 today, 5,000 on each of three days, the last thousand on the fourth.
     assert found.at is not None
     assert found.earliest is not None
@@ -29,6 +29,15 @@ def test_a_daily_budget_makes_it_wait_for_its_resets_and_not_for_a_rate() -> Non
     assert NOW + 4 * DAY <= found.at < NOW + 4.1 * DAY
     assert found.held_back
     assert found.earliest <= found.at <= found.latest
+
+
+def test_budgets_of_days_that_pass_unused_do_not_pile_up() -> None:
+    resets = [(NOW + day * DAY, 5_000.0) for day in range(1, 30)]
+    room = Room(1_000, [(NOW + DAY, 700.0)], resets=resets)
+    # It starts in the middle of the sixth day: 5,000 are left on it, and as many on each of the next.
+    found = walk(12_000, start=NOW + 5.5 * DAY, rate=50.0, sources=[[room]], now=NOW)
+    assert found is not None
+    assert NOW + 7 * DAY <= found < NOW + 7.2 * DAY
 
 
 def test_calls_that_are_made_come_free_again_when_they_leave_the_window() -> None:
