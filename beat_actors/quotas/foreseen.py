@@ -37,6 +37,7 @@ TOLD = 0.5
 SQL = Statements(__file__)
 KEEP = SQL("keep")
 NOTE = SQL("note")
+ALREADY = SQL("noted", str)
 USED_UP = SQL("used_up")
 FORGET = SQL("forget")
 ACCURACY = SQL("accuracy", Accuracy)
@@ -102,6 +103,10 @@ async def note_pools(database: Database, budgets: Iterable[Budget], *, epoch: in
         now = await transaction.now()
         made, led = datetime.fromtimestamp(math.floor(now / SLOT) * SLOT, UTC), {"epoch": epoch}
         due = [one for one in found if one.left > 0] if math.floor(now / SLOT) % EVERY == 0 else []
+        if due:
+            # The sweep runs several times within the slot.
+            noted = set(await transaction.rows(ALREADY, {"limits": [one.name for one in due], "made": made}))
+            due = [one for one in due if one.name not in noted]
         notes = [
             (one.name, made, one.until or made + timedelta(days=1), one.probability, one.used_up_at, one.earliest, one.latest, one.warn)
             for one in (await pools.views(transaction, due, now) if due else [])

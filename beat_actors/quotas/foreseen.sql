@@ -18,6 +18,14 @@ SELECT * FROM unnest(%(limits)s::text[], %(made)s::timestamptz[], %(until)s::tim
                      %(earliest)s::timestamptz[], %(latest)s::timestamptz[], %(warned)s::boolean[]) WHERE beat_leads(%(epoch)s)
 ON CONFLICT DO NOTHING
 
+-- name: noted
+-- Of which limits a forecast of this time is written down.
+-- Parameters: limits (text[]), made (timestamptz).
+-- Rows: their names.
+-- Locks: none.
+-- No row: of none.
+SELECT name FROM limit_forecast WHERE name = ANY(%(limits)s) AND made_at = %(made)s
+
 -- name: used_up
 -- Writes down that limits are used up, in the forecasts that are about this time.
 -- Parameters: limits (text[]), epoch (bigint or null: of the leader).

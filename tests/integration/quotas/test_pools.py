@@ -106,6 +106,19 @@ async def test_what_is_forecast_of_a_pool_is_written_down_with_what_came_of_it(
     assert (told.name, told.forecasts, told.used_up) == ("tikwm:day", 1, 1)
 
 
+async def test_a_forecast_of_a_pool_is_made_once_for_each_time(
+    database: Database, rows: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreseen, "EVERY", 1)
+    rows.execute(CREDENTIALS, (2,))
+    days(rows, 60)
+    rows.execute(USED, (int(time.time() // WIDTH), [4_600] + [0] * 20))
+    made = [await foreseen.note_pools(database, await pools.keep(database)) for _ in range(3)]
+    assert made[0] == 1
+    # Ten minutes may end between two of them.
+    assert rows.execute("SELECT count(*) FROM limit_forecast").fetchone() == (sum(made),)
+
+
 async def test_credentials_of_owners_are_no_common_budget(database: Database, rows: psycopg.Connection[Any]) -> None:
     rows.execute(CREDENTIALS, (2,))
     days(rows, 100)
