@@ -134,11 +134,11 @@ REPORTS, CALLED, KEEP, ROOMS = SQL("reported", Reported), SQL("called", Called),
 KNOWN = SQL("known", Slot)
 
 
-async def foresee(database: Database) -> list[PoolView]:
-    """Every budget with its forecast. Raises `StorageUnavailable`."""
+async def foresee(database: Database, *, named: int = NAMED) -> list[PoolView]:
+    """Every budget with its forecast, and so many credentials of each. Raises `StorageUnavailable`."""
     async with database.statements() as alone:
         now = await alone.now()
-        return await views(alone, await look(alone, now, named=NAMED), now)
+        return await views(alone, await look(alone, now, named=named), now)
 
 
 async def keep(database: Database, epoch: int | None = None) -> list[Budget]:
@@ -225,7 +225,7 @@ def _room(state: Mapping[str, Any]) -> Room:
 
 async def alerts(database: Database) -> list[Alert]:
     """Pools that will probably be used up before they have room again."""
-    return [_alert(view) for view in await foresee(database) if view.warn and view.left > 0]
+    return [_alert(view) for view in await foresee(database, named=0) if view.warn and view.left > 0]
 
 
 def _limits() -> list[tuple[str, Limit]]:
