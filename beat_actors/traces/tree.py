@@ -115,7 +115,7 @@ class _Trace:
         }
         of, start = ("fetch", fetch.id), fetch.created_at
         yield self._span(f"fetch {fetch.operation}", Kind.INTERNAL, start, end, attributes, of=of, failed=failed)
-        parent = span_id(self.id, *of)
+        parent = self._id(*of)
         for wait in self._waits(fetch, calls, end):
             yield self._span(
                 "wait",
@@ -208,7 +208,7 @@ class _Trace:
             names.ERROR_TYPE: error if failed else None,
         }
         of = ("deliver", delivery.type, delivery.endpoint_id)
-        parent = span_id(self.id, "publish", delivery.type)
+        parent = self._id("publish", delivery.type)
         return self._span(
             "POST webhook",
             Kind.CLIENT,
@@ -229,6 +229,10 @@ class _Trace:
         later = [other.created_at for other in self.rows.fetches if other.id > fetch.id and other.created_at >= latest]
         return max(latest, min([self.end, *later]))
 
+    def _id(self, *of: object) -> str:
+        """The id of a span of this request. Other requests of the caller may have the same trace, so the request is part of it."""
+        return span_id(self.id, self.ended.id, self.run, *of)
+
     def _span(
         self,
         name: str,
@@ -243,7 +247,7 @@ class _Trace:
     ) -> Span:
         return Span(
             trace_id=self.id,
-            span_id=span_id(self.id, *of),
+            span_id=self._id(*of),
             parent_id=parent or self.root,
             name=name,
             kind=kind,

@@ -186,6 +186,29 @@ def test_whatever_the_rows_are_the_trace_is_whole(
             assert {"http.request.method", "server.address", "server.port"} <= set(one.attributes)
 
 
+def test_requests_of_one_trace_of_a_caller_share_no_span() -> None:
+    """A batch with one `traceparent`: its requests are told to the same webhook, follow others, and check the same credential at once."""
+    stored = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e473600f067aa0ba902b701")
+    spans = []
+    for number in (1, 2):
+        told = [
+            DeliveryRow(number, f"e{number}", f"beat.scrape_request.{name}", 5, at(1), at(2), 1, "delivered", 200)
+            for name in ("accepted", "complete")
+        ]
+        row = ended(id=number, trace=stored, accepted_as="joined", leader_id=9, leader_created_at=AT)
+        spans.append(made(Rows(row, [], [call(None, 2)._replace(request_id=number)], told)))
+    first, second = spans
+    assert {one.trace_id for one in first + second} == {stored[:16].hex()}
+    assert {"accept", "wait", "GET profile", "publish beat.scrape_request.complete", "POST webhook"} <= {
+        one.name for one in first
+    }
+    for own in spans:
+        ids = {one.span_id for one in own}
+        assert len(ids) == len(own)
+        assert all(one.parent_id in ids for one in own[1:])
+    assert not {one.span_id for one in first} & {one.span_id for one in second}
+
+
 def test_the_run_of_an_event_is_known_by_its_id() -> None:
     again = ended(run=3, event_id=event_id(1, "complete", 1))
     assert again.of_its_run().run == 1
