@@ -1,5 +1,6 @@
 """A collector of OpenTelemetry traces: it takes OTLP over HTTP as the specification says, decodes it with the official messages, and keeps what it took."""
 
+import asyncio
 import gzip
 from collections import Counter
 from collections.abc import Callable
@@ -45,12 +46,13 @@ class Got:
 
 @dataclass
 class Collector:
-    """`answer`: what is answered in the place of 200, and then nothing is kept."""
+    """`answer`: what is answered in the place of 200, and then nothing is kept. `silent`: to which calls nothing is ever answered."""
 
     got: list[Got] = field(default_factory=list)
     calls: list[dict[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     answer: Answer = lambda _request: None
+    silent: Callable[[ExportTraceServiceRequest], bool] = lambda _request: False
     server: TestServer | None = None
 
     async def start(self) -> str:
@@ -73,6 +75,8 @@ class Collector:
             body = gzip.decompress(body)
         self.calls.append(dict(request.headers))
         said = ExportTraceServiceRequest.FromString(body)
+        if self.silent(said):
+            await asyncio.Event().wait()  # until the caller hangs up, which cancels it
         refusal = self.answer(said)
         if refusal is not None:
             return refusal

@@ -33,6 +33,10 @@ class CollectorUnavailable(ConnectionError):
         self.pause = pause
 
 
+class CollectorSlow(CollectorUnavailable):
+    """The collector did not answer in time. Fewer spans may be taken in that time."""
+
+
 class Sent(NamedTuple):
     """What became of spans: how many the collector took, and how many it did not; `said` is why."""
 
@@ -90,7 +94,8 @@ class Collector:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error, CollectorUnavailable):
                 raise
-            raise CollectorUnavailable(f"the collector does not answer ({type(error).__name__})") from None
+            failed = CollectorSlow if isinstance(error, TimeoutError) else CollectorUnavailable
+            raise failed(f"the collector does not answer ({type(error).__name__})") from None
         if status in OURS or 300 <= status < 400:
             raise CollectorUnavailable(
                 f"the collector refused the call with status {status}: check BEAT_OTLP_ENDPOINT and BEAT_OTLP_HEADERS",

@@ -19,7 +19,7 @@ from beat_actors.observe.tally import KEPT, keep
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings
 from beat_actors.traces import reading, sampling
-from beat_actors.traces.collector import Collector, CollectorUnavailable, pause_after
+from beat_actors.traces.collector import Collector, CollectorSlow, CollectorUnavailable, pause_after
 from beat_actors.traces.reading import NAME, Page
 from beat_actors.traces.rows import Ended
 from beat_actors.traces.servers import server_of
@@ -33,7 +33,10 @@ MOST_PAGES = 100
 SECONDS = 2.0
 """After which a run begins nothing further, so that other sweeps of the process have their share of it: the next run goes on."""
 GROUP = 25
-"""Traces whose rows are read at once, and after which the place is written down."""
+"""Traces whose rows are read at once, and after which the place is written down. Half as many each time that the collector is too slow for them."""
+LIMIT = 30.0
+"""Seconds that the calls for one group may take. With `SECONDS` it is well within the deadline of the sweep, so that it is the collector that is told to be
+slow, and not the sweep to hang."""
 MOST_SPANS = 1_000
 """Spans of one call to the collector, unless one trace has more."""
 SUMS = msgspec.json.Decoder(list[Sum])
@@ -43,13 +46,14 @@ Kept = tuple[Ended, str]
 
 
 class Exporter:
-    """A sweep of the leading scheduler. What it remembers is only how long the collector is to be left alone."""
+    """A sweep of the leading scheduler. What it remembers is only how long the collector is to be left alone, and how much it takes at once."""
 
     JOB = "traces"
 
     def __init__(self, *, settled: float = reading.SETTLED) -> None:
         self._settled = settled
         self._until, self._failures, self._said = 0.0, 0, ""
+        self._halved = 0
 
     async def sweep(self, database: Database, epoch: int | None = None) -> Swept:
         """Export what has ended since; how many traces. Raises `CollectorUnavailable`, and `StorageUnavailable`."""
@@ -58,30 +62,34 @@ class Exporter:
             return Swept()
         if time.monotonic() < self._until:
             raise CollectorUnavailable(self._said)
-        run = _Run(database, settings, epoch)
+        run = _Run(database, settings, epoch, max(1, GROUP >> self._halved))
         try:
             async with Collector(
                 settings, {"service.name": "beat", "service.version": version("beat-actors")}
             ) as collector:
                 await run.pages(collector, self._settled)
         except CollectorUnavailable as error:
-            self._failures += 1
+            self._failures = 1 if run.traces else self._failures + 1
+            if isinstance(error, CollectorSlow):
+                self._halved = min(self._halved + 1, GROUP.bit_length())
             self._until = time.monotonic() + pause_after(self._failures, error.pause)
             self._said = f"{error}; traces wait in the database and are exported later"
             raise CollectorUnavailable(self._said) from None
         self._failures = 0
+        if run.slowest < LIMIT / 4:  # twice as many are well within the limit
+            self._halved = max(0, self._halved - 1)
         return Swept(count=run.traces)
 
 
 class _Run:
     """One run: pages of the log, one after the other."""
 
-    def __init__(self, database: Database, settings: Settings, epoch: int | None) -> None:
-        self._database, self._settings, self._epoch = database, settings, epoch
-        self.traces = 0
+    def __init__(self, database: Database, settings: Settings, epoch: int | None, group: int) -> None:
+        self._database, self._settings, self._epoch, self._group = database, settings, epoch, group
+        self._begun = time.monotonic()
+        self.traces, self.slowest = 0, 0.0
 
     async def pages(self, collector: Collector, settled: float) -> None:
-        begun = time.monotonic()
         async with self._database.statements() as alone:
             place = await reading.place(alone)
         if place.position is None or place.position > place.last:  # the first time, it begins at the end of the log
@@ -89,7 +97,7 @@ class _Run:
             return
         position: int | None = place.position
         for _ in range(MOST_PAGES):
-            if position is None or position >= place.last or time.monotonic() - begun > SECONDS:
+            if position is None or position >= place.last:
                 return
             async with self._database.statements() as alone:
                 page, ends = await reading.page(alone, position, settled)
@@ -98,30 +106,43 @@ class _Run:
             position = await self._page(collector, position, page, ends)
 
     async def _page(self, collector: Collector, position: int, page: Page, ends: Sequence[Ended]) -> int | None:
-        """Export what is kept of a page; its last place, or `None` if another process is exporting."""
+        """Export what is kept of a page; its last place, or `None` if the run ends here: its time is over, or another process is exporting."""
         assert page.last is not None
-        totals, after = Totals(), position
-        if page.lost:
-            totals.put(TRACE_EVENTS_LOST, page.lost)
-            log.warning("trace_events_lost", events=page.lost, after=position)
-        groups = list(_groups(kept(ends, self._settings)))
+        after = position
+        groups = list(_groups(kept(ends, self._settings), self._group)) or [[]]
         for number, group in enumerate(groups):
+            totals, last = Totals(), page.last if number + 1 == len(groups) else group[-1][0].seq
+            lost = await self._lost(page, after, last)
+            if lost:
+                totals.put(TRACE_EVENTS_LOST, lost)
             await self._export(collector, group, totals)
-            last = page.last if number + 1 == len(groups) else group[-1][0].seq
             if not await self._advance(after, last, totals):
                 return None
+            if lost:
+                log.warning("trace_events_lost", events=lost, after=after)
             self.traces += len(group)
-            totals, after = Totals(), last
-        if not groups and not await self._advance(after, page.last, totals):
-            return None
+            after = last
+            if time.monotonic() - self._begun > SECONDS:
+                return None
         return page.last
 
+    async def _lost(self, page: Page, after: int, last: int) -> int:
+        """How many places between these two of a page are lost."""
+        if not page.lost:
+            return 0
+        async with self._database.statements() as alone:
+            return await reading.lost(alone, after, last)
+
     async def _export(self, collector: Collector, group: Sequence[Kept], totals: Totals) -> None:
-        """Send the spans of a group, and count them once all of them are confirmed."""
+        """Send the spans of a group, and count them once all of them are confirmed. Raises `CollectorSlow` where that takes longer than `LIMIT`."""
+        if not group:
+            return
         why = {end.seq: reason for end, reason in group}
         waiting: list[Span] = []
         counted = Totals()
-        for rows in await reading.rows_of(self._database, [end for end, _ in group]):
+        read = await reading.rows_of(self._database, [end for end, _ in group])
+        begun = asyncio.get_running_loop().time()
+        for rows in read:
             await asyncio.sleep(0)
             try:
                 made = tree(rows, why[rows.ended.seq], lambda call: server_of(self._settings, call))
@@ -130,12 +151,13 @@ class _Run:
                 counted.put(TRACE_SPANS, 1, "not_made")
                 continue
             if waiting and len(waiting) + len(made) > MOST_SPANS:
-                await _send(collector, waiting, counted)
+                await _send(collector, waiting, counted, begun + LIMIT)
                 waiting = []
             waiting.extend(made)
             counted.put(TRACES, 1, why[rows.ended.seq])
         if waiting:
-            await _send(collector, waiting, counted)
+            await _send(collector, waiting, counted, begun + LIMIT)
+        self.slowest = max(self.slowest, asyncio.get_running_loop().time() - begun)
         totals.add(counted.sums())
 
     async def _advance(self, expected: int | None, last: int, totals: Totals) -> bool:
@@ -171,14 +193,19 @@ def kept(ends: Sequence[Ended], settings: Settings) -> list[Kept]:
     return found
 
 
-async def _send(collector: Collector, spans: Sequence[Span], counted: Totals) -> None:
-    sent = await collector.send(spans)
+async def _send(collector: Collector, spans: Sequence[Span], counted: Totals, until: float) -> None:
+    """`until`: by the clock of the event loop."""
+    try:
+        async with asyncio.timeout_at(until):
+            sent = await collector.send(spans)
+    except TimeoutError:
+        raise CollectorSlow("the collector is too slow for the spans of so many traces") from None
     counted.put(TRACE_SPANS, sent.taken, "exported")
     if sent.refused:
         counted.put(TRACE_SPANS, sent.refused, "refused")
         log.warning("trace_spans_refused", spans=sent.refused, said=sent.said)
 
 
-def _groups(ends: Sequence[Kept]) -> Iterator[Sequence[Kept]]:
-    for begin in range(0, len(ends), GROUP):
-        yield ends[begin : begin + GROUP]
+def _groups(ends: Sequence[Kept], size: int) -> Iterator[Sequence[Kept]]:
+    for begin in range(0, len(ends), size):
+        yield ends[begin : begin + size]

@@ -33,8 +33,14 @@ class Page(NamedTuple):
     lost: int
 
 
+class Lost(NamedTuple):
+    """Places that are lost."""
+
+    places: int
+
+
 SQL = Statements(__file__)
-PLACE, PAGE, ENDS = SQL("place", Place), SQL("page", Page), SQL("ends", Ended)
+PLACE, PAGE, LOST, ENDS = SQL("place", Place), SQL("page", Page), SQL("lost", Lost), SQL("ends", Ended)
 FETCHES, CALLS, DELIVERIES = SQL("fetches", FetchRow), SQL("calls", CallRow), SQL("deliveries", DeliveryRow)
 
 
@@ -50,6 +56,11 @@ async def page(transaction: Transaction, after: int, settled: float = SETTLED) -
         return found, []
     ends = await transaction.rows(ENDS, {"after": after, "last": found.last})
     return found, [end.of_its_run() for end in ends]
+
+
+async def lost(transaction: Transaction, after: int, last: int) -> int:
+    """How many places behind `after`, up to `last`, are not kept any more, or their events are not. Both are of one page."""
+    return (await transaction.only(LOST, {"after": after, "last": last})).places
 
 
 async def rows_of(database: Database, ends: Sequence[Ended]) -> list[Rows]:

@@ -21,6 +21,15 @@ WITH places AS MATERIALIZED (
 SELECT max(l.seq) AS last, coalesce(max(l.seq) - %(after)s - count(e.id), 0) AS lost
 FROM ripe l LEFT JOIN event e ON e.id = l.id AND e.at = l.at
 
+-- name: lost
+-- How much of a part of a page is lost.
+-- Parameters: after, last (bigint): places.
+-- Rows: `Lost`, one.
+-- Locks: none.
+-- No row: never.
+SELECT %(last)s::bigint - %(after)s::bigint - count(*) AS places
+FROM event_log l JOIN event e ON e.id = l.id AND e.at = l.at WHERE l.seq > %(after)s AND l.seq <= %(last)s
+
 -- name: ends
 -- The ends of requests that places of the log tell, with what decides whether their traces are exported. What an event says is of the end itself; what
 -- the row says may be of a later run.

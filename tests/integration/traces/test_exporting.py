@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
+from beat_actors.events import log
 from beat_actors.requests.sweeps import Swept
 from beat_actors.traces import collector as calls
 from beat_actors.traces import exporting, reading
@@ -128,6 +130,66 @@ async def test_what_was_confirmed_is_not_sent_again_where_a_later_part_fails(
     await world.export()
     assert set(world.collector.traces()) == await derived(world)
     assert world.collector.twice() == []
+
+
+async def until_all_arrived(world: Any, runs: int) -> None:
+    """Run the sweep up to so often, whatever it says of the collector."""
+    for _ in range(runs):
+        with suppress(CollectorUnavailable):
+            await world.export()
+        if (await world.sums()).get(SENT) and set(world.collector.traces()) == await derived(world):
+            return
+    pytest.fail("some traces never arrive")
+
+
+async def test_a_collector_that_takes_few_calls_in_the_time_of_a_group_gets_smaller_ones(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "LIMIT", 1.0, raising=False)
+    monkeypatch.setattr(calls, "TOTAL", 2.0)
+    monkeypatch.setattr(exporting, "GROUP", 4)
+    monkeypatch.setattr(exporting, "MOST_SPANS", 1)  # a call for each trace
+    await asked(world, 4)
+    taken = 0
+
+    def third(_request: Any) -> bool:
+        nonlocal taken
+        taken += 1
+        return taken % 3 == 0
+
+    world.collector.silent = third
+    with pytest.raises(CollectorUnavailable, match=r"too slow.*wait in the database"):
+        await world.export()
+    await until_all_arrived(world, 4)
+
+
+async def test_a_call_that_is_never_answered_is_made_for_fewer_traces(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "TOTAL", 1.0)
+    monkeypatch.setattr(exporting, "GROUP", 2)
+    await asked(world, 2)
+
+    def of_several(request: Any) -> bool:
+        return len({span.trace_id for of in request.resource_spans for one in of.scope_spans for span in one.spans}) > 1
+
+    world.collector.silent = of_several
+    await until_all_arrived(world, 3)
+
+
+async def test_a_run_ends_between_groups_and_the_next_one_goes_on(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "GROUP", 1)
+    monkeypatch.setattr(exporting, "SECONDS", 0.0)
+    await asked(world, 1)
+    await asked(world, 1)
+    async with world.engine.database.statements() as alone:
+        await log.sequence(alone)
+    forgotten = "DELETE FROM event_log l USING event e WHERE e.id = l.id AND e.at = l.at AND e.type LIKE '%%accepted' RETURNING seq"
+    assert len(await world.rows(forgotten)) == 2, "one before each end"
+    with capture_logs() as logs:
+        assert [await world.export() for _ in range(3)] == [1, 1, 0]
+    assert len(world.collector.traces()) == 2
+    assert world.collector.twice() == []
+    assert (await world.sums())[LOST] == 2
+    assert [one["events"] for one in logs if one["event"] == "trace_events_lost"] == [1, 1]
 
 
 async def test_two_exporters_at_once_count_each_trace_once(world) -> None:
@@ -252,9 +314,14 @@ async def test_what_the_log_forgot_is_counted_as_lost(world) -> None:
     )
     await world.rows("DELETE FROM event RETURNING id")
     ids = await asked(world, 1)
-    world.collector.answer = lambda _request: None
-    await world.export()
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(CollectorUnavailable):
+                await world.export()
+        world.collector.answer = lambda _request: None
+        await world.export()
     assert (await world.sums())[LOST] == forgotten.places
+    assert [one["events"] for one in logs if one["event"] == "trace_events_lost"] == [forgotten.places]
     (spans,) = world.collector.traces().values()
     assert spans[0].attributes["beat.request.id"] == ids[0]
 
