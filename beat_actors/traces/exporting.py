@@ -18,7 +18,8 @@ from beat_actors.observe.families import TRACE_EVENTS_LOST, TRACE_SPANS, TRACES
 from beat_actors.observe.tally import KEPT, keep
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings
-from beat_actors.traces import reading, sampling
+from beat_actors.traces import reading
+from beat_actors.traces.choosing import Kept, choose
 from beat_actors.traces.collector import Collector, CollectorSlow, CollectorUnavailable, pause_after
 from beat_actors.traces.reading import NAME, Page
 from beat_actors.traces.rows import Ended
@@ -40,9 +41,6 @@ slow, and not the sweep to hang."""
 MOST_SPANS = 1_000
 """Spans of one call to the collector, unless one trace has more."""
 SUMS = msgspec.json.Decoder(list[Sum])
-
-Kept = tuple[Ended, str]
-"""A request whose trace is exported, and why."""
 
 
 class Exporter:
@@ -108,10 +106,13 @@ class _Run:
     async def _page(self, collector: Collector, position: int, page: Page, ends: Sequence[Ended]) -> int | None:
         """Export what is kept of a page; its last place, or `None` if the run ends here: its time is over, or another process is exporting."""
         assert page.last is not None
-        after = position
-        groups = list(_groups(kept(ends, self._settings), self._group)) or [[]]
+        after, chosen = position, choose(ends, self._settings)
+        groups = list(_groups(chosen.kept, self._group)) or [[]]
         for number, group in enumerate(groups):
             totals, last = Totals(), page.last if number + 1 == len(groups) else group[-1][0].seq
+            broken = [one for one in chosen.broken if after < one.seq <= last]
+            if broken:
+                totals.put(TRACE_SPANS, len(broken), "not_made")
             lost = await self._lost(page, after, last)
             if lost:
                 totals.put(TRACE_EVENTS_LOST, lost)
@@ -120,6 +121,8 @@ class _Run:
                 return None
             if lost:
                 log.warning("trace_events_lost", events=lost, after=after)
+            for one in broken:
+                log.error("trace_not_made", request=one.request, exc_info=one.error)
             self.traces += len(group)
             after = last
             if time.monotonic() - self._begun > SECONDS:
@@ -171,26 +174,6 @@ class _Run:
                 totals.add(SUMS.decode(found.sums))
             await keep(transaction, NAME, totals.sums(), position=last, epoch=self._epoch)
         return True
-
-
-def kept(ends: Sequence[Ended], settings: Settings) -> list[Kept]:
-    """The requests whose traces are exported, in the order of their ends. Of a request that is gone only its failure is known."""
-    found: list[Kept] = []
-    slow = {str(priority): seconds for priority, seconds in settings.trace_slow.items()}
-    for end in ends:
-        context = end.context
-        why = sampling.reason(
-            end.happened.upper(),
-            end.seconds,
-            end.priority,
-            end.trace_id,
-            asked=context is not None and context.sampled,
-            share=settings.trace_sample,
-            slow=slow,
-        )
-        if why is not None:
-            found.append((end, why))
-    return found
 
 
 async def _send(collector: Collector, spans: Sequence[Span], counted: Totals, until: float) -> None:

@@ -55,6 +55,11 @@ async def asked(world: Any, count: int) -> list[int]:
     return made
 
 
+def exported(world: Any) -> set[int]:
+    """The requests whose traces arrived."""
+    return {one.attributes["beat.request.id"] for one in world.collector.got if "beat.request.id" in one.attributes}
+
+
 async def derived(world: Any) -> set[str]:
     """The ids of the traces of all requests, as whoever reads their rows derives them."""
     rows = await world.rows("SELECT id, created_at, retry_count FROM scrape_request_log")
@@ -375,6 +380,21 @@ async def test_a_request_that_no_trace_can_be_made_of_holds_up_no_other(world, m
 
     monkeypatch.setattr(exporting, "tree", tree)
     await world.export()
-    roots = {one.attributes["beat.request.id"] for one in world.collector.got if "beat.request.id" in one.attributes}
-    assert roots == set(others)
+    assert exported(world) == set(others)
     assert (await world.sums())["beat_trace_spans_total not_made"] == 1
+
+
+@pytest.mark.parametrize("missing", ["scraped_at", "created_at"])
+async def test_an_event_without_a_time_holds_up_no_other(world, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setattr(exporting, "GROUP", 1)
+    first, broken, last = await asked(world, 3)
+    of_it = "FROM event WHERE data->>'id' = %s AND type LIKE '%%complete'"
+    (was,) = await world.rows(f"SELECT id, data::text AS data {of_it}", str(broken))
+    await world.rows("UPDATE event SET data = data - %s::text WHERE id = %s RETURNING id", missing, was.id)
+    with capture_logs() as logs:
+        await world.export()
+        await world.export()
+    await world.rows("UPDATE event SET data = %s::jsonb WHERE id = %s RETURNING id", was.data, was.id)
+    assert exported(world) == {first, last}
+    assert (await world.sums())["beat_trace_spans_total not_made"] == 1
+    assert [one["request"] for one in logs if one["event"] == "trace_not_made"] == [broken]
