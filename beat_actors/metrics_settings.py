@@ -47,6 +47,14 @@ class TraceSettings(MetricsSettings):
             description="share of the requests whose traces are exported, beside those that failed, were slow, or that their caller sampled",
         ),
     ] = 0.01
+    trace_asked: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="share of the requests that their caller sampled whose traces are exported for that reason; the trace id decides",
+        ),
+    ] = 1.0
     trace_slow: Annotated[
         dict[Literal["customer", "standard", "batch"], Annotated[float, Field(gt=0)]],
         NoDecode,

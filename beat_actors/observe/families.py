@@ -253,7 +253,7 @@ TRACES = _family(
     "traces_exported_total", "counter", "traces", "Traces that were exported, by why: failed, slow, asked or sampled.", "reason"
 )  # fmt: skip
 TRACE_SPANS = _family(
-    "trace_spans_total", "counter", "traces", "Spans that the collector took (exported) or did not (refused), and traces that could not be made (not_made).", "outcome"
+    "trace_spans_total", "counter", "traces", "Spans that the collector took (exported) or did not (refused), and traces that could not be made (not_made) or that callers asked for beyond what a run exports (left_out).", "outcome"
 )  # fmt: skip
 TRACE_EVENTS_LOST = _family(
     "trace_events_lost_total", "counter", "traces", "Events that were not kept until they were looked at, so that traces may be missing."

@@ -19,7 +19,7 @@ from beat_actors.observe.tally import KEPT, keep
 from beat_actors.requests.sweeps import Swept
 from beat_actors.settings import Settings
 from beat_actors.traces import reading
-from beat_actors.traces.choosing import Kept, choose
+from beat_actors.traces.choosing import MOST_ASKED, Kept, choose
 from beat_actors.traces.collector import Collector, CollectorSlow, CollectorUnavailable, pause_after
 from beat_actors.traces.reading import NAME, Page
 from beat_actors.traces.rows import Ended
@@ -85,6 +85,7 @@ class _Run:
     def __init__(self, database: Database, settings: Settings, epoch: int | None, group: int) -> None:
         self._database, self._settings, self._epoch, self._group = database, settings, epoch, group
         self._begun = time.monotonic()
+        self._asked = MOST_ASKED
         self.traces, self.slowest = 0, 0.0
 
     async def pages(self, collector: Collector, settled: float) -> None:
@@ -106,13 +107,16 @@ class _Run:
     async def _page(self, collector: Collector, position: int, page: Page, ends: Sequence[Ended]) -> int | None:
         """Export what is kept of a page; its last place, or `None` if the run ends here: its time is over, or another process is exporting."""
         assert page.last is not None
-        after, chosen = position, choose(ends, self._settings)
+        after, chosen = position, choose(ends, self._settings, self._asked)
+        self._asked -= chosen.asked
         groups = list(_groups(chosen.kept, self._group)) or [[]]
         for number, group in enumerate(groups):
             totals, last = Totals(), page.last if number + 1 == len(groups) else group[-1][0].seq
             broken = [one for one in chosen.broken if after < one.seq <= last]
             if broken:
                 totals.put(TRACE_SPANS, len(broken), "not_made")
+            if left_out := sum(after < seq <= last for seq in chosen.left_out):
+                totals.put(TRACE_SPANS, left_out, "left_out")
             lost = await self._lost(page, after, last)
             if lost:
                 totals.put(TRACE_EVENTS_LOST, lost)

@@ -247,6 +247,38 @@ async def test_which_traces_are_kept(world) -> None:
     assert sum(value for name, value in counted.items() if "_traces_" in name) == len(reasons)
 
 
+async def test_callers_do_not_decide_how_much_is_exported(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "MOST_ASKED", 2)
+    monkeypatch.setattr(exporting, "GROUP", 1)
+    ids = [*(f"{UNLIKELY}{last}-00f067aa0ba902b7-01" for last in "abc"), f"{'f' * 32}-00f067aa0ba902b7-00"]
+    made = [(await world.ask(f"n{number}", trace=parse(f"00-{one}"))).id for number, one in enumerate(ids)]
+    await world.run()
+    world.client.script = gone
+    failed = await world.ask("failed", trace=parse(f"00-{ids[0]}"))
+    await world.run()
+    share = over(world.engine.settings, trace_sample=0.01)
+    try:
+        await world.export(share)
+    finally:
+        await share.close()
+    assert failed.id in exported(world)
+    assert len(exported(world) & set(made)) == 2
+    assert (await world.sums())["beat_trace_spans_total left_out"] == 2
+
+
+async def test_of_what_callers_sampled_a_share_is_exported(world) -> None:
+    low = await world.ask("low", trace=parse(f"00-{UNLIKELY}a-00f067aa0ba902b7-01"))
+    high = await world.ask("high", trace=parse(f"00-{'f' * 32}-00f067aa0ba902b7-01"))
+    await world.run()
+    share = over(world.engine.settings, trace_sample=0.0, trace_asked=0.5)
+    try:
+        await world.export(share)
+    finally:
+        await share.close()
+    assert exported(world) == {high.id}
+    assert low.id != high.id
+
+
 @pytest.mark.parametrize("status", [400, 415, 422, 500])
 async def test_spans_that_the_collector_refuses_for_good_are_counted_and_left(world, status: int) -> None:
     await asked(world, 1)

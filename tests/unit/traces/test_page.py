@@ -4,6 +4,7 @@ from pathlib import Path
 
 from beat_actors.observe.families import FAMILIES
 from beat_actors.settings import Settings
+from beat_actors.traces.choosing import MOST_ASKED
 from beat_actors.traces.collector import AGAIN, OURS, PATH
 from beat_actors.traces.rows import MOST_CALLS, MOST_FETCHES
 from beat_actors.traces.sampling import REASONS
@@ -26,6 +27,7 @@ def test_limits_statuses_reasons_and_metrics_are_told() -> None:
     assert all(f"(`{reason}`)" in PAGE for reason in REASONS)
     assert all(f"`{name}`" in PAGE for name in FAMILIES if name.startswith("beat_trace"))
     assert f"`{PATH}`" in PAGE
+    assert f"exports {MOST_ASKED} traces" in PAGE
     for name in Settings.model_fields:
         if name.startswith(("otlp_", "trace_")):
             assert f"BEAT_{name.upper()}" in PAGE

@@ -44,9 +44,17 @@ def test_slow_is_said_by_priority() -> None:
             load(**URLS, trace_slow=wrong)
 
 
+@pytest.mark.parametrize("name", ["trace_sample", "trace_asked"])
+@pytest.mark.parametrize("share", [-0.1, 1.1, "nan"])
+def test_a_share_is_between_none_and_all(name: str, share: object) -> None:
+    with pytest.raises(BadSettings, match=f"BEAT_{name.upper()}"):
+        load(**URLS, **{name: share})
+
+
 def test_nothing_is_set_unless_it_is_said() -> None:
     settings = Settings(**URLS)
-    assert (settings.otlp_endpoint, settings.otlp_headers, settings.trace_sample) == (None, None, 0.01)
+    assert (settings.otlp_endpoint, settings.otlp_headers) == (None, None)
+    assert (settings.trace_sample, settings.trace_asked) == (0.01, 1.0)
 
 
 def test_the_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
