@@ -16,7 +16,7 @@ SETTLED = 10.0
 """Seconds after its end at which a request is exported: deliveries of webhooks, and calls that had begun, have mostly ended by then."""
 LATER = timedelta(seconds=SETTLED)
 MOST_ENDPOINTS = 100
-"""Endpoints of webhooks at which deliveries are looked for."""
+"""Endpoints of webhooks of one account at which deliveries are looked for."""
 
 
 class Place(NamedTuple):
@@ -75,7 +75,7 @@ async def rows_of(database: Database, ends: Sequence[Ended]) -> list[Rows]:
     told = {
         "ids": [end.id for end in ends for _ in events[end.seq]],
         "events": [one for end in ends for one in events[end.seq]],
-        "accounts": sorted({end.account_id for end in ends if end.account_id is not None}),
+        "accounts": [end.account_id for end in ends for _ in events[end.seq]],
         "most": MOST_ENDPOINTS,
     }
     fetches: dict[tuple[int, int], list[FetchRow]] = defaultdict(list)

@@ -72,15 +72,19 @@ FROM unnest(%(ids)s::bigint[]) AS w(id) CROSS JOIN LATERAL (
     SELECT * FROM trace_log WHERE request_id = w.id AND at BETWEEN %(since)s AND %(until)s ORDER BY at LIMIT %(most)s) t ORDER BY t.request_id, t.at
 
 -- name: deliveries
--- Deliveries of events to webhooks that have ended. They are looked for at the first endpoints that could get them.
--- Parameters: ids (bigint[]) and events (uuid[]), pairwise: requests and their events, accounts (text[]): of these requests, most (integer): endpoints.
+-- Deliveries of events to webhooks that have ended. They are looked for at the first endpoints of the request's account, and at the first ones that are of no account.
+-- Parameters: ids (bigint[]), events (uuid[]) and accounts (text[]), pairwise: requests, their events and their accounts, most (integer): endpoints of one.
 -- Rows: `DeliveryRow`.
 -- Locks: none.
 -- No row: none has ended.
 WITH endpoints AS MATERIALIZED (
-    SELECT id FROM webhook_endpoint WHERE account_id IS NULL OR account_id = ANY(%(accounts)s::text[]) ORDER BY id LIMIT %(most)s
+    SELECT id, account_id FROM (
+        SELECT id, account_id, row_number() OVER (PARTITION BY account_id ORDER BY id) AS number FROM webhook_endpoint
+        WHERE account_id IS NULL OR account_id = ANY(%(accounts)s::text[])) AS one
+    WHERE number <= %(most)s
 )
 SELECT w.id AS request_id, d.event_id::text AS event_id, d.type, d.endpoint_id, d.occurred_at, d.ended_at, d.attempt, d.state, d.status
-FROM endpoints e CROSS JOIN unnest(%(ids)s::bigint[], %(events)s::uuid[]) AS w(id, event)
+FROM endpoints e JOIN unnest(%(ids)s::bigint[], %(events)s::uuid[], %(accounts)s::text[]) AS w(id, event, account)
+    ON e.account_id IS NULL OR e.account_id = w.account
 JOIN webhook_delivery d ON d.endpoint_id = e.id AND d.event_id = w.event
 WHERE d.state <> 'pending' AND d.ended_at IS NOT NULL ORDER BY w.id, d.occurred_at, d.endpoint_id

@@ -8,6 +8,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from beat_actors.broker.turn import turn
 from beat_actors.requests import retry, sweeps
 from beat_actors.requests.queries import get_request
+from beat_actors.traces import reading
 from beat_actors.traces.context import parse
 from tests.collector import Got, shown
 from tests.worlds import TOY, answer
@@ -214,3 +215,22 @@ async def test_webhooks_that_were_told_by_then(world) -> None:
     delivered = [one for one in named(spans, "POST webhook") if not one.failed]
     assert [one.attributes["beat.webhook.attempts"] for one in delivered] == [2]
     assert {one.attributes["error.type"] for one in named(spans, "POST webhook") if one.failed} == {"503"}
+
+
+async def test_many_webhooks_of_one_account_take_none_from_another(world, monkeypatch) -> None:
+    monkeypatch.setattr(reading, "MOST_ENDPOINTS", 2)
+    many, one = await world.ask("many", account_id="many"), await world.ask("one", account_id="one")
+    await world.run()
+    made = """
+    WITH endpoint AS (
+        INSERT INTO webhook_endpoint (url, events, key_id, secret, account_id)
+        SELECT 'https://receiver.invalid/path', '{*}', 'k', 's', account FROM unnest('{many,many,many,one,NULL}'::text[]) AS a(account)
+        RETURNING id, account_id)
+    INSERT INTO webhook_delivery (endpoint_id, event_id, type, data, occurred_at, state, attempt, next_at, expires_at, status, ended_at)
+    SELECT endpoint.id, e.event_id, e.type, e.data, e.at, 'delivered', 1, now(), now(), 200, e.at + interval '1 second'
+    FROM event e JOIN endpoint ON endpoint.account_id = e.account_id OR endpoint.account_id IS NULL
+    WHERE e.type = 'beat.scrape_request.complete' RETURNING id"""
+    assert len(await world.rows(made)) == 6
+    await world.export()
+    assert len(named(await trace_of(world, many.id), "POST webhook")) == 3, "two of its own, and the one of all"
+    assert len(named(await trace_of(world, one.id), "POST webhook")) == 2
