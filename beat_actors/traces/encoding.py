@@ -66,7 +66,6 @@ def _span(span: Span) -> "Encoded":
         trace_id=bytes.fromhex(span.trace_id),
         span_id=bytes.fromhex(span.span_id),
         parent_span_id=b"" if span.parent_id is None else bytes.fromhex(span.parent_id),
-        trace_state=span.state or "",
         flags=SAMPLED | HAS_IS_REMOTE | (IS_REMOTE if span.remote else 0),
         name=span.name,
         kind=int(span.kind),  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ WITH ends AS MATERIALIZED (
 SELECT e.seq, e.event_id::text AS event_id, e.type, e.account_id, e.id, e.data->>'platform' AS platform, e.data->>'flow' AS flow,
        e.data->>'priority' AS priority, (e.data->>'created_at')::timestamptz AS created_at, (e.data->>'picked_at')::timestamptz AS picked_at,
        (e.data->>'scraped_at')::timestamptz AS scraped_at, (e.data->>'batch_id')::bigint AS batch_id, e.data->'data'->'error'->>'code' AS code,
-       (e.data->'data'->>'items')::bigint AS items, r.retry_count AS run, r.trace, r.trace_state, r.accepted_as,
+       (e.data->'data'->>'items')::bigint AS items, r.retry_count AS run, r.trace, r.accepted_as,
        d.id AS leader_id, d.created_at AS leader_created_at, d.retry_count AS leader_run, d.trace AS leader_trace
 FROM ends e LEFT JOIN scrape_request_log r ON r.id = e.id LEFT JOIN scrape_request_log d ON d.id = r.joined_to ORDER BY e.seq
 

@@ -32,7 +32,6 @@ class Ended(NamedTuple):
     items: int | None
     run: int | None
     trace: bytes | None
-    trace_state: str | None
     accepted_as: str | None
     leader_id: int | None
     leader_created_at: datetime | None
@@ -46,8 +45,8 @@ class Ended(NamedTuple):
 
     @property
     def context(self) -> Context | None:
-        """What the caller sent."""
-        return Context.read(self.trace, self.trace_state)
+        """What the caller sent, but for its `tracestate`: that is a text of a consumer, which no span has."""
+        return Context.read(self.trace, None)
 
     @property
     def trace_id(self) -> str:

@@ -83,7 +83,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Ids in hex. `remote`: the parent is the caller's span. `failed`: the status is ERROR; it has no text. `state`: the header tracestate."""
+    """Ids in hex. `remote`: the parent is the caller's span. `failed`: the status is ERROR; it has no text."""
 
     trace_id: str
     span_id: str
@@ -95,5 +95,4 @@ class Span:
     attributes: Mapping[str, Value]
     failed: bool = False
     remote: bool = False
-    state: str | None = None
     links: tuple[Link, ...] = field(default=())

@@ -84,7 +84,6 @@ class _Trace:
             attributes=_given(attributes),
             failed=failed,
             remote=context is not None,
-            state=None if context is None else context.state,
             links=tuple(self._links()),
         )
 

@@ -26,7 +26,7 @@ def ended(seconds: float = 10.0, **changes: Any) -> Ended:
     row = Ended(
         seq=1, event_id=event_id(1, "complete", 0), type="beat.scrape_request.complete", account_id=None, id=1, platform="instagram",
         flow="profile", priority="standard", created_at=AT, picked_at=at(1), scraped_at=at(seconds), batch_id=None, code=None, items=1, run=0,
-        trace=None, trace_state=None, accepted_as="new", leader_id=None, leader_created_at=None, leader_run=None, leader_trace=None,
+        trace=None, accepted_as="new", leader_id=None, leader_created_at=None, leader_run=None, leader_trace=None,
     )  # fmt: skip
     return row._replace(**changes)
 
