@@ -21,7 +21,7 @@ NOBODYS = 10**15
 """The number of a row that there is in no installation."""
 RECENT = 10
 REQUEST_IDS = ("id", "joined_to", "request_id")
-OTHER_IDS = ("fetch_id", "event_id", "delivery_id", "api_key_id", "credential_id")
+OTHER_IDS = ("trace_id", "fetch_id", "event_id", "delivery_id", "api_key_id", "credential_id")
 MEASURED = ("ms", "eta", "expected", "secret", "next_cursor", "age")
 """Of these only whether they are there."""
 HEADERS = ("etag", "content-length", "ratelimit-reset", "retry-after", "date")
