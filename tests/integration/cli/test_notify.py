@@ -129,6 +129,7 @@ def test_a_test_without_a_deliverer_says_so(beat, monkeypatch: pytest.MonkeyPatc
     assert "python -m scheduler.deliverer" in tested.out
 
 
+@pytest.mark.slow
 def test_the_deliverer_sends_tests_alerts_and_their_ends(
     beat, receiver: Receiver, deliverer, settings: Settings
 ) -> None:

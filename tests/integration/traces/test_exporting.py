@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from structlog.testing import capture_logs
 
@@ -37,6 +38,12 @@ def gone(_source: Any, _call: Any) -> Any:
 
 def there(_source: Any, _call: Any) -> Any:
     return answer()
+
+
+@pytest.fixture(autouse=True)
+def own_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger keeps the configuration with which it was first used, in another test of the same process as it may be."""
+    monkeypatch.setattr(exporting, "log", structlog.get_logger())
 
 
 @pytest.fixture(autouse=True)
