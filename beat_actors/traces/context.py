@@ -1,6 +1,6 @@
 """The context of a trace as W3C Trace Context defines it, and the ids of traces and spans. Pure.
 
-Ids are derived from what the row of a request says, so whoever reads the row knows them, and an export that is repeated has the same ids.
+Ids are computed from the row of a request. So they can be shown before an export, and a repeated export has the same ids.
 """
 
 import hashlib

@@ -68,7 +68,7 @@ def exported(world: Any) -> set[int]:
 
 
 async def derived(world: Any) -> set[str]:
-    """The ids of the traces of all requests, as whoever reads their rows derives them."""
+    """The trace ids of all requests, computed from their rows."""
     rows = await world.rows("SELECT id, created_at, retry_count FROM scrape_request_log")
     return {trace_id(row.id, row.created_at, row.retry_count, None) for row in rows}
 

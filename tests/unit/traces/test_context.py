@@ -1,4 +1,4 @@
-"""W3C Trace Context: what is taken from callers, and ids that whoever reads the row of a request derives alike."""
+"""W3C Trace Context: what is taken from callers, and ids that are computed from the row of a request."""
 
 from datetime import UTC, datetime, timedelta
 
