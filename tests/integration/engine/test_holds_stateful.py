@@ -6,38 +6,26 @@ the thing's row says that one is held. In the end, with the faults over and a pe
 """
 
 import asyncio
-import random
-import uuid
 from collections import Counter
 
-import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule
 
 from beat_actors import failpoints
 from beat_actors.broker.turn import turn
-from beat_actors.credentials.manager import CredentialManager
-from beat_actors.credentials.vault import Vault
-from beat_actors.engine import Engine
 from beat_actors.errors import Conflict
 from beat_actors.pipeline.deciding import decide, settle_incidents
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.requests import intake, sweeps, witnesses
 from beat_actors.requests.intake import NewRequest
-from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
-from tests.databases import copy_database
 from tests.extent import cases
-from tests.moves import hold_moves
+from tests.machines import EngineMachine, play
 from tests.promises import LOST
 from tests.sizes import LARGE, SIZES, SMALL, TABLE, World
 from tests.stages import retrieve
-from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
-from tests.worlds import MovableClock, ScriptedClient, registered
+from tests.stalling import Gate, Stalled, gate, outcome_of
 
 SOURCES = list(SIZES.sources)
 STEPS = cases(300, 2_000)
@@ -87,46 +75,17 @@ class Dying:
             raise asyncio.CancelledError
 
 
-class HoldsMachine(RuleBasedStateMachine):
-    url: str
-    process_url: str
-    steps = 0
+class HoldsMachine(EngineMachine):
+    forget, table, platform = FORGET, TABLE, SIZES
     met: Counter[str] = Counter()
     """What the examples have met, so that they do not pass because nothing happened."""
 
     def __init__(self) -> None:
         super().__init__()
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(FORGET)
-            connection.execute("UPDATE travel.by SET seconds = 0")
-        self.runner = asyncio.Runner()
-        self.rng = random.Random(0)
         self.world = World()
-        self.messages: list[tuple[str, list[int]]] = []
-        self.stalled: list[Stalled] = []
+        self.start(self.world.answer)
         self.ends: dict[int, str] = {}
         self.ever_held: dict[int, int] = {}
-        self.engine = self.runner.run(self._start())
-
-    async def _start(self) -> Engine:
-        settings = Settings(
-            database_url=self.process_url,
-            redis_url="redis://unused",
-            vault_keys=VAULT_KEYS,
-            message_keys=MESSAGE_KEYS,
-            broker_batch=8,
-            broker_in_flight=16,
-        )
-        database, vault = GatedDatabase(settings, name="holds"), Vault(settings)
-        client = ScriptedClient(self.world.answer)
-        return Engine(settings, database, vault, CredentialManager(database, vault), client)
-
-    def rows(self, sql, *params):
-        async def ask():
-            async with self.engine.database.transaction() as transaction:
-                return await transaction.rows(sql, params)
-
-        return self.runner.run(ask())
 
     @initialize()
     def know_all_things(self):
@@ -351,17 +310,6 @@ class HoldsMachine(RuleBasedStateMachine):
                 return None
         return await outcome_of(task)
 
-    def _finished(self, ended):
-        if ended is not None:
-            stage, result = ended
-            following = {"retrieve": "ingest", "ingest": "process"}.get(stage)
-            if following is not None:
-                self._sent(following, result.next)
-
-    def _sent(self, stage, ids):
-        if ids:
-            self.messages.append((stage, list(ids)))
-
     # What holds after every step.
 
     @invariant()
@@ -398,16 +346,6 @@ class HoldsMachine(RuleBasedStateMachine):
         assert self.rows(LOST) == []
         assert self.rows(TWICE) == []
 
-    def teardown(self):
-        try:
-            self._drain()
-        finally:
-            for worker in self.stalled:
-                worker.task.cancel()
-                self.runner.run(outcome_of(worker.task))
-            self.runner.run(self.engine.close())
-            self.runner.close()
-
     def _drain(self):
         """With honest sources and everybody awake, each held record is decided, by a person where no source could."""
         self.world.liars.clear()
@@ -442,33 +380,8 @@ class HoldsMachine(RuleBasedStateMachine):
 @pytest.mark.scaled
 @pytest.mark.timeout(1200)
 def test_s6_5_and_s8_4_no_held_number_is_served_before_its_one_end_whatever_happens(servers, template):
-    name = f"holds_{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-        copy_database(admin, name, template)
-    HoldsMachine.url = servers.postgres.url_of(name)
-    HoldsMachine.process_url = servers.process_url(HoldsMachine.url)
-    with psycopg.connect(HoldsMachine.url, autocommit=True) as connection:
-        connection.execute(TABLE)
-        hold_moves(connection)
-    HoldsMachine.clock = MovableClock(HoldsMachine.url)
-    HoldsMachine.steps, HoldsMachine.met = 0, Counter()
-    try:
-        with registered(SIZES):
-            while (left := STEPS - HoldsMachine.steps) > 0:
-                run_state_machine_as_test(
-                    HoldsMachine,
-                    settings=hypothesis_settings(
-                        max_examples=-(-left // PLANNED),
-                        stateful_step_count=PLANNED,
-                        deadline=None,
-                        suppress_health_check=list(HealthCheck),
-                        phases=(Phase.explicit, Phase.reuse, Phase.generate),
-                    ),
-                )
-    finally:
-        HoldsMachine.clock.close()
-        with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    HoldsMachine.met = Counter()
+    play(HoldsMachine, servers, template, steps=STEPS, planned=PLANNED)
     assert {"accepted", "rejected"} <= HoldsMachine.met.keys()
     if STEPS > 1000:
         died = {f"died at {point}" for point in failpoints.pairs("hold")}

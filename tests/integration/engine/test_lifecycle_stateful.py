@@ -8,29 +8,17 @@ otherwise than the tables of their stages and states say. In the end, with the f
 """
 
 import asyncio
-import random
 import uuid
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, rule
 
 from beat_actors import quarantine
 from beat_actors.broker.turn import turn
-from beat_actors.credentials.manager import CredentialManager
-from beat_actors.credentials.vault import Vault
 from beat_actors.engine import Engine
 from beat_actors.errors import Conflict, KeyReused
 from beat_actors.pipeline import isolation
@@ -40,17 +28,13 @@ from beat_actors.pipeline.stage import StageResult
 from beat_actors.requests import intake, lifecycle, replay, retry, sweeps
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.states import Priority
-from beat_actors.settings import Settings
-from tests.conftest import MESSAGE_KEYS, VAULT_KEYS
-from tests.databases import copy_database
 from tests.extent import cases
 from tests.ledgers import assert_within_limits
-from tests.moves import hold_moves
+from tests.machines import EngineMachine, play
 from tests.promises import COUNTS, LEFT, LOST, OPEN, REQUESTS, TWICE, Ledger
 from tests.stages import retrieve
-from tests.stalling import Gate, GatedDatabase, Stalled, gate, outcome_of
+from tests.stalling import Gate, Stalled, gate, outcome_of
 from tests.walks import ANSWERS, MIXED, READER, TABLE, TIME_LIMIT, WALK, Walk
-from tests.worlds import MovableClock, Script, ScriptedClient, registered
 
 SOURCES = list(WALK.sources)
 STEPS = cases(300, 2_000)
@@ -98,53 +82,25 @@ async def suspects(engine: Engine, fetch_ids: list[int]) -> StageResult:
 STAGES = {"retrieve": retrieve, "ingest": ingest, "process": process, "suspects": suspects}
 
 
-class LifecycleMachine(RuleBasedStateMachine):
-    url: str
-    process_url: str
-    steps = 0
+class LifecycleMachine(EngineMachine):
+    forget, table, platform = FORGET, TABLE, WALK
     completed = 0
     """Requests over all examples: where nothing could be written, no promise would be broken either."""
 
     def __init__(self) -> None:
         super().__init__()
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(FORGET)
-            connection.execute("UPDATE travel.by SET seconds = 0")
-        self.runner = asyncio.Runner()
-        self.rng = random.Random(0)
         self.mood = "ok"
         self.made: defaultdict[str, list[float]] = defaultdict(list)
-        self.messages: list[tuple[str, list[int]]] = []
-        self.stalled: list[Stalled] = []
         self.through = True
         self.ledger = Ledger()
         READER.fixed = False
-        self.engine = self.runner.run(self._start(self._answer))
-
-    async def _start(self, script: Script) -> Engine:
-        settings = Settings(
-            database_url=self.process_url,
-            redis_url="redis://unused",
-            vault_keys=VAULT_KEYS,
-            message_keys=MESSAGE_KEYS,
-            broker_batch=8,
-            broker_in_flight=16,
-        )
-        database, vault = GatedDatabase(settings, name="machine"), Vault(settings)
-        return Engine(settings, database, vault, CredentialManager(database, vault), ScriptedClient(script))
+        self.start(self._answer)
 
     def _answer(self, _source, call):
         self.made[call.secret_query["key"]].append(self.clock.now())
         if self.mood == "lists unreadable":
             return ANSWERS["unreadable" if "." in call.query["of"] else "ok"]
         return ANSWERS[self.rng.choice(MIXED) if self.mood == "mixed" else self.mood]
-
-    def rows(self, sql, *params):
-        async def ask():
-            async with self.engine.database.transaction() as transaction:
-                return await transaction.rows(sql, params)
-
-        return self.runner.run(ask())
 
     # Consumers ask, ask again, and give up.
 
@@ -469,17 +425,6 @@ class LifecycleMachine(RuleBasedStateMachine):
         async with self.engine.database.statements() as statements:
             return {row.id: row.fence for row in await statements.rows(HELD, (ids,))}
 
-    def _finished(self, ended):
-        if ended is not None:
-            stage, result = ended
-            following = {"retrieve": "ingest", "ingest": "process", "suspects": "process"}.get(stage)
-            if following is not None:
-                self._sent(following, result.next)
-
-    def _sent(self, stage, ids):
-        if ids:
-            self.messages.append((stage, list(ids)))
-
     # What holds after every step.
 
     @invariant()
@@ -498,16 +443,6 @@ class LifecycleMachine(RuleBasedStateMachine):
         (counts,) = self.rows(COUNTS)
         assert counts.charged + counts.unsettled == counts.traced
         assert counts.known <= sum(map(len, self.made.values())) <= counts.traced + counts.claimed
-
-    def teardown(self):
-        try:
-            self._drain()
-        finally:
-            for worker in self.stalled:
-                worker.task.cancel()
-                self.runner.run(outcome_of(worker.task))
-            self.runner.run(self.engine.close())
-            self.runner.close()
 
     def _drain(self):
         """With the faults over, and those who were stopped awake, everything ends and nothing is left."""
@@ -541,35 +476,6 @@ class LifecycleMachine(RuleBasedStateMachine):
 @pytest.mark.scaled
 @pytest.mark.timeout(2400)
 def test_p1_p2_p4_hold_whatever_order_things_come_in(servers, template):
-    name = f"machine_{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-        copy_database(admin, name, template)
-    LifecycleMachine.url = servers.postgres.url_of(name)
-    LifecycleMachine.process_url = servers.process_url(LifecycleMachine.url)
-    with psycopg.connect(LifecycleMachine.url, autocommit=True) as connection:
-        connection.execute(TABLE)
-        hold_moves(connection)
-    LifecycleMachine.clock = MovableClock(LifecycleMachine.url)
-    LifecycleMachine.steps = LifecycleMachine.completed = 0
-    try:
-        with registered(WALK):
-            while (left := STEPS - LifecycleMachine.steps) > 0:
-                run_state_machine_as_test(
-                    LifecycleMachine,
-                    settings=hypothesis_settings(
-                        max_examples=-(-left // PLANNED),
-                        stateful_step_count=PLANNED,
-                        deadline=None,
-                        suppress_health_check=list(HealthCheck),
-                        phases=(
-                            Phase.explicit,
-                            Phase.reuse,
-                            Phase.generate,
-                        ),  # to shrink a hundred steps takes longer than CI waits
-                    ),
-                )
-    finally:
-        LifecycleMachine.clock.close()
-        with psycopg.connect(servers.postgres.url_of("postgres"), autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    LifecycleMachine.completed = 0
+    play(LifecycleMachine, servers, template, steps=STEPS, planned=PLANNED)
     assert LifecycleMachine.completed
