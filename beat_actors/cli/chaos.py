@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -114,7 +114,7 @@ class _Session:
         """Take what is due, one after the other, on one stack; a fresh one after a run that broke something or used its
         stack up, and for another layout."""
         while self.due:
-            with contextlib.ExitStack() as life:
+            async with _elsewhere() as life:
                 async with self.one_starts:
                     if not self.due:  # another job took the last one meanwhile
                         return
@@ -151,6 +151,16 @@ class _Session:
         run = f"{fault.name} {seed}"
         self.void.append(run)
         tell(f"  {run} could not be held: {''.join(traceback.format_exception(error))}")
+
+
+@contextlib.asynccontextmanager
+async def _elsewhere() -> AsyncIterator[contextlib.ExitStack]:
+    """What is entered is left in a thread: a stack takes up to twenty seconds to stop, and the loads of the other jobs go on meanwhile."""
+    life = contextlib.ExitStack()
+    try:
+        yield life
+    finally:
+        await asyncio.to_thread(life.close)
 
 
 def _chosen(only: str, brief: bool) -> list[Fault]:
