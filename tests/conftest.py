@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,14 @@ hypothesis.settings.load_profile("same")
 
 # jsonschema imports this where it is installed, and it compiles grammars of IRIs meanwhile, for two seconds. No test reads an IRI.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
+def _uncached(configure: Callable[..., None]) -> Callable[..., None]:
+    """A logger that was used while a test had configured logs would keep that test's processors, and later tests would capture nothing of it."""
+    return lambda **given: configure(**given | {"cache_logger_on_first_use": False})
+
+
+structlog.configure = _uncached(structlog.configure)
 
 # By default the values of all local variables are printed with a traceback, which takes minutes where a machine of Hypothesis is among them.
 structlog.configure(
