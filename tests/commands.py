@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def in_docs() -> Iterator[Named]:
 
 def in_product() -> Iterator[Named]:
     """In the texts of the program. A docstring may name a command; what is printed has to be whole."""
-    for where, text, is_docstring in texts():
+    for where, text, is_docstring in texts("`beat"):
         for span in SPAN.finditer(text):
             yield Named(where, " ".join(span[1].split()), whole=not is_docstring)
 
@@ -95,24 +96,28 @@ def without_quotes() -> Iterator[tuple[str, str]]:
             yield from ((where, rest[found.start() : found.end() + 40]) for found in BARE.finditer(rest))
 
 
-def texts() -> Iterator[tuple[str, str, bool]]:
-    """Where, every text of the product, and whether it is a docstring. A value that is filled in stands as `{…}`."""
-    for path in sorted(path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")):
-        tree, where = ast.parse(path.read_text()), str(path.relative_to(ROOT))
-        parts = {
-            id(part)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.JoinedStr)
-            for part in ast.walk(node)
-            if part is not node
-        }
-        alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr):
-                said = (str(part.value) if isinstance(part, ast.Constant) else filled(part) for part in node.values)
-                yield where, "".join(said), False
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
-                yield where, node.value, id(node) in alone
+@cache
+def texts(holding: str = "") -> tuple[tuple[str, str, bool], ...]:
+    """Where, every text of the product, and whether it is a docstring; only of modules that hold these characters somewhere."""
+    paths = (path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py"))
+    return tuple(
+        text for path in sorted(paths) if holding in (source := path.read_text()) for text in _texts(source, path)
+    )
+
+
+def _texts(source: str, path: Path) -> Iterator[tuple[str, str, bool]]:
+    """A value that is filled in stands as `{…}`."""
+    where = str(path.relative_to(ROOT))
+    todo: list[tuple[ast.AST, bool, bool]] = [(ast.parse(source), False, False)]
+    while todo:
+        node, is_part, is_alone = todo.pop()
+        if isinstance(node, ast.JoinedStr):
+            said = (str(part.value) if isinstance(part, ast.Constant) else filled(part) for part in node.values)
+            yield where, "".join(said), False
+            is_part = True
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not is_part:
+            yield where, node.value, is_alone
+        todo += [(child, is_part, isinstance(node, ast.Expr)) for child in ast.iter_child_nodes(node)]
 
 
 def filled(part: ast.expr) -> str:

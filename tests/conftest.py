@@ -5,7 +5,6 @@ import contextlib
 import gc
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -32,9 +31,6 @@ from tests.pgbouncer import PgBouncer
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("random", derandomize=False, deadline=None)
 hypothesis.settings.load_profile("same")
-
-# jsonschema imports this where it is installed, and it compiles grammars of IRIs meanwhile, for two seconds. No test reads an IRI.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 def _uncached(configure: Callable[..., None]) -> Callable[..., None]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from beat_actors.local.servers import PostgresServer
 from tests.written_events import WrittenEvents
@@ -176,20 +177,16 @@ class Databases:
             if changed:
                 return False
             if tables:
-                connection.execute("BEGIN; SET LOCAL client_min_messages = warning")
-                connection.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
-                for table, rows in held.items():
-                    # Another table's truncation may have taken these rows along.
-                    if _rows(connection, table) == "{}":
-                        connection.execute(f"INSERT INTO {table} SELECT (unnest(%s::{table}[])).*", (rows,))
-                connection.execute("COMMIT")
-            if sequences:
-                connection.execute(
-                    "SELECT setval(seqrelid, seqstart, false) FROM pg_sequence WHERE seqrelid = ANY (%s::regclass[])",
-                    (sequences,),
+                # The truncation of another table may take rows of the template along.
+                again = "; ".join(
+                    f"INSERT INTO {table} SELECT (unnest({sql.quote(rows)}::{table}[])).* WHERE NOT EXISTS (SELECT FROM {table})"
+                    for table, rows in held.items()
                 )
-            # What this has written itself is counted first, and then no more.
-            connection.execute("SELECT pg_stat_force_next_flush()")
+                truncate = f"TRUNCATE {', '.join(tables)} CASCADE"
+                connection.execute(f"BEGIN; SET LOCAL client_min_messages = warning; {truncate}; {again}; COMMIT")
+            restart = f"SELECT setval(seqrelid, seqstart, false) FROM pg_sequence WHERE seqrelid = ANY ({sql.quote(sequences)}::regclass[])"
+            connection.execute(f"{restart}; SELECT pg_stat_force_next_flush()")
+            # What this has written itself was counted when the statement was over, and then no more.
             connection.execute("SELECT pg_stat_reset()")
             return True
 
