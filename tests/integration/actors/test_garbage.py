@@ -55,6 +55,7 @@ def held_by(post: Post) -> str:
     return f"{post.settings.redis_namespace}:__acks__.{post.broker.broker_id}.{INGEST}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["ids", "messages", "held", "heartbeats"])
 def test_a_worker_clears_a_key_of_another_type_and_works_on(post: Post, key: str) -> None:
     keys = {

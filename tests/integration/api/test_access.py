@@ -19,6 +19,7 @@ from beat_actors.access.tokens import CHECKSUM, DIGITS, _checksum, mint
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.platforms.interface import CHECK, REFRESH
+from tests.in_one import in_one
 from tests.integration.api.conftest import Keys, bearer
 
 GOOD = {"platform": "instagram", "flow": "refresh_profile_by_handle", "params": {"handle": "creator"}}
@@ -245,7 +246,7 @@ async def test_what_became_of_a_key_is_shown_to_its_holder_alone(bare, database,
     )
 
 
-@pytest.mark.parametrize("held", list(Scope))
+@in_one("held", list(Scope))
 async def test_a_scope_opens_what_it_says_and_nothing_else(bare, database, new_key, held: Scope) -> None:
     headers = bearer(await new_key(held))
     for (method, path), needed in GUARDED.items():

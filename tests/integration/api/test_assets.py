@@ -135,6 +135,7 @@ async def test_s7_11_what_is_stored_is_a_redirect_to_the_cdn_for_get_and_head(re
         assert answer.headers["cache-control"] == "public, max-age=30"
 
 
+@pytest.mark.slow
 async def test_s7_11_without_a_cdn_the_bytes_come_from_the_bucket_with_headers_that_let_nothing_run(
     readers, assets
 ) -> None:

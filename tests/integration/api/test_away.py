@@ -143,6 +143,7 @@ async def test_a_frozen_postgres_is_not_waited_for(ours: Ours) -> None:
     assert await ours.count() == 2
 
 
+@pytest.mark.slow
 async def test_what_was_accepted_stays_so_when_postgres_freezes_while_its_caller_waits(ours: Ours) -> None:
     waits = asyncio.create_task(ours.api.simulate_post(ROUTE, json=GOOD, params={"wait": "2"}))
     while not await ours.count():

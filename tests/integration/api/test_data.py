@@ -30,6 +30,7 @@ from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.shopify.entities import ShopifyOrder, ShopifyStore
 from beat_actors.platforms.youtube.entities import YouTubeAccount
 from tests.conftest import Servers
+from tests.in_one import in_one
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
 from tests.observing import age, granted, observe, observe_in, rows
@@ -408,7 +409,7 @@ async def test_a_cursor_of_the_form_before_goes_on_where_nothing_can_be_missing(
     assert isinstance(cursors.read(page["next_cursor"], Position), Position)
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("path", "status", "said"),
     [
         ("/v1/profiles/instagram/nobody", 404, "nothing is known of 'nobody'"),

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
+from tests.in_one import in_one
 from tests.integration.api.conftest import Keys, bearer
 
 ROUTE = "/v1/keys"
@@ -43,7 +42,7 @@ async def test_a_key_that_is_made_works_until_it_is_revoked(bare, database: Data
     ]
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("method", "path", "body", "status"),
     [
         ("POST", "", {"name": "x"}, 400),

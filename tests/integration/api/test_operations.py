@@ -16,6 +16,7 @@ from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.settings import Settings
 from beat_actors.watch import sources as sources_rules
+from tests.in_one import in_one
 from tests.integration.api.conftest import Keys, app_over, bearer
 from tests.integration.api.promised import Promised
 
@@ -246,7 +247,7 @@ async def test_an_alert_is_listed_and_silenced(api, database) -> None:
     assert [action for action, _ in await actions(api)][:2] == ["alert.unsilence", "alert.silence"]
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("path", "body", "field"),
     [
         ("/v1/credentials", {"source": "nobody", "secret": {"key": "x"}}, "source"),

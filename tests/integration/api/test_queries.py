@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from api.app import create_app
+from tests.in_one import in_one
 from tests.integration.api.test_access import GOOD
 
 RESOURCES = create_app(lambda: pytest.fail("not started")).resources
 ROUTE = "/v1/scrape-requests"
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("path", "field", "said"),
     [
         (f"{ROUTE}?statuss=COMPLETE", "statuss", "this call takes platform, flow, account_id, error"),

@@ -19,6 +19,7 @@ from beat_actors.access.scopes import Scope
 from beat_actors.access.tokens import mint
 from beat_actors.database import Database, migrate
 from beat_actors.settings import Settings
+from tests.in_one import in_one
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
 
@@ -438,7 +439,7 @@ async def test_s3_2_explain_gives_every_blocker(api, database) -> None:
     assert "graphapi: cooling down" in found["summary"]
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("body", "said"),
     [
         ({**GOOD, "platform": "myspace"}, "there is no platform 'myspace'"),
@@ -528,7 +529,7 @@ async def test_a_deadline_is_kept_in_utc_whatever_its_zone(api, database) -> Non
     assert datetime.fromisoformat(shown["expires_at"]) == datetime(2099, 12, 31, 0, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("body", "status"),
     [
         (b"", 400),
@@ -573,7 +574,7 @@ async def test_a_hostile_body_is_refused_and_leaves_no_row(api, database, body: 
     assert await count(database) == 0
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("value", "said"),
     [
         ("user\u202egnp.exe", "$.params.handle contains U+202E"),
@@ -643,7 +644,7 @@ async def test_a_body_that_lies_about_its_length_is_cut_off(api, database) -> No
     assert await count(database) == 0
 
 
-@pytest.mark.parametrize(
+@in_one(
     ("method", "path", "status"),
     [
         ("GET", "/v1/scrape-requests/0x10", 400),

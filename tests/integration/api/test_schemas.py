@@ -6,6 +6,7 @@ import pytest
 
 from beat_actors.events.catalog import EVENTS
 from beat_actors.events.schemas import schemas
+from tests.in_one import in_one
 
 
 async def test_every_schema_is_listed_and_served(bare: Any) -> None:
@@ -28,7 +29,7 @@ async def test_the_answers_are_cacheable(bare: Any, path: str) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize("path", ["beat.batch.ended/2", "beat.batch.ended/01", "beat.batch.ended/x", "beat.x/1", "x/1"])
+@in_one("path", ["beat.batch.ended/2", "beat.batch.ended/01", "beat.batch.ended/x", "beat.x/1", "x/1"])
 async def test_an_unknown_schema_is_a_404_with_a_hint(bare: Any, path: str) -> None:
     found = await bare.simulate_get(f"/schemas/{path}")
     assert (found.status_code, found.json["type"]) == (404, "urn:beat:problem:not_found")

@@ -11,6 +11,7 @@ from api.waiting import Waiting
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
+from tests.in_one import in_one
 from tests.integration.api.conftest import app_over, bearer
 from tests.integration.api.promised import Promised
 
@@ -243,6 +244,6 @@ async def test_how_long_one_may_wait(api, params, body, status: int) -> None:
     assert (await api.simulate_post(ROUTE, json=body, params=params)).status_code == status
 
 
-@pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=x", "return=minimal", ";;,=", "wait=-5"])
+@in_one("prefer", ["wait", "wait=", "wait=x", "return=minimal", ";;,=", "wait=-5"])
 async def test_a_preference_that_makes_no_sense_is_passed_over(api, prefer: str) -> None:
     assert (await api.simulate_post(ROUTE, json=GOOD, headers={"Prefer": prefer})).status_code == 202

@@ -4,12 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from beat_actors.access.scopes import Scope
 from beat_actors.database import Database
 from beat_actors.events import catalog
 from beat_actors.webhooks.endpoints import TESTS
+from tests.in_one import in_one
 from tests.integration.api.conftest import bearer
 from tests.integration.api.test_access import GOOD
 
@@ -129,7 +128,7 @@ async def test_a_key_that_ends_says_what_becomes_of_its_webhooks(bare, new_key) 
     assert resumed["api_key_id"] not in (first.id, rotated["id"])
 
 
-@pytest.mark.parametrize(
+@in_one(
     "events",
     [["beat.*"], ["*"], ["beat.scrape_request.*"], ["beat.alert.opened", "beat.scrape_request.failed"], [catalog.TEST]],
 )
@@ -138,7 +137,7 @@ async def test_names_of_events_that_exist_are_taken(bare, new_key, events: list[
     assert (await made(bare, headers, events=events))["events"] == events
 
 
-@pytest.mark.parametrize(
+@in_one(
     "name",
     [
         "beat.nosuch",

@@ -54,6 +54,7 @@ async def test_s7_7_and_s7_8_rows_of_a_tenth_as_many_pictures_are_stored_once_ea
     assert (requests, puts) == (rows, pictures)
 
 
+@pytest.mark.slow
 async def test_s7_10_avatars_are_fetched_before_all_others(
     upload_settings: Settings, database: Database, database_url: str, origin: Pictures
 ) -> None:

@@ -34,6 +34,7 @@ def rows_read(plan: dict[str, Any]) -> int:
     return own + sum(rows_read(child) for child in plan.get("Plans", ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("served", ["", f"account/{TENANTS // 2}"])
 def test_candidates_of_many_accounts_are_read_and_no_others(database_url: str, served: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:

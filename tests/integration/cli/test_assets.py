@@ -82,6 +82,7 @@ def test_the_media_of_a_subject_are_forgotten_and_allowed_again(beat: Beat, rows
     assert beat("assets", "forget", "instagram", "nobody", "--reason", "asked for").code == 4
 
 
+@pytest.mark.slow
 def test_rows_and_bucket_are_compared_and_the_exit_code_tells(
     beat: Beat, rows: psycopg.Connection, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_rows_and_bucket_are_compared_and_the_exit_code_tells(
     assert beat("assets", "check", "--older", "0").code == 0
 
 
+@pytest.mark.slow
 def test_a_screen_of_80_by_24_has_room_for_the_backlog_and_a_list(
     beat: Beat, rows: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

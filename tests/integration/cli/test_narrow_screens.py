@@ -159,6 +159,7 @@ def test_every_list_is_an_array_in_json(beat: Beat, filled: list[Accepted]) -> N
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_what_is_broken_would_be_found(beat: Beat, filled: list[Accepted], monkeypatch: pytest.MonkeyPatch) -> None:
     """With a table that folds its cells, as before there were blocks."""
     monkeypatch.setattr(output, "_fits", lambda *_: True)

@@ -268,6 +268,7 @@ def test_what_goes_wrong_elsewhere_has_its_exit_code(
     assert (code, "BEAT_API_KEY" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_an_api_that_is_away_is_code_3(remote: Callable[..., Said]) -> None:
     code, out, err = remote("requests", url="http://127.0.0.1:9")
     assert (code, out) == (3, "")

@@ -119,6 +119,7 @@ async def test_many_alerts_of_one_situation_are_one_message(database, receiver, 
     assert (state, len(told)) == ("firing", 30)
 
 
+@pytest.mark.slow
 async def test_a_storm_of_a_thousand_alerts_is_a_few_messages(database, receiver, notifier, clock) -> None:
     """They come over five minutes, a look every five seconds."""
     await hook(database, receiver)

@@ -201,6 +201,7 @@ async def test_the_list_has_versions_of_this_checkout_and_of_what_was_stored(sto
     assert found["api23", "gone"].version is None
 
 
+@pytest.mark.slow
 async def test_payloads_in_the_bucket_are_read_and_those_that_it_lost_are_counted(
     with_bucket: Settings, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_every_table_of_the_list_is_in_the_canary_or_kept(database_url: str) -> 
     assert not missing, f"let tests/integration/privacy/canary.py put the person into {sorted(missing)}"
 
 
+@pytest.mark.slow
 async def test_a_person_is_erased_from_every_table_and_object(world: World) -> None:
     before = hits(dump(world.url))
     assert len(before) >= 40

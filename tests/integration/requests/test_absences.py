@@ -46,6 +46,7 @@ async def test_the_same_idempotency_key_gets_the_same_answer(gone) -> None:
     assert (once.id, once.accepted_as, once.created) == (twice.id, twice.accepted_as, not twice.created)
 
 
+@pytest.mark.slow
 async def test_a_missing_account_is_asked_for_once_a_day_and_later_once_a_week(gone, clock) -> None:
     await gone.ask()
     await gone.run()

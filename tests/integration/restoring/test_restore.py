@@ -245,6 +245,7 @@ async def killed(settings: Settings, restore_id: int, failpoint: str) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["restore.before_commit=kill@4", "restore.after_commit=kill@5"])
 async def test_s8_6_a_process_that_is_killed_in_the_middle_changes_nothing_of_it(
     world: World, database: Database, settings: Settings, point: str

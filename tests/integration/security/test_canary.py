@@ -187,6 +187,7 @@ async def world(settings: Settings, admin: psycopg.Connection[Any], cases: list[
         await engine.close()
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 @pytest.mark.timeout(600)
 async def test_p8_no_secret_leaves_the_vault_wherever_and_however_it_is_repeated(

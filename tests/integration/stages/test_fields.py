@@ -158,6 +158,7 @@ def plain(value: object) -> object:
         return value
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 @pytest.mark.parametrize("part", range(cases(1, 40)))
 @pytest.mark.parametrize("entity", [ACCOUNT, PRODUCT], ids=["accounts", "products"])

@@ -44,6 +44,7 @@ async def first(engine: Engine) -> str:
     return str((await rows(engine.database, sql))[0][0])
 
 
+@pytest.mark.slow
 async def test_s6_6_and_s8_4_a_source_whose_answers_are_wrong_leaves_the_chain(
     engine: Engine, admin: SimulatorClient, known: dict[str, int]
 ) -> None:
@@ -74,6 +75,7 @@ async def test_s6_6_and_s8_4_a_source_whose_answers_are_wrong_leaves_the_chain(
     assert await distrusted(engine.database) == []
 
 
+@pytest.mark.slow
 async def test_s8_4_a_purge_is_believed_after_a_sample(
     engine: Engine, admin: SimulatorClient, known: dict[str, int]
 ) -> None:

@@ -154,6 +154,7 @@ async def until_all_arrived(world: Any, runs: int) -> None:
     pytest.fail("some traces never arrive")
 
 
+@pytest.mark.slow
 async def test_a_collector_that_takes_few_calls_in_the_time_of_a_group_gets_smaller_ones(
     world, monkeypatch: pytest.MonkeyPatch
 ) -> None:

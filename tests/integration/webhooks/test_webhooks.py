@@ -277,6 +277,7 @@ async def test_a_deliverer_that_is_killed_in_the_middle_loses_nothing(
         assert await alone.value("SELECT count(*) FROM webhook_delivery WHERE lease_until IS NOT NULL") == 0
 
 
+@pytest.mark.slow
 async def test_a_claim_reads_an_index_and_a_handful_of_pages_at_many_deliveries(
     database, database_url, receiver
 ) -> None:
