@@ -218,6 +218,14 @@ def with_bucket(s3_server: S3Server, settings: Settings, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """A command that a test runs in this process logs errors only, to the end of the process."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
 def own_findings() -> None:
     """The keys of Redis that this process reports are those of the test."""
     unusable_keys.cache_clear()
