@@ -302,11 +302,17 @@ async def test_spans_that_the_collector_refuses_for_good_are_counted_and_left(wo
 
 async def test_a_part_that_the_collector_refuses_is_counted(world) -> None:
     await asked(world, 1)
-    world.collector.answer = lambda request: partial(2, "too\nmany")
+    came: list[int] = []
+
+    def all_but_two(request: Any) -> web.Response:
+        came.append(sum(len(scope.spans) for of in request.resource_spans for scope in of.scope_spans))
+        return partial(2, "too\nmany")
+
+    world.collector.answer = all_but_two
     await world.export()
     sums = await world.sums()
     assert sums[REFUSED] == 2
-    assert sums[SENT] == 5
+    assert [sums[SENT] + 2] == came
 
 
 async def test_a_call_that_is_too_large_is_made_in_parts(world) -> None:
