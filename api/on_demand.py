@@ -71,7 +71,7 @@ class Refresh(Resource):
             given.expires_at,
             caller.key_id,
             owner_of(caller),
-            parse(req.get_header("traceparent"), req.get_header("tracestate")),
+            parse(req.get_header("traceparent")),
         )
         services = self._provider.services
         try:

@@ -38,7 +38,6 @@ MAX_ITEMS = 1000
 """Requests in one call."""
 TRACED = {
     "traceparent": "W3C Trace Context: the trace that the request belongs to. One that is not valid is ignored.",
-    "tracestate": "W3C Trace Context; kept with a valid `traceparent`, up to 512 characters.",
 }
 AT_A_TIME = 50
 """Requests of a list that are checked before the event loop answers other calls."""
@@ -139,7 +138,7 @@ def accepted_body(accepted: Accepted) -> dict[str, Any]:
 
 def traced(requests: list[Prepared], req: Request) -> list[Prepared]:
     """The requests with the trace that the caller sent, if it sent a valid one."""
-    context = parse(req.get_header("traceparent"), req.get_header("tracestate"))
+    context = parse(req.get_header("traceparent"))
     if context is None:
         return requests
     return [replace(one, request=replace(one.request, trace=context)) for one in requests]

@@ -124,7 +124,6 @@ OTHER_COLUMNS = frozenset(
     [
         "content",
         "trace",
-        "trace_state",
         "content_identity",
         "empty",
         "hidden",

@@ -21,4 +21,4 @@ WITH tagged AS (
     SELECT coalesce(q.account_id, ''), md5(t.key || chr(31) || t.value)::uuid, q.id FROM scrape_request_log q, jsonb_each_text(q.tags) t
     WHERE q.id = ANY(%(ids)s) ON CONFLICT DO NOTHING
 )
-UPDATE scrape_request_log SET work = NULL, idempotency_digest = NULL, trace_state = NULL WHERE id = ANY(%(ids)s)
+UPDATE scrape_request_log SET work = NULL, idempotency_digest = NULL WHERE id = ANY(%(ids)s)

@@ -299,7 +299,6 @@ def _row(n: int, item: Prepared, lane: int) -> dict[str, Any]:
         "work_hex": item.work.hex(),
         "digest_hex": item.digest.hex(),
         "trace_hex": None if request.trace is None else request.trace.stored.hex(),
-        "trace_state": None if request.trace is None else request.trace.state,
         "apart": request.force or request.deferred_to is not None,
         "max_age": request.max_age,
         "lane": lane,

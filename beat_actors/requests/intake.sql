@@ -24,7 +24,7 @@ WITH lanes AS (
     SELECT i.*, decode(i.work_hex, 'hex') AS work, decode(i.digest_hex, 'hex') AS digest, decode(i.trace_hex, 'hex') AS trace, lanes.lane_id
     FROM jsonb_to_recordset(%(items)s::jsonb) AS i(
         n integer, platform text, flow text, params jsonb, priority smallint, account_id text, idempotency_key text, idempotency_owner text,
-        expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, batch_id bigint, work_hex text, digest_hex text, trace_hex text, trace_state text, apart boolean,
+        expires_at timestamptz, api_key_id bigint, on_demand boolean, tags jsonb, batch_id bigint, work_hex text, digest_hex text, trace_hex text, apart boolean,
         max_age double precision, lane integer, operation text, fetch_params jsonb, cursor_source text, owner text,
         not_before timestamptz, waiting_for text)
     JOIN lanes ON lanes.i = i.lane WHERE (SELECT count(*) FROM lanes) = jsonb_array_length(%(lanes)s::jsonb)
@@ -72,9 +72,9 @@ WITH lanes AS (
     ORDER BY id FOR NO KEY UPDATE
 ), new AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, trace, trace_state, work, apart, waiters, event_version)
+        api_key_id, on_demand, tags, batch_id, trace, work, apart, waiters, event_version)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, trace_state, work, apart,
+    SELECT id, platform, flow, params, urgency, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, work, apart,
            alike - 1, 1
     FROM rest WHERE id = first_id AND (apart OR work NOT IN (SELECT work FROM in_flight)) ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'accepted' AS happened
@@ -91,9 +91,9 @@ WITH lanes AS (
     WHERE f.id IS NOT NULL OR (new.id IS NOT NULL AND r.id <> r.first_id)
 ), following AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, trace, trace_state, work, accepted_as, joined_to, live, open_fetches, status, picked_at, event_version)
+        api_key_id, on_demand, tags, batch_id, trace, work, accepted_as, joined_to, live, open_fetches, status, picked_at, event_version)
     OVERRIDING SYSTEM VALUE
-    SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, trace_state, work,
+    SELECT id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, work,
            'joined', joined_to, false, 0,
            CASE WHEN picked_at IS NULL THEN 'PENDING' ELSE 'PROCESSING' END, picked_at, 1
     FROM followers ORDER BY work, id
@@ -104,18 +104,18 @@ WITH lanes AS (
     WHERE r.id = c.joined_to
 ), stored AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, trace, trace_state, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data, event_version)
+        api_key_id, on_demand, tags, batch_id, trace, work, accepted_as, joined_to, live, open_fetches, status, scraped_at, items, observed_at, data, event_version)
     OVERRIDING SYSTEM VALUE
-    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, trace_state, work,
+    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, work,
            'stored', f.joined_to, false, 0,
            'COMPLETE', clock_timestamp(), f.items, f.observed_at, f.data, 1
     FROM asked a JOIN found f USING (id) ORDER BY work, id
     ON CONFLICT DO NOTHING RETURNING {{lifecycle.event_columns}}, 'complete' AS happened
 ), remembered AS (
     INSERT INTO scrape_request_log (id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, idempotency_digest, expires_at,
-        api_key_id, on_demand, tags, batch_id, trace, trace_state, work, accepted_as, live, open_fetches, status, scraped_at, data, event_version)
+        api_key_id, on_demand, tags, batch_id, trace, work, accepted_as, live, open_fetches, status, scraped_at, data, event_version)
     OVERRIDING SYSTEM VALUE
-    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, trace_state, work,
+    SELECT a.id, platform, flow, params, priority, account_id, idempotency_key, idempotency_owner, digest, expires_at, api_key_id, on_demand, tags, batch_id, trace, work,
            'remembered', false, 0, 'FAILED', clock_timestamp(), jsonb_build_object('error', jsonb_build_object('code', k.code, 'message',
                k.said || '; this is remembered since ' || to_char(k.last_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC, and the provider is asked again from '
                || to_char(k.ask_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC on. To ask now, submit it with `force`',

@@ -92,7 +92,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
         complete = row.status == Status.COMPLETE and row.observed_at is not None
         mode = "stored" if row.accepted_as == "stored" else "fresh"
         said = row._asdict()
-        context = Context.read(said.pop("trace"), None)
+        context = Context.read(said.pop("trace"))
         said["trace_id"] = trace_id(row.id, row.created_at, row.retry_count, context)
         said["priority"] = Priority(row.priority).word
         if row.idempotency_key is not None:  # an item of a list has its number behind it

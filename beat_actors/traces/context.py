@@ -12,23 +12,21 @@ TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0
 """https://www.w3.org/TR/trace-context-2/#traceparent-header: versions above 00 may have more behind a dash; ff is invalid."""
 LONGEST_PARENT = 255
 SAMPLED = 1
-# https://www.w3.org/TR/trace-context-2/#tracestate-header: keys, and values that neither begin nor end with a blank.
-MEMBER = re.compile(
-    r"(?:[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-)
-MOST_MEMBERS, LONGEST_STATE = 32, 512
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STORED = 25
 """Bytes of a context in a row: the ids of the trace and of the parent span, and the flags."""
 
 
 class Context(NamedTuple):
-    """What a caller sent: the ids in lower-case hex, 32 and 16 digits; the flags; `state`, the header `tracestate`, or null."""
+    """What a caller sent: the ids in lower-case hex, 32 and 16 digits; the flags.
+
+    The header `tracestate` is not read: it tells other tracing systems what they wrote, and a caller writes in it what it likes. The standard allows
+    a service that passes `traceparent` on to leave it out.
+    """
 
     trace_id: str
     parent_id: str
     flags: int
-    state: str | None = None
 
     @property
     def sampled(self) -> bool:
@@ -36,19 +34,19 @@ class Context(NamedTuple):
 
     @property
     def stored(self) -> bytes:
-        """As the row of a request has it, without `state`."""
+        """As the row of a request has it."""
         return bytes.fromhex(self.trace_id + self.parent_id) + bytes([self.flags])
 
     @classmethod
-    def read(cls, stored: bytes | None, state: str | None) -> Self | None:
-        """From the columns of a request; `None` for a request whose caller sent none."""
+    def read(cls, stored: bytes | None) -> Self | None:
+        """From the column of a request; `None` for a request whose caller sent none."""
         if stored is None or len(stored) != STORED:
             return None
-        return cls(stored[:16].hex(), stored[16:24].hex(), stored[24], state)
+        return cls(stored[:16].hex(), stored[16:24].hex(), stored[24])
 
 
-def parse(traceparent: str | None, tracestate: str | None = None) -> Context | None:
-    """What these headers say; `None` for none, or for one that the standard says to ignore. A `tracestate` that is not valid is left out alone."""
+def parse(traceparent: str | None) -> Context | None:
+    """What this header says; `None` for none, or for one that the standard says to ignore."""
     if traceparent is None or len(traceparent) > LONGEST_PARENT:
         return None
     found = TRACEPARENT.fullmatch(traceparent.strip(" \t"))
@@ -58,22 +56,7 @@ def parse(traceparent: str | None, tracestate: str | None = None) -> Context | N
     if (version == "00" and more) or not int(trace_id, 16) or not int(parent_id, 16):
         return None
     # Of the flags only those that version 00 knows: the others say nothing of what they would mean.
-    return Context(trace_id, parent_id, int(flags, 16) & SAMPLED, _state(tracestate))
-
-
-def _state(text: str | None) -> str | None:
-    """A valid `tracestate` of at most `LONGEST_STATE` characters: members that do not fit are left out from the end, as the standard allows."""
-    if not text:
-        return None
-    members = [member for member in (part.strip(" \t") for part in text.split(",")) if member]
-    keys = [member.partition("=")[0] for member in members]
-    if len(members) > MOST_MEMBERS or len(set(keys)) < len(keys):
-        return None
-    if not all(MEMBER.fullmatch(member) for member in members):
-        return None
-    while members and len(",".join(members)) > LONGEST_STATE:
-        members.pop()
-    return ",".join(members) or None
+    return Context(trace_id, parent_id, int(flags, 16) & SAMPLED)
 
 
 def trace_id(request_id: int, created_at: datetime, run: int, context: Context | None) -> str:

@@ -45,8 +45,8 @@ class Ended(NamedTuple):
 
     @property
     def context(self) -> Context | None:
-        """What the caller sent, but for its `tracestate`: that is a text of a consumer, which no span has."""
-        return Context.read(self.trace, None)
+        """What the caller sent."""
+        return Context.read(self.trace)
 
     @property
     def trace_id(self) -> str:

@@ -92,7 +92,7 @@ class _Trace:
         ended = self.ended
         if ended.leader_id is not None and ended.leader_created_at is not None:
             run = ended.leader_run or 0
-            theirs = trace_id(ended.leader_id, ended.leader_created_at, run, Context.read(ended.leader_trace, None))
+            theirs = trace_id(ended.leader_id, ended.leader_created_at, run, Context.read(ended.leader_trace))
             yield Link(theirs, root_id(theirs, ended.leader_id, run))
         if self.run > 0:
             before = trace_id(ended.id, ended.created_at, self.run - 1, ended.context)

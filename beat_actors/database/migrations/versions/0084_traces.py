@@ -1,6 +1,6 @@
 """The trace context that the caller of a request sent.
 
-Only added. Older processes leave the columns empty: their requests have traces of their own.
+Only added. Older processes leave the column empty: their requests have traces of their own.
 
 Revision ID: 0084
 """
@@ -15,11 +15,10 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("""
-    -- trace: the ids of the caller's trace (16 bytes) and span (8 bytes), and the flags of its `traceparent`; NULL: it sent none. trace_state: its
-    -- `tracestate`, 512 characters at most.
-    ALTER TABLE scrape_request_log ADD COLUMN trace bytea, ADD COLUMN trace_state text;
+    -- trace: the ids of the caller's trace (16 bytes) and span (8 bytes), and the flags of its `traceparent`; NULL: it sent none.
+    ALTER TABLE scrape_request_log ADD COLUMN trace bytea;
     """)
 
 
 def downgrade() -> None:
-    op.execute("ALTER TABLE scrape_request_log DROP COLUMN trace, DROP COLUMN trace_state")
+    op.execute("ALTER TABLE scrape_request_log DROP COLUMN trace")
