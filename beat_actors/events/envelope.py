@@ -52,6 +52,8 @@ def attributes(event: Event, place: Place) -> Mapping[str, str]:
         made["subjectversion"] = str(event.version)
     if event.replay:
         made["replay"] = "true"
+    if event.trace is not None:
+        made["traceparent"] = event.trace
     if is_large(event):
         made["dataref"] = _dataref(event)
     return made
@@ -81,6 +83,8 @@ def structured(event: Event, place: Place) -> bytes:
         text += f',"subjectversion":"{event.version}"'
     if event.replay:
         text += ',"replay":"true"'
+    if event.trace is not None:
+        text += f',"traceparent":{quoted(event.trace)}'
     if is_large(event):
         return f'{text},"dataref":"{_dataref(event)}"}}'.encode()
     return f'{text},"data":{event.data}}}'.encode()

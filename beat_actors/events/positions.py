@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from beat_actors.database import Statements
 from beat_actors.events.sink import Event
+from beat_actors.traces.onward import traceparent
 
 PAGE = 2000
 """Places that one statement reads."""
@@ -31,7 +33,7 @@ class Leased(NamedTuple):
 
 class Read(NamedTuple):
     """A place of the log with its event, None in all fields but `seq` where the sink does not want it. `held`: an earlier event of its subject is
-    parked."""
+    parked. `request_id` to `trace`: the request that it is of, as `_trace` takes it."""
 
     seq: int
     id: str | None
@@ -41,10 +43,14 @@ class Read(NamedTuple):
     account_id: str | None
     time: str
     data: str
+    request_id: int | None
+    created_at: datetime | None
+    runs: int | None
+    trace: bytes | None
     held: bool
 
     def event(self, *, replay: bool = False) -> Event:
-        return Event(self.seq, self.id or "", *self[2:8], replay)
+        return Event(self.seq, self.id or "", *self[2:8], replay, _trace(self))
 
 
 class Due(NamedTuple):
@@ -58,10 +64,14 @@ class Due(NamedTuple):
     account_id: str | None
     time: str
     data: str
+    request_id: int | None
+    created_at: datetime | None
+    runs: int | None
+    trace: bytes | None
     tries: int
 
     def event(self, *, replay: bool = False) -> Event:
-        return Event(*self[:8], replay)
+        return Event(*self[:8], replay, _trace(self))
 
 
 class Replay(NamedTuple):
@@ -115,6 +125,13 @@ def reading(
         "backfill": replay is not None and replay.backfill,
         "sink": sink,
     }
+
+
+def _trace(row: Read | Due) -> str | None:
+    """The `traceparent` of an event; None if it is of no request, or of one that is gone."""
+    if row.request_id is None or row.created_at is None or row.runs is None:
+        return None
+    return traceparent(row.request_id, row.created_at, row.runs, row.trace, row.id or "", row.type)
 
 
 def expression(patterns: Sequence[str]) -> str | None:

@@ -42,7 +42,14 @@ UPDATE event_sink SET holder = NULL, lease_until = clock_timestamp() WHERE name 
 -- fragment: of_event
 -- An event `e` at the place `l.seq`, as `Event`.
 e.event_id::text AS id, e.type, e.subject, e.version, nullif(e.account_id, '') AS account_id,
-to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS time, e.data::text AS data
+to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS time, e.data::text AS data,
+r.id AS request_id, r.created_at, r.runs, r.trace
+
+-- fragment: request
+-- The request that an event `e` is of, `r`, as the trace of the event is derived from it: one look by its id. No row: the event is of none, or it is gone.
+LEFT JOIN LATERAL (
+    SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r
+    WHERE r.id = substring(e.subject FROM '^scrape_request/([0-9]{1,18})$')::bigint OFFSET 0) r ON true
 
 -- name: read
 -- The next places of the log, each with its event where the sink wants it. A page is bounded by places, whatever the filter leaves of them.
@@ -57,6 +64,7 @@ SELECT l.seq, {{of_event}}, %(sink)s::text IS NOT NULL AND e.id IS NOT NULL AND 
 FROM (SELECT seq, id, at, backfill FROM event_log WHERE seq > %(after)s AND seq <= %(up_to)s ORDER BY seq LIMIT %(limit)s) l
 LEFT JOIN event e ON l.backfill = %(backfill)s AND e.id = l.id AND e.at = l.at AND (%(types)s::text IS NULL OR e.type ~ %(types)s)
     AND (%(accounts)s::text[] IS NULL OR e.account_id = ANY(%(accounts)s)) AND (%(subject)s::text IS NULL OR e.subject = %(subject)s)
+{{request}}
 ORDER BY l.seq
 
 -- name: park
@@ -94,7 +102,7 @@ SELECT p.seq, {{of_event}}, p.tries FROM (
         SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq
             AND (%(waits)s OR b.next_at IS NOT NULL))
     ORDER BY p.next_at LIMIT %(limit)s) p
-JOIN event e ON e.id = p.id AND e.at = p.at ORDER BY p.seq
+JOIN event e ON e.id = p.id AND e.at = p.at {{request}} ORDER BY p.seq
 
 -- name: alone
 -- Keeps others from setting events of a sink aside, for the length of a transaction.

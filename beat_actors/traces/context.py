@@ -80,3 +80,18 @@ def span_id(trace: str, *of: object) -> str:
 def root_id(trace: str, request_id: int, run: int) -> str:
     """The span of the whole request."""
     return span_id(trace, "request", request_id, run)
+
+
+def span_of(trace: str, request_id: int, run: int, *of: object) -> str:
+    """A span of a request. Other requests of the caller may have the same trace, so the request is part of it."""
+    return span_id(trace, request_id, run, *of)
+
+
+def publishing(event_type: str) -> tuple[str, str]:
+    """What the span of an event of a request stands for, as `span_of` takes it."""
+    return "publish", event_type
+
+
+def delivering(event_type: str, endpoint_id: int) -> tuple[str, str, int]:
+    """What the span of the delivery of an event to an endpoint stands for, with all its attempts."""
+    return "deliver", event_type, endpoint_id

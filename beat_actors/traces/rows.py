@@ -60,10 +60,8 @@ class Ended(NamedTuple):
 
     def of_its_run(self) -> Self:
         """With the run that ended here: the row's, or an earlier one if it runs again by now."""
-        for run in range(self.run or 0, max(-1, (self.run or 0) - MOST_RUNS), -1):
-            if event_id(self.id, self.happened, run) == self.event_id:
-                return self._replace(run=run)
-        return self
+        run = run_of(self.id, self.happened, self.run or 0, self.event_id)
+        return self if run is None else self._replace(run=run)
 
 
 class FetchRow(NamedTuple):
@@ -131,3 +129,11 @@ def event_id(request_id: int, happened: str, run: int) -> str:
     """The id of an event of a run of a request, as `requests/lifecycle.publish` makes it."""
     said = f"request {request_id} {happened.upper()} {run}".encode()
     return str(uuid.UUID(hashlib.md5(said, usedforsecurity=False).hexdigest()))
+
+
+def run_of(request_id: int, happened: str, runs: int, event: str) -> int | None:
+    """Which run of a request an event with this id is of: the last one, `runs`, or an earlier one; `None` if none of the last `MOST_RUNS`."""
+    for run in range(runs, max(-1, runs - MOST_RUNS), -1):
+        if event_id(request_id, happened, run) == event:
+            return run
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from beat_actors.traces import spans as names
-from beat_actors.traces.context import Context, root_id, span_id, trace_id
+from beat_actors.traces.context import Context, delivering, publishing, root_id, span_of, trace_id
 from beat_actors.traces.rows import MOST_CALLS, MOST_FETCHES, CallRow, DeliveryRow, FetchRow, Rows
 from beat_actors.traces.spans import Kind, Link, Span, Value
 
@@ -188,7 +188,7 @@ class _Trace:
         told[self.ended.type] = self.end
         for of_type, at in told.items():
             attributes = {"beat.event.type": of_type, **_messaging("send", "publish", "events")}
-            yield self._span(f"publish {of_type}", Kind.PRODUCER, at, at, attributes, of=("publish", of_type))
+            yield self._span(f"publish {of_type}", Kind.PRODUCER, at, at, attributes, of=publishing(of_type))
         for delivery in self.rows.deliveries:
             yield self._delivery(delivery)
 
@@ -206,8 +206,8 @@ class _Trace:
             names.HTTP_STATUS: delivery.status,
             names.ERROR_TYPE: error if failed else None,
         }
-        of = ("deliver", delivery.type, delivery.endpoint_id)
-        parent = self._id("publish", delivery.type)
+        of = delivering(delivery.type, delivery.endpoint_id)
+        parent = self._id(*publishing(delivery.type))
         return self._span(
             "POST webhook",
             Kind.CLIENT,
@@ -229,8 +229,7 @@ class _Trace:
         return max(latest, min([self.end, *later]))
 
     def _id(self, *of: object) -> str:
-        """The id of a span of this request. Other requests of the caller may have the same trace, so the request is part of it."""
-        return span_id(self.id, self.ended.id, self.run, *of)
+        return span_of(self.id, self.ended.id, self.run, *of)
 
     def _span(
         self,

@@ -126,6 +126,8 @@ class Deliverer:
                 "webhook-timestamp": str(row.at),
                 "webhook-signature": sign(secrets, str(row.event_id), row.at, body),
             }
+            if row.traceparent is not None:
+                headers["traceparent"] = row.traceparent
             return await self._client.post(row.url, body, headers)
         except VaultError:
             return Reply(None, "the signing secret does not open with BEAT_VAULT_KEYS; add the key that sealed it back")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.events.log import sequence
+from beat_actors.traces.onward import traceparent
 from beat_actors.webhooks.backoff import FAILURES, open_seconds
 
 PROCESS = "deliverer"
@@ -39,7 +40,7 @@ class Look(NamedTuple):
 
 class Claimed(NamedTuple):
     """A delivery that its claimer alone sends. `tries`: attempts since it was made, or sent again by hand. `at`: epoch seconds of now.
-    The old secret counts where `old_key_id` is not None."""
+    The old secret counts where `old_key_id` is not None. `request_id` to `trace`: the request that the event is of."""
 
     id: int
     attempt: int
@@ -55,6 +56,18 @@ class Claimed(NamedTuple):
     old_key_id: str | None
     old_secret: bytes | None
     at: int
+    request_id: int | None
+    created_at: datetime | None
+    runs: int | None
+    trace: bytes | None
+
+    @property
+    def traceparent(self) -> str | None:
+        """With which the consumer goes on with the trace of the request; None if the event is of none, or of one that is gone."""
+        if self.request_id is None or self.created_at is None or self.runs is None:
+            return None
+        event = (str(self.event_id), self.type)
+        return traceparent(self.request_id, self.created_at, self.runs, self.trace, *event, self.endpoint_id)
 
 
 class Settled(NamedTuple):

@@ -91,23 +91,26 @@ WITH {{out}}, room AS (
            greatest(CASE WHEN e.failures >= %(failures)s THEN 1 ELSE %(per_endpoint)s END - coalesce(o.out, 0), 0) AS room
     FROM webhook_endpoint e LEFT JOIN out o ON o.id = e.id WHERE e.id = ANY(%(endpoints)s) AND e.state = 'active'
 ), due AS (
-    SELECT d.id, room.account, row_number() OVER (PARTITION BY room.id ORDER BY d.next_at, d.id) AS turn
+    SELECT d.id, d.request_id, room.account, row_number() OVER (PARTITION BY room.id ORDER BY d.next_at, d.id) AS turn
     FROM room CROSS JOIN LATERAL (
-        SELECT id, next_at FROM webhook_delivery
+        SELECT id, next_at, CASE WHEN starts_with(type, 'beat.scrape_request.') THEN (data->>'id')::bigint
+            WHEN type = 'beat.data.changed' THEN (data->>'request_id')::bigint END AS request_id FROM webhook_delivery
         WHERE endpoint_id = room.id AND state = 'pending' AND next_at <= clock_timestamp() AND expires_at > clock_timestamp()
         ORDER BY next_at, id LIMIT room.room) d
 ), ranked AS (
-    SELECT id, account, row_number() OVER (PARTITION BY account ORDER BY turn, id) AS nth FROM due
+    SELECT id, request_id, account, row_number() OVER (PARTITION BY account ORDER BY turn, id) AS nth FROM due
 ), fair AS MATERIALIZED (
-    SELECT id FROM (SELECT ranked.id, coalesce(a.out, 0) + ranked.nth AS place FROM ranked LEFT JOIN of_account a USING (account)) r
+    SELECT id, request_id FROM (SELECT ranked.id, ranked.request_id, coalesce(a.out, 0) + ranked.nth AS place FROM ranked LEFT JOIN of_account a USING (account)) r
     WHERE place <= %(per_account)s ORDER BY place, id LIMIT %(limit)s
 )
 UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp() + make_interval(secs => %(lease)s),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM fair, webhook_endpoint e WHERE d.id = fair.id AND e.id = d.endpoint_id AND d.state = 'pending' AND d.next_at <= clock_timestamp()
+FROM fair LEFT JOIN LATERAL (
+    SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r WHERE r.id = fair.request_id OFFSET 0) r ON true,
+    webhook_endpoint e WHERE d.id = fair.id AND e.id = d.endpoint_id AND d.state = 'pending' AND d.next_at <= clock_timestamp()
 RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
     CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,
-    extract(epoch FROM clock_timestamp())::bigint AS at
+    extract(epoch FROM clock_timestamp())::bigint AS at, r.id AS request_id, r.created_at, r.runs, r.trace
 
 -- name: lock
 -- Locks the endpoints whose outcomes are written next.

@@ -32,13 +32,14 @@ PATIENCE = 60.0
 
 
 class Arrived(NamedTuple):
-    """An event as a consumer reads it: the attributes `id`, `subject`, `sequence` as a number, `replay`, and the data as JSON text."""
+    """An event as a consumer reads it: the attributes `id`, `subject`, `sequence` as a number, `replay`, `traceparent`, and the data as JSON text."""
 
     id: str
     subject: str
     sequence: int
     data: str
     replay: bool = False
+    trace: str | None = None
 
 
 class Stand(Protocol):
@@ -88,6 +89,7 @@ def event(seq: int, *, subject: str = "scrape_request/1", size: int = 100, data:
         "account",
         "2026-01-02T03:04:05.678901Z",
         filled,
+        trace=f"00-{seq:032x}-{seq:016x}-0{seq % 2}" if seq % 3 else None,
     )
 
 
@@ -183,6 +185,7 @@ async def holds(stand: Stand, events: Iterable[Event], *, once: bool | None = No
     for key, one in first.items():
         assert (one.subject, one.sequence) == (wanted[key].subject, wanted[key].seq)
         assert json.loads(one.data) == json.loads(wanted[key].data)
+        assert one.trace == wanted[key].trace
     seen = dict.fromkeys(one.id for one in found)
     last = dict[str, int]()
     for key in seen:
@@ -272,11 +275,12 @@ async def test_a_replay_arrives_once_more_and_says_so(stand: Stand) -> None:
     events = made(20)
     async with opened(stand) as sink:
         await Relay(stand, sink).send(events)
-        assert await sink.publish([events[2]._replace(replay=True)]) == {}
+        assert await sink.publish([events[1]._replace(replay=True)]) == {}
         await Relay(stand, sink).send(made(5, first=21))
     replayed = [one for one in await stand.arrived() if one.replay]
-    assert [(one.id, one.sequence, json.loads(one.data)) for one in replayed] == [
-        (events[2].id, 3, json.loads(events[2].data))
+    sent = events[1]
+    assert [(one.id, one.sequence, json.loads(one.data), one.trace) for one in replayed] == [
+        (sent.id, 2, json.loads(sent.data), sent.trace)
     ]
 
 

@@ -113,7 +113,7 @@ def runs(events: Sequence[Event], place: Place, refused: dict[int, Refusal]) -> 
 
 def _binary(event: Event, place: Place) -> tuple[bytes, int]:
     """A field for each attribute, and `data`. Raises `ValueError` as `attributes` does."""
-    seq, identity, kind, subject, version, account, time, data, replay = event
+    seq, identity, kind, subject, version, account, time, data, replay, trace = event
     shared = _packed.get((kind, place.source))
     if shared is None or replay or len(data) > MOST_DATA:
         return _any(event, place)
@@ -129,6 +129,9 @@ def _binary(event: Event, place: Place) -> tuple[bytes, int]:
         count += 2
     if version is not None:
         text += f"$14\r\nsubjectversion\r\n{_value(str(version))}"
+        count += 2
+    if trace is not None:
+        text += f"$11\r\ntraceparent\r\n{_value(trace)}"
         count += 2
     text += f"$4\r\ndata\r\n${len(data)}\r\n{data}\r\n"
     # Sizes are bytes: those of other text are not its characters.

@@ -91,7 +91,14 @@ def read(message: Msg) -> Arrived:
     else:
         found = {name.removeprefix("ce-"): unquote(value) for name, value in headers.items()}
         data = message.data.decode()
-    return Arrived(found["id"], found["subject"], int(found["sequence"]), data, found.get("replay") == "true")
+    return Arrived(
+        found["id"],
+        found["subject"],
+        int(found["sequence"]),
+        data,
+        found.get("replay") == "true",
+        found.get("traceparent"),
+    )
 
 
 @contextmanager

@@ -68,9 +68,23 @@ def read(fields: dict[bytes, bytes]) -> Arrived:
     if b"event" in fields:
         whole = msgspec.json.decode(fields[b"event"])
         data = msgspec.json.encode(whole["data"]).decode()
-        return Arrived(whole["id"], whole["subject"], int(whole["sequence"]), data, whole.get("replay") == "true")
+        return Arrived(
+            whole["id"],
+            whole["subject"],
+            int(whole["sequence"]),
+            data,
+            whole.get("replay") == "true",
+            whole.get("traceparent"),
+        )
     named = {name.decode(): value.decode() for name, value in fields.items()}
-    return Arrived(named["id"], named["subject"], int(named["sequence"]), named["data"], named.get("replay") == "true")
+    return Arrived(
+        named["id"],
+        named["subject"],
+        int(named["sequence"]),
+        named["data"],
+        named.get("replay") == "true",
+        named.get("traceparent"),
+    )
 
 
 @contextmanager

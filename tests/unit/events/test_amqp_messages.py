@@ -79,6 +79,7 @@ def test_binary_mode_has_each_attribute_as_a_header() -> None:
         EVENT._replace(account_id="", version=12),
         EVENT._replace(subject="é ✓", account_id="Zoë"),
         EVENT._replace(replay=True),
+        EVENT._replace(trace=f"00-{'a' * 32}-{'b' * 16}-01"),
         EVENT._replace(data='{"text":"' + "x" * MOST_DATA + '"}'),
     ],
 )

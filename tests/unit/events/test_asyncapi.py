@@ -80,9 +80,10 @@ def test_the_document_explains_the_attributes_that_events_have() -> None:
         "2030-01-31T12:00:00Z",
         f'{{"a":"{"x" * 70_000}"}}',
         replay=True,
+        trace=f"00-{'a' * 32}-{'b' * 16}-01",
     )
     assert envelope.attributes(event, Place("bus", "")).keys() == ATTRIBUTES.keys()
-    small = event._replace(data="{}", version=None, account_id=None, replay=False, type="beat.later.kind")
+    small = event._replace(data="{}", version=None, account_id=None, replay=False, trace=None, type="beat.later.kind")
     required = DOCUMENT["components"]["messageTraits"]["redis"]["headers"]["required"]
     assert set(required) == envelope.attributes(small, Place("bus", "")).keys() - {"datacontenttype"}
 

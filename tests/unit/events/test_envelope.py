@@ -39,6 +39,7 @@ EVENTS = st.builds(
     time=st.datetimes().map(lambda at: at.isoformat() + "Z"),
     data=DATA.map(json.dumps) | DATA.map(lambda data: json.dumps(data, ensure_ascii=False)),
     replay=st.booleans(),
+    trace=st.none() | st.just(f"00-{'a' * 32}-{'b' * 16}-01"),
 )
 PLACES = st.sampled_from([PLACE, Place("bus", "", "https://beat.example.com/"), Place("bus", "", "/beat/eu")])
 
@@ -68,6 +69,7 @@ def test_the_sdk_reads_both_modes_as_the_same_event(event: Event, place: Place) 
     assert binary.get_source() == place.source
     assert binary.get_extension("accountid") == event.account_id
     assert binary.get_extension("subjectversion") == (None if event.version is None else str(event.version))
+    assert binary.get_extension("traceparent") == event.trace
     assert binary.get_extension("replay") == ("true" if event.replay else None)
 
 

@@ -87,6 +87,9 @@ class Messages:
                 if event.version is not None:
                     version = b"%d" % event.version
                     fields += b"%b%b%b" % (_VERSION, _length(len(version)), version)
+                if event.trace is not None:
+                    trace = event.trace.encode()
+                    fields += b"%b%b%b" % (_TRACE, _length(len(trace)), trace)
             table = _length(len(fields)) + fields
             body = envelope.body(event)
         rest = len(table) + len(message_id) + 10
@@ -149,5 +152,7 @@ def _bodies(body: bytes, most: int) -> bytes:
     return b"".join(struct.pack(">BHI", BODY, CHANNEL, len(piece)) + piece + b"\xce" for piece in pieces)
 
 
-_ID, _SUBJECT, _TIME, _ACCOUNT, _VERSION = map(_header_name, ("id", "subject", "time", "accountid", "subjectversion"))
+_ID, _SUBJECT, _TIME, _ACCOUNT, _VERSION, _TRACE = map(
+    _header_name, ("id", "subject", "time", "accountid", "subjectversion", "traceparent")
+)
 _SEQUENCE = _header_name("sequence") + _length(20)
