@@ -191,6 +191,10 @@ EVENTS = Dashboard(
             _p("Assets by state", ("sum by (status) (beat_assets)", "{{status}}")),
             _p("Assets stored and lost a second", ('sum by (type) (rate(beat_events_total{type=~"beat.asset.*"}[$__rate_interval]))', "{{type}}"), unit="ops"),
         ),
+        (
+            _p("How far the export of traces is behind", ("beat_trace_lag_events", "events behind"), told="Events that the exporter has not looked at. Ten seconds' worth are normal."),
+            _p("Spans and traces a second", ("sum by (outcome) (rate(beat_trace_spans_total[$__rate_interval]))", "spans, {{outcome}}"), ("sum by (reason) (rate(beat_traces_exported_total[$__rate_interval]))", "traces, {{reason}}"), ("rate(beat_trace_events_lost_total[$__rate_interval])", "events lost"), unit="ops"),
+        ),
     ),
 )  # fmt: skip
 
