@@ -12,7 +12,7 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 
 from beat_actors.forecast.demand import MOST_DAYS, SLOT, SLOTS, Demand
@@ -57,18 +57,11 @@ SHAPES: dict[str, Shape] = {
 
 
 @dataclass
-class Found:
-    """Days, and forecasts whose interval was looked at."""
+class Found(pools.Found):
+    """Days, and forecasts whose interval was looked at; and the warnings of the rate that it is compared with."""
 
-    used_up: int = 0
-    lasted: int = 0
-    warned: int = 0
-    false: int = 0
     rate_warned: int = 0
     rate_false: int = 0
-    held: int = 0
-    timed: int = 0
-    errors: list[float] = field(default_factory=list)
 
 
 def a_day(dice: random.Random, shape: Sequence[float], *, quiet: bool) -> list[int]:

@@ -1,7 +1,7 @@
 """How the cost grows with the work: `make growth`.
 
 A dispatch cycle at more waiting fetches and more credentials; dispatch cycles and sweeps of a large installation; writes into larger tables; whole
-runs with more worker processes, other batch sizes and PgBouncer; the memory of a worker over a long run. Medians of one run on one machine.
+runs with more worker processes, other batch sizes and PgBouncer; what the budgets of providers cost; the memory of a worker over a long run. Medians of one run on one machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from beat_actors.pipeline.entities import write_records
 from beat_actors.platforms.interface import FetchSpec
 from beat_actors.platforms.registry import platforms
 from beat_actors.settings import Settings
-from bench import engine, forgotten
+from bench import budgets, engine, forgotten
 from bench.contender import handle
 from bench.large import measure
 from bench.upstream import bodies, upstream
@@ -75,7 +75,9 @@ def main() -> None:
     parser.add_argument(
         "--credentials", type=int, default=10_000, help="credentials of one source of the large installation"
     )
-    parser.add_argument("--only", default="cycles,large,writes,forgotten,runs,pooled,memory", help="parts, with commas")
+    parser.add_argument(
+        "--only", default="cycles,large,budgets,writes,forgotten,runs,pooled,memory", help="parts, with commas"
+    )
     options = parser.parse_args()
     # As a worker's process has it.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -87,6 +89,7 @@ def main() -> None:
             parts: dict[str, Callable[[], None]] = {
                 "cycles": lambda: cycles(postgres, options.fetches),
                 "large": lambda: large(postgres, valkey, options),
+                "budgets": lambda: of_budgets(supervisor, postgres, valkey, options),
                 "writes": lambda: writes(postgres, options.rows),
                 "forgotten": lambda: forget(postgres, options.fetches // 5),
                 "runs": lambda: runs(postgres, valkey, upstream_url, options.count),
@@ -124,6 +127,15 @@ def large(postgres: PostgresServer, valkey: ValkeyServer, options: argparse.Name
         settings = settings_of(url, valkey.url)
         sizes = {"credentials": options.credentials, "owners": options.owners, "waiting": options.fetches}
         measure(settings, connection, **sizes)
+
+
+def of_budgets(
+    supervisor: Supervisor, postgres: PostgresServer, valkey: ValkeyServer, options: argparse.Namespace
+) -> None:
+    server = psutil.Process(next(one.pid for one in supervisor.status() if one.name == "postgres" and one.pid))
+    with database_of(postgres) as (url, connection):
+        sizes = {"credentials": options.credentials, "owners": options.owners}
+        budgets.measure(settings_of(url, valkey.url), connection, server, **sizes)
 
 
 def forget(postgres: PostgresServer, requests: int) -> None:

@@ -29,6 +29,8 @@ HELD, MEDIAN = (0.72, 0.90), 0.25
 
 @dataclass
 class Found:
+    """What came of forecasts. `timed`: those that told a time, of what was used up; `held`: of these, whose interval held; `errors`: of these, relative."""
+
     used_up: int = 0
     lasted: int = 0
     warned: int = 0

@@ -21,8 +21,8 @@ class Accuracy(msgspec.Struct, frozen=True):
     median_error: float | None
 
 
-class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit on on-demand requests, and whether it will be used up before `until`. `probability`: null where fewer than three earlier days are known.
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a number of calls will be used up before `until`. `probability`: null where fewer than three earlier days are known.
 
     `used_up_at`: when, in the middle of the cases, null if it lasts in these; `earliest` and `latest`: when in four cases of five. `warn`: whether people
     should know. `days`: earlier days that it was compared with.
@@ -32,13 +32,19 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     calls: int
     used: int
-    until: datetime
+    until: datetime | None
     days: int
     warn: bool
     probability: float | None = None
     used_up_at: datetime | None = None
     earliest: datetime | None = None
     latest: datetime | None = None
+
+
+class BudgetView(Forecast, frozen=True, kw_only=True):
+    """A limit on on-demand requests, and whether it will be used up before `until`."""
+
+    until: datetime
 
 
 class Worst(msgspec.Struct, frozen=True):
@@ -50,30 +56,18 @@ class Worst(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
-class PoolView(msgspec.Struct, frozen=True, kw_only=True):
+class PoolView(Forecast, frozen=True, kw_only=True):
     """The calls that all credentials of a source have together under a limit, or under the quota that the provider reports (`scope` is `reported`).
 
     `credentials`: those that are neither disabled nor dead; `cooling`: of them, in a cooldown. `left`: calls that can be made now. `until`: when the window
-    begins anew; null where it slides. `probability`, `used_up_at`, `earliest`, `latest`, `warn`, `days`: as of a limit on on-demand requests. `unknown`: why
-    nothing is said of the time. `worst`: the credentials that have least left.
+    begins anew; null where it slides. `unknown`: why nothing is said of the time. `worst`: the credentials that have least left.
     """
 
-    name: str
-    platform: str
     source: str
     limit: str
     scope: str
     credentials: int
     cooling: int
-    calls: int
-    used: int
     left: int
-    until: datetime | None
-    days: int
-    warn: bool
-    probability: float | None = None
-    used_up_at: datetime | None = None
-    earliest: datetime | None = None
-    latest: datetime | None = None
     unknown: str | None = None
     worst: list[Worst] = []

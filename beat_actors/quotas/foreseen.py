@@ -14,7 +14,7 @@ from beat_actors.database import Database, Statements, arrays
 from beat_actors.forecast.demand import MOST_DAYS, SLOT, SLOTS, Demand
 from beat_actors.forecast.outlook import RECENT, outlook
 from beat_actors.moments import moment
-from beat_actors.quotas import pools
+from beat_actors.quotas import pool_alerts, pools
 from beat_actors.quotas.budgets import Accuracy, BudgetView
 from beat_actors.quotas.forecast import Usage
 from beat_actors.quotas.pools import KNOWN, REPORTED, Budget, Slot
@@ -133,7 +133,7 @@ async def alerts(database: Database) -> list[Alert]:
     async with StackedLimiter(database) as limiter:
         views = await foresee(database, limiter)
     of_limits = [_alert(view) for view in views if view.warn and view.used < view.calls]
-    return [*of_limits, *await pools.alerts(database)]
+    return [*of_limits, *await pool_alerts.alerts(database)]
 
 
 async def _daily(limiter: "StackedLimiter") -> dict[tuple[str, str], Usage]:

@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from beat_actors.alerts import Alert
 from beat_actors.broker.windows import BUCKETS, calendar_day, margin
 from beat_actors.database import Database, Statements, Transaction, arrays, jsonb
 from beat_actors.forecast.arrival import Room
 from beat_actors.forecast.demand import MOST_DAYS, SLOT, SLOTS, Demand
 from beat_actors.forecast.outlook import ENOUGH_DAYS, RECENT, Outlook, outlook
 from beat_actors.forecast.weeks import HOUR, LONGEST, Weeks
-from beat_actors.moments import moment
 from beat_actors.platforms.interface import Limit
 from beat_actors.platforms.registry import platforms
 from beat_actors.quotas.budgets import PoolView, Worst
@@ -29,6 +27,8 @@ NAMED = 3
 """Credentials of each pool that are named."""
 RESETS = 30
 """Days whose resets are known ahead."""
+WHOLE = ("limit", "scope", "credentials", "cooling", "calls", "left", "frees", "until")
+"""Fields of a `Budget` that are noted beside the room of what belongs to no owner."""
 OLDEST = 900
 """Seconds after which a kept state says nothing any more."""
 
@@ -44,14 +44,19 @@ class Pool(NamedTuple):
     ready: int
     common: int
     common_ready: int
+    free_at: list[float] | None
+    free: list[int] | None
+    free_common: list[int] | None
 
+    @property
+    def frees(self) -> list[tuple[float, float]]:
+        """(at, calls)."""
+        return list(zip(self.free_at or (), self.free or (), strict=True))
 
-class Frees(NamedTuple):
-    source: str
-    name: str
-    at: float
-    calls: int
-    common: int
+    @property
+    def common_frees(self) -> list[tuple[float, float]]:
+        """Of them, those of credentials that serve everybody."""
+        return [one for one in zip(self.free_at or (), self.free_common or (), strict=True) if one[1]]
 
 
 class WorstRow(NamedTuple):
@@ -129,16 +134,16 @@ class Budget(NamedTuple):
 
 
 SQL = Statements(__file__)
-POOLS, FREES, WORST = SQL("pools", Pool), SQL("frees", Frees), SQL("worst", WorstRow)
+POOLS, WORST = SQL("pools", Pool), SQL("worst", WorstRow)
 REPORTS, CALLED, KEEP, ROOMS = SQL("reported", Reported), SQL("called", Called), SQL("keep"), SQL("rooms", Kept)
 KNOWN = SQL("known", Slot)
 
 
-async def foresee(database: Database, *, named: int = NAMED) -> list[PoolView]:
-    """Every budget with its forecast, and so many credentials of each. Raises `StorageUnavailable`."""
+async def foresee(database: Database) -> list[PoolView]:
+    """Every budget with its forecast, and some credentials of each. Reads all credentials. Raises `StorageUnavailable`."""
     async with database.statements() as alone:
         now = await alone.now()
-        return await views(alone, await look(alone, now, named=named), now)
+        return await views(alone, await look(alone, now, named=NAMED), now)
 
 
 async def keep(database: Database, epoch: int | None = None) -> list[Budget]:
@@ -179,9 +184,6 @@ async def look(alone: Transaction, now: float, *, named: int = 0) -> list[Budget
     ]
     told = arrays(asked, "sources", "limits", "most", "newest", "widths", "days", "by_source")
     pools = await alone.rows(POOLS, told)
-    frees: dict[tuple[str, str], list[Frees]] = {}
-    for row in await alone.rows(FREES, told) if pools else ():
-        frees.setdefault((row.source, row.name), []).append(row)
     worst: dict[tuple[str, str], list[Worst]] = {}
     for one in await alone.rows(WORST, told | {"each": named}) if pools and named else ():
         worst.setdefault((one.source, one.name), []).append(Worst(one.id, one.used, one.calls, one.until))
@@ -192,8 +194,8 @@ async def look(alone: Transaction, now: float, *, named: int = 0) -> list[Budget
         found.append(
             Budget(
                 f"{pool.source}:{pool.name}", pool.source, pool.name, limit.scope, pool.credentials, pool.cooling, pool.own, pool.calls, pool.ready,
-                [(one.at, one.calls) for one in frees.get(key, [])], limit.seconds if until is None else None, until, limit.operations,
-                worst.get(key, []), Common(pool.common, pool.common_ready, [(one.at, one.common) for one in frees.get(key, []) if one.common]),
+                pool.frees, limit.seconds if until is None else None, until, limit.operations, worst.get(key, []),
+                Common(pool.common, pool.common_ready, pool.common_frees),
             )
         )  # fmt: skip
     sources = [source for platform in platforms().values() for source in platform.sources]
@@ -223,9 +225,11 @@ def _room(state: Mapping[str, Any]) -> Room:
     return Room(state["left"], pairs["frees"], state["window"], pairs["resets"])
 
 
-async def alerts(database: Database) -> list[Alert]:
-    """Pools that will probably be used up before they have room again."""
-    return [_alert(view) for view in await foresee(database, named=0) if view.warn and view.left > 0]
+async def noted(alone: Transaction) -> list[Budget]:
+    """The pools as `keep` has noted them last, without their credentials: none of these is read. Without those that nobody looked at for `OLDEST`."""
+    sources = [source for platform in platforms().values() for source in platform.sources]
+    kept = await alone.rows(ROOMS, {"sources": sources, "seconds": OLDEST})
+    return [_noted(row) for row in kept if "pool" in row.state]
 
 
 def _limits() -> list[tuple[str, Limit]]:
@@ -287,7 +291,20 @@ def _state(budget: Budget) -> dict[str, Any]:
         "resets": resets,
         "window": budget.window,
         "operations": None if budget.operations is None else sorted(budget.operations),
+        "pool": {name: getattr(budget, name) for name in WHOLE},
     }
+
+
+def _noted(row: Kept) -> Budget:
+    """As it was noted, without its credentials."""
+    state, operations = row.state, row.state["operations"]
+    whole = state["pool"] | {"frees": [(at, calls) for at, calls in state["pool"]["frees"]]}
+    shared = {
+        "own": state["own"],
+        "window": state["window"],
+        "operations": None if operations is None else frozenset(operations),
+    }
+    return Budget(name=row.name, source=row.source, worst=[], **whole, **shared)
 
 
 async def _known(alone: Transaction, budgets: Sequence[Budget], now: float) -> dict[str, dict[int, int]]:
@@ -362,20 +379,3 @@ def _view(budget: Budget, known: Mapping[int, int], now: float) -> PoolView:
 
 def _moment(at: float | None) -> datetime | None:
     return None if at is None else datetime.fromtimestamp(at, UTC)
-
-
-def _alert(view: PoolView) -> Alert:
-    when = "" if view.used_up_at is None else f", at about {moment(view.used_up_at)}"
-    between = "" if view.earliest is None else f" (at {moment(view.earliest)} at the earliest)"
-    again = "as the oldest calls leave the window" if view.until is None else f"at {moment(view.until)}"
-    what = "the reported quota" if view.scope == REPORTED else f"the limit {view.limit!r}"
-    return Alert(
-        key=f"forecast:{view.name}",
-        severity="warning",
-        cause=f"{what} of {view.source} will be used up by all of its {view.credentials:,} credentials with a probability of {view.probability or 0:.0%}{when}{between}: {view.left:,} of {view.calls:,} calls are left",
-        impact=f"when it is used up, work of {view.platform} that needs {view.source} goes to other sources, or waits",
-        automatic=f"Beat calls other sources of the chain then; {view.source} has room again {again}",
-        action=f"`beat forecast` shows it; add a credential: `beat credentials add {view.source}`, or send work that can wait with priority batch",
-        source=view.source,
-        again_after=DAY,
-    )

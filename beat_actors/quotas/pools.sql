@@ -22,36 +22,36 @@ each AS MATERIALIZED (
 )
 
 -- name: pools
--- The room that all credentials of a source have together under each limit. Reads each credential and its usage once.
+-- The room that all credentials of a source have together under each limit, and what becomes free when: calls that leave a window, and what is left to
+-- credentials whose cooldown ends. Reads each credential and its usage once.
 -- Parameters: parallel lists, one entry for each limit: sources, limits (text[]), most (bigint[]: calls of one credential), newest (bigint[]),
 -- widths (double precision[]: seconds of a bucket), days, by_source (boolean[]).
 -- Rows: `Pool`. `credentials`: those that are not shut out; `cooling`: of them, in a cooldown; `own`: of them, that serve their owner alone.
 -- `used`: of all; `ready`: the calls that are left to those that are in no cooldown; `common`: of `calls`, those of credentials that serve everybody, and
--- `common_ready` of `ready`.
+-- `common_ready` of `ready`. `free_at`: epoch seconds, the ends of the ten minutes in which something becomes free, in order; `free`: so many calls; `free_common`:
+-- of them, those of credentials that serve everybody; all three null: nothing becomes free.
 -- Locks: none.
 -- No row: no source has a credential that can be used.
-WITH {{told}}, {{each}}
-SELECT source, limit_name AS name, count(*) AS credentials, count(*) FILTER (WHERE till IS NOT NULL) AS cooling, count(*) FILTER (WHERE NOT shared) AS own,
-       sum(most)::bigint AS calls, sum(used)::bigint AS used, coalesce(sum(most - used) FILTER (WHERE till IS NULL), 0)::bigint AS ready,
-       coalesce(sum(most) FILTER (WHERE shared), 0)::bigint AS common,
-       coalesce(sum(most - used) FILTER (WHERE shared AND till IS NULL), 0)::bigint AS common_ready
-FROM each GROUP BY 1, 2
-
--- name: frees
--- What becomes free in these pools, and when: calls that leave a window, and what is left to credentials whose cooldown ends. By ten minutes.
--- Parameters: parallel lists, one entry for each limit: sources, limits (text[]), most (bigint[]: calls of one credential), newest (bigint[]),
--- widths (double precision[]: seconds of a bucket), days, by_source (boolean[]).
--- Rows: `Frees`, by time; `at`: epoch seconds, the end of the ten minutes; `common`: of the calls, those of credentials that serve everybody.
--- Locks: none.
--- No row: nothing becomes free.
 WITH {{told}}, {{each}}, moments AS (
     SELECT source, limit_name, (e.head - b.age + 22) * e.width AS at, b.calls, shared FROM each e CROSS JOIN LATERAL unnest(e.counts) WITH ORDINALITY AS b(calls, age)
     WHERE NOT e.days AND b.calls > 0 AND e.head - b.age + 21 >= e.newest
     UNION ALL SELECT source, limit_name, extract(epoch FROM till), most - used, shared FROM each WHERE till IS NOT NULL
+), freed AS (
+    SELECT source, limit_name, (ceil(at / 600) * 600)::double precision AS at, sum(calls)::bigint AS calls,
+           coalesce(sum(calls) FILTER (WHERE shared), 0)::bigint AS common
+    FROM moments GROUP BY 1, 2, 3 HAVING sum(calls) > 0
+), frees AS (
+    SELECT source, limit_name, array_agg(at ORDER BY at) AS free_at, array_agg(calls ORDER BY at) AS free, array_agg(common ORDER BY at) AS free_common
+    FROM freed GROUP BY 1, 2
+), pools AS (
+    SELECT source, limit_name, count(*) AS credentials, count(*) FILTER (WHERE till IS NOT NULL) AS cooling, count(*) FILTER (WHERE NOT shared) AS own,
+           sum(most)::bigint AS calls, sum(used)::bigint AS used, coalesce(sum(most - used) FILTER (WHERE till IS NULL), 0)::bigint AS ready,
+           coalesce(sum(most) FILTER (WHERE shared), 0)::bigint AS common,
+           coalesce(sum(most - used) FILTER (WHERE shared AND till IS NULL), 0)::bigint AS common_ready
+    FROM each GROUP BY 1, 2
 )
-SELECT source, limit_name AS name, (ceil(at / 600) * 600)::double precision AS at, sum(calls)::bigint AS calls,
-       coalesce(sum(calls) FILTER (WHERE shared), 0)::bigint AS common
-FROM moments GROUP BY 1, 2, 3 HAVING sum(calls) > 0 ORDER BY 1, 2, 3
+SELECT source, limit_name AS name, credentials, cooling, own, calls, used, ready, common, common_ready, free_at, free, free_common
+FROM pools LEFT JOIN frees USING (source, limit_name)
 
 -- name: worst
 -- The credentials that have least left under each limit.
@@ -76,15 +76,13 @@ WHERE place <= %(each)s ORDER BY source, name, place
 -- `remaining`, what is left to those that serve everybody.
 -- Locks: none.
 -- No row: no provider reports anything.
-SELECT c.source, (ceil(extract(epoch FROM c.reported_reset_at) / 3600) * 3600)::double precision AS at, count(*) AS credentials,
-       count(*) FILTER (WHERE NOT c.shared) AS own, sum(greatest(0, c.reported_remaining))::bigint AS remaining, m.size,
-       coalesce(sum(greatest(0, c.reported_remaining)) FILTER (WHERE c.shared), 0)::bigint AS common
-FROM credential c JOIN (
-    SELECT source, max(reported_remaining) AS size FROM credential WHERE source = ANY(%(sources)s) AND enabled AND dead_at IS NULL
-        AND reported_reset_at > clock_timestamp() GROUP BY 1
-) m USING (source)
-WHERE c.source = ANY(%(sources)s) AND c.enabled AND c.dead_at IS NULL AND c.reported_reset_at > clock_timestamp() AND c.reported_remaining IS NOT NULL
-GROUP BY 1, 2, m.size ORDER BY 1, 2
+SELECT source, at, count(*) AS credentials, count(*) FILTER (WHERE NOT shared) AS own, sum(remaining)::bigint AS remaining, size,
+       coalesce(sum(remaining) FILTER (WHERE shared), 0)::bigint AS common
+FROM (
+    SELECT source, (ceil(extract(epoch FROM reported_reset_at) / 3600) * 3600)::double precision AS at, shared, greatest(0, reported_remaining) AS remaining,
+           max(reported_remaining) OVER (PARTITION BY source) AS size
+    FROM credential WHERE source = ANY(%(sources)s) AND enabled AND dead_at IS NULL AND reported_reset_at > clock_timestamp() AND reported_remaining IS NOT NULL
+) c GROUP BY source, at, size ORDER BY source, at
 
 -- name: called
 -- All calls that were ever counted of some sources, by operation. What was never sent is left out.

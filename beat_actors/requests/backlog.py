@@ -24,6 +24,7 @@ CUT = f"; only the {LANES:,} most urgent lanes were read, and there is more of i
 class Lane(NamedTuple):
     """A lane in which something waits. `full`: there is more than was counted. `cut`: there are lanes that were not read, none of them more urgent."""
 
+    id: int
     platform: str
     flow: str
     operation: str
@@ -36,6 +37,14 @@ class Lane(NamedTuple):
     full: bool
     oldest: datetime
     cut: bool
+
+
+class Waiting(NamedTuple):
+    """All that waits at a moment. `running`: lanes that go on, or of which it is known when. `held`: by the ids of the others, why nobody knows."""
+
+    now: datetime
+    running: list[Lane]
+    held: dict[int, str]
 
 
 class Why(NamedTuple):
@@ -59,21 +68,23 @@ class BacklogView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SQL = Statements(__file__)
-WAITING = SQL("lanes", Lane)
+LANE_ROWS = SQL("lanes", Lane)
 
 
 async def backlogs(database: Database) -> list[BacklogView]:
     """Each flow and priority of which something waits, the most urgent first. Raises `StorageUnavailable`."""
     async with database.transaction() as transaction:
-        lanes = await transaction.rows(WAITING, {"most": COUNTED, "lanes": LANES})
+        lanes = await transaction.rows(LANE_ROWS, {"most": COUNTED, "lanes": LANES})
         groups: dict[tuple[str, int, str], list[Lane]] = {}
         cut = max((lane.priority for lane in lanes if lane.cut), default=None)
         for lane in lanes:
             groups.setdefault((lane.platform, lane.priority, lane.flow), []).append(lane)
         minutes = {name: await pace.minutes(transaction, name) for name in sorted({lane.platform for lane in lanes})}
         now = datetime.fromtimestamp(await transaction.now(), UTC)
+        held = {lane.id: why for lane in lanes if (why := _held(lane, now)) is not None}
+        waiting = Waiting(now, [lane for lane in lanes if lane.id not in held], held)
         return [
-            await _view(transaction, group, lanes, minutes[platform], now, cut=cut is not None and priority >= cut)
+            await _view(transaction, group, waiting, minutes[platform], cut=cut is not None and priority >= cut)
             for (platform, priority, _), group in sorted(groups.items(), key=lambda one: (one[0][1], one[0]))[:MOST]
         ]
 
@@ -81,9 +92,8 @@ async def backlogs(database: Database) -> list[BacklogView]:
 async def _view(
     transaction: Transaction,
     group: Sequence[Lane],
-    lanes: Sequence[Lane],
+    waiting: Waiting,
     minutes: Sequence[int],
-    now: datetime,
     *,
     cut: bool,
 ) -> BacklogView:
@@ -96,26 +106,26 @@ async def _view(
         fetches=fetches,
         more=more,
         oldest=min(lane.oldest for lane in group),
-        expected=await _expected(transaction, group, lanes, minutes, now, cut=cut),
+        expected=await _expected(transaction, group, waiting, minutes, cut=cut),
     )
 
 
 async def _expected(
     transaction: Transaction,
     group: Sequence[Lane],
-    lanes: Sequence[Lane],
+    waiting: Waiting,
     minutes: Sequence[int],
-    now: datetime,
     *,
     cut: bool,
 ) -> Expected:
-    held = [(lane, why) for lane in group if (why := _held(lane, now)) is not None]
-    running = [lane for lane in group if _held(lane, now) is None]
+    now = waiting.now
+    held = [(lane, waiting.held[lane.id]) for lane in group if lane.id in waiting.held]
+    running = [lane for lane in group if lane.id not in waiting.held]
     if not running:
         return Expected(unknown=held[0][1])
     begins = [starts(_reasons(lane), lane.blocked_until) for lane in running if _is_blocked(lane, now)]
     earliest = min((one for one in begins if one is not None), default=None) if len(begins) == len(running) else None
-    others = [lane for lane in lanes if lane.platform == group[0].platform and _held(lane, now) is None]
+    others = [lane for lane in waiting.running if lane.platform == group[0].platform]
     fetches = sum(lane.fetches for lane in running)
     rate = minutes[-1] / 60 if minutes else None
     sources, owned = sorted({one for lane in running for one in lane.sources}), any(lane.owner for lane in running)

@@ -11,7 +11,7 @@ WITH waiting AS MATERIALIZED (
 ), share AS MATERIALIZED (
     SELECT least(100000, greatest(20, %(most)s / greatest(1, count(*)))) AS most FROM waiting
 )
-SELECT l.platform, l.flow, l.operation, l.priority, l.owner, l.sources, l.blocked_until, l.reasons, n.fetches, n.fetches >= (SELECT most FROM share) AS full,
+SELECT l.id, l.platform, l.flow, l.operation, l.priority, l.owner, l.sources, l.blocked_until, l.reasons, n.fetches, n.fetches >= (SELECT most FROM share) AS full,
        l.created_at AS oldest, (SELECT count(*) > %(lanes)s FROM waiting) AS cut
 FROM waiting l CROSS JOIN LATERAL (
     SELECT count(*) AS fetches FROM (SELECT FROM scrape_fetch f WHERE f.lane_id BETWEEN l.id AND l.id AND f.stage = 'WAITING' AND f.not_before IS NULL

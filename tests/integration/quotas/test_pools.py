@@ -12,7 +12,7 @@ import pytest
 from beat_actors.database import Database
 from beat_actors.forecast.arrival import walk
 from beat_actors.forecast.demand import SLOT, SLOTS
-from beat_actors.quotas import foreseen, pools
+from beat_actors.quotas import foreseen, pool_alerts, pools
 from beat_actors.quotas.budgets import PoolView
 
 CREDENTIALS = """
@@ -84,12 +84,15 @@ async def test_a_pool_that_is_used_up_before_it_frees_is_told_with_an_interval(
     assert found.warn
     assert found.used_up_at is not None
     assert abs(found.used_up_at - datetime.now(UTC) - timedelta(minutes=133)) < timedelta(minutes=15)
-    worst = pools.WORST
-    monkeypatch.setattr(pools, "WORST", None)  # an alert names no credentials, and does not look for them
-    (alert,) = [one for one in await pools.alerts(database) if one.key == "forecast:tikwm:day"]
+    assert await pool_alerts.alerts(database) == [], "nobody has looked at the pools"
+    await pools.keep(database)
+    monkeypatch.setattr(pools, "look", None)  # alerts read what was noted, and no credential
+    (alert,) = [one for one in await pool_alerts.alerts(database) if one.key == "forecast:tikwm:day"]
     assert alert.source == "tikwm"
     assert "800 of 10,000 calls are left" in alert.cause
-    monkeypatch.setattr(pools, "WORST", worst)
+    rows.execute("UPDATE budget SET made_at = now() - interval '1 hour'")
+    assert await pool_alerts.alerts(database) == [], "what was noted so long ago says nothing"
+    monkeypatch.undo()
     # What leaves the window in time is room again.
     rows.execute("UPDATE credential_usage SET counts = %s", ([0] * 20 + [4_600],))
     assert not (await pool(database)).warn
@@ -231,8 +234,10 @@ def test_the_look_at_the_pools_is_bounded_by_the_credentials(rows: psycopg.Conne
         "sources": ["tikwm"], "limits": ["day"], "most": [5_000], "newest": [int(time.time() // WIDTH)], "widths": [WIDTH], "days": [False],
         "by_source": [False],
     }  # fmt: skip
-    for statement in (pools.POOLS, pools.FREES):
-        (plan,) = rows.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.text}", told).fetchone()  # type: ignore[misc]
-        pages = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
-        assert pages < 60_000, json.dumps(plan)
-        assert len(rows.execute(statement.text, told).fetchall()) <= 22
+    text = pools.POOLS.text
+    (plan,) = rows.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", told).fetchone()  # type: ignore[misc]
+    pages = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+    assert pages < 60_000, json.dumps(plan)
+    assert json.dumps(plan).count('"Relation Name": "credential_usage"') == 1, "what is used is read once"
+    (row,) = rows.execute(text, told).fetchall()
+    assert len(row[-1]) <= 22
