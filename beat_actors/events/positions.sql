@@ -19,7 +19,8 @@ WHERE name = (SELECT name FROM event_sink WHERE name = %(name)s AND coalesce(lea
 RETURNING fence, seq, stored
 
 -- name: save
--- Writes how far a sink has got, and prolongs the lease. `since` is when the present trouble began.
+-- Writes how far a sink has got, and prolongs the lease. `since` is when the sink began to stand, whatever the trouble was then: a server that
+-- hangs is first one that does not confirm, then one that cannot be reached.
 -- Parameters: name (text), fence (bigint), seconds (double precision), seq, stored (bigint), sent, returned, nacked, parked (bigint): more than
 -- before, trouble, reason (text or null).
 -- Rows: the fence.
@@ -28,7 +29,7 @@ RETURNING fence, seq, stored
 UPDATE event_sink SET lease_until = clock_timestamp() + make_interval(secs => %(seconds)s), seq = %(seq)s, stored = %(stored)s,
     at = CASE WHEN seq = %(seq)s THEN at ELSE coalesce((SELECT l.at FROM event_log l WHERE l.seq = %(seq)s), at) END,
     sent = sent + %(sent)s, returned = returned + %(returned)s, nacked = nacked + %(nacked)s, parked = parked + %(parked)s,
-    since = CASE WHEN %(trouble)s::text IS NULL THEN NULL WHEN trouble = %(trouble)s THEN since ELSE clock_timestamp() END,
+    since = CASE WHEN %(trouble)s::text IS NOT NULL THEN coalesce(since, clock_timestamp()) END,
     trouble = %(trouble)s, reason = %(reason)s
 WHERE name = %(name)s AND fence = %(fence)s RETURNING fence
 

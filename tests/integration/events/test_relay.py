@@ -108,6 +108,23 @@ async def _trouble(database, trouble: str | None) -> bool:
     return (await sink_row(database)).trouble == trouble
 
 
+async def test_a_sink_stands_since_its_first_trouble_whatever_the_trouble_is_now(database) -> None:
+    """A server that hangs does not confirm, and then cannot be reached: for an alert both are one."""
+    sink = Recorder(down=SinkUnavailable(Trouble.NO_CONFIRM, "no confirm"))
+    await write(database, "a", range(1, 2))
+    async with relaying(database, sink) as running:
+        await running.news()
+        await until(lambda: _trouble(database, "no_confirm"))
+        first = (await sink_row(database)).since
+        sink.down = UNREACHABLE
+        await until(lambda: _trouble(database, "unreachable"))
+        assert first is not None
+        assert (await sink_row(database)).since == first
+        sink.down = None
+        await until(lambda: _trouble(database, None))
+    assert (await sink_row(database)).since is None
+
+
 @pytest.mark.slow
 async def test_an_event_that_is_refused_alone_is_set_aside_and_holds_up_its_subject_alone(
     database, database_url

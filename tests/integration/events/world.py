@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import uuid4
 
 import psycopg
@@ -134,11 +135,12 @@ class SinkRow:
     trouble: str | None
     reason: str | None
     holder: str | None
+    since: datetime | None
 
 
 SINK = Composed(
     "tests/sink",
-    "SELECT seq, sent, returned, nacked, parked, trouble, reason, holder FROM event_sink WHERE name = %(name)s",
+    "SELECT seq, sent, returned, nacked, parked, trouble, reason, holder, since FROM event_sink WHERE name = %(name)s",
     SinkRow,
 )
 
