@@ -51,7 +51,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("code", running_code.alerts, every=30),
     Watch("connections", connections),
     Watch("held", waiting_for_a_person, every=60),
-    Watch("data", distrusted, every=60),
+    Watch("data", distrusted),
     Watch("webhook", webhooks.in_trouble, every=30),
     Watch("notify", notify.in_trouble, every=30),
     Watch("events", unpublished, every=12),
