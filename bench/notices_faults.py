@@ -1,0 +1,214 @@
+"""The faults of `make notices`: what each does to a running stack, and how it ends."""
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import aiohttp
+import psutil
+import psycopg
+from aiohttp import web
+
+from beat_actors.engine import Engine
+from beat_actors.local.servers import ValkeyServer
+from beat_actors.local.stack import Stack
+from beat_actors.simulator.client import SimulatorClient
+
+FLOW = "refresh_profile_by_handle"
+SOURCES = ("graphapi", "arraybobo", "jotucker", "lama", "bestsolutions")
+DAILY = "refresh_profile_insta_daily"
+BACKLOG = 50_500
+ASSETS = """
+INSERT INTO asset_log (platform, entity, entity_key, field, url)
+SELECT 'instagram', 'instagram_account', n::text, 'profile_pic_url', 'https://cdn.example.invalid/' || n FROM generate_series(1, %s) n
+"""
+NO_ASSETS = "DELETE FROM asset_log WHERE url LIKE 'https://cdn.example.invalid/%'"
+
+
+@dataclasses.dataclass
+class Inbox:
+    """What has arrived: for each alert when it was new, and when its end was told."""
+
+    new: dict[str, float] = dataclasses.field(default_factory=dict)
+    over: dict[str, float] = dataclasses.field(default_factory=dict)
+    messages: int = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        told, now = await request.json(), time.monotonic()
+        self.messages += 1
+        for one in told["data"]["alerts"]:
+            self.over.pop(one["key"], None) if one["state"] == "new" else None
+            into = {"new": self.new, "resolved": self.over}.get(one["state"])
+            if into is not None:
+                into[one["key"]] = now
+        return web.Response()
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    stack: Stack
+    engine: Engine
+    simulator: SimulatorClient
+    http: aiohttp.ClientSession
+    bus: ValkeyServer
+    inbox: Inbox
+    numbers: "itertools.count[int]" = dataclasses.field(default_factory=itertools.count)
+
+    async def ask(self, count: int) -> None:
+        """New requests for profiles that nobody asked for before."""
+        for _ in range(count):
+            body = {
+                "platform": "instagram",
+                "flow": FLOW,
+                "params": {"handle": f"creator_{next(self.numbers) % 1000:06d}"},
+            }
+            async with self.http.post(
+                f"{self.stack.api_url}/v1/scrape-requests", json=body | {"force": True}
+            ) as answer:
+                await answer.read()
+
+
+Act = Callable[[World], Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """`keys`: beginnings of the alerts one of which is expected. `meanwhile`: what goes on while the alert is waited for, once a second."""
+
+    name: str
+    keys: Sequence[str]
+    cause: Act
+    end: Act
+    meanwhile: Act
+
+
+async def nothing(_: World) -> None:
+    """No requests."""
+
+
+async def traffic(world: World) -> None:
+    await world.ask(3)
+
+
+async def outage(world: World) -> None:
+    await world.simulator.add_fault("outage", "graphapi")
+
+
+async def limited(world: World) -> None:
+    for source in SOURCES:
+        await world.simulator.add_fault("rate_limit", source, retry_after=600)
+
+
+async def unlimited(world: World) -> None:
+    await world.simulator.clear_faults()
+    for one in await world.engine.credentials.overview():
+        if one.state in ("cooling", "probing"):
+            await world.engine.credentials.reset(one.id, reason="the fault is over")
+
+
+async def malformed(world: World) -> None:
+    await world.simulator.add_fault("malformed", "graphapi")
+
+
+async def corrupt(world: World) -> None:
+    """Its answers are well-formed, and numbers in them cannot be true."""
+    await world.simulator.add_fault("corrupt", "graphapi", ways=["negative"])
+
+
+async def trusted(world: World) -> None:
+    """The answers are right again, and an operator lets the source be used."""
+    await world.simulator.clear_faults()
+    async with world.http.post(
+        f"{world.stack.api_url}/v1/sources/graphapi/breaker/close", json={"reason": "the fault is over"}
+    ) as answer:
+        answer.raise_for_status()
+
+
+async def cleared(world: World) -> None:
+    await world.simulator.clear_faults()
+
+
+async def freeze(world: World) -> None:
+    """PostgreSQL stands still for most of each two seconds."""
+    world.stack.supervisor.hold("postgres", signal.SIGSTOP)
+    await asyncio.sleep(1.7)
+    world.stack.supervisor.release("postgres")
+
+
+async def kill_workers(world: World) -> None:
+    """Every worker process dies, three times."""
+    for _ in range(3):
+        parent = next(one.pid for one in world.stack.supervisor.status() if one.name == "workers")
+        for child in psutil.Process(parent).children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+        await asyncio.sleep(4)
+
+
+async def stop_workers(world: World) -> None:
+    world.stack.supervisor.hold("workers")
+
+
+async def start_workers(world: World) -> None:
+    world.stack.supervisor.release("workers")
+
+
+async def stop_bus(world: World) -> None:
+    os.kill(_pid_of(world.bus.port), signal.SIGSTOP)
+
+
+async def start_bus(world: World) -> None:
+    os.kill(_pid_of(world.bus.port), signal.SIGCONT)
+
+
+async def backlog(world: World) -> None:
+    with psycopg.connect(world.stack.postgres.url, autocommit=True) as connection:
+        connection.execute(ASSETS, (BACKLOG,))
+
+
+async def no_backlog(world: World) -> None:
+    with psycopg.connect(world.stack.postgres.url, autocommit=True) as connection:
+        connection.execute(NO_ASSETS)
+
+
+async def spend(world: World) -> None:
+    """Use the daily limit on on-demand requests up."""
+    for number in range(30):
+        url = f"{world.stack.api_url}/v1/profiles/instagram/creator_{number:06d}/refresh"
+        async with world.http.post(url, json={"force": True}) as answer:
+            await answer.read()
+
+
+async def unspend(world: World) -> None:
+    url = f"{world.stack.api_url}/v1/limits/{DAILY}/reset"
+    async with world.http.post(url, json={"reason": "the fault is over"}) as answer:
+        answer.raise_for_status()
+
+
+FAULTS = (
+    Fault("the Graph API is down", ("source:graphapi",), outage, cleared, traffic),
+    Fault("its answers are malformed", ("parser:graphapi", "quarantine:"), malformed, cleared, traffic),
+    Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, traffic),
+    Fault("all credentials are limited", ("platform:instagram", "credentials:"), limited, unlimited, traffic),
+    Fault("no worker runs", ("workers:none", "claims:instagram"), stop_workers, start_workers, traffic),
+    Fault("the bus is down", ("events:bus:",), stop_bus, start_bus, traffic),
+    Fault("a backlog of assets", ("backlog:assets",), backlog, no_backlog, nothing),
+    Fault("a daily limit is used up", (f"limit:{DAILY}",), spend, unspend, nothing),
+    Fault("PostgreSQL is slow", ("database:slow", "database:outage"), nothing, nothing, freeze),
+    Fault("workers crash", ("process:crashes",), kill_workers, nothing, nothing),
+)
+"""`process:crashes` and `database:outage` stand for ten minutes and an hour after their cause, so they come last, and their end is not waited for."""
+LASTING = {"process:crashes", "database:outage"}
+
+
+def _pid_of(port: int) -> int:
+    return next(
+        one.pid
+        for one in psutil.net_connections("tcp")
+        if one.pid and one.status == psutil.CONN_LISTEN and one.laddr.port == port
+    )
