@@ -31,6 +31,8 @@ from bench.notices_faults import DAILY, FAULTS, LASTING, SOURCES, Fault, Inbox, 
 
 GOAL = 60.0
 PATIENCE = 240.0
+ENDS = 10
+"""Tries to end a fault."""
 BRIEF_WITHIN = 30.0
 """Seconds within which `beat brief` has to name the cause first, once the message is there."""
 
@@ -83,10 +85,10 @@ async def measure(world: World, fault: Fault) -> Row:
             )
             if key is not None:
                 row.detected = world.inbox.new[key] - began
-                row.first, row.named = await _first_of_the_brief(world, fault)
+            row.first, row.named = await _first_of_the_brief(world, fault)
         finally:
             ended = time.monotonic()
-            await fault.end(world)
+            await _end(world, fault)
         if key is not None and key not in LASTING:
             calm = dataclasses.replace(fault, meanwhile=traffic if fault.meanwhile is traffic else nothing)
             await _until(world, calm, lambda: key if world.inbox.over.get(key, 0.0) > ended else None)
@@ -94,6 +96,18 @@ async def measure(world: World, fault: Fault) -> Row:
     except Exception as error:  # noqa: BLE001 - the other faults are measured all the same
         row.failed = f"not measured: {type(error).__name__}: {error}"
     return row
+
+
+async def _end(world: World, fault: Fault) -> None:
+    """End a fault. The API may be slow for a moment, as behind a database that was."""
+    for left in reversed(range(ENDS)):
+        try:
+            await fault.end(world)
+            return
+        except (aiohttp.ClientError, TimeoutError):
+            if not left:
+                raise
+            await asyncio.sleep(2)
 
 
 async def _first_of_the_brief(world: World, fault: Fault) -> tuple[str, bool]:
