@@ -43,11 +43,16 @@ from tests.events import sequence_all
 EXCHANGE = "bench.events"
 BATCH, IN_FLIGHT = 1000, 4
 TYPE = "beat.scrape_request.complete"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 # As requests write them: some in a statement, each of its own subject.
 WRITE = """
 INSERT INTO event (event_id, type, subject, version, account_id, data)
 SELECT gen_random_uuid(), %s, 'scrape_request/' || n, 1, 'account' || n %% 500, jsonb_build_object('id', n, 'filled', repeat('x', 400))
 FROM generate_series(%s::bigint, %s::bigint) n
+"""
+# The requests that these events are of, from which their traces are derived.
+REQUESTS = """
+INSERT INTO scrape_request_log (id, platform, flow, params) OVERRIDING SYSTEM VALUE SELECT n, 'instagram', 'bench', '{}' FROM generate_series(%s::bigint, %s::bigint) n
 """
 STATEMENT = 20
 IDLE_SECONDS = 15.0
@@ -102,7 +107,17 @@ class Timed:
 def made(count: int) -> list[Event]:
     data = json.dumps({"id": 1, "filled": "x" * 400})
     return [
-        Event(seq, str(uuid.uuid4()), TYPE, f"scrape_request/{seq}", 1, "acme", "2026-11-29T12:00:00.123456Z", data)
+        Event(
+            seq,
+            str(uuid.uuid4()),
+            TYPE,
+            f"scrape_request/{seq}",
+            1,
+            "acme",
+            "2026-11-29T12:00:00.123456Z",
+            data,
+            trace=TRACE,
+        )
         for seq in range(1, count + 1)
     ]
 
@@ -259,6 +274,7 @@ def _measure(
             ratios = []
             for number in range(options.rounds):
                 uvloop.run(_alone(settings, enrolled, f"{name}{number}"))
+                connection.execute(REQUESTS, (first, first + options.events - 1))
                 before = settled(server)
                 write(connection, first, options.events)
                 between = settled(server)

@@ -50,7 +50,7 @@ r.id AS request_id, r.created_at, r.runs, r.trace
 -- The request that an event `e` is of, `r`, as the trace of the event is derived from it: one look by its id. No row: the event is of none, or it is gone.
 LEFT JOIN LATERAL (
     SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r
-    WHERE r.id = substring(e.subject FROM '^scrape_request/([0-9]{1,18})$')::bigint OFFSET 0) r ON true
+    WHERE r.id = CASE WHEN starts_with(e.subject, 'scrape_request/') THEN substr(e.subject, 16)::bigint END OFFSET 0) r ON true
 
 -- name: read
 -- The next places of the log, each with its event where the sink wants it. A page is bounded by places, whatever the filter leaves of them.
