@@ -27,7 +27,7 @@ from beat_actors.local.home import Home
 from beat_actors.local.servers import ValkeyServer, running
 from beat_actors.local.stack import Stack
 from beat_actors.simulator.client import SimulatorClient
-from bench.notices_faults import DAILY, FAULTS, LASTING, SOURCES, Fault, Inbox, World, nothing, traffic
+from bench.notices_faults import DAILY, FAULTS, LASTING, LEFT, SOURCES, Fault, Inbox, World, nothing, traffic
 
 GOAL = 60.0
 PATIENCE = 240.0
@@ -134,7 +134,7 @@ async def _problems(world: World) -> list[str]:
 async def _calm(world: World) -> None:
     """Wait until nothing is left of the fault before, apart from what stands long after its end."""
     ends = time.monotonic() + PATIENCE
-    while (left := [key for key in await _problems(world) if key not in LASTING]) and time.monotonic() < ends:  # noqa: ASYNC110 - it is of another process
+    while (left := [key for key in await _problems(world) if not key.startswith(LEFT)]) and time.monotonic() < ends:  # noqa: ASYNC110 - it is of another process
         await asyncio.sleep(2)
     if left:
         print(f"  still open before the next fault: {', '.join(left)}", flush=True)

@@ -204,6 +204,8 @@ FAULTS = (
 )
 """`process:crashes` and `database:outage` stand for ten minutes and an hour after their cause, so they come last, and their end is not waited for."""
 LASTING = {"process:crashes", "database:outage"}
+LEFT = ("quarantine:", *LASTING)
+"""Beginnings of alerts that stand after their fault is over: payloads stay in quarantine until a person decides."""
 
 
 def _pid_of(port: int) -> int:
