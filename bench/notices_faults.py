@@ -192,7 +192,7 @@ async def unspend(world: World) -> None:
 
 FAULTS = (
     Fault("the Graph API is down", ("source:graphapi",), outage, cleared, traffic),
-    Fault("its answers are malformed", ("parser:graphapi", "quarantine:"), malformed, cleared, traffic),
+    Fault("its answers are malformed", ("parser:graphapi",), malformed, cleared, traffic),
     Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, traffic),
     Fault("all credentials are limited", ("platform:instagram", "credentials:"), limited, unlimited, traffic),
     Fault("no worker runs", ("workers:none", "claims:instagram"), stop_workers, start_workers, traffic),
