@@ -27,7 +27,8 @@ from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
 from beat_actors.logs import configure
 from beat_actors.pipeline import gating
-from beat_actors.pipeline.judging import Answer, Claimed, written_of
+from beat_actors.pipeline.judged import Claimed, written_of
+from beat_actors.pipeline.judging import Answer
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.records import encode, pack
 from beat_actors.platforms.instagram.entities import InstagramAccount
@@ -40,6 +41,8 @@ from bench.spent import COUNT, leased, round_of
 from bench.upstream import bodies, upstream
 from bench.visits import spent
 
+ROUND = 100
+"""Scrapes of a round. Rounds are short and many, so that what else the machine does falls on both alike."""
 GOAL = 0.9
 """The throughput with the gate is at least this share of that without."""
 INSTAGRAM = platforms()["instagram"]
@@ -91,8 +94,8 @@ class Side:
             admin.execute(f"CREATE DATABASE {name}")
         self.gated, self.url = gated, postgres.url_of(name)
         migrate.upgrade(self.url)
-        self.setup = engine.Setup(self.url, valkey.url, upstream_url)
-        os.environ |= self.setup.env()
+        self.setup = engine.Setup(self.url, valkey.url, upstream_url, stage_batch=ROUND)
+        os.environ |= self.setup.env() | {"BEAT_BROKER_BATCH": str(ROUND), "BEAT_STAGE_LEASE": "600"}
         settings = Settings()  # type: ignore[call-arg]  # from the environment
         configure(settings, service="bench")
         self.engine = Engine.start(settings, name="bench")
@@ -102,7 +105,7 @@ class Side:
 
     async def whole(self) -> Cost:
         """A worker's way from the lease to the last commit."""
-        leases = await leased(self.engine)
+        leases = await leased(self.engine, ROUND)
         return await self._timed(len(leases), round_of(self.engine, leases))
 
     async def process(self, handles: Sequence[str], records: Sequence[bytes], at: datetime) -> Cost:
@@ -116,7 +119,6 @@ class Side:
         }
         with psycopg.connect(self.url, autocommit=True) as connection:
             fetches = [one for (one,) in connection.execute(FETCHES, values)]
-            connection.execute("VACUUM ANALYZE scrape_fetch, instagram_post, instagram_account")
         return await self._timed(len(fetches), self._process(fetches))
 
     async def _process(self, fetches: Sequence[int]) -> None:
@@ -131,6 +133,11 @@ class Side:
             wall = time.perf_counter() - began
             own, server = time.process_time() - own, spent(self.server) - server
         return Cost(count / wall, 1e3 * own / count, 1e3 * server / count)
+
+    def vacuum(self) -> None:
+        """What autovacuum does in days of work, at a time that is not measured."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE scrape_fetch, instagram_post, instagram_account")
 
     async def check(self, fetches: int) -> None:
         """Raises `AssertionError` where anything is not written as this side has to."""
@@ -166,38 +173,48 @@ def later(records: Sequence[Record], rounds: int) -> bytes:
     return pack(encode({"entities": by_table, "follow_ups": (), "items": len(records)}))
 
 
-async def measure(postgres: PostgresServer, valkey: ValkeyServer, upstream_url: str, count: int, pairs: int) -> bool:
-    read, handles = answers(count), [handle(n) for n in range(count)]
+async def measure(postgres: PostgresServer, valkey: ValkeyServer, upstream_url: str, pairs: int) -> bool:
+    read, handles = answers(COUNT), [handle(n) for n in range(COUNT)]
     sides = [Side(postgres, valkey, upstream_url, gated=True), Side(postgres, valkey, upstream_url, gated=False)]
-    start = datetime.now(UTC) - timedelta(hours=pairs + 2)
+    visits = COUNT // ROUND
+    """Rounds after which each profile was visited once more."""
+    start = datetime.now(UTC) - timedelta(hours=pairs + visits + 1)
 
     async def stage(side: Side, number: int) -> Cost:
-        at = start + timedelta(hours=number)
-        return await side.process(handles, [later(one, number) for one in read], at)
+        first = number % visits * ROUND
+        some = slice(first, first + ROUND)
+        records = [later(one, number // visits) for one in read[some]]
+        return await side.process(handles[some], records, start + timedelta(hours=number))
 
     async def whole(side: Side, _: int) -> Cost:
         return await side.whole()
 
-    await in_turn("process", sides, pairs, stage)
+    await in_turn("process", sides, pairs, visits, stage)
+    written = ROUND * (pairs + visits)
     for side in sides:
-        await side.check(count * (pairs + 1))
-        await engine.prepare(side.setup, [handle(n) for n in range(COUNT)], COUNT * (pairs + 1))
-    ratio = await in_turn("whole", sides, pairs, whole)
+        await side.check(written)
+        await engine.prepare(side.setup, handles, written)
+    ratio = await in_turn("whole", sides, pairs, visits, whole)
     for side in sides:
-        await side.check((count + COUNT) * (pairs + 1))
+        await side.check(2 * written)
         await side.engine.close()
     return ratio >= GOAL
 
 
-async def in_turn(what: str, sides: Sequence[Side], pairs: int, once: Callable[[Side, int], Awaitable[Cost]]) -> float:
-    """Print what it costs with and without the gate; the ratio of scrapes for each second of CPU. The first round warms up."""
+async def in_turn(
+    what: str, sides: Sequence[Side], pairs: int, warm: int, once: Callable[[Side, int], Awaitable[Cost]]
+) -> float:
+    """Print what it costs with and without the gate; the ratio of scrapes for each second of CPU. The first `warm` rounds warm up."""
     costs: dict[bool, list[Cost]] = {True: [], False: []}
-    for number in range(pairs + 1):
+    for number in range(pairs + warm):
         # The one that began last time comes second.
         for side in sides if number % 2 else reversed(sides):
             cost = await once(side, number)
-            if number:
+            if number >= warm:
                 costs[side.gated].append(cost)
+        if number % warm == warm - 1:
+            for side in sides:
+                side.vacuum()
     return show(what, costs[True], costs[False])
 
 
@@ -218,11 +235,11 @@ def show(what: str, gated: Sequence[Cost], ungated: Sequence[Cost]) -> float:
     return statistics.median(cpus)
 
 
-def run(count: int, pairs: int) -> bool:
+def run(pairs: int) -> bool:
     """Whether the goal is met."""
     # As a worker's process has it.
     heap.collect_less()
     with temporary_home() as home:
         postgres, valkey, upstreams = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, COUNT)
         with running(home, postgres, valkey, upstreams):
-            return uvloop.run(measure(postgres, valkey, f"http://127.0.0.1:{upstreams.port}", count, pairs))
+            return uvloop.run(measure(postgres, valkey, f"http://127.0.0.1:{upstreams.port}", pairs))

@@ -80,10 +80,10 @@ def main() -> None:
     parser.add_argument("--refreshes", type=int, default=100_000, help="refreshes of the normal day")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=("gate",), help="gate: what the gate costs, beside the same work without it")
-    parser.add_argument("--pairs", type=int, default=7, help="rounds with and without the gate")
+    parser.add_argument("--pairs", type=int, default=40, help="rounds with and without the gate")
     options = parser.parse_args()
     if options.only == "gate":
-        sys.exit(int(not gate.run(500, options.pairs)))
+        sys.exit(int(not gate.run(options.pairs)))
     world = World(options.profiles, options.seed)
     memories = [remembered(profile) for profile in world.profiles]
     missed = corruptions(world, memories)

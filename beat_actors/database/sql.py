@@ -23,6 +23,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -84,10 +85,12 @@ def _maker(row: type[R], fields: tuple[str, ...] | None) -> Callable[[Sequence[o
     """What makes a row of the values of its columns."""
     if fields is None:
         return _first
-    make: Callable[[Sequence[object]], R] | None = getattr(row, "_make", None)
-    if make is None and not _by_name(row):
+    if issubclass(row, tuple):
+        # As `_make`, which would count the columns of each row once more.
+        return partial(tuple.__new__, row)
+    if not _by_name(row):
         return lambda values: row(*values)
-    return make or (lambda values: row(**dict(zip(fields, values, strict=True))))
+    return lambda values: row(**dict(zip(fields, values, strict=True)))
 
 
 def _by_name(row: type[Any]) -> bool:

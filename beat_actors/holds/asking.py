@@ -101,7 +101,7 @@ async def unanswered(transaction: Transaction, failed: Sequence[Failed]) -> Coun
         if record.held.state is State.ASKING:
             silent(record, now)
     await pass_over(transaction, records, now)
-    standing = await cohorts.take(transaction, {cohorts.key_of(record) for record in records})
+    standing, _ = await cohorts.take(transaction, {cohorts.key_of(record) for record in records})
     for record in records:
         one = standing[cohorts.key_of(record)]
         one.count(cohorts.Counts(told=(None,)), now)

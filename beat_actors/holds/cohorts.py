@@ -156,10 +156,14 @@ def to_write(counted: Mapping[Key, Counts], asking: Iterable[HeldRecord]) -> dic
     return found
 
 
-async def take(transaction: Transaction, of: Collection[Key]) -> dict[Key, Standing]:
-    """Lock these cohorts, and read them."""
-    await transaction.run(MAKE, keys(of))
-    return {row.key: read(row) for row in await transaction.rows(TAKE, keys(of), binary=True)}
+async def take(transaction: Transaction, of: Collection[Key]) -> tuple[dict[Key, Standing], float]:
+    """Lock these cohorts, and read them; the database's clock (epoch seconds) once they are locked."""
+    named = keys(of)
+    async with transaction.pipeline() as pipeline:
+        await pipeline.run(MAKE, named)
+        rows = await pipeline.run(TAKE, named, binary=True)
+        now = await pipeline.now()
+    return {row.key: read(row) for row in rows.rows}, now.only
 
 
 async def write(transaction: Transaction, standing: Mapping[Key, Standing]) -> None:

@@ -59,26 +59,27 @@ async def mark(transaction: Transaction, entity: Entity, marks: Sequence[Mark]) 
 def asked(
     platform: str, entity: Entity, things: Sequence[tuple[str, str, str]], handles: Sequence[str | None]
 ) -> Mapping[str, object]:
-    """The parameters of `remember`. `things`: (key, account, owner); `handles`: by which each was asked for. A column in which all are empty is left
-    empty: `unnest` fills it up, and to send it would cost more than to send the keys."""
+    """The parameters of `remember`. `things`: (key, account, owner); `handles`: by which each was asked for. They go as JSON, since psycopg takes
+    several times as long to write an array. A column in which all are empty is left empty: the others fill it up."""
+    keys, accounts, owners = zip(*things, strict=True)
     return {
         "platform": platform,
         "kind": entity.kind,
-        "keys": [key for key, _, _ in things],
-        "accounts": _unless_empty([account for _, account, _ in things]),
-        "owners": _unless_empty([owner for _, _, owner in things]),
+        "keys": jsonb(keys),
+        "accounts": _unless_empty(accounts),
+        "owners": _unless_empty(owners),
         "handles": _unless_empty(handles),
     }
 
 
-def _unless_empty(column: Sequence[str | None]) -> list[str | None]:
-    return list(column) if any(column) else []
+def _unless_empty(column: Sequence[str | None]) -> str:
+    return jsonb(column) if any(column) else "[]"
 
 
 @cache
 def remember(entity: Entity, judge: Judge) -> Statement[Remembered]:
     """Reads what is remembered of things, and locks nothing: of two observations that are judged at the same time, both are compared with the last one
-    before them. Parameters: those of `asked`."""
+    before them. Parameters: those of `asked`. Records that are held are looked for only where any of the kind is."""
     rules = judge.rules
     named = {rules.key, *(one.name for one in rules.numbers if one.is_remembered), *rules.face}
     named |= {name for name in (rules.handle, rules.verified) if name}
@@ -96,12 +97,13 @@ LEFT JOIN LATERAL (
     text = f"""
 SELECT n.i::integer AS i, t.trust, CASE WHEN t.trust IS NULL AND t.{rules.key} IS NOT NULL THEN jsonb_strip_nulls(jsonb_build_object({known}))::text END AS known,
     t.observed_at, h.id AS held, {handle} AS known_key
-FROM unnest(%(keys)b::text[], %(accounts)b::text[], %(owners)b::text[], %(handles)b::text[])
-    WITH ORDINALITY AS n(key, account_id, owner, handle, i)
+FROM ROWS FROM (json_array_elements_text(%(keys)s::json), json_array_elements_text(%(accounts)s::json), json_array_elements_text(%(owners)s::json),
+    json_array_elements_text(%(handles)s::json)) WITH ORDINALITY AS n(key, account_id, owner, handle, i)
 LEFT JOIN "{entity.table}" t ON (t.{rules.key}, t.account_id, t.owner) = (n.key, coalesce(n.account_id, ''), coalesce(n.owner, ''))
-LEFT JOIN held_record h ON h.platform = %(platform)s AND h.kind = %(kind)s
-    AND (h.key, h.account_id, h.owner) = (n.key, coalesce(n.account_id, ''), coalesce(n.owner, ''))
-    AND h.decided_at IS NULL{moved}
+LEFT JOIN LATERAL (
+    SELECT h.id FROM held_record h WHERE h.platform = %(platform)s AND h.kind = %(kind)s AND h.decided_at IS NULL
+        AND (h.key, h.account_id, h.owner) = (n.key, coalesce(n.account_id, ''), coalesce(n.owner, ''))
+        AND EXISTS (SELECT FROM held_record o WHERE o.platform = %(platform)s AND o.kind = %(kind)s AND o.decided_at IS NULL)) h ON true{moved}
 """  # noqa: S608 - declared
     return Composed("holds/remembering.remember", text, Remembered)
 

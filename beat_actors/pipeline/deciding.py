@@ -81,7 +81,7 @@ async def settle_incidents(database: Database, epoch: int | None = None) -> Swep
                 await settle(transaction, records, by=BY_BEAT)
                 count += len(records)
                 continue
-            standing = await cohorts.take(transaction, {found.key})
+            standing, _ = await cohorts.take(transaction, {found.key})
             standing[found.key].cohort = standing[found.key].cohort.closed()
             await cohorts.write(transaction, standing)
             log.warning("incident_ended", cause=found.cause, source=found.source, operation=found.operation)

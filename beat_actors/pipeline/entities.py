@@ -44,7 +44,7 @@ SQL_TYPES: dict[type, str] = {
     list: "jsonb",
 }
 TRUST = {"trust": "text", "trust_score": "smallint", "trust_reasons": "jsonb"}
-"""What the gate says of a record, beside the record's own fields: what it remembers (base64), the score, and the reasons for it."""
+"""What the gate says of a record: what it remembers (base64), the score, and the reasons for it."""
 SUBJECTS = {"profile_log": "profile_id", "post_log": "post_id"}
 REPEAT = 0.1
 """The share of `BEAT_LOG_DAYS` after which dimensions are logged again though they are the same."""
@@ -102,8 +102,9 @@ def write_records(entity: Entity, *, judged: bool = False) -> str:
 
     Parameters: `platform`; `log_days`; the arrays `fetches`, `requests`, `accounts`, `owners`, `observed` (when each answer came), `sources`,
     `versions`, `builds`; `records`, a JSON array of records for each fetch. JSON and not jsonb: it is read once, and building the tree would cost more than reading the text.
-    `judged`: a record may have what the gate says of it beside its own fields (`TRUST`). It becomes the row's where the observation is the newest. There is
-    one array more then, `holds`: the held record that was accepted, null for what an answer says at once. What it changes is an event of its own.
+    `judged`: there are two arrays more. `judgements`: a JSON array for each fetch with what the gate says of its records, in their order (`TRUST`). It
+    becomes the row's where the observation is the newest. It lies beside the records, so that these are not taken apart to be told of it. `holds`: the
+    held record that was accepted, null for what an answer says at once. What it changes is an event of its own.
     """
     columns = column_types(entity)
     names = list(columns)
@@ -111,7 +112,7 @@ def write_records(entity: Entity, *, judged: bool = False) -> str:
     dimensions = [name for name in others if name not in entity.metrics | entity.volatile]
     metrics = [name for name in others if name in entity.metrics]
     trust = list(TRUST) if judged else []
-    declared = ", ".join(f"{name} {kind}" for name, kind in {**columns, **(TRUST if judged else {})}.items())
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     updates = ", ".join(
         f"{name} = CASE WHEN excluded.{name} IS NOT NULL OR '{name}' = ANY (excluded.empty) THEN excluded.{name} ELSE t.{name} END"
         for name in others
@@ -135,10 +136,10 @@ def write_records(entity: Entity, *, judged: bool = False) -> str:
 WITH g AS (
     SELECT * FROM unnest(%(fetches)s::bigint[], %(requests)s::bigint[], %(accounts)s::text[], %(owners)s::text[],
         %(observed)s::timestamptz[], %(sources)s::text[], %(versions)s::integer[], %(builds)s::integer[], %(records)b::text[]{
-        ", %(holds)s::bigint[]" if judged else ""
+        ", %(judgements)b::text[], %(holds)s::bigint[]" if judged else ""
     })
         WITH ORDINALITY AS g(fetch_id, request_id, account_id, owner, observed_at, source, parser_version, build_id, records{
-        hold
+        ", judgements, hold" if judged else ""
     }, given)
 ), r AS (
     SELECT r.*, g.source, g.parser_version, g.build_id, g.request_id, g.account_id, g.owner, g.observed_at, g.fetch_id, g.given{
@@ -149,8 +150,8 @@ WITH g AS (
     }g.observed_at DESC, g.fetch_id DESC, r.n DESC) AS place{hashed}
     FROM g CROSS JOIN LATERAL ROWS FROM (json_to_recordset(g.records::json) AS ({
         declared
-    }, empty text[], hidden text[]))
-        WITH ORDINALITY AS r({", ".join([*names, *trust])}, empty, hidden, n){_not_erased(entity)}
+    }, empty text[], hidden text[]){_judgements() if judged else ""})
+        WITH ORDINALITY AS r({", ".join([*names, "empty", "hidden", *trust])}, n){_not_erased(entity)}
 ), current AS (
     INSERT INTO "{entity.table}" AS t ({
         ", ".join(names)
@@ -197,6 +198,11 @@ FROM r LEFT JOIN current c ON c.key = r.{entity.key} AND c.account_id = r.accoun
 WHERE c.key IS NULL OR r.place > 1
 {_media(entity) if entity.assets else ""}
 """  # noqa: S608 - as above
+
+
+def _judgements() -> str:
+    """What the gate says of the records, in their order."""
+    return f", json_to_recordset(g.judgements::json) AS ({', '.join(f'{name} {kind}' for name, kind in TRUST.items())})"
 
 
 def _with_holds(entity: Entity) -> str:

@@ -16,7 +16,8 @@ from beat_actors.holds.asking import pass_over, put_off, silent
 from beat_actors.holds.gates import judge_of
 from beat_actors.holds.records import HeldRecord, change, put, take
 from beat_actors.holds.remembering import Mark, Remembered
-from beat_actors.pipeline.judging import Answer, Claimed, Judged, Rejected, Table, Written, written_of
+from beat_actors.pipeline.judged import Claimed, Judged, Rejected, Written, written_of
+from beat_actors.pipeline.judging import Answer, Table
 from beat_actors.platforms.registry import platforms
 from beat_actors.trust.judgement import WHOLE
 from beat_actors.trust.witnesses import State
@@ -130,7 +131,7 @@ async def _count(transaction: Transaction, judged: Judged) -> None:
     counted = cohorts.to_write(judged.counted, [one.record for one in judged.asking])
     if not counted:
         return
-    standing, now = await cohorts.take(transaction, counted), await transaction.now()
+    standing, now = await cohorts.take(transaction, counted)
     for key, counts in counted.items():
         standing[key].count(counts, now)
     for record in (one.record for one in judged.asking):

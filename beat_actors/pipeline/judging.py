@@ -1,24 +1,21 @@
 """The answers of a batch about things of one kind, judged one after the other. No I/O: `gating` reads what is remembered, and stores what is held."""
 
-from binascii import b2a_base64
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from beat_actors.fetches.claims import Ingested, Retrieved
-from beat_actors.holds.asking import Asking, chain_of
-from beat_actors.holds.cohorts import WIDENING, Counts, Key, key_of
+from beat_actors.holds.asking import chain_of
+from beat_actors.holds.cohorts import WIDENING, Key, key_of
 from beat_actors.holds.gates import Judge, asked_handle, question
 from beat_actors.holds.records import About, HeldRecord
 from beat_actors.holds.remembering import Mark, Remembered
+from beat_actors.pipeline.judged import Claimed, Judged, Rejected, Said, Written, written_of
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.trust.facts import facts
-from beat_actors.trust.gate import Asked
+from beat_actors.trust.gate import Asked, Values
 from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
 from beat_actors.trust.memory import NOTHING, Memory, encode
 from beat_actors.trust.witnesses import ENDED, State, told
@@ -26,7 +23,6 @@ from beat_actors.trust.witnesses import ENDED, State, told
 NONE: frozenset[str] = frozenset()
 MOST_ASKED = 3
 """Of one answer so many held records are asked about at once. The others wait: a page of false posts is not to cost a call for each of them."""
-Claimed: TypeAlias = Retrieved | Ingested
 Thing: TypeAlias = tuple[str, str, str]
 """A key, an account and an owner."""
 
@@ -41,89 +37,11 @@ class Answer(NamedTuple):
     records: bytes
 
 
-class Written(NamedTuple):
-    """The records of one kind that are written of an answer: a row of the arrays that `write_records` takes. `hold`: the held record that was accepted,
-    where the rest of the answer was written before."""
-
-    fetch_id: int
-    request_id: int
-    account_id: str
-    owner: str
-    observed_at: datetime
-    source: str
-    parser_version: int | None
-    records: str
-    hold: int | None = None
-
-
-class Rejected(NamedTuple):
-    """Of an answer, the records of one kind that cannot be true for this reason, which is the first one's."""
-
-    claim: Claimed
-    kind: str
-    reason: Reason
-    records: int
-
-
-@dataclass(slots=True)
-class Judged:
-    """What the gate said of a batch. `held`: how many records of each fetch are held; `new` and `changed`: the records that are to be stored; `asking`:
-    those about which a source is to be asked. `heard`: the ids of those of which an answer said something. `counted`: observations by cohort; `refuted`:
-    held records that another source refuted, by cohort."""
-
-    rejected: list[Rejected] = field(default_factory=list)
-    held: Counter[int] = field(default_factory=Counter)
-    new: list[HeldRecord] = field(default_factory=list)
-    changed: list[HeldRecord] = field(default_factory=list)
-    asking: list[Asking] = field(default_factory=list)
-    heard: set[int] = field(default_factory=set)
-    counted: dict[Key, Counts] = field(default_factory=dict)
-    refuted: Counter[Key] = field(default_factory=Counter)
-
-    def counts(self, key: Key) -> Counts:
-        """The counts of the cohort, which may be changed."""
-        return self.counted.setdefault(key, Counts())
-
-    def observed(self, key: Key, judgements: Sequence[Judgement]) -> None:
-        """The records of one kind in one answer are one observation: it is what most of them are. A page of posts has an unusual one on many days."""
-        if not judgements:
-            return
-        counts, half = self.counts(key), len(judgements) / 2
-        counts.seen += 1
-        unusual = [one for one in judgements if one.reasons]
-        if not unusual:
-            return
-        held = [one for one in unusual if one.ruling is Ruling.HOLD]
-        counts.odd += sum(one.is_odd for one in unusual) > half
-        counts.bad += sum(one.ruling is Ruling.REJECT for one in unusual) > half
-        if len(held) > half:
-            falls = 2 * sum(_falls(one) for one in held) > len(held)
-            counts.falls, counts.rises = counts.falls + falls, counts.rises + (not falls)
-
-    def told(self, record: HeldRecord, *, confirms: bool | None) -> None:
-        """A source that was asked about the record has answered."""
-        counts = self.counts(key_of(record))
-        counts.told = (*counts.told, confirms)
-
-    def ask(self, record: HeldRecord, claim: Claimed) -> None:
-        """Another source is to be asked about the record, by a fetch that follows this one. Each record is one question."""
-        self.asking = [*(one for one in self.asking if one.record is not record), Asking(record, claim)]
-
-    def note(self, record: HeldRecord) -> None:
-        """Store the record as it is now."""
-        if not any(one is record for one in (*self.new, *self.changed)):
-            self.changed.append(record)
-
-    def rejected_of(self, fetch_id: int) -> int:
-        """How many records of the fetch are rejected."""
-        return sum(one.records for one in self.rejected if one.claim.id == fetch_id)
-
-
 class _Known(msgspec.Struct, gc=False):
     """What is known of a thing while the batch is judged. `observed_at`: epoch seconds of its last observation that was written. `is_marked`: its
     row is to say what is held. A batch has hundreds, of which none refers to itself, so the garbage collector need not look at them."""
 
-    memory: Memory
+    memory: Memory = NOTHING
     observed_at: float = -1.0
     known_key: str | None = None
     held: HeldRecord | None = None
@@ -146,50 +64,60 @@ class Table:
         self._asked = asked
         self.answers = sorted(answers, key=lambda answer: answer.claim.payload_at)
         self.things: dict[Thing, str | None] = {}
-        self._key = attrgetter(how.rules.key)
         self._facts = [facts(how.rules, answer.records) for answer in self.answers]
-        self._of = [
-            [self._thing(answer, record) for record in records]
-            for answer, records in zip(self.answers, self._facts, strict=True)
-        ]
+        self._read = [[*map(how.gate.read, records)] for records in self._facts]
+        self._of = [self._things(answer, read) for answer, read in zip(self.answers, self._read, strict=True)]
         self._known: dict[Thing, _Known] = {}
+        self._holds = False
+        """Whether a record of any of the things is held."""
         for answer, things in zip(self.answers, self._of, strict=True):
             handle = asked_handle(how.rules, answer.claim.operation, answer.claim.params)
-            for thing in things:
-                if handle is None:
+            if handle is None:
+                for thing in things:
                     self.things.setdefault(thing, None)
-                else:
-                    self.things[thing] = handle
+            else:
+                self.things.update(dict.fromkeys(things, handle))
             if (about := self._asked_about(answer)) is not None:
                 self.things.setdefault(about, None)
 
     def remember(self, rows: Sequence[Remembered], held: Mapping[About, HeldRecord]) -> None:
         """Take up what is known of the things, and which records of them are held."""
-        found = {row.i: row for row in rows}
-        for place, thing in enumerate(self.things, 1):
-            row = found.get(place)
-            if row is None:
-                self._known[thing] = _Known(NOTHING)
-                continue
+        things, how = list(self.things), self.how
+        self._known = {thing: _Known() for thing in things}
+        for row in rows:
+            thing = things[row.i - 1]
             at = -1.0 if row.observed_at is None else row.observed_at.timestamp()
-            record = None if row.held is None and not self._asked else held.get(self._about(thing))
-            self._known[thing] = _Known(row.memory(self.how), at, row.known_key, record)
+            self._known[thing] = _Known(row.memory(how), at, row.known_key)
+            if row.held is not None or self._asked:
+                self._known[thing].held = held.get(self._about(thing))
+                self._holds = True
 
     def judge(self, judged: Judged) -> list[Written]:
         """What is written of these answers. What is not is added to `judged`."""
         written: list[Written] = []
-        for answer, records, things in zip(self.answers, self._facts, self._of, strict=True):
+        for answer, records, read, things in zip(self.answers, self._facts, self._read, self._of, strict=True):
             known = [self._known[thing] for thing in things]
-            for record, thing in zip(records, known, strict=True):
-                if thing.held is not None:
-                    written += self._hear(answer, record, thing, judged)
-            about = self._asked_about(answer)
-            if about is not None and records and about not in things:
-                # The source that was asked for it answers with another one.
-                written += self._hear(answer, records[0], self._known[about], judged)
-            kept = self._judge(answer, records, known, judged)
-            if kept:
-                written.append(written_of(answer.claim, f"[{b','.join(kept).decode()}]"))
+            if self._holds:
+                written += self._hear_all(answer, records, things, known, judged)
+            written += self._judge(answer, records, read, known, judged)
+        return written
+
+    def _hear_all(
+        self,
+        answer: Answer,
+        records: Sequence[object],
+        things: Sequence[Thing],
+        known: Sequence[_Known],
+        judged: Judged,
+    ) -> list[Written]:
+        written: list[Written] = []
+        for record, thing in zip(records, known, strict=True):
+            if thing.held is not None:
+                written += self._hear(answer, record, thing, judged)
+        about = self._asked_about(answer)
+        if about is not None and records and about not in things:
+            # The source that was asked for it answers with another one.
+            written += self._hear(answer, records[0], self._known[about], judged)
         return written
 
     def marks(self) -> list[Mark]:
@@ -201,21 +129,48 @@ class Table:
                 found.append(Mark(*thing, since, packed(known.memory)))
         return sorted(found)
 
-    def _judge(self, answer: Answer, records: Sequence[object], known: Sequence[_Known], judged: Judged) -> list[bytes]:
+    def _judge(
+        self,
+        answer: Answer,
+        records: Sequence[object],
+        read: Sequence[Values],
+        known: Sequence[_Known],
+        judged: Judged,
+    ) -> list[Written]:
         claim, gate = answer.claim, self.how.gate
         at = claim.payload_at.timestamp()
-        asked = Asked(
-            claim.operation, claim.params, next((thing.known_key for thing in known if thing.known_key), None)
-        )
-        memories = [thing.memory for thing in known]
+        known_key = next((thing.known_key for thing in known if thing.known_key), None)
+        asked = Asked(claim.operation, claim.params, known_key)
         key = Key(self.platform.name, claim.source, claim.operation, claim.parser_version or 0)
-        judgements = gate.judge_answer(
-            records, memories, at=at, source=claim.source, asked=asked, widened=WIDENING.of(key)
-        )
-        raw = _texts(answer.records)
+        judgements = gate.judge_read(read, [thing.memory for thing in known], at, claim.source, asked, WIDENING.of(key))
+        # Nearly always all of them are the one judgement that says that nothing is unusual.
+        usual = judgements.count(gate.accepted) == len(judgements)
+        judged.observed(key, () if usual else judgements, len(judgements))
+        if usual or all(one.is_written for one in judgements):
+            # The records are written as they were read.
+            said = [
+                self._learn(thing, values, one, at) for thing, values, one in zip(known, read, judgements, strict=True)
+            ]
+            return [written_of(claim, answer.records.decode(), said)] if said else []
+        return self._kept(answer, records, read, known, judgements, judged)
+
+    def _kept(
+        self,
+        answer: Answer,
+        records: Sequence[object],
+        read: Sequence[Values],
+        known: Sequence[_Known],
+        judgements: Sequence[Judgement],
+        judged: Judged,
+    ) -> list[Written]:
+        """What is written of an answer of which something is not."""
+        claim, at = answer.claim, answer.claim.payload_at.timestamp()
         kept: list[bytes] = []
+        said: list[Said] = []
         rejected: Counter[Reason] = Counter()
-        for record, thing, judgement, text in zip(records, known, judgements, raw, strict=True):
+        for record, values, thing, judgement, text in zip(
+            records, read, known, judgements, _texts(answer.records), strict=True
+        ):
             if judgement.ruling is Ruling.REJECT:
                 rejected[_why(judgement)] += 1
                 continue
@@ -225,14 +180,17 @@ class Table:
                 self._hold(answer, record, text, judgement, thing, judged)
             if WHOLE in withheld:
                 continue
-            if at >= thing.observed_at:
-                thing.memory = gate.learn(thing.memory, record, judgement, at=at)
-                thing.observed_at = at
-            left = _without(text, withheld) if withheld else bytes(text)
-            kept.append(_with_trust(self.how, left, judgement.score, judgement.reasons, thing.memory))
-        judged.observed(key, judgements)
+            said.append(self._learn(thing, values, judgement, at))
+            kept.append(_without(text, withheld) if withheld else bytes(text))
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
-        return kept
+        return [written_of(claim, f"[{b','.join(kept).decode()}]", said)] if kept else []
+
+    def _learn(self, thing: _Known, values: Values, judgement: Judgement, at: float) -> Said:
+        """What is said of a record that is written, and learnt of it where nothing newer is known."""
+        if at >= thing.observed_at:
+            thing.memory = self.how.gate.learn_read(thing.memory, values, judgement, at)
+            thing.observed_at = at
+        return _said(self.how, judgement.score, judgement.reasons, thing.memory)
 
     def _hear(self, answer: Answer, record: object, thing: _Known, judged: Judged) -> list[Written]:
         """Another observation of a thing of which a record is held may decide about that one. What is written for it."""
@@ -289,7 +247,7 @@ class Table:
         if sum(one.follows is claim for one in judged.asking) >= MOST_ASKED:
             chain = ()
         thing.held = HeldRecord(
-            about=self._about(self._thing(answer, record)),
+            about=self._about((self.how.gate.read(record)[-1], claim.account_id or "", claim.owner or "")),
             fetch_id=claim.id,
             request_id=claim.request_id,
             operation=claim.operation,
@@ -304,12 +262,13 @@ class Table:
             held=self.how.witnesses.hold(said, thing.memory, chain, at),
             question=asks,
         )
-        thing.is_marked = True
+        thing.is_marked = self._holds = True
         judged.new.append(thing.held)
         judged.ask(thing.held, claim)
 
-    def _thing(self, answer: Answer, record: object) -> Thing:
-        return self._key(record), answer.claim.account_id or "", answer.claim.owner or ""
+    def _things(self, answer: Answer, read: Sequence[Values]) -> list[Thing]:
+        account, owner = answer.claim.account_id or "", answer.claim.owner or ""
+        return [(values[-1], account, owner) for values in read]
 
     def _about(self, thing: Thing) -> About:
         return About(self.platform.name, self.entity.kind, *thing)
@@ -322,20 +281,6 @@ class Table:
         return record.about.key, record.about.account_id, record.about.owner
 
 
-def written_of(claim: Claimed, records: str) -> Written:
-    """These records of an answer, as they were read of it."""
-    return Written(
-        claim.id,
-        claim.request_id,
-        claim.account_id or "",
-        claim.owner or "",
-        claim.payload_at,
-        claim.source,
-        claim.parser_version,
-        records,
-    )
-
-
 def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[Written]]:
     """What is remembered of a thing once the record that was held of it is decided, and what is written of the record."""
     memory = memory.released()
@@ -343,7 +288,7 @@ def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[
         return memory, []
     (record,) = facts(how.rules, b"[" + bytes(kept.record) + b"]")
     memory = how.gate.learn(memory, record, how.gate.accepted, at=kept.held.said.at)
-    text = _with_trust(how, bytes(kept.record), kept.score, kept.reasons, memory)
+    said = _said(how, kept.score, kept.reasons, memory)
     about = kept.about
     row = Written(
         kept.fetch_id,
@@ -353,37 +298,26 @@ def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[
         kept.observed_at,
         kept.source,
         kept.parser_version,
-        f"[{text.decode()}]",
+        f"[{bytes(kept.record).decode()}]",
         kept.id,
+        msgspec.json.encode([said]).decode(),
     )
     return memory, [row]
 
 
-def _with_trust(how: Judge, text: bytes, score: int, reasons: Sequence[Reason], memory: Memory) -> bytes:
-    """The record with what the gate says of it, as `write_records` takes it."""
-    trust = b',"trust":"%s"' % b2a_base64(encode(memory), newline=False) if how.remembers else b""
-    why = b',"trust_reasons":' + msgspec.json.encode(reasons) if reasons else b""
-    return b'%s,"trust_score":%d%s%s}' % (text[:-1], score, trust, why)
+def _said(how: Judge, score: int, reasons: tuple[Reason, ...], memory: Memory) -> Said:
+    return Said(score, encode(memory) if how.remembers else None, reasons)
 
 
 def packed(memory: Memory) -> str:
     """A memory as `TRUST` has it."""
-    return b2a_base64(encode(memory), newline=False).decode()
+    return b64encode(encode(memory)).decode()
 
 
 def _without(text: msgspec.Raw, names: frozenset[str]) -> bytes:
     """The record without these fields, which then keep the values that they have."""
     fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     return msgspec.json.encode({name: value for name, value in fields.items() if name not in names})
-
-
-def _falls(judgement: Judgement) -> bool:
-    """Whether a number fell that is held."""
-    return any(
-        reason.before is not None and reason.now is not None and reason.now < reason.before
-        for reason in judgement.reasons
-        if reason.ruling is Ruling.HOLD
-    )
 
 
 def _why(judgement: Judgement) -> Reason:

@@ -11,7 +11,8 @@ from beat_actors.fetches.follow_ups import follow_up
 from beat_actors.pipeline import builds, gating
 from beat_actors.pipeline.builds import Build
 from beat_actors.pipeline.entities import Returned, writing
-from beat_actors.pipeline.judging import Answer, Claimed, Judged, Written
+from beat_actors.pipeline.judged import Claimed, Judged, Written
+from beat_actors.pipeline.judging import Answer
 from beat_actors.pipeline.late import add_late
 from beat_actors.pipeline.records import Records
 from beat_actors.platforms.interface import Entity
@@ -22,7 +23,18 @@ from beat_actors.scores.tally import TALLY
 Read = tuple[Claimed, Records]
 """A claim, and what was read for it."""
 
-OF_ROWS = ("fetches", "requests", "accounts", "owners", "observed", "sources", "versions", "records", "holds")
+OF_ROWS = (
+    "fetches",
+    "requests",
+    "accounts",
+    "owners",
+    "observed",
+    "sources",
+    "versions",
+    "records",
+    "holds",
+    "judgements",
+)
 """The arrays of what `Written` has, in its order."""
 
 
@@ -79,7 +91,7 @@ async def write_entities(
     judged: bool = False,
 ) -> list[intake.Row]:
     """Write records of one kind, given as `values_of` has them; the assets that are to be observed after all kinds are written. `judged`: the
-    records have what the gate says of them, and there is the array `holds`."""
+    gate has judged the records, and there are the arrays `holds` and `judgements`."""
     parameters = {"platform": platform, "log_days": transaction.settings.log_days, **values}
     rows = await transaction.rows(writing(entity, judged=judged), parameters)
     late = [row for row in rows if row.field is None]

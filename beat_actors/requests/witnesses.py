@@ -58,7 +58,7 @@ async def _again(transaction: Transaction, ids: Sequence[int]) -> set[str]:
         if record.held.state is State.ASKING and record.question is None:
             silent(record, now)
     await pass_over(transaction, records, now)
-    standing = await cohorts.take(transaction, {cohorts.key_of(record) for record in records})
+    standing, _ = await cohorts.take(transaction, {cohorts.key_of(record) for record in records})
     for record in lost:
         standing[cohorts.key_of(record)].count(cohorts.Counts(told=(None,)), now)
     for record in records:

@@ -7,17 +7,25 @@ fell, a count beyond all others, a handle that leads to another entity, a lost v
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
+from typing import Any, TypeAlias
 
-from beat_actors.platforms.interface import EntityRules, Number
+import msgspec
+
+from beat_actors.platforms.interface import EntityRules, NeverMore, Number, SeldomMore
 from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling, judged
-from beat_actors.trust.memory import DAY, NOTHING, SCALE, Known, Memory, learnt, mark
+from beat_actors.trust.memory import DAY, NOTHING, SCALE, Known, Memory, mark, seen
+
+Values: TypeAlias = tuple[Any, ...]
+"""All that the rules name of a record, as `Gate.read` gives it."""
+NONE: frozenset[str] = frozenset()
 
 INT64 = 2**63 - 1
 SLACK = timedelta(days=1)
 """Clocks and time zones of providers may be off by this much."""
+AHEAD = SLACK.total_seconds()
 SPREADS = 8.0
 """A change is out of range from this many spreads on."""
 PRIOR = 5
@@ -43,32 +51,45 @@ class Widened:
 NORMAL = Widened()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the call asked for. `known_key`: the key of the entity that is known by the handle that was asked for, if one is."""
 
     operation: str
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = {}
     known_key: str | None = None
 
 
 class Gate:
-    """The rules of one entity, prepared. A record is anything that has the attributes that the rules name."""
+    """The rules of one entity, prepared. A record is anything that has the attributes that the rules name.
+
+    All that the rules name is read of a record at once, as a tuple. What is prepared here are the places in it.
+    """
 
     def __init__(self, rules: EntityRules, since: datetime) -> None:
         self.rules = rules
         self.accepted = Judgement(Ruling.ACCEPT, 100, rules.version)
         self._since = since - SLACK
-        self._key = attrgetter(rules.key)
-        # With the key in front, so that the getter returns a tuple for one number too.
-        self._values = attrgetter(rules.key, *(number.name for number in rules.numbers))
-        self._numbers = tuple(enumerate(rules.numbers, 1))
-        self._remembered = tuple(number for number in rules.numbers if number.is_remembered)
-        self._learns = tuple((n, number.name) for n, number in self._numbers if number.is_remembered)
-        self._never = tuple((pair, attrgetter(pair.name, pair.than)) for pair in rules.never)
-        self._seldom = tuple((pair, attrgetter(pair.name, pair.than)) for pair in rules.seldom)
-        self._face = attrgetter(*rules.face) if len(rules.face) > 1 else None
-        self._born = attrgetter(rules.born) if rules.born else None
+        pairs: tuple[NeverMore | SeldomMore, ...] = (*rules.never, *rules.seldom)
+        named = [
+            rules.key,
+            *(number.name for number in rules.numbers),
+            *(name for pair in pairs for name in (pair.name, pair.than)),
+        ]
+        named += [*rules.dates, *rules.face, *(name for name in (rules.handle, rules.verified) if name)]
+        named += [name for asked in rules.identity.values() for name in asked.values()]
+        places = self._places = {name: place for place, name in enumerate(dict.fromkeys(named))}
+        # With the key twice, so that the getter returns a tuple for one field too.
+        self.read = attrgetter(*places, rules.key)
+        self._numbers = tuple((places[number.name], number.name, number) for number in rules.numbers)
+        self._learns = tuple(one for one in self._numbers if one[2].is_remembered)
+        self._never = tuple((pair, places[pair.name], places[pair.than]) for pair in rules.never)
+        self._seldom = tuple((pair, places[pair.name], places[pair.than]) for pair in rules.seldom)
+        self._dates = tuple((places[name], name) for name in rules.dates)
+        self._face = tuple(places[name] for name in rules.face)
+        self._handle = places[rules.handle] if rules.handle else None
+        self._verified = places[rules.verified] if rules.verified else None
+        self._born = places[rules.born] if rules.born else None
+        self._recognises = bool(rules.face or rules.handle or rules.verified)
 
     def judge(
         self,
@@ -81,38 +102,51 @@ class Gate:
         widened: Widened = NORMAL,
     ) -> Judgement:
         """`at`: epoch seconds of the answer. `memory`: what was known before it, so that the record is no part of what it is compared with."""
-        return self._judge(record, memory, at, source, asked, widened)
+        return self._judge(self.read(record), memory, at, source, asked, widened)
 
     def _judge(
-        self, record: object, memory: Memory, at: float, source: str, asked: Asked | None, widened: Widened
+        self, values: Values, memory: Memory, at: float, source: str, asked: Asked | None, widened: Widened
     ) -> Judgement:
         reasons: list[Reason] = []
-        values, known = self._values(record), memory.numbers
-        for place, number in self._numbers:
+        known = memory.numbers
+        for place, name, number in self._numbers:
             value = values[place]
             if value is None:
                 continue
-            last = known.get(number.name)
+            last = known.get(name)
             if last is not None and value == last.value:
                 continue
             if value < 0 and not number.signed:
-                reasons.append(Reason("negative", Ruling.REJECT, number.name, 100, now=float(value)))
+                reasons.append(Reason("negative", Ruling.REJECT, name, 100, now=float(value)))
             elif value > INT64:
-                reasons.append(Reason("beyond_int64", Ruling.REJECT, number.name, 100, now=float(value)))
+                reasons.append(Reason("beyond_int64", Ruling.REJECT, name, 100, now=float(value)))
             elif number.most is not None and value > number.most:
-                reasons.append(Reason("beyond_all", Ruling.HOLD, number.name, 100, now=value))
+                reasons.append(Reason("beyond_all", Ruling.HOLD, name, 100, now=value))
             elif last is not None:
-                self._moved(record, number, last, value, at, source, widened, reasons)
+                self._moved(values, number, last, value, at, source, widened, reasons)
             elif value == 0 and number.drop_from == 1:
-                reasons.append(Reason("first_zero", Ruling.NOTE, number.name, 10, now=0))
-        if self._never or self._seldom:
-            self._compare(record, known, reasons)
-        if self.rules.dates:
-            self._date(record, at, reasons)
+                reasons.append(Reason("first_zero", Ruling.NOTE, name, 10, now=0))
+        for never, place, than in self._never:
+            value, other = values[place], values[than]
+            if value is not None and other is not None and value >= never.at_least and value > other:
+                reasons.append(Reason("more_than_possible", Ruling.REJECT, never.name, 100, now=float(value)))
+        for seldom, place, than in self._seldom:
+            value, other = values[place], values[than]
+            if value is None or other is None or value < seldom.at_least or value <= seldom.times * other:
+                continue
+            self._compare(seldom, value, known, reasons)
+        for place, name in self._dates:
+            value = values[place]
+            if value is None:
+                continue
+            if value < self._since:
+                reasons.append(Reason("before_the_platform", Ruling.REJECT, name, 100))
+            elif value.timestamp() > at + AHEAD:
+                reasons.append(Reason("in_the_future", Ruling.REJECT, name, 100))
         if asked is not None:
-            self._identify(record, asked, reasons)
-        if memory is not NOTHING:
-            self._recognise(record, memory, reasons)
+            self._identify(values, asked, reasons)
+        if self._recognises and memory is not NOTHING:
+            self._recognise(values, memory, reasons)
         return judged(self.rules.version, tuple(reasons)) if reasons else self.accepted
 
     def judge_answer(
@@ -126,6 +160,18 @@ class Gate:
         widened: Widened = NORMAL,
     ) -> list[Judgement]:
         """All records of one entity in one answer. `memories` has one for each, `NOTHING` for a new entity."""
+        return self.judge_read([self.read(record) for record in records], memories, at, source, asked, widened)
+
+    def judge_read(
+        self,
+        records: Sequence[Values],
+        memories: Sequence[Memory],
+        at: float,
+        source: str,
+        asked: Asked | None,
+        widened: Widened,
+    ) -> list[Judgement]:
+        """As `judge_answer`, of records that `read` has read."""
         if asked is not None and asked.known_key is None and asked.operation not in self.rules.identity:
             asked = None  # a page of posts was asked for by nothing that a post has
         found = [
@@ -135,15 +181,14 @@ class Gate:
         placeholder = self.rules.placeholder
         if placeholder is None or len(records) < placeholder.at_least:
             return found
-        told = [value for record in records if (value := getattr(record, placeholder.name)) is not None]
+        where = self._places[placeholder.name]
+        told = [value for record in records if (value := record[where]) is not None]
         same = told.count(placeholder.value)
         if len(told) < placeholder.at_least or same * 2 <= len(told):
             return found
         for place, (record, memory) in enumerate(zip(records, memories, strict=True)):
             last = memory.numbers.get(placeholder.name)
-            if getattr(record, placeholder.name) == placeholder.value and (
-                last is None or last.value != placeholder.value
-            ):
+            if record[where] == placeholder.value and (last is None or last.value != placeholder.value):
                 before = None if last is None else last.value
                 reason = Reason("placeholder", Ruling.HOLD, placeholder.name, 60, before, placeholder.value)
                 found[place] = judged(self.rules.version, (*found[place].reasons, reason))
@@ -151,32 +196,41 @@ class Gate:
 
     def learn(self, memory: Memory, record: object, judgement: Judgement, *, at: float) -> Memory:
         """The memory after this observation. Nothing of a record that was rejected or held as a whole is learnt, and no field that was held."""
-        if judgement.ruling <= Ruling.NOTE:
-            withheld: frozenset[str] = frozenset()
-        else:
+        return self.learn_read(memory, self.read(record), judgement, at)
+
+    def learn_read(self, memory: Memory, values: Values, judgement: Judgement, at: float) -> Memory:
+        """As `learn`, of a record that `read` has read."""
+        withheld = NONE
+        if judgement is not self.accepted and judgement.ruling > Ruling.NOTE:
             withheld = judgement.withheld
             if judgement.ruling is Ruling.REJECT:
                 return memory
             memory = memory.holding(int(at))
             if WHOLE in withheld:
                 return memory
-        values = self._values(record)
-        rules = self.rules
-        return learnt(
-            memory,
-            self._remembered,
-            [values[place] for place, _ in self._learns]
-            if not withheld
-            else [None if name in withheld else values[place] for place, name in self._learns],
-            int(at),
-            tuple([mark(text) for text in self._face(record)]) if self._face is not None else (),
-            mark(getattr(record, rules.handle)) if rules.handle else 0,
-            getattr(record, rules.verified) if rules.verified and rules.verified not in withheld else None,
+        numbers, seconds = memory.numbers.copy(), int(at)
+        for place, name, number in self._learns:
+            value = values[place]
+            if value is None or name in withheld:
+                continue
+            known = numbers.get(name)
+            numbers[name] = Known(value, seconds) if known is None else known.moved(number, value, seconds)
+        if not self._recognises:
+            return Memory(numbers, memory.face, memory.handle, memory.is_verified, memory.held_since)
+        told = None
+        if self._verified is not None and self.rules.verified not in withheld:
+            told = values[self._verified]
+        return Memory(
+            numbers,
+            seen(memory.face, [values[place] for place in self._face]),
+            (mark(values[self._handle]) if self._handle is not None else 0) or memory.handle,
+            memory.is_verified if told is None else told,
+            memory.held_since,
         )
 
     def _moved(
         self,
-        record: object,
+        values: Values,
         number: Number,
         last: Known,
         value: int,
@@ -195,7 +249,7 @@ class Gate:
             return
         if falls and number.only_grows:
             limit = GROWING + step_share(before, number.digits_of(source))
-        elif abs(value - before) <= number.least * before or self._may_rise(record, number, at, falls=falls):
+        elif abs(value - before) <= number.least * before or self._may_rise(values, number, at, falls=falls):
             return
         else:
             limit = reach(number, last, at, source)
@@ -206,62 +260,46 @@ class Gate:
         elif share >= NOTED:
             reasons.append(Reason("range", Ruling.NOTE, number.name, int(50 * share), before, value))
 
-    def _may_rise(self, record: object, number: Number, at: float, *, falls: bool) -> bool:
+    def _may_rise(self, values: Values, number: Number, at: float, *, falls: bool) -> bool:
         """Whether the number rises on a young entity, where it may rise without limit. An entity whose age was not told counts as young."""
         if falls or not number.settles:
             return False
-        born = self._born(record) if self._born is not None else None
+        born = values[self._born] if self._born is not None else None
         return born is None or at - born.timestamp() < number.settles * DAY
 
-    def _compare(self, record: object, known: Mapping[str, Known], reasons: list[Reason]) -> None:
-        for never, both in self._never:
-            value, than = both(record)
-            if value is not None and than is not None and value >= never.at_least and value > than:
-                reasons.append(Reason("more_than_possible", Ruling.REJECT, never.name, 100, now=float(value)))
-        for seldom, both in self._seldom:
-            value, than = both(record)
-            if value is None or than is None or value < seldom.at_least or value <= seldom.times * than:
-                continue
-            last, last_than = known.get(seldom.name), known.get(seldom.than)
-            # Where it was accepted before, it is usual for this entity.
-            if last is None or last_than is None or last.value <= seldom.times * last_than.value:
-                reasons.append(Reason("more_than_usual", Ruling.HOLD, seldom.name, 60, now=float(value)))
+    def _compare(self, seldom: SeldomMore, value: int, known: Mapping[str, Known], reasons: list[Reason]) -> None:
+        """A number that is seldom so much more than another one. Where it was accepted before, it is usual for this entity."""
+        last, last_than = known.get(seldom.name), known.get(seldom.than)
+        if last is None or last_than is None or last.value <= seldom.times * last_than.value:
+            reasons.append(Reason("more_than_usual", Ruling.HOLD, seldom.name, 60, now=float(value)))
 
-    def _date(self, record: object, at: float, reasons: list[Reason]) -> None:
-        for name in self.rules.dates:
-            value = getattr(record, name)
-            if value is None:
-                continue
-            if value < self._since:
-                reasons.append(Reason("before_the_platform", Ruling.REJECT, name, 100))
-            elif value.timestamp() > at + SLACK.total_seconds():
-                reasons.append(Reason("in_the_future", Ruling.REJECT, name, 100))
-
-    def _identify(self, record: object, asked: Asked, reasons: list[Reason]) -> None:
+    def _identify(self, values: Values, asked: Asked, reasons: list[Reason]) -> None:
         for param, name in self.rules.identity.get(asked.operation, {}).items():
-            wanted, told = asked.params.get(param), getattr(record, name)
+            wanted, told = asked.params.get(param), values[self._places[name]]
             if wanted is not None and told is not None and _same(str(wanted)) != _same(str(told)):
                 reasons.append(Reason("another_identity", Ruling.REJECT, name, 100))
                 return
-        if asked.known_key is not None and self._key(record) != asked.known_key:
+        if asked.known_key is not None and values[-1] != asked.known_key:
             # The handle may have been given away, or the source may have mixed two entities up.
             reasons.append(Reason("handle_moved", Ruling.HOLD, WHOLE, 80))
 
-    def _recognise(self, record: object, memory: Memory, reasons: list[Reason]) -> None:
+    def _recognise(self, values: Values, memory: Memory, reasons: list[Reason]) -> None:
         rules = self.rules
-        if rules.verified and memory.is_verified and getattr(record, rules.verified) is False:
+        if rules.verified and memory.is_verified and self._verified is not None and values[self._verified] is False:
             reasons.append(Reason("verified_lost", Ruling.HOLD, rules.verified, 60))
-        if rules.face and memory.face:
+        if self._face and memory.face:
             changed = 0
-            for name, old in zip(rules.face, memory.face, strict=True):
-                new = mark(getattr(record, name)) if old else 0
+            for place, old in zip(self._face, memory.face, strict=True):
+                new = mark(values[place]) if old else 0
                 if not new or new == old:
                     break
                 changed += 1
-            if changed == len(rules.face):
+            if changed == len(self._face):
                 reasons.append(Reason("face_changed", Ruling.HOLD, WHOLE, 60))
-        if rules.handle and memory.handle and (told := mark(getattr(record, rules.handle))) and told != memory.handle:
-            reasons.append(Reason("renamed", Ruling.NOTE, rules.handle, 0))
+        if rules.handle and memory.handle and self._handle is not None:
+            told = mark(values[self._handle])
+            if told and told != memory.handle:
+                reasons.append(Reason("renamed", Ruling.NOTE, rules.handle, 0))
 
 
 def reach(number: Number, last: Known, at: float, source: str = "") -> float:

@@ -4,7 +4,7 @@ Only what was accepted is learnt. A held value changes nothing but the mark that
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
@@ -34,12 +34,12 @@ class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The number after an accepted observation. One that is older than the last changes nothing."""
         if at < self.at:
             return self
-        before, spread = self.value, self.spread
-        moves = self.moves + 1 if self.moves < MOST_MOVES else MOST_MOVES
+        before, moves, spread = self.value, self.moves, self.spread
+        if value != before and (value <= 0 or before <= 0):
+            return Known(value, at, moves, spread)
+        moves = moves + 1 if moves < MOST_MOVES else MOST_MOVES
         if value == before:
             return Known(value, at, moves, spread - spread // moves)
-        if value <= 0 or before <= 0:
-            return Known(value, at, self.moves, spread)
         change, days = abs(math.log(value / before)) * SCALE, (at - self.at) / DAY
         if days > 1:
             change /= math.sqrt(days)
@@ -77,30 +77,12 @@ def mark(value: object) -> int:
     return crc32(value.encode("utf-8", "replace")) or 1
 
 
-def learnt(
-    memory: Memory,
-    rules: Collection[Number],
-    values: Collection[int | None],
-    at: int,
-    face: tuple[int, ...],
-    handle: int,
-    is_verified: bool | None,
-) -> Memory:
-    """The memory after an accepted observation. A value, mark or flag that was not told (`None`, 0) stays as it was."""
-    numbers = memory.numbers.copy()
-    for rule, value in zip(rules, values, strict=True):
-        if value is not None:
-            known = numbers.get(rule.name)
-            numbers[rule.name] = Known(value, at) if known is None else known.moved(rule, value, at)
-    if memory.face and face:
-        face = tuple(new or old for new, old in zip(face, memory.face, strict=True))
-    return Memory(
-        numbers,
-        face or memory.face,
-        handle or memory.handle,
-        memory.is_verified if is_verified is None else is_verified,
-        memory.held_since,
-    )
+def seen(face: tuple[int, ...], told: Sequence[object]) -> tuple[int, ...]:
+    """The marks of a face after what was told of it. What was not told stays as it was."""
+    marks = tuple([mark(one) for one in told])
+    if not face or not marks:
+        return marks or face
+    return marks if 0 not in marks else tuple([new or old for new, old in zip(marks, face, strict=True)])
 
 
 encode = msgspec.msgpack.Encoder().encode

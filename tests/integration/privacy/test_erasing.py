@@ -14,7 +14,7 @@ from beat_actors.database import Database
 from beat_actors.errors import NotFound, SubjectErased
 from beat_actors.local.s3 import S3Server
 from beat_actors.payloads.archive import Archiver
-from beat_actors.pipeline.judging import Written
+from beat_actors.pipeline.judged import Written
 from beat_actors.pipeline.writing import values_of, write_entities
 from beat_actors.platforms.registry import platform
 from beat_actors.privacy import running

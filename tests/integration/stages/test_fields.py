@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from beat_actors.database import Database
-from beat_actors.pipeline.judging import Written
+from beat_actors.pipeline.judged import Written
 from beat_actors.pipeline.writing import values_of, write_entities
 from beat_actors.platforms.instagram.entities import ACCOUNT, InstagramAccount
 from beat_actors.platforms.instagram.users import PROFILE_TELLS
