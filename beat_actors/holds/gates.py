@@ -1,23 +1,28 @@
 """The gate of an entity, and how another source is asked about one such thing: by what its platform declares."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from beat_actors.holds.records import About, Question
 from beat_actors.platforms.interface import Entity, EntityRules, Platform, Trust
 from beat_actors.platforms.registry import platforms
+from beat_actors.trust.facts import reader
 from beat_actors.trust.gate import Gate
 from beat_actors.trust.witnesses import Witnesses
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What is needed to judge the records of one entity. `remembers`: whether a rule compares an observation with the ones before it."""
+    """What is needed to judge the records of one entity. `remembers`: whether a rule compares an observation with the ones before it. `facts`: reads
+    what the rules name of a JSON array of records."""
 
     gate: Gate
     witnesses: Witnesses
     remembers: bool
+    facts: Callable[[bytes | msgspec.Raw], Sequence[object]]
 
     @property
     def rules(self) -> EntityRules:
@@ -56,7 +61,7 @@ class _Trusted:
 @cache
 def _judge(rules: EntityRules, trusted: _Trusted) -> Judge:
     remembers = bool(rules.handle or rules.face or rules.verified) or any(one.is_remembered for one in rules.numbers)
-    return Judge(Gate(rules, trusted.trust.since), Witnesses(trusted.trust, rules), remembers)
+    return Judge(Gate(rules, trusted.trust.since), Witnesses(trusted.trust, rules), remembers, reader(rules))
 
 
 def platform_judging(entity: Entity) -> str | None:

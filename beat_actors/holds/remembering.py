@@ -13,7 +13,6 @@ import msgspec
 from beat_actors.database import Composed, Statement, Transaction, jsonb
 from beat_actors.holds.gates import Judge
 from beat_actors.platforms.interface import Entity
-from beat_actors.trust.facts import facts
 from beat_actors.trust.memory import NOTHING, Memory, decode
 
 
@@ -35,7 +34,7 @@ class Remembered(NamedTuple):
         if self.known is None or self.observed_at is None:
             return NOTHING
         try:
-            (row,) = facts(judge.rules, f"[{self.known}]".encode())
+            (row,) = judge.facts(f"[{self.known}]".encode())
         except msgspec.ValidationError:
             return NOTHING
         return judge.gate.learn(NOTHING, row, judge.gate.accepted, at=self.observed_at.timestamp())

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -14,13 +15,13 @@ from beat_actors.holds.records import About, HeldRecord
 from beat_actors.holds.remembering import Mark, Remembered
 from beat_actors.pipeline.judged import Claimed, Judged, Rejected, Said, Written, written_of
 from beat_actors.platforms.interface import Entity, Platform
-from beat_actors.trust.facts import facts
 from beat_actors.trust.gate import Asked, Values
 from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
 from beat_actors.trust.memory import NOTHING, Memory, encode
 from beat_actors.trust.witnesses import ENDED, State, told
 
 NONE: frozenset[str] = frozenset()
+NEVER = datetime.min.replace(tzinfo=UTC)
 MOST_ASKED = 3
 """Of one answer so many held records are asked about at once. The others wait: a page of false posts is not to cost a call for each of them."""
 Thing: TypeAlias = tuple[str, str, str]
@@ -38,11 +39,11 @@ class Answer(NamedTuple):
 
 
 class _Known(msgspec.Struct, gc=False):
-    """What is known of a thing while the batch is judged. `observed_at`: epoch seconds of its last observation that was written. `is_marked`: its
+    """What is known of a thing while the batch is judged. `observed_at`: of its last observation that was written. `is_marked`: its
     row is to say what is held. A batch has hundreds, of which none refers to itself, so the garbage collector need not look at them."""
 
     memory: Memory = NOTHING
-    observed_at: float = -1.0
+    observed_at: datetime = NEVER
     known_key: str | None = None
     held: HeldRecord | None = None
     is_marked: bool = False
@@ -64,7 +65,7 @@ class Table:
         self._asked = asked
         self.answers = sorted(answers, key=lambda answer: answer.claim.payload_at)
         self.things: dict[Thing, str | None] = {}
-        self._facts = [facts(how.rules, answer.records) for answer in self.answers]
+        self._facts = [how.facts(answer.records) for answer in self.answers]
         self._read = [[*map(how.gate.read, records)] for records in self._facts]
         self._of = [self._things(answer, read) for answer, read in zip(self.answers, self._read, strict=True)]
         self._known: dict[Thing, _Known] = {}
@@ -86,8 +87,7 @@ class Table:
         self._known = {thing: _Known() for thing in things}
         for row in rows:
             thing = things[row.i - 1]
-            at = -1.0 if row.observed_at is None else row.observed_at.timestamp()
-            self._known[thing] = _Known(row.memory(how), at, row.known_key)
+            self._known[thing] = _Known(row.memory(how), row.observed_at or NEVER, row.known_key)
             if row.held is not None or self._asked:
                 self._known[thing].held = held.get(self._about(thing))
                 self._holds = True
@@ -149,7 +149,8 @@ class Table:
         if usual or all(one.is_written for one in judgements):
             # The records are written as they were read.
             said = [
-                self._learn(thing, values, one, at) for thing, values, one in zip(known, read, judgements, strict=True)
+                self._learn(claim, thing, values, one, at)
+                for thing, values, one in zip(known, read, judgements, strict=True)
             ]
             return [written_of(claim, answer.records.decode(), said)] if said else []
         return self._kept(answer, records, read, known, judgements, judged)
@@ -180,17 +181,18 @@ class Table:
                 self._hold(answer, record, text, judgement, thing, judged)
             if WHOLE in withheld:
                 continue
-            said.append(self._learn(thing, values, judgement, at))
+            said.append(self._learn(claim, thing, values, judgement, at))
             kept.append(_without(text, withheld) if withheld else bytes(text))
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
         return [written_of(claim, f"[{b','.join(kept).decode()}]", said)] if kept else []
 
-    def _learn(self, thing: _Known, values: Values, judgement: Judgement, at: float) -> Said:
+    def _learn(self, claim: Claimed, thing: _Known, values: Values, judgement: Judgement, at: float) -> Said:
         """What is said of a record that is written, and learnt of it where nothing newer is known."""
-        if at >= thing.observed_at:
+        if claim.payload_at >= thing.observed_at:
             thing.memory = self.how.gate.learn_read(thing.memory, values, judgement, at)
-            thing.observed_at = at
-        return _said(self.how, judgement.score, judgement.reasons, thing.memory)
+            thing.observed_at = claim.payload_at
+        trust = encode(thing.memory) if self.how.remembers else None
+        return Said(judgement.score, trust, judgement.reasons)
 
     def _hear(self, answer: Answer, record: object, thing: _Known, judged: Judged) -> list[Written]:
         """Another observation of a thing of which a record is held may decide about that one. What is written for it."""
@@ -216,7 +218,7 @@ class Table:
         thing.held, thing.is_marked = None, True
         thing.memory, written = decided(self.how, kept, thing.memory)
         if written:
-            thing.observed_at = max(thing.observed_at, kept.held.said.at)
+            thing.observed_at = max(thing.observed_at, kept.observed_at)
         return written
 
     def _hold(
@@ -224,7 +226,7 @@ class Table:
     ) -> None:
         """Hold a record. One that is older than what is written is neither written nor asked about, since nothing would change by it."""
         claim, held, at = answer.claim, thing.held, answer.claim.payload_at.timestamp()
-        if at < thing.observed_at:
+        if claim.payload_at < thing.observed_at:
             return
         fields = tuple(sorted(judgement.withheld))
         said = told(self.how.rules, record, fields, source=claim.source, at=at)
@@ -286,9 +288,9 @@ def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[
     memory = memory.released()
     if kept.held.state is not State.ACCEPTED:
         return memory, []
-    (record,) = facts(how.rules, b"[" + bytes(kept.record) + b"]")
+    (record,) = how.facts(b"[" + bytes(kept.record) + b"]")
     memory = how.gate.learn(memory, record, how.gate.accepted, at=kept.held.said.at)
-    said = _said(how, kept.score, kept.reasons, memory)
+    said = Said(kept.score, encode(memory) if how.remembers else None, kept.reasons)
     about = kept.about
     row = Written(
         kept.fetch_id,
@@ -303,10 +305,6 @@ def decided(how: Judge, kept: HeldRecord, memory: Memory) -> tuple[Memory, list[
         msgspec.json.encode([said]).decode(),
     )
     return memory, [row]
-
-
-def _said(how: Judge, score: int, reasons: tuple[Reason, ...], memory: Memory) -> Said:
-    return Said(score, encode(memory) if how.remembers else None, reasons)
 
 
 def packed(memory: Memory) -> str:

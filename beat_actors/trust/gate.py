@@ -214,7 +214,12 @@ class Gate:
             if value is None or name in withheld:
                 continue
             known = numbers.get(name)
-            numbers[name] = Known(value, seconds) if known is None else known.moved(number, value, seconds)
+            if known is None:
+                numbers[name] = Known(value, seconds)
+            elif value == known.value:
+                numbers[name] = known.stayed(seconds)
+            else:
+                numbers[name] = known.moved(number, value, seconds)
         if not self._recognises:
             return Memory(numbers, memory.face, memory.handle, memory.is_verified, memory.held_since)
         told = None
