@@ -255,14 +255,21 @@ def runs(servers: Servers, count: int) -> dict[str, Cost]:
 
 def spent(server: psutil.Process) -> float:
     """Seconds of CPU time of a server with its processes, also of those that have ended. The server's processes have one thread each."""
+    while True:
+        ended, used = _ended(server), 0.0
+        for each in (server, *server.children()):
+            try:
+                used += _used(each)
+            except psutil.NoSuchProcess:
+                continue
+        # What ends meanwhile would be counted twice, or not at all.
+        if _ended(server) == ended:
+            return ended + used
+
+
+def _ended(server: psutil.Process) -> float:
     times = server.cpu_times()
-    used = times.children_user + times.children_system
-    for each in (server, *server.children()):
-        try:
-            used += _used(each)
-        except psutil.NoSuchProcess:
-            continue
-    return float(used)
+    return float(times.children_user + times.children_system)
 
 
 def _used(process: psutil.Process) -> float:

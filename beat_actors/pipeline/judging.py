@@ -148,10 +148,7 @@ class Table:
         judged.observed(key, () if usual else judgements, len(judgements))
         if usual or all(one.is_written for one in judgements):
             # The records are written as they were read.
-            said = [
-                self._learn(claim, thing, values, one, at)
-                for thing, values, one in zip(known, read, judgements, strict=True)
-            ]
+            said = self._learn(claim, known, read, judgements, at)
             return [written_of(claim, answer.records.decode(), said)] if said else []
         return self._kept(answer, records, read, known, judgements, judged)
 
@@ -181,18 +178,29 @@ class Table:
                 self._hold(answer, record, text, judgement, thing, judged)
             if WHOLE in withheld:
                 continue
-            said.append(self._learn(claim, thing, values, judgement, at))
+            said += self._learn(claim, (thing,), (values,), (judgement,), at)
             kept.append(_without(text, withheld) if withheld else bytes(text))
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
         return [written_of(claim, f"[{b','.join(kept).decode()}]", said)] if kept else []
 
-    def _learn(self, claim: Claimed, thing: _Known, values: Values, judgement: Judgement, at: float) -> Said:
-        """What is said of a record that is written, and learnt of it where nothing newer is known."""
-        if claim.payload_at >= thing.observed_at:
-            thing.memory = self.how.gate.learn_read(thing.memory, values, judgement, at)
-            thing.observed_at = claim.payload_at
-        trust = encode(thing.memory) if self.how.remembers else None
-        return Said(judgement.score, trust, judgement.reasons)
+    def _learn(
+        self,
+        claim: Claimed,
+        known: Sequence[_Known],
+        read: Sequence[Values],
+        judgements: Sequence[Judgement],
+        at: float,
+    ) -> list[Said]:
+        """What is said of records that are written, and learnt of each where nothing newer is known."""
+        learn, remembers, came = self.how.gate.learn_read, self.how.remembers, claim.payload_at
+        said: list[Said] = []
+        for thing, values, judgement in zip(known, read, judgements, strict=True):
+            if came >= thing.observed_at:
+                thing.memory = learn(thing.memory, values, judgement, at)
+                thing.observed_at = came
+            trust = encode(thing.memory) if remembers else None
+            said.append(Said(judgement.score, trust, judgement.reasons))
+        return said
 
     def _hear(self, answer: Answer, record: object, thing: _Known, judged: Judged) -> list[Written]:
         """Another observation of a thing of which a record is held may decide about that one. What is written for it."""

@@ -16,7 +16,7 @@ import msgspec
 
 from beat_actors.platforms.interface import EntityRules, NeverMore, Number, SeldomMore
 from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling, judged
-from beat_actors.trust.memory import DAY, NOTHING, SCALE, Known, Memory, mark, seen
+from beat_actors.trust.memory import DAY, MOST_MOVES, NOTHING, SCALE, Known, Memory, mark, seen
 
 Values: TypeAlias = tuple[Any, ...]
 """All that the rules name of a record, as `Gate.read` gives it."""
@@ -216,8 +216,10 @@ class Gate:
             known = numbers.get(name)
             if known is None:
                 numbers[name] = Known(value, seconds)
-            elif value == known.value:
-                numbers[name] = known.stayed(seconds)
+            elif value == known.value and seconds >= known.at:
+                # Most values stay. As `moved` has it, without the call.
+                moves = known.moves + 1 if known.moves < MOST_MOVES else MOST_MOVES
+                numbers[name] = Known(value, seconds, moves, known.spread - known.spread // moves)
             else:
                 numbers[name] = known.moved(number, value, seconds)
         if not self._recognises:

@@ -30,25 +30,16 @@ class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
     moves: int = 0
     spread: int = 0
 
-    def stayed(self, at: int) -> "Known":
-        """The number after an accepted observation that says the same, as most do."""
-        moves, spread = self.moves, self.spread
-        if at < self.at:
-            return self
-        if moves < MOST_MOVES:
-            moves += 1
-        return Known(self.value, at, moves, spread - spread // moves)
-
     def moved(self, rule: Number, value: int, at: int) -> "Known":
         """The number after an accepted observation. One that is older than the last changes nothing."""
-        before, spread = self.value, self.spread
-        if value == before:
-            return self.stayed(at)
         if at < self.at:
             return self
+        before, spread = self.value, self.spread
+        moves = self.moves + 1 if self.moves < MOST_MOVES else MOST_MOVES
+        if value == before:
+            return Known(value, at, moves, spread - spread // moves)
         if value <= 0 or before <= 0:
             return Known(value, at, self.moves, spread)
-        moves = self.moves + 1 if self.moves < MOST_MOVES else MOST_MOVES
         change, days = abs(math.log(value / before)) * SCALE, (at - self.at) / DAY
         if days > 1:
             change /= math.sqrt(days)

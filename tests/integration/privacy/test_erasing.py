@@ -147,9 +147,14 @@ async def _observe(world: World) -> None:
     """An answer that has the erased person, somebody else, and somebody who has the name today."""
     entity = platform("instagram").entity_in("instagram_account")
     records = f'[{{"profile_id": "{ID}", "handle": "{HANDLE}"}}, {{"profile_id": "{OTHER_ID}", "handle": "{OTHER}"}}, {{"profile_id": "31", "handle": "new.one"}}]'
-    row = Written(1, 1, "", "", datetime.now(UTC), "lama", 1, records)
+    judgements = '[{"trust_score": 10}, {"trust_score": 20}, {"trust_score": 30}]'
+    row = Written(1, 1, "", "", datetime.now(UTC), "lama", 1, records, judgements=judgements)
     async with world.database.transaction() as transaction:
-        await write_entities(transaction, "instagram", entity, values_of([row], {}))
+        await write_entities(transaction, "instagram", entity, values_of([row], {}), judged=True)
+    # What is left out takes nothing of what the gate says of the others.
+    scores = f"SELECT count(*) FROM instagram_account WHERE trust_score <> CASE profile_id WHEN '{ID}' THEN 10 WHEN '{OTHER_ID}' THEN 20 ELSE 30 END"
+    assert world.count(scores) == 0
+    assert world.count("SELECT count(*) FROM instagram_account WHERE trust_score = 20") == 1
 
 
 async def test_an_erasure_that_is_broken_off_goes_on_where_it_stopped(world: World) -> None:
