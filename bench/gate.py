@@ -1,9 +1,9 @@
 """What the gate costs: `make trust ARGS="--only gate"`.
 
 The same answers, each a profile with its 12 posts, are written with the gate and without it, in turn, each into a database of its own; first by
-the stage `process` alone, which is given what was read, then by all that a worker does: calls, raw payloads, reading, writing. The first answer of each profile
-warms up; of the later ones some numbers differ in the first part, and none does in the second. Printed: the medians of both and the ratios of the pairs.
-The goal is of the whole.
+the stage `process` alone, which is given what was read, then by all that a worker does: calls, raw payloads, reading, writing. The first rounds warm up; of
+the later answers some numbers differ in the first part, and none does in the second. Rounds are short and in turn. Printed: the medians of both and the
+ratios of the pairs. The goal is of the whole.
 """
 
 import os
