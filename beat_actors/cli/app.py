@@ -6,13 +6,14 @@ A command's module is imported when it is run, so that `--help`, `--version` and
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
+from rich.console import Console
 
 from beat_actors.cli.given import with_stdin
-from beat_actors.cli.installing import WHERE_SIMULATOR
+from beat_actors.cli.helping import Flowing
+from beat_actors.cli.installing import where_simulator
 from beat_actors.cli.output import BAD_INPUT, INTERRUPTED, tell
 
 EPILOGUE = (
@@ -133,10 +134,20 @@ a call of the API may take. All others work over the API, too."""
 OF_REHEARSAL = frozenset({"simulator", "chaos"})
 """Those that the production wheel does not contain; the wheel `beat-actors-rehearsal` brings them."""
 
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("beat-actors")
+
+
 app = App(
     name="beat",
-    version=lambda: version("beat-actors"),
+    version=_version,
     help="Collect social and commerce data through several providers, and lose nothing. Start with `beat up`.",
+    help_format="plaintext",
+    help_formatter=Flowing(),
+    console=Console(emoji=False),  # rich loads all emoji to look for one
 )
 for name, target, purpose in COMMANDS:
     app.command(f"beat_actors.cli.{target}", name=name, help=purpose)
@@ -209,7 +220,7 @@ def _refusal(given: Sequence[str], url: str | None) -> str | None:
     words = _words(given)
     command = words[0] if words else None
     if command in OF_REHEARSAL and find_spec("beat_actors.simulator") is None:
-        return f"beat {command} is for rehearsals, and this installation is for production. {WHERE_SIMULATOR}"
+        return f"beat {command} is for rehearsals, and this installation is for production. {where_simulator()}"
     local = next((names for names in LOCAL if tuple(words[: len(names)]) == names), None)
     if local is None or {"--help", "-h"} & set(given):
         return None

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from beat_actors.cli.installing import WHERE_SIMULATOR
+from beat_actors.cli.installing import where_simulator
 from beat_actors.cli.output import FAILED, INTERRUPTED, out, program, say, tell
 from beat_actors.cli.session import default_root, quiet_logs
 from beat_actors.database import migrate
@@ -98,7 +98,7 @@ def _check_providers(real: bool, rehearse: bool) -> None:
             )
         return
     if find_spec("beat_actors.simulator") is None:
-        raise BadInput(f"without --real, `beat up` needs simulated providers. {WHERE_SIMULATOR}", field="real")
+        raise BadInput(f"without --real, `beat up` needs simulated providers. {where_simulator()}", field="real")
     if rehearse and os.environ.get("BEAT_SOURCES"):
         raise BadInput(
             "the rehearsal makes credentials for simulated providers, and BEAT_SOURCES may send their calls elsewhere; unset it, or give --no-rehearsal",
