@@ -1,7 +1,8 @@
 """When calls to a source are stopped for a while. A breaker belongs to a source and an operation, and to an owner where the call was an owner's. Pure.
 
-Closed → open when more than half of at least five calls that began within a minute failed. Open for 30 s × the number of trips,
-300 s at most. Then half-open: one probe decides. Only the times at which calls began count, so the order in which outcomes are
+Closed → open when more than half of at least five calls that began within a minute failed, or when none of the ten latest or more, of five seconds
+or more, came back well: after a minute of good calls half of them have failed only 30 s into an outage. Open for 30 s × the number of
+trips, 300 s at most. Then half-open: one probe decides. Only the times at which calls began count, so the order in which outcomes are
 applied does not matter.
 """
 
@@ -12,6 +13,9 @@ from dataclasses import dataclass, replace
 WINDOW = 60
 BUCKET = 10
 AT_LEAST = 5
+AT_ONCE, LASTING = 10, 5.0
+"""Calls, and seconds from the beginning of a bucket on, in which none came back well: the source is gone, whatever was before. Fewer calls or a shorter
+time may be one lost connection with the calls in it."""
 OPEN_FOR = 30.0
 OPEN_AT_MOST = 300.0
 CODES = 3
@@ -102,6 +106,22 @@ class Breaker:
         calls, failures = self.calls - unconfirmed, self.failures - unconfirmed
         return calls >= AT_LEAST and failures * 2 > calls
 
+    def latest(self, buckets: int) -> "Breaker":
+        """With the calls of so many of the newest buckets alone."""
+        first = max([*(b for b, _, _ in self.recent), *(b for b, _, _ in self.unreached)], default=0) - buckets + 1
+        return replace(
+            self,
+            recent=tuple(one for one in self.recent if one[0] >= first),
+            unreached=tuple(one for one in self.unreached if one[0] >= first),
+        )
+
+    def is_gone(self, now: float, witnesses: Witnesses = ALONE) -> bool:
+        """Whether calls enough of the window failed for long enough, and none came back well."""
+        confirmed = self._not_reached if self.is_confirmed(witnesses) else 0
+        failed = self.failures - self._not_reached + confirmed
+        begins = min([*(b for b, _, _ in self.recent), *(b for b, _, _ in self.unreached)], default=0) * BUCKET
+        return failed >= AT_ONCE and self.calls == self.failures and now - begins >= LASTING
+
     def is_open(self, now: float) -> bool:
         return self.open_until is not None and now < self.open_until
 
@@ -135,7 +155,12 @@ class Breaker:
             return self
         outcomes = tuple(outcomes)
         counted = self.counted(outcomes)
-        return counted.opened(now, outcomes) if counted.fails(witnesses) else counted
+        if counted.fails(witnesses):
+            return counted.opened(now, outcomes)
+        for latest in (counted.latest(1), counted.latest(2)):
+            if latest.is_gone(now, witnesses):
+                return latest.opened(now, outcomes)
+        return counted
 
     def probed(self, probe: Called, now: float, witnesses: Witnesses = ALONE) -> "Breaker":
         """The state after the probe. A probe from before the breaker opened anew decides nothing. A probe that came to no connection in one process of

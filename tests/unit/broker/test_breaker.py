@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.broker.breaker import AT_LEAST, Breaker, Called
+from beat_actors.broker.breaker import AT_LEAST, AT_ONCE, BUCKET, LASTING, Breaker, Called, Witnesses, bucket_of
 
 NOW = 1_790_000_000.0
 TIMES = st.floats(NOW - 120, NOW, allow_nan=False)
@@ -31,6 +31,43 @@ def test_s1_3_more_than_half_of_at_least_five_within_a_minute_open_it():
 
 def test_five_failures_that_are_spread_over_fifty_calls_are_no_outage():
     assert not Breaker().judged([*[failed(1)] * 5, well(45)], NOW).is_open(NOW)
+
+
+START = bucket_of(NOW) * BUCKET * 1.0
+"""When the newest bucket begins."""
+
+
+def test_a_source_that_is_gone_is_left_before_half_of_a_minute_has_failed():
+    busy = Breaker().counted([well(30, START - 10 * n) for n in range(1, 6)])
+    gone = busy.judged([failed(AT_ONCE, START + 1)], START + LASTING)
+    assert gone.is_open(START + LASTING)
+    assert gone.opened_by is not None
+    assert (gone.opened_by.calls, gone.opened_by.failures) == (AT_ONCE, AT_ONCE)
+    slowly = busy.judged([failed(4, START + 1)], START + LASTING).judged([failed(6, START + 11)], START + 12)
+    assert slowly.is_open(START + 12)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "now"),
+    [
+        ([failed(AT_ONCE - 1, START + 1)], START + LASTING),  # too few
+        ([failed(AT_ONCE, START + 1)], START + LASTING - 1),  # one lost connection
+        ([failed(3 * AT_ONCE, START + 1), well(1, START + 2)], START + LASTING),
+        ([failed(4, START + 1), well(1, START + 2), failed(6, START + 11)], START + 12),
+    ],
+)
+def test_a_source_that_answers_now_and_then_is_not_gone(outcomes, now):
+    busy = Breaker().counted([well(30, START - 10 * n) for n in range(1, 6)])
+    assert not busy.judged(outcomes, now).is_open(now)
+
+
+def test_a_source_that_one_process_of_several_does_not_reach_is_not_gone():
+    busy = Breaker().counted([well(30, START - 10 * n) for n in range(1, 6)])
+    unreached = [Called(START + 1, AT_ONCE, failed=True, unreached_by="a")]
+    several = Witnesses(well=frozenset({"b", "c"}))
+    assert not busy.judged(unreached, START + LASTING, several).is_open(START + LASTING)
+    both = [*unreached, Called(START + 1, 1, failed=True, unreached_by="b")]
+    assert busy.judged(both, START + LASTING, several).is_open(START + LASTING)
 
 
 def test_failures_of_an_earlier_minute_do_not_count():
@@ -79,7 +116,9 @@ def test_it_opens_on_the_rate_of_the_calls_of_its_window_and_on_nothing_else(out
     counted = Breaker().counted(outcomes)
     assert 0 <= counted.failures <= counted.calls <= sum(one.calls for one in outcomes)
     opens = Breaker().judged(outcomes, NOW).is_open(NOW)
-    assert opens == (counted.calls >= AT_LEAST and counted.failures * 2 > counted.calls)
+    most = counted.calls >= AT_LEAST and counted.failures * 2 > counted.calls
+    gone = [one for one in (counted.latest(1), counted.latest(2)) if one.failures == one.calls >= AT_ONCE]
+    assert opens == (most or any(NOW - one.recent[0][0] * BUCKET >= LASTING for one in gone))
 
 
 @given(OUTCOMES, TIMES)
