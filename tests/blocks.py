@@ -25,6 +25,7 @@ NOT_RUN = {
     "notify add": "its sinks would be told of the test's alerts, PagerDuty too: tests/integration/cli/test_notify.py",
     "notify test": "sends to sinks that are elsewhere: tests/integration/cli/test_notify.py",
     "snapshot import": "needs an installation without fetches: tests/integration/snapshots/test_snapshot.py",
+    "webhooks add http://127.0.0.1": "needs a stack that allows private addresses: tests/integration/webhooks/test_webhooks.py",
     "try": "needs a credential of the source: `test_every_documented_try_makes_its_call` of the same module",
 }
 """Commands of Beat that `test_commands_run` does not run, with the reason and the test that runs them otherwise."""
@@ -32,6 +33,8 @@ NOT_RUN = {
 SHELL = {
     "docker compose": "needs Docker: tests/unit/repository/test_compose.py",
     "pip install": "installs into the reader's environment: tests/unit/repository/test_wheels.py",
+    "openapi-python-client": "needs the generator: tests/integration/api/test_generated_clients.py",
+    "BEAT_WEBHOOK_ALLOW_PRIVATE=true beat up": "starts another stack: tests/integration/local/test_stack.py",
     "uvx": "installs into the reader's environment: tests/unit/repository/test_wheels.py",
     "python -m pytest beat-pinterest": "runs the tests of a new distribution: tests/integration/cli/test_new_platform.py",
     "export BEAT_ROOT=": "sets a variable of the reader's shell: tests/integration/local/test_stack.py",
@@ -58,7 +61,7 @@ MAKE = {
 LANGUAGES = {
     "sh": "tests/unit/repository/test_documented_blocks.py",
     "json": "tests/unit/repository/test_documented_blocks.py",
-    "python": "tests/integration/engine/test_first_minutes.py, tests/integration/webhooks/test_webhooks.py",
+    "python": "tests/integration/engine/test_first_minutes.py, tests/integration/webhooks/test_webhooks.py, tests/integration/api/test_generated_clients.py",
     "sql": "tests/integration/database/test_documented_sql.py",
     "nginx": "tests/integration/api/test_behind_nginx.py",
     "mermaid": "tests/unit/repository/test_states.py",

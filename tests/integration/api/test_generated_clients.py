@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -33,10 +35,14 @@ def run(*words: object, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module", autouse=True)
+def generators() -> None:
+    subprocess.run(["make", "generators"], cwd=ROOT, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the document."""
-    subprocess.run(["make", "generators"], cwd=ROOT, check=True, capture_output=True)
     directory = tmp_path_factory.mktemp("generated")
     made = document(create_app(lambda: pytest.fail("not started")).resources)
     (directory / "openapi.json").write_text(json.dumps(made))
@@ -69,6 +75,18 @@ def test_models_are_generated_without_a_warning(described: Path) -> None:
     assert said.strip() == ""
     classes = "import models; models.RequestView, models.Submission, models.Problem"
     run(BIN / "python", "-W", "error", "-c", classes, cwd=described)
+
+
+def test_the_documented_client_is_generated_and_makes_its_call(servers: Servers, template: str, tmp_path: Path) -> None:
+    """The commands and the program of docs/api.md, with another address and key."""
+    section = (ROOT / "docs/api.md").read_text().partition("\n## Generated clients\n")[2].partition("\n## ")[0]
+    shell, program = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("sh", "python"))  # type: ignore[index]
+    command, *words = shlex.split(shell)
+    with live_api(servers, template) as (address, key):
+        here = [word.replace("http://localhost:8000", address) for word in words]
+        run(BIN / command, *here, cwd=tmp_path)
+        program = program.replace("http://localhost:8000", address).replace("beat_…", key).replace("wait=30", "wait=1")
+        assert "SubmissionAnswer(" in run(BIN / "python", "-c", program, cwd=tmp_path)
 
 
 def test_a_generated_client_calls_every_operation(client: Path, servers: Servers, template: str) -> None:
