@@ -18,7 +18,7 @@ from tests.blocks import FENCE, PAGES, blocks
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("beat_actors", "api", "actors", "scheduler")
 NAMES = frozenset(name for name, _, _ in COMMANDS)
-SPAN = re.compile(r"`(beat [^`]*)`")
+SPAN = re.compile(r"`(?:docker\s+compose\s+run\s+--rm\s+|\.venv/bin/)?(beat\s[^`]*)`")
 BARE = re.compile(rf"(?<![\w.`/-])beat (?:{'|'.join(sorted(NAMES))})\b")
 CALL = re.compile(r"(?:\w+=\$\()?(?:curl|call) ((?:'[^']*'|\"[^\"]*\"|[^\n'\"|])*)")
 """A call of the API; a pipe ends it."""
@@ -29,7 +29,7 @@ VALUES = {
     "N": "3", "ID": "1", "SOURCE": "lama", "NAME": "example", "KIND": "slack", "HANDLE": "creator_000042", "FLOW": "refresh_tiktok_profiles",
     "ACCOUNT": "acme", "PLATFORM": "instagram", "OWNER": "shop.myshopify.com", "QUEUE": "ingest", "KEY": "1", "TABLE": "alert",
     "OPERATION": "profile_by_handle", "REQUEST": "1", "TOKEN": "17-3f9a2c51", "ACTOR": "ingest",
-    "URL": "https://hooks.example.com/beat", "FILE": "staging.gz",
+    "COMMAND": "alerts", "URL": "https://hooks.example.com/beat", "FILE": "staging.gz",
 }  # fmt: skip
 """What stands for the placeholders of a text, so that the command can be parsed, and run."""
 
@@ -38,7 +38,7 @@ TIMES = tuple(f"{TODAY - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (
 """What stands for TIME: past times, and the second of a command is later, because spans begin before they end and are short."""
 
 FILLED = {
-    "source": "lama", "operation": "profile_by_handle", "platform": "instagram", "entity": "instagram_account",
+    "nearest": "alerts", "source": "lama", "operation": "profile_by_handle", "platform": "instagram", "entity": "instagram_account",
     "owner": "shop.myshopify.com", "account_id": "acme", "kind": "malformed", "where": "", "flow.name": "refresh_tiktok_profiles", "flow.platform": "tiktok", "view.name": "refresh_profile_insta_minute",
 }  # fmt: skip
 """What stands for the values that the program fills in, by their names; 1 for all others, which are ids."""

@@ -131,6 +131,8 @@ LOCAL = (
 """Commands that need this machine's files or way to the providers, the key of the bucket, logins of PostgreSQL that no API has, or more time than
 a call of the API may take. All others work over the API, too."""
 
+ELSEWHERE = {"status": "brief", "health": "doctor", "start": "up", "run": "up"}
+"""What other programs call a command, and what it is called here."""
 OF_REHEARSAL = frozenset({"simulator", "chaos"})
 """Those that the production wheel does not contain; the wheel `beat-actors-rehearsal` brings them."""
 
@@ -219,6 +221,8 @@ def _refusal(given: Sequence[str], url: str | None) -> str | None:
         return "--url names the API of a Beat elsewhere, such as --url https://beat.example.com. See: beat --help"
     words = _words(given)
     command = words[0] if words else None
+    if command is not None and given[0] == command and command not in app and not command.startswith("__"):
+        return _unknown(command)  # `__complete` is for shells, and of cyclopts
     if command in OF_REHEARSAL and find_spec("beat_actors.simulator") is None:
         return f"beat {command} is for rehearsals, and this installation is for production. {where_simulator()}"
     local = next((names for names in LOCAL if tuple(words[: len(names)]) == names), None)
@@ -231,6 +235,16 @@ def _refusal(given: Sequence[str], url: str | None) -> str | None:
     if os.environ.get("BEAT_API_URL") and command not in OF_NO_STACK:
         return f"{only}, and BEAT_API_URL is set, so nothing was done. If you mean this machine: env -u BEAT_API_URL beat {name} …"
     return None
+
+
+def _unknown(command: str) -> str:
+    """What cyclopts says of a command that does not exist, for which it loads all commands first."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(command, [name for name, _, _ in COMMANDS], n=1, cutoff=0.75)
+    nearest = near[0] if near else ELSEWHERE.get(command)
+    meant = f" Did you mean `beat {nearest}`?" if nearest else ""
+    return f'there is no command "{command}".{meant} `beat --help` lists the commands.'
 
 
 def _words(given: Sequence[str]) -> list[str]:

@@ -9,8 +9,6 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from beat_actors.cli.operators import There, ask
-from beat_actors.cli.operators.requests import There as Requests
-from beat_actors.requests.views import Filter
 
 ANSWERS_WITHIN = 3.0
 """Seconds within which the ids have to come."""
@@ -33,11 +31,17 @@ def _asked(group: type[W], work: Callable[[W], Awaitable[Iterable[int | str]]]) 
 def _requests(*statuses: str | None) -> Completer:
     """The newest requests in these statuses."""
 
-    async def work(beat: Requests) -> Iterable[int]:
-        pages = [await beat.page(Filter(status=status, limit=MOST)) for status in statuses]
-        return sorted((one.id for page in pages for one in page.requests), reverse=True)
+    def offered(_: object) -> Iterable[str]:
+        from beat_actors.cli.operators.requests import There as Requests
+        from beat_actors.requests.views import Filter
 
-    return lambda _: _asked(Requests, work)
+        async def work(beat: Requests) -> Iterable[int]:
+            pages = [await beat.page(Filter(status=status, limit=MOST)) for status in statuses]
+            return sorted((one.id for page in pages for one in page.requests), reverse=True)
+
+        return _asked(Requests, work)
+
+    return offered
 
 
 def _credentials(*states: str) -> Completer:

@@ -10,6 +10,7 @@ import pytest
 
 from beat_actors.cli.app import COMMANDS, LOCAL, OF_NO_STACK, invoke
 from beat_actors.cli.app import app as cli
+from beat_actors.cli.output import BAD_INPUT
 from beat_actors.settings import Settings
 from beat_actors.simulator.faults import FaultKind
 
@@ -51,6 +52,18 @@ def test_the_help_of_one_command_does_not_repeat_what_all_have_in_common(capsys:
     assert "Exit codes" in capsys.readouterr().out
     assert invoke(["alerts", "--help"]) == 0
     assert "Exit codes" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("alert", "`beat alerts`"), ("status", "`beat brief`"), ("nosuch", "`beat --help`")]
+)
+def test_a_command_that_does_not_exist_is_refused_with_the_nearest_one(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke([typed, "--json"]) == BAD_INPUT
+    said = capsys.readouterr().err
+    assert f'there is no command "{typed}"' in said
+    assert meant in said
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])

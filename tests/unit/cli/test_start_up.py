@@ -43,6 +43,10 @@ def test_the_list_of_commands_loads_no_driver() -> None:
     assert len(modules) < MOST_FOR_HELP
 
 
+def test_a_mistyped_command_loads_no_other() -> None:
+    assert len(loaded("alertz")) < MOST_FOR_HELP
+
+
 HELPED = (
     "alerts",
     "requests",
