@@ -4,17 +4,17 @@ another answers 429, and many profiles are refreshed all the same. All of it is 
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 
-import aiohttp
 import redis
 
 from actors.mailbox import CREDENTIALS, Mailbox
 from beat_actors.cli import neighbours, report
 from beat_actors.cli.report import Neighbour, Progress, Report
 from beat_actors.cli.session import queue_depths
+from beat_actors.client import Accepted, ApiError, Client, Problem
 from beat_actors.credentials.upkeep import count_due
 from beat_actors.engine import Engine
 from beat_actors.errors import BeatError
@@ -44,7 +44,7 @@ class Rehearsal:
         mailbox: Mailbox,
         api_url: str,
         *,
-        authorization: Mapping[str, str],
+        api_key: str,
         handles: Sequence[str],
         key: str,
         show: Show,
@@ -55,7 +55,7 @@ class Rehearsal:
         self._mailbox = mailbox
         self._credentials: list[int] = []
         self._api_url = api_url
-        self._authorization = authorization
+        self._api_key = api_key
         self._simulator = SimulatorClient(engine.settings.simulator_url)
         self._handles = handles
         self._key = key
@@ -175,16 +175,16 @@ class Rehearsal:
             await self._submit(wanted[start : start + CHUNK])
 
     async def _submit(self, wanted: Sequence[dict[str, Any]]) -> list[int]:
-        url = f"{self._api_url}/v1/scrape-requests"
-        timeout = aiohttp.ClientTimeout(total=30)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=self._authorization) as http,
-            http.post(url, json={"requests": wanted}) as response,
-        ):
-            answer = await response.json(content_type=None)
-            if response.status != 202 or answer["refused"]:
-                raise BeatError(f"the API did not take the requests: HTTP {response.status}, {str(answer)[:300]}")
-            return [outcome["id"] for outcome in answer["outcomes"]]
+        """The client repeats what the API could not take: on a busy machine it may have no room for a moment."""
+        try:
+            async with Client(self._api_url, self._api_key) as client:
+                outcomes = await client.submit_many(wanted)
+        except ApiError as error:
+            raise BeatError(f"the API did not take the requests: {error}") from error
+        refused = [one.detail for one in outcomes if isinstance(one, Problem)]
+        if refused:
+            raise BeatError(f"the API did not take {len(refused):,} of {len(wanted):,} requests: {refused[0]}")
+        return [one.id for one in outcomes if isinstance(one, Accepted)]
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         last = (-1, time.monotonic())

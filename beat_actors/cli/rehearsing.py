@@ -31,7 +31,7 @@ async def _run(stack: Stack, handles: Sequence[str]) -> Report | None:
                 engine,
                 mailbox,
                 stack.api_url,
-                authorization=stack.authorization,
+                api_key=stack.first_key.text,
                 handles=handles,
                 key=stack.home.secret("rehearsal"),
                 show=view.show,
