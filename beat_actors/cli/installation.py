@@ -37,7 +37,8 @@ def migrate() -> None:
         statement_timeout=in_force.database_statement_timeout,
         waits=tell,
     )
-    say(f"the database is at revision {revision}")
+    others = " and ".join(sorted(migrations.plugins()))
+    say(f"the database is at revision {revision}{f', and has the tables of {others}' if others else ''}")
 
 
 def settings(

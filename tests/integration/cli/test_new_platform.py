@@ -327,6 +327,7 @@ def test_beat_migrate_makes_the_tables_of_such_a_platform_and_doctor_misses_them
     for _ in range(2):  # nothing is done twice
         migrated = beside(site, "-c", main, "migrate", cwd=root, **env)
         assert migrated.returncode == 0, migrated.stderr
+        assert migrated.stdout.strip() == f"the database is at revision {migrate.head()}, and has the tables of {NAME}"
     with psycopg.connect(str(settings.database_url)) as connection:
         assert connection.execute(f"SELECT count(*) FROM {NAME}_account").fetchone() == (0,)
     with psycopg.connect(settings.owner_url) as connection:
