@@ -29,7 +29,7 @@ import psycopg
 import redis
 from psycopg.rows import TupleRow, dict_row
 
-from beat_actors.broker import flows
+from beat_actors.broker import flows, sources
 from beat_actors.cli import neighbours
 from beat_actors.cli.rehearsal import POOLS
 from beat_actors.database import migrate
@@ -183,6 +183,10 @@ async def healed(world: World) -> None:
     for one in await world.engine.credentials.overview():
         if one.state in ("cooling", "probing"):
             await world.engine.credentials.reset(one.id, reason="the drill is over")
+    database = world.engine.database
+    broken = [found.source for found in await sources.overview(database) if found.breakers]
+    for source in broken:
+        await sources.close_breaker(database, source, None, actor="drill", reason="the drill is over")
 
 
 async def nothing(_world: World) -> None:
@@ -341,6 +345,8 @@ def main() -> int:
                 found = asyncio.run(drills(stack, chosen, options.rate))
         finally:
             stack.home.erase()
+    waiting, cores = os.getloadavg()[2], os.cpu_count() or 1
+    print(f"\nMeanwhile {waiting:.1f} processes ran or waited for one of {cores} processors (average of 15 minutes).")
     return 0 if all(told.good for told in found) else 1
 
 
