@@ -3,13 +3,15 @@
 import io
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from cyclopts import App
 from rich.console import Console
 
 from beat_actors.cli import output
+from beat_actors.cli.app import COMMANDS, app
 from beat_actors.requests.intake import Accepted
 from tests.integration.cli.conftest import Beat
 
@@ -36,6 +38,24 @@ VALUES ('instagram', '{FLOW}', 123, 456, true, now());
 INSERT INTO breaker (platform, source, operation, kind, open_until, since, trips)
 SELECT 'instagram', 'bestsolutions', operation, 'upstream', now() + interval '5 minutes', now(), 3
 FROM unnest(ARRAY['profile_by_handle', 'posts_by_id', 'comments_by_post']) operation;
+INSERT INTO held_record (platform, kind, key, fetch_id, request_id, source, operation, rules_version, priority, observed_at, record, fields, reasons, score,
+                         said, good, state, held_at)
+SELECT 'instagram', 'profile', '{HANDLE}' || n, 1, 1, 'bestsolutions', 'profile_by_handle', 1, 2, now(), '{{}}', '{{followers}}',
+       '[{{"rule": "usual change"}}]', 0, '{{"values": {{"followers": 1234567}}}}', '{{"followers": [1234]}}', 'person', now() - interval '25 hours'
+FROM generate_series(1, 2) n;
+INSERT INTO notify_sink (name, kind, target, key_id, secret, severity, group_by, failures, last_error)
+VALUES ('the-pager-of-the-night-shift', 'webhook', '{URL}', 'k', '', 'warning', 'all', 4, 'HTTP 503');
+INSERT INTO notification (sink_id, group_key, expires_at, error)
+SELECT id, 'credentials:bestsolutions-1', now() + interval '1 day', 'HTTP 503: {WORDS}' FROM notify_sink;
+INSERT INTO erasure (platform, kind, subject, dry_run, actor, reason, position)
+VALUES ('instagram', 'profile', '', false, 'key:the-key-of-the-dashboard', 'a request of the person', '{{}}');
+INSERT INTO restore_job (token, selection, state, applies, rescrape, actor, reason, since, until, summary)
+SELECT 'feedbeef', '{{"source": "bestsolutions"}}', state, true, false, 'key:the-key-of-the-dashboard', '{WORDS}', clock_timestamp(), clock_timestamp(), '{{}}'
+FROM unnest(ARRAY['PLANNED', 'DONE']) state;
+INSERT INTO source_score (week, platform, source, operation, calls, good, down, read, records, filled, fillable, ms, times)
+SELECT date_trunc('week', now())::date, 'instagram', 'bestsolutions', operation, 1234567, 1200000, 34567, 1200000, 1200000, 900000, 1200000, 1e8,
+       array_fill(1000::bigint, ARRAY[10])
+FROM unnest(ARRAY['profile_by_handle', 'posts_by_id']) operation;
 UPDATE scrape_request_log SET status = 'FAILED', live = false, open_fetches = 0, data = '{{"error": {{"code": "no_available_sources", "message": "none"}}}}'
 WHERE id = (SELECT max(id) FROM scrape_request_log);
 """
@@ -97,18 +117,66 @@ LISTS = {
     "connect": ("bestsolutions",),
     "try lama": ("profile_by_handle",),
     "settings": ("BEAT_DATABASE_MAX_OVERFLOW",),
+    "brief": ("bestsolutions`",),
+    "top --once": (),
+    "forecast": ("refresh_profile_insta_daily",),
+    "scorecard": ("bestsolutions", "profile_by_handle"),
+    "held": ("bestsolutions", HANDLE + "1"),
+    "held list": ("bestsolutions", HANDLE + "1"),
+    "held show {held}": (),
+    "notify list": ("the-pager-of-the-night-shift", URL),
+    "notify log": ("the-pager-of-the-night-shift",),
+    "erase list": (),
+    "restore list": (),
+    "restore show {restore}": (),
+    "quarantine show {quarantine}": (),
+    "webhooks deliveries {webhook}": (),
+    "events tail": (),
+    "parsers list": ("bestsolutions",),
+    "queues list ingest": (),
 }
 """Each list, and what is in it at least."""
+DOCUMENTS = frozenset({"brief", "held show {held}", "quarantine show {quarantine}"})
+"""What is printed as Markdown or JSON, to be pasted: a line ends where a paragraph or a value does."""
+OTHERS = {
+    "of one thing, by the same functions as `credentials show`": {"assets show", "erase show", "payloads show", "queues show", "provenance"},
+    "its lines have tests of their own": {"doctor", "up", "scrape", "watch", "chaos", "check", "blast", "snapshot", "parsers diff", "erase", "restore"},
+    "simulated providers": {"simulator"},
+    "changes something, and says so in a sentence": {
+        "retry", "cancel", "migrate", "new-platform", "credentials add", "credentials replace", "credentials enable", "credentials disable",
+        "credentials reset", "credentials share", "credentials unshare", "credentials rotate-keys", "accounts grant", "accounts revoke",
+        "sources pause", "sources open", "sources resume", "sources close", "flows set", "flows reset", "flows pause", "flows resume", "alerts silence",
+        "notify add", "notify change", "notify pause", "notify resume", "notify remove", "notify test", "quarantine resolve", "quarantine replay",
+        "held accept", "held reject", "assets forget", "assets allow", "assets check", "assets retry", "erase lift", "payloads erase",
+        "restore apply", "restore resume", "restore undo", "restore cancel", "queues requeue", "queues requeue-dead", "queues drop", "queues purge",
+        "keys create", "keys revoke", "keys rotate", "webhooks add", "webhooks rotate", "webhooks pause", "webhooks resume", "webhooks remove",
+        "webhooks resend", "events replay", "events retry", "events drop", "events forget", "events backfill", "limits reset", "db vacuum", "db roles",
+    },
+}  # fmt: skip
+"""All other commands, by why they are not here."""
 TABLES = frozenset({"flows", "queues --once", "credentials list", "parsers", "db"})
 """Lists that stay tables, with a line for each row."""
-NO_LISTS = frozenset(
-    {"requests {id}", "why {id}", "credentials show {credential}", "assets backlog", "assets costs", "events status"}
-)
+NO_LISTS = frozenset({
+    "requests {id}", "why {id}", "credentials show {credential}", "assets backlog", "assets costs", "events status", "events tail", "brief", "top --once",
+    "scorecard", "held show {held}", "restore show {restore}", "quarantine show {quarantine}",
+})  # fmt: skip
 
 
 def typed(line: str, requests: list[Accepted], beat: Beat) -> list[str]:
-    credential = min(one["id"] for one in beat("credentials", "list", "--json").json)
-    return line.format(id=requests[0].id, credential=credential).split()
+    listed = {
+        "credential": ("credentials", "list"),
+        "held": ("held",),
+        "restore": ("restore", "list"),
+        "webhook": ("webhooks", "list"),
+    }
+    ids = {
+        name: min(one["id"] for one in beat(*words, "--json").json)
+        for name, words in listed.items()
+        if f"{{{name}}}" in line
+    }
+    if "{quarantine}" in line:
+        ids["quarantine"] = min(one["newest"] for one in beat("quarantine", "--json").json)
+    return line.format(id=requests[0].id, **ids).split()
 
 
 def screen(beat: Beat, monkeypatch: pytest.MonkeyPatch, width: int, words: list[str]) -> str:
@@ -143,11 +211,30 @@ def test_every_list_keeps_its_identifiers_whole_on_80_columns(
         squeezed = "".join(narrow.split())
         broken = sorted(word for word in copied if word not in narrow and word in squeezed)
         lacking = sorted(word for word in wanted if word not in at_hand)
-        long = [one for one in narrow.splitlines() if len(one) > WIDTH and len(one.split()) > 2]
+        long = [one for one in narrow.splitlines() if line not in DOCUMENTS]
+        long = [one for one in long if len(one) > WIDTH and len(one.split()) > 2]
         if broken or lacking or long:
             wrong.append((line, broken, lacking, long))
     assert wrong == []
     assert seen > 100
+
+
+def leaves(under: App, *path: str) -> Iterator[str]:
+    """The commands that do something by themselves."""
+    inner = [name for name in under if not name.startswith("-")]
+    if not inner or under.default_command:
+        yield " ".join(path)
+    for name in inner:
+        yield from leaves(under[name], *path, name)
+
+
+def test_every_command_is_here_or_its_reason_why_not() -> None:
+    known = {command for name, _, _ in COMMANDS for command in leaves(app[name], name)}
+    shown = {max((one for one in known if f"{line} ".startswith(f"{one} ")), key=len) for line in LISTS}
+    others = {name for names in OTHERS.values() for name in names}
+    groups = tuple(f"{name} " for name in others - known)
+    assert [one for one in sorted(known - shown - others) if not one.startswith(groups)] == []
+    assert others & shown == set()
 
 
 def test_every_list_is_an_array_in_json(beat: Beat, filled: list[Accepted]) -> None:
