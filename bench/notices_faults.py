@@ -121,7 +121,7 @@ async def corrupt(world: World) -> None:
 
 
 async def trusted(world: World) -> None:
-    """The answers are right again, and an operator lets the source be used."""
+    """The answers are right again, and an operator lets the source be used, whose breaker would try it only now and then."""
     await world.simulator.clear_faults()
     async with world.http.post(
         f"{world.stack.api_url}/v1/sources/graphapi/breaker/close", json={"reason": "the fault is over"}
@@ -192,7 +192,7 @@ async def unspend(world: World) -> None:
 
 FAULTS = (
     Fault("the Graph API is down", ("source:graphapi",), outage, cleared, traffic),
-    Fault("its answers are malformed", ("parser:graphapi",), malformed, cleared, traffic),
+    Fault("its answers are malformed", ("parser:graphapi",), malformed, trusted, traffic),
     Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, traffic),
     Fault("all credentials are limited", ("platform:instagram", "credentials:"), limited, unlimited, traffic),
     Fault("no worker runs", ("workers:none", "claims:instagram"), stop_workers, start_workers, traffic),
