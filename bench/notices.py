@@ -28,7 +28,19 @@ from beat_actors.local.servers import ValkeyServer, running
 from beat_actors.local.stack import Stack
 from beat_actors.simulator.client import SimulatorClient
 from bench.drills import MEASURED_BY_LOAD
-from bench.notices_faults import DAILY, FAULTS, LASTING, LEFT, SOURCES, Fault, Inbox, World, nothing, traffic
+from bench.notices_faults import (
+    CREDENTIALS,
+    DAILY,
+    FAULTS,
+    LASTING,
+    LEFT,
+    SOURCES,
+    Fault,
+    Inbox,
+    World,
+    freeze,
+    nothing,
+)
 
 GOAL = 60.0
 PATIENCE = 240.0
@@ -75,6 +87,7 @@ async def measure(world: World, fault: Fault) -> Row:
     row = Row(fault.name)
     try:
         await _calm(world)
+        await fault.before(world)
         world.inbox.new.clear()
         world.inbox.over.clear()
         began = time.monotonic()
@@ -91,7 +104,7 @@ async def measure(world: World, fault: Fault) -> Row:
             ended = time.monotonic()
             await _end(world, fault)
         if key is not None and key not in LASTING:
-            calm = dataclasses.replace(fault, meanwhile=traffic if fault.meanwhile is traffic else nothing)
+            calm = dataclasses.replace(fault, meanwhile=nothing if fault.meanwhile is freeze else fault.meanwhile)
             await _until(world, calm, lambda: key if world.inbox.over.get(key, 0.0) > ended else None)
             row.over = world.inbox.over[key] - ended if world.inbox.over.get(key, 0.0) > ended else None
     except Exception as error:  # noqa: BLE001 - the other faults are measured all the same
@@ -170,7 +183,7 @@ async def run(stack: Stack, bus: ValkeyServer, port: int, only: Sequence[str]) -
     inbox, rows = Inbox(), list[Row]()
     engine = Engine.start(stack.settings, name="bench")
     for source in SOURCES:
-        for number in range(2):
+        for number in range(CREDENTIALS):
             await engine.credentials.add(source, _secret(source, number))
     async with (
         receiving(inbox, port),

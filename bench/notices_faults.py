@@ -23,6 +23,10 @@ FLOW = "refresh_profile_by_handle"
 SOURCES = ("graphapi", "arraybobo", "jotucker", "lama", "bestsolutions")
 DAILY = "refresh_profile_insta_daily"
 BACKLOG = 50_500
+CREDENTIALS = 6
+"""Of each source: the traffic must not use their limits up."""
+KNOWN = 60
+"""Profiles that are known before answers become false."""
 ASSETS = """
 INSERT INTO asset_log (platform, entity, entity_key, field, url)
 SELECT 'instagram', 'instagram_account', n::text, 'profile_pic_url', 'https://cdn.example.invalid/' || n FROM generate_series(1, %s) n
@@ -62,33 +66,33 @@ class World:
     async def ask(self, count: int) -> None:
         """New requests for profiles that nobody asked for before."""
         for _ in range(count):
-            body = {
-                "platform": "instagram",
-                "flow": FLOW,
-                "params": {"handle": f"creator_{next(self.numbers) % 1000:06d}"},
-            }
-            async with self.http.post(
-                f"{self.stack.api_url}/v1/scrape-requests", json=body | {"force": True}
-            ) as answer:
-                await answer.read()
+            await self.ask_for(next(self.numbers) % 1000)
+
+    async def ask_for(self, number: int) -> None:
+        """A new request for a profile."""
+        body = {"platform": "instagram", "flow": FLOW, "params": {"handle": f"creator_{number:06d}"}, "force": True}
+        async with self.http.post(f"{self.stack.api_url}/v1/scrape-requests", json=body) as answer:
+            await answer.read()
 
 
 Act = Callable[[World], Awaitable[None]]
 
 
+async def nothing(_: World) -> None:
+    """No requests."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """`keys`: beginnings of the alerts one of which is expected. `meanwhile`: what goes on while the alert is waited for, once a second."""
+    """`keys`: beginnings of the alerts one of which is expected. `meanwhile`: what goes on while the alert is waited for, once a second.
+    `before`: what has to be there before the fault; it takes none of its time."""
 
     name: str
     keys: Sequence[str]
     cause: Act
     end: Act
     meanwhile: Act
-
-
-async def nothing(_: World) -> None:
-    """No requests."""
+    before: Act = nothing
 
 
 async def traffic(world: World) -> None:
@@ -115,9 +119,23 @@ async def malformed(world: World) -> None:
     await world.simulator.add_fault("malformed", "graphapi")
 
 
+async def known(world: World) -> None:
+    """Profiles whose numbers are known when answers become false."""
+    for _ in range(2):
+        for number in range(KNOWN):
+            await world.ask_for(number)
+        await asyncio.sleep(15)
+
+
+async def known_traffic(world: World) -> None:
+    """They are asked for again."""
+    for _ in range(3):
+        await world.ask_for(next(world.numbers) % KNOWN)
+
+
 async def corrupt(world: World) -> None:
-    """Its answers are well-formed, and numbers in them cannot be true."""
-    await world.simulator.add_fault("corrupt", "graphapi", ways=["negative"])
+    """Its answers are well-formed, and their numbers are not true."""
+    await world.simulator.add_fault("corrupt", "graphapi", ways=["zero", "thousandfold", "thousandth"])
 
 
 async def trusted(world: World) -> None:
@@ -193,7 +211,7 @@ async def unspend(world: World) -> None:
 FAULTS = (
     Fault("the Graph API is down", ("source:graphapi",), outage, cleared, traffic),
     Fault("its answers are malformed", ("parser:graphapi",), malformed, trusted, traffic),
-    Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, traffic),
+    Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, known_traffic, before=known),
     Fault("all credentials are limited", ("platform:instagram", "credentials:"), limited, unlimited, traffic),
     Fault("no worker runs", ("workers:none", "claims:instagram"), stop_workers, start_workers, traffic),
     Fault("the bus is down", ("events:bus:",), stop_bus, start_bus, traffic),
