@@ -30,11 +30,12 @@ KINDS = ("malformed", "poison", "implausible", "message")
 
 
 class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
-    """Open entries with the same kind, source, operation, parser version, path and class of error.
+    """Open entries with the same kind, source, operation, parser version, path, class of error and shape.
 
-    `fingerprint`: names the cluster. `path`: without the places of items in lists. `newest`: the id of the last entry. `error`: the reason of that
-    entry; errors are of one class if they differ only in numbers and quoted values. `replaying`: how many entries are waiting for a replay. `share`: of the source's calls of the operation this week;
-    None where none are counted.
+    `fingerprint`: names the cluster. `path`: without the places of items in lists. `shape`: names the structure of the payloads, or of the records where
+    the rest of a page can be read (keys and types, no values); None where it is not known. `newest`: the id of the last entry. `error`: the reason
+    of that entry; errors are of one class if they differ only in numbers and quoted values. `replaying`: how many entries are waiting for a replay.
+    `share`: of the source's calls of the operation this week; None where none are counted.
     """
 
     fingerprint: str
@@ -44,6 +45,7 @@ class QuarantineCluster(msgspec.Struct, frozen=True, kw_only=True):
     operation: str | None
     path: str | None
     parser_version: int | None
+    shape: str | None
     count: int
     first_at: datetime
     last_at: datetime
@@ -80,7 +82,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class QuarantinedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """An item that could not be processed, and the reason. The provider's answer is in the raw payload of its fetch.
 
-    `replay_at`: when the entry is replayed, or was. `outcome`: the result (`reparsed`, `refetched`, `not needed`, `gone`, `resolved`).
+    `shape`: names the structure of the payload or the record. `replay_at`: when the entry is replayed, or was. `outcome`: the result (`reparsed`, `refetched`, `not needed`, `gone`, `resolved`).
     """
 
     id: int
@@ -94,6 +96,7 @@ class QuarantinedEntry(msgspec.Struct, frozen=True, kw_only=True):
     request_id: int | None
     error: str
     path: str | None
+    shape: str | None
     detail: dict[str, Any] | None
     replay_at: datetime | None
     resolved_at: datetime | None

@@ -7,8 +7,8 @@ regexp_replace(path, '\[[0-9]+\]', '[]', 'g')
 left(regexp_replace(regexp_replace(left(error, 300), ' - at `.*', ''), '[0-9]+|''[^'']*''|"[^"]*"', '*', 'g'), 100)
 
 -- fragment: fingerprint
--- Names a cluster.
-left(md5(ROW(kind, platform, source, operation, parser_version, {{place}}, {{fault}})::text), 12)
+-- Names a cluster. An entry without a shape has the name that it had before there were shapes.
+left(md5(ROW(kind, platform, source, operation, parser_version, {{place}}, {{fault}})::text || coalesce(shape, '')), 12)
 
 -- fragment: of_cluster
 -- Whether an entry belongs to a cluster. A field that is NULL may be any; an empty path names entries without one. A path is one entry's, or that
@@ -30,25 +30,25 @@ WHERE (SELECT count(*) FROM (
 
 -- name: clusters
 -- Open entries, grouped into clusters, the most frequent first. A cluster has the same kind, source, operation, parser version, path without the places
--- of items, and class of error. `share`: of the calls of this week that are counted (`scores`). Bounded by the index of open entries; a path and an error are taken apart once, and not for each entry that has them.
+-- of items, class of error and shape. `share`: of the calls of this week that are counted (`scores`). Bounded by the index of open entries; a path and an error are taken apart once, and not for each entry that has them.
 -- Parameters: limit (integer).
 -- Rows: `Cluster`.
 -- Locks: none.
 -- No row: no entry is open.
 WITH alike AS (
-    SELECT kind, platform, source, operation, path, parser_version, left(error, 300) AS error, count(*) AS count, min(at) AS first_at,
+    SELECT kind, platform, source, operation, path, parser_version, shape, left(error, 300) AS error, count(*) AS count, min(at) AS first_at,
            max(at) AS last_at, max(id) AS newest, count(replay_at) AS replaying,
            count(*) FILTER (WHERE at >= date_trunc('week', clock_timestamp() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS of_week
-    FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
+    FROM quarantine WHERE resolved_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), named AS (
     SELECT *, {{place}} AS place, {{fingerprint}} AS fingerprint FROM alike
 )
-SELECT fingerprint, kind, platform, source, operation, place AS path, parser_version, sum(count)::bigint AS count, min(first_at) AS first_at,
+SELECT fingerprint, kind, platform, source, operation, place AS path, parser_version, shape, sum(count)::bigint AS count, min(first_at) AS first_at,
        max(last_at) AS last_at, max(newest) AS newest, sum(replaying)::bigint AS replaying, (array_agg(error ORDER BY newest DESC))[1] AS error,
        (SELECT least(1, sum(named.of_week)::double precision / nullif(s.calls, 0)) FROM source_score s
         WHERE s.week = date_trunc('week', clock_timestamp() AT TIME ZONE 'UTC')::date AND s.platform = named.platform AND s.source = named.source
           AND s.operation = named.operation) AS share
-FROM named GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY sum(count) DESC, max(newest) DESC LIMIT %(limit)s
+FROM named GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY sum(count) DESC, max(newest) DESC LIMIT %(limit)s
 
 -- name: one
 -- An entry.
@@ -56,7 +56,7 @@ FROM named GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY sum(count) DESC, max(newest) DE
 -- Rows: `Entry`.
 -- Locks: none.
 -- No row: there is no such entry.
-SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, detail, replay_at, resolved_at, outcome
+SELECT id, at, kind, platform, source, operation, parser_version, fetch_id, request_id, error, path, shape, detail, replay_at, resolved_at, outcome
 FROM quarantine WHERE id = %(id)s
 
 -- name: answered

@@ -43,7 +43,7 @@ app = App(name="quarantine", help="List quarantined payloads, grouped by error; 
 
 @app.default
 def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
-    """List quarantined payloads and messages, grouped by error, the most frequent first.
+    """List quarantined payloads and messages, grouped by error and shape of the payload, the most frequent first.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
     """
     show_list(
         ask(There, lambda beat: beat.clusters(limit)),
-        ("count", "share", "fingerprint", "kind", "where", "path", "newest", "first", "last", "error"),
+        ("count", "share", "fingerprint", "kind", "where", "path", "shape", "newest", "first", "last", "error"),
         lambda c: (
             c.count,
             "" if c.share is None else f"{c.share:.1%}",
@@ -60,6 +60,7 @@ def list_clusters(*, limit: int = 50, shape: Shape = TABLE) -> None:
             c.kind,
             _place(c),
             c.path or "",
+            c.shape or "",
             c.newest,
             c.first_at,
             c.last_at,

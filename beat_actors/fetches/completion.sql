@@ -61,16 +61,16 @@ WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'LEASED' RETURNING f.id
 -- No row: of a fetch, that its claim was taken over. Nothing of it is written.
 WITH n AS (
     SELECT r.*, p.records FROM jsonb_to_recordset(%(results)s::jsonb) AS r(
-        id bigint, fence integer, version integer, kind text, error text, path text)
+        id bigint, fence integer, version integer, kind text, error text, path text, shape text)
     LEFT JOIN unnest(%(ids)s::bigint[], %(records)b::bytea[]) AS p(id, records) USING (id)
 ), moved AS (
     UPDATE scrape_fetch f SET stage = CASE WHEN n.error IS NULL THEN 'INGESTED' ELSE 'SETTLING' END, records = n.records,
         parser_version = n.version, lease_until = NULL, stage_attempts = 0, sent_at = clock_timestamp()
     FROM n WHERE f.id = n.id AND f.fence = n.fence AND f.stage = 'RETRIEVED'
-    RETURNING f.*, n.kind, n.error AS said, n.path
+    RETURNING f.*, n.kind, n.error AS said, n.path, n.shape
 ), quarantined AS (
-    INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error, path)
-    SELECT kind, platform, source, operation, parser_version, id, request_id, payload_at, said, path FROM moved WHERE kind IS NOT NULL
+    INSERT INTO quarantine (kind, platform, source, operation, parser_version, fetch_id, request_id, payload_at, error, path, shape)
+    SELECT kind, platform, source, operation, parser_version, id, request_id, payload_at, said, path, shape FROM moved WHERE kind IS NOT NULL
 )
 SELECT id FROM moved
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from beat_actors.errors import Malformed, Missing, Private
+from beat_actors.payloads.structure import structure
 from beat_actors.platforms.interface import Parsed
 from beat_actors.platforms.reading import BYTE_ORDER_MARK
 
@@ -21,10 +22,11 @@ STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]{1,9})\]")
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A record that cannot be read: `path` is where it is wrong, in the payload as it came."""
+    """A record that cannot be read: `path` is where it is wrong, in the payload as it came. `shape`: the structure of the record."""
 
     path: str
     error: str
+    shape: str = ""
 
 
 Step = str | int
@@ -47,8 +49,8 @@ def read(
             where = _record(last.path, record_lists)
             if where is None:
                 break
-            holes.append(Hole(_as_it_came(last.path, where, removed), str(last)))
-            _remove(page, where, removed)
+            path = _as_it_came(last.path, where, removed)
+            holes.append(Hole(path, str(last), structure(_remove(page, where, removed))))
             try:
                 parsed = parse(msgspec.json.encode(page))
             except Malformed as again:
@@ -75,13 +77,15 @@ def _record(path: str, record_lists: frozenset[str]) -> tuple[Step, ...] | None:
     return found
 
 
-def _remove(page: Any, where: tuple[Step, ...], removed: dict[tuple[Step, ...], list[int]]) -> None:
+def _remove(page: Any, where: tuple[Step, ...], removed: dict[tuple[Step, ...], list[int]]) -> object:
+    """Take the record out of the page; the record."""
     *way, last = where
     for step in way:
         page = page[step]
-    del page[last]
+    record: object = page.pop(last)
     assert isinstance(last, int)
     removed.setdefault(tuple(way), []).append(_index(last, removed.get(tuple(way), [])))
+    return record
 
 
 def _as_it_came(path: str, where: tuple[Step, ...], removed: dict[tuple[Step, ...], list[int]]) -> str:

@@ -22,6 +22,7 @@ from beat_actors.fetches.claims import Retrieved, claim_retrieved
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.fetches.states import Stage
+from beat_actors.payloads.structure import structure_of
 from beat_actors.pipeline.builds import software
 from beat_actors.pipeline.holes import read as read_page
 from beat_actors.pipeline.listing import holding_the_mark, listing_of
@@ -88,7 +89,7 @@ async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
     for claim in claims:
         await asyncio.sleep(0)
         try:
-            read.append((claim, *_read(claim)))
+            read.append((claim, *_named(claim, *_read(claim))))
         except MemoryError as error:
             engine.own_trouble.caused(error)
             await give_back(engine.database, [claim], Stage.RETRIEVED, tried=True)
@@ -134,7 +135,7 @@ async def _write_through(engine: Engine, good: Sequence[Read], result: StageResu
 async def _keep_aside(transaction: Transaction, done: Sequence[Read]) -> None:
     """The records that could not be read, and what the broker is to settle."""
     holes = [
-        {"id": row["id"], "error": hole.error[:1000], "path": hole.path}
+        {"id": row["id"], "error": hole.error[:1000], "path": hole.path, "shape": hole.shape}
         for _, row, _ in done
         for hole in row.get("holes", ())
     ]
@@ -162,7 +163,8 @@ async def _commit_alone(engine: Engine, item: Read, result: StageResult) -> None
     except psycopg.DataError as error:
         refused = {"id": row["id"], "fence": row["fence"], "version": row["version"], "kind": "malformed"}
         said = f"PostgreSQL cannot store the parsed records: {str(error).splitlines()[0]}"
-        await _commit(engine, [(claim, {**refused, "error": said}, Outcome.MALFORMED)], result)
+        unread = _named(claim, {**refused, "error": said}, Outcome.MALFORMED)
+        await _commit(engine, [(claim, *unread)], result)
     except StorageUnavailable:
         raise
     except Exception:
@@ -239,6 +241,16 @@ def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
         said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
         return row | {"kind": "malformed", "error": said[:1000]}, Outcome.MALFORMED
     return row | {"records": records, "holes": holes, "filling": filling(parsed.records)}, Outcome.PARSED
+
+
+def _named(claim: Retrieved, row: dict[str, Any], outcome: Outcome) -> tuple[dict[str, Any], Outcome]:
+    """With the structure of a payload that goes to quarantine, unless to look at it may kill this process too."""
+    if row.get("kind") != "malformed" or claim.body is None:
+        return row, outcome
+    try:
+        return row | {"shape": structure_of(unpack(claim.body))}, outcome
+    except ValueError:  # the frame is damaged
+        return row, outcome
 
 
 def _parse(endpoint: Endpoint, body: bytes, spec: FetchSpec) -> Parsed:

@@ -125,6 +125,7 @@ OTHER_COLUMNS = frozenset(
         "content",
         "trace",
         "content_identity",
+        "shape",
         "empty",
         "hidden",
         "older",

@@ -210,6 +210,31 @@ async def test_a_fault_has_one_fingerprint_wherever_in_a_list_it_stands_and_anot
     assert left == keys
 
 
+async def test_what_fails_alike_and_is_built_otherwise_has_another_fingerprint(api, database) -> None:
+    """Entries of before there were shapes have the name that they had."""
+    put = """
+    INSERT INTO quarantine (kind, platform, source, operation, parser_version, error, path, shape)
+    SELECT 'malformed', 'instagram', 'lama', 'posts_by_id', 1, 'likes is ' || n, '$.items[' || n || '].likes', shape
+    FROM unnest(ARRAY['aa', 'aa', 'aa', 'bb', 'bb', NULL]) WITH ORDINALITY AS t(shape, n)
+    """
+    as_before = """
+    SELECT left(md5(ROW(kind, platform, source, operation, parser_version, '$.items[].likes'::text, 'likes is *'::text)::text), 12)
+    FROM quarantine WHERE shape IS NULL
+    """
+    async with database.transaction() as transaction:
+        await transaction.run(put)
+        named = await transaction.value(as_before)
+    found = (await looked(api, "/v1/quarantine"))["clusters"]
+    assert [(one["count"], one["shape"]) for one in found] == [(3, "aa"), (2, "bb"), (1, None)]
+    assert len({one["fingerprint"] for one in found}) == 3
+    assert found[2]["fingerprint"] == named
+    assert (await looked(api, f"/v1/quarantine/{found[1]['newest']}"))["shape"] == "bb"
+    fields = {"kind": "malformed", "newest": 10**9}
+    assert await done(api, "/v1/quarantine/resolve", **fields, fingerprint=found[0]["fingerprint"]) == {"resolved": 3}
+    assert (await looked(api, "/v1/quarantine"))["clusters"] == found[1:]
+    assert await done(api, "/v1/quarantine/resolve", **fields, path="$.items[].likes") == {"resolved": 3}
+
+
 async def test_one_cluster_is_dealt_with_and_its_siblings_stay(api, database) -> None:
     """Of one source and operation: what has another cause stands at another path, or was read by another parser."""
     put = (

@@ -54,12 +54,12 @@ def test_resolved_alerts_keep_their_severity_and_have_an_end_and_a_duration(
 
 def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Connection) -> None:
     rows.execute(
-        "INSERT INTO quarantine (kind, platform, source, operation, error, path) "
-        "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id' FROM generate_series(1, 2)"
+        "INSERT INTO quarantine (kind, platform, source, operation, error, path, shape) "
+        "SELECT 'malformed', 'instagram', 'lama', 'profile_by_handle', 'no id', '$.id', '0123456789ab' FROM generate_series(1, 2)"
     )
-    ((count, _, fingerprint, kind, place, path, newest, _, _, why),) = beat("quarantine").rows
-    assert (count, kind, place, path, why) == (
-        "2", "malformed", "instagram lama profile_by_handle", "$.id", "no id",
+    ((count, _, fingerprint, kind, place, path, shape, newest, _, _, why),) = beat("quarantine").rows
+    assert (count, kind, place, path, shape, why) == (
+        "2", "malformed", "instagram lama profile_by_handle", "$.id", "0123456789ab", "no id",
     )  # fmt: skip
     assert beat("quarantine", "show", newest).json["error"] == "no id"
     again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is fixed")

@@ -8,8 +8,10 @@ import pytest
 
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
+from beat_actors.payloads.structure import structure
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
+from beat_actors.pipeline.records import unpack
 from beat_actors.platforms.interface import Answer, Call, Source
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake
@@ -177,10 +179,14 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_its_neighbours_are_
     assert (status, items) == ("COMPLETE", 2)
     assert data["partial"]["code"] == "holes"
     assert await rows(engine, 'SELECT platform_order_id FROM "order" ORDER BY 1') == [("1001",), ("1003",)]
-    found = await rows(engine, "SELECT kind, path, source FROM quarantine ORDER BY path")
-    assert found == [
-        ("malformed", "$.orders[1].updated_at", "shopify"),
-        ("malformed", "$.orders[3].total_price", "shopify"),
+    found = await rows(
+        engine,
+        "SELECT kind, path, q.source, shape, body FROM quarantine q JOIN raw_payload p USING (fetch_id) ORDER BY path",
+    )
+    records = json.loads(unpack(found[0][4]))["orders"]
+    assert [row[:4] for row in found] == [
+        ("malformed", "$.orders[1].updated_at", "shopify", structure(records[1])),
+        ("malformed", "$.orders[3].total_price", "shopify", structure(records[3])),
     ]
     assert await mark(engine) is None
 

@@ -19,11 +19,12 @@ from beat_actors.engine import Engine
 from beat_actors.errors import NoAvailableSources, SecretMissing
 from beat_actors.fetches import completion
 from beat_actors.fetches.claims import ISOLATE_AFTER, claim_ingested
+from beat_actors.payloads.structure import structure_of
 from beat_actors.pipeline import isolation
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.isolation import run_isolated
 from beat_actors.pipeline.process import process
-from beat_actors.pipeline.records import unpack_records
+from beat_actors.pipeline.records import unpack, unpack_records
 from beat_actors.pipeline.writing import write
 from beat_actors.platforms.instagram import platform
 from beat_actors.requests import explain, intake
@@ -247,10 +248,11 @@ async def test_s6_1_what_cannot_be_read_is_kept_with_its_path_its_place_and_its_
     await process(engine, await to_the_last_stage(engine))
     kept = await rows(
         engine.database,
-        "SELECT q.source, q.path, q.error, q.request_id, length(p.body) > 0 FROM quarantine q "
+        "SELECT q.source, q.path, q.error, q.request_id, p.body, q.shape FROM quarantine q "
         "JOIN raw_payload p ON p.fetch_id = q.fetch_id AND p.created_at = q.payload_at ORDER BY q.id",
     )
-    assert [(source, at, whole) for source, _, _, at, whole in kept] == [(each, request, True) for each in CHAIN[:2]]
+    assert [(row[0], row[3]) for row in kept] == [(each, request) for each in CHAIN[:2]]
+    assert [row[5] for row in kept] == [structure_of(unpack(row[4])) for row in kept]
     assert kept[0][1].startswith("$.business_discovery")
     assert re.fullmatch(r"KeyError: 'follower_count' \(parse, line \d+\)", kept[1][2])
     assert await status_of(engine, request) == "COMPLETE"

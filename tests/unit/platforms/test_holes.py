@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from beat_actors.errors import Malformed
+from beat_actors.payloads.structure import structure
 from beat_actors.pipeline.holes import read
 from beat_actors.platforms.interface import FetchSpec, Parsed
 from beat_actors.platforms.registry import platforms
@@ -75,3 +76,13 @@ def test_what_was_asked_for_alone_is_not_missing_because_it_cannot_be_read() -> 
             page("youtube", "ytapi", "post_by_id", body, post_id="v")
     with pytest.raises(Malformed):
         page("instagram", "lama", "posts_by_id", [[medium(1, user={"pk": "2"})], None], profile_id="1")
+
+
+def test_records_of_one_page_are_told_apart_by_how_they_are_built() -> None:
+    body = {"items": [medium(1, **BAD), medium(2, **BAD), medium(3, caption={}, **BAD), medium(4)]}
+    known = platforms()["instagram"]
+    endpoint = known.sources["jotucker"].endpoints["posts_by_id"]
+    spec = FetchSpec("posts_by_id", {"profile_id": "1"}, source="jotucker")
+    _, holes = read(lambda page: endpoint.parse(page, spec), json.dumps(body).encode(), known.record_lists)
+    assert [hole.shape for hole in holes] == [structure(body["items"][n]) for n in (0, 1, 2)]
+    assert holes[0].shape == holes[1].shape != holes[2].shape
