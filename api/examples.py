@@ -130,6 +130,7 @@ SCHEMAS: dict[str, Any] = {
     "FlowChange": {"platform": "instagram", "concurrency": 10, "reason": "fewer calls during the sale"},
     "Reclaim": {"seconds": 1200, "reason": "the worker hangs"},
     "Opening": {"seconds": 600, "reason": "maintenance of the provider"},
+    "DataBreakerChange": {"operation": "profile_by_handle", "reason": "its numbers are those of last week"},
     "ClusterToResolve": {"kind": "malformed", "newest": 4, "source": "jotucker", "reason": "fixed in parser 3"},
     "ClusterToReplay": {
         "kind": "malformed",

@@ -20,7 +20,8 @@ SELECT (SELECT max(id) FROM quarantine) AS quarantined,
         WHERE (troubles <> '{}' OR outages <> '[]') AND seen_at > clock_timestamp() - make_interval(secs => %(living)s)) AS in_trouble,
        (SELECT count(*) FROM flow_setting WHERE paused AND changed_at < clock_timestamp() - make_interval(secs => %(forgotten)s))
        + (SELECT count(*) FROM breaker
-          WHERE by_hand AND open_until IS NOT NULL AND since < clock_timestamp() - make_interval(secs => %(forgotten)s)) AS forgotten
+          WHERE by_hand AND open_until IS NOT NULL AND since < clock_timestamp() - make_interval(secs => %(forgotten)s))
+       + (SELECT count(*) FROM trust_cohort WHERE by_hand AND open_since < clock_timestamp() - make_interval(secs => %(forgotten)s)) AS forgotten
 
 -- name: forget
 -- Deletes sweeps that this version of the scheduler does not have.

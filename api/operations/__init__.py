@@ -40,7 +40,7 @@ from api.operations.quarantine import (
 from api.operations.queues import Queue, QueueMessage, QueueMessageChange, QueuePurge, QueueRequeue, Queues
 from api.operations.restores import BlastRadius, Restore, RestoreApply, RestoreCancel, Restores, RestoresUndo
 from api.operations.scorecard import Scorecard
-from api.operations.sources import SourceBreaker, Sources
+from api.operations.sources import SourceBreaker, SourceDataBreaker, Sources
 from api.operations.stuck import StuckRequests, StuckRequeue
 from api.resource import Resource
 
@@ -51,6 +51,7 @@ ROUTES: dict[str, type[Resource]] = {
     "/v1/credentials/{credential_id}/change/{change}": CredentialChange,
     "/v1/sources": Sources,
     "/v1/sources/{source}/breaker/{change}": SourceBreaker,
+    "/v1/sources/{source}/data-breaker/{change}": SourceDataBreaker,
     "/v1/scorecard": Scorecard,
     "/v1/flows": Flows,
     "/v1/flows/{flow}": Flow,

@@ -27,6 +27,15 @@ class Closing(msgspec.Struct, forbid_unknown_fields=True):
     operation: str | None = None
 
 
+class DataBreakerChange(msgspec.Struct, forbid_unknown_fields=True):
+    """`operation`: the default is all operations of the source. `parser_version`: of the operation's parser; the default is the version that this
+    process has when the breaker opens, and all versions when it closes."""
+
+    reason: Text
+    operation: str | None = None
+    parser_version: int | None = None
+
+
 class Sources(Resource):
     """GET: each source, with its usable credentials, the calls in flight, and the breakers that are not closed."""
 
@@ -65,6 +74,35 @@ class SourceBreaker(Resource):
             )
         else:
             raise NotFound("a breaker is changed by open or close")
+        (view,) = await sources.overview(services.database, source)
+        self._provider.wakeups.send([view.platform])
+        send(resp, view)
+
+
+class SourceDataBreaker(Resource):
+    """POST: open a data breaker (the answers are wrong: Beat sends no more calls until somebody closes it, or another version of the parser is used) or
+    close it (Beat uses the answers again, also where Beat itself had opened it)."""
+
+    scopes = CHANGE
+    calls: Calls = {
+        "POST": Call("Open or close the data breaker of a source.", {200: sources.SourceView}, body=DataBreakerChange)
+    }
+
+    async def on_post(self, req: Request, resp: Response, source: str, change: str) -> None:
+        services = self._provider.services
+        check_text(source, "source", longest=100)
+        turns = {"open": sources.open_data_breaker, "close": sources.close_data_breaker}
+        if change not in turns:
+            raise NotFound("a data breaker is changed by open or close")
+        given = await read(req, DataBreakerChange)
+        await turns[change](
+            services.database,
+            source,
+            given.operation,
+            parser_version=given.parser_version,
+            actor=caller_of(req).actor,
+            reason=given.reason,
+        )
         (view,) = await sources.overview(services.database, source)
         self._provider.wakeups.send([view.platform])
         send(resp, view)

@@ -147,9 +147,13 @@ class Allocator:
 
     def _is_distrusted(self, source: str, lane: Lane) -> bool:
         """Whether the source is out of the chain because what it says is wrong. One call in `ONE_IN` goes there all the same. Where there is no other
-        source, every other look at the lane leads to a call: its work waits for half a minute between two of them."""
-        if (source, lane.operation, DATA, EVERYBODY) not in self.snapshot.breakers:
+        source, every other look at the lane leads to a call: its work waits for half a minute between two of them. What a person opened gets no
+        calls: the rules have found nothing wrong with its answers, and would write them."""
+        breaker = self.snapshot.breakers.get((source, lane.operation, DATA, EVERYBODY))
+        if breaker is None:
             return False
+        if breaker.by_hand:
+            return True
         is_alone = all((one, lane.operation, DATA, EVERYBODY) in self.snapshot.breakers for one in lane.sources)
         return self.rng.random() * (2 if is_alone else ONE_IN) >= 1
 
@@ -177,7 +181,8 @@ class Allocator:
         now = self.snapshot.now
         data = self.snapshot.breakers.get((source, lane.operation, DATA, EVERYBODY))
         if data is not None:
-            return [Reason(source, "its answers are wrong: its data breaker is open", data.open_until)]
+            opened = "an operator opened its data breaker" if data.by_hand else "its data breaker is open"
+            return [Reason(source, f"its answers are wrong: {opened}", data.open_until)]
         for kind in KINDS:
             breaker = self.snapshot.breakers.get((source, lane.operation, kind, EVERYBODY))
             if breaker is not None and breaker.is_open(now):

@@ -1,5 +1,6 @@
 """Sources as operators see and steer them: how many credentials can be used, which breakers are open, and how they open and close them."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import msgspec
 from beat_actors import audit
 from beat_actors.broker.lanes import look_again
 from beat_actors.broker.store import between_turns
-from beat_actors.database import Database, Statement, Statements, Transaction
+from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.platforms.registry import platforms, source_named
 from beat_actors.text import check_text
@@ -20,7 +21,7 @@ SQL = Statements(__file__)
 
 class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
     """A breaker that is not closed. `kind`: upstream (calls fail), parser (answers cannot be read) or data (answers are
-    wrong). `owner`: the owner whose calls it stops; empty
+    wrong). `parser_version`: of which one the data are wrong. `owner`: the owner whose calls it stops; empty
     for all calls. `by_hand`: an operator opened it."""
 
     operation: str
@@ -33,6 +34,7 @@ class BreakerView(msgspec.Struct, frozen=True, kw_only=True):
     open_until: datetime | None
     probing: bool
     by_hand: bool
+    parser_version: int | None = None
 
 
 class BreakerRow(NamedTuple):
@@ -47,6 +49,7 @@ class BreakerRow(NamedTuple):
     open_until: datetime | None
     probing: bool
     by_hand: bool
+    parser_version: int | None
     state: str
 
 
@@ -69,6 +72,7 @@ CREDENTIALS = SQL("credentials", Usable)
 IN_FLIGHT = SQL("in_flight", InFlight)
 OPEN = SQL("open")
 CLOSE = SQL("close")
+IS_KNOWN, DISTRUST, TRUST = SQL("is_known", bool), SQL("distrust"), SQL("trust")
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,43 +126,104 @@ async def open_breaker(
     """
     if not 1 <= seconds <= LONGEST:
         raise BadInput(f"a breaker is held open for 1 to {LONGEST} seconds", field="seconds")
-    return await _turn(database, OPEN, "open", source, operation, actor, reason, seconds=seconds)
+    turned = _Turned("breaker.open", source, operation, actor, reason)
+
+    async def change(transaction: Transaction, values: dict[str, Any]) -> None:
+        await transaction.run(OPEN, values | {"seconds": seconds})
+
+    return await turned.by(database, change, seconds=seconds)
 
 
 async def close_breaker(
     database: Database, source: str, operation: str | None, *, actor: str, reason: str
 ) -> list[str]:
     """Ask a source again at once, as if nothing had been. The operations. Raises `BadInput`."""
-    return await _turn(database, CLOSE, "close", source, operation, actor, reason)
+    turned = _Turned("breaker.close", source, operation, actor, reason)
+
+    async def change(transaction: Transaction, values: dict[str, Any]) -> None:
+        await transaction.run(CLOSE, values)
+
+    return await turned.by(database, change)
 
 
-async def _turn(
-    database: Database,
-    sql: Statement[None],
-    verb: str,
-    source: str,
-    operation: str | None,
-    actor: str,
-    reason: str,
-    **more: Any,
+async def open_data_breaker(
+    database: Database, source: str, operation: str | None, *, parser_version: int | None, actor: str, reason: str
 ) -> list[str]:
-    check_text(reason, "reason", longest=1000)
-    if not reason.strip():
-        raise BadInput("say why; it is kept in the audit log", field="reason")
-    platform, declared = source_named(source)
-    if operation is not None and operation not in declared.endpoints:
-        raise BadInput(f"{source} has the operations {', '.join(sorted(declared.endpoints))}", field="operation")
-    operations = sorted(declared.endpoints) if operation is None else [operation]
-    values = {"platform": platform, "source": source, "operations": operations, **more}
+    """Use the answers of a source, or of one of its operations, no more: they are wrong, and the rules do not see it. The operations.
 
-    async def change(transaction: Transaction) -> None:
-        await transaction.run(sql, values)
-        await look_again(transaction, platform)
-        detail = {"operations": operations, "reason": reason, **more}
-        await audit.record(transaction, actor=actor, action=f"breaker.{verb}", target=f"source/{source}", detail=detail)
+    It lasts until somebody closes the breaker, or another version of the parser is used. `parser_version`: the default is the one of this
+    process. Raises `BadInput`.
+    """
+    turned = _Turned("data_breaker.open", source, operation, actor, reason)
+    _check_version(parser_version, operation)
 
-    await between_turns(database, platform, change)
-    return operations
+    async def change(transaction: Transaction, values: dict[str, Any]) -> None:
+        versions = [turned.declared.endpoints[one].version for one in values["operations"]]
+        if parser_version is not None and [parser_version] != versions:
+            known = {**values, "operation": operation, "version": parser_version}
+            if not await transaction.only(IS_KNOWN, known):
+                raise BadInput(
+                    f"no answer was read by version {parser_version} of the parser of {source} {operation}; this process has version {versions[0]}",
+                    field="parser_version",
+                )
+            versions = [parser_version]
+        await transaction.run(DISTRUST, values | {"versions": versions})
+
+    return await turned.by(database, change, parser_version=parser_version)
+
+
+async def close_data_breaker(
+    database: Database, source: str, operation: str | None, *, parser_version: int | None, actor: str, reason: str
+) -> list[str]:
+    """Use the answers of a source again, whoever opened its data breakers. The operations. `parser_version`: the default is all of them. Raises
+    `BadInput`."""
+    turned = _Turned("data_breaker.close", source, operation, actor, reason)
+    _check_version(parser_version, operation)
+
+    async def change(transaction: Transaction, values: dict[str, Any]) -> None:
+        await transaction.run(TRUST, values | {"version": parser_version})
+
+    return await turned.by(database, change, parser_version=parser_version)
+
+
+def _check_version(version: int | None, operation: str | None) -> None:
+    if version is None:
+        return
+    if operation is None:
+        raise BadInput("a version is one of an operation's parser; name the operation too", field="operation")
+    if not 0 <= version < 2**31:
+        raise BadInput("parser_version is as `beat quarantine` or `beat held` shows it", field="parser_version")
+
+
+class _Turned:
+    """What an operator does to the breakers of a source, or of one of its operations. Raises `BadInput`."""
+
+    def __init__(self, action: str, source: str, operation: str | None, actor: str, reason: str) -> None:
+        check_text(reason, "reason", longest=1000)
+        if not reason.strip():
+            raise BadInput("say why; it is kept in the audit log", field="reason")
+        self.platform, self.declared = source_named(source)
+        if operation is not None and operation not in self.declared.endpoints:
+            known = ", ".join(sorted(self.declared.endpoints))
+            raise BadInput(f"{source} has the operations {known}", field="operation")
+        self.operations = sorted(self.declared.endpoints) if operation is None else [operation]
+        self.action, self.source, self.actor, self.reason = action, source, actor, reason
+
+    async def by(
+        self, database: Database, change: Callable[[Transaction, dict[str, Any]], Awaitable[None]], **more: Any
+    ) -> list[str]:
+        """Between two turns of the platform, and with an entry in the audit log of which `more` is a part. The operations."""
+        values = {"platform": self.platform, "source": self.source, "operations": self.operations}
+
+        async def once(transaction: Transaction) -> None:
+            await change(transaction, values)
+            await look_again(transaction, self.platform)
+            detail = {"operations": self.operations, "reason": self.reason, **more}
+            target = f"source/{self.source}"
+            await audit.record(transaction, actor=self.actor, action=self.action, target=target, detail=detail)
+
+        await between_turns(database, self.platform, once)
+        return self.operations
 
 
 def _breaker(row: BreakerRow) -> BreakerView:

@@ -1,16 +1,20 @@
+-- fragment: trusted
+-- What a cohort of which nothing is known has in its columns.
+cohort = '', breaker = '', open_since = NULL, why = '', cause = NULL, by_hand = false, updated_at = clock_timestamp()
+
 -- name: breakers
 -- The breakers of everybody's calls, the data breakers that are open, and of owners the 200 that stay open longest.
 -- Parameters: source (text; null: of all sources).
 -- No row: nothing has failed.
 SELECT b.*, CASE WHEN kind = 'data' THEN 'open' WHEN open_until IS NULL THEN 'closed' WHEN open_until > clock_timestamp() THEN 'open' ELSE 'half-open' END AS state
 FROM (
-    SELECT platform, source, operation, kind, '' AS owner, calls, failures, trips, open_until, probing, by_hand FROM breaker
+    SELECT platform, source, operation, kind, '' AS owner, calls, failures, trips, open_until, probing, by_hand, NULL::integer AS parser_version FROM breaker
     WHERE %(source)s::text IS NULL OR source = %(source)s
     UNION ALL
-    SELECT platform, source, operation, 'data', '', 0, 0, 0, NULL, false, by_hand FROM trust_cohort
+    SELECT platform, source, operation, 'data', '', 0, 0, 0, NULL, false, by_hand, parser_version FROM trust_cohort
     WHERE open_since IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s)
     UNION ALL
-    (SELECT platform, source, operation, kind, owner, calls, failures, trips, open_until, probing, false FROM owner_breaker
+    (SELECT platform, source, operation, kind, owner, calls, failures, trips, open_until, probing, false, NULL FROM owner_breaker
      WHERE open_until IS NOT NULL AND (%(source)s::text IS NULL OR source = %(source)s) ORDER BY open_until DESC LIMIT 200)
 ) b ORDER BY source, operation, kind, owner
 
@@ -45,6 +49,34 @@ FROM unnest(%(operations)s::text[]) o
 ON CONFLICT (platform, source, operation, kind) DO UPDATE SET calls = 0, failures = 0, recent = '[]', since = clock_timestamp(),
     trips = greatest(breaker.trips, 1), open_until = excluded.open_until, probing = false, by_hand = true, opened_by = NULL
 
+-- name: is_known
+-- Whether anything was counted of a version of a parser.
+-- Parameters: platform, source, operation (text), version (integer).
+-- Rows: one boolean.
+-- No row: never.
+SELECT EXISTS (SELECT FROM trust_cohort
+    WHERE platform = %(platform)s AND source = %(source)s AND operation = %(operation)s AND parser_version = %(version)s) AS known
+
+-- name: distrust
+-- Opens data breakers by hand. Nothing but a person, or another version of the parser, ends that.
+-- Parameters: platform, source (text), operations (text[]) and versions (integer[]), pairwise: of their parsers.
+-- Locks: the cohorts, in the order of their keys, under the platform's lock.
+-- No row: never; the statement gives none.
+INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker, open_since, by_hand)
+SELECT %(platform)s::text, %(source)s::text, n.operation, n.version, '', '', clock_timestamp(), true
+FROM unnest(%(operations)s::text[], %(versions)s::integer[]) AS n(operation, version) ORDER BY 3, 4
+ON CONFLICT (platform, source, operation, parser_version) DO UPDATE SET open_since = clock_timestamp(), why = '', by_hand = true,
+    updated_at = clock_timestamp()
+
+-- name: trust
+-- Forgets what is known of the data of a source: its data breakers are closed, whoever opened them, and counting begins anew.
+-- Parameters: platform, source (text), operations (text[]), version (integer; null: all).
+-- Locks: the cohorts, under the platform's lock.
+-- No row: never; the statement gives none.
+UPDATE trust_cohort SET {{trusted}}
+WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+    AND (%(version)s::integer IS NULL OR parser_version = %(version)s)
+
 -- name: close
 -- Forgets what breakers know, of everybody's calls, of owners' and of the data, and publishes that those which were open are closed.
 -- Parameters: platform, source (text), operations (text[]).
@@ -57,7 +89,7 @@ WITH owners AS (
     DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
     RETURNING source, operation, kind, '' AS owner, open_until
 ), trusted AS (
-    UPDATE trust_cohort SET cohort = '', breaker = '', open_since = NULL, why = '', cause = NULL, by_hand = false
+    UPDATE trust_cohort SET {{trusted}}
     WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
 ), n AS (
     SELECT source, operation, kind, owner, true AS by_hand, NULL::jsonb AS opened_by, NULL::double precision AS open_until

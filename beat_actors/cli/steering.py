@@ -66,6 +66,48 @@ def resume_source(source: SourceName, /, *, reason: str, operation: str | None =
     say(f"{source} is called again: {', '.join(resumed)}")
 
 
+@sources.command
+def distrust(
+    source: SourceName, /, *, reason: str, operation: str | None = None, parser_version: int | None = None
+) -> None:
+    """Use the answers of a provider no more, because they are wrong: open its data breaker. No calls are sent; work goes to the next source.
+
+    It lasts until `beat sources trust`, or until another version of the parser is used.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    operation
+        Only this one of its operations.
+    parser_version
+        Only answers that this version of the operation's parser reads; the one in use if not given.
+    """
+    stopped = ask(steering.There, lambda beat: beat.open_data_breaker(source, operation, parser_version, reason=reason))
+    say(f"the answers of {source} are not used: {', '.join(stopped)}")
+
+
+@sources.command
+def trust(
+    source: SourceName, /, *, reason: str, operation: str | None = None, parser_version: int | None = None
+) -> None:
+    """Use the answers of a provider again: close its data breakers, whoever opened them.
+
+    Parameters
+    ----------
+    reason
+        Kept in the audit log.
+    operation
+        Only this one of its operations.
+    parser_version
+        Only answers that this version of the operation's parser reads; all versions if not given.
+    """
+    trusted = ask(
+        steering.There, lambda beat: beat.close_data_breaker(source, operation, parser_version, reason=reason)
+    )
+    say(f"the answers of {source} are used again: {', '.join(trusted)}")
+
+
 @flows.default
 def list_flows(*, platform: AnyPlatform = None, shape: Shape = TABLE) -> None:
     """List flows: calls in flight, their limit, fetches that are ready and wait.
@@ -184,7 +226,9 @@ def _breakers(source: SourceView) -> str:
         if one.state != "closed":
             until = f" until {moment(one.open_until)}" if one.open_until else ""
             state = f"{one.state}{' by hand' if one.by_hand else ''}{until}"
-            found.setdefault(state, []).append(f"{one.operation}{f' of {one.owner}' if one.owner else ''}")
+            of = f" of {one.owner}" if one.owner else ""
+            data = f" (data, parser version {one.parser_version})" if one.kind == "data" else ""
+            found.setdefault(state, []).append(f"{one.operation}{of}{data}")
     return "; ".join(f"{state}: {', '.join(operations)}" for state, operations in found.items())
 
 

@@ -22,12 +22,13 @@ JOIN trust_cohort t ON (t.platform, t.source, t.operation, t.parser_version) = (
 ORDER BY 1, 2, 3, 4 FOR NO KEY UPDATE OF t
 
 -- name: write
--- Writes cohorts that the transaction has taken.
+-- Writes cohorts that the transaction has taken. A breaker that a person opened stays open until a person closes it.
 -- Parameters: platforms, sources, operations (text[]), versions (integer[]), cohorts, breakers (bytea[]), open_since (double precision[]: epoch
 -- seconds), why, causes (text[]), pairwise.
 -- Locks: the cohorts; the caller has taken them.
 -- No row: never; the statement gives none.
-UPDATE trust_cohort t SET cohort = n.cohort, breaker = n.breaker, open_since = to_timestamp(n.open_since), why = n.why, cause = n.cause,
+UPDATE trust_cohort t SET cohort = n.cohort, breaker = n.breaker, cause = n.cause,
+    open_since = CASE WHEN t.by_hand THEN t.open_since ELSE to_timestamp(n.open_since) END, why = CASE WHEN t.by_hand THEN t.why ELSE n.why END,
     updated_at = clock_timestamp()
 FROM unnest(%(platforms)s::text[], %(sources)s::text[], %(operations)s::text[], %(versions)s::integer[], %(cohorts)b::bytea[], %(breakers)b::bytea[],
     %(open_since)s::double precision[], %(why)s::text[], %(causes)s::text[])

@@ -34,6 +34,8 @@ OF_SOURCE = frozenset({"credentials", "credential", "quarantine", "owners", "quo
 """Rules about a source that fails, as seen elsewhere."""
 OF_SWEEP = {"partitions": "partition:", "archive": "payloads:", "assets_deleted": "assets:undeleted", "held": "held:"}
 """By the sweep that is late: the keys of what it leaves undone."""
+DISTRUSTED = "hand:data:"
+"""How the alerts begin that are about a data breaker which a person opened."""
 AFTER_A_RESTORE = frozenset({"consistency", "partition"})
 """Rules about what a dump that was restored may have brought along."""
 
@@ -175,10 +177,10 @@ def _by_wrong_data(root: Standing, part: Standing, platform_of: Mapping[str, str
     """A source that answers wrongly has its records held, and is not asked. One that does not answer confirms no records of others."""
     if part.rule == "held" and root.rule in {"source", "credentials"} and root.source is not None:
         return root.source != part.source and platform_of.get(root.source) == platform_of.get(part.source or "")
-    if root.rule != "data":
+    if root.rule != "data" and not root.key.startswith(DISTRUSTED):
         return False
     if part.rule == "held":
-        return part.about == root.about
+        return part.about == root.about.removeprefix("data:")
     return part.key.startswith(f"waiting:{platform_of.get(root.source or '')}:")
 
 

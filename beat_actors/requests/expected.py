@@ -32,7 +32,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     unknown: str | None = None
 
 
-DOWN = ("breaker is open", "paused by an operator")
+DOWN = ("breaker is open", "paused by an operator", "opened its data breaker")
 """Words of reasons why a source is not used whose end depends on the source, or on a person."""
 
 

@@ -1,4 +1,4 @@
-"""What a person stopped and may have forgotten: paused flows, and sources to which nothing is sent."""
+"""What a person stopped and may have forgotten: paused flows, sources to which nothing is sent, and such whose answers are not used."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -30,16 +30,28 @@ class OpenedSource(NamedTuple):
     until: datetime
 
 
+class Distrusted(NamedTuple):
+    """An operation of a source whose data breaker a person opened; `versions`: of its parser."""
+
+    platform: str
+    source: str
+    operation: str
+    versions: list[int]
+    since: datetime
+
+
 SQL = Statements(__file__)
 FLOWS = SQL("flows", PausedFlow)
 SOURCES = SQL("sources", OpenedSource)
+DISTRUSTED = SQL("distrusted", Distrusted)
 
 
 async def stopped_by_hand(database: Database) -> list[Alert]:
-    """Flows and sources that a person stopped more than an hour ago."""
+    """Flows, sources and data that a person stopped more than an hour ago."""
     async with database.statements() as alone:
         flows = await alone.rows(FLOWS, {"seconds": FORGOTTEN})
         sources = await alone.rows(SOURCES, {"seconds": FORGOTTEN})
+        distrusted = await alone.rows(DISTRUSTED, {"seconds": FORGOTTEN})
     return [
         *(
             Alert(
@@ -66,4 +78,18 @@ async def stopped_by_hand(database: Database) -> list[Alert]:
             )
             for row in sources
         ),
+        *(_of_data(row) for row in distrusted),
     ]
+
+
+def _of_data(row: Distrusted) -> Alert:
+    versions = ", ".join(str(version) for version in row.versions)
+    return Alert(
+        key=f"hand:data:{row.source}:{row.operation}",
+        severity="warning",
+        cause=f"a person opened the data breaker of {row.source} {row.operation} (parser version {versions}) at {moment(row.since)}",
+        impact=f"{row.platform} uses the other sources; where there is none, requests wait",
+        automatic="none: it stays open until somebody closes it; another version of the parser is used at once",
+        action=f"`beat sources trust {row.source} --operation {row.operation} --reason …` uses the answers again; `beat audit source/{row.source}` shows who opened it",
+        source=row.source,
+    )

@@ -36,6 +36,23 @@ class There(operators.There):
         view = await self.client.send("POST", f"/v1/sources/{segment(source)}/breaker/close", SourceView, body)
         return view.operations if operation is None else [operation]
 
+    async def open_data_breaker(
+        self, source: str, operation: str | None, parser_version: int | None, *, reason: str
+    ) -> list[str]:
+        return await self._turn_data_breaker("open", source, operation, parser_version, reason)
+
+    async def close_data_breaker(
+        self, source: str, operation: str | None, parser_version: int | None, *, reason: str
+    ) -> list[str]:
+        return await self._turn_data_breaker("close", source, operation, parser_version, reason)
+
+    async def _turn_data_breaker(
+        self, change: str, source: str, operation: str | None, parser_version: int | None, reason: str
+    ) -> list[str]:
+        body = named(operation=operation, parser_version=parser_version, reason=reason)
+        view = await self.client.send("POST", f"/v1/sources/{segment(source)}/data-breaker/{change}", SourceView, body)
+        return view.operations if operation is None else [operation]
+
     async def flows(self, platform: str | None) -> list[FlowView]:
         return (await self.client.fetch("/v1/flows", FlowList, {"platform": platform})).flows
 

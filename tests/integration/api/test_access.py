@@ -70,6 +70,7 @@ TABLE = {
     ("POST", "/v1/credentials/{credential_id}/change/{change}"): Scope.OPERATE,
     ("GET", "/v1/sources"): Scope.OPERATE,
     ("POST", "/v1/sources/{source}/breaker/{change}"): Scope.OPERATE,
+    ("POST", "/v1/sources/{source}/data-breaker/{change}"): Scope.OPERATE,
     ("GET", "/v1/flows"): Scope.OPERATE,
     ("PATCH", "/v1/flows/{flow}"): Scope.OPERATE,
     ("GET", "/v1/queues"): Scope.OPERATE,

@@ -69,6 +69,7 @@ CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/credentials/1/change/disable", REASON, "credential.disable"),
     ("POST", "/v1/stuck/requeue", REASON, "request.requeue"),
     ("POST", "/v1/sources/lama/breaker/open", REASON, "breaker.open"),
+    ("POST", "/v1/sources/lama/data-breaker/open", REASON, "data_breaker.open"),
     ("PATCH", "/v1/flows/refresh_profile_basic", {"workers": 1, "platform": "instagram", **REASON}, "flow.set"),
     ("POST", "/v1/messages/{first}/drop", REASON, "message.drop"),
     ("POST", "/v1/queues/ingest/requeue", REASON, "queue.requeue"),

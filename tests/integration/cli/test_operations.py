@@ -9,6 +9,7 @@ from rich.console import Console
 
 from beat_actors.cli import output
 from beat_actors.pipeline.records import pack
+from beat_actors.platforms.registry import platforms
 from tests.integration.cli.conftest import Beat
 
 
@@ -33,6 +34,29 @@ def test_a_source_is_opened_and_closed_and_the_audit_log_says_who(beat: Beat) ->
         ("breaker.open", "maintenance"),
     ]
     assert beat("sources", "open", "nobody", "--reason", "x").code == 4
+
+
+def test_the_answers_of_a_source_are_distrusted_and_trusted_and_the_audit_log_says_who(beat: Beat) -> None:
+    opened = beat("sources", "distrust", "lama", "--operation", "profile_by_handle", "--reason", "yesterday's numbers")
+    assert (opened.code, opened.out) == (0, "the answers of lama are not used: profile_by_handle\n")
+    version = platforms()["instagram"].sources["lama"].endpoints["profile_by_handle"].version
+    (lama,) = [row for row in beat("sources").rows if row[1] == "lama"]
+    assert lama[6] == f"open by hand: profile_by_handle (data, parser version {version})"
+    (lama,) = [one for one in beat("sources", "--json").json if one["source"] == "lama"]
+    (breaker,) = lama["breakers"]
+    assert (breaker["kind"], breaker["by_hand"], breaker["parser_version"]) == ("data", True, version)
+    trusted = beat("sources", "trust", "lama", "--operation", "profile_by_handle", "--reason", "corrected")
+    assert (trusted.code, trusted.out) == (0, "the answers of lama are used again: profile_by_handle\n")
+    (lama,) = [one for one in beat("sources", "--json").json if one["source"] == "lama"]
+    assert lama["breakers"] == []
+    audited = beat("audit", "source/lama", "--json").json
+    assert [(entry["action"], entry["detail"]["reason"]) for entry in audited] == [
+        ("data_breaker.close", "corrected"),
+        ("data_breaker.open", "yesterday's numbers"),
+    ]
+    assert beat("sources", "distrust", "nobody", "--reason", "x").code == 4
+    of_none = beat("sources", "distrust", "lama", "--parser-version", "1", "--reason", "x")
+    assert (of_none.code, "name the operation too" in of_none.err) == (2, True)
 
 
 def test_resolved_alerts_keep_their_severity_and_have_an_end_and_a_duration(

@@ -43,6 +43,8 @@ READS = (
 CHANGES = (
     ("sources", "pause", "lama", "--reason", "maintenance"),
     ("sources", "resume", "lama", "--reason", "over"),
+    ("sources", "distrust", "lama", "--reason", "false numbers"),
+    ("sources", "trust", "lama", "--operation", "profile_by_handle", "--parser-version", "1", "--reason", "corrected"),
     ("flows", "set", "refresh_tiktok_profiles", "--workers", "2", "--reason", "overload"),
     ("flows", "reset", "refresh_tiktok_profiles", "--reason", "over"),
     ("accounts", "grant", "acme", "shopify", "store-000007.myshopify.com", "--reason", "theirs"),
@@ -60,6 +62,8 @@ CHANGES = (
 REFUSALS = (
     (("sources", "nobody"), 4),
     (("sources", "pause", "nobody", "--reason", "x"), 4),
+    (("sources", "distrust", "nobody", "--reason", "x"), 4),
+    (("sources", "distrust", "lama", "--operation", "profile_by_handle", "--parser-version", "77", "--reason", "x"), 2),
     (("flows", "pause", "none", "--reason", "x"), 4),
     (("flows", "pause", "refresh_profile_by_handle", "--reason", "x"), 2),
     (("credentials", "list", "nobody"), 4),

@@ -110,7 +110,21 @@ async def forgotten(database: Database, rows: psycopg.Connection) -> None:
     )
 
 
-@pytest.mark.parametrize("happens", [quarantined, in_trouble, forgotten])
+async def distrusted(database: Database, rows: psycopg.Connection) -> None:
+    """Nothing is written when the hour is over."""
+    rows.execute(
+        "INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker, by_hand, open_since) "
+        "VALUES ('toy', 'toy-first', 'look', 1, '', '', true, now() - make_interval(secs => %s))",
+        (FORGOTTEN - 1,),
+    )
+
+
+def due_by(happens: Callable[[Database, psycopg.Connection], Awaitable[None]]) -> str:
+    """The evidence that changes."""
+    return "forgotten" if happens is distrusted else happens.__name__
+
+
+@pytest.mark.parametrize("happens", [quarantined, in_trouble, forgotten, distrusted])
 async def test_evidence_brings_the_rules_that_it_is_for_forward(
     settings: Settings,
     process_url: str,
@@ -145,7 +159,7 @@ async def test_evidence_brings_the_rules_that_it_is_for_forward(
     try:
         # The first look of a leader finds everything new.
         await until(lambda: all(ran.get(name, 0) >= 1 for name in names) and ran.get("often", 0) > 20)
-        wanted = [job for job, _ in DUE_BY[happens.__name__]]
+        wanted = [job for job, _ in DUE_BY[due_by(happens)]]
         before = dict(ran)
         await happens(database, rows)
         await until(lambda: all(ran[name] > before[name] for name in wanted))

@@ -29,6 +29,7 @@ from beat_actors.broker.state import (
 )
 from beat_actors.broker.windows import AHEAD, calendar_day
 from beat_actors.credentials.health import LOOKS
+from beat_actors.observe.waits import word
 from beat_actors.platforms.interface import Limit, Outcome
 
 NOW = 1_790_000_000.0
@@ -78,6 +79,19 @@ def test_s8_4_where_there_is_no_other_source_the_work_waits_and_the_reason_is_gi
     assert len(plan.leases) < 30
     (blocked,) = plan.blocked
     assert (blocked.until, blocked.reasons[0].why) == (NOW + 30, "its answers are wrong: its data breaker is open")
+
+
+def test_s8_4_a_source_that_a_person_does_not_trust_gets_no_call():
+    """The rules find nothing wrong with its answers: what a sample brings would be written."""
+    wrong = {("first", "profile", "data", ""): Breaker(since=NOW - 60, open_until=NOW + 30, by_hand=True)}
+    plan = run(world([Credential(1, "first"), Credential(2, "second")], breakers=wrong), waiting(5_000))
+    assert Counter(lease.source for lease in plan.leases) == {"second": 5_000}
+    lanes = [Lane(1, "profile", 2, ("first",))]
+    plan = run(world([Credential(1, "first")], lanes=lanes, breakers=wrong), waiting(500))
+    assert plan.leases == []
+    (blocked,) = plan.blocked
+    why = "its answers are wrong: an operator opened its data breaker"
+    assert (blocked.until, blocked.reasons[0].why, word(why)) == (NOW + 30, why, "data_breaker")
 
 
 def test_a_fetch_that_asks_about_a_held_record_asks_its_source_once():

@@ -40,6 +40,8 @@ def told(*alerts: Standing) -> dict[str, set[str]]:
         (alert("parser:lama", source="lama"), alert("quarantine:malformed:lama:profile", source="lama")),
         (alert("credentials:lama", source="lama"), alert("credential:1:dead", source="lama")),
         (alert("hand:flow:instagram:f"), alert("waiting:instagram:f")),
+        (alert("hand:data:lama:profile", source="lama", minutes=55), alert("held:lama:profile", source="lama")),
+        (alert("hand:data:lama:profile", source="lama", minutes=55), alert("waiting:instagram:f")),
         (alert("events:publisher"), alert("events:bus:lag")),
         (alert("events:bus:blocked"), alert("events:bus:lag")),
         (alert("assets:bucket"), alert("process:bucket")),

@@ -22,6 +22,22 @@ class Here(here.Here):
         await self.session.wake(source_named(source)[0])
         return closed
 
+    async def open_data_breaker(
+        self, source: str, operation: str | None, parser_version: int | None, *, reason: str
+    ) -> list[str]:
+        return await sources.open_data_breaker(
+            self.session.database, source, operation, parser_version=parser_version, actor=who(), reason=reason
+        )
+
+    async def close_data_breaker(
+        self, source: str, operation: str | None, parser_version: int | None, *, reason: str
+    ) -> list[str]:
+        trusted = await sources.close_data_breaker(
+            self.session.database, source, operation, parser_version=parser_version, actor=who(), reason=reason
+        )
+        await self.session.wake(source_named(source)[0])
+        return trusted
+
     async def flows(self, platform: str | None) -> list[FlowView]:
         return await flows.overview(self.session.database, platform=platform)
 
