@@ -25,6 +25,7 @@ NOT_RUN = {
     "notify add": "its sinks would be told of the test's alerts, PagerDuty too: tests/integration/cli/test_notify.py",
     "notify test": "sends to sinks that are elsewhere: tests/integration/cli/test_notify.py",
     "snapshot import": "needs an installation without fetches: tests/integration/snapshots/test_snapshot.py",
+    "parsers shadow": "runs for an hour; what it prints: tests/integration/cli/test_parsers.py",
     "webhooks add http://127.0.0.1": "needs a stack that allows private addresses: tests/integration/webhooks/test_webhooks.py",
     "try": "needs a credential of the source: `test_every_documented_try_makes_its_call` of the same module",
 }

@@ -80,7 +80,11 @@ COMMANDS = (
         "Export stored answers without personal data; import them into an empty installation.",
     ),
     ("provenance", "provenance:provenance", "Where each field of a profile or post is known from."),
-    ("parsers", "parsers:app", "Parsers: list their versions; show what this checkout would read differently."),
+    (
+        "parsers",
+        "parsers:app",
+        "Parsers: list their versions; show what this checkout reads differently of what is stored, or of what comes.",
+    ),
     (
         "queues",
         "queues:app",

@@ -3,17 +3,21 @@
 from cyclopts import App
 
 from beat_actors.cli.names import SourceName
-from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, say, show_json, show_list, show_rows
+from beat_actors.cli.output import FAILED, TABLE, Flag, Shape, say, show_json, show_list, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.moments import moment
 from beat_actors.parsers.comparison import BEYOND, Change
 from beat_actors.parsers.diff import Difference
 from beat_actors.parsers.diff import diff as difference
+from beat_actors.parsers.shadow import Shadow, follow
 from beat_actors.parsers.versions import ParserVersions, versions
 
 MOST_WIDE = 60
 """Characters of a value in an example."""
-app = App(name="parsers", help="Parsers: list their versions; show what this checkout would read differently.")
+app = App(
+    name="parsers",
+    help="Parsers: list their versions; show what this checkout reads differently of what is stored, or of what comes.",
+)
 
 
 @app.default
@@ -77,6 +81,63 @@ def diff(
     else:
         _show(found)
     return FAILED if found.exceeded else 0
+
+
+@app.command(name="shadow")
+def run_shadow(
+    source: SourceName,
+    operation: str,
+    /,
+    *,
+    minutes: float = 60.0,
+    every: float = 60.0,
+    most: int = 1_000,
+    threshold: float = 0.005,
+    examples: bool = True,
+    json: Flag = False,
+) -> int:
+    """Read what providers answer now with the parser of this checkout, beside the deployed one, and show what differs at the end.
+
+    Workers are not involved. No provider is called, and nothing is written. Ctrl-C ends it early and shows what was found. Exit codes are those of
+    `beat parsers diff`. Reads the database itself, so it does not work over the API.
+
+    Parameters
+    ----------
+    source
+        A source of any platform, such as graphapi.
+    operation
+        An operation of the source, as `beat parsers` lists it.
+    minutes
+        How long, up to a week.
+    every
+        Seconds between two looks, 1 to 3,600. A look reads the log rows of the day, so a short interval costs PostgreSQL more.
+    most
+        How many payloads are compared in one look, the newest first; at most 20,000.
+    threshold
+        The share of records, from 0 to 1.
+    examples
+        Show values and keys of records; these may be personal data.
+    json
+        As a JSON object.
+    """
+
+    async def work(session: Session) -> Difference:
+        beside = Shadow(session.database, source, operation, most=most)
+        return await follow(beside, seconds=60 * minutes, every=every, threshold=threshold, told=_progress)
+
+    found = run(work, sends=False)
+    if not examples:
+        found = without_examples(found)
+    if json:
+        show_json(found)
+    else:
+        _show(found)
+    return FAILED if found.exceeded else 0
+
+
+def _progress(beside: Shadow) -> None:
+    trouble = "" if beside.trouble is None else f"; the last look failed: {beside.trouble}"
+    tell(f"{beside.payloads:,} payloads compared{trouble}")
 
 
 def without_examples(found: Difference) -> Difference:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -30,6 +31,27 @@ CREATE ROLE {name} LOGIN PASSWORD 'reader';
 GRANT CONNECT ON DATABASE {database} TO {name};
 GRANT USAGE ON SCHEMA public TO {name};
 GRANT SELECT ON scrape_fetch, raw_payload, archived_payload, payload_object, profile_log, post_log TO {name};
+"""
+
+
+NEW_VERSION = """
+import sys
+from dataclasses import replace
+import msgspec
+from beat_actors.platforms.registry import source_named
+endpoints = source_named("api23")[1].endpoints
+old = endpoints["posts_by_id"]
+def parse(body, spec):
+    parsed = old.parse(body, spec)
+    return replace(parsed, records=[msgspec.structs.replace(one, likes=one.likes * 1000, caption="c" * 300) for one in parsed.records])
+endpoints["posts_by_id"] = replace(old, parse=parse)
+from beat_actors.cli.app import invoke
+"""
+PROGRAM = f'{NEW_VERSION}sys.exit(invoke(["parsers", "diff", "api23", "posts_by_id"]))'
+SHADOW = f"""{NEW_VERSION}
+from beat_actors.parsers import shadow
+shadow.SETTLED = 0
+sys.exit(invoke(["parsers", "shadow", "api23", "posts_by_id", "--every", "1", "--json"]))
 """
 
 
@@ -83,6 +105,35 @@ def test_a_lost_record_exits_with_1_and_is_named(beat: Beat, payloads: int, depl
     assert said.rows[-1][0].startswith(f"NOT PASSED: {payloads} stored records are lost;")
 
 
+@pytest.mark.slow
+def test_what_comes_is_compared_while_the_shadow_runs_and_ctrl_c_shows_it(
+    beat: Beat, settings: Settings, database_url: str
+) -> None:
+    """In a process of its own, with a parser that reads other likes, as in the checkout of a new version."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SHADOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "beat: 0 payloads compared\n"
+
+        async def keep() -> None:
+            database = Database(settings, name="test")
+            with psycopg.connect(database_url, autocommit=True) as admin:
+                (now,) = admin.execute("SELECT clock_timestamp() - interval '1 second'").fetchone() or ()
+                await Stored(database, admin, now).keep(*OPERATION, POSTS.body(), POSTS.params)
+            await database.close()
+
+        asyncio.run(keep())
+        while running.stderr.readline() == "beat: 0 payloads compared\n":
+            pass
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=60)
+    found = msgspec.json.decode(out)
+    assert (running.returncode, found["payloads"]) == (1, 1)
+    assert found["beyond"] == found["records"] > 0
+    assert {one["field"] for one in found["fields"]} == {"posts.likes", "posts.caption"}
+
+
 def test_bad_input_exits_with_2_and_nothing_to_compare_with_4(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
     assert beat("parsers", "diff", "nobody", "x").code == 4  # as wherever a name is unknown
     said = beat("parsers", "diff", "api23", "x")
@@ -90,6 +141,9 @@ def test_bad_input_exits_with_2_and_nothing_to_compare_with_4(beat: Beat, monkey
     for wrong in (("--last", "0"), ("--last", "many"), ("--threshold", "2"), ("--threshold", "-1")):
         assert beat("parsers", "diff", *OPERATION, *wrong).code == 2
     assert beat("parsers", "diff", *OPERATION).code == 4
+    assert beat("parsers", "shadow", "nobody", "x").code == 4
+    for wrong in (("--minutes", "0"), ("--every", "0"), ("--most", "0"), ("--threshold", "2")):
+        assert beat("parsers", "shadow", *OPERATION, *wrong).code == 2
     monkeypatch.setenv("BEAT_API_URL", "http://127.0.0.1:1")
     said = beat("parsers", "diff", *OPERATION)
     assert (said.code, "works on this machine alone, not over an API" in said.err) == (2, True)
@@ -118,25 +172,11 @@ def test_a_login_that_may_only_read_is_enough(
             said = beat("parsers", "diff", *OPERATION)
             assert (said.code, said.err, said.rows[-1:]) == (0, "", [["passed: no record differs"]])
             assert beat("parsers", "list").code == 0
+            said = beat("parsers", "shadow", *OPERATION, "--minutes", "0.02", "--every", "1")
+            assert (said.code, "0 payloads compared\n" in said.err) == (4, True)
         finally:
             admin.execute(f"DROP OWNED BY {name}")
             admin.execute(f"DROP ROLE {name}")
-
-
-PROGRAM = """
-import sys
-from dataclasses import replace
-import msgspec
-from beat_actors.platforms.registry import source_named
-endpoints = source_named("api23")[1].endpoints
-old = endpoints["posts_by_id"]
-def parse(body, spec):
-    parsed = old.parse(body, spec)
-    return replace(parsed, records=[msgspec.structs.replace(one, likes=one.likes * 1000, caption="c" * 300) for one in parsed.records])
-endpoints["posts_by_id"] = replace(old, parse=parse)
-from beat_actors.cli.app import invoke
-sys.exit(invoke(["parsers", "diff", "api23", "posts_by_id"]))
-"""
 
 
 def test_no_line_is_longer_than_a_terminal_of_80_columns(beat: Beat, payloads: int) -> None:
