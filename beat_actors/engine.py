@@ -27,9 +27,10 @@ class Engine:
     def start(cls, settings: Settings, *, name: str, actor: str | None = None) -> Self:
         """Inside a running event loop. Connections are made when they are first needed. `actor`: in whose name; default: `name`.
 
-        Raises `BadSettings` where BEAT_SOURCES names a source that no platform has.
+        Raises `BadSettings` where BEAT_SOURCES names a source that no platform has, or BEAT_PARSER_CANARY an operation without a next parser.
         """
         check_sources(settings)
+        check_canaries(settings)
         database, vault = Database(settings, name=name), Vault(settings)
         return cls(
             settings, database, vault, CredentialManager(database, vault, actor=actor or name), ProviderClient(settings)
@@ -54,4 +55,22 @@ def check_sources(settings: Settings) -> None:
     if unknown:
         raise BadSettings(
             f"BEAT_SOURCES: there is no source {', '.join(unknown)}; there is: {', '.join(sorted(known))}"
+        )
+
+
+def check_canaries(settings: Settings) -> None:
+    """A canary of a mistyped operation would be none without a word. Raises `BadSettings`."""
+    if not settings.parser_canary:
+        return
+    known = {
+        f"{source.name}/{operation}"
+        for platform in platforms().values()
+        for source in platform.sources.values()
+        for operation, endpoint in source.endpoints.items()
+        if endpoint.next_parser is not None
+    }
+    unknown = sorted(settings.parser_canary.keys() - known)
+    if unknown:
+        raise BadSettings(
+            f"BEAT_PARSER_CANARY: no next parser is declared for {', '.join(unknown)}; one is for: {', '.join(sorted(known)) or 'none'}"
         )

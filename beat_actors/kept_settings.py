@@ -85,6 +85,15 @@ class KeptSettings(TraceSettings):
         ),
     ] = {}
 
+    parser_canary: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_]+$")], Annotated[float, Field(ge=0, le=1)]],
+        NoDecode,
+        from_json("it must be JSON: {SOURCE/OPERATION: SHARE}"),
+        Field(
+            description='share of the answers that an operation\'s next parser reads, as JSON: `{SOURCE/OPERATION: SHARE}`, such as `{"lama/profile_by_handle": 0.05}`; the default is none'
+        ),
+    ] = {}
+
     @model_validator(mode="after")
     def _two_buckets(self) -> Self:
         if self.asset_bucket is not None and self.asset_bucket == self.s3_bucket:

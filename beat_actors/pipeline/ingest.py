@@ -4,7 +4,7 @@ import asyncio
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -89,7 +89,7 @@ async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
     for claim in claims:
         await asyncio.sleep(0)
         try:
-            read.append((claim, *_named(claim, *_read(claim))))
+            read.append((claim, *_named(claim, *_read(claim, engine.settings.parser_canary))))
         except MemoryError as error:
             engine.own_trouble.caused(error)
             await give_back(engine.database, [claim], Stage.RETRIEVED, tried=True)
@@ -187,19 +187,21 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
     result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
 
 
-def _read(claim: Retrieved) -> tuple[dict[str, Any], Outcome]:
-    """Parse one payload: the row that is committed, and what it came to. Nothing that a payload does raises here."""
+def _read(claim: Retrieved, canaries: Mapping[str, float]) -> tuple[dict[str, Any], Outcome]:
+    """Parse one payload: the row that is committed, and what it came to. Nothing that a payload does raises here. `canaries`: the share of answers
+    that the next parser reads, by source and operation."""
     row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": 0}
     if claim.poison:
         return row | {"kind": "poison", "error": "its worker died each time that it was parsed"}, Outcome.MALFORMED
     try:
         platform = platforms()[claim.platform]
-        endpoint = platform.sources[claim.source].endpoints[claim.operation]
+        declared = platform.sources[claim.source].endpoints[claim.operation]
     except KeyError as error:
         said = (
             f"this version of Beat has no {error} to read it with ({claim.platform}, {claim.source}, {claim.operation})"
         )
         return row | {"kind": "malformed", "error": said}, Outcome.MALFORMED
+    endpoint = declared.reading(claim.id, canaries.get(f"{claim.source}/{claim.operation}", 0.0))
     row["version"] = endpoint.version
     if claim.body is None:
         return row | {"kind": "malformed", "error": "its payload is gone"}, Outcome.MALFORMED

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
+from zlib import crc32
 
 from beat_actors.platforms import waits
 from beat_actors.platforms.calls import Answer, Call, FetchSpec, Outcome, Parsed, Reported, Secret, Verdict
@@ -83,6 +84,16 @@ class Many:
 
 
 @dataclass(frozen=True, slots=True)
+class NextParser:
+    """A parser that is to take the place of an endpoint's. Until then it reads the share of the answers that `BEAT_PARSER_CANARY` says. `tells`: the
+    default is what the endpoint has."""
+
+    parse: Parser
+    version: int
+    tells: Tells | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """How one source serves one operation.
 
@@ -90,7 +101,7 @@ class Endpoint:
     its records does. `scopes`: what a credential must have been granted. `keeps`: cuts an answer down to what may be stored, before `parse`
     and before anything is written; the default is that of the source. `page`: how many items `build` asks for, by `spec.at_most(page)`;
     `None` where the call names no number, so that it cannot ask for fewer. `tells`: which fields its answers tell; without it, no answer clears a
-    field.
+    field. `next_parser`: reads some of the answers.
     """
 
     build: CallBuilder
@@ -101,6 +112,21 @@ class Endpoint:
     keeps: Keep | None = None
     page: int | None = None
     tells: Tells | None = field(default=None, hash=False)
+    next_parser: NextParser | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.next_parser is not None and self.next_parser.version == self.version:
+            raise ValueError(f"the next parser has version {self.version} too; rows of the two could not be told apart")
+
+    def reading(self, fetch_id: int, share: float) -> "Endpoint":
+        """The endpoint as it reads the answer of a fetch: with its next parser for this share (0 to 1) of all fetches. It depends on nothing but the fetch, so
+        that an answer which is read again is read in the same way."""
+        found = self.next_parser
+        if found is None or crc32(b"%d" % fetch_id) >= share * 2**32:
+            return self
+        return replace(
+            self, parse=found.parse, version=found.version, tells=found.tells or self.tells, next_parser=None
+        )
 
 
 CHECK, REFRESH = "credential_check", "credential_refresh"
