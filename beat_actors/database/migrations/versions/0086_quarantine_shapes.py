@@ -2,12 +2,12 @@
 
 Expands. Older processes write no shape; such entries are grouped as before, and their groups keep their names.
 
-Revision ID: 0092
+Revision ID: 0086
 """
 
 from alembic import op
 
-revision = "0092"
+revision = "0086"
 down_revision = "0085"
 branch_labels = None
 depends_on = None
