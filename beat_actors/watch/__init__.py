@@ -49,7 +49,7 @@ WATCHES: tuple[Watch | InOrder, ...] = (
     Watch("database", slow_database, every=30),
     Watch("process", processes_in_trouble, every=30),
     Watch("code", running_code.alerts, every=30),
-    Watch("connections", connections),
+    Watch("connections", connections, every=30),
     Watch("held", waiting_for_a_person, every=60),
     Watch("data", distrusted),
     Watch("webhook", webhooks.in_trouble, every=30),
