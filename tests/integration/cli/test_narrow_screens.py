@@ -140,12 +140,12 @@ DOCUMENTS = frozenset({"brief", "held show {held}", "quarantine show {quarantine
 """What is printed as Markdown or JSON, to be pasted: a line ends where a paragraph or a value does."""
 OTHERS = {
     "of one thing, by the same functions as `credentials show`": {"assets show", "erase show", "payloads show", "queues show", "provenance"},
-    "its lines have tests of their own": {"doctor", "up", "scrape", "watch", "chaos", "check", "blast", "snapshot", "parsers diff", "erase", "restore"},
+    "its lines have tests of their own": {"doctor", "up", "scrape", "watch", "chaos", "check", "blast", "snapshot", "parsers diff", "parsers shadow", "erase", "restore"},
     "simulated providers": {"simulator"},
     "changes something, and says so in a sentence": {
         "retry", "cancel", "migrate", "new-platform", "credentials add", "credentials replace", "credentials enable", "credentials disable",
         "credentials reset", "credentials share", "credentials unshare", "credentials rotate-keys", "accounts grant", "accounts revoke",
-        "sources pause", "sources open", "sources resume", "sources close", "flows set", "flows reset", "flows pause", "flows resume", "alerts silence",
+        "sources pause", "sources open", "sources resume", "sources close", "sources distrust", "sources trust", "flows set", "flows reset", "flows pause", "flows resume", "alerts silence",
         "notify add", "notify change", "notify pause", "notify resume", "notify remove", "notify test", "quarantine resolve", "quarantine replay",
         "held accept", "held reject", "assets forget", "assets allow", "assets check", "assets retry", "erase lift", "payloads erase",
         "restore apply", "restore resume", "restore undo", "restore cancel", "queues requeue", "queues requeue-dead", "queues drop", "queues purge",
