@@ -168,6 +168,7 @@ async def test_the_dead_of_one_actor_are_requeued_at_a_pace_and_the_others_stay(
     mailbox.close()
 
 
+@pytest.mark.slow
 async def test_a_step_of_requeueing_looks_at_no_more_than_so_many_however_many_are_dead(
     post: Post, queues: Queues, database: Database, settings: Settings
 ) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from actors.mailbox import Mailbox
 from actors.queues import Queues
 from beat_actors.assets.serving.places import key_of
@@ -16,6 +18,7 @@ from tests.strict_s3 import StrictS3
 ADD = "INSERT INTO asset_object (content, bytes, media_type, width) VALUES (%s, %s, 'image/jpeg', 400)"
 
 
+@pytest.mark.slow
 async def test_s7_11_processes_of_the_api_that_want_one_smaller_picture_send_one_message(
     upload_settings: Settings, database_url: str, bucket: StrictS3, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ async def test_s7_3_a_picture_is_stored_under_its_hash_and_the_row_is_complete(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [pytest.param(10_000, marks=pytest.mark.exhaustive), 1000])
 async def test_s7_7_and_s7_8_rows_of_a_tenth_as_many_pictures_are_stored_once_each(
     upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, rows: int
@@ -70,6 +71,7 @@ async def test_s7_10_avatars_are_fetched_before_all_others(
     assert len(order) == 400
 
 
+@pytest.mark.slow
 async def test_s7_7_a_bucket_that_is_down_fails_nothing_and_stops_claims(
     upload_settings: Settings, database: Database, database_url: str, bucket: StrictS3, origin: Pictures
 ) -> None:

@@ -152,6 +152,7 @@ async def test_credentials_whose_limits_are_used_up_are_passed_over_after_they_w
     assert await rows(database, used, (leased,)) == [(321,)]
 
 
+@pytest.mark.slow
 async def test_all_credentials_get_their_turn(database: Database, world: psycopg.Connection) -> None:
     world.execute("UPDATE credential SET enabled = id <= 600")
     used: set[int] = set()

@@ -193,6 +193,7 @@ def screen(beat: Beat, monkeypatch: pytest.MonkeyPatch, width: int, words: list[
     return written.getvalue() + said.out
 
 
+@pytest.mark.slow
 def test_every_list_keeps_its_identifiers_whole_on_80_columns(
     beat: Beat, filled: list[Accepted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +238,7 @@ def test_every_command_is_here_or_its_reason_why_not() -> None:
     assert others & shown == set()
 
 
+@pytest.mark.slow
 def test_every_list_is_an_array_in_json(beat: Beat, filled: list[Accepted]) -> None:
     wrong = []
     for line in LISTS.keys() - NO_LISTS:

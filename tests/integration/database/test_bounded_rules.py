@@ -69,6 +69,7 @@ async def test_an_alert_says_that_it_stopped_counting(
     assert all("50 or more" in alert.cause for alert in alerts)
 
 
+@pytest.mark.slow
 def test_what_is_past_its_deadline_is_found_by_an_index_for_each_lane(admin: psycopg.Connection[Any]) -> None:
     admin.execute(FETCHES)
     admin.execute("UPDATE scrape_fetch SET expires_at = now() - interval '2 minutes' WHERE id = 777")

@@ -377,6 +377,7 @@ class HoldsMachine(EngineMachine):
         assert self.rows(LEFT) == []
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 @pytest.mark.timeout(1200)
 def test_s6_5_and_s8_4_no_held_number_is_served_before_its_one_end_whatever_happens(servers, template):

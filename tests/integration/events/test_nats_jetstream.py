@@ -101,6 +101,7 @@ async def test_a_stream_that_was_deleted_is_told_once_and_declared_again(place: 
     await sink.close()
 
 
+@pytest.mark.slow
 async def test_a_user_that_may_not_publish_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nats_jetstream, "CONNECT_TIMEOUT", 2.0)
     sink = JetStream(replace(place, url=place.url.replace("beat:", "reader:")))

@@ -76,6 +76,7 @@ async def _all(settings, stream: str, count: int) -> bool:
     return len(await entries(settings, stream)) == count
 
 
+@pytest.mark.slow
 async def test_two_publishers_share_the_work_and_one_takes_over(settings, process_url, database, stream: str) -> None:
     async with (
         publishing(settings, process_url, stream) as first,

@@ -244,6 +244,7 @@ async def test_s5_7_an_exception_for_one_event_is_found_by_halving_and_harms_no_
     assert (subject, trouble) == ("subject 77", "invalid")
 
 
+@pytest.mark.slow
 async def test_a_sink_that_refuses_everything_stands_and_sets_nothing_aside(database, database_url) -> None:
     full = {"on": True}
     sink = Recorder(refuses=lambda _event: Refusal(Trouble.NACKED, "the queue is full") if full["on"] else None)
@@ -296,6 +297,7 @@ async def test_one_relay_works_at_a_time_and_another_takes_over(database, databa
     assert first_occurrences(second.taken + first.taken) == {"a": [1, 2, 3]}
 
 
+@pytest.mark.slow
 async def test_a_replay_sends_the_same_ids_marked_beside_what_is_new(database, database_url) -> None:
     sink = Recorder()
     await write(database, "a", range(1, 6))

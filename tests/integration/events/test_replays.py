@@ -20,6 +20,7 @@ async def listed(database: Database) -> ReplayView:
     return found
 
 
+@pytest.mark.slow
 async def test_s5_10_a_replay_sends_the_events_of_a_subject_with_their_ids(database: Database) -> None:
     sink = Recorder()
     await write(database, "a", range(1, 4))

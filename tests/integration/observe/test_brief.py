@@ -384,6 +384,7 @@ JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM lane) l ON l.n = 1 + 
 """
 
 
+@pytest.mark.slow
 def test_what_the_page_reads_does_not_grow_with_what_waits(admin: psycopg.Connection[Any]) -> None:
     admin.execute(FETCHES)
     admin.execute("VACUUM ANALYZE scrape_fetch, scrape_request_log, lane")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
 from beat_actors.broker.turn import turn
 from beat_actors.cli.screen import VIEWS, frame, screen
@@ -141,6 +142,7 @@ WHERE (now() - make_interval(secs => {WAITING} - n))::date = now()::date;
 """
 
 
+@pytest.mark.slow
 def test_a_look_does_not_grow_with_what_waits_and_what_was_called(admin: psycopg.Connection[Any]) -> None:
     admin.execute(FETCHES)
     admin.execute("VACUUM ANALYZE scrape_fetch, scrape_request_log, lane, trace_log")
@@ -186,6 +188,7 @@ def settled(master: int, child: subprocess.Popen[bytes]) -> str:
     return ESCAPE.sub("", seen.decode(errors="replace"))
 
 
+@pytest.mark.slow
 def test_the_keys_lead_through_the_views_and_q_leaves_the_terminal_as_it_was(
     admin: psycopg.Connection[Any], settings: Any, process: Callable[..., None]
 ) -> None:

@@ -28,6 +28,7 @@ async def keep_posts(stored: Stored, times: int = 5) -> list[int]:
     return [await stored.keep(*TIKTOK, LIST.body(), LIST.params) for _ in range(times)]
 
 
+@pytest.mark.slow
 async def test_the_unchanged_parser_reads_all_recordings_as_they_were_stored(stored: Stored) -> None:
     for recording in GOOD:
         await stored.keep(recording.source, recording.operation, recording.body(), recording.params)

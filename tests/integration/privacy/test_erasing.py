@@ -157,6 +157,7 @@ async def _observe(world: World) -> None:
     assert world.count("SELECT count(*) FROM instagram_account WHERE trust_score = 20") == 1
 
 
+@pytest.mark.slow
 async def test_an_erasure_that_is_broken_off_goes_on_where_it_stopped(world: World) -> None:
     begun = await begin(world.database, "instagram", HANDLE, dry_run=False, **SAID)
     steps = 0
@@ -181,6 +182,7 @@ async def test_two_processes_make_each_step_once(world: World) -> None:
     assert (await one(world.database, begun.id)).counts["instagram_comment"] == {"deleted": 2, "redacted": 1}
 
 
+@pytest.mark.slow
 async def test_a_row_that_somebody_holds_is_erased_when_it_is_let_go(world: World) -> None:
     with psycopg.connect(world.url) as other:
         other.execute("SELECT FROM trace_log FOR UPDATE")
@@ -195,6 +197,7 @@ async def test_a_row_that_somebody_holds_is_erased_when_it_is_let_go(world: Worl
     assert hits(dump(world.url)) == []
 
 
+@pytest.mark.slow
 async def test_an_open_request_is_cancelled_and_a_call_in_flight_is_awaited(world: World) -> None:
     (accepted,) = await accept(
         world.database, [NewRequest("instagram", "refresh_profile_by_handle", {"handle": HANDLE, "posts": 0})]

@@ -124,6 +124,7 @@ def due_by(happens: Callable[[Database, psycopg.Connection], Awaitable[None]]) -
     return "forgotten" if happens is distrusted else happens.__name__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("happens", [quarantined, in_trouble, forgotten, distrusted])
 async def test_evidence_brings_the_rules_that_it_is_for_forward(
     settings: Settings,

@@ -67,6 +67,7 @@ async def test_a_hostile_tenant_stops_no_sweep_and_no_other_tenant(database, pro
             assert await alone.value("SELECT count(*) FROM process") == 0
 
 
+@pytest.mark.slow
 async def test_a_deliverer_ends_with_its_calls_settled(database, process_url, settings, receiver) -> None:
     """SIGTERM while calls are out: they are waited for, nothing new is begun, and the exit is clean."""
     number, _ = await add(database, receiver.url)

@@ -81,6 +81,7 @@ class Limited:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [400, 40, 20])
 def test_s7_7_half_refused_for_a_minute_costs_few_requests_and_the_rate_is_back_within_ten_seconds(slots: int) -> None:
     chance = random.Random(7)
@@ -96,6 +97,7 @@ def test_s7_7_half_refused_for_a_minute_costs_few_requests_and_the_rate_is_back_
     assert load.left <= during
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [60, 300, 3500])
 def test_s7_7_a_bucket_with_a_limit_is_used_up_to_it_and_refuses_little(capacity: int) -> None:
     load = Load(Limited(capacity), slots=1000)
