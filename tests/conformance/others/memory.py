@@ -19,6 +19,7 @@ FAULTS = (
     "hides a refusal",
     "says nothing of replays",
     "changes the data",
+    "leaves the trace out",
     "raises at close",
     "has its own error",
     "never connects again",
@@ -110,7 +111,10 @@ class MemorySink:
             named = {**named, "id": f"{event.id}-{len(known)}"}
         is_replay = event.replay and not is_faulty("says nothing of replays")
         data = "{}" if is_faulty("changes the data") else body(event).decode()
-        self._server.stored.append(Arrived(named["id"], named["subject"], int(named["sequence"]), data, is_replay))
+        trace = None if is_faulty("leaves the trace out") else named.get("traceparent")
+        self._server.stored.append(
+            Arrived(named["id"], named["subject"], int(named["sequence"]), data, is_replay, trace)
+        )
         if event.seq == 9 and is_faulty("swaps two events") and event.subject == "scrape_request/2":
             self._server.stored.insert(0, self._server.stored.pop())
 

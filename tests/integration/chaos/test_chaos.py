@@ -201,7 +201,7 @@ def test_it_sees_what_is_wrong_with_pictures() -> None:
 
 NO_GATE = """
 from beat_actors.trust.gate import Gate
-Gate.judge_answer = lambda self, records, memories, **how: [self.accepted for _ in records]
+Gate.judge_read = lambda self, read, *how: [self.accepted for _ in read]
 """
 
 
