@@ -21,6 +21,8 @@ INSERT INTO event (event_id, type, subject, data)
 SELECT gen_random_uuid(), 'beat.batch.ended', 'pile', jsonb_build_object('text', repeat('x', 4000)) FROM generate_series(1, 20000)
 """
 """80 MB of events while the bus is away, three times as many as may be on their way."""
+PICTURES = "SELECT count(*) FROM asset_log WHERE status IN ('PENDING', 'PROCESSING', 'WAITING')"
+"""Those that are not stored yet."""
 GROWN = 64 << 20
 """Bytes by which the publisher may grow meanwhile."""
 
@@ -77,6 +79,8 @@ async def test_s5_4_and_s5_6_and_s5_8_requests_run_while_the_bus_is_away_and_the
     await asyncio.sleep(3)
     assert memory(system) - usual < GROWN
     await asyncio.to_thread(rabbitmq.start)
+    # Pictures of these requests are stored meanwhile, and told of.
+    await system.until(lambda: system.value(PICTURES) == 0)
     written = system.value("SELECT count(*) FROM event")
     events = await queues.read(queue, written)
     await system.until(lambda: behind(system) == 0 and trouble(system) is None)
