@@ -93,6 +93,10 @@ class Breaker:
         return sum(failures for _, _, failures in self.recent) + self._not_reached
 
     @property
+    def _buckets(self) -> list[int]:
+        return [bucket for bucket, _, _ in (*self.recent, *self.unreached)]
+
+    @property
     def _not_reached(self) -> int:
         return sum(calls for _, _, calls in self.unreached)
 
@@ -108,7 +112,7 @@ class Breaker:
 
     def latest(self, buckets: int) -> "Breaker":
         """With the calls of so many of the newest buckets alone."""
-        first = max([*(b for b, _, _ in self.recent), *(b for b, _, _ in self.unreached)], default=0) - buckets + 1
+        first = max(self._buckets, default=0) - buckets + 1
         return replace(
             self,
             recent=tuple(one for one in self.recent if one[0] >= first),
@@ -119,7 +123,7 @@ class Breaker:
         """Whether calls enough of the window failed for long enough, and none came back well."""
         confirmed = self._not_reached if self.is_confirmed(witnesses) else 0
         failed = self.failures - self._not_reached + confirmed
-        begins = min([*(b for b, _, _ in self.recent), *(b for b, _, _ in self.unreached)], default=0) * BUCKET
+        begins = min(self._buckets, default=0) * BUCKET
         return failed >= AT_ONCE and self.calls == self.failures and now - begins >= LASTING
 
     def is_open(self, now: float) -> bool:

@@ -175,8 +175,10 @@ async def open_data_breaker(
 async def close_data_breaker(
     database: Database, source: str, operation: str | None, *, parser_version: int | None, actor: str, reason: str
 ) -> list[str]:
-    """Use the answers of a source again, whoever opened its data breakers. The operations. `parser_version`: the default is all of them. Raises
-    `BadInput`."""
+    """Close the data breakers of a source, or of one of its operations, so that its answers are used again. Breakers that Beat opened are closed too.
+
+    `parser_version`: only those of this version; the default is all versions. Returns the operations. Raises `BadInput`.
+    """
     turned = _Turned("data_breaker.close", source, operation, actor, reason)
     _check_version(parser_version, operation)
 

@@ -69,7 +69,7 @@ ON CONFLICT (platform, source, operation, parser_version) DO UPDATE SET open_sin
     updated_at = clock_timestamp()
 
 -- name: trust
--- Forgets what is known of the data of a source: its data breakers are closed, whoever opened them, and counting begins anew.
+-- Closes the data breakers of a source, those that a person opened and those that Beat opened. What was counted of its data is deleted.
 -- Parameters: platform, source (text), operations (text[]), version (integer; null: all).
 -- Locks: the cohorts, under the platform's lock.
 -- No row: never; the statement gives none.

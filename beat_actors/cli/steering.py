@@ -91,7 +91,7 @@ def distrust(
 def trust(
     source: SourceName, /, *, reason: str, operation: str | None = None, parser_version: int | None = None
 ) -> None:
-    """Use the answers of a provider again: close its data breakers, whoever opened them.
+    """Use the answers of a provider again: close its data breakers. Those that Beat opened are closed too.
 
     Parameters
     ----------
