@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from beat_actors.database import Statements
 from beat_actors.events.sink import Event
-from beat_actors.traces.onward import traceparent
+from beat_actors.traces.onward import of_row
 
 PAGE = 2000
 """Places that one statement reads."""
@@ -33,7 +33,7 @@ class Leased(NamedTuple):
 
 class Read(NamedTuple):
     """A place of the log with its event, None in all fields but `seq` where the sink does not want it. `held`: an earlier event of its subject is
-    parked. `request_id` to `trace`: the request that it is of, as `_trace` takes it."""
+    parked. `request_id` to `trace`: the request that it is of, as `traces.onward` takes it."""
 
     seq: int
     id: str | None
@@ -50,7 +50,7 @@ class Read(NamedTuple):
     held: bool
 
     def event(self, *, replay: bool = False) -> Event:
-        return Event(self.seq, self.id or "", *self[2:8], replay, _trace(self))
+        return Event(self.seq, self.id or "", *self[2:8], replay, of_row(self, self.id or "", self.type))
 
 
 class Due(NamedTuple):
@@ -71,7 +71,7 @@ class Due(NamedTuple):
     tries: int
 
     def event(self, *, replay: bool = False) -> Event:
-        return Event(*self[:8], replay, _trace(self))
+        return Event(*self[:8], replay, of_row(self, self.id or "", self.type))
 
 
 class Replay(NamedTuple):
@@ -125,13 +125,6 @@ def reading(
         "backfill": replay is not None and replay.backfill,
         "sink": sink,
     }
-
-
-def _trace(row: Read | Due) -> str | None:
-    """The `traceparent` of an event; None if it is of no request, or of one that is gone."""
-    if row.request_id is None or row.created_at is None or row.runs is None:
-        return None
-    return traceparent(row.request_id, row.created_at, row.runs, row.trace, row.id or "", row.type)
 
 
 def expression(patterns: Sequence[str]) -> str | None:

@@ -198,8 +198,7 @@ async def look(alone: Transaction, now: float, *, named: int = 0) -> list[Budget
                 Common(pool.common, pool.common_ready, pool.common_frees),
             )
         )  # fmt: skip
-    sources = [source for platform in platforms().values() for source in platform.sources]
-    return found + _reported(await alone.rows(REPORTS, {"sources": sources}))
+    return found + _reported(await alone.rows(REPORTS, {"sources": _sources()}))
 
 
 async def rooms(alone: Transaction, sources: Iterable[str], operation: str, *, owned: bool) -> Rooms:
@@ -227,9 +226,12 @@ def _room(state: Mapping[str, Any]) -> Room:
 
 async def noted(alone: Transaction) -> list[Budget]:
     """The pools as `keep` has noted them last, without their credentials: none of these is read. Without those that nobody looked at for `OLDEST`."""
-    sources = [source for platform in platforms().values() for source in platform.sources]
-    kept = await alone.rows(ROOMS, {"sources": sources, "seconds": OLDEST})
+    kept = await alone.rows(ROOMS, {"sources": _sources(), "seconds": OLDEST})
     return [_noted(row) for row in kept if "pool" in row.state]
+
+
+def _sources() -> list[str]:
+    return [source for platform in platforms().values() for source in platform.sources]
 
 
 def _limits() -> list[tuple[str, Limit]]:

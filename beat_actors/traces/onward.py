@@ -4,6 +4,7 @@ It is derived from the row of the request when an event is sent, so no event sto
 """
 
 from datetime import datetime
+from typing import Protocol
 
 from beat_actors.traces.context import Context, delivering, publishing, root_id, span_of, trace_id
 from beat_actors.traces.rows import run_of
@@ -13,6 +14,26 @@ LIFE = "beat.scrape_request."
 ENDS = frozenset({"complete", "failed", "cancelled"})
 ONCE = ENDS | {"accepted", "processing"}
 """What happens once in a run: the ids of these events say in which."""
+
+
+class OfRequest(Protocol):
+    """A row of an event with the request that it is of: `runs` and `trace` as `traceparent` takes them. Without a request all are `None`."""
+
+    @property
+    def request_id(self) -> int | None: ...
+    @property
+    def created_at(self) -> datetime | None: ...
+    @property
+    def runs(self) -> int | None: ...
+    @property
+    def trace(self) -> bytes | None: ...
+
+
+def of_row(row: OfRequest, event_id: str, event_type: str, endpoint_id: int | None = None) -> str | None:
+    """As `traceparent`; `None` if the event is of no request, or of one that is gone."""
+    if row.request_id is None or row.created_at is None or row.runs is None:
+        return None
+    return traceparent(row.request_id, row.created_at, row.runs, row.trace, event_id, event_type, endpoint_id)
 
 
 def traceparent(

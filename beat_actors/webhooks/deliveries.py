@@ -11,7 +11,7 @@ from uuid import UUID
 
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.events.log import sequence
-from beat_actors.traces.onward import traceparent
+from beat_actors.traces.onward import of_row
 from beat_actors.webhooks.backoff import FAILURES, open_seconds
 
 PROCESS = "deliverer"
@@ -64,10 +64,7 @@ class Claimed(NamedTuple):
     @property
     def traceparent(self) -> str | None:
         """With which the consumer goes on with the trace of the request; None if the event is of none, or of one that is gone."""
-        if self.request_id is None or self.created_at is None or self.runs is None:
-            return None
-        event = (str(self.event_id), self.type)
-        return traceparent(self.request_id, self.created_at, self.runs, self.trace, *event, self.endpoint_id)
+        return of_row(self, str(self.event_id), self.type, self.endpoint_id)
 
 
 class Settled(NamedTuple):
