@@ -73,14 +73,7 @@ def diff(
     async def work(session: Session) -> Difference:
         return await difference(session.database, source, operation, last=last, threshold=threshold)
 
-    found = run(work, sends=False)
-    if not examples:
-        found = without_examples(found)
-    if json:
-        show_json(found)
-    else:
-        _show(found)
-    return FAILED if found.exceeded else 0
+    return _told(run(work, sends=False), examples=examples, json=json)
 
 
 @app.command(name="shadow")
@@ -125,7 +118,11 @@ def run_shadow(
         beside = Shadow(session.database, source, operation, most=most)
         return await follow(beside, seconds=60 * minutes, every=every, threshold=threshold, told=_progress)
 
-    found = run(work, sends=False)
+    return _told(run(work, sends=False), examples=examples, json=json)
+
+
+def _told(found: Difference, *, examples: bool, json: bool) -> int:
+    """Show what differs; the exit code."""
     if not examples:
         found = without_examples(found)
     if json:

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import pytest
 
@@ -40,6 +40,12 @@ class Arrived(NamedTuple):
     data: str
     replay: bool = False
     trace: str | None = None
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, str], data: str) -> Self:
+        """As the attributes of the CloudEvent say. Raises `KeyError` for one that is missing."""
+        sequence, replay = int(attributes["sequence"]), attributes.get("replay") == "true"
+        return cls(attributes["id"], attributes["subject"], sequence, data, replay, attributes.get("traceparent"))
 
 
 class Stand(Protocol):

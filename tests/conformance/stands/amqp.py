@@ -32,14 +32,7 @@ def read(headers: Mapping[str, object], content_type: str | None, body: bytes) -
     else:
         found = {name.removeprefix("cloudEvents_"): value for name, value in headers.items()}
         data = body.decode()
-    return Arrived(
-        found["id"],
-        found["subject"],
-        int(found["sequence"]),
-        data,
-        found.get("replay") == "true",
-        found.get("traceparent"),
-    )
+    return Arrived.of(found, data)
 
 
 class StubServer:

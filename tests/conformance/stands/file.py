@@ -54,14 +54,7 @@ def read(line: bytes) -> Arrived:
     assert line.endswith(b"\n")
     whole = msgspec.json.decode(line)
     data = msgspec.json.encode(whole["data"]).decode()
-    return Arrived(
-        whole["id"],
-        whole["subject"],
-        int(whole["sequence"]),
-        data,
-        whole.get("replay") == "true",
-        whole.get("traceparent"),
-    )
+    return Arrived.of(whole, data)
 
 
 @contextmanager

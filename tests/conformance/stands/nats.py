@@ -91,14 +91,7 @@ def read(message: Msg) -> Arrived:
     else:
         found = {name.removeprefix("ce-"): unquote(value) for name, value in headers.items()}
         data = message.data.decode()
-    return Arrived(
-        found["id"],
-        found["subject"],
-        int(found["sequence"]),
-        data,
-        found.get("replay") == "true",
-        found.get("traceparent"),
-    )
+    return Arrived.of(found, data)
 
 
 @contextmanager

@@ -68,23 +68,9 @@ def read(fields: dict[bytes, bytes]) -> Arrived:
     if b"event" in fields:
         whole = msgspec.json.decode(fields[b"event"])
         data = msgspec.json.encode(whole["data"]).decode()
-        return Arrived(
-            whole["id"],
-            whole["subject"],
-            int(whole["sequence"]),
-            data,
-            whole.get("replay") == "true",
-            whole.get("traceparent"),
-        )
+        return Arrived.of(whole, data)
     named = {name.decode(): value.decode() for name, value in fields.items()}
-    return Arrived(
-        named["id"],
-        named["subject"],
-        int(named["sequence"]),
-        named["data"],
-        named.get("replay") == "true",
-        named.get("traceparent"),
-    )
+    return Arrived.of(named, named["data"])
 
 
 @contextmanager

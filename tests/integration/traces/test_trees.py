@@ -142,13 +142,19 @@ async def test_a_stored_answer_links_to_the_request_that_it_is_of(world) -> None
     assert link.span_id == root_of(await trace_of(world, first.id)).span.span_id
 
 
-async def test_a_retry_is_a_trace_of_its_own_that_links_to_the_run_before(world) -> None:
+async def run_twice(world):
+    """A request that fails, and is complete when it is tried again."""
     world.client.script = gone
     asked = await world.ask(trace=parse(f"00-{TRACE}-{SPAN}-01"))
     await world.run()
     world.client.script = there
     await retry.retry(world.engine.database, asked.id)
     await world.run()
+    return asked
+
+
+async def test_a_retry_is_a_trace_of_its_own_that_links_to_the_run_before(world) -> None:
+    asked = await run_twice(world)
     assert await world.export() == 2  # both runs, though the row is of the second by now
     first, second = world.collector.traces()[TRACE], await trace_of(world, asked.id)
     assert shown(second) == ["request toy.look", "  fetch look", *CALLED, ENDED]
@@ -227,12 +233,7 @@ async def test_what_consumers_are_sent_names_spans_of_the_trace(world) -> None:
             "INSERT INTO webhook_endpoint (url, events, key_id, secret, created_at)"
             f" VALUES ('https://receiver.invalid/path', '{events}', 'k', 's', 'epoch') RETURNING id"
         )
-    world.client.script = gone
-    asked = await world.ask(trace=parse(f"00-{TRACE}-{SPAN}-01"))
-    await world.run()
-    world.client.script = there
-    await retry.retry(world.engine.database, asked.id)
-    await world.run()
+    await run_twice(world)
     database = world.engine.database
     while await deliveries.fan_out(database):
         pass
