@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ structlog.configure(
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
         structlog.dev.ConsoleRenderer(),
-    ]
+    ],
+    # Not where a test reads what a command prints: a thread of an earlier test may log meanwhile.
+    logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),
 )
 
 FIXTURES = Path(__file__).parent / "fixtures"
