@@ -22,6 +22,8 @@ from beat_actors.events.positions import (
     UNPARK,
     Replay,
     Wanted,
+    due,
+    read,
     reading,
 )
 from beat_actors.events.sink import Event, Refusal, Sink, SinkUnavailable, Trouble
@@ -82,7 +84,7 @@ class Again:
     async def _try_parked(self) -> bool:
         """Whether any was taken."""
         async with self.database.statements() as alone:
-            rows = await alone.rows(DUE, {"sink": self.name, "limit": DUE_BATCH, "waits": self.wanted.waits})
+            rows = due(await alone.only(DUE, {"sink": self.name, "limit": DUE_BATCH, "waits": self.wanted.waits}))
         if not rows:
             return False
         # A sink that keeps the order itself has gone past their places: they come as what they are, sent once more.
@@ -140,9 +142,9 @@ class Again:
         while not done:
             begun, error = loop.time(), None
             async with self.database.statements() as alone:
-                rows = await alone.rows(READ, reading(position, replay.to_seq, page, wanted, replay))
-            events = [row.event(replay=True) for row in rows if row.id is not None and self._wants(row.type)]
-            position, sent, held = rows[-1].seq if rows else replay.to_seq, 0, None
+                found = await alone.only(READ, reading(position, replay.to_seq, page, wanted, replay))
+            events = [row.event(replay=True) for row in read(found.events) if self._wants(row.type)]
+            position, sent, held = replay.to_seq if found.seq is None else found.seq, 0, None
             # Places without an event that is wanted are passed faster than the rate.
             page = most if events else min(page * 2, PAGE)
             if len(events) > most:

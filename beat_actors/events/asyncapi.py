@@ -27,7 +27,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "accountid": "The account that the event belongs to, if it belongs to one.",
     "subjectversion": "The number of the event in the life of its subject, from 1, if the subject counts its events. Compare it as a number.",
     "replay": "`true` if an operator had the event sent once more.",
-    "traceparent": "W3C Trace Context: the trace of the request that the event is of, to go on with. The extension Distributed Tracing of CloudEvents.",
+    "traceparent": "W3C Trace Context: the trace of the caller of the request that the event is of, to go on with. The extension Distributed Tracing of CloudEvents.",
     "dataref": "The path of the data in the API, in place of data that are larger than 64 KiB.",
 }
 """What the attributes of an event mean."""
@@ -125,7 +125,7 @@ SIGNED: dict[str, Any] = {
             },
             "traceparent": {
                 "type": "string",
-                "description": "W3C Trace Context: the trace of the request that the event is of, to go on with. Missing if it is of none. Not signed.",
+                "description": "W3C Trace Context: the trace of the caller of the request that the event is of, to go on with. Missing if there is none. Not signed.",
             },
         },
     },

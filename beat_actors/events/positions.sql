@@ -41,32 +41,36 @@ WHERE name = %(name)s AND fence = %(fence)s RETURNING fence
 UPDATE event_sink SET holder = NULL, lease_until = clock_timestamp() WHERE name = %(name)s AND fence = %(fence)s
 
 -- fragment: of_event
--- An event `e` at the place `l.seq`, as `Event`.
-e.event_id::text AS id, e.type, e.subject, e.version, nullif(e.account_id, '') AS account_id,
-to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS time, e.data::text AS data,
-r.id AS request_id, r.created_at, r.runs, r.trace
+-- An event `e` at the place `l.seq` and its request `r`, as the first elements of the array that is read as `Stored`.
+l.seq, e.event_id, e.type, e.subject, e.version, e.account_id, e.at AT TIME ZONE 'UTC', e.data,
+r.id, r.created_at, r.runs, encode(r.trace, 'base64')
 
 -- fragment: request
--- The request that an event `e` is of, `r`, as the trace of the event is derived from it: one look by its id. No row: the event is of none, or it is gone.
+-- The request that an event `e` is of, `r`, as the trace of the event is derived from it: one look by its id into the few whose caller sent a trace. No
+-- row: the event is of no such request, or it is gone.
 LEFT JOIN LATERAL (
     SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r
-    WHERE r.id = CASE WHEN starts_with(e.subject, 'scrape_request/') THEN substr(e.subject, 16)::bigint END OFFSET 0) r ON true
+    WHERE r.id = CASE WHEN starts_with(e.subject, 'scrape_request/') THEN substr(e.subject, 16)::bigint END AND r.trace IS NOT NULL OFFSET 0) r ON true
 
 -- name: read
--- The next places of the log, each with its event where the sink wants it. A page is bounded by places, whatever the filter leaves of them.
+-- The next places of the log, with the events that the sink wants, in one row: of a row an event the client would spend most of its time on columns.
+-- A page is bounded by places, whatever the filter leaves of them.
 -- Parameters: after, up_to (bigint): places, limit (bigint), types (text or null): a regular expression of the types, accounts (text[] or null),
 -- subject (text or null), backfill (boolean): the places of backfills or those of all others, sink (text or null): the sink whose parked events hold
 -- up others of their subject.
--- Rows: `Read`, in order.
+-- Rows: `Page`, one, of arrays of `Read` in order. Its `seq` is the last place that was looked at, null where the log has no more.
 -- Locks: none.
--- No row: the log has no more.
-SELECT l.seq, {{of_event}}, %(sink)s::text IS NOT NULL AND e.id IS NOT NULL AND EXISTS (
-           SELECT FROM event_parked p WHERE p.sink = %(sink)s AND p.subject = e.subject) AS held
-FROM (SELECT seq, id, at, backfill FROM event_log WHERE seq > %(after)s AND seq <= %(up_to)s ORDER BY seq LIMIT %(limit)s) l
-LEFT JOIN event e ON l.backfill = %(backfill)s AND e.id = l.id AND e.at = l.at AND (%(types)s::text IS NULL OR e.type ~ %(types)s)
-    AND (%(accounts)s::text[] IS NULL OR e.account_id = ANY(%(accounts)s)) AND (%(subject)s::text IS NULL OR e.subject = %(subject)s)
-{{request}}
-ORDER BY l.seq
+-- No row: never.
+SELECT max(p.seq) AS seq, coalesce(json_agg(p.event) FILTER (WHERE p.event IS NOT NULL), '[]')::text AS events
+FROM (
+    SELECT l.seq, CASE WHEN e.id IS NOT NULL THEN json_build_array({{of_event}}, CASE WHEN s.holds THEN EXISTS (
+               SELECT FROM event_parked p WHERE p.sink = %(sink)s AND p.subject = e.subject) ELSE false END) END AS event
+    FROM (SELECT seq, id, at, backfill FROM event_log WHERE seq > %(after)s AND seq <= %(up_to)s ORDER BY seq LIMIT %(limit)s) l
+    CROSS JOIN (SELECT EXISTS (SELECT FROM event_parked WHERE sink = %(sink)s) AS holds OFFSET 0) s
+    LEFT JOIN event e ON l.backfill = %(backfill)s AND e.id = l.id AND e.at = l.at AND (%(types)s::text IS NULL OR e.type ~ %(types)s)
+        AND (%(accounts)s::text[] IS NULL OR e.account_id = ANY(%(accounts)s)) AND (%(subject)s::text IS NULL OR e.subject = %(subject)s)
+    {{request}}
+    ORDER BY l.seq) p
 
 -- name: park
 -- Sets events aside that a sink did not take, and those that wait behind them, so that others go on.
@@ -95,15 +99,15 @@ WHERE p.sink = %(sink)s AND p.seq = ANY(%(seqs)s) AND p.behind AND NOT EXISTS (
 -- name: due
 -- Parked events whose next try is due, of each subject the first. Where later ones do not wait for it, one that is not tried by itself holds up none.
 -- Parameters: sink (text), limit (bigint), waits (boolean).
--- Rows: `Due`, the earliest places first.
+-- Rows: one text, a JSON array of arrays of `Due`, the earliest places first; without one where none is due.
 -- Locks: none.
--- No row: none is due.
-SELECT p.seq, {{of_event}}, p.tries FROM (
+-- No row: never.
+SELECT coalesce(json_agg(json_build_array({{of_event}}, l.tries) ORDER BY l.seq), '[]')::text AS events FROM (
     SELECT * FROM event_parked p WHERE p.sink = %(sink)s AND p.next_at <= clock_timestamp() AND NOT EXISTS (
         SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq
             AND (%(waits)s OR b.next_at IS NOT NULL))
-    ORDER BY p.next_at LIMIT %(limit)s) p
-JOIN event e ON e.id = p.id AND e.at = p.at {{request}} ORDER BY p.seq
+    ORDER BY p.next_at LIMIT %(limit)s) l
+JOIN event e ON e.id = l.id AND e.at = l.at {{request}}
 
 -- name: alone
 -- Keeps others from setting events of a sink aside, for the length of a transaction.

@@ -16,7 +16,7 @@ import structlog
 from beat_actors.database import Database, arrays
 from beat_actors.errors import StorageUnavailable
 from beat_actors.events.again import Again, next_try
-from beat_actors.events.positions import LEASE, PAGE, PARK, READ, RELEASE, SAVE, UNHELD, Wanted, reading
+from beat_actors.events.positions import LEASE, PAGE, PARK, READ, RELEASE, SAVE, UNHELD, Wanted, read, reading
 from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import Entry, Window
 from beat_actors.failpoints import hit
@@ -219,11 +219,11 @@ class Relay:
         while self._window.read_to < last and len(self._window) + PAGE <= WINDOW:
             sink = self.name if self.wanted.waits else None
             async with self.database.statements() as alone:
-                rows = await alone.rows(READ, reading(self._window.read_to, last, PAGE, self.wanted, sink=sink))
-            if not rows:
+                page = await alone.only(READ, reading(self._window.read_to, last, PAGE, self.wanted, sink=sink))
+            if page.seq is None:
                 return
             hit("publish.after_read", self.name)
-            self._window.read(((row.event(), row.held) for row in rows if row.id is not None), rows[-1].seq)
+            self._window.read(((row.event(), row.held) for row in read(page.events)), page.seq)
 
     def _send(self) -> None:
         standing, loop = self._standing, asyncio.get_running_loop()

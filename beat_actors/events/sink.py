@@ -16,8 +16,8 @@ class Event(NamedTuple):
 
     `seq`: its place in the log, from 1, without gaps. `id`: a UUID, the same for each retry and replay. `version`: 1..n within the life of a request;
     None for other subjects. `time`: RFC 3339, UTC, when it happened. `data`: a JSON object as text. `replay`: it is sent once more because somebody
-    asked for it. `trace`: the `traceparent` of W3C Trace Context with which a consumer goes on with the trace of the request that the event is of; None if
-    it is of none.
+    asked for it. `trace`: the `traceparent` of W3C Trace Context with which a consumer goes on with the trace of the caller of the request that the event
+    is of; None if there is none.
     """
 
     seq: int

@@ -10,7 +10,7 @@ import msgspec
 from beat_actors.errors import BadInput
 from beat_actors.requests.states import Priority, Status
 from beat_actors.shapes import one_of
-from beat_actors.traces.context import Context, trace_id
+from beat_actors.traces.context import Context, ids
 
 ITEM = "\x1f"
 """Between the idempotency key of a list and the number of an item of it: no key that is sent can hold it."""
@@ -93,7 +93,7 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
         mode = "stored" if row.accepted_as == "stored" else "fresh"
         said = row._asdict()
         context = Context.read(said.pop("trace"))
-        said["trace_id"] = trace_id(row.id, row.created_at, row.retry_count, context)
+        said["trace_id"] = ids(row.id, row.created_at, row.retry_count, context).trace
         said["priority"] = Priority(row.priority).word
         if row.idempotency_key is not None:  # an item of a list has its number behind it
             said["idempotency_key"] = row.idempotency_key.partition(ITEM)[0]

@@ -65,8 +65,8 @@ def _reason(end: Ended, settings: Settings, slow: dict[str, float]) -> str | Non
         end.happened.upper(),
         end.seconds,
         end.priority,
-        end.trace_id,
-        asked=context is not None and context.sampled and sampling.in_share(end.trace_id, settings.trace_asked),
+        end.ids.trace,
+        asked=context is not None and context.sampled and sampling.in_share(end.ids.trace, settings.trace_asked),
         share=settings.trace_sample,
         slow=slow,
     )

@@ -3,16 +3,16 @@
 Ids are computed from the row of a request. So they can be shown before an export, and a repeated export has the same ids.
 """
 
-import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import NamedTuple, Self
 
 TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 """https://www.w3.org/TR/trace-context-2/#traceparent-header: versions above 00 may have more behind a dash; ff is invalid."""
 LONGEST_PARENT = 255
 SAMPLED = 1
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 STORED = 25
 """Bytes of a context in a row: the ids of the trace and of the parent span, and the flags."""
 
@@ -59,27 +59,29 @@ def parse(traceparent: str | None) -> Context | None:
     return Context(trace_id, parent_id, int(flags, 16) & SAMPLED)
 
 
-def trace_id(request_id: int, created_at: datetime, run: int, context: Context | None) -> str:
-    """The id of the trace of a run of a request: the caller's for its first run, a derived one otherwise. A run is counted from 0.
+class Ids(NamedTuple):
+    """Of a run of a request: its trace, the span of the whole request, and the span of publishing the event that ends the run."""
 
-    The time of creation makes ids of installations differ that export to the same backend.
+    trace: str
+    root: str
+    end: str
+
+
+def ids(request_id: int, created_at: datetime, run: int, context: Context | None) -> Ids:
+    """A run is counted from 0. Its trace is the caller's for the first run, a derived one otherwise.
+
+    The time of creation makes ids of installations differ that export to the same backend. All three are of one hash: each event is sent with two of
+    them.
     """
-    if context is not None and run == 0:
-        return context.trace_id
-    micros = (created_at - EPOCH) // timedelta(microseconds=1)
-    said = f"beat trace {request_id} {micros} {run}".encode()
-    return hashlib.sha256(said).hexdigest()[:32]
+    micros = (created_at - EPOCH) // MICROSECOND
+    made = sha256(b"beat trace %d %d %d" % (request_id, micros, run)).hexdigest()
+    trace = made[:32] if context is None or run else context.trace_id
+    return Ids(trace, made[32:48], made[48:])
 
 
 def span_id(trace: str, *of: object) -> str:
     """The id of the span of a trace that stands for these values, such as `("call", 7, 1)`."""
-    said = " ".join(map(str, (trace, *of))).encode()
-    return hashlib.sha256(said).hexdigest()[:16]
-
-
-def root_id(trace: str, request_id: int, run: int) -> str:
-    """The span of the whole request."""
-    return span_id(trace, "request", request_id, run)
+    return sha256(" ".join(map(str, (trace, *of))).encode()).hexdigest()[:16]
 
 
 def span_of(trace: str, request_id: int, run: int, *of: object) -> str:
@@ -88,7 +90,7 @@ def span_of(trace: str, request_id: int, run: int, *of: object) -> str:
 
 
 def publishing(event_type: str) -> tuple[str, str]:
-    """What the span of an event of a request stands for, as `span_of` takes it."""
+    """What the span of an event of a request stands for, as `span_of` takes it; the one of the event that ends a run has `Ids.end`."""
     return "publish", event_type
 
 

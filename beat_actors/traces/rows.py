@@ -5,7 +5,7 @@ import uuid
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from beat_actors.traces.context import Context, trace_id
+from beat_actors.traces.context import Context, Ids, ids
 
 MOST_FETCHES, MOST_CALLS = 200, 400
 """Of one request."""
@@ -49,8 +49,8 @@ class Ended(NamedTuple):
         return Context.read(self.trace)
 
     @property
-    def trace_id(self) -> str:
-        return trace_id(self.id, self.created_at, self.run or 0, self.context)
+    def ids(self) -> Ids:
+        return ids(self.id, self.created_at, self.run or 0, self.context)
 
     @property
     def seconds(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from beat_actors.traces import spans as names
-from beat_actors.traces.context import Context, delivering, publishing, root_id, span_of, trace_id
+from beat_actors.traces.context import Context, delivering, ids, publishing, span_of
 from beat_actors.traces.rows import MOST_CALLS, MOST_FETCHES, CallRow, DeliveryRow, FetchRow, Rows
 from beat_actors.traces.spans import Kind, Link, Span, Value
 
@@ -34,8 +34,7 @@ class _Trace:
     def __init__(self, rows: Rows, reason: str, server_of: ServerOf) -> None:
         self.rows, self.reason, self.server_of = rows, reason, server_of
         self.ended, self.run = rows.ended, rows.ended.run or 0
-        self.id = rows.ended.trace_id
-        self.root = root_id(self.id, rows.ended.id, self.run)
+        self.id, self.root, self.published = rows.ended.ids
         self.start = _start(rows)
         self.end = max(rows.ended.scraped_at, self.start)
 
@@ -92,11 +91,11 @@ class _Trace:
         ended = self.ended
         if ended.leader_id is not None and ended.leader_created_at is not None:
             run = ended.leader_run or 0
-            theirs = trace_id(ended.leader_id, ended.leader_created_at, run, Context.read(ended.leader_trace))
-            yield Link(theirs, root_id(theirs, ended.leader_id, run))
+            theirs = ids(ended.leader_id, ended.leader_created_at, run, Context.read(ended.leader_trace))
+            yield Link(theirs.trace, theirs.root)
         if self.run > 0:
-            before = trace_id(ended.id, ended.created_at, self.run - 1, ended.context)
-            yield Link(before, root_id(before, ended.id, self.run - 1))
+            before = ids(ended.id, ended.created_at, self.run - 1, ended.context)
+            yield Link(before.trace, before.root)
 
     def _fetch(self, fetch: FetchRow) -> Iterator[Span]:
         calls = [call for call in self.rows.calls if call.fetch_id == fetch.id]
@@ -188,7 +187,7 @@ class _Trace:
         told[self.ended.type] = self.end
         for of_type, at in told.items():
             attributes = {"beat.event.type": of_type, **_messaging("send", "publish", "events")}
-            yield self._span(f"publish {of_type}", Kind.PRODUCER, at, at, attributes, of=publishing(of_type))
+            yield self._span(f"publish {of_type}", Kind.PRODUCER, at, at, attributes, span=self._publishing(of_type))
         for delivery in self.rows.deliveries:
             yield self._delivery(delivery)
 
@@ -207,7 +206,7 @@ class _Trace:
             names.ERROR_TYPE: error if failed else None,
         }
         of = delivering(delivery.type, delivery.endpoint_id)
-        parent = self._id(*publishing(delivery.type))
+        parent = self._publishing(delivery.type)
         return self._span(
             "POST webhook",
             Kind.CLIENT,
@@ -228,6 +227,9 @@ class _Trace:
         later = [other.created_at for other in self.rows.fetches if other.id > fetch.id and other.created_at >= latest]
         return max(latest, min([self.end, *later]))
 
+    def _publishing(self, of_type: str) -> str:
+        return self.published if of_type == self.ended.type else self._id(*publishing(of_type))
+
     def _id(self, *of: object) -> str:
         return span_of(self.id, self.ended.id, self.run, *of)
 
@@ -239,13 +241,14 @@ class _Trace:
         end: datetime,
         attributes: Mapping[str, Value | None],
         *,
-        of: tuple[object, ...],
+        of: tuple[object, ...] = (),
+        span: str | None = None,
         parent: str | None = None,
         failed: bool = False,
     ) -> Span:
         return Span(
             trace_id=self.id,
-            span_id=self._id(*of),
+            span_id=span or self._id(*of),
             parent_id=parent or self.root,
             name=name,
             kind=kind,

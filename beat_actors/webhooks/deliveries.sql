@@ -106,7 +106,8 @@ WITH {{out}}, room AS (
 UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp() + make_interval(secs => %(lease)s),
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM fair LEFT JOIN LATERAL (
-    SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r WHERE r.id = fair.request_id OFFSET 0) r ON true,
+    SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r
+        WHERE r.id = fair.request_id AND r.trace IS NOT NULL OFFSET 0) r ON true,
     webhook_endpoint e WHERE d.id = fair.id AND e.id = d.endpoint_id AND d.state = 'pending' AND d.next_at <= clock_timestamp()
 RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
     CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,

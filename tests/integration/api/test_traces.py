@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from beat_actors.database import Database
-from beat_actors.traces.context import trace_id
+from beat_actors.traces.context import ids
 from tests.integration.api.test_requests import GOOD, ROUTE
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -38,7 +38,7 @@ async def test_a_request_has_a_trace_of_its_own_where_none_came(api, database, h
     assert await kept(database) == [None]
     (row,) = [row async for row in _rows(database)]
     shown = (await api.simulate_get(f"{ROUTE}/{row.id}")).json
-    assert shown["trace_id"] == trace_id(row.id, row.created_at, 0, None)
+    assert shown["trace_id"] == ids(row.id, row.created_at, 0, None).trace
 
 
 async def _rows(database: Database) -> Any:

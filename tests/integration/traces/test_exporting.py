@@ -16,7 +16,7 @@ from beat_actors.traces import collector as calls
 from beat_actors.traces import exporting, reading
 from beat_actors.traces import tree as trees
 from beat_actors.traces.collector import CollectorUnavailable
-from beat_actors.traces.context import parse, trace_id
+from beat_actors.traces.context import ids, parse
 from beat_actors.traces.exporting import Exporter
 from beat_actors.traces.sampling import in_share
 from tests.collector import partial
@@ -70,7 +70,7 @@ def exported(world: Any) -> set[int]:
 async def derived(world: Any) -> set[str]:
     """The trace ids of all requests, computed from their rows."""
     rows = await world.rows("SELECT id, created_at, retry_count FROM scrape_request_log")
-    return {trace_id(row.id, row.created_at, row.retry_count, None) for row in rows}
+    return {ids(row.id, row.created_at, row.retry_count, None).trace for row in rows}
 
 
 @contextmanager
@@ -246,7 +246,7 @@ async def test_which_traces_are_kept(world) -> None:
     roots = [one.attributes for one in world.collector.got if "beat.request.id" in one.attributes]
     reasons = {one["beat.request.id"]: one["beat.trace.reason"] for one in roots}
     rows = await world.rows("SELECT id, created_at FROM scrape_request_log WHERE status = 'COMPLETE'")
-    ids = {row.id: trace_id(row.id, row.created_at, 0, None) for row in rows if row.id in others}
+    ids = {row.id: ids(row.id, row.created_at, 0, None).trace for row in rows if row.id in others}
     assert {one for one, why in reasons.items() if why == "sampled"} == {one for one in ids if in_share(ids[one], 0.25)}
     assert (reasons[slow.id], reasons[failed.id], reasons[kept.id]) == ("slow", "failed", "asked")
     assert left.id not in reasons

@@ -16,7 +16,7 @@ from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import BadInput, NotFound
-from beat_actors.traces.context import delivering, span_of, trace_id
+from beat_actors.traces.context import delivering, span_of
 from beat_actors.watch import database as database_rules
 from beat_actors.watch.rule import Watch
 from beat_actors.webhooks import alerts as webhook_alerts
@@ -48,23 +48,21 @@ async def test_an_event_arrives_signed_and_as_documented(database, receiver, del
     assert (delivery.state, delivery.attempt, delivery.status) == ("delivered", 1, 204)
 
 
-async def test_an_event_of_a_request_brings_its_trace_and_an_event_of_none_has_none(
-    database, receiver, deliverer, clock
-) -> None:
+async def test_an_event_brings_the_trace_of_the_requests_caller(database, receiver, deliverer, clock) -> None:
     number, _ = await add(database, receiver.url)
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     async with database.statements() as alone:
-        insert = "INSERT INTO scrape_request_log (id, platform, flow, params) OVERRIDING SYSTEM VALUE VALUES (7, 'toy', 'look', '{}') RETURNING created_at"
-        (row,) = await alone.rows(insert)
-    trace = trace_id(7, row.created_at, 0, None)
+        insert = "INSERT INTO scrape_request_log (id, platform, flow, params, trace) OVERRIDING SYSTEM VALUE VALUES (7, 'toy', 'look', '{}', %s)"
+        await alone.run(insert, [bytes.fromhex(f"{trace}{parent}01")])
     span = span_of(trace, 7, 0, *delivering("beat.scrape_request.complete", number))
     receiver.script = [(500, {})]
     await tell(database)
     await pass_(deliverer)
     clock.advance(60)
     await pass_(deliverer)
-    assert [headers.get("traceparent") for headers, _ in receiver.calls] == [f"00-{trace}-{span}-00"] * 2
+    assert [headers.get("traceparent") for headers, _ in receiver.calls] == [f"00-{trace}-{span}-01"] * 2
     async with database.statements() as alone:
-        await alone.run("DELETE FROM scrape_request_log")
+        await alone.run("UPDATE scrape_request_log SET trace = NULL")
     await tell(database)
     await pass_(deliverer)
     assert len(receiver.calls) == 3

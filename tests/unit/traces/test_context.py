@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beat_actors.traces.context import STORED, Context, parse, root_id, span_id, trace_id
+from beat_actors.traces.context import STORED, Context, ids, parse, span_id
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -74,16 +74,16 @@ def test_a_context_fits_into_its_column_and_comes_back() -> None:
 
 def test_the_id_of_a_trace_is_the_callers_or_derived() -> None:
     context = Context(TRACE, SPAN, 1)
-    assert trace_id(7, AT, 0, context) == TRACE
-    own = trace_id(7, AT, 0, None)
-    assert own == trace_id(7, AT.astimezone(), 0, None)
+    assert ids(7, AT, 0, context).trace == TRACE
+    own = ids(7, AT, 0, None).trace
+    assert own == ids(7, AT.astimezone(), 0, None).trace
     others = [
-        trace_id(8, AT, 0, None),
-        trace_id(7, AT + timedelta(microseconds=1), 0, None),
-        trace_id(7, AT, 1, None),
+        ids(8, AT, 0, None).trace,
+        ids(7, AT + timedelta(microseconds=1), 0, None).trace,
+        ids(7, AT, 1, None).trace,
     ]
     assert len({own, *others}) == 4
-    assert trace_id(7, AT, 1, context) == trace_id(7, AT, 1, None), "a retry is a trace of its own"
+    assert ids(7, AT, 1, context).trace == ids(7, AT, 1, None).trace, "a retry is a trace of its own"
 
 
 def test_ids_of_spans_differ_by_what_they_stand_for_and_by_their_trace() -> None:
@@ -96,10 +96,12 @@ def test_ids_of_spans_differ_by_what_they_stand_for_and_by_their_trace() -> None
     }
     assert len(made) == 4
     assert all(len(one) == 16 and int(one, 16) for one in made)
-    assert root_id(TRACE, 1, 0) != root_id(TRACE, 1, 1)
+    made = [*ids(1, AT, 0, None)[1:], *ids(1, AT, 1, None)[1:], *ids(2, AT, 0, None)[1:]]
+    assert len({*made}) == 6
+    assert all(len(one) == 16 and int(one, 16) for one in made)
 
 
 def test_ids_never_change() -> None:
     """They stand in traces that were exported, and in links to them."""
-    assert trace_id(1, AT, 0, None) == "6abfe14ebd147ba8e5a7aaf999e217cc"
+    assert ids(1, AT, 0, None) == ("6abfe14ebd147ba8e5a7aaf999e217cc", "bf97adb0ac41ba1b", "7079fc2c02dcb37d")
     assert span_id(TRACE, "call", 1) == "a1972b272da669fc"

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from beat_actors.traces.context import trace_id
+from beat_actors.traces.context import ids
 from beat_actors.traces.sampling import in_share, reason
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-IDS = [trace_id(number, AT, 0, None) for number in range(20_000)]
+IDS = [ids(number, AT, 0, None).trace for number in range(20_000)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.25, 0.5, 1.0])
