@@ -73,15 +73,20 @@ class Connections(ABC):
 
     @asynccontextmanager
     async def autocommitted(self, connection: Connection) -> AsyncIterator[None]:
-        """Each statement of the block commits by itself."""
-        await connection.set_autocommit(True)
+        """Each statement of the block commits by itself. A connection that cannot be set back is closed: on it, every statement of a later
+        transaction would commit by itself."""
         try:
+            await connection.set_autocommit(True)  # it may be cancelled and have taken effect
             yield
         finally:
-            if connection.info.transaction_status is TransactionStatus.ACTIVE:
-                await connection.close()  # the block was broken off, and its query still runs
-            if not connection.closed:
-                await connection.set_autocommit(False)
+            try:
+                if connection.info.transaction_status is TransactionStatus.IDLE:
+                    await connection.set_autocommit(False)
+            finally:
+                if connection.autocommit:
+                    await (
+                        connection.close()
+                    )  # the block was broken off, and its query still runs, or so was the setting
 
     def distrust(self) -> None:
         """Replace every connection that stands now, each when it is next wanted: their server takes no writes."""

@@ -134,6 +134,31 @@ async def test_who_is_cancelled_while_a_connection_is_asked_is_cancelled(
         await task
 
 
+async def test_a_transaction_is_one_wherever_a_statement_before_it_was_cancelled(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection commits each statement by itself for as long as it runs them alone, and never after."""
+    # The driver lets others run between any two of its steps, as it does in a busy loop.
+    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", -1.0)
+
+    async def alone() -> None:
+        async with database.statements() as statements:
+            await statements.value("SELECT 1 FROM pg_sleep(0.002)")
+
+    await use_all(database, 1)
+    for steps in range(60):
+        task = asyncio.create_task(alone())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with database.transaction() as transaction:
+            first = await transaction.value("SELECT pg_current_xact_id()::text")
+            assert await transaction.value("SELECT pg_current_xact_id()::text") == first, (
+                f"cancelled after {steps} steps"
+            )
+
+
 async def test_s2_9_and_s7_5_a_pool_that_is_used_up_is_said_at_once_and_never_grows(
     settings: Settings, database_url: str, process_url: str
 ) -> None:
