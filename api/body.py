@@ -15,7 +15,7 @@ import msgspec
 from falcon.asgi import Request
 
 from api.access import caller_of, room_of
-from api.deadline import uncounted
+from api.deadline import at_work, uncounted
 from api.problems import BodyTooSlow, PayloadTooLarge, UnsupportedMediaType
 from api.room import Body, Turns
 from beat_actors.errors import BadInput
@@ -49,7 +49,9 @@ async def read(req: Request, shape: type[T], *, most: int = MAX_BYTES) -> T:
     _check_type(req)
     key_id, room = caller_of(req).key_id, room_of(req)
     with uncounted(), room.body(key_id) as held:
-        return await _decoded(await _in_time(req, most, held), shape, room.turns, key_id)
+        value = await _decoded(await _in_time(req, most, held), shape, room.turns, key_id)
+    await at_work()
+    return value
 
 
 async def read_optional(req: Request, shape: type[T]) -> T:
@@ -57,10 +59,11 @@ async def read_optional(req: Request, shape: type[T]) -> T:
     key_id, room = caller_of(req).key_id, room_of(req)
     with uncounted(), room.body(key_id) as held:
         body = await _in_time(req, MAX_BYTES, held)
-        if not body:
-            return shape()
-        _check_type(req)
-        return await _decoded(body, shape, room.turns, key_id)
+        if body:
+            _check_type(req)
+        value = await _decoded(body, shape, room.turns, key_id) if body else shape()
+    await at_work()
+    return value
 
 
 def decode(body: bytes, shape: type[T]) -> T:

@@ -1,7 +1,8 @@
-"""The deadline of each call: how long a caller waits at most while PostgreSQL or Redis does not answer.
+"""The deadline of each call: how long a caller waits at most while PostgreSQL or Redis does not answer, or the process is busy.
 
-It begins when the call arrives, and all that the call does shares it: the check of the key, the count of its rate, every statement. The time
-that the caller itself takes does not count: while it sends a body, and while it waits for a request to end.
+It begins when the call arrives, and all that the call does shares it: its time in line, the check of the key, the count of its rate, every statement.
+The time that the caller itself takes does not count: while it sends a body, and while it waits for a request to end. Meanwhile the call gives its place
+at work to others.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from falcon.asgi import Request, Response
 
+from api.line import Line, Place
 from beat_actors.errors import StorageTooSlow
 
 T = TypeVar("T")
@@ -26,23 +28,42 @@ GRACE = 0.1
 MOMENT = 0.01
 """Seconds at least between two checks of the deadline."""
 BOUNDS_ITSELF = "bounds_itself"
+PROBES = frozenset({"/healthz", "/readyz"})
 
 
 class Deadline:
-    """The time that is left to one call. It is two numbers, because each call makes one."""
+    """The time that is left to one call, and its place at work. It is little, because each call makes one."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    __slots__ = ("_ends", "_kept", "_line", "_place", "_who")
+
+    def __init__(self, seconds: float = SECONDS, *, line: Line | None = None, who: str = "") -> None:
         self._ends = time.monotonic() + seconds
         self._kept: float | None = None
+        self._line, self._who = line, who
+        self._place: Place | None = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The time within the block does not count."""
+        """The time within the block does not count, and the call is not at work."""
         self._kept = self.left()
+        if self._place is not None:
+            self._place.leave()
         try:
             yield
         finally:
             self._ends, self._kept = time.monotonic() + self._kept, None
+            if self._place is not None:
+                self._place.back()
+
+    async def begin(self) -> None:
+        """Wait in line for a place at work, unless the call has one. Raises `Busy`."""
+        if self._line is not None and self._place is None:
+            self._place = await self._line.place(self._who)
+
+    def end(self) -> None:
+        """The call is done, or sends what it has found: its place is free."""
+        if self._place is not None:
+            self._place.leave()
 
     def left(self) -> float:
         """Seconds."""
@@ -57,10 +78,21 @@ CALL: ContextVar[Deadline | None] = ContextVar("CALL", default=None)
 
 
 class StartOfCall:
-    """Falcon middleware: the time of a call begins when the call arrives."""
+    """Falcon middleware: the time of a call begins when the call arrives, and it waits in line for its place at work; a call with a body when that was
+    read. Probes do not wait: they ask whether the process lives."""
 
-    async def process_request(self, _req: Request, _resp: Response) -> None:
-        CALL.set(Deadline())
+    def __init__(self) -> None:
+        self._line = Line()
+
+    async def process_request(self, req: Request, _resp: Response) -> None:
+        line = None if req.path in PROBES else self._line
+        deadline = Deadline(line=line, who=req.get_header("Authorization") or "")
+        CALL.set(deadline)
+        if not (req.content_length or req.get_header("Transfer-Encoding")):
+            await deadline.begin()
+
+    async def process_response(self, *_: object) -> None:
+        ended()
 
 
 async def in_time(work: Coroutine[Any, Any, T], *, within: float | None = None) -> T:
@@ -89,6 +121,20 @@ def bounds_itself(responder: Responder) -> Responder:
     `left`, or with `in_time`."""
     setattr(responder, BOUNDS_ITSELF, True)
     return responder
+
+
+async def at_work() -> None:
+    """Wait until this call, whose body was read, has its place at work. Raises `Busy`."""
+    deadline = CALL.get()
+    if deadline is not None:
+        await deadline.begin()
+
+
+def ended() -> None:
+    """This call is done, or sends what it has found."""
+    deadline = CALL.get()
+    if deadline is not None:
+        deadline.end()
 
 
 def left() -> float:

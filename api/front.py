@@ -7,6 +7,7 @@ import falcon.asgi
 import msgspec
 from falcon.asgi import Request, Response
 
+from api.deadline import ended
 from api.problems import BodyBroken, problem, unexpected
 from api.services import HEADERS
 from beat_actors.errors import BeatError
@@ -40,6 +41,8 @@ class Front(falcon.asgi.App[Request, Response]):
                 send,
                 problem(error) if isinstance(error, BeatError) else unexpected(error, scope["method"], ""),
             )
+        finally:
+            ended()  # a call that was cut off had no response
 
 
 class _Call:

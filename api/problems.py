@@ -12,6 +12,7 @@ from falcon.asgi import App, Request, Response
 
 from api import paths as routes
 from api.conditions import RangeUnsatisfiable
+from api.line import Busy
 from beat_actors.assets.serving.bodies import TooManyStreams
 from beat_actors.errors import (
     BadInput,
@@ -107,6 +108,7 @@ STATUS: dict[type[BaseException], int] = {
     SecretMissing: 503,
     RangeUnsatisfiable: 416,
     TooManyStreams: 503,
+    Busy: 503,
 }
 
 
@@ -169,7 +171,7 @@ async def _beat(req: Request, resp: Response, error: BeatError, _params: dict[st
         resp.set_header("WWW-Authenticate", 'Bearer realm="beat"')
     elif isinstance(error, Forbidden) and error.scope:
         resp.set_header("WWW-Authenticate", f'Bearer realm="beat", error="insufficient_scope", scope="{error.scope}"')
-    elif isinstance(error, TooManyCalls | TooManyOpen | TooManyTests):
+    elif isinstance(error, TooManyCalls | TooManyOpen | TooManyTests | Busy):
         resp.set_header("Retry-After", str(error.seconds))
     elif isinstance(error, TooManyBodies | TooManyStreams):
         resp.set_header("Retry-After", "1")

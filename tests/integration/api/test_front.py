@@ -1,13 +1,18 @@
 """What comes before Falcon: HTTP/1.0, bodies that break off, errors that no handler sees."""
 
+import asyncio
 import json
 from typing import Any
 
+import falcon.testing
+import psycopg
 import pytest
 
+from api import deadline
+from api.line import Line
 from api.services import HEADERS
 from beat_actors.access.scopes import Scope
-from tests.integration.api.conftest import bearer
+from tests.integration.api.conftest import app_over, bearer
 
 ROUTE = "/v1/scrape-requests"
 CHUNK = {"type": "http.request", "body": b'{"platform":', "more_body": True}
@@ -75,3 +80,33 @@ async def test_an_error_that_no_handler_sees_is_a_problem_too(bare, monkeypatch)
     assert (status, body["type"]) == (500, "urn:beat:problem:internal")
     assert "what happened" not in json.dumps(body)
     assert headers["x-content-type-options"] == "nosniff"
+
+
+async def test_more_calls_than_a_process_can_do_are_refused_and_the_others_are_done(
+    settings, wake_ups, new_key, database_url: str, monkeypatch
+) -> None:
+    """Two are at work and wait for a lock; of those in line none comes to work with less than half of its time. A probe is answered meanwhile."""
+    monkeypatch.setattr(deadline, "Line", lambda: Line(2, waits=0.2))
+    headers = bearer(await new_key(Scope.SUBMIT))
+    async with falcon.testing.ASGIConductor(app_over(settings, wake_ups)) as api:
+
+        async def submit(number: int) -> Any:
+            body = {
+                "platform": "instagram",
+                "flow": "refresh_profile_by_handle",
+                "params": {"handle": f"creator_{number:06d}"},
+            }
+            return await api.simulate_post(ROUTE, json=body, headers=headers)
+
+        assert (await submit(0)).status_code == 202
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            await connection.execute("LOCK TABLE scrape_request_log IN ACCESS EXCLUSIVE MODE")
+            calls = [asyncio.create_task(submit(number)) for number in range(1, 9)]
+            refused = [await one for one in asyncio.as_completed(calls[2:])]
+            assert (await api.simulate_get("/healthz")).status_code == 200
+            await connection.rollback()
+        assert [answer.status_code for answer in refused] == [503] * 6
+        assert {answer.json["type"] for answer in refused} == {"urn:beat:problem:busy"}
+        assert all(1 <= int(answer.headers["Retry-After"]) <= 3 for answer in refused)
+        assert [answer.status_code for answer in await asyncio.gather(*calls[:2])] == [202, 202]
+        assert [(await submit(number)).status_code for number in range(3)] == [202] * 3
