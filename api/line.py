@@ -1,7 +1,7 @@
 """Which calls of a process are at work: so many at a time. The others wait in line and cost nothing meanwhile; the keys take turns.
 
 Without a bound, more calls than a process can do within their deadline slow each other down until none of them ends in time: the process is busy and
-answers nobody. A call that waits is at work with at least half of its time left, or it is refused.
+answers nobody. A call that waits comes to work with enough of its time left, or it is refused.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from collections import deque
 
 from beat_actors.errors import BeatError
 
-AT_WORK = 64
+AT_WORK = 32
 """The most calls of a process at work."""
-WAITS = 0.85
-"""The most seconds in line: half of a call's deadline."""
+WAITS = 1.2
+"""The most seconds in line, of the 1.7 s that a call has."""
 COME_BACK = (1, 3)
 """The range of seconds after which a refused caller should come again. It is random, so that callers do not come together."""
 

@@ -85,7 +85,7 @@ async def test_an_error_that_no_handler_sees_is_a_problem_too(bare, monkeypatch)
 async def test_more_calls_than_a_process_can_do_are_refused_and_the_others_are_done(
     settings, wake_ups, new_key, database_url: str, monkeypatch
 ) -> None:
-    """Two are at work and wait for a lock; of those in line none comes to work with less than half of its time. A probe is answered meanwhile."""
+    """Two are at work and wait for a lock; the others are refused after their time in line. A probe is answered meanwhile."""
     monkeypatch.setattr(deadline, "Line", lambda: Line(2, waits=0.2))
     headers = bearer(await new_key(Scope.SUBMIT))
     async with falcon.testing.ASGIConductor(app_over(settings, wake_ups)) as api:

@@ -38,7 +38,7 @@ async def test_the_keys_take_turns() -> None:
     line = Line(1, waits=60)
     place = await line.place("many")
     tasks = await waiting(line, "many", "many", "many", "one", "other")
-    order = []
+    order = list[int]()
     for _ in tasks:
         place.leave()
         (now,) = set(await served(tasks)) - set(order)
