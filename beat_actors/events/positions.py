@@ -36,7 +36,7 @@ class Leased(NamedTuple):
 
 
 class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """An event of the log as the statements give it, an array of JSON. `account_id`: empty for none. `time`: UTC, without zone and with as many digits
+    """An event of the log as the statements give it, an array of JSON. `account_id`: empty or None for none. `time`: UTC, without zone and with as many digits
     of the second as it needs. `request_id` to `trace`: the request that it is of, if its caller sent a trace, as `traces.onward` takes it."""
 
     seq: int
@@ -44,7 +44,7 @@ class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
     type: str
     subject: str
     version: int | None
-    account_id: str
+    account_id: str | None
     time: str
     data: msgspec.Raw
     request_id: int | None

@@ -246,8 +246,10 @@ async def test_which_traces_are_kept(world) -> None:
     roots = [one.attributes for one in world.collector.got if "beat.request.id" in one.attributes]
     reasons = {one["beat.request.id"]: one["beat.trace.reason"] for one in roots}
     rows = await world.rows("SELECT id, created_at FROM scrape_request_log WHERE status = 'COMPLETE'")
-    ids = {row.id: ids(row.id, row.created_at, 0, None).trace for row in rows if row.id in others}
-    assert {one for one, why in reasons.items() if why == "sampled"} == {one for one in ids if in_share(ids[one], 0.25)}
+    traces = {row.id: ids(row.id, row.created_at, 0, None).trace for row in rows if row.id in others}
+    assert {one for one, why in reasons.items() if why == "sampled"} == {
+        one for one in traces if in_share(traces[one], 0.25)
+    }
     assert (reasons[slow.id], reasons[failed.id], reasons[kept.id]) == ("slow", "failed", "asked")
     assert left.id not in reasons
     counted = await world.sums()
