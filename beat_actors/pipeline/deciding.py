@@ -51,7 +51,7 @@ async def settle(transaction: Transaction, records: Sequence[HeldRecord], *, by:
         how = judge_about(group[0].about)
         things = [(one.about.key, one.about.account_id, one.about.owner) for one in group]
         asked = remembering.asked(name, entity, things, [None] * len(things))
-        known = {row.i: row for row in await transaction.rows(remembering.remember(entity, how), asked, binary=True)}
+        known = {row.of: row for row in await transaction.rows(remembering.remember(entity, how), asked, binary=True)}
         written, marks = [], []
         for place, (record, thing) in enumerate(zip(group, things, strict=True), 1):
             memory, rows = decided(how, record, known[place].memory(how))

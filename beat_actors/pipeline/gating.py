@@ -73,8 +73,7 @@ async def judge(transaction: Transaction, claims: Sequence[Claimed], batch: Mapp
             table = Table(platform, entity, how, answers, asked)
             found = Awaited[Remembered]()
             if how.remembers and table.things:
-                values = remembering.asked(kind[0], entity, list(table.things), list(table.things.values()))
-                found = await pipeline.run(remembering.remember(entity, how), values, binary=True)
+                found = await pipeline.run(*table.question(), binary=True)
             tables.append((kind, table, found))
     at = max((claim.payload_at.timestamp() for claim in claims), default=0.0)
     cohorts.WIDENING.know(unknown, known.rows, looked, at)

@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from beat_actors.database import Statement
+from beat_actors.holds import remembering
 from beat_actors.holds.asking import chain_of
 from beat_actors.holds.cohorts import WIDENING, Key, key_of
 from beat_actors.holds.gates import Judge, asked_handle, question
@@ -15,9 +17,9 @@ from beat_actors.holds.records import About, HeldRecord
 from beat_actors.holds.remembering import Mark, Remembered
 from beat_actors.pipeline.judged import Claimed, Judged, Rejected, Said, Written, written_of
 from beat_actors.platforms.interface import Entity, Platform
-from beat_actors.trust.gate import Asked, Values
+from beat_actors.trust.gate import SLACK, Asked, Values
 from beat_actors.trust.judgement import WHOLE, Judgement, Reason, Ruling
-from beat_actors.trust.memory import NOTHING, Memory, encode
+from beat_actors.trust.memory import NOTHING, Memory, decode, encode
 from beat_actors.trust.witnesses import ENDED, State, told
 
 NONE: frozenset[str] = frozenset()
@@ -78,19 +80,48 @@ class Table:
                     self.things.setdefault(thing, None)
             else:
                 self.things.update(dict.fromkeys(things, handle))
-            if (about := self._asked_about(answer)) is not None:
+            if asked and (about := self._asked_about(answer)) is not None:
                 self.things.setdefault(about, None)
+        self._are_alike = remembering.are_alike(self.things)
+
+    def question(self) -> tuple[Statement[Remembered], Mapping[str, object]]:
+        """The statement that tells what is remembered of the things, and its parameters."""
+        name, entity, how, things, handles = (
+            self.platform.name,
+            self.entity,
+            self.how,
+            [*self.things],
+            [*self.things.values()],
+        )
+        if not self._are_alike:
+            return remembering.remember(entity, how), remembering.asked(name, entity, things, handles)
+        first = self.answers[0].claim.payload_at
+        return remembering.remember_alike(entity, how), remembering.asked_alike(name, entity, things, handles, first)
 
     def remember(self, rows: Sequence[Remembered], held: Mapping[About, HeldRecord]) -> None:
         """Take up what is known of the things, and which records of them are held."""
-        things, how = list(self.things), self.how
-        self._known = {thing: _Known() for thing in things}
+        things, how, all_known = list(self.things), self.how, self._known
+        alike = things[0][1:] if things else ()
         for row in rows:
-            thing = things[row.i - 1]
-            self._known[thing] = _Known(row.memory(how), row.observed_at or NEVER, row.known_key)
-            if row.held is not None or self._asked:
-                self._known[thing].held = held.get(self._about(thing))
+            of, trust, _, observed_at, held_id, known_key = row
+            thing = things[of - 1] if isinstance(of, int) else (of, *alike)
+            if thing not in all_known:
+                memory = row.memory(how) if trust is None else decode(trust)
+                all_known[thing] = _Known(memory, observed_at or NEVER, known_key)
+            elif trust is not None or observed_at is not None:
+                all_known[thing].memory, all_known[thing].observed_at = row.memory(how), observed_at or NEVER
+            elif known_key is not None:
+                all_known[thing].known_key = known_key
+            if held_id is not None:
+                all_known[thing].held = held.get(self._about(thing))
                 self._holds = True
+        for thing in things:
+            if thing not in all_known:
+                all_known[thing] = _Known()
+        if self._asked:
+            for thing, known in all_known.items():
+                known.held = held.get(self._about(thing))
+            self._holds = True
 
     def judge(self, judged: Judged) -> list[Written]:
         """What is written of these answers. What is not is added to `judged`."""
@@ -139,16 +170,24 @@ class Table:
     ) -> list[Written]:
         claim, gate = answer.claim, self.how.gate
         at = claim.payload_at.timestamp()
-        known_key = next((thing.known_key for thing in known if thing.known_key), None)
+        known_key = None
+        if self.how.rules.handle is not None:
+            known_key = next((thing.known_key for thing in known if thing.known_key), None)
         asked = Asked(claim.operation, claim.params, known_key)
         key = Key(self.platform.name, claim.source, claim.operation, claim.parser_version or 0)
-        judgements = gate.judge_read(read, [thing.memory for thing in known], at, claim.source, asked, WIDENING.of(key))
+        seconds, latest = int(at), claim.payload_at + SLACK
+        steady = [gate.steady(values, thing.memory, seconds, latest) for values, thing in zip(read, known, strict=True)]
+        if None not in steady and known_key is None and claim.operation not in self.how.rules.identity:
+            judgements = [gate.accepted] * len(steady)
+        else:
+            before = [thing.memory for thing in known]
+            judgements = gate.judge_read(read, before, at, claim.source, asked, WIDENING.of(key), steady)
         # Nearly always all of them are the one judgement that says that nothing is unusual.
         usual = judgements.count(gate.accepted) == len(judgements)
         judged.observed(key, () if usual else judgements, len(judgements))
         if usual or all(one.is_written for one in judgements):
             # The records are written as they were read.
-            said = self._learn(claim, known, read, judgements, at)
+            said = self._learn(claim, known, read, judgements, at, steady)
             return [written_of(claim, answer.records.decode(), said)] if said else []
         return self._kept(answer, records, read, known, judgements, judged)
 
@@ -178,7 +217,7 @@ class Table:
                 self._hold(answer, record, text, judgement, thing, judged)
             if WHOLE in withheld:
                 continue
-            said += self._learn(claim, (thing,), (values,), (judgement,), at)
+            said += self._learn(claim, (thing,), (values,), (judgement,), at, (None,))
             kept.append(_without(text, withheld) if withheld else bytes(text))
         judged.rejected += _rejected(claim, self.entity.kind, rejected)
         return [written_of(claim, f"[{b','.join(kept).decode()}]", said)] if kept else []
@@ -190,13 +229,14 @@ class Table:
         read: Sequence[Values],
         judgements: Sequence[Judgement],
         at: float,
+        steady: Sequence[Memory | None],
     ) -> list[Said]:
-        """What is said of records that are written, and learnt of each where nothing newer is known."""
+        """What is said of records that are written, and learnt of each where nothing newer is known. `steady`: what the gate learnt already."""
         learn, remembers, came = self.how.gate.learn_read, self.how.remembers, claim.payload_at
         said: list[Said] = []
-        for thing, values, judgement in zip(known, read, judgements, strict=True):
+        for thing, values, judgement, learnt in zip(known, read, judgements, steady, strict=True):
             if came >= thing.observed_at:
-                thing.memory = learn(thing.memory, values, judgement, at)
+                thing.memory = learn(thing.memory, values, judgement, at) if learnt is None else learnt
                 thing.observed_at = came
             trust = encode(thing.memory) if remembers else None
             said.append(Said(judgement.score, trust, judgement.reasons))

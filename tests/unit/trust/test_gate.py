@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beat_actors.platforms.instagram.entities import InstagramAccount, InstagramPost
@@ -14,7 +15,7 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.platforms.shopify.entities import ShopifyOrder
 from beat_actors.platforms.tiktok.entities import TikTokPost
 from beat_actors.platforms.youtube.entities import YouTubeAccount
-from beat_actors.trust.gate import NORMAL, Asked, Gate, Widened, step
+from beat_actors.trust.gate import NORMAL, SLACK, Asked, Gate, Widened, step
 from beat_actors.trust.judgement import WHOLE, Judgement, Ruling
 from beat_actors.trust.memory import DAY, NOTHING, Known, Memory, encode
 
@@ -31,6 +32,7 @@ def gate(platform: str, record: type[Record]) -> Gate:
 PROFILES = gate("instagram", InstagramAccount)
 POSTS = gate("instagram", InstagramPost)
 CHANNELS = gate("youtube", YouTubeAccount)
+CLIPS = gate("tiktok", TikTokPost)
 
 
 class Plain(Record, frozen=True, kw_only=True):
@@ -290,3 +292,69 @@ def test_the_judged_value_is_no_part_of_its_own_baseline(values: list[int], last
     first = PROFILES.judge(profile(followers=last), memory, at=NOW + 50 * DAY)
     assert encode(memory) == before
     assert PROFILES.judge(profile(followers=last), memory, at=NOW + 50 * DAY) == first
+
+
+RECORDS = {PROFILES: InstagramAccount, POSTS: InstagramPost, CHANNELS: YouTubeAccount, CLIPS: TikTokPost, PLAIN: Plain}
+FEW = st.sampled_from([None, 0, 3, 1500, 20_000])
+TEXTS = st.sampled_from([None, "", "ada", "grace", "https://one.example/a.jpg?x=1", "https://two.example/a.jpg"])
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> tuple[Gate, list[Record]]:
+    """Two observations of a thing, of which many a field is the same."""
+    found = draw(st.sampled_from(list(RECORDS)))
+    dates = st.sampled_from(
+        [None, TODAY - timedelta(days=100), TODAY + timedelta(days=3), datetime(1990, 1, 1, tzinfo=UTC)]
+    )
+    values: dict[str, st.SearchStrategy[Any]] = {number.name: FEW for number in found.rules.numbers}
+    values |= dict.fromkeys(found.rules.dates, dates)
+    values |= dict.fromkeys(found.rules.face, TEXTS)
+    if found.rules.verified:
+        values[found.rules.verified] = st.sampled_from([None, True, False])
+    fixed = {field.name: "1" for field in msgspec.structs.fields(RECORDS[found]) if field.required} | {
+        found.rules.key: "1"
+    }
+    if found.rules.handle:
+        values[found.rules.handle] = st.sampled_from(["ada", "grace"])
+    before = {name: draw(each) for name, each in values.items()}
+    after = {name: draw(st.one_of(st.just(before[name]), each)) for name, each in values.items()}
+    return found, [RECORDS[found](**(fixed | told)) for told in (before, after)]
+
+
+@given(observations(), st.integers(-1, 3), st.booleans())
+@settings(max_examples=1000)
+def test_what_is_learnt_in_one_pass_is_what_the_rules_say(
+    of: tuple[Gate, list[Record]], days: int, is_held: bool
+) -> None:
+    found, (before, after) = of
+    memory = found.learn(NOTHING, before, found.accepted, at=NOW)
+    memory = memory.holding(NOW) if is_held else memory
+    at = NOW + days * int(DAY)
+    steady = found.steady(found.read(after), memory, at, datetime.fromtimestamp(at, UTC) + SLACK)
+    judgement = found.judge(after, memory, at=at)
+    if steady is None:
+        known = [memory.numbers.get(number.name) for number in found.rules.numbers]
+        told = [getattr(after, number.name) for number in found.rules.numbers]
+        assert (
+            judgement is not found.accepted
+            or at < NOW
+            or not memory.numbers
+            or any(new is not None and (old is None or old.value != new) for new, old in zip(told, known, strict=True))
+            or msgspec.structs.astuple(found.learn(memory, after, judgement, at=at))[1:3]
+            != msgspec.structs.astuple(memory)[1:3]
+        )
+        return
+    assert judgement is found.accepted
+    assert steady == found.learn(memory, after, judgement, at=at)
+
+
+@given(observations())
+def test_a_steady_record_is_held_where_another_one_was_asked_for(of: tuple[Gate, list[Record]]) -> None:
+    found, (before, _) = of
+    memory = found.learn(NOTHING, before, found.accepted, at=NOW)
+    values = found.read(before)
+    steady = found.steady(values, memory, NOW, TODAY + SLACK)
+    asked = Asked("any", {}, known_key="another")
+    (judgement,) = found.judge_read([values], [memory], NOW, "", asked, NORMAL, [steady])
+    assert [reason.rule for reason in judgement.reasons if reason.rule == "handle_moved"] == ["handle_moved"]
+    assert judgement.ruling >= Ruling.HOLD
