@@ -2,6 +2,16 @@
 -- What a cohort of which nothing is known has in its columns.
 cohort = '', breaker = '', open_since = NULL, why = '', cause = NULL, by_hand = false, updated_at = clock_timestamp()
 
+-- fragment: distrusted_no_more
+-- Publishes that the data breakers of `standing` close, those that are open.
+n AS (
+    SELECT %(platform)s::text AS platform, %(source)s::text AS source, operation, parser_version AS version, false AS is_open, '' AS why, true AS by_hand
+    FROM standing WHERE open_since IS NOT NULL
+), published AS (
+    {{holds/cohorts.breaker_events}}
+    FROM n
+)
+
 -- name: breakers
 -- The breakers of everybody's calls, the data breakers that are open, and of owners the 200 that stay open longest.
 -- Parameters: source (text; null: of all sources).
@@ -58,24 +68,42 @@ SELECT EXISTS (SELECT FROM trust_cohort
     WHERE platform = %(platform)s AND source = %(source)s AND operation = %(operation)s AND parser_version = %(version)s) AS known
 
 -- name: distrust
--- Opens data breakers by hand. Nothing but a person, or another version of the parser, ends that.
+-- Opens data breakers by hand, and publishes those that were closed. Nothing but a person, or another version of the parser, ends that.
 -- Parameters: platform, source (text), operations (text[]) and versions (integer[]), pairwise: of their parsers.
 -- Locks: the cohorts, in the order of their keys, under the platform's lock.
 -- No row: never; the statement gives none.
+WITH asked AS (
+    SELECT %(platform)s::text AS platform, %(source)s::text AS source, o.operation, o.version, true AS is_open, '' AS why, true AS by_hand
+    FROM unnest(%(operations)s::text[], %(versions)s::integer[]) AS o(operation, version)
+), standing AS (
+    SELECT t.operation, t.parser_version, t.open_since FROM asked a
+    JOIN trust_cohort t ON (t.platform, t.source, t.operation, t.parser_version) = (a.platform, a.source, a.operation, a.version)
+    ORDER BY 1, 2 FOR NO KEY UPDATE OF t
+), n AS (
+    SELECT a.* FROM asked a LEFT JOIN standing t ON (t.operation, t.parser_version) = (a.operation, a.version) WHERE t.open_since IS NULL
+), published AS (
+    {{holds/cohorts.breaker_events}}
+    FROM n
+)
 INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker, open_since, by_hand)
-SELECT %(platform)s::text, %(source)s::text, n.operation, n.version, '', '', clock_timestamp(), true
-FROM unnest(%(operations)s::text[], %(versions)s::integer[]) AS n(operation, version) ORDER BY 3, 4
+SELECT a.platform, a.source, a.operation, a.version, '', '', clock_timestamp(), true
+FROM asked a LEFT JOIN standing t ON (t.operation, t.parser_version) = (a.operation, a.version) ORDER BY 3, 4
 ON CONFLICT (platform, source, operation, parser_version) DO UPDATE SET open_since = clock_timestamp(), why = '', by_hand = true,
     updated_at = clock_timestamp()
 
 -- name: trust
--- Closes the data breakers of a source, those that a person opened and those that Beat opened. What was counted of its data is deleted.
+-- Closes the data breakers of a source, those that a person opened and those that Beat opened, and publishes it. What was counted of its data is deleted.
 -- Parameters: platform, source (text), operations (text[]), version (integer; null: all).
 -- Locks: the cohorts, under the platform's lock.
 -- No row: never; the statement gives none.
+WITH standing AS (
+    SELECT operation, parser_version, open_since FROM trust_cohort
+    WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
+        AND (%(version)s::integer IS NULL OR parser_version = %(version)s)
+    ORDER BY 1, 2 FOR NO KEY UPDATE
+), {{distrusted_no_more}}
 UPDATE trust_cohort SET {{trusted}}
-WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
-    AND (%(version)s::integer IS NULL OR parser_version = %(version)s)
+WHERE platform = %(platform)s AND source = %(source)s AND (operation, parser_version) IN (SELECT operation, parser_version FROM standing)
 
 -- name: close
 -- Forgets what breakers know, of everybody's calls, of owners' and of the data, and publishes that those which were open are closed.
@@ -88,12 +116,15 @@ WITH owners AS (
 ), everybodys AS (
     DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
     RETURNING source, operation, kind, '' AS owner, open_until
-), trusted AS (
+), standing AS (
+    SELECT operation, parser_version, open_since FROM trust_cohort
+    WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s) ORDER BY 1, 2 FOR NO KEY UPDATE
+), {{distrusted_no_more}}, trusted AS (
     UPDATE trust_cohort SET {{trusted}}
-    WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
-), n AS (
+    WHERE platform = %(platform)s AND source = %(source)s AND (operation, parser_version) IN (SELECT operation, parser_version FROM standing)
+), closed AS (
     SELECT source, operation, kind, owner, true AS by_hand, NULL::jsonb AS opened_by, NULL::double precision AS open_until
     FROM (SELECT * FROM owners UNION ALL SELECT * FROM everybodys) gone WHERE open_until IS NOT NULL
 )
 {{store.breaker_events}}
-FROM n
+FROM closed n

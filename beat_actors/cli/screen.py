@@ -148,10 +148,13 @@ def _number(count: int, style: str) -> Text:
 
 
 def _breaker(picture: Picture, one: SourceLine) -> Text:
-    if not one.breakers:
-        return Text()
-    probe = " by hand" if one.by_hand else f", {_in(picture, one.probe_at).removeprefix('in ')}"
-    return Text(f"{one.breakers} open{probe}", style="red")
+    said = []
+    if one.breakers:
+        probe = " by hand" if one.by_hand else f", {_in(picture, one.probe_at).removeprefix('in ')}"
+        said.append(f"{one.breakers} open{probe}")
+    if one.data_breakers:
+        said.append(f"{one.data_breakers} data")
+    return Text("; ".join(said), style="red")
 
 
 def _of_reasons(picture: Picture, most: int) -> list[Sequence[Text | str]]:

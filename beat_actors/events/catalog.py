@@ -33,6 +33,7 @@ class EventType:
 REQUEST = "scrape_request/{id}"
 ASSET = "asset/{id}"
 CREDENTIAL = "credential/{id}"
+DATA_BREAKER = "breaker/{source}/{operation}/data/{parser_version}"
 BREAKER = "breaker/{source}/{operation}/{kind}, followed by /{owner} for the breaker of one owner"
 ALERT = "alert/{key}"
 TEST = "beat.webhook.test"
@@ -114,6 +115,18 @@ EVENTS: Mapping[str, EventType] = {
             [payloads.BreakerEvent],
         ),
         EventType("beat.breaker.closed", "Calls that were stopped are made again.", BREAKER, [payloads.BreakerEvent]),
+        EventType(
+            "beat.breaker.data_opened",
+            "Answers of an operation of a source are not used, because too many are wrong or an operator said so.",
+            DATA_BREAKER,
+            [payloads.DataBreakerEvent],
+        ),
+        EventType(
+            "beat.breaker.data_closed",
+            "Answers that were not used are used again.",
+            DATA_BREAKER,
+            [payloads.DataBreakerEvent],
+        ),
         EventType(
             "beat.limit.reached",
             "A limit on on-demand requests is used up to a given share.",

@@ -234,6 +234,17 @@ class BreakerEvent(msgspec.Struct, frozen=True, kw_only=True):
     by_hand: Annotated[bool, said("Whether an operator opened it.")]
 
 
+class DataBreakerEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The data breaker of one operation of a source has opened or closed."""
+
+    platform: Annotated[str, said("The platform of the source.")]
+    source: Annotated[str, said("The provider whose answers are not used.")]
+    operation: Annotated[str, said("The operation whose answers are not used.")]
+    parser_version: Annotated[int, said("The version of the parser that read them.")]
+    reason: Annotated[str, said("Why it opened; empty: it is closed, or an operator opened it.")]
+    by_hand: Annotated[bool, said("Whether an operator opened or closed it.")]
+
+
 class LimitReached(msgspec.Struct, frozen=True, kw_only=True):
     """A limit on on-demand requests has been used up to a given share."""
 

@@ -41,15 +41,18 @@ WITH moment AS MATERIALIZED (
     FROM credential GROUP BY source
 ), breakers AS MATERIALIZED (
     SELECT source, count(*) AS open, min(open_until) AS probe_at, bool_or(by_hand) AS by_hand FROM breaker WHERE open_until IS NOT NULL GROUP BY source
+), distrusted AS MATERIALIZED (
+    SELECT source, count(*) AS open FROM trust_cohort WHERE open_since IS NOT NULL GROUP BY source
 ), in_flight AS MATERIALIZED (
     SELECT source, count(*) AS calls FROM scrape_fetch WHERE stage = 'LEASED' AND source IS NOT NULL AND call_of IS NULL GROUP BY source
 ), sources AS MATERIALIZED (
     SELECT source, coalesce(s.calls, 0) AS calls, coalesce(s.ok, 0) AS ok, coalesce(s.limited, 0) AS limited, coalesce(s.down, 0) AS down, s.ms,
            coalesce(i.calls, 0) AS in_flight, coalesce(c.ready, 0) AS ready, coalesce(c.full, 0) AS "full", coalesce(c.cooling, 0) AS cooling,
            coalesce(c.disabled, 0) AS disabled, coalesce(c.dead, 0) AS dead, c.next_at, coalesce(b.open, 0) AS breakers, b.probe_at,
-           coalesce(b.by_hand, false) AS by_hand
-    FROM by_source s FULL JOIN credentials c USING (source) FULL JOIN breakers b USING (source) FULL JOIN in_flight i USING (source)
-    ORDER BY b.open DESC NULLS LAST, s.calls DESC NULLS LAST, source LIMIT %(listed)s
+           coalesce(b.by_hand, false) AS by_hand, coalesce(d.open, 0) AS data_breakers
+    FROM by_source s FULL JOIN credentials c USING (source) FULL JOIN breakers b USING (source) FULL JOIN distrusted d USING (source)
+        FULL JOIN in_flight i USING (source)
+    ORDER BY coalesce(b.open, 0) + coalesce(d.open, 0) DESC, s.calls DESC NULLS LAST, source LIMIT %(listed)s
 ), cycles AS MATERIALIZED (
     SELECT sum(leased)::bigint AS leased, sum(settled)::bigint AS settled FROM (
         SELECT leased, settled FROM (SELECT DISTINCT platform FROM lane) p CROSS JOIN LATERAL (

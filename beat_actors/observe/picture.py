@@ -11,7 +11,7 @@ from beat_actors.shapes import one_of
 
 class SourceLine(msgspec.Struct, frozen=True, kw_only=True):
     """A source: its calls of the last minute that were read by their outcomes, `rate` a minute, the calls in flight, its credentials by state
-    (`full`: their limits are used up), its open breakers and when one lets a probe through, and when the next credential can be used again."""
+    (`full`: their limits are used up), its open breakers and when one lets a probe through, its open data breakers, and when the next credential can be used again."""
 
     source: str
     calls: int
@@ -30,6 +30,7 @@ class SourceLine(msgspec.Struct, frozen=True, kw_only=True):
     ms: float | None = None
     probe_at: datetime | None = None
     next_at: datetime | None = None
+    data_breakers: int = 0
 
 
 class ReasonLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from beat_actors.broker import sources
 from beat_actors.broker.turn import turn
 from beat_actors.engine import Engine
 from beat_actors.errors import BadInput
+from beat_actors.holds import cohorts
+from beat_actors.observe.overview import overview
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.platforms.instagram import platform
@@ -114,3 +116,50 @@ async def test_it_is_told_after_an_hour_and_by_no_other_alert(engine: Engine) ->
     assert await distrusted(engine.database) == []
     await trust(engine)
     assert await stopped_by_hand(engine.database) == []
+
+
+EVENTS = "SELECT type, subject, data FROM event WHERE subject LIKE 'breaker/%%/data/%%' ORDER BY id"
+
+
+async def test_consumers_hear_when_it_opens_and_closes(engine: Engine) -> None:
+    """Once for each opening and closing, whoever did it."""
+    version = platform.sources[FIRST].endpoints[OPERATION].version
+    key = cohorts.Key("instagram", FIRST, OPERATION, version)
+
+    async def by_the_rules(*, bad: int) -> None:
+        async with engine.database.transaction() as transaction:
+            standing, now = await cohorts.take(transaction, {key})
+            standing[key].count(cohorts.Counts(seen=50, bad=bad), now)
+            await cohorts.write(transaction, standing)
+
+    await by_the_rules(bad=0)
+    await by_the_rules(bad=20)
+    await by_the_rules(bad=0)  # what it samples is good, and it closes
+    await distrust(engine)
+    await distrust(engine)
+    await by_the_rules(bad=0)
+    await trust(engine)
+    await trust(engine)
+    await distrust(engine)
+    await sources.close_breaker(engine.database, FIRST, OPERATION, **SAID)
+    told = await rows(engine.database, EVENTS)
+    assert [(kind, data["by_hand"]) for kind, _, data in told] == [
+        ("beat.breaker.data_opened", False),
+        ("beat.breaker.data_closed", False),
+        ("beat.breaker.data_opened", True),
+        ("beat.breaker.data_closed", True),
+        ("beat.breaker.data_opened", True),
+        ("beat.breaker.data_closed", True),
+    ]
+    assert {subject for _, subject, _ in told} == {f"breaker/{FIRST}/{OPERATION}/data/{version}"}
+    of = {"platform": "instagram", "source": FIRST, "operation": OPERATION, "parser_version": version}
+    assert all(data.items() >= of.items() for _, _, data in told)
+    assert "of the last 100 records were bad" in told[0][2]["reason"]
+    assert [data["reason"] for _, _, data in told[1:]] == [""] * 5
+
+
+async def test_beat_top_shows_it(engine: Engine) -> None:
+    await only(engine, FIRST, SECOND)
+    await distrust(engine)
+    (line,) = [one for one in (await overview(engine.database)).sources if one.source == FIRST]
+    assert (line.breakers, line.data_breakers) == (0, 1)
