@@ -66,7 +66,15 @@ def chaos(
         _marks(table)
     quiet_logs()
     timing = BRIEF if brief else FULL
-    wanted = [(fault, seed) for seed in range(first, first + seeds) for fault in chosen]
+    # Runs of one layout follow each other, because another one needs another stack.
+    layouts = dict.fromkeys(fault.layout for fault in chosen)
+    wanted = [
+        (fault, seed)
+        for layout in layouts
+        for seed in range(first, first + seeds)
+        for fault in chosen
+        if fault.layout is layout
+    ]
     held = _held(kept)
     due = deque((fault, seed) for fault, seed in wanted if not _kept_its_word(held.get((fault.name, seed))))
     session = _Session(due, timing, kept)
