@@ -28,7 +28,7 @@ GRACE = 0.1
 MOMENT = 0.01
 """Seconds at least between two checks of the deadline."""
 BOUNDS_ITSELF = "bounds_itself"
-PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Deadline:
@@ -79,7 +79,7 @@ CALL: ContextVar[Deadline | None] = ContextVar("CALL", default=None)
 
 class StartOfCall:
     """Falcon middleware: the time of a call begins when the call arrives, and it waits in line for its place at work; a call with a body when that was
-    read. Probes do not wait: they ask whether the process lives."""
+    read. Probes and metrics do not wait: they tell how a busy process is."""
 
     def __init__(self) -> None:
         self._line = Line()
