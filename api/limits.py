@@ -8,6 +8,7 @@ its process gives out until the minute is over. What it does not give out is los
 import asyncio
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -16,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from beat_actors.primary import async_primary
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 
@@ -118,6 +120,7 @@ class Limiter:
             str(settings.redis_url),
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
+            connection_class=async_primary(str(settings.redis_url)),
             retry=Retry(NoBackoff(), 0),  # a lost answer must not count a call twice
             single_connection_client=True,  # a pool looks for answers that nobody read, before each call
         )
@@ -145,7 +148,11 @@ class Limiter:
         self._waiting.append(call)
         if self._clerk is None or self._clerk.done():
             self._clerk = asyncio.create_task(self._work())
-        return await call.answer
+        try:
+            async with asyncio.timeout(2 * TIMEOUT):
+                return await call.answer
+        except TimeoutError:  # the clerk gave up after `TIMEOUT`, and its connection takes longer to end
+            return self._alone(key_id, limit)
 
     async def close(self) -> None:
         if self._clerk is not None:
@@ -155,16 +162,20 @@ class Limiter:
     async def _work(self) -> None:
         while self._waiting:
             calls, self._waiting = self._waiting, []
+            answers: Iterable[Allowance] = (self._alone(call.key_id, call.limit) for call in calls)
             try:
                 async with asyncio.timeout(TIMEOUT):
                     answers = await self._together(calls)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 self._away_until = time.monotonic() + REST
                 log.warning("calls_counted_alone", error=type(error).__name__)
-                answers = [self._alone(call.key_id, call.limit) for call in calls]
-            for call, answer in zip(calls, answers, strict=True):
-                if not call.answer.done():  # its caller may have gone
-                    call.answer.set_result(answer)
+            except Exception:
+                self._away_until = time.monotonic() + REST
+                log.exception("calls_not_counted", automatic="this process counts them alone")
+            finally:  # whatever happens, each call has its answer
+                for call, answer in zip(calls, answers, strict=True):
+                    if not call.answer.done():  # its caller may have gone
+                        call.answer.set_result(answer)
 
     async def _together(self, calls: list[_Call]) -> list[Allowance]:
         by_key: dict[int | str, list[_Call]] = {}

@@ -1,5 +1,5 @@
 """Connections to Redis that end where the server takes no writes: a replica after a fail-over, one that loads its data, one without its
-replicas. The pool makes the next one anew, and by then the name may lead to the primary.
+replicas. The pool makes the next one anew, and by then the name may lead to the primary. Whatever ends a connection raises a `redis.RedisError`.
 """
 
 from typing import Any, Final
@@ -36,7 +36,14 @@ class _Ends:
 
 
 class _AsyncEnds:
-    """As `_Ends`, for asyncio."""
+    """As `_Ends`, for asyncio. A write to a connection that was reset raises a connection error: uvloop's own is a `RuntimeError`, which nobody expects of
+    a server that is away."""
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        try:
+            await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise redis.ConnectionError(f"the connection to Redis was reset: {error}") from None
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:

@@ -110,11 +110,13 @@ class Names(AbstractResolver):
 
         def ask() -> None:
             entries: Sequence[Entry] | None = None
-            # A `UnicodeError` comes of a label that is too long.
-            with contextlib.suppress(OSError, UnicodeError):
-                entries = self._lookup(host)
-            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
-                loop.call_soon_threadsafe(tell, entries)
+            try:
+                # A `ValueError` comes of a label that is too long, and of a name that is none.
+                with contextlib.suppress(OSError, ValueError):
+                    entries = self._lookup(host)
+            finally:  # whoever waits has an answer, whatever the system's library raises
+                with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+                    loop.call_soon_threadsafe(tell, entries)
 
         # A daemon, so that a look-up that hangs does not hold up the end of the process.
         threading.Thread(target=ask, name="lookup", daemon=True).start()

@@ -1,16 +1,20 @@
 """How often a key may call: counted once for all processes, and no less served while Redis is away."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 from falcon.testing import ASGIConductor
-from redis import Redis
+from redis import Redis, RedisError
 from structlog.testing import capture_logs
 
 from api import limits
-from api.limits import Limiter
+from api.limits import Allowance, Limiter
 from beat_actors.access.scopes import Scope
+from beat_actors.chaos.proxy import Proxy
 from beat_actors.settings import Settings
 from tests.integration.api.conftest import Keys, WakeUps, app_over, bearer
 from tests.integration.api.test_access import GOOD
@@ -203,3 +207,65 @@ async def test_what_stands_under_a_keys_name_in_redis_counts_no_other_key_alone(
         both = await asyncio.gather(processes[0].take(1, 10), processes[0].take(2, 10))
     assert both[1].granted
     assert not any(one["event"] == "calls_counted_alone" for one in logs)
+
+
+def test_a_connection_that_was_reset_counts_as_a_redis_that_is_away(settings: Settings, long_window: int) -> None:
+    """In the event loop of the API, uvloop's, whose connections raise no `OSError` when they were reset."""
+    port = urlsplit(str(settings.redis_url)).port
+    assert port is not None
+
+    async def calls(proxy: Proxy) -> list[Allowance]:
+        limiter = Limiter(
+            settings.model_copy(update={"redis_url": str(settings.redis_url).replace(f":{port}", f":{proxy.port}")})
+        )
+        answers = [await limiter.take(1, 99)]
+        await asyncio.to_thread(proxy.reset_all)
+        await asyncio.sleep(0.2)
+        answers += await asyncio.gather(*(limiter.take(1, 99) for _ in range(3)))
+        await limiter.close()
+        return answers
+
+    with (
+        Proxy.running(port) as proxy,
+        capture_logs() as logs,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        answers = runner.run(calls(proxy))
+    assert [answer.remaining for answer in answers] == [98, 98, 97, 96]
+    assert [line["error"] for line in logs if line["event"] == "calls_counted_alone"] == ["ConnectionError"]
+
+
+async def test_each_call_has_its_answer_whatever_the_count_raises(
+    settings: Settings, long_window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = Limiter(settings)
+
+    async def fails(**_: object) -> object:
+        raise RuntimeError("an error that no driver should raise")
+
+    monkeypatch.setattr(limiter, "_script", fails)
+    with capture_logs() as logs:
+        answers = await asyncio.gather(*(limiter.take(1, 2) for _ in range(3)))
+    assert [answer.granted for answer in answers] == [True, True, False]
+    assert [line["event"] for line in logs] == ["calls_not_counted"]
+    await limiter.close()
+
+
+async def test_a_count_that_does_not_end_keeps_no_call(
+    settings: Settings, long_window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "TIMEOUT", 0.05)
+    limiter, ends = Limiter(settings), asyncio.Event()
+
+    async def hangs(**_: object) -> object:
+        """As the end of a connection that does not end."""
+        while not ends.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ends.wait()
+        raise RedisError
+
+    monkeypatch.setattr(limiter, "_script", hangs)
+    async with asyncio.timeout(10):
+        assert [(await limiter.take(1, 2)).granted for _ in range(3)] == [True, True, False]
+    ends.set()
+    await limiter.close()
