@@ -96,6 +96,7 @@ EVENTS = (
     Event("storage_unavailable", "error", "error", "a call of the API was answered with 503: PostgreSQL did not answer"),
     Event("objects_unavailable", "error", "error", "a call of the API was answered with 503: the bucket did not answer"),
     Event("calls_counted_alone", "warning", "error", "Redis did not answer, so this process counts the calls of keys by itself"),
+    Event("calls_not_counted", "error", "automatic", "the count of calls failed for a reason that should not happen; this process counts them alone"),
     Event("keys_not_read", "error", "", "API keys could not be looked up"),
     Event("waiting_blind", "warning", "rows error", "callers that wait are answered late, because the wake-ups do not come"),
     Event("cold_reads_spent", "warning", "budget limit seconds", "readers of expired pictures used the budget of calls up"),

@@ -5,19 +5,39 @@ import functools
 import logging
 import sys
 import threading
+from collections.abc import MutableMapping
 from types import TracebackType
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
 
+from beat_actors.errors import BeatError
 from beat_actors.log_buffer import LogBuffer
-from beat_actors.masking import hide, mask, masked, secrets_of
+from beat_actors.masking import hide, mask, secrets_of
 from beat_actors.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 AT_EXIT = 2.0
 """Seconds that a process that ends waits at most for its last lines to be written."""
+LIBRARY = "library"
+"""The event of a line that a library logs."""
+AWAY = frozenset({"psycopg.OperationalError", "redis.exceptions.ConnectionError", "redis.exceptions.TimeoutError"})
+"""Drivers' errors of a server that is away, whose text says all. Most processes load one of the drivers."""
+
+_service = ""
+
+
+class _JsonOrText:
+    """Renders a line as JSON, and coloured where a person reads it."""
+
+    @functools.cached_property
+    def _render(self) -> Any:
+        assert sys.__stderr__ is not None
+        return structlog.dev.ConsoleRenderer() if sys.__stderr__.isatty() else structlog.processors.JSONRenderer()
+
+    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> Any:
+        return self._render(logger, method, event)
 
 
 @functools.cache
@@ -30,9 +50,9 @@ def buffer() -> LogBuffer:
 
 
 def handler() -> logging.Handler:
-    """What writes records of standard-library loggers to the process's log."""
+    """What writes records of standard-library loggers to the process's log, as lines of the event `library`."""
     made = logging.StreamHandler(cast("TextIO", buffer()))
-    made.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    made.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_of_library, *_processors()]))
     return made
 
 
@@ -49,24 +69,15 @@ def configure(settings: Settings, *, service: str) -> None:
     The stream is the process's own: what stands in for `sys.stderr` for a while may be closed before the logger is done with.
     Lines go through a bounded buffer; those that cannot be written are lost, and the process reports them.
     """
+    global _service
+    _service = service
     hide(secrets_of(getattr(settings, name) for name in type(settings).model_fields))
-    stream = cast("TextIO", buffer())
-    terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            mask,
-            renderer,
-        ],
+        processors=[structlog.processors.add_log_level, *_processors()],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level)),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", buffer())),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, handlers=[handler()])
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
@@ -74,11 +85,38 @@ def configure(settings: Settings, *, service: str) -> None:
     sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-class MaskingFormatter(logging.Formatter):
-    """For the lines of the standard library's loggers, tracebacks included."""
+def _processors() -> list[Any]:
+    """What makes a line of an event that has its level."""
+    return [
+        _named,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        mask,
+        _JsonOrText(),
+    ]
 
-    def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+
+def _named(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """With the service, in whichever thread."""
+    event["service"] = _service
+    return event
+
+
+def _of_library(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A record of a library's logger as an event. An error that has a name of Beat's, or of a server that is away, needs no traceback."""
+    record: logging.LogRecord = event["_record"]
+    found = {"event": LIBRARY, "level": record.levelname.lower(), "logger": record.name, "message": event["event"]}
+    _, error, _ = event.get("exc_info") or (None, None, None)
+    if error is not None and _says_all(error):
+        found["error"] = f"{type(error).__name__}: {error}"
+    elif error is not None:
+        found["exc_info"] = error
+    return found
+
+
+def _says_all(error: BaseException) -> bool:
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    return isinstance(error, BeatError | ConnectionError | TimeoutError) or not names.isdisjoint(AWAY)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

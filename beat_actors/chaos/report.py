@@ -44,6 +44,8 @@ class Report:
     late: Sequence[str] = ()
     """What the fault itself found too slow."""
     skipped: str = ""
+    errors: Sequence[str] = ()
+    """What processes logged as errors, where a promise was broken."""
     api_bad_statuses: dict[int, int] = field(default_factory=dict)
 
     @property

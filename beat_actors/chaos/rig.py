@@ -7,11 +7,10 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import msgspec
 import psutil
 import psycopg
 import redis
@@ -31,6 +30,7 @@ from beat_actors.chaos.layout import (
     second_valkey,
     with_pictures,
 )
+from beat_actors.chaos.logs import Mark, errors, logged, marked
 from beat_actors.chaos.published import EVENT_SINKS
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import ChaosError, until
@@ -69,13 +69,6 @@ time.sleep = sleep
 """
 
 READ_WRITE = "?target_session_attrs=read-write"
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where each log ended when a run began."""
-
-    ends: Mapping[Path, int]
 
 
 class Rig:
@@ -183,19 +176,15 @@ class Rig:
         return redis.Redis.from_url(self.primary.url, socket_timeout=5.0, socket_connect_timeout=1.0)
 
     def mark(self) -> Mark:
-        return Mark({log: log.stat().st_size for log in self.stack.home.logs.glob("*.log")})
+        return marked(self.stack.home.logs)
 
     def logged(self, event: str, since: Mark) -> list[dict[str, Any]]:
         """The log lines of this event that any process wrote since then."""
-        found = []
-        for log in self.stack.home.logs.glob("*.log"):
-            with log.open("rb") as file:
-                file.seek(since.ends.get(log, 0))
-                for line in file:
-                    if event.encode() in line:
-                        with contextlib.suppress(msgspec.DecodeError):
-                            found.append(msgspec.json.decode(line))
-        return [line for line in found if isinstance(line, dict) and line.get("event") == event]
+        return logged(self.stack.home.logs, event, since)
+
+    def errors(self, since: Mark) -> list[str]:
+        """What processes logged as errors since then: each kind once, the most frequent one first."""
+        return errors(self.stack.home.logs, since)
 
     def workers(self) -> list[psutil.Process]:
         """The processes that run actors, not their masters. Those that upload pictures are `uploaders`."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import cast
 
@@ -74,7 +75,7 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
     evidence = await _evidence(scene, fault)
     hits = scene.hits()
     bad = Counter(answer.status for answer in load.answers if not _proper(answer, fault))
-    return Report(
+    report = Report(
         fault=fault.name,
         seed=seed,
         findings=check(evidence),
@@ -92,6 +93,7 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
         late=scene.late,
         skipped=scene.skipped,
     )
+    return replace(report, errors=rig.errors(mark)) if report.broken else report
 
 
 async def _submit(scene: Scene) -> None:

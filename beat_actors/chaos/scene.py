@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 
 from beat_actors.chaos.load import Load
-from beat_actors.chaos.rig import Mark, Rig
+from beat_actors.chaos.logs import Mark
+from beat_actors.chaos.rig import Rig
 from beat_actors.chaos.timing import Timing
 from beat_actors.chaos.waiting import ChaosError, until
 from beat_actors.failpoints.armed import Fired

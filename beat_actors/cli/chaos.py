@@ -152,6 +152,8 @@ class _Session:
             say(report.line(), "red" if report.broken else "")
             for promise in (*report.broken, *report.slow, *(report.findings.reasons[:10] if report.broken else ())):
                 tell(f"  {run}: {promise}")
+            for kind in report.errors[:10]:
+                tell(f"  {run}: logged {kind}")
         if rig.kept:
             tell(f"  {run}: logs and data are kept in {rig.stack.home.path}")
 

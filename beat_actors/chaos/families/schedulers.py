@@ -4,7 +4,8 @@ import asyncio
 import signal
 import time
 
-from beat_actors.chaos.rig import GROUPS, Mark
+from beat_actors.chaos.logs import Mark
+from beat_actors.chaos.rig import GROUPS
 from beat_actors.chaos.scene import Scene
 from beat_actors.chaos.waiting import until
 from beat_actors.leadership import SILENT_FOR

@@ -4,15 +4,19 @@ import io
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import redis
 import structlog
 
 from beat_actors import log_events, logs, masking
 from beat_actors.access.tokens import mint
+from beat_actors.errors import StorageUnavailable
 from beat_actors.log_events import EVENTS, LEVELS, Event
 from beat_actors.settings import Settings
 from beat_actors.webhooks.signing import new_secret
@@ -70,7 +74,6 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     logs.configure(settings, service="test")
     yield stream
     structlog.configure(**before)
-    structlog.contextvars.clear_contextvars()
     logging.captureWarnings(False)
     root.handlers = handlers
     masking.hide(())
@@ -142,6 +145,49 @@ def test_p8_lines_of_libraries_write_no_secret(written: io.StringIO) -> None:
         logging.getLogger("library").warning("the %s is %s", kind, canary)
     assert len(written.getvalue().splitlines()) == len(CANARIES)
     assert not [one[0] for part in SECRET_PARTS for one in part.finditer(written.getvalue())]
+
+
+def test_a_line_of_a_library_is_an_event(written: io.StringIO) -> None:
+    def log() -> None:
+        logging.getLogger("a.library").error("it failed: %s", "a text\nof two lines")
+
+    thread = threading.Thread(target=log)
+    thread.start()
+    thread.join()
+    line = json.loads(written.getvalue())
+    assert {name: line[name] for name in ("event", "level", "logger", "message", "service")} == {
+        "event": "library",
+        "level": "error",
+        "logger": "a.library",
+        "message": "it failed: a text\nof two lines",
+        "service": "test",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StorageUnavailable("PostgreSQL did not answer"), "StorageUnavailable: PostgreSQL did not answer"),
+        (redis.exceptions.ConnectionError("refused"), "ConnectionError: refused"),
+        (redis.exceptions.BusyLoadingError("loading"), "BusyLoadingError: loading"),
+        (psycopg.errors.AdminShutdown("going down"), "AdminShutdown: going down"),
+        (ConnectionResetError("reset"), "ConnectionResetError: reset"),
+        (redis.exceptions.ResponseError("unknown command"), None),
+        (psycopg.errors.UndefinedTable("no such table"), None),
+        (KeyError("a defect"), None),
+    ],
+)
+def test_an_outage_that_a_library_logs_has_no_traceback_and_a_defect_has_one(
+    written: io.StringIO, error: Exception, said: str | None
+) -> None:
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("a.library").exception("work failed")
+    (text,) = written.getvalue().splitlines()
+    line = json.loads(text)
+    assert line.get("error") == said
+    assert ("Traceback" in line.get("exception", "")) == (said is None)
 
 
 def test_what_is_no_secret_is_written_as_it_is(written: io.StringIO) -> None:

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from beat_actors.logins import said, without_logins
-from beat_actors.logs import MaskingFormatter
+from beat_actors.logs import handler
 from beat_actors.masking import mask
 
 
@@ -56,4 +56,4 @@ def test_p8_logs_hold_no_logins() -> None:
     event = mask(None, "error", {"event": "lost", "exception": 'user "bob"\nredis://bob:hunter2@h', "n": 1})
     assert "bob" not in json.dumps(event)
     record = logging.LogRecord("pool", logging.WARNING, "", 1, "broken: %s", ("postgresql://bob:hunter2@h/x",), None)
-    assert MaskingFormatter("%(message)s").format(record) == "broken: postgresql://***@h/x"
+    assert json.loads(handler().format(record))["message"] == "broken: postgresql://***@h/x"
