@@ -6,9 +6,12 @@ The supervisor of the workers starts others. What it held comes back: messages w
 import asyncio
 import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as Late
+from typing import NamedTuple
 
 import structlog
 from dramatiq import Broker, Middleware, Worker
@@ -25,6 +28,15 @@ LAG = 10.0
 """Seconds in which the event loop, that all actors share, has to get to something new."""
 UNHEALTHY = 70
 """The exit code."""
+FRAMES = 12
+"""The innermost calls of a thread that are told."""
+
+
+class Ailment(NamedTuple):
+    """What is wrong, and the calls in which the event loop is, where it does not answer."""
+
+    wrong: str
+    at: list[str]
 
 
 class Watchdog(Middleware):
@@ -54,27 +66,27 @@ class Watchdog(Middleware):
                 log.warning("master_gone", meaning="this worker finishes its work and exits")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            wrong = ailment(worker)
-            strikes = strikes + 1 if wrong else 0
-            if wrong and not self._stopping.is_set():
-                log.error("unhealthy", wrong=wrong, strike=strikes, of=STRIKES)
+            found = ailment(worker)
+            strikes = strikes + 1 if found else 0
+            if found and not self._stopping.is_set():
+                log.error("unhealthy", wrong=found.wrong, at=found.at, strike=strikes, of=STRIKES)
                 if strikes >= STRIKES:
                     buffer().drain(AT_EXIT)
                     self._end(UNHEALTHY)
                     return
 
 
-def ailment(worker: Worker) -> str | None:
+def ailment(worker: Worker) -> Ailment | None:
     """What keeps this worker from its work, if anything."""
     dead = [name for name, consumer in worker.consumers.items() if not consumer.is_alive()]
     if dead:
-        return f"no consumer reads {', '.join(sorted(dead))} any more"
+        return Ailment(f"no consumer reads {', '.join(sorted(dead))} any more", [])
     wake_ups = getattr(worker.broker, "wake_ups", None)
     if wake_ups is not None and not wake_ups.is_well():
-        return "nothing listens for wake-ups any more"
+        return Ailment("nothing listens for wake-ups any more", [])
     missing = sum(not thread.is_alive() for thread in worker.workers)
     if missing:
-        return f"{missing} of {len(worker.workers)} worker threads have ended"
+        return Ailment(f"{missing} of {len(worker.workers)} worker threads have ended", [])
     loop = get_event_loop_thread()
     if loop is not None and loop.is_alive():
         asked = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop.loop)
@@ -82,7 +94,15 @@ def ailment(worker: Worker) -> str | None:
             asked.result(LAG)
         except Late:
             asked.cancel()
-            return f"the event loop has not answered for {LAG:g} s"
+            return Ailment(f"the event loop has not answered for {LAG:g} s", _calls(loop))
     elif loop is not None:
-        return "the event loop has ended"
+        return Ailment("the event loop has ended", [])
     return None
+
+
+def _calls(thread: threading.Thread) -> list[str]:
+    """Where a thread is, the innermost call last."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return []
+    return [f"{one.filename}:{one.lineno} {one.name}" for one in traceback.extract_stack(frame)[-FRAMES:]]

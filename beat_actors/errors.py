@@ -1,7 +1,7 @@
 """The error hierarchy. Each class's docstring is the sentence that explains it; faces derive problem types and exit codes from it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -367,3 +367,12 @@ class DeadlineExceeded(BeatError):
     """The work did not end within its deadline."""
 
     code = "deadline_exceeded"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what it was raised from, each once: two errors may each be raised from the other. aiohttp keeps what a socket raised as `os_error`."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = getattr(error, "os_error", None) or error.__cause__

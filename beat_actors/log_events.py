@@ -37,7 +37,7 @@ EVENTS = (
     Event("worker_cannot_start", "critical", "code why meaning", "no worker can start; its parent ends"),
     Event("worker_not_whole", "critical", "meaning", "a part of a worker ended by itself, so the whole worker ends"),
     Event("process_not_whole", "critical", "error meaning", "a part of a process ended by itself, so the whole process ends"),
-    Event("unhealthy", "error", "wrong strike of", "a worker does not do its work; after some strikes it is replaced"),
+    Event("unhealthy", "error", "wrong at strike of", "a worker does not do its work; after some strikes it is replaced. `at`: the calls in which its event loop is, where that does not answer"),
     Event("master_gone", "warning", "meaning", "the parent of a worker is gone, so the worker ends"),
     Event("not_closed_in_time", "warning", "meaning", "a worker that ends gave up waiting for its work"),
     Event("uncaught", "critical", "error", "an error that nothing caught"),

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from beat_actors.errors import causes
+
 log = structlog.get_logger(__name__)
 
 NETWORK, RESOURCES, VAULT_KEY = "network", "resources", "vault key"
@@ -142,8 +144,6 @@ class OwnTrouble:
 
 def is_exhausted(error: BaseException | None) -> bool:
     """Whether an error, or what it was raised from, says that this process has no memory or no descriptors left."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in EXHAUSTED):
-            return True
-        error = error.__cause__
-    return False
+    return any(
+        isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno in EXHAUSTED) for one in causes(error)
+    )

@@ -59,7 +59,8 @@ class Pool(Connections):
             ) from None
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
-                raise error.orig from error
+                # Not from this one, which was raised from it: whoever followed the causes would never come to an end.
+                raise error.orig from error.orig.__cause__
             raise
 
     def _check(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
+from beat_actors.errors import causes
+
 if TYPE_CHECKING:  # the command line starts without the HTTP library
     from aiohttp.connector import AddrInfoType
 
@@ -107,9 +109,4 @@ class GuardedSockets:
 
 def cause_of(error: BaseException, kind: type[Cause]) -> Cause | None:
     """The error of this kind among the causes of an error of aiohttp, which wraps what a socket raises."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, kind):
-            return cause
-        cause = getattr(cause, "os_error", None) or cause.__cause__
-    return None
+    return next((one for one in causes(error) if isinstance(one, kind)), None)

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from beat_actors.errors import causes
 from beat_actors.own_trouble import COOLDOWN, COOLDOWN_AT_MOST, IN_A_ROW, OwnTrouble, is_exhausted
 
 
@@ -93,3 +94,10 @@ def test_what_ran_out_is_known_also_where_it_was_wrapped(error: Exception, exhau
     wrapped = RuntimeError()
     wrapped.__cause__ = error
     assert is_exhausted(wrapped) is exhausted
+
+
+def test_errors_that_were_raised_from_each_other_are_looked_at_once() -> None:
+    first, second = RuntimeError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert not is_exhausted(first)
+    assert list(causes(first)) == [first, second]

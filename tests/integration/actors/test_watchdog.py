@@ -5,6 +5,7 @@ import time
 
 import pytest
 from dramatiq.asyncio import get_event_loop_thread
+from structlog.testing import capture_logs
 
 from actors import watchdog
 from actors.broker import WakeUps
@@ -37,7 +38,7 @@ def test_a_worker_that_fetches_no_more_ends(post: Post) -> None:
         consumer = worker.consumers["ingest"]
         consumer.stop()
         consumer.join(5)
-        assert ailment(worker) == "no consumer reads ingest any more"
+        assert ailment(worker) == ("no consumer reads ingest any more", [])
         until(lambda: ended == [UNHEALTHY], "it ends")
 
 
@@ -53,7 +54,7 @@ def test_a_worker_that_listens_for_no_wake_ups_ends(post: Post, monkeypatch: pyt
         monkeypatch.setattr(WakeUps, "wake", falls_over)
         post.send(1)
         until(lambda: ended == [UNHEALTHY], "it ends")
-        assert ailment(worker) == "nothing listens for wake-ups any more"
+        assert ailment(worker) == ("nothing listens for wake-ups any more", [])
 
 
 def test_an_event_loop_that_is_stuck_ends_the_worker_and_a_pause_does_not(post: Post) -> None:
@@ -66,9 +67,17 @@ def test_an_event_loop_that_is_stuck_ends_the_worker_and_a_pause_does_not(post: 
         until(lambda: ailment(worker) is None, "it is well again")
         assert ended == []
         release = threading.Event()
-        loop.loop.call_soon_threadsafe(release.wait, 20)
-        until(lambda: ended == [UNHEALTHY], "it ends")
-        release.set()
+
+        def stuck() -> None:
+            release.wait(20)
+
+        with capture_logs() as logs:
+            loop.loop.call_soon_threadsafe(stuck)
+            until(lambda: ended == [UNHEALTHY], "it ends")
+            release.set()
+        unhealthy = [line for line in logs if line["event"] == "unhealthy"]
+        assert unhealthy
+        assert all(any(call.endswith(" stuck") for call in line["at"]) for line in unhealthy)
 
 
 def test_a_master_that_is_gone_takes_its_workers_along(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:

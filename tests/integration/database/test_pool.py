@@ -48,6 +48,22 @@ async def use_all(database: Database, connections: int) -> list[int]:
     return await asyncio.gather(*(one() for _ in range(connections)))
 
 
+async def test_the_error_of_a_connection_that_does_not_come_about_is_not_its_own_cause(settings: Settings) -> None:
+    """A worker that followed its causes stood still until its watchdog ended it."""
+    gone = Database(
+        settings.model_copy(update={"database_url": PostgresDsn("postgresql://beat@127.0.0.1:9/beat")}), name="test"
+    )
+    with pytest.raises(StorageUnavailable) as caught:
+        await use_all(gone, 1)
+    error, seen = caught.value.__cause__, list[BaseException]()
+    while error is not None:
+        assert error not in seen
+        seen.append(error)
+        error = error.__cause__
+    assert any(isinstance(one, psycopg.OperationalError) for one in seen)
+    await gone.close()
+
+
 async def test_connections_that_died_while_idle_are_replaced_unseen(
     database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
