@@ -33,7 +33,7 @@ from beat_actors.failpoints import BOUNDARIES
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`what`: in words. `recovers`: whose time to recover applies, "process", "publisher", "store", "upload" or "bucket". `requests`: how many arrive.
+    """`what`: in words. `prepare`: before the first request is sent. `recovers`: whose time to recover applies, "process", "publisher", "store", "upload" or "bucket". `requests`: how many arrive.
 
     `brief`: whether CI runs the fault. `breaks_api`: whether connections to the API may break off. Otherwise the API must answer 202, or 503
     with Retry-After. `api`: seconds in which it must answer. `layout`: of the stack that the fault needs.
@@ -51,6 +51,7 @@ class Fault:
     api: float | None = None
     layout: Layout = Layout.PLAIN
     wipes: bool = False
+    prepare: Callable[[Scene], Coroutine[Any, Any, None]] | None = None
 
     def budget(self, scene: Scene) -> Budget:
         timing = scene.timing
@@ -216,14 +217,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     *(
         Fault(
-            f"hostile.{name}", "F8", f"the first two sources answer every call with: {name.replace('_', ' ')}",
-            partial(providers.hostile, kinds={name: details}),
+            f"hostile.{name}", "F8", f"the first two sources answer every call with: {name.replace('_', ' ')}", providers.hostile,
+            prepare=partial(providers.become_hostile, kinds={name: details}),
         )
         for name, details in HOSTILE.items()
     ),
     Fault(
-        "hostile.mixed", "F8", "the first two sources answer with all of these in turn", partial(providers.hostile, kinds=HOSTILE),
-        brief=True,
+        "hostile.mixed", "F8", "the first two sources answer with all of these in turn", providers.hostile,
+        prepare=partial(providers.become_hostile, kinds=HOSTILE), brief=True,
     ),
     Fault(
         "hang.beside", "F8", "every source of one platform takes connections and never answers, while another platform is healthy",

@@ -63,6 +63,8 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
     wanted = choose(dice, f"{fault.name}-{seed}", fault.requests, POPULATION, rig.timing.window)
     load = Load(wanted, rig.authorization)
     scene = Scene(rig, seed, dice, load)
+    if fault.prepare is not None:
+        await fault.prepare(scene)
     load_task = asyncio.create_task(_submit(scene))
     try:
         await fault.inject(scene)

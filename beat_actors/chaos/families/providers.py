@@ -18,9 +18,8 @@ FIRST = ("graphapi", "jotucker")
 """The first source of each chain."""
 
 
-async def hostile(scene: Scene, *, kinds: Mapping[str, Mapping[str, Any]]) -> None:
-    """The first sources of both chains give answers of these kinds, in equal shares, for the whole run."""
-    peak = asyncio.create_task(_peak_memory(scene))
+async def become_hostile(scene: Scene, *, kinds: Mapping[str, Mapping[str, Any]]) -> None:
+    """The first sources of both chains give answers of these kinds from now on, in equal shares."""
 
     async def break_them(simulator: SimulatorClient) -> None:
         for n, (name, details) in enumerate(kinds.items()):
@@ -28,12 +27,17 @@ async def hostile(scene: Scene, *, kinds: Mapping[str, Mapping[str, Any]]) -> No
             for source in FIRST:
                 await simulator.add_fault(**{"kind": name, **details}, source=source, rate=1 / (n + 1))
 
-    # New processes, since one keeps the memory that an earlier run's answers took. None starts before the answers are hostile.
+    await scene.rig.with_simulator(break_them)
+    # New processes, since one keeps the memory that an earlier run's answers took.
     for name in GROUPS:
         await asyncio.to_thread(scene.rig.hold, name)
-    await scene.rig.with_simulator(break_them)
     for name in GROUPS:
         await asyncio.to_thread(scene.rig.release, name)
+
+
+async def hostile(scene: Scene) -> None:
+    """Work with sources that are hostile for the whole run."""
+    peak = asyncio.create_task(_peak_memory(scene))
     await scene.drained()
     ledger = await scene.rig.with_simulator(lambda simulator: simulator.ledger())
     scene.complain(not ledger["faulted"], "no call met the hostile answer")
