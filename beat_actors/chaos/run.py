@@ -29,6 +29,7 @@ from beat_actors.chaos.published import LOGGED, STREAM, Published, entries, gone
 from beat_actors.chaos.report import Report
 from beat_actors.chaos.rig import POPULATION, Rig
 from beat_actors.chaos.scene import Scene
+from beat_actors.chaos.standing import noticed
 from beat_actors.chaos.truths import HOLDS, LATE, REJECTED, SERVED, Served, Truth
 from beat_actors.chaos.waiting import ChaosError
 from beat_actors.credentials.upkeep import count_due
@@ -65,18 +66,22 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
     scene = Scene(rig, seed, dice, load)
     if fault.prepare is not None:
         await fault.prepare(scene)
-    load_task = asyncio.create_task(_submit(scene))
-    try:
-        await fault.inject(scene)
-    except ChaosError as error:
-        scene.complaints.append(str(error))
-    await load_task
-    ended_at = time.time()
-    drained = await _drain(scene)
-    await asyncio.sleep(max(0.0, scene.quiet_at - time.time()))
+    async with noticed() as standstills:
+        load_task = asyncio.create_task(_submit(scene))
+        try:
+            await fault.inject(scene)
+        except ChaosError as error:
+            scene.complaints.append(str(error))
+        await load_task
+        ended_at = time.time()
+        drained = await _drain(scene)
+        await asyncio.sleep(max(0.0, scene.quiet_at - time.time()))
     evidence = await _evidence(scene, fault)
     hits = scene.hits()
-    bad = Counter(answer.status for answer in load.answers if not _proper(answer, fault))
+    answers = [answer for answer in load.answers if not standstills.met(answer)]
+    bad = Counter(answer.status for answer in answers if not _proper(answer, fault))
+    if standstills.spans:
+        scene.extra["harness_stood_s"] = f"{standstills.seconds:.1f}"
     report = Report(
         fault=fault.name,
         seed=seed,
@@ -88,7 +93,7 @@ async def rehearse(rig: Rig, fault: Fault, seed: int) -> Report:
         ttr_s=_time_to_recover(fault, scene, evidence),
         run_s=time.monotonic() - began,
         drain_s=max(0.0, drained - (scene.healed_at or ended_at)),
-        api_p99_s=_p99([answer.seconds for answer in load.answers]),
+        api_p99_s=_p99([answer.seconds for answer in answers]),
         budget=fault.budget(scene),
         extra=scene.extra,
         complaints=scene.complaints,
