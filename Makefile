@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits latency notices drills events traces trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits beside latency notices drills events traces trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -107,6 +107,9 @@ forecast: $(READY) ## how right forecasts of daily limits are, over 1,000 simula
 
 restore: $(READY) ## how fast wrong observations are set right, and whether that is exact; ARGS="--entities 100000"
 	@$(BIN)/python -m bench.restoring $(ARGS)
+
+beside: $(READY) ## how long requests of one platform take while a provider of another one hangs; ARGS="--rates 2 --seconds 10"
+	@$(BIN)/python -m bench.beside $(ARGS)
 
 latency: $(READY) ## what an urgent request takes while a batch runs; ARGS="--rate 700": batch requests a second
 	@$(BIN)/python -m bench.latency $(ARGS)

@@ -51,6 +51,8 @@ GROUPS, THREADS = ("workers-a", "workers-b"), 8
 POPULATION, HTTP_TIMEOUT = 1000, 5.0
 STARTS_WITHIN = 240.0
 """Seconds for a service to be ready: five of them import at once, which no run measures and a crowded machine takes minutes for."""
+TRIES = 5
+"""Of a statement that meets a deadlock."""
 NO_WORKERS = ("resource_tracker", "pipeline.isolation")
 """Children of a worker that take no messages."""
 FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
@@ -335,13 +337,21 @@ class Rig:
         for name in held:
             self.hold(name, signal.SIGTERM)
         for statement in FORGET:
-            self.run(statement)
+            self._run_again(statement)
         self.valkey().flushall()
         if self.bucket_proxy:
             self.bucket_proxy.reset()
             self.bucket.clear()
         for name in held:
             self.release(name)
+
+    def _run_again(self, statement: str) -> None:
+        """A process at work may hold the locks of a truncation in another order, and PostgreSQL then ends one of the two."""
+        for _ in range(TRIES):
+            with contextlib.suppress(psycopg.errors.DeadlockDetected):
+                self.run(statement)
+                return
+        self.run(statement)
 
     def _all_up(self) -> bool:
         wanted = [status for status in self.supervisor.status() if status.name not in self._extra]
