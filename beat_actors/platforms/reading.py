@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from beat_actors.errors import Malformed
+from beat_actors.platforms.marks import MARKS
 
 T = TypeVar("T")
 Id = int | str
@@ -23,7 +24,6 @@ DIGITS = re.compile(r"-?[0-9]{1,40}")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A larger number of seconds lies after the year 5138, so it is one of milliseconds or microseconds.
 LATEST = 10**11
-MARKS = "".join(char for char in map(chr, range(0x300, 0x1_E000)) if unicodedata.category(char) in ("Mn", "Mc"))
 WORD = rf"\w{MARKS}"
 """For a character class: the letters and digits of every script, and the marks that many scripts need to write words."""
 UNTEXT = re.compile("[\0\ud800-\udfff]")
