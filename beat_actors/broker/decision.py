@@ -235,7 +235,7 @@ class Allocator:
         if credential.cools_down(now):
             return because(f"cooling down: {_cause_of_cooldown(credential)}", credential.disabled_till)
         if credential.is_stale(now):
-            return because("its token is over, and is being refreshed", now + 5.0)
+            return because("its token has expired, and is being refreshed", now + 5.0)
         if credential.probing:
             return because("one probe call is in flight", now + 5.0)
         if exhausted_by_report(credential, now):

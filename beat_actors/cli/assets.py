@@ -232,7 +232,7 @@ def _ids(assets: list[AssetView]) -> list[str]:
 
 
 def _tried(count: int) -> str:
-    return f"{count:,} assets are tried again" if count != 1 else "1 asset is tried again"
+    return f"Queued {count:,} {'asset' if count == 1 else 'assets'} for retry"
 
 
 def _of(asset: AssetView) -> str:

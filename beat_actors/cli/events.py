@@ -241,7 +241,7 @@ def retry(
         raise BadInput(f"--trouble is one of {', '.join(Trouble)}", field="trouble")
     wanted = Parked(sink=sink, seqs=seq or [], subject=subject, trouble=trouble)
     count = ask(There, lambda beat: beat.retry(wanted, reason=reason))
-    say(f"{count:,} parked event{' is' if count == 1 else 's are'} sent again now")
+    say(f"Queued {count:,} parked {'event' if count == 1 else 'events'} for retry")
     if count >= MOST_RETRIED:
         tell(f"one call takes the first {count:,}; there may be more: give the command again when these are sent")
     if not count:

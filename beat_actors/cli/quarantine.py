@@ -142,7 +142,8 @@ def replay(
 
     found = ask(There, work)
     until = f", the last at {moment(found.last_at)}" if found.last_at else ""
-    say(f"{found.count:,} entries are read again{until}; those that still fail are listed again")
+    entries = f"{found.count:,} {'entry' if found.count == 1 else 'entries'}"
+    say(f"Queued {entries} for replay{until}. Those that still fail are listed again")
 
 
 def _place(cluster: QuarantineCluster) -> str:

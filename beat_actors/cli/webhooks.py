@@ -148,4 +148,4 @@ def resend(webhook: WebhookId, delivery: int | None = None, /, *, since: datetim
         return await beat.resend_failed(webhook, since if since.tzinfo else since.replace(tzinfo=UTC))
 
     count = ask(There, work)
-    say(f"{count:,} {'delivery is' if count == 1 else 'deliveries are'} sent again")
+    say(f"Queued {count:,} {'delivery' if count == 1 else 'deliveries'} to be sent again")

@@ -156,7 +156,7 @@ def details(message: Message, one: Told) -> list[tuple[str, str]]:
         ("since", f"{moment(one.opened_at)} ({lasted(message.at - one.opened_at)})"),
         ("affected", f"{one_line(one.impact)}{affected(message, one)}"),
         ("Beat does", one_line(one.automatic)),
-        ("over", over(message, one)),
+        ("recovery", over(message, one)),
         ("action", one_line(one.action)),
         ("alert", f"{one.key} (id {one.id}); mute it: `beat alerts silence {one.id} --reason …`"),
     ]

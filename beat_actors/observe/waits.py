@@ -19,7 +19,7 @@ WORDS = (
     ("disabled by hand", "disabled"),
     ("the provider denies", "denied"),
     ("cooling down", "cooling_down"),
-    ("its token is over", "refreshing"),
+    ("its token has expired", "refreshing"),
     ("the provider says", "reported_exhausted"),
     ("its turn", "turn"),
     ("limit ", "limit"),

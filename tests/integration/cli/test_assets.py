@@ -49,8 +49,8 @@ def test_s7_2_assets_are_listed_shown_and_tried_again(beat: Beat, rows: psycopg.
     asset = listed[0][0]
     assert dict(beat("assets", "show", asset).rows)["status"] == "FAILED"
     assert beat("assets", "show", asset, "--json").json["class"] == "story"
-    assert beat("assets", "retry", asset, "--reason", "fixed").out == "1 asset is tried again\n"
-    assert beat("assets", "retry", "--status", "failed", "--reason", "fixed").out == "9 assets are tried again\n"
+    assert beat("assets", "retry", asset, "--reason", "fixed").out == "Queued 1 asset for retry\n"
+    assert beat("assets", "retry", "--status", "failed", "--reason", "fixed").out == "Queued 9 assets for retry\n"
     assert beat("assets", "list", "--status", "failed").out == ""
     assert beat("assets", "list", "--json").json[0]["entity_key"] == "100"
 

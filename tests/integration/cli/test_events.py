@@ -180,8 +180,8 @@ def test_parked_events_are_listed_sent_again_and_dropped(
     assert [(row[1], row[4]) for row in listed] == [
         ("1", "nacked"), ("2", "unroutable"), ("4", "behind another"), ("7", "behind another"),
     ]  # fmt: skip
-    assert beat("events", "retry", "bus", "--trouble", "nacked").out == "1 parked event is sent again now\n"
-    assert beat("events", "retry", "bus", "--seq", "4").out == "0 parked events are sent again now\n"
+    assert beat("events", "retry", "bus", "--trouble", "nacked").out == "Queued 1 parked event for retry\n"
+    assert beat("events", "retry", "bus", "--seq", "4").out == "Queued 0 parked events for retry\n"
     assert beat("events", "retry", "bus", "--trouble", "nothing").code == 2
     monkeypatch.setattr(events, "MOST_RETRIED", 1)
     assert "there may be more" in beat("events", "retry", "bus", "--trouble", "nacked").err

@@ -87,7 +87,7 @@ def test_quarantine_is_listed_shown_and_resolved(beat: Beat, rows: psycopg.Conne
     )  # fmt: skip
     assert beat("quarantine", "show", newest).json["error"] == "no id"
     again = beat("quarantine", "replay", "malformed", "--newest", newest, "--reason", "the parser is fixed")
-    assert (again.code, again.out) == (0, "0 entries are read again; those that still fail are listed again\n")
+    assert (again.code, again.out) == (0, "Queued 0 entries for replay. Those that still fail are listed again\n")
     assert beat("quarantine", "replay", "message", "--newest", newest, "--reason", "x").code == 2
     of_none = beat("quarantine", "resolve", "malformed", "--fingerprint", "none", "--reason", "the parser is fixed")
     assert of_none.out == "0 resolved\n"

@@ -16,7 +16,10 @@ def test_an_endpoint_is_added_listed_paused_and_removed(beat) -> None:
     assert beat("webhooks", "deliveries", number, "--json").json == []
     assert beat("webhooks", "resend", number).code == 2
     assert beat("webhooks", "resend", number, "7").code == 4
-    assert "0 deliveries are sent again" in beat("webhooks", "resend", number, "--since", "2030-01-31T12:00:00").out
+    assert (
+        "Queued 0 deliveries to be sent again"
+        in beat("webhooks", "resend", number, "--since", "2030-01-31T12:00:00").out
+    )
     assert beat("webhooks", "remove", number).code == 2
     assert beat("webhooks", "remove", number, "--reason", "the receiver moved").code == 0
     assert "the receiver moved" in beat("audit", f"webhook/{number}").out

@@ -165,7 +165,7 @@ async def test_mail_goes_over_tls_starttls_and_plain(kind: str, database, settin
     assert firing["References"] == resolved["References"]
     assert firing["Message-ID"] != resolved["Message-ID"]
     text = firing.get_content()
-    for part in ("since", "affected", "Beat does", "over", "action", "alert", "https://beat.example.com/v1/alerts"):
+    for part in ("since", "affected", "Beat does", "recovery", "action", "alert", "https://beat.example.com/v1/alerts"):
         assert part in text
     assert text.count("thief@example.com") == 1  # in the words of the cause, in one line with the rest of it
 
