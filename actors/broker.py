@@ -19,7 +19,6 @@ from typing import Any, get_type_hints
 import dramatiq
 import msgspec
 import redis
-import structlog
 from dramatiq import Middleware
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.errors import ConnectionClosed
@@ -29,12 +28,13 @@ from redis.retry import Retry
 
 from actors import scripts
 from actors.encoder import MAX_BYTES, QUARANTINE, SignedEncoder
+from beat_actors.logger import get_logger
 from beat_actors.logins import said
 from beat_actors.primary import WrongServer, primary
 from beat_actors.redis_keys import unusable_keys, wake_up_channel
 from beat_actors.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Message = dramatiq.Message[Any]
 

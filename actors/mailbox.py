@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
-import structlog
 from dramatiq import Message
 from msgspec import Meta
 from redis import RedisError
@@ -16,11 +15,12 @@ from actors import queue_scripts, scripts
 from actors.broker import BeatBroker, build_broker
 from actors.encoder import MAX_BYTES
 from beat_actors.broker.own_flows import OWN_FLOWS
+from beat_actors.logger import get_logger
 from beat_actors.logins import said
 from beat_actors.redis_keys import unusable_keys, wake_up_channel
 from beat_actors.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_LOOKED_AT = 1000
 """Dead letters that one step of their requeueing looks at, so that it holds Redis up for a few milliseconds."""

@@ -21,7 +21,6 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from types import FrameType
 
-import structlog
 from dramatiq import Broker, Worker, get_broker
 from dramatiq.asyncio import get_event_loop_thread
 
@@ -30,13 +29,14 @@ from beat_actors import heap
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.errors import BadSettings
 from beat_actors.log_buffer import WRITER
+from beat_actors.logger import get_logger
 from beat_actors.logs import AT_EXIT, buffer, configure, say
 from beat_actors.platforms.registry import platforms
 from beat_actors.restarts import restarts
 from beat_actors.settings import Secret, load
 from beat_actors.whole import NOT_WHOLE
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BEFOREHAND = (
     "uvloop",

@@ -11,20 +11,19 @@ if __name__ == "__main__":  # before the imports that take time
 import asyncio
 import sys
 
-import structlog
-
 from beat_actors import heap
 from beat_actors.database import Database
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.reporting import Reporter
 from beat_actors.events.publisher import Publisher
 from beat_actors.events.status import PROCESS
+from beat_actors.logger import get_logger
 from beat_actors.logs import configure
 from beat_actors.running_code import own
 from beat_actors.settings import Settings, load
 from beat_actors.whole import run, start_threads, stop_signals
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 async def serve() -> None:

@@ -7,17 +7,16 @@ claimed comes back when its leases run out, and what it did not claim is sent ag
 import asyncio
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from actors.mailbox import CREDENTIALS, EXPRESS, INGEST, PROCESS, RETRIEVE, Mailbox
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.onward import Onward
 from beat_actors.pipeline.retrieve import LAST, Retriever
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.pipeline.upkeep import look_after
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_UPKEEP = 32
 """Messages of upkeep at a time. A source has ten checks or refreshes out at most."""

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as Late
 from typing import NamedTuple
 
-import structlog
 from dramatiq import Broker, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
+from beat_actors.logger import get_logger
 from beat_actors.logs import AT_EXIT, buffer
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EVERY = 2.0
 STRIKES = 3

@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import dramatiq
-import structlog
 import uvloop
 from dramatiq import Broker, Middleware, Worker
 
@@ -18,12 +17,13 @@ from beat_actors.assets.uploads import PROCESS as UPLOADS_PROCESS
 from beat_actors.assets.uploads import Uploads
 from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
+from beat_actors.logger import get_logger
 from beat_actors.logs import configure
 from beat_actors.running_code import own
 from beat_actors.scores.adding import Adding
 from beat_actors.settings import load
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CLOSES = 3.0
 """Seconds after `DRAIN` in which a process closes what it has open. PostgreSQL may hang, and with it whatever waits for it."""

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Annotated
 
 import msgspec
-import structlog
 from falcon.asgi import Request, Response
 
 from api.access import PUBLIC, Scopes, caller_if_any, reader_of
@@ -27,10 +26,11 @@ from beat_actors.assets.serving.damaged import upload_again
 from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.serving.shelf import Asset, Step, Variant, Wanted, step
 from beat_actors.errors import NotFound, ObjectMissing, ObjectsUnavailable, StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.media.picture import Kind
 from beat_actors.media.variants import kind_of, width_of
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PUBLIC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FOR = 30

@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-import structlog
-
 from api.deadline import in_time, uncounted
 from api.limits import WINDOW
 from api.waiting import COME_BACK, Waiting
 from api.wakeups import Wakeups
 from beat_actors.assets.serving.shelf import Asset, Step, Wanted, step
 from beat_actors.broker.own_flows import UPLOADS
+from beat_actors.logger import get_logger
 
 if TYPE_CHECKING:
     from api.services import Services
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATIENCE = 10.0
 """Seconds that a reader waits for a picture of which there is none yet."""

@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from beat_actors.logger import get_logger
 from beat_actors.primary import async_primary
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 WINDOW = 60
 ADVANCE = 100

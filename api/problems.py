@@ -7,7 +7,6 @@ from typing import Any
 
 import falcon
 import msgspec
-import structlog
 from falcon.asgi import App, Request, Response
 
 from api import paths as routes
@@ -36,8 +35,9 @@ from beat_actors.errors import (
     TooManyTests,
     Unauthenticated,
 )
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class PayloadTooLarge(BadInput):

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from falcon.asgi import Request, Response
 
 from actors.queues import Queues
@@ -25,6 +24,7 @@ from beat_actors.data.finder import Finder
 from beat_actors.data.refreshing import Refresher
 from beat_actors.database import Database
 from beat_actors.database.reporting import Reporter
+from beat_actors.logger import get_logger
 from beat_actors.logs import AT_EXIT, buffer
 from beat_actors.observe.counts import Counts
 from beat_actors.observe.metrics import Metrics
@@ -34,7 +34,7 @@ from beat_actors.requests.open_requests import OpenRequests
 from beat_actors.running_code import own
 from beat_actors.whole import start_threads
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Wake = Callable[[str], Awaitable[Any]]
 WantVariant = Callable[[bytes, int, str], Awaitable[object]]

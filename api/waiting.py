@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Generic, TypeVar
 
-import structlog
-
 from api.room import Places
 from beat_actors.errors import StorageUnavailable
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EVERY = 0.1
 """Seconds between two such queries, while any caller waits."""

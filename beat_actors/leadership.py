@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-import structlog
 
 from beat_actors.database.sql import Statements
+from beat_actors.logger import get_logger
 from beat_actors.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 NAME = "scheduler"
 SILENT_FOR = 5.0

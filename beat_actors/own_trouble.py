@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from beat_actors.errors import causes
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 NETWORK, RESOURCES, VAULT_KEY = "network", "resources", "vault key"
 LOGS, REDIS_KEYS, CLOCK, CRASHES, DESCRIPTORS, BUCKET = (

@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-import structlog
 
 from beat_actors import audit
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import BadInput, BeatError, NotFound
+from beat_actors.logger import get_logger
 from beat_actors.payloads.reading import packed
 from beat_actors.pipeline.records import unpack
 from beat_actors.shapes import one_of
 from beat_actors.text import check_text
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_MESSAGES = 1000
 """Messages that may stand here unresolved: somebody who floods a queue is not to fill the database."""

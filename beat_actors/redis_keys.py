@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-import structlog
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TOLD_FOR = 600.0
 """Seconds after a key was last found for which the process reports it."""

@@ -7,12 +7,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import structlog
-
 from beat_actors.errors import BadSettings
+from beat_actors.logger import get_logger
 from beat_actors.logs import say
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 THREADS = 16
 """Of an event loop's executor: look-ups of names and calls to Redis."""

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from actors.mailbox import ASSETS, Mailbox
@@ -31,6 +30,7 @@ from beat_actors.errors import LimitsUnavailable, ObjectsUnavailable, StorageUna
 from beat_actors.events import retention as events
 from beat_actors.failpoints import hit
 from beat_actors.leadership import Leadership
+from beat_actors.logger import get_logger
 from beat_actors.logins import without_logins
 from beat_actors.logs import configure
 from beat_actors.notify import queue as notifications
@@ -44,7 +44,7 @@ from beat_actors.privacy.retention import Entities
 from beat_actors.quotas import foreseen, reached
 from beat_actors.requests import absences, batches, replay, retention, sweeps, witnesses
 from beat_actors.requests.steps import StepsBack
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.restoring import checking, keeping
 from beat_actors.restoring import jobs as restores
 from beat_actors.restoring import worker as restoring
@@ -61,7 +61,7 @@ from beat_actors.watch.rule import REPORTS, InOrder, Watch
 from beat_actors.webhooks import deliveries
 from beat_actors.whole import run, start_threads, stop_signals
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 UNSENT_AFTER = 5.0
 """Seconds since a message was sent, or should have been at the head of its queue, after which it is taken for lost."""

@@ -12,12 +12,11 @@ import asyncio
 import os
 import sys
 
-import structlog
-
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.database.durability import refuse_unsafe
 from beat_actors.database.reporting import Reporter
+from beat_actors.logger import get_logger
 from beat_actors.logs import configure
 from beat_actors.notify.notifier import Notifier
 from beat_actors.notify.seeding import check
@@ -27,7 +26,7 @@ from beat_actors.webhooks.deliverer import PLACES, Deliverer
 from beat_actors.webhooks.deliveries import PROCESS
 from beat_actors.whole import run, start_threads, stop_signals
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # A name whose servers do not answer is given up within an attempt's 15 s, so that no look-up outlives its call.
 RESOLVER = "timeout:2 attempts:2"

@@ -10,14 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import structlog
-
 from beat_actors.access.scopes import Scope, allowed
 from beat_actors.access.tokens import Token, parse
 from beat_actors.database import Database, Statements
 from beat_actors.errors import StorageTooSlow, StorageUnavailable, Unauthenticated
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FRESH = 5.0
 """Seconds that what is known of a key is used."""

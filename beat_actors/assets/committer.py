@@ -8,14 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-import structlog
-
 from beat_actors.assets.claims import LEASE
 from beat_actors.assets.commits import End, Ended, State
 from beat_actors.assets.fetched import printable
 from beat_actors.errors import StorageUnavailable
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST, WITHIN = 20, 0.035
 """Ends of one commit, and seconds that the first of them waits for others."""

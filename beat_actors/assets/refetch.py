@@ -11,19 +11,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import structlog
-
 from beat_actors.assets.telling import tell
 from beat_actors.database import Composed, Database, Statements, Transaction
 from beat_actors.errors import BeatError, StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.platforms.interface import Entity, Platform, Refetch
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import intake
 from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.states import Priority
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 OWNER = "assets"
 """The owner of the idempotency keys."""

@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Protocol
 
-import structlog
-
 from beat_actors.assets.commits import How
 from beat_actors.assets.serving.places import key_of
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.transport.objects import SLOW, Head
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 IN_A_ROW = 3

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
-
 from beat_actors.assets import claims, commits
 from beat_actors.assets.claims import BATCH, LEASE, Claimed
 from beat_actors.assets.commits import End, State
@@ -24,8 +22,9 @@ from beat_actors.assets.upload import Checker, Fetcher, Upload
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 from beat_actors.failpoints import hit
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TIDIES, COUNTS, RENEWS = 1.0, 30.0, 10.0
 """Seconds between two claims that bring back what waited, two counts of the backlog, two renewals of leases."""

@@ -3,18 +3,17 @@
 import contextlib
 from typing import Self
 
-import structlog
-
 from beat_actors.assets.origin import Origin
 from beat_actors.assets.room import descriptors, room
 from beat_actors.assets.serving.making import Maker
 from beat_actors.assets.uploader import Uploader
 from beat_actors.engine import Engine
 from beat_actors.errors import BadSettings
+from beat_actors.logger import get_logger
 from beat_actors.media.conversion import Converters
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PROCESS = "uploads"
 """The name by which a process that only uploads reports and connects."""

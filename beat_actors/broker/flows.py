@@ -1,7 +1,5 @@
 """How much of a flow is done at once: as it declares, unless an operator says otherwise. Also how operators see and steer it."""
 
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,11 +7,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from beat_actors import audit
-from beat_actors.broker.lanes import look_again
-from beat_actors.broker.loading import Held
+from beat_actors.broker.changes import between_turns, look_again
 from beat_actors.broker.own_flows import OWN_FLOWS, UPLOADS, OwnFlow
-from beat_actors.broker.state import FlowRoom
-from beat_actors.broker.store import between_turns
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, UnknownFlow
 from beat_actors.platforms.interface import Flow, Platform
@@ -77,22 +72,6 @@ OVERVIEW = SQL("overview", FlowRow)
 UPLOADING = SQL("uploading", FlowRow)
 CHANGE = SQL("change")
 OWN_OVERVIEWS = {UPLOADS: UPLOADING}
-
-
-def rooms(platform: Platform, settings: Sequence[Setting], held: Sequence[Held]) -> dict[str, FlowRoom]:
-    """What is left for each flow of the platform. `held`: the calls in flight."""
-    set_to = {row.flow: row for row in settings}
-    out: Counter[str] = Counter()
-    for row in held:
-        out[row.flow] += row.calls
-    found = {}
-    for name, flow in platform.flows.items():
-        setting = set_to.get(name)
-        workers, concurrency = _in_force(flow, setting)
-        found[name] = FlowRoom(
-            name, workers * concurrency, setting is not None and setting.paused, out[name], platform.name
-        )
-    return found
 
 
 def flow_known(name: str, platform: str | None = None) -> list[Platform]:
@@ -189,7 +168,8 @@ def _steered(name: str, platform: str | None) -> tuple[str, Flow | OwnFlow]:
     return having[0].name, having[0].flows[name]
 
 
-def _in_force(flow: Flow | OwnFlow, row: Setting | FlowRow | None) -> tuple[int, int]:
+def in_force(flow: Flow | OwnFlow, row: Setting | FlowRow | None) -> tuple[int, int]:
+    """Its workers and the concurrency of each. `row`: what an operator set, if anything."""
     if row is None:
         return flow.workers, flow.concurrency
     return row.workers or flow.workers, row.concurrency or flow.concurrency
@@ -197,7 +177,7 @@ def _in_force(flow: Flow | OwnFlow, row: Setting | FlowRow | None) -> tuple[int,
 
 def _view(row: FlowRow) -> FlowView:
     _, flow = _steered(row.flow, row.platform)
-    workers, concurrency = _in_force(flow, row)
+    workers, concurrency = in_force(flow, row)
     return FlowView(
         platform=row.platform,
         flow=row.flow,

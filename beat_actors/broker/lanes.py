@@ -41,7 +41,6 @@ READY = SQL("ready", LaneRow)
 BLOCK = SQL("block")
 UNBLOCK = SQL("unblock")
 OUT_OF_TIME = SQL("out_of_time", OutOfTime)
-LOOK_AGAIN = SQL("look_again")
 
 
 async def ask_lanes(pipeline: Pipeline, platform: str, snapshot: Snapshot, room: int, rng: Random) -> Answer[LaneRow]:
@@ -94,11 +93,6 @@ async def note(pipeline: Pipeline, platform: str, snapshot: Snapshot, plan: Plan
         if dated := [item for item in blocked if item["until"] is not None]:
             return await pipeline.run(OUT_OF_TIME, {"lanes": jsonb(dated)})
     return Answer[OutOfTime]()
-
-
-async def look_again(transaction: Transaction, platform: str) -> None:
-    """Let the next turn look again at all lanes that wait: they may have waited for just what was changed."""
-    await transaction.run(LOOK_AGAIN, {"platform": platform})
 
 
 async def fail_fast(transaction: Transaction, rows: Sequence[OutOfTime]) -> int:

@@ -66,10 +66,3 @@ SELECT f.id, n.until, n.reasons
 FROM jsonb_to_recordset(%(lanes)s::jsonb) AS n(id integer, until double precision, reasons jsonb)
 JOIN scrape_fetch f ON f.lane_id = n.id AND f.stage = 'WAITING' AND f.expires_at IS NOT NULL AND f.expires_at < to_timestamp(n.until)
 ORDER BY f.id LIMIT 1000
-
--- name: look_again
--- Lets the next turn look again at lanes that wait: something was changed by which they may have room.
--- Parameters: platform (text).
--- Locks: the platform's lanes that wait, in no order, after the platform's lock.
--- No row: never; the statement gives none.
-UPDATE lane SET blocked_until = clock_timestamp() WHERE platform = %(platform)s AND reasons IS NOT NULL

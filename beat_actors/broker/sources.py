@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beat_actors import audit
-from beat_actors.broker.lanes import look_again
-from beat_actors.broker.store import between_turns
+from beat_actors.broker.changes import between_turns, look_again
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput
 from beat_actors.platforms.registry import platforms, source_named

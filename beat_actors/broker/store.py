@@ -1,16 +1,15 @@
 """How the broker's state is written back to PostgreSQL, where it changed; `loading` reads it."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from beat_actors.broker.breaker import Breaker
 from beat_actors.broker.state import BreakerKey, Checked, Credential, Happened, Settlement
 from beat_actors.broker.windows import Window
-from beat_actors.database import Database, Pipeline, Statements, Transaction, arrays, jsonb
+from beat_actors.database import Pipeline, Statements, Transaction, arrays, jsonb
 from beat_actors.platforms.interface import Outcome
 
 SQL = Statements(__file__)
-LOCK = SQL("lock", str)
 SAVE_CREDENTIALS = SQL("save_credentials")
 SAVE_FULL = SQL("save_full")
 SAVE_CHECKED = SQL("save_checked")
@@ -23,26 +22,6 @@ COUNT_REFUSALS = SQL("count_refusals")
 SAVE_EVENTS = SQL("save_events")
 
 Writer = Transaction | Pipeline
-
-
-async def lock(writer: Writer, platform: str) -> None:
-    """Serialize with every other turn of the platform, cluster-wide, until the transaction ends."""
-    await writer.run(LOCK, {"platform": platform})
-
-
-async def between_turns(database: Database, platform: str, change: Callable[[Transaction], Awaitable[None]]) -> None:
-    """Run `change` in a transaction that no turn of the platform overlaps: a turn that is under way would write back what it had read.
-
-    It runs again where PostgreSQL breaks it off, as when the turns before it took longer than the lock's time-out. Raises
-    `StorageContended` after five tries.
-    """
-
-    async def once() -> None:
-        async with database.transaction() as transaction:
-            await lock(transaction, platform)
-            await change(transaction)
-
-    await database.again(once)
 
 
 async def save_credentials(writer: Writer, credentials: Iterable[Credential]) -> None:

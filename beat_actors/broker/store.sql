@@ -3,13 +3,6 @@
 CASE w.kind WHEN 'rate_limited' THEN 'cooling_down' WHEN 'quota_exhausted' THEN 'exhausted' WHEN 'recovered' THEN 'revived'
      WHEN 'dead' THEN 'dead' WHEN 'revived' THEN 'revived' END
 
--- name: lock
--- Serializes with every other turn of the platform, cluster-wide, until the transaction ends. A statement of its own: what is read in the
--- same statement would be as old as the wait for the lock.
--- Parameters: platform (text).
--- Locks: the platform's advisory lock, first of all.
-SELECT pg_advisory_xact_lock(hashtext('beat.broker'), hashtext(%(platform)s))::text AS locked
-
 -- name: save_credentials
 -- Writes back what the turn changed of credentials. `disabled_till` only ever grows: a rest that a person or another turn made longer is not
 -- shortened; the one write that clears it is a probe's success. What is dead is checked and refreshed when it is looked at again, or to

@@ -12,25 +12,26 @@ from random import Random, SystemRandom
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import structlog
-
 from beat_actors import audit
 from beat_actors.broker import lanes, leasing, loading, recording, returns, store
+from beat_actors.broker.changes import lock
 from beat_actors.broker.decision import Allocator, apply_settlements, decide
 from beat_actors.broker.exhaustion import newly_full
-from beat_actors.broker.flows import SETTINGS, rooms
+from beat_actors.broker.flows import SETTINGS
 from beat_actors.broker.loading import Held
+from beat_actors.broker.rooms import rooms
 from beat_actors.broker.state import Blocked, Budgets, Candidate, Plan, Settlement, Snapshot, Wait
 from beat_actors.broker.windows import CUSTOMER
 from beat_actors.database import Answer, Database, Pipeline, Statements, Transaction, jsonb
 from beat_actors.failpoints import hit
 from beat_actors.fetches.leasing import WAKE
+from beat_actors.logger import get_logger
 from beat_actors.observe import families, waits
 from beat_actors.observe.counts import Counts
 from beat_actors.platforms.interface import NOT_SENT, Outcome, Platform
 from beat_actors.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 SQL = Statements(__file__)
 WAKE_BATCH = 2000
@@ -82,7 +83,7 @@ async def _turn(
     hit("turn.before_claim", platform.name)
     async with database.transaction() as transaction:
         async with transaction.pipeline() as pipeline:  # with the transaction's begin
-            await store.lock(pipeline, platform.name)
+            await lock(pipeline, platform.name)
         if begun is not None:
             await begun()
         of_platform = {"platform": platform.name}

@@ -14,4 +14,8 @@ def main() -> None:
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     from beat_actors.cli.app import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        # Python looks at all objects several times when it ends. Nothing is left to free for a process that ends: that took a fifth of the CPU time.
+        gc.freeze()

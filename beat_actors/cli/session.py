@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from beat_actors.cli.output import tell
 from beat_actors.errors import BadSettings
+from beat_actors.logger import configure_at_first_line
 from beat_actors.settings import DatabaseSettings, Settings, load, load_database
 
 if TYPE_CHECKING:  # each is imported by the commands that need it, since its drivers take most of a command's time
@@ -183,6 +184,14 @@ class _MaskingFormatter(logging.Formatter):
 
 def quiet_logs() -> None:
     """What the libraries log goes to standard error, and only what is an error: standard output belongs to the command."""
+    configure_at_first_line(_configure_structlog, level=logging.ERROR)
+    handler = logging.StreamHandler(sys.__stderr__)
+    handler.setFormatter(_MaskingFormatter("%(levelname)s:%(name)s:%(message)s"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def _configure_structlog() -> None:
     import structlog
 
     structlog.configure(
@@ -196,7 +205,3 @@ def quiet_logs() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.WriteLoggerFactory(sys.__stderr__),
     )
-    handler = logging.StreamHandler(sys.__stderr__)
-    handler.setFormatter(_MaskingFormatter("%(levelname)s:%(name)s:%(message)s"))
-    logging.basicConfig(level=logging.ERROR, handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.ERROR)

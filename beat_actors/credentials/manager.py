@@ -10,11 +10,10 @@ import psycopg
 
 from beat_actors import audit
 from beat_actors.access import grants
+from beat_actors.broker.changes import between_turns, lock, look_again
 from beat_actors.broker.decision import Allocator
-from beat_actors.broker.lanes import look_again
 from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
 from beat_actors.broker.state import Lane
-from beat_actors.broker.store import between_turns, lock
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
 from beat_actors.credentials.vault import Revealed, Vault

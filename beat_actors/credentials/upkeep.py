@@ -10,12 +10,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from beat_actors.broker import loading, store
+from beat_actors.broker.changes import lock
 from beat_actors.broker.decision import Allocator
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.platforms.interface import CHECK, REFRESH, UPKEEP, Platform
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 
 # Of a source's checks, and of its refreshes, so many are out at once: none is in a hurry, and an outage costs no more.
@@ -72,7 +73,7 @@ async def lease_due(database: Database, platform: Platform, credential_ids: Coll
 
 async def _lease_due(database: Database, platform: Platform, credential_ids: Collection[int]) -> list[LeasedCall]:
     async with database.transaction() as transaction:
-        await store.lock(transaction, platform.name)
+        await lock(transaction, platform.name)
         due = await transaction.rows(DUE, _due_of(credential_ids))
         wanted = {row.id: row.operation for row in due if row.platform == platform.name}
         return await _lease(transaction, database, platform, wanted)
@@ -83,7 +84,7 @@ async def lease_checks(database: Database, platform: Platform, credential_ids: C
 
     async def lease() -> list[LeasedCall]:
         async with database.transaction() as transaction:
-            await store.lock(transaction, platform.name)
+            await lock(transaction, platform.name)
             return await _lease(transaction, database, platform, dict.fromkeys(credential_ids, CHECK), dead=False)
 
     return await database.again(lease)
@@ -97,7 +98,7 @@ async def lease_trial(
 
     async def lease() -> list[LeasedCall]:
         async with database.transaction() as transaction:
-            await store.lock(transaction, platform.name)
+            await lock(transaction, platform.name)
             wanted = dict.fromkeys(credential_ids, operation)
             return await _lease(transaction, database, platform, wanted, dead=False, most=1)
 

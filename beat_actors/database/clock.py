@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import structlog
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BOUND = 0.25
 """Seconds that the clock may gain or lose between two looks and be believed; and the share of the time between them."""

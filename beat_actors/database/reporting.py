@@ -7,13 +7,13 @@ import socket
 from typing import Protocol, Self
 
 import psycopg
-import structlog
 
 from beat_actors.database.engine import Database
 from beat_actors.database.processes import Code
 from beat_actors.database.sql import Statements
 from beat_actors.database.transaction import jsonb
 from beat_actors.errors import StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.logs import buffer
 from beat_actors.observe.counts import Sum
 from beat_actors.observe.loop_lag import LoopLag
@@ -22,7 +22,7 @@ from beat_actors.redis_keys import unusable_keys
 from beat_actors.restarts import restarts
 from beat_actors.settings import DatabaseSettings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EVERY = 10.0
 """Seconds between two reports."""

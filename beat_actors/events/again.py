@@ -5,8 +5,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from beat_actors.database import Database, arrays
 from beat_actors.errors import StorageUnavailable
 from beat_actors.events.catalog import matches
@@ -28,8 +26,9 @@ from beat_actors.events.positions import (
 )
 from beat_actors.events.sink import Event, Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import rounds
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PARKED_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds until the next try of a parked event; the last of them from then on."""

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-import structlog
-
 from beat_actors.database import Database, jsonb
 from beat_actors.errors import BadSettings, StorageUnavailable
 from beat_actors.event_sinks import EventSink
@@ -22,10 +20,11 @@ from beat_actors.events.relay import Relay
 from beat_actors.events.sink import Place
 from beat_actors.events.sinks.registry import make_sink, scheme
 from beat_actors.failpoints import hit
+from beat_actors.logger import get_logger
 from beat_actors.pausing import pause
 from beat_actors.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BUSY, IDLE = 0.01, 0.75
 """Seconds between two looks for pending events: while there are some, and while there are none."""

@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from beat_actors.database import Database, arrays
 from beat_actors.errors import StorageUnavailable
 from beat_actors.events.again import Again, next_try
@@ -20,9 +18,10 @@ from beat_actors.events.positions import LEASE, PAGE, PARK, READ, RELEASE, SAVE,
 from beat_actors.events.sink import Refusal, Sink, SinkUnavailable, Trouble
 from beat_actors.events.window import Entry, Window
 from beat_actors.failpoints import hit
+from beat_actors.logger import get_logger
 from beat_actors.pausing import pause
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 WINDOW = 3 * PAGE
 """Events that are on their way at most."""

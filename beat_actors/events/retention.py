@@ -5,7 +5,8 @@ from datetime import datetime
 
 from beat_actors.database import Database, Statements
 from beat_actors.events.log import SEQUENCED, sequence
-from beat_actors.requests.sweeps import DROP, Swept
+from beat_actors.requests.sweeps import DROP
+from beat_actors.requests.swept import Swept
 
 BATCH = 10_000
 """Places, minutes or replays that one statement deletes."""

@@ -9,11 +9,10 @@ import random
 import ssl
 from collections.abc import Mapping
 
-import structlog
-
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable, VaultError
+from beat_actors.logger import get_logger
 from beat_actors.notify import queue
 from beat_actors.notify.kinds import EMAIL
 from beat_actors.notify.message import Message, has_news
@@ -27,7 +26,7 @@ from beat_actors.redaction import Redactor
 from beat_actors.settings import Settings
 from beat_actors.webhooks.client import Reply, WebhookClient
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EVERY, ASLEEP = 5.0, 15.0
 """Seconds between two looks, and between two while there is no sink."""

@@ -4,14 +4,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
-
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.observe.exposition import content_type
 from beat_actors.observe.metrics import Metrics
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATH = "/metrics"
 

@@ -22,7 +22,7 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.overview import overview
 from beat_actors.requests.states import Priority
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 
 STATE = "state"
 """Under which name the gauges are kept."""

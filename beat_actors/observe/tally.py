@@ -13,7 +13,7 @@ from beat_actors.database import Database, Statements, Transaction
 from beat_actors.events import log
 from beat_actors.observe.counts import INFINITE, Sum, Totals
 from beat_actors.observe.families import EVENTS, REQUEST_SECONDS, REQUESTS, REQUESTS_ACCEPTED
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 
 SILENT = 60
 """Seconds since its last report after which the sums of a process are taken over."""

@@ -16,17 +16,16 @@ from datetime import time as day_time
 from itertools import accumulate
 from typing import NamedTuple
 
-import structlog
-
 from beat_actors.database import Database, Statements
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.errors import ObjectsUnavailable, StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.payloads.reading import LOCK
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PAYLOADS, BYTES = 2000, 8_000_000
 """Of one object, at most; a payload that is larger by itself has an object of its own."""

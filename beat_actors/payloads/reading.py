@@ -11,13 +11,13 @@ from datetime import date, datetime
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
-import structlog
 
 from beat_actors.database import Database, Statements, arrays
 from beat_actors.errors import NotFound, ObjectMissing, ObjectsUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TOGETHER = 16_000_000
 """Bytes that are read from the bucket at a time, and kept by one statement; one payload may be larger."""

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import structlog
-
 from beat_actors.broker.windows import CUSTOMER
 from beat_actors.credentials.health import verified
 from beat_actors.engine import Engine
 from beat_actors.errors import Malformed
 from beat_actors.fetches.claims import Lease
+from beat_actors.logger import get_logger
 from beat_actors.pipeline import smaller, upkeep
 from beat_actors.pipeline.call import (
     NO_EXCHANGE,
@@ -26,7 +25,7 @@ from beat_actors.pipeline.records import pack
 from beat_actors.platforms.interface import Endpoint, FetchSpec, Health, Outcome, Source, Verdict
 from beat_actors.platforms.registry import platforms
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any
 
 import psycopg
-import structlog
 
 from beat_actors.broker.breaker import bucket_of
 from beat_actors.engine import Engine
@@ -18,6 +17,7 @@ from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Retrieved
 from beat_actors.fetches.completion import answered
 from beat_actors.fetches.settlements import settle, settlement_row, shared_settlement
+from beat_actors.logger import get_logger
 from beat_actors.observe import families
 from beat_actors.pipeline import smaller
 from beat_actors.pipeline.answers import Called
@@ -27,7 +27,7 @@ from beat_actors.pipeline.stage import StageResult, fenced
 from beat_actors.platforms.interface import Outcome, Verdict
 from beat_actors.scores.tally import TALLY
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 AGAIN, AGAIN_MOST = 0.1, 2.0
 """Seconds until a commit that PostgreSQL did not answer is tried again, at first and at most."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import structlog
-
 from beat_actors import audit
 from beat_actors.assets import intake
 from beat_actors.database import Database, Transaction
@@ -13,14 +11,15 @@ from beat_actors.holds.gates import judge_about
 from beat_actors.holds.operators import one
 from beat_actors.holds.records import BY_BEAT, HeldRecord, change, take
 from beat_actors.holds.remembering import Mark
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.judging import decided, packed
 from beat_actors.pipeline.writing import values_of, write_entities
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.text import check_text
 from beat_actors.trust.cohort import Cause
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 CHUNK, CHUNKS = 200, 15
 """Held records that are decided in one transaction, and transactions of one run."""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-import structlog
 
 from beat_actors.broker.breaker import bucket_of
 from beat_actors.database import Statements, Transaction, jsonb
@@ -22,6 +21,7 @@ from beat_actors.fetches.claims import Retrieved, claim_retrieved
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.payloads.structure import structure_of
 from beat_actors.pipeline.builds import software
 from beat_actors.pipeline.holes import read as read_page
@@ -33,7 +33,7 @@ from beat_actors.platforms.interface import Endpoint, FetchSpec, Outcome, Parsed
 from beat_actors.platforms.registry import platforms
 from beat_actors.scores.tally import TALLY, filling
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 Read = tuple[Retrieved, dict[str, Any], Outcome]

@@ -14,18 +14,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from beat_actors.database import Statements
 from beat_actors.engine import Engine
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.logs import configure
 from beat_actors.pipeline.ingest import ingest
 from beat_actors.pipeline.process import process
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.settings import load
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 DEADLINE = 60.0
 """Seconds that one of them may take, the start of the process included. It is tried again, until its tries are used up."""

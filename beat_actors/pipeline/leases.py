@@ -6,8 +6,6 @@ stays charged; a lease that was not claimed in time is returned unused.
 
 from collections.abc import Sequence
 
-import structlog
-
 from beat_actors.broker.windows import AHEAD
 from beat_actors.database import Transaction, clock
 from beat_actors.engine import Engine
@@ -16,10 +14,11 @@ from beat_actors.fetches.claims import Lease, claim_leases, keys_wanted
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.fetches.settlements import settle, settlement_row, shared_settlement
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.stage import StageResult
 from beat_actors.platforms.interface import Outcome
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 async def claim(engine: Engine, fetch_ids: Sequence[int], result: StageResult) -> list[Lease]:

@@ -7,17 +7,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-import structlog
-
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Retrieved
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.batches import Batches
 from beat_actors.pipeline.ingest import read
 from beat_actors.pipeline.stage import Renewer, StageResult, left_undone_given_back
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Deliver = Callable[[StageResult, Sequence[int]], Awaitable[None]]
 

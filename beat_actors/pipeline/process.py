@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 import psycopg
-import structlog
 
 from beat_actors.database import Statements
 from beat_actors.engine import Engine
@@ -14,12 +13,13 @@ from beat_actors.fetches import completion
 from beat_actors.fetches.claims import Ingested, claim_ingested
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.records import unpack_records
 from beat_actors.pipeline.stage import StageResult, fenced, left_undone_given_back, renewing, staged
 from beat_actors.pipeline.writing import tally, write
 from beat_actors.requests.lifecycle import fail_fetches
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 SQL = Statements(__file__)
 QUARANTINE = SQL("quarantine")
 

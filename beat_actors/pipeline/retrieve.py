@@ -10,12 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-import structlog
-
 from beat_actors.engine import Engine
 from beat_actors.failpoints import hit
 from beat_actors.fetches.claims import Lease, Retrieved
 from beat_actors.fetches.holding import Held, held
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.answers import Called, check, decided, is_urgent, make, unmade
 from beat_actors.pipeline.batches import Batches
 from beat_actors.pipeline.call import Standing
@@ -25,7 +24,7 @@ from beat_actors.pipeline.onward import Onward
 from beat_actors.pipeline.stage import Renewer, StageResult, staged
 from beat_actors.platforms.interface import Health
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Generation = tuple[int, int]
 """A credential, and the generation of its secret."""

@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import structlog
-
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable
 from beat_actors.fetches.holding import Claim, Held, give_back, held, renew
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.observe import families
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 RENEW_EVERY = 2.0
 """Seconds at most between two renewals, which is also how soon a holder learns that its work was taken from it."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import structlog
-
 from beat_actors.credentials.health import next_refresh, verdict_of
 from beat_actors.credentials.manager import Renewal
 from beat_actors.credentials.upkeep import LeasedCall, finish, lease_checks, lease_due, lease_seconds
@@ -22,6 +20,7 @@ from beat_actors.database import Statements
 from beat_actors.engine import Engine
 from beat_actors.errors import StorageUnavailable
 from beat_actors.fetches.claims import Lease
+from beat_actors.logger import get_logger
 from beat_actors.pipeline.call import (
     NO_EXCHANGE,
     Attempt,
@@ -39,7 +38,7 @@ from beat_actors.pipeline.stage import StageResult, fenced
 from beat_actors.platforms.interface import CHECK, REFRESH, Health, Outcome, Renewed, Verdict
 from beat_actors.platforms.registry import platforms
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 # Seconds that no token is good for, and whose end no column could hold.
 FOREVER = 10**9

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from beat_actors.database import Database, Statement
 from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 
 PAGE = 2000
 BUDGET = 15.0

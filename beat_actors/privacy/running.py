@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 
 from beat_actors import audit
 from beat_actors.assets.upkeep.deleting import Deleter
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable, StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.payloads import erasure as payloads
 from beat_actors.payloads.archive import span
 from beat_actors.payloads.erasure import HELD, Holder
@@ -22,10 +22,10 @@ from beat_actors.privacy.payload_pages import look_through_payloads, naming
 from beat_actors.privacy.places import PAYLOADS
 from beat_actors.privacy.rules import Rule, rules
 from beat_actors.requests.lifecycle import cancel
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_ROUNDS = 10
 """Rounds after which an erasure ends though something is found still, which it says."""

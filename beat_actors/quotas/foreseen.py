@@ -18,7 +18,7 @@ from beat_actors.quotas import pool_alerts, pools
 from beat_actors.quotas.budgets import Accuracy, BudgetView
 from beat_actors.quotas.forecast import Usage
 from beat_actors.quotas.pools import KNOWN, REPORTED, Budget, Slot
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 
 if TYPE_CHECKING:
     from beat_actors.quotas.limiter import StackedLimiter

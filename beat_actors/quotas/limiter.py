@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
-import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -23,6 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from beat_actors.database import Database, Statements
 from beat_actors.errors import LimitsUnavailable, NotFound, RateLimitError, Standing
+from beat_actors.logger import get_logger
 from beat_actors.logins import said
 from beat_actors.platforms.interface import RequestLimit
 from beat_actors.primary import async_primary
@@ -31,7 +31,7 @@ from beat_actors.quotas.stack import REMEMBERED, UNBOUNDED, Stack, most, stacks
 from beat_actors.redis_keys import unusable_keys
 from beat_actors.requests.states import Priority
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TIMEOUT = 1.0
 """Seconds that Redis is waited for."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from beat_actors.database import Database, Statements, arrays
 from beat_actors.quotas.limiter import StackedLimiter
 from beat_actors.quotas.overview import LimitView, overview
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 
 LEVELS = (50, 80, 100)
 """Percent of a limit."""

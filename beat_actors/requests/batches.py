@@ -18,7 +18,7 @@ from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import BadInput, Conflict, NotFound
 from beat_actors.requests import intake, lifecycle
 from beat_actors.requests.intake import Accepted, Prepared
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.requests.views import STATUSES
 from beat_actors.shapes import one_of
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 
 from beat_actors.access import grants
 from beat_actors.access.grants import Use
@@ -20,6 +19,7 @@ from beat_actors.database import Composed, Database, Statements, Transaction, js
 from beat_actors.errors import BadInput, KeyReused, StorageUnavailable, SubjectErased
 from beat_actors.failpoints import hit
 from beat_actors.fetches.lanes import LaneKey, lane_ids
+from beat_actors.logger import get_logger
 from beat_actors.moments import planned
 from beat_actors.platforms.interface import FetchSpec, Flow, Platform, Resume
 from beat_actors.platforms.registry import platform as platform_named
@@ -28,7 +28,7 @@ from beat_actors.requests.views import ITEM
 from beat_actors.text import check_text
 from beat_actors.traces.context import Context
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_TEXT = 2_000
 MAX_KEY = 255

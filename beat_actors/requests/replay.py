@@ -12,22 +12,22 @@ from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
-import structlog
 
 from beat_actors import audit
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.fetches.anew import ask_again, reread
 from beat_actors.fetches.lanes import LaneKey, lane_ids
 from beat_actors.fetches.states import Stage
+from beat_actors.logger import get_logger
 from beat_actors.payloads.reading import bring_back
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import retry
 from beat_actors.requests.lifecycle import SOFT, fail_fetches
 from beat_actors.requests.states import Status
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.requests.views import MAX_RETRIES
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BATCH = 100
 LOOKED_AT, LEAST = 50, 20

@@ -8,12 +8,12 @@ import time
 from typing import NamedTuple
 
 import psycopg
-import structlog
 
 from beat_actors.database import Database, Statements, Transaction
-from beat_actors.requests.sweeps import Swept
+from beat_actors.logger import get_logger
+from beat_actors.requests.swept import Swept
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BATCH, SMALLEST = 2000, 50
 BUSY_FOR = 20.0

@@ -11,20 +11,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-import structlog
-
-from beat_actors.broker.store import lock
+from beat_actors.broker.changes import lock
 from beat_actors.broker.windows import AHEAD
 from beat_actors.credentials.upkeep import lease_seconds
 from beat_actors.database import Database, Statement, Statements
 from beat_actors.database.clock import StepBack
 from beat_actors.fetches.leasing import USE_WITHIN
 from beat_actors.fetches.rescue import LEASES_AFTER_STEP, PAUSES_AFTER_STEP, Walked
+from beat_actors.logger import get_logger
 from beat_actors.platforms.registry import platforms
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.webhooks.deliveries import LEASE
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 UNSURE = 15.0
 """Seconds before a step back was found within which it may have happened."""

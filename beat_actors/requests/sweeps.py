@@ -5,7 +5,6 @@ What writes takes the leader's `epoch` and does nothing for a leader that has be
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from beat_actors.fetches.claims import ISOLATE_AFTER
 from beat_actors.fetches.states import Stage
 from beat_actors.platforms.registry import platforms
 from beat_actors.requests import lifecycle
+from beat_actors.requests.swept import Swept
 
 BATCH = 1000
 
@@ -60,15 +60,6 @@ KEPT = {
     **dict.fromkeys(("raw_payload", "archived_payload"), "raw_payload_days"),
     **dict.fromkeys(("trace_log", "profile_log", "post_log", "change_log", "broker_decision"), "log_days"),
 }
-
-
-@dataclass(slots=True)
-class Swept:
-    """What a sweep found: platforms whose broker should turn, and messages to send: (stage, fetches) or (queue, credentials)."""
-
-    wake: set[str] = field(default_factory=set)
-    send: list[tuple[str, list[int]]] = field(default_factory=list)
-    count: int = 0
 
 
 STAGE_OF: Mapping[str, str] = {Stage.LEASED: "retrieve", Stage.RETRIEVED: "ingest", Stage.INGESTED: "process"}

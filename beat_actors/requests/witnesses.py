@@ -21,7 +21,7 @@ from beat_actors.platforms.registry import platforms
 from beat_actors.requests.intake import NewRequest, Prepared, submit
 from beat_actors.requests.lifecycle import fail_fetches
 from beat_actors.requests.states import Priority
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.trust.witnesses import State
 
 BATCH = 200

@@ -16,7 +16,7 @@ import msgspec
 from beat_actors import audit
 from beat_actors.alerts import Alert
 from beat_actors.database import Composed, Database, Statement, Statements, Transaction, arrays, jsonb
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.restoring import statements
 from beat_actors.restoring.change import known_in, logged_names
 from beat_actors.restoring.fold import NULL, Folded

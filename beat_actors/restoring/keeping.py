@@ -15,7 +15,7 @@ import msgspec
 
 from beat_actors.database import Composed, Database, Statement, Statements, Transaction, arrays
 from beat_actors.pipeline.entities import SUBJECTS
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.restoring.change import logged_names
 from beat_actors.restoring.fold import Folded, Observation, fold, newest_first
 from beat_actors.restoring.reading import Key, folds, names_in, observations

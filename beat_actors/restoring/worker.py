@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 
 from beat_actors.database import Database, Statements, Transaction, arrays, jsonb
 from beat_actors.errors import StorageBrokenOff, StorageTooSlow
 from beat_actors.failpoints import hit
+from beat_actors.logger import get_logger
 from beat_actors.requests import reuse
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.restoring import statements, undoing
 from beat_actors.restoring.again import scrape_again
 from beat_actors.restoring.change import Change, change_of, known_in
@@ -26,7 +26,7 @@ from beat_actors.restoring.reading import Choice, Key, folds, names_in
 from beat_actors.restoring.selection import Selection, Target, conditions, keys_of, target_of, targets
 from beat_actors.restoring.statements import COLUMNS, Written
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CHUNK = 500
 WINDOW = timedelta(hours=1)

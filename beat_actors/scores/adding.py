@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from beat_actors.database import Database, Statements, jsonb
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.scores.tally import TALLY, Tally
 
 EVERY = 60.0

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 
 import msgspec
-import structlog
 
 from beat_actors.database import Database
+from beat_actors.logger import get_logger
 from beat_actors.observe.counts import Sum, Totals
 from beat_actors.observe.families import TRACE_EVENTS_LOST, TRACE_SPANS, TRACES
 from beat_actors.observe.tally import KEPT, keep
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 from beat_actors.traces import reading
 from beat_actors.traces.choosing import MOST_ASKED, Kept, choose
@@ -27,7 +27,7 @@ from beat_actors.traces.servers import server_of
 from beat_actors.traces.spans import Span
 from beat_actors.traces.tree import tree
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_PAGES = 100
 """Pages of the log that one run reads."""

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import structlog
-
 from beat_actors.errors import ObjectsUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.transport.signing import Credentials, Signer
 
 if TYPE_CHECKING:
     import boto3.session
     from botocore.awsrequest import AWSRequest
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 KEPT = 60.0
 """Seconds after which boto3 is asked again. It fetches a new key of a role a quarter of an hour before the old one expires."""

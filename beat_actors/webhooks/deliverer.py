@@ -6,11 +6,11 @@ Any number may run. Which of them makes a delivery is settled by a claim in the 
 import asyncio
 
 import msgspec
-import structlog
 
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import StorageUnavailable, VaultError
+from beat_actors.logger import get_logger
 from beat_actors.pausing import pause
 from beat_actors.webhooks import deliveries
 from beat_actors.webhooks.backoff import delay
@@ -19,7 +19,7 @@ from beat_actors.webhooks.deliveries import Claimed, Outcome
 from beat_actors.webhooks.endpoints import opened
 from beat_actors.webhooks.signing import sign
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PLACES = 256
 """Calls that one process has out at a time."""

@@ -11,13 +11,12 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
-import structlog
-
 from beat_actors.errors import BeatError, ObjectMissing, ObjectsUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.settings import Settings
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 WHOLE = 1 << 20
 """Bytes up to which an object is read whole."""

@@ -9,11 +9,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-import structlog
-
 from beat_actors.errors import StorageTooSlow, StorageUnavailable
+from beat_actors.logger import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

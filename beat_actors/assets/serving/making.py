@@ -9,17 +9,16 @@ import hashlib
 from collections.abc import Awaitable, Mapping
 from typing import NamedTuple, Protocol
 
-import structlog
-
 from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.storing import CACHE_CONTROL
 from beat_actors.database import Database, Statements
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable, StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.media.conversion import ConversionUnavailable
 from beat_actors.media.picture import NotStored, Picture
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_BYTES = 20_000_000
 """Bytes of a picture of which smaller ones are made: as many as a picture may have."""

@@ -17,7 +17,7 @@ import msgspec
 from beat_actors.assets.classes import AssetClass
 from beat_actors.assets.upkeep.forecast import Due, Turn, turns
 from beat_actors.database import Database, Statements
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.shapes import one_of
 
 COUNTED = 1_000_000

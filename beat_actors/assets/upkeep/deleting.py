@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import structlog
-
 from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.upkeep.checking import MISSING
 from beat_actors.assets.upkeep.purging import purge
 from beat_actors.database import Database, Statements, Transaction
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
-from beat_actors.requests.sweeps import Swept
+from beat_actors.logger import get_logger
+from beat_actors.requests.swept import Swept
 from beat_actors.transport.objects import ObjectStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 UNUSED_FOR = 600.0
 """Seconds for which an object stays without an asset: the next observation may bring the same picture."""

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from beat_actors.broker import flows, sources
-from beat_actors.broker.store import LOCK
+from beat_actors.broker.changes import LOCK
 from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database

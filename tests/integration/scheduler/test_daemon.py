@@ -9,7 +9,7 @@ import pytest
 from actors.mailbox import Mailbox
 from beat_actors.alerts import list_alerts
 from beat_actors.database import Database
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 from beat_actors.watch.requests import late_sweeps
 from beat_actors.watch.rule import Watch

@@ -12,7 +12,7 @@ from beat_actors.database import Database
 from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.own_trouble import OwnTrouble
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 from beat_actors.watch import WATCHES
 from beat_actors.watch.by_hand import FORGOTTEN

@@ -11,7 +11,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from beat_actors.events import log
-from beat_actors.requests.sweeps import Swept
+from beat_actors.requests.swept import Swept
 from beat_actors.traces import collector as calls
 from beat_actors.traces import exporting, reading
 from beat_actors.traces import tree as trees

@@ -15,16 +15,21 @@ sys.stderr.write("\\n" + json.dumps(sorted(sys.modules)))
 """
 DRIVERS = frozenset({
     "aiohttp", "alembic", "apscheduler", "boto3", "botocore", "cryptography", "dramatiq", "falcon", "granian", "psycopg", "pydantic", "redis",
-    "sqlalchemy", "uvloop",
+    "sqlalchemy", "structlog", "uvloop",
 })  # fmt: skip
-"""What takes long to load: drivers, frameworks, and the library that reads the settings."""
+"""What takes long to load: drivers, frameworks, the library that reads the settings and that of the logs."""
+OF_A_TURN = frozenset({
+    "beat_actors.broker.decision", "beat_actors.broker.lanes", "beat_actors.broker.loading", "beat_actors.broker.store", "beat_actors.broker.turn",
+    "beat_actors.pipeline.deciding", "beat_actors.requests.sweeps",
+})  # fmt: skip
+"""What a dispatch cycle, a stage and the sweeps consist of. To list and to steer needs none of them."""
 NOBODY = "127.0.0.1:9"
 """Where nobody listens, so that a command fails once it has loaded all that it asks with."""
 OVER_THE_API = {"BEAT_API_URL": f"http://{NOBODY}", "BEAT_API_KEY": "beat_none"}
 OF_THE_DATABASE = {
     "BEAT_DATABASE_URL": f"postgresql://beat@{NOBODY}/none", "BEAT_REDIS_URL": f"redis://{NOBODY}/0", "BEAT_MESSAGE_KEYS": "k:" + "A" * 43 + "=",
 }  # fmt: skip
-MOST_FOR_HELP, MOST_FOR_A_COMMAND = 300, 720
+MOST_FOR_HELP, MOST_FOR_A_COMMAND = 300, 680
 
 
 def loaded(*line: str, **variables: str) -> list[str]:
@@ -91,11 +96,21 @@ def test_a_command_over_the_api_loads_the_client_alone(line: str) -> None:
     assert len(modules) < MOST_FOR_A_COMMAND
 
 
-@pytest.mark.parametrize("line", each(OFTEN[:4], ("requests 1", "flows", "stuck", "audit", "db")))
+@pytest.mark.parametrize(
+    "line", each(("alerts", "sources", "why 1", "scrape instagram someone"), ("requests", "requests 1", "flows", "held", "quarantine", "brief", "stuck", "audit", "db"))
+)  # fmt: skip
 def test_a_command_of_the_database_loads_one_driver_and_the_settings(line: str) -> None:
     modules = loaded(*line.split(), **OF_THE_DATABASE)
     assert DRIVERS & set(modules) == {"psycopg", "pydantic"}
+    assert OF_A_TURN & set(modules) == set()
     assert len(modules) < MOST_FOR_A_COMMAND
+
+
+@pytest.mark.parametrize("line", each(("limits",), ("forecast",)))
+def test_a_command_about_limits_loads_the_driver_of_redis_too(line: str) -> None:
+    modules = loaded(*line.split(), **OF_THE_DATABASE)
+    assert DRIVERS & set(modules) == {"psycopg", "pydantic", "redis"}
+    assert OF_A_TURN & set(modules) == set()
 
 
 def test_a_command_for_one_platform_loads_no_other() -> None:
@@ -130,3 +145,17 @@ def test_a_command_does_not_look_for_garbage_while_it_loads(line: str) -> None:
         env=known | OF_THE_DATABASE,
     )
     assert int(ran.stderr.rpartition("\n")[2]) < MOST_COLLECTIONS
+
+
+AT_THE_END = """
+import atexit, gc, sys
+from beat_actors.cli import main
+atexit.register(lambda: sys.stderr.write("\\n" + str(gc.get_freeze_count())))
+sys.argv = ["beat", "--help"]
+main()
+"""
+
+
+def test_a_command_does_not_look_for_garbage_when_it_ends() -> None:
+    ran = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=True)
+    assert int(ran.stderr.rpartition("\n")[2]) > 0

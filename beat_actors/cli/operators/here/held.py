@@ -4,7 +4,6 @@ from beat_actors.cli.operators import here
 from beat_actors.cli.session import who
 from beat_actors.holds import operators
 from beat_actors.holds.operators import HeldView
-from beat_actors.pipeline.deciding import decide
 
 
 class Here(here.Here):
@@ -17,6 +16,8 @@ class Here(here.Here):
             return await operators.one(transaction, held)
 
     async def decide(self, held: int, *, accept: bool, reason: str) -> HeldView:
+        from beat_actors.pipeline.deciding import decide  # loads what a stage needs
+
         async with self.session.database.transaction() as transaction:
             await decide(transaction, held, accept=accept, actor=who(), reason=reason)
             return await operators.one(transaction, held)
