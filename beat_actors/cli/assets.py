@@ -110,10 +110,10 @@ def list_assets(
     page = ask(There, lambda beat: beat.page(wanted))
     show_list(
         page.assets,
-        ("id", "status", "class", "of", "field", "deadline", "failure"),
+        ("id", "status", "class", "subject", "field", "deadline", "failure"),
         lambda a: (a.id, a.status, a.asset_class, _of(a), a.field, a.deadline, a.failure),
         shape,
-        prose=("of", "failure"),
+        prose=("subject", "failure"),
         spare=("deadline", "field", "class"),
         empty="no asset matches",
     )

@@ -65,7 +65,7 @@ def _limits(found: Foreseen, shape: Shape) -> None:
 def _pools(found: Foreseen, shape: Shape) -> None:
     show_list(
         found.pools,
-        ("source", "limit", "credentials", "left", "of", "used up with", "at", "earliest", "latest", "anew", "most used"),
+        ("source", "limit", "credentials", "left", "total", "used up with", "at", "earliest", "latest", "anew", "most used"),
         lambda one: (
             one.source, one.limit, one.credentials, one.left, one.calls, one.unknown or f"{one.probability:.0%}", one.used_up_at, one.earliest,
             _latest(one), one.until, ", ".join(f"{each.credential_id}: {each.used:,}" for each in one.worst),

@@ -72,7 +72,7 @@ async def stopped_by_hand(database: Database) -> list[Alert]:
                 cause=f"a person stopped the calls to {row.source} at {moment(row.since)}: {listed(row.operations)}",
                 impact=f"{row.platform} uses the other sources; where there is none, requests wait",
                 automatic=f"one probe at {moment(row.until)} resumes the calls if it succeeds",
-                action=f"`beat sources close {row.source} --reason …` resumes them now; `beat audit source/{row.source}` shows who stopped them",
+                action=f"`beat sources resume {row.source} --reason …` resumes them now; `beat audit source/{row.source}` shows who stopped them",
                 source=row.source,
                 over_at=row.until,
             )
