@@ -67,7 +67,7 @@ async def test_slack_gets_what_it_documents(database, receiver: Receiver, notifi
         "*since*",
         "*affected* it hurts",
         "*Beat does* Beat waits",
-        "*over* expected at",
+        "*recovery* expected at",
         "*action* `beat doctor`",
     ):
         assert part in said
