@@ -13,7 +13,7 @@ from api.deadline import in_time
 from api.replies import send
 from api.resource import Resource
 from api.services import Services
-from beat_actors.database import Statement, Statements, migrate
+from beat_actors.database import Statement, Statements, revisions
 from beat_actors.errors import StorageForbidden, StorageReadOnly, StorageUnavailable
 
 WITHIN = 1.5
@@ -101,17 +101,17 @@ async def _database(services: Services) -> str:
     except StorageForbidden:
         return "it refuses the login of this process, or its role lacks a privilege: `beat doctor`"
     except psycopg.errors.UndefinedTable:
-        return f"its schema is older than this code, which needs {migrate.head()}: run `beat migrate`"
+        return f"its schema is older than this code, which needs {revisions.newest()}: run `beat migrate`"
     except (StorageUnavailable, SQLAlchemyError, psycopg.Error):
         return "it does not answer"
     if row is not None and row.read_only:
         services.database.connections.distrust()
         return READ_ONLY
     revision, oldest = (None, None) if row is None else (row.revision, row.oldest)
-    if migrate.works_with(revision, oldest):
+    if revisions.works_with(revision, oldest):
         return "ok"
-    expected = migrate.head()
-    if revision is not None and expected is not None and revision > expected:
+    expected = revisions.newest()
+    if revision is not None and revision > expected:
         return f"it is at revision {revision}, which code before {oldest} does not work with, and this code is of {expected}: deploy the newer code"
     return f"it is at revision {revision}, this code needs {expected}: run `beat migrate`"
 

@@ -7,10 +7,9 @@ so here, by doctor, `why` and an alert.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 from beat_actors.alerts import Alert
-from beat_actors.database import Database, Statements
+from beat_actors.database import Database, Statements, revisions
 from beat_actors.database.processes import Code, Process, processes
 from beat_actors.platforms.registry import platforms
 
@@ -25,10 +24,7 @@ WAITING = SQL("waiting", str)
 
 def own() -> Code:
     """The code of this process. Its platforms are loaded."""
-    versions = Path(__file__).parent / "database" / "migrations" / "versions"
-    # By their names: a process that is started in a hurry loads no migrations.
-    newest = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
-    return Code(version("beat-actors"), newest, tuple(sorted(platforms())))
+    return Code(version("beat-actors"), revisions.newest(), tuple(sorted(platforms())))
 
 
 @dataclass(frozen=True, slots=True)

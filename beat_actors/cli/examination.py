@@ -17,8 +17,7 @@ from beat_actors.cli import bucket, providers, sinks
 from beat_actors.cli.failures import sentence
 from beat_actors.cli.finding import Finding, of_alerts
 from beat_actors.cli.session import Session, queue_depths, session
-from beat_actors.database import Statements, durability
-from beat_actors.database import migrate as migrations
+from beat_actors.database import Statements, durability, revisions
 from beat_actors.database.processes import Process, processes
 from beat_actors.database.sessions import shares_sessions
 from beat_actors.engine import check_sources
@@ -140,7 +139,7 @@ async def _postgres(opened: Session) -> list[Finding]:
     standby = "point BEAT_DATABASE_URL at the primary; this server cannot write" if row.standby else ""
     found = [
         Finding("PostgreSQL", f"version {row.version}{', a standby' if row.standby else ''}", standby or old),
-        _schema(schema, migrations.head()),
+        _schema(schema, revisions.newest()),
         _durability(await durability.unsafe(str(opened.settings.database_url))),
         _role(role),
         Finding(
@@ -175,7 +174,7 @@ async def _postgres(opened: Session) -> list[Finding]:
 def _schema(schema: Schema | None, head: str | None) -> Finding:
     if schema is None:
         return Finding("schema", f"older than this code, which needs {head}", "run `beat migrate`")
-    if migrations.works_with(schema.revision, schema.oldest):
+    if revisions.works_with(schema.revision, schema.oldest):
         newer = "" if schema.revision == head else f", newer than this code ({head}), which works with it"
         return Finding("schema", f"revision {schema.revision}{newer}")
     ahead = head is not None and schema.revision > head

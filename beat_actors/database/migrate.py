@@ -87,13 +87,6 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def works_with(revision: str | None, oldest: str | None) -> bool:
-    """Whether this code works with a database at `revision` whose schema the code of `oldest` still works with: one that is as new as the
-    code, or newer and not contracted since."""
-    expected = head()
-    return revision is not None and expected is not None and (oldest or revision) <= expected <= revision
-
-
 def upgrade(
     url: str,
     process_url: str | None = None,

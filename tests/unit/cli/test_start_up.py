@@ -113,6 +113,10 @@ def test_a_command_about_limits_loads_the_driver_of_redis_too(line: str) -> None
     assert OF_A_TURN & set(modules) == set()
 
 
+def test_the_doctor_reads_the_newest_revision_without_the_migrations() -> None:
+    assert not {"alembic", "sqlalchemy"} & set(loaded("doctor", **OF_THE_DATABASE))
+
+
 def test_a_command_for_one_platform_loads_no_other() -> None:
     modules = loaded("scrape", "youtube", "someone", **OF_THE_DATABASE)
     platforms = {name.split(".")[2] for name in modules if name.startswith("beat_actors.platforms.")}
