@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TextIO, cast
 
 import structlog
+from structlog.typing import Processor, ProcessorReturnValue
 
 from beat_actors.errors import BeatError
 from beat_actors.log_buffer import LogBuffer
@@ -32,11 +33,11 @@ class _JsonOrText:
     """Renders a line as JSON, and coloured where a person reads it."""
 
     @functools.cached_property
-    def _render(self) -> Any:
+    def _render(self) -> Processor:
         assert sys.__stderr__ is not None
         return structlog.dev.ConsoleRenderer() if sys.__stderr__.isatty() else structlog.processors.JSONRenderer()
 
-    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> Any:
+    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> ProcessorReturnValue:
         return self._render(logger, method, event)
 
 
@@ -85,7 +86,7 @@ def configure(settings: Settings, *, service: str) -> None:
     sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def _processors() -> list[Any]:
+def _processors() -> list[Processor]:
     """What makes a line of an event that has its level."""
     return [
         _named,
