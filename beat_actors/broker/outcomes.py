@@ -14,7 +14,7 @@ from beat_actors.broker.state import (
     Snapshot,
 )
 from beat_actors.broker.windows import LATE, Window, calendar_day
-from beat_actors.credentials.health import BRAND_NEW, next_check, next_look
+from beat_actors.credentials.health import BRAND_NEW, LEARNED, next_check, next_look
 from beat_actors.platforms.interface import CHECK, FINAL, NOT_SENT, REFRESH, UPKEEP, Outcome
 
 ANSWERED = FINAL | {Outcome.OK, Outcome.AMBIGUOUS, Outcome.UNSEEN, Outcome.REFUSED, Outcome.TOO_MUCH}
@@ -104,8 +104,21 @@ def _checked(snapshot: Snapshot, credential: Credential, settlement: Settlement,
     next_at = None if over else next_check(outcome, facts, snapshot.now, snapshot.check_every, rng.random())
     if not over and _began_alive(credential, settlement):
         next_at = next_look(max(credential.looks - 1, 0), snapshot.now, rng.random())
+    elif outcome not in LEARNED and not credential.dead:
+        next_at = _probe_at(snapshot, settlement, plan) or next_at
     said = "" if outcome is Outcome.OK else settlement.detail or settlement.code
     plan.checked.append(Checked(settlement.credential_id, at, outcome.value, said, next_at, facts))
+
+
+def _probe_at(snapshot: Snapshot, settlement: Settlement, plan: Plan) -> float | None:
+    """When the breaker of the source's checks can be probed, if this turn opened it: only a check probes it, and the next ones are due long after. One
+    credential is checked at that time, so each pause of the breaker costs one check."""
+    key = (settlement.source, CHECK, "upstream", settlement.owner)
+    breaker = snapshot.breakers.get(key)
+    if breaker is None or breaker.open_until is None or breaker.since != snapshot.now or key in plan.probe_checks:
+        return None
+    plan.probe_checks.add(key)
+    return breaker.open_until
 
 
 def _began_alive(credential: Credential, settlement: Settlement) -> bool:

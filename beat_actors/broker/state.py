@@ -389,5 +389,7 @@ class Plan:
     events: list[Happened] = field(default_factory=list)
     checked: list[Checked] = field(default_factory=list)
     touched_breakers: set[BreakerKey] = field(default_factory=set)
+    probe_checks: set[BreakerKey] = field(default_factory=set)
+    """Breakers of checks for whose next probe a credential was chosen."""
     served: dict[int, str] = field(default_factory=dict)
     """Priority -> the tenant that got the last lease of the class in this turn."""

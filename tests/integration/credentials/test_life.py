@@ -399,6 +399,28 @@ async def test_s1_9_an_outage_costs_few_checks_and_blames_no_credential(engine: 
     await assert_the_books_agree(engine)
 
 
+async def test_the_breaker_of_checks_is_probed_once_in_each_of_its_pauses(engine: Engine, clock: MovableClock) -> None:
+    for i in range(6):
+        await engine.credentials.add("checked", {"key": f"k{i}"})
+    engine.client.at["/check"] = lambda *_: answer(503)
+
+    async def made_by(seconds: int) -> int:
+        """How many checks the sweeps of this time make."""
+        before = engine.client.made("/check")
+        for _ in range(seconds // 10):
+            clock.advance(10)
+            await upkept(engine)
+        return engine.client.made("/check") - before
+
+    assert await upkept(engine) == 6
+    assert [await made_by(seconds) for seconds in (20, 20, 40, 20)] == [0, 1, 0, 1]  # pauses of 30 s and of 60 s
+    engine.client.at["/check"] = lambda *_: answer()
+    assert await made_by(90) == 1
+    (breaker,) = await rows(engine, "SELECT open_until, trips FROM breaker")
+    assert (breaker.open_until, breaker.trips) == (None, 0)
+    await assert_the_books_agree(engine)
+
+
 # Dead, and a new secret
 
 
