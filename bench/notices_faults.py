@@ -1,4 +1,7 @@
-"""The faults of `make notices`: what each does to a running stack, and how it ends."""
+"""The faults of `make notices`: what each does to a running stack, and how it ends.
+
+No fault waits in the event loop for something outside of it: the receiver of the notifications runs there.
+"""
 
 import asyncio
 import contextlib
@@ -25,6 +28,10 @@ DAILY = "refresh_profile_insta_daily"
 BACKLOG = 50_500
 CREDENTIALS = 6
 """Of each source: the traffic must not use their limits up."""
+CRASHES = 4
+"""Workers that are killed; three are a crash loop."""
+FROZEN = 1.7
+"""Seconds for which PostgreSQL stands still at a time: longer than a statement that counts as slow, shorter than what ends a connection."""
 KNOWN = 60
 """Profiles that are known before answers become false."""
 ASSETS = """
@@ -74,6 +81,13 @@ class World:
         async with self.http.post(f"{self.stack.api_url}/v1/scrape-requests", json=body) as answer:
             await answer.read()
 
+    def family(self, service: str) -> list[psutil.Process]:
+        """The processes of a service, its parent first; none while it does not run."""
+        pid = next((one.pid for one in self.stack.supervisor.status() if one.name == service), None)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [] if pid is None else [parent := psutil.Process(pid), *parent.children(recursive=True)]
+        return []
+
 
 Act = Callable[[World], Awaitable[None]]
 
@@ -84,15 +98,18 @@ async def nothing(_: World) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """`keys`: beginnings of the alerts one of which is expected. `meanwhile`: what goes on while the alert is waited for, once a second.
-    `before`: what has to be there before the fault; it takes none of its time."""
+    """`keys`: beginnings of the alerts one of which is expected. `meanwhile`: what goes on while the alert is waited for, once a second;
+    `afterwards`: while its end is. `before`: what has to be there before the fault; it takes none of its time. `lasts`: seconds for which the alert
+    stands after the end of its fault, by its rule."""
 
     name: str
     keys: Sequence[str]
     cause: Act
     end: Act
     meanwhile: Act
+    afterwards: Act = nothing
     before: Act = nothing
+    lasts: float = 0.0
 
 
 async def traffic(world: World) -> None:
@@ -152,28 +169,37 @@ async def cleared(world: World) -> None:
 
 
 async def freeze(world: World) -> None:
-    """PostgreSQL stands still for most of each two seconds."""
-    world.stack.supervisor.hold("postgres", signal.SIGSTOP)
-    await asyncio.sleep(1.7)
-    world.stack.supervisor.release("postgres")
+    """All processes of PostgreSQL stand still for most of each two or three seconds."""
+    family = world.family("postgres")
+    try:
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.suspend()
+        await asyncio.sleep(FROZEN)
+    finally:
+        for one in reversed(family):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.resume()
 
 
 async def kill_workers(world: World) -> None:
-    """Every worker process dies, three times."""
-    for _ in range(3):
-        parent = next(one.pid for one in world.stack.supervisor.status() if one.name == "workers")
-        for child in psutil.Process(parent).children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
-        await asyncio.sleep(4)
+    """All worker processes die, so often that it is a crash loop, and each time the parent has replaced them."""
+    killed = set[int]()
+    while len(killed) < CRASHES:
+        for child in world.family("workers")[1:]:
+            if child.pid not in killed:
+                killed.add(child.pid)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        await asyncio.sleep(0.5)
 
 
 async def stop_workers(world: World) -> None:
-    world.stack.supervisor.hold("workers")
+    await asyncio.to_thread(world.stack.supervisor.hold, "workers")
 
 
 async def start_workers(world: World) -> None:
-    world.stack.supervisor.release("workers")
+    await asyncio.to_thread(world.stack.supervisor.release, "workers")
 
 
 async def stop_bus(world: World) -> None:
@@ -185,22 +211,31 @@ async def start_bus(world: World) -> None:
 
 
 async def backlog(world: World) -> None:
-    with psycopg.connect(world.stack.postgres.url, autocommit=True) as connection:
-        connection.execute(ASSETS, (BACKLOG,))
+    await _run(world, ASSETS, BACKLOG)
 
 
 async def no_backlog(world: World) -> None:
-    with psycopg.connect(world.stack.postgres.url, autocommit=True) as connection:
-        connection.execute(NO_ASSETS)
+    await _run(world, NO_ASSETS)
+
+
+async def _run(world: World, sql: str, *values: int) -> None:
+    async with await psycopg.AsyncConnection.connect(world.stack.postgres.url, autocommit=True) as connection:
+        await connection.execute(sql, values)
 
 
 async def spend(world: World) -> None:
-    """Use the daily limit on on-demand requests up."""
-    for number in range(30):
+    """Use the daily limit on on-demand requests up. A call that could not be counted, or for which the API has no place, is made again."""
+    for number in itertools.count():
         url = f"{world.stack.api_url}/v1/profiles/instagram/creator_{number:06d}/refresh"
-        async with world.http.post(url) as answer:
-            if answer.status not in (202, 429):
-                answer.raise_for_status()
+        with contextlib.suppress(aiohttp.ClientConnectionError, TimeoutError):
+            async with world.http.post(url) as answer:
+                if answer.status == 429 and (await answer.json(content_type=None)).get("limit") == DAILY:
+                    return
+                if answer.status not in (202, 429, 503):
+                    answer.raise_for_status()
+                if answer.status == 202:
+                    continue
+        await asyncio.sleep(1)
 
 
 async def unspend(world: World) -> None:
@@ -210,20 +245,21 @@ async def unspend(world: World) -> None:
 
 
 FAULTS = (
-    Fault("the Graph API is down", ("source:graphapi",), outage, cleared, traffic),
-    Fault("its answers are malformed", ("parser:graphapi",), malformed, trusted, traffic),
-    Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, known_traffic, before=known),
-    Fault("all credentials are limited", ("platform:instagram", "credentials:"), limited, unlimited, traffic),
-    Fault("no worker runs", ("workers:none", "claims:instagram"), stop_workers, start_workers, traffic),
-    Fault("the bus is down", ("events:bus:",), stop_bus, start_bus, traffic),
+    Fault("the Graph API is down", ("source:graphapi",), outage, cleared, traffic, traffic),
+    Fault("its answers are malformed", ("parser:graphapi",), malformed, trusted, traffic, traffic),
+    Fault("its answers are false", ("data:graphapi:",), corrupt, trusted, known_traffic, known_traffic, before=known),
+    Fault("all credentials are limited", ("platform:instagram", "credentials:"), limited, unlimited, traffic, traffic),
+    Fault("no worker runs", ("workers:none", "claims:instagram"), stop_workers, start_workers, traffic, traffic),
+    Fault("the bus is down", ("events:bus:",), stop_bus, start_bus, traffic, traffic),
     Fault("a backlog of assets", ("backlog:assets",), backlog, no_backlog, nothing),
     Fault("a daily limit is used up", (f"limit:{DAILY}",), spend, unspend, nothing),
     Fault("PostgreSQL is slow", ("database:slow", "database:outage"), nothing, nothing, freeze),
-    Fault("workers crash", ("process:crashes",), kill_workers, nothing, nothing),
+    Fault("workers crash", ("process:crashes",), kill_workers, nothing, nothing, lasts=600.0),
 )
-"""`process:crashes` and `database:outage` stand for ten minutes and an hour after their cause, so they come last, and their end is not waited for."""
-LASTING = {"process:crashes", "database:outage"}
-LEFT = ("quarantine:", *LASTING)
+"""Crashes come last, because their alert stands for ten minutes after them."""
+LASTING = {"database:outage"}
+"""Alerts that stand for an hour after their cause: their end is not waited for."""
+LEFT = ("quarantine:", "process:crashes", *LASTING)
 """Beginnings of alerts that stand after their fault is over: payloads stay in quarantine until a person decides."""
 
 
