@@ -71,6 +71,8 @@ class Row:
 
     @property
     def missed(self) -> list[str]:
+        if self.failed and self.key is None:
+            return [self.failed]
         found = {
             f"no notification in time{self.stood}": self.detected is None or self.detected > GOAL,
             "no message of its end": self.over is None and self.key not in LASTING,
