@@ -7,6 +7,7 @@ from beat_actors.credentials.manager import CredentialManager
 from beat_actors.credentials.vault import Vault
 from beat_actors.database import Database
 from beat_actors.errors import BadSettings
+from beat_actors.holds.canaries import Canaries, next_parsers
 from beat_actors.own_trouble import OwnTrouble
 from beat_actors.platforms.registry import platforms
 from beat_actors.routes import ALL, ASSETS
@@ -22,6 +23,7 @@ class Engine:
     credentials: CredentialManager
     client: ProviderClient
     own_trouble: OwnTrouble = field(default_factory=OwnTrouble)
+    canaries: Canaries = field(default_factory=Canaries)
 
     @classmethod
     def start(cls, settings: Settings, *, name: str, actor: str | None = None) -> Self:
@@ -62,13 +64,7 @@ def check_canaries(settings: Settings) -> None:
     """A canary of a mistyped operation would be none without a word. Raises `BadSettings`."""
     if not settings.parser_canary:
         return
-    known = {
-        f"{source.name}/{operation}"
-        for platform in platforms().values()
-        for source in platform.sources.values()
-        for operation, endpoint in source.endpoints.items()
-        if endpoint.next_parser is not None
-    }
+    known = {f"{one.source}/{one.operation}" for one in next_parsers()}
     unknown = sorted(settings.parser_canary.keys() - known)
     if unknown:
         raise BadSettings(

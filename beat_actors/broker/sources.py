@@ -136,11 +136,14 @@ async def open_breaker(
 async def close_breaker(
     database: Database, source: str, operation: str | None, *, actor: str, reason: str
 ) -> list[str]:
-    """Ask a source again at once, as if nothing had been. The operations. Raises `BadInput`."""
+    """Ask a source again at once, as if nothing had been. The operations. A next parser that was stopped stays stopped: see `close_data_breaker`. Raises
+    `BadInput`."""
     turned = _Turned("breaker.close", source, operation, actor, reason)
 
     async def change(transaction: Transaction, values: dict[str, Any]) -> None:
-        await transaction.run(CLOSE, values)
+        endpoints = turned.declared.endpoints
+        following = [found.version if (found := endpoints[one].next_parser) else None for one in values["operations"]]
+        await transaction.run(CLOSE, values | {"following": following})
 
     return await turned.by(database, change)
 
@@ -157,8 +160,12 @@ async def open_data_breaker(
     _check_version(parser_version, operation)
 
     async def change(transaction: Transaction, values: dict[str, Any]) -> None:
-        versions = [turned.declared.endpoints[one].version for one in values["operations"]]
-        if parser_version is not None and [parser_version] != versions:
+        endpoints = [turned.declared.endpoints[one] for one in values["operations"]]
+        versions = [endpoint.version for endpoint in endpoints]
+        following = [endpoint.next_parser.version for endpoint in endpoints if endpoint.next_parser is not None]
+        if parser_version is not None and [parser_version] == following:
+            versions = following
+        elif parser_version is not None and [parser_version] != versions:
             known = {**values, "operation": operation, "version": parser_version}
             if not await transaction.only(IS_KNOWN, known):
                 raise BadInput(

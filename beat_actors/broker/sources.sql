@@ -106,8 +106,9 @@ UPDATE trust_cohort SET {{trusted}}
 WHERE platform = %(platform)s AND source = %(source)s AND (operation, parser_version) IN (SELECT operation, parser_version FROM standing)
 
 -- name: close
--- Forgets what breakers know, of everybody's calls, of owners' and of the data, and publishes that those which were open are closed.
--- Parameters: platform, source (text), operations (text[]).
+-- Forgets what breakers know, of everybody's calls, of owners' and of the data, and publishes that those which were open are closed. What is known of
+-- the data of next parsers stays.
+-- Parameters: platform, source (text), operations (text[]) and following (integer[]), pairwise: the versions of next parsers; null: there is none.
 -- Locks: the breakers, under the platform's lock; the cohorts of the source.
 -- No row: never; the statement gives none.
 WITH owners AS (
@@ -117,8 +118,10 @@ WITH owners AS (
     DELETE FROM breaker WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s)
     RETURNING source, operation, kind, '' AS owner, open_until
 ), standing AS (
-    SELECT operation, parser_version, open_since FROM trust_cohort
-    WHERE platform = %(platform)s AND source = %(source)s AND operation = ANY(%(operations)s) ORDER BY 1, 2 FOR NO KEY UPDATE
+    SELECT t.operation, t.parser_version, t.open_since FROM unnest(%(operations)s::text[], %(following)s::integer[]) AS o(operation, following)
+    JOIN trust_cohort t ON t.platform = %(platform)s AND t.source = %(source)s AND t.operation = o.operation
+        AND t.parser_version IS DISTINCT FROM o.following
+    ORDER BY 1, 2 FOR NO KEY UPDATE OF t
 ), {{distrusted_no_more}}, trusted AS (
     UPDATE trust_cohort SET {{trusted}}
     WHERE platform = %(platform)s AND source = %(source)s AND (operation, parser_version) IN (SELECT operation, parser_version FROM standing)

@@ -23,17 +23,27 @@ app = App(
 @app.default
 @app.command(name="list")
 def list_parsers(*, shape: Shape = TABLE) -> None:
-    """List the parsers of this checkout with their versions, and the versions that read what was stored within a day."""
+    """List the parsers of this checkout with their versions, and the versions that read what was stored within a day.
+
+    `next`: the version of the next parser, which reads the share of the answers that BEAT_PARSER_CANARY says, or since when it is stopped and why.
+    """
 
     async def work(session: Session) -> list[ParserVersions]:
         return await versions(session.database)
 
     show_list(
         run(work, sends=False),
-        ("platform", "source", "operation", "version", "stored within a day"),
-        lambda p: (p.platform, p.source, p.operation, p.version if p.version is not None else "none", _stored(p)),
+        ("platform", "source", "operation", "version", "next", "stored within a day"),
+        lambda p: (
+            p.platform,
+            p.source,
+            p.operation,
+            p.version if p.version is not None else "none",
+            _next(p),
+            _stored(p),
+        ),
         shape,
-        prose=("stored within a day",),
+        prose=("next", "stored within a day"),
         spare=("platform",),
     )
 
@@ -198,6 +208,15 @@ def _largest(change: Change) -> str:
 def _brief(value: object) -> str:
     text = "unknown" if value is None else str(value)
     return text if len(text) <= MOST_WIDE else f"{text[:MOST_WIDE]}…"
+
+
+def _next(parser: ParserVersions) -> str:
+    """The version of the next parser, and since when and why it reads nothing more."""
+    if parser.following is None:
+        return ""
+    if parser.stopped_since is None:
+        return str(parser.following)
+    return f"{parser.following}, stopped {moment(parser.stopped_since)}: {parser.stopped_why}"
 
 
 def _stored(parser: ParserVersions) -> str:

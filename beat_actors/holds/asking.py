@@ -50,6 +50,7 @@ async def pass_over(transaction: Transaction, records: Sequence[HeldRecord], now
     listed = sorted(calls)
     rows = [
         {"place": place, "platform": platform, "source": source, "operation": operation, "owner": owner}
+        | {"version": platforms()[platform].sources[source].endpoints[operation].version}
         for place, (platform, source, operation, owner) in enumerate(listed)
     ]
     usable = {listed[place] for place in await transaction.rows(USABLE, {"calls": jsonb(rows), "soon": WITNESS_WITHIN})}

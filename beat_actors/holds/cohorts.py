@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from beat_actors.database import Statements, Transaction
+from beat_actors.holds.canaries import is_canary
 from beat_actors.holds.records import HeldRecord
 from beat_actors.trust.breaker import DataBreaker
 from beat_actors.trust.cohort import Cause, Cohort
@@ -78,14 +79,16 @@ class Counts:
 
 @dataclass(slots=True)
 class Standing:
-    """A cohort and its breaker, taken by a transaction."""
+    """A cohort and its breaker, taken by a transaction. `is_canary`: it is that of a next parser, which has nothing to be sampled by while its breaker is
+    open: what is counted then was read before."""
 
     cohort: Cohort
     breaker: DataBreaker
+    is_canary: bool = False
 
     def count(self, counts: Counts, now: float) -> None:
         self.cohort = self.cohort.counted(counts.seen, counts.odd, now, falls=counts.falls, rises=counts.rises)
-        if self.breaker.is_open:
+        if self.breaker.is_open and not self.is_canary:
             for good in (False,) * counts.odd + (True,) * (counts.seen - counts.odd):
                 self.breaker = self.breaker.sampled(good=good)
         else:
@@ -94,6 +97,8 @@ class Standing:
             self.breaker = self.breaker.counted(counts.seen, counts.bad + refuted, now)
         for confirms in counts.told:
             self.cohort = self.cohort.witnessed(now, confirms=confirms)
+        if self.is_canary:
+            self.breaker = self.breaker.doubted(self.cohort.recent, now)
         found = self.cohort.incident
         if found is not None and found.cause is Cause.SOURCE_BROKE:
             self.breaker = self.breaker.broke(
@@ -138,7 +143,9 @@ def keys(of: Collection[Key]) -> dict[str, list[object]]:
 
 def read(row: Row) -> Standing:
     return Standing(
-        _cohort(row.cohort) if row.cohort else Cohort(), _breaker(row.breaker) if row.breaker else DataBreaker()
+        _cohort(row.cohort) if row.cohort else Cohort(),
+        _breaker(row.breaker) if row.breaker else DataBreaker(),
+        is_canary(*row.key),
     )
 
 
@@ -177,6 +184,17 @@ async def write(transaction: Transaction, standing: Mapping[Key, Standing]) -> N
         "causes": [one.cause for one in listed],
     }
     await transaction.run(WRITE, values)
+
+
+async def count_unread(transaction: Transaction, unread: Mapping[Key, int]) -> None:
+    """Count answers that next parsers could not read: they are bad. The transaction writes no entities."""
+    counted = {key: Counts(seen=count, odd=count, bad=count) for key, count in unread.items() if is_canary(*key)}
+    if not counted:
+        return
+    standing, now = await take(transaction, counted)
+    for key, counts in counted.items():
+        standing[key].count(counts, now)
+    await write(transaction, standing)
 
 
 async def caused(transaction: Transaction, *, most: int, epoch: int | None) -> Caused | None:

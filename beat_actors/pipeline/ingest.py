@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +21,7 @@ from beat_actors.fetches.claims import Retrieved, claim_retrieved
 from beat_actors.fetches.holding import give_back
 from beat_actors.fetches.settlements import settle, settlement_row
 from beat_actors.fetches.states import Stage
+from beat_actors.holds import cohorts
 from beat_actors.logger import get_logger
 from beat_actors.payloads.structure import structure_of
 from beat_actors.pipeline.builds import software
@@ -86,10 +87,11 @@ async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
     """Parse the payloads. One for which this process has no memory is given back: another process may read it. Between two payloads the
     process's calls go on."""
     read: list[Read] = []
+    canaries = await engine.canaries.shares(engine.database, (f"{claim.source}/{claim.operation}" for claim in claims))
     for claim in claims:
         await asyncio.sleep(0)
         try:
-            read.append((claim, *_named(claim, *_read(claim, engine.settings.parser_canary))))
+            read.append((claim, *_named(claim, *_read(claim, canaries))))
         except MemoryError as error:
             engine.own_trouble.caused(error)
             await give_back(engine.database, [claim], Stage.RETRIEVED, tried=True)
@@ -182,9 +184,19 @@ async def _commit(engine: Engine, read: Sequence[Read], result: StageResult) -> 
         passed = await completion.read(transaction, results, records)
         done = [item for item in read if item[0].id in passed]
         await _keep_aside(transaction, done)
+        await cohorts.count_unread(transaction, _unread(done))
         hit("ingest.before_commit", [fetch_id for fetch_id, _ in records])
     _count(engine, read, done, result)
     result.next += [claim.id for claim, _, outcome in done if outcome is Outcome.PARSED]
+
+
+def _unread(done: Sequence[Read]) -> Counter[cohorts.Key]:
+    """How many answers each parser version could not read."""
+    return Counter(
+        cohorts.Key(claim.platform, claim.source, claim.operation, row["version"])
+        for claim, row, outcome in done
+        if outcome is Outcome.MALFORMED
+    )
 
 
 def _read(claim: Retrieved, canaries: Mapping[str, float]) -> tuple[dict[str, Any], Outcome]:

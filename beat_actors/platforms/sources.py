@@ -119,8 +119,8 @@ class Endpoint:
             raise ValueError(f"the next parser has version {self.version} too; rows of the two could not be told apart")
 
     def reading(self, fetch_id: int, share: float) -> "Endpoint":
-        """The endpoint as it reads the answer of a fetch: with its next parser for this share (0 to 1) of all fetches. It depends on nothing but the fetch, so
-        that an answer which is read again is read in the same way."""
+        """The endpoint as it reads the answer of a fetch: with its next parser for this share (0 to 1) of all fetches. It depends on nothing but the fetch and
+        the share, so that an answer which is read again is read in the same way."""
         found = self.next_parser
         if found is None or crc32(b"%d" % fetch_id) >= share * 2**32:
             return self

@@ -3,10 +3,13 @@
 Closed → open when many more records than usual are bad: rejected, or held and refuted. Also when the cohort says that the source broke. While it is
 open, one call in 50 still goes to the source, and what it says is only judged. It closes when 19 of the last 20 such records are good. A new
 parser version begins with a breaker of its own.
+
+The breaker of a version that reads only a share of the answers opens sooner, because the deployed parser can read all of them. It closes by hand.
 """
 
 import msgspec
 
+from beat_actors.trust.cohort import TOO_MANY
 from beat_actors.trust.counting import Recent
 
 AT_LEAST = 10
@@ -55,6 +58,14 @@ class DataBreaker(msgspec.Struct, frozen=True, array_like=True):
             )
         learnt = self.usual + (bad - self.usual * seen) / max(SLOWNESS, seen)
         return msgspec.structs.replace(self, recent=recent, usual=max(USUAL, learnt))
+
+    def doubted(self, recent: Recent, now: float) -> "DataBreaker":
+        """Of a version that reads a share of the answers, after so many observations were out of range. It has few, so it does not wait for `WINDOW` of
+        them, nor for witnesses."""
+        if self.is_open or recent.odd < AT_LEAST or recent.odd <= TOO_MANY * recent.seen:
+            return self
+        share = 100 * recent.odd / recent.seen
+        return self._opened(now, f"{share:.0f} % of the last {recent.seen} answers that it read were out of range")
 
     def broke(self, now: float, why: str) -> "DataBreaker":
         """The cohort of the source was refuted, or a person opened it."""

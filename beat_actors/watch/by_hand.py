@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
+from beat_actors.holds.canaries import is_canary
 from beat_actors.moments import moment
 from beat_actors.watch.rule import listed
 
@@ -84,11 +85,14 @@ async def stopped_by_hand(database: Database) -> list[Alert]:
 
 def _of_data(row: Distrusted) -> Alert:
     versions = ", ".join(str(version) for version in row.versions)
+    reads_nothing = all(is_canary(row.platform, row.source, row.operation, version) for version in row.versions)
     return Alert(
         key=f"hand:data:{row.source}:{row.operation}",
         severity="warning",
         cause=f"a person opened the data breaker of {row.source} {row.operation} (parser version {versions}) at {moment(row.since)}",
-        impact=f"{row.platform} uses the other sources; where there is none, requests wait",
+        impact="the deployed parser reads all answers, and the next one none"
+        if reads_nothing
+        else f"{row.platform} uses the other sources; where there is none, requests wait",
         automatic="none: it stays open until somebody closes it; another version of the parser is used at once",
         action=f"`beat sources trust {row.source} --operation {row.operation} --reason …` uses the answers again; `beat audit source/{row.source}` shows who opened it",
         source=row.source,

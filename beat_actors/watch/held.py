@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from beat_actors.alerts import Alert
 from beat_actors.database import Database, Statements
+from beat_actors.holds.canaries import is_canary
 from beat_actors.moments import moment
 
 
@@ -39,7 +40,30 @@ async def distrusted(database: Database) -> list[Alert]:
     """Sources that answer, and answer wrongly."""
     async with database.statements() as alone:
         rows = await alone.rows(DISTRUSTED)
-    return [_of_breaker(row) if row.since is not None else _unclear(row) for row in rows]
+    return [_alert(row) for row in rows]
+
+
+def _alert(row: Distrusted) -> Alert:
+    if is_canary(row.platform, row.source, row.operation, row.parser_version):
+        return _of_canary(row)
+    return _of_breaker(row) if row.since is not None else _unclear(row)
+
+
+def _of_canary(row: Distrusted) -> Alert:
+    """A next parser that has stopped itself."""
+    said = (
+        f"beat sources trust {row.source} --operation {row.operation} --parser-version {row.parser_version} --reason …"
+    )
+    since = "" if row.since is None else f" since {moment(row.since)}"
+    return Alert(
+        key=f"data:{row.source}:{row.operation}:next",
+        severity="warning",
+        cause=f"the next parser of {row.source} {row.operation} (version {row.parser_version}) is stopped{since}: {row.why}",
+        impact="the deployed parser reads all answers again; what the next one wrote before stays until it is restored",
+        automatic="nothing more is read by this version, in any process, until a person says so",
+        action=f"`beat blast --parser {row.parser_version} --source {row.source} --since …` lists what it wrote and `beat restore` undoes it; remove it from BEAT_PARSER_CANARY, or let it go on with `{said}`",
+        source=row.source,
+    )
 
 
 def _of_breaker(row: Distrusted) -> Alert:
