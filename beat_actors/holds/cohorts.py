@@ -141,9 +141,14 @@ def keys(of: Collection[Key]) -> dict[str, list[object]]:
     return {name: [key[place] for key in listed] for place, name in enumerate(names)}
 
 
+def cohort_of(packed: bytes) -> Cohort:
+    """A cohort as its row has it; empty where nothing was counted."""
+    return _cohort(packed) if packed else Cohort()
+
+
 def read(row: Row) -> Standing:
     return Standing(
-        _cohort(row.cohort) if row.cohort else Cohort(),
+        cohort_of(row.cohort),
         _breaker(row.breaker) if row.breaker else DataBreaker(),
         is_canary(*row.key),
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from beat_actors.database import Database, Statements, Transaction, jsonb
 from beat_actors.database.processes import SEEN_WITHIN
+from beat_actors.observe import distrust
 from beat_actors.observe.changes import changes
 from beat_actors.observe.page import Affected, Brief, Part, Trouble
 from beat_actors.observe.roots import Group, Standing, groups
@@ -18,6 +19,8 @@ from beat_actors.platforms.registry import platforms
 LISTED = 5
 """Problems that are listed."""
 ALERTS = 500
+BREAKERS = 20
+"""Open data breakers that are listed."""
 COUNTED = 10_000
 BEFORE = timedelta(hours=1)
 NOTICED = timedelta(minutes=1)
@@ -30,7 +33,8 @@ OF_ASSETS = frozenset({"assets", "backlog"})
 
 
 class Now(NamedTuple):
-    """`led_at`: when the scheduler was seen last; `looked_at`: when it looked for problems. `requests`: how many have not ended."""
+    """`led_at`: when the scheduler was seen last; `looked_at`: when it looked for problems. `requests`: how many have not ended.
+    `data_breakers`: those that are open, as `distrust.read` takes them."""
 
     at: datetime
     led_at: datetime | None
@@ -38,6 +42,7 @@ class Now(NamedTuple):
     alerts: int
     requests: int
     processes: dict[str, int]
+    data_breakers: list[dict[str, Any]]
 
 
 class Waits(NamedTuple):
@@ -69,7 +74,7 @@ AFFECTED, ASSETS = SQL("affected", Waits), SQL("assets", Assets)
 async def brief(database: Database, *, actors: bool = True) -> Brief:
     """The page of this moment. `actors`: with the names and reasons of operators. Raises `StorageUnavailable`."""
     async with database.statements() as alone:
-        now = await alone.only(NOW, {"most": COUNTED, "seconds": SEEN_WITHIN})
+        now = await alone.only(NOW, {"most": COUNTED, "seconds": SEEN_WITHIN, "breakers": BREAKERS})
         standing = await alone.rows(STANDING, {"most": ALERTS})
     return await _brief(database, now, standing, actors=actors)
 
@@ -79,8 +84,9 @@ async def _brief(database: Database, now: Now, standing: Sequence[Standing], *, 
     unled = now.led_at is None or now.at - now.led_at > UNLED
     found = groups([*([_unled(now)] if unled else []), *standing], platform_of)
     graver = [one for one in found if one.severity != "info" and not one.root.silenced]
+    breakers = [distrust.read(row) for row in now.data_breakers]
     if not graver:
-        return Brief(at=now.at, status="calm", sentence=_calm(now, found))
+        return Brief(at=now.at, status="calm", sentence=_calm(now, found), data_breakers=breakers)
     shown = found[:LISTED]
     onset = min(one.root.opened_at for one in graver)
     async with database.statements() as alone:
@@ -93,6 +99,7 @@ async def _brief(database: Database, now: Now, standing: Sequence[Standing], *, 
         sentence=_sentence(graver),
         problems=problems,
         left_out=len(found) - len(shown),
+        data_breakers=breakers,
         before=before,
         after=after,
     )

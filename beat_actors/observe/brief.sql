@@ -1,7 +1,8 @@
 -- name: now
 -- The moment, when the scheduler was seen last, when it looked for problems last, how many alerts are open, how many requests have not ended
--- (counted up to a limit), and the living processes by their kind.
--- Parameters: most (integer): requests that are counted, seconds (integer): since its last report for which a process is said to live.
+-- (counted up to a limit), the living processes by their kind, and the data breakers that are open, the oldest first.
+-- Parameters: most (integer): requests that are counted, seconds (integer): since its last report for which a process is said to live, breakers
+-- (integer): data breakers at most.
 -- Rows: `Now`, one.
 -- Locks: none.
 -- No row: never.
@@ -11,7 +12,11 @@ SELECT clock_timestamp() AS at, (SELECT seen_at FROM leader WHERE name = 'schedu
        (SELECT count(*) FROM (SELECT FROM scrape_request_log WHERE status IN ('PENDING', 'PROCESSING') LIMIT %(most)s) open) AS requests,
        (SELECT coalesce(jsonb_object_agg(name, living), '{}') FROM (
             SELECT name, count(*) AS living FROM process WHERE seen_at > clock_timestamp() - make_interval(secs => %(seconds)s) GROUP BY name
-        ) p) AS processes
+        ) p) AS processes,
+       (SELECT coalesce(jsonb_agg(d), '[]') FROM (
+            SELECT platform, source, operation, parser_version, open_since AS since, by_hand, why, encode(cohort, 'base64') AS cohort FROM trust_cohort
+            WHERE open_since IS NOT NULL ORDER BY open_since, source, operation, parser_version LIMIT %(breakers)s
+        ) d) AS data_breakers
 
 -- name: standing
 -- The open alerts, the most severe first. Those about single credentials and limits, of which there may be many, come after the others.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from beat_actors.moments import moment
-from beat_actors.observe.page import Brief, Change, Trouble
+from beat_actors.observe.page import Brief, Change, OpenDataBreaker, Trouble
 from beat_actors.observe.words import lasting, number
 
 IN_FULL = 2
@@ -16,9 +16,9 @@ LONGEST = 400
 
 
 def markdown(page: Brief) -> str:
-    """A calm page is one line."""
+    """A calm page is one line, unless data breakers are open."""
     if page.status == "calm":
-        return f"{page.sentence} ({moment(page.at)})\n"
+        return "\n".join([f"{page.sentence} ({moment(page.at)})", *_data_breakers(page)]) + "\n"
     if page.status == "past":
         return _past(page)
     lines = [f"# {page.sentence}", "", f"As of {moment(page.at)}."]
@@ -29,6 +29,7 @@ def markdown(page: Brief) -> str:
         ]
     if page.left_out:
         lines += ["", f"{number(page.left_out, 'more problem')}: `beat alerts` lists all."]
+    lines += _data_breakers(page)
     lines += ["", "## In the hour before it began", "", *(_changes(page.before) or ["Nothing was changed."])]
     if page.after:
         lines += ["", "## Changed since", "", *_changes(page.after)]
@@ -55,6 +56,21 @@ def _in_full(place: int, problem: Trouble, at: datetime) -> list[str]:
 def _in_short(place: int, problem: Trouble, at: datetime) -> str:
     action = f" Safe action: `{problem.command}`." if problem.command else ""
     return f"{place}. **{problem.key}** ({_of(problem)}), {_since(problem, at)}: {_short(problem.cause)}. {_sentence(problem.affected.sentence)}{action}"
+
+
+def _data_breakers(page: Brief) -> list[str]:
+    """A line for each that is open; none where all are closed."""
+    if not page.data_breakers:
+        return []
+    return ["", "## Data breakers that are open", "", *(_distrusted(one, page.at) for one in page.data_breakers)]
+
+
+def _distrusted(one: OpenDataBreaker, at: datetime) -> str:
+    version = f"parser version {one.parser_version}{', the next one' if one.following else ''}"
+    said = "an operator opened it" if one.by_hand else _short(one.why)
+    share = "" if one.share is None else f"; {one.share:.0%} of its last answers were out of range"
+    since = f"since {moment(one.since)} ({lasting(at - one.since)})"
+    return f"- **{one.source} {one.operation}** ({version}), {since}: {said}{share}. Safe action: `{one.action}`."
 
 
 def _of(problem: Trouble) -> str:

@@ -62,6 +62,25 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[Part]
 
 
+class OpenDataBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """A data breaker that is open: the answers of a source, as this version of its parser reads them, are not used, or hardly. `following`: the version
+    is that of the next parser, so that the deployed one reads all answers.
+
+    `share`: of the last answers, how many were out of range (0 to 1); null where none was counted. `why` is empty where an operator opened it.
+    `action`: the safe one, as a command.
+    """
+
+    source: str
+    operation: str
+    parser_version: int
+    following: bool
+    since: datetime
+    by_hand: bool
+    share: float | None
+    why: str
+    action: str
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody changed: code or settings that processes were started with, processes that were started, what operators did.
 
@@ -99,7 +118,8 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """One page. `status`: calm; trouble; blind (nobody looks for problems, so the page may be out of date); past (of a span of time).
 
     `sentence`: all of it in one line. `problems`: the root cause first. `left_out`: problems, and entries of the timeline, that are not listed.
-    `before`: what changed in the hour before the first problem began; `after`: since then. `timeline`, `throughput`: of the span of time from
+    `data_breakers`: those that are open, the oldest first, 20 at most, also where the page is calm. `before`: what changed in the hour before the first
+    problem began; `after`: since then. `timeline`, `throughput`: of the span of time from
     `since` until `until`.
     """
 
@@ -108,6 +128,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     problems: list[Trouble] = []
     left_out: int = 0
+    data_breakers: list[OpenDataBreaker] = []
     before: list[Change] = []
     after: list[Change] = []
     since: datetime | None = None

@@ -36,6 +36,8 @@ OF_SWEEP = {"partitions": "partition:", "archive": "payloads:", "assets_deleted"
 """By the sweep that is late: the keys of what it leaves undone."""
 DISTRUSTED = "hand:data:"
 """How the alerts begin that are about a data breaker which a person opened."""
+NEXT_PARSER = ":next"
+"""How the alerts end that are about a next parser. Nothing waits for one."""
 AFTER_A_RESTORE = frozenset({"consistency", "partition"})
 """Rules about what a dump that was restored may have brought along."""
 
@@ -180,8 +182,8 @@ def _by_wrong_data(root: Standing, part: Standing, platform_of: Mapping[str, str
     if root.rule != "data" and not root.key.startswith(DISTRUSTED):
         return False
     if part.rule == "held":
-        return part.about == root.about.removeprefix("data:")
-    return part.key.startswith(f"waiting:{platform_of.get(root.source or '')}:")
+        return part.about == root.about.removeprefix("data:").removesuffix(NEXT_PARSER)
+    return not root.key.endswith(NEXT_PARSER) and part.key.startswith(f"waiting:{platform_of.get(root.source or '')}:")
 
 
 def _by_a_budget(root: Standing, part: Standing) -> bool:

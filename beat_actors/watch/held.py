@@ -61,7 +61,7 @@ def _of_canary(row: Distrusted) -> Alert:
         cause=f"the next parser of {row.source} {row.operation} (version {row.parser_version}) is stopped{since}: {row.why}",
         impact="the deployed parser reads all answers again; what the next one wrote before stays until it is restored",
         automatic="nothing more is read by this version, in any process, until a person says so",
-        action=f"`beat blast --parser {row.parser_version} --source {row.source} --since …` lists what it wrote and `beat restore` undoes it; remove it from BEAT_PARSER_CANARY, or let it go on with `{said}`",
+        action=f"`beat blast --since TIME --parser {row.parser_version} --source {row.source}` lists what it wrote, and `beat restore` undoes that; remove it from BEAT_PARSER_CANARY, or let it go on: `{said}`",
         source=row.source,
     )
 

@@ -15,6 +15,7 @@ from beat_actors.cli.app import app
 from beat_actors.database import Database
 from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
+from beat_actors.holds import cohorts
 from beat_actors.observe import brief as page_of
 from beat_actors.observe.brief import brief
 from beat_actors.observe.markdown import markdown
@@ -287,6 +288,35 @@ async def test_a_source_that_answers_wrongly_comes_before_the_records_that_are_h
     assert problem.command == "beat held"
 
 
+async def test_open_data_breakers_are_listed_with_their_share_and_a_safe_action(
+    engine: Engine, admin: psycopg.Connection[Any], process: Callable[..., None]
+) -> None:
+    """Also one that a person opened a moment ago, of which no alert tells yet."""
+    process()
+    key = cohorts.Key("toy", "toy-first", "look", 1)
+    async with engine.database.transaction() as transaction:
+        standing, now = await cohorts.take(transaction, {key})
+        standing[key].count(cohorts.Counts(seen=40, odd=20, bad=20), now)
+        await cohorts.write(transaction, standing)
+    admin.execute(
+        "INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker, open_since, by_hand)"
+        " VALUES ('toy', 'toy-second', 'look', 3, '', '', now(), true)"
+    )
+    page = await looked(engine.database)
+    assert [(one.source, one.operation, one.parser_version, one.share, one.by_hand) for one in page.data_breakers] == [
+        ("toy-first", "look", 1, 0.5, False),
+        ("toy-second", "look", 3, None, True),
+    ]
+    assert first(page).key == "data:toy-first:look"
+    text = markdown(page)
+    assert "50 % of the last 40 records were bad; 0.2 % is usual; 50% of its last answers were out of range." in text
+    assert "an operator opened it. Safe action: `beat audit source/toy-second`." in text
+    admin.execute("DELETE FROM trust_cohort WHERE NOT by_hand")
+    calm = await looked(engine.database)
+    assert (calm.status, len(calm.data_breakers)) == ("calm", 1)
+    assert "- **toy-second look** (parser version 3), since " in markdown(calm)
+
+
 async def test_sinks_that_take_no_message_are_the_problem_of_who_would_be_told(
     engine: Engine, admin: psycopg.Connection[Any], process: Callable[..., None]
 ) -> None:
@@ -397,7 +427,7 @@ def test_what_the_page_reads_does_not_grow_with_what_waits(admin: psycopg.Connec
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 4000
     found = admin.execute(page_of.AFFECTED.text, params).fetchall()
     assert [fetches for _, _, _, fetches, *_ in found] == [100] * page_of.LISTED
-    params = {"most": 100, "seconds": 30}
+    params = {"most": 100, "seconds": 30, "breakers": 20}
     row = admin.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {page_of.NOW.text}", params).fetchone()
     assert row is not None
     assert row[0][0]["Plan"]["Shared Hit Blocks"] < 1000
