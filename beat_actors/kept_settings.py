@@ -85,6 +85,14 @@ class KeptSettings(TraceSettings):
         ),
     ] = {}
 
+    deploy: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{1,64}$",
+            description="name of what is deployed, such as the commit; rows name it beside the version of Beat, so that `beat blast --deploy` finds what it has read",
+        ),
+    ] = None
+
     parser_canary: Annotated[
         dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_]+$")], Annotated[float, Field(ge=0, le=1)]],
         NoDecode,

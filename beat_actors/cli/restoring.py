@@ -44,6 +44,8 @@ class Which:
         Only those of the entity with this key or name; needs --platform.
     fetch
         Only those of this fetch.
+    deploy
+        Only those that this deploy has read: BEAT_DEPLOY of the workers, such as a commit, or its first 7 or more characters; or a version of Beat.
     """
 
     since: datetime | None = None
@@ -54,6 +56,7 @@ class Which:
     kind: str | None = None
     handle: str | None = None
     fetch: int | None = None
+    deploy: str | None = None
 
     def fields(self) -> dict[str, Any]:
         given = {**asdict(self), "since": _utc(self.since), "until": _utc(self.until)}

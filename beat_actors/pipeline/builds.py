@@ -31,9 +31,9 @@ ADD = SQL("add")
 
 
 @cache
-def software() -> str:
-    """The version of Beat that this process runs."""
-    return version("beat-actors")
+def software(deploy: str | None) -> str:
+    """The version of Beat that this process runs, with the name of its deploy."""
+    return version("beat-actors") + ("" if deploy is None else f"+{deploy}")
 
 
 async def ids_of(transaction: Transaction, builds: Collection[Build]) -> Mapping[Build, int]:

@@ -91,7 +91,7 @@ async def _read_all(engine: Engine, claims: Sequence[Retrieved]) -> list[Read]:
     for claim in claims:
         await asyncio.sleep(0)
         try:
-            read.append((claim, *_named(claim, *_read(claim, canaries))))
+            read.append((claim, *_named(claim, *_read(claim, canaries, engine.settings.deploy))))
         except MemoryError as error:
             engine.own_trouble.caused(error)
             await give_back(engine.database, [claim], Stage.RETRIEVED, tried=True)
@@ -199,9 +199,9 @@ def _unread(done: Sequence[Read]) -> Counter[cohorts.Key]:
     )
 
 
-def _read(claim: Retrieved, canaries: Mapping[str, float]) -> tuple[dict[str, Any], Outcome]:
+def _read(claim: Retrieved, canaries: Mapping[str, float], deploy: str | None) -> tuple[dict[str, Any], Outcome]:
     """Parse one payload: the row that is committed, and what it came to. Nothing that a payload does raises here. `canaries`: the share of answers
-    that the next parser reads, by source and operation."""
+    that the next parser reads, by source and operation. `deploy`: the name of what runs."""
     row: dict[str, Any] = {"id": claim.id, "fence": claim.fence, "version": 0}
     if claim.poison:
         return row | {"kind": "poison", "error": "its worker died each time that it was parsed"}, Outcome.MALFORMED
@@ -239,7 +239,7 @@ def _read(claim: Retrieved, canaries: Mapping[str, float]) -> tuple[dict[str, An
                 "follow_ups": follow_ups,
                 "items": 0 if is_witness else len(fresh.records),
                 "partial": listing.partial,
-                "software": software(),
+                "software": software(deploy),
             }
         )
     except Missing as error:

@@ -60,7 +60,8 @@ async def _write_entities(transaction: Transaction, read: Sequence[Read]) -> gat
         hit("process.write", claim.request_id)
         for table, found in records.entities.items():
             by_table[claim.platform, table].append(Answer(claim, bytes(found)))
-    made = {claim.id: _build(claim, records) for claim, records in read if records.entities}
+    deploy = transaction.settings.deploy
+    made = {claim.id: _build(claim, records, deploy) for claim, records in read if records.entities}
     ids = await builds.ids_of(transaction, set(made.values()))
     gated = await gating.judge(transaction, [claim for claim, _ in read], by_table)
     await gating.hold(transaction, gated)
@@ -115,9 +116,9 @@ def tally(claims: Iterable[Claimed], judged: Judged) -> None:
         TALLY.judged(key.platform, key.source, key.operation, refuted=refuted)
 
 
-def _build(claim: Claimed, records: Records) -> Build:
+def _build(claim: Claimed, records: Records, deploy: str | None) -> Build:
     """What read the answer. Its records may have been kept by a process with another version."""
-    software = records.software or builds.software()
+    software = records.software or builds.software(deploy)
     return Build(software, claim.platform, claim.source, claim.operation, claim.parser_version or 0)
 
 

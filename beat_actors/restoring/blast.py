@@ -18,7 +18,17 @@ from beat_actors.platforms.interface import Entity
 from beat_actors.restoring.change import change_of, logged_names
 from beat_actors.restoring.fold import NULL, Folded
 from beat_actors.restoring.reading import Choice, Key, folds
-from beat_actors.restoring.selection import Selection, Target, conditions, keys_of, not_folded, settled, targets
+from beat_actors.restoring.selection import (
+    OF_DEPLOY,
+    Selection,
+    Target,
+    conditions,
+    deploy_values,
+    keys_of,
+    not_folded,
+    settled,
+    targets,
+)
 
 COMPARED = 2_000
 CHUNK = 500
@@ -322,7 +332,8 @@ def _rows_of(entity: Entity) -> Statement[Counted]:
     text = f"""
 SELECT count(*) AS entities, count(*) AS observations, count(DISTINCT account_id) AS accounts, min(observed_at) AS first_at, max(observed_at) AS last_at
 FROM "{entity.table}" WHERE observed_at >= %(since)s AND observed_at < %(until)s AND source = coalesce(%(source)s, source)
-    AND parser_version = coalesce(%(version)s, parser_version) AND {entity.key} = coalesce(%(handle)s, {entity.key}) AND %(fetch)s::bigint IS NULL"""  # noqa: S608 - declared
+    AND parser_version = coalesce(%(version)s, parser_version) AND {entity.key} = coalesce(%(handle)s, {entity.key}) AND %(fetch)s::bigint IS NULL
+    AND (%(chosen_deploy)s::text IS NULL OR build_id IN (SELECT id FROM parser_build b WHERE {OF_DEPLOY}))"""  # noqa: S608 - declared
     return Composed("restoring/blast.rows", text, Counted)
 
 
@@ -334,4 +345,5 @@ def _row_values(selection: Selection) -> dict[str, Any]:
         "version": selection.parser_version,
         "handle": selection.handle,
         "fetch": selection.fetch,
+        **deploy_values(selection.deploy),
     }

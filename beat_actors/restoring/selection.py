@@ -14,13 +14,15 @@ from beat_actors.platforms.interface import Entity
 from beat_actors.platforms.reading import name as bare_name
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.platforms.registry import platforms, source_named
+from beat_actors.text import check_text
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Observations from `since` until before `until`, and of these the ones to which all that is given applies.
 
     `since`, `until`: times at which answers began; `since` may be left out with `fetch`, and `until` is now if it is not given. `handle`: the key or
-    a name of an entity; it needs `platform`. `kind`: such as profiles.
+    a name of an entity; it needs `platform`. `kind`: such as profiles. `deploy`: what read the answers, as `BEAT_DEPLOY` named it (or how that begins, from 7
+    characters on), or a version of Beat.
     """
 
     since: datetime | None = None
@@ -31,6 +33,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parser_version: int | None = None
     handle: str | None = None
     fetch: int | None = None
+    deploy: str | None = None
 
 
 class Target(NamedTuple):
@@ -57,7 +60,10 @@ class Clock(NamedTuple):
 
 
 SQL = Statements(__file__)
-CLOCK = SQL("clock", Clock)
+CLOCK, DEPLOYS = SQL("clock", Clock), SQL("deploys", str)
+SHORTEST_DEPLOY = 7
+"""Characters from which on the name of a deploy need not be whole, as with commits."""
+OF_DEPLOY = SQL.fragment("of_deploy")
 
 
 def targets(selection: Selection | None = None) -> list[Target]:
@@ -99,12 +105,31 @@ async def settled(transaction: Transaction, selection: Selection) -> Selection:
                 f"fetch {selection.fetch} is not kept or brought nothing; give the time from which it is searched (since)"
             )
         since = clock.payload_at
+    if selection.deploy is not None:
+        await _check_deploy(transaction, selection.deploy)
     since, until = in_utc(since, "since"), clock.now if until is None else min(in_utc(until, "until"), clock.now)
     if since >= until:
         raise BadInput(
             "the selection ends before it begins: since must be earlier than until and than now", field="since"
         )
     return msgspec.structs.replace(selection, since=since, until=until)
+
+
+async def _check_deploy(transaction: Transaction, deploy: str) -> None:
+    check_text(deploy, "deploy", longest=100)
+    found = await transaction.rows(DEPLOYS, deploy_values(deploy))
+    if not found:
+        raise NotFound(
+            f"no answer was read by the deploy {deploy}; it is named as BEAT_DEPLOY was set, and `beat provenance` shows it as software"
+        )
+    if len(found) > 1:
+        raise BadInput(f"{deploy} is how several deploys begin: {', '.join(found)}", field="deploy")
+
+
+def deploy_values(deploy: str | None) -> dict[str, Any]:
+    """The parameters of the fragment `of_deploy`. A name that is too short to be the beginning of one has to be the whole."""
+    begins = deploy if deploy is not None and len(deploy) >= SHORTEST_DEPLOY else None
+    return {"chosen_deploy": deploy, "chosen_deploy_begins": begins}
 
 
 def check(selection: Selection) -> None:
@@ -145,6 +170,9 @@ def conditions(selection: Selection, target: Target, keys: Sequence[str] | None)
         if value is not None:
             found.append(f"l.{column} = %(chosen_{column})s")
             values[f"chosen_{column}"] = value
+    if selection.deploy is not None:
+        found.append(f"l.build_id IN (SELECT id FROM parser_build b WHERE {OF_DEPLOY})")  # noqa: S608 - a fragment
+        values |= deploy_values(selection.deploy)
     if keys is not None:
         found.append(f"l.{target.subject} = ANY(%(chosen_keys)s)")
         values["chosen_keys"] = list(keys)

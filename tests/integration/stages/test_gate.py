@@ -97,7 +97,7 @@ async def test_s8_4_a_false_answer_never_replaces_a_good_number(
     assert await ended(engine, request) == [("COMPLETE", None)]
 
 
-def misread(patch: pytest.MonkeyPatch, **values: int) -> None:
+def misread(patch: pytest.MonkeyPatch, **values: int | str) -> None:
     """From now on the parsers of all sources read these numbers of every profile, as one with a bug does."""
     for source in platform.sources.values():
         endpoint = source.endpoints.get("profile_by_handle")

@@ -46,7 +46,7 @@ async def test_s8_1_and_s8_2_every_observation_is_logged_with_its_source_time_pa
     await scrape(engine, 12)
     for log in ("profile_log", "post_log"):
         ((*_, count),) = found = await rows(engine.database, LOGGED.format(table=log, fetch="fetch_id"))
-        assert found == [told(builds.software(), count)]
+        assert found == [told(builds.software(None), count)]
         assert await rows(engine.database, f"SELECT count(*), bool_and(dimensions <> '{{}}') FROM {log}") == [
             (count, True)
         ]
@@ -59,7 +59,7 @@ async def test_s6_11_every_row_names_its_parser_and_the_software_and_two_version
     monkeypatch.setattr(ingest, "software", lambda: "9.9.9")
     await scrape(engine, 0)
     versions = {row[0] for row in await rows(engine.database, BUILDS)}
-    assert versions == {builds.software(), "9.9.9"}
+    assert versions == {builds.software(None), "9.9.9"}
     for table, fetch in (
         ("instagram_account", "observed_fetch"),
         ("instagram_post", "observed_fetch"),
