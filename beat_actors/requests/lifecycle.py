@@ -14,6 +14,7 @@ from beat_actors.fetches.ending import Failed, date, fail
 from beat_actors.fetches.follow_ups import stands_apart, those_beside
 from beat_actors.fetches.states import Stage
 from beat_actors.holds.asking import unanswered
+from beat_actors.requests import renames
 from beat_actors.requests.states import Status
 
 SQL = Statements(__file__)
@@ -58,7 +59,8 @@ END = SQL("end", int)
 WAIT = SQL("wait")
 
 # A follow-up that finds nothing, or nothing public, leaves the request complete with what it has.
-SOFT = frozenset({"missing", "private"})
+MISSING = "missing"
+SOFT = frozenset({MISSING, "private"})
 APART = frozenset({"refused", "bad_request", "malformed", "poison"})
 """How a fetch fails, beside these, that harms none of those that stand beside it."""
 
@@ -142,20 +144,27 @@ async def fail_fetches(
     }
     beside = await those_beside(transaction, [row.id for row in failed if row.is_first and row.id in apart])
     asked = await unanswered(transaction, failed)
+    own = [row for row in failed if row.witness_of is None]
+    moved = await renames.follow(transaction, [row for row in own if row.is_first and row.error.get("code") == MISSING])
+    in_vain = await renames.in_vain(
+        transaction, [row.id for row in own if not row.is_first and row.error.get("code") in SOFT]
+    )
     closings = [
         Closing(
             row.request_id,
             row.run,
-            beside.get(row.id, 0) + asked[row.id],
-            data=_consequence(row, apart=row.id in apart),
+            beside.get(row.id, 0) + asked[row.id] + (row.id in moved),
+            data={renames.MOVED: moved[row.id]}
+            if row.id in moved
+            else _consequence(row, apart=row.id in apart, in_vain=row.id in in_vain),
         )
         for row in failed
     ]
     return await close(transaction, closings)
 
 
-def _consequence(row: Failed, *, apart: bool) -> dict[str, Any]:
+def _consequence(row: Failed, *, apart: bool, in_vain: bool) -> dict[str, Any]:
     if row.witness_of is not None:
         return {}  # what is held stays held; the request has what it asked for
-    soft = apart or (not row.is_first and row.error.get("code") in SOFT)
+    soft = apart or (not row.is_first and row.error.get("code") in SOFT and not in_vain)
     return {"partial": row.error} if soft else {"error": row.error}

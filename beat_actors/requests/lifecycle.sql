@@ -24,7 +24,8 @@ FROM
 -- name: close
 -- Counts ended fetches off their requests, and ends the requests that have none left. A request that was cancelled or has expired meanwhile is
 -- left as it is; what its fetches come to is for its followers, if there are any.
--- What a provider says to be missing or private is remembered (`absence`), and forgotten once it is there.
+-- What a provider says to be missing or private is remembered (`absence`), and forgotten once it is there. Where a request went on with an id (`moved`), the
+-- name is remembered with this request, and may be asked for again at once.
 -- Each closing is counted once by its caller: the fetch's own transition, in the same transaction, happens once.
 -- Status: PENDING, PROCESSING -> COMPLETE, FAILED.
 -- Parameters: closings (jsonb: a list of objects with the columns of `c`).
@@ -61,16 +62,17 @@ WITH closing AS (
     RETURNING {{event_columns_of_r}}, lower(r.status) AS happened, l.waits AND NOT r.live AS ended, NOT r.live AND r.waiters > 0 AS awaited
 ), absent AS (
     -- Forced requests in between do not count: the next time is that much later only after the provider was due to be asked.
-    INSERT INTO absence AS a (key, platform, code, said, ask_at, request_id)
-    SELECT DISTINCT ON (key) key, platform, code, said, clock_timestamp() + beat_absence_lasts(code, 1), id FROM (
-        SELECT beat_absence(platform, flow, params, account_id) AS key, platform, data->'error'->>'code' AS code, coalesce(data->'error'->>'message', '') AS said, id
-        FROM closed WHERE ended AND happened = 'failed' AND data->'error'->>'code' IN ('missing', 'private')) c ORDER BY key, id
+    INSERT INTO absence AS a (key, platform, code, said, times, ask_at, request_id)
+    SELECT DISTINCT ON (key) key, platform, code, said, times, clock_timestamp() + CASE times WHEN 0 THEN interval '0' ELSE beat_absence_lasts(code, 1) END, id FROM (
+        SELECT beat_absence(platform, flow, params, account_id) AS key, platform, coalesce(data->'error'->>'code', 'missing') AS code,
+            coalesce(data->'error'->>'message', '') AS said, (happened = 'failed')::integer AS times, id
+        FROM closed WHERE ended AND (happened = 'failed' AND data->'error'->>'code' IN ('missing', 'private') OR happened = 'complete' AND data ? 'moved')) c ORDER BY key, id
     ON CONFLICT (key) DO UPDATE SET code = excluded.code, said = excluded.said, last_at = clock_timestamp(), request_id = excluded.request_id,
         first_at = CASE WHEN a.code = excluded.code THEN a.first_at ELSE clock_timestamp() END,
-        times = CASE WHEN a.code = excluded.code THEN a.times + (a.ask_at <= clock_timestamp())::integer ELSE 1 END,
-        ask_at = clock_timestamp() + beat_absence_lasts(excluded.code, CASE WHEN a.code = excluded.code THEN a.times + (a.ask_at <= clock_timestamp())::integer ELSE 1 END)
+        times = CASE WHEN excluded.times = 0 THEN 0 WHEN a.code = excluded.code THEN a.times + (a.ask_at <= clock_timestamp())::integer ELSE 1 END,
+        ask_at = clock_timestamp() + CASE excluded.times WHEN 0 THEN interval '0' ELSE beat_absence_lasts(excluded.code, CASE WHEN a.code = excluded.code THEN a.times + (a.ask_at <= clock_timestamp())::integer ELSE 1 END) END
 ), present AS (
-    DELETE FROM absence a USING closed c WHERE EXISTS (SELECT FROM absence) AND c.ended AND c.happened = 'complete'
+    DELETE FROM absence a USING closed c WHERE EXISTS (SELECT FROM absence) AND c.ended AND c.happened = 'complete' AND NOT c.data ? 'moved'
         AND a.key = beat_absence(c.platform, c.flow, c.params, c.account_id)
 ), published AS (
     {{publish}} closed WHERE ended
