@@ -65,7 +65,7 @@ class DataBreaker(msgspec.Struct, frozen=True, array_like=True):
         if self.is_open or recent.odd < AT_LEAST or recent.odd <= TOO_MANY * recent.seen:
             return self
         share = 100 * recent.odd / recent.seen
-        return self._opened(now, f"{share:.0f} % of the last {recent.seen} answers that it read were out of range")
+        return self._opened(now, f"{share:.0f} % of its last {recent.seen} observations were out of range")
 
     def broke(self, now: float, why: str) -> "DataBreaker":
         """The cohort of the source was refuted, or a person opened it."""
