@@ -36,6 +36,7 @@ COMPOSED = {
     "beat_actors/privacy/rules.py": "conditions of statements",
     "beat_actors/privacy/subjects.py": "a platform's declarations",
     "beat_actors/requests/intake.py": "a platform's declarations",
+    "beat_actors/requests/renames.py": "a platform's declarations",
     "beat_actors/restoring/as_of.py": "a platform's declarations",
     "beat_actors/restoring/blast.py": "a platform's declarations",
     "beat_actors/restoring/checking.py": "a platform's declarations",
