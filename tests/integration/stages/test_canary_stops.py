@@ -79,9 +79,9 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
 
 
 @pytest.fixture
-async def another(engine: Engine, settings: Settings) -> AsyncIterator[Engine]:
+async def another(engine: Engine) -> AsyncIterator[Engine]:
     """Another process, which knows nothing of the first."""
-    again = engine_with(engine.settings, ProviderClient(settings))
+    again = engine_with(engine.settings, ProviderClient(engine.settings))
     yield again
     await again.close()
 
