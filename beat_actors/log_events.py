@@ -70,7 +70,7 @@ EVENTS = (
     # The stages.
     Event("call_failed", "error", "fetch source operation", "a call failed inside Beat, not at the provider; its lease is returned"),
     Event("check_not_asked", "error", "credential", "the check of a credential failed inside Beat"),
-    Event("canary_stopped", "warning", "parser", "a next parser reads nothing more in this process, because its data breaker is open"),
+    Event("next_parser_stopped", "warning", "parser", "a next parser reads nothing more in this process, because its data breaker is open"),
     Event("canaries_not_known", "warning", "error", "whether next parsers may read could not be looked up; the deployed ones read for now"),
     Event("vault_key_missing", "error", "keys hint", "leases are left to processes that hold the key"),
     Event("lease_lost", "warning", "fetches count", "leases ended before their work did; others do the work"),

@@ -108,4 +108,4 @@ class Canaries:
             return
         self.stopped = frozenset(f"{row.source}/{row.operation}" for row in found)
         for name in sorted(self.stopped - (before or frozenset())):
-            log.warning("canary_stopped", parser=name)
+            log.warning("next_parser_stopped", parser=name)
