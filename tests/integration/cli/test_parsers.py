@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from dataclasses import replace
 from fcntl import ioctl
 from typing import Any
 
@@ -16,6 +17,8 @@ import psycopg
 import pytest
 
 from beat_actors.database import Database
+from beat_actors.platforms.interface import NextParser
+from beat_actors.platforms.registry import source_named
 from beat_actors.settings import Settings
 from tests.conformance.recordings import of_platforms
 from tests.integration.cli.conftest import Beat
@@ -153,7 +156,25 @@ def test_the_list_has_every_parser_and_what_has_read_the_last_day(beat: Beat, pa
     found = {(one["source"], one["operation"]): one for one in beat("parsers", "list", "--json").json}
     assert len(found) > 50
     assert [(seen["version"], seen["answers"]) for seen in found[OPERATION]["stored"]] == [(1, payloads)]
-    assert ["tiktok", *OPERATION, "1", f"1 ({payloads})"] in beat("parsers").rows
+    assert ["tiktok", *OPERATION, "1", "", f"1 ({payloads})"] in beat("parsers").rows
+
+
+def test_the_list_says_since_when_and_why_a_next_parser_is_stopped(
+    beat: Beat, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints = source_named("api23")[1].endpoints
+    old = endpoints["posts_by_id"]
+    monkeypatch.setitem(endpoints, "posts_by_id", replace(old, next_parser=NextParser(old.parse, 2)))  # type: ignore[arg-type]
+    assert ["tiktok", *OPERATION, "1", "2", ""] in beat("parsers").rows
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(
+            "INSERT INTO trust_cohort (platform, source, operation, parser_version, cohort, breaker, open_since, why)"
+            " VALUES ('tiktok', 'api23', 'posts_by_id', 2, '', '', '2026-01-02T03:04:05Z', 'half of it is odd')"
+        )
+    stopped = "2, stopped 2026-01-02T03:04:05Z: half of it is odd"
+    assert ["tiktok", *OPERATION, "1", stopped, ""] in beat("parsers").rows
+    (found,) = [one for one in beat("parsers", "--json").json if (one["source"], one["operation"]) == OPERATION]
+    assert (found["following"], found["stopped_why"]) == (2, "half of it is odd")
 
 
 def test_a_login_that_may_only_read_is_enough(

@@ -56,7 +56,7 @@ async def test_s6_11_every_row_names_its_parser_and_the_software_and_two_version
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scrape(engine, 12)
-    monkeypatch.setattr(ingest, "software", lambda: "9.9.9")
+    monkeypatch.setattr(ingest, "software", lambda _deploy: "9.9.9")
     await scrape(engine, 0)
     versions = {row[0] for row in await rows(engine.database, BUILDS)}
     assert versions == {builds.software(None), "9.9.9"}
