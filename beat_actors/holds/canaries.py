@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
-import structlog
 
 from beat_actors.database import Database, Statements, Transaction, arrays, clock
 from beat_actors.errors import StorageUnavailable
+from beat_actors.logger import get_logger
 from beat_actors.platforms.interface import NextParser
 from beat_actors.platforms.registry import platforms
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 LOOKED_AT_EVERY = 5.0
 SQL = Statements(__file__)
 
