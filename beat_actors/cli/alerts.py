@@ -32,10 +32,11 @@ def list_alerts(*, resolved: Flag = False, silenced: Flag = False, shape: Shape 
     if resolved:
         columns[3:3] = ["resolved", "lasted"]
     prose = ("cause", "impact", "automatic action", "what to do")
+    empty = "no open alerts and no resolved ones" if resolved else "no open alerts"
     folded: list[AlertView] = []
     if sys.stdout.isatty() and not (resolved or silenced or shape.json or shape.json_lines):
         found, folded = _folded(found)
-    show_list(found, columns, lambda one: _alert(one, resolved=resolved), shape, prose=prose, empty="no open alerts")
+    show_list(found, columns, lambda one: _alert(one, resolved=resolved), shape, prose=prose, empty=empty)
     if folded:
         ids = " ".join(str(one.id) for one in folded)
         say(f"{len(folded)} more silenced or explained by another alert: {ids}: `beat alerts --silenced`")

@@ -4,16 +4,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
 from beat_actors import audit
 from beat_actors.access import grants
 from beat_actors.broker.changes import between_turns, lock, look_again
-from beat_actors.broker.decision import Allocator
-from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
-from beat_actors.broker.state import Lane
 from beat_actors.credentials.alerts import watch
 from beat_actors.credentials.info import LIST, RECORDED, CredentialEvent, CredentialInfo
 from beat_actors.credentials.vault import Revealed, Vault
@@ -25,6 +22,9 @@ from beat_actors.platforms.interface import Source
 from beat_actors.platforms.registry import platforms, source_named
 from beat_actors.text import check_text
 from beat_actors.webhooks.endpoints import seal_anew
+
+if TYPE_CHECKING:  # what a turn consists of is loaded by those who choose as it does
+    from beat_actors.broker.decision import Allocator
 
 
 class Lacking(NamedTuple):
@@ -289,6 +289,8 @@ class CredentialManager:
 
         `exclusions`: sources by name, and single credentials by id, whose source stays in as long as another of its credentials can.
         """
+        from beat_actors.broker.state import Lane
+
         chain, allocator = await self._allocator(platform, operation, exclusions, Random(0))
         return [source for source in chain if allocator.has_room(Lane(0, operation, 1, (source,)))]
 
@@ -298,6 +300,8 @@ class CredentialManager:
         `exclusions` as in `fetch_enabled_sources`. Raises `NoAvailableSources` with the reasons for each credential that is left and
         the earliest time at which one may be back.
         """
+        from beat_actors.broker.state import Lane
+
         chain, allocator = await self._allocator(platform, operation, exclusions, Random())
         lane = Lane(0, operation, 1, chain)
         lease = allocator.pick(lane, 0)
@@ -309,8 +313,11 @@ class CredentialManager:
 
     async def _allocator(
         self, platform: str, operation: str, exclusions: Collection[str | int], rng: Random
-    ) -> tuple[tuple[str, ...], Allocator]:
+    ) -> tuple[tuple[str, ...], "Allocator"]:
         """The chain and the credentials as they stand now, without those that are excluded. Calls in flight take room."""
+        from beat_actors.broker.decision import Allocator
+        from beat_actors.broker.loading import HELD, UNTAKEN, load_groups, load_snapshot
+
         async with self.database.transaction() as transaction:
             of_platform = {"platform": platform}
             held = await transaction.rows(HELD, of_platform) + await transaction.rows(UNTAKEN, of_platform)
