@@ -32,7 +32,6 @@ from beat_actors.simulator.client import SimulatorClient
 from bench.drills import MEASURED_BY_LOAD
 from bench.notices_faults import (
     CREDENTIALS,
-    DAILY,
     FAULTS,
     LASTING,
     LEFT,
@@ -260,10 +259,7 @@ def main() -> int:
             ),
             "BEAT_EVENT_SINKS": json.dumps({"bus": {"url": bus.url}}),
         }
-        # Read by the processes alone: the settings of this one take no JSON for it.
-        os.environ["BEAT_LIMITS"] = json.dumps({DAILY: {"calls": 20, "window": "calendar", "reserve": 0.0}})
         stack = Stack(Path(folder) / "stack", extra_env=extra)
-        stack.env.pop("BEAT_LIMITS", None)
         rows = list[Row]()
         try:
             with running(elsewhere, bus), stack.running(migrate=migrate.upgrade):

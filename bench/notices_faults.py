@@ -16,6 +16,7 @@ import aiohttp
 import psutil
 import psycopg
 from aiohttp import web
+from redis import asyncio as redis
 
 from beat_actors.engine import Engine
 from beat_actors.local.servers import ValkeyServer
@@ -24,7 +25,7 @@ from beat_actors.simulator.client import SimulatorClient
 
 FLOW = "refresh_profile_by_handle"
 SOURCES = ("graphapi", "arraybobo", "jotucker", "lama", "bestsolutions")
-DAILY = "refresh_profile_insta_daily"
+DAILY, USED = "refresh_profile_insta_daily", 20_000
 BACKLOG = 50_500
 CREDENTIALS = 6
 """Of each source: the traffic must not use their limits up."""
@@ -224,18 +225,9 @@ async def _run(world: World, sql: str, *values: int) -> None:
 
 
 async def spend(world: World) -> None:
-    """Use the daily limit on on-demand requests up. A call that could not be counted, or for which the API has no place, is made again."""
-    for number in itertools.count():
-        url = f"{world.stack.api_url}/v1/profiles/instagram/creator_{number:06d}/refresh"
-        with contextlib.suppress(aiohttp.ClientConnectionError, TimeoutError):
-            async with world.http.post(url) as answer:
-                if answer.status == 429 and (await answer.json(content_type=None)).get("limit") == DAILY:
-                    return
-                if answer.status not in (202, 429, 503):
-                    answer.raise_for_status()
-                if answer.status == 202:
-                    continue
-        await asyncio.sleep(1)
+    """The daily limit on on-demand requests is used up, as if many of them had been made."""
+    async with redis.from_url(world.stack.env["BEAT_REDIS_URL"]) as client:
+        await client.set(f"{world.stack.settings.limit_prefix}{DAILY}", USED)
 
 
 async def unspend(world: World) -> None:
