@@ -7,11 +7,10 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -24,7 +23,6 @@ from beat_actors.credentials import upkeep
 from beat_actors.database import Database, Statements, jsonb
 from beat_actors.database.clock import TOLD_FOR
 from beat_actors.database.durability import refuse_unsafe
-from beat_actors.database.processes import SEEN_WITHIN
 from beat_actors.database.reporting import Reporter
 from beat_actors.errors import LimitsUnavailable, ObjectsUnavailable, StorageUnavailable
 from beat_actors.events import retention as events
@@ -55,11 +53,10 @@ from beat_actors.traces.encoding import refuse_without_package
 from beat_actors.traces.exporting import Exporter
 from beat_actors.watch import WATCHES
 from beat_actors.watch import servers as servers_rules
-from beat_actors.watch.by_hand import FORGOTTEN
-from beat_actors.watch.quarantine import SETTLED
 from beat_actors.watch.rule import REPORTS, InOrder, Watch
 from beat_actors.webhooks import deliveries
 from beat_actors.whole import run, start_threads, stop_signals
+from scheduler.evidence import DUE_BY, THRESHOLDS, Evidence
 
 log = get_logger(__name__)
 
@@ -229,21 +226,6 @@ QUIET = frozenset({"due", "waiting", "metrics_measured", Exporter.JOB})
 RECORD_EVERY = 2.0
 
 
-class Evidence(NamedTuple):
-    """What changes when a rule has something to tell. `quarantined`: the last entry. `in_trouble`: a digest of what processes say of themselves.
-    `forgotten`: how much a person has stopped for long."""
-
-    quarantined: int | None
-    in_trouble: str | None
-    forgotten: int
-
-
-DUE_BY: Mapping[str, tuple[tuple[str, float], ...]] = {
-    "quarantined": (("watch_situations", SETTLED + 1.0),),
-    "in_trouble": (("watch_process", 0.0), ("watch_database", 0.0)),
-    "forgotten": (("watch_hand", 0.0),),
-}
-"""The jobs that a change of each field of `Evidence` makes due, and in how many seconds."""
 SQL = Statements(__file__)
 RECORD, FORGET = SQL("record", Evidence), SQL("forget")
 
@@ -323,7 +305,7 @@ class Sweeper:
             for job in jobs
             if job.name in ran
         ]
-        values = {"sweeps": jsonb(rows), "epoch": epoch, "living": SEEN_WITHIN, "forgotten": FORGOTTEN}
+        values = {"sweeps": jsonb(rows), "epoch": epoch, **THRESHOLDS}
         try:
             async with asyncio.timeout(10), self.database.statements() as alone:
                 self._look(await alone.only(RECORD, values))

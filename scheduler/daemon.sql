@@ -2,8 +2,8 @@
 -- Writes down how sweeps ended, and reads what makes a rule due before its time. A sweep that failed keeps the time at which it last ended well. Of
 -- the evidence it reads the end of an index and small tables.
 -- Parameters: sweeps (jsonb): objects with name, every, deadline (seconds), ms and error (null: it went well), epoch (bigint): the leader's,
--- living (integer): seconds since its last report within which a process is living, forgotten (integer): seconds for which a person may stop
--- something without being told.
+-- living (integer): seconds since its last report within which a process is living, slow (double precision): seconds of the p99 of statements from
+-- which on the database is slow, forgotten (integer): seconds for which a person may stop something without being told.
 -- Rows: one, `Evidence`, also where another leads by now; then nothing is written.
 -- Locks: the sweeps' rows; only the leader writes them.
 -- No row: never.
@@ -18,6 +18,7 @@ WITH recorded AS (
 SELECT (SELECT max(id) FROM quarantine) AS quarantined,
        (SELECT md5(string_agg(concat_ws(' ', id, troubles, outages), ' ' ORDER BY id)) FROM process
         WHERE (troubles <> '{}' OR outages <> '[]') AND seen_at > clock_timestamp() - make_interval(secs => %(living)s)) AS in_trouble,
+       EXISTS (SELECT FROM process WHERE statement_p99 >= %(slow)s AND seen_at > clock_timestamp() - make_interval(secs => %(living)s)) AS slow,
        (SELECT count(*) FROM flow_setting WHERE paused AND changed_at < clock_timestamp() - make_interval(secs => %(forgotten)s))
        + (SELECT count(*) FROM breaker
           WHERE by_hand AND open_until IS NOT NULL AND since < clock_timestamp() - make_interval(secs => %(forgotten)s))

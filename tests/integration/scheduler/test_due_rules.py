@@ -16,9 +16,11 @@ from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 from beat_actors.watch import WATCHES
 from beat_actors.watch.by_hand import FORGOTTEN
+from beat_actors.watch.database import SLOW_QUERY
 from beat_actors.watch.rule import Reports
 from scheduler import daemon
-from scheduler.daemon import DUE_BY, JOBS, Evidence, Job, sweep_until
+from scheduler.daemon import JOBS, Job, sweep_until
+from scheduler.evidence import DUE_BY, Evidence
 from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
 
 INSERT = (
@@ -102,6 +104,13 @@ async def in_trouble(database: Database, rows: psycopg.Connection) -> None:
     await reporter.report()
 
 
+async def slow(database: Database, rows: psycopg.Connection) -> None:
+    """A process reports slow statements."""
+    reporter = Reporter(database, name="worker")
+    await reporter.report()
+    rows.execute("UPDATE process SET statement_p99 = %s", (SLOW_QUERY,))
+
+
 async def forgotten(database: Database, rows: psycopg.Connection) -> None:
     """Nothing is written when the hour is over."""
     rows.execute(
@@ -125,7 +134,7 @@ def due_by(happens: Callable[[Database, psycopg.Connection], Awaitable[None]]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("happens", [quarantined, in_trouble, forgotten, distrusted])
+@pytest.mark.parametrize("happens", [quarantined, in_trouble, slow, forgotten, distrusted])
 async def test_evidence_brings_the_rules_that_it_is_for_forward(
     settings: Settings,
     process_url: str,
@@ -136,7 +145,6 @@ async def test_evidence_brings_the_rules_that_it_is_for_forward(
 ) -> None:
     monkeypatch.setattr("beat_actors.leadership.BEAT", 0.05)
     monkeypatch.setattr(daemon, "RECORD_EVERY", 0.1)
-    monkeypatch.setattr(daemon, "SETTLED", 0)
     ran: dict[str, int] = {}
     terms: set[int] = set()
 
@@ -152,7 +160,7 @@ async def test_evidence_brings_the_rules_that_it_is_for_forward(
         ran["often"] = ran.get("often", 0) + 1
         return Swept()
 
-    names = [job for jobs in DUE_BY.values() for job, _ in jobs]
+    names = list(dict.fromkeys(job for jobs in DUE_BY.values() for job, _ in jobs))
     jobs = (*map(seldom, [*names, "other"]), Job("often", often, every=0.05, deadline=5))
     direct = settings.model_copy(update={"database_direct_url": process_url})
     stopped = asyncio.Event()
