@@ -28,7 +28,8 @@ REFETCH = "SELECT public_id FROM asset_log WHERE status = 'REFETCH'"
 SWEPT = 35.0
 """Seconds in which the scheduler looks at all pictures that wait for a fresh URL, three times."""
 AT_ONCE = 16
-PATIENCE = 20.0
+PATIENCE, AGAIN = 20.0, 1.0
+BUSY = 503
 
 
 def _open_pictures(rig: Rig) -> int:
@@ -115,15 +116,24 @@ async def _served(scene: Scene, ids: Sequence[str]) -> dict[str, Served]:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def ask(http: aiohttp.ClientSession, id: str) -> Served:
+        try:
+            async with http.get(f"{scene.rig.stack.api_url}/assets/{id}") as answer:
+                return Served(answer.status, hashlib.sha256(await answer.read()).hexdigest())
+        except (aiohttp.ClientError, TimeoutError):
+            return Served(0, "")
+
+    async def insist(http: aiohttp.ClientSession, id: str) -> Served:
+        """A bucket that answers too slowly for one call is 503 to its reader, who comes again."""
         async with slots:
-            try:
-                async with http.get(f"{scene.rig.stack.api_url}/assets/{id}") as answer:
-                    return Served(answer.status, hashlib.sha256(await answer.read()).hexdigest())
-            except (aiohttp.ClientError, TimeoutError):
-                return Served(0, "")
+            found = await ask(http, id)
+            ends = time.monotonic() + PATIENCE
+            while found.status == BUSY and time.monotonic() < ends:
+                await asyncio.sleep(AGAIN)
+                found = await ask(http, id)
+            return found
 
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as http:
-        found = await asyncio.gather(*(ask(http, id) for id in ids))
+        found = await asyncio.gather(*(insist(http, id) for id in ids))
     return dict(zip(ids, found, strict=True))
 
 
