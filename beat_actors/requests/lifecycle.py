@@ -13,7 +13,6 @@ from beat_actors.database import Statements, Transaction, arrays, jsonb
 from beat_actors.fetches.ending import Failed, date, fail
 from beat_actors.fetches.follow_ups import stands_apart, those_beside
 from beat_actors.fetches.states import Stage
-from beat_actors.holds.asking import unanswered
 from beat_actors.requests import renames
 from beat_actors.requests.states import Status
 
@@ -136,6 +135,8 @@ async def fail_fetches(
     """End these fetches (id, error) as FAILED if they are still in one of `stages`, and what follows for their requests."""
     if not errors:
         return []
+    from beat_actors.holds.asking import unanswered  # loads the gate, which most commands do without
+
     failed = await fail(transaction, errors, stages=stages)
     apart = {
         row.id
