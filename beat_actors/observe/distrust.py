@@ -31,7 +31,7 @@ def read(row: Mapping[str, Any]) -> OpenDataBreaker:
 def _action(source: str, version: int, *, by_hand: bool, following: bool) -> str:
     """What does no harm: to look. To use the answers again is a decision."""
     if by_hand:
-        return f"beat audit source/{source}"
+        return f"`beat audit source/{source}`"
     if following:
-        return f"beat blast --since TIME --parser {version} --source {source}"
-    return "beat held"
+        return f"`beat blast --since TIME --parser {version} --source {source}`"
+    return "`beat held`"

@@ -70,7 +70,7 @@ def _distrusted(one: OpenDataBreaker, at: datetime) -> str:
     said = "an operator opened it" if one.by_hand else _short(one.why)
     share = "" if one.share is None else f"; {one.share:.0%} of its last answers were out of range"
     since = f"since {moment(one.since)} ({lasting(at - one.since)})"
-    return f"- **{one.source} {one.operation}** ({version}), {since}: {said}{share}. Safe action: `{one.action}`."
+    return f"- **{one.source} {one.operation}** ({version}), {since}: {said}{share}. Safe action: {one.action}."
 
 
 def _of(problem: Trouble) -> str:

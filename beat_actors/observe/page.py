@@ -67,7 +67,7 @@ class OpenDataBreaker(msgspec.Struct, frozen=True, kw_only=True):
     is that of the next parser, so that the deployed one reads all answers.
 
     `share`: of the last answers, how many were out of range (0 to 1); null where none was counted. `why` is empty where an operator opened it.
-    `action`: the safe one, as a command.
+    `action`: the safe one, a command in backticks.
     """
 
     source: str

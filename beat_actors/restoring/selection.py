@@ -120,7 +120,7 @@ async def _check_deploy(transaction: Transaction, deploy: str) -> None:
     found = await transaction.rows(DEPLOYS, deploy_values(deploy))
     if not found:
         raise NotFound(
-            f"no answer was read by the deploy {deploy}; it is named as BEAT_DEPLOY was set, and `beat provenance` shows it as software"
+            f"no answer was read by the deploy {deploy}; it is named as BEAT_DEPLOY was set, and `beat provenance PLATFORM NAME` shows it as software"
         )
     if len(found) > 1:
         raise BadInput(f"{deploy} is how several deploys begin: {', '.join(found)}", field="deploy")

@@ -51,9 +51,7 @@ def _alert(row: Distrusted) -> Alert:
 
 def _of_canary(row: Distrusted) -> Alert:
     """A next parser that has stopped itself."""
-    said = (
-        f"beat sources trust {row.source} --operation {row.operation} --parser-version {row.parser_version} --reason …"
-    )
+    said = f"`beat sources trust {row.source} --operation {row.operation} --parser-version {row.parser_version} --reason …`"
     since = "" if row.since is None else f" since {moment(row.since)}"
     return Alert(
         key=f"data:{row.source}:{row.operation}:next",
@@ -61,7 +59,7 @@ def _of_canary(row: Distrusted) -> Alert:
         cause=f"the next parser of {row.source} {row.operation} (version {row.parser_version}) is stopped{since}: {row.why}",
         impact="the deployed parser reads all answers again; what the next one wrote before stays until it is restored",
         automatic="nothing more is read by this version, in any process, until a person says so",
-        action=f"`beat blast --since TIME --parser {row.parser_version} --source {row.source}` lists what it wrote, and `beat restore` undoes that; remove it from BEAT_PARSER_CANARY, or let it go on: `{said}`",
+        action=f"`beat blast --since TIME --parser {row.parser_version} --source {row.source}` lists what it wrote, and `beat restore --since TIME --parser {row.parser_version} --source {row.source} --reason …` undoes that; remove it from BEAT_PARSER_CANARY, or let it go on: {said}",
         source=row.source,
     )
 

@@ -137,10 +137,10 @@ async def test_between_two_payloads_the_other_work_of_the_process_goes_on(
 ) -> None:
     ready, real, told = await retrieved(engine, "a", "b", "c"), ingests._read, list[str]()
 
-    def read(claim: Any, canaries: Any) -> Any:
+    def read(claim: Any, *given: Any) -> Any:
         told.append("parsed")
         asyncio.get_running_loop().call_soon(told.append, "went on")
-        return real(claim, canaries)
+        return real(claim, *given)
 
     monkeypatch.setattr(ingests, "_read", read)
     await ingest(engine, ready, go_on=True)
