@@ -89,7 +89,7 @@ class KeptSettings(TraceSettings):
         str | None,
         Field(
             pattern=r"^[A-Za-z0-9._-]{1,64}$",
-            description="name of what is deployed, such as the commit; rows name it beside the version of Beat, so that `beat blast --deploy NAME` finds what it has read",
+            description="name of what is deployed, such as the commit; rows name it beside the version of Beat, so that a restore can select what it has read",
         ),
     ] = None
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import faulthandler
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -46,8 +47,11 @@ async def noticed() -> AsyncIterator[Standstills]:
 
 
 async def _look(found: Standstills) -> None:
+    assert sys.__stderr__ is not None
     while True:
-        faulthandler.dump_traceback_later(TOLD_AFTER)
+        faulthandler.dump_traceback_later(
+            TOLD_AFTER, file=sys.__stderr__
+        )  # what stands in for `sys.stderr` may be no file
         began = time.time()
         await asyncio.sleep(EVERY)
         now = time.time()

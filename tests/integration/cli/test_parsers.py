@@ -52,7 +52,9 @@ from beat_actors.cli.app import invoke
 """
 PROGRAM = f'{NEW_VERSION}sys.exit(invoke(["parsers", "diff", "api23", "posts_by_id"]))'
 SHADOW = f"""{NEW_VERSION}
+import signal
 from beat_actors.parsers import shadow
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored below a shell that runs the tests in the background
 shadow.SETTLED = 0
 sys.exit(invoke(["parsers", "shadow", "api23", "posts_by_id", "--every", "1", "--json"]))
 """
