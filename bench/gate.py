@@ -139,6 +139,7 @@ class Side:
     def vacuum(self) -> None:
         """What autovacuum does in days of work, at a time that is not measured."""
         with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SET statement_timeout = 0")
             connection.execute("VACUUM ANALYZE scrape_fetch, instagram_post, instagram_account")
 
     async def check(self, fetches: int) -> None:
