@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TextIO, cast
 
 import structlog
-from structlog.typing import Processor, ProcessorReturnValue
+from structlog.typing import Processor
 
 from beat_actors.errors import BeatError
 from beat_actors.log_buffer import LogBuffer
@@ -27,18 +27,6 @@ AWAY = frozenset({"psycopg.OperationalError", "redis.exceptions.ConnectionError"
 """Drivers' errors of a server that is away, whose text says all. Most processes load one of the drivers."""
 
 _service = ""
-
-
-class _JsonOrText:
-    """Renders a line as JSON, and coloured where a person reads it."""
-
-    @functools.cached_property
-    def _render(self) -> Processor:
-        assert sys.__stderr__ is not None
-        return structlog.dev.ConsoleRenderer() if sys.__stderr__.isatty() else structlog.processors.JSONRenderer()
-
-    def __call__(self, logger: object, method: str, event: MutableMapping[str, Any]) -> ProcessorReturnValue:
-        return self._render(logger, method, event)
 
 
 @functools.cache
@@ -87,13 +75,15 @@ def configure(settings: Settings, *, service: str) -> None:
 
 
 def _processors() -> list[Processor]:
-    """What makes a line of an event that has its level."""
+    """What makes a line of an event that has its level: JSON, or coloured text where a person reads it."""
+    assert sys.__stderr__ is not None
+    terminal = sys.__stderr__.isatty()
     return [
         _named,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         mask,
-        _JsonOrText(),
+        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
     ]
 
 

@@ -59,7 +59,7 @@ class Pool(Connections):
             ) from None
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
-                # Not from this one, which was raised from it: whoever followed the causes would never come to an end.
+                # SQLAlchemy raised `error` from `error.orig`. Raised from `error` again, it would be its own cause.
                 raise error.orig from error.orig.__cause__
             raise
 

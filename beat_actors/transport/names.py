@@ -114,7 +114,7 @@ class Names(AbstractResolver):
                 # A `ValueError` comes of a label that is too long, and of a name that is none.
                 with contextlib.suppress(OSError, ValueError):
                     entries = self._lookup(host)
-            finally:  # whoever waits has an answer, whatever the system's library raises
+            finally:  # the caller waits for this call, so it is made after any error
                 with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
                     loop.call_soon_threadsafe(tell, entries)
 
