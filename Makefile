@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits beside latency notices drills events traces trust restore forecast serve redirects generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits beside latency notices drills events traces trust restore forecast serve redirects uploads backlog pictures generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,12 @@ notices: $(READY) ## how long a notification takes from each fault on, and the m
 
 uploads: $(READY) ## what an upload of a picture costs, beside requests and boto3 with 32 threads, and how fast a backlog drains
 	@$(BIN)/python -m bench.uploads $(ARGS)
+
+backlog: $(READY) ## how a long backlog of pictures drains beside requests, which are saved in time, and what a bucket's faults do; ARGS="--only drain"
+	@$(BIN)/python -m bench.backlog $(ARGS)
+
+pictures: $(READY) ## what becomes of hostile and misleading pictures, the memory that they take, and what examining a clean one costs
+	@$(BIN)/python -m bench.pictures $(ARGS)
 
 events: $(READY) ## what an event costs, and the relay beside a plain loop of the same client; BEAT_TEST_RABBITMQ adds RabbitMQ
 	@$(BIN)/python -m bench.events $(ARGS)

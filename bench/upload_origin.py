@@ -1,5 +1,9 @@
-"""`python -m bench.upload_origin`: pictures of 40 kB, a different one for each number in the path. It prints its port, and runs until it is ended."""
+"""`python -m bench.upload_origin`: pictures of 40 kB, a different one for each number in the path. It prints its port, and runs until it is ended.
 
+`--delay`: seconds until each answer.
+"""
+
+import argparse
 import asyncio
 import re
 import struct
@@ -31,8 +35,9 @@ def picture(number: int) -> bytes:
 class Connection(asyncio.Protocol):
     """Answers each request with its picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay: float) -> None:
         self._rest = b""
+        self._delay = delay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -44,15 +49,21 @@ class Connection(asyncio.Protocol):
             body = picture(int(found[1])) if found else b""
             status = b"200 OK" if found else b"404 Not Found"
             head = b"HTTP/1.1 %b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
-            self._transport.write(head + body)
+            if self._delay:
+                asyncio.get_running_loop().call_later(self._delay, self._transport.write, head + body)
+            else:
+                self._transport.write(head + body)
 
 
-async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=8192)
+async def main(delay: float) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(delay), "127.0.0.1", 0, backlog=8192)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    sys.exit(uvloop.run(main()))
+    parser = argparse.ArgumentParser(prog="python -m bench.upload_origin")
+    parser.add_argument("--delay", type=float, default=0.0)
+    sys.exit(uvloop.run(main(parser.parse_args().delay)))

@@ -61,10 +61,11 @@ def check_sums(request: Request) -> None:
 
 
 class Objects:
-    """One bucket."""
+    """One bucket. `keeps`: whether it keeps the bytes of its objects; a benchmark that reads none needs no memory for them."""
 
-    def __init__(self, bucket: str) -> None:
+    def __init__(self, bucket: str, *, keeps: bool = True) -> None:
         self.bucket = bucket
+        self.keeps = keeps
         self.stored: dict[str, Stored] = {}
         self.uploads: dict[str, Upload] = {}
         self.counts = Counts()
@@ -105,7 +106,7 @@ class Objects:
             self.counts.existed += 1
             raise Refused(412, "PreconditionFailed")
         kept = {name: headers[name] for name in KEPT if name in headers}
-        self.stored[key] = Stored(body, etag, kept, time.time())
+        self.stored[key] = Stored(body if self.keeps else b"", etag, kept, time.time())
         self.counts.stored += 1
 
     def _get(self, request: Request) -> Answer:

@@ -20,11 +20,13 @@ LARGEST = 5 << 30
 class StrictS3:
     """`objects`, `faults`: read and written by tests of the same process. Another process asks `GET /-/counts` and `POST /-/faults`."""
 
-    def __init__(self, bucket: str = "beat-strict", keys: dict[str, str] | None = None) -> None:
-        self.objects, self.faults = Objects(bucket), Faults()
+    def __init__(self, bucket: str = "beat-strict", keys: dict[str, str] | None = None, *, keeps: bool = True) -> None:
+        self.objects, self.faults = Objects(bucket, keeps=keeps), Faults()
         self.keys = keys or {ACCESS_KEY: SECRET_KEY}
         self.connections: set[Connection] = set()
         self.most_connections = 0
+        self.longest_hang = 0.0
+        """Seconds that a client waited for an answer that never came, at most."""
         self.port = 0
 
     @property
@@ -88,6 +90,7 @@ class StrictS3:
             **self.objects.counts.shown(),
             "objects": len(self.objects.stored),
             "connections": len(self.connections),
+            "longest_hang": self.longest_hang,
         }
         return (
             200,
@@ -107,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._size, self._wanted = 0, 0
         self._head: tuple[str, str, str, dict[str, str], int] | None = None
         self._stuck = False
+        self._hangs_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
@@ -115,6 +119,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
+        if self._hangs_since is not None:
+            self._server.longest_hang = max(self._server.longest_hang, time.monotonic() - self._hangs_since)
 
     def data_received(self, data: bytes) -> None:
         if self._stuck:
@@ -163,7 +169,7 @@ class Connection(asyncio.Protocol):
         if answer == "reset":
             self.transport.abort()
         elif isinstance(answer, str):
-            self._stuck = True  # it hangs
+            self._stuck, self._hangs_since = True, time.monotonic()
         elif self._server.faults.delay:
             asyncio.get_running_loop().call_later(self._server.faults.delay, self._write, request.method, *answer)
         else:
