@@ -248,7 +248,7 @@ LITERALS = [
 
 
 @pytest.mark.parametrize("hop", ["first", "redirect"])
-async def test_no_url_of_an_origin_reaches_what_is_private(place: Place, answers: Answers, hop: str) -> None:
+async def test_s7_11_no_url_of_an_origin_reaches_what_is_private(place: Place, answers: Answers, hop: str) -> None:
     """The canary would answer."""
 
     async def canary(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _asked: str) -> None:
@@ -282,7 +282,9 @@ async def test_no_url_of_an_origin_reaches_what_is_private(place: Place, answers
         assert trap.connections == 0
 
 
-async def test_a_name_that_is_rebound_between_two_hops_reaches_nothing_private(place: Place, answers: Answers) -> None:
+async def test_s7_11_a_name_that_is_rebound_between_two_hops_reaches_nothing_private(
+    place: Place, answers: Answers
+) -> None:
     async def canary(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _asked: str) -> None:
         writer.write(whole(BODY))
 

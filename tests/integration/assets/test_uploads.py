@@ -174,14 +174,20 @@ async def test_s7_6_a_flow_is_paused_and_resumed_while_uploads_run(
         run(database_url, "UPDATE flow_setting SET concurrency = 20")
         await eventually(lambda: origin.under_way == 40)
         assert uploader.in_flight == 40
+        # More than this process has slots for.
+        run(database_url, "UPDATE flow_setting SET workers = 100, concurrency = 200")
+        await eventually(lambda: origin.under_way == 100)
+        assert uploader.in_flight == 100
+        connections = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'beat test' AND datname = current_database()"
+        assert run(database_url, connections)[0][0] <= 10
         run(database_url, "UPDATE flow_setting SET paused = true")
         origin.holds.set()
         await until(database_url, "status <> 'PROCESSING'")
-        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'COMPLETE'") == [(40,)]
+        assert run(database_url, "SELECT count(*) FROM asset_log WHERE status = 'COMPLETE'") == [(100,)]
         run(database_url, "UPDATE flow_setting SET paused = false")
         uploader.wake()
         await until(database_url, "status = 'COMPLETE'")
-    assert origin.most == 40
+    assert origin.most == 100
 
 
 async def test_s7_8_a_host_that_answers_nobody_harms_its_own_pictures_alone(

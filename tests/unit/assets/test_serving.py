@@ -1,13 +1,16 @@
 """What a reader of an asset gets: the next step, the width and type of a smaller picture, and rows that are kept for seconds."""
 
 import asyncio
+import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Collection
 
 import pytest
 
 from api.assets import wanted_of
 from beat_actors.assets.serving.lookup import Lookup
+from beat_actors.assets.serving.places import key_of
 from beat_actors.assets.serving.shelf import Asset, Step, step
 from beat_actors.errors import StorageTooSlow, StorageUnavailable
 
@@ -35,6 +38,14 @@ OLD = NEW._replace(content=b"old")
 )
 def test_s7_11_the_next_step_depends_on_the_state(asset: Asset, expected: Step) -> None:
     assert step(asset) is expected
+
+
+def test_s7_7_keys_begin_with_the_hash_so_that_they_spread_over_the_partitions_of_a_bucket() -> None:
+    keys = [key_of(hashlib.sha256(str(n).encode()).digest()) for n in range(10_000)]
+    first = Counter(key[:2] for key in keys)
+    assert len(first) == 256
+    assert max(first.values()) <= 3 * len(keys) / 256
+    assert len({key[:5] for key in keys}) > 9_000
 
 
 PICTURE = OLD._replace(status="COMPLETE", is_current=True, media_type="image/jpeg", width=1500)
