@@ -244,9 +244,9 @@ def slow(made: PictureStack, given: argparse.Namespace) -> None:
     made.bucket.order()
     time.sleep(10.0)
     again = rate_of(made, 5.0)
-    puts, refused = during["puts"] - began["puts"], during["faults"] - began["faults"]
+    puts, asked = during["puts"] - began["puts"], during["asked"] - began["asked"]
     print(
-        f"SlowDown for half of the PUTs for {given.faults:.0f} s: {puts:,} PUTs, {puts - refused:,} stored in that time, "
+        f"SlowDown for half of the PUTs for {given.faults:.0f} s: {puts:,} PUTs for {asked:,} objects, {puts / asked:.2f} for each; "
         f"rate before {before:.0f}/s, ten seconds after {again:.0f}/s"
     )
     for fault in ("hang", "reset"):

@@ -25,6 +25,8 @@ class StrictS3:
         self.keys = keys or {ACCESS_KEY: SECRET_KEY}
         self.connections: set[Connection] = set()
         self.most_connections = 0
+        self.asked: set[str] = set()
+        """The paths of all PUTs."""
         self.longest_hang = 0.0
         """Seconds that a client waited for an answer that never came, at most."""
         self.port = 0
@@ -55,6 +57,7 @@ class StrictS3:
         counts = self.objects.counts
         if request.method == "PUT":
             counts.puts += 1
+            self.asked.add(request.path)
         try:
             if request.path.startswith("/-/"):
                 return self._ordered(request)
@@ -90,6 +93,7 @@ class StrictS3:
             **self.objects.counts.shown(),
             "objects": len(self.objects.stored),
             "connections": len(self.connections),
+            "asked": len(self.asked),
             "longest_hang": self.longest_hang,
         }
         return (
